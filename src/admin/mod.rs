@@ -1,0 +1,4 @@
+//! ASK
+mod settings;
+
+pub use settings::{Credentials, Settings};

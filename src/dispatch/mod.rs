@@ -1,0 +1,4 @@
+//! BETWEEN
+mod settings;
+
+pub use settings::Settings;

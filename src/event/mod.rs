@@ -1,0 +1,63 @@
+//! What BIK sends: a body becomes elements, an element becomes a typed [`Element`] with its bytes untouched.
+//!
+//! [`decode()`] is the whole of it for intake. [`Element::read`] reads one stored element again.
+
+mod decode;
+mod element;
+mod render;
+mod split;
+mod view;
+mod words;
+
+pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
+pub use element::{Content, Element, Key, OrderKey, Unreadable};
+pub use view::{Customer, IncomingInfo, IncomingMessage, Other, StatusInfo, StatusUpdate, Subscribed, View};
+pub use words::{Category, Channel, Owner, Status};
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+
+/// An event that is not durable yet: an element, and the source that it came in by.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The name of the source (a URL that BIK posts to).
+    pub source: Arc<str>,
+    /// The element itself.
+    pub element: Arc<Element>,
+}
+
+/// An event that is durable: what the journal gave it, and the element.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the journal: never repeats, never falls.
+    pub seq: u64,
+    /// When it was received, by our clock; never falls from one seq to the next.
+    pub received_at: Timestamp,
+    /// The name of the source that it came in by.
+    pub source: Arc<str>,
+    /// The element itself.
+    pub element: Arc<Element>,
+}
+
+/// Which of a handler's two lanes an event takes: a customer's message never waits behind a broadcast's statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// `incoming-message`.
+    Incoming,
+    /// Everything else.
+    Other,
+}
+
+impl Class {
+    /// Both, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::Incoming, Self::Other];
+
+    /// As shown and stored: `incoming` or `other`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! T7: the rendering of an element.

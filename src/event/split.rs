@@ -1,0 +1,1 @@
+//! T4: a body into raw slices, on bytes.

@@ -1,0 +1,90 @@
+//! Where events go: the [`Kind`] of a handler, and the table of kinds.
+//!
+//! A new kind is one file, its `mod` line, and its row in [`KINDS`]: configuration, `bikhook kinds`, `check`, metrics
+//! and the contract tests read the table. A handler does not know the journal: it cannot acknowledge itself.
+
+mod filter;
+mod jsonl;
+mod log;
+mod table;
+
+pub use filter::{Filter, FilterSettings};
+pub use table::{Handler, KINDS, KindRow, Opener};
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+
+use crate::event::Event;
+
+/// A kind of handler: how it is configured, opened, and given events.
+pub trait Kind: Sized + Send + Sync + 'static {
+    /// As in `kind = "…"`.
+    const NAME: &'static str;
+    /// One line for `bikhook kinds`.
+    const ABOUT: &'static str;
+    /// How many deliveries may be under way at once, unless the configuration says otherwise.
+    const CONCURRENCY: usize;
+    /// How many events a delivery has at most, unless the configuration says otherwise.
+    const BATCH: usize;
+    /// Its own keys of `[handlers.NAME]`, with `deny_unknown_fields`; the common keys are not among them.
+    type Settings: DeserializeOwned + Send + 'static;
+
+    /// Opens the destination, once, at start. I/O belongs here.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the settings or the destination are wrong; it says what to do about it.
+    fn open(name: &str, settings: Self::Settings) -> impl Future<Output = Result<Self, OpenError>> + Send;
+
+    /// Delivers events, in order; `Ok` only when the destination has all of them for good.
+    ///
+    /// # Errors
+    /// [`Failure`]: the whole of what dispatch needs to know.
+    fn deliver(&self, events: &[Delivery]) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// One event on its way to a handler.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Which try this is, counted from 1.
+    pub attempt: u32,
+    /// It was delivered before, and is delivered again because somebody asked for it.
+    pub replay: bool,
+}
+
+/// Why a delivery did not succeed. The texts may quote the payload: they go into rows, never into logs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The destination is unwell; the same events may succeed later.
+    #[error("{error}")]
+    Retry {
+        /// A class that is safe for logs, such as `timeout` or `status 503`.
+        class: String,
+        /// The whole story.
+        error: String,
+        /// How long the destination asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// The destination will never take these events.
+    #[error("{error}")]
+    Refuse {
+        /// A class that is safe for logs, such as `status 422`.
+        class: String,
+        /// The whole story.
+        error: String,
+    },
+}
+
+/// Why a handler could not be opened; says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("handler {handler:?} ({kind}): {what}")]
+pub struct OpenError {
+    /// Its name in the configuration.
+    pub handler: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub what: String,
+}

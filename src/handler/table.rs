@@ -1,0 +1,60 @@
+//! The table of kinds, and the one place where a kind's type is erased.
+
+use std::{future::Future, pin::Pin};
+
+use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An open handler of any kind.
+pub trait Handler: Send + Sync + 'static {
+    /// See [`Kind::deliver`].
+    fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+impl<K: Kind> Handler for K {
+    fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(Kind::deliver(self, events))
+    }
+}
+
+/// What opens a handler whose settings were read.
+pub type Opener = Box<dyn FnOnce(String) -> BoxFuture<'static, Result<Box<dyn Handler>, OpenError>> + Send>;
+
+/// A row of the table.
+pub struct KindRow {
+    /// As in `kind = "…"`.
+    pub name: &'static str,
+    /// One line for `bikhook kinds`.
+    pub about: &'static str,
+    /// See [`Kind::CONCURRENCY`].
+    pub concurrency: usize,
+    /// See [`Kind::BATCH`].
+    pub batch: usize,
+    /// The names of the kind's own keys.
+    pub keys: fn() -> &'static [&'static str],
+    /// Reads the kind's own settings from its part of the table.
+    pub read: fn(crate::settings::Section) -> Result<Opener, crate::settings::Invalid>,
+}
+
+/// Every kind of this binary.
+pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+
+const fn row<K: Kind>() -> KindRow {
+    KindRow {
+        name: K::NAME,
+        about: K::ABOUT,
+        concurrency: K::CONCURRENCY,
+        batch: K::BATCH,
+        keys: crate::settings::keys_of::<K::Settings>,
+        read: |section| {
+            let settings: K::Settings = section.read()?;
+            Ok(Box::new(move |name| {
+                Box::pin(async move {
+                    let handler = K::open(&name, settings).await?;
+                    Ok(Box::new(handler) as Box<dyn Handler>)
+                })
+            }))
+        },
+    }
+}

@@ -1,0 +1,4 @@
+//! IN
+mod settings;
+
+pub use settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};

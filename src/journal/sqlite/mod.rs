@@ -1,0 +1,4 @@
+//! SQLite
+mod settings;
+
+pub use settings::Settings;

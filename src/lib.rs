@@ -1,0 +1,16 @@
+//! bikhook
+
+pub mod admin;
+pub mod dispatch;
+pub mod http;
+
+pub mod handler;
+
+pub mod journal;
+
+pub mod event;
+
+pub mod clock;
+pub mod metrics;
+pub mod secret;
+pub mod settings;

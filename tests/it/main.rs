@@ -1,0 +1,14 @@
+//! One integration binary: a module per feature, plus contracts, faults, model, tidy.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod admin;
+mod cli;
+mod config;
+mod crash;
+mod dispatch;
+mod event;
+mod handlers;
+mod http;
+mod journal;
+mod readme;
+mod tidy;
