@@ -41,7 +41,7 @@ pub trait Journal: Send + Sync + 'static {
     fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>>;
 
     /// Records how deliveries ended. The cursor and the rows change in one transaction, which rides on the next commit,
-    /// after a second at the latest. The returned future resolves when it is durable; dropping it changes nothing.
+    /// after a second at the latest. Resolves when the journal has taken it; [`Journal::flush`] waits until it is durable.
     fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Resolves when everything appended or settled before this call is durable.

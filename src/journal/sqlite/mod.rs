@@ -1,4 +1,439 @@
-//! SQLite
+//! The embedded journal: one SQLite file, written by one thread.
+//!
+//! The tables are append-only, and which keys are in the deduplication window is in memory (`directory`): a unique index
+//! on random ids would dirty a page an event and decay as it grows. Requests that arrive together share one commit
+//! (`writer`, `group`). Checkpoints run beside the writer (`checkpoint`). After a failed write, sync or checkpoint
+//! nothing is assumed: the journal says so and takes nothing more. A full disk passes.
+
+mod checkpoint;
+mod directory;
+mod file;
+mod group;
+mod lanes;
+mod op;
+mod reader;
+mod recent;
+mod retention;
+mod room;
 mod settings;
+mod shared;
+mod writer;
 
 pub use settings::Settings;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+};
+
+use rusqlite::{Connection, DEFAULT_NAME, OptionalExtension, wal::CheckpointMode};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{
+    directory::Directory,
+    file::{DatabaseFile, with_suffix},
+    group::{ENTRY, entry},
+    lanes::Lanes,
+    op::{Append, Change, Op},
+    recent::Recent,
+    retention::Retention,
+    room::Room,
+    shared::Shared,
+    writer::Writer,
+};
+use super::{
+    AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
+    EventQuery, Figures, Journal, LaneId, LaneState, OpenError, QuarantineEntry, QuarantineQuery, Receipt,
+    State,
+};
+use crate::{
+    clock::{self, Timestamp},
+    event::{Class, Event},
+    metrics::Metrics,
+};
+
+/// What may be queued for the writer; more wait.
+const QUEUE: usize = 4_096;
+/// Read transactions of one claim, at most: it comes back with less rather than later.
+const WINDOWS: usize = 16;
+/// Connections that are kept open for reading.
+const READERS: usize = 4;
+
+/// The embedded journal.
+pub struct Sqlite {
+    file: Arc<DatabaseFile>,
+    shared: Arc<Shared>,
+    ops: mpsc::Sender<Op>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    enrolled: RwLock<Vec<LaneId>>,
+}
+
+impl Sqlite {
+    /// Opens the file, brings its format up to date, empties the write-ahead log, and rebuilds the key directory.
+    ///
+    /// # Errors
+    /// [`OpenError`]; where the file is in use, newer or foreign, nothing was touched.
+    pub fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let file = Arc::new(DatabaseFile::lock(&settings.path)?);
+        let engine = |error: rusqlite::Error| OpenError::Engine {
+            path: settings.path.display().to_string(),
+            what: error.to_string(),
+        };
+        let mut connection = file.writer()?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE).map_err(engine)?;
+        let restored = Restored::read(&connection).map_err(engine)?;
+        let shared = Arc::new(Shared {
+            recent: Recent::default(),
+            tip: watch::Sender::new(restored.tip),
+            state: watch::Sender::new(State::Ready),
+            retries: watch::Sender::new(0),
+            low: AtomicU64::new(restored.low),
+            keys: AtomicU64::new(restored.directory.len()),
+            oldest_key_ms: AtomicI64::new(restored.oldest_key.map_or(i64::MAX, Timestamp::as_ms)),
+            wal_frames: AtomicU32::new(0),
+            reset_wanted: AtomicBool::new(false),
+            pages: RwLock::new(()),
+            metrics,
+        });
+        shared.metrics.journal_ready.set(1);
+        let frames = Arc::clone(&shared);
+        connection
+            .wal_hook(Some(move |_: &mut _, pages| {
+                frames.wal_frames.store(u32::try_from(pages).unwrap_or_default(), Relaxed);
+                Ok(())
+            }))
+            .map_err(engine)?;
+        let (ops, queue) = mpsc::channel(QUEUE);
+        let checkpointer =
+            checkpoint::spawn(file.checkpointer()?, Arc::clone(&shared), ops.downgrade(), Arc::clone(&file));
+        let writer = Writer {
+            connection,
+            shared: Arc::clone(&shared),
+            directory: restored.directory,
+            lanes: restored.lanes,
+            retention: Retention::new(restored.low),
+            room: Room::new(file.path(), settings.disk_reserve),
+            room_measured: None,
+            tip: restored.tip,
+            received_at: restored.received_at,
+            settings,
+            file: Arc::clone(&file),
+        };
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(queue));
+        let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
+        let threads = vec![checkpointer.map_err(io)?, thread.map_err(io)?];
+        Ok(Self {
+            shared,
+            ops,
+            readers: Arc::default(),
+            threads: Mutex::new(threads),
+            enrolled: RwLock::default(),
+            file,
+        })
+    }
+
+    /// Runs a read on a thread where blocking is allowed, with a connection of the pool; `pages` keeps the log from
+    /// being started over meanwhile, so `read` looks at one page and decodes it later.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Pages) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let pages = Pages {
+            file: Arc::clone(&self.file),
+            shared: Arc::clone(&self.shared),
+            pool: Arc::clone(&self.readers),
+        };
+        let done = tokio::task::spawn_blocking(move || read(&pages)).await;
+        done.unwrap_or_else(|panic| Err(Error::Read(panic.to_string().into())))
+    }
+
+    async fn change(&self, change: Change) -> Result<Vec<i64>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ops.send(Op::Change(change, reply)).await.map_err(|_closed| self.gone())?;
+        answer.await.map_err(|_closed| self.gone())?
+    }
+
+    /// Why the writer does not answer.
+    fn gone(&self) -> Error {
+        if self.shared.failed() { Error::Failed } else { Error::Stopped }
+    }
+}
+
+/// Access to pages of the file.
+struct Pages {
+    file: Arc<DatabaseFile>,
+    shared: Arc<Shared>,
+    pool: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Pages {
+    /// One read transaction.
+    fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let wrong = |error: rusqlite::Error| Error::Read(error.to_string().into());
+        let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => self.file.reader().map_err(wrong)?,
+        };
+        let result = {
+            let _page = self.shared.pages.read().unwrap_or_else(PoisonError::into_inner);
+            read(&connection)
+        };
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.len() < READERS {
+            pool.push(connection);
+        }
+        result.map_err(wrong)
+    }
+
+    fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
+        let tip = *self.shared.tip.borrow();
+        let mut after = after.max(self.shared.low.load(Relaxed).saturating_sub(1));
+        for _ in 0..WINDOWS {
+            if after >= tip {
+                break;
+            }
+            let through = tip.min(after + reader::PAGE);
+            let rows = self.page(|connection| reader::claim(connection, class, after, through, max))?;
+            let claim = rows.decode()?;
+            if !claim.events.is_empty() {
+                return Ok(claim);
+            }
+            after = claim.through;
+        }
+        Ok(Claim { events: Vec::new(), through: after })
+    }
+}
+
+impl Journal for Sqlite {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>> {
+        Box::pin(async move {
+            let gone = || if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped };
+            let (reply, answer) = oneshot::channel();
+            self.ops.send(Op::Append(Append { batch, reply })).await.map_err(|_closed| gone())?;
+            answer.await.map_err(|_closed| gone())?
+        })
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    fn tip(&self) -> watch::Receiver<u64> {
+        self.shared.tip.subscribe()
+    }
+
+    fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let lanes = handlers
+                .iter()
+                .flat_map(|one| Class::ALL.map(|class| LaneId { handler: Arc::clone(&one.handler), class }))
+                .collect();
+            self.change(Change::Enrol(handlers)).await?;
+            *self.enrolled.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+            Ok(())
+        })
+    }
+
+    fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {
+        Box::pin(async move {
+            self.flush().await?;
+            let handler = Arc::clone(&lane.handler);
+            let state =
+                self.read(move |pages| pages.page(|connection| reader::lane(connection, &lane))).await?;
+            state.ok_or(Error::NoLane(handler))
+        })
+    }
+
+    fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>> {
+        Box::pin(async move {
+            if let Some(claim) = self.shared.recent.claim(class, after, max) {
+                return Ok(claim);
+            }
+            self.read(move |pages| pages.claim(class, after, max)).await
+        })
+    }
+
+    fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            if !self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(&lane) {
+                return Err(Error::NoLane(lane.handler));
+            }
+            if self.shared.failed() {
+                return Err(Error::Failed);
+            }
+            self.ops.send(Op::Settle(lane, ends)).await.map_err(|_closed| self.gone())
+        })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.change(Change::Flush).await.map(drop) })
+    }
+
+    fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<Event>>, Error>> {
+        Box::pin(self.read(move |pages| {
+            pages.page(|connection| reader::get(connection, seq))?.map(reader::RawEvent::decode).transpose()
+        }))
+    }
+
+    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
+        Box::pin(
+            self.read(move |pages| {
+                reader::page(pages.page(|connection| reader::events(connection, &query))?)
+            }),
+        )
+    }
+
+    fn dead_letters(&self, query: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+        Box::pin(self.read(move |pages| {
+            let rows = pages.page(|connection| reader::dead_letters(connection, &query))?;
+            rows.into_iter().map(reader::RawDead::decode).collect()
+        }))
+    }
+
+    fn dead_letter(&self, id: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
+        Box::pin(self.read(move |pages| {
+            pages
+                .page(|connection| reader::dead_letter(connection, id))?
+                .map(reader::RawDead::decode)
+                .transpose()
+        }))
+    }
+
+    fn retry_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+        Box::pin(self.change(Change::RetryDead(ids)))
+    }
+
+    fn drop_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+        Box::pin(self.change(Change::DropDead(ids)))
+    }
+
+    fn retries(&self) -> watch::Receiver<u64> {
+        self.shared.retries.subscribe()
+    }
+
+    fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+        Box::pin(self.read(move |pages| {
+            let rows = pages.page(|connection| reader::retrying(connection, &lane))?;
+            rows.into_iter().map(reader::RawDead::decode).collect()
+        }))
+    }
+
+    fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
+        Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantine(connection, &query))))
+    }
+
+    fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>> {
+        Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantined(connection, id))))
+    }
+
+    fn drop_quarantined(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+        Box::pin(self.change(Change::DropQuarantined(ids)))
+    }
+
+    fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>> {
+        Box::pin(async move {
+            let mut figures = self.read(stored_figures).await?;
+            let metrics = &self.shared.metrics;
+            let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            metrics.keys.set(gauge(figures.keys));
+            metrics.window_seconds.set(figures.window_ms / 1_000);
+            metrics.quarantine.set(gauge(figures.quarantined));
+            figures.wal_bytes = u64::from(self.shared.wal_frames.load(Relaxed)) * 4_096;
+            figures.room_bytes = u64::try_from(metrics.room_bytes.get()).unwrap_or_default();
+            Ok(figures)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.ops.send(Op::Close(reply)).await.map_err(|_closed| self.gone())?;
+            let result = answer.await.map_err(|_closed| self.gone())?;
+            self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            let joined =
+                tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+            match joined.await {
+                Ok(true) => result,
+                _ => Err(Error::Failed),
+            }
+        })
+    }
+}
+
+fn stored_figures(pages: &Pages) -> Result<Figures, Error> {
+    let oldest = pages.shared.oldest_key_ms.load(Relaxed);
+    Ok(Figures {
+        span: pages.page(reader::span)?,
+        keys: pages.shared.keys.load(Relaxed),
+        window_ms: if oldest == i64::MAX { 0 } else { clock::now().as_ms().saturating_sub(oldest) },
+        file_bytes: std::fs::metadata(pages.file.path()).map_or(0, |meta| meta.len()),
+        quarantined: pages.page(reader::quarantine_count)?,
+        dead: pages.page(reader::dead_counts)?,
+        ..Figures::default()
+    })
+}
+
+/// What a start reads from the file.
+struct Restored {
+    tip: u64,
+    low: u64,
+    received_at: Timestamp,
+    directory: Directory,
+    oldest_key: Option<Timestamp>,
+    lanes: Lanes,
+}
+
+impl Restored {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mark = |name: &str| -> rusqlite::Result<i64> {
+            let value = connection
+                .query_row("SELECT value FROM mark WHERE name = ?1", [name], |row| row.get(0))
+                .optional()?;
+            Ok(value.unwrap_or_default())
+        };
+        let last_event: Option<(u64, i64)> = connection
+            .query_row("SELECT seq, received_at FROM event ORDER BY seq DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let mut tip = u64::try_from(mark("seq")?).unwrap_or_default();
+        let mut received_at = mark("received_at")?;
+        if let Some((seq, at)) = last_event {
+            tip = tip.max(seq);
+            received_at = received_at.max(at);
+        }
+        let mut directory = Directory::new();
+        let mut oldest_key = None;
+        let mut runs =
+            connection.prepare("SELECT first, received_at, entries FROM key_run ORDER BY first")?;
+        let mut rows = runs.query([])?;
+        while let Some(row) = rows.next()? {
+            let (first, at): (u64, i64) = (row.get(0)?, row.get(1)?);
+            let entries = row.get_ref(2)?.as_blob()?;
+            oldest_key.get_or_insert(Timestamp::from_ms(at));
+            received_at = received_at.max(at);
+            for index in 0..entries.len() / ENTRY {
+                if let Some((key, _)) = entry(entries, index) {
+                    let seq = first + index as u64;
+                    directory.insert(&key, seq);
+                    tip = tip.max(seq);
+                }
+            }
+        }
+        let low = reader::span(connection)?.map_or(tip + 1, |(low, _)| low);
+        let lanes = Lanes::load(connection)?;
+        Ok(Self { tip, low, received_at: Timestamp::from_ms(received_at), directory, oldest_key, lanes })
+    }
+}
+
+/// The files that belong to a journal at `path`, for those who copy or delete one.
+pub fn files(path: &std::path::Path) -> [std::path::PathBuf; 4] {
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), with_suffix(path, ".lock")]
+}

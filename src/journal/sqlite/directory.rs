@@ -1,0 +1,128 @@
+//! The key directory: which keys are in the deduplication window, in memory.
+//!
+//! An entry is 8 bytes: 32 bits of the key and the low 32 bits of its seq. It only says where to look: a hit is
+//! confirmed in the key's row. The window never spans 2³² events, so the low bits and the tip give the whole seq. Shards
+//! keep growth short: when one doubles, a 256th of the entries moves.
+
+use hashbrown::{HashTable, hash_table::Entry as Slot};
+
+use crate::event::Key;
+
+const SHARDS: usize = 256;
+
+/// The directory.
+pub struct Directory {
+    shards: Vec<HashTable<Entry>>,
+    len: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: u32,
+    seq: u32,
+}
+
+impl Directory {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), len: 0 }
+    }
+
+    /// How many keys it has.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Where a key may be stored, given the highest seq so far. Nearly always nowhere, or the one right place.
+    pub fn candidates(&self, key: &Key, tip: u64) -> impl Iterator<Item = u64> {
+        let (shard, tag) = place(key);
+        self.shards[shard]
+            .iter_hash(spread(tag))
+            .filter(move |entry| entry.tag == tag)
+            .map(move |entry| tip - u64::from(low(tip).wrapping_sub(entry.seq)))
+    }
+
+    /// Enters a key that is durable.
+    pub fn insert(&mut self, key: &Key, seq: u64) {
+        let (shard, tag) = place(key);
+        self.shards[shard]
+            .insert_unique(spread(tag), Entry { tag, seq: low(seq) }, |entry| spread(entry.tag));
+        self.len += 1;
+    }
+
+    /// Takes out a key whose row is gone.
+    pub fn remove(&mut self, key: &Key, seq: u64) {
+        let (shard, tag) = place(key);
+        let is_it = |entry: &Entry| entry.tag == tag && entry.seq == low(seq);
+        if let Slot::Occupied(slot) = self.shards[shard].entry(spread(tag), is_it, |entry| spread(entry.tag))
+        {
+            slot.remove();
+            self.len -= 1;
+        }
+    }
+}
+
+/// A key is a digest already: its bytes serve as they are.
+fn place(key: &Key) -> (usize, u32) {
+    let [shard, a, b, c, d, ..] = key.0;
+    (usize::from(shard), u32::from_le_bytes([a, b, c, d]))
+}
+
+/// The table takes its position and its control byte from different ends of the hash.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[allow(clippy::cast_possible_truncation)] // the low 32 bits are what is meant
+fn low(seq: u64) -> u32 {
+    seq as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u64) -> Key {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+        Key(bytes)
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_was_entered_and_nowhere_after_it_left() {
+        let mut directory = Directory::new();
+        for seq in 1..=10_000 {
+            directory.insert(&key(seq), seq);
+        }
+        assert_eq!(directory.candidates(&key(77), 10_000).collect::<Vec<_>>(), [77]);
+        directory.remove(&key(77), 77);
+        assert_eq!(directory.candidates(&key(77), 10_000).count(), 0);
+        assert_eq!(directory.len(), 9_999);
+    }
+
+    #[test]
+    fn a_seq_is_whole_again_past_the_32_bit_border() {
+        let mut directory = Directory::new();
+        let before = (1_u64 << 32) - 2;
+        directory.insert(&key(1), before);
+        directory.insert(&key(2), before + 5);
+        let tip = before + 10;
+        assert_eq!(directory.candidates(&key(1), tip).collect::<Vec<_>>(), [before]);
+        assert_eq!(directory.candidates(&key(2), tip).collect::<Vec<_>>(), [before + 5]);
+    }
+
+    #[test]
+    fn two_keys_with_the_same_tag_are_both_candidates() {
+        let mut directory = Directory::new();
+        let (mut one, mut two) = ([7; 16], [7; 16]);
+        one[15] = 1;
+        two[15] = 2;
+        directory.insert(&Key(one), 3);
+        directory.insert(&Key(two), 4);
+        let mut found: Vec<u64> = directory.candidates(&Key(one), 9).collect();
+        found.sort_unstable();
+        assert_eq!(found, [3, 4]);
+        directory.remove(&Key(one), 3);
+        assert_eq!(directory.candidates(&Key(two), 9).collect::<Vec<_>>(), [4]);
+    }
+}

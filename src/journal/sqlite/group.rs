@@ -1,0 +1,210 @@
+//! One commit group: what is queued becomes rows of one transaction.
+//!
+//! Nothing here changes the writer's own state: a group that fails leaves no key and no sequence number behind. What
+//! the transaction found out is in the [`Group`], to be taken over after the commit.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::directory::Directory;
+use crate::{
+    clock::Timestamp,
+    event::{Class, Content, Draft, Event, Key, Quarantined, Reason},
+    journal::{Batch, Receipt},
+};
+
+/// Events of one row of `key_run`, at most: a confirmation reads one row.
+const RUN: usize = 128;
+/// Bytes of one event in a run: key and content.
+pub const ENTRY: usize = 32;
+
+/// What a commit group has stored so far.
+pub struct Group<'a> {
+    connection: &'a Connection,
+    directory: &'a Directory,
+    first: u64,
+    received_at: Timestamp,
+    tip_before: u64,
+    keys: HashMap<Key, usize>,
+    /// Keys and contents of the new events, in order of seq.
+    pub entries: Vec<(Key, Content)>,
+    /// The new events, in order of seq.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// What is known of a key.
+enum Known {
+    No,
+    Same,
+    Conflict(u64),
+}
+
+impl<'a> Group<'a> {
+    /// A group of a transaction that has begun, after `tip`, at `received_at`.
+    pub fn new(
+        connection: &'a Connection,
+        directory: &'a Directory,
+        tip: u64,
+        received_at: Timestamp,
+    ) -> Self {
+        Self {
+            connection,
+            directory,
+            first: tip + 1,
+            received_at,
+            tip_before: tip,
+            keys: HashMap::new(),
+            entries: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Stores a batch: new events, quarantine, conflicts.
+    pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
+        let mut receipt = Receipt::default();
+        for draft in &batch.drafts {
+            match self.known(draft)? {
+                Known::No => {
+                    receipt.seq = Some(self.store(draft)?);
+                    receipt.accepted += 1;
+                }
+                Known::Same => receipt.duplicates += 1,
+                Known::Conflict(seq) => {
+                    self.quarantine(&conflict(draft, seq), Some(seq))?;
+                    receipt.quarantined += 1;
+                    receipt.conflicts += 1;
+                }
+            }
+        }
+        for item in &batch.quarantined {
+            self.quarantine(item, None)?;
+            receipt.quarantined += 1;
+        }
+        Ok(receipt)
+    }
+
+    /// Writes the keys of the new events: the last thing before the commit.
+    pub fn finish(&mut self) -> rusqlite::Result<()> {
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO key_run (first, received_at, entries) VALUES (?1, ?2, ?3)")?;
+        let mut blob = Vec::with_capacity(self.entries.len().min(RUN) * ENTRY);
+        let mut first = self.first;
+        for run in self.entries.chunks(RUN) {
+            blob.clear();
+            for (key, content) in run {
+                blob.extend_from_slice(&key.0);
+                blob.extend_from_slice(&content.0);
+            }
+            insert.execute(params![first, self.received_at.as_ms(), blob])?;
+            first += run.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn known(&self, draft: &Draft) -> rusqlite::Result<Known> {
+        let (key, content) = (draft.element.key(), draft.element.content());
+        let judge = |stored: Content, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
+        if let Some(&index) = self.keys.get(&key) {
+            return Ok(judge(self.entries[index].1, self.first + index as u64));
+        }
+        for seq in self.directory.candidates(&key, self.tip_before) {
+            if let Some((stored_key, stored)) = self.stored(seq)?
+                && stored_key == key
+            {
+                return Ok(judge(stored, seq));
+            }
+        }
+        Ok(Known::No)
+    }
+
+    /// The key row of an event.
+    fn stored(&self, seq: u64) -> rusqlite::Result<Option<(Key, Content)>> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT first, entries FROM key_run WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+        )?;
+        find.query_row([seq], |row| {
+            let first: u64 = row.get(0)?;
+            let entries = row.get_ref(1)?.as_blob()?;
+            Ok(usize::try_from(seq - first).ok().and_then(|index| entry(entries, index)))
+        })
+        .optional()
+        .map(Option::flatten)
+    }
+
+    fn store(&mut self, draft: &Draft) -> rusqlite::Result<u64> {
+        let element = &draft.element;
+        let seq = self.first + self.events.len() as u64;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO event (seq, received_at, class, source, name, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        insert.execute(params![
+            seq,
+            self.received_at.as_ms(),
+            class_number(element.class()),
+            &*draft.source,
+            element.name(),
+            element.raw().as_bytes()
+        ])?;
+        self.keys.insert(element.key(), self.entries.len());
+        self.entries.push((element.key(), element.content()));
+        self.events.push(Arc::new(Event {
+            seq,
+            received_at: self.received_at,
+            source: Arc::clone(&draft.source),
+            element: Arc::clone(element),
+        }));
+        Ok(seq)
+    }
+
+    fn quarantine(&self, item: &Quarantined, conflicts_with: Option<u64>) -> rusqlite::Result<()> {
+        let mut digest = Sha256::new();
+        for part in [item.source.as_bytes(), item.reason.as_str().as_bytes()] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.update(&item.bytes);
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO quarantine
+               (digest, source, reason, detail, conflicts_with, bytes, count, first_at, last_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7)
+             ON CONFLICT (digest) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+        )?;
+        insert.execute(params![
+            digest.finalize().as_slice(),
+            &*item.source,
+            item.reason.as_str(),
+            item.detail,
+            conflicts_with,
+            item.bytes,
+            self.received_at.as_ms()
+        ])?;
+        Ok(())
+    }
+}
+
+/// The key and the content at an index of a run.
+pub fn entry(entries: &[u8], index: usize) -> Option<(Key, Content)> {
+    let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
+    let (key, content) = bytes.split_at(16);
+    Some((Key(key.try_into().ok()?), Content(content.try_into().ok()?)))
+}
+
+/// As stored in `event.class` and `lane.class`.
+pub const fn class_number(class: Class) -> i64 {
+    match class {
+        Class::Incoming => 0,
+        Class::Other => 1,
+    }
+}
+
+fn conflict(draft: &Draft, seq: u64) -> Quarantined {
+    Quarantined {
+        source: Arc::clone(&draft.source),
+        bytes: draft.element.raw().as_bytes().to_vec(),
+        reason: Reason::Conflict,
+        detail: format!("the same key as event {seq}, with other content"),
+    }
+}

@@ -1,0 +1,231 @@
+//! Delivery state: lanes, their cursors, and what waits to be settled.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::group::class_number;
+use crate::{
+    clock::Timestamp,
+    event::Class,
+    journal::{Ends, Enrolment, LaneId, Start},
+};
+
+/// Every lane that the file knows, and the settles that wait for a commit.
+#[derive(Default)]
+pub struct Lanes {
+    known: HashMap<LaneId, Lane>,
+    pending: Vec<(LaneId, Ends)>,
+    pending_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy)]
+struct Lane {
+    id: i64,
+    cursor: u64,
+    /// Configured in this run: it holds retention back.
+    configured: bool,
+}
+
+impl Lanes {
+    /// As the file has them.
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut lanes = Self::default();
+        let mut select = connection.prepare("SELECT id, handler, class, cursor FROM lane")?;
+        let rows = select.query_map([], |row| {
+            let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
+            let handler: String = row.get(1)?;
+            let lane = Lane { id: row.get(0)?, cursor: row.get(3)?, configured: false };
+            Ok((LaneId { handler: Arc::from(handler), class }, lane))
+        })?;
+        for row in rows {
+            let (id, lane) = row?;
+            lanes.known.insert(id, lane);
+        }
+        Ok(lanes)
+    }
+
+    /// Writes the lanes of new handlers; [`Self::enrolled`] takes them over after the commit.
+    pub fn enrol(
+        &self,
+        connection: &Connection,
+        enrolments: &[Enrolment],
+        tip: u64,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<(LaneId, i64, u64)>> {
+        let mut enrolled = Vec::new();
+        for enrolment in enrolments {
+            for class in Class::ALL {
+                let lane = LaneId { handler: Arc::clone(&enrolment.handler), class };
+                if let Some(known) = self.known.get(&lane) {
+                    enrolled.push((lane, known.id, known.cursor));
+                    continue;
+                }
+                let cursor = start_cursor(connection, enrolment.start, tip)?;
+                connection.execute(
+                    "INSERT INTO lane (handler, class, cursor) VALUES (?1, ?2, ?3)",
+                    params![&*lane.handler, class_number(class), cursor],
+                )?;
+                let id = connection.last_insert_rowid();
+                record(connection, id, cursor, now)?;
+                enrolled.push((lane, id, cursor));
+            }
+        }
+        Ok(enrolled)
+    }
+
+    /// What [`Self::enrol`] wrote is durable: these handlers, and no others, are configured.
+    pub fn enrolled(&mut self, enrolled: Vec<(LaneId, i64, u64)>) {
+        for lane in self.known.values_mut() {
+            lane.configured = false;
+        }
+        for (lane, id, cursor) in enrolled {
+            self.known.insert(lane, Lane { id, cursor, configured: true });
+        }
+    }
+
+    /// Takes a settle, to be written with a later commit.
+    pub fn pend(&mut self, lane: LaneId, ends: Ends, now: Timestamp) {
+        self.pending_since.get_or_insert(now);
+        let only_cursor = |ends: &Ends| {
+            ends.set_aside.is_empty()
+                && ends.resolved.is_empty()
+                && ends.dead.is_empty()
+                && ends.revived.is_empty()
+                && ends.dead_again.is_empty()
+        };
+        // A cursor that only moves on replaces the one that waits, unless rows were settled in between.
+        if let Some((_, last)) = self.pending.iter_mut().rev().find(|(pending, _)| *pending == lane)
+            && only_cursor(&ends)
+        {
+            last.cursor = last.cursor.max(ends.cursor);
+            return;
+        }
+        self.pending.push((lane, ends));
+    }
+
+    /// How long the oldest settle has waited.
+    pub fn waiting_ms(&self, now: Timestamp) -> Option<i64> {
+        self.pending_since.map(|since| now.ms_since(since))
+    }
+
+    /// Writes what is pending; [`Self::settled`] forgets it after the commit.
+    pub fn write(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+        for (lane, ends) in &self.pending {
+            if let Some(lane) = self.known.get(lane) {
+                write_ends(connection, *lane, ends, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was pending is durable.
+    pub fn settled(&mut self) {
+        for (lane, ends) in self.pending.drain(..) {
+            if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), ends.cursor) {
+                lane.cursor = lane.cursor.max(cursor);
+            }
+        }
+        self.pending_since = None;
+    }
+
+    /// What retention must keep: everything above this seq, and the handler that needs it. `None`: nothing is needed.
+    pub fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
+        let mut lowest: Option<(u64, Arc<str>)> = None;
+        let mut first_aside = connection.prepare_cached("SELECT min(seq) FROM aside WHERE lane = ?1")?;
+        for (id, lane) in self.known.iter().filter(|(_, lane)| lane.configured) {
+            let aside: Option<u64> = first_aside.query_row([lane.id], |row| row.get(0))?;
+            let above = aside.map_or(lane.cursor, |seq| lane.cursor.min(seq.saturating_sub(1)));
+            if lowest.as_ref().is_none_or(|(least, _)| above < *least) {
+                lowest = Some((above, Arc::clone(&id.handler)));
+            }
+        }
+        Ok(lowest)
+    }
+}
+
+fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusqlite::Result<u64> {
+    match start {
+        // A journal that never held an event has tip 0: from the beginning and from now are the same.
+        None | Some(Start::Now) => Ok(tip),
+        Some(Start::Beginning) => Ok(0),
+        Some(Start::At(time)) => {
+            Ok(super::reader::first_at_or_after(connection, time)?.map_or(tip, |seq| seq - 1))
+        }
+    }
+}
+
+fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) -> rusqlite::Result<()> {
+    if let Some(cursor) = ends.cursor {
+        connection
+            .prepare_cached("UPDATE lane SET cursor = max(cursor, ?2) WHERE id = ?1")?
+            .execute(params![lane.id, cursor])?;
+        record(connection, lane.id, cursor, now)?;
+    }
+    for row in &ends.set_aside {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO aside
+                   (lane, seq, order_key, behind, attempts, since, next_try, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                lane.id,
+                row.seq,
+                row.order_key.map(|key| key.0.cast_signed()),
+                row.behind,
+                row.attempts,
+                row.since.as_ms(),
+                row.next_try.as_ms(),
+                row.error
+            ])?;
+    }
+    for seq in &ends.resolved {
+        connection
+            .prepare_cached("DELETE FROM aside WHERE lane = ?1 AND seq = ?2")?
+            .execute(params![lane.id, seq])?;
+    }
+    for dead in &ends.dead {
+        connection
+            .prepare_cached(
+                "INSERT INTO dead (lane, seq, received_at, source, raw, cause, attempts, error, died_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                lane.id,
+                dead.event.seq,
+                dead.event.received_at.as_ms(),
+                &*dead.event.source,
+                dead.event.element.raw().as_bytes(),
+                dead.cause.as_str(),
+                dead.attempts,
+                dead.error,
+                dead.at.as_ms()
+            ])?;
+    }
+    for id in &ends.revived {
+        connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
+    }
+    for again in &ends.dead_again {
+        connection
+            .prepare_cached("UPDATE dead SET attempts = ?2, error = ?3, retrying = ?4 WHERE id = ?1")?
+            .execute(params![again.id, again.attempts, again.error, again.still_retrying])?;
+    }
+    Ok(())
+}
+
+/// A row of the cursor's history.
+fn record(connection: &Connection, lane: i64, upto: u64, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO settle (lane, upto, at) VALUES (?1, ?2, ?3)")?
+        .execute(params![lane, upto, now.as_ms()])?;
+    Ok(())
+}
+
+/// A lane's row.
+pub fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2")?
+        .query_row(params![&*lane.handler, class_number(lane.class)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}

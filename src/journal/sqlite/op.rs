@@ -1,0 +1,53 @@
+//! What the writer is asked to do, and where its answer goes.
+
+use tokio::sync::oneshot;
+
+use crate::journal::{AppendError, Batch, Ends, Enrolment, Error, LaneId, Receipt};
+
+/// Where an answer goes. A caller that went away does not want it any more.
+pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
+
+/// One thing to do for the writer.
+pub enum Op {
+    /// Store a batch.
+    Append(Append),
+    /// Record how deliveries ended; rides on a later commit.
+    Settle(LaneId, Ends),
+    /// Anything that is committed now and answered after it.
+    Change(Change, Reply<Vec<i64>>),
+    /// Time has passed: retention, pending settles, checkpoints.
+    Tick,
+    /// Take nothing more.
+    Close(Reply<()>),
+}
+
+/// A batch to store.
+pub struct Append {
+    /// The batch; its `hold` is dropped with it.
+    pub batch: Batch,
+    /// Where the receipt goes.
+    pub reply: Reply<Receipt, AppendError>,
+}
+
+/// A change that is not an append.
+pub enum Change {
+    /// Store cursors for new handlers.
+    Enrol(Vec<Enrolment>),
+    /// Mark dead letters to be delivered again.
+    RetryDead(Vec<i64>),
+    /// Delete dead letters.
+    DropDead(Vec<i64>),
+    /// Delete entries of the quarantine.
+    DropQuarantined(Vec<i64>),
+    /// Nothing of its own: everything before it becomes durable.
+    Flush,
+}
+
+impl Append {
+    /// What it adds to a group, in bytes.
+    pub fn bytes(&self) -> usize {
+        let events: usize = self.batch.drafts.iter().map(|draft| draft.element.raw().len()).sum();
+        let rest: usize = self.batch.quarantined.iter().map(|item| item.bytes.len()).sum();
+        events + rest
+    }
+}

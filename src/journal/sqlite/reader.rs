@@ -1,0 +1,333 @@
+//! Reading: pages of at most 1,000 rows, so that no read transaction holds the write-ahead log for long.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{group::class_number, lanes::lane_row};
+use crate::{
+    clock::Timestamp,
+    event::{Class, Element, Event, OrderKey, Quarantined, Reason},
+    journal::{
+        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState,
+        QuarantineEntry, QuarantineQuery,
+    },
+};
+
+/// Rows that one read transaction looks at, at most.
+pub const PAGE: u64 = 1_000;
+/// Bytes after which a claim takes no further event.
+const CLAIM_BYTES: usize = 4 << 20;
+
+/// An event as its row has it: decoded outside the read transaction.
+pub struct RawEvent {
+    seq: u64,
+    received_at: Timestamp,
+    source: String,
+    raw: Vec<u8>,
+}
+
+impl RawEvent {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: row.get(0)?,
+            received_at: Timestamp::from_ms(row.get(1)?),
+            source: row.get(2)?,
+            raw: row.get(3)?,
+        })
+    }
+
+    /// The event.
+    ///
+    /// # Errors
+    /// [`Error::Row`]: bytes that were readable once are not any more.
+    pub fn decode(self) -> Result<Arc<Event>, Error> {
+        let element = Element::read(&self.source, &self.raw)
+            .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
+        Ok(Arc::new(Event {
+            seq: self.seq,
+            received_at: self.received_at,
+            source: self.source.into(),
+            element: Arc::new(element),
+        }))
+    }
+}
+
+const EVENT: &str = "SELECT seq, received_at, source, raw FROM event";
+
+/// The rows of a class in `after+1 ..= through`: a page of them, at most `max`, and no more once they have
+/// [`CLAIM_BYTES`].
+pub fn claim(
+    connection: &Connection,
+    class: Class,
+    after: u64,
+    through: u64,
+    max: usize,
+) -> rusqlite::Result<ClaimRows> {
+    let max = max.clamp(1, PAGE as usize);
+    let mut select = connection
+        .prepare_cached(&format!("{EVENT} WHERE seq > ?1 AND seq <= ?2 AND class = ?3 ORDER BY seq"))?;
+    let mut rows = select.query(params![after, through, class_number(class)])?;
+    let mut claimed = ClaimRows { rows: Vec::new(), through };
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let event = RawEvent::from_row(row)?;
+        bytes += event.raw.len();
+        let seq = event.seq;
+        claimed.rows.push(event);
+        if claimed.rows.len() >= max || bytes >= CLAIM_BYTES {
+            claimed.through = seq;
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+/// The rows of a claim, and how far was looked.
+pub struct ClaimRows {
+    rows: Vec<RawEvent>,
+    through: u64,
+}
+
+impl ClaimRows {
+    /// The claim that they make.
+    ///
+    /// # Errors
+    /// [`Error::Row`].
+    pub fn decode(self) -> Result<Claim, Error> {
+        let events = self.rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?;
+        Ok(Claim { events, through: self.through })
+    }
+}
+
+/// The row of one event.
+pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
+    connection
+        .prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?
+        .query_row([seq], RawEvent::from_row)
+        .optional()
+}
+
+/// Lowest and highest seq.
+pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
+    let end = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<u64>>(0));
+    let low = end("SELECT min(seq) FROM event")?;
+    let high = end("SELECT max(seq) FROM event")?;
+    Ok(low.zip(high))
+}
+
+/// The first event received at `time` or later, by bisection: `received_at` never falls.
+pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
+    let Some((mut low, high)) = span(connection)? else { return Ok(None) };
+    let mut end = high + 1;
+    let mut received_at = connection.prepare_cached("SELECT received_at FROM event WHERE seq = ?1")?;
+    while low < end {
+        let middle = low + (end - low) / 2;
+        // A gap counts as early: what is asked for lies behind it.
+        let at: Option<i64> = received_at.query_row([middle], |row| row.get(0)).optional()?;
+        if at.is_some_and(|at| at >= time.as_ms()) {
+            end = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok((end <= high).then_some(end))
+}
+
+/// A page of events, newest first: the rows, and `before` of the next page.
+pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
+    let Some((low, high)) = span(connection)? else { return Ok((Vec::new(), None)) };
+    let edge = |time: Option<Timestamp>| -> rusqlite::Result<Option<u64>> {
+        time.map(|time| first_at_or_after(connection, time).map(|seq| seq.unwrap_or(high + 1))).transpose()
+    };
+    let low = edge(query.since)?.unwrap_or(low);
+    let end = edge(query.until)?.unwrap_or(high + 1).min(query.before.unwrap_or(u64::MAX)).min(high + 1);
+    if end <= low {
+        return Ok((Vec::new(), None));
+    }
+    let from = end.saturating_sub(PAGE).max(low);
+    let limit = query.limit.clamp(1, PAGE as usize);
+    let rows: Vec<RawEvent> = connection
+        .prepare_cached(&format!(
+            "{EVENT} WHERE seq >= ?1 AND seq < ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR source = ?4)
+             ORDER BY seq DESC LIMIT ?5"
+        ))?
+        .query_map(params![from, end, query.name, query.source, limit], RawEvent::from_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    let looked_to = match rows.last() {
+        Some(oldest) if rows.len() == limit => oldest.seq,
+        _ => from,
+    };
+    Ok((rows, (looked_to > low).then_some(looked_to)))
+}
+
+/// The page that rows make.
+pub fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
+    Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
+}
+
+/// The delivery state of a lane; `None` where it was never enrolled.
+pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
+    let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
+    let aside = connection
+        .prepare_cached(
+            "SELECT seq, order_key, behind, attempts, since, next_try, error FROM aside WHERE lane = ?1
+             ORDER BY seq",
+        )?
+        .query_map([id], |row| {
+            Ok(Aside {
+                seq: row.get(0)?,
+                order_key: row.get::<_, Option<i64>>(1)?.map(|key| OrderKey(key.cast_unsigned())),
+                behind: row.get(2)?,
+                attempts: row.get(3)?,
+                since: Timestamp::from_ms(row.get(4)?),
+                next_try: Timestamp::from_ms(row.get(5)?),
+                error: row.get(6)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let dead = connection
+        .prepare_cached("SELECT count(*) FROM dead WHERE lane = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    Ok(Some(LaneState { cursor, aside, dead }))
+}
+
+/// A dead letter as its row has it.
+pub struct RawDead {
+    event: RawEvent,
+    id: i64,
+    lane: LaneId,
+    cause: String,
+    attempts: u32,
+    error: String,
+    died_at: Timestamp,
+    retrying: bool,
+}
+
+const DEAD: &str = "SELECT dead.seq, dead.received_at, dead.source, dead.raw, dead.id, lane.handler, lane.class,
+    dead.cause, dead.attempts, dead.error, dead.died_at, dead.retrying FROM dead JOIN lane ON lane.id = dead.lane";
+
+impl RawDead {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let handler: String = row.get(5)?;
+        let class = if row.get::<_, i64>(6)? == 0 { Class::Incoming } else { Class::Other };
+        Ok(Self {
+            event: RawEvent::from_row(row)?,
+            id: row.get(4)?,
+            lane: LaneId { handler: handler.into(), class },
+            cause: row.get(7)?,
+            attempts: row.get(8)?,
+            error: row.get(9)?,
+            died_at: Timestamp::from_ms(row.get(10)?),
+            retrying: row.get(11)?,
+        })
+    }
+
+    /// The dead letter.
+    ///
+    /// # Errors
+    /// [`Error::Row`]: its bytes or its cause do not make sense.
+    pub fn decode(self) -> Result<DeadLetter, Error> {
+        let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of death".into() };
+        Ok(DeadLetter {
+            id: self.id,
+            cause: Cause::from_name(&self.cause).ok_or_else(unknown)?,
+            lane: self.lane,
+            event: self.event.decode()?,
+            attempts: self.attempts,
+            error: self.error,
+            died_at: self.died_at,
+            retrying: self.retrying,
+        })
+    }
+}
+
+/// A page of dead letters, newest first.
+pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
+    connection
+        .prepare_cached(&format!(
+            "{DEAD} WHERE dead.id < ?1 AND (?2 IS NULL OR lane.handler = ?2) ORDER BY dead.id DESC LIMIT ?3"
+        ))?
+        .query_map(
+            params![query.before.unwrap_or(i64::MAX), query.handler, query.limit.clamp(1, PAGE as usize)],
+            RawDead::from_row,
+        )?
+        .collect()
+}
+
+/// One dead letter.
+pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
+    connection
+        .prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?
+        .query_row([id], RawDead::from_row)
+        .optional()
+}
+
+/// The dead letters of a lane that are to be delivered again, oldest first.
+pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<RawDead>> {
+    connection
+        .prepare_cached(&format!(
+            "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
+        ))?
+        .query_map(params![&*lane.handler, class_number(lane.class), PAGE], RawDead::from_row)?
+        .collect()
+}
+
+/// Dead letters, by handler.
+pub fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
+    connection
+        .prepare_cached(
+            "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id
+             GROUP BY lane.handler ORDER BY lane.handler",
+        )?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?
+        .collect()
+}
+
+const QUARANTINE: &str =
+    "SELECT id, source, reason, detail, conflicts_with, bytes, count, first_at, last_at FROM quarantine";
+
+fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
+    let reason: String = row.get(2)?;
+    let reason = Reason::from_name(&reason).ok_or(rusqlite::Error::InvalidQuery)?;
+    Ok(QuarantineEntry {
+        id: row.get(0)?,
+        item: Quarantined {
+            source: row.get::<_, String>(1)?.into(),
+            reason,
+            detail: row.get(3)?,
+            bytes: row.get(5)?,
+        },
+        conflicts_with: row.get(4)?,
+        count: row.get(6)?,
+        first_at: Timestamp::from_ms(row.get(7)?),
+        last_at: Timestamp::from_ms(row.get(8)?),
+    })
+}
+
+/// A page of the quarantine, newest first.
+pub fn quarantine(
+    connection: &Connection,
+    query: &QuarantineQuery,
+) -> rusqlite::Result<Vec<QuarantineEntry>> {
+    connection
+        .prepare_cached(&format!("{QUARANTINE} WHERE id < ?1 ORDER BY id DESC LIMIT ?2"))?
+        .query_map(
+            params![query.before.unwrap_or(i64::MAX), query.limit.clamp(1, PAGE as usize)],
+            quarantine_row,
+        )?
+        .collect()
+}
+
+/// One entry of the quarantine.
+pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
+    connection
+        .prepare_cached(&format!("{QUARANTINE} WHERE id = ?1"))?
+        .query_row([id], quarantine_row)
+        .optional()
+}
+
+/// How many entries the quarantine has.
+pub fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.prepare_cached("SELECT count(*) FROM quarantine")?.query_row([], |row| row.get(0))
+}

@@ -1,0 +1,67 @@
+//! What was just appended, in memory: a lane that has caught up is fed from here and reads no file.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    event::{Class, Event},
+    journal::Claim,
+};
+
+/// Bounds: the newest events, as many as fit into both.
+const MAX_EVENTS: usize = 8_192;
+const MAX_BYTES: usize = 8 << 20;
+
+/// The newest events, bounded in number and bytes.
+#[derive(Default)]
+pub struct Recent(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Adds events that are durable, in order.
+    pub fn extend(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+        let mut inner = self.inner();
+        for event in events {
+            inner.bytes += event.element.raw().len();
+            inner.events.push_back(event);
+            while inner.events.len() > MAX_EVENTS || (inner.bytes > MAX_BYTES && inner.events.len() > 1) {
+                if let Some(oldest) = inner.events.pop_front() {
+                    inner.bytes -= oldest.element.raw().len();
+                }
+            }
+        }
+    }
+
+    /// The events of a class after `after`; `None` where the file must be asked.
+    pub fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
+        let inner = self.inner();
+        let first = inner.events.front()?.seq;
+        if after + 1 < first {
+            return None;
+        }
+        let mut claim = Claim { events: Vec::new(), through: after };
+        let skip = usize::try_from(after + 1 - first).unwrap_or(usize::MAX);
+        for event in inner.events.iter().skip(skip) {
+            if event.element.class() == class {
+                if claim.events.len() == max {
+                    break;
+                }
+                claim.events.push(Arc::clone(event));
+            }
+            claim.through = event.seq;
+        }
+        Some(claim)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

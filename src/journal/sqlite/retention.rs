@@ -1,0 +1,265 @@
+//! What leaves: events past their age that every handler has, keys past the window or its bound, old settles, old dead
+//! letters, old quarantine. A slice at a time, between two groups.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    directory::Directory,
+    group::{ENTRY, entry},
+    lanes::Lanes,
+    settings::Settings,
+    shared::Shared,
+};
+use crate::{clock::Timestamp, event::Key, settings::Period};
+
+/// Rows of one slice, at most.
+const SLICE: u64 = 1_000;
+/// Runs of keys of one slice, at most.
+const RUNS: u64 = 256;
+const SETTLES_KEPT: Period = Period::days(7);
+/// While there is nothing to do, a look this often.
+const REST: Duration = Duration::from_secs(1);
+/// Dead letters, quarantine and old settles are looked at less often.
+const LONG_REST: Duration = Duration::from_secs(60);
+
+/// Keys that left the window with a transaction.
+#[derive(Default)]
+pub struct Evicted {
+    keys: Vec<(Key, u64)>,
+    /// When the oldest run that is left was received.
+    oldest: Option<Option<Timestamp>>,
+    runs: u64,
+    bound: bool,
+}
+
+/// Where retention stands.
+pub struct Retention {
+    /// The lowest seq that may still be stored.
+    low: u64,
+    rested: Option<Instant>,
+    swept: Option<Instant>,
+    warned: bool,
+}
+
+impl Retention {
+    /// For a file whose lowest seq is `low`.
+    pub const fn new(low: u64) -> Self {
+        Self { low, rested: None, swept: None, warned: false }
+    }
+
+    /// The lowest seq that may still be stored.
+    pub const fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// Deletes the oldest runs while there are more keys than the bound allows; part of a group's transaction.
+    pub fn make_room_for_keys(
+        &self,
+        connection: &Connection,
+        keys: u64,
+        settings: &Settings,
+    ) -> rusqlite::Result<Evicted> {
+        let over = keys.saturating_sub(settings.dedup_keys);
+        if over == 0 {
+            return Ok(Evicted::default());
+        }
+        let mut evicted = evict(connection, over, |_, gone| gone < over)?;
+        evicted.bound = !evicted.keys.is_empty();
+        Ok(evicted)
+    }
+
+    /// The transaction that evicted these is durable.
+    pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
+        for (key, seq) in &evicted.keys {
+            directory.remove(key, *seq);
+        }
+        if let Some(oldest) = evicted.oldest {
+            shared.oldest_key_ms.store(oldest.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
+        }
+        if evicted.bound && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                keys = directory.len(),
+                "the deduplication window is at its bound of keys: the oldest leave before their time"
+            );
+        }
+    }
+
+    /// Events were stored at this time.
+    pub fn stored(&self, received_at: Timestamp, shared: &Shared) {
+        shared.oldest_key_ms.fetch_min(received_at.as_ms(), Relaxed);
+    }
+
+    /// One slice, in a transaction of its own; nothing where it is not time yet.
+    pub fn slice(
+        &mut self,
+        connection: &Connection,
+        lanes: &Lanes,
+        tip: u64,
+        now: Timestamp,
+        received_at: Timestamp,
+        settings: &Settings,
+    ) -> rusqlite::Result<Evicted> {
+        if self.rested.is_some_and(|since| since.elapsed() < REST) {
+            return Ok(Evicted::default());
+        }
+        let events_to = self.deletable(connection, lanes, tip, now, settings)?;
+        let keys_before = now.plus_ms(-settings.dedup_window.as_ms());
+        let keys = oldest_run(connection)?.is_some_and(|oldest| oldest < keys_before);
+        let sweep = self.swept.is_none_or(|since| since.elapsed() >= LONG_REST);
+        if events_to.is_none() && !keys && !sweep {
+            self.rested = Some(Instant::now());
+            return Ok(Evicted::default());
+        }
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut evicted = Evicted::default();
+        if let Some(to) = events_to {
+            connection.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([to])?;
+        }
+        if keys {
+            evicted = evict(connection, RUNS, |received_at, _| received_at < keys_before)?;
+        }
+        if events_to.is_some() || keys {
+            // What the rows told of the highest seq and time must outlive them.
+            let mut mark = connection.prepare_cached(
+                "INSERT INTO mark (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+            )?;
+            mark.execute(params!["seq", tip])?;
+            mark.execute(params!["received_at", received_at.as_ms()])?;
+        }
+        let mut more = false;
+        if sweep {
+            more = sweep_rows(connection, now, settings)?;
+        }
+        connection.execute_batch("COMMIT")?;
+        let full_slice = events_to.is_some_and(|to| to + 1 == self.low + SLICE) || evicted.runs == RUNS;
+        if let Some(to) = events_to {
+            self.low = to + 1;
+        }
+        if !full_slice && !more {
+            // A few rows a group would cost a commit a group: they are left to gather.
+            self.rested = Some(Instant::now());
+        }
+        if sweep && !more {
+            self.swept = Some(Instant::now());
+        }
+        Ok(evicted)
+    }
+
+    /// Up to which seq a slice may delete: past its age, and no handler needs it.
+    fn deletable(
+        &self,
+        connection: &Connection,
+        lanes: &Lanes,
+        tip: u64,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> rusqlite::Result<Option<u64>> {
+        let needed_above = lanes.needed_above(connection)?.map_or(tip, |(above, _)| above);
+        let to = needed_above.min(self.low + SLICE - 1);
+        if to < self.low {
+            return Ok(None);
+        }
+        old_in(connection, self.low, to, now.plus_ms(-settings.retention.as_ms()))
+    }
+
+    /// The handler that keeps events past their age from being deleted.
+    pub fn held_by(
+        &self,
+        connection: &Connection,
+        lanes: &Lanes,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Option<Arc<str>> {
+        let look = || -> rusqlite::Result<Option<Arc<str>>> {
+            let Some((above, handler)) = lanes.needed_above(connection)? else { return Ok(None) };
+            let horizon = now.plus_ms(-settings.retention.as_ms());
+            Ok(old_in(connection, above + 1, above + 1, horizon)?.map(|_| handler))
+        };
+        // It only improves a message; the state itself is known.
+        look().unwrap_or_default()
+    }
+}
+
+/// The highest seq in `low..=to` that was received before the horizon; the rows are in order of time.
+fn old_in(connection: &Connection, low: u64, to: u64, horizon: Timestamp) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT max(seq) FROM (SELECT seq, received_at FROM event WHERE seq BETWEEN ?1 AND ?2)
+             WHERE received_at < ?3",
+        )?
+        .query_row(params![low, to, horizon.as_ms()], |row| row.get(0))
+}
+
+fn oldest_run(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT received_at FROM key_run ORDER BY first LIMIT 1")?
+        .query_row([], |row| row.get(0).map(Timestamp::from_ms))
+        .optional()
+}
+
+/// Deletes the oldest runs, at most `max` of them, while `leaves(received_at, keys gone so far)` says so.
+fn evict(
+    connection: &Connection,
+    max: u64,
+    leaves: impl Fn(Timestamp, u64) -> bool,
+) -> rusqlite::Result<Evicted> {
+    let mut evicted = Evicted::default();
+    let mut last = None;
+    {
+        let mut runs = connection
+            .prepare_cached("SELECT first, received_at, entries FROM key_run ORDER BY first LIMIT ?1")?;
+        let mut rows = runs.query([max])?;
+        while let Some(row) = rows.next()? {
+            let (first, received_at): (u64, i64) = (row.get(0)?, row.get(1)?);
+            let received_at = Timestamp::from_ms(received_at);
+            if !leaves(received_at, evicted.keys.len() as u64) {
+                break;
+            }
+            let entries = row.get_ref(2)?.as_blob()?;
+            for index in 0..entries.len() / ENTRY {
+                if let Some((key, _)) = entry(entries, index) {
+                    evicted.keys.push((key, first + index as u64));
+                }
+            }
+            last = Some(first);
+            evicted.runs += 1;
+        }
+    }
+    if let Some(last) = last {
+        connection.prepare_cached("DELETE FROM key_run WHERE first <= ?1")?.execute([last])?;
+        evicted.oldest = Some(oldest_run(connection)?);
+    }
+    Ok(evicted)
+}
+
+/// Old settles, dead letters and quarantine; whether there may be more.
+fn sweep_rows(connection: &Connection, now: Timestamp, settings: &Settings) -> rusqlite::Result<bool> {
+    let before = |kept: Period| now.plus_ms(-kept.as_ms()).as_ms();
+    let mut more = false;
+    for (sql, horizon) in [
+        (
+            "DELETE FROM settle WHERE at < ?1 AND id IN (SELECT id FROM settle ORDER BY id LIMIT ?2)",
+            before(SETTLES_KEPT),
+        ),
+        (
+            "DELETE FROM dead WHERE died_at < ?1 AND retrying = 0
+               AND id IN (SELECT id FROM dead ORDER BY id LIMIT ?2)",
+            before(settings.dead_letter_retention),
+        ),
+        (
+            "DELETE FROM quarantine WHERE id IN
+               (SELECT id FROM quarantine WHERE last_at < ?1 ORDER BY last_at LIMIT ?2)",
+            before(settings.quarantine_retention),
+        ),
+    ] {
+        more |= connection.prepare_cached(sql)?.execute(params![horizon, SLICE])? as u64 == SLICE;
+    }
+    Ok(more)
+}

@@ -1,0 +1,87 @@
+-- The journal, format 1. Times are milliseconds since the Unix epoch, UTC.
+-- Events and keys are append-only: rows are added at the end, and retention takes them from the beginning.
+
+-- One row an event. `seq` never repeats and never falls, also when the table is empty (see `mark`).
+CREATE TABLE event (
+  seq         INTEGER PRIMARY KEY,
+  received_at INTEGER NOT NULL,           -- by our clock; never falls from one seq to the next
+  class       INTEGER NOT NULL,           -- the lane: 0 incoming-message, 1 everything else
+  source      TEXT    NOT NULL,           -- the name of the source in the configuration
+  name        TEXT    NOT NULL,           -- eventName
+  raw         BLOB    NOT NULL            -- the element's bytes exactly as they came
+);
+
+-- The deduplication window: one row a run of consecutive events, of at most 128.
+CREATE TABLE key_run (
+  first       INTEGER PRIMARY KEY,        -- the seq of the first event of the run
+  received_at INTEGER NOT NULL,
+  entries     BLOB    NOT NULL            -- 32 bytes an event: 16 of the key's digest, 16 of the content's
+);
+
+-- Marks that outlive the rows that they come from.
+CREATE TABLE mark (
+  name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever given; 'received_at': the latest ever given
+  value       INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- A handler's two lanes. Everything up to `cursor` is delivered, not wanted, set aside or dead.
+CREATE TABLE lane (
+  id          INTEGER PRIMARY KEY,
+  handler     TEXT    NOT NULL,
+  class       INTEGER NOT NULL,
+  cursor      INTEGER NOT NULL,
+  UNIQUE (handler, class)
+);
+
+-- When a lane's cursor came to where; kept for 7 days.
+CREATE TABLE settle (
+  id          INTEGER PRIMARY KEY,
+  lane        INTEGER NOT NULL,
+  upto        INTEGER NOT NULL,
+  at          INTEGER NOT NULL
+);
+
+-- The exceptions: events that are delivered later than their place in the lane.
+CREATE TABLE aside (
+  lane        INTEGER NOT NULL,
+  seq         INTEGER NOT NULL,
+  order_key   INTEGER,                    -- what it is ordered by; NULL without a messageId
+  behind      INTEGER NOT NULL,           -- 1: waits behind an earlier event of its message
+  attempts    INTEGER NOT NULL,
+  since       INTEGER NOT NULL,
+  next_try    INTEGER NOT NULL,
+  error       TEXT    NOT NULL,           -- the last one; may quote the payload
+  PRIMARY KEY (lane, seq)
+) WITHOUT ROWID;
+
+-- Dead letters keep their own copy of the event.
+CREATE TABLE dead (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  lane        INTEGER NOT NULL,
+  seq         INTEGER NOT NULL,
+  received_at INTEGER NOT NULL,
+  source      TEXT    NOT NULL,
+  raw         BLOB    NOT NULL,
+  cause       TEXT    NOT NULL,           -- 'refused', 'expired'
+  attempts    INTEGER NOT NULL,
+  error       TEXT    NOT NULL,           -- the last one; may quote the payload
+  died_at     INTEGER NOT NULL,
+  retrying    INTEGER NOT NULL DEFAULT 0  -- 1: to be delivered again
+);
+CREATE INDEX dead_lane ON dead (lane, id);
+CREATE INDEX dead_retrying ON dead (lane) WHERE retrying = 1;
+
+-- What could not be stored as an event; identical bytes of a source are kept once.
+CREATE TABLE quarantine (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest      BLOB    NOT NULL UNIQUE,    -- of source, reason and bytes
+  source      TEXT    NOT NULL,
+  reason      TEXT    NOT NULL,
+  detail      TEXT    NOT NULL,           -- what is wrong, and where; may quote the payload
+  conflicts_with INTEGER,                 -- for a conflict: the stored event whose key it has
+  bytes       BLOB    NOT NULL,
+  count       INTEGER NOT NULL,
+  first_at    INTEGER NOT NULL,
+  last_at     INTEGER NOT NULL
+);
+CREATE INDEX quarantine_last_at ON quarantine (last_at);

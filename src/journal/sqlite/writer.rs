@@ -1,0 +1,475 @@
+//! The one thread that writes.
+//!
+//! It takes what is queued as one group, stores it in one transaction, commits, and only then enters the keys into the
+//! directory, shows the events to the lanes, and answers every waiter. A commit that fails leaves nothing behind: not a
+//! row, not a key, not a sequence number. Between two groups it does its chores: a slice of retention, the last frames of
+//! a checkpoint, a look at the room on the disk.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, ffi};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    checkpoint,
+    directory::Directory,
+    file::DatabaseFile,
+    group::Group,
+    lanes::Lanes,
+    op::{Append, Change, Op, Reply},
+    retention::Retention,
+    room::Room,
+    settings::Settings,
+    shared::Shared,
+};
+use crate::{
+    clock::{self, Timestamp},
+    journal::{AppendError, Error, LaneId, Receipt, State},
+};
+
+/// A group ends at this many bytes, or at one larger request.
+const GROUP_BYTES: usize = 4 << 20;
+/// A group ends at this many requests.
+const GROUP_OPS: usize = 4_096;
+/// Settles ride on a commit once they have waited for so long …
+const SETTLE_RIDES_MS: i64 = 100;
+/// … and get one of their own after this.
+const SETTLE_LATEST_MS: i64 = 900;
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+
+/// The writer's own state.
+pub struct Writer {
+    /// Its connection: the only one that writes.
+    pub connection: Connection,
+    /// What it tells everybody else.
+    pub shared: Arc<Shared>,
+    /// Which keys are in the window.
+    pub directory: Directory,
+    /// Delivery state.
+    pub lanes: Lanes,
+    /// Retention.
+    pub retention: Retention,
+    /// Free space.
+    pub room: Room,
+    /// When the room was measured.
+    pub room_measured: Option<Instant>,
+    /// The highest seq ever given.
+    pub tip: u64,
+    /// The latest `received_at` ever given.
+    pub received_at: Timestamp,
+    /// The configuration.
+    pub settings: Settings,
+    /// Its lock outlives the connection: fields are dropped in order.
+    pub file: Arc<DatabaseFile>,
+}
+
+/// What one group is asked to do, and who waits for it.
+#[derive(Default)]
+struct Work {
+    appends: Vec<Append>,
+    changes: Vec<(Change, Reply<Vec<i64>>)>,
+    close: Option<Reply<()>>,
+}
+
+/// What a transaction found out, to be taken over after its commit.
+struct Stored {
+    receipts: Vec<Receipt>,
+    entries: Vec<(crate::event::Key, crate::event::Content)>,
+    events: Vec<Arc<crate::event::Event>>,
+    answers: Vec<Vec<i64>>,
+    enrolled: Option<Vec<(LaneId, i64, u64)>>,
+    evicted: super::retention::Evicted,
+    settled: bool,
+}
+
+impl Writer {
+    /// Works until it is closed, or until everybody who could ask is gone.
+    pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+        while let Some(work) = self.take(&mut ops) {
+            let Work { appends, changes, close } = work;
+            self.group(appends, changes, close.is_some());
+            if let Some(reply) = close {
+                // What is still queued is answered as stopped, when the receiver is dropped with its senders.
+                ops.close();
+                while let Ok(op) = ops.try_recv() {
+                    refuse(op);
+                }
+                self.close(reply);
+                return;
+            }
+            self.chores();
+        }
+    }
+
+    /// What is queued, up to the bounds of a group; waits for the first.
+    fn take(&mut self, ops: &mut mpsc::Receiver<Op>) -> Option<Work> {
+        let mut work = Work::default();
+        let mut bytes = 0;
+        let mut next = ops.blocking_recv()?;
+        for taken in 1.. {
+            match next {
+                Op::Append(append) => {
+                    bytes += append.bytes();
+                    work.appends.push(append);
+                }
+                Op::Settle(lane, ends) => self.lanes.pend(lane, ends, clock::now()),
+                Op::Change(change, reply) => work.changes.push((change, reply)),
+                Op::Tick => {}
+                Op::Close(reply) => {
+                    work.close = Some(reply);
+                    break;
+                }
+            }
+            if bytes >= GROUP_BYTES || taken >= GROUP_OPS {
+                break;
+            }
+            match ops.try_recv() {
+                Ok(op) => next = op,
+                Err(_) => break,
+            }
+        }
+        Some(work)
+    }
+
+    /// One group: stored, committed, taken over, answered.
+    fn group(&mut self, mut appends: Vec<Append>, changes: Vec<(Change, Reply<Vec<i64>>)>, closing: bool) {
+        self.measure_room();
+        if let Some(error) = self.refusal() {
+            for append in appends.drain(..) {
+                answer(append.reply, Err(error.clone()));
+            }
+        }
+        if self.shared.failed() {
+            for (_, reply) in changes {
+                answer(reply, Err(Error::Failed));
+            }
+            return;
+        }
+        let now = clock::now();
+        let patience = if appends.is_empty() { SETTLE_LATEST_MS } else { SETTLE_RIDES_MS };
+        let settle = match self.lanes.waiting_ms(now) {
+            // A clock that was set back must not keep a settle waiting.
+            Some(waited) => closing || !changes.is_empty() || waited >= patience || waited < 0,
+            None => false,
+        };
+        if appends.is_empty() && changes.is_empty() && !settle {
+            return;
+        }
+        let began = Instant::now();
+        let received_at = now.max(self.received_at);
+        let stored = self.transact(&appends, &changes, received_at, settle);
+        match stored {
+            Ok(stored) => {
+                self.shared.metrics.commits.inc();
+                self.shared.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                self.take_over(stored, received_at, appends, changes);
+            }
+            Err(error) => self.give_up(&error, appends, changes),
+        }
+    }
+
+    /// The transaction. Changes nothing of the writer's own state.
+    fn transact(
+        &self,
+        appends: &[Append],
+        changes: &[(Change, Reply<Vec<i64>>)],
+        received_at: Timestamp,
+        settle: bool,
+    ) -> rusqlite::Result<Stored> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut group = Group::new(&self.connection, &self.directory, self.tip, received_at);
+        let mut receipts = Vec::with_capacity(appends.len());
+        for append in appends {
+            receipts.push(group.append(&append.batch)?);
+        }
+        group.finish()?;
+        let Group { entries, events, .. } = group;
+        let keys = self.directory.len() + entries.len() as u64;
+        let evicted = self.retention.make_room_for_keys(&self.connection, keys, &self.settings)?;
+        if settle {
+            self.lanes.write(&self.connection, received_at)?;
+        }
+        let mut answers = Vec::with_capacity(changes.len());
+        let mut enrolled = None;
+        for (change, _) in changes {
+            answers.push(match change {
+                Change::Enrol(enrolments) => {
+                    let tip = self.tip + events.len() as u64;
+                    enrolled = Some(self.lanes.enrol(&self.connection, enrolments, tip, received_at)?);
+                    Vec::new()
+                }
+                Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
+                Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
+                Change::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1")?,
+                Change::Flush => Vec::new(),
+            });
+        }
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(Stored { receipts, entries, events, answers, enrolled, evicted, settled: settle })
+    }
+
+    /// Runs a statement for each id; the ids that it changed something for.
+    fn each(&self, ids: &[i64], sql: &str) -> rusqlite::Result<Vec<i64>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut done = Vec::new();
+        for id in ids {
+            if statement.execute([id])? > 0 {
+                done.push(*id);
+            }
+        }
+        Ok(done)
+    }
+
+    /// After the commit: the keys into the directory, the events to the lanes, the answers to the waiters.
+    fn take_over(
+        &mut self,
+        stored: Stored,
+        received_at: Timestamp,
+        appends: Vec<Append>,
+        changes: Vec<(Change, Reply<Vec<i64>>)>,
+    ) {
+        for (offset, (key, _)) in stored.entries.iter().enumerate() {
+            self.directory.insert(key, self.tip + 1 + offset as u64);
+        }
+        self.retention.evicted(&mut self.directory, stored.evicted, &self.shared);
+        if stored.settled {
+            self.lanes.settled();
+        }
+        if let Some(enrolled) = stored.enrolled {
+            self.lanes.enrolled(enrolled);
+        }
+        self.received_at = received_at;
+        if !stored.events.is_empty() {
+            self.shared.metrics.group_events.observe(stored.events.len() as f64);
+            self.tip += stored.events.len() as u64;
+            self.retention.stored(received_at, &self.shared);
+            self.shared.recent.extend(stored.events);
+            self.shared.tip.send_replace(self.tip);
+        }
+        self.shared.keys.store(self.directory.len(), Relaxed);
+        for (append, receipt) in appends.into_iter().zip(stored.receipts) {
+            let Append { batch, reply } = append;
+            answer(reply, Ok(receipt));
+            drop(batch);
+        }
+        for ((change, reply), ids) in changes.into_iter().zip(stored.answers) {
+            if matches!(change, Change::RetryDead(_)) && !ids.is_empty() {
+                self.shared.retries.send_modify(|version| *version += 1);
+            }
+            answer(reply, Ok(ids));
+        }
+    }
+
+    /// Nothing was stored: everybody is told, and what is not transient is sticky.
+    fn give_up(
+        &mut self,
+        error: &rusqlite::Error,
+        appends: Vec<Append>,
+        changes: Vec<(Change, Reply<Vec<i64>>)>,
+    ) {
+        let verdict = self.judge(error);
+        self.roll_back();
+        for append in appends {
+            answer(append.reply, Err(verdict.clone()));
+        }
+        let change_error = match verdict {
+            AppendError::Full => Error::Full,
+            AppendError::Busy => Error::Read("busy".into()),
+            AppendError::Failed | AppendError::Stopped => Error::Failed,
+        };
+        for (_, reply) in changes {
+            answer(reply, Err(change_error.clone()));
+        }
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+            && !self.connection.is_autocommit()
+        {
+            self.shared.fail(&format!("rollback: {error}"));
+        }
+    }
+
+    /// Transient, or sticky: after a failed write or sync nothing can be assumed.
+    fn judge(&mut self, error: &rusqlite::Error) -> AppendError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => self.full(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
+            // The log's index could not grow: on a full disk that is the same as full.
+            Some(ErrorCode::SystemIoFailure)
+                if extended_code(error) == Some(ffi::SQLITE_IOERR_SHMSIZE) && !self.room_is_enough() =>
+            {
+                self.full()
+            }
+            _ => {
+                self.shared.fail(&error.to_string());
+                AppendError::Failed
+            }
+        }
+    }
+
+    fn full(&mut self) -> AppendError {
+        self.show_state(false);
+        // Tried again soon: nothing but trying tells whether there is room.
+        self.room_measured = Some(Instant::now());
+        AppendError::Full
+    }
+
+    /// Why nothing can be appended now.
+    fn refusal(&self) -> Option<AppendError> {
+        match &*self.shared.state.borrow() {
+            State::Ready => None,
+            State::Full { .. } => Some(AppendError::Full),
+            State::Failed(_) => Some(AppendError::Failed),
+            State::Closed => Some(AppendError::Stopped),
+        }
+    }
+
+    fn measure_room(&mut self) {
+        if self.room_measured.is_some_and(|at| at.elapsed() < ROOM_EVERY) || self.shared.failed() {
+            return;
+        }
+        self.room_measured = Some(Instant::now());
+        let enough = self.room_is_enough();
+        self.show_state(enough);
+    }
+
+    /// A measurement that fails stops nothing: the write itself will tell.
+    fn room_is_enough(&self) -> bool {
+        match self.room.measure(&self.connection) {
+            Ok(measured) => {
+                self.shared.metrics.room_bytes.set(measured.room.try_into().unwrap_or(i64::MAX));
+                measured.enough()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the journal's disk could not be measured");
+                true
+            }
+        }
+    }
+
+    fn show_state(&self, ready: bool) {
+        let next = if ready {
+            State::Ready
+        } else {
+            State::Full {
+                held_by: self.retention.held_by(
+                    &self.connection,
+                    &self.lanes,
+                    self.received_at,
+                    &self.settings,
+                ),
+            }
+        };
+        self.shared.metrics.journal_ready.set(i64::from(ready));
+        self.shared.state.send_if_modified(|state| {
+            let changed = !matches!(state, State::Failed(_)) && *state != next;
+            if changed {
+                match &next {
+                    State::Full { held_by } => {
+                        tracing::error!(
+                            held_by = held_by.as_deref(),
+                            "the journal's disk is at its reserve: intake stops"
+                        );
+                    }
+                    _ => tracing::info!("the journal's disk has room again"),
+                }
+                *state = next;
+            }
+            changed
+        });
+    }
+
+    /// Between two groups.
+    fn chores(&mut self) {
+        if self.shared.failed() {
+            return;
+        }
+        let frames = self.shared.wal_frames.load(Relaxed);
+        self.shared.metrics.wal_bytes.set(i64::from(frames) * 4096);
+        if self.shared.reset_wanted.load(Relaxed) || frames > checkpoint::MAX_FRAMES {
+            self.finish_checkpoint(frames > checkpoint::MAX_FRAMES);
+        }
+        let now = clock::now();
+        let done = self.retention.slice(
+            &self.connection,
+            &self.lanes,
+            self.tip,
+            now,
+            self.received_at,
+            &self.settings,
+        );
+        self.shared.low.store(self.retention.low(), Relaxed);
+        match done {
+            Ok(evicted) => self.retention.evicted(&mut self.directory, evicted, &self.shared),
+            Err(error) => {
+                let verdict = self.judge(&error);
+                self.roll_back();
+                tracing::warn!(%error, ?verdict, "retention could not delete");
+            }
+        }
+        self.shared.keys.store(self.directory.len(), Relaxed);
+    }
+
+    /// With `must`, the log is at its bound: intake waits until it has been started over.
+    fn finish_checkpoint(&mut self, must: bool) {
+        loop {
+            match checkpoint::finish(&self.connection, &self.shared) {
+                Ok(done) if done || !must => return,
+                Ok(_) => {
+                    tracing::warn!(
+                        "the journal's log is at its bound, and somebody reads the file: intake waits"
+                    );
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(error) => {
+                    let verdict = self.judge(&error);
+                    if verdict != AppendError::Busy || !must {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn close(self, reply: Reply<()>) {
+        let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
+        self.shared.state.send_if_modified(|state| {
+            let open = !matches!(state, State::Failed(_));
+            if open {
+                *state = State::Closed;
+            }
+            open
+        });
+        let Self { connection, file, .. } = self;
+        drop(connection);
+        drop(file);
+        answer(reply, result);
+    }
+}
+
+/// A caller that went away does not want its answer.
+fn answer<T, E>(reply: oneshot::Sender<Result<T, E>>, result: Result<T, E>) {
+    drop(reply.send(result));
+}
+
+/// What was queued behind a close.
+fn refuse(op: Op) {
+    match op {
+        Op::Append(append) => answer(append.reply, Err(AppendError::Stopped)),
+        Op::Change(_, reply) => answer(reply, Err(Error::Stopped)),
+        Op::Close(reply) => answer(reply, Err(Error::Stopped)),
+        Op::Settle(..) | Op::Tick => {}
+    }
+}
+
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    match error {
+        rusqlite::Error::SqliteFailure(error, _) => Some(error.extended_code),
+        _ => None,
+    }
+}
