@@ -1,4 +1,18 @@
-//! BETWEEN
-mod settings;
+//! Between the journal and the handlers: one loop a handler and lane, `claim → deliver → settle`.
+//!
+//! Each lane goes at its own pace, from its own cursor: one handler in trouble disturbs neither intake nor another
+//! handler. [`Lane::turn`] is a lane's loop body; `policy` decides, without clock or I/O, what happens next.
 
+mod attempt;
+mod desk;
+mod exceptions;
+mod lane;
+mod policy;
+mod settings;
+mod status;
+mod window;
+
+pub use desk::Desk;
+pub use lane::{Control, Lane, LaneParts, Turn};
 pub use settings::Settings;
+pub use status::{LaneCondition, LaneStatus};

@@ -231,6 +231,22 @@ pub struct Ends {
     pub dead_again: Vec<DeadAgain>,
 }
 
+impl Ends {
+    /// Whether it changes nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.cursor.is_none() && self.has_no_rows()
+    }
+
+    /// Whether it changes nothing but the cursor.
+    pub const fn has_no_rows(&self) -> bool {
+        self.set_aside.is_empty()
+            && self.resolved.is_empty()
+            && self.dead.is_empty()
+            && self.revived.is_empty()
+            && self.dead_again.is_empty()
+    }
+}
+
 /// A new dead letter.
 #[derive(Clone, Debug)]
 pub struct NewDead {
@@ -415,6 +431,20 @@ pub enum Error {
     /// The journal is closing or closed.
     #[error("the journal is closed")]
     Stopped,
+}
+
+impl Error {
+    /// Its class: safe for logs, unlike the text, which may quote a row.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "the journal could not be read",
+            Self::Row { .. } => "a row of the journal cannot be read",
+            Self::NoLane(_) => "the journal does not know the handler",
+            Self::Failed => "the journal failed",
+            Self::Full => "the journal's disk is full",
+            Self::Stopped => "the journal is closed",
+        }
+    }
 }
 
 /// Why a journal could not be opened.

@@ -87,16 +87,9 @@ impl Lanes {
     /// Takes a settle, to be written with a later commit.
     pub fn pend(&mut self, lane: LaneId, ends: Ends, now: Timestamp) {
         self.pending_since.get_or_insert(now);
-        let only_cursor = |ends: &Ends| {
-            ends.set_aside.is_empty()
-                && ends.resolved.is_empty()
-                && ends.dead.is_empty()
-                && ends.revived.is_empty()
-                && ends.dead_again.is_empty()
-        };
         // A cursor that only moves on replaces the one that waits, unless rows were settled in between.
         if let Some((_, last)) = self.pending.iter_mut().rev().find(|(pending, _)| *pending == lane)
-            && only_cursor(&ends)
+            && ends.has_no_rows()
         {
             last.cursor = last.cursor.max(ends.cursor);
             return;

@@ -1,0 +1,148 @@
+//! One delivery, as a task: a batch that is refused is halved until the bad event is alone; a probe goes one by one.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use super::policy::{Mode, PROBE_EVENTS, REFUSALS_BELIEVED};
+use crate::{
+    event::OrderKey,
+    handler::{Delivery, Failure, Handler},
+};
+
+/// How one event's delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination has it.
+    Delivered,
+    /// The destination will never take it, and is believed.
+    Refused(String),
+    /// The destination did not take it now.
+    Failed(Trouble),
+    /// It was not its turn: something before it failed.
+    Untried,
+}
+
+/// Why a destination did not take something now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Safe for logs.
+    pub class: String,
+    /// The whole story; may quote the payload.
+    pub error: String,
+    /// How long the destination asked to be left alone.
+    pub after: Option<Duration>,
+}
+
+/// What deliveries of one lane share.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The destination.
+    pub handler: Arc<dyn Handler>,
+    /// Places of the whole handler, shared by its lanes.
+    pub slots: Arc<Semaphore>,
+    /// Longer counts as failed.
+    pub timeout: Duration,
+    /// Refusals in a row without a success.
+    pub refusals: Arc<AtomicU32>,
+}
+
+impl Attempt {
+    /// Delivers events, in order; one outcome for each.
+    pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
+        // Closed never: the semaphore lives as long as this clone of it.
+        let _slot = self.slots.acquire().await;
+        match mode {
+            Mode::Batch => self.halving(&events).await,
+            Mode::OneByOne => self.one_by_one(&events).await,
+        }
+    }
+
+    /// The whole batch; where it is refused, its halves, left before right, until the refused event is alone.
+    async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut parts = vec![events];
+        while let Some(part) = parts.pop() {
+            match self.deliver(part).await {
+                Outcome::Refused(_) if part.len() > 1 => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    parts.push(right);
+                    parts.push(left);
+                }
+                Outcome::Failed(trouble) => {
+                    outcomes.extend(part.iter().map(|_| Outcome::Failed(trouble.clone())));
+                    break;
+                }
+                outcome => outcomes.extend(part.iter().map(|_| outcome.clone())),
+            }
+        }
+        outcomes.resize(events.len(), Outcome::Untried);
+        outcomes
+    }
+
+    /// Each event by itself: is it the destination, or one of these? Gives up after some failures without a success;
+    /// never tries a later event of a message whose earlier one failed.
+    async fn one_by_one(&self, events: &[Delivery]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut failed_messages: HashSet<OrderKey> = HashSet::new();
+        let (mut failures, mut successes) = (0, 0);
+        for event in events {
+            let key = event.event.element.order_key();
+            let given_up = successes == 0 && failures >= PROBE_EVENTS;
+            if given_up || key.is_some_and(|key| failed_messages.contains(&key)) {
+                outcomes.push(Outcome::Untried);
+                continue;
+            }
+            let outcome = self.deliver(std::slice::from_ref(event)).await;
+            match outcome {
+                Outcome::Delivered => successes += 1,
+                _ => {
+                    failures += 1;
+                    if matches!(outcome, Outcome::Failed(_)) {
+                        failed_messages.extend(key);
+                    }
+                }
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Outcome {
+        let done = tokio::time::timeout(self.timeout, self.handler.deliver(events)).await;
+        match done {
+            Ok(Ok(())) => {
+                self.refusals.store(0, Relaxed);
+                Outcome::Delivered
+            }
+            Ok(Err(Failure::Retry { class, error, after })) => {
+                Outcome::Failed(Trouble { class, error, after })
+            }
+            Ok(Err(Failure::Refuse { class, error })) => self.believe(events.len(), class, error),
+            Err(_elapsed) => Outcome::Failed(Trouble {
+                class: "timeout".to_owned(),
+                error: format!("no answer within {} s", self.timeout.as_secs_f64()),
+                after: None,
+            }),
+        }
+    }
+
+    /// A destination that refuses everything is set up wrongly: that must not turn a backlog into dead letters.
+    fn believe(&self, events: usize, class: String, error: String) -> Outcome {
+        if events > 1 {
+            return Outcome::Refused(error);
+        }
+        let in_a_row = self.refusals.fetch_add(1, Relaxed) + 1;
+        if in_a_row <= REFUSALS_BELIEVED {
+            return Outcome::Refused(error);
+        }
+        Outcome::Failed(Trouble { class: format!("refuses everything ({class})"), error, after: None })
+    }
+}

@@ -1,0 +1,183 @@
+//! A lane's exceptions in memory: events set aside, and dead letters that somebody asked to retry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    clock::Timestamp,
+    event::{Event, OrderKey},
+    journal::{Aside, DeadLetter},
+};
+
+/// The events set aside, by seq.
+#[derive(Default)]
+pub struct AsideRows {
+    rows: BTreeMap<u64, Row>,
+    by_message: HashMap<OrderKey, BTreeSet<u64>>,
+}
+
+struct Row {
+    aside: Aside,
+    in_flight: bool,
+    /// When it failed last, in this run.
+    failed_at: Timestamp,
+}
+
+impl AsideRows {
+    /// As the journal has them.
+    pub fn restore(rows: Vec<Aside>) -> Self {
+        let mut restored = Self::default();
+        for aside in rows {
+            restored.insert(aside, Timestamp::default());
+        }
+        restored
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether an event of this message is set aside: later ones queue behind it.
+    pub fn holds(&self, key: OrderKey) -> bool {
+        self.by_message.contains_key(&key)
+    }
+
+    /// Sets an event aside that failed at this time, or replaces its row.
+    pub fn insert(&mut self, aside: Aside, failed_at: Timestamp) {
+        if let Some(key) = aside.order_key {
+            self.by_message.entry(key).or_default().insert(aside.seq);
+        }
+        self.rows.insert(aside.seq, Row { aside, in_flight: false, failed_at });
+    }
+
+    /// The heads that are due, at most `max`; marked as on their way.
+    pub fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Aside> {
+        self.rows
+            .values_mut()
+            .filter(|row| !row.in_flight && !row.aside.behind && row.aside.next_try <= now)
+            .take(max)
+            .map(|row| {
+                row.in_flight = true;
+                row.aside.clone()
+            })
+            .collect()
+    }
+
+    /// When the next head is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.rows
+            .values()
+            .filter(|row| !row.in_flight && !row.aside.behind)
+            .map(|row| row.aside.next_try)
+            .min()
+    }
+
+    /// Its row, and when it failed last.
+    pub fn get(&self, seq: u64) -> Option<(&Aside, Timestamp)> {
+        self.rows.get(&seq).map(|row| (&row.aside, row.failed_at))
+    }
+
+    /// It is done with. The next event of its message becomes a head, due now: its changed row.
+    pub fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
+        let key = self.rows.remove(&seq)?.aside.order_key?;
+        let message = self.by_message.get_mut(&key)?;
+        message.remove(&seq);
+        let Some(next) = message.first().copied() else {
+            self.by_message.remove(&key);
+            return None;
+        };
+        let row = self.rows.get_mut(&next)?;
+        row.aside.behind = false;
+        row.aside.next_try = now;
+        Some(row.aside.clone())
+    }
+
+    /// The rows below a seq that are not on their way.
+    pub fn below(&self, seq: u64) -> Vec<u64> {
+        self.rows.range(..seq).filter(|(_, row)| !row.in_flight).map(|(seq, _)| *seq).collect()
+    }
+}
+
+/// The dead letters that are to be delivered again.
+#[derive(Default)]
+pub struct Revivals(BTreeMap<i64, Revival>);
+
+struct Revival {
+    event: Arc<Event>,
+    attempts: u32,
+    tries: u32,
+    not_before: Timestamp,
+    in_flight: bool,
+}
+
+/// A dead letter whose turn it is.
+pub struct DueRevival {
+    /// Which.
+    pub id: i64,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// Deliveries tried so far.
+    pub attempts: u32,
+}
+
+impl Revivals {
+    /// Takes those that are marked; those it knows stay as they are.
+    pub fn extend(&mut self, dead: Vec<DeadLetter>) {
+        for letter in dead {
+            self.0.entry(letter.id).or_insert(Revival {
+                event: letter.event,
+                attempts: letter.attempts,
+                tries: 0,
+                not_before: Timestamp::default(),
+                in_flight: false,
+            });
+        }
+    }
+
+    /// Those that are due, at most `max`; marked as on their way.
+    pub fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<DueRevival> {
+        self.0
+            .iter_mut()
+            .filter(|(_, one)| !one.in_flight && one.not_before <= now)
+            .take(max)
+            .map(|(id, one)| {
+                one.in_flight = true;
+                DueRevival { id: *id, event: Arc::clone(&one.event), attempts: one.attempts }
+            })
+            .collect()
+    }
+
+    /// When the next one is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.0.values().filter(|one| !one.in_flight).map(|one| one.not_before).min()
+    }
+
+    /// It is done with: delivered, or resting again.
+    pub fn remove(&mut self, id: i64) {
+        self.0.remove(&id);
+    }
+
+    /// It failed once more: its tries in this revival, and its attempts ever. `None` where it is unknown.
+    pub fn failed(&mut self, id: i64) -> Option<(u32, u32)> {
+        let one = self.0.get_mut(&id)?;
+        one.tries += 1;
+        one.attempts += 1;
+        Some((one.tries, one.attempts))
+    }
+
+    /// It waits again.
+    pub fn put_back(&mut self, id: i64, not_before: Timestamp) {
+        if let Some(one) = self.0.get_mut(&id) {
+            one.in_flight = false;
+            one.not_before = not_before;
+        }
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

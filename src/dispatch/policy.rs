@@ -1,0 +1,128 @@
+//! The decisions of a lane: pure, no clock, no I/O.
+
+use crate::settings::Period;
+
+/// A batch that failed so often is probed one event at a time.
+pub const BATCH_TRIES: u32 = 3;
+/// Refusals in a row, without a success, that are believed; the next is taken for a wrong set-up.
+pub const REFUSALS_BELIEVED: u32 = 9;
+/// Single events tried in one probe before the destination is called unwell.
+pub const PROBE_EVENTS: usize = 10;
+/// Tries of a dead letter that somebody asked to retry, before it rests again.
+pub const REVIVAL_TRIES: u32 = 5;
+/// A lane that has caught up gathers for so long before it claims again: a sync for every event would slow intake.
+pub const GATHER_MS: i64 = 10;
+/// A destination may ask to be left alone for so long, at most.
+pub const LONGEST_ASKED_MS: i64 = 60 * 60 * 1_000;
+
+/// A wait that doubles from `first` to `max` with each failure, ±20 % by `jitter` (0 to 1 of the span).
+pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
+    let doublings = failures.saturating_sub(1).min(32);
+    let base = first.as_ms().saturating_mul(1_i64 << doublings.min(40)).clamp(0, max.as_ms());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // durations far below 2^52 ms
+    let wait = (base as f64 * (0.8 + 0.4 * jitter.clamp(0.0, 1.0))) as i64;
+    wait
+}
+
+/// A number in 0..1 that differs from lane to lane and from failure to failure (splitmix64).
+pub fn jitter(seed: u64, failures: u32) -> f64 {
+    let mut z = seed.wrapping_add(u64::from(failures).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    #[allow(clippy::cast_precision_loss)] // 53 bits are what an f64 holds
+    let unit = ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+    unit
+}
+
+/// How a batch is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All of it at once.
+    Batch,
+    /// One event at a time: is it the destination, or one of these events?
+    OneByOne,
+}
+
+/// How to try events of which the most tried one has failed `attempts` times.
+pub const fn mode(attempts: u32) -> Mode {
+    if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
+}
+
+/// What becomes of an event that failed while others succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is tried again, as long from now (ms).
+    Again(i64),
+    /// Its time is up.
+    Dead,
+}
+
+/// The fate of a set-aside event that has failed once more, `aside_ms` after it was set aside.
+pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
+    if aside_ms >= settings.aside_for.as_ms() {
+        return Fate::Dead;
+    }
+    Fate::Again(backoff_ms(settings.aside_first, settings.aside_max, attempts, jitter))
+}
+
+/// How many deliveries a lane may have under way: one slot is kept for incoming messages where there is more than one.
+pub const fn share(class: crate::event::Class, concurrency: usize) -> usize {
+    match class {
+        crate::event::Class::Incoming => concurrency,
+        crate::event::Class::Other if concurrency > 1 => concurrency - 1,
+        crate::event::Class::Other => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dispatch::Settings;
+
+    proptest! {
+        #[test]
+        fn a_wait_stays_within_a_fifth_of_its_bounds(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
+            let settings = Settings::default();
+            let wait = backoff_ms(settings.probe_first, settings.probe_max, failures, jitter);
+            prop_assert!(wait >= 4_000, "{wait}");
+            prop_assert!(wait <= 360_000, "{wait}");
+        }
+
+        #[test]
+        fn waits_never_shrink_with_more_failures(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
+            let settings = Settings::default();
+            let wait = |failures| backoff_ms(settings.aside_first, settings.aside_max, failures, jitter);
+            prop_assert!(wait(failures) <= wait(failures + 1));
+        }
+
+        #[test]
+        fn jitter_is_a_fraction(seed: u64, failures: u32) {
+            let jitter = jitter(seed, failures);
+            prop_assert!((0.0..1.0).contains(&jitter), "{jitter}");
+        }
+
+        #[test]
+        fn a_set_aside_event_dies_exactly_when_its_time_is_up(aside_ms in 0_i64..600_000_000, attempts in 1_u32..100) {
+            let settings = Settings::default();
+            let dead = fate(&settings, aside_ms, attempts, 0.5) == Fate::Dead;
+            prop_assert_eq!(dead, aside_ms >= settings.aside_for.as_ms());
+        }
+    }
+
+    #[test]
+    fn the_third_failure_of_a_batch_makes_it_a_probe() {
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(mode),
+            [Mode::Batch, Mode::Batch, Mode::Batch, Mode::OneByOne, Mode::OneByOne]
+        );
+    }
+
+    #[test]
+    fn one_slot_is_kept_for_incoming_messages() {
+        use crate::event::Class::{Incoming, Other};
+        assert_eq!([share(Incoming, 8), share(Other, 8)], [8, 7]);
+        assert_eq!([share(Incoming, 1), share(Other, 1)], [1, 1]);
+    }
+}

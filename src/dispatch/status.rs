@@ -1,0 +1,163 @@
+//! What a lane shows of itself: figures for metrics, the API and the command line; no personal data.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::lane::LaneParts;
+use crate::{
+    clock::Timestamp,
+    event::Class,
+    journal::LaneId,
+    metrics::{Labels, Metrics},
+};
+
+/// A lane's figures.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneStatus {
+    /// The handler's name.
+    pub handler: Arc<str>,
+    /// The handler's kind.
+    pub kind: &'static str,
+    /// Which of its lanes: `incoming` or `other`.
+    pub lane: &'static str,
+    /// Everything up to here is delivered, not wanted, set aside or dead.
+    pub cursor: u64,
+    /// Events between the cursor and the tip.
+    pub lag: u64,
+    /// Deliveries under way.
+    pub in_flight: usize,
+    /// Events set aside.
+    pub set_aside: usize,
+    /// Events delivered since the start.
+    pub delivered: u64,
+    /// What it is doing.
+    pub state: LaneCondition,
+    /// Failed probes in a row.
+    pub failures: u32,
+    /// When it tries again.
+    pub next_try: Option<Timestamp>,
+    /// The class of the last failure.
+    pub last_failure: Option<String>,
+}
+
+/// What a lane is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneCondition {
+    /// Delivering, or with nothing to deliver.
+    Running,
+    /// Waiting for a destination that is unwell.
+    Waiting,
+    /// So many events are set aside that it waits.
+    Full,
+    /// The journal cannot be read at its cursor: a person must look.
+    Stuck,
+    /// It has ended.
+    Stopped,
+}
+
+impl LaneStatus {
+    /// Of a lane that has not begun.
+    pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
+        Self {
+            handler,
+            kind,
+            lane: class.as_str(),
+            cursor: 0,
+            lag: 0,
+            in_flight: 0,
+            set_aside: 0,
+            delivered: 0,
+            state: LaneCondition::Running,
+            failures: 0,
+            next_try: None,
+            last_failure: None,
+        }
+    }
+}
+
+/// Where a lane's figures go: its status, and the metrics.
+pub struct Show {
+    /// The status.
+    pub status: watch::Sender<LaneStatus>,
+    metrics: Arc<Metrics>,
+    delivered: Counter,
+    lag: Gauge,
+    set_aside: Gauge,
+    waiting: Gauge,
+}
+
+/// What changes from turn to turn.
+pub struct Shown {
+    /// Everything up to here is done with.
+    pub cursor: u64,
+    /// The journal's tip.
+    pub tip: u64,
+    /// Deliveries under way.
+    pub in_flight: usize,
+    /// Events set aside.
+    pub set_aside: usize,
+    /// What the lane is doing.
+    pub state: LaneCondition,
+    /// Failed probes in a row.
+    pub failures: u32,
+    /// When it tries again.
+    pub next_try: Option<Timestamp>,
+}
+
+impl Show {
+    /// For a lane that starts at a cursor.
+    pub fn new(parts: &LaneParts, cursor: u64) -> Self {
+        let mut status = LaneStatus::new(Arc::clone(&parts.id.handler), parts.kind, parts.id.class);
+        status.cursor = cursor;
+        let labels = labels(&parts.id);
+        let metrics = Arc::clone(&parts.metrics);
+        Self {
+            status: watch::Sender::new(status),
+            delivered: metrics.delivered.get_or_create_owned(&labels),
+            lag: metrics.lag.get_or_create_owned(&labels),
+            set_aside: metrics.set_aside.get_or_create_owned(&labels),
+            waiting: metrics.waiting.get_or_create_owned(&labels),
+            metrics,
+        }
+    }
+
+    /// Events were delivered.
+    pub fn delivered(&self, events: u64) {
+        self.delivered.inc_by(events);
+        self.status.send_modify(|status| status.delivered += events);
+    }
+
+    /// A delivery failed; `class` is safe to show, `outcome` is `retry` or `refuse`.
+    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str) {
+        let mut labels = labels(lane);
+        labels.push(("outcome", outcome.into()));
+        self.metrics.failures.get_or_create(&labels).inc();
+        self.status.send_modify(|status| status.last_failure = Some(class.to_owned()));
+    }
+
+    /// The figures of a turn.
+    pub fn publish(&self, shown: &Shown) {
+        let lag = shown.tip.saturating_sub(shown.cursor);
+        self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        self.set_aside.set(i64::try_from(shown.set_aside).unwrap_or(i64::MAX));
+        self.waiting.set(i64::from(shown.state != LaneCondition::Running));
+        self.status.send_modify(|status| {
+            status.cursor = shown.cursor;
+            status.lag = lag;
+            status.in_flight = shown.in_flight;
+            status.set_aside = shown.set_aside;
+            status.state = shown.state;
+            status.failures = shown.failures;
+            status.next_try = shown.next_try;
+        });
+    }
+}
+
+fn labels(lane: &LaneId) -> Labels {
+    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane.class.as_str().into())]
+}

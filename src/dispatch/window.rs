@@ -1,0 +1,176 @@
+//! The events of a lane that are claimed and not settled: which may go next, and how far everything is done.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::{
+    clock::Timestamp,
+    event::{Event, OrderKey},
+};
+
+/// Claimed, unsettled events, in order of seq.
+#[derive(Default)]
+pub struct Window {
+    slots: BTreeMap<u64, Slot>,
+    /// Messages of which an event is on its way.
+    busy: HashMap<OrderKey, u32>,
+    /// Everything of the lane up to here was claimed.
+    read_to: u64,
+}
+
+/// One event.
+pub struct Slot {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Deliveries tried.
+    pub attempts: u32,
+    /// Not tried before this time, unless the lane probes.
+    pub not_before: Timestamp,
+    in_flight: bool,
+}
+
+impl Window {
+    /// An empty one, after a cursor.
+    pub fn new(cursor: u64) -> Self {
+        Self { read_to: cursor, ..Self::default() }
+    }
+
+    /// Events in it.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Where the next claim goes on.
+    pub const fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
+    /// Everything up to here is done with.
+    pub fn done_to(&self) -> u64 {
+        self.slots.first_key_value().map_or(self.read_to, |(seq, _)| seq - 1)
+    }
+
+    /// Everything up to `through` was looked at.
+    pub fn advance(&mut self, through: u64) {
+        self.read_to = self.read_to.max(through);
+    }
+
+    /// Takes an event that the handler wants.
+    pub fn push(&mut self, event: Arc<Event>) {
+        let slot = Slot { attempts: 0, not_before: Timestamp::default(), in_flight: false, event };
+        self.slots.insert(slot.event.seq, slot);
+    }
+
+    /// The next batch: waiting events in order, none of which follows an event of its message that is on its way or is
+    /// passed over. They are marked as on their way. A probe asks all the same for what should still wait.
+    pub fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> Vec<u64> {
+        let mut batch = Vec::new();
+        let mut passed: HashSet<OrderKey> = HashSet::new();
+        for (seq, slot) in &self.slots {
+            if batch.len() == max {
+                break;
+            }
+            if slot.in_flight {
+                continue;
+            }
+            let key = slot.event.element.order_key();
+            let blocked = key.is_some_and(|key| self.busy.contains_key(&key) || passed.contains(&key));
+            if blocked || (!probe && slot.not_before > now) {
+                passed.extend(key);
+                continue;
+            }
+            batch.push(*seq);
+        }
+        for seq in &batch {
+            self.mark(*seq, true);
+        }
+        batch
+    }
+
+    /// The first waiting event of each message, for a probe that goes one by one; at least `min` of them where there
+    /// are so many, starting with the `turn`th of the batch. They are marked as on their way.
+    pub fn next_heads(&mut self, batch: usize, min: usize, turn: usize) -> Vec<u64> {
+        let mut seen: HashSet<OrderKey> = HashSet::new();
+        let mut heads: Vec<u64> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| !slot.in_flight)
+            .filter(|(_, slot)| {
+                slot.event
+                    .element
+                    .order_key()
+                    .is_none_or(|key| !self.busy.contains_key(&key) && seen.insert(key))
+            })
+            .map(|(seq, _)| *seq)
+            .take(batch.max(min))
+            .collect();
+        if !heads.is_empty() {
+            let turn = turn % heads.len();
+            heads.rotate_left(turn);
+        }
+        for seq in &heads {
+            self.mark(*seq, true);
+        }
+        heads
+    }
+
+    /// When a waiting event may be tried that may not be tried now.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.slots.values().filter(|slot| !slot.in_flight).map(|slot| slot.not_before).min()
+    }
+
+    /// An event of the window.
+    pub fn get(&self, seq: u64) -> Option<&Slot> {
+        self.slots.get(&seq)
+    }
+
+    /// It is done with, one way or another.
+    pub fn remove(&mut self, seq: u64) -> Option<Arc<Event>> {
+        self.mark(seq, false);
+        self.slots.remove(&seq).map(|slot| slot.event)
+    }
+
+    /// It came back undone: it waits again, and has been tried once more if `tried`.
+    pub fn put_back(&mut self, seq: u64, tried: bool, not_before: Timestamp) {
+        self.mark(seq, false);
+        if let Some(slot) = self.slots.get_mut(&seq) {
+            slot.attempts += u32::from(tried);
+            slot.not_before = not_before;
+        }
+    }
+
+    /// Takes out the waiting events of a message, in order.
+    pub fn take_message(&mut self, key: OrderKey) -> Vec<Arc<Event>> {
+        let of_message = |slot: &mut Slot| !slot.in_flight && slot.event.element.order_key() == Some(key);
+        let seqs: Vec<u64> =
+            self.slots.iter_mut().filter_map(|(seq, slot)| of_message(slot).then_some(*seq)).collect();
+        seqs.into_iter().filter_map(|seq| self.remove(seq)).collect()
+    }
+
+    /// Lets go of every waiting event below `seq`; how many there were.
+    pub fn skip_to(&mut self, seq: u64) -> usize {
+        let before = self.slots.len();
+        self.slots.retain(|at, slot| *at >= seq || slot.in_flight);
+        self.read_to = self.read_to.max(seq.saturating_sub(1));
+        before - self.slots.len()
+    }
+
+    fn mark(&mut self, seq: u64, in_flight: bool) {
+        let Some(slot) = self.slots.get_mut(&seq) else { return };
+        if slot.in_flight == in_flight {
+            return;
+        }
+        slot.in_flight = in_flight;
+        let Some(key) = slot.event.element.order_key() else { return };
+        if in_flight {
+            *self.busy.entry(key).or_default() += 1;
+        } else if let Some(count) = self.busy.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.busy.remove(&key);
+            }
+        }
+    }
+}
