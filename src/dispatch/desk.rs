@@ -35,25 +35,4 @@ impl Desk {
         }
         asked
     }
-
-    /// The status of every lane, in the order of the configuration.
-    pub fn status(&self) -> Vec<LaneStatus> {
-        self.0.iter().map(|post| post.status.borrow().clone()).collect()
-    }
-
-    /// Lets both lanes of a handler let go of everything below `seq`; how many lanes were asked.
-    pub async fn skip(&self, handler: &str, seq: u64) -> usize {
-        let mut asked = 0;
-        for post in &self.0 {
-            if &*post.status.borrow().handler == handler || post.control.is_closed() {
-                asked += 1;
-            }
-        }
-        for post in self.0.iter().filter(|post| &*post.status.borrow().handler == handler) {
-            if post.control.send(Control::SkipTo(seq)).await.is_err() {
-                asked -= 1;
-            }
-        }
-        asked
-    }
 }
