@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Draft;
+use super::{
+    Draft, Element,
+    split::{place, split},
+};
 
 /// What a body became.
 #[derive(Debug, Default)]
@@ -106,7 +109,53 @@ pub struct NotJson {
 /// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
 ///
 /// # Errors
-/// [`NotJson`] only where the body as a whole cannot be split or nothing in it is JSON.
-pub fn decode(_source: &Arc<str>, _body: &[u8]) -> Result<Decoded, NotJson> {
-    unimplemented!()
+/// [`NotJson`] only where the body as a whole cannot be split, or nothing in it is JSON.
+pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
+    let (slices, comma) = split(body).map_err(|fault| {
+        let (line, column) = place(body, fault.offset);
+        not_json(source, body, line, column, fault.what)
+    })?;
+    let mut decoded = Decoded { repaired: u32::from(comma), ..Decoded::default() };
+    let mut first_fault = None;
+    let mut json = slices.is_empty();
+    for slice in slices {
+        match Element::read(source, slice.raw) {
+            Ok(element) => {
+                decoded.repaired += u32::from(element.repaired());
+                decoded.warnings += element.warnings();
+                decoded.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(element) });
+            }
+            Err(unreadable) => {
+                if let (Reason::Syntax, Some(fault)) = (unreadable.reason, unreadable.place) {
+                    first_fault.get_or_insert((slice.offset, fault));
+                } else {
+                    json = true;
+                }
+                decoded.quarantined.push(Quarantined {
+                    source: Arc::clone(source),
+                    bytes: slice.raw.to_vec(),
+                    reason: unreadable.reason,
+                    detail: unreadable.detail,
+                });
+            }
+        }
+    }
+    match first_fault {
+        Some((offset, (line, column))) if !json && decoded.drafts.is_empty() => {
+            let (first_line, first_column) = place(body, offset);
+            let column = if line == 1 { first_column - 1 + column } else { column };
+            Err(not_json(source, body, first_line + line - 1, column, "no element of it can be read"))
+        }
+        _ => Ok(decoded),
+    }
+}
+
+fn not_json(source: &Arc<str>, body: &[u8], line: usize, column: usize, detail: &'static str) -> NotJson {
+    let quarantined = Quarantined {
+        source: Arc::clone(source),
+        bytes: body.to_vec(),
+        reason: Reason::NotJson,
+        detail: format!("{detail} at line {line}, column {column}"),
+    };
+    NotJson { line, column, detail, quarantined: Box::new(quarantined) }
 }

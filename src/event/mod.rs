@@ -4,6 +4,7 @@
 
 mod decode;
 mod element;
+mod fields;
 mod render;
 mod split;
 mod view;

@@ -1,1 +1,497 @@
-//! Journal.
+//! The journal's promises. The contract is written against the trait; below it, what only a file can do.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use bikhook::{
+    clock::{self, Timestamp},
+    event::Class,
+    journal::{
+        AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, Journal,
+        NewDead, OpenError, QuarantineQuery, Start, State,
+    },
+    settings::Period,
+};
+
+use crate::support::{
+    events::{batch, draft, draft_from, incoming, status, unreadable},
+    journals::{Place, from_beginning, lane},
+};
+
+/// Every event of the journal, oldest first: (seq, raw).
+async fn all(journal: &Arc<dyn Journal>) -> Vec<(u64, String)> {
+    let mut events = Vec::new();
+    let mut query = EventQuery { limit: 1_000, ..EventQuery::default() };
+    loop {
+        let page = journal.events(query.clone()).await.unwrap();
+        events.extend(page.events.iter().map(|event| (event.seq, event.element.raw().to_owned())));
+        match page.next {
+            Some(next) => query.before = Some(next),
+            None => break,
+        }
+    }
+    events.reverse();
+    events
+}
+
+fn seqs(claim: &bikhook::journal::Claim) -> Vec<u64> {
+    claim.events.iter().map(|event| event.seq).collect()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_there_after_a_restart_byte_for_byte() {
+    let place = Place::new();
+    let journal = place.open();
+    let raw = "{ \"eventName\" : \"x\", \"n\": 12345678901234567890123, }";
+    let receipt = journal.append(batch([raw])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.seq), (1, Some(1)));
+    journal.close().await.unwrap();
+    let journal = place.open();
+    assert_eq!(all(&journal).await, [(1, raw.to_owned())]);
+    assert_eq!(*journal.tip().borrow(), 1);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_stored_once_in_a_batch_across_batches_and_across_restarts() {
+    let place = Place::new();
+    let journal = place.open();
+    let one = status("id-1", "m-1", "sent");
+    let receipt = journal.append(batch([&one, &one])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.duplicates, receipt.seq), (1, 1, Some(1)));
+    let receipt = journal.append(batch([&one])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.duplicates, receipt.seq), (0, 1, None));
+    journal.close().await.unwrap();
+    let journal = place.open();
+    let receipt = journal.append(batch([&one])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.duplicates), (0, 1));
+    assert_eq!(all(&journal).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_event_from_two_sources_is_two_events() {
+    let place = Place::new();
+    let journal = place.open();
+    let raw = status("id-1", "m-1", "sent");
+    let drafts = vec![draft_from("one", &raw), draft_from("two", &raw)];
+    let receipt = journal.append(Batch { drafts, ..Batch::default() }).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.duplicates), (2, 0));
+}
+
+#[tokio::test]
+async fn a_conflict_goes_to_quarantine_once_and_names_the_event() {
+    let place = Place::new();
+    let journal = place.open();
+    let one = status("id-1", "m-1", "sent");
+    let other = one.replace("Hello", "Goodbye");
+    journal.append(batch([&one])).await.unwrap();
+    for _ in 0..2 {
+        let receipt = journal.append(batch([&other])).await.unwrap();
+        assert_eq!((receipt.accepted, receipt.quarantined, receipt.conflicts), (0, 1, 1));
+    }
+    let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].count, entries[0].conflicts_with), (2, Some(1)));
+    assert_eq!(entries[0].item.bytes, other.as_bytes());
+    assert_eq!(all(&journal).await.len(), 1);
+}
+
+#[tokio::test]
+async fn quarantine_keeps_identical_bytes_once_until_they_are_dropped() {
+    let place = Place::new();
+    let journal = place.open();
+    for bytes in ["{bad", "{bad", "{worse"] {
+        let receipt =
+            journal.append(Batch { quarantined: vec![unreadable(bytes)], ..Batch::default() }).await.unwrap();
+        assert_eq!((receipt.quarantined, receipt.seq), (1, None));
+    }
+    let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.count).collect::<Vec<_>>(), [1, 2]);
+    let id = entries[1].id;
+    assert_eq!(journal.drop_quarantined(vec![id, 999]).await.unwrap(), [id]);
+    assert!(journal.quarantined(id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_lane_claims_its_class_in_order_from_memory_and_from_the_file() {
+    let place = Place::new();
+    let journal = place.open();
+    let raws: Vec<String> =
+        (0..50)
+            .map(|n| {
+                if n % 5 == 0 {
+                    incoming(&format!("i{n}"), "m")
+                } else {
+                    status(&format!("s{n}"), "m", "sent")
+                }
+            })
+            .collect();
+    journal.append(batch(&raws)).await.unwrap();
+    for restart in [false, true] {
+        let journal = if restart {
+            journal.close().await.unwrap();
+            place.open()
+        } else {
+            Arc::clone(&journal)
+        };
+        let claim = journal.claim(Class::Incoming, 0, 4).await.unwrap();
+        assert_eq!(seqs(&claim), [1, 6, 11, 16]);
+        let rest = journal.claim(Class::Incoming, claim.through, 100).await.unwrap();
+        assert_eq!(seqs(&rest), [21, 26, 31, 36, 41, 46]);
+        assert_eq!(rest.through, 50);
+        let none = journal.claim(Class::Other, 50, 100).await.unwrap();
+        assert_eq!((none.events.len(), none.through), (0, 50));
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_survives_a_restart_and_never_falls() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    journal.append(batch((0..9).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    let other = lane("audit", Class::Other);
+    for cursor in [5, 3] {
+        journal.settle(other.clone(), Ends { cursor: Some(cursor), ..Ends::default() }).await.unwrap();
+    }
+    journal.flush().await.unwrap();
+    journal.close().await.unwrap();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    assert_eq!(journal.lane(other).await.unwrap().cursor, 5);
+    assert_eq!(journal.lane(lane("audit", Class::Incoming)).await.unwrap().cursor, 0);
+}
+
+#[tokio::test]
+async fn a_settle_is_durable_within_a_second_without_being_asked() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    journal.append(batch([status("1", "m", "sent")])).await.unwrap();
+    journal.settle(lane("audit", Class::Other), Ends { cursor: Some(1), ..Ends::default() }).await.unwrap();
+    let reader = rusqlite::Connection::open(place.path()).unwrap();
+    let cursor =
+        || -> u64 { reader.query_row("SELECT max(cursor) FROM lane", [], |row| row.get(0)).unwrap() };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while cursor() < 1 {
+        assert!(std::time::Instant::now() < deadline, "the settle never became durable");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![Enrolment { handler: "first".into(), start: None }]).await.unwrap();
+    journal.append(batch([status("1", "m", "sent")])).await.unwrap();
+    let between = wait_past(clock::now());
+    journal.append(batch([status("2", "m", "sent"), status("3", "m", "sent")])).await.unwrap();
+    let enrol = |handler: &str, start| Enrolment { handler: handler.into(), start };
+    journal
+        .enrol(vec![
+            enrol("first", Some(Start::Now)),
+            enrol("late", None),
+            enrol("now", Some(Start::Now)),
+            enrol("all", Some(Start::Beginning)),
+            enrol("since", Some(Start::At(between))),
+            enrol("future", Some(Start::At(between.plus_ms(1_000_000)))),
+        ])
+        .await
+        .unwrap();
+    for (handler, cursor) in [("first", 0), ("late", 3), ("now", 3), ("all", 0), ("since", 1), ("future", 3)]
+    {
+        let state = journal.lane(lane(handler, Class::Other)).await.unwrap();
+        assert_eq!(state.cursor, cursor, "{handler}");
+    }
+    let unknown = journal.lane(lane("nobody", Class::Other)).await;
+    assert!(matches!(unknown, Err(Error::NoLane(_))), "{unknown:?}");
+}
+
+/// The clock has moved past a time: a time between what was stored before and what is stored after.
+fn wait_past(time: Timestamp) -> Timestamp {
+    loop {
+        let now = clock::now();
+        if now > time {
+            return now;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn exceptions_are_kept_replaced_and_resolved() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    journal.append(batch([status("1", "m", "sent"), status("2", "m", "read")])).await.unwrap();
+    let other = lane("crm", Class::Other);
+    let event = journal.get(1).await.unwrap().unwrap();
+    let row = |seq, behind, attempts| Aside {
+        seq,
+        order_key: event.element.order_key(),
+        behind,
+        attempts,
+        since: Timestamp::from_ms(1),
+        next_try: Timestamp::from_ms(2),
+        error: "no".to_owned(),
+    };
+    let ends =
+        Ends { cursor: Some(2), set_aside: vec![row(1, false, 3), row(2, true, 0)], ..Ends::default() };
+    journal.settle(other.clone(), ends).await.unwrap();
+    let ends = Ends { set_aside: vec![row(1, false, 4)], ..Ends::default() };
+    journal.settle(other.clone(), ends).await.unwrap();
+    let state = journal.lane(other.clone()).await.unwrap();
+    assert_eq!(state.aside, [row(1, false, 4), row(2, true, 0)]);
+
+    let dead = NewDead {
+        event: Arc::clone(&event),
+        cause: Cause::Expired,
+        attempts: 9,
+        error: "for ever".to_owned(),
+        at: clock::now(),
+    };
+    let ends = Ends { resolved: vec![1, 2], dead: vec![dead], ..Ends::default() };
+    journal.settle(other.clone(), ends).await.unwrap();
+    let state = journal.lane(other.clone()).await.unwrap();
+    assert_eq!((state.aside.len(), state.dead), (0, 1));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("crm"), from_beginning("lake")]).await.unwrap();
+    journal.append(batch([status("1", "m", "sent"), status("2", "m", "read")])).await.unwrap();
+    let other = lane("crm", Class::Other);
+    for seq in [1, 2] {
+        let dead = NewDead {
+            event: journal.get(seq).await.unwrap().unwrap(),
+            cause: Cause::Refused,
+            attempts: 1,
+            error: "422".to_owned(),
+            at: clock::now(),
+        };
+        journal.settle(other.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
+    }
+    journal.flush().await.unwrap();
+    let list = |handler: Option<&str>| {
+        journal.dead_letters(DeadQuery { handler: handler.map(str::to_owned), before: None, limit: 10 })
+    };
+    let letters = list(None).await.unwrap();
+    assert_eq!(letters.iter().map(|dead| dead.event.seq).collect::<Vec<_>>(), [2, 1]);
+    assert!(list(Some("lake")).await.unwrap().is_empty());
+
+    let retries = journal.retries();
+    let (second, first) = (letters[0].id, letters[1].id);
+    assert_eq!(journal.retry_dead(vec![first, second, 77]).await.unwrap(), [first, second]);
+    assert!(retries.has_changed().unwrap());
+    assert_eq!(journal.retrying(other.clone()).await.unwrap().len(), 2);
+    assert!(journal.retrying(lane("lake", Class::Other)).await.unwrap().is_empty());
+    let again = DeadAgain { id: second, attempts: 2, error: "still".to_owned(), still_retrying: false };
+    let ends = Ends { revived: vec![first], dead_again: vec![again], ..Ends::default() };
+    journal.settle(other, ends).await.unwrap();
+    journal.flush().await.unwrap();
+    let letters = list(None).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].attempts, letters[0].error.as_str(), letters[0].retrying), (2, "still", false));
+    assert_eq!(journal.drop_dead(vec![second]).await.unwrap(), [second]);
+    assert!(journal.dead_letter(second).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn pages_of_events_go_newest_first_and_by_name_source_and_time() {
+    let place = Place::new();
+    let journal = place.open();
+    let first: Vec<_> = (0..1_500).map(|n| draft(&status(&n.to_string(), "m", "sent"))).collect();
+    journal.append(Batch { drafts: first, ..Batch::default() }).await.unwrap();
+    let between = wait_past(clock::now());
+    let drafts = vec![draft_from("shop", &incoming("i", "m")), draft(&status("last", "m", "read"))];
+    journal.append(Batch { drafts, ..Batch::default() }).await.unwrap();
+
+    let query = EventQuery { limit: 3, ..EventQuery::default() };
+    let page = journal.events(query.clone()).await.unwrap();
+    assert_eq!(page.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1_502, 1_501, 1_500]);
+    let page = journal.events(EventQuery { before: page.next, ..query.clone() }).await.unwrap();
+    assert_eq!(page.events[0].seq, 1_499);
+
+    let named = EventQuery { name: Some("incoming-message".to_owned()), limit: 10, ..EventQuery::default() };
+    assert_eq!(journal.events(named).await.unwrap().events[0].seq, 1_501);
+    let sourced = EventQuery { source: Some("shop".to_owned()), limit: 10, ..EventQuery::default() };
+    assert_eq!(journal.events(sourced).await.unwrap().events.len(), 1);
+    let since = EventQuery { since: Some(between), limit: 10, ..EventQuery::default() };
+    let page = journal.events(since).await.unwrap();
+    assert_eq!((page.events.len(), page.next), (2, None));
+    let until = EventQuery { until: Some(between), limit: 1, ..EventQuery::default() };
+    assert_eq!(journal.events(until).await.unwrap().events[0].seq, 1_500);
+    assert_eq!(all(&journal).await.len(), 1_502);
+}
+
+#[tokio::test]
+async fn what_a_batch_holds_is_let_go_when_the_append_has_ended() {
+    let place = Place::new();
+    let journal = place.open();
+    let held = Arc::new(());
+    let hold: Box<dyn Send> = Box::new(Arc::clone(&held));
+    let batch = Batch { hold: Some(hold), ..batch([status("1", "m", "sent")]) };
+    journal.append(batch).await.unwrap();
+    journal.flush().await.unwrap();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test]
+async fn an_append_whose_caller_went_away_is_completed() {
+    let place = Place::new();
+    let journal = place.open();
+    {
+        let append = journal.append(batch([status("1", "m", "sent")]));
+        // Polled once, so that it is queued; then its caller goes away.
+        let _ = tokio::time::timeout(Duration::ZERO, append).await;
+    }
+    journal.flush().await.unwrap();
+    assert_eq!(all(&journal).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_journal_says_so() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.close().await.unwrap();
+    assert_eq!(*journal.state().borrow(), State::Closed);
+    assert_eq!(journal.append(batch([status("1", "m", "sent")])).await, Err(AppendError::Stopped));
+}
+
+#[tokio::test]
+async fn a_second_opening_is_refused_by_name_and_disturbs_nothing() {
+    let place = Place::new();
+    let journal = place.open();
+    let second = place.try_open();
+    let Err(error @ OpenError::Locked { .. }) = second else { panic!("it opened twice") };
+    let text = error.to_string();
+    assert!(text.contains("journal.db.lock") && text.contains(&std::process::id().to_string()), "{text}");
+    assert!(journal.append(batch([status("1", "m", "sent")])).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_journal_of_a_newer_version_and_a_foreign_file_are_left_alone() {
+    let place = Place::new();
+    place.open().close().await.unwrap();
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    drop(raw);
+    let before = std::fs::read(place.path()).unwrap();
+    let Err(OpenError::Newer { found: 99, known: 1, .. }) = place.try_open() else { panic!("it opened") };
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+
+    let place = Place::new();
+    let foreign = rusqlite::Connection::open(place.path()).unwrap();
+    foreign.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(foreign);
+    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+
+    let place = Place::new();
+    std::fs::write(place.path(), "not a database at all, but long enough to look like one".repeat(100))
+        .unwrap();
+    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_no_key_and_no_sequence_number_behind() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch([status("1", "m", "sent")])).await.unwrap();
+    let blocker = rusqlite::Connection::open(place.path()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let two = status("2", "m", "sent");
+    assert_eq!(journal.append(batch([&two])).await, Err(AppendError::Busy));
+    blocker.execute_batch("ROLLBACK").unwrap();
+    let receipt = journal.append(batch([&two])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.seq), (1, Some(2)));
+}
+
+#[tokio::test]
+async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
+    let mut place = Place::new();
+    place.settings.retention = Period(Duration::ZERO);
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("slow")]).await.unwrap();
+    journal.append(batch((0..10).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    let settle =
+        |class, cursor| journal.settle(lane("slow", class), Ends { cursor: Some(cursor), ..Ends::default() });
+    settle(Class::Incoming, 10).await.unwrap();
+    settle(Class::Other, 4).await.unwrap();
+    journal.flush().await.unwrap();
+    until(|| async { all(&journal).await.first().map(|(seq, _)| *seq) == Some(5) }).await;
+    let event = journal.get(5).await.unwrap().unwrap();
+    let aside = Aside {
+        seq: 5,
+        order_key: event.element.order_key(),
+        behind: false,
+        attempts: 3,
+        since: clock::now(),
+        next_try: clock::now(),
+        error: String::new(),
+    };
+    let ends = Ends { cursor: Some(10), set_aside: vec![aside], ..Ends::default() };
+    journal.settle(lane("slow", Class::Other), ends).await.unwrap();
+    journal.flush().await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(all(&journal).await.first().map(|(seq, _)| *seq), Some(5), "set aside, and needed");
+    }
+    let ends = Ends { resolved: vec![5], ..Ends::default() };
+    journal.settle(lane("slow", Class::Other), ends).await.unwrap();
+    until(|| async { all(&journal).await.is_empty() }).await;
+    // Empty, restarted, and emptied of keys: a sequence number still never comes twice.
+    journal.close().await.unwrap();
+    place.settings.dedup_window = Period(Duration::ZERO);
+    let journal = place.open();
+    journal.enrol(vec![]).await.unwrap();
+    until(|| async { journal.figures().await.unwrap().keys == 0 }).await;
+    journal.close().await.unwrap();
+    let journal = place.open();
+    let receipt = journal.append(batch([status("0", "m", "sent")])).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.seq), (1, Some(11)));
+}
+
+/// Waits until something is so; fails loudly where it never is.
+async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !so().await {
+        assert!(std::time::Instant::now() < deadline, "it never came to be");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn at_the_bound_of_keys_the_oldest_leave() {
+    let mut place = Place::new();
+    place.settings.dedup_keys = 100;
+    let journal = place.open();
+    for n in 0..150 {
+        journal.append(batch([status(&n.to_string(), "m", "sent")])).await.unwrap();
+    }
+    let again = |n: u32| journal.append(batch([status(&n.to_string(), "m", "sent")]));
+    assert_eq!(journal.figures().await.unwrap().keys, 100);
+    assert_eq!(again(149).await.unwrap().duplicates, 1);
+    assert_eq!(again(0).await.unwrap().accepted, 1, "its key has left");
+}
+
+#[tokio::test]
+async fn many_appends_at_once_get_sequence_numbers_of_their_own() {
+    let place = Place::new();
+    let journal = place.open();
+    let appends: Vec<_> = (0..500)
+        .map(|n| {
+            let journal = Arc::clone(&journal);
+            tokio::spawn(async move {
+                let raws = [status(&format!("a{n}"), "m", "sent"), status(&format!("b{n}"), "m", "read")];
+                journal.append(batch(raws)).await.unwrap().seq.unwrap()
+            })
+        })
+        .collect();
+    let mut last = HashSet::new();
+    for append in appends {
+        assert!(last.insert(append.await.unwrap()));
+    }
+    let stored = all(&journal).await;
+    assert_eq!(stored.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=1_000).collect::<Vec<_>>());
+}

@@ -11,4 +11,5 @@ mod handlers;
 mod http;
 mod journal;
 mod readme;
+mod support;
 mod tidy;

@@ -23,7 +23,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A journal's database file, locked for this process while this value lives.
 pub struct DatabaseFile {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DatabaseFile {
@@ -67,7 +67,15 @@ impl DatabaseFile {
         write!(lock, "{}", std::process::id()).map_err(io)?;
         // The database holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// Lets another process have it: after the last connection was closed.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn release(&self) -> std::io::Result<()> {
+        self.lock.unlock()
     }
 
     /// Where it is.

@@ -175,6 +175,9 @@ impl Pages {
     /// One read transaction.
     fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let wrong = |error: rusqlite::Error| Error::Read(error.to_string().into());
+        if *self.shared.state.borrow() == State::Closed {
+            return Err(Error::Stopped);
+        }
         let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match pooled {
             Some(connection) => connection,
@@ -359,10 +362,8 @@ impl Journal for Sqlite {
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            match joined.await {
-                Ok(true) => result,
-                _ => Err(Error::Failed),
-            }
+            let released = self.file.release().is_ok();
+            if released && joined.await.unwrap_or(false) { result } else { Err(Error::Failed) }
         })
     }
 }

@@ -1,0 +1,48 @@
+//! Events as BIK sends them, made to order.
+
+use std::sync::Arc;
+
+use bikhook::{
+    event::{Draft, Element, Quarantined, Reason},
+    journal::Batch,
+};
+
+/// A status of a message.
+pub fn status(id: &str, message: &str, status: &str) -> String {
+    format!(
+        r#"{{"eventName":"message-status-update","eventInfo":{{"messageId":"{message}","createdAt":"2024-08-01T07:24:23.425Z","channelId":"whatsapp","status":"{status}","message":"Hello","owner":"CAMPAIGN","ownerId":"57","assetValue":"+910000000000","failureReason":null}},"customerDetails":{{"firstName":"A","lastName":"B"}},"id":"{id}"}}"#
+    )
+}
+
+/// A message from a customer.
+pub fn incoming(id: &str, message: &str) -> String {
+    format!(
+        r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{message}","createdAt":"2024-07-26T07:27:07.949Z","channelId":"whatsapp","status":"","message":"Hii sir","owner":"","ownerId":null,"assetValue":"+910000000000"}},"customerDetails":{{"firstName":"A","lastName":"B"}},"id":"{id}"}}"#
+    )
+}
+
+/// A draft of an element.
+pub fn draft(raw: &str) -> Draft {
+    draft_from("bik", raw)
+}
+
+/// A draft of an element that came in by a source.
+pub fn draft_from(source: &str, raw: &str) -> Draft {
+    let element = Element::read(source, raw.as_bytes()).expect("a readable element");
+    Draft { source: source.into(), element: Arc::new(element) }
+}
+
+/// A batch of elements.
+pub fn batch<S: AsRef<str>>(raws: impl IntoIterator<Item = S>) -> Batch {
+    Batch { drafts: raws.into_iter().map(|raw| draft(raw.as_ref())).collect(), ..Batch::default() }
+}
+
+/// Bytes that cannot be read.
+pub fn unreadable(bytes: &str) -> Quarantined {
+    Quarantined {
+        source: "bik".into(),
+        bytes: bytes.as_bytes().to_vec(),
+        reason: Reason::Syntax,
+        detail: "made by a test".to_owned(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Journals of every engine, private to a test: what the contract suite runs against.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bikhook::{
+    event::Class,
+    journal::{Enrolment, Journal, LaneId, OpenError, Start, sqlite},
+    metrics::Metrics,
+};
+use tempfile::TempDir;
+
+/// A place for a journal, which can be opened, closed and opened again.
+pub struct Place {
+    _folder: TempDir,
+    pub settings: sqlite::Settings,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let settings = sqlite::Settings {
+            path: folder.path().join("journal.db"),
+            disk_reserve: Some(bikhook::settings::Size(0)),
+            ..sqlite::Settings::default()
+        };
+        Self { _folder: folder, settings }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.settings.path.clone()
+    }
+
+    pub fn try_open(&self) -> Result<sqlite::Sqlite, OpenError> {
+        sqlite::Sqlite::open(self.settings.clone(), Metrics::new())
+    }
+
+    pub fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(self.try_open().expect("the journal opens"))
+    }
+}
+
+/// Both lanes of a handler, from the beginning.
+pub fn from_beginning(handler: &str) -> Enrolment {
+    Enrolment { handler: handler.into(), start: Some(Start::Beginning) }
+}
+
+/// A lane of a handler.
+pub fn lane(handler: &str, class: Class) -> LaneId {
+    LaneId { handler: handler.into(), class }
+}

@@ -1,0 +1,4 @@
+//! The test world: events to post, journals to post them to.
+
+pub mod events;
+pub mod journals;
