@@ -5,6 +5,7 @@
 mod decode;
 mod element;
 mod fields;
+mod line;
 mod render;
 mod split;
 mod view;
