@@ -10,7 +10,8 @@ pub mod journal;
 
 pub mod event;
 
+pub mod settings;
+
 pub mod clock;
 pub mod metrics;
 pub mod secret;
-pub mod settings;
