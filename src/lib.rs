@@ -1,5 +1,9 @@
 //! bikhook
 
+pub mod cli;
+
+pub mod config;
+
 pub mod admin;
 pub mod dispatch;
 pub mod http;

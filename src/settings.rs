@@ -15,7 +15,7 @@ mod tree;
 pub use keys::keys_of;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub use section::{Context, Section};
-pub use tree::{Entry, Node, Table, Value};
+pub use tree::{Entry, Node, Table, Value, parse as parse_toml};
 
 use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
 
@@ -55,18 +55,33 @@ impl Deref for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || {
-            D::Error::custom(format!(
-                "{text:?} is not a duration: write it as \"90s\", \"1h 30m\" or \"30d\""
-            ))
-        };
-        // jiff counts days only against a calendar; here a day is 24 hours.
-        let span: jiff::Span = text.parse().map_err(|_wrong| wrong())?;
-        let duration =
-            span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_wrong| wrong())?;
-        Duration::try_from(duration).map(Self).map_err(|_negative| wrong())
+        struct PeriodVisitor;
+
+        impl Visitor<'_> for PeriodVisitor {
+            type Value = Period;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"90s\", \"1h 30m\" or \"30d\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
+                period(text).ok_or_else(|| {
+                    E::custom(format!(
+                        "{text:?} is not a duration: write it as \"90s\", \"1h 30m\" or \"30d\""
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_str(PeriodVisitor)
     }
+}
+
+/// jiff counts days only against a calendar; here a day is 24 hours.
+fn period(text: &str) -> Option<Period> {
+    let span: jiff::Span = text.parse().ok()?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok().map(Period)
 }
 
 /// A size in a configuration: `"5MiB"`, `"64KiB"`, or a number of bytes.

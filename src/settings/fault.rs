@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use super::{Place, problem::meant};
+use super::{
+    Place,
+    problem::{meant, nearest},
+};
 
 /// What a value is not, and where.
 #[derive(Debug)]
@@ -41,14 +44,18 @@ impl Fault {
         }
     }
 
-    /// The path of the key that is missing, if that is the fault.
-    pub(super) fn missing_key(&self) -> Option<Vec<String>> {
-        match self.kind {
-            Kind::Missing(key) => {
-                Some(self.path.iter().map(String::as_str).chain([key]).map(str::to_owned).collect())
-            }
-            _ => None,
-        }
+    /// Whether it is that a key is missing: then nothing after it can be read.
+    pub(super) const fn is_missing_key(&self) -> bool {
+        matches!(self.kind, Kind::Missing(_))
+    }
+
+    /// Whether a key is missing only because its value, or its misspelt name, was found wrong and taken out.
+    pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
+        let Kind::Missing(key) = self.kind else { return false };
+        removed.iter().any(|path| match path.split_last() {
+            Some((last, table)) => table == self.path && (last == key || nearest(last, [key]).is_some()),
+            None => false,
+        })
     }
 
     /// With what to do about it.

@@ -40,14 +40,6 @@ impl Section {
         }
     }
 
-    /// Takes the table out again.
-    pub fn into_table(self) -> Table {
-        match self.node.value {
-            Value::Table(table) => table,
-            _ => Table::new(),
-        }
-    }
-
     /// Moves those keys into a section of their own, with the same name and place.
     #[must_use]
     pub fn split(&mut self, keys: &[&str]) -> Self {
@@ -72,24 +64,23 @@ impl Section {
     /// out and the rest is read again.
     pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Invalid> {
         let mut problems = Vec::new();
-        let mut removed = BTreeSet::new();
+        let mut removed = Vec::new();
         loop {
             let fault = match T::deserialize(Reader::new(&self.node, &self.context)) {
                 Ok(settings) if problems.is_empty() => return Ok(settings),
                 Ok(_) => return Err(Invalid { problems }),
                 Err(fault) => fault,
             };
-            // A key that is missing because its wrong value was taken out was reported already.
-            if !fault.missing_key().is_some_and(|key| removed.contains(&key)) {
+            if !fault.follows_from(&removed) {
                 problems.push(self.problem(&fault));
             }
             let Value::Table(table) = &mut self.node.value else {
                 return Err(Invalid { problems });
             };
-            if fault.missing_key().is_some() || tree::remove(table, &fault.path).is_none() {
+            if fault.is_missing_key() || tree::remove(table, &fault.path).is_none() {
                 return Err(Invalid { problems });
             }
-            removed.insert(fault.path);
+            removed.push(fault.path);
         }
     }
 

@@ -85,7 +85,7 @@ impl Node {
 }
 
 /// Reads TOML as far as it can be read, with everything that is wrong with its syntax.
-pub(super) fn parse(text: &str) -> (Table, Vec<Problem>) {
+pub fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
