@@ -4,6 +4,7 @@
 
 mod decode;
 mod element;
+mod line;
 mod render;
 mod split;
 mod view;

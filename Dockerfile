@@ -1,0 +1,34 @@
+# The receiver in a small image: one binary, no shell, an unprivileged user, everything it keeps in /data.
+#
+#   docker build -t bikhook .
+#   docker run -p 8080:8080 -v bikhook-data:/data bikhook
+#   docker run --rm -v bikhook-data:/data bikhook auth      what to paste into BIK's portal
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+# AWS-LC comes with its crate and is compiled in; a library of the system is never picked up in its place.
+ENV AWS_LC_SYS_USE_SYSTEM=0
+RUN cargo build --release --locked --bin bikhook
+# The volume takes the owner of this directory when it is first used.
+RUN mkdir /data && chmod 0700 /data
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/bikhook /usr/local/bin/bikhook
+COPY config/container.toml /etc/bikhook/bikhook.toml
+COPY --from=build --chown=65532:65532 /data /data
+
+# Paths of the configuration count from the working directory: data/… is in the volume.
+WORKDIR /
+USER 65532:65532
+VOLUME /data
+ENV BIKHOOK_CONFIG=/etc/bikhook/bikhook.toml \
+    BIKHOOK_HTTP_LISTEN=0.0.0.0:8080 \
+    BIKHOOK_ADMIN_LISTEN=0.0.0.0:8081 \
+    BIKHOOK_JOURNAL_PATH=/data/journal.db
+# 8080: where BIK posts to. 8081: the operator's side; publish it only where you would publish a database.
+EXPOSE 8080 8081
+STOPSIGNAL SIGTERM
+# Longer at first: a start with millions of events reads their keys.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["/usr/local/bin/bikhook", "health"]
+ENTRYPOINT ["/usr/local/bin/bikhook"]

@@ -1,0 +1,101 @@
+//! An event as one line of JSON: what `events --json`, the API and the `jsonl` handler give.
+
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::value::RawValue;
+
+use super::Event;
+
+/// As in [`Event::to_json_line`].
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_json_line()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Event {
+    /// `seq`, `receivedAt`, `source`, `eventName`, `id` (null where it has none) and `event`, the element as rendered
+    /// by T7; in this order, each always there, no line break at the end.
+    pub fn to_json_line(&self) -> String {
+        let mut line = String::with_capacity(self.json_line_size_hint());
+        self.push_json_line(&mut line);
+        line
+    }
+
+    /// Appends what [`Event::to_json_line`] returns.
+    pub fn push_json_line(&self, out: &mut String) {
+        let element = &self.element;
+        out.push_str("{\"seq\":");
+        out.push_str(&self.seq.to_string());
+        out.push_str(",\"receivedAt\":\"");
+        out.push_str(&self.received_at.to_string());
+        out.push_str("\",\"source\":");
+        push_string(out, &self.source);
+        out.push_str(",\"eventName\":");
+        push_string(out, element.name());
+        out.push_str(",\"id\":");
+        match element.id() {
+            Some(id) => push_string(out, id),
+            None => out.push_str("null"),
+        }
+        out.push_str(",\"event\":");
+        out.push_str(&element.rendered());
+        out.push('}');
+    }
+
+    /// About how many bytes [`Event::to_json_line`] has; seldom fewer than it really has.
+    pub fn json_line_size_hint(&self) -> usize {
+        let fields = self.source.len() + self.element.name().len() + self.element.id().map_or(0, str::len);
+        self.element.raw().len() + fields + 128
+    }
+}
+
+/// A JSON string (RFC 8259, section 7): quoted, with only what must be escaped escaped.
+fn push_string(out: &mut String, text: &str) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        out.push_str(&rest[..at]);
+        let byte = rest.as_bytes()[at];
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
+                out.push_str("\\u00");
+                out.extend([HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::push_string;
+
+    proptest! {
+        #[test]
+        fn a_pushed_string_reads_back_as_it_was(text in any::<String>()) {
+            let mut json = String::new();
+            push_string(&mut json, &text);
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_control_character_is_escaped() {
+        for control in '\0'..' ' {
+            let mut json = String::new();
+            push_string(&mut json, &format!("a{control}\"\\b"));
+            assert!(!json.contains(control), "{control:?} is bare");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), format!("a{control}\"\\b"));
+        }
+    }
+}

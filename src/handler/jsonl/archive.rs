@@ -1,0 +1,362 @@
+//! The rotated files: compressed, and the oldest deleted, in the background.
+//!
+//! A file is compressed under a third name, synced, renamed to its `.gz`, and only then is the plain one deleted. A
+//! process may die, or stop, between any two steps: [`Archive::tidy`] starts from what it finds.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Read, Write},
+    num::NonZeroU32,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{
+        Arc, Mutex, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
+use tracing::warn;
+
+use super::{
+    error::Error,
+    live::sync_dir_of,
+    lock::Lock,
+    names::{Forms, Names, Rotated},
+};
+
+/// What is compressed between two looks at whether to stop.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What becomes of rotated files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// They are compressed.
+    pub gzip: bool,
+    /// How many stay; all when `None`.
+    pub keep: Option<NonZeroU32>,
+}
+
+/// Looks after the rotated files of one writer.
+#[derive(Debug)]
+pub struct Archive {
+    names: Names,
+    rules: Rules,
+    wanted: AtomicBool,
+    running: Mutex<()>,
+    stopped: AtomicBool,
+    /// Held for as long as a file may be worked on, also beyond the writer's own life.
+    _lock: Arc<Lock>,
+}
+
+impl Archive {
+    /// Does nothing until it is told to.
+    pub fn new(names: Names, rules: Rules, lock: Arc<Lock>) -> Arc<Self> {
+        Arc::new(Self {
+            names,
+            rules,
+            wanted: AtomicBool::new(false),
+            running: Mutex::new(()),
+            stopped: AtomicBool::new(false),
+            _lock: lock,
+        })
+    }
+
+    /// Tidies in the background, on a thread for blocking work: one at a time, and once more if it was running.
+    pub fn tidy_soon(self: &Arc<Self>) {
+        self.wanted.store(true, Ordering::SeqCst);
+        let archive = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || archive.run()));
+    }
+
+    /// Ends what is running, within the time that a chunk takes; what was not done is done after the next start.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn run(&self) {
+        // Looked at again after the lock was given back: a wish that came in between found it taken, and left.
+        while self.wanted.load(Ordering::SeqCst) {
+            let running = self.running.try_lock();
+            if matches!(running, Err(TryLockError::WouldBlock)) {
+                return;
+            }
+            while self.wanted.swap(false, Ordering::SeqCst) {
+                if let Err(error) = self.tidy() {
+                    warn!(%error, "rotated files are not tidied yet: this is tried again with the next rotation");
+                }
+            }
+        }
+    }
+
+    /// Deletes what an earlier compression left unfinished and what is too much, and compresses what is plain.
+    ///
+    /// # Errors
+    /// Where the file system says no; a later call takes it up again.
+    pub fn tidy(&self) -> Result<(), Error> {
+        for leftover in self.names.leftovers()? {
+            remove(&leftover)?;
+        }
+        let mut rotated = self.names.rotated()?;
+        if let Some(keep) = self.rules.keep {
+            let kept = usize::try_from(keep.get()).unwrap_or(usize::MAX);
+            let too_many = rotated.len().saturating_sub(kept);
+            for (oldest, forms) in rotated.drain(..too_many) {
+                self.delete(&oldest, forms)?;
+            }
+        }
+        if self.rules.gzip {
+            for (rotated, forms) in rotated.into_iter().filter(|(_, forms)| forms.plain) {
+                if self.stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                self.compress(&rotated, forms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
+        // The plain one first: alone, a compressed one is whole.
+        if forms.plain {
+            remove(&self.names.plain(rotated))?;
+        }
+        if forms.gzip {
+            remove(&self.names.gzip(rotated))?;
+        }
+        sync_dir_of(&self.names.live)
+    }
+
+    fn compress(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
+        let (plain, gzip) = (self.names.plain(rotated), self.names.gzip(rotated));
+        if forms.gzip {
+            if !is_compressed_form(&gzip, &plain).map_err(Error::io("compare", &gzip))? {
+                warn!(path = %plain.display(), "kept beside its .gz, which has another content");
+                return Ok(());
+            }
+        } else {
+            let unfinished = self.names.unfinished(rotated);
+            match self.write_gzip(&plain, &unfinished) {
+                Ok(true) => {}
+                Ok(false) => return remove(&unfinished),
+                Err(error) => {
+                    remove(&unfinished)?;
+                    return Err(Error::io("compress", &plain)(error));
+                }
+            }
+            fs::rename(&unfinished, &gzip).map_err(Error::io("rename", &unfinished))?;
+            sync_dir_of(&gzip)?;
+        }
+        remove(&plain)?;
+        sync_dir_of(&plain)
+    }
+
+    /// `false` where it was stopped.
+    fn write_gzip(&self, plain: &Path, gzip: &Path) -> io::Result<bool> {
+        let mut from = File::open(plain)?;
+        let to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(gzip)?;
+        let mut encoder = GzEncoder::new(to, Compression::default());
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            if self.stopped.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
+            let read = from.read(&mut chunk)?;
+            if read == 0 {
+                encoder.finish()?.sync_all()?;
+                return Ok(true);
+            }
+            encoder.write_all(&chunk[..read])?;
+        }
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("delete", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `gzip` holds exactly what `plain` does; `false` also where it is damaged.
+fn is_compressed_form(gzip: &Path, plain: &Path) -> io::Result<bool> {
+    let mut unpacked = MultiGzDecoder::new(BufReader::new(File::open(gzip)?));
+    let mut plain = File::open(plain)?;
+    let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    loop {
+        let read = fill(&mut plain, &mut left)?;
+        match fill(&mut unpacked, &mut right) {
+            Ok(same) if same == read && left[..read] == right[..same] => {}
+            Ok(_) => return Ok(false),
+            Err(error) if is_damage(error.kind()) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
+}
+
+/// Reads until the buffer is full or the input has ended.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const GZIP: Rules = Rules { gzip: true, keep: None };
+
+    struct World {
+        dir: tempfile::TempDir,
+        archive: Arc<Archive>,
+    }
+
+    fn world(rules: Rules) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let live = dir.path().join("events.jsonl");
+        let archive = Archive::new(Names::of(&live).unwrap(), rules, Arc::new(Lock::take(&live).unwrap()));
+        World { dir, archive }
+    }
+
+    impl World {
+        /// A rotated file with a line of its own, not compressed.
+        fn rotated(&self, seq: u32) -> (PathBuf, PathBuf, String) {
+            let names = &self.archive.names;
+            let next = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
+            let line = format!("{{\"seq\":{seq}}}\n").repeat(20_000);
+            fs::write(names.plain(&next), &line).unwrap();
+            (names.plain(&next), names.gzip(&next), line)
+        }
+
+        fn files(&self) -> Vec<String> {
+            let mut files: Vec<String> = fs::read_dir(self.dir.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| !name.ends_with(".lock"))
+                .collect();
+            files.sort();
+            files
+        }
+    }
+
+    fn unpacked(gzip: &Path) -> String {
+        let mut text = String::new();
+        MultiGzDecoder::new(BufReader::new(File::open(gzip).unwrap())).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_rotated_file_is_replaced_by_a_compressed_one_of_equal_content() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        world.archive.tidy().unwrap();
+        assert!(!plain.exists());
+        assert_eq!(unpacked(&gzip), line);
+    }
+
+    #[test]
+    fn a_crash_in_mid_compression_leaves_a_part_that_is_thrown_away() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        let part = PathBuf::from(format!("{}.tmp", gzip.display()));
+        fs::write(&part, b"half of a gzip file").unwrap();
+        world.archive.tidy().unwrap();
+        assert!(!part.exists() && !plain.exists());
+        assert_eq!(unpacked(&gzip), line);
+    }
+
+    #[test]
+    fn a_crash_between_the_rename_and_the_delete_is_finished_by_deleting_the_plain_file() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        world.archive.tidy().unwrap();
+        fs::write(&plain, &line).unwrap();
+        world.archive.tidy().unwrap();
+        assert!(!plain.exists());
+        assert_eq!(unpacked(&gzip), line);
+    }
+
+    #[test]
+    fn a_plain_file_beside_a_gzip_of_another_content_or_a_damaged_one_is_kept() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        world.archive.tidy().unwrap();
+        let whole = fs::read(&gzip).unwrap();
+        for other in [line.clone() + "{\"seq\":2}\n", line[..line.len() - 10].to_owned()] {
+            fs::write(&plain, &other).unwrap();
+            world.archive.tidy().unwrap();
+            assert_eq!(fs::read_to_string(&plain).unwrap(), other);
+        }
+        fs::write(&plain, &line).unwrap();
+        for damaged in [&whole[..whole.len() / 2], b"", b"not gzip at all"] {
+            fs::write(&gzip, damaged).unwrap();
+            world.archive.tidy().unwrap();
+            assert_eq!(fs::read_to_string(&plain).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn when_stopped_it_leaves_the_plain_file_and_no_part() {
+        let world = world(GZIP);
+        let (plain, _gzip, line) = world.rotated(1);
+        world.archive.stop();
+        world.archive.tidy().unwrap();
+        let rotated = world.archive.names.rotated().unwrap();
+        world.archive.compress(&rotated[0].0, rotated[0].1).unwrap();
+        assert_eq!(world.files().len(), 1);
+        assert_eq!(fs::read_to_string(&plain).unwrap(), line);
+    }
+
+    #[test]
+    fn the_oldest_beyond_what_is_kept_are_deleted_in_either_form() {
+        let world = world(Rules { gzip: false, keep: NonZeroU32::new(2) });
+        let files: Vec<_> = (1..=4).map(|seq| world.rotated(seq)).collect();
+        fs::rename(&files[0].0, &files[0].1).unwrap();
+        world.archive.tidy().unwrap();
+        let kept: Vec<bool> = files.iter().map(|(plain, gzip, _)| plain.exists() || gzip.exists()).collect();
+        assert_eq!(kept, [false, false, true, true]);
+    }
+
+    #[test]
+    fn nothing_is_deleted_or_compressed_unless_told() {
+        let world = world(Rules::default());
+        let files: Vec<_> = (1..=4).map(|seq| world.rotated(seq)).collect();
+        world.archive.tidy().unwrap();
+        assert!(files.iter().all(|(plain, gzip, _)| plain.exists() && !gzip.exists()));
+    }
+
+    #[tokio::test]
+    async fn many_wishes_at_once_leave_nothing_plain() {
+        let world = world(GZIP);
+        for seq in 1..=8 {
+            world.rotated(seq);
+            world.archive.tidy_soon();
+        }
+        // The last wish is served by whoever holds the lock when it comes, or by its own run.
+        let archive = Arc::clone(&world.archive);
+        let all_gzip = move || archive.names.rotated().unwrap().iter().all(|(_, forms)| !forms.plain);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !all_gzip() {
+            assert!(std::time::Instant::now() < deadline, "a wish was forgotten");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.archive.names.rotated().unwrap().len(), 8);
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with the file, and how it is told to dispatch.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::handler::Failure;
+
+/// Why the file could not be opened, written or rotated. Nothing in it quotes an event.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another handler or process writes it.
+    #[error(
+        "{path} is in use by another handler or process (lock file {lock}): give each handler its own path"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+    },
+    /// A directory, a pipe, a device, a link that leads nowhere.
+    #[error("{path} is not a regular file: a jsonl handler needs one that it can cut back and rotate")]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name of the file cannot be taken apart for its rotated files.
+    #[error("{path} names no file, or not in UTF-8")]
+    NoName {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its last line is torn, but its first was not written by this handler: not ours to cut.
+    #[error(
+        "{path} ends in the middle of a line and does not begin as a file of this handler does: \
+         move it away or choose another path"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system said no.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was being done, such as `write`.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Says what was being done, and to which file; for `map_err`.
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// A class that is safe for logs.
+    fn class(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "in use",
+            Self::NotAFile { .. } | Self::NoName { .. } => "not a file",
+            Self::Foreign { .. } => "foreign file",
+            Self::Io { doing, source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk full",
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "no permission",
+                io::ErrorKind::NotFound => "not found",
+                _ => doing,
+            },
+        }
+    }
+}
+
+/// A file takes any event: whatever is wrong is wrong with the file, and may be put right.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Retry { class: error.class().to_owned(), error: error.to_string(), after: None }
+    }
+}

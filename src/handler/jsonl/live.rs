@@ -1,0 +1,286 @@
+//! The file that is written: opened and repaired, recognised when it was moved away, appended to.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+
+use super::error::Error;
+
+/// How every file of this handler begins, as `Event::to_json_line` writes it.
+const FIRST_BYTES: &[u8] = b"{\"seq\":";
+/// What is read at once in the search for the last line break.
+const CHUNK_BYTES: u64 = 64 * 1024;
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
+/// The open file. Written in append mode: a file that somebody else emptied grows from its new end.
+#[derive(Debug)]
+pub struct Live {
+    file: File,
+    path: PathBuf,
+    id: Id,
+    /// Its length in bytes when it was last looked at.
+    pub len: u64,
+    /// The UTC day of its last change, counted from the Unix epoch.
+    pub day: i64,
+}
+
+/// Where a file must be cut back to before anything is appended: what comes after is of a delivery that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    id: Id,
+    len: u64,
+}
+
+/// Device and inode.
+type Id = (u64, u64);
+
+impl Live {
+    /// Opens the file, makes it where it is missing, cuts it back to `cut` if it is the file meant by it, and cuts off
+    /// a torn last line. Returns when all of this is on disk.
+    ///
+    /// # Errors
+    /// Where the path leads to anything but a file of this handler, or the file system says no.
+    pub fn open(path: &Path, cut: Option<Cut>) -> Result<Self, Error> {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)
+            .map_err(Error::io("open", path))?;
+        let metadata = file.metadata().map_err(Error::io("look at", path))?;
+        if !metadata.is_file() {
+            return Err(Error::NotAFile { path: path.to_owned() });
+        }
+        let mut live = Self { file, path: path.to_owned(), id: id(&metadata), len: 0, day: 0 };
+        live.look(&metadata);
+        if let Some(cut) = cut.filter(|cut| cut.id == live.id && cut.len < live.len) {
+            live.cut_back(cut.len)?;
+        }
+        live.cut_torn_line()?;
+        sync_dir_of(path)?;
+        Ok(live)
+    }
+
+    /// Looks at the file again. `false` where the path no longer leads to it: it was moved away or deleted.
+    ///
+    /// # Errors
+    /// Where the file system says no.
+    pub fn is_in_place(&mut self) -> Result<bool, Error> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if id(&metadata) == self.id => {
+                self.look(&metadata);
+                Ok(true)
+            }
+            Ok(_another) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("look at", &self.path)(error)),
+        }
+    }
+
+    /// Appends and syncs. On failure any part of it may be in the file: cut back to [`Live::cut_here`], taken before.
+    ///
+    /// # Errors
+    /// Where the file system says no.
+    pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
+        for chunk in chunks {
+            self.file.write_all(chunk.as_ref()).map_err(Error::io("write", &self.path))?;
+        }
+        self.file.sync_data().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Its present end, to cut back to.
+    pub fn cut_here(&self) -> Cut {
+        Cut { id: self.id, len: self.len }
+    }
+
+    fn look(&mut self, metadata: &Metadata) {
+        self.len = metadata.len();
+        self.day = metadata.mtime().div_euclid(SECONDS_A_DAY);
+    }
+
+    fn cut_torn_line(&mut self) -> Result<(), Error> {
+        let end = end_of_last_line(&self.file, self.len).map_err(Error::io("read", &self.path))?;
+        if end == self.len {
+            return Ok(());
+        }
+        if !self.begins_as_ours().map_err(Error::io("read", &self.path))? {
+            return Err(Error::Foreign { path: self.path.clone() });
+        }
+        warn!(path = %self.path.display(), bytes = self.len - end, "cut off a torn last line");
+        self.cut_back(end)
+    }
+
+    fn begins_as_ours(&self) -> io::Result<bool> {
+        let mut first = [0; FIRST_BYTES.len()];
+        let len = usize::try_from(self.len).unwrap_or(usize::MAX).min(first.len());
+        self.file.read_exact_at(&mut first[..len], 0)?;
+        Ok(first[..len] == FIRST_BYTES[..len])
+    }
+
+    fn cut_back(&mut self, len: u64) -> Result<(), Error> {
+        let cut = self.file.set_len(len).and_then(|()| self.file.sync_all());
+        cut.map_err(Error::io("cut back", &self.path))?;
+        self.len = len;
+        Ok(())
+    }
+}
+
+/// Where the path leads to: its directory made if it is missing, links followed, so that two names of one file are
+/// recognised, and a rename moves the file and not a link.
+///
+/// # Errors
+/// Where the path leads nowhere, or the file system says no.
+pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    match fs::canonicalize(path) {
+        Ok(path) => return Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("find", path)(error)),
+    }
+    if path.is_symlink() {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
+    let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;
+    let dir = parent_of(path);
+    make_dir(dir)?;
+    Ok(fs::canonicalize(dir).map_err(Error::io("find", dir))?.join(name))
+}
+
+/// Makes the changes of a directory durable: a file in it that was made, renamed or deleted.
+///
+/// # Errors
+/// Where the file system says no.
+pub fn sync_dir_of(path: &Path) -> Result<(), Error> {
+    let dir = parent_of(path);
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync the directory", dir))
+}
+
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    make_dir(parent_of(dir))?;
+    match DirBuilder::new().mode(0o750).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("make the directory", dir)(error))
+        }
+        _ => sync_dir_of(dir),
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) => Path::new("."),
+        None => Path::new("/"),
+    }
+}
+
+fn id(metadata: &Metadata) -> Id {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The length of the file up to and with its last line break.
+fn end_of_last_line(file: &File, len: u64) -> io::Result<u64> {
+    let mut end = len;
+    let mut chunk = Vec::new();
+    while end > 0 {
+        // Nearly always the last byte is the line break.
+        let wanted = if end == len { 1 } else { CHUNK_BYTES };
+        let start = end.saturating_sub(wanted);
+        chunk.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);
+        file.read_exact_at(&mut chunk, start)?;
+        if let Some(at) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_of(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        fs::write(&path, content).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_and_whole_lines_stay() {
+        let (_dir, path) = file_of(b"{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3,\"rec");
+        assert_eq!(Live::open(&path, None).unwrap().len, 20);
+        assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n{\"seq\":2}\n");
+    }
+
+    #[test]
+    fn a_torn_line_longer_than_what_is_read_at_once_is_cut_off_whole() {
+        let mut content = b"{\"seq\":1}\n{\"seq\":2,\"event\":\"".to_vec();
+        content.resize(content.len() + 3 * CHUNK_BYTES as usize, b'x');
+        let (_dir, path) = file_of(&content);
+        Live::open(&path, None).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n");
+    }
+
+    #[test]
+    fn a_file_that_is_one_torn_line_becomes_empty() {
+        for torn in [&b"{"[..], b"{\"seq\":", b"{\"seq\":17,"] {
+            let (_dir, path) = file_of(torn);
+            Live::open(&path, None).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn a_torn_file_that_is_not_ours_is_refused_and_untouched() {
+        let (_dir, path) = file_of(b"a letter\nwithout a line break at its end");
+        assert!(matches!(Live::open(&path, None), Err(Error::Foreign { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"a letter\nwithout a line break at its end");
+    }
+
+    #[test]
+    fn a_cut_is_made_in_the_file_it_was_taken_of_and_in_no_other() {
+        let (_dir, path) = file_of(b"{\"seq\":1}\n");
+        let mut live = Live::open(&path, None).unwrap();
+        let cut = live.cut_here();
+        live.append([b"{\"seq\":2}\n"].into_iter()).unwrap();
+        drop(live);
+        let (_other_dir, other) = file_of(b"{\"seq\":7}\n{\"seq\":8}\n");
+        assert_eq!(Live::open(&other, Some(cut)).unwrap().len, 20);
+        assert_eq!(Live::open(&path, Some(cut)).unwrap().len, 10);
+        assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n");
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_and_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = resolve(&dir.path().join("a/b/events.jsonl")).unwrap();
+        Live::open(&path, None).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o007, 0, "others may not read personal data");
+        assert_eq!(fs::metadata(dir.path().join("a/b")).unwrap().mode() & 0o007, 0);
+    }
+
+    #[test]
+    fn a_link_is_followed_once_and_one_that_leads_nowhere_is_refused() {
+        let (dir, path) = file_of(b"");
+        let link = dir.path().join("link.jsonl");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(resolve(&link).unwrap(), fs::canonicalize(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(resolve(&link), Err(Error::NotAFile { .. })));
+    }
+
+    #[test]
+    fn a_device_is_refused() {
+        assert!(matches!(Live::open(Path::new("/dev/null"), None), Err(Error::NotAFile { .. })));
+    }
+}

@@ -1,0 +1,134 @@
+//! `kind = "jsonl"`: an object a line, appended to a file, on disk before the events count as delivered.
+//!
+//! ```text
+//! deliver ─▶ writer ─▶ live        one batch, one sync; a failed one is cut back
+//!              │
+//!              └─▶ names ─▶ archive   rotated files, compressed in the background
+//! ```
+
+mod archive;
+mod error;
+mod live;
+mod lock;
+mod names;
+mod writer;
+
+use std::{
+    num::NonZeroU32,
+    path::PathBuf,
+    slice,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Deserialize;
+
+use super::{Delivery, Failure, Kind, OpenError};
+use crate::{clock, event::Event, settings::Size};
+use archive::{Archive, Rules};
+use error::Error;
+use writer::{Rotation, Writer};
+
+/// What is rendered before it is handed to the file: bounds the memory of a batch of large events.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// The handler.
+pub struct Jsonl {
+    writer: Arc<Mutex<Writer>>,
+    archive: Arc<Archive>,
+}
+
+/// Its own keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The file; its directory is made if it is missing.
+    pub path: PathBuf,
+    /// The file is rotated before it grows beyond this; 0 is never.
+    #[serde(default = "default_rotate_size")]
+    pub rotate_size: Size,
+    /// It is rotated with the first events of a UTC day, too.
+    #[serde(default)]
+    pub rotate_daily: bool,
+    /// Rotated files are compressed.
+    #[serde(default)]
+    pub gzip: bool,
+    /// How many rotated files stay; all by default.
+    #[serde(default)]
+    pub keep: Option<NonZeroU32>,
+}
+
+fn default_rotate_size() -> Size {
+    Size::mib(100)
+}
+
+impl Kind for Jsonl {
+    const NAME: &'static str = "jsonl";
+    const ABOUT: &'static str = "appends each event to a file, an object a line; rotates and compresses it";
+    const CONCURRENCY: usize = 1;
+    const BATCH: usize = 1000;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let rotation = Rotation {
+            size_bytes: Some(settings.rotate_size.0).filter(|bytes| *bytes > 0),
+            daily: settings.rotate_daily,
+        };
+        let path = settings.path;
+        let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation))
+            .await
+            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|error| wrong(error.to_string()))?;
+        let rules = Rules { gzip: settings.gzip, keep: settings.keep };
+        let archive = Archive::new(writer.names().clone(), rules, writer.lock());
+        archive.tidy_soon();
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), archive })
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        let events: Vec<Arc<Event>> = events.iter().map(|delivery| Arc::clone(&delivery.event)).collect();
+        let (writer, archive) = (Arc::clone(&self.writer), Arc::clone(&self.archive));
+        tokio::task::spawn_blocking(move || append(&writer, &archive, &events))
+            .await
+            .map_err(|error| Failure::Retry {
+                class: "interrupted".to_owned(),
+                error: error.to_string(),
+                after: None,
+            })?
+            .map_err(Failure::from)
+    }
+}
+
+impl Drop for Jsonl {
+    fn drop(&mut self) {
+        self.archive.stop();
+    }
+}
+
+fn append(writer: &Mutex<Writer>, archive: &Arc<Archive>, events: &[Arc<Event>]) -> Result<(), Error> {
+    // A panic in mid-write poisons the lock; the writer knows by its cut what to put right.
+    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes: usize = events.iter().map(|event| event.json_line_size_hint()).sum();
+    if writer.rotate_if_due(clock::now(), bytes as u64)? {
+        archive.tidy_soon();
+    }
+    writer.append(Lines(events.iter()))
+}
+
+/// The lines of events, in chunks.
+struct Lines<'a>(slice::Iter<'a, Arc<Event>>);
+
+impl Iterator for Lines<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut chunk = String::new();
+        while chunk.len() < CHUNK_BYTES
+            && let Some(event) = self.0.next()
+        {
+            event.push_json_line(&mut chunk);
+            chunk.push('\n');
+        }
+        (!chunk.is_empty()).then_some(chunk)
+    }
+}

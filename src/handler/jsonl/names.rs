@@ -1,0 +1,256 @@
+//! The names of a file and of its rotated files: `events.jsonl`, `events-2026-11-22T101500Z-001.jsonl`, and the same
+//! with `.gz`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::error::Error;
+use crate::clock::Timestamp;
+
+/// The file that is written, and how its rotated files are called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Where all of them are.
+    pub dir: PathBuf,
+    /// The file that is written.
+    pub live: PathBuf,
+    stem: String,
+    extension: String,
+}
+
+/// A file that was rotated: plain, compressed, or for a moment both. Ordered by age, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rotated {
+    stamp: String,
+    number: u32,
+}
+
+/// What of a rotated file is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms {
+    /// As it was written.
+    pub plain: bool,
+    /// Compressed.
+    pub gzip: bool,
+}
+
+impl Names {
+    /// Of a file in an existing directory.
+    ///
+    /// # Errors
+    /// [`Error::NoName`] where the path has no file name, or one that is not UTF-8.
+    pub fn of(live: &Path) -> Result<Self, Error> {
+        let no_name = || Error::NoName { path: live.to_owned() };
+        let name = live.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
+        let dir = live.parent().ok_or_else(no_name)?;
+        let (stem, extension) = match name.rfind('.') {
+            Some(dot) if dot > 0 => name.split_at(dot),
+            _ => (name, ""),
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            live: live.to_owned(),
+            stem: stem.to_owned(),
+            extension: extension.to_owned(),
+        })
+    }
+
+    /// A name that is later than every rotated file's, also where the clock was set back, and that no file has.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn next(&self, now: Timestamp) -> Result<Rotated, Error> {
+        let mut next = Rotated { stamp: stamp(now), number: 1 };
+        if let Some((latest, _)) = self.rotated()?.into_iter().next_back()
+            && latest >= next
+        {
+            next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
+        }
+        // A listing that runs while a file is being compressed may see neither of its forms.
+        while self.plain(&next).exists() || self.gzip(&next).exists() {
+            next.number += 1;
+        }
+        Ok(next)
+    }
+
+    /// The rotated files, the oldest first.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn rotated(&self) -> Result<Vec<(Rotated, Forms)>, Error> {
+        let mut found: std::collections::BTreeMap<Rotated, Forms> = std::collections::BTreeMap::new();
+        for name in self.file_names()? {
+            let (plain_name, is_gzip) = match name.strip_suffix(".gz") {
+                Some(plain_name) => (plain_name, true),
+                None => (name.as_str(), false),
+            };
+            if let Some(rotated) = self.parse(plain_name) {
+                let forms = found.entry(rotated).or_default();
+                forms.gzip |= is_gzip;
+                forms.plain |= !is_gzip;
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// What a compression left behind that did not end.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
+        let names = self.file_names()?.into_iter();
+        let ours =
+            names.filter(|name| name.strip_suffix(".gz.tmp").is_some_and(|name| self.parse(name).is_some()));
+        Ok(ours.map(|name| self.dir.join(name)).collect())
+    }
+
+    /// Where a rotated file is before it is compressed.
+    pub fn plain(&self, rotated: &Rotated) -> PathBuf {
+        self.dir.join(format!("{}-{}-{:03}{}", self.stem, rotated.stamp, rotated.number, self.extension))
+    }
+
+    /// Where a rotated file is once it is compressed.
+    pub fn gzip(&self, rotated: &Rotated) -> PathBuf {
+        with_suffix(&self.plain(rotated), ".gz")
+    }
+
+    /// Where a rotated file is while it is being compressed.
+    pub fn unfinished(&self, rotated: &Rotated) -> PathBuf {
+        with_suffix(&self.plain(rotated), ".gz.tmp")
+    }
+
+    fn parse(&self, plain_name: &str) -> Option<Rotated> {
+        let rest = plain_name.strip_prefix(&self.stem)?.strip_prefix('-')?.strip_suffix(&self.extension)?;
+        let (stamp, number) = rest.rsplit_once('-')?;
+        let number_ok = number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+        if !number_ok || !is_stamp(stamp) {
+            return None;
+        }
+        Some(Rotated { stamp: stamp.to_owned(), number: number.parse().ok()? })
+    }
+
+    fn file_names(&self) -> Result<Vec<String>, Error> {
+        let list = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.dir)? {
+                // A name that is not UTF-8 is not one of ours.
+                if let Ok(name) = entry?.file_name().into_string() {
+                    names.push(name);
+                }
+            }
+            Ok(names)
+        };
+        list().map_err(Error::io("list the directory", &self.dir))
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn stamp(now: Timestamp) -> String {
+    // A clock outside of the years -9999 to 9999 counts as the epoch: `next` still finds a later name.
+    let now = jiff::Timestamp::from_millisecond(now.as_ms()).unwrap_or_default();
+    now.strftime("%Y-%m-%dT%H%M%SZ").to_string()
+}
+
+fn is_stamp(text: &str) -> bool {
+    const SHAPE: &[u8] = b"0000-00-00T000000Z";
+    text.len() == SHAPE.len()
+        && text.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == *other,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(dir: &tempfile::TempDir) -> Names {
+        Names::of(&dir.path().join("events.jsonl")).unwrap()
+    }
+
+    fn touch(path: &Path) {
+        fs::write(path, "").unwrap();
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_rotated_file_is_named_by_its_time_and_a_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names_in(&dir);
+        let rotated = names.next(time("2026-11-22T10:15:00.999Z")).unwrap();
+        assert_eq!(names.plain(&rotated), dir.path().join("events-2026-11-22T101500Z-001.jsonl"));
+        assert_eq!(names.gzip(&rotated), dir.path().join("events-2026-11-22T101500Z-001.jsonl.gz"));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_in_either_form_is_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names_in(&dir);
+        let now = time("2026-11-22T10:15:00Z");
+        let first = names.next(now).unwrap();
+        touch(&names.plain(&first));
+        let second = names.next(now).unwrap();
+        assert!(second > first);
+        touch(&names.gzip(&second));
+        let third = names.next(now).unwrap();
+        assert!(third > second);
+        assert_eq!(third.number, 3);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_a_later_name_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names_in(&dir);
+        let first = names.next(time("2026-11-22T10:15:00Z")).unwrap();
+        touch(&names.plain(&first));
+        let second = names.next(time("2025-01-01T00:00:00Z")).unwrap();
+        assert!(second > first, "{second:?} must sort after {first:?}");
+    }
+
+    #[test]
+    fn only_files_of_this_name_and_shape_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "events.jsonl",
+            "events-old.jsonl",
+            "events-2026-11-22T101500Z.jsonl",
+            "events-2026-11-22T101500Z-1.jsonl",
+            "events-2026-11-22T101500Z-001.jsonl.gz.tmp",
+            "events-2026-11-22T101500Z-001.json",
+            "other-2026-11-22T101500Z-001.jsonl",
+            "events-x-2026-11-22T101500Z-001.jsonl",
+            "events-2026-11-22T101500Z-012.jsonl.gz",
+            "events-2026-11-22T101500Z-002.jsonl",
+            "events-2026-11-22T101500Z-002.jsonl.gz",
+        ] {
+            touch(&dir.path().join(name));
+        }
+        let names = names_in(&dir);
+        let found = names.rotated().unwrap();
+        let numbers: Vec<u32> = found.iter().map(|(rotated, _)| rotated.number).collect();
+        assert_eq!(numbers, [2, 12]);
+        assert_eq!(found[0].1, Forms { plain: true, gzip: true });
+        assert_eq!(found[1].1, Forms { plain: false, gzip: true });
+        assert_eq!(names.leftovers().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_without_an_extension_is_named_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::of(&dir.path().join("events")).unwrap();
+        let rotated = names.next(time("2026-11-22T10:15:00Z")).unwrap();
+        assert_eq!(names.plain(&rotated), dir.path().join("events-2026-11-22T101500Z-001"));
+        touch(&names.plain(&rotated));
+        assert_eq!(names.rotated().unwrap().len(), 1);
+    }
+}

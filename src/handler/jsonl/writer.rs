@@ -1,0 +1,269 @@
+//! The one writer of a file: a batch is in it whole and on disk, or not in it at all.
+//!
+//! Before a batch the end of the file is noted as a [`Cut`]. Whatever then goes wrong (a short write, a full disk, a
+//! failed sync, a panic), the file is closed, opened again, and cut back to that end before anything else is written:
+//! at once, and where that fails too, ahead of the next batch. So the same batch delivered again follows on what was
+//! there before it. A process that dies in between leaves at most a torn line, cut off at the next start, and whole
+//! lines of a batch that nobody settled: these are delivered again.
+
+use std::{fs, path::Path, sync::Arc};
+
+use tracing::warn;
+
+use super::{
+    error::Error,
+    live::{Cut, Live, resolve, sync_dir_of},
+    lock::Lock,
+    names::Names,
+};
+use crate::clock::Timestamp;
+
+const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// When the file is rotated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotation {
+    /// Before it would grow beyond this many bytes; never for its size when `None`.
+    pub size_bytes: Option<u64>,
+    /// With the first batch of a new UTC day.
+    pub daily: bool,
+}
+
+/// Writes a file, alone.
+#[derive(Debug)]
+pub struct Writer {
+    names: Names,
+    rotation: Rotation,
+    lock: Arc<Lock>,
+    live: Option<Live>,
+    cut: Option<Cut>,
+}
+
+impl Writer {
+    /// Locks, opens and repairs the file; makes it and its directory where they are missing.
+    ///
+    /// # Errors
+    /// Where another has it, or it is no file of this handler, or the file system says no.
+    pub fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
+        let path = resolve(path)?;
+        let names = Names::of(&path)?;
+        let lock = Arc::new(Lock::take(&path)?);
+        let live = Some(Live::open(&path, None)?);
+        Ok(Self { names, rotation, lock, live, cut: None })
+    }
+
+    /// What its files are called.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Its lock, to be held for as long as anything works on its files.
+    pub fn lock(&self) -> Arc<Lock> {
+        Arc::clone(&self.lock)
+    }
+
+    /// Rotates the file if `more_bytes` would make it too large, or if it is of an earlier day. A batch is not split:
+    /// one that is larger than the limit has a file of its own.
+    ///
+    /// # Errors
+    /// Where the file system says no. Nothing is lost: the file has its old name or its new one.
+    pub fn rotate_if_due(&mut self, now: Timestamp, more_bytes: u64) -> Result<bool, Error> {
+        let live = self.ready()?;
+        let too_large =
+            self.rotation.size_bytes.is_some_and(|most| live.len.saturating_add(more_bytes) > most);
+        let too_old = self.rotation.daily && live.day < now.as_ms().div_euclid(MS_A_DAY);
+        if live.len == 0 || !(too_large || too_old) {
+            self.live = Some(live);
+            return Ok(false);
+        }
+        drop(live);
+        let rotated = self.names.plain(&self.names.next(now)?);
+        fs::rename(&self.names.live, &rotated).map_err(Error::io("rotate", &self.names.live))?;
+        sync_dir_of(&rotated)?;
+        Ok(true)
+    }
+
+    /// Appends whole lines; `Ok` when all of them are on disk.
+    ///
+    /// # Errors
+    /// Where the file system says no: then none of them is in the file, or will be when the next batch is written.
+    pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
+        let mut live = self.ready()?;
+        self.cut = Some(live.cut_here());
+        let outcome = live.append(chunks);
+        match outcome {
+            Ok(()) => {
+                self.cut = None;
+                self.live = Some(live);
+            }
+            Err(_) => {
+                drop(live);
+                self.cut_back();
+            }
+        }
+        outcome
+    }
+
+    fn cut_back(&mut self) {
+        match self.ready() {
+            Ok(live) => self.live = Some(live),
+            Err(error) => {
+                warn!(%error, "a failed batch is not cut back yet: this is tried again before the next one");
+            }
+        }
+    }
+
+    /// The file at its path, as it is now, with nothing in it that must be cut back.
+    fn ready(&mut self) -> Result<Live, Error> {
+        if let Some(mut live) = self.live.take()
+            && self.cut.is_none()
+            && live.is_in_place()?
+        {
+            return Ok(live);
+        }
+        if !self.lock.is_in_place() {
+            self.lock = Arc::new(Lock::take(&self.names.live)?);
+        }
+        let live = Live::open(&self.names.live, self.cut)?;
+        self.cut = None;
+        Ok(live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::PathBuf,
+    };
+
+    use super::*;
+
+    const NOON: &str = "2026-11-22T12:00:00Z";
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn writer(dir: &tempfile::TempDir, rotation: Rotation) -> (Writer, PathBuf) {
+        let path = dir.path().join("events.jsonl");
+        (Writer::open(&path, rotation).unwrap(), path)
+    }
+
+    fn content(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_batch_that_panics_half_way_leaves_nothing_and_the_next_follows_on_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, path) = writer(&dir, Rotation::default());
+        writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
+        let half = "{\"seq\":2}\n{\"seq\":3";
+        let chunks =
+            std::iter::once(half).chain(std::iter::from_fn(|| panic!("this one cannot be rendered")));
+        catch_unwind(AssertUnwindSafe(|| writer.append(chunks))).unwrap_err();
+        assert_eq!(content(&path), "{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3");
+        writer.append(["{\"seq\":2}\n"].into_iter()).unwrap();
+        assert_eq!(content(&path), "{\"seq\":1}\n{\"seq\":2}\n");
+    }
+
+    #[test]
+    fn a_cut_that_failed_is_made_before_the_next_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, path) = writer(&dir, Rotation::default());
+        writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
+        // As it is when the file could neither be written nor opened again.
+        let mut live = writer.live.take().unwrap();
+        live.is_in_place().unwrap();
+        writer.cut = Some(live.cut_here());
+        live.append(["{\"seq\":2}\n{\"seq\":3"].into_iter()).unwrap();
+        drop(live);
+        writer.append(["{\"seq\":2}\n{\"seq\":3}\n"].into_iter()).unwrap();
+        assert_eq!(content(&path), "{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3}\n");
+    }
+
+    #[test]
+    fn it_rotates_before_a_batch_that_would_make_it_too_large_and_never_splits_a_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, path) = writer(&dir, Rotation { size_bytes: Some(25), daily: false });
+        let mut rotations = 0;
+        for seq in 1..=5 {
+            rotations += usize::from(writer.rotate_if_due(time(NOON), 10).unwrap());
+            writer.append([format!("{{\"seq\":{seq}}}\n")].into_iter()).unwrap();
+        }
+        assert_eq!(rotations, 2);
+        assert_eq!(content(&path), "{\"seq\":5}\n");
+        let rotated: Vec<String> = writer
+            .names()
+            .rotated()
+            .unwrap()
+            .iter()
+            .map(|(rotated, _)| content(&writer.names().plain(rotated)))
+            .collect();
+        assert_eq!(rotated, ["{\"seq\":1}\n{\"seq\":2}\n", "{\"seq\":3}\n{\"seq\":4}\n"]);
+        let large = "{\"seq\":6,\"event\":\"larger than the limit\"}\n";
+        assert!(writer.rotate_if_due(time(NOON), large.len() as u64).unwrap());
+        writer.append([large].into_iter()).unwrap();
+        assert_eq!(content(&path), large);
+    }
+
+    #[test]
+    fn an_empty_file_is_not_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, _path) = writer(&dir, Rotation { size_bytes: Some(1), daily: true });
+        assert!(!writer.rotate_if_due(time("2999-01-01T00:00:00Z"), 10).unwrap());
+        assert!(writer.names().rotated().unwrap().is_empty());
+    }
+
+    #[test]
+    fn it_rotates_with_the_first_batch_of_a_new_day_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let daily = Rotation { size_bytes: None, daily: true };
+        let (mut first, path) = writer(&dir, daily);
+        let now = crate::clock::now();
+        first.append(["{\"seq\":1}\n"].into_iter()).unwrap();
+        assert!(
+            !first.rotate_if_due(now.plus_ms(-MS_A_DAY), 10).unwrap(),
+            "a clock set back rotates nothing"
+        );
+        drop(first);
+        let mut second = Writer::open(&path, daily).unwrap();
+        assert!(second.rotate_if_due(now.plus_ms(MS_A_DAY), 10).unwrap());
+        second.append(["{\"seq\":2}\n"].into_iter()).unwrap();
+        assert_eq!(content(&path), "{\"seq\":2}\n");
+        assert_eq!(second.names().rotated().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_crash_between_the_rename_and_the_new_file_loses_and_doubles_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let rotation = Rotation { size_bytes: Some(15), daily: false };
+        let (mut first, path) = writer(&dir, rotation);
+        first.append(["{\"seq\":1}\n"].into_iter()).unwrap();
+        assert!(first.rotate_if_due(time(NOON), 10).unwrap());
+        assert!(!path.exists());
+        drop(first);
+        let mut second = Writer::open(&path, rotation).unwrap();
+        assert!(!second.rotate_if_due(time(NOON), 10).unwrap());
+        second.append(["{\"seq\":2}\n"].into_iter()).unwrap();
+        assert_eq!(content(&path), "{\"seq\":2}\n");
+        assert_eq!(second.names().rotated().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_was_replaced_is_locked_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        let path = inner.join("events.jsonl");
+        let mut writer = Writer::open(&path, Rotation::default()).unwrap();
+        fs::rename(&inner, dir.path().join("away")).unwrap();
+        assert!(
+            writer.append(["{\"seq\":1}\n"].into_iter()).is_err(),
+            "a directory that vanished is not made again"
+        );
+        fs::create_dir(&inner).unwrap();
+        writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
+        assert!(matches!(Writer::open(&path, Rotation::default()), Err(Error::InUse { .. })));
+    }
+}
