@@ -271,7 +271,7 @@ fn read_journal(reading: &mut Reading) -> Option<JournalSettings> {
         None | Some("sqlite") => reading.take(section.read()).map(JournalSettings::Sqlite),
         Some(later @ ("postgres" | "nats")) => {
             let message = format!("journal.kind: {later:?} is not in this version");
-            reading.wrong(&["journal", "kind"], message, Some("`sqlite` is".to_owned()));
+            reading.wrong(&["journal", "kind"], message, Some("use `sqlite`".to_owned()));
             None
         }
         Some(other) => {

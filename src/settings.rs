@@ -15,7 +15,7 @@ mod tree;
 pub use keys::keys_of;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub use section::{Context, Section};
-pub use tree::{Entry, Node, Table, Value, parse as parse_toml};
+pub(crate) use tree::{Entry, Node, Table, Value, parse as parse_toml};
 
 use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
 

@@ -186,11 +186,13 @@ fn username(reading: &mut Reading, path: &[&str], name: &str) {
 }
 
 pub(super) fn sqlite(reading: &mut Reading, sqlite: &journal::sqlite::Settings) {
+    if sqlite.path.as_os_str().is_empty() {
+        reading.wrong(&["journal", "path"], "journal.path: must not be empty", None);
+    }
     above_zero(
         reading,
         &["journal"],
         &[
-            ("path", sqlite.path.as_os_str().len() as u64),
             ("retention", ms(sqlite.retention)),
             ("dead_letter_retention", ms(sqlite.dead_letter_retention)),
             ("quarantine_retention", ms(sqlite.quarantine_retention)),
@@ -233,8 +235,13 @@ pub(super) fn dispatch(reading: &mut Reading, handler: &str, dispatch: &dispatch
         ("aside_first", dispatch.aside_first, "aside_max", dispatch.aside_max),
     ] {
         if first_value > max_value {
-            let message = format!("handlers.{handler}.{first}: must not be longer than {max}");
-            reading.wrong(&["handlers", handler, first], message, None);
+            let at = ["handlers", handler];
+            let given = if reading.has(&[&at[..], &[max]].concat()) { max } else { first };
+            let message = format!(
+                "handlers.{handler}.{given}: {first} ({:?}) is longer than {max} ({:?})",
+                *first_value, *max_value
+            );
+            reading.wrong(&["handlers", handler, given], message, None);
         }
     }
 }

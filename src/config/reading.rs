@@ -70,6 +70,11 @@ impl Reading {
         read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
     }
 
+    /// Whether something stands at a path.
+    pub fn has(&self, path: &[&str]) -> bool {
+        node_at(&self.root, path).is_some()
+    }
+
     /// Where the value at a path is, or else the closest table around it.
     pub fn place(&self, path: &[&str]) -> Place {
         (0..=path.len())

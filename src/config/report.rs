@@ -108,7 +108,7 @@ fn within(span: &Range<usize>, text: &str) -> Range<usize> {
 }
 
 /// The file that a configuration was read from. Its secrets are blotted out, since a line with a fault is shown whole.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Origin {
     name: String,
     masked: String,
@@ -121,11 +121,18 @@ impl Origin {
     }
 }
 
+/// Without the text: what it says is the operator's.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// The text with asterisks for its secrets, at the same length, so that places stay true.
 fn masked(text: &str) -> String {
     let mut spans = Vec::new();
     let (table, problems) = parse_toml(text);
-    secrets(&table, false, &mut spans);
+    secrets(&table, &[], &mut spans);
     if !problems.is_empty() {
         spans.extend(unclosed_secrets(text));
     }
@@ -141,8 +148,8 @@ fn unclosed_secrets(text: &str) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let words = || line.split(|c: char| !c.is_alphanumeric());
-        if words().any(|word| word == "credentials" || sounds_secret(word, false))
+        let mut words = line.split(|c: char| !c.is_alphanumeric());
+        if words.any(sounds_secret)
             && let Some(quote) = line.find(['"', '\''])
         {
             spans.push(start + quote..start + line.len());
@@ -152,22 +159,26 @@ fn unclosed_secrets(text: &str) -> Vec<Range<usize>> {
     spans
 }
 
-/// Where texts are that may be secrets: also those whose key was misspelt.
-fn secrets(table: &Table, credentials: bool, spans: &mut Vec<Range<usize>>) {
+/// Where values are that may be secrets: also those whose key was misspelt, or left out.
+fn secrets(table: &Table, around: &[&str], spans: &mut Vec<Range<usize>>) {
     for (key, entry) in table {
         match (&entry.node.value, &entry.node.place) {
-            (Value::Table(inner), _) => secrets(inner, credentials || key == "credentials", spans),
-            (_, Place::File(span)) if sounds_secret(key, credentials) => spans.push(span.clone()),
+            (Value::Table(inner), _) => secrets(inner, &[around, &[key]].concat(), spans),
+            (value, Place::File(span)) if may_be_secret(key, value, around) => spans.push(span.clone()),
             _ => {}
         }
     }
 }
 
-fn sounds_secret(key: &str, credentials: bool) -> bool {
-    const SECRET: [&str; 4] = ["key", "password", "secret", "token"];
+fn may_be_secret(key: &str, value: &Value, around: &[&str]) -> bool {
     const PLAIN: [&str; 6] = ["username", "form", "not_after", "env", "file", "generate"];
-    if credentials {
+    if around.contains(&"credentials") {
         return !PLAIN.contains(&key);
     }
+    matches!(value, Value::Text(_)) && (around == ["sources"] || sounds_secret(key))
+}
+
+fn sounds_secret(key: &str) -> bool {
+    const SECRET: [&str; 5] = ["key", "password", "secret", "token", "credentials"];
     key.split(['_', '-']).any(|word| nearest(word, SECRET).is_some())
 }

@@ -130,6 +130,9 @@ fn wanted(expected: &dyn Expected) -> String {
     match text.as_str() {
         "usize" | "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more".to_owned(),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number, 1 or more".to_owned()
+        }
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" | "a borrowed string" | "path string" => "a text in quotes".to_owned(),

@@ -23,7 +23,7 @@ pub struct Section {
 
 impl Section {
     /// A section of this name (`handlers.audit`; empty for the whole file).
-    pub fn new(name: impl Into<String>, place: Place, table: Table, context: Rc<Context>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, place: Place, table: Table, context: Rc<Context>) -> Self {
         Self { name: name.into(), node: Node { place, value: Value::Table(table) }, context }
     }
 
@@ -42,7 +42,7 @@ impl Section {
 
     /// Moves those keys into a section of their own, with the same name and place.
     #[must_use]
-    pub fn split(&mut self, keys: &[&str]) -> Self {
+    pub(crate) fn split(&mut self, keys: &[&str]) -> Self {
         let mut taken = Table::new();
         if let Value::Table(table) = &mut self.node.value {
             for key in keys {
@@ -53,7 +53,7 @@ impl Section {
     }
 
     /// The keys that are in it.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.node.as_table().into_iter().flatten().map(|(key, entry)| (key.as_str(), entry))
     }
 
@@ -146,5 +146,88 @@ impl Context {
     /// The secrets that are not in their files yet.
     pub fn not_stored(&self) -> BTreeMap<PathBuf, Secret> {
         self.generated.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        count: u32,
+        ratio: f64,
+        on: bool,
+        names: Vec<String>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        needed: String,
+        extra: Option<u8>,
+    }
+
+    fn read(text: &str) -> Result<Sample, Vec<String>> {
+        let section = Section::parse(text, Context::new(BTreeMap::new())).unwrap();
+        section
+            .read()
+            .map_err(|invalid| invalid.problems.into_iter().map(|problem| problem.message).collect())
+    }
+
+    #[test]
+    fn every_fault_of_a_section_is_told_with_the_path_of_its_key() {
+        let faults = read(
+            "count = 'x'\nratio = true\non = 1\nnames = ['a', 2]\ninner = { needed = 'n', extra = 300 }\nzzz = 1",
+        );
+        let faults = faults.unwrap_err();
+        for key in ["count:", "ratio:", "on:", "names:", "inner.extra:", "unknown key `zzz`"] {
+            assert_eq!(faults.iter().filter(|fault| fault.contains(key)).count(), 1, "{key} in {faults:?}");
+        }
+        assert_eq!(faults.len(), 6, "{faults:?}");
+    }
+
+    #[test]
+    fn a_key_whose_value_is_wrong_is_not_missing_as_well() {
+        assert_eq!(
+            read("inner.needed = 1").unwrap_err(),
+            ["inner.needed: must be a text in quotes, not a whole number"]
+        );
+        assert_eq!(read("inner.neded = 'n'").unwrap_err(), ["unknown key `inner.neded`"]);
+        assert_eq!(read("[inner]").unwrap_err(), ["inner: the key `needed` is missing"]);
+    }
+
+    #[test]
+    fn a_whole_number_is_a_number_too() {
+        assert_eq!(read("ratio = 2").unwrap().ratio, 2.0);
+    }
+
+    #[test]
+    fn the_text_of_a_variable_becomes_the_type_of_its_key() {
+        let texts = [("count", " 7"), ("ratio", "0.5"), ("on", "true"), ("names", "[a]*")];
+        let entry = |text: &str| {
+            let place = Place::Variable("X".into());
+            Entry { key: place.clone(), node: Node { place, value: Value::Variable(text.to_owned()) } }
+        };
+        let table = texts.map(|(key, text)| (key.to_owned(), entry(text))).into();
+        let section = Section::new("", Place::BuiltIn, table, Context::new(BTreeMap::new()));
+        let expected = Sample { count: 7, ratio: 0.5, on: true, names: vec!["[a]*".to_owned()], inner: None };
+        assert_eq!(section.read::<Sample>().unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_told_apart() {
+        assert_eq!(
+            read("count = 4294967296").unwrap_err(),
+            ["count: must be a whole number, 0 or more, not 4294967296"]
+        );
+        let huge = "9".repeat(60);
+        let invalid =
+            Section::parse(&format!("count = {huge}"), Context::new(BTreeMap::new())).err().unwrap();
+        assert!(invalid.to_string().contains("too large"), "{invalid}");
     }
 }
