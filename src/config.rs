@@ -172,7 +172,7 @@ struct Given {
     sources: bool,
 }
 
-/// What DESIGN calls "no file is needed": a source with a credential of its own making, and a handler to look at.
+/// No file is needed: then there is a source with a credential of its own making, and a handler to look at.
 fn fill_in(root: &mut Table, given: Given) {
     if !given.sources {
         fill_in_source(root);

@@ -29,10 +29,14 @@ impl Secret {
 
     /// A fresh one for this file: 32 random bytes in the URL-safe alphabet.
     pub(crate) fn random(file: &Path) -> Result<Self, FileError> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| FileError::new(file, Fault::Random(error)))?;
-        Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        random_text::<32>().map(Self).map_err(|what| FileError::new(file, what))
     }
+}
+
+fn random_text<const BYTES: usize>() -> Result<String, Fault> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(Fault::Random)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// What a [`Secret`] is called when it asks to be read: the configuration's deserializer then resolves its forms.
@@ -121,29 +125,32 @@ fn read(file: File) -> Result<Secret, Fault> {
 /// # Errors
 /// [`FileError`] where it could not be written, or where the file has come to exist.
 pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
-    write(path, secret).map_err(|error| FileError::new(path, Fault::Io(error)))
+    write(path, secret).map_err(|what| FileError::new(path, what))
 }
 
-fn write(path: &Path, secret: &Secret) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
+    let directory = directory_of(path);
+    let made = !directory.is_dir();
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.new", std::process::id()));
-    let written = write_draft(Path::new(&draft), secret)
-        // Linking, unlike renaming, fails where the name is taken: a secret in use is never replaced.
-        .and_then(|()| std::fs::hard_link(&draft, path));
+    draft.push(format!(".{}.new", random_text::<9>()?));
+    // Linking, unlike renaming, fails where the name is taken: a secret in use is never replaced.
+    let written = write_draft(Path::new(&draft), secret).and_then(|()| std::fs::hard_link(&draft, path));
     let removed = std::fs::remove_file(&draft);
     written?;
     removed?;
-    File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()?;
+    if made {
+        File::open(directory_of(directory))?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn write_draft(draft: &Path, secret: &Secret) -> io::Result<()> {
-    // What a process of the same number left behind when it was killed is nobody's.
-    match std::fs::remove_file(draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     writeln!(file, "{}", secret.expose())?;
     file.sync_all()

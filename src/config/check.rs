@@ -163,9 +163,10 @@ fn check_credential(reading: &mut Reading, source: &str, name: &str, settings: &
     if let Some(form) = settings.form
         && pair != (form == Form::Pair)
     {
-        let message = match pair {
-            true => format!("{full}.form: a username with password comes only as \"pair\""),
-            false => format!("{full}.form: \"pair\" is for a username with password"),
+        let message = if pair {
+            format!("{full}.form: a username with password comes only as \"pair\"")
+        } else {
+            format!("{full}.form: \"pair\" is for a username with password")
         };
         reading.wrong(&[&path[..], &["form"]].concat(), message, None);
     }

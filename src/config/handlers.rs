@@ -140,8 +140,8 @@ fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Sectio
 }
 
 fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) -> Option<Filter> {
+    let sources = reading.names(&["sources"]);
     for source in settings.sources.iter().flatten() {
-        let sources = reading.names(&["sources"]);
         if !sources.contains(source) {
             let help = nearest(source, sources.iter().map(String::as_str))
                 .map(|near| format!("did you mean `{near}`?"));
