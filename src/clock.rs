@@ -29,6 +29,12 @@ impl Timestamp {
     pub const fn ms_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// As the `Date` of an HTTP answer (RFC 9110); `None` outside the years that it can write.
+    pub fn to_http_date(self) -> Option<String> {
+        let time = jiff::Timestamp::from_millisecond(self.0).ok()?;
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
+    }
 }
 
 impl fmt::Display for Timestamp {

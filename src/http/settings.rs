@@ -123,3 +123,21 @@ pub enum Form {
     /// The key is the password of a decoded pair.
     Password,
 }
+
+impl Form {
+    /// Every form, in the order of the declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Pair, Self::Header, Self::Plain, Self::Base64, Self::User, Self::Password];
+
+    /// As in `form = "…"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Header => "header",
+            Self::Plain => "plain",
+            Self::Base64 => "base64",
+            Self::User => "user",
+            Self::Password => "password",
+        }
+    }
+}

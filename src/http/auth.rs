@@ -1,0 +1,473 @@
+//! Who may post: BIK T1.
+//!
+//! What follows `Authorization:` is taken apart into candidates, each hashed; every candidate is compared with every
+//! credential of its kind, digests with digests, in constant time and to the end. What the configuration adds to that
+//! (`form`, `not_after`) is no secret and is judged after it. Of several `Authorization` headers, which no sender has a
+//! reason for, only the first is judged.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use axum::http::HeaderValue;
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use prometheus_client::metrics::counter::Counter;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::settings::{CredentialSettings, Form};
+use crate::{clock::Timestamp, metrics::Metrics};
+
+/// The longest header that is judged; a longer one is wrong. No credential is as long.
+const LONGEST: usize = 8 * 1024;
+/// The longest key, user or password that can be configured: its base64 is well within [`LONGEST`].
+const LONGEST_SECRET: usize = 2 * 1024;
+
+/// The credentials of a source.
+pub(super) struct Keyring {
+    credentials: Vec<Credential>,
+}
+
+impl Keyring {
+    /// From the configuration.
+    pub(super) fn new(
+        source: &Arc<str>,
+        settings: &BTreeMap<String, CredentialSettings>,
+        metrics: &Metrics,
+    ) -> Result<Self, (String, &'static str)> {
+        let credentials = settings
+            .iter()
+            .map(|(name, settings)| {
+                Credential::new(source, name, settings, metrics).map_err(|what| (name.clone(), what))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { credentials })
+    }
+
+    /// Judges an `Authorization` header, and records which credential matched, and in which form.
+    pub(super) fn judge(&self, header: Option<&HeaderValue>, now: Timestamp) -> Result<(), Denied> {
+        let candidates = Candidates::of(header.ok_or(Denied::Missing)?.as_bytes());
+        let mut denied = Denied::Wrong;
+        let mut matched = None;
+        for credential in &self.credentials {
+            for (form, digest) in candidates.iter() {
+                if !credential.is(form, digest) {
+                    continue;
+                }
+                match credential.allows(form, now) {
+                    Ok(()) => matched = matched.or(Some((credential, form))),
+                    Err(why) => denied = why,
+                }
+            }
+        }
+        let (credential, form) = matched.ok_or(denied)?;
+        credential.used(form, now);
+        Ok(())
+    }
+
+    /// What is known of each credential, by name.
+    pub(super) fn status(&self, source: &Arc<str>) -> impl Iterator<Item = CredentialStatus> {
+        self.credentials.iter().map(|credential| credential.status(Arc::clone(source)))
+    }
+}
+
+/// Why nobody was let in. For the log: the peer is told less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    #[error("no Authorization header")]
+    Missing,
+    #[error("no credential matches")]
+    Wrong,
+    #[error("the credential is past its not_after")]
+    Expired,
+    #[error("the credential came in another form than it is pinned to")]
+    OtherForm,
+}
+
+/// What a credential is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// `{ username, password }`.
+    Pair,
+    /// `{ key }`.
+    Key,
+}
+
+impl CredentialKind {
+    /// As shown: `pair` or `key`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Key => "key",
+        }
+    }
+
+    const fn comes_as(self, form: Form) -> bool {
+        matches!((self, form), (Self::Pair, Form::Pair))
+            || (matches!(self, Self::Key) && !matches!(form, Form::Pair))
+    }
+}
+
+/// A credential, and when and how it was last used; nothing of its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialStatus {
+    /// The source that it opens.
+    pub source: Arc<str>,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// What it is made of.
+    pub kind: CredentialKind,
+    /// The form that it is pinned to, if it is.
+    pub pinned: Option<Form>,
+    /// The form that matched last.
+    pub form: Option<Form>,
+    /// When it matched last, since the start.
+    pub last_used_at: Option<Timestamp>,
+    /// How often it matched, since the start.
+    pub uses: u64,
+    /// When it ends.
+    pub not_after: Option<Timestamp>,
+}
+
+struct Credential {
+    name: Arc<str>,
+    kind: CredentialKind,
+    digest: [u8; 32],
+    pinned: Option<Form>,
+    not_after: Option<Timestamp>,
+    uses: AtomicU64,
+    last_used_ms: AtomicI64,
+    last_form: AtomicU8,
+    by_form: [Counter; Form::ALL.len()],
+}
+
+impl Credential {
+    fn new(
+        source: &Arc<str>,
+        name: &str,
+        settings: &CredentialSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, &'static str> {
+        let (kind, digest) = secret_of(settings)?;
+        if settings.form.is_some_and(|form| !kind.comes_as(form)) {
+            return Err("cannot come in that form: a pair comes as \"pair\", a key in any other");
+        }
+        let name: Arc<str> = name.into();
+        let by_form = Form::ALL.map(|form| {
+            metrics.authenticated.get_or_create_owned(&vec![
+                ("source", Arc::clone(source)),
+                ("credential", Arc::clone(&name)),
+                ("form", form.as_str().into()),
+            ])
+        });
+        Ok(Self {
+            name,
+            kind,
+            digest,
+            pinned: settings.form,
+            not_after: settings.not_after,
+            uses: AtomicU64::new(0),
+            last_used_ms: AtomicI64::new(0),
+            last_form: AtomicU8::new(0),
+            by_form,
+        })
+    }
+
+    /// Whether the candidate is this credential; takes as long whether or not it is.
+    fn is(&self, form: Form, digest: &[u8; 32]) -> bool {
+        self.kind.comes_as(form) & bool::from(self.digest.ct_eq(digest))
+    }
+
+    fn allows(&self, form: Form, now: Timestamp) -> Result<(), Denied> {
+        if self.pinned.is_some_and(|pinned| pinned != form) {
+            Err(Denied::OtherForm)
+        } else if self.not_after.is_some_and(|end| now > end) {
+            Err(Denied::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn used(&self, form: Form, now: Timestamp) {
+        self.last_used_ms.store(now.as_ms(), Ordering::Relaxed);
+        self.last_form.store(form as u8, Ordering::Relaxed);
+        self.uses.fetch_add(1, Ordering::Relaxed);
+        self.by_form[form as usize].inc();
+    }
+
+    fn status(&self, source: Arc<str>) -> CredentialStatus {
+        let uses = self.uses.load(Ordering::Relaxed);
+        let last_form = usize::from(self.last_form.load(Ordering::Relaxed));
+        CredentialStatus {
+            source,
+            name: Arc::clone(&self.name),
+            kind: self.kind,
+            pinned: self.pinned,
+            form: Form::ALL.get(last_form).copied().filter(|_| uses > 0),
+            last_used_at: (uses > 0).then(|| Timestamp::from_ms(self.last_used_ms.load(Ordering::Relaxed))),
+            uses,
+            not_after: self.not_after,
+        }
+    }
+}
+
+fn secret_of(settings: &CredentialSettings) -> Result<(CredentialKind, [u8; 32]), &'static str> {
+    let CredentialSettings { username, password, key, .. } = settings;
+    match (username, password, key) {
+        (Some(username), Some(password), None) => {
+            if username.is_empty() || password.expose().is_empty() {
+                return Err("has an empty username or password");
+            }
+            if username.contains(':') {
+                return Err("has a username with a colon: Basic authentication splits at the first one");
+            }
+            Ok((CredentialKind::Pair, digest_of(&format!("{username}:{}", password.expose()))?))
+        }
+        (None, None, Some(key)) => match key.expose().trim() {
+            "" => Err("has an empty key"),
+            key => Ok((CredentialKind::Key, digest_of(key)?)),
+        },
+        _ => Err("must have either a username and a password, or a key"),
+    }
+}
+
+fn digest_of(secret: &str) -> Result<[u8; 32], &'static str> {
+    if secret.len() > LONGEST_SECRET {
+        return Err("is longer than 2 KiB");
+    }
+    Ok(sha256(secret.as_bytes()))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// What a header may mean, in each form of T1, as digests.
+struct Candidates([Option<(Form, [u8; 32])>; Form::ALL.len()]);
+
+impl Candidates {
+    fn of(header: &[u8]) -> Self {
+        if header.len() > LONGEST {
+            return Self([None; 6]);
+        }
+        let whole = header.trim_ascii();
+        let token = after_basic(whole);
+        let decoded = token.and_then(decode);
+        let pair = decoded.as_deref().and_then(split_pair);
+        let as_form = |form, bytes: Option<&[u8]>| bytes.map(|bytes| (form, sha256(bytes)));
+        let decoded = as_form(Form::Base64, decoded.as_deref());
+        Self([
+            decoded.filter(|_| pair.is_some()).map(|(_, digest)| (Form::Pair, digest)),
+            as_form(Form::Header, Some(whole)),
+            as_form(Form::Plain, token),
+            decoded,
+            as_form(Form::User, pair.map(|(user, _)| user)),
+            as_form(Form::Password, pair.map(|(_, password)| password)),
+        ])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Form, &[u8; 32])> {
+        self.0.iter().flatten().map(|(form, digest)| (*form, digest))
+    }
+}
+
+/// What follows the scheme `Basic`, in whichever case, and its blanks.
+fn after_basic(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = header.split_at_checked(5)?;
+    let blank = rest.first().is_some_and(u8::is_ascii_whitespace);
+    (blank && scheme.eq_ignore_ascii_case(b"basic")).then(|| rest.trim_ascii_start())
+}
+
+/// Standard or URL-safe base64, padded or not.
+fn decode(token: &[u8]) -> Option<Vec<u8>> {
+    const TOLERANT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    let standard: Vec<u8> = token
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
+    TOLERANT.decode(standard).ok()
+}
+
+/// User and password: a password may contain colons, a user may not (RFC 7617).
+fn split_pair(decoded: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some((&decoded[..colon], &decoded[colon + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn ring(credentials: &[(&str, CredentialSettings)]) -> Keyring {
+        let settings =
+            credentials.iter().map(|(name, settings)| ((*name).to_owned(), settings.clone())).collect();
+        Keyring::new(&"bik".into(), &settings, &Metrics::new()).unwrap()
+    }
+
+    fn key(key: &str) -> CredentialSettings {
+        CredentialSettings {
+            username: None,
+            password: None,
+            key: Some(Secret::new(key)),
+            form: None,
+            not_after: None,
+        }
+    }
+
+    fn pair(username: &str, password: &str) -> CredentialSettings {
+        CredentialSettings {
+            username: Some(username.to_owned()),
+            password: Some(Secret::new(password)),
+            key: None,
+            form: None,
+            not_after: None,
+        }
+    }
+
+    fn judge(ring: &Keyring, header: &str) -> Result<Form, Denied> {
+        ring.judge(Some(&HeaderValue::from_str(header).unwrap()), Timestamp::from_ms(1_000))?;
+        let last = ring.status(&"bik".into()).max_by_key(|status| status.uses).unwrap();
+        Ok(last.form.unwrap())
+    }
+
+    fn wrong(settings: CredentialSettings) -> &'static str {
+        let settings = BTreeMap::from([("portal".to_owned(), settings)]);
+        match Keyring::new(&"bik".into(), &settings, &Metrics::new()) {
+            Ok(_) => panic!("accepted"),
+            Err((name, what)) => {
+                assert_eq!(name, "portal");
+                what
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_matches_in_every_form_but_the_pair() {
+        let ring = ring(&[("portal", key("s3cret?key>"))]);
+        let b64 = |text: &str| BASE64_STANDARD.encode(text);
+        for (header, form) in [
+            ("s3cret?key>".to_owned(), Form::Header),
+            ("  s3cret?key> ".to_owned(), Form::Header),
+            ("Basic s3cret?key>".to_owned(), Form::Plain),
+            ("bAsIc \t s3cret?key> ".to_owned(), Form::Plain),
+            (format!("Basic {}", b64("s3cret?key>")), Form::Base64),
+            (format!("basic   {}", BASE64_URL_SAFE.encode("s3cret?key>")), Form::Base64),
+            (format!("Basic {}", b64("s3cret?key>").trim_end_matches('=')), Form::Base64),
+            (format!("Basic {}", b64("s3cret?key>:")), Form::User),
+            (format!("Basic {}", b64("s3cret?key>:anything")), Form::User),
+            (format!("Basic {}", b64(":s3cret?key>")), Form::Password),
+            (format!("Basic {}", b64("anything:s3cret?key>")), Form::Password),
+        ] {
+            assert_eq!(judge(&ring, &header), Ok(form), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_pair_matches_rfc_7617_only_and_splits_at_the_first_colon() {
+        let ring = ring(&[("portal", pair("bik", "pa:ss"))]);
+        let b64 = |text: &str| BASE64_STANDARD_NO_PAD.encode(text);
+        assert_eq!(judge(&ring, &format!("Basic {}", b64("bik:pa:ss"))), Ok(Form::Pair));
+        for header in [
+            "bik:pa:ss".to_owned(),
+            "Basic bik:pa:ss".to_owned(),
+            format!("Basic {}", b64("bik:pa")),
+            format!("Basic {}", b64("bik:pa:s")),
+            format!("Basic {}", b64("bik")),
+            format!("Basic {}", b64("pa:ss")),
+            format!("Basic {}", b64(":pa:ss")),
+            format!("Bearer {}", b64("bik:pa:ss")),
+            format!("Basic{}", b64("bik:pa:ss")),
+            "Basic".to_owned(),
+            "Basic ".to_owned(),
+            "Basic !!!".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(judge(&ring, &header), Err(Denied::Wrong), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_wrong_matches_a_key() {
+        let ring = ring(&[("portal", key("abcd"))]);
+        for header in ["abc", "abcde", "ABCD", "Basic abc", "Bearer abcd", "Basic YWJj", "abcd abcd", ":"] {
+            assert_eq!(judge(&ring, header), Err(Denied::Wrong), "{header:?}");
+        }
+        assert_eq!(ring.judge(None, Timestamp::from_ms(0)), Err(Denied::Missing));
+        assert_eq!(judge(&ring, &"a".repeat(LONGEST + 1)), Err(Denied::Wrong));
+    }
+
+    #[test]
+    fn a_pinned_form_is_the_only_one() {
+        let ring = ring(&[("portal", CredentialSettings { form: Some(Form::Plain), ..key("abcd") })]);
+        assert_eq!(judge(&ring, "Basic abcd"), Ok(Form::Plain));
+        assert_eq!(judge(&ring, "abcd"), Err(Denied::OtherForm));
+    }
+
+    #[test]
+    fn a_credential_ends_after_its_time_and_another_one_takes_over() {
+        let old = CredentialSettings { not_after: Some(Timestamp::from_ms(999)), ..key("same") };
+        let expired = ring(&[("old", old.clone())]);
+        assert_eq!(judge(&expired, "same"), Err(Denied::Expired));
+        let rotated = ring(&[("new", key("same")), ("old", old)]);
+        assert_eq!(judge(&rotated, "same"), Ok(Form::Header));
+        let last = CredentialSettings { not_after: Some(Timestamp::from_ms(1_000)), ..key("same") };
+        assert_eq!(judge(&ring(&[("last", last)]), "same"), Ok(Form::Header));
+    }
+
+    #[test]
+    fn a_use_is_recorded_with_its_form_and_time() {
+        let ring = ring(&[("a", key("first")), ("b", pair("bik", "second"))]);
+        let before: Vec<_> = ring.status(&"bik".into()).map(|s| (s.uses, s.form, s.last_used_at)).collect();
+        assert_eq!(before, [(0, None, None), (0, None, None)]);
+        judge(&ring, "Basic YmlrOnNlY29uZA").unwrap();
+        let after: Vec<_> = ring.status(&"bik".into()).collect();
+        assert_eq!(after[0].uses, 0);
+        assert_eq!(
+            after[1],
+            CredentialStatus {
+                source: "bik".into(),
+                name: "b".into(),
+                kind: CredentialKind::Pair,
+                pinned: None,
+                form: Some(Form::Pair),
+                last_used_at: Some(Timestamp::from_ms(1_000)),
+                uses: 1,
+                not_after: None,
+            }
+        );
+    }
+
+    #[test]
+    fn a_credential_that_cannot_work_is_refused() {
+        assert!(wrong(key(" ")).contains("empty key"));
+        assert!(wrong(pair("", "x")).contains("empty username"));
+        assert!(wrong(pair("x", "")).contains("empty username or password"));
+        assert!(wrong(pair("a:b", "x")).contains("colon"));
+        assert!(wrong(CredentialSettings { password: None, ..pair("a", "b") }).contains("either"));
+        assert!(
+            wrong(CredentialSettings { key: Some(Secret::new("k")), ..pair("a", "b") }).contains("either")
+        );
+        assert!(wrong(CredentialSettings { form: Some(Form::User), ..pair("a", "b") }).contains("form"));
+        assert!(wrong(CredentialSettings { form: Some(Form::Pair), ..key("k") }).contains("form"));
+        assert!(wrong(key(&"k".repeat(LONGEST_SECRET + 1))).contains("2 KiB"));
+    }
+}

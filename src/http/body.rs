@@ -1,0 +1,100 @@
+//! Reading a body: within its limit, within its time, without copying what came in one piece.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+
+use super::refusal::Refusal;
+
+/// How many bytes the sender says it will send; `None` if it does not say.
+pub(super) fn declared(body: &Body) -> Option<u64> {
+    body.size_hint().exact()
+}
+
+/// The whole body.
+pub(super) async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
+    let mut pieces = Pieces::new(usize::try_from(limit).unwrap_or(usize::MAX));
+    while let Some(frame) = body.frame().await {
+        // A broken connection and broken chunks are the same to the sender: what it sent did not arrive.
+        let frame = frame.map_err(|_broken| Refusal::BrokenOff)?;
+        if let Ok(data) = frame.into_data() {
+            if (pieces.len() + data.len()) as u64 > limit {
+                return Err(Refusal::TooLarge { limit });
+            }
+            pieces.push(data);
+        }
+    }
+    Ok(pieces.join())
+}
+
+/// More bytes at the end: the vector doubles, as it does by itself, but not past the limit.
+pub(super) fn extend_within(limit: usize, bytes: &mut Vec<u8>, more: &[u8]) {
+    let needed = bytes.len() + more.len();
+    if needed > bytes.capacity() {
+        let capacity = needed.max((bytes.capacity() * 2).min(limit));
+        bytes.reserve_exact(capacity - bytes.len());
+    }
+    bytes.extend_from_slice(more);
+}
+
+struct Pieces {
+    limit: usize,
+    first: Bytes,
+    joined: Vec<u8>,
+}
+
+impl Pieces {
+    const fn new(limit: usize) -> Self {
+        Self { limit, first: Bytes::new(), joined: Vec::new() }
+    }
+
+    const fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            extend_within(self.limit, &mut self.joined, &std::mem::take(&mut self.first));
+        }
+        extend_within(self.limit, &mut self.joined, &piece);
+    }
+
+    fn join(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_join_in_order_and_one_piece_is_not_copied() {
+        let one = Bytes::from(vec![b'x'; 10]);
+        let mut pieces = Pieces::new(10);
+        pieces.push(one.clone());
+        assert_eq!(pieces.join().as_ptr(), one.as_ptr());
+
+        let mut pieces = Pieces::new(10);
+        for piece in ["", "ab", "", "c", "def"] {
+            pieces.push(Bytes::from_static(piece.as_bytes()));
+        }
+        assert_eq!(pieces.len(), 6);
+        assert_eq!(pieces.join(), "abcdef");
+        assert_eq!(Pieces::new(10).join(), "");
+    }
+
+    #[test]
+    fn no_more_is_reserved_than_the_limit() {
+        let mut bytes = Vec::new();
+        for _ in 0..100 {
+            extend_within(100_000, &mut bytes, &[0; 1_000]);
+        }
+        assert_eq!((bytes.len(), bytes.capacity()), (100_000, 100_000));
+    }
+}

@@ -1,0 +1,199 @@
+//! `application/problem+json` (RFC 9457), and the request id that is in the answer and in the log.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderName, HeaderValue, Response, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
+};
+use serde::Serialize;
+
+use crate::clock;
+
+/// The header that carries the request id.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// An error as the peer is told it.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    place: Option<(usize, usize)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem of that status; the detail is for the people on the other side, and quotes nothing of a payload.
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), place: None, headers: Vec::new() }
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(self, secs: u64) -> Self {
+        self.header(RETRY_AFTER, HeaderValue::from(secs))
+    }
+
+    /// With the members `line` and `column`, both counted from 1.
+    #[must_use]
+    pub fn at(mut self, line: usize, column: usize) -> Self {
+        self.place = Some((line, column));
+        self
+    }
+
+    /// The answer.
+    pub fn into_response(self, id: Option<RequestId>) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body(id)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.extend(self.headers);
+        if let Some(id) = id {
+            headers.insert(X_REQUEST_ID, id.to_header());
+        }
+        response
+    }
+
+    /// The answer as the bytes of HTTP/1.1, for a connection that ends with it.
+    pub(super) fn into_bytes(self, id: Option<RequestId>) -> Vec<u8> {
+        let body = self.body(id);
+        let mut bytes = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n",
+            self.status.as_u16(),
+            title(self.status),
+            body.len(),
+        )
+        .into_bytes();
+        if let Some(id) = id {
+            bytes.extend_from_slice(format!("{X_REQUEST_ID}: {id}\r\n").as_bytes());
+        }
+        if let Some(date) = clock::now().to_http_date() {
+            bytes.extend_from_slice(format!("date: {date}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(body.as_bytes());
+        bytes
+    }
+
+    fn body(&self, id: Option<RequestId>) -> String {
+        let members = Members {
+            r#type: "about:blank",
+            title: title(self.status),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            line: self.place.map(|(line, _)| line),
+            column: self.place.map(|(_, column)| column),
+            request_id: id.map(|id| id.to_string()),
+        };
+        // Only a map with odd keys or an impl that fails can fail here, and this is neither.
+        serde_json::to_string(&members).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
+}
+
+/// Names one request, in the answer and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    process: u32,
+    number: u64,
+}
+
+impl RequestId {
+    /// As the value of a header.
+    pub fn to_header(self) -> HeaderValue {
+        // Hex digits and a hyphen are always a header value.
+        HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{:x}", self.process, self.number)
+    }
+}
+
+/// Gives every request its id: random once, then counted.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// With a random start, so that two processes do not repeat each other's ids.
+    #[allow(clippy::new_without_default)] // each call differs: that is no default
+    pub fn new() -> Self {
+        let random = RandomState::new().hash_one(());
+        Self { process: (random >> 32) as u32, next: AtomicU64::new(1) }
+    }
+
+    /// The next id.
+    pub fn next(&self) -> RequestId {
+        RequestId { process: self.process, number: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_a_problem_are_a_whole_answer() {
+        let ids = RequestIds::new();
+        let id = ids.next();
+        let bytes = Problem::new(StatusCode::REQUEST_TIMEOUT, "too \"slow\"").at(3, 7).into_bytes(Some(id));
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
+        assert!(head.contains(" GMT"), "{head}");
+        let members: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            members,
+            serde_json::json!({"type": "about:blank", "title": "Request Timeout", "status": 408,
+                "detail": "too \"slow\"", "line": 3, "column": 7, "requestId": id.to_string()})
+        );
+    }
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let ids = RequestIds::new();
+        assert_ne!(ids.next(), ids.next());
+    }
+}

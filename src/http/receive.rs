@@ -1,0 +1,199 @@
+//! The way of one request: authenticated → within its rate → admitted → read → unpacked → decoded → appended → answered.
+//!
+//! `deadline` is one budget for what is our own doing: waiting for a place and, from the last byte of the body,
+//! unpacking, decoding and appending. What the peer needs to send its body counts against `body_timeout` instead.
+//! When the budget is spent the peer gets 503, but an append that is under way completes: the journal does not hear
+//! of it, and the request's place goes with the batch and is given back when the append has ended.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderValue, Response, StatusCode,
+        header::{ALLOW, CONTENT_TYPE},
+    },
+};
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    body,
+    limits::Place,
+    problem::Problem,
+    refusal::Refusal,
+    source::Source,
+    tally::Visit,
+    unpack::{Coding, UnpackError},
+};
+use crate::{
+    event::{self, Decoded, NotJson, Quarantined, Reason},
+    journal::{AppendError, Batch, Receipt, State as JournalState},
+};
+
+/// A body that can become larger than this is unpacked and decoded beside the runtime's threads, not on them.
+const LARGE: usize = 256 * 1024;
+
+/// `POST` of a source.
+pub(super) async fn post(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
+    let visit = Visit::of(&request);
+    match receive(&source, &visit, request).await {
+        Ok(receipt) => accepted(&receipt),
+        Err(refusal) => {
+            source.tally.refused(refusal.status(), &visit, &refusal);
+            refusal.problem().into_response(visit.id)
+        }
+    }
+}
+
+/// `GET` and `HEAD` of a source: a probe (BIK T13) sees that something is there, and nothing else.
+pub(super) async fn probe() -> &'static str {
+    "bikhook takes events here, by POST\n"
+}
+
+/// Any other method.
+pub(super) async fn other_method(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
+    let visit = Visit::of(&request);
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    source.tally.refused(status, &visit, &"a method that no source takes");
+    Problem::new(status, "this URL takes POST")
+        .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
+        .into_response(visit.id)
+}
+
+async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Result<Receipt, Refusal> {
+    let (head, body) = request.into_parts();
+    source.authenticate(&head.headers, visit.peer)?;
+    source.pace()?;
+    let coding = Coding::of(&head.headers).map_err(|_unknown| Refusal::UnknownCoding)?;
+    let room = room_for(coding, &body, source.shared.body_limit)?;
+
+    let arrived = Instant::now();
+    let place =
+        source.shared.places.take(room, arrived + source.shared.deadline).await.ok_or(Refusal::NoPlace)?;
+    let waited = arrived.elapsed();
+
+    let packed =
+        timeout_at(Instant::now() + source.shared.body_timeout, body::read(body, source.shared.body_limit))
+            .await
+            .map_err(|_elapsed| Refusal::TooSlow)??;
+
+    let left = source.shared.deadline.saturating_sub(waited);
+    timeout_at(Instant::now() + left, store(source, place, coding, packed))
+        .await
+        .map_err(|_elapsed| Refusal::TooLate)?
+}
+
+/// How many bytes the body may take; a sender that announces too many is told so before it sends them.
+fn room_for(coding: Coding, body: &Body, limit: u64) -> Result<usize, Refusal> {
+    let declared = body::declared(body);
+    if declared.is_some_and(|bytes| bytes > limit) {
+        return Err(Refusal::TooLarge { limit });
+    }
+    Ok(usize::try_from(coding.most_bytes(declared, limit)).unwrap_or(usize::MAX))
+}
+
+async fn store(
+    source: &Arc<Source>,
+    place: Place,
+    coding: Coding,
+    packed: Bytes,
+) -> Result<Receipt, Refusal> {
+    let (place, read) = unpack_and_decode(source, place, coding, packed).await?;
+    match read {
+        Read::Events(decoded) => {
+            source.tally.decoded(&decoded);
+            let Decoded { drafts, quarantined, .. } = decoded;
+            append(source, place, Batch { drafts, quarantined, hold: None }).await
+        }
+        Read::Nothing(bytes, why) => {
+            let kept = Batch { quarantined: vec![bytes], ..Batch::default() };
+            append(source, place, kept).await?;
+            Err(why)
+        }
+    }
+}
+
+/// What became of a body that arrived.
+enum Read {
+    Events(Decoded),
+    /// Nothing in it could be read: kept all the same, and refused.
+    Nothing(Quarantined, Refusal),
+}
+
+async fn unpack_and_decode(
+    source: &Arc<Source>,
+    mut place: Place,
+    coding: Coding,
+    packed: Bytes,
+) -> Result<(Place, Read), Refusal> {
+    if place.bytes() <= LARGE {
+        let read = read(source, &mut place, coding, &packed)?;
+        return Ok((place, read));
+    }
+    let source = Arc::clone(source);
+    let work = tokio::task::spawn_blocking(move || {
+        let read = read(&source, &mut place, coding, &packed)?;
+        Ok((place, read))
+    });
+    match work.await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is shutting down cancels it.
+            Err(_cancelled) => Err(Refusal::NotStored { error: AppendError::Stopped, held_by: None }),
+        },
+    }
+}
+
+fn read(source: &Source, place: &mut Place, coding: Coding, packed: &Bytes) -> Result<Read, Refusal> {
+    let limit = source.shared.body_limit;
+    match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX)) {
+        Ok(body) => {
+            place.shrink(body.len());
+            Ok(match event::decode(&source.name, &body) {
+                Ok(decoded) => Read::Events(decoded),
+                Err(NotJson { line, column, detail, quarantined }) => {
+                    Read::Nothing(*quarantined, Refusal::NotJson { line, column, detail })
+                }
+            })
+        }
+        Err(UnpackError::TooLarge) => Err(Refusal::TooLarge { limit }),
+        Err(UnpackError::Broken(error)) => {
+            place.shrink(packed.len());
+            let kept = Quarantined {
+                source: Arc::clone(&source.name),
+                bytes: packed.to_vec(),
+                reason: Reason::NotJson,
+                detail: format!("cannot be unpacked, these are the packed bytes: {error}"),
+            };
+            Ok(Read::Nothing(kept, Refusal::NotPacked))
+        }
+    }
+}
+
+async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, Refusal> {
+    let journal = &source.shared.journal;
+    let batch = Batch { hold: Some(Box::new(place)), ..batch };
+    let receipt = journal.append(batch).await.map_err(|error| {
+        let held_by = match &*journal.state().borrow() {
+            JournalState::Full { held_by } if error == AppendError::Full => held_by.clone(),
+            _ => None,
+        };
+        Refusal::NotStored { error, held_by }
+    })?;
+    source.tally.stored(&receipt);
+    Ok(receipt)
+}
+
+fn accepted(receipt: &Receipt) -> Response<Body> {
+    let Receipt { accepted, duplicates, quarantined, seq, .. } = receipt;
+    let seq = seq.map_or_else(|| "null".to_owned(), |seq| seq.to_string());
+    let line = format!(
+        "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"quarantined\":{quarantined},\"seq\":{seq}}}\n"
+    );
+    let mut response = Response::new(Body::from(line));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,130 @@
+//! Why a request was refused, and what the sender is told of it.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::{
+    HeaderValue, StatusCode,
+    header::{ACCEPT_ENCODING, WWW_AUTHENTICATE},
+};
+
+use super::{auth::Denied, problem::Problem, unpack::UnpackError};
+use crate::journal::AppendError;
+
+/// Why a request was refused. Its text is for the log: it holds nothing of a payload, nor of a credential.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("not authenticated: {0}")]
+    NotAuthenticated(#[from] Denied),
+    #[error("not authenticated, too often: {0}")]
+    TooManyFailures(Denied, Duration),
+    #[error("more requests a second than the source's rate")]
+    TooFast(Duration),
+    #[error("a Content-Encoding that is not read here")]
+    UnknownCoding,
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: u64 },
+    #[error("the body took too long")]
+    TooSlow,
+    #[error("the body broke off")]
+    BrokenOff,
+    #[error("the body is not packed as its Content-Encoding says; it is in quarantine")]
+    NotPacked,
+    #[error("the body is not JSON (line {line}, column {column}); it is in quarantine")]
+    NotJson { line: usize, column: usize, detail: &'static str },
+    #[error("no place among the requests and bytes under way")]
+    NoPlace,
+    #[error("the journal took too long")]
+    TooLate,
+    #[error("the journal did not take it: {error}")]
+    NotStored { error: AppendError, held_by: Option<Arc<str>> },
+}
+
+impl Refusal {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotAuthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::TooManyFailures(..) | Self::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BrokenOff | Self::NotPacked | Self::NotJson { .. } => StatusCode::BAD_REQUEST,
+            Self::NoPlace | Self::TooLate | Self::NotStored { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the sender is told.
+    pub(super) fn problem(&self) -> Problem {
+        let problem = |detail: &'static str| Problem::new(self.status(), detail);
+        match self {
+            // Which of the reasons it was is nobody's business who does not know a credential.
+            Self::NotAuthenticated(_) => problem("this URL takes posts with its credential in Authorization only")
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\"")),
+            Self::TooManyFailures(_, wait) => {
+                problem("too many requests without a valid credential").retry_after(whole_secs(*wait))
+            }
+            Self::TooFast(wait) => problem("too many requests a second").retry_after(whole_secs(*wait)),
+            Self::UnknownCoding => problem("the Content-Encoding must be gzip or deflate, or none")
+                .header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
+            Self::TooLarge { limit } => Problem::new(
+                self.status(),
+                format!("the body must not be larger than {limit} bytes, unpacked"),
+            ),
+            Self::TooSlow => problem("the body did not arrive in time"),
+            Self::BrokenOff => problem("the body broke off before its end"),
+            Self::NotPacked => {
+                problem("the body is not packed as its Content-Encoding says; it was kept in quarantine")
+            }
+            Self::NotJson { line, column, detail } => Problem::new(
+                self.status(),
+                format!("the body is not JSON: {detail} at line {line}, column {column}; it was kept in quarantine"),
+            )
+            .at(*line, *column),
+            Self::NoPlace => problem("too many requests are under way").retry_after(1),
+            Self::TooLate => problem("storing took too long; it may still succeed, and a repetition does no harm")
+                .retry_after(1),
+            Self::NotStored { error, held_by } => not_stored(self.status(), error, held_by.as_deref()),
+        }
+    }
+}
+
+fn not_stored(status: StatusCode, error: &AppendError, held_by: Option<&str>) -> Problem {
+    let (detail, secs) = match error {
+        AppendError::Full => ("the disk is full", 30),
+        AppendError::Busy => ("the journal is busy", 1),
+        AppendError::Failed => ("the journal failed and is about to be restarted", 5),
+        AppendError::Stopped => ("the receiver is stopping", 5),
+    };
+    match held_by {
+        Some(handler) => {
+            Problem::new(status, format!("{detail}: handler {handler:?} holds what could be deleted"))
+        }
+        None => Problem::new(status, detail),
+    }
+    .retry_after(secs)
+}
+
+fn whole_secs(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+impl Refusal {
+    /// What unpacking says of a body that is to stay within `limit`.
+    pub(super) fn from_unpacking(error: &UnpackError, limit: u64) -> Self {
+        match error {
+            UnpackError::TooLarge => Self::TooLarge { limit },
+            UnpackError::Broken(_) => Self::NotPacked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
+        assert_eq!(whole_secs(Duration::ZERO), 1);
+        assert_eq!(whole_secs(Duration::from_millis(1_001)), 2);
+        assert_eq!(whole_secs(Duration::from_secs(60)), 60);
+    }
+}

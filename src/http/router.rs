@@ -1,0 +1,166 @@
+//! [`Intake`]: the public side as a whole. Every answer passes here, gets its request id, and is counted.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{Response, StatusCode},
+    routing,
+};
+use bytes::Bytes;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tower_http::{
+    body::UnsyncBoxBody,
+    catch_panic::{CatchPanic, ResponseForPanic},
+};
+
+use super::{
+    auth::CredentialStatus,
+    connection::Site,
+    problem::{Problem, RequestId, RequestIds, X_REQUEST_ID},
+    receive::{other_method, post, probe},
+    settings::{Settings, SourceSettings},
+    source::{self, Shared, Source, SourceError},
+    tally::{Tally, Totals, Visit},
+};
+use crate::{journal::Journal, metrics::Metrics};
+
+/// The public side: the sources, and what answers for them. Clones are the same intake.
+#[derive(Clone)]
+pub struct Intake {
+    router: Router,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ids: RequestIds,
+    metrics: Arc<Metrics>,
+    by_path: HashMap<String, Arc<Source>>,
+    /// For what comes to no source.
+    nowhere: Tally,
+    summed_up: Mutex<Totals>,
+}
+
+impl Intake {
+    /// From the configuration.
+    ///
+    /// # Errors
+    /// [`SourceError`] names the source and the credential that cannot be served as configured.
+    pub fn new(
+        settings: &Settings,
+        sources: &BTreeMap<String, SourceSettings>,
+        journal: Arc<dyn Journal>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SourceError> {
+        let shared = Arc::new(Shared::new(settings, journal, &metrics)?);
+        let sources = source::all(sources, &shared, &metrics)?;
+        let inner = Arc::new(Inner {
+            ids: RequestIds::new(),
+            nowhere: Tally::new(&"".into(), &metrics),
+            metrics,
+            by_path: sources.iter().map(|source| (source.path.clone(), Arc::clone(source))).collect(),
+            summed_up: Mutex::default(),
+        });
+        Ok(Self { router: router(&sources, &inner), inner })
+    }
+
+    /// Every credential with its last use, by source and name.
+    pub fn credentials(&self) -> Vec<CredentialStatus> {
+        let mut all: Vec<_> = self.inner.by_path.values().flat_map(|source| source.credentials()).collect();
+        all.sort_by(|a, b| (&a.source, &a.name).cmp(&(&b.source, &b.name)));
+        all
+    }
+
+    /// Logs what came in since it was last called; says nothing of nothing. For a task that calls it once a minute.
+    pub fn log_summary(&self) {
+        let now = self.inner.totals();
+        let mut summed_up = self.inner.summed_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let Totals { accepted, duplicates, quarantined, refused } = now.since(*summed_up);
+        if now != *summed_up {
+            tracing::info!(accepted, duplicates, quarantined, refused, "received");
+        }
+        *summed_up = now;
+    }
+}
+
+impl Inner {
+    fn tally(&self, path: &str) -> &Tally {
+        self.by_path.get(path).map_or(&self.nowhere, |source| &source.tally)
+    }
+
+    fn totals(&self) -> Totals {
+        self.by_path.values().fold(self.nowhere.totals(), |sum, source| sum.plus(source.tally.totals()))
+    }
+}
+
+fn router(sources: &[Arc<Source>], inner: &Arc<Inner>) -> Router {
+    let inner = Arc::clone(inner);
+    // A path is a path here, whatever it begins with: `source` lets no braces through.
+    let empty = Router::new().without_v07_checks();
+    let routed = sources.iter().fold(empty, |router, source| {
+        let methods = routing::post(post).get(probe).fallback(other_method);
+        router.route(&source.path, methods.with_state(Arc::clone(source)))
+    });
+    routed.fallback(async move |request: Request| {
+        let visit = Visit::of(&request);
+        inner.nowhere.refused(StatusCode::NOT_FOUND, &visit, &"no source has this path");
+        Problem::new(StatusCode::NOT_FOUND, "nothing is here").into_response(visit.id)
+    })
+}
+
+impl Site for Intake {
+    type Body = UnsyncBoxBody<Bytes, tower::BoxError>;
+
+    async fn answer(&self, mut request: axum::http::Request<Body>) -> Response<Self::Body> {
+        let started = Instant::now();
+        let id = self.inner.ids.next();
+        let tally = self.inner.tally(request.uri().path());
+        request.extensions_mut().insert(id);
+        let answered = CatchPanic::custom(self.router.clone(), OnPanic { id }).oneshot(request).await;
+        let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
+        response.headers_mut().insert(X_REQUEST_ID, id.to_header());
+        tally.answered(response.status(), id, started.elapsed());
+        response
+    }
+
+    fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId> {
+        let id = self.inner.ids.next();
+        self.inner.nowhere.counted(status);
+        let visit = Visit { id: Some(id), peer: Some(peer.ip()) };
+        self.inner.nowhere.refused(status, &visit, &"it was no whole request");
+        Some(id)
+    }
+
+    fn opened(&self) {
+        self.inner.metrics.connections.inc();
+    }
+
+    fn closed(&self) {
+        self.inner.metrics.connections.dec();
+    }
+}
+
+/// Our own fault is always a 5xx.
+#[derive(Clone)]
+struct OnPanic {
+    id: RequestId,
+}
+
+impl ResponseForPanic for OnPanic {
+    type ResponseBody = Body;
+
+    fn response_for_panic(&mut self, _may_quote_the_payload: Box<dyn Any + Send>) -> Response<Body> {
+        tracing::error!(request_id = %self.id, "a request made its handler panic");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the receiver")
+            .into_response(Some(self.id))
+    }
+}

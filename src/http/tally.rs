@@ -1,0 +1,165 @@
+//! What is counted and what is logged of the answers of one source. The handles are made once: it is the hot path.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::http::{Request, StatusCode};
+use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+
+use tracing::field::display;
+
+use super::{connection::Peer, limits::Quiet, problem::RequestId};
+use crate::{event::Decoded, journal::Receipt, metrics::Metrics};
+
+/// Every status that the public side answers with; any other is counted as 500.
+const STATUSES: [StatusCode; 13] = [
+    StatusCode::OK,
+    StatusCode::BAD_REQUEST,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::INTERNAL_SERVER_ERROR,
+];
+
+/// The counters of one source, or of what came to none.
+pub(super) struct Tally {
+    source: Arc<str>,
+    answers: [Answers; STATUSES.len()],
+    seconds: Histogram,
+    accepted: Counter,
+    duplicates: Counter,
+    quarantined: Counter,
+    conflicts: Counter,
+    repaired: Counter,
+    warnings: Counter,
+}
+
+struct Answers {
+    count: Counter,
+    log: Quiet,
+}
+
+impl Tally {
+    pub(super) fn new(source: &Arc<str>, metrics: &Metrics) -> Self {
+        let label = || ("source", Arc::clone(source));
+        let events =
+            |result: &str| metrics.events.get_or_create_owned(&vec![label(), ("result", result.into())]);
+        Self {
+            source: Arc::clone(source),
+            answers: STATUSES.map(|status| Answers {
+                count: metrics
+                    .requests
+                    .get_or_create_owned(&vec![label(), ("status", status.as_str().into())]),
+                log: Quiet::new(),
+            }),
+            seconds: metrics.request_seconds.clone(),
+            accepted: events("accepted"),
+            duplicates: events("duplicate"),
+            quarantined: events("quarantined"),
+            conflicts: events("conflict"),
+            repaired: metrics.repaired.get_or_create_owned(&vec![label()]),
+            warnings: metrics.field_warnings.get_or_create_owned(&vec![label()]),
+        }
+    }
+
+    /// An answer, whichever.
+    pub(super) fn answered(&self, status: StatusCode, id: RequestId, took: Duration) {
+        self.counted(status);
+        self.seconds.observe(took.as_secs_f64());
+        tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = took.as_millis(), "answered");
+    }
+
+    /// An answer that the connection gave, to what was no request yet.
+    pub(super) fn counted(&self, status: StatusCode) {
+        self.answers(status).count.inc();
+    }
+
+    /// A line of INFO for a refusal, but not for each of many.
+    pub(super) fn refused(&self, status: StatusCode, visit: &Visit, why: &dyn fmt::Display) {
+        if let Some(unsaid) = self.answers(status).log.say() {
+            let request_id = visit.id.map(display);
+            let peer = visit.peer.map(display);
+            tracing::info!(request_id, source = %self.source, status = status.as_u16(), peer, unsaid, "refused: {why}");
+        }
+    }
+
+    /// What decoding had to put up with.
+    pub(super) fn decoded(&self, decoded: &Decoded) {
+        self.repaired.inc_by(u64::from(decoded.repaired));
+        self.warnings.inc_by(u64::from(decoded.warnings));
+    }
+
+    /// What became durable.
+    pub(super) fn stored(&self, receipt: &Receipt) {
+        self.accepted.inc_by(u64::from(receipt.accepted));
+        self.duplicates.inc_by(u64::from(receipt.duplicates));
+        self.quarantined.inc_by(u64::from(receipt.quarantined.saturating_sub(receipt.conflicts)));
+        self.conflicts.inc_by(u64::from(receipt.conflicts));
+    }
+
+    /// All of it so far.
+    pub(super) fn totals(&self) -> Totals {
+        let refused = STATUSES.iter().zip(&self.answers).filter(|(status, _)| !status.is_success());
+        Totals {
+            accepted: self.accepted.get(),
+            duplicates: self.duplicates.get(),
+            quarantined: self.quarantined.get() + self.conflicts.get(),
+            refused: refused.map(|(_, answers)| answers.count.get()).sum(),
+        }
+    }
+
+    fn answers(&self, status: StatusCode) -> &Answers {
+        let known = STATUSES.iter().position(|known| *known == status);
+        &self.answers[known.unwrap_or(STATUSES.len() - 1)]
+    }
+}
+
+/// Whose request it is, for the log.
+pub(super) struct Visit {
+    pub(super) id: Option<RequestId>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl Visit {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let extensions = request.extensions();
+        Self {
+            id: extensions.get::<RequestId>().copied(),
+            peer: extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        }
+    }
+}
+
+/// Counts since the start, for the summary a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) accepted: u64,
+    pub(super) duplicates: u64,
+    pub(super) quarantined: u64,
+    pub(super) refused: u64,
+}
+
+impl Totals {
+    pub(super) fn plus(self, other: Self) -> Self {
+        self.each(other, |a, b| a + b)
+    }
+
+    pub(super) fn since(self, earlier: Self) -> Self {
+        self.each(earlier, u64::saturating_sub)
+    }
+
+    fn each(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            accepted: with(self.accepted, other.accepted),
+            duplicates: with(self.duplicates, other.duplicates),
+            quarantined: with(self.quarantined, other.quarantined),
+            refused: with(self.refused, other.refused),
+        }
+    }
+}
