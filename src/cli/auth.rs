@@ -1,6 +1,7 @@
 //! `bikhook auth`: what to paste into BIK's developer portal, and a line of curl that tries it.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,7 +12,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::Error;
 use crate::{
     config::Config,
-    http::{AuthMode, CredentialSettings, Form},
+    http::{AuthMode, CredentialSettings, Form, SourceSettings},
     secret::Secret,
 };
 
@@ -27,14 +28,14 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
         out,
         "This shows secrets: paste them into BIK's developer portal, and keep them from everybody else."
     )?;
-    write!(out, "{}", instructions(config, config.http.listen))?;
+    write!(out, "{}", instructions(&config.sources, config.http.listen))?;
     Ok(())
 }
 
 /// What to paste into BIK's portal for each source, served at this address. It holds the secrets themselves.
-pub fn instructions(config: &Config, listen: SocketAddr) -> String {
+pub fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAddr) -> String {
     let mut text = String::new();
-    for (name, source) in &config.sources {
+    for (name, source) in sources {
         let url = format!("http://{}{}", reachable(listen), source.path);
         line(&mut text, &format!("\nsource {name}"), "");
         line(

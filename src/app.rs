@@ -1,0 +1,222 @@
+//! Opens, wires, runs, stops.
+//!
+//! The order of a start: listeners are bound, so that a caller waits instead of being refused; the journal is opened and
+//! every handler has its cursors; only then intake opens. The order of a stop: not ready first, then intake, then the
+//! lanes, then the journal. A journal that failed ends the process, for its supervisor to start it again.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    config::{Config, HandlerConfig, JournalSettings},
+    dispatch::{self, Desk, Lane, LaneParts},
+    event::Class,
+    handler::{self, Handler},
+    http::{self, Intake},
+    journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
+    metrics::Metrics,
+};
+use tokio::sync::Semaphore;
+
+/// What a graceful stop may take: requests and deliveries under way are finished.
+const GRACE: Duration = Duration::from_secs(8);
+const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+
+/// Why it could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {address} ([{section}] listen): {source}")]
+    Listen {
+        /// The section of the configuration.
+        section: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Open(#[from] journal::OpenError),
+    /// A handler could not be opened.
+    #[error(transparent)]
+    Handler(#[from] handler::OpenError),
+    /// A source cannot be served as configured.
+    #[error(transparent)]
+    Source(#[from] http::SourceError),
+    /// The journal failed.
+    #[error("{0}")]
+    Journal(#[from] journal::Error),
+    /// The journal failed while it ran.
+    #[error("the journal failed: {0}; nothing that got a 200 is lost, and a restart goes on from there")]
+    Failed(Arc<str>),
+    /// A task of the application panicked.
+    #[error("a part of the process ended: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Where it listens, once it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The public side.
+    pub http: SocketAddr,
+    /// The operator's side.
+    pub admin: SocketAddr,
+}
+
+/// Serves until `stop` resolves, then stops gracefully. `ready` is told once events are taken.
+///
+/// # Errors
+/// [`Error`]: it could not start, or the journal failed.
+pub async fn serve(
+    config: Config,
+    ready: impl FnOnce(Addresses),
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let public = listen("http", config.http.listen).await?;
+    let operator = listen("admin", config.admin.listen).await?;
+    let addresses = Addresses {
+        http: public.local_addr().unwrap_or(config.http.listen),
+        admin: operator.local_addr().unwrap_or(config.admin.listen),
+    };
+    let metrics = Metrics::new();
+    let journal = open_journal(config.journal, &metrics).await?;
+    let Dispatch { desk, mut lanes, stop_lanes } = start_lanes(config.handlers, &journal, &metrics).await?;
+    let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
+
+    let (stopping, told) = watch::channel(None);
+    let mut servers = JoinSet::new();
+    let bounds = http::Bounds::from(&config.http);
+    servers.spawn(drop_result(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    servers.spawn(summaries(intake, told));
+    tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
+    ready(addresses);
+
+    let failed = until_stopped(&journal, stop).await;
+    tracing::info!(graceful = failed.is_none(), "stopping");
+    stopping.send_replace(Some(Instant::now() + GRACE));
+    while let Some(ended) = servers.join_next().await {
+        ended?;
+    }
+    stop_lanes.send_replace(true);
+    while let Some(ended) = lanes.join_next().await {
+        ended?;
+    }
+    let closed = journal.close().await;
+    if let Some(what) = failed {
+        return Err(Error::Failed(what));
+    }
+    closed?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { section, address, source })
+}
+
+async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
+    let metrics = Arc::clone(metrics);
+    match settings {
+        JournalSettings::Sqlite(settings) => {
+            let path = settings.path.display().to_string();
+            let began = Instant::now();
+            let sqlite = tokio::task::spawn_blocking(move || Sqlite::open(settings, metrics)).await??;
+            let took_ms = began.elapsed().as_millis();
+            tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "the journal is open");
+            Ok(Arc::new(sqlite))
+        }
+    }
+}
+
+/// The lanes at work.
+struct Dispatch {
+    desk: Desk,
+    lanes: JoinSet<()>,
+    stop_lanes: watch::Sender<bool>,
+}
+
+/// Opens every handler, stores the cursors of new ones, and starts the lanes.
+async fn start_lanes(
+    handlers: Vec<HandlerConfig>,
+    journal: &Arc<dyn Journal>,
+    metrics: &Arc<Metrics>,
+) -> Result<Dispatch, Error> {
+    let mut open = Vec::new();
+    for HandlerConfig { name, kind, opener, filter, dispatch, start } in handlers {
+        let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
+        open.push((name, kind, handler, filter, dispatch, start));
+    }
+    let enrolments =
+        open.iter().map(|(name, .., start)| Enrolment { handler: Arc::clone(name), start: *start });
+    journal.enrol(enrolments.collect()).await?;
+    let (stop_lanes, stop) = watch::channel(false);
+    let mut desk = Desk::default();
+    let mut lanes = JoinSet::new();
+    for (name, kind, handler, filter, settings, _) in open {
+        let batch = settings.batch.unwrap_or(kind.batch);
+        let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
+        let slots = Arc::new(Semaphore::new(concurrency));
+        for class in Class::ALL {
+            let lane = Lane::restore(LaneParts {
+                id: LaneId { handler: Arc::clone(&name), class },
+                kind: kind.name,
+                handler: Arc::clone(&handler),
+                filter: filter.clone(),
+                settings: dispatch::Settings::clone(&settings),
+                batch,
+                concurrency,
+                slots: Arc::clone(&slots),
+                journal: Arc::clone(journal),
+                metrics: Arc::clone(metrics),
+            })
+            .await?;
+            let control = desk.take_up(&lane);
+            lanes.spawn(lane.run(stop.clone(), control, GRACE));
+        }
+    }
+    Ok(Dispatch { desk, lanes, stop_lanes })
+}
+
+/// Until somebody asks for a stop, or the journal failed: then what it said.
+async fn until_stopped(journal: &Arc<dyn Journal>, stop: impl Future<Output = ()>) -> Option<Arc<str>> {
+    let mut state = journal.state();
+    tokio::select! {
+        () = stop => None,
+        failed = state.wait_for(|state| matches!(state, State::Failed(_))) => match failed.as_deref() {
+            Ok(State::Failed(what)) => Some(Arc::clone(what)),
+            _ => Some("its thread ended".into()),
+        },
+    }
+}
+
+/// Resolves when a stop was told, to the time at which to give up.
+async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
+    let at = told.wait_for(Option::is_some).await;
+    at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
+}
+
+async fn drop_result(server: impl Future<Output = http::Stopped>) {
+    let http::Stopped { cut } = server.await;
+    if cut > 0 {
+        tracing::warn!(cut, "connections were cut: their requests did not end in time");
+    }
+}
+
+/// A line a minute about what came in.
+async fn summaries(intake: Intake, mut told: watch::Receiver<Option<Instant>>) {
+    let mut minutes = tokio::time::interval(SUMMARY_EVERY);
+    minutes.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = minutes.tick() => intake.log_summary(),
+            _ = told.wait_for(Option::is_some) => break intake.log_summary(),
+        }
+    }
+}
