@@ -98,7 +98,28 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Asked<T> {
     }
 }
 
-/// Which rows a changing request is about, as it is written: `{"ids":[…]}`, or `{"all":true}` with a handler.
+/// Which rows a changing request is about: `{"ids":[…]}`.
+#[derive(Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) struct Ids {
+    /// From 1 to [`LIMIT`] of them.
+    pub(super) ids: Vec<i64>,
+}
+
+/// Which dead letters a changing request is about: `{"ids":[…]}`, or `{"handler":"x","all":true}`.
+#[derive(Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) enum Which {
+    /// These: from 1 to [`LIMIT`].
+    Ids(Vec<i64>),
+    /// Every one of a handler.
+    All {
+        /// Whose.
+        handler: String,
+    },
+}
+
+/// Either of them, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -107,32 +128,27 @@ struct Written {
     all: Option<bool>,
 }
 
-/// Which rows a changing request is about.
-#[derive(Deserialize)]
-#[serde(try_from = "Written")]
-pub(super) enum Which {
-    /// These.
-    Ids(Vec<i64>),
-    /// Every one of a handler, or of everything that has no handler.
-    All {
-        /// Whose.
-        handler: Option<String>,
-    },
-}
-
 impl TryFrom<Written> for Which {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { ids: Some(ids), handler: None, all: None } => {
-                if ids.is_empty() || ids.len() > LIMIT {
-                    return Err(format!("ids: give from 1 to {LIMIT}"));
-                }
-                Ok(Self::Ids(ids))
+            Written { ids: None, handler: Some(handler), all: Some(true) } => Ok(Self::All { handler }),
+            Written { ids: Some(_), .. } => Ids::try_from(written).map(|Ids { ids }| Self::Ids(ids)),
+            _ => Err("give either ids, or a handler and \"all\": true".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<Written> for Ids {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written { ids: Some(ids), handler: None, all: None } if (1..=LIMIT).contains(&ids.len()) => {
+                Ok(Self { ids })
             }
-            Written { ids: None, handler, all: Some(true) } => Ok(Self::All { handler }),
-            _ => Err("give either ids, or \"all\": true".to_owned()),
+            _ => Err(format!("ids: give from 1 to {LIMIT} of them, and nothing else")),
         }
     }
 }
