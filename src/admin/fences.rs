@@ -102,7 +102,8 @@ impl Fences {
 
     fn serves(&self, host: &Authority) -> bool {
         let name = host.host().to_ascii_lowercase();
-        let configured = || self.hosts.iter().any(|one| *one == name || *one == host.as_str().to_ascii_lowercase());
+        let configured =
+            || self.hosts.iter().any(|one| *one == name || *one == host.as_str().to_ascii_lowercase());
         match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(ip) => ip.is_loopback() || self.listen.is_unspecified() || ip == self.listen || configured(),
             Err(_) => name == "localhost" || configured(),
@@ -127,8 +128,9 @@ impl Stopped {
         };
         let problem = Problem::new(status, self.to_string());
         match self {
-            Self::Credentials => problem
-                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook admin\"")),
+            Self::Credentials => {
+                problem.header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook admin\""))
+            }
             _ => problem,
         }
         .into_response(None)
@@ -195,7 +197,8 @@ mod tests {
         for host in ["127.0.0.1:8081", "127.0.0.1", "localhost:9", "LocalHost", "[::1]:8081"] {
             assert!(serves("127.0.0.1:8081", &[], host), "{host}");
         }
-        for host in ["evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1:8081", "localhost.evil.example"] {
+        for host in ["evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1:8081", "localhost.evil.example"]
+        {
             assert!(!serves("127.0.0.1:8081", &[], host), "{host}");
         }
         assert!(serves("10.0.0.1:8081", &[], "10.0.0.1:8081"));

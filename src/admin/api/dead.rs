@@ -30,8 +30,7 @@ pub(super) async fn list(
     let limit = parameters.limit()?;
     parameters.end()?;
     let journal = &shared.state.journal;
-    let read =
-        |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
+    let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
     let page = Page::read(limit, before, read, |dead| {
         (dead.id, dead.event.element.raw().len(), DeadRow::from(dead))
     });
@@ -94,8 +93,7 @@ struct Done {
     unknown: Vec<i64>,
 }
 
-type Change =
-    for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>>;
+type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>>;
 
 async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, Fault> {
     let journal = &*shared.state.journal;
@@ -114,9 +112,8 @@ async fn all(journal: &dyn Journal, handler: String, change: Change) -> Result<D
     let mut before = None;
     let mut done = 0;
     loop {
-        let read = |before, limit| {
-            journal.dead_letters(DeadQuery { handler: Some(handler.clone()), before, limit })
-        };
+        let read =
+            |before, limit| journal.dead_letters(DeadQuery { handler: Some(handler.clone()), before, limit });
         let ids: Vec<i64> = Page::ids(LIMIT, before, read, |dead| dead.id).await?;
         let Some(&last) = ids.last() else { return Ok(Done { done, unknown: Vec::new() }) };
         before = Some(last);

@@ -137,7 +137,13 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     if let (Reason::Conflict, Some(seq)) = (item.reason, conflicts_with)
         && journal.get(seq).await?.is_some()
     {
-        return Ok(Retried { id, outcome: Outcome::Conflict, conflicts: 1, conflicts_with, ..Retried::default() });
+        return Ok(Retried {
+            id,
+            outcome: Outcome::Conflict,
+            conflicts: 1,
+            conflicts_with,
+            ..Retried::default()
+        });
     }
     // Beside the runtime's threads: a body of some MiB takes a while.
     let decoded = tokio::task::spawn_blocking(move || event::decode(&item.source, &item.bytes)).await;
