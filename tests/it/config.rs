@@ -326,6 +326,10 @@ fn variables_of_the_program_itself_and_of_orchestrators_are_no_keys() {
     )
     .unwrap();
     assert!(config.warnings.is_empty(), "{}", config.warnings);
+
+    let text = "[sources.bik]\ncredentials.portal = { key = { env = 'BIKHOOK_HTTP_LISTEM' } }\n[handlers.log]\nkind = 'log'";
+    let config = read(text, &[("BIKHOOK_HTTP_LISTEM", "a secret of this name")]).unwrap();
+    assert!(config.warnings.is_empty(), "a variable that the file names is no slip: {}", config.warnings);
 }
 
 #[test]
