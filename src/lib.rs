@@ -1,5 +1,9 @@
 //! bikhook
 
+pub mod cli;
+
+pub mod config;
+
 pub mod admin;
 pub mod dispatch;
 pub mod http;
@@ -10,7 +14,8 @@ pub mod journal;
 
 pub mod event;
 
+pub mod settings;
+
 pub mod clock;
 pub mod metrics;
 pub mod secret;
-pub mod settings;

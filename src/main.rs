@@ -1,1 +1,18 @@
-fn main() {}
+//! The `bikhook` command. Exit codes: 0 done, 1 failed, 2 the configuration or the command line is wrong.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match bikhook::cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{}", error.report());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

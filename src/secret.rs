@@ -1,6 +1,16 @@
-//! Secrets of the configuration: text, `{ env = "NAME" }` or `{ file = "/run/secrets/…" }`; never printed.
+//! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
+//! which makes one and keeps it; never printed.
 
-use serde::{Deserialize, Deserializer};
+use std::{
+    fmt,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 /// A secret, resolved when the configuration is read. No `Debug`, no `Display`.
 #[derive(Clone)]
@@ -16,10 +26,192 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// A fresh one for this file: 32 random bytes in the URL-safe alphabet.
+    pub(crate) fn random(file: &Path) -> Result<Self, FileError> {
+        random_text::<32>().map(Self).map_err(|what| FileError::new(file, what))
+    }
 }
+
+fn random_text<const BYTES: usize>() -> Result<String, Fault> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(Fault::Random)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What a [`Secret`] is called when it asks to be read: the configuration's deserializer then resolves its forms.
+pub(crate) const MARK: &str = "$bikhook::Secret";
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        struct Resolved;
+
+        impl<'de> Visitor<'de> for Resolved {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, text: D) -> Result<Secret, D::Error> {
+                String::deserialize(text).map(Secret)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(MARK, Resolved)
+    }
+}
+
+/// A file with a secret that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret in {}: {what}", path.display())]
+pub struct FileError {
+    path: PathBuf,
+    #[source]
+    what: Fault,
+}
+
+impl FileError {
+    fn new(path: &Path, what: Fault) -> Self {
+        Self { path: path.to_owned(), what }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file is larger than {LIMIT_BYTES} bytes")]
+    TooLarge,
+    #[error("the file is not UTF-8")]
+    NotUtf8,
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+const LIMIT_BYTES: u64 = 64 * 1024;
+
+/// The secret in a file, less the newline at its end; `None` where there is no such file.
+///
+/// # Errors
+/// [`FileError`] where the file cannot be read, is empty, too large or not UTF-8.
+pub fn load(path: &Path) -> Result<Option<Secret>, FileError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FileError::new(path, Fault::Io(error))),
+    };
+    read(file).map(Some).map_err(|what| FileError::new(path, what))
+}
+
+fn read(file: File) -> Result<Secret, Fault> {
+    let mut bytes = Vec::new();
+    file.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT_BYTES {
+        return Err(Fault::TooLarge);
+    }
+    let text = String::from_utf8(bytes).map_err(|_utf8| Fault::NotUtf8)?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(Fault::Empty),
+        text => Ok(Secret::new(text)),
+    }
+}
+
+/// Stores a secret in a file that must not exist yet, readable by its owner alone; it is whole and on disk when this
+/// returns, or it is not there. Directories that are missing are made, closed to others.
+///
+/// # Errors
+/// [`FileError`] where it could not be written, or where the file has come to exist.
+pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
+    write(path, secret).map_err(|what| FileError::new(path, what))
+}
+
+fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
+    let directory = directory_of(path);
+    let made = !directory.is_dir();
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.new", random_text::<9>()?));
+    // Linking, unlike renaming, fails where the name is taken: a secret in use is never replaced.
+    let written = write_draft(Path::new(&draft), secret).and_then(|()| std::fs::hard_link(&draft, path));
+    let removed = std::fs::remove_file(&draft);
+    written?;
+    removed?;
+    File::open(directory)?.sync_all()?;
+    if made {
+        File::open(directory_of(directory))?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn write_draft(draft: &Path, secret: &Secret) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    writeln!(file, "{}", secret.expose())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_stored_secret_is_read_again_and_closed_to_others() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("deep/data/credential");
+        let secret = Secret::random(&path).unwrap();
+        assert!(load(&path).unwrap().is_none());
+        store(&path, &secret).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().expose(), secret.expose());
+        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_secret_in_use_is_never_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("credential");
+        store(&path, &Secret::new("first")).unwrap();
+        assert!(store(&path, &Secret::new("second")).is_err());
+        assert_eq!(load(&path).unwrap().unwrap().expose(), "first");
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_file_without_a_usable_secret_is_an_error_not_a_reason_for_a_new_one() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("credential");
+        for (bytes, why) in [
+            (&b"\n"[..], "empty"),
+            (&b""[..], "empty"),
+            (&b"\xff\xfe"[..], "UTF-8"),
+            (&[b'x'; 70_000][..], "larger"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = load(&path).err().unwrap().to_string();
+            assert!(error.contains(why) && error.contains("credential"), "{error}");
+        }
+        assert!(load(home.path()).is_err(), "a directory");
+    }
+
+    #[test]
+    fn the_newline_that_editors_add_is_no_part_of_a_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("credential");
+        std::fs::write(&path, " with blanks \r\n").unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().expose(), " with blanks ");
     }
 }

@@ -1,8 +1,28 @@
-//! What every module's `Settings` are made of: durations, sizes, and a section of the TOML file that knows its place.
+//! What every module's `Settings` are made of: durations, sizes, addresses, and a section of the TOML file that knows
+//! its place.
+//!
+//! A [`Section`] is read by a deserializer of our own, over a tree whose every node knows where it came from. That is
+//! what makes an error show file, line, column and the nearest known key, and what lets an environment variable stand
+//! for any value (its text becomes whatever type the key takes).
 
-use std::{fmt, ops::Deref, time::Duration};
+mod fault;
+mod keys;
+mod problem;
+mod read;
+mod section;
+mod tree;
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+pub use keys::keys_of;
+pub use problem::{Invalid, Place, Problem, nearest};
+pub use section::{Context, Section};
+pub(crate) use tree::{Entry, Node, Table, Value, parse as parse_toml};
+
+use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
 
 /// A duration in a configuration: `"90s"`, `"1h 30m"`, `"30d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +55,33 @@ impl Deref for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || {
-            serde::de::Error::custom(format!(
-                "{text:?} is not a duration: write it as \"90s\", \"1h 30m\" or \"30d\""
-            ))
-        };
-        // jiff counts days only against a calendar; here a day is 24 hours.
-        let span: jiff::Span = text.parse().map_err(|_wrong| wrong())?;
-        let duration =
-            span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_wrong| wrong())?;
-        Duration::try_from(duration).map(Self).map_err(|_negative| wrong())
+        struct PeriodVisitor;
+
+        impl Visitor<'_> for PeriodVisitor {
+            type Value = Period;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"90s\", \"1h 30m\" or \"30d\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
+                period(text).ok_or_else(|| {
+                    E::custom(format!(
+                        "{text:?} is not a duration: write it as \"90s\", \"1h 30m\" or \"30d\""
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_str(PeriodVisitor)
     }
+}
+
+/// jiff counts days only against a calendar; here a day is 24 hours.
+fn period(text: &str) -> Option<Period> {
+    let span: jiff::Span = text.parse().ok()?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok().map(Period)
 }
 
 /// A size in a configuration: `"5MiB"`, `"64KiB"`, or a number of bytes.
@@ -72,38 +107,47 @@ impl Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bytesize::ByteSize::deserialize(deserializer).map(|size| Self(size.0))
+        struct SizeVisitor;
+
+        impl Visitor<'_> for SizeVisitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"5MiB\", or a number of bytes")
+            }
+
+            fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
+                u64::try_from(bytes)
+                    .map(Size)
+                    .map_err(|_negative| E::invalid_value(Unexpected::Signed(bytes), &self))
+            }
+
+            fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                text.parse::<bytesize::ByteSize>().map(|size| Size(size.0)).map_err(|_wrong| {
+                    E::custom(format!(
+                        "{text:?} is not a size: write it as \"5MiB\", or as a number of bytes"
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_any(SizeVisitor)
     }
 }
 
-/// A section of the configuration that knows its place in the file.
-pub struct Section {
-    // filled in by the configuration's author
-}
-
-impl Section {
-    /// Reads the section into its settings.
-    ///
-    /// # Errors
-    /// [`Invalid`], with the place.
-    pub fn read<T: DeserializeOwned>(self) -> Result<T, Invalid> {
-        unimplemented!()
-    }
-}
-
-/// What is wrong with a configuration, and where: file, line, column, a caret, the nearest known key.
-#[derive(Debug, thiserror::Error)]
-pub struct Invalid {
-    // filled in by the configuration's author
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("invalid configuration")
-    }
-}
-
-/// The keys of a settings struct, as serde knows them.
-pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    unimplemented!()
+/// Reads an address to listen on, and says how to write one: for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// The deserializer's, where the text is not an IP address with a port.
+pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_wrong| {
+        D::Error::custom(format!(
+            "{text:?} is not an address: write an IP address and a port, as \"127.0.0.1:8080\" or \"[::]:8080\""
+        ))
+    })
 }

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The operator's address; another than loopback needs credentials.
+    #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
     /// Names that a request's `Host` may have, besides the listen address and `localhost`.
     pub hosts: Vec<String>,

@@ -15,6 +15,7 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The public address.
+    #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
     /// The largest body, unpacked.
     pub body_limit: Size,

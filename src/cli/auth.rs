@@ -1,0 +1,143 @@
+//! `bikhook auth`: what to paste into BIK's developer portal, and a line of curl that tries it.
+
+use std::{
+    fmt::Write as _,
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::Error;
+use crate::{
+    config::Config,
+    http::{AuthMode, CredentialSettings, Form},
+    secret::Secret,
+};
+
+pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
+    let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
+    let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));
+    let missing = |fresh: &Secret| secrets().any(|secret| secret.expose() == fresh.expose());
+    if let Some((file, _)) = config.not_stored().find(|(_, fresh)| missing(fresh)) {
+        let file = file.display();
+        return Err(Error::Failed(format!("{file} does not exist yet: start bikhook once, which makes it")));
+    }
+    writeln!(
+        out,
+        "This shows secrets: paste them into BIK's developer portal, and keep them from everybody else."
+    )?;
+    write!(out, "{}", instructions(config, config.http.listen))?;
+    Ok(())
+}
+
+/// What to paste into BIK's portal for each source, served at this address. It holds the secrets themselves.
+pub fn instructions(config: &Config, listen: SocketAddr) -> String {
+    let mut text = String::new();
+    for (name, source) in &config.sources {
+        let url = format!("http://{}{}", reachable(listen), source.path);
+        line(&mut text, &format!("\nsource {name}"), "");
+        line(
+            &mut text,
+            "  URL",
+            &format!("{url}   (from outside: the address that BIK reaches, with this path)"),
+        );
+        if source.auth == AuthMode::None {
+            line(&mut text, "  auth", "none: everybody is accepted");
+            line(&mut text, "  try it", &curl(&[], &url));
+            continue;
+        }
+        for (name, credential) in &source.credentials {
+            line(&mut text, &format!("  credential {name}"), "");
+            describe(&mut text, credential, &url);
+        }
+    }
+    text
+}
+
+fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
+    if let (Some(username), Some(password)) = (&credential.username, &credential.password) {
+        let pair = format!("{username}:{}", password.expose());
+        line(text, "    username", username);
+        line(text, "    password", password.expose());
+        line(text, "    as a header", &format!("Authorization: Basic {}", BASE64_STANDARD.encode(&pair)));
+        line(text, "    try it", &curl(&["-u", &pair], url));
+    }
+    if let Some(key) = &credential.key {
+        let header = format!("Authorization: {}", on_the_wire(key.expose(), credential.form));
+        line(text, "    authorization key", key.expose());
+        line(text, "    auth type", "basic auth");
+        line(text, "    as a header", &header);
+        line(text, "    try it", &curl(&["-H", &header], url));
+    }
+    if let Some(end) = credential.not_after {
+        line(text, "    accepted until", &end.to_string());
+    }
+}
+
+/// The key in the form that is asked for; any is accepted where none is.
+fn on_the_wire(key: &str, form: Option<Form>) -> String {
+    match form {
+        Some(Form::Header) => key.to_owned(),
+        Some(Form::Base64) => format!("Basic {}", BASE64_STANDARD.encode(key)),
+        Some(Form::User) => format!("Basic {}", BASE64_STANDARD.encode(format!("{key}:"))),
+        Some(Form::Password) => format!("Basic {}", BASE64_STANDARD.encode(format!("bik:{key}"))),
+        Some(Form::Plain | Form::Pair) | None => format!("Basic {key}"),
+    }
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    let line = format!("{label:<22}{value}");
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// The smallest event there is: an id makes it one that is stored once.
+const SAMPLE: &str = r#"[{"eventName":"hello","id":"hello-1"}]"#;
+
+fn curl(args: &[&str], url: &str) -> String {
+    let words = args.iter().copied().chain(["-d", SAMPLE, url]);
+    words.fold("curl".to_owned(), |line, word| line + " " + &shell(word))
+}
+
+/// One word of a shell's line, whatever it holds.
+fn shell(word: &str) -> String {
+    if word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@".contains(c)) && !word.is_empty() {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// An address that a client on this machine can use where "all addresses" is listened on.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_with_a_quote_survives_the_shell() {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf %s {}", shell("it's $HOME \"`\\"))])
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"it's $HOME \"`\\");
+        assert_eq!(shell(""), "''");
+    }
+
+    #[test]
+    fn the_key_is_shown_in_the_form_that_is_pinned() {
+        assert_eq!(on_the_wire("k:1", None), "Basic k:1");
+        assert_eq!(on_the_wire("k:1", Some(Form::Header)), "k:1");
+        assert_eq!(on_the_wire("k", Some(Form::Base64)), "Basic aw==");
+        assert_eq!(on_the_wire("k", Some(Form::User)), "Basic azo=");
+        assert_eq!(on_the_wire("k", Some(Form::Password)), "Basic YmlrOms=");
+    }
+}

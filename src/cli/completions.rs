@@ -1,0 +1,21 @@
+//! `bikhook completions SHELL`.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::{Cli, Error};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "bikhook", &mut script);
+    out.write_all(&script)?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The command line: one file per command. A command returns an [`Error`]; `main` shows it and turns it into a code.
+
+mod auth;
+mod check;
+mod completions;
+mod kinds;
+mod serve;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+pub use auth::instructions;
+
+/// A webhook receiver for BIK: durable before it answers, each event once, handed to pluggable handlers.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Cli {
+    /// The configuration; without one the defaults hold, and BIKHOOK_… variables in either case
+    #[arg(long, global = true, value_name = "FILE", env = "BIKHOOK_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Receive events and hand them to the handlers (what happens without a command)
+    Serve,
+    /// Check the configuration, and show what it comes to
+    Check,
+    /// Show what to paste into BIK's developer portal: this prints secrets
+    Auth,
+    /// List the kinds of handlers and their keys
+    Kinds(kinds::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`Error`], which knows its exit code.
+    pub fn run(self) -> Result<(), Error> {
+        let out = &mut anstream::stdout().lock();
+        match self.command.as_ref().unwrap_or(&Command::Serve) {
+            Command::Serve => serve::run(self.load()?),
+            Command::Check => check::run(&self.load()?, out),
+            Command::Auth => auth::run(&self.load()?, out),
+            Command::Kinds(args) => kinds::run(args, out),
+            Command::Completions(args) => completions::run(args, out),
+        }
+    }
+
+    fn load(&self) -> Result<Config, Error> {
+        Ok(Config::load(self.config.as_deref(), std::env::vars_os())?)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// Anything else; the text says what to do about it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Error {
+    /// 2 where the configuration is wrong, else 1. A reader that has seen enough (`| head`) is no failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) | Self::Failed(_) => 1,
+        }
+    }
+
+    /// What to print: in colours, which the stream takes out where it is no terminal.
+    pub fn report(&self) -> String {
+        match self {
+            Self::Config(ConfigError::Invalid(report)) => report.render(true),
+            other => format!("error: {other}"),
+        }
+    }
+}
+
+/// Warns of what is not wrong, on the standard error.
+fn warn(config: &Config) -> io::Result<()> {
+    if config.warnings.is_empty() {
+        return Ok(());
+    }
+    writeln!(anstream::stderr().lock(), "{}", config.warnings.render(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_before_or_after_the_command() {
+        for line in [["bikhook", "--config", "a.toml", "check"], ["bikhook", "check", "--config", "a.toml"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.config, Some(PathBuf::from("a.toml")));
+            assert!(matches!(cli.command, Some(Command::Check)));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `[handlers.NAME]`: the keys that every handler has, and the kind's own, each read by whoever owns them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::reading::{Reading, quoted};
+use crate::{
+    clock::Timestamp,
+    dispatch,
+    handler::{Filter, FilterSettings, KINDS, KindRow, Opener},
+    journal::Start,
+    settings::{Problem, Section, keys_of, nearest},
+};
+
+/// A handler as it is configured.
+pub struct HandlerConfig {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: &'static KindRow,
+    /// Opens it.
+    pub opener: Opener,
+    /// Which events it wants.
+    pub filter: Filter,
+    /// How its lanes go about their deliveries.
+    pub dispatch: dispatch::Settings,
+    /// Where it starts while the journal does not know it.
+    pub start: Option<Start>,
+}
+
+#[derive(Deserialize)]
+struct KindKey {
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StartKey {
+    start: Option<StartAt>,
+}
+
+struct StartAt(Start);
+
+impl<'de> Deserialize<'de> for StartAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "now" => Ok(Self(Start::Now)),
+            "beginning" => Ok(Self(Start::Beginning)),
+            time => time.parse::<Timestamp>().map(|time| Self(Start::At(time))).map_err(|_wrong| {
+                D::Error::custom(format!(
+                    "{text:?} is no start: write \"now\", \"beginning\", or a time as 2026-01-31T09:30:00Z"
+                ))
+            }),
+        }
+    }
+}
+
+/// The keys that every handler has.
+pub(super) fn common_keys() -> Vec<&'static str> {
+    [
+        keys_of::<KindKey>(),
+        keys_of::<StartKey>(),
+        keys_of::<FilterSettings>(),
+        keys_of::<dispatch::Settings>(),
+    ]
+    .concat()
+}
+
+/// Every handler that can be read, in the order of the file.
+pub(super) fn read(reading: &mut Reading) -> Vec<HandlerConfig> {
+    let names = reading.names(&["handlers"]);
+    names.iter().filter_map(|name| read_one(reading, name)).collect()
+}
+
+fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
+    let mut own = reading.section(&["handlers", name])?;
+    let kind = own.split(keys_of::<KindKey>());
+    let start = own.split(keys_of::<StartKey>());
+    let filter = own.split(keys_of::<FilterSettings>());
+    let dispatch = own.split(keys_of::<dispatch::Settings>());
+
+    let start = reading.take(start.read::<StartKey>());
+    let filter = reading
+        .take(filter.read::<FilterSettings>())
+        .and_then(|settings| check_filter(reading, name, &settings));
+    let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
+    if let Some(dispatch) = &dispatch {
+        super::check::dispatch(reading, name, dispatch);
+    }
+    let kind = reading.take(kind.read::<KindKey>())?.kind;
+    let kind = find_kind(reading, name, kind.as_deref())?;
+    let own = known_keys(reading, name, kind, own);
+    let opener = reading.take((kind.read)(own));
+    Some(HandlerConfig {
+        name: name.into(),
+        kind,
+        opener: opener?,
+        filter: filter?,
+        dispatch: dispatch?,
+        start: start?.start.map(|start| start.0),
+    })
+}
+
+fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'static KindRow> {
+    let kinds: Vec<&str> = KINDS.iter().map(|row| row.name).collect();
+    let Some(kind) = kind else {
+        let help = format!("kinds are {}", quoted(&kinds));
+        reading.wrong(&["handlers", name], format!("handlers.{name}: the key `kind` is missing"), Some(help));
+        return None;
+    };
+    let row = KINDS.iter().find(|row| row.name == kind);
+    if row.is_none() {
+        let help = nearest(kind, kinds.iter().copied()).map_or_else(
+            || format!("kinds are {}", quoted(&kinds)),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let message = format!("handlers.{name}.kind: {kind:?} is not a kind of handler");
+        reading.wrong(&["handlers", name, "kind"], message, Some(help));
+    }
+    row
+}
+
+/// The kind's part, less the keys that neither it nor any handler has: those are reported here, where both are known.
+fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Section) -> Section {
+    let known = (kind.keys)();
+    let all: BTreeSet<&str> = known.iter().copied().chain(common_keys()).collect();
+    for (key, entry) in own.entries().filter(|(key, _)| !known.contains(key)) {
+        let problem = Problem::new(entry.key.clone(), format!("unknown key `handlers.{name}.{key}`"));
+        reading.problems.push(match nearest(key, all.iter().copied()) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem.help(format!(
+                "a handler of kind `{}` has {}",
+                kind.name,
+                quoted(&all.iter().copied().collect::<Vec<_>>())
+            )),
+        });
+    }
+    own.split(known)
+}
+
+fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) -> Option<Filter> {
+    let sources = reading.names(&["sources"]);
+    for source in settings.sources.iter().flatten() {
+        if !sources.contains(source) {
+            let help = nearest(source, sources.iter().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
+            let message = format!("handlers.{name}.sources: there is no source {source:?}");
+            reading.warn(&["handlers", name, "sources"], message, help);
+        }
+    }
+    let filter = Filter::new(settings);
+    filter
+        .map_err(|what| {
+            reading.wrong(&["handlers", name, "events"], format!("handlers.{name}: {what}"), None)
+        })
+        .ok()
+}

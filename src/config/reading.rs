@@ -1,0 +1,149 @@
+//! The tree while it is read: its parts by path, and what was found wrong so far.
+
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+
+use crate::settings::{Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, nearest};
+
+/// The whole configuration on its way into settings.
+pub(super) struct Reading {
+    pub root: Table,
+    pub context: Rc<Context>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What should be known.
+    pub warnings: Vec<Problem>,
+}
+
+impl Reading {
+    pub const fn new(root: Table, context: Rc<Context>, problems: Vec<Problem>) -> Self {
+        Self { root, context, problems, warnings: Vec::new() }
+    }
+
+    /// Reports keys at the top that are no section of ours.
+    pub fn only_sections(&mut self, known: &[&str]) {
+        for (name, entry) in &self.root {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let problem = Problem::new(entry.key.clone(), format!("unknown section `{name}`"));
+            self.problems.push(match nearest(name, known.iter().copied()) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help(format!("known are {}", quoted(known))),
+            });
+        }
+    }
+
+    /// The names in a table of tables, in the order of the file.
+    pub fn names(&mut self, path: &[&str]) -> Vec<String> {
+        let Some(section) = self.section(path) else { return Vec::new() };
+        let mut names: Vec<_> =
+            section.entries().map(|(name, entry)| (order(&entry.key), name.to_owned())).collect();
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// The table at a path, empty where there is none; `None`, and reported, where something else stands there.
+    pub fn section(&mut self, path: &[&str]) -> Option<Section> {
+        let (place, table) = match node_at(&self.root, path) {
+            None => (Place::BuiltIn, Table::new()),
+            Some(node) => match node.as_table() {
+                Some(table) => (node.place.clone(), table.clone()),
+                None => {
+                    self.wrong(path, format!("{}: must be a table", path.join(".")), None);
+                    return None;
+                }
+            },
+        };
+        Some(Section::new(path.join("."), place, table, Rc::clone(&self.context)))
+    }
+
+    /// Reads the table at a path into its settings.
+    pub fn read<T: DeserializeOwned>(&mut self, path: &[&str]) -> Option<T> {
+        let section = self.section(path)?;
+        self.take(section.read())
+    }
+
+    /// What was read, with what is wrong reported.
+    pub fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
+        read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
+    }
+
+    /// Whether something stands at a path.
+    pub fn has(&self, path: &[&str]) -> bool {
+        node_at(&self.root, path).is_some()
+    }
+
+    /// Where the value at a path is, or else the closest table around it.
+    pub fn place(&self, path: &[&str]) -> Place {
+        (0..=path.len())
+            .rev()
+            .find_map(|depth| node_at(&self.root, &path[..depth]))
+            .map_or(Place::BuiltIn, |node| node.place.clone())
+    }
+
+    /// Reports a value that is wrong.
+    pub fn wrong(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
+        let place = self.place(path);
+        self.problems.push(Problem { place, message: message.into(), help });
+    }
+
+    /// Reports a value that its owner should think about.
+    pub fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
+        let place = self.place(path);
+        self.warnings.push(Problem { place, message: message.into(), help });
+    }
+}
+
+/// The table at a path.
+pub(super) fn table_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Table> {
+    node_at(root, path)?.as_table()
+}
+
+/// The value at a path.
+pub(super) fn node_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Node> {
+    let (first, rest) = path.split_first()?;
+    let node = &root.get(*first)?.node;
+    if rest.is_empty() { Some(node) } else { node_at(node.as_table()?, rest) }
+}
+
+/// Puts a default at a path.
+pub(super) fn put(root: &mut Table, path: &[&str], text: &str) {
+    let value = Value::Text(text.to_owned());
+    put_node(root, path, Node { place: Place::BuiltIn, value });
+}
+
+/// Puts a value at a path, with the tables that it takes, in the place of what stood there.
+pub(super) fn put_node(table: &mut Table, path: &[&str], node: Node) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        let key = node.place.clone();
+        table.insert((*first).to_owned(), Entry { key, node });
+        return;
+    }
+    let new_table = || Entry {
+        key: node.place.clone(),
+        node: Node { place: node.place.clone(), value: Value::Table(Table::new()) },
+    };
+    let entry = table.entry((*first).to_owned()).or_insert_with(new_table);
+    if entry.node.as_table().is_none() {
+        *entry = new_table();
+    }
+    if let Value::Table(inner) = &mut entry.node.value {
+        put_node(inner, rest, node);
+    }
+}
+
+/// Names for a message.
+pub(super) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The file first, from top to bottom.
+pub(super) const fn order(place: &Place) -> usize {
+    match place {
+        Place::File(span) => span.start,
+        Place::Variable(_) | Place::BuiltIn => usize::MAX,
+    }
+}

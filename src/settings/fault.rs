@@ -1,0 +1,156 @@
+//! What is wrong with one value: serde's errors, in the words of a configuration.
+
+use std::fmt;
+
+use serde::de::{Error, Expected, Unexpected};
+
+use super::{
+    Place,
+    problem::{meant, nearest},
+};
+
+/// What a value is not, and where.
+#[derive(Debug)]
+pub(super) struct Fault {
+    kind: Kind,
+    pub(super) help: Option<String>,
+    pub(super) place: Option<Place>,
+    pub(super) path: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Unknown,
+    Missing(&'static str),
+    Wrong(String),
+}
+
+impl Fault {
+    const fn of(kind: Kind) -> Self {
+        Self { kind, help: None, place: None, path: Vec::new() }
+    }
+
+    pub(super) fn wrong(message: impl Into<String>) -> Self {
+        Self::of(Kind::Wrong(message.into()))
+    }
+
+    /// What to say of it, with the full path of its key.
+    pub(super) fn message(&self, path: &str) -> String {
+        match &self.kind {
+            Kind::Unknown => format!("unknown key `{path}`"),
+            Kind::Missing(key) if path.is_empty() => format!("the key `{key}` is missing"),
+            Kind::Missing(key) => format!("{path}: the key `{key}` is missing"),
+            Kind::Wrong(what) => format!("{path}: {what}"),
+        }
+    }
+
+    /// Whether it is that a key is missing: then nothing after it can be read.
+    pub(super) const fn is_missing_key(&self) -> bool {
+        matches!(self.kind, Kind::Missing(_))
+    }
+
+    /// Whether a key is missing only because its value, or its misspelt name, was found wrong and taken out.
+    pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
+        let Kind::Missing(key) = self.kind else { return false };
+        removed.iter().any(|path| match path.split_last() {
+            Some((last, table)) => table == self.path && (last == key || nearest(last, [key]).is_some()),
+            None => false,
+        })
+    }
+
+    /// With what to do about it.
+    pub(super) fn helped(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// At this place, unless a closer one is known.
+    pub(super) fn at(mut self, place: &Place) -> Self {
+        self.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    /// Of the whole value: the keys within it are not told.
+    pub(super) fn whole(mut self) -> Self {
+        self.path.clear();
+        self
+    }
+
+    /// Below this key.
+    pub(super) fn under(mut self, key: &str) -> Self {
+        self.path.insert(0, key.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message(&self.path.join(".")))
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Error for Fault {
+    fn custom<M: fmt::Display>(message: M) -> Self {
+        Self::wrong(message.to_string())
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::of(Kind::Unknown).helped(meant(field, expected))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::wrong(format!("{variant:?} is not known here")).helped(meant(variant, expected))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::of(Kind::Missing(field))
+    }
+
+    // The values themselves are not quoted, except numbers that are out of range: they could be secrets.
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::wrong(format!("must be {}, not {}", wanted(expected), kind_of(found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match found {
+            Unexpected::Signed(number) => Self::wrong(format!("must be {}, not {number}", wanted(expected))),
+            Unexpected::Unsigned(number) => {
+                Self::wrong(format!("must be {}, not {number}", wanted(expected)))
+            }
+            other => Self::invalid_type(other, expected),
+        }
+    }
+}
+
+/// serde's words for what it expects, in the words of a configuration.
+fn wanted(expected: &dyn Expected) -> String {
+    let text = expected.to_string();
+    match text.as_str() {
+        "usize" | "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number, 1 or more".to_owned()
+        }
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" | "a borrowed string" | "path string" => "a text in quotes".to_owned(),
+        "a sequence" => "a list in [brackets]".to_owned(),
+        "a map" => "a table".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        _ => text,
+    }
+}
+
+const fn kind_of(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "true or false",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(_) => "a number with a fraction",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "a table",
+        _ => "something else",
+    }
+}

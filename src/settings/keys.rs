@@ -1,0 +1,100 @@
+//! The keys of a settings struct, read off its derived `Deserialize`: there is no second list to keep in step.
+
+use std::fmt;
+
+use serde::{
+    de::{DeserializeOwned, Deserializer, Error, Visitor},
+    forward_to_deserialize_any,
+};
+
+/// The keys of a settings struct, as serde knows them; none for what is not a struct.
+pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    match T::deserialize(Asking) {
+        Err(Answer(keys)) => keys,
+        Ok(_) => &[],
+    }
+}
+
+/// A deserializer that gives no value: it only listens for which fields are asked of it.
+struct Asking;
+
+impl<'de> Deserializer<'de> for Asking {
+    type Error = Answer;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Answer> {
+        Err(Answer(&[]))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, Answer> {
+        Err(Answer(fields))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Answer> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// The fields that were asked for, carried out as the error.
+#[derive(Debug)]
+struct Answer(&'static [&'static str]);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this deserializer holds no value")
+    }
+}
+
+impl std::error::Error for Answer {}
+
+impl Error for Answer {
+    fn custom<M: fmt::Display>(_message: M) -> Self {
+        Self(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct Sample {
+        first_key: u32,
+        #[serde(rename = "second")]
+        other: Option<String>,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            panic!("listing the keys must not build the value")
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_struct_are_its_fields_as_they_are_written() {
+        assert_eq!(keys_of::<Sample>(), ["first_key", "second"]);
+    }
+
+    #[test]
+    fn what_is_not_a_struct_has_no_keys() {
+        assert!(keys_of::<String>().is_empty());
+        assert!(keys_of::<Vec<u32>>().is_empty());
+    }
+}

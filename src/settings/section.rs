@@ -1,0 +1,233 @@
+//! A part of the configuration on its way into a module's settings.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    env::VarError,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{Entry, Invalid, Node, Place, Problem, Table, Value, fault::Fault, read::Reader, tree};
+use crate::secret::{self, Secret};
+
+/// A section of the configuration that knows its place in the file.
+pub struct Section {
+    name: String,
+    node: Node,
+    context: Rc<Context>,
+}
+
+impl Section {
+    /// A section of this name (`handlers.audit`; empty for the whole file).
+    pub(crate) fn new(name: impl Into<String>, place: Place, table: Table, context: Rc<Context>) -> Self {
+        Self { name: name.into(), node: Node { place, value: Value::Table(table) }, context }
+    }
+
+    /// A whole text of TOML as one section.
+    ///
+    /// # Errors
+    /// [`Invalid`] with everything that is wrong with its syntax.
+    pub fn parse(text: &str, context: Rc<Context>) -> Result<Self, Invalid> {
+        let (table, problems) = tree::parse(text);
+        if problems.is_empty() {
+            Ok(Self::new("", Place::File(0..0), table, context))
+        } else {
+            Err(Invalid { problems })
+        }
+    }
+
+    /// Moves those keys into a section of their own, with the same name and place.
+    #[must_use]
+    pub(crate) fn split(&mut self, keys: &[&str]) -> Self {
+        let mut taken = Table::new();
+        if let Value::Table(table) = &mut self.node.value {
+            for key in keys {
+                taken.extend(table.remove_entry(*key));
+            }
+        }
+        Self::new(self.name.clone(), self.node.place.clone(), taken, Rc::clone(&self.context))
+    }
+
+    /// The keys that are in it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.node.as_table().into_iter().flatten().map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    /// Reads the section into its settings.
+    ///
+    /// # Errors
+    /// [`Invalid`], with every fault that can be told from the others: after one is found, the value at fault is taken
+    /// out and the rest is read again.
+    pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Invalid> {
+        let mut problems = Vec::new();
+        let mut removed = Vec::new();
+        loop {
+            let fault = match T::deserialize(Reader::new(&self.node, &self.context)) {
+                Ok(settings) if problems.is_empty() => return Ok(settings),
+                Ok(_) => return Err(Invalid { problems }),
+                Err(fault) => fault,
+            };
+            if !fault.follows_from(&removed) {
+                problems.push(self.problem(&fault));
+            }
+            let Value::Table(table) = &mut self.node.value else {
+                return Err(Invalid { problems });
+            };
+            if fault.is_missing_key() || tree::remove(table, &fault.path).is_none() {
+                return Err(Invalid { problems });
+            }
+            removed.push(fault.path);
+        }
+    }
+
+    fn problem(&self, fault: &Fault) -> Problem {
+        let place = fault.place.clone().unwrap_or_else(|| self.node.place.clone());
+        let mut path = fault.path.clone();
+        if !self.name.is_empty() {
+            path.insert(0, self.name.clone());
+        }
+        Problem { place, message: fault.message(&path.join(".")), help: fault.help.clone() }
+    }
+}
+
+/// What the reading of a configuration may look at besides the file: the environment, and files with secrets.
+#[derive(Default)]
+pub struct Context {
+    variables: BTreeMap<String, OsString>,
+    asked: RefCell<BTreeSet<String>>,
+    generated: RefCell<BTreeMap<PathBuf, Secret>>,
+}
+
+impl Context {
+    /// With these environment variables.
+    pub fn new(variables: BTreeMap<String, OsString>) -> Rc<Self> {
+        Rc::new(Self { variables, ..Self::default() })
+    }
+
+    /// The variable of this name; that it was asked for is remembered.
+    ///
+    /// # Errors
+    /// As [`std::env::var`].
+    pub fn variable(&self, name: &str) -> Result<&str, VarError> {
+        self.asked.borrow_mut().insert(name.to_owned());
+        let value = self.variables.get(name).ok_or(VarError::NotPresent)?;
+        value.to_str().ok_or_else(|| VarError::NotUnicode(value.clone()))
+    }
+
+    /// The names of all variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// Whether this variable was asked for.
+    pub fn was_asked_for(&self, name: &str) -> bool {
+        self.asked.borrow().contains(name)
+    }
+
+    /// The secret kept in this file; where there is no file yet, a fresh one, the same for every key that names the
+    /// file, to be stored when the program starts for good.
+    pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
+        if let Some(stored) = secret::load(path)? {
+            return Ok(stored);
+        }
+        let mut generated = self.generated.borrow_mut();
+        if let Some(secret) = generated.get(path) {
+            return Ok(secret.clone());
+        }
+        let secret = Secret::random(path)?;
+        generated.insert(path.to_owned(), secret.clone());
+        Ok(secret)
+    }
+
+    /// The secrets that are not in their files yet.
+    pub fn not_stored(&self) -> BTreeMap<PathBuf, Secret> {
+        self.generated.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        count: u32,
+        ratio: f64,
+        on: bool,
+        names: Vec<String>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        needed: String,
+        extra: Option<u8>,
+    }
+
+    fn read(text: &str) -> Result<Sample, Vec<String>> {
+        let section = Section::parse(text, Context::new(BTreeMap::new())).unwrap();
+        section
+            .read()
+            .map_err(|invalid| invalid.problems.into_iter().map(|problem| problem.message).collect())
+    }
+
+    #[test]
+    fn every_fault_of_a_section_is_told_with_the_path_of_its_key() {
+        let faults = read(
+            "count = 'x'\nratio = true\non = 1\nnames = ['a', 2]\ninner = { needed = 'n', extra = 300 }\nzzz = 1",
+        );
+        let faults = faults.unwrap_err();
+        for key in ["count:", "ratio:", "on:", "names:", "inner.extra:", "unknown key `zzz`"] {
+            assert_eq!(faults.iter().filter(|fault| fault.contains(key)).count(), 1, "{key} in {faults:?}");
+        }
+        assert_eq!(faults.len(), 6, "{faults:?}");
+    }
+
+    #[test]
+    fn a_key_whose_value_is_wrong_is_not_missing_as_well() {
+        assert_eq!(
+            read("inner.needed = 1").unwrap_err(),
+            ["inner.needed: must be a text in quotes, not a whole number"]
+        );
+        assert_eq!(read("inner.neded = 'n'").unwrap_err(), ["unknown key `inner.neded`"]);
+        assert_eq!(read("[inner]").unwrap_err(), ["inner: the key `needed` is missing"]);
+    }
+
+    #[test]
+    fn a_whole_number_is_a_number_too() {
+        assert_eq!(read("ratio = 2").unwrap().ratio, 2.0);
+    }
+
+    #[test]
+    fn the_text_of_a_variable_becomes_the_type_of_its_key() {
+        let texts = [("count", " 7"), ("ratio", "0.5"), ("on", "true"), ("names", "[a]*")];
+        let entry = |text: &str| {
+            let place = Place::Variable("X".into());
+            Entry { key: place.clone(), node: Node { place, value: Value::Variable(text.to_owned()) } }
+        };
+        let table = texts.map(|(key, text)| (key.to_owned(), entry(text))).into();
+        let section = Section::new("", Place::BuiltIn, table, Context::new(BTreeMap::new()));
+        let expected = Sample { count: 7, ratio: 0.5, on: true, names: vec!["[a]*".to_owned()], inner: None };
+        assert_eq!(section.read::<Sample>().unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_told_apart() {
+        assert_eq!(
+            read("count = 4294967296").unwrap_err(),
+            ["count: must be a whole number, 0 or more, not 4294967296"]
+        );
+        let huge = "9".repeat(60);
+        let invalid =
+            Section::parse(&format!("count = {huge}"), Context::new(BTreeMap::new())).err().unwrap();
+        assert!(invalid.to_string().contains("too large"), "{invalid}");
+    }
+}

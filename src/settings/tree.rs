@@ -1,0 +1,144 @@
+//! A configuration as a tree in which each key and each value knows where it came from.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeInteger, DeTable, DeValue},
+};
+
+use super::{Place, Problem};
+
+/// A table: its entries by key.
+pub type Table = BTreeMap<String, Entry>;
+
+/// A key of a table, and what stands there.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where the key is.
+    pub key: Place,
+    /// Its value.
+    pub node: Node,
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub value: Value,
+}
+
+/// A value of a configuration.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i128),
+    /// A number with a fraction.
+    Fraction(f64),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A date or a time, as it was written.
+    Time(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A table.
+    Table(Table),
+    /// The text of an environment variable: it becomes whatever type its key takes.
+    Variable(String),
+}
+
+impl Value {
+    /// What it is, for a message. Never its content.
+    pub(super) const fn describe(&self) -> &'static str {
+        match self {
+            Self::Text(_) | Self::Variable(_) => "a text",
+            Self::Number(_) => "a whole number",
+            Self::Fraction(_) => "a number with a fraction",
+            Self::Flag(_) => "true or false",
+            Self::Time(_) => "a time",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+impl Node {
+    /// As a table.
+    pub const fn as_table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// As a text.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Variable(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads TOML as far as it can be read, with everything that is wrong with its syntax.
+pub fn parse(text: &str) -> (Table, Vec<Problem>) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = errors
+        .iter()
+        .map(|error| Problem::new(file(error.span().unwrap_or(0..0)), error.message()))
+        .collect();
+    let table = convert_table(document.get_ref(), &mut problems);
+    (table, problems)
+}
+
+/// Takes the value at a path out of a table.
+pub(super) fn remove(table: &mut Table, path: &[String]) -> Option<Entry> {
+    let (first, rest) = path.split_first()?;
+    if rest.is_empty() {
+        return table.remove(first);
+    }
+    match &mut table.get_mut(first)?.node.value {
+        Value::Table(inner) => remove(inner, rest),
+        _ => None,
+    }
+}
+
+const fn file(span: Range<usize>) -> Place {
+    Place::File(span)
+}
+
+fn convert_table(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Table {
+    table
+        .iter()
+        .map(|(key, value)| {
+            let entry = Entry { key: file(key.span()), node: convert(value, problems) };
+            (key.get_ref().to_string(), entry)
+        })
+        .collect()
+}
+
+fn convert(value: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
+    let place = file(value.span());
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => Value::Number(whole(number).unwrap_or_else(|| {
+            problems.push(Problem::new(place.clone(), format!("the number {number} is too large")));
+            0
+        })),
+        // A float of TOML is one of Rust, less its underscores.
+        DeValue::Float(number) => Value::Fraction(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Datetime(time) => Value::Time(time.to_string()),
+        DeValue::Array(items) => Value::List(items.iter().map(|item| convert(item, problems)).collect()),
+        DeValue::Table(table) => Value::Table(convert_table(table, problems)),
+    };
+    Node { place, value }
+}
+
+fn whole(number: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
+}
