@@ -253,7 +253,8 @@ async fn two_handlers_on_one_file_are_an_error_by_whatever_name_until_the_first_
     let first = world.open("").await.unwrap();
     let link = world.dir.path().join("another-name.jsonl");
     std::os::unix::fs::symlink(world.path(), &link).unwrap();
-    for path in [world.path(), link, world.dir.path().join("../").join(world.dir.path()).join("events.jsonl")] {
+    for path in [world.path(), link, world.dir.path().join("../").join(world.dir.path()).join("events.jsonl")]
+    {
         let error = open("jsonl", &format!("path = {path:?}")).await.err().unwrap();
         assert!(error.contains("in use") && error.contains("events.jsonl.lock"), "{error}");
     }
@@ -307,7 +308,10 @@ async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_ther
     fs::write(disk.dir.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
     let large = deliveries(11..=600);
     let bytes: usize = large.iter().map(|delivery| delivery.event.to_json_line().len() + 1).sum();
-    assert!(bytes > 106 * 1024 && bytes < 240 * 1024, "{bytes} must overflow the disk, and fit without ballast");
+    assert!(
+        bytes > 106 * 1024 && bytes < 240 * 1024,
+        "{bytes} must overflow the disk, and fit without ballast"
+    );
     for _ in 0..3 {
         let failure = handler.deliver(&large).await.unwrap_err();
         assert!(matches!(&failure, Failure::Retry { class, .. } if class == "disk full"), "{failure:?}");
@@ -349,7 +353,8 @@ impl SmallDisk {
     fn mount(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
         assert!(mounted.unwrap().success(), "these tests mount a small file system: run them as root");
         Self { dir }
     }
