@@ -1,1 +1,85 @@
-//! T7: the rendering of an element.
+//! T7: the rendering of an element. What stands inside strings, digits, escapes, the order of keys and duplicate keys
+//! are nobody's to touch; only blanks between tokens and trailing commas go.
+
+use super::split::{is_blank, string_end};
+
+/// The element on one line: less the blanks between tokens, less trailing commas.
+pub(super) fn compact(raw: &str) -> String {
+    rewrite(raw, Blanks::Dropped)
+}
+
+/// The element with each trailing comma turned into a blank: every other byte keeps its place, so that the place of an
+/// error is right.
+pub(super) fn without_trailing_commas(raw: &str) -> String {
+    rewrite(raw, Blanks::Kept)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blanks {
+    Kept,
+    Dropped,
+}
+
+fn rewrite(raw: &str, blanks: Blanks) -> String {
+    let bytes = raw.as_bytes();
+    let mut out = String::with_capacity(raw.len());
+    let mut copied = 0; // everything before is in `out`, or was left out
+    let mut before = 0_u8; // the last byte of the token before
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' {
+            at = string_end(bytes, at).unwrap_or(bytes.len());
+            before = byte;
+            continue;
+        }
+        let trailing = byte == b',' && is_trailing(before, bytes, at);
+        if trailing || (is_blank(byte) && blanks == Blanks::Dropped) {
+            // Both ends are next to an ASCII byte, so they are character boundaries.
+            out.push_str(&raw[copied..at]);
+            copied = at + 1;
+            if blanks == Blanks::Kept {
+                out.push(' ');
+            }
+        }
+        if !is_blank(byte) {
+            before = byte;
+        }
+        at += 1;
+    }
+    out.push_str(&raw[copied..]);
+    out
+}
+
+/// One comma after a value and before a closing bracket: `[,]` and `[1,,]` stay the errors that they are.
+fn is_trailing(before: u8, bytes: &[u8], comma: usize) -> bool {
+    let after = bytes.iter().skip(comma + 1).find(|&&byte| !is_blank(byte));
+    matches!(after, Some(b']' | b'}')) && !matches!(before, b'[' | b'{' | b',' | b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_and_trailing_commas_go_and_nothing_else() {
+        assert_eq!(compact("{ \"a b\" :\t[ 1 , 2 , ] ,\r\n}"), r#"{"a b":[1,2]}"#);
+        assert_eq!(
+            compact(r#"{"a": "x, ]", "a": 1.0e+05, "b": "\u00e9\/ é 😀", "c": 12345678901234567890}"#),
+            r#"{"a":"x, ]","a":1.0e+05,"b":"\u00e9\/ é 😀","c":12345678901234567890}"#
+        );
+        assert_eq!(compact(r#"{"a":1}"#), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn taking_commas_away_moves_no_other_byte() {
+        assert_eq!(without_trailing_commas("{\"a\":[1,\n],}"), "{\"a\":[1 \n] }");
+    }
+
+    #[test]
+    fn a_comma_that_follows_no_value_stays() {
+        for wrong in ["[,]", "{,}", "[ , ]", r#"{"a":,}"#] {
+            assert_eq!(without_trailing_commas(wrong), wrong);
+        }
+        assert_eq!(without_trailing_commas("[1,,]"), "[1,,]");
+    }
+}

@@ -1,17 +1,106 @@
 //! The open enums of BIK §2: known words, and any other kept as it came.
 
-/// `status`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// Any other.
-    Other(String),
+use std::fmt;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$word_doc])* $word,)*
+            /// Any other, as it came.
+            Other(String),
+        }
+
+        impl $name {
+            /// The words that are known, in their canonical form.
+            pub const KNOWN: &'static [&'static str] = &[$($text),*];
+
+            /// The canonical form of a known word; any other as it came.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$word => $text,)*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        /// Known words in any case; never fails.
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                $(if text.eq_ignore_ascii_case($text) {
+                    return Self::$word;
+                })*
+                Self::Other(text.to_owned())
+            }
+        }
+
+        /// Known words only: what else a sender puts here may be personal.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$word => f.write_str(stringify!($word)),)*
+                    Self::Other(_) => f.write_str("Other(..)"),
+                }
+            }
+        }
+    };
 }
 
-/// `owner`: who sent a message.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// Any other.
-    Other(String),
+words! {
+    /// `status`: what became of a sent message.
+    Status {
+        /// BIK handed it over.
+        Sent = "sent",
+        /// It reached a device.
+        Delivered = "delivered",
+        /// The customer opened it.
+        Read = "read",
+        /// It did not go out; a later `delivered` is possible (BIK §4).
+        Failed = "failed",
+        /// The customer played a voice message.
+        Played = "played",
+        /// It was taken back.
+        Deleted = "deleted",
+    }
+}
+
+words! {
+    /// `owner`: who sent a message.
+    Owner {
+        /// An agent in the inbox.
+        Agent = "AGENT",
+        /// The merchant.
+        Merchant = "MERCHANT",
+        /// A broadcast.
+        Campaign = "CAMPAIGN",
+        /// A trial of a broadcast: left out of delivery figures (T14).
+        TestCampaign = "TEST_CAMPAIGN",
+        /// An automation.
+        Bot = "BOT",
+        /// A call of BIK's send API.
+        DevApi = "DEV_API",
+    }
+}
+
+words! {
+    /// `channelId`, or `channel` of a subscribed event.
+    Channel {
+        /// WhatsApp.
+        Whatsapp = "whatsapp",
+        /// E-mail.
+        Email = "email",
+        /// SMS.
+        Sms = "sms",
+        /// Instagram.
+        Instagram = "instagram",
+        /// Messenger.
+        Messenger = "messenger",
+        /// RCS.
+        Rcs = "rcs",
+        /// Web push.
+        Webpush = "webpush",
+    }
 }
 
 /// BIK's category of an owner.
@@ -27,9 +116,85 @@ pub enum Category {
     DevApi,
 }
 
-/// `channelId`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Channel {
-    /// Any other.
-    Other(String),
+impl Category {
+    /// Every category, for tables and labels.
+    pub const ALL: [Self; 4] = [Self::Crm, Self::Broadcast, Self::Automation, Self::DevApi];
+
+    /// As configured and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crm => "crm",
+            Self::Broadcast => "broadcast",
+            Self::Automation => "automation",
+            Self::DevApi => "dev_api",
+        }
+    }
+
+    /// The category of that name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Owner {
+    /// BIK's category; `None` for an owner that is not known.
+    pub const fn category(&self) -> Option<Category> {
+        match self {
+            Self::Agent | Self::Merchant => Some(Category::Crm),
+            Self::Campaign | Self::TestCampaign => Some(Category::Broadcast),
+            Self::Bot => Some(Category::Automation),
+            Self::DevApi => Some(Category::DevApi),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_are_read_in_any_case_and_shown_in_one() {
+        assert_eq!(Status::from("READ"), Status::Read);
+        assert_eq!(Status::from("READ").as_str(), "read");
+        assert_eq!(Owner::from("test_campaign").as_str(), "TEST_CAMPAIGN");
+        assert_eq!(Channel::from("WhatsApp"), Channel::Whatsapp);
+    }
+
+    #[test]
+    fn every_known_word_survives_the_way_there_and_back() {
+        for word in Status::KNOWN {
+            assert!(!matches!(Status::from(*word), Status::Other(_)), "{word}");
+            assert_eq!(Status::from(*word).as_str(), *word);
+        }
+        for word in Owner::KNOWN {
+            assert!(Owner::from(*word).category().is_some(), "{word}");
+            assert_eq!(Owner::from(*word).as_str(), *word);
+        }
+        for word in Channel::KNOWN {
+            assert!(!matches!(Channel::from(*word), Channel::Other(_)), "{word}");
+            assert_eq!(Channel::from(*word).as_str(), *word);
+        }
+        for category in Category::ALL {
+            assert_eq!(Category::from_name(category.as_str()), Some(category));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_keeps_its_text_and_hides_it_from_debug() {
+        let status = Status::from("Queued +919090909090");
+        assert_eq!(status.as_str(), "Queued +919090909090");
+        assert_eq!(format!("{status:?}"), "Other(..)");
+    }
+
+    #[test]
+    fn owners_belong_to_the_categories_of_the_page() {
+        assert_eq!(Owner::Agent.category(), Some(Category::Crm));
+        assert_eq!(Owner::Merchant.category(), Some(Category::Crm));
+        assert_eq!(Owner::Campaign.category(), Some(Category::Broadcast));
+        assert_eq!(Owner::TestCampaign.category(), Some(Category::Broadcast));
+        assert_eq!(Owner::Bot.category(), Some(Category::Automation));
+        assert_eq!(Owner::DevApi.category(), Some(Category::DevApi));
+        assert_eq!(Owner::from("ROBOT").category(), None);
+    }
 }
