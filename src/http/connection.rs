@@ -397,3 +397,26 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
     // Time up is a bound like the other one, not an error.
     timeout(LINGER, read_off).await.unwrap_or(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accept_that_fails_is_tried_again_after_a_bounded_pause() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut acceptor = Acceptor::new(listener, 1);
+        acceptor.failed(&io::ErrorKind::ConnectionAborted.into());
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "a peer that left is no reason to wait");
+        for _ in 0..10 {
+            acceptor.failed(&io::Error::other("no file descriptors left"));
+        }
+        assert_eq!(acceptor.pause, Acceptor::LONGEST_PAUSE);
+        acceptor.not_before = Instant::now();
+        let connecting = TcpStream::connect(address);
+        let (connected, (_stream, peer, _slot)) = tokio::join!(connecting, acceptor.next());
+        assert_eq!(connected.unwrap().local_addr().unwrap(), peer);
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE);
+    }
+}

@@ -16,7 +16,8 @@ const SERVER: &str = "BIKHOOK_TEST_CROWD_SERVER";
 
 #[test]
 fn of_10_000_requests_at_once_each_gets_its_200() {
-    let world = World::new();
+    // More than the default, since this machine is busy with the crowd itself and with other tests.
+    let world = World::with(|settings| settings.deadline.0 = Duration::from_secs(10));
     let seen = send_the_crowd(&world);
     assert_eq!(seen, format!("200 {CROWD}"));
     assert_eq!(world.journal.ids().len(), CROWD);
@@ -29,7 +30,7 @@ fn of_10_000_requests_at_once_each_gets_its_503_in_time_when_the_journal_stalls(
     let begun = Instant::now();
     let seen = send_the_crowd(&world);
     assert_eq!(seen, format!("503 {CROWD}"));
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     world.journal.resume();
     world.until("bikhook_http_in_flight", 0);
     assert_eq!(world.post(event("after")).status, 200);
