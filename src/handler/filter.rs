@@ -59,7 +59,8 @@ impl Filter {
     /// # Errors
     /// Where a glob cannot be read, or a list is empty.
     pub fn new(settings: &FilterSettings) -> Result<Self, FilterError> {
-        let exact = |key, list: &Option<Vec<String>>| given(key, list).map(|list| list.map(<[String]>::to_vec));
+        let exact =
+            |key, list: &Option<Vec<String>>| given(key, list).map(|list| list.map(<[String]>::to_vec));
         let words = |key, list| given(key, list).map(|list| list.map(|list| Words(list.to_vec())));
         Ok(Self {
             events: given("events", &settings.events)?.map(globs).transpose()?,

@@ -277,9 +277,8 @@ mod tests {
         "customerDetails":{"firstName":"Jethalal","lastName":"Gada"},"id":"64e0dc5d-cec6-40cf-8d71-123456789012"}"#;
     const FAILED: &str = r#"{"eventName":"message-status-update","eventInfo":[{"messageId":"m1","status":"failed",
         "owner":"AGENT","channelId":"sms"},{"messageId":"m2","status":"919090909012","owner":"BOT"}],"id":"919090909012"}"#;
-    const PERSONAL: [&str; 9] = [
-        "HBgMOTE5", "wamid", "Hii", "919090909", "9090909012", "Jethalal", "Gada", "Champak", "c@x.example",
-    ];
+    const PERSONAL: [&str; 9] =
+        ["HBgMOTE5", "wamid", "Hii", "919090909", "9090909012", "Jethalal", "Gada", "Champak", "c@x.example"];
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
