@@ -8,7 +8,7 @@ mod jsonl;
 mod log;
 mod table;
 
-pub use filter::{Filter, FilterSettings};
+pub use filter::{Filter, FilterError, FilterSettings};
 pub use table::{Handler, KINDS, KindRow, Opener};
 
 use std::{future::Future, sync::Arc, time::Duration};
