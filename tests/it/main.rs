@@ -10,5 +10,6 @@ mod event;
 mod handlers;
 mod http;
 mod journal;
+mod packaging;
 mod readme;
 mod tidy;
