@@ -357,7 +357,7 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A file system in memory, small enough to fill up. Needs root.
+/// A file system in memory, small enough to fill up. Mounted as root, by way of sudo where that is needed.
 struct SmallDisk {
     dir: tempfile::TempDir,
 }
@@ -367,8 +367,8 @@ impl SmallDisk {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={size}");
         let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.unwrap().success(), "these tests mount a small file system: run them as root");
+            as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
+        assert!(mounted.unwrap().success(), "this test mounts a small file system, which needs root or sudo");
         Self { dir }
     }
 }
@@ -376,6 +376,15 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a handler may still hold a file of it. What is left is a temporary directory.
-        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+        let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
     }
+}
+
+fn as_root(program: &str) -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
 }
