@@ -6,9 +6,10 @@
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
@@ -22,10 +23,11 @@ use crate::{
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
     metrics::Metrics,
 };
-use tokio::sync::Semaphore;
 
 /// What a graceful stop may take: requests and deliveries under way are finished.
 const GRACE: Duration = Duration::from_secs(8);
+/// Open files besides the connections: the journal's, the handlers'.
+const OTHER_FILES: u64 = 256;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why it could not start, or ended badly.
@@ -79,8 +81,9 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let public = listen("http", config.http.listen).await?;
-    let operator = listen("admin", config.admin.listen).await?;
+    raise_open_files(config.http.connections);
+    let public = listen("http", config.http.listen)?;
+    let operator = listen("admin", config.admin.listen)?;
     let addresses = Addresses {
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
@@ -117,8 +120,26 @@ pub async fn serve(
     Ok(())
 }
 
-async fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { section, address, source })
+/// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
+fn raise_open_files(connections: usize) {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    if set.is_err() || raised < wanted {
+        tracing::warn!(
+            wanted,
+            allowed = raised,
+            "fewer open files are allowed than connections are configured"
+        );
+    }
+}
+
+fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
 async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {

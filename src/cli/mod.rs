@@ -69,7 +69,16 @@ impl Cli {
     /// # Errors
     /// [`Error`], which knows its exit code.
     pub fn run(self) -> Result<(), Error> {
-        let out = &mut anstream::stdout().lock();
+        // Not locked: what serves writes from many threads.
+        let out = &mut anstream::stdout();
+        match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
+            // A reader that has seen enough (`| head`) is no failure.
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done,
+        }
+    }
+
+    fn dispatch(&self, out: &mut impl Write) -> Result<(), Error> {
         match self.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => serve::run(self.load()?),
             Command::Check => check::run(&self.load()?, out),
@@ -105,11 +114,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// 2 where the configuration is wrong, else 1. A reader that has seen enough (`| head`) is no failure.
+    /// 2 where the configuration is wrong, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) | Self::Failed(_) => 1,
         }
     }

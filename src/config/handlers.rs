@@ -8,7 +8,7 @@ use super::reading::{Reading, quoted};
 use crate::{
     clock::Timestamp,
     dispatch,
-    handler::{Filter, FilterSettings, KINDS, KindRow, Opener},
+    handler::{Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
 };
@@ -151,8 +151,12 @@ fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) ->
     }
     let filter = Filter::new(settings);
     filter
-        .map_err(|what| {
-            reading.wrong(&["handlers", name, "events"], format!("handlers.{name}: {what}"), None)
+        .map_err(|error| {
+            let key = match &error {
+                FilterError::Empty { key } => key,
+                FilterError::Glob { .. } => "events",
+            };
+            reading.wrong(&["handlers", name, key], format!("handlers.{name}: {error}"), None);
         })
         .ok()
 }

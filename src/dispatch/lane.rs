@@ -106,6 +106,7 @@ pub struct Lane {
     ends: Ends,
     settled_to: u64,
     condition: Condition,
+    tip: watch::Receiver<u64>,
     retries: watch::Receiver<u64>,
     look_for_revivals: bool,
     show: Show,
@@ -155,6 +156,7 @@ impl Lane {
                 next_claim: Timestamp::default(),
                 seed: hasher.finish(),
             },
+            tip: parts.journal.tip(),
             retries: parts.journal.retries(),
             look_for_revivals: true,
             show: Show::new(&parts, cursor),
@@ -175,10 +177,9 @@ impl Lane {
         grace: Duration,
     ) {
         let clock = LaneClock::new();
-        let mut tip = self.parts.journal.tip();
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
-            tip.borrow_and_update();
+            self.tip.borrow_and_update();
             let until = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
                 Ok(Turn::Idle(until)) => until,
@@ -186,7 +187,7 @@ impl Lane {
             };
             let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
             tokio::select! {
-                _ = tip.changed() => {}
+                _ = self.tip.changed() => {}
                 _ = self.retries.changed() => self.look_for_revivals = true,
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(asked) = control.recv() => self.control(asked),
@@ -261,6 +262,9 @@ impl Lane {
             return Ok(false);
         }
         let read_to = self.window.read_to();
+        if read_to >= *self.tip.borrow() {
+            return Ok(false);
+        }
         let max = target - self.window.len();
         let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
         if claim.events.len() < self.parts.batch {
@@ -654,7 +658,7 @@ impl Lane {
             (false, true) => LaneCondition::Full,
             _ => LaneCondition::Running,
         });
-        let tip = *self.parts.journal.tip().borrow();
+        let tip = *self.tip.borrow();
         self.show.publish(&Shown {
             cursor: self.window.done_to(),
             tip,

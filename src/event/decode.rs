@@ -3,9 +3,37 @@
 use std::sync::Arc;
 
 use super::{
-    Draft, Element,
-    split::{place, split},
+    Draft,
+    element::{Reading, Unreadable},
+    split::{Piece, Pieces},
 };
+
+/// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
+///
+/// # Errors
+/// [`NotJson`] only where the body as a whole cannot be split or nothing in it is JSON.
+pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
+    let text = std::str::from_utf8(body).ok();
+    let mut decoded = Decoded::default();
+    let mut no_json = None; // the first place that is no JSON
+    for piece in Pieces::of(body) {
+        let piece = piece.map_err(|broken| NotJson::new(source, body, broken.at, broken.what))?;
+        let known = text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
+        match Reading::of(source, piece, known) {
+            Ok(reading) => decoded.accept(source, reading),
+            Err(unreadable) => {
+                if unreadable.reason == Reason::Syntax {
+                    no_json.get_or_insert(piece.at + unreadable.at);
+                }
+                decoded.quarantine(source, piece, unreadable);
+            }
+        }
+    }
+    match no_json {
+        Some(at) if decoded.is_no_json() => Err(NotJson::new(source, body, at, "this is no JSON value")),
+        _ => Ok(decoded),
+    }
+}
 
 /// What a body became.
 #[derive(Debug, Default)]
@@ -18,6 +46,29 @@ pub struct Decoded {
     pub repaired: u32,
     /// How many optional fields had a wrong type and were left out of a typed view (T5).
     pub warnings: u32,
+}
+
+impl Decoded {
+    fn accept(&mut self, source: &Arc<str>, reading: Reading) {
+        self.repaired += u32::from(reading.repaired);
+        self.warnings = self.warnings.saturating_add(reading.warnings);
+        // Made here, by the task of one request, so that the journal's one thread need not.
+        reading.element.content();
+        self.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(reading.element) });
+    }
+
+    fn quarantine(&mut self, source: &Arc<str>, piece: Piece<'_>, unreadable: Unreadable) {
+        self.quarantined.push(Quarantined {
+            source: Arc::clone(source),
+            bytes: piece.bytes.to_vec(),
+            reason: unreadable.reason,
+            detail: unreadable.detail,
+        });
+    }
+
+    fn is_no_json(&self) -> bool {
+        self.drafts.is_empty() && self.quarantined.iter().all(|item| item.reason == Reason::Syntax)
+    }
 }
 
 /// Bytes that could not be stored as an event, and why. Its `Debug` shows no bytes.
@@ -106,56 +157,27 @@ pub struct NotJson {
     pub quarantined: Box<Quarantined>,
 }
 
-/// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
-///
-/// # Errors
-/// [`NotJson`] only where the body as a whole cannot be split, or nothing in it is JSON.
-pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
-    let (slices, comma) = split(body).map_err(|fault| {
-        let (line, column) = place(body, fault.offset);
-        not_json(source, body, line, column, fault.what)
-    })?;
-    let mut decoded = Decoded { repaired: u32::from(comma), ..Decoded::default() };
-    let mut first_fault = None;
-    let mut json = slices.is_empty();
-    for slice in slices {
-        match Element::read(source, slice.raw) {
-            Ok(element) => {
-                decoded.repaired += u32::from(element.repaired());
-                decoded.warnings += element.warnings();
-                decoded.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(element) });
-            }
-            Err(unreadable) => {
-                if let (Reason::Syntax, Some(fault)) = (unreadable.reason, unreadable.place) {
-                    first_fault.get_or_insert((slice.offset, fault));
-                } else {
-                    json = true;
-                }
-                decoded.quarantined.push(Quarantined {
-                    source: Arc::clone(source),
-                    bytes: slice.raw.to_vec(),
-                    reason: unreadable.reason,
-                    detail: unreadable.detail,
-                });
-            }
+impl NotJson {
+    fn new(source: &Arc<str>, body: &[u8], at: usize, detail: &'static str) -> Self {
+        let (line, column) = place(body, at);
+        Self {
+            line,
+            column,
+            detail,
+            quarantined: Box::new(Quarantined {
+                source: Arc::clone(source),
+                bytes: body.to_vec(),
+                reason: Reason::NotJson,
+                detail: format!("{detail} at line {line}, column {column}"),
+            }),
         }
-    }
-    match first_fault {
-        Some((offset, (line, column))) if !json && decoded.drafts.is_empty() => {
-            let (first_line, first_column) = place(body, offset);
-            let column = if line == 1 { first_column - 1 + column } else { column };
-            Err(not_json(source, body, first_line + line - 1, column, "no element of it can be read"))
-        }
-        _ => Ok(decoded),
     }
 }
 
-fn not_json(source: &Arc<str>, body: &[u8], line: usize, column: usize, detail: &'static str) -> NotJson {
-    let quarantined = Quarantined {
-        source: Arc::clone(source),
-        bytes: body.to_vec(),
-        reason: Reason::NotJson,
-        detail: format!("{detail} at line {line}, column {column}"),
-    };
-    NotJson { line, column, detail, quarantined: Box::new(quarantined) }
+/// Line and column of a place, both from 1, the column in bytes.
+fn place(body: &[u8], at: usize) -> (usize, usize) {
+    let before = body.get(..at).unwrap_or(body);
+    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let newlines = before.iter().filter(|&&byte| byte == b'\n').count();
+    (newlines + 1, before.len() - line_start + 1)
 }

@@ -3,8 +3,10 @@
 //! [`decode()`] is the whole of it for intake. [`Element::read`] reads one stored element again.
 
 mod decode;
+mod digest;
 mod element;
-mod fields;
+mod envelope;
+mod field;
 mod line;
 mod render;
 mod split;
@@ -12,8 +14,12 @@ mod view;
 mod words;
 
 pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
-pub use element::{Content, Element, Key, OrderKey, Unreadable};
-pub use view::{Customer, IncomingInfo, IncomingMessage, Other, StatusInfo, StatusUpdate, Subscribed, View};
+pub use digest::{Content, Key, OrderKey};
+pub use element::{Element, Unreadable};
+pub use view::{
+    Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Stamp, StatusInfo, StatusUpdate, Subscribed,
+    View,
+};
 pub use words::{Category, Channel, Owner, Status};
 
 use std::sync::Arc;

@@ -1,86 +1,85 @@
-//! T7: an element's rendering. The same bytes less trailing commas and the blanks between tokens; digits, escapes, key
-//! order and duplicate keys stay.
+//! T7: the rendering of an element. What stands inside strings, digits, escapes, the order of keys and duplicate keys
+//! are nobody's to touch; only blanks between tokens and trailing commas go.
 
-use std::borrow::Cow;
+use super::split::{is_blank, string_end};
 
-use super::split::is_blank;
-
-/// The rendering of an element; borrowed where the bytes are one already.
-pub fn render(raw: &str) -> Cow<'_, str> {
-    if is_rendered(raw.as_bytes()) { Cow::Borrowed(raw) } else { Cow::Owned(compact(raw)) }
+/// The element on one line: less the blanks between tokens, less trailing commas.
+pub(super) fn compact(raw: &str) -> String {
+    rewrite(raw, Blanks::Dropped)
 }
 
-/// Whether there is nothing to take out.
-pub fn is_rendered(raw: &[u8]) -> bool {
-    let mut before = b'[';
-    let mut at = 0;
-    while let Some(&byte) = raw.get(at) {
-        match byte {
-            b'"' => at = string_end(raw, at),
-            _ if is_blank(byte) => return false,
-            b'}' | b']' if before == b',' => return false,
-            _ => at += 1,
-        }
-        before = byte;
-    }
-    true
+/// The element with each trailing comma turned into a blank: every other byte keeps its place, so that the place of an
+/// error is right.
+pub(super) fn without_trailing_commas(raw: &str) -> String {
+    rewrite(raw, Blanks::Kept)
 }
 
-/// Takes out blanks, and a comma before a closing bracket where a value is before it: one comma, so that what was never
-/// JSON does not become it.
-fn compact(raw: &str) -> String {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blanks {
+    Kept,
+    Dropped,
+}
+
+fn rewrite(raw: &str, blanks: Blanks) -> String {
     let bytes = raw.as_bytes();
-    let mut rendered = String::with_capacity(raw.len());
-    let mut comma = false;
+    let mut out = String::with_capacity(raw.len());
+    let mut copied = 0; // everything before is in `out`, or was left out
+    let mut before = 0_u8; // the last byte of the token before
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        if is_blank(byte) {
-            at += 1;
+        if byte == b'"' {
+            at = string_end(bytes, at).unwrap_or(bytes.len());
+            before = byte;
             continue;
         }
-        if comma {
-            comma = false;
-            let after_value = rendered.ends_with(|last| !matches!(last, '[' | '{' | ',' | ':'));
-            if !(matches!(byte, b'}' | b']') && after_value) {
-                rendered.push(',');
+        let trailing = byte == b',' && is_trailing(before, bytes, at);
+        if trailing || (is_blank(byte) && blanks == Blanks::Dropped) {
+            // Both ends are next to an ASCII byte, so they are character boundaries.
+            out.push_str(&raw[copied..at]);
+            copied = at + 1;
+            if blanks == Blanks::Kept {
+                out.push(' ');
             }
         }
-        if byte == b',' {
-            comma = true;
-            at += 1;
-            continue;
+        if !is_blank(byte) {
+            before = byte;
         }
-        // Cut at ASCII only: strings whole, the rest up to the next byte that is looked at.
-        let end = if byte == b'"' { string_end(bytes, at) } else { token_end(bytes, at) };
-        rendered.push_str(&raw[at..end]);
-        at = end;
+        at += 1;
     }
-    if comma {
-        rendered.push(',');
-    }
-    rendered
+    out.push_str(&raw[copied..]);
+    out
 }
 
-/// Where the string that begins at `at` has ended.
-pub fn string_end(bytes: &[u8], at: usize) -> usize {
-    let mut at = at + 1;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
-        at += found;
-        if bytes[at] == b'"' {
-            return at + 1;
-        }
-        at = (at + 2).min(bytes.len());
-    }
-    bytes.len()
+/// One comma after a value and before a closing bracket: `[,]` and `[1,,]` stay the errors that they are.
+fn is_trailing(before: u8, bytes: &[u8], comma: usize) -> bool {
+    let after = bytes.iter().skip(comma + 1).find(|&&byte| !is_blank(byte));
+    matches!(after, Some(b']' | b'}')) && !matches!(before, b'[' | b'{' | b',' | b':')
 }
 
-/// Where the token that begins at `at`, and is no string, has ended.
-fn token_end(bytes: &[u8], at: usize) -> usize {
-    if matches!(bytes[at], b'{' | b'}' | b'[' | b']' | b':') {
-        return at + 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_and_trailing_commas_go_and_nothing_else() {
+        assert_eq!(compact("{ \"a b\" :\t[ 1 , 2 , ] ,\r\n}"), r#"{"a b":[1,2]}"#);
+        assert_eq!(
+            compact(r#"{"a": "x, ]", "a": 1.0e+05, "b": "\u00e9\/ é 😀", "c": 12345678901234567890}"#),
+            r#"{"a":"x, ]","a":1.0e+05,"b":"\u00e9\/ é 😀","c":12345678901234567890}"#
+        );
+        assert_eq!(compact(r#"{"a":1}"#), r#"{"a":1}"#);
     }
-    let rest = &bytes[at + 1..];
-    let structural =
-        |byte: &u8| is_blank(*byte) || matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"');
-    rest.iter().position(structural).map_or(bytes.len(), |found| at + 1 + found)
+
+    #[test]
+    fn taking_commas_away_moves_no_other_byte() {
+        assert_eq!(without_trailing_commas("{\"a\":[1,\n],}"), "{\"a\":[1 \n] }");
+    }
+
+    #[test]
+    fn a_comma_that_follows_no_value_stays() {
+        for wrong in ["[,]", "{,}", "[ , ]", r#"{"a":,}"#] {
+            assert_eq!(without_trailing_commas(wrong), wrong);
+        }
+        assert_eq!(without_trailing_commas("[1,,]"), "[1,,]");
+    }
 }

@@ -1,139 +1,219 @@
-//! A body into raw slices (BIK T2–T4), on bytes: what is wrong inside one element never hurts its neighbours.
+//! T4: a body into raw slices, on bytes.
 //!
-//! Only the structure is read here: strings, brackets, commas. Whether an element is JSON is judged later, by itself.
+//! One pass that knows strings, escapes and how deep it is, and nothing else of JSON. It works on bytes and counts
+//! levels instead of keeping a stack, so that neither invalid UTF-8 nor any depth in one element can hurt another. It
+//! does not look whether `]` closes `[` inside an element: an element where it does not is no JSON, and its own reading
+//! finds that, while its neighbours stay whole.
 
-use memchr::memchr2;
-
-/// One element of a body, cut out.
-#[derive(Clone, Copy, Debug)]
-pub struct Slice<'a> {
-    /// Its bytes, without the blanks around it.
-    pub raw: &'a [u8],
+/// One element as it stands in the body, and what the pass saw of it.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
     /// Where it begins in the body.
-    pub offset: usize,
+    pub at: usize,
+    /// Its bytes, from its first token to its last.
+    pub bytes: &'a [u8],
+    /// What the pass saw.
+    pub shape: Shape,
 }
 
-/// Why a body cannot be split.
+/// What one pass over an element tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Where, in bytes from the beginning of the body.
-    pub offset: usize,
+pub(super) struct Shape {
+    /// How deep it is nested: 0 for a scalar, 1 for an object of scalars.
+    pub depth: usize,
+    /// No blanks between tokens and no trailing commas: the bytes are their own rendering (T7).
+    pub compact: bool,
+    /// At least one comma stands right before a closing bracket: strictly, that is no JSON (T2).
+    pub trailing_commas: bool,
+}
+
+/// The body as a whole cannot be split: where, and why. Quotes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The place in the body.
+    pub at: usize,
     /// What is wrong there.
     pub what: &'static str,
 }
 
-/// Splits an array into its elements, or gives the one value that there is. A byte order mark, blanks and one trailing
-/// comma are tolerated; the flag tells of the comma.
-///
-/// # Errors
-/// [`Fault`] where the structure does not hold.
-pub fn split(body: &[u8]) -> Result<(Vec<Slice<'_>>, bool), Fault> {
-    let mut scan = Scan { body, at: if body.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 }, open: Vec::new() };
-    scan.skip_blanks();
-    let (slices, comma) = match scan.peek() {
-        None => return Err(scan.fault("there is nothing")),
-        Some(b'[') => scan.array()?,
-        Some(_) => (vec![scan.value(false)?], false),
-    };
-    scan.skip_blanks();
-    if scan.at < body.len() {
-        return Err(scan.fault("something follows the value"));
+/// The elements of a body: those of an array, or one bare value. Ends after the first [`Broken`].
+pub(super) struct Pieces<'a> {
+    scanner: Scanner<'a>,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy)]
+enum Expected {
+    /// One bare value.
+    Value,
+    /// An element, or the end of the array.
+    Element,
+    /// Only blanks.
+    End,
+    /// Nothing: the end was reached, or something is broken.
+    Nothing,
+}
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+impl<'a> Pieces<'a> {
+    pub(super) fn of(body: &'a [u8]) -> Self {
+        let mut scanner = Scanner { body, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
+        scanner.skip_blanks();
+        let expected = if scanner.peek() == Some(b'[') {
+            scanner.at += 1;
+            Expected::Element
+        } else {
+            Expected::Value
+        };
+        Self { scanner, expected }
     }
-    Ok((slices, comma))
+
+    fn step(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+        match self.expected {
+            Expected::Value => self.value().map(Some),
+            Expected::Element => self.element(),
+            Expected::End => self.end().map(|()| None),
+            Expected::Nothing => Ok(None),
+        }
+    }
+
+    fn value(&mut self) -> Result<Piece<'a>, Broken> {
+        if self.scanner.peek().is_none() {
+            return Err(self.scanner.broken("the body is empty"));
+        }
+        let piece = self.scanner.value("a value was expected here")?;
+        self.expected = Expected::End;
+        Ok(piece)
+    }
+
+    /// What comes after `[` or a comma. The bracket may: then the comma was a trailing one.
+    fn element(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+        self.scanner.skip_blanks();
+        if self.scanner.peek() == Some(b']') {
+            self.scanner.at += 1;
+            return self.end().map(|()| None);
+        }
+        let piece = self.scanner.value("an element was expected here")?;
+        match self.scanner.peek() {
+            Some(b',') => {}
+            Some(b']') => self.expected = Expected::End,
+            Some(_) => return Err(self.scanner.broken("the array is closed by a brace")),
+            None => return Err(self.scanner.broken("the array is not closed")),
+        }
+        self.scanner.at += 1;
+        Ok(Some(piece))
+    }
+
+    fn end(&mut self) -> Result<(), Broken> {
+        self.expected = Expected::Nothing;
+        self.scanner.skip_blanks();
+        match self.scanner.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.scanner.broken("something follows the end")),
+        }
+    }
 }
 
-/// Line and column of an offset, both counted from 1; the column in bytes.
-pub fn place(body: &[u8], offset: usize) -> (usize, usize) {
-    let before = &body[..offset.min(body.len())];
-    let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-    (memchr::memchr_iter(b'\n', before).count() + 1, before.len() - line_start + 1)
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<Piece<'a>, Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if !matches!(step, Ok(Some(_))) {
+            self.expected = Expected::Nothing;
+        }
+        step.transpose()
+    }
 }
 
-/// JSON's white space.
-pub const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+/// The one value that these bytes hold: an element that was cut out before.
+pub(super) fn single(bytes: &[u8]) -> Result<Piece<'_>, Broken> {
+    let mut scanner = Scanner { body: bytes, at: 0 };
+    scanner.skip_blanks();
+    let piece = scanner.value("a value was expected here")?;
+    match scanner.peek() {
+        None => Ok(piece),
+        Some(_) => Err(scanner.broken("something follows the end")),
+    }
 }
 
-struct Scan<'a> {
+/// Where the string that opens at `open` has ended; `None` where it never does.
+pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The blanks of RFC 8259.
+pub(super) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+struct Scanner<'a> {
     body: &'a [u8],
     at: usize,
-    open: Vec<u8>,
 }
 
-impl<'a> Scan<'a> {
-    fn array(&mut self) -> Result<(Vec<Slice<'a>>, bool), Fault> {
-        self.at += 1;
-        let mut slices = Vec::new();
-        loop {
-            self.skip_blanks();
-            match self.peek() {
-                None => return Err(self.fault("the array is not closed")),
-                Some(b']') => {
-                    self.at += 1;
-                    let comma = !slices.is_empty();
-                    return Ok((slices, comma));
-                }
-                Some(b',') => return Err(self.fault("a value is missing")),
-                Some(_) => slices.push(self.value(true)?),
-            }
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok((slices, false));
-                }
-                Some(_) => return Err(self.fault("a comma or the end of the array is missing")),
-                None => return Err(self.fault("the array is not closed")),
-            }
-        }
-    }
-
-    /// One value: up to its last bracket, or, for anything else, up to what may follow a value.
-    fn value(&mut self, in_array: bool) -> Result<Slice<'a>, Fault> {
+impl<'a> Scanner<'a> {
+    /// From here to what ends a value at its own level: a comma, a closing bracket, or the end of the body. It is left
+    /// there; blanks before it are not part of the piece.
+    fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
         let start = self.at;
-        self.open.clear();
+        let mut end = start; // of the last token
+        let (mut level, mut depth) = (0_usize, 0_usize);
+        let (mut compact, mut trailing_commas, mut after_comma) = (true, false, false);
         while let Some(byte) = self.peek() {
+            let token = self.at;
             match byte {
-                b'"' => self.string()?,
+                b' ' | b'\n' | b'\r' | b'\t' => {
+                    self.at += 1;
+                    continue;
+                }
+                b'"' => self.skip_string()?,
                 b'{' | b'[' => {
-                    self.open.push(byte + 2); // the closing bracket, in ASCII
+                    level += 1;
+                    depth = depth.max(level);
                     self.at += 1;
                 }
+                b'}' | b']' | b',' if level == 0 => break,
                 b'}' | b']' => {
-                    match self.open.pop() {
-                        Some(closing) if closing == byte => {}
-                        None if in_array && byte == b']' => break,
-                        _ => return Err(self.fault("a bracket closes what it did not open")),
-                    }
+                    level -= 1;
+                    trailing_commas |= after_comma;
                     self.at += 1;
-                    if self.open.is_empty() {
-                        break;
-                    }
                 }
-                b',' if self.open.is_empty() => break,
-                _ if self.open.is_empty() && is_blank(byte) => break,
                 _ => self.at += 1,
             }
+            compact &= token == end;
+            after_comma = byte == b',';
+            end = self.at;
         }
-        if !self.open.is_empty() {
-            return Err(self.fault("a bracket is not closed"));
+        if level > 0 {
+            return Err(self.broken("the body ends inside an array or an object"));
         }
-        Ok(Slice { raw: &self.body[start..self.at], offset: start })
+        match self.body.get(start..end) {
+            Some(bytes) if !bytes.is_empty() => Ok(Piece {
+                at: start,
+                bytes,
+                shape: Shape { depth, compact: compact && !trailing_commas, trailing_commas },
+            }),
+            _ => Err(self.broken(expected)),
+        }
     }
 
-    fn string(&mut self) -> Result<(), Fault> {
-        let start = self.at;
-        self.at += 1;
-        while let Some(found) = memchr2(b'"', b'\\', &self.body[self.at..]) {
-            self.at += found;
-            if self.body[self.at] == b'"' {
-                self.at += 1;
-                return Ok(());
+    fn skip_string(&mut self) -> Result<(), Broken> {
+        match string_end(self.body, self.at) {
+            Some(end) => {
+                self.at = end;
+                Ok(())
             }
-            self.at = (self.at + 2).min(self.body.len());
+            None => Err(Broken { at: self.body.len(), what: "the body ends inside a string" }),
         }
-        Err(Fault { offset: start, what: "a string is not closed" })
     }
 
     fn skip_blanks(&mut self) {
@@ -146,7 +226,73 @@ impl<'a> Scan<'a> {
         self.body.get(self.at).copied()
     }
 
-    const fn fault(&self, what: &'static str) -> Fault {
-        Fault { offset: self.at, what }
+    const fn broken(&self, what: &'static str) -> Broken {
+        Broken { at: self.at, what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(body: &str) -> Result<Vec<&str>, Broken> {
+        Pieces::of(body.as_bytes())
+            .map(|piece| piece.map(|piece| std::str::from_utf8(piece.bytes).unwrap()))
+            .collect()
+    }
+
+    fn shape(element: &str) -> Shape {
+        single(element.as_bytes()).unwrap().shape
+    }
+
+    #[test]
+    fn an_array_is_cut_at_its_own_commas() {
+        assert_eq!(cut("[]"), Ok(vec![]));
+        assert_eq!(cut(" [ 1 , {\"a\" : [1,2]} ] "), Ok(vec!["1", "{\"a\" : [1,2]}"]));
+        assert_eq!(cut(r#"["],\"[", "\\"]"#), Ok(vec![r#""],\"[""#, r#""\\""#]));
+        assert_eq!(cut("[1,2,]"), Ok(vec!["1", "2"]));
+        assert_eq!(cut("\u{feff}\r\n[1]"), Ok(vec!["1"]));
+    }
+
+    #[test]
+    fn a_bare_value_is_one_element() {
+        assert_eq!(cut(" {\"a\":1}\n"), Ok(vec!["{\"a\":1}"]));
+        assert_eq!(cut("null"), Ok(vec!["null"]));
+    }
+
+    #[test]
+    fn an_element_with_crossed_brackets_stays_alone() {
+        assert_eq!(cut(r#"[{"a":1],{"b":2}]"#), Ok(vec![r#"{"a":1]"#, r#"{"b":2}"#]));
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_split_says_where() {
+        let broken = |at, what| Err(Broken { at, what });
+        assert_eq!(cut(""), broken(0, "the body is empty"));
+        assert_eq!(cut("\u{feff} "), broken(4, "the body is empty"));
+        assert_eq!(cut("["), broken(1, "an element was expected here"));
+        assert_eq!(cut("[1"), broken(2, "the array is not closed"));
+        assert_eq!(cut("[1}"), broken(2, "the array is closed by a brace"));
+        assert_eq!(cut("[,]"), broken(1, "an element was expected here"));
+        assert_eq!(cut("[1,,2]"), broken(3, "an element was expected here"));
+        assert_eq!(cut("[1,,]"), broken(3, "an element was expected here"));
+        assert_eq!(cut("]"), broken(0, "a value was expected here"));
+        assert_eq!(cut("[1] 2"), broken(4, "something follows the end"));
+        assert_eq!(cut("{},"), broken(2, "something follows the end"));
+        assert_eq!(cut("[{\"a\":1"), broken(7, "the body ends inside an array or an object"));
+        assert_eq!(cut("[\"a]"), broken(4, "the body ends inside a string"));
+        assert_eq!(cut("[\"a\\"), broken(4, "the body ends inside a string"));
+    }
+
+    #[test]
+    fn the_shape_tells_depth_blanks_and_trailing_commas() {
+        let compact = Shape { depth: 1, compact: true, trailing_commas: false };
+        assert_eq!(shape(r#"{"a b, ]":1}"#), compact);
+        assert_eq!(shape(r#"{"a": 1}"#), Shape { compact: false, ..compact });
+        assert_eq!(shape("{\n}"), Shape { compact: false, ..compact });
+        assert_eq!(shape(r#"{"a":1,}"#), Shape { compact: false, trailing_commas: true, ..compact });
+        assert_eq!(shape(r#"{"a":1, }"#), Shape { compact: false, trailing_commas: true, ..compact });
+        assert_eq!(shape(r#"{"a":[[]],"b":[]}"#), Shape { depth: 3, ..compact });
+        assert_eq!(shape(" 17 "), Shape { depth: 0, ..compact });
     }
 }

@@ -1,71 +1,90 @@
-//! The open enums of BIK §2: known words, and any other kept as it came. Known words are read in any case.
+//! The open enums of BIK §2: known words, and any other kept as it came.
 
-macro_rules! open_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+use std::fmt;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, PartialEq, Eq, Hash)]
         pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-            /// Any other word, as it came.
-            Other(Box<str>),
+            $($(#[$word_doc])* $word,)*
+            /// Any other, as it came.
+            Other(String),
         }
 
         impl $name {
-            /// Reads a word.
-            pub fn new(word: &str) -> Self {
-                $(if word.eq_ignore_ascii_case($word) { return Self::$variant; })*
-                Self::Other(word.into())
-            }
+            /// The words that are known, in their canonical form.
+            pub const KNOWN: &'static [&'static str] = &[$($text),*];
 
-            /// The word: BIK's spelling of a known one, any other as it came.
+            /// The canonical form of a known word; any other as it came.
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$variant => $word,)*
-                    Self::Other(word) => word,
+                    $(Self::$word => $text,)*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        /// Known words in any case; never fails.
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                $(if text.eq_ignore_ascii_case($text) {
+                    return Self::$word;
+                })*
+                Self::Other(text.to_owned())
+            }
+        }
+
+        /// Known words only: what else a sender puts here may be personal.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$word => f.write_str(stringify!($word)),)*
+                    Self::Other(_) => f.write_str("Other(..)"),
                 }
             }
         }
     };
 }
 
-open_enum! {
-    /// `status` of a sent message. BIK names the first four; WhatsApp knows two more.
+words! {
+    /// `status`: what became of a sent message.
     Status {
-        /// Taken by the channel.
+        /// BIK handed it over.
         Sent = "sent",
-        /// On the customer's device.
+        /// It reached a device.
         Delivered = "delivered",
-        /// Opened by the customer.
+        /// The customer opened it.
         Read = "read",
-        /// Not delivered; see `failureReason`.
+        /// It did not go out; a later `delivered` is possible (BIK §4).
         Failed = "failed",
-        /// A voice message was played.
+        /// The customer played a voice message.
         Played = "played",
-        /// The message was deleted.
+        /// It was taken back.
         Deleted = "deleted",
     }
 }
 
-open_enum! {
+words! {
     /// `owner`: who sent a message.
     Owner {
-        /// A person of the merchant, in the inbox.
+        /// An agent in the inbox.
         Agent = "AGENT",
-        /// The merchant, in the inbox.
+        /// The merchant.
         Merchant = "MERCHANT",
         /// A broadcast.
         Campaign = "CAMPAIGN",
-        /// A test of a broadcast.
+        /// A trial of a broadcast: left out of delivery figures (T14).
         TestCampaign = "TEST_CAMPAIGN",
         /// An automation.
         Bot = "BOT",
-        /// The developer API.
+        /// A call of BIK's send API.
         DevApi = "DEV_API",
     }
 }
 
-open_enum! {
-    /// `channelId`.
+words! {
+    /// `channelId`, or `channel` of a subscribed event.
     Channel {
         /// WhatsApp.
         Whatsapp = "whatsapp",
@@ -75,7 +94,7 @@ open_enum! {
         Sms = "sms",
         /// Instagram.
         Instagram = "instagram",
-        /// Facebook Messenger.
+        /// Messenger.
         Messenger = "messenger",
         /// RCS.
         Rcs = "rcs",
@@ -87,18 +106,21 @@ open_enum! {
 /// BIK's category of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
-    /// CRM: AGENT, MERCHANT.
+    /// AGENT, MERCHANT.
     Crm,
-    /// Broadcast: CAMPAIGN, TEST_CAMPAIGN.
+    /// CAMPAIGN, TEST_CAMPAIGN.
     Broadcast,
-    /// Automation: BOT.
+    /// BOT.
     Automation,
-    /// Dev API: DEV_API.
+    /// DEV_API.
     DevApi,
 }
 
 impl Category {
-    /// As written in a configuration.
+    /// Every category, for tables and labels.
+    pub const ALL: [Self; 4] = [Self::Crm, Self::Broadcast, Self::Automation, Self::DevApi];
+
+    /// As configured and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crm => "crm",
@@ -107,10 +129,15 @@ impl Category {
             Self::DevApi => "dev_api",
         }
     }
+
+    /// The category of that name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.as_str().eq_ignore_ascii_case(name))
+    }
 }
 
 impl Owner {
-    /// BIK's category of it (the page's table "Category to owner mapping"); `None` for an unknown owner.
+    /// BIK's category; `None` for an owner that is not known.
     pub const fn category(&self) -> Option<Category> {
         match self {
             Self::Agent | Self::Merchant => Some(Category::Crm),
@@ -119,5 +146,55 @@ impl Owner {
             Self::DevApi => Some(Category::DevApi),
             Self::Other(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_are_read_in_any_case_and_shown_in_one() {
+        assert_eq!(Status::from("READ"), Status::Read);
+        assert_eq!(Status::from("READ").as_str(), "read");
+        assert_eq!(Owner::from("test_campaign").as_str(), "TEST_CAMPAIGN");
+        assert_eq!(Channel::from("WhatsApp"), Channel::Whatsapp);
+    }
+
+    #[test]
+    fn every_known_word_survives_the_way_there_and_back() {
+        for word in Status::KNOWN {
+            assert!(!matches!(Status::from(*word), Status::Other(_)), "{word}");
+            assert_eq!(Status::from(*word).as_str(), *word);
+        }
+        for word in Owner::KNOWN {
+            assert!(Owner::from(*word).category().is_some(), "{word}");
+            assert_eq!(Owner::from(*word).as_str(), *word);
+        }
+        for word in Channel::KNOWN {
+            assert!(!matches!(Channel::from(*word), Channel::Other(_)), "{word}");
+            assert_eq!(Channel::from(*word).as_str(), *word);
+        }
+        for category in Category::ALL {
+            assert_eq!(Category::from_name(category.as_str()), Some(category));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_keeps_its_text_and_hides_it_from_debug() {
+        let status = Status::from("Queued +919090909090");
+        assert_eq!(status.as_str(), "Queued +919090909090");
+        assert_eq!(format!("{status:?}"), "Other(..)");
+    }
+
+    #[test]
+    fn owners_belong_to_the_categories_of_the_page() {
+        assert_eq!(Owner::Agent.category(), Some(Category::Crm));
+        assert_eq!(Owner::Merchant.category(), Some(Category::Crm));
+        assert_eq!(Owner::Campaign.category(), Some(Category::Broadcast));
+        assert_eq!(Owner::TestCampaign.category(), Some(Category::Broadcast));
+        assert_eq!(Owner::Bot.category(), Some(Category::Automation));
+        assert_eq!(Owner::DevApi.category(), Some(Category::DevApi));
+        assert_eq!(Owner::from("ROBOT").category(), None);
     }
 }

@@ -1,29 +1,395 @@
-//! `kind = "log"`.
+//! `kind = "log"`: a structured line per event in the log of this process, at INFO.
+//!
+//! Personal data (BIK T10) is masked: a message id becomes a short digest that still tells messages apart, of a phone
+//! number its last two digits stay, names and texts are left out. `personal_data = true` shows all of it.
+
+use std::fmt::Write;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError};
+use crate::event::{Customer, Event, View};
+
+/// What stands for a text that may be personal.
+const HIDDEN: &str = "***";
+/// The longest word that is shown: no event name, status or id of BIK's is nearly as long.
+const WORD_BYTES: usize = 80;
+/// As many digits in a row may be a phone number.
+const PHONE_DIGITS: usize = 8;
 
 /// The handler.
-pub struct Log;
+pub struct Log {
+    handler: String,
+    personal_data: bool,
+}
 
 /// Its own keys.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {}
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Shows message ids, phone numbers, names and texts as they are.
+    pub personal_data: bool,
+}
 
 impl Kind for Log {
     const NAME: &'static str = "log";
-    const ABOUT: &'static str = "";
+    const ABOUT: &'static str = "writes a line per event to the log of this process, personal data masked";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 500;
     type Settings = Settings;
 
-    async fn open(_name: &str, _settings: Settings) -> Result<Self, OpenError> {
-        unimplemented!()
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        Ok(Self { handler: name.to_owned(), personal_data: settings.personal_data })
     }
 
-    async fn deliver(&self, _events: &[Delivery]) -> Result<(), Failure> {
-        unimplemented!()
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        for delivery in events {
+            self.write(delivery);
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    fn write(&self, delivery: &Delivery) {
+        let event = &delivery.event;
+        let facts = Facts::of(event, if self.personal_data { Show::All } else { Show::Masked });
+        info!(
+            handler = self.handler,
+            seq = event.seq,
+            event = facts.name,
+            source = &*event.source,
+            class = event.element.class().as_str(),
+            status = facts.status,
+            channel = facts.channel,
+            owner = facts.owner,
+            store = facts.store,
+            id = facts.id,
+            message_id = facts.message_id,
+            phone = facts.phone,
+            customer = facts.customer,
+            text = facts.text,
+            attempt = (delivery.attempt > 1).then_some(delivery.attempt),
+            replay = delivery.replay.then_some(true),
+            "event"
+        );
+    }
+}
+
+/// What a line says of an event. What several infos say is joined by commas.
+struct Facts {
+    name: String,
+    status: Option<String>,
+    channel: Option<String>,
+    owner: Option<String>,
+    store: Option<String>,
+    id: Option<String>,
+    message_id: Option<String>,
+    phone: Option<String>,
+    customer: Option<String>,
+    text: Option<String>,
+}
+
+impl Facts {
+    fn of(event: &Event, show: Show) -> Self {
+        let element = &event.element;
+        let view = element.view();
+        let personal = Personal::of(view);
+        let word = |text: &str| show.word(text);
+        Self {
+            name: word(element.name()),
+            status: joined(view.statuses().map(|status| word(status.as_str()))),
+            channel: joined(view.channels().map(|channel| word(channel.as_str()))),
+            owner: joined(view.owners().map(|owner| word(owner.as_str()))),
+            store: view.store_id().map(word),
+            id: element.id().map(word),
+            message_id: joined(personal.message_ids.into_iter().map(|id| show.message_id(id))),
+            phone: joined(personal.addresses.into_iter().map(|address| show.phone(address))),
+            customer: show.text(&personal.names.join(" ")),
+            text: show.text(&personal.texts.join(" ")),
+        }
+    }
+}
+
+fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
+    let mut texts: Vec<String> = texts.collect();
+    texts.dedup();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
+
+/// What is personal in a view.
+#[derive(Default)]
+struct Personal<'a> {
+    message_ids: Vec<&'a str>,
+    addresses: Vec<&'a str>,
+    names: Vec<&'a str>,
+    texts: Vec<&'a str>,
+}
+
+impl<'a> Personal<'a> {
+    fn of(view: &'a View) -> Self {
+        let mut personal = Self::default();
+        match view {
+            View::Incoming(message) => {
+                personal.name(&message.customer);
+                for info in &message.infos {
+                    personal.info(&info.message_id, &info.asset_value, &info.message);
+                }
+            }
+            View::Status(update) => {
+                personal.name(&update.customer);
+                for info in &update.infos {
+                    personal.info(&info.message_id, &info.asset_value, &info.message);
+                }
+            }
+            View::Subscribed(event) => {
+                personal.info(&event.message_id, &None, &None);
+                personal.addresses.extend(event.assets.iter().map(String::as_str));
+                personal.names.extend(event.customer_id.as_deref());
+            }
+            View::Other(event) => {
+                personal.name(&event.customer);
+                for info in &event.infos {
+                    personal.info(&info.message_id, &None, &None);
+                }
+            }
+        }
+        personal
+    }
+
+    fn name(&mut self, customer: &'a Customer) {
+        self.names.extend(customer.first_name.as_deref());
+        self.names.extend(customer.last_name.as_deref());
+    }
+
+    fn info(&mut self, id: &'a Option<String>, address: &'a Option<String>, text: &'a Option<String>) {
+        self.message_ids.extend(id.as_deref());
+        self.addresses.extend(address.as_deref());
+        self.texts.extend(text.as_deref());
+    }
+}
+
+/// Whether personal data is shown.
+#[derive(Clone, Copy)]
+enum Show {
+    All,
+    Masked,
+}
+
+impl Show {
+    /// A word that should not be personal, wherever BIK has put one that is.
+    fn word(self, text: &str) -> String {
+        match self {
+            Self::Masked if may_be_personal(text) => HIDDEN.to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn message_id(self, id: &str) -> String {
+        match self {
+            Self::All => id.to_owned(),
+            Self::Masked => short_digest(id),
+        }
+    }
+
+    fn phone(self, address: &str) -> String {
+        match self {
+            Self::All => address.to_owned(),
+            Self::Masked => masked_phone(address),
+        }
+    }
+
+    fn text(self, text: &str) -> Option<String> {
+        match self {
+            Self::All if !text.is_empty() => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a word is not an ordinary one: long, an address, a WhatsApp message id, a phone number.
+fn may_be_personal(word: &str) -> bool {
+    word.len() > WORD_BYTES
+        || word.contains('@')
+        || word.to_ascii_lowercase().contains("wamid")
+        || (longest_number(word) >= PHONE_DIGITS && !is_uuid(word))
+}
+
+/// Digits in a row, also as phone numbers are written: with blanks, dots, dashes and brackets in between.
+fn longest_number(text: &str) -> usize {
+    let (mut longest, mut digits) = (0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'-' | b'.' | b'(' | b')' => {}
+            _ => digits = 0,
+        }
+        longest = longest.max(digits);
+    }
+    longest
+}
+
+/// Groups of 8, 4, 4, 4 and 12 hexadecimal digits; the last may be longer or shorter, as BIK's sometimes are.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let hex = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let lengths = groups.iter().map(|group| group.len());
+    hex && groups.len() == 5 && lengths.take(4).eq([8, 4, 4, 4])
+}
+
+/// Tells messages apart without telling the phone number that a WhatsApp id holds.
+fn short_digest(id: &str) -> String {
+    let mut text = String::from("#");
+    for byte in &Sha256::digest(id.as_bytes())[..4] {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Of a phone number the last two digits; of any other address nothing.
+fn masked_phone(phone: &str) -> String {
+    let is_phone = phone.chars().all(|c| c.is_ascii_digit() || "+-. ()".contains(c));
+    let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
+    match digits[..] {
+        [.., tens, ones] if is_phone && digits.len() >= PHONE_DIGITS => format!("{HIDDEN}{tens}{ones}"),
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{clock::Timestamp, event::Element};
+
+    const INCOMING: &str = r#"{"eventName":"incoming-message","storeId":"p60HYv5wjgQaOrPdqT5NjbpkroD2",
+        "eventInfo":{"messageId":"wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1","channelId":"whatsapp","status":"",
+        "message":"Hii sir","owner":"","assetValue":"+919090909012","agentName":"Champak","agentEmailId":"c@x.example"},
+        "customerDetails":{"firstName":"Jethalal","lastName":"Gada"},"id":"64e0dc5d-cec6-40cf-8d71-123456789012"}"#;
+    const FAILED: &str = r#"{"eventName":"message-status-update","eventInfo":[{"messageId":"m1","status":"failed",
+        "owner":"AGENT","channelId":"sms"},{"messageId":"m2","status":"919090909012","owner":"BOT"}],"id":"919090909012"}"#;
+    const PERSONAL: [&str; 9] =
+        ["HBgMOTE5", "wamid", "Hii", "919090909", "9090909012", "Jethalal", "Gada", "Champak", "c@x.example"];
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the handler logs of an event: the whole text, and its fields.
+    fn logged(raw: &str, settings: &str, attempt: u32, replay: bool) -> (String, Value) {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let event = Event {
+            seq: 7,
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element: Arc::new(Element::read("bik", raw.as_bytes()).unwrap()),
+        };
+        let log = Log { handler: "console".into(), personal_data: settings_of(settings).personal_data };
+        tracing::subscriber::with_default(subscriber, || {
+            log.write(&Delivery { event: Arc::new(event), attempt, replay });
+        });
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "not one line: {text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["target"], "bikhook::handler::log");
+        let fields = line["fields"].clone();
+        (text, fields)
+    }
+
+    fn settings_of(toml: &str) -> Settings {
+        toml::from_str(toml).unwrap()
+    }
+
+    #[test]
+    fn a_line_tells_what_happened_and_nothing_personal() {
+        let (text, fields) = logged(INCOMING, "", 1, false);
+        for personal in PERSONAL {
+            assert!(!text.contains(personal), "{personal} in {text}");
+        }
+        assert_eq!(fields["seq"], 7);
+        assert_eq!(fields["event"], "incoming-message");
+        assert_eq!(fields["source"], "bik");
+        assert_eq!(fields["class"], "incoming");
+        assert_eq!(fields["channel"], "whatsapp");
+        assert_eq!(fields["store"], "p60HYv5wjgQaOrPdqT5NjbpkroD2");
+        assert_eq!(fields["id"], "64e0dc5d-cec6-40cf-8d71-123456789012");
+        assert_eq!(fields["phone"], "***12");
+        assert_eq!(fields["message"], "event");
+        assert_eq!(fields["message_id"].as_str().unwrap().len(), "#01234567".len());
+        assert!(fields.get("status").is_none() && fields.get("attempt").is_none());
+    }
+
+    #[test]
+    fn a_phone_number_is_masked_also_where_a_status_or_an_id_should_be() {
+        let (text, fields) = logged(FAILED, "", 3, true);
+        assert!(!text.contains("909090"), "{text}");
+        assert_eq!(fields["status"], "failed,***");
+        assert_eq!(fields["owner"], "AGENT,BOT");
+        assert_eq!(fields["id"], "***");
+        assert_eq!((&fields["attempt"], &fields["replay"]), (&3.into(), &true.into()));
+    }
+
+    #[test]
+    fn personal_data_is_there_when_it_is_asked_for() {
+        let (_, fields) = logged(INCOMING, "personal_data = true", 1, false);
+        assert_eq!(fields["message_id"], "wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1");
+        assert_eq!(fields["phone"], "+919090909012");
+        assert_eq!(fields["customer"], "Jethalal Gada");
+        assert_eq!(fields["text"], "Hii sir");
+    }
+
+    #[test]
+    fn a_text_cannot_forge_a_line() {
+        let raw = r#"{"eventName":"a\n{\"level\":\"ERROR\"}"}"#;
+        logged(raw, "personal_data = true", 1, false);
+    }
+
+    #[test]
+    fn words_that_may_be_personal_are_masked_and_ordinary_ones_are_not() {
+        for ordinary in [
+            "message-status-update",
+            "DEV_API",
+            "optedOut-22103",
+            "64e0dc5d-cec6-40cf-8d71-5aea887e3cbd64",
+            "32176522-1117-4002-8013-617479012345",
+            "p60HYv5wjgQaOrPdqT5NjbpkroD2",
+        ] {
+            assert_eq!(Show::Masked.word(ordinary), ordinary);
+        }
+        for personal in
+            ["919090909090", "+91 90909 09090", "(0)30-1234.5678", "a@b.example", "WAMID.x", &"x".repeat(81)]
+        {
+            assert_eq!(Show::Masked.word(personal), HIDDEN, "{personal}");
+        }
+    }
+
+    #[test]
+    fn of_an_address_that_is_no_phone_number_nothing_is_shown() {
+        assert_eq!(masked_phone("+91 90909 09042"), "***42");
+        for address in ["jethalal@gada.example", "IN.1234567890", "12345", ""] {
+            assert_eq!(masked_phone(address), HIDDEN);
+        }
     }
 }

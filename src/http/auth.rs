@@ -33,6 +33,8 @@ const LONGEST_SECRET: usize = 2 * 1024;
 /// The credentials of a source.
 pub(super) struct Keyring {
     credentials: Vec<Credential>,
+    /// Whether any is a key: without one, only the form of a pair need be looked at.
+    has_keys: bool,
 }
 
 impl Keyring {
@@ -47,13 +49,14 @@ impl Keyring {
             .map(|(name, settings)| {
                 Credential::new(source, name, settings, metrics).map_err(|what| (name.clone(), what))
             })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { credentials })
+            .collect::<Result<Vec<_>, _>>()?;
+        let has_keys = credentials.iter().any(|credential| credential.kind == CredentialKind::Key);
+        Ok(Self { credentials, has_keys })
     }
 
     /// Judges an `Authorization` header, and records which credential matched, and in which form.
     pub(super) fn judge(&self, header: Option<&HeaderValue>, now: Timestamp) -> Result<(), Denied> {
-        let candidates = Candidates::of(header.ok_or(Denied::Missing)?.as_bytes());
+        let candidates = Candidates::of(header.ok_or(Denied::Missing)?.as_bytes(), self.has_keys);
         let mut denied = Denied::Wrong;
         let mut matched = None;
         for credential in &self.credentials {
@@ -249,32 +252,34 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// What a header may mean, in each form of T1, as digests.
-struct Candidates([Option<(Form, [u8; 32])>; Form::ALL.len()]);
+/// What a header may mean, as a digest for each of [`Form::ALL`].
+struct Candidates([Option<[u8; 32]>; Form::ALL.len()]);
 
 impl Candidates {
-    fn of(header: &[u8]) -> Self {
+    fn of(header: &[u8], as_keys: bool) -> Self {
         if header.len() > LONGEST {
-            return Self([None; 6]);
+            return Self([None; Form::ALL.len()]);
         }
         let whole = header.trim_ascii();
         let token = after_basic(whole);
         let decoded = token.and_then(decode);
         let pair = decoded.as_deref().and_then(split_pair);
-        let as_form = |form, bytes: Option<&[u8]>| bytes.map(|bytes| (form, sha256(bytes)));
-        let decoded = as_form(Form::Base64, decoded.as_deref());
-        Self([
-            decoded.filter(|_| pair.is_some()).map(|(_, digest)| (Form::Pair, digest)),
-            as_form(Form::Header, Some(whole)),
-            as_form(Form::Plain, token),
-            decoded,
-            as_form(Form::User, pair.map(|(user, _)| user)),
-            as_form(Form::Password, pair.map(|(_, password)| password)),
-        ])
+        let digest = decoded.as_deref().filter(|_| as_keys || pair.is_some()).map(sha256);
+        let key = |bytes: Option<&[u8]>| bytes.filter(|_| as_keys).map(sha256);
+        let digests = [
+            digest.filter(|_| pair.is_some()),
+            key(Some(whole)),
+            key(token),
+            digest.filter(|_| as_keys),
+            key(pair.map(|(user, _)| user)),
+            key(pair.map(|(_, password)| password)),
+        ];
+        Self(digests)
     }
 
     fn iter(&self) -> impl Iterator<Item = (Form, &[u8; 32])> {
-        self.0.iter().flatten().map(|(form, digest)| (*form, digest))
+        let by_form = Form::ALL.into_iter().zip(&self.0);
+        by_form.filter_map(|(form, digest)| digest.as_ref().map(|digest| (form, digest)))
     }
 }
 

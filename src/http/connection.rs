@@ -26,7 +26,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout, timeout_at},
@@ -44,6 +44,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The least that hyper takes as the bound of its buffer; also what a body is read by.
 const BUFFER: usize = 64 * 1024;
+
+/// Linux allows no more, unless told to (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// What is served: requests in, answers out. Clones are the same site.
 pub trait Site: Clone + Send + Sync + 'static {
@@ -109,6 +112,18 @@ impl From<&Settings> for Bounds {
 pub struct Stopped {
     /// Connections that were still at work when time was up, and were cut.
     pub cut: usize,
+}
+
+/// Listens, with as long a queue of connections that wait to be accepted as the system allows: with the usual 128 a
+/// burst of connections is turned away, and each tries again only after a second.
+///
+/// # Errors
+/// Those of binding, such as an address in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // or a restart would find its own old connections in the way
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` resolves, to the time at which to give up: from then on nothing more is accepted, idle
@@ -381,4 +396,27 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
     };
     // Time up is a bound like the other one, not an error.
     timeout(LINGER, read_off).await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accept_that_fails_is_tried_again_after_a_bounded_pause() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut acceptor = Acceptor::new(listener, 1);
+        acceptor.failed(&io::ErrorKind::ConnectionAborted.into());
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "a peer that left is no reason to wait");
+        for _ in 0..10 {
+            acceptor.failed(&io::Error::other("no file descriptors left"));
+        }
+        assert_eq!(acceptor.pause, Acceptor::LONGEST_PAUSE);
+        acceptor.not_before = Instant::now();
+        let connecting = TcpStream::connect(address);
+        let (connected, (_stream, peer, _slot)) = tokio::join!(connecting, acceptor.next());
+        assert_eq!(connected.unwrap().local_addr().unwrap(), peer);
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE);
+    }
 }

@@ -19,7 +19,7 @@ mod tally;
 mod unpack;
 
 pub use auth::{CredentialKind, CredentialStatus};
-pub use connection::{Bounds, Peer, Site, Stopped, serve};
+pub use connection::{Bounds, Peer, Site, Stopped, bind, serve};
 pub use problem::{Problem, RequestId, RequestIds};
 pub use router::Intake;
 pub use settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};

@@ -7,7 +7,7 @@ use axum::http::{
     header::{ACCEPT_ENCODING, WWW_AUTHENTICATE},
 };
 
-use super::{auth::Denied, problem::Problem, unpack::UnpackError};
+use super::{auth::Denied, problem::Problem};
 use crate::journal::AppendError;
 
 /// Why a request was refused. Its text is for the log: it holds nothing of a payload, nor of a credential.
@@ -105,16 +105,6 @@ fn not_stored(status: StatusCode, error: &AppendError, held_by: Option<&str>) ->
 
 fn whole_secs(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
-}
-
-impl Refusal {
-    /// What unpacking says of a body that is to stay within `limit`.
-    pub(super) fn from_unpacking(error: &UnpackError, limit: u64) -> Self {
-        match error {
-            UnpackError::TooLarge => Self::TooLarge { limit },
-            UnpackError::Broken(_) => Self::NotPacked,
-        }
-    }
 }
 
 #[cfg(test)]

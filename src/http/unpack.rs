@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use axum::http::{HeaderMap, header::CONTENT_ENCODING};
 use bytes::Bytes;
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
 
 use super::body::extend_within;
 
@@ -66,9 +66,9 @@ impl Coding {
     pub(super) fn unpack(self, packed: &Bytes, limit: usize) -> Result<Bytes, UnpackError> {
         match self {
             Self::Identity => Ok(packed.clone()),
-            Self::Gzip => read(MultiGzDecoder::new(packed.as_ref()), limit),
-            Self::Deflate => match read(ZlibDecoder::new(packed.as_ref()), limit) {
-                Err(UnpackError::Broken(_)) => read(DeflateDecoder::new(packed.as_ref()), limit),
+            Self::Gzip => gunzip(packed, limit),
+            Self::Deflate => match inflate(packed, limit, true) {
+                Err(UnpackError::Broken(_)) => inflate(packed, limit, false),
                 unpacked => unpacked,
             },
         }
@@ -81,21 +81,53 @@ pub(super) enum UnpackError {
     #[error("more than the limit comes out of it")]
     TooLarge,
     #[error("it is not what its Content-Encoding says: {0}")]
-    Broken(#[source] io::Error),
+    Broken(#[from] io::Error),
 }
 
-fn read(mut packed: impl Read, limit: usize) -> Result<Bytes, UnpackError> {
+/// One member or several; each ends with a checksum.
+fn gunzip(packed: &[u8], limit: usize) -> Result<Bytes, UnpackError> {
+    let mut decoder = MultiGzDecoder::new(packed);
     let mut unpacked = Vec::new();
     let mut step = [0; STEP];
     loop {
-        match packed.read(&mut step) {
-            Ok(0) => return Ok(unpacked.into()),
-            Ok(n) if n > limit - unpacked.len() => return Err(UnpackError::TooLarge),
-            Ok(n) => extend_within(limit, &mut unpacked, &step[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(UnpackError::Broken(error)),
+        match decoder.read(&mut step)? {
+            0 => return Ok(unpacked.into()),
+            n => extend(&mut unpacked, &step[..n], limit)?,
         }
     }
+}
+
+/// A stream must end, and where its bytes end: raw deflate has no checksum, and other bytes may look like a little of
+/// it. (flate2's readers take the end of the bytes for that of the stream.)
+fn inflate(packed: &[u8], limit: usize, zlib: bool) -> Result<Bytes, UnpackError> {
+    let mut decoder = Decompress::new(zlib);
+    let mut unpacked = Vec::new();
+    let mut step = [0; STEP];
+    loop {
+        let rest =
+            usize::try_from(decoder.total_in()).ok().and_then(|read| packed.get(read..)).unwrap_or(&[]);
+        let before = decoder.total_out();
+        let status = decoder.decompress(rest, &mut step, FlushDecompress::None).map_err(io::Error::from)?;
+        let n = (decoder.total_out() - before) as usize;
+        extend(&mut unpacked, &step[..n], limit)?;
+        let read_all = decoder.total_in() == packed.len() as u64;
+        match status {
+            Status::StreamEnd if read_all => return Ok(unpacked.into()),
+            Status::StreamEnd => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+            Status::Ok | Status::BufError if n == 0 && read_all => {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            Status::Ok | Status::BufError => {}
+        }
+    }
+}
+
+fn extend(unpacked: &mut Vec<u8>, more: &[u8], limit: usize) -> Result<(), UnpackError> {
+    if more.len() > limit - unpacked.len() {
+        return Err(UnpackError::TooLarge);
+    }
+    extend_within(limit, unpacked, more);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,13 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn deflate_is_zlib_or_raw() {
+    fn deflate_is_zlib_or_raw_and_whole_or_broken() {
+        let body = vec![b"[1,2]".as_slice(); 20_000].concat();
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
-        zlib.write_all(b"[1,2]").unwrap();
+        zlib.write_all(&body).unwrap();
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
-        raw.write_all(b"[1,2]").unwrap();
+        raw.write_all(&body).unwrap();
         for packed in [zlib.finish().unwrap(), raw.finish().unwrap()] {
-            assert_eq!(Coding::Deflate.unpack(&packed.into(), 100).unwrap(), "[1,2]");
+            let unpack =
+                |packed: &[u8], limit| Coding::Deflate.unpack(&Bytes::copy_from_slice(packed), limit);
+            assert_eq!(unpack(&packed, 100_000).unwrap(), body);
+            assert!(matches!(unpack(&packed, 99_999), Err(UnpackError::TooLarge)));
+            for torn in [1, packed.len() / 2, packed.len() - 1] {
+                assert!(matches!(unpack(&packed[..torn], 100_000), Err(UnpackError::Broken(_))), "{torn}");
+            }
+            let longer = [packed.as_slice(), b"x"].concat();
+            assert!(matches!(unpack(&longer, 100_000), Err(UnpackError::Broken(_))));
         }
     }
 
@@ -182,7 +223,7 @@ mod tests {
             let unpacked = Coding::Gzip.unpack(&Bytes::copy_from_slice(packed), 100);
             assert!(matches!(unpacked, Err(UnpackError::Broken(_))), "{packed:?}");
         }
-        let unpacked = Coding::Deflate.unpack(&Bytes::from_static(b"[1,2,3]"), 100);
+        let unpacked = Coding::Deflate.unpack(&Bytes::from_static(b"{\"eventName\":\"x\"}"), 100);
         assert!(matches!(unpacked, Err(UnpackError::Broken(_))));
     }
 }

@@ -1,1 +1,571 @@
-//! Dispatch.
+//! What becomes of deliveries: order, retries, events set aside, dead letters. Lanes are turned by hand, with a clock of
+//! the test's own: nothing here sleeps.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bikhook::{
+    clock::Timestamp,
+    dispatch::{Lane, LaneParts, LaneStatus, Settings, Turn},
+    event::Class,
+    handler::{Delivery, Failure, Filter, Handler},
+    journal::{Cause, DeadQuery, Enrolment, Journal, LaneId, LaneState, Start},
+    metrics::Metrics,
+};
+use proptest::prelude::*;
+use tokio::sync::Semaphore;
+
+use crate::support::{
+    events::{batch, incoming, status},
+    journals::{Place, from_beginning, lane},
+};
+
+type Decide = dyn Fn(&[Delivery]) -> Result<(), Failure> + Send + Sync;
+
+/// A destination that does as it is told, and remembers.
+struct Script {
+    calls: Mutex<Vec<Vec<u64>>>,
+    taken: Mutex<Vec<Delivery>>,
+    decide: Mutex<Arc<Decide>>,
+}
+
+impl Script {
+    fn new(decide: impl Fn(&[Delivery]) -> Result<(), Failure> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            calls: Mutex::default(),
+            taken: Mutex::default(),
+            decide: Mutex::new(Arc::new(decide)),
+        })
+    }
+
+    fn well() -> Arc<Self> {
+        Self::new(|_| Ok(()))
+    }
+
+    fn now(&self, decide: impl Fn(&[Delivery]) -> Result<(), Failure> + Send + Sync + 'static) {
+        *self.decide.lock().unwrap() = Arc::new(decide);
+    }
+
+    /// The seqs that it took, in order.
+    fn taken(&self) -> Vec<u64> {
+        self.taken.lock().unwrap().iter().map(|delivery| delivery.event.seq).collect()
+    }
+
+    fn calls(&self) -> Vec<Vec<u64>> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+impl Handler for Script {
+    fn deliver<'a>(
+        &'a self,
+        events: &'a [Delivery],
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            self.calls.lock().unwrap().push(events.iter().map(|delivery| delivery.event.seq).collect());
+            let decide = Arc::clone(&*self.decide.lock().unwrap());
+            decide(events)?;
+            self.taken.lock().unwrap().extend_from_slice(events);
+            Ok(())
+        })
+    }
+}
+
+fn retry() -> Failure {
+    Failure::Retry { class: "status 503".to_owned(), error: "away".to_owned(), after: None }
+}
+
+fn refuse() -> Failure {
+    Failure::Refuse { class: "status 422".to_owned(), error: "no".to_owned() }
+}
+
+/// Fails for these seqs, whatever else is in the batch.
+fn failing(seqs: &[u64], failure: fn() -> Failure) -> impl Fn(&[Delivery]) -> Result<(), Failure> + use<> {
+    let seqs: HashSet<u64> = seqs.iter().copied().collect();
+    move |events| {
+        if events.iter().any(|delivery| seqs.contains(&delivery.event.seq)) { Err(failure()) } else { Ok(()) }
+    }
+}
+
+/// A lane of the handler "crm", and what it stands on.
+struct World {
+    place: Place,
+    journal: Arc<dyn Journal>,
+    script: Arc<Script>,
+    settings: Settings,
+    batch: usize,
+    concurrency: usize,
+    now: Timestamp,
+}
+
+impl World {
+    async fn new(script: Arc<Script>) -> Self {
+        let place = Place::new();
+        let journal = place.open();
+        journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+        Self {
+            place,
+            journal,
+            script,
+            settings: Settings::default(),
+            batch: 100,
+            concurrency: 1,
+            now: Timestamp::from_ms(1_000_000),
+        }
+    }
+
+    async fn append<S: AsRef<str>>(&self, raws: impl IntoIterator<Item = S>) {
+        self.journal.append(batch(raws)).await.unwrap();
+    }
+
+    async fn lane(&self, class: Class) -> Lane {
+        self.lane_with(class, &Arc::new(Semaphore::new(self.concurrency))).await
+    }
+
+    async fn lane_with(&self, class: Class, slots: &Arc<Semaphore>) -> Lane {
+        Lane::restore(LaneParts {
+            id: LaneId { handler: "crm".into(), class },
+            kind: "script",
+            handler: Arc::clone(&self.script) as Arc<dyn Handler>,
+            filter: Filter::default(),
+            settings: self.settings.clone(),
+            batch: self.batch,
+            concurrency: self.concurrency,
+            slots: Arc::clone(slots),
+            journal: Arc::clone(&self.journal),
+            metrics: Metrics::new(),
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Turns the lane until nothing happens any more before `horizon`, with time jumping to where it has to.
+    async fn turn_until(&mut self, lane: &mut Lane, horizon: Timestamp) -> Option<Timestamp> {
+        loop {
+            let until = match lane.turn(self.now).await.unwrap() {
+                Turn::Moved => continue,
+                Turn::Idle(until) => until,
+            };
+            if lane.delivery_ended().await {
+                continue;
+            }
+            match until {
+                Some(time) if time <= horizon => self.now = time.max(self.now.plus_ms(1)),
+                other => {
+                    self.now = self.now.max(horizon);
+                    return other;
+                }
+            }
+        }
+    }
+
+    /// Turns the lane for as long.
+    async fn turn_for(&mut self, lane: &mut Lane, time: Duration) -> Option<Timestamp> {
+        let horizon = self.now.plus_ms(i64::try_from(time.as_millis()).unwrap());
+        self.turn_until(lane, horizon).await
+    }
+
+    async fn state(&self, class: Class) -> LaneState {
+        self.journal.lane(lane("crm", class)).await.unwrap()
+    }
+
+    async fn dead(&self) -> Vec<(u64, Cause)> {
+        self.journal.flush().await.unwrap();
+        let query = DeadQuery { handler: None, before: None, limit: 1_000 };
+        let letters = self.journal.dead_letters(query).await.unwrap();
+        letters.iter().rev().map(|dead| (dead.event.seq, dead.cause)).collect()
+    }
+}
+
+fn statuses(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent")).collect()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn shown(lane: &Lane) -> LaneStatus {
+    lane.status().borrow().clone()
+}
+
+#[tokio::test]
+async fn events_are_delivered_in_batches_in_order_and_the_cursor_follows() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..250)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (1..=250).collect::<Vec<_>>());
+    assert!(world.script.calls().iter().all(|call| call.len() <= 100));
+    assert_eq!(world.state(Class::Other).await.cursor, 250);
+    assert_eq!(shown(&lane).lag, 0);
+}
+
+#[tokio::test]
+async fn a_lane_takes_its_class_only_and_its_cursor_passes_the_rest() {
+    let mut world = World::new(Script::well()).await;
+    world
+        .append([incoming("1", "a"), status("2", "b", "sent"), incoming("3", "c"), status("4", "d", "read")])
+        .await;
+    let mut incoming = world.lane(Class::Incoming).await;
+    world.turn_for(&mut incoming, SECOND).await;
+    assert_eq!(world.script.taken(), [1, 3]);
+    assert_eq!(world.state(Class::Incoming).await.cursor, 4);
+    assert_eq!(world.state(Class::Other).await.cursor, 0);
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_not_delivered_again_after_a_restart() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    drop(lane);
+    world.journal.close().await.unwrap();
+    world.journal = world.place.open();
+    world
+        .journal
+        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning) }])
+        .await
+        .unwrap();
+    world.append(statuses(10..12)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (1..=12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_destination_that_is_away_is_probed_ever_more_rarely_and_nothing_is_skipped() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.append(statuses(0..5)).await;
+    let mut lane = world.lane(Class::Other).await;
+    let begin = world.now;
+    let first = world.turn_for(&mut lane, Duration::from_millis(1)).await.unwrap();
+    let wait = first.ms_since(begin);
+    assert!((4_000..=6_000).contains(&wait), "{wait}");
+    world.turn_for(&mut lane, HOUR * 24 * 7).await;
+    // Every five minutes at most, ±20 %, for a week.
+    let probes = world.script.calls().len();
+    assert!(probes > 1_600, "{probes}");
+    assert!(world.script.taken().is_empty());
+    assert!(world.state(Class::Other).await.aside.is_empty());
+    assert!(world.dead().await.is_empty());
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), [1, 2, 3, 4, 5]);
+    assert_eq!(shown(&lane).failures, 0);
+}
+
+#[tokio::test]
+async fn a_destination_is_left_alone_for_as_long_as_it_asks() {
+    let asked = || Failure::Retry {
+        class: "status 429".to_owned(),
+        error: "slow down".to_owned(),
+        after: Some(Duration::from_secs(120)),
+    };
+    let mut world = World::new(Script::new(move |_| Err(asked()))).await;
+    world.append(statuses(0..1)).await;
+    let mut lane = world.lane(Class::Other).await;
+    let begin = world.now;
+    let next = world.turn_for(&mut lane, SECOND).await.unwrap();
+    assert!(next.ms_since(begin) >= 120_000);
+}
+
+#[tokio::test]
+async fn one_refused_event_among_a_thousand_is_the_only_dead_letter() {
+    let mut world = World::new(Script::new(failing(&[617], refuse))).await;
+    world.append(statuses(0..1_000)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.dead().await, [(617, Cause::Refused)]);
+    let expected: Vec<u64> = (1..=1_000).filter(|seq| *seq != 617).collect();
+    assert_eq!(world.script.taken(), expected, "in order, each once");
+    assert_eq!(world.state(Class::Other).await.cursor, 1_000);
+}
+
+#[tokio::test]
+async fn a_destination_that_refuses_everything_does_not_turn_a_backlog_into_dead_letters() {
+    let mut world = World::new(Script::new(|_| Err(refuse()))).await;
+    world.append(statuses(0..500)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 24).await;
+    let dead = world.dead().await.len();
+    assert_eq!(dead, 9, "so many are believed in a row");
+    assert!(shown(&lane).last_failure.unwrap().contains("refuses everything"));
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken().len(), 500 - dead);
+}
+
+#[tokio::test]
+async fn an_event_that_fails_while_others_succeed_is_set_aside_and_its_message_behind_it() {
+    let mut world = World::new(Script::new(failing(&[3], retry))).await;
+    let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+    // 3 and 5 are of one message; 6 comes later.
+    world.append([message(1, "a"), message(2, "b"), message(3, "x"), message(4, "c"), message(5, "x")]).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(30)).await;
+    assert_eq!(world.script.taken(), [1, 2, 4]);
+    world.append([message(6, "x"), message(7, "d")]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), [1, 2, 4, 7], "the lane goes on");
+    let state = world.state(Class::Other).await;
+    assert_eq!(state.cursor, 7);
+    let rows: Vec<_> = state.aside.iter().map(|row| (row.seq, row.behind)).collect();
+    assert_eq!(rows, [(3, false), (5, true), (6, true)]);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!(world.script.taken(), [1, 2, 4, 7, 3, 5, 6], "in the order of its message");
+    assert!(world.state(Class::Other).await.aside.is_empty());
+    assert!(world.script.taken.lock().unwrap().iter().any(|one| one.event.seq == 3 && one.attempt > 3));
+}
+
+#[tokio::test]
+async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
+    let mut world = World::new(Script::new(failing(&[2], retry))).await;
+    world.append(statuses(0..4)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    assert_eq!(world.script.taken(), [1, 3, 4]);
+    drop(lane);
+    world.journal.close().await.unwrap();
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    assert_eq!(world.state(Class::Other).await.aside.len(), 1);
+    let mut lane = world.lane(Class::Other).await;
+    for n in 4..100 {
+        world.append(statuses(n..n + 1)).await;
+        world.turn_for(&mut lane, HOUR).await;
+    }
+    assert_eq!(world.dead().await, [(2, Cause::Expired)]);
+    assert!(world.state(Class::Other).await.aside.is_empty());
+}
+
+#[tokio::test]
+async fn a_set_aside_event_does_not_die_while_the_destination_is_away() {
+    let mut world = World::new(Script::new(failing(&[1], retry))).await;
+    world.append(statuses(0..3)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    world.script.now(|_| Err(retry()));
+    world.turn_for(&mut lane, HOUR * 24 * 14).await;
+    assert!(world.dead().await.is_empty());
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!(world.script.taken(), [2, 3, 1]);
+}
+
+#[tokio::test]
+async fn at_the_bound_of_set_aside_events_the_lane_waits() {
+    let mut world = World::new(Script::new(|events| {
+        if events.iter().any(|one| one.event.seq % 2 == 0) { Err(retry()) } else { Ok(()) }
+    }))
+    .await;
+    world.settings.aside_limit = 5;
+    world.append(statuses(0..100)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 24).await;
+    assert_eq!(world.state(Class::Other).await.aside.len(), 5);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 24).await;
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, (1..=100).collect::<Vec<_>>(), "nothing was skipped, nothing twice");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_or_hangs_is_a_destination_that_is_unwell() {
+    let mut world = World::new(Script::new(|_| panic!("a bug in a handler"))).await;
+    world.append(statuses(0..3)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(shown(&lane).last_failure.as_deref(), Some("panic"));
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
+    struct Hangs(Arc<Script>);
+    impl Handler for Hangs {
+        fn deliver<'a>(
+            &'a self,
+            events: &'a [Delivery],
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+            Box::pin(async move {
+                if self.0.calls().is_empty() {
+                    self.0.calls.lock().unwrap().push(Vec::new());
+                    std::future::pending::<()>().await;
+                }
+                self.0.deliver(events).await
+            })
+        }
+    }
+    let mut world = World::new(Script::well()).await;
+    world.settings.timeout = bikhook::settings::Period(Duration::from_millis(20));
+    world.append(statuses(0..3)).await;
+    let slots = Arc::new(Semaphore::new(1));
+    let mut lane = Lane::restore(LaneParts {
+        id: LaneId { handler: "crm".into(), class: Class::Other },
+        kind: "script",
+        handler: Arc::new(Hangs(Arc::clone(&world.script))),
+        filter: Filter::default(),
+        settings: world.settings.clone(),
+        batch: 10,
+        concurrency: 1,
+        slots,
+        journal: Arc::clone(&world.journal),
+        metrics: Metrics::new(),
+    })
+    .await
+    .unwrap();
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(shown(&lane).last_failure.as_deref(), Some("timeout"));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_retried_dead_letter_comes_again_says_so_and_is_gone() {
+    let mut world = World::new(Script::new(failing(&[1], refuse))).await;
+    world.append(statuses(0..2)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let query = DeadQuery { handler: Some("crm".to_owned()), before: None, limit: 10 };
+    world.journal.flush().await.unwrap();
+    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
+
+    // Refused once more: it rests, and counts.
+    world.journal.retry_dead(vec![id]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    world.journal.flush().await.unwrap();
+    let letter = world.journal.dead_letter(id).await.unwrap().unwrap();
+    assert_eq!((letter.attempts, letter.retrying), (2, false));
+
+    world.script.now(|_| Ok(()));
+    world.journal.retry_dead(vec![id]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), [2, 1], "once");
+    let taken = world.script.taken.lock().unwrap().clone();
+    assert_eq!((taken[1].replay, taken[1].attempt), (true, 3));
+    assert!(world.dead().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_operator_lets_go_and_retention_may_follow() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.append(statuses(0..300)).await;
+    let slots = Arc::new(Semaphore::new(1));
+    let lane = world.lane_with(Class::Other, &slots).await;
+    let mut desk = bikhook::dispatch::Desk::default();
+    let asked = desk.take_up(&lane);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    assert_eq!(desk.skip("crm", 291).await, 1);
+    assert_eq!(desk.skip("nobody", 291).await, 0);
+    let mut waited = 0;
+    while world.state(Class::Other).await.cursor < 290 {
+        waited += 1;
+        assert!(waited < 1_000, "the cursor never followed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send_replace(true);
+    running.await.unwrap();
+    world.script.now(|_| Ok(()));
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), (291..=300).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn with_concurrency_events_of_a_message_still_come_in_order() {
+    let mut world = World::new(Script::well()).await;
+    world.batch = 1;
+    world.concurrency = 8;
+    let raws: Vec<String> =
+        (0..200).map(|n| status(&format!("id-{n}"), &format!("m-{}", n % 7), "sent")).collect();
+    world.append(&raws).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let taken = world.script.taken();
+    assert_eq!(taken.len(), 200);
+    for message in 0..7 {
+        let of_message: Vec<u64> = taken.iter().copied().filter(|seq| (seq - 1) % 7 == message).collect();
+        assert!(of_message.is_sorted(), "{of_message:?}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Fate {
+    Well,
+    FailsFor(u32),
+    Refused,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Whatever a destination does: every event ends delivered or dead, once each, in order per message.
+    #[test]
+    fn every_event_ends_delivered_or_dead_and_messages_stay_in_order(
+        fates in prop::collection::vec(
+            prop_oneof![6 => Just(Fate::Well), 2 => (1_u32..8).prop_map(Fate::FailsFor), 1 => Just(Fate::Refused)],
+            1..60,
+        ),
+        messages in 1_u64..20,
+        batch in 1_usize..12,
+        concurrency in 1_usize..4,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let left: Arc<Mutex<Vec<Fate>>> = Arc::new(Mutex::new(fates.clone()));
+            let decide = {
+                let left = Arc::clone(&left);
+                move |events: &[Delivery]| {
+                    let mut left = left.lock().unwrap();
+                    for delivery in events {
+                        let fate = &mut left[usize::try_from(delivery.event.seq).unwrap() - 1];
+                        match fate {
+                            Fate::Well => {}
+                            Fate::Refused => return Err(refuse()),
+                            Fate::FailsFor(1) => {
+                                *fate = Fate::Well;
+                                return Err(retry());
+                            }
+                            Fate::FailsFor(times) => {
+                                *times -= 1;
+                                return Err(retry());
+                            }
+                        }
+                    }
+                    Ok(())
+                }
+            };
+            let mut world = World::new(Script::new(decide)).await;
+            world.batch = batch;
+            world.concurrency = concurrency;
+            let raws = (0..fates.len() as u64)
+                .map(|n| status(&format!("id-{n}"), &format!("m-{}", n % messages), "sent"));
+            world.append(raws).await;
+            let mut lane = world.lane(Class::Other).await;
+            world.turn_for(&mut lane, HOUR * 24 * 3).await;
+
+            let taken = world.script.taken();
+            let dead: HashSet<u64> = world.dead().await.into_iter().map(|(seq, _)| seq).collect();
+            let all: HashSet<u64> = taken.iter().copied().chain(dead.iter().copied()).collect();
+            assert_eq!(all.len(), fates.len(), "none is missing");
+            assert_eq!(taken.len() + dead.len(), fates.len(), "none came twice");
+            for message in 0..messages {
+                let of_message: Vec<u64> = taken.iter().copied().filter(|seq| (seq - 1) % messages == message).collect();
+                assert!(of_message.is_sorted(), "{of_message:?}");
+            }
+            assert!(world.state(Class::Other).await.aside.is_empty());
+            assert_eq!(world.state(Class::Other).await.cursor, fates.len() as u64);
+        });
+    }
+}

@@ -1,1 +1,390 @@
-//! Handlers.
+//! Every kind of handler is held to the same contract; below it, what the `jsonl` kind promises of its files.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bikhook::{
+    clock::Timestamp,
+    event::{Element, Event},
+    handler::{Delivery, Failure, Handler, KINDS, KindRow},
+    settings::{Context, Section},
+};
+
+/// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
+const MIXED: [&str; 5] = [
+    r#"{
+"eventName": "incoming-message",
+"eventInfo": { "messageId": "wamid.A", "channelId": "whatsapp", "message": "two\nlines", "assetValue": "+919090909090" },
+"id": "in-1"
+}"#,
+    r#"{"eventName":"message-status-update","eventInfo":{"messageId":"wamid.B","status":"failed","owner":"AGENT",},"id":17}"#,
+    r#"{"eventName":"optedOut","storeId":"s1","eventId":"optedOut-221036","eventProperties":{"channel":"whatsapp"},"createdAt":"2026-11-22T10:15:00Z"}"#,
+    r#"{"eventName":"addToCart","price":123456789012345678901234567890,"text":"half an emoji \ud83d"}"#,
+    r#"{"eventName":"a \"quoted\" name","x":[ ]}"#,
+];
+
+/// What a kind needs in a test: a new kind has its row here too.
+struct Fixture {
+    /// The least that it opens with.
+    minimal: fn(&Path) -> String,
+    /// Settings that are wrong, and a word that the error must have.
+    wrong: &'static [(&'static str, &'static str)],
+    /// Takes the destination away, and what gives it back; `None` where there is none.
+    break_destination: Option<fn(&Path) -> GiveBack>,
+}
+
+type GiveBack = Box<dyn FnOnce()>;
+
+fn fixture(kind: &str) -> Fixture {
+    match kind {
+        "log" => Fixture {
+            minimal: |_dir| String::new(),
+            wrong: &[("personal_data = \"perhaps\"", "personal_data")],
+            break_destination: None,
+        },
+        "jsonl" => Fixture {
+            minimal: |dir| format!("path = {:?}", dir.join("out/events.jsonl")),
+            wrong: &[
+                ("", "path"),
+                ("path = \"x\"\nkeep = 0", "keep"),
+                ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
+            ],
+            break_destination: Some(|dir| {
+                let (there, away) = (dir.join("out"), dir.join("away"));
+                fs::rename(&there, &away).unwrap();
+                Box::new(move || fs::rename(&away, &there).unwrap())
+            }),
+        },
+        other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
+    }
+}
+
+fn row(kind: &str) -> &'static KindRow {
+    KINDS.iter().find(|row| row.name == kind).unwrap()
+}
+
+async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
+    let context = Context::new(BTreeMap::new());
+    let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;
+    let opener = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
+    opener("under-test".to_owned()).await.map_err(|error| error.to_string())
+}
+
+fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
+    let event = |seq: u64| {
+        let raw = MIXED[usize::try_from(seq).unwrap() % MIXED.len()];
+        let element = Arc::new(Element::read("bik", raw.as_bytes()).unwrap());
+        let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
+        Arc::new(Event { seq, received_at, source: "bik".into(), element })
+    };
+    seqs.into_iter().map(|seq| Delivery { event: event(seq), attempt: 1, replay: false }).collect()
+}
+
+#[test]
+fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults() {
+    assert!(KINDS.len() >= 2);
+    for (at, row) in KINDS.iter().enumerate() {
+        fixture(row.name);
+        assert!(KINDS[..at].iter().all(|other| other.name != row.name), "{} is there twice", row.name);
+        assert!(row.about.len() > 20 && !row.about.contains('\n'), "{}: {:?}", row.name, row.about);
+        assert!(row.concurrency >= 1 && row.batch >= 1);
+        assert!(!(row.keys)().is_empty(), "{} has no keys", row.name);
+    }
+}
+
+#[tokio::test]
+async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and_none() {
+    for row in KINDS {
+        let dir = tempfile::tempdir().unwrap();
+        let handler = open(row.name, &(fixture(row.name).minimal)(dir.path())).await.unwrap();
+        for batch in [deliveries(1..=20), deliveries([21]), deliveries([])] {
+            handler.deliver(&batch).await.unwrap_or_else(|failure| panic!("{}: {failure}", row.name));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_kind_refuses_a_key_that_it_does_not_know_and_names_it() {
+    for row in KINDS {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = (fixture(row.name).minimal)(dir.path()) + "\nno_such_key = 1";
+        let error = open(row.name, &settings).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
+        assert!(error.contains("no_such_key"), "{}: {error}", row.name);
+    }
+}
+
+#[tokio::test]
+async fn every_kind_says_which_of_its_settings_is_wrong() {
+    for row in KINDS {
+        let fixture = fixture(row.name);
+        assert!(!fixture.wrong.is_empty());
+        for (settings, word) in fixture.wrong {
+            let error = open(row.name, settings).await.err().unwrap_or_else(|| panic!("took {settings:?}"));
+            assert!(error.contains(word), "{}: {settings:?} gave {error:?}", row.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_kind_asks_for_a_retry_while_its_destination_is_away_and_delivers_once_it_is_back() {
+    let mut broken = 0;
+    for row in KINDS {
+        let fixture = fixture(row.name);
+        let Some(break_destination) = fixture.break_destination else { continue };
+        broken += 1;
+        let dir = tempfile::tempdir().unwrap();
+        let handler = open(row.name, &(fixture.minimal)(dir.path())).await.unwrap();
+        handler.deliver(&deliveries(1..=3)).await.unwrap();
+        let give_back = break_destination(dir.path());
+        for _ in 0..2 {
+            match handler.deliver(&deliveries(4..=6)).await {
+                Err(Failure::Retry { class, .. }) => assert!(class.len() < 40, "{class:?} is no class"),
+                other => panic!("{}: {other:?}", row.name),
+            }
+        }
+        give_back();
+        handler.deliver(&deliveries(4..=6)).await.unwrap();
+    }
+    assert!(broken >= 1);
+}
+
+/// A directory with a `jsonl` handler's file in it.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("events.jsonl")
+    }
+
+    async fn open(&self, settings: &str) -> Result<Box<dyn Handler>, String> {
+        open("jsonl", &format!("path = {:?}\n{settings}", self.path())).await
+    }
+
+    /// Opens it once the lock is free: a background task of an earlier handler may hold it for a moment.
+    async fn reopen(&self, settings: &str) -> Box<dyn Handler> {
+        let mut opened = None;
+        until(async || {
+            opened = self.open(settings).await.ok();
+            opened.is_some()
+        })
+        .await;
+        opened.unwrap()
+    }
+}
+
+/// The `seq` of each line; every line must be whole.
+fn seqs(text: &str) -> Vec<u64> {
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
+    text.lines().map(|line| serde_json::from_str::<SeqOnly>(line).unwrap().seq).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct SeqOnly {
+    seq: u64,
+}
+
+fn read(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut text = String::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        return text;
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_line_has_the_fields_of_events_json_in_their_order_with_the_element_as_it_came() {
+    let world = World::new();
+    world.open("").await.unwrap().deliver(&deliveries(0..=4)).await.unwrap();
+    let text = read(&world.path());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(
+        lines[1],
+        r#"{"seq":1,"receivedAt":"2026-11-22T10:15:00.001Z","source":"bik","eventName":"message-status-update","id":"17","event":{"eventName":"message-status-update","eventInfo":{"messageId":"wamid.B","status":"failed","owner":"AGENT"},"id":17}}"#
+    );
+    assert!(lines[0].contains(r#""message":"two\nlines""#), "an escape stays as it is");
+    assert!(lines[2].contains(r#""id":"optedOut-221036","event":{"#));
+    assert!(lines[3].contains(r#""id":null,"#));
+    assert!(lines[3].contains(r#""price":123456789012345678901234567890,"text":"half an emoji \ud83d""#));
+    assert!(lines[4].contains(r#""eventName":"a \"quoted\" name","id":null,"event":{"#));
+}
+
+#[tokio::test]
+async fn a_torn_last_line_is_cut_off_at_the_start_and_what_follows_is_whole() {
+    let world = World::new();
+    world.open("").await.unwrap().deliver(&deliveries(1..=3)).await.unwrap();
+    let whole = read(&world.path());
+    fs::write(world.path(), &whole[..whole.len() - 5]).unwrap();
+    world.reopen("").await.deliver(&deliveries(3..=4)).await.unwrap();
+    assert_eq!(seqs(&read(&world.path())), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
+    let world = World::new();
+    let handler = world.open("").await.unwrap();
+    handler.deliver(&deliveries(1..=2)).await.unwrap();
+    let moved = world.dir.path().join("moved");
+    fs::rename(world.path(), &moved).unwrap();
+    handler.deliver(&deliveries(3..=4)).await.unwrap();
+    fs::remove_file(world.path()).unwrap();
+    fs::write(world.path(), "").unwrap();
+    handler.deliver(&deliveries(5..=6)).await.unwrap();
+    assert_eq!(seqs(&read(&moved)), [1, 2]);
+    assert_eq!(seqs(&read(&world.path())), [5, 6]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_emptied_in_place_grows_from_its_new_end() {
+    let world = World::new();
+    let handler = world.open("").await.unwrap();
+    handler.deliver(&deliveries(1..=2)).await.unwrap();
+    fs::OpenOptions::new().write(true).open(world.path()).unwrap().set_len(0).unwrap();
+    handler.deliver(&deliveries(3..=4)).await.unwrap();
+    assert_eq!(seqs(&read(&world.path())), [3, 4]);
+}
+
+#[tokio::test]
+async fn two_handlers_on_one_file_are_an_error_by_whatever_name_until_the_first_is_gone() {
+    let world = World::new();
+    let first = world.open("").await.unwrap();
+    let link = world.dir.path().join("another-name.jsonl");
+    std::os::unix::fs::symlink(world.path(), &link).unwrap();
+    for path in [world.path(), link, world.dir.path().join("../").join(world.dir.path()).join("events.jsonl")]
+    {
+        let error = open("jsonl", &format!("path = {path:?}")).await.err().unwrap();
+        assert!(error.contains("in use") && error.contains("events.jsonl.lock"), "{error}");
+    }
+    first.deliver(&deliveries([1])).await.unwrap();
+    drop(first);
+    world.reopen("").await.deliver(&deliveries([2])).await.unwrap();
+}
+
+#[tokio::test]
+async fn over_many_rotations_with_compression_each_line_is_there_once_and_in_order() {
+    let world = World::new();
+    let settings = "rotate_size = \"4KiB\"\ngzip = true";
+    let handler = world.open(settings).await.unwrap();
+    for batch in 0..40 {
+        handler.deliver(&deliveries(batch * 10..(batch + 1) * 10)).await.unwrap();
+    }
+    until(async || rotated(&world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
+    let mut files = rotated(&world);
+    assert!(files.len() >= 10, "only {} rotated files", files.len());
+    files.push(world.path());
+    let lines: Vec<u64> = files.iter().flat_map(|path| seqs(&read(path))).collect();
+    assert_eq!(lines, (0..400).collect::<Vec<u64>>());
+    for file in files {
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o007, 0, "{file:?} can be read by others");
+    }
+}
+
+#[tokio::test]
+async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after_the_next_start() {
+    let world = World::new();
+    let handler = world.open("rotate_size = \"1KiB\"").await.unwrap();
+    for batch in 0..5 {
+        handler.deliver(&deliveries(batch * 10..(batch + 1) * 10)).await.unwrap();
+    }
+    drop(handler);
+    let plain = rotated(&world);
+    assert!(plain.len() >= 3);
+    fs::write(format!("{}.gz.tmp", plain[0].display()), "a part").unwrap();
+    let _handler = world.reopen("gzip = true").await;
+    until(async || rotated(&world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
+    assert_eq!(rotated(&world).len(), plain.len());
+}
+
+#[tokio::test]
+async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_there_is_room() {
+    let disk = SmallDisk::mount("256k");
+    let path = disk.dir.path().join("events.jsonl");
+    let handler = open("jsonl", &format!("path = {path:?}")).await.unwrap();
+    handler.deliver(&deliveries(1..=10)).await.unwrap();
+    let before = read(&path);
+    fs::write(disk.dir.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
+    let large = deliveries(11..=600);
+    let bytes: usize = large.iter().map(|delivery| delivery.event.to_json_line().len() + 1).sum();
+    assert!(
+        bytes > 106 * 1024 && bytes < 240 * 1024,
+        "{bytes} must overflow the disk, and fit without ballast"
+    );
+    for _ in 0..3 {
+        let failure = handler.deliver(&large).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Retry { class, .. } if class == "disk full"), "{failure:?}");
+        assert_eq!(read(&path), before, "a failed batch left something behind");
+    }
+    handler.deliver(&deliveries([700])).await.expect("a batch that fits is taken all the same");
+    fs::remove_file(disk.dir.path().join("ballast")).unwrap();
+    handler.deliver(&large).await.unwrap();
+    let expected: Vec<u64> = (1..=10).chain([700]).chain(11..=600).collect();
+    assert_eq!(seqs(&read(&path)), expected);
+}
+
+/// The rotated files, the oldest first.
+fn rotated(world: &World) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(world.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("events-2"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Waits for what a background task does, for as long as a loaded machine may need.
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done().await {
+        assert!(Instant::now() < deadline, "it did not happen within 30 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A file system in memory, small enough to fill up. Mounted as root, by way of sudo where that is needed.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted =
+            as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
+        assert!(mounted.unwrap().success(), "this test mounts a small file system, which needs root or sudo");
+        Self { dir }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a handler may still hold a file of it. What is left is a temporary directory.
+        let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+fn as_root(program: &str) -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}

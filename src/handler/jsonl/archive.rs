@@ -325,6 +325,21 @@ mod tests {
     }
 
     #[test]
+    fn a_compression_that_fails_leaves_no_part_and_is_taken_up_again() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        // A directory can be opened, but not read: the part is there when it fails.
+        fs::remove_file(&plain).unwrap();
+        fs::create_dir(&plain).unwrap();
+        world.archive.tidy().unwrap_err();
+        assert_eq!(world.files().len(), 1, "a part was left behind: {:?}", world.files());
+        fs::remove_dir(&plain).unwrap();
+        fs::write(&plain, &line).unwrap();
+        world.archive.tidy().unwrap();
+        assert_eq!(unpacked(&gzip), line);
+    }
+
+    #[test]
     fn the_oldest_beyond_what_is_kept_are_deleted_in_either_form() {
         let world = world(Rules { gzip: false, keep: NonZeroU32::new(2) });
         let files: Vec<_> = (1..=4).map(|seq| world.rotated(seq)).collect();

@@ -1,0 +1,181 @@
+//! Who may post (BIK T1).
+
+use std::collections::BTreeMap;
+
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+use bikhook::{
+    clock::{self, Timestamp},
+    http::{
+        AuthMode, CredentialKind, CredentialSettings, Form, Intake, Settings, SourceError, SourceSettings,
+    },
+    metrics::Metrics,
+    secret::Secret,
+};
+
+use super::world::{KEY, Told, World, event, head, key, pair, post, request, source};
+
+fn with_header(authorization: &str) -> Vec<u8> {
+    request("POST /webhook", &[&format!("Authorization: {authorization}")], event("e1"))
+}
+
+fn b64(text: &str) -> String {
+    BASE64_STANDARD.encode(text)
+}
+
+fn world(credential: CredentialSettings) -> World {
+    World::of(|_| {}, &BTreeMap::from([("bik".to_owned(), source("/webhook", credential))]))
+}
+
+#[test]
+fn a_key_gets_in_in_each_of_its_forms_and_the_form_is_recorded() {
+    let world = World::new();
+    let mut uses = 0;
+    for (header, form) in [
+        (KEY.to_owned(), Form::Header),
+        (format!("Basic {KEY}"), Form::Plain),
+        (format!("BASIC   {KEY}  "), Form::Plain),
+        (format!("Basic {}", b64(KEY)), Form::Base64),
+        (format!("basic {}", BASE64_URL_SAFE_NO_PAD.encode(KEY)), Form::Base64),
+        (format!("Basic {}", b64(&format!("{KEY}:"))), Form::User),
+        (format!("Basic {}", b64(&format!(":{KEY}"))), Form::Password),
+        (format!("Basic {}", b64(&format!("anything:{KEY}"))), Form::Password),
+    ] {
+        let before = clock::now();
+        assert_eq!(world.connect().ask(with_header(&header)).status, 200, "{header}");
+        uses += 1;
+        let all = world.intake.credentials();
+        let [status] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((&*status.source, &*status.name), ("bik", "portal"));
+        assert_eq!((status.kind, status.uses, status.form), (CredentialKind::Key, uses, Some(form)));
+        assert!(status.last_used_at.unwrap() >= before);
+    }
+    let counted = r#"bikhook_authenticated_total{source="bik",credential="portal",form="plain"}"#;
+    assert_eq!(world.metric(counted), 2);
+}
+
+#[test]
+fn a_pair_gets_in_by_rfc_7617_only() {
+    let world = world(pair("bik", "p:w"));
+    let mut client = world.connect();
+    assert_eq!(client.ask(with_header(&format!("Basic {}", b64("bik:p:w")))).status, 200);
+    for header in ["bik:p:w", "Basic bik:p:w", &b64("bik:p:w"), &format!("Basic {}", b64("bik:p"))] {
+        assert_eq!(client.ask(with_header(header)).status, 401, "{header}");
+    }
+}
+
+#[test]
+fn who_is_not_let_in_is_asked_for_basic_and_told_nothing_more() {
+    let world = World::new();
+    let expected = world.connect().ask(request("POST /webhook", &[], event("e1")));
+    expected.assert_problem(401);
+    assert_eq!(expected.header("www-authenticate"), Some("Basic realm=\"bikhook\""));
+    for wrong in ["", "x", "Basic", "Basic x", "Basic ====", &format!("Bearer {KEY}"), &format!("{KEY}x")] {
+        let answer = world.connect().ask(with_header(wrong));
+        answer.assert_problem(401);
+        assert_eq!(answer.json()["detail"], expected.json()["detail"], "{wrong}");
+    }
+    assert_eq!(world.journal.ids(), [""; 0]);
+    assert_eq!(world.metric(r#"bikhook_http_requests_total{source="bik",status="401"}"#), 8);
+}
+
+#[test]
+fn of_several_authorization_headers_the_first_is_judged() {
+    let world = World::new();
+    let both = |first: &str, second: &str| {
+        let headers = [&*format!("Authorization: {first}"), &*format!("Authorization: {second}")];
+        world.connect().ask(request("POST /webhook", &headers, event("e1"))).status
+    };
+    assert_eq!(both(KEY, "wrong"), 200);
+    assert_eq!(both("wrong", KEY), 401);
+}
+
+#[test]
+fn a_credential_past_its_end_gets_nobody_in() {
+    let ended = CredentialSettings { not_after: Some(Timestamp::from_ms(1)), ..key(KEY) };
+    assert_eq!(world(ended).post(event("e1")).status, 401);
+    let lasting = CredentialSettings { not_after: Some(clock::now().plus_ms(60_000)), ..key(KEY) };
+    assert_eq!(world(lasting).post(event("e1")).status, 200);
+}
+
+#[test]
+fn a_pinned_form_is_the_only_one() {
+    let world = world(CredentialSettings { form: Some(Form::Base64), ..key(KEY) });
+    assert_eq!(world.connect().ask(with_header(&format!("Basic {}", b64(KEY)))).status, 200);
+    assert_eq!(world.connect().ask(with_header(KEY)).status, 401);
+}
+
+#[test]
+fn auth_none_lets_everybody_in() {
+    let open = SourceSettings {
+        path: "/open".to_owned(),
+        auth: AuthMode::None,
+        credentials: BTreeMap::new(),
+        rate: None,
+    };
+    let world = World::of(|_| {}, &BTreeMap::from([("open".to_owned(), open)]));
+    assert_eq!(world.connect().ask(request("POST /open", &[], event("e1"))).status, 200);
+    assert!(world.intake.credentials().is_empty());
+}
+
+#[test]
+fn too_many_failures_get_429_while_a_valid_credential_still_passes() {
+    let world = World::with(|settings| settings.auth_failures_per_minute = 3);
+    let mut client = world.connect();
+    for _ in 0..3 {
+        client.ask(with_header("wrong")).assert_problem(401);
+    }
+    let answer = client.ask(with_header("wrong"));
+    answer.assert_problem(429);
+    assert!((1..=20).contains(&answer.retry_after()), "{answer:?}");
+    assert_eq!(client.ask(post(event("e1"))).status, 200);
+    assert_eq!(client.ask(with_header("wrong")).status, 429);
+}
+
+#[test]
+fn credentials_are_judged_before_anything_of_the_body() {
+    let world = World::new();
+    let endless = head("POST /webhook", &["Authorization: wrong", "Transfer-Encoding: chunked"]);
+    world.connect().ask(endless).assert_problem(401);
+    let packed =
+        head("POST /webhook", &["Authorization: wrong", "Content-Encoding: br", "Content-Length: 9"]);
+    world.connect().ask(packed).assert_problem(401);
+}
+
+fn refused(settings: &Settings, sources: &[(&str, SourceSettings)]) -> String {
+    let sources = sources.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect();
+    let intake = Intake::new(settings, &sources, Told::new(), Metrics::new());
+    intake.err().expect("accepted").to_string()
+}
+
+#[test]
+fn sources_that_cannot_work_are_refused_by_name() {
+    let settings = Settings::default();
+    let good = || source("/webhook", key(KEY));
+    for (sources, expected) in [
+        (vec![("a", good()), ("b", good())], r#"sources "a" and "b" have the same path "/webhook""#),
+        (
+            vec![("a", source("webhook", key(KEY)))],
+            r#"source "a": the path "webhook" must begin with / and hold only characters of a URL's path"#,
+        ),
+        (
+            vec![("a", SourceSettings { credentials: BTreeMap::new(), ..good() })],
+            r#"source "a" has no credentials; if everybody may post to it, say auth = "none""#,
+        ),
+        (
+            vec![("a", SourceSettings { auth: AuthMode::None, ..good() })],
+            r#"source "a" has credentials, and auth = "none", which never asks for them"#,
+        ),
+        (vec![("a", source("/a", key("")))], r#"source "a": credential "portal" has an empty key"#),
+        (
+            vec![("a", source("/a", CredentialSettings { key: Some(Secret::new("k")), ..pair("u", "p") }))],
+            r#"source "a": credential "portal" must have either a username and a password, or a key"#,
+        ),
+        (vec![("a", SourceSettings { rate: Some(0), ..good() })], "sources.a.rate must be at least 1"),
+    ] {
+        assert_eq!(refused(&settings, &sources), expected);
+    }
+    let none = Settings { in_flight: 0, ..Settings::default() };
+    assert_eq!(refused(&none, &[("a", good())]), "http.in_flight must be at least 1");
+    let same = SourceError::SamePath { first: "a".into(), second: "b".into(), path: "/webhook".into() };
+    assert!(same.to_string().contains("same path"));
+}
