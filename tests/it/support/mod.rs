@@ -2,3 +2,4 @@
 
 pub mod events;
 pub mod journals;
+pub mod operator;
