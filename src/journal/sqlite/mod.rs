@@ -10,6 +10,7 @@ mod directory;
 mod file;
 mod group;
 mod lanes;
+mod offline;
 mod op;
 mod reader;
 mod recent;
@@ -19,6 +20,7 @@ mod settings;
 mod shared;
 mod writer;
 
+pub use offline::Offline;
 pub use settings::Settings;
 
 use std::{
