@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    admin,
     config::{Config, HandlerConfig, JournalSettings},
     dispatch::{self, Desk, Lane, LaneParts},
     event::Class,
@@ -28,6 +29,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(8);
 /// Open files besides the connections: the journal's, the handlers'.
 const OTHER_FILES: u64 = 256;
+/// What an operator's request may take once everything else has ended.
+const OPERATOR_GRACE: Duration = Duration::from_secs(1);
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why it could not start, or ended badly.
@@ -49,6 +52,9 @@ pub enum Error {
     /// A handler could not be opened.
     #[error(transparent)]
     Handler(#[from] handler::OpenError),
+    /// The admin side would be open to everybody.
+    #[error(transparent)]
+    Unguarded(#[from] admin::Unguarded),
     /// A source cannot be served as configured.
     #[error(transparent)]
     Source(#[from] http::SourceError),
@@ -81,6 +87,7 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    admin::check_bind(&config.admin)?;
     raise_open_files(config.http.connections);
     let public = listen("http", config.http.listen)?;
     let operator = listen("admin", config.admin.listen)?;
@@ -94,15 +101,33 @@ pub async fn serve(
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
-    let mut servers = JoinSet::new();
     let bounds = http::Bounds::from(&config.http);
-    servers.spawn(drop_result(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    let mut servers = JoinSet::new();
+    servers.spawn(say_cut(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    let (not_ready, stopping_shown) = watch::channel(false);
+    let credentials = {
+        let intake = intake.clone();
+        Arc::new(move || intake.credentials())
+    };
+    let site = admin::router(admin::State {
+        settings: admin::Settings { listen: addresses.admin, ..config.admin },
+        journal: Arc::clone(&journal),
+        desk: Arc::new(desk),
+        credentials,
+        metrics,
+        stopping: stopping_shown,
+    });
+    // The operator still sees what happens while intake and lanes wind up.
+    let (stop_operator, operator_told) = watch::channel(None);
+    let mut operators = JoinSet::new();
+    operators.spawn(say_cut(http::serve(operator, site, bounds, give_up(operator_told))));
     servers.spawn(summaries(intake, told));
     tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
     ready(addresses);
 
     let failed = until_stopped(&journal, stop).await;
     tracing::info!(graceful = failed.is_none(), "stopping");
+    not_ready.send_replace(true);
     stopping.send_replace(Some(Instant::now() + GRACE));
     while let Some(ended) = servers.join_next().await {
         ended?;
@@ -112,6 +137,10 @@ pub async fn serve(
         ended?;
     }
     let closed = journal.close().await;
+    stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
+    while let Some(ended) = operators.join_next().await {
+        ended?;
+    }
     if let Some(what) = failed {
         return Err(Error::Failed(what));
     }
@@ -223,7 +252,7 @@ async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
 }
 
-async fn drop_result(server: impl Future<Output = http::Stopped>) {
+async fn say_cut(server: impl Future<Output = http::Stopped>) {
     let http::Stopped { cut } = server.await;
     if cut > 0 {
         tracing::warn!(cut, "connections were cut: their requests did not end in time");

@@ -322,7 +322,7 @@ impl Lane {
         for seq in &seqs {
             self.window.put_back(*seq, false, now);
         }
-        let turn = self.condition.failures as usize * policy::PROBE_EVENTS;
+        let turn = policy::probe_turn(self.condition.failures);
         let heads = self.window.next_heads(seqs.len(), PROBE_HEADS, turn);
         self.spawn_events(heads, Mode::OneByOne);
         true
@@ -603,7 +603,7 @@ impl Lane {
         };
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);
-        let window = self.window.next_due().filter(|due| *due > now);
+        let window = self.window.next_due(now);
         [exceptions, gathered, window].into_iter().flatten().min()
     }
 

@@ -48,6 +48,11 @@ pub const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
+/// With which event a one-by-one probe begins, after so many failures in a row: each begins where the one before gave up.
+pub const fn probe_turn(failures: u32) -> usize {
+    failures.saturating_sub(BATCH_TRIES) as usize * PROBE_EVENTS
+}
+
 /// What becomes of an event that failed while others succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -18,6 +18,8 @@ pub struct Window {
     busy: HashMap<OrderKey, u32>,
     /// Everything of the lane up to here was claimed.
     read_to: u64,
+    /// What is below was let go: what is on its way is let go when it comes back.
+    let_go_below: u64,
 }
 
 /// One event.
@@ -116,9 +118,10 @@ impl Window {
         heads
     }
 
-    /// When a waiting event may be tried that may not be tried now.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.slots.values().filter(|slot| !slot.in_flight).map(|slot| slot.not_before).min()
+    /// When the first event may be tried that may not be tried now.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.slots.values().filter(|slot| !slot.in_flight && slot.not_before > now);
+        waiting.map(|slot| slot.not_before).min()
     }
 
     /// An event of the window.
@@ -135,6 +138,9 @@ impl Window {
     /// It came back undone: it waits again, and has been tried once more if `tried`.
     pub fn put_back(&mut self, seq: u64, tried: bool, not_before: Timestamp) {
         self.mark(seq, false);
+        if seq < self.let_go_below {
+            self.slots.remove(&seq);
+        }
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.attempts += u32::from(tried);
             slot.not_before = not_before;
@@ -151,6 +157,7 @@ impl Window {
 
     /// Lets go of every waiting event below `seq`; how many there were.
     pub fn skip_to(&mut self, seq: u64) -> usize {
+        self.let_go_below = self.let_go_below.max(seq);
         let before = self.slots.len();
         self.slots.retain(|at, slot| *at >= seq || slot.in_flight);
         self.read_to = self.read_to.max(seq.saturating_sub(1));

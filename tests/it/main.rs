@@ -10,6 +10,7 @@ mod event;
 mod handlers;
 mod http;
 mod journal;
+mod model;
 mod packaging;
 mod readme;
 mod support;

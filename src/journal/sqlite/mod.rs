@@ -349,6 +349,9 @@ impl Journal for Sqlite {
             metrics.keys.set(gauge(figures.keys));
             metrics.window_seconds.set(figures.window_ms / 1_000);
             metrics.quarantine.set(gauge(figures.quarantined));
+            for (handler, dead) in &figures.dead {
+                metrics.dead_letters.get_or_create(&vec![("handler", Arc::clone(handler))]).set(gauge(*dead));
+            }
             figures.wal_bytes = u64::from(self.shared.wal_frames.load(Relaxed)) * 4_096;
             figures.room_bytes = u64::try_from(metrics.room_bytes.get()).unwrap_or_default();
             Ok(figures)

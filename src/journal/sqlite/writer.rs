@@ -247,6 +247,7 @@ impl Writer {
             self.tip += stored.events.len() as u64;
             self.retention.stored(received_at, &self.shared);
             self.shared.recent.extend(stored.events);
+            self.shared.metrics.tip.set(i64::try_from(self.tip).unwrap_or(i64::MAX));
             self.shared.tip.send_replace(self.tip);
         }
         self.shared.keys.store(self.directory.len(), Relaxed);
