@@ -75,7 +75,7 @@ impl Client {
         let base = parse_url(base)?;
         let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
         let http = build(builder, &base)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
         Ok(Self { runtime, http, base, credentials })
     }
 
@@ -167,6 +167,12 @@ pub(super) fn build(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwes
     // Plain http needs no certificates: a small container may have none to load.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
     builder.build().map_err(|error| Error::Failed(format!("cannot make a client: {}", cause(&error))))
+}
+
+/// What a client runs on.
+pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, Error> {
+    let built = builder.enable_all().build();
+    built.map_err(|error| Error::Failed(format!("cannot start what a client runs on: {error}")))
 }
 
 /// The innermost cause of an error: what a person can act on.

@@ -88,7 +88,8 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
     write!(asked, "{question} [y/N] ")?;
     asked.flush()?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| Error::Failed(format!("cannot read the answer: {error}")))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Error::Failed("nothing was changed".to_owned())),

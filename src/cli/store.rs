@@ -33,14 +33,14 @@ impl StoreArgs {
     pub(super) fn open(&self, cli: &Cli) -> Result<Store, Error> {
         Ok(match &self.journal {
             Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(failed)?)),
-            None => Store::Running(self.admin.client(cli)?),
+            None => Store::Running(Box::new(self.admin.client(cli)?)),
         })
     }
 }
 
 /// A receiver, running or stopped.
 pub(super) enum Store {
-    Running(Client),
+    Running(Box<Client>),
     Stopped(Box<Offline>),
 }
 

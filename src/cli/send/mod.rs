@@ -16,7 +16,7 @@ use self::{
 use super::{
     Cli, Error,
     auth::{all_stored, on_the_wire, reachable},
-    client::{build, cause, parse_url},
+    client::{build, cause, parse_url, runtime},
     output::stdout,
 };
 use crate::{
@@ -88,8 +88,11 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let client = build(builder, &url)?;
     let target = Target { url, authorization, client, rate: args.rate };
     let (bodies, seed) = args.bodies()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let tally = runtime.block_on(post_all(target, bodies, connections))?;
+    let tally = runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(post_all(
+        target,
+        bodies,
+        connections,
+    ))?;
     tally.report(&mut stdout(), seed, args.rate, args.json)
 }
 
