@@ -31,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(8);
 const OTHER_FILES: u64 = 256;
 /// What an operator's request may take once everything else has ended.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
+/// Operators' connections at once; more wait.
+const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why it could not start, or ended badly.
@@ -120,7 +122,8 @@ pub async fn serve(
     // The operator still sees what happens while intake and lanes wind up.
     let (stop_operator, operator_told) = watch::channel(None);
     let mut operators = JoinSet::new();
-    operators.spawn(say_cut(http::serve(operator, site, bounds, give_up(operator_told))));
+    let few = http::Bounds { connections: OPERATOR_CONNECTIONS, ..bounds };
+    operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
     servers.spawn(summaries(intake, told));
     tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
     ready(addresses);
