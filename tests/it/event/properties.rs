@@ -90,7 +90,7 @@ impl Noisy<'_> {
             write(self, item);
             some = true;
         }
-        if some && self.next() % 3 == 0 {
+        if some && self.next().is_multiple_of(3) {
             self.out.push(',');
             self.commas += 1;
         }
