@@ -1,0 +1,263 @@
+//! The journal by itself: whole appends (directory, key rows, commit) beside a plain append-only file with a write and a
+//! `fdatasync` a group; then with many events stored: speed, disk, start, memory.
+//!
+//! ```text
+//! cargo bench --bench journal                        everything; about five minutes, 4 GB of disk
+//! cargo bench --bench journal -- --quick             few events: is it broken?
+//! cargo bench --bench journal -- groups              a part of it
+//! ```
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bikhook::journal::{Batch, sqlite};
+use clap::{Parser, ValueEnum};
+
+mod support;
+
+use support::{
+    disk, events,
+    fill::{Open, fill},
+    report::{Bound, Report, median},
+    run::{Failed, bench},
+    server::Server,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the binary has
+
+/// Ids of the rounds begin here, past those of a filled journal.
+const ROUNDS_FROM: u64 = 1_000_000_000;
+/// Groups that are appended before a round counts.
+const WARM_UP: usize = 50;
+
+#[derive(Parser)]
+struct Args {
+    /// The parts to measure; all of them by default.
+    parts: Vec<Part>,
+    /// Few events and rounds: the figures say little.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each pair.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Events of a journal that is full.
+    #[arg(long)]
+    events: Option<u64>,
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Groups of 16 and of 64, beside a plain file.
+    Groups,
+    /// With many events stored.
+    Full,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    bench(args.bench, |report| {
+        if args.wants(Part::Groups) {
+            for size in [16, 64] {
+                beside_a_plain_file(&args, size, report)?;
+            }
+        }
+        if args.wants(Part::Full) { full(&args, report) } else { Ok(()) }
+    })
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 9 })
+    }
+
+    fn events(&self) -> u64 {
+        self.events.unwrap_or(if self.quick { 250_000 } else { 5_000_000 })
+    }
+
+    /// Events of one round: enough for a dozen checkpoints.
+    const fn round(&self) -> u64 {
+        if self.quick { 32_000 } else { 160_000 }
+    }
+}
+
+fn beside_a_plain_file(args: &Args, size: u64, report: &mut Report) -> Result<(), Failed> {
+    println!(
+        "\ngroups of {size}: this journal and a plain file in turn, {} events a round, one group at a time",
+        args.round()
+    );
+    let folder = disk::folder(4 << 30)?;
+    let journal = Open::new(&folder.path().join("journal.db"))?;
+    let mut plain = Plain::new(&folder.path().join("plain"))?;
+    let mut next = ROUNDS_FROM;
+    let mut ratios = Vec::new();
+    for round in 1..=args.rounds() {
+        let ours = append_round(&journal, &mut next, args.round(), size)?;
+        let bare = plain.round(args.round(), size)?;
+        let ratio = ours / bare;
+        println!(
+            "  round {round}: journal {ours:>7.0} events/s, plain file {bare:>7.0} events/s, ratio {ratio:.3}"
+        );
+        ratios.push(ratio);
+    }
+    let ratio = median(ratios);
+    let bound = Bound::AtLeast { value: ratio, least: 0.5, goal: 0.5 };
+    report.figure(&format!("groups of {size}: ratio to a plain file"), format!("{ratio:.3}"), bound);
+    Ok(())
+}
+
+/// Appends as many events, in groups of `size`; events a second. What is appended is made beforehand.
+fn append_round(journal: &Open, next: &mut u64, events: u64, size: u64) -> Result<f64, Failed> {
+    let groups = usize::try_from(events / size)?;
+    let mut batches = Vec::with_capacity(groups + WARM_UP);
+    for _ in 0..groups + WARM_UP {
+        batches.push(events::batch(*next, size)?);
+        *next += size;
+    }
+    let counted = batches.split_off(WARM_UP);
+    append_all(journal, batches, size)?;
+    let began = Instant::now();
+    append_all(journal, counted, size)?;
+    Ok(events as f64 / began.elapsed().as_secs_f64())
+}
+
+fn append_all(journal: &Open, batches: Vec<Batch>, size: u64) -> Result<(), Failed> {
+    for batch in batches {
+        let receipt = journal.append(batch)?;
+        if u64::from(receipt.accepted) != size {
+            return Err(format!("of {size} events {} were stored", receipt.accepted).into());
+        }
+    }
+    Ok(())
+}
+
+/// A plain append-only file: what a journal could reach that does nothing but append.
+struct Plain(File);
+
+impl Plain {
+    fn new(path: &Path) -> Result<Self, Failed> {
+        Ok(Self(OpenOptions::new().create(true).append(true).open(path)?))
+    }
+
+    fn round(&mut self, events: u64, size: u64) -> Result<f64, Failed> {
+        let groups = usize::try_from(events / size)?;
+        let made: Vec<Vec<u8>> = (0..groups as u64).map(|group| events::body(group * size, size)).collect();
+        let began = Instant::now();
+        for group in &made {
+            self.0.write_all(group)?;
+            self.0.sync_data()?;
+        }
+        Ok(events as f64 / began.elapsed().as_secs_f64())
+    }
+}
+
+fn full(args: &Args, report: &mut Report) -> Result<(), Failed> {
+    let total = args.events();
+    let folder = disk::folder(total * 1_024 + (4 << 30))?;
+    let path = folder.path().join("journal.db");
+    let (few, many) = (total / 5, total / 5 * 4);
+
+    fill(&path, 0, few)?;
+    let with_few = resident(folder.path())?;
+    fill(&path, few, many - few)?;
+    let with_many = resident(folder.path())?;
+    memory(report, (few, with_few), (many, with_many));
+    let bodies = fill(&path, many, total - many)?;
+
+    let journal = Open::new(&path)?;
+    println!("\n{total} events are stored; 30 s of quiet, or until it is done with itself");
+    thread::sleep(Duration::from_secs(if args.quick { 2 } else { 30 }));
+    space(report, &path, total, bodies);
+    decay(args, &journal, folder.path(), report)?;
+    drop(journal);
+    start(report, total, folder.path(), &path)
+}
+
+/// Resident memory of the real binary that has just started on a journal.
+fn resident(folder: &Path) -> Result<u64, Failed> {
+    let server = Server::receiver(folder, "")?;
+    server.wait_until_idle()?;
+    server.resident_bytes()
+}
+
+fn memory(report: &mut Report, (few, with_few): (u64, u64), (many, with_many): (u64, u64)) {
+    let mb = with_few as f64 / f64::from(1 << 20);
+    report.figure(
+        &format!("resident memory with {few} keys"),
+        format!("{mb:.1} MB"),
+        Bound::AtMost { value: mb, most: 100.0, unit: " MB" },
+    );
+    let a_key = with_many.saturating_sub(with_few) as f64 / (many - few) as f64;
+    report.figure(
+        &format!("resident memory a key, from {few} to {many}"),
+        format!("{a_key:.1} bytes"),
+        Bound::AtMost { value: a_key, most: 40.0, unit: " bytes" },
+    );
+}
+
+fn space(report: &mut Report, path: &Path, events: u64, bytes_per_event: f64) {
+    let files: Vec<PathBuf> = sqlite::files(path).to_vec();
+    let disk = disk::allocated(&files) as f64;
+    let ratio = disk / (bytes_per_event * events as f64);
+    println!("  {:.0} MB on disk, {bytes_per_event:.0} bytes of body an event", disk / f64::from(1 << 20));
+    let bound = Bound::AtMost { value: ratio, most: 1.4, unit: "" };
+    report.figure("bytes on disk to bytes of bodies", format!("{ratio:.3}"), bound);
+}
+
+fn decay(args: &Args, full: &Open, folder: &Path, report: &mut Report) -> Result<(), Failed> {
+    let mut next = ROUNDS_FROM;
+    println!("\ngroups of 64: the full journal and a fresh one in turn");
+    let mut ratios = Vec::new();
+    for round in 1..=args.rounds() {
+        let path = folder.join(format!("fresh-{round}.db"));
+        let fresh = Open::new(&path)?;
+        let empty_rate = append_round(&fresh, &mut next, args.round(), 64)?;
+        drop(fresh);
+        for file in sqlite::files(&path) {
+            if file.exists() {
+                std::fs::remove_file(file)?;
+            }
+        }
+        let full_rate = append_round(full, &mut next, args.round(), 64)?;
+        let ratio = full_rate / empty_rate;
+        println!(
+            "  round {round}: full {full_rate:>7.0} events/s, empty {empty_rate:>7.0} events/s, ratio {ratio:.3}"
+        );
+        ratios.push(ratio);
+    }
+    let ratio = median(ratios);
+    let bound = Bound::AtLeast { value: ratio, least: 0.9, goal: 0.9 };
+    report.figure(
+        &format!("rate with {} events stored to the rate when empty", args.events()),
+        format!("{ratio:.3}"),
+        bound,
+    );
+    Ok(())
+}
+
+fn start(report: &mut Report, events: u64, folder: &Path, path: &Path) -> Result<(), Failed> {
+    disk::forget(path)?;
+    for (which, bound) in [("nothing of it in memory", None), ("its pages in memory", Some(3.0))] {
+        let took = Server::receiver(folder, "")?.ready_after.as_secs_f64();
+        let what = format!("from start to ready with {events} events, {which}");
+        match bound {
+            Some(most) => {
+                report.figure(&what, format!("{took:.2} s"), Bound::AtMost { value: took, most, unit: " s" })
+            }
+            None => report.note(&what, format!("{took:.2} s")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! What the benches share.
+#![allow(dead_code)] // compiled into each bench, and each uses its part
+
+pub mod disk;
+pub mod events;
+pub mod fill;
+pub mod floor;
+pub mod latency;
+pub mod open_loop;
+pub mod probe;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod wrk;

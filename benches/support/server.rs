@@ -1,0 +1,107 @@
+//! A server as a process of its own: the real binary, or the floor that it is compared with.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::run::Failed;
+
+/// Ticks of the times in /proc, a second; the same on every Linux of this kind.
+const TICKS: f64 = 100.0;
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const QUIET_AT_LATEST: Duration = Duration::from_secs(60);
+
+/// A running server; killed when it is dropped.
+pub struct Server {
+    child: Child,
+    /// Where it takes events.
+    pub address: SocketAddr,
+    /// From its start to the line that says that it takes events.
+    pub ready_after: Duration,
+    /// When it said so.
+    pub ready_at: Instant,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// The real binary, with its default limits, on the journal in this folder and with these handlers.
+    pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
+        let config = folder.join("bikhook.toml");
+        let journal = folder.join("journal.db");
+        fs::write(
+            &config,
+            format!(
+                "[http]\nlisten = \"127.0.0.1:0\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
+                 [sources.bik.credentials.bench]\nusername = \"bik\"\npassword = \"bench\"\n\n\
+                 [journal]\npath = {journal:?}\n\n[log]\nlevel = \"warn\"\n\n{handlers}"
+            ),
+        )?;
+        Self::start(Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--config").arg(config))
+    }
+
+    /// Starts a server that says `… is ready: http://ADDRESS/webhook`, and waits until it does.
+    pub fn start(command: &mut Command) -> Result<Self, Failed> {
+        let began = Instant::now();
+        let mut child = command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("no output to read")?);
+        let mut line = String::new();
+        while stdout.read_line(&mut line)? > 0 {
+            if let Some((_, url)) = line.split_once("is ready: http://") {
+                let address = url.trim_end().trim_end_matches("/webhook").parse()?;
+                let ready_after = began.elapsed();
+                return Ok(Self { child, address, ready_after, ready_at: Instant::now(), _stdout: stdout });
+            }
+            line.clear();
+        }
+        Err(format!("a server ended before it was ready: {}", child.wait()?).into())
+    }
+
+    /// Processor time that it has used, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64, Failed> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field, the name, may hold anything: the others come after its bracket.
+        let (_, fields) = stat.rsplit_once(") ").ok_or("/proc has another format")?;
+        let mut times = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
+        match (times.next(), times.next()) {
+            (Some(user), Some(system)) => Ok((user? + system?) / TICKS),
+            _ => Err("/proc has another format".into()),
+        }
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64, Failed> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("/proc has another format")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// Waits until it has nothing left to do, so that what it does late is not charged to whoever comes next; a minute
+    /// at most.
+    pub fn wait_until_idle(&self) -> Result<(), Failed> {
+        let began = Instant::now();
+        let mut before = self.cpu_seconds()?;
+        let mut quiet = 0;
+        while quiet < 2 && began.elapsed() < QUIET_AT_LATEST {
+            thread::sleep(LOOK_EVERY);
+            let now = self.cpu_seconds()?;
+            quiet = if now - before > 0.02 { 0 } else { quiet + 1 };
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill, and that was reported elsewhere.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
