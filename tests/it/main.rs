@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod dispatch;
 mod event;
+mod faults;
 mod handlers;
 mod http;
 mod journal;
