@@ -68,6 +68,6 @@ impl Sender {
         let mut proof = Proof::new(&self.ledger);
         home.each_stored(|stored| proof.stored(&stored));
         home.each_line(|line| proof.line(line));
-        assert_eq!(proof.violations(), []);
+        proof.assert_kept();
     }
 }
