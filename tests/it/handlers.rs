@@ -6,7 +6,6 @@ use std::{
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +16,8 @@ use bikhook::{
     handler::{Delivery, Failure, Handler, KINDS, KindRow},
     settings::{Context, Section},
 };
+
+use crate::support::disk::SmallDisk;
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -314,11 +315,11 @@ async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after
 #[tokio::test]
 async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_there_is_room() {
     let disk = SmallDisk::mount("256k");
-    let path = disk.dir.path().join("events.jsonl");
+    let path = disk.path().join("events.jsonl");
     let handler = open("jsonl", &format!("path = {path:?}")).await.unwrap();
     handler.deliver(&deliveries(1..=10)).await.unwrap();
     let before = read(&path);
-    fs::write(disk.dir.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
+    fs::write(disk.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
     let large = deliveries(11..=600);
     let bytes: usize = large.iter().map(|delivery| delivery.event.to_json_line().len() + 1).sum();
     assert!(
@@ -331,7 +332,7 @@ async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_ther
         assert_eq!(read(&path), before, "a failed batch left something behind");
     }
     handler.deliver(&deliveries([700])).await.expect("a batch that fits is taken all the same");
-    fs::remove_file(disk.dir.path().join("ballast")).unwrap();
+    fs::remove_file(disk.path().join("ballast")).unwrap();
     handler.deliver(&large).await.unwrap();
     let expected: Vec<u64> = (1..=10).chain([700]).chain(11..=600).collect();
     assert_eq!(seqs(&read(&path)), expected);
@@ -355,36 +356,4 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "it did not happen within 30 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// A file system in memory, small enough to fill up. Mounted as root, by way of sudo where that is needed.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = format!("size={size}");
-        let mounted =
-            as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.unwrap().success(), "this test mounts a small file system, which needs root or sudo");
-        Self { dir }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a handler may still hold a file of it. What is left is a temporary directory.
-        let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
-    }
-}
-
-fn as_root(program: &str) -> Command {
-    if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.args(["-n", program]);
-    command
 }

@@ -43,11 +43,13 @@ fn fill_up_and_make_room(home: &Home, disk: &SmallDisk, left_bytes: u64, events:
         sender.post(&mut client, &mut body).assert_come_again();
     }
     assert!(process.is_alive());
+    assert_eq!((process.health("/healthz"), process.health("/readyz")), (200, 503));
 
     disk.make_room();
     eventually("it takes nothing although there is room", || {
         sender.post(&mut client, &mut body).status == 200
     });
+    assert_eq!(process.health("/readyz"), 200);
     sender.post_new(&mut client, 20);
     sender.assert_kept(home, &mut process);
 }

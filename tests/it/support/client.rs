@@ -49,6 +49,12 @@ impl Client {
         self.answer()
     }
 
+    /// Asks for a page, and reads the answer.
+    pub fn get(&mut self, path: &str) -> io::Result<Answer> {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))?;
+        self.answer()
+    }
+
     pub fn send(&mut self, text: &str) -> io::Result<()> {
         in_time(self.0.get_mut().write_all(text.as_bytes()))
     }

@@ -203,6 +203,14 @@ impl Process {
         Client::connect(self.address()).expect("a connection")
     }
 
+    /// What the operator's side answers, by status.
+    pub fn health(&self, path: &str) -> u16 {
+        let log = fs::read_to_string(&self.log).unwrap();
+        let admin = log.rsplit_once(" admin=").and_then(|(_, rest)| rest.lines().next()).expect("an address");
+        let mut operator = Client::connect(admin.parse().unwrap()).unwrap();
+        operator.get(path).expect("an answer").status
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
