@@ -2,6 +2,9 @@
 //!
 //! SIGKILL leaves the page cache alive: the first proof shows that what was written before an answer is found again, in
 //! order and once. That it was on disk is what the second one shows, from the system calls.
+//!
+//! `BIKHOOK_CRASHES=1000` kills as often; `BIKHOOK_CRASH_SEED=…` repeats the load and the moments of a run, as far as the
+//! machine lets them be repeated.
 
 mod checker;
 mod stub;
