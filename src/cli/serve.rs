@@ -23,13 +23,16 @@ pub(super) fn run(mut config: Config) -> Result<(), Error> {
     let first_start = !made.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = stop_signal()?;
+        let (stop, at_once) = (signalled(1)?, signalled(2)?);
         let sources = config.sources.clone();
         let ready = |addresses: app::Addresses| {
             // A greeting is a help: a closed output must not end the receiver.
             drop(greet(&sources, first_start, addresses));
         };
-        app::serve(config, ready, stop).await.map_err(|error| Error::Failed(error.to_string()))
+        tokio::select! {
+            served = app::serve(config, ready, stop) => served.map_err(|error| Error::Failed(error.to_string())),
+            () = at_once => Err(Error::Failed("a second signal: stopped at once, without waiting for deliveries".to_owned())),
+        }
     })
 }
 
@@ -66,14 +69,16 @@ fn start_log(settings: &LogSettings) -> Result<(), Error> {
     started.map_err(|error| Error::Failed(format!("the log cannot be started: {error}")))
 }
 
-/// Resolves at SIGTERM or SIGINT; a second one ends the process at once.
-fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+/// Resolves when SIGTERM or SIGINT has come so many times.
+fn signalled(times: u32) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for _ in 0..times {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
     })
 }

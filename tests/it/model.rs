@@ -47,13 +47,16 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn raw((id, text): (u8, u8)) -> String {
-    let raw =
-        if id % 3 == 0 { incoming(&format!("i{id}"), "m") } else { status(&format!("s{id}"), "m", "sent") };
+    let raw = if id.is_multiple_of(3) {
+        incoming(&format!("i{id}"), "m")
+    } else {
+        status(&format!("s{id}"), "m", "sent")
+    };
     if text == 0 { raw } else { raw.replace("+910000000000", &format!("+91000000000{text}")) }
 }
 
 fn class(id: u8) -> Class {
-    if id % 3 == 0 { Class::Incoming } else { Class::Other }
+    if id.is_multiple_of(3) { Class::Incoming } else { Class::Other }
 }
 
 /// What the journal should know.

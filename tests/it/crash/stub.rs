@@ -15,22 +15,23 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::{Receiver, kill_under_load};
+use super::{Receiver, kill_under_load, proof};
 use crate::support::{dice::Dice, home::Stored, proof::Violation};
 
 #[test]
 fn a_receiver_that_answers_before_it_stores_is_caught() {
     let mut early = Stub::new(Answers::BeforeItStores);
-    let outcome = kill_under_load(&mut early, 5, Dice::seed("BIKHOOK_CRASH_SEED"));
-    let lost = outcome.violations.iter().filter(|one| matches!(one, Violation::Lost(_))).count();
-    assert!(lost > 0, "not caught: {:?}", outcome.violations);
+    let ledger = kill_under_load(&mut early, 5, Dice::seed("BIKHOOK_CRASH_SEED"));
+    let violations = proof(&early, &ledger).violations();
+    let caught = violations.iter().any(|violation| matches!(violation, Violation::Lost(_)));
+    assert!(caught, "not caught: {violations:?}");
 }
 
 #[test]
 fn a_receiver_that_stores_before_it_answers_passes() {
     let mut honest = Stub::new(Answers::AfterItStored);
-    let outcome = kill_under_load(&mut honest, 5, Dice::seed("BIKHOOK_CRASH_SEED"));
-    assert_eq!(outcome.violations, []);
+    let ledger = kill_under_load(&mut honest, 5, Dice::seed("BIKHOOK_CRASH_SEED"));
+    proof(&honest, &ledger).assert_kept();
 }
 
 #[derive(Clone, Copy, PartialEq)]

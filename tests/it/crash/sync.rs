@@ -9,7 +9,7 @@ use crate::support::{
     client::Client,
     dice::Dice,
     events::{incoming, status},
-    home::{Home, Process, eventually},
+    home::{Home, Process, eventually, strace},
 };
 
 const CONNECTIONS: u64 = 6;
@@ -67,13 +67,8 @@ fn send(mut client: Client, name: u64, dice: &mut Dice) -> Vec<Acknowledged> {
 
 /// The receiver, watched; `-D` keeps it the child of this process, with strace beside it.
 fn watched(home: &Home, trace: &Path) -> Command {
-    let found = Command::new("strace").arg("--version").output();
-    assert!(
-        found.is_ok_and(|version| version.status.success()),
-        "strace is missing: this test watches system calls. Debian's package is `strace`; tests/run installs it"
-    );
     let receiver = home.command();
-    let mut command = Command::new("strace");
+    let mut command = strace();
     // Longer strings than a page of the journal: none is cut short.
     command.args(["-D", "-f", "-yy", "-ttt", "-s", "5000", "-e", CALLS, "-o"]).arg(trace);
     command.arg(receiver.get_program()).args(receiver.get_args());

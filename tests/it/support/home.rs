@@ -270,6 +270,16 @@ fn lines_of(stdout: impl Read + Send + 'static) -> Receiver<String> {
     said
 }
 
+/// A command that watches system calls, or makes them fail.
+pub fn strace() -> Command {
+    let found = Command::new("strace").arg("--version").output();
+    assert!(
+        found.is_ok_and(|version| version.status.success()),
+        "strace is missing, which this test needs. Debian's package is `strace`; tests/run installs it"
+    );
+    Command::new("strace")
+}
+
 /// Waits for what is bound to become true, and says what did not happen.
 pub fn eventually(otherwise: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();

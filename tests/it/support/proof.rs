@@ -113,6 +113,14 @@ impl<'a> Proof<'a> {
         }
     }
 
+    /// That no promise was broken.
+    #[track_caller]
+    pub fn assert_kept(self) {
+        let violations = self.violations();
+        let first = &violations[..violations.len().min(20)];
+        assert!(first.is_empty(), "{} promises were broken: {first:?} …", violations.len());
+    }
+
     /// Every promise that was broken.
     pub fn violations(mut self) -> Vec<Violation> {
         self.check_events();
