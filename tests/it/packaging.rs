@@ -1,59 +1,73 @@
-//! What can be checked of the image without an engine to build it.
+//! The image and the unit, without an engine to build the one or a systemd to run the other: their files, and the real
+//! binary with their settings.
+
+mod image;
+mod unit;
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Output},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Output,
 };
 
-/// The `BIKHOOK_…` variables that the image sets.
-fn variables_of_the_image() -> Vec<(String, String)> {
-    let dockerfile = fs::read_to_string("Dockerfile").unwrap();
-    let variables: Vec<_> = dockerfile
-        .split_whitespace()
-        .filter(|word| word.starts_with("BIKHOOK_"))
-        .map(|word| word.split_once('=').unwrap())
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    assert!(variables.len() >= 4, "{variables:?}");
-    variables
+use crate::support::disk::as_root;
+
+/// The user of the image, and one that the unit might be given: nobody in particular.
+const USER: &str = "65532";
+
+/// A folder that a service may call its own, in one that every user may pass through.
+struct Place {
+    folder: tempfile::TempDir,
 }
 
-fn check_as_in_the_image() -> Output {
-    let variables = variables_of_the_image().into_iter().filter(|(name, _)| name != "BIKHOOK_CONFIG");
-    Command::new(env!("CARGO_BIN_EXE_bikhook"))
-        .args(["check", "--config", "config/container.toml"])
-        .env_clear()
-        .envs(variables)
-        .output()
-        .unwrap()
-}
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
 
-#[test]
-fn the_configuration_of_the_image_is_accepted_with_the_variables_of_the_image() {
-    let output = check_as_in_the_image();
-    let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
-    for fact in ["0.0.0.0:8080", "0.0.0.0:8081, with credentials", "/data/journal.db", "/data/admin-password"]
-    {
-        assert!(told.contains(fact), "{fact} is not in:\n{told}");
+    fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    /// A file with its folders, copied from elsewhere.
+    fn copy(&self, from: &Path, inside: &str) {
+        let to = self.path(inside);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    }
+
+    /// An empty folder that only the user of the service may enter.
+    fn make_private(&self, inside: &str) -> PathBuf {
+        let folder = self.path(inside);
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        let owner = format!("{USER}:{USER}");
+        assert!(as_root("chown").arg(owner).arg(&folder).status().unwrap().success());
+        folder
     }
 }
 
-#[test]
-fn what_the_image_copies_is_there_and_let_through_to_the_build() {
-    let ignored = fs::read_to_string(".dockerignore").unwrap();
-    let let_through: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-    for needed in ["Cargo.toml", "Cargo.lock", "src", "config"] {
-        assert!(let_through.contains(&needed), "{needed} does not reach the build");
-        assert!(Path::new(needed).exists());
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What belongs to another user, this one may not be able to remove. What is left is a temporary folder.
+        let _ = as_root("rm").arg("-rf").arg(self.folder.path()).status();
     }
-    let dockerfile = fs::read_to_string("Dockerfile").unwrap();
-    let copied: Vec<&str> = dockerfile
-        .lines()
-        .filter_map(|line| line.strip_prefix("COPY config/"))
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    assert_eq!(copied, ["container.toml"]);
-    assert!(Path::new("config/container.toml").exists());
+}
+
+/// What a command wrote, once it has done what it was asked to.
+#[track_caller]
+fn told(output: Output) -> String {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    out
+}
+
+/// The seconds of a line `KEY…Ns` or `KEY…N`.
+fn seconds(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
+    line.trim().trim_end_matches('s').parse().unwrap()
 }

@@ -50,7 +50,8 @@ impl Drop for SmallDisk {
     }
 }
 
-fn as_root(program: &str) -> Command {
+/// A program with every right: by sudo where the tests are not root.
+pub fn as_root(program: &str) -> Command {
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         return Command::new(program);
     }

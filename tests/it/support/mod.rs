@@ -10,3 +10,4 @@ pub mod journals;
 pub mod load;
 pub mod operator;
 pub mod proof;
+pub mod receiver;
