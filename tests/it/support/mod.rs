@@ -7,6 +7,6 @@ pub mod disk;
 pub mod events;
 pub mod home;
 pub mod journals;
-pub mod operator;
 pub mod load;
+pub mod operator;
 pub mod proof;
