@@ -452,6 +452,23 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     assert_eq!((receipt.accepted, receipt.seq), (1, Some(11)));
 }
 
+#[tokio::test]
+async fn before_the_handlers_are_known_retention_takes_nothing() {
+    let mut place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("slow")]).await.unwrap();
+    journal.append(batch((0..10).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    journal.close().await.unwrap();
+    place.settings.retention = Period(Duration::ZERO);
+    let journal = place.open();
+    // As long as it takes to open the handlers: the journal's own clock ticks four times a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(all(&journal).await.len(), 10, "the handler has none of them yet");
+    journal.enrol(vec![from_beginning("slow")]).await.unwrap();
+    let claim = journal.claim(Class::Other, 0, 100).await.unwrap();
+    assert_eq!(claim.events.len(), 10);
+}
+
 /// Waits until something is so; fails loudly where it never is.
 async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
