@@ -469,6 +469,29 @@ async fn before_the_handlers_are_known_retention_takes_nothing() {
     assert_eq!(claim.events.len(), 10);
 }
 
+/// A fault of ours, wherever it may be, in the journal's one thread.
+struct Fault;
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        panic!("a fault of ours");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
+    let place = Place::new();
+    let journal = place.open();
+    let mut state = journal.state();
+    let faulty = Batch { hold: Some(Box::new(Fault)), ..batch([status("1", "m", "sent")]) };
+    // It may have been answered before: what matters is what comes after.
+    let _ = journal.append(faulty).await;
+    let failed = state.wait_for(|state| matches!(state, State::Failed(_)));
+    tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it seems to run").unwrap();
+    assert_eq!(journal.append(batch([status("2", "m", "sent")])).await, Err(AppendError::Failed));
+    assert!(journal.flush().await.is_err());
+}
+
 /// Waits until something is so; fails loudly where it never is.
 async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
