@@ -523,6 +523,27 @@ async fn a_retry_that_was_asked_for_while_the_journal_was_busy_is_not_forgotten(
     assert_eq!(world.script.taken(), [2, 1]);
 }
 
+#[tokio::test]
+async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
+    let mut world = World::new(Script::new(|_| Err(refuse()))).await;
+    for n in 0..8 {
+        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
+        world.append([event.replace("Hello", &"x".repeat(1 << 20))]).await;
+    }
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    assert_eq!(world.dead().await.len(), 8);
+    let ids = world.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect();
+    world.journal.retry_dead(ids).await.unwrap();
+    let at_once = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
+    assert!(at_once.len() < 8);
+    world.script.now(|_| Ok(()));
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (1..=8).collect::<Vec<_>>());
+}
+
 fn set_aside(seq: u64, behind: bool, next_try: Timestamp) -> Aside {
     let order_key = draft(&status("id", "m-aside", "sent")).element.order_key();
     let since = Timestamp::from_ms(1_000_000);
