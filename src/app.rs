@@ -10,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior},
+    task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 
 use crate::{
@@ -25,8 +25,12 @@ use crate::{
     metrics::Metrics,
 };
 
-/// What a graceful stop may take: requests and deliveries under way are finished.
-const GRACE: Duration = Duration::from_secs(8);
+/// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
+const INTAKE_GRACE: Duration = Duration::from_secs(5);
+/// … and deliveries under way within the rest.
+const LANES_GRACE: Duration = Duration::from_secs(3);
+/// How long a lane or the journal may be waited for that does not answer.
+const STALLED_GRACE: Duration = Duration::from_secs(2);
 /// Open files besides the connections: the journal's, the handlers'.
 const OTHER_FILES: u64 = 256;
 /// What an operator's request may take once everything else has ended.
@@ -66,6 +70,11 @@ pub enum Error {
     /// The journal failed while it ran.
     #[error("the journal failed: {0}; nothing that got a 200 is lost, and a restart goes on from there")]
     Failed(Arc<str>),
+    /// It stopped without the last word of its lanes and its journal.
+    #[error(
+        "the journal did not answer in time; nothing that got a 200 is lost, and a restart goes on from there"
+    )]
+    Stalled,
     /// A task of the application panicked.
     #[error("a part of the process ended: {0}")]
     Panicked(#[from] tokio::task::JoinError),
@@ -128,26 +137,27 @@ pub async fn serve(
     tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
     ready(addresses);
 
-    let failed = until_stopped(&journal, stop).await;
-    tracing::info!(graceful = failed.is_none(), "stopping");
+    let why = until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await;
+    tracing::info!(graceful = matches!(why, Why::Asked), "stopping");
     not_ready.send_replace(true);
-    stopping.send_replace(Some(Instant::now() + GRACE));
-    while let Some(ended) = servers.join_next().await {
-        ended?;
-    }
+    stopping.send_replace(Some(Instant::now() + INTAKE_GRACE));
+    let intake_ended = all(&mut servers).await;
     stop_lanes.send_replace(true);
-    while let Some(ended) = lanes.join_next().await {
-        ended?;
-    }
-    let closed = journal.close().await;
+    let closing = async {
+        all(&mut lanes).await?;
+        Ok::<_, Error>(journal.close().await?)
+    };
+    let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
     stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
-    while let Some(ended) = operators.join_next().await {
-        ended?;
+    let operator_ended = all(&mut operators).await;
+    match why {
+        Why::Failed(what) => return Err(Error::Failed(what)),
+        Why::Panicked(error) => return Err(error.into()),
+        Why::Asked => {}
     }
-    if let Some(what) = failed {
-        return Err(Error::Failed(what));
-    }
-    closed?;
+    intake_ended?;
+    closed.map_err(|_elapsed| Error::Stalled)??;
+    operator_ended?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -231,22 +241,57 @@ async fn start_lanes(
             })
             .await?;
             let control = desk.take_up(&lane);
-            lanes.spawn(lane.run(stop.clone(), control, GRACE));
+            lanes.spawn(lane.run(stop.clone(), control, LANES_GRACE));
         }
     }
     Ok(Dispatch { desk, lanes, stop_lanes })
 }
 
-/// Until somebody asks for a stop, or the journal failed: then what it said.
-async fn until_stopped(journal: &Arc<dyn Journal>, stop: impl Future<Output = ()>) -> Option<Arc<str>> {
+/// Why it stops.
+enum Why {
+    Asked,
+    /// The journal failed: what it said.
+    Failed(Arc<str>),
+    /// Without that part it would only seem to run.
+    Panicked(JoinError),
+}
+
+/// Until somebody asks for a stop, the journal failed, or one of the parts panicked.
+async fn until_stopped(
+    journal: &Arc<dyn Journal>,
+    stop: impl Future<Output = ()>,
+    parts: [&mut JoinSet<()>; 3],
+) -> Why {
     let mut state = journal.state();
+    let [servers, lanes, operators] = parts;
     tokio::select! {
-        () = stop => None,
+        () = stop => Why::Asked,
         failed = state.wait_for(|state| matches!(state, State::Failed(_))) => match failed.as_deref() {
-            Ok(State::Failed(what)) => Some(Arc::clone(what)),
-            _ => Some("its thread ended".into()),
+            Ok(State::Failed(what)) => Why::Failed(Arc::clone(what)),
+            _ => Why::Failed("its thread ended".into()),
         },
+        error = panicked(servers) => Why::Panicked(error),
+        error = panicked(lanes) => Why::Panicked(error),
+        error = panicked(operators) => Why::Panicked(error),
     }
+}
+
+/// Resolves when one of the tasks has panicked.
+async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            return error;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Resolves when all of the tasks have ended.
+async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
+    Ok(())
 }
 
 /// Resolves when a stop was told, to the time at which to give up.
@@ -271,5 +316,29 @@ async fn summaries(intake: Intake, mut told: watch::Receiver<Option<Instant>>) {
             _ = minutes.tick() => intake.log_summary(),
             _ = told.wait_for(Option::is_some) => break intake.log_summary(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_the_process_and_one_that_is_done_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = journal::sqlite::Settings {
+            path: folder.path().join("journal.db"),
+            ..journal::sqlite::Settings::default()
+        };
+        let journal: Arc<dyn Journal> = Arc::new(Sqlite::open(settings, Metrics::new()).unwrap());
+        let (mut servers, mut lanes, mut operators) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        servers.spawn(async {});
+        let parts = [&mut servers, &mut lanes, &mut operators];
+        let asked = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
+        assert!(matches!(asked, Why::Asked));
+        lanes.spawn(async { panic!("a fault of ours") });
+        let parts = [&mut servers, &mut lanes, &mut operators];
+        let ended = until_stopped(&journal, std::future::pending(), parts).await;
+        assert!(matches!(ended, Why::Panicked(error) if error.is_panic()));
     }
 }

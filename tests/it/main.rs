@@ -14,6 +14,7 @@ mod http;
 mod journal;
 mod model;
 mod packaging;
+mod process;
 mod readme;
 mod support;
 mod tidy;

@@ -270,14 +270,23 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// The dead letters of a lane that are to be delivered again, oldest first.
+/// The dead letters of a lane that are to be delivered again, oldest first: a page, and no more once they have
+/// [`PAGE_BYTES`].
 pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<RawDead>> {
-    connection
-        .prepare_cached(&format!(
-            "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
-        ))?
-        .query_map(params![&*lane.handler, class_number(lane.class), PAGE], RawDead::from_row)?
-        .collect()
+    let mut select = connection.prepare_cached(&format!(
+        "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
+    ))?;
+    let mut found = select.query(params![&*lane.handler, class_number(lane.class), PAGE])?;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while bytes < PAGE_BYTES
+        && let Some(row) = found.next()?
+    {
+        let dead = RawDead::from_row(row)?;
+        bytes += dead.event.raw.len();
+        rows.push(dead);
+    }
+    Ok(rows)
 }
 
 /// Dead letters, by handler.

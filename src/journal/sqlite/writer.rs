@@ -88,6 +88,8 @@ struct Stored {
 impl Writer {
     /// Works until it is closed, or until everybody who could ask is gone.
     pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+        // Declared last, dropped first: the failure is known before those who wait learn that nobody will answer.
+        let _watched = Watched(Arc::clone(&self.shared));
         while let Some(work) = self.take(&mut ops) {
             let Work { appends, changes, close } = work;
             self.group(appends, changes, close.is_some());
@@ -450,6 +452,17 @@ impl Writer {
         drop(connection);
         drop(file);
         answer(reply, result);
+    }
+}
+
+/// A writer that panics leaves a failed journal, not one that seems to run and answers nobody.
+struct Watched(Arc<Shared>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("its thread panicked");
+        }
     }
 }
 
