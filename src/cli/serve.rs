@@ -37,7 +37,8 @@ pub(super) fn run(mut config: Config) -> Result<(), Error> {
         let serving = app::serve(config, ready, async { drop(told.await) });
         let signalled = async {
             signals.next().await;
-            drop(stop.send(()));
+            // Nobody hears it where serving has ended by itself.
+            let _ = stop.send(());
             signals.next().await;
         };
         tokio::select! {
