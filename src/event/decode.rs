@@ -8,6 +8,10 @@ use super::{
     split::{Piece, Pieces},
 };
 
+/// More elements than this are not read one by one: a small body of tiny elements would take a great deal of memory, and
+/// the journal a long time. The largest batch to be expected is 10,000 (BIK, "Build for the worst case").
+const ELEMENTS_MAX: usize = 20_000;
+
 /// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
 ///
 /// # Errors
@@ -16,7 +20,10 @@ pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
     let text = std::str::from_utf8(body).ok();
     let mut decoded = Decoded::default();
     let mut no_json = None; // the first place that is no JSON
-    for piece in Pieces::of(body) {
+    for (count, piece) in Pieces::of(body).enumerate() {
+        if count == ELEMENTS_MAX {
+            return Ok(Decoded::too_many(source, body));
+        }
         let piece = piece.map_err(|broken| NotJson::new(source, body, broken.at, broken.what))?;
         let known = text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
         match Reading::of(source, piece, known) {
@@ -49,6 +56,16 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    fn too_many(source: &Arc<str>, body: &[u8]) -> Self {
+        let whole = Quarantined {
+            source: Arc::clone(source),
+            bytes: body.to_vec(),
+            reason: Reason::TooMany,
+            detail: format!("a body of more than {ELEMENTS_MAX} elements"),
+        };
+        Self { quarantined: vec![whole], ..Self::default() }
+    }
+
     fn accept(&mut self, source: &Arc<str>, reading: Reading) {
         self.repaired += u32::from(reading.repaired);
         self.warnings = self.warnings.saturating_add(reading.warnings);
@@ -108,19 +125,22 @@ pub enum Reason {
     NotAnObject,
     /// An object without an `eventName` that is a non-empty string.
     NoEventName,
+    /// More elements in one body than are read one by one.
+    TooMany,
     /// The key of a stored event with other content (T6): found by the journal, not by decoding.
     Conflict,
 }
 
 impl Reason {
     /// Every reason, for tables and labels.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotJson,
         Self::Syntax,
         Self::Utf8,
         Self::Depth,
         Self::NotAnObject,
         Self::NoEventName,
+        Self::TooMany,
         Self::Conflict,
     ];
 
@@ -133,6 +153,7 @@ impl Reason {
             Self::Depth => "depth",
             Self::NotAnObject => "not_an_object",
             Self::NoEventName => "no_event_name",
+            Self::TooMany => "too_many",
             Self::Conflict => "conflict",
         }
     }

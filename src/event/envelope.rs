@@ -20,6 +20,9 @@ use super::{
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
 const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 
+/// So many `eventInfo` of one event are seen in its view and its key; every sample has one. The bytes have them all.
+const INFOS_MAX: usize = 1_000;
+
 /// An object whose fields have slots.
 trait Slots<'a>: Default {
     /// The slot of a field; `None` for a field that nobody reads.
@@ -225,7 +228,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// `eventInfo`, each as it is wanted; its part in the key goes to `parts`.
+    /// `eventInfo`, each as it is wanted, up to a bound; its part in the key goes to `parts`.
     fn infos<T>(
         &self,
         reader: &mut Reader,
@@ -233,7 +236,7 @@ impl<'a> Envelope<'a> {
         wanted: impl Fn(&mut Reader, &Info<'a>, &RawValue) -> T,
     ) -> Vec<T> {
         let mut infos = Vec::new();
-        for raw in reader.objects(self.event_info) {
+        for raw in reader.objects(self.event_info).into_iter().take(INFOS_MAX) {
             let info = object(raw.get()).map(Some).map_err(|_no_object| field::WrongType);
             if let Some(info) = reader.checked(info) {
                 parts.push(Part::of(&info));

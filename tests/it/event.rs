@@ -1,5 +1,6 @@
 //! What BIK sends, decoded: the samples of BIK's page, payloads as they may arrive, and what holds for any bytes.
 
+mod bounds;
 mod made;
 mod page;
 mod properties;
