@@ -189,8 +189,8 @@ impl Writer {
         }
         group.finish()?;
         let Group { entries, events, .. } = group;
-        let keys = self.directory.len() + entries.len() as u64;
-        let evicted = self.retention.make_room_for_keys(&self.connection, keys, &self.settings)?;
+        let (old, new) = (self.directory.len(), entries.len() as u64);
+        let evicted = self.retention.make_room_for_keys(&self.connection, old, new, &self.settings)?;
         if settle {
             self.lanes.write(&self.connection, received_at)?;
         }
