@@ -124,6 +124,7 @@ impl Sqlite {
             tip: restored.tip,
             received_at: restored.received_at,
             settings,
+            identity: file.identity(),
             file: Arc::clone(&file),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(queue));
