@@ -3,10 +3,11 @@
 //! Personal data (BIK T10) is masked: a message id becomes a short digest that still tells messages apart, of a phone
 //! number its last two digits stay, names and texts are left out. `personal_data = true` shows all of it.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
 use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError};
@@ -21,6 +22,10 @@ const PHONE_DIGITS: usize = 8;
 
 /// The handler.
 pub struct Log {
+    lines: Arc<Mutex<Lines>>,
+}
+
+struct Lines {
     handler: String,
     personal_data: bool,
 }
@@ -41,18 +46,28 @@ impl Kind for Log {
     type Settings = Settings;
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        Ok(Self { handler: name.to_owned(), personal_data: settings.personal_data })
+        let lines = Lines { handler: name.to_owned(), personal_data: settings.personal_data };
+        Ok(Self { lines: Arc::new(Mutex::new(lines)) })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        for delivery in events {
-            self.write(delivery);
-        }
-        Ok(())
+        // A pipe that nobody reads blocks whoever writes: a thread that may block, and one of them at most.
+        let lines = Arc::clone(&self.lines).lock_owned().await;
+        let events = events.to_vec();
+        let written = tokio::task::spawn_blocking(move || {
+            for delivery in &events {
+                lines.write(delivery);
+            }
+        });
+        written.await.map_err(|error| Failure::Retry {
+            class: "interrupted".to_owned(),
+            error: error.to_string(),
+            after: None,
+        })
     }
 }
 
-impl Log {
+impl Lines {
     fn write(&self, delivery: &Delivery) {
         let event = &delivery.event;
         let facts = Facts::of(event, if self.personal_data { Show::All } else { Show::Masked });
@@ -261,10 +276,7 @@ fn masked_phone(phone: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::{io, sync::Mutex};
 
     use serde_json::Value;
 
@@ -305,7 +317,7 @@ mod tests {
             source: "bik".into(),
             element: Arc::new(Element::read("bik", raw.as_bytes()).unwrap()),
         };
-        let log = Log { handler: "console".into(), personal_data: settings_of(settings).personal_data };
+        let log = Lines { handler: "console".into(), personal_data: settings_of(settings).personal_data };
         tracing::subscriber::with_default(subscriber, || {
             log.write(&Delivery { event: Arc::new(event), attempt, replay });
         });

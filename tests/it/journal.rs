@@ -469,6 +469,71 @@ async fn before_the_handlers_are_known_retention_takes_nothing() {
     assert_eq!(claim.events.len(), 10);
 }
 
+/// The key rows are what tells a duplicate: one that is not whole would store it twice.
+#[tokio::test]
+async fn key_rows_that_are_damaged_or_missing_are_an_error_that_says_so() {
+    for damage in [
+        "UPDATE key_run SET entries = substr(entries, 1, 40) WHERE first = 1",
+        "UPDATE key_run SET entries = x'' WHERE first = 3",
+        "UPDATE key_run SET entries = substr(entries, 1, 32) WHERE first = 1",
+        "UPDATE key_run SET entries = 17 WHERE first = 1",
+        "DELETE FROM key_run WHERE first = 3",
+        "DELETE FROM key_run WHERE first = 5",
+    ] {
+        let place = Place::new();
+        let journal = place.open();
+        for n in 0..3 {
+            let raws = [status(&format!("a{n}"), "m", "sent"), status(&format!("b{n}"), "m", "sent")];
+            journal.append(batch(raws)).await.unwrap();
+        }
+        journal.close().await.unwrap();
+        let raw = rusqlite::Connection::open(place.path()).unwrap();
+        assert_eq!(raw.execute(damage, []).unwrap(), 1, "{damage}");
+        drop(raw);
+        let Err(error) = place.try_open() else { panic!("opened in spite of {damage}") };
+        assert!(error.to_string().contains("damaged"), "{damage}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_bound_of_keys_that_was_lowered_is_reached_without_a_stall() {
+    let mut place = Place::new();
+    let journal = place.open();
+    for n in 0..20 {
+        let raws = (0..128 * 50).map(|m| status(&format!("{n}-{m}"), "m", "sent"));
+        journal.append(batch(raws)).await.unwrap();
+    }
+    journal.close().await.unwrap();
+    place.settings.dedup_keys = 1_000;
+    let journal = place.open();
+    let before = journal.figures().await.unwrap().keys;
+    journal.append(batch([status("one", "m", "sent")])).await.unwrap();
+    let after = journal.figures().await.unwrap().keys;
+    assert!(before - after < 50_000, "{} keys left in one commit", before - after);
+    let mut posted = 0;
+    while journal.figures().await.unwrap().keys > 1_000 {
+        posted += 1;
+        assert!(posted < 100, "the bound is never reached");
+        journal.append(batch([status(&format!("more-{posted}"), "m", "sent")])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_or_deleted_is_a_failed_journal() {
+    for suffix in ["", "-wal"] {
+        let place = Place::new();
+        let journal = place.open();
+        journal.append(batch([status("1", "m", "sent")])).await.unwrap();
+        let mut path = place.path().into_os_string();
+        path.push(suffix);
+        std::fs::rename(&path, place.path().with_extension("away")).unwrap();
+        let mut state = journal.state();
+        let failed = state.wait_for(|state| matches!(state, State::Failed(_)));
+        tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it writes to nowhere").unwrap();
+        assert_eq!(journal.append(batch([status("2", "m", "sent")])).await, Err(AppendError::Failed));
+    }
+}
+
 /// A fault of ours, wherever it may be, in the journal's one thread.
 struct Fault;
 

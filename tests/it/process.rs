@@ -1,6 +1,7 @@
 //! The process and what is around it: a log that takes nothing, and signals.
 
 use std::{
+    fs::File,
     process::Command,
     time::{Duration, Instant},
 };
@@ -28,6 +29,28 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     }
     home.wait_until_delivered();
     process.stop();
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
+    let mut home = Home::new();
+    home.journal_keys = "disk_reserve = 0\n[handlers.log]\nkind = \"log\"";
+    let pipe = home.config_file().with_extension("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _open_and_never_read = File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut command = Command::new("sh");
+    let one_core = "export TOKIO_WORKER_THREADS=1; log=$1; shift; exec \"$0\" \"$@\" 2>\"$log\"";
+    command.args(["-c", one_core, env!("CARGO_BIN_EXE_bikhook")]).arg(&pipe);
+    command.arg("--config").arg(home.config_file());
+    let mut process = home.spawn(command);
+    process.wait_until_ready();
+    let mut client = process.connect();
+    for n in 0..10 {
+        let events: Vec<String> = (0..200).map(|m| status(&format!("e{n}-{m}"), "m", "sent")).collect();
+        let answer = client.post(&format!("[{}]", events.join(","))).unwrap();
+        assert_eq!(answer.receipt().accepted, 200);
+        home.wait_until_delivered_to("audit");
+    }
 }
 
 #[test]

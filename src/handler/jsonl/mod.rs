@@ -13,14 +13,10 @@ mod lock;
 mod names;
 mod writer;
 
-use std::{
-    num::NonZeroU32,
-    path::PathBuf,
-    slice,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{num::NonZeroU32, path::PathBuf, slice, sync::Arc};
 
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError};
 use crate::{clock, event::Event, settings::Size};
@@ -87,8 +83,11 @@ impl Kind for Jsonl {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let events: Vec<Arc<Event>> = events.iter().map(|delivery| Arc::clone(&delivery.event)).collect();
-        let (writer, archive) = (Arc::clone(&self.writer), Arc::clone(&self.archive));
-        tokio::task::spawn_blocking(move || append(&writer, &archive, &events))
+        // Waited for here: a delivery that is given up while the one before it hangs must not be written after all,
+        // nor hold a thread until then.
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let archive = Arc::clone(&self.archive);
+        tokio::task::spawn_blocking(move || append(&mut writer, &archive, &events))
             .await
             .map_err(|error| Failure::Retry {
                 class: "interrupted".to_owned(),
@@ -105,9 +104,7 @@ impl Drop for Jsonl {
     }
 }
 
-fn append(writer: &Mutex<Writer>, archive: &Arc<Archive>, events: &[Arc<Event>]) -> Result<(), Error> {
-    // A panic in mid-write poisons the lock; the writer knows by its cut what to put right.
-    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Arc<Event>]) -> Result<(), Error> {
     let bytes: usize = events.iter().map(|event| event.json_line_size_hint()).sum();
     if writer.rotate_if_due(clock::now(), bytes as u64)? {
         archive.tidy_soon();
@@ -130,5 +127,42 @@ impl Iterator for Lines<'_> {
             chunk.push('\n');
         }
         (!chunk.is_empty()).then_some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{clock::Timestamp, event::Element};
+
+    #[tokio::test]
+    async fn a_delivery_that_was_given_up_before_its_turn_is_never_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let settings = Settings {
+            path: path.clone(),
+            rotate_size: Size(0),
+            rotate_daily: false,
+            gzip: false,
+            keep: None,
+        };
+        let jsonl = Jsonl::open("audit", settings).await.unwrap();
+        let event = Event {
+            seq: 1,
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element: Arc::new(Element::read("bik", br#"{"eventName":"x"}"#).unwrap()),
+        };
+        let events = [Delivery { event: Arc::new(event), attempt: 1, replay: false }];
+        let hangs = Arc::clone(&jsonl.writer).lock_owned().await;
+        for _ in 0..3 {
+            tokio::time::timeout(Duration::from_millis(20), jsonl.deliver(&events)).await.unwrap_err();
+        }
+        drop(hangs);
+        jsonl.deliver(&events).await.unwrap();
+        drop(jsonl);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
 }

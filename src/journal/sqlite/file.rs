@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +19,9 @@ const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows by this much at a time: growing makes a sync slow.
 const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Device and inode of the database and of its write-ahead log.
+pub type Identity = [Option<(u64, u64)>; 2];
 
 /// A journal's database file, locked for this process while this value lives.
 pub struct DatabaseFile {
@@ -81,6 +84,12 @@ impl DatabaseFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which files are at its path: the database's and its write-ahead log's.
+    pub fn identity(&self) -> Identity {
+        [self.path.clone(), with_suffix(&self.path, "-wal")]
+            .map(|path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino())))
     }
 
     /// The connection that writes: makes the schema where the file is new, and brings an older format up to date.

@@ -124,6 +124,7 @@ impl Sqlite {
             tip: restored.tip,
             received_at: restored.received_at,
             settings,
+            identity: file.identity(),
             file: Arc::clone(&file),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(queue));
@@ -417,25 +418,48 @@ impl Restored {
         }
         let mut directory = Directory::new();
         let mut oldest_key = None;
+        let mut next = None;
         let mut runs =
             connection.prepare("SELECT first, received_at, entries FROM key_run ORDER BY first")?;
         let mut rows = runs.query([])?;
         while let Some(row) = rows.next()? {
             let (first, at): (u64, i64) = (row.get(0)?, row.get(1)?);
-            let entries = row.get_ref(2)?.as_blob()?;
+            let entries = row.get_ref(2)?.as_blob().unwrap_or_default();
+            let is_whole = !entries.is_empty() && entries.len().is_multiple_of(ENTRY);
+            if !is_whole || next.is_some_and(|next| next != first) {
+                return Err(DamagedKeys { seq: next.unwrap_or(first) }.into());
+            }
             oldest_key.get_or_insert(Timestamp::from_ms(at));
             received_at = received_at.max(at);
+            let mut seq = first;
             for index in 0..entries.len() / ENTRY {
                 if let Some((key, _)) = entry(entries, index) {
-                    let seq = first + index as u64;
                     directory.insert(&key, seq);
-                    tip = tip.max(seq);
                 }
+                seq += 1;
             }
+            next = Some(seq);
+        }
+        // Keys leave from the beginning only: those that are left reach to the last event.
+        if let Some(seq) = next.filter(|next| *next != tip + 1) {
+            return Err(DamagedKeys { seq }.into());
         }
         let low = reader::span(connection)?.map_or(tip + 1, |(low, _)| low);
         let lanes = Lanes::load(connection)?;
         Ok(Self { tip, low, received_at: Timestamp::from_ms(received_at), directory, oldest_key, lanes })
+    }
+}
+
+/// The rows of the deduplication window do not follow each other: a duplicate could be taken for a new event.
+#[derive(Debug, thiserror::Error)]
+#[error("the rows of key_run are damaged at seq {seq}; the events are not, and a backup may have these rows")]
+struct DamagedKeys {
+    seq: u64,
+}
+
+impl From<DamagedKeys> for rusqlite::Error {
+    fn from(damaged: DamagedKeys) -> Self {
+        Self::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(damaged))
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{clock::Timestamp, event::Key, settings::Period};
 const SLICE: u64 = 1_000;
 /// Runs of keys of one slice, at most.
 const RUNS: u64 = 256;
+/// Keys that leave with one group beyond as many as it adds, at most.
+const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
 /// While there is nothing to do, a look this often.
 const REST: Duration = Duration::from_secs(1);
@@ -57,14 +59,16 @@ impl Retention {
         self.low
     }
 
-    /// Deletes the oldest runs while there are more keys than the bound allows; part of a group's transaction.
+    /// Deletes the oldest runs while there are more keys than the bound allows; part of a group's transaction that
+    /// adds `new` keys to `old` ones. A bound that was lowered is reached over several groups.
     pub fn make_room_for_keys(
         &self,
         connection: &Connection,
-        keys: u64,
+        old: u64,
+        new: u64,
         settings: &Settings,
     ) -> rusqlite::Result<Evicted> {
-        let over = keys.saturating_sub(settings.dedup_keys);
+        let over = (old + new).saturating_sub(settings.dedup_keys).min(new + KEYS_AT_ONCE);
         if over == 0 {
             return Ok(Evicted::default());
         }

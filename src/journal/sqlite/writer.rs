@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     checkpoint,
     directory::Directory,
-    file::DatabaseFile,
+    file::{DatabaseFile, Identity},
     group::Group,
     lanes::Lanes,
     op::{Append, Change, Op, Reply},
@@ -62,6 +62,8 @@ pub struct Writer {
     pub received_at: Timestamp,
     /// The configuration.
     pub settings: Settings,
+    /// The files that its connection has open.
+    pub identity: Identity,
     /// Its lock outlives the connection: fields are dropped in order.
     pub file: Arc<DatabaseFile>,
 }
@@ -189,8 +191,8 @@ impl Writer {
         }
         group.finish()?;
         let Group { entries, events, .. } = group;
-        let keys = self.directory.len() + entries.len() as u64;
-        let evicted = self.retention.make_room_for_keys(&self.connection, keys, &self.settings)?;
+        let (old, new) = (self.directory.len(), entries.len() as u64);
+        let evicted = self.retention.make_room_for_keys(&self.connection, old, new, &self.settings)?;
         if settle {
             self.lanes.write(&self.connection, received_at)?;
         }
@@ -337,6 +339,10 @@ impl Writer {
             return;
         }
         self.room_measured = Some(Instant::now());
+        if self.file.identity() != self.identity {
+            // What is written to a file that nobody will find again is lost, whatever the system says.
+            return self.shared.fail("its file or its write-ahead log was moved or deleted");
+        }
         let enough = self.room_is_enough();
         self.show_state(enough);
     }

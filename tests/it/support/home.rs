@@ -128,6 +128,16 @@ impl Home {
         });
     }
 
+    /// Waits until both lanes of a handler have everything that is in the journal.
+    pub fn wait_until_delivered_to(&self, handler: &str) {
+        let journal = self.open_journal();
+        let behind = "SELECT count(*) FROM lane
+                      WHERE handler = ?1 AND cursor < (SELECT coalesce(max(seq), 0) FROM event)";
+        eventually("the handler does not catch up", || {
+            journal.query_row(behind, [handler], |row| row.get::<_, u64>(0)).unwrap() == 0
+        });
+    }
+
     /// Rotated files by age, then the live one.
     fn audit_files(&self) -> Vec<PathBuf> {
         let mut rotated: Vec<(String, u32, PathBuf)> = Vec::new();
