@@ -6,14 +6,16 @@
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior},
+    sync::{Semaphore, watch},
+    task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 
 use crate::{
+    admin,
     config::{Config, HandlerConfig, JournalSettings},
     dispatch::{self, Desk, Lane, LaneParts},
     event::Class,
@@ -22,10 +24,19 @@ use crate::{
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
     metrics::Metrics,
 };
-use tokio::sync::Semaphore;
 
-/// What a graceful stop may take: requests and deliveries under way are finished.
-const GRACE: Duration = Duration::from_secs(8);
+/// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
+const INTAKE_GRACE: Duration = Duration::from_secs(5);
+/// … and deliveries under way within the rest.
+const LANES_GRACE: Duration = Duration::from_secs(3);
+/// How long a lane or the journal may be waited for that does not answer.
+const STALLED_GRACE: Duration = Duration::from_secs(2);
+/// Open files besides the connections: the journal's, the handlers'.
+const OTHER_FILES: u64 = 256;
+/// What an operator's request may take once everything else has ended.
+const OPERATOR_GRACE: Duration = Duration::from_secs(1);
+/// Operators' connections at once; more wait.
+const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why it could not start, or ended badly.
@@ -47,6 +58,9 @@ pub enum Error {
     /// A handler could not be opened.
     #[error(transparent)]
     Handler(#[from] handler::OpenError),
+    /// The admin side would be open to everybody.
+    #[error(transparent)]
+    Unguarded(#[from] admin::Unguarded),
     /// A source cannot be served as configured.
     #[error(transparent)]
     Source(#[from] http::SourceError),
@@ -56,6 +70,11 @@ pub enum Error {
     /// The journal failed while it ran.
     #[error("the journal failed: {0}; nothing that got a 200 is lost, and a restart goes on from there")]
     Failed(Arc<str>),
+    /// It stopped without the last word of its lanes and its journal.
+    #[error(
+        "the journal did not answer in time; nothing that got a 200 is lost, and a restart goes on from there"
+    )]
+    Stalled,
     /// A task of the application panicked.
     #[error("a part of the process ended: {0}")]
     Panicked(#[from] tokio::task::JoinError),
@@ -79,8 +98,10 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let public = listen("http", config.http.listen).await?;
-    let operator = listen("admin", config.admin.listen).await?;
+    admin::check_bind(&config.admin)?;
+    raise_open_files(config.http.connections);
+    let public = listen("http", config.http.listen)?;
+    let operator = listen("admin", config.admin.listen)?;
     let addresses = Addresses {
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
@@ -91,34 +112,76 @@ pub async fn serve(
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
-    let mut servers = JoinSet::new();
     let bounds = http::Bounds::from(&config.http);
-    servers.spawn(drop_result(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    let mut servers = JoinSet::new();
+    servers.spawn(say_cut(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    let (not_ready, stopping_shown) = watch::channel(false);
+    let credentials = {
+        let intake = intake.clone();
+        Arc::new(move || intake.credentials())
+    };
+    let site = admin::router(admin::State {
+        settings: admin::Settings { listen: addresses.admin, ..config.admin },
+        journal: Arc::clone(&journal),
+        desk: Arc::new(desk),
+        credentials,
+        metrics,
+        stopping: stopping_shown,
+    });
+    // The operator still sees what happens while intake and lanes wind up.
+    let (stop_operator, operator_told) = watch::channel(None);
+    let mut operators = JoinSet::new();
+    let few = http::Bounds { connections: OPERATOR_CONNECTIONS, ..bounds };
+    operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
     servers.spawn(summaries(intake, told));
     tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
     ready(addresses);
 
-    let failed = until_stopped(&journal, stop).await;
-    tracing::info!(graceful = failed.is_none(), "stopping");
-    stopping.send_replace(Some(Instant::now() + GRACE));
-    while let Some(ended) = servers.join_next().await {
-        ended?;
-    }
+    let why = until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await;
+    tracing::info!(graceful = matches!(why, Why::Asked), "stopping");
+    not_ready.send_replace(true);
+    stopping.send_replace(Some(Instant::now() + INTAKE_GRACE));
+    let intake_ended = all(&mut servers).await;
     stop_lanes.send_replace(true);
-    while let Some(ended) = lanes.join_next().await {
-        ended?;
+    let closing = async {
+        all(&mut lanes).await?;
+        Ok::<_, Error>(journal.close().await?)
+    };
+    let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
+    stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
+    let operator_ended = all(&mut operators).await;
+    match why {
+        Why::Failed(what) => return Err(Error::Failed(what)),
+        Why::Panicked(error) => return Err(error.into()),
+        Why::Asked => {}
     }
-    let closed = journal.close().await;
-    if let Some(what) = failed {
-        return Err(Error::Failed(what));
-    }
-    closed?;
+    intake_ended?;
+    closed.map_err(|_elapsed| Error::Stalled)??;
+    operator_ended?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { section, address, source })
+/// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
+fn raise_open_files(connections: usize) {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    if set.is_err() || raised < wanted {
+        tracing::warn!(
+            wanted,
+            allowed = raised,
+            "fewer open files are allowed than connections are configured"
+        );
+    }
+}
+
+fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
 async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
@@ -178,22 +241,57 @@ async fn start_lanes(
             })
             .await?;
             let control = desk.take_up(&lane);
-            lanes.spawn(lane.run(stop.clone(), control, GRACE));
+            lanes.spawn(lane.run(stop.clone(), control, LANES_GRACE));
         }
     }
     Ok(Dispatch { desk, lanes, stop_lanes })
 }
 
-/// Until somebody asks for a stop, or the journal failed: then what it said.
-async fn until_stopped(journal: &Arc<dyn Journal>, stop: impl Future<Output = ()>) -> Option<Arc<str>> {
+/// Why it stops.
+enum Why {
+    Asked,
+    /// The journal failed: what it said.
+    Failed(Arc<str>),
+    /// Without that part it would only seem to run.
+    Panicked(JoinError),
+}
+
+/// Until somebody asks for a stop, the journal failed, or one of the parts panicked.
+async fn until_stopped(
+    journal: &Arc<dyn Journal>,
+    stop: impl Future<Output = ()>,
+    parts: [&mut JoinSet<()>; 3],
+) -> Why {
     let mut state = journal.state();
+    let [servers, lanes, operators] = parts;
     tokio::select! {
-        () = stop => None,
+        () = stop => Why::Asked,
         failed = state.wait_for(|state| matches!(state, State::Failed(_))) => match failed.as_deref() {
-            Ok(State::Failed(what)) => Some(Arc::clone(what)),
-            _ => Some("its thread ended".into()),
+            Ok(State::Failed(what)) => Why::Failed(Arc::clone(what)),
+            _ => Why::Failed("its thread ended".into()),
         },
+        error = panicked(servers) => Why::Panicked(error),
+        error = panicked(lanes) => Why::Panicked(error),
+        error = panicked(operators) => Why::Panicked(error),
     }
+}
+
+/// Resolves when one of the tasks has panicked.
+async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            return error;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Resolves when all of the tasks have ended.
+async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
+    Ok(())
 }
 
 /// Resolves when a stop was told, to the time at which to give up.
@@ -202,7 +300,7 @@ async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
 }
 
-async fn drop_result(server: impl Future<Output = http::Stopped>) {
+async fn say_cut(server: impl Future<Output = http::Stopped>) {
     let http::Stopped { cut } = server.await;
     if cut > 0 {
         tracing::warn!(cut, "connections were cut: their requests did not end in time");
@@ -218,5 +316,29 @@ async fn summaries(intake: Intake, mut told: watch::Receiver<Option<Instant>>) {
             _ = minutes.tick() => intake.log_summary(),
             _ = told.wait_for(Option::is_some) => break intake.log_summary(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_the_process_and_one_that_is_done_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = journal::sqlite::Settings {
+            path: folder.path().join("journal.db"),
+            ..journal::sqlite::Settings::default()
+        };
+        let journal: Arc<dyn Journal> = Arc::new(Sqlite::open(settings, Metrics::new()).unwrap());
+        let (mut servers, mut lanes, mut operators) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        servers.spawn(async {});
+        let parts = [&mut servers, &mut lanes, &mut operators];
+        let asked = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
+        assert!(matches!(asked, Why::Asked));
+        lanes.spawn(async { panic!("a fault of ours") });
+        let parts = [&mut servers, &mut lanes, &mut operators];
+        let ended = until_stopped(&journal, std::future::pending(), parts).await;
+        assert!(matches!(ended, Why::Panicked(error) if error.is_panic()));
     }
 }

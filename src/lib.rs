@@ -1,14 +1,49 @@
-//! bikhook
+//! bikhook: a webhook receiver for BIK.
+//!
+//! ```text
+//!  BIK ─POST─▶ http::auth ─▶ event::decode ─▶ journal.append ─▶ 200     the answer, after it is durable
+//!                 401           quarantine          │ 503 when it cannot store
+//!                                              ┌────▼─────┐
+//!                                              │ journal  │  one SQLite file
+//!                                              └────┬─────┘
+//!                              ┌────────────────────┼───────────────────┐
+//!                        dispatch "audit"     dispatch "log"      dispatch …
+//!                          claim → deliver → settle, each at its own pace, each with its own cursor
+//!                              │                    │
+//!                        handler::jsonl       handler::log
+//! ```
+//!
+//! # Words
+//!
+//! Each has one meaning in Rust, TOML, SQL, metrics and on the command line.
+//!
+//! - **source**: a URL that BIK posts to. **event**: one element of what it posts. **draft**: an event not durable yet.
+//! - **journal**: where events are durable, in order of **seq**. **quarantine**: what could not be read, with its bytes.
+//! - **handler**: a destination, of a **kind**. **lane**: one of a handler's two queues, incoming messages and the rest.
+//! - **cursor**: up to where a lane is done. **claim**: events taken to be delivered. **settle**: how they ended.
+//! - **attempt**: one try of a delivery. **dead letter**: an event that a handler will not get unless somebody asks.
+//!
+//! # Invariants
+//!
+//! - A 200 goes out after its events are on disk, never before.
+//! - Nothing an authenticated sender posts is thrown away: what cannot be read is quarantined.
+//! - Inside the window a duplicate is stored once. A `seq` never repeats and never falls.
+//! - Once in, an event is delivered at least once to every handler that wants it, in order per message.
+//! - `http` knows neither `dispatch` nor `handler`: an answer cannot wait for a destination. `handler` does not know
+//!   `journal`: a destination cannot acknowledge itself.
+//!
+//! Modules in the order of the flow, from those who use to those who are used; a module uses only what is below it, and
+//! a test says so.
 
 pub mod cli;
 
 pub mod app;
-
 pub mod config;
 
 pub mod admin;
-pub mod dispatch;
 pub mod http;
+
+pub mod dispatch;
 
 pub mod handler;
 

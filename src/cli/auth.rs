@@ -17,6 +17,17 @@ use crate::{
 };
 
 pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
+    all_stored(config)?;
+    writeln!(
+        out,
+        "This shows secrets: paste them into BIK's developer portal, and keep them from everybody else."
+    )?;
+    write!(out, "{}", instructions(&config.sources, config.http.listen))?;
+    Ok(())
+}
+
+/// Whether every secret of the sources is one that a receiver knows.
+pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
     let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
     let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));
     let missing = |fresh: &Secret| secrets().any(|secret| secret.expose() == fresh.expose());
@@ -24,11 +35,6 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
         let file = file.display();
         return Err(Error::Failed(format!("{file} does not exist yet: start bikhook once, which makes it")));
     }
-    writeln!(
-        out,
-        "This shows secrets: paste them into BIK's developer portal, and keep them from everybody else."
-    )?;
-    write!(out, "{}", instructions(&config.sources, config.http.listen))?;
     Ok(())
 }
 
@@ -77,7 +83,7 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
 }
 
 /// The key in the form that is asked for; any is accepted where none is.
-fn on_the_wire(key: &str, form: Option<Form>) -> String {
+pub(super) fn on_the_wire(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),
         Some(Form::Base64) => format!("Basic {}", BASE64_STANDARD.encode(key)),
@@ -110,7 +116,7 @@ fn shell(word: &str) -> String {
 }
 
 /// An address that a client on this machine can use where "all addresses" is listened on.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

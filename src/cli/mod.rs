@@ -2,9 +2,18 @@
 
 mod auth;
 mod check;
+mod client;
 mod completions;
+mod dead;
+mod events;
+mod handlers;
+mod health;
 mod kinds;
+mod output;
+mod quarantine;
+mod send;
 mod serve;
+mod store;
 
 use std::{
     io::{self, Write},
@@ -36,6 +45,18 @@ enum Command {
     Check,
     /// Show what to paste into BIK's developer portal: this prints secrets
     Auth,
+    /// Post files or generated traffic to a receiver
+    Send(send::Args),
+    /// List what was received
+    Events(events::Args),
+    /// List the handlers and how far they are
+    Handlers(handlers::Args),
+    /// Events that a handler will not get unless somebody retries them
+    Dead(dead::Args),
+    /// What could not be stored as events
+    Quarantine(quarantine::Args),
+    /// Whether the receiver is alive: exit code 0 or 1
+    Health(health::Args),
     /// List the kinds of handlers and their keys
     Kinds(kinds::Args),
     /// Print a completion script for a shell
@@ -62,6 +83,12 @@ impl Cli {
             Command::Serve => serve::run(self.load()?),
             Command::Check => check::run(&self.load()?, out),
             Command::Auth => auth::run(&self.load()?, out),
+            Command::Send(args) => send::run(args, self),
+            Command::Events(args) => events::run(args, self),
+            Command::Handlers(args) => handlers::run(args, self),
+            Command::Dead(args) => dead::run(args, self),
+            Command::Quarantine(args) => quarantine::run(args, self),
+            Command::Health(args) => health::run(args, self),
             Command::Kinds(args) => kinds::run(args, out),
             Command::Completions(args) => completions::run(args, out),
         }

@@ -5,7 +5,10 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{Error, auth::instructions, warn};
@@ -17,20 +20,35 @@ use crate::{
 
 pub(super) fn run(mut config: Config) -> Result<(), Error> {
     start_log(&config.log)?;
-    warn(&config)?;
+    // A warning is a help: an output that takes nothing must not keep the receiver from starting.
+    drop(warn(&config));
     let made = config.store_generated().map_err(|error| Error::Failed(error.to_string()))?;
     // Secrets are shown once, when they were just made; later starts point to `bikhook auth`.
     let first_start = !made.is_empty();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let stop = stop_signal()?;
+    let served = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let (stop, told) = oneshot::channel();
         let sources = config.sources.clone();
         let ready = |addresses: app::Addresses| {
             // A greeting is a help: a closed output must not end the receiver.
             drop(greet(&sources, first_start, addresses));
         };
-        app::serve(config, ready, stop).await.map_err(|error| Error::Failed(error.to_string()))
-    })
+        let serving = app::serve(config, ready, async { drop(told.await) });
+        let signalled = async {
+            signals.next().await;
+            // Nobody hears it where serving has ended by itself.
+            let _ = stop.send(());
+            signals.next().await;
+        };
+        tokio::select! {
+            served = serving => served.map_err(|error| Error::Failed(error.to_string())),
+            () = signalled => Err(Error::Failed("ended at once, as a second signal asked".to_owned())),
+        }
+    });
+    // A destination that hangs may hold a thread for ever: it must not hold the process.
+    runtime.shutdown_background();
+    served
 }
 
 fn greet(
@@ -58,7 +76,9 @@ fn greet(
 fn start_log(settings: &LogSettings) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&settings.level)
         .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Where the log takes nothing (a full disk, a pipe that nobody reads), saying so on the same output would panic.
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let started = match settings.format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -66,14 +86,21 @@ fn start_log(settings: &LogSettings) -> Result<(), Error> {
     started.map_err(|error| Error::Failed(format!("the log cannot be started: {error}")))
 }
 
-/// Resolves at SIGTERM or SIGINT; a second one ends the process at once.
-fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }

@@ -53,11 +53,13 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, failed_at });
     }
 
-    /// The heads that are due, at most `max`; marked as on their way.
-    pub fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Aside> {
+    /// The heads that are due, at most `max`; marked as on their way. One that would have to wait for longer than
+    /// `longest_ms` is due, too: the clock that gave it its time was wrong.
+    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, max: usize) -> Vec<Aside> {
+        let is_due = |time: Timestamp| time <= now || time > now.plus_ms(longest_ms);
         self.rows
             .values_mut()
-            .filter(|row| !row.in_flight && !row.aside.behind && row.aside.next_try <= now)
+            .filter(|row| !row.in_flight && !row.aside.behind && is_due(row.aside.next_try))
             .take(max)
             .map(|row| {
                 row.in_flight = true;

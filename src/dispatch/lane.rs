@@ -34,6 +34,8 @@ use crate::{
     metrics::Metrics,
 };
 
+/// A lane that holds so many bytes claims no more: the events of a batch may be as large as a body.
+const WINDOW_BYTES: usize = 16 << 20;
 /// Events of a probe that go one by one, at least: one bad event alone could not be told from a bad destination.
 const PROBE_HEADS: usize = 4;
 /// Set-aside events and revived dead letters on their way at once.
@@ -106,8 +108,11 @@ pub struct Lane {
     ends: Ends,
     settled_to: u64,
     condition: Condition,
+    tip: watch::Receiver<u64>,
     retries: watch::Receiver<u64>,
     look_for_revivals: bool,
+    /// An exception has just ended: now it is the turn of the lane's own deliveries.
+    exception_ended: bool,
     show: Show,
 }
 
@@ -155,8 +160,10 @@ impl Lane {
                 next_claim: Timestamp::default(),
                 seed: hasher.finish(),
             },
+            tip: parts.journal.tip(),
             retries: parts.journal.retries(),
             look_for_revivals: true,
+            exception_ended: false,
             show: Show::new(&parts, cursor),
             parts,
         })
@@ -175,10 +182,9 @@ impl Lane {
         grace: Duration,
     ) {
         let clock = LaneClock::new();
-        let mut tip = self.parts.journal.tip();
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
-            tip.borrow_and_update();
+            self.tip.borrow_and_update();
             let until = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
                 Ok(Turn::Idle(until)) => until,
@@ -186,7 +192,7 @@ impl Lane {
             };
             let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
             tokio::select! {
-                _ = tip.changed() => {}
+                _ = self.tip.changed() => {}
                 _ = self.retries.changed() => self.look_for_revivals = true,
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(asked) = control.recv() => self.control(asked),
@@ -203,11 +209,12 @@ impl Lane {
     /// The journal's: the lane is where it was, and may be turned again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
         let ended = self.take_over(now);
-        if std::mem::take(&mut self.look_for_revivals) {
+        if self.look_for_revivals {
             // Those that were delivered must not be read again: their ends are made durable first.
             self.settle().await?;
             self.parts.journal.flush().await?;
             self.revivals.extend(self.parts.journal.retrying(self.parts.id.clone()).await?);
+            self.look_for_revivals = false;
         }
         let claimed = self.fill(now).await?;
         let started = self.start(now).await?;
@@ -244,8 +251,14 @@ impl Lane {
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
                     self.events_ended(&seqs, outcomes, mode, now);
                 }
-                Some(Carried::Aside(event)) => self.aside_ended(&event, single(outcomes), now),
-                Some(Carried::Revival(dead)) => self.revival_ended(dead, single(outcomes), now),
+                Some(Carried::Aside(event)) => {
+                    self.exception_ended = true;
+                    self.aside_ended(&event, single(outcomes), now);
+                }
+                Some(Carried::Revival(dead)) => {
+                    self.exception_ended = true;
+                    self.revival_ended(dead, single(outcomes), now);
+                }
                 None => {}
             }
         }
@@ -256,11 +269,14 @@ impl Lane {
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let target = self.parts.batch * policy::share(self.parts.id.class, self.parts.concurrency) * 2;
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        if self.window.len() * 2 > target || gathering || self.aside.len() >= self.parts.settings.aside_limit
-        {
+        let full = self.window.len() * 2 > target || self.window.bytes() >= WINDOW_BYTES;
+        if full || gathering || self.aside.len() >= self.parts.settings.aside_limit {
             return Ok(false);
         }
         let read_to = self.window.read_to();
+        if read_to >= *self.tip.borrow() {
+            return Ok(false);
+        }
         let max = target - self.window.len();
         let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
         if claim.events.len() < self.parts.batch {
@@ -286,9 +302,22 @@ impl Lane {
         if self.condition.failures > 0 {
             return Ok(self.probe(now));
         }
-        let mut started = self.start_exceptions(now).await?;
-        let share = policy::share(self.parts.id.class, self.parts.concurrency);
-        while self.carried.len() < share {
+        // With one place only, what is due again and again would else leave it to nobody.
+        let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now);
+        if self.has_place() {
+            started |= self.start_exceptions(now).await?;
+        }
+        started |= self.start_batches(now);
+        Ok(started)
+    }
+
+    fn has_place(&self) -> bool {
+        self.carried.len() < policy::share(self.parts.id.class, self.parts.concurrency)
+    }
+
+    fn start_batches(&mut self, now: Timestamp) -> bool {
+        let mut started = false;
+        while self.has_place() {
             let seqs = self.window.next_batch(self.parts.batch, now, false);
             if seqs.is_empty() {
                 break;
@@ -297,7 +326,7 @@ impl Lane {
             self.spawn_events(seqs, mode);
             started = true;
         }
-        Ok(started)
+        started
     }
 
     /// One probe of a destination that is unwell, when it is time.
@@ -318,7 +347,7 @@ impl Lane {
         for seq in &seqs {
             self.window.put_back(*seq, false, now);
         }
-        let turn = self.condition.failures as usize * policy::PROBE_EVENTS;
+        let turn = policy::probe_turn(self.condition.failures);
         let heads = self.window.next_heads(seqs.len(), PROBE_HEADS, turn);
         self.spawn_events(heads, Mode::OneByOne);
         true
@@ -329,7 +358,7 @@ impl Lane {
         let busy = self.carried.values().filter(|one| !matches!(one, Carried::Events { .. })).count();
         let free = EXCEPTIONS_AT_ONCE.saturating_sub(busy);
         let mut started = false;
-        for row in self.aside.take_due(now, free) {
+        for row in self.aside.take_due(now, policy::longest_ms(self.parts.settings.aside_max), free) {
             started = true;
             let Some(event) = self.parts.journal.get(row.seq).await? else {
                 tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
@@ -592,14 +621,15 @@ impl Lane {
         if self.condition.failures > 0 {
             return self.carried.is_empty().then_some(self.condition.wait_until);
         }
-        let exceptions = if self.carried.values().any(|one| !matches!(one, Carried::Events { .. })) {
+        let busy = self.carried.values().any(|one| !matches!(one, Carried::Events { .. }));
+        let exceptions = if busy || !self.has_place() {
             None
         } else {
             self.aside.next_due().into_iter().chain(self.revivals.next_due()).min()
         };
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);
-        let window = self.window.next_due().filter(|due| *due > now);
+        let window = self.window.next_due(now);
         [exceptions, gathered, window].into_iter().flatten().min()
     }
 
@@ -615,8 +645,7 @@ impl Lane {
             Control::SkipTo(seq) => {
                 let mut let_go = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {
-                    self.ends.resolved.push(aside);
-                    self.aside.remove(aside, Timestamp::default());
+                    self.release(aside, Timestamp::default());
                     let_go += 1;
                 }
                 tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "skipped by an operator's decision");
@@ -654,7 +683,7 @@ impl Lane {
             (false, true) => LaneCondition::Full,
             _ => LaneCondition::Running,
         });
-        let tip = *self.parts.journal.tip().borrow();
+        let tip = *self.tip.borrow();
         self.show.publish(&Shown {
             cursor: self.window.done_to(),
             tip,

@@ -24,6 +24,11 @@ pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64
     wait
 }
 
+/// The longest wait that [`backoff_ms`] gives: one that is longer was given by a clock that was wrong.
+pub fn longest_ms(max: Period) -> i64 {
+    backoff_ms(max, max, 1, 1.0)
+}
+
 /// A number in 0..1 that differs from lane to lane and from failure to failure (splitmix64).
 pub fn jitter(seed: u64, failures: u32) -> f64 {
     let mut z = seed.wrapping_add(u64::from(failures).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -46,6 +51,11 @@ pub enum Mode {
 /// How to try events of which the most tried one has failed `attempts` times.
 pub const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
+}
+
+/// With which event a one-by-one probe begins, after so many failures in a row: each begins where the one before gave up.
+pub const fn probe_turn(failures: u32) -> usize {
+    failures.saturating_sub(BATCH_TRIES) as usize * PROBE_EVENTS
 }
 
 /// What becomes of an event that failed while others succeeded.
@@ -95,6 +105,13 @@ mod tests {
             let settings = Settings::default();
             let wait = |failures| backoff_ms(settings.aside_first, settings.aside_max, failures, jitter);
             prop_assert!(wait(failures) <= wait(failures + 1));
+        }
+
+        #[test]
+        fn no_wait_is_longer_than_the_longest(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
+            let settings = Settings::default();
+            let wait = backoff_ms(settings.aside_first, settings.aside_max, failures, jitter);
+            prop_assert!(wait <= longest_ms(settings.aside_max));
         }
 
         #[test]

@@ -14,10 +14,13 @@ use crate::{
 #[derive(Default)]
 pub struct Window {
     slots: BTreeMap<u64, Slot>,
+    bytes: usize,
     /// Messages of which an event is on its way.
     busy: HashMap<OrderKey, u32>,
     /// Everything of the lane up to here was claimed.
     read_to: u64,
+    /// What is below was let go: what is on its way is let go when it comes back.
+    let_go_below: u64,
 }
 
 /// One event.
@@ -42,6 +45,11 @@ impl Window {
         self.slots.len()
     }
 
+    /// Bytes of the events in it, as they came.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Where the next claim goes on.
     pub const fn read_to(&self) -> u64 {
         self.read_to
@@ -60,6 +68,7 @@ impl Window {
     /// Takes an event that the handler wants.
     pub fn push(&mut self, event: Arc<Event>) {
         let slot = Slot { attempts: 0, not_before: Timestamp::default(), in_flight: false, event };
+        self.bytes += slot.event.element.raw().len();
         self.slots.insert(slot.event.seq, slot);
     }
 
@@ -116,9 +125,10 @@ impl Window {
         heads
     }
 
-    /// When a waiting event may be tried that may not be tried now.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.slots.values().filter(|slot| !slot.in_flight).map(|slot| slot.not_before).min()
+    /// When the first event may be tried that may not be tried now.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.slots.values().filter(|slot| !slot.in_flight && slot.not_before > now);
+        waiting.map(|slot| slot.not_before).min()
     }
 
     /// An event of the window.
@@ -129,12 +139,17 @@ impl Window {
     /// It is done with, one way or another.
     pub fn remove(&mut self, seq: u64) -> Option<Arc<Event>> {
         self.mark(seq, false);
-        self.slots.remove(&seq).map(|slot| slot.event)
+        let event = self.slots.remove(&seq)?.event;
+        self.bytes -= event.element.raw().len();
+        Some(event)
     }
 
     /// It came back undone: it waits again, and has been tried once more if `tried`.
     pub fn put_back(&mut self, seq: u64, tried: bool, not_before: Timestamp) {
         self.mark(seq, false);
+        if seq < self.let_go_below {
+            self.remove(seq);
+        }
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.attempts += u32::from(tried);
             slot.not_before = not_before;
@@ -151,10 +166,14 @@ impl Window {
 
     /// Lets go of every waiting event below `seq`; how many there were.
     pub fn skip_to(&mut self, seq: u64) -> usize {
-        let before = self.slots.len();
-        self.slots.retain(|at, slot| *at >= seq || slot.in_flight);
+        self.let_go_below = self.let_go_below.max(seq);
+        let waiting = self.slots.range(..seq).filter(|(_, slot)| !slot.in_flight);
+        let let_go: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
+        for seq in &let_go {
+            self.remove(*seq);
+        }
         self.read_to = self.read_to.max(seq.saturating_sub(1));
-        before - self.slots.len()
+        let_go.len()
     }
 
     fn mark(&mut self, seq: u64, in_flight: bool) {

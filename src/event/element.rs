@@ -200,8 +200,9 @@ fn open<'a>(json: &'a str, piece: Piece<'_>) -> Result<Envelope<'a>, Unreadable>
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }
 
-/// The place of an error as an offset; serde_json gives line and column, both from 1.
+/// The place of an error as an offset; serde_json counts lines from 1, and in a line the bytes up to and with the wrong one:
+/// none where that is the newline before.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-    before + error.column().saturating_sub(1)
+    (before + error.column()).saturating_sub(1)
 }

@@ -1,7 +1,7 @@
 //! The typed views of BIK §2 and §3: a projection for filters and handlers. The bytes of the element are what counts.
 //!
-//! A field is `None` where it is missing, `null`, or of a wrong type (T5); ids, `owner`, `channel` and `status` also
-//! where they are `""` (T9). Fields whose shape nobody has promised stay raw JSON.
+//! A field is `None` where it is missing, `null`, or of a wrong type (T5); ids, times, `owner`, `channel` and `status`
+//! also where they are `""` (T9). Fields whose shape nobody has promised stay raw JSON.
 
 use std::fmt;
 
@@ -133,7 +133,7 @@ pub struct IncomingInfo {
     pub owner: Option<Owner>,
     /// `ownerId`.
     pub owner_id: Option<String>,
-    /// `assetValue`: the customer's address on the channel.
+    /// `assetValue`: the customer's address on the channel, opaque: a number, an e-mail address or an id.
     pub asset_value: Option<String>,
     /// `agentName`.
     pub agent_name: Option<String>,
@@ -173,7 +173,7 @@ pub struct StatusInfo {
     pub owner: Option<Owner>,
     /// `ownerId`.
     pub owner_id: Option<String>,
-    /// `assetValue`: the customer's address on the channel.
+    /// `assetValue`: the customer's address on the channel, opaque: a number, an e-mail address or an id.
     pub asset_value: Option<String>,
     /// `failureReason`: free text, no code.
     pub failure_reason: Option<String>,

@@ -1,7 +1,9 @@
 //! Where events go: the [`Kind`] of a handler, and the table of kinds.
 //!
 //! A new kind is one file, its `mod` line, and its row in [`KINDS`]: configuration, `bikhook kinds`, `check`, metrics
-//! and the contract tests read the table. A handler does not know the journal: it cannot acknowledge itself.
+//! and the contract tests read the table (these ask for its least settings and for some that are wrong). A handler does
+//! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
+//! how often is dispatch's; a kind only delivers, or says why not.
 
 mod filter;
 mod jsonl;

@@ -1,1 +1,479 @@
-//! Cli.
+//! The commands that ask a running receiver, or read a stopped one's journal: the real binary, over real sockets.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use bikhook::{
+    http::{self, AuthMode, CredentialSettings, Intake, SourceSettings},
+    journal::{Journal, State},
+    metrics::Metrics,
+    secret::Secret,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+
+use crate::support::{
+    events::{incoming, status},
+    operator::{Guard, Operator},
+};
+
+/// A command that ended.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
+        self.out
+    }
+
+    /// It failed, and said this.
+    #[track_caller]
+    fn failed(self, why: &str) {
+        assert!(self.code == 1 && self.err.contains(why), "{self:?}");
+    }
+
+    #[track_caller]
+    fn objects(self) -> Vec<Value> {
+        self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Runs the command in a folder of its own, with these variables and no others.
+async fn run_with(variables: &[(&str, &str)], stdin: &[u8], args: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
+    let folder = TempDir::new().unwrap();
+    command.env_clear().envs(variables.iter().copied()).args(args).current_dir(folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = stdin.to_vec();
+    let ended = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        let mut child = command.spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        // A command that does not read its input closes it.
+        drop(pipe.write_all(&stdin));
+        drop(pipe);
+        child.wait_with_output().unwrap()
+    });
+    let Output { status, stdout, stderr } = ended.await.unwrap();
+    Ran {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// Runs the command against an admin side.
+async fn ask(operator: &Operator, args: &[&str]) -> Ran {
+    run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", args).await
+}
+
+/// Reads a stopped journal.
+async fn read(journal: &Path, args: &[&str]) -> Ran {
+    run_with(&[], b"", &[args, &["--journal", journal.to_str().unwrap()]].concat()).await
+}
+
+fn seqs(objects: &[Value]) -> Vec<u64> {
+    objects.iter().map(|object| object["seq"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_lists_the_newest_oldest_first_with_nothing_personal() {
+    let operator = Operator::new().await;
+    operator.store((1..=25).map(|n| status(&format!("i-{n}"), &format!("m-{n}"), "read"))).await;
+    let table = ask(&operator, &["events"]).await.ok();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 21, "{table}");
+    assert!(lines[0].contains("SEQ") && lines[0].contains("CHANNEL"), "{table}");
+    assert!(lines[1].trim_start().starts_with("6 ") && lines[20].trim_start().starts_with("25 "), "{table}");
+    for shown in ["message-status-update", "read", "whatsapp", "i-25"] {
+        assert!(lines[20].contains(shown), "{table}");
+    }
+    for hidden in ["+91", "Hello", "m-25"] {
+        assert!(!table.contains(hidden), "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_pages_to_any_limit_and_gives_lines_and_stored_bytes() {
+    let operator = Operator::new().await;
+    let odd =
+        "{ \"eventName\": \"odd\",\n\"n\": 12345678901234567890123, \"n\": 1.10, \"t\": \"\\ud83d\u{7f}\", }";
+    for block in 0..5 {
+        operator
+            .store((0..500).map(|n| status(&format!("{block}-{n}"), &format!("m-{block}-{n}"), "sent")))
+            .await;
+    }
+    operator.store([odd, &incoming("in-1", "m-in")]).await;
+
+    let objects =
+        ask(&operator, &["events", "--json", "--limit", "100000", "--event", "message-status-update"]);
+    let objects = objects.await.objects();
+    assert_eq!(seqs(&objects), (1..=2_500).collect::<Vec<_>>());
+    let keys: Vec<_> = objects[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys.len(), 6, "{keys:?}");
+    assert_eq!((&objects[0]["id"], &objects[0]["source"]), (&json!("0-0"), &json!("bik")));
+
+    let line = ask(&operator, &["events", "--json", "--event", "odd"]).await.ok();
+    let element = "{\"eventName\":\"odd\",\"n\":12345678901234567890123,\"n\":1.10,\"t\":\"\\ud83d\u{7f}\"}";
+    assert!(
+        line.starts_with("{\"seq\":2501,") && line.ends_with(&format!("\"event\":{element}}}\n")),
+        "{line}"
+    );
+    assert!(line.contains("\"id\":null"));
+    assert_eq!(ask(&operator, &["events", "--raw", "--event", "odd"]).await.ok(), format!("{odd}\n"));
+
+    let received = objects[0]["receivedAt"].as_str().unwrap();
+    assert_eq!(ask(&operator, &["events", "--json", "--until", received]).await.ok(), "");
+    let since = ask(&operator, &["events", "--json", "--since", received, "--limit", "2501"]).await.ok();
+    assert_eq!(since.lines().count(), 2_501);
+    assert_eq!(ask(&operator, &["events", "--json", "--source", "other"]).await.ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_is_read_while_its_receiver_is_stopped_and_only_then() {
+    let operator = Operator::new().await;
+    operator.store([status("i-1", "m-1", "sent"), incoming("i-2", "m-2")]).await;
+    operator.quarantine("{bad").await;
+    operator.bury(1).await;
+    let path = operator.place.path();
+    read(&path, &["events"]).await.failed("is in use by another process");
+
+    let running = [
+        ask(&operator, &["events", "--json"]).await.ok(),
+        ask(&operator, &["dead", "list", "--json"]).await.ok(),
+        ask(&operator, &["dead", "show", "1", "--json"]).await.ok(),
+        ask(&operator, &["quarantine", "list", "--json"]).await.ok(),
+        ask(&operator, &["quarantine", "show", "1", "--json"]).await.ok(),
+        ask(&operator, &["quarantine", "show", "1", "--raw"]).await.ok(),
+    ];
+    let place = operator.stop().await;
+    let stopped = [
+        read(&path, &["events", "--json"]).await.ok(),
+        read(&path, &["dead", "list", "--json"]).await.ok(),
+        read(&path, &["dead", "show", "1", "--json"]).await.ok(),
+        read(&path, &["quarantine", "list", "--json"]).await.ok(),
+        read(&path, &["quarantine", "show", "1", "--json"]).await.ok(),
+        read(&path, &["quarantine", "show", "1", "--raw"]).await.ok(),
+    ];
+    assert_eq!(stopped, running);
+    assert_eq!(stopped[5], "{bad");
+    let handlers = read(&path, &["handlers", "--json"]).await.objects();
+    let crm = &handlers[0];
+    assert_eq!(
+        (handlers.len(), &crm["handler"], &crm["kind"], &crm["dead"]),
+        (1, &json!("crm"), &Value::Null, &json!(1))
+    );
+    let other = &crm["lanes"][1];
+    assert_eq!(other, &json!({"lane": "other", "cursor": 0, "lag": 2, "setAside": 0}));
+    assert!(read(&path, &["handlers"]).await.ok().contains("crm"));
+    drop(place);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_journal_is_told_and_nothing_is_made() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("deep/journal.db");
+    read(&path, &["events"]).await.failed("cannot open the journal");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking makes nothing");
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    read(&empty, &["events"]).await.failed("is not a bikhook journal: it is empty");
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "no database at all, but long enough to be looked at as one".repeat(20)).unwrap();
+    read(&text, &["dead", "list"]).await.failed("is not a bikhook journal");
+    read(folder.path(), &["events"]).await.failed("cannot open the journal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_receiver_the_message_says_what_to_do() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}");
+    let ran = run_with(&[], b"", &["events", "--admin", &url]).await;
+    assert!(ran.err.contains(&url), "{ran:?}");
+    ran.failed("is bikhook running? Where it is stopped, the commands that list and show read its journal with --journal");
+    run_with(&[], b"", &["events", "--admin", "127.0.0.1:8081"]).await.failed("is no URL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_come_from_variables_or_the_configuration() {
+    let guard = Guard { credentials: Some(("ops", "s3cret")), ..Guard::default() };
+    let operator = Operator::guarded(guard).await;
+    operator.store([status("i-1", "m-1", "sent")]).await;
+    ask(&operator, &["events"]).await.failed("BIKHOOK_ADMIN_PASSWORD");
+    ask(&operator, &["events", "--admin-user", "ops"])
+        .await
+        .failed("needs its password in BIKHOOK_ADMIN_PASSWORD");
+    let url = operator.url("");
+    let given = [
+        ("BIKHOOK_ADMIN", url.as_str()),
+        ("BIKHOOK_ADMIN_USER", "ops"),
+        ("BIKHOOK_ADMIN_PASSWORD", "s3cret"),
+    ];
+    assert_eq!(run_with(&given, b"", &["events", "--json"]).await.objects().len(), 1);
+
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("bikhook.toml");
+    let text = format!(
+        "[admin]\nlisten = \"{}\"\ncredentials = {{ username = \"ops\", password = \"s3cret\" }}\n",
+        operator.address
+    );
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let before = run_with(&[], b"", &["--config", config, "events", "--json"]).await;
+    assert_eq!(before.objects().len(), 1);
+    let variable = run_with(&[("BIKHOOK_CONFIG", config)], b"", &["events", "--json"]).await;
+    assert_eq!(variable.objects().len(), 1);
+    assert_eq!(run_with(&[("BIKHOOK_CONFIG", config)], b"", &["health"]).await.ok(), "alive\n");
+    run_with(&[], b"", &["--config", "nowhere.toml", "events"]).await.code_is(2);
+}
+
+impl Ran {
+    #[track_caller]
+    fn code_is(&self, code: i32) {
+        assert_eq!(self.code, code, "{self:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_an_exit_code() {
+    let operator = Operator::new().await;
+    assert_eq!(ask(&operator, &["health"]).await.ok(), "alive\n");
+    let health = ask(&operator, &["health", "--json"]).await.objects();
+    assert_eq!(health, [json!({"ready": true, "state": "ready", "heldBy": null})]);
+    let journal = Arc::clone(&operator.journal);
+    let url = operator.url("");
+    drop(operator);
+    assert!(matches!(*journal.state().borrow(), State::Ready), "the journal is well, but nobody answers");
+    run_with(&[], b"", &["health", "--admin", &url]).await.failed("cannot reach");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_are_listed_and_skipped_only_when_it_is_meant() {
+    let operator = Operator::new().await;
+    operator.store((1..=3).map(|n| status(&format!("i-{n}"), &format!("m-{n}"), "sent"))).await;
+    let table = ask(&operator, &["handlers"]).await.ok();
+    assert!(table.contains("crm") && table.contains("incoming") && table.contains("LAST FAILURE"), "{table}");
+    let objects = ask(&operator, &["handlers", "--json"]).await.objects();
+    assert_eq!((objects.len(), &objects[0]["handler"]), (1, &json!("crm")));
+
+    ask(&operator, &["handlers", "skip", "crm", "--before", "4"]).await.failed("Add --yes");
+    let skip =
+        async |before: &str| ask(&operator, &["handlers", "skip", "crm", "--yes", "--before", before]).await;
+    skip("never").await.code_is(2);
+    assert_eq!(skip("4").await.ok(), "crm lets go of everything below seq 4\n");
+    assert_eq!(skip("2001-01-01").await.ok(), "crm lets go of everything below seq 0\n");
+    ask(&operator, &["handlers", "skip", "nobody", "--yes", "--before", "1"]).await.failed("nobody");
+    let json =
+        ask(&operator, &["handlers", "skip", "crm", "--yes", "--json", "--before", "9"]).await.objects();
+    assert_eq!(json, [json!({"handler": "crm", "before": 4, "lanes": 2})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_shown_retried_and_dropped() {
+    let operator = Operator::new().await;
+    operator.store((1..=4).map(|n| status(&format!("i-{n}"), &format!("m-{n}"), "sent"))).await;
+    for seq in 1..=4 {
+        operator.bury(seq).await;
+    }
+    let table = ask(&operator, &["dead", "list", "--handler", "crm", "--limit", "3"]).await.ok();
+    assert!(table.lines().count() == 4 && table.contains("refused") && !table.contains("+91"), "{table}");
+    let shown = ask(&operator, &["dead", "show", "1"]).await.ok();
+    assert!(
+        shown.contains("422: phone +910000000000 is unknown") && shown.contains("message-status-update"),
+        "{shown}"
+    );
+    ask(&operator, &["dead", "show", "99"]).await.failed("no dead letter 99");
+
+    assert_eq!(ask(&operator, &["dead", "drop", "1"]).await.ok(), "1 dropped\n");
+    let some = ask(&operator, &["dead", "drop", "2", "1", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&some.out).unwrap(), json!({"dropped": 1, "unknown": [1]}));
+    some.failed("there are no dead letters [1]");
+    operator.destination.well.store(true, SeqCst);
+    assert_eq!(ask(&operator, &["dead", "retry", "3"]).await.ok(), "1 to be delivered again\n");
+    ask(&operator, &["dead", "drop", "--handler", "crm", "--all"]).await.failed("Add --yes");
+    ask(&operator, &["dead", "drop"]).await.code_is(2);
+    ask(&operator, &["dead", "drop", "--all"]).await.code_is(2);
+    ask(&operator, &["dead", "drop", "1", "--handler", "crm", "--all"]).await.code_is(2);
+    let retried = ask(&operator, &["dead", "retry", "--handler", "crm", "--all", "--json"]).await.objects();
+    assert!(retried[0]["retried"].as_u64() >= Some(1), "{retried:?}");
+    ask(&operator, &["dead", "drop", "--handler", "crm", "--all", "--yes"]).await.ok();
+    assert_eq!(ask(&operator, &["dead", "list", "--json"]).await.ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quarantine_is_listed_shown_retried_and_dropped() {
+    let operator = Operator::new().await;
+    operator.quarantine(&status("i-1", "m-1", "sent")).await;
+    operator.quarantine("{\"bad\u{1b}[2J").await;
+    let table = ask(&operator, &["quarantine", "list"]).await.ok();
+    assert!(table.contains("syntax") && !table.contains("bad"), "{table}");
+    let shown = ask(&operator, &["quarantine", "show", "2"]).await.ok();
+    assert!(shown.contains("made by a test") && shown.ends_with("\n\n{\"bad\u{1b}[2J"), "{shown:?}");
+    let retried = ask(&operator, &["quarantine", "retry", "1", "2"]).await;
+    assert!(retried.out.contains("stored") && retried.out.contains("unreadable"), "{retried:?}");
+    retried.failed("1 could not be stored");
+    assert_eq!(seqs(&ask(&operator, &["events", "--json"]).await.objects()), [1]);
+    ask(&operator, &["quarantine", "drop", "2"]).await.failed("Add --yes");
+    ask(&operator, &["quarantine", "drop", "2", "1", "--yes"]).await.failed("no entries [1]");
+    assert_eq!(ask(&operator, &["quarantine", "list", "--json"]).await.ok(), "");
+}
+
+/// A receiver's public side, with the key `portal-key`, over an operator's journal.
+struct Receiver {
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Receiver {
+    async fn over(journal: &Arc<dyn Journal>) -> Self {
+        let credential = CredentialSettings {
+            username: None,
+            password: None,
+            key: Some(Secret::new("portal-key")),
+            form: None,
+            not_after: None,
+        };
+        let source = SourceSettings {
+            path: "/webhook".to_owned(),
+            auth: AuthMode::Basic,
+            credentials: BTreeMap::from([("portal".to_owned(), credential)]),
+            rate: None,
+        };
+        let settings = http::Settings::default();
+        let sources = BTreeMap::from([("bik".to_owned(), source)]);
+        let intake = Intake::new(&settings, &sources, Arc::clone(journal), Metrics::new()).ok().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            http::serve(listener, intake, http::Bounds::from(&settings), std::future::pending::<Instant>())
+                .await;
+        });
+        Self { address, _tasks: tasks }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/webhook", self.address)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_posts_files_byte_for_byte() {
+    let operator = Operator::new().await;
+    let receiver = Receiver::over(&operator.journal).await;
+    let folder = TempDir::new().unwrap();
+    let raw = "{ \"eventName\" : \"x\" , \"n\": 1.10 , }";
+    let file = folder.path().join("one.json");
+    std::fs::write(&file, format!("\n[{raw}]\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let url = receiver.url();
+    let send = async |args: &[&str]| {
+        let args = [&["send", "--url", &url, "--key", "portal-key"], args].concat();
+        run_with(&[], incoming("i-1", "m-1").as_bytes(), &args).await
+    };
+    let summary = send(&[file, file, "-"]).await.ok();
+    assert!(summary.contains("3 requests") && summary.contains("200: 3"), "{summary}");
+    assert!(summary.contains("accepted 2, duplicates 1, quarantined 0"), "{summary}");
+    assert_eq!(ask(&operator, &["events", "--raw", "--event", "x"]).await.ok(), format!("{raw}\n"));
+    assert_eq!(ask(&operator, &["events", "--json", "--event", "incoming-message"]).await.objects().len(), 1);
+
+    let bad = folder.path().join("bad.json");
+    std::fs::write(&bad, "no json").unwrap();
+    send(&[bad.to_str().unwrap()]).await.failed("1 of 1 answers were not 200; the first: 400");
+    send(&["nowhere.json"]).await.failed("cannot read nowhere.json");
+    run_with(&[], b"", &["send", "--url", &url, "--key", "wrong", file]).await.failed("401");
+    run_with(&[], b"", &["send", "--url", &url, "--user", "portal", "--password", "portal-key", file])
+        .await
+        .ok();
+    run_with(&[], b"", &["send"]).await.code_is(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_takes_the_url_and_the_key_from_the_configuration() {
+    let operator = Operator::new().await;
+    let receiver = Receiver::over(&operator.journal).await;
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("bikhook.toml");
+    let text = format!(
+        "[http]\nlisten = \"{}\"\n[sources.bik.credentials]\nold = {{ key = \"gone\", not_after = \"2020-01-01\" }}\nportal = {{ key = \"portal-key\" }}\n",
+        receiver.address
+    );
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let body = status("i-1", "m-1", "sent");
+    let sent = run_with(&[], body.as_bytes(), &["send", "--config", config, "-"]).await.ok();
+    assert!(sent.contains("accepted 1"), "{sent}");
+    run_with(&[], b"", &["send", "--config", config, "--source", "other", "-"])
+        .await
+        .failed("no source of that name");
+    // Nobody has started a receiver here yet, so there is no key to send.
+    run_with(&[], b"", &["send", "-"]).await.failed("data/credential does not exist yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belongs() {
+    let operator = Operator::new().await;
+    let receiver = Receiver::over(&operator.journal).await;
+    let url = receiver.url();
+    let send = async |extra: &[&str]| {
+        let common = ["send", "--url", &url, "--key", "portal-key", "--json", "--seed", "7", "--generate"];
+        let ran = run_with(&[], b"", &[&common, extra].concat()).await;
+        serde_json::from_str::<Value>(&ran.ok()).unwrap()
+    };
+    let first = send(&["400", "--batch", "4", "--connections", "4"]).await;
+    assert_eq!((&first["requests"], &first["events"], &first["seed"]), (&json!(100), &json!(400), &json!(7)));
+    assert_eq!((&first["answers"], &first["unanswered"]), (&json!({"200": 100}), &json!(0)));
+    assert_eq!(
+        (&first["accepted"], &first["duplicates"], &first["quarantined"]),
+        (&json!(400), &json!(0), &json!(0))
+    );
+    // The same seed is the same traffic.
+    let again = send(&["400", "--batch", "4"]).await;
+    assert_eq!((&again["accepted"], &again["duplicates"]), (&json!(0), &json!(400)));
+
+    let messy = [
+        "1000",
+        "--duplicates",
+        "5%",
+        "--disorder",
+        "10%",
+        "--garbage",
+        "10%",
+        "--seed",
+        "8",
+        "--rate",
+        "5000",
+    ];
+    let common = ["send", "--url", &url, "--key", "portal-key", "--json", "--generate"];
+    let messy = run_with(&[], b"", &[&common[..], &messy[..]].concat()).await.ok();
+    let messy: Value = serde_json::from_str(&messy).unwrap();
+    let count = |name: &str| messy[name].as_u64().unwrap();
+    let garbled = messy["answers"]["400"].as_u64().unwrap();
+    assert_eq!(count("accepted") + count("duplicates") + count("quarantined") + garbled, 1_000, "{messy}");
+    assert!(count("duplicates") > 20 && count("quarantined") > 30 && garbled > 5, "{messy}");
+    assert!(messy["tookSecs"].as_f64().unwrap() >= 0.199, "a rate is kept: {messy}");
+    assert!(messy["latencyUs"]["max"].as_u64() >= messy["latencyUs"]["p50"].as_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_gives_up_where_nobody_answers() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}/webhook");
+    let args = ["send", "--url", &url, "--key", "k", "--generate", "100000000"];
+    run_with(&[], b"", &args).await.failed("cannot reach");
+    run_with(&[], b"x", &["send", "--url", &url, "--key", "k", "-"])
+        .await
+        .failed("1 of 1 answers were not 200");
+}

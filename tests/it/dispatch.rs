@@ -12,14 +12,15 @@ use bikhook::{
     dispatch::{Lane, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler},
-    journal::{Cause, DeadQuery, Enrolment, Journal, LaneId, LaneState, Start},
+    journal::{Aside, Cause, DeadQuery, Ends, Enrolment, Journal, LaneId, LaneState, Start},
     metrics::Metrics,
+    settings::Period,
 };
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    events::{batch, incoming, status},
+    events::{batch, draft, incoming, status},
     journals::{Place, from_beginning, lane},
 };
 
@@ -306,7 +307,7 @@ async fn an_event_that_fails_while_others_succeed_is_set_aside_and_its_message_b
     // 3 and 5 are of one message; 6 comes later.
     world.append([message(1, "a"), message(2, "b"), message(3, "x"), message(4, "c"), message(5, "x")]).await;
     let mut lane = world.lane(Class::Other).await;
-    world.turn_for(&mut lane, Duration::from_secs(30)).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
     assert_eq!(world.script.taken(), [1, 2, 4]);
     world.append([message(6, "x"), message(7, "d")]).await;
     world.turn_for(&mut lane, SECOND).await;
@@ -480,6 +481,138 @@ async fn an_operator_lets_go_and_retention_may_follow() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, HOUR).await;
     assert_eq!(world.script.taken(), (291..=300).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_lane_that_waits_holds_a_bounded_number_of_bytes() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.batch = 1_000;
+    let large = |n: u64| {
+        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
+        event.replace("Hello", &"x".repeat(1 << 20))
+    };
+    for n in 0..50 {
+        world.append([large(n)]).await;
+    }
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), (1..=50).collect::<Vec<_>>());
+    let most = world.script.calls().iter().map(Vec::len).max().unwrap();
+    assert!(most <= 25, "{most} MiB were held at once");
+}
+
+#[tokio::test]
+async fn a_retry_that_was_asked_for_while_the_journal_was_busy_is_not_forgotten() {
+    let mut world = World::new(Script::new(failing(&[1], refuse))).await;
+    world.append(statuses(0..2)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.dead().await, [(1, Cause::Refused)]);
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
+    world.journal.retry_dead(vec![id]).await.unwrap();
+    world.script.now(|_| Ok(()));
+    let mut lane = world.lane(Class::Other).await;
+    let blocker = rusqlite::Connection::open(world.place.path()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(lane.turn(world.now).await.is_err());
+    blocker.execute_batch("ROLLBACK").unwrap();
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), [2, 1]);
+}
+
+#[tokio::test]
+async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
+    let mut world = World::new(Script::new(|_| Err(refuse()))).await;
+    for n in 0..8 {
+        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
+        world.append([event.replace("Hello", &"x".repeat(1 << 20))]).await;
+    }
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    assert_eq!(world.dead().await.len(), 8);
+    let ids = world.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect();
+    world.journal.retry_dead(ids).await.unwrap();
+    let at_once = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
+    assert!(at_once.len() < 8);
+    world.script.now(|_| Ok(()));
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (1..=8).collect::<Vec<_>>());
+}
+
+fn set_aside(seq: u64, behind: bool, next_try: Timestamp) -> Aside {
+    let order_key = draft(&status("id", "m-aside", "sent")).element.order_key();
+    let since = Timestamp::from_ms(1_000_000);
+    Aside { seq, order_key, behind, attempts: 3, since, next_try, error: String::new() }
+}
+
+impl World {
+    /// With so many events of one message set aside, and others after them.
+    async fn with_set_aside(&self, rows: Vec<Aside>, others: u64) {
+        let aside = rows.len() as u64;
+        let rows_of = (0..aside).map(|n| status(&format!("aside-{n}"), "m-aside", "sent"));
+        self.append(rows_of.collect::<Vec<_>>()).await;
+        self.append(statuses(0..others)).await;
+        let ends = Ends { cursor: Some(aside), set_aside: rows, ..Ends::default() };
+        self.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_an_event_that_was_let_go_follows_also_after_a_restart() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    let later = world.now.plus_ms(3_600_000);
+    let rows = vec![set_aside(1, false, later), set_aside(2, true, later), set_aside(3, true, later)];
+    world.with_set_aside(rows, 1).await;
+    let lane = world.lane(Class::Other).await;
+    let mut desk = bikhook::dispatch::Desk::default();
+    let asked = desk.take_up(&lane);
+    let mut status = lane.status();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    status.wait_for(|lane| lane.failures > 0).await.unwrap();
+    desk.skip("crm", 2).await;
+    status.wait_for(|lane| lane.set_aside == 2).await.unwrap();
+    stop.send_replace(true);
+    running.await.unwrap();
+    world.script.now(|_| Ok(()));
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn set_aside_events_that_are_always_due_leave_the_lane_its_turn() {
+    let mut world = World::new(Script::new(failing(&[1, 2], retry))).await;
+    world.settings.aside_first = Period(Duration::ZERO);
+    world.settings.aside_max = Period(Duration::ZERO);
+    let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
+    world.with_set_aside(vec![alone(1), alone(2)], 5).await;
+    let mut lane = world.lane(Class::Other).await;
+    for _ in 0..20 {
+        lane.turn(world.now).await.unwrap();
+        lane.delivery_ended().await;
+        world.now = world.now.plus_ms(1);
+    }
+    assert_eq!(world.script.taken(), (3..=7).collect::<Vec<_>>());
+    let exceptions = world.script.calls().iter().filter(|call| call[0] < 3).count();
+    assert!(exceptions >= 5, "and the lane leaves them theirs: {exceptions}");
+}
+
+#[tokio::test]
+async fn a_set_aside_event_does_not_wait_for_a_time_that_a_wrong_clock_gave_it() {
+    let mut world = World::new(Script::well()).await;
+    let ten_years = world.now.plus_ms(10 * 365 * 24 * 3_600_000);
+    world.with_set_aside(vec![set_aside(1, false, ten_years)], 1).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!(world.script.taken().len(), 2);
 }
 
 #[tokio::test]

@@ -1,1 +1,39 @@
-//! Event.
+//! What BIK sends, decoded: the samples of BIK's page, payloads as they may arrive, and what holds for any bytes.
+
+mod made;
+mod page;
+mod properties;
+
+use std::{path::PathBuf, sync::Arc};
+
+use bikhook::event::{Decoded, Element, NotJson, decode};
+
+fn folder(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fixtures", "bik", name].iter().collect()
+}
+
+fn fixture(path: &str) -> Vec<u8> {
+    let path = folder(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn decoded(body: &[u8]) -> Result<Decoded, NotJson> {
+    decode(&Arc::from("bik"), body)
+}
+
+/// The elements of a body in which everything is an event.
+fn elements(body: &[u8]) -> Vec<Arc<Element>> {
+    let decoded = decoded(body).unwrap();
+    assert!(decoded.quarantined.is_empty(), "{:?}", decoded.quarantined);
+    decoded.drafts.into_iter().map(|draft| draft.element).collect()
+}
+
+/// The one element of a body in which everything is an event.
+fn element(body: &[u8]) -> Arc<Element> {
+    let [element] = <[_; 1]>::try_from(elements(body)).unwrap();
+    element
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -6,7 +6,6 @@ use std::{
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +16,8 @@ use bikhook::{
     handler::{Delivery, Failure, Handler, KINDS, KindRow},
     settings::{Context, Section},
 };
+
+use crate::support::disk::SmallDisk;
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -38,8 +39,10 @@ struct Fixture {
     /// Settings that are wrong, and a word that the error must have.
     wrong: &'static [(&'static str, &'static str)],
     /// Takes the destination away, and what gives it back; `None` where there is none.
-    break_destination: Option<fn(&Path) -> Box<dyn FnOnce()>>,
+    break_destination: Option<fn(&Path) -> GiveBack>,
 }
+
+type GiveBack = Box<dyn FnOnce()>;
 
 fn fixture(kind: &str) -> Fixture {
     match kind {
@@ -171,6 +174,17 @@ impl World {
     async fn open(&self, settings: &str) -> Result<Box<dyn Handler>, String> {
         open("jsonl", &format!("path = {:?}\n{settings}", self.path())).await
     }
+
+    /// Opens it once the lock is free: a background task of an earlier handler may hold it for a moment.
+    async fn reopen(&self, settings: &str) -> Box<dyn Handler> {
+        let mut opened = None;
+        until(async || {
+            opened = self.open(settings).await.ok();
+            opened.is_some()
+        })
+        .await;
+        opened.unwrap()
+    }
 }
 
 /// The `seq` of each line; every line must be whole.
@@ -218,7 +232,7 @@ async fn a_torn_last_line_is_cut_off_at_the_start_and_what_follows_is_whole() {
     world.open("").await.unwrap().deliver(&deliveries(1..=3)).await.unwrap();
     let whole = read(&world.path());
     fs::write(world.path(), &whole[..whole.len() - 5]).unwrap();
-    world.open("").await.unwrap().deliver(&deliveries(3..=4)).await.unwrap();
+    world.reopen("").await.deliver(&deliveries(3..=4)).await.unwrap();
     assert_eq!(seqs(&read(&world.path())), [1, 2, 3, 4]);
 }
 
@@ -260,7 +274,7 @@ async fn two_handlers_on_one_file_are_an_error_by_whatever_name_until_the_first_
     }
     first.deliver(&deliveries([1])).await.unwrap();
     drop(first);
-    until(async || world.open("").await.is_ok()).await;
+    world.reopen("").await.deliver(&deliveries([2])).await.unwrap();
 }
 
 #[tokio::test]
@@ -293,7 +307,7 @@ async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after
     let plain = rotated(&world);
     assert!(plain.len() >= 3);
     fs::write(format!("{}.gz.tmp", plain[0].display()), "a part").unwrap();
-    until(async || world.open("gzip = true").await.is_ok()).await;
+    let _handler = world.reopen("gzip = true").await;
     until(async || rotated(&world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
     assert_eq!(rotated(&world).len(), plain.len());
 }
@@ -301,11 +315,11 @@ async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after
 #[tokio::test]
 async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_there_is_room() {
     let disk = SmallDisk::mount("256k");
-    let path = disk.dir.path().join("events.jsonl");
+    let path = disk.path().join("events.jsonl");
     let handler = open("jsonl", &format!("path = {path:?}")).await.unwrap();
     handler.deliver(&deliveries(1..=10)).await.unwrap();
     let before = read(&path);
-    fs::write(disk.dir.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
+    fs::write(disk.path().join("ballast"), vec![0; 150 * 1024]).unwrap();
     let large = deliveries(11..=600);
     let bytes: usize = large.iter().map(|delivery| delivery.event.to_json_line().len() + 1).sum();
     assert!(
@@ -318,7 +332,7 @@ async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_ther
         assert_eq!(read(&path), before, "a failed batch left something behind");
     }
     handler.deliver(&deliveries([700])).await.expect("a batch that fits is taken all the same");
-    fs::remove_file(disk.dir.path().join("ballast")).unwrap();
+    fs::remove_file(disk.path().join("ballast")).unwrap();
     handler.deliver(&large).await.unwrap();
     let expected: Vec<u64> = (1..=10).chain([700]).chain(11..=600).collect();
     assert_eq!(seqs(&read(&path)), expected);
@@ -341,28 +355,5 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
     while !done().await {
         assert!(Instant::now() < deadline, "it did not happen within 30 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// A file system in memory, small enough to fill up. Needs root.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = format!("size={size}");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.unwrap().success(), "these tests mount a small file system: run them as root");
-        Self { dir }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a handler may still hold a file of it. What is left is a temporary directory.
-        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
     }
 }

@@ -452,6 +452,46 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     assert_eq!((receipt.accepted, receipt.seq), (1, Some(11)));
 }
 
+#[tokio::test]
+async fn before_the_handlers_are_known_retention_takes_nothing() {
+    let mut place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("slow")]).await.unwrap();
+    journal.append(batch((0..10).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    journal.close().await.unwrap();
+    place.settings.retention = Period(Duration::ZERO);
+    let journal = place.open();
+    // As long as it takes to open the handlers: the journal's own clock ticks four times a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(all(&journal).await.len(), 10, "the handler has none of them yet");
+    journal.enrol(vec![from_beginning("slow")]).await.unwrap();
+    let claim = journal.claim(Class::Other, 0, 100).await.unwrap();
+    assert_eq!(claim.events.len(), 10);
+}
+
+/// A fault of ours, wherever it may be, in the journal's one thread.
+struct Fault;
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        panic!("a fault of ours");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
+    let place = Place::new();
+    let journal = place.open();
+    let mut state = journal.state();
+    let faulty = Batch { hold: Some(Box::new(Fault)), ..batch([status("1", "m", "sent")]) };
+    // It may have been answered before: what matters is what comes after.
+    let _ = journal.append(faulty).await;
+    let failed = state.wait_for(|state| matches!(state, State::Failed(_)));
+    tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it seems to run").unwrap();
+    assert_eq!(journal.append(batch([status("2", "m", "sent")])).await, Err(AppendError::Failed));
+    assert!(journal.flush().await.is_err());
+}
+
 /// Waits until something is so; fails loudly where it never is.
 async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);

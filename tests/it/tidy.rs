@@ -1,1 +1,130 @@
-//! Tidy.
+//! The structure is part of the product: imports point one way, and names say something.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Modules from those who use to those who are used: each uses only what comes after it.
+const ORDER: [&str; 13] = [
+    "main", "cli", "app", "config", "admin", "http", "dispatch", "handler", "journal", "event", "settings",
+    "secret", "metrics",
+];
+/// What everybody may use, and which uses nothing.
+const GROUND: &str = "clock";
+
+/// Absences that matter most, besides the order.
+const NEVER: [(&str, &[&str]); 2] = [("http", &["dispatch", "handler"]), ("handler", &["journal"])];
+
+const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "misc"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    assert!(files.len() > 30, "the sources were not found");
+    files
+}
+
+/// The top-level module that a file belongs to.
+fn module(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file, without its tests, its comments and what stands in quotes.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The top-level modules that a text names by `crate::…` or `crate::{…}`.
+fn imports(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0_i32;
+            let mut name = String::new();
+            for letter in group.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => {
+                        found.push(std::mem::take(&mut name));
+                        break;
+                    }
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(letter),
+                    _ => {}
+                }
+            }
+        } else {
+            found
+                .push(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
+        }
+    }
+    let module = |name: String| name.trim().split("::").next().unwrap_or_default().trim().to_owned();
+    found.into_iter().map(module).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn imports_are_read_from_single_lines_and_from_groups() {
+    let code =
+        "use crate::clock; use crate::{event::{Draft, Event}, journal, http::{self}}; crate::handler::x()";
+    assert_eq!(imports(code), ["clock", "event", "journal", "http", "handler"]);
+}
+
+#[test]
+fn a_module_uses_only_what_is_below_it() {
+    let place: BTreeMap<&str, usize> = ORDER.iter().enumerate().map(|(place, name)| (*name, place)).collect();
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for file in sources() {
+        let user = module(&file);
+        if user == "lib" {
+            continue;
+        }
+        for used in imports(&code(&file)) {
+            looked_at += 1;
+            if used == user || used == GROUND {
+                continue;
+            }
+            let never = NEVER.iter().any(|(name, absent)| *name == user && absent.contains(&used.as_str()));
+            let upward = match (place.get(user.as_str()), place.get(used.as_str())) {
+                (Some(user), Some(used)) => used <= user,
+                _ => true,
+            };
+            if upward || never {
+                wrong.push(format!("{}: {user} uses {used}", file.display()));
+            }
+        }
+    }
+    assert!(looked_at > 50, "no imports were found");
+    assert!(wrong.is_empty(), "imports that point the wrong way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_say_something() {
+    let empty: Vec<_> = sources()
+        .into_iter()
+        .filter(|file| EMPTY_NAMES.contains(&file.file_stem().unwrap().to_string_lossy().as_ref()))
+        .collect();
+    assert!(empty.is_empty(), "{empty:?}");
+}

@@ -59,6 +59,16 @@ impl Error {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
+    /// What to do about it, where the error itself does not say so; begins with a colon.
+    pub fn advice(&self) -> &'static str {
+        let Self::Io { source, .. } = self else { return "" };
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => ": the user that this runs as must be able to write there",
+            io::ErrorKind::ReadOnlyFilesystem => ": choose a path on a file system that can be written",
+            _ => "",
+        }
+    }
+
     /// A class that is safe for logs.
     fn class(&self) -> &'static str {
         match self {
@@ -79,5 +89,21 @@ impl Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Retry { class: error.class().to_owned(), error: error.to_string(), after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_read_only_one_are_told_apart_and_neither_loses_its_cause() {
+        let error = |kind: io::ErrorKind| Error::io("write", Path::new("/x/events.jsonl"))(kind.into());
+        assert_eq!(error(io::ErrorKind::StorageFull).class(), "disk full");
+        assert_eq!(error(io::ErrorKind::ReadOnlyFilesystem).class(), "no permission");
+        assert_eq!(error(io::ErrorKind::Other).class(), "write");
+        assert!(error(io::ErrorKind::ReadOnlyFilesystem).advice().contains("file system"));
+        let failure = Failure::from(error(io::ErrorKind::StorageFull)).to_string();
+        assert!(failure.starts_with("cannot write /x/events.jsonl: "), "{failure}");
     }
 }

@@ -78,7 +78,7 @@ impl Kind for Jsonl {
         let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation))
             .await
             .map_err(|error| wrong(error.to_string()))?
-            .map_err(|error| wrong(error.to_string()))?;
+            .map_err(|error| wrong(format!("{error}{}", error.advice())))?;
         let rules = Rules { gzip: settings.gzip, keep: settings.keep };
         let archive = Archive::new(writer.names().clone(), rules, writer.lock());
         archive.tidy_soon();

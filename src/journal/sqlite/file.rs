@@ -89,7 +89,7 @@ impl DatabaseFile {
     /// [`OpenError::Newer`] and [`OpenError::Foreign`] before anything was touched.
     pub fn writer(&self) -> Result<Connection, OpenError> {
         let engine = |error: rusqlite::Error| self.engine(&error);
-        self.check()?;
+        self.format()?;
         let mut connection = self.connect().map_err(engine)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(engine)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(engine)?;
@@ -123,12 +123,15 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// Looks at a file's format without changing it.
-    fn check(&self) -> Result<(), OpenError> {
+    /// Looks at a file's format without changing it; 0 while it is empty.
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`] and [`OpenError::Foreign`].
+    pub fn format(&self) -> Result<i64, OpenError> {
         let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
         if empty {
-            return Ok(());
+            return Ok(0);
         }
         let foreign = |what: String| OpenError::Foreign { path: path.clone(), what };
         let connection = self.reader().map_err(|error| foreign(error.to_string()))?;
@@ -146,7 +149,7 @@ impl DatabaseFile {
         if found > FORMAT {
             return Err(OpenError::Newer { path, found, known: FORMAT });
         }
-        Ok(())
+        Ok(found)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

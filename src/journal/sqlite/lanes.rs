@@ -17,6 +17,8 @@ pub struct Lanes {
     known: HashMap<LaneId, Lane>,
     pending: Vec<(LaneId, Ends)>,
     pending_since: Option<Timestamp>,
+    /// Who is configured is known: before that, anybody may need anything.
+    enrolled: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +84,7 @@ impl Lanes {
         for (lane, id, cursor) in enrolled {
             self.known.insert(lane, Lane { id, cursor, configured: true });
         }
+        self.enrolled = true;
     }
 
     /// Takes a settle, to be written with a later commit.
@@ -120,6 +123,11 @@ impl Lanes {
             }
         }
         self.pending_since = None;
+    }
+
+    /// Whether it is known who is configured, and so what retention may take.
+    pub const fn are_enrolled(&self) -> bool {
+        self.enrolled
     }
 
     /// What retention must keep: everything above this seq, and the handler that needs it. `None`: nothing is needed.

@@ -10,6 +10,7 @@ mod directory;
 mod file;
 mod group;
 mod lanes;
+mod offline;
 mod op;
 mod reader;
 mod recent;
@@ -19,6 +20,7 @@ mod settings;
 mod shared;
 mod writer;
 
+pub use offline::Offline;
 pub use settings::Settings;
 
 use std::{
@@ -347,6 +349,9 @@ impl Journal for Sqlite {
             metrics.keys.set(gauge(figures.keys));
             metrics.window_seconds.set(figures.window_ms / 1_000);
             metrics.quarantine.set(gauge(figures.quarantined));
+            for (handler, dead) in &figures.dead {
+                metrics.dead_letters.get_or_create(&vec![("handler", Arc::clone(handler))]).set(gauge(*dead));
+            }
             figures.wal_bytes = u64::from(self.shared.wal_frames.load(Relaxed)) * 4_096;
             figures.room_bytes = u64::try_from(metrics.room_bytes.get()).unwrap_or_default();
             Ok(figures)

@@ -16,8 +16,8 @@ use crate::{
 
 /// Rows that one read transaction looks at, at most.
 pub const PAGE: u64 = 1_000;
-/// Bytes after which a claim takes no further event.
-const CLAIM_BYTES: usize = 4 << 20;
+/// Bytes after which a claim or a page takes no further event.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// An event as its row has it: decoded outside the read transaction.
 pub struct RawEvent {
@@ -56,7 +56,7 @@ impl RawEvent {
 const EVENT: &str = "SELECT seq, received_at, source, raw FROM event";
 
 /// The rows of a class in `after+1 ..= through`: a page of them, at most `max`, and no more once they have
-/// [`CLAIM_BYTES`].
+/// [`PAGE_BYTES`].
 pub fn claim(
     connection: &Connection,
     class: Class,
@@ -75,7 +75,7 @@ pub fn claim(
         bytes += event.raw.len();
         let seq = event.seq;
         claimed.rows.push(event);
-        if claimed.rows.len() >= max || bytes >= CLAIM_BYTES {
+        if claimed.rows.len() >= max || bytes >= PAGE_BYTES {
             claimed.through = seq;
             break;
         }
@@ -147,17 +147,24 @@ pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
     }
     let from = end.saturating_sub(PAGE).max(low);
     let limit = query.limit.clamp(1, PAGE as usize);
-    let rows: Vec<RawEvent> = connection
-        .prepare_cached(&format!(
-            "{EVENT} WHERE seq >= ?1 AND seq < ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR source = ?4)
-             ORDER BY seq DESC LIMIT ?5"
-        ))?
-        .query_map(params![from, end, query.name, query.source, limit], RawEvent::from_row)?
-        .collect::<rusqlite::Result<_>>()?;
-    let looked_to = match rows.last() {
-        Some(oldest) if rows.len() == limit => oldest.seq,
-        _ => from,
-    };
+    let mut select = connection.prepare_cached(&format!(
+        "{EVENT} WHERE seq >= ?1 AND seq < ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR source = ?4)
+         ORDER BY seq DESC"
+    ))?;
+    let mut found = select.query(params![from, end, query.name, query.source])?;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    let mut looked_to = from;
+    while let Some(row) = found.next()? {
+        let event = RawEvent::from_row(row)?;
+        let seq = event.seq;
+        bytes += event.raw.len();
+        rows.push(event);
+        if rows.len() >= limit || bytes >= PAGE_BYTES {
+            looked_to = seq;
+            break;
+        }
+    }
     Ok((rows, (looked_to > low).then_some(looked_to)))
 }
 
@@ -263,14 +270,23 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// The dead letters of a lane that are to be delivered again, oldest first.
+/// The dead letters of a lane that are to be delivered again, oldest first: a page, and no more once they have
+/// [`PAGE_BYTES`].
 pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<RawDead>> {
-    connection
-        .prepare_cached(&format!(
-            "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
-        ))?
-        .query_map(params![&*lane.handler, class_number(lane.class), PAGE], RawDead::from_row)?
-        .collect()
+    let mut select = connection.prepare_cached(&format!(
+        "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
+    ))?;
+    let mut found = select.query(params![&*lane.handler, class_number(lane.class), PAGE])?;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while bytes < PAGE_BYTES
+        && let Some(row) = found.next()?
+    {
+        let dead = RawDead::from_row(row)?;
+        bytes += dead.event.raw.len();
+        rows.push(dead);
+    }
+    Ok(rows)
 }
 
 /// Dead letters, by handler.

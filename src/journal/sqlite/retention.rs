@@ -161,6 +161,9 @@ impl Retention {
         now: Timestamp,
         settings: &Settings,
     ) -> rusqlite::Result<Option<u64>> {
+        if !lanes.are_enrolled() {
+            return Ok(None);
+        }
         let needed_above = lanes.needed_above(connection)?.map_or(tip, |(above, _)| above);
         let to = needed_above.min(self.low + SLICE - 1);
         if to < self.low {

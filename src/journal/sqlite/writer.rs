@@ -88,6 +88,8 @@ struct Stored {
 impl Writer {
     /// Works until it is closed, or until everybody who could ask is gone.
     pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+        // Declared last, dropped first: the failure is known before those who wait learn that nobody will answer.
+        let _watched = Watched(Arc::clone(&self.shared));
         while let Some(work) = self.take(&mut ops) {
             let Work { appends, changes, close } = work;
             self.group(appends, changes, close.is_some());
@@ -247,6 +249,7 @@ impl Writer {
             self.tip += stored.events.len() as u64;
             self.retention.stored(received_at, &self.shared);
             self.shared.recent.extend(stored.events);
+            self.shared.metrics.tip.set(i64::try_from(self.tip).unwrap_or(i64::MAX));
             self.shared.tip.send_replace(self.tip);
         }
         self.shared.keys.store(self.directory.len(), Relaxed);
@@ -449,6 +452,17 @@ impl Writer {
         drop(connection);
         drop(file);
         answer(reply, result);
+    }
+}
+
+/// A writer that panics leaves a failed journal, not one that seems to run and answers nobody.
+struct Watched(Arc<Shared>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("its thread panicked");
+        }
     }
 }
 

@@ -1,4 +1,13 @@
-//! The test world: events to post, journals to post them to.
+//! The test world: events to post, journals to post them to, and the real receiver as a process, with senders for it and
+//! a check that nothing acknowledged is lost.
 
+pub mod client;
+pub mod dice;
+pub mod disk;
 pub mod events;
+pub mod home;
 pub mod journals;
+pub mod load;
+pub mod operator;
+pub mod proof;
+pub mod receiver;

@@ -1,0 +1,122 @@
+//! Dead letters.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{Page, number};
+use crate::{
+    admin::{
+        Shared,
+        fault::Fault,
+        question::{Asked, LIMIT, Parameters, Which},
+        rows::{DeadDetail, DeadRow},
+    },
+    journal::{BoxFuture, DeadQuery, Error, Journal},
+};
+
+/// `GET dead?handler=&before=&limit=`
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let handler: Option<String> = parameters.take("handler")?;
+    let before = parameters.take("before")?;
+    let limit = parameters.limit()?;
+    parameters.end()?;
+    let journal = &shared.state.journal;
+    let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
+    let page = Page::read(limit, before, read, |dead| {
+        (dead.id, dead.event.element.raw().len(), DeadRow::from(dead))
+    });
+    Ok(page.await?.answer("dead"))
+}
+
+/// `GET dead/{id}`
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let id = number("id", &id)?;
+    parameters.end()?;
+    let dead = shared.state.journal.dead_letter(id).await?;
+    let dead = dead.ok_or_else(|| Fault::Nothing(format!("dead letter {id}")))?;
+    Ok(Json(DeadDetail::from(dead)).into_response())
+}
+
+/// `POST dead/retry`: to be delivered again, through the lane where they died.
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Fault> {
+    if let Which::All { handler } = &which
+        && !shared.state.desk.status().iter().any(|lane| *lane.handler == **handler)
+    {
+        return Err(Fault::Nothing(format!("handler {handler:?} at work")));
+    }
+    let Done { done: retried, unknown } = change(&shared, which, Journal::retry_dead).await?;
+    #[derive(Serialize)]
+    struct Answer {
+        retried: usize,
+        unknown: Vec<i64>,
+    }
+    Ok(Json(Answer { retried, unknown }).into_response())
+}
+
+/// `POST dead/drop`: for good.
+pub(super) async fn drop(
+    State(shared): State<Arc<Shared>>,
+    Asked(which): Asked<Which>,
+) -> Result<Response, Fault> {
+    let Done { done: dropped, unknown } = change(&shared, which, Journal::drop_dead).await?;
+    if dropped > 0 {
+        tracing::warn!(dropped, "dead letters were dropped by an operator's decision");
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        dropped: usize,
+        unknown: Vec<i64>,
+    }
+    Ok(Json(Answer { dropped, unknown }).into_response())
+}
+
+/// What a change came to.
+struct Done {
+    done: usize,
+    /// Ids that there are none of.
+    unknown: Vec<i64>,
+}
+
+type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>>;
+
+async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, Fault> {
+    let journal = &*shared.state.journal;
+    match which {
+        Which::Ids(ids) => {
+            let done = change(journal, ids.clone()).await?;
+            let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
+            Ok(Done { done: done.len(), unknown })
+        }
+        Which::All { handler } => all(journal, handler, change).await,
+    }
+}
+
+/// Every dead letter of a handler that there is now: from the newest down, so what dies meanwhile is left alone.
+async fn all(journal: &dyn Journal, handler: String, change: Change) -> Result<Done, Fault> {
+    let mut before = None;
+    let mut done = 0;
+    loop {
+        let read =
+            |before, limit| journal.dead_letters(DeadQuery { handler: Some(handler.clone()), before, limit });
+        let ids: Vec<i64> = Page::ids(LIMIT, before, read, |dead| dead.id).await?;
+        let Some(&last) = ids.last() else { return Ok(Done { done, unknown: Vec::new() }) };
+        before = Some(last);
+        done += change(journal, ids).await?.len();
+    }
+}

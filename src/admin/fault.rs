@@ -1,0 +1,82 @@
+//! What an admin request is told when it cannot be answered.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    http::Problem,
+    journal::{AppendError, Error},
+};
+
+/// Why an admin request is not answered as it wished.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// A parameter or a member of the body is wrong.
+    #[error("{name}: {what}")]
+    Parameter {
+        /// Its name.
+        name: Cow<'static, str>,
+        /// What is wrong with it.
+        what: Cow<'static, str>,
+    },
+    /// The body is not the JSON that this path takes.
+    #[error("the body: {0}")]
+    Body(String),
+    /// The body is larger than any question of an operator.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    Nothing(String),
+    /// The journal could not do it. Its text may quote a row: only its class is told.
+    #[error("{}", .0.class())]
+    Journal(#[from] Error),
+    /// The journal could not store.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A part of the work panicked.
+    #[error("this request failed inside bikhook")]
+    Inside,
+}
+
+impl Fault {
+    /// A parameter is wrong.
+    pub(super) fn parameter(name: impl Into<Cow<'static, str>>, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Parameter { name: name.into(), what: what.into() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Nothing(_) | Self::Journal(Error::NoLane(_)) => StatusCode::NOT_FOUND,
+            Self::Journal(Error::Read(_) | Error::Row { .. }) | Self::Inside => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Journal(Error::Failed | Error::Full | Error::Stopped) | Self::Append(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::warn!(error = %self, "an admin request could not be answered");
+        }
+        Problem::new(status, self.to_string()).into_response(None)
+    }
+}

@@ -1,0 +1,226 @@
+//! What every admin request passes: its `Host`, its credentials, and, where it changes something, its `Origin` and
+//! content type.
+//!
+//! A page that an operator's browser has open can send requests to the admin side: by a name that it makes resolve to
+//! loopback (DNS rebinding; its `Host` gives it away), or across origins (`Origin` gives it away, and JSON is a content
+//! type that browsers do not send to another origin unasked). An IP address cannot be rebound.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode, Uri,
+        header::{
+            AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+        uri::Authority,
+    },
+    middleware::Next,
+    response::Response,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Settings;
+use crate::http::Problem;
+
+/// Paths that need no credentials: a supervisor has none.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// As configured.
+pub(super) struct Fences {
+    listen: IpAddr,
+    hosts: Vec<String>,
+    /// Of `user:password`: digests are of one length, whatever is compared.
+    credentials: Option<[u8; 32]>,
+}
+
+/// Which fence stopped a request.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error("a request needs one Host")]
+    NoHost,
+    #[error("this Host is not served: use the listen address, localhost, or a name in admin.hosts")]
+    Host,
+    #[error("the admin side needs its credentials")]
+    Credentials,
+    #[error("requests from pages of another origin change nothing here")]
+    Origin,
+    #[error("a request that changes something is JSON: content-type application/json")]
+    ContentType,
+}
+
+/// The middleware.
+pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, next: Next) -> Response {
+    let mut response = match fences.judge(&request) {
+        Ok(()) => next.run(request).await,
+        Err(stopped) => {
+            tracing::info!(why = %stopped, "an admin request was refused");
+            stopped.answer()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+impl Fences {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let digest =
+            |pair: &super::Credentials| sha256(&format!("{}:{}", pair.username, pair.password.expose()));
+        Self {
+            listen: settings.listen.ip(),
+            hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            credentials: settings.credentials.as_ref().map(digest),
+        }
+    }
+
+    fn judge(&self, request: &Request) -> Result<(), Stopped> {
+        let headers = request.headers();
+        let host = host(headers, request.uri())?;
+        if !self.serves(&host) {
+            return Err(Stopped::Host);
+        }
+        if !OPEN.contains(&request.uri().path()) && !self.knows(headers) {
+            return Err(Stopped::Credentials);
+        }
+        if request.method().is_safe() {
+            return Ok(());
+        }
+        if !same_origin(headers, &host) {
+            return Err(Stopped::Origin);
+        }
+        if !is_json(headers) {
+            return Err(Stopped::ContentType);
+        }
+        Ok(())
+    }
+
+    fn serves(&self, host: &Authority) -> bool {
+        let name = host.host().to_ascii_lowercase();
+        let configured =
+            || self.hosts.iter().any(|one| *one == name || *one == host.as_str().to_ascii_lowercase());
+        match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback() || self.listen.is_unspecified() || ip == self.listen || configured(),
+            Err(_) => name == "localhost" || configured(),
+        }
+    }
+
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(expected) = &self.credentials else { return true };
+        let given = basic(headers).map(|pair| sha256(&pair)).unwrap_or_default();
+        expected.ct_eq(&given).into()
+    }
+}
+
+impl Stopped {
+    fn answer(&self) -> Response {
+        let status = match self {
+            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Credentials => StatusCode::UNAUTHORIZED,
+            Self::Origin => StatusCode::FORBIDDEN,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        };
+        let problem = Problem::new(status, self.to_string());
+        match self {
+            Self::Credentials => {
+                problem.header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook admin\""))
+            }
+            _ => problem,
+        }
+        .into_response(None)
+    }
+}
+
+/// Whom the request is for: the authority of an absolute URL comes before `Host` (RFC 9112, section 3.2.2).
+fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, Stopped> {
+    if let Some(authority) = uri.authority() {
+        return Ok(authority.clone());
+    }
+    let mut all = headers.get_all(HOST).iter();
+    let (Some(host), None) = (all.next(), all.next()) else { return Err(Stopped::NoHost) };
+    Authority::try_from(host.as_bytes()).map_err(|_invalid| Stopped::NoHost)
+}
+
+/// Browsers always say where a changing request comes from; other clients say nothing.
+fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")))
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str())),
+        _ => false,
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The decoded pair of `Authorization: Basic …` (RFC 7617).
+fn basic(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    scheme.eq_ignore_ascii_case("basic").then(|| String::from_utf8(decoded).ok())?
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serves(listen: &str, hosts: &[&str], host: &str) -> bool {
+        let settings = Settings {
+            listen: listen.parse().unwrap(),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            credentials: None,
+        };
+        Fences::new(&settings).serves(&host.parse().unwrap())
+    }
+
+    #[test]
+    fn a_host_is_served_where_no_name_can_be_rebound_to_it() {
+        for host in ["127.0.0.1:8081", "127.0.0.1", "localhost:9", "LocalHost", "[::1]:8081"] {
+            assert!(serves("127.0.0.1:8081", &[], host), "{host}");
+        }
+        for host in ["evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1:8081", "localhost.evil.example"]
+        {
+            assert!(!serves("127.0.0.1:8081", &[], host), "{host}");
+        }
+        assert!(serves("10.0.0.1:8081", &[], "10.0.0.1:8081"));
+        assert!(serves("0.0.0.0:8081", &[], "172.17.0.2:8081"), "any address of this machine");
+        assert!(!serves("0.0.0.0:8081", &[], "bikhook:8081"));
+        assert!(serves("0.0.0.0:8081", &["Bikhook"], "bikhook:8081"));
+        assert!(serves("0.0.0.0:8081", &["bikhook:8081"], "bikhook:8081"));
+    }
+
+    #[test]
+    fn an_origin_is_the_same_only_with_the_same_host_and_port() {
+        let host = Authority::from_static("localhost:8081");
+        for (origin, same) in [
+            ("http://localhost:8081", true),
+            ("https://LOCALHOST:8081", true),
+            ("http://localhost:8082", false),
+            ("http://localhost", false),
+            ("null", false),
+            ("http://evil.example", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static(origin))]);
+            assert_eq!(same_origin(&headers, &host), same, "{origin}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How a request asks: the parameters of its URL, and its JSON body.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::request::Parts,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::fault::Fault;
+
+/// The most that a list gives at once.
+pub(super) const LIMIT: usize = 1_000;
+/// What a list gives unless it is asked for another number.
+const LIMIT_DEFAULT: usize = 100;
+/// A thousand ids take 20 KiB.
+const BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The parameters of a URL: each is taken once, and one that nobody takes is an error.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(parameters)| Self(parameters))
+            .map_err(|_invalid| Fault::parameter("the query", "cannot be read"))
+    }
+}
+
+impl Parameters {
+    /// A parameter, if it was given.
+    pub(super) fn take<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Fault> {
+        let Some(at) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
+        let (_, text) = self.0.swap_remove(at);
+        if self.0.iter().any(|(given, _)| given == name) {
+            return Err(Fault::parameter(name, "given more than once"));
+        }
+        text.parse().map(Some).map_err(|error: T::Err| Fault::parameter(name, error.to_string()))
+    }
+
+    /// `limit`, from 1 to [`LIMIT`].
+    pub(super) fn limit(&mut self) -> Result<usize, Fault> {
+        match self.take("limit")? {
+            None => Ok(LIMIT_DEFAULT),
+            Some(limit @ 1..=LIMIT) => Ok(limit),
+            Some(_) => Err(Fault::parameter("limit", format!("must be from 1 to {LIMIT}"))),
+        }
+    }
+
+    /// A parameter that is on as `1` and off as `0`.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Fault> {
+        match self.take::<u8>(name)? {
+            None | Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            Some(_) => Err(Fault::parameter(name, "must be 0 or 1")),
+        }
+    }
+
+    /// Nothing else was asked.
+    pub(super) fn end(self) -> Result<(), Fault> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(Fault::parameter(name, "is no parameter of this path")),
+        }
+    }
+}
+
+/// A JSON body, of a bounded size and within a bounded time.
+pub(super) struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Asked<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
+        let declared = request.headers().get(axum::http::header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > BODY_BYTES) {
+            return Err(Fault::TooLarge { limit: BODY_BYTES });
+        }
+        let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_BYTES))
+            .await
+            .map_err(|_elapsed| Fault::TooSlow)?
+            .map_err(|error| {
+                let too_large = std::error::Error::source(&error)
+                    .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+                if too_large {
+                    Fault::TooLarge { limit: BODY_BYTES }
+                } else {
+                    Fault::Body("it broke off".to_owned())
+                }
+            })?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| Fault::Body(error.to_string()))
+    }
+}
+
+/// Which rows a changing request is about: `{"ids":[…]}`.
+#[derive(Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) struct Ids {
+    /// From 1 to [`LIMIT`] of them.
+    pub(super) ids: Vec<i64>,
+}
+
+/// Which dead letters a changing request is about: `{"ids":[…]}`, or `{"handler":"x","all":true}`.
+#[derive(Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) enum Which {
+    /// These: from 1 to [`LIMIT`].
+    Ids(Vec<i64>),
+    /// Every one of a handler.
+    All {
+        /// Whose.
+        handler: String,
+    },
+}
+
+/// Either of them, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    ids: Option<Vec<i64>>,
+    handler: Option<String>,
+    all: Option<bool>,
+}
+
+impl TryFrom<Written> for Which {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written { ids: None, handler: Some(handler), all: Some(true) } => Ok(Self::All { handler }),
+            Written { ids: Some(_), .. } => Ids::try_from(written).map(|Ids { ids }| Self::Ids(ids)),
+            _ => Err("give either ids, or a handler and \"all\": true".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<Written> for Ids {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written { ids: Some(ids), handler: None, all: None } if (1..=LIMIT).contains(&ids.len()) => {
+                Ok(Self { ids })
+            }
+            _ => Err(format!("ids: give from 1 to {LIMIT} of them, and nothing else")),
+        }
+    }
+}

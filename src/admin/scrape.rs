@@ -1,0 +1,28 @@
+//! `/metrics`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+
+use super::Shared;
+
+/// What the text is: see the OpenMetrics specification, "Overall Structure".
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How long a scrape waits for figures that the journal has to read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let metrics = &shared.state.metrics;
+    match tokio::time::timeout(PATIENCE, shared.state.journal.figures()).await {
+        Ok(Ok(figures)) => {
+            for (handler, dead) in figures.dead {
+                let gauge = metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
+                gauge.set(i64::try_from(dead).unwrap_or(i64::MAX));
+            }
+        }
+        // What else is measured is needed most when the journal is in trouble.
+        Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without the journal's own figures"),
+        Err(_elapsed) => tracing::warn!("metrics without the journal's own figures: it took too long"),
+    }
+    ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())
+}

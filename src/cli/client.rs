@@ -1,0 +1,210 @@
+//! The client of a running receiver's admin side.
+
+use std::{net::SocketAddr, time::Duration};
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::runtime::Runtime;
+
+use super::{Cli, Error, auth::reachable, output::plain};
+use crate::secret::Secret;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may pause. A long change (every dead letter of a handler) answers when it is done.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The same for a supervisor's question.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// More than any page of the API has.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// Where the admin side is, and who asks.
+#[derive(clap::Args)]
+pub(super) struct AdminArgs {
+    /// The admin side of a running receiver; without it the configuration's, which is http://127.0.0.1:8081 by default
+    #[arg(long, value_name = "URL", env = "BIKHOOK_ADMIN")]
+    admin: Option<String>,
+    /// Its user, with the password in BIKHOOK_ADMIN_PASSWORD; without it the configuration's credentials
+    #[arg(long, value_name = "NAME", env = "BIKHOOK_ADMIN_USER")]
+    admin_user: Option<String>,
+}
+
+impl AdminArgs {
+    /// A client for what these arguments, and else the configuration, say.
+    pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
+        let password = std::env::var("BIKHOOK_ADMIN_PASSWORD").ok();
+        let given = match (&self.admin_user, password) {
+            (Some(user), Some(password)) => Some((user.clone(), Secret::new(password))),
+            (Some(_), None) => {
+                let what = "--admin-user needs its password in BIKHOOK_ADMIN_PASSWORD";
+                return Err(Error::Failed(what.to_owned()));
+            }
+            (None, _) => None,
+        };
+        if let (Some(url), Some(_)) = (&self.admin, &given) {
+            return Client::new(url, given, PATIENCE);
+        }
+        let admin = cli.load()?.admin;
+        let credentials = given.or_else(|| admin.credentials.map(|one| (one.username, one.password)));
+        Client::new(&self.url(admin.listen), credentials, PATIENCE)
+    }
+
+    /// A client for what needs no credentials, and is answered at once or not at all.
+    pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
+        let url = match &self.admin {
+            Some(url) => url.clone(),
+            None => self.url(cli.load()?.admin.listen),
+        };
+        Client::new(&url, None, PROBE_PATIENCE)
+    }
+
+    fn url(&self, listen: SocketAddr) -> String {
+        self.admin.clone().unwrap_or_else(|| format!("http://{}", reachable(listen)))
+    }
+}
+
+/// A client of the admin side: blocks until it has an answer.
+pub(super) struct Client {
+    runtime: Runtime,
+    http: reqwest::Client,
+    base: Url,
+    credentials: Option<(String, Secret)>,
+}
+
+impl Client {
+    fn new(base: &str, credentials: Option<(String, Secret)>, patience: Duration) -> Result<Self, Error> {
+        let base = parse_url(base)?;
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
+        let http = build(builder, &base)?;
+        let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
+        Ok(Self { runtime, http, base, credentials })
+    }
+
+    /// `GET` of an answer that is JSON.
+    pub(super) fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, Error> {
+        self.parse(&self.get_bytes(path, query)?)
+    }
+
+    /// `GET` of an answer of any kind.
+    pub(super) fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<u8>, Error> {
+        let mut url = self.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.ask(self.http.request(Method::GET, url))
+    }
+
+    /// `POST` of JSON.
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Error> {
+        self.parse(&self.ask(self.http.request(Method::POST, self.at(path)).json(body))?)
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        // Every http URL has segments.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let request = match &self.credentials {
+            Some((user, password)) => request.basic_auth(user, Some(password.expose())),
+            None => request,
+        };
+        self.runtime.block_on(async {
+            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let status = response.status();
+            let body = read(response).await.map_err(|error| self.unreachable(&error))?;
+            if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+        })
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(body).map_err(|error| {
+            Error::Failed(format!("{} did not answer as a bikhook of this version: {error}", self.base))
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let base = &self.base;
+        if error.is_connect() {
+            let why = cause(error);
+            return Error::Failed(format!(
+                "cannot reach the admin side at {base} ({why}): is bikhook running? \
+                 Where it is stopped, the commands that list and show read its journal with --journal FILE"
+            ));
+        }
+        Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        let detail = detail(body).unwrap_or_else(|| excerpt(body));
+        let help = if status == StatusCode::UNAUTHORIZED {
+            ": give --admin-user and BIKHOOK_ADMIN_PASSWORD, or the --config of the receiver"
+        } else {
+            ""
+        };
+        Error::Failed(format!("{} answered {}: {detail}{help}", self.base, status.as_u16()))
+    }
+}
+
+/// A URL that can be asked.
+pub(super) fn parse_url(text: &str) -> Result<Url, Error> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(Error::Failed(format!("{text:?} is no URL: write it as http://127.0.0.1:8081"))),
+    }
+}
+
+/// A client for a URL: never redirected, no proxy on the way to this machine.
+pub(super) fn build(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwest::Client, Error> {
+    let builder = builder.redirect(redirect::Policy::none()).no_proxy();
+    // Plain http needs no certificates: a small container may have none to load.
+    let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
+    builder.build().map_err(|error| Error::Failed(format!("cannot make a client: {}", cause(&error))))
+}
+
+/// What a client runs on.
+pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, Error> {
+    let built = builder.enable_all().build();
+    built.map_err(|error| Error::Failed(format!("cannot start what a client runs on: {error}")))
+}
+
+/// The innermost cause of an error: what a person can act on.
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The `detail` of a problem (RFC 9457).
+pub(super) fn detail(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.detail)
+}
+
+/// The beginning of an answer that is no problem of ours.
+fn excerpt(body: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(&body[..body.len().min(200)]))
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(body)
+}

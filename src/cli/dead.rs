@@ -1,0 +1,210 @@
+//! `bikhook dead`: events that a handler will not get unless somebody retries them.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Client},
+    output::{confirm, lines, members, parse, stdout, table},
+    store::{StoreArgs, newest},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List dead letters
+    List(List),
+    /// Show a dead letter, with its error and its event: personal data
+    Show(Show),
+    /// Deliver dead letters again
+    Retry(Change),
+    /// Delete dead letters for good
+    Drop(Change),
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Only of this handler
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    /// At most this many: the newest, oldest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// An object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// Its number
+    id: i64,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(clap::Args)]
+struct Change {
+    /// Their numbers
+    #[arg(required_unless_present = "all")]
+    ids: Vec<i64>,
+    /// With --all: whose
+    #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "ids")]
+    handler: Option<String>,
+    /// Every one of the handler
+    #[arg(long, requires = "handler", conflicts_with = "ids")]
+    all: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    match &args.command {
+        Command::List(list) => list.run(cli),
+        Command::Show(show) => show.run(cli),
+        Command::Retry(change) => change.run(cli, "retry"),
+        Command::Drop(change) => {
+            if let Some(handler) = &change.handler {
+                let question = format!("Every dead letter of {handler:?} will be deleted for good. Go on?");
+                confirm(&question, change.yes)?;
+            }
+            change.run(cli, "drop")
+        }
+    }
+}
+
+/// A dead letter as far as the table shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    id: i64,
+    handler: String,
+    lane: String,
+    seq: u64,
+    event_name: String,
+    cause: String,
+    attempts: u32,
+    died_at: String,
+    retrying: bool,
+}
+
+impl List {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let store = self.store.open(cli)?;
+        let rows = newest(self.limit, |before, limit| store.dead(self.handler.as_deref(), before, limit))?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &rows);
+        }
+        let rows = rows.iter().map(|row| parse(row)).collect::<Result<Vec<Row>, _>>()?;
+        let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
+        let cells = rows.into_iter().map(|row| {
+            [
+                row.id.to_string(),
+                row.died_at,
+                row.handler,
+                row.lane,
+                row.seq.to_string(),
+                row.event_name,
+                row.cause,
+                row.attempts.to_string(),
+                if row.retrying { "yes" } else { "no" }.to_owned(),
+            ]
+        });
+        table(out, header, cells)
+    }
+}
+
+impl Show {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let row = self.store.open(cli)?.dead_letter(self.id)?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &[row]);
+        }
+        let keys = [
+            "id",
+            "handler",
+            "lane",
+            "seq",
+            "receivedAt",
+            "source",
+            "eventName",
+            "cause",
+            "attempts",
+            "diedAt",
+            "retrying",
+            "error",
+            "event",
+        ];
+        members(out, &row, &keys)
+    }
+}
+
+/// Ids that one request takes.
+const IDS: usize = 1_000;
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(alias = "retried", alias = "dropped")]
+    done: u64,
+    unknown: Vec<i64>,
+}
+
+impl Change {
+    fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
+        let client = self.admin.client(cli)?;
+        let mut sum = Answer { done: 0, unknown: Vec::new() };
+        if let Some(handler) = &self.handler {
+            sum = ask(&client, verb, &json!({"handler": handler, "all": true}))?;
+        }
+        for ids in self.ids.chunks(IDS) {
+            let Answer { done, unknown } = ask(&client, verb, &json!({"ids": ids}))?;
+            sum.done += done;
+            sum.unknown.extend(unknown);
+        }
+        report(verb, &sum, self.json)?;
+        if sum.unknown.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Failed(format!("there are no dead letters {:?}", sum.unknown)))
+    }
+}
+
+fn ask(client: &Client, verb: &str, body: &serde_json::Value) -> Result<Answer, Error> {
+    let answer: Box<RawValue> = client.post(&["api", "v1", "dead", verb], body)?;
+    parse(&answer)
+}
+
+fn report(verb: &str, sum: &Answer, as_json: bool) -> Result<(), Error> {
+    let out = &mut stdout();
+    let name = if verb == "retry" { "retried" } else { "dropped" };
+    if as_json {
+        writeln!(out, "{}", json!({ name: sum.done, "unknown": sum.unknown }))?;
+    } else if verb == "retry" {
+        writeln!(out, "{} to be delivered again", sum.done)?;
+    } else {
+        writeln!(out, "{} dropped", sum.done)?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,160 @@
+//! `bikhook events`: what was received.
+
+use std::io::Write;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Cli, Error,
+    output::{cell, lines, parse, stdout, table},
+    store::{StoreArgs, newest},
+};
+use crate::{clock::Timestamp, journal::EventQuery};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Only this event name
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// Only this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Received at this time or later: 2026-01-31T09:30:00Z, or a date
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Received before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// At most this many: the newest, oldest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// An object a line, with the whole event: personal data
+    #[arg(long)]
+    json: bool,
+    /// The stored bytes of each event, a line break after each: personal data
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let store = args.store.open(cli)?;
+    let rows = newest(args.limit, |before, limit| {
+        let query = EventQuery {
+            name: args.event.clone(),
+            source: args.source.clone(),
+            since: args.since,
+            until: args.until,
+            before,
+            limit,
+        };
+        store.events(&query, args.raw)
+    })?;
+    let out = &mut stdout();
+    if args.json {
+        return lines(out, &rows);
+    }
+    if args.raw {
+        for row in &rows {
+            let Raw { raw } = parse(row)?;
+            writeln!(out, "{raw}")?;
+        }
+        return Ok(out.flush()?);
+    }
+    let cells = rows.iter().map(|row| cells(row)).collect::<Result<Vec<_>, _>>()?;
+    table(out, ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"], cells)
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    raw: String,
+}
+
+/// An event's line, as far as the table shows it: nothing personal.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    seq: u64,
+    received_at: Timestamp,
+    source: String,
+    event_name: String,
+    id: Option<String>,
+    #[serde(borrow)]
+    event: &'a RawValue,
+}
+
+/// What the table shows of an element. Of duplicate keys serde takes none: such an element shows a blank.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Element<'a> {
+    #[serde(borrow)]
+    event_info: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Info<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel_id: Option<&'a RawValue>,
+}
+
+fn cells(row: &RawValue) -> Result<[String; 7], Error> {
+    let line: Line<'_> = parse(row)?;
+    let element: Element<'_> = serde_json::from_str(line.event.get()).unwrap_or_default();
+    let info = element.event_info.map(first_info).unwrap_or_default();
+    let channel = info.channel_id.or(element.channel);
+    Ok([
+        line.seq.to_string(),
+        line.received_at.to_string(),
+        line.source,
+        line.event_name,
+        cell(info.status.and_then(word)),
+        cell(channel.and_then(word)),
+        cell(line.id),
+    ])
+}
+
+/// `eventInfo`, or the first of several.
+fn first_info(info: &RawValue) -> Info<'_> {
+    let one =
+        serde_json::from_str::<Vec<&RawValue>>(info.get()).ok().and_then(|infos| infos.first().copied());
+    serde_json::from_str(one.unwrap_or(info).get()).unwrap_or_default()
+}
+
+/// A text that says something.
+fn word(value: &RawValue) -> Option<String> {
+    serde_json::from_str::<String>(value.get()).ok().filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(event: &str) -> [String; 7] {
+        let line = format!(
+            r#"{{"seq":7,"receivedAt":"2026-01-31T09:30:00.000Z","source":"bik","eventName":"x","id":null,"event":{event}}}"#
+        );
+        cells(&RawValue::from_string(line).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_table_shows_the_status_and_the_channel_of_an_event_of_any_shape() {
+        let status = |event: &str| {
+            let [.., status, channel, _] = shown(event);
+            (status, channel)
+        };
+        let both = |status: &str, channel: &str| (status.to_owned(), channel.to_owned());
+        let info = r#"{"status":"read","channelId":"whatsapp","message":"\ud83d"}"#;
+        assert_eq!(status(&format!(r#"{{"eventInfo":{info}}}"#)), both("read", "whatsapp"));
+        assert_eq!(status(&format!(r#"{{"eventInfo":[{info},{{}}]}}"#)), both("read", "whatsapp"));
+        assert_eq!(status(r#"{"channel":"sms"}"#), both("-", "sms"));
+        assert_eq!(status(r#"{"eventInfo":{"status":"","channelId":5}}"#), both("-", "-"));
+        assert_eq!(status(r#"{"eventInfo":7}"#), both("-", "-"));
+    }
+}

@@ -1,0 +1,30 @@
+//! `bikhook health`: exit code 0 while the receiver is alive, 1 when a supervisor should start it again.
+
+use std::io::Write;
+
+use serde_json::value::RawValue;
+
+use super::{
+    Cli, Error,
+    client::AdminArgs,
+    output::{lines, stdout},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// An object, which also says whether it can store
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let answer: Box<RawValue> = args.admin.probe(cli)?.get(&["healthz"], &[])?;
+    let out = &mut stdout();
+    if args.json {
+        return lines(out, &[answer]);
+    }
+    writeln!(out, "alive")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,108 @@
+//! How commands print: a table for people, or an object a line; and how they ask.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, BufWriter, IsTerminal, Write},
+};
+
+use comfy_table::{Table, presets};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Error;
+
+/// The standard output as it is: what was stored passes through unchanged.
+pub(super) fn stdout() -> impl Write {
+    BufWriter::new(io::stdout().lock())
+}
+
+/// Rows as they are, one a line.
+pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), Error> {
+    for row in rows {
+        writeln!(out, "{}", row.get())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Rows as a table.
+pub(super) fn table<const N: usize>(
+    out: &mut impl Write,
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<(), Error> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row.map(|cell| plain(&cell)));
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    Ok(out.flush()?)
+}
+
+/// The members of an object, one a line, in the order of `keys`.
+pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
+    let members: BTreeMap<String, &RawValue> = parse(row)?;
+    let width = keys.iter().map(|key| key.len()).max().unwrap_or_default() + 2;
+    for key in keys {
+        let value = members.get(*key).map_or("null", |value| value.get());
+        let value = serde_json::from_str::<String>(value).unwrap_or_else(|_not_text| value.to_owned());
+        writeln!(out, "{key:<width$}{}", plain(&value))?;
+    }
+    Ok(out.flush()?)
+}
+
+/// What a row says.
+pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Error> {
+    serde_json::from_str(row.get())
+        .map_err(|error| Error::Failed(format!("a row is not as this version writes it: {error}")))
+}
+
+/// Text that does nothing to a terminal: what was posted may hold its control sequences.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+        if c.is_control() {
+            // Writing to a String does not fail.
+            let _ = write!(plain, "{}", c.escape_default());
+        } else {
+            plain.push(c);
+        }
+        plain
+    })
+}
+
+/// A cell that may be empty.
+pub(super) fn cell(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Asks before something that cannot be undone.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Error::Failed(format!("{question} Add --yes to say so without a terminal.")));
+    }
+    let mut asked = io::stderr().lock();
+    write!(asked, "{question} [y/N] ")?;
+    asked.flush()?;
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| Error::Failed(format!("cannot read the answer: {error}")))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Error::Failed("nothing was changed".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_posted_cannot_move_the_cursor_of_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\n"), "a\\u{1b}[2Jb\\u{9b}c\\n");
+        assert_eq!(plain("नमस्ते 👋"), "नमस्ते 👋");
+    }
+}

@@ -1,0 +1,246 @@
+//! `bikhook quarantine`: what could not be stored as events.
+
+use std::io::{IsTerminal, Write};
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Cli, Error,
+    client::AdminArgs,
+    output::{cell, confirm, lines, members, parse, plain, stdout, table},
+    store::{StoreArgs, newest},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List what is in quarantine
+    List(List),
+    /// Show an entry: what is wrong with it, and its bytes: personal data
+    Show(Show),
+    /// Try to read entries again: what can be read by now becomes events
+    Retry(Retry),
+    /// Delete entries for good
+    Drop(Drop),
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// At most this many: the newest, oldest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// An object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// Its number
+    id: i64,
+    /// Nothing but the bytes as they came
+    #[arg(long)]
+    raw: bool,
+    /// An object, without the bytes
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(clap::Args)]
+struct Retry {
+    /// Their numbers
+    #[arg(required = true)]
+    ids: Vec<i64>,
+    /// An object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(clap::Args)]
+struct Drop {
+    /// Their numbers
+    #[arg(required = true)]
+    ids: Vec<i64>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    match &args.command {
+        Command::List(list) => list.run(cli),
+        Command::Show(show) => show.run(cli),
+        Command::Retry(retry) => retry.run(cli),
+        Command::Drop(drop) => drop.run(cli),
+    }
+}
+
+/// An entry as far as the table shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    id: i64,
+    source: String,
+    reason: String,
+    conflicts_with: Option<u64>,
+    size_bytes: u64,
+    count: u64,
+    first_at: String,
+    last_at: String,
+}
+
+impl List {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let store = self.store.open(cli)?;
+        let rows = newest(self.limit, |before, limit| store.quarantine(before, limit))?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &rows);
+        }
+        let rows = rows.iter().map(|row| parse(row)).collect::<Result<Vec<Row>, _>>()?;
+        let header = ["ID", "FIRST", "LAST", "COUNT", "SOURCE", "REASON", "CONFLICTS WITH", "BYTES"];
+        let cells = rows.into_iter().map(|row| {
+            [
+                row.id.to_string(),
+                row.first_at,
+                row.last_at,
+                row.count.to_string(),
+                row.source,
+                row.reason,
+                cell(row.conflicts_with),
+                row.size_bytes.to_string(),
+            ]
+        });
+        table(out, header, cells)
+    }
+}
+
+impl Show {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let store = self.store.open(cli)?;
+        let out = &mut stdout();
+        if self.raw {
+            out.write_all(&store.quarantined_bytes(self.id)?)?;
+            return Ok(out.flush()?);
+        }
+        let row = store.quarantined(self.id)?;
+        if self.json {
+            return lines(out, &[row]);
+        }
+        let keys =
+            ["id", "source", "reason", "conflictsWith", "sizeBytes", "count", "firstAt", "lastAt", "detail"];
+        members(out, &row, &keys)?;
+        let bytes = store.quarantined_bytes(self.id)?;
+        writeln!(out)?;
+        if std::io::stdout().is_terminal() {
+            let text = String::from_utf8_lossy(&bytes);
+            for line in text.lines() {
+                writeln!(out, "{}", plain(line))?;
+            }
+        } else {
+            out.write_all(&bytes)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Ids that one request takes: a second try reads every byte again.
+const IDS: usize = 100;
+
+/// What became of an entry, as far as the table shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Retried {
+    id: i64,
+    outcome: String,
+    accepted: u32,
+    duplicates: u32,
+    unreadable: usize,
+    conflicts: u32,
+    conflicts_with: Option<u64>,
+}
+
+impl Retry {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            results: Vec<Box<RawValue>>,
+        }
+        let client = self.admin.client(cli)?;
+        let mut results = Vec::new();
+        for ids in self.ids.chunks(IDS) {
+            let answer: Answer = client.post(&["api", "v1", "quarantine", "retry"], &json!({"ids": ids}))?;
+            results.extend(answer.results);
+        }
+        let rows = results.iter().map(|row| parse(row)).collect::<Result<Vec<Retried>, _>>()?;
+        let left = rows.iter().filter(|row| row.outcome != "stored").count();
+        let out = &mut stdout();
+        if self.json {
+            lines(out, &results)?;
+        } else {
+            let header =
+                ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
+            let cells = rows.into_iter().map(|row| {
+                [
+                    row.id.to_string(),
+                    row.outcome,
+                    row.accepted.to_string(),
+                    row.duplicates.to_string(),
+                    row.unreadable.to_string(),
+                    row.conflicts.to_string(),
+                    cell(row.conflicts_with),
+                ]
+            });
+            table(out, header, cells)?;
+        }
+        if left == 0 { Ok(()) } else { Err(Error::Failed(format!("{left} could not be stored"))) }
+    }
+}
+
+impl Drop {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            dropped: u64,
+            unknown: Vec<i64>,
+        }
+        let client = self.admin.client(cli)?;
+        let question = format!("{} in quarantine will be deleted for good. Go on?", self.ids.len());
+        confirm(&question, self.yes)?;
+        let mut sum = Answer { dropped: 0, unknown: Vec::new() };
+        for ids in self.ids.chunks(IDS) {
+            let answer: Answer = client.post(&["api", "v1", "quarantine", "drop"], &json!({"ids": ids}))?;
+            sum.dropped += answer.dropped;
+            sum.unknown.extend(answer.unknown);
+        }
+        let out = &mut stdout();
+        if self.json {
+            writeln!(out, "{}", json!({"dropped": sum.dropped, "unknown": sum.unknown}))?;
+        } else {
+            writeln!(out, "{} dropped", sum.dropped)?;
+        }
+        out.flush()?;
+        if sum.unknown.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Failed(format!("there are no entries {:?} in quarantine", sum.unknown)))
+    }
+}

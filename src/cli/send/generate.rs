@@ -1,0 +1,395 @@
+//! Traffic as BIK sends it, made up: the same for the same seed, byte for byte.
+//!
+//! Messages from customers, and the statuses of sent ones, a few dozen messages at a time, each in the order sent →
+//! delivered → read or sent → failed. What is asked for goes wrong: repeated events, statuses that overtake each other,
+//! elements and bodies that cannot be read.
+
+use std::{collections::VecDeque, fmt::Write as _, ops::RangeInclusive, str::FromStr};
+
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+
+use super::post::Body;
+use crate::clock::Timestamp;
+
+/// Messages whose statuses are on their way at once.
+const OPEN: usize = 48;
+/// Events that may be repeated: the newest.
+const RECENT: usize = 64;
+/// When the first message was created, and how far the next one is apart.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+const STEP_MS: u64 = 37;
+
+/// How much of the traffic goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// Of the events: sent once more.
+    pub duplicates: Percent,
+    /// Of the messages: two statuses that follow each other change places.
+    pub disorder: Percent,
+    /// Of the events: something that cannot be read instead.
+    pub garbage: Percent,
+}
+
+/// A share, from 0 to 100 %.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Percent(f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix('%').unwrap_or(text).trim().parse() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent)),
+            _ => Err(format!("{text:?} is no share: write it as 2%")),
+        }
+    }
+}
+
+/// Bodies of generated events.
+pub struct Generator {
+    random: SplitMix64,
+    mix: Mix,
+    left: u64,
+    batch: u64,
+    messages: u64,
+    open: VecDeque<Sent>,
+    recent: VecDeque<String>,
+}
+
+/// A sent message, and the statuses that it still gets.
+struct Sent {
+    message: Message,
+    owner: &'static str,
+    statuses: VecDeque<&'static str>,
+}
+
+/// What every event of a message repeats.
+struct Message {
+    wamid: String,
+    created_at: Timestamp,
+    address: String,
+    text: String,
+    first_name: &'static str,
+    last_name: &'static str,
+}
+
+impl Generator {
+    /// That many events, in bodies of `batch`.
+    pub fn new(seed: u64, events: u64, batch: u64, mix: Mix) -> Self {
+        Self {
+            random: SplitMix64(seed),
+            mix,
+            left: events,
+            batch: batch.max(1),
+            messages: 0,
+            open: VecDeque::new(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// How many bodies are left.
+    pub fn bodies(&self) -> u64 {
+        self.left.div_ceil(self.batch)
+    }
+
+    /// The next body.
+    pub fn next_body(&mut self) -> Option<Body> {
+        let events = self.left.min(self.batch);
+        if events == 0 {
+            return None;
+        }
+        self.left -= events;
+        let mut bytes = vec![b'['];
+        let mut garbage = false;
+        let mut cut = false;
+        for n in 0..events {
+            if n > 0 {
+                bytes.push(b',');
+            }
+            if !self.chance(self.mix.garbage) {
+                bytes.extend_from_slice(self.event().as_bytes());
+                continue;
+            }
+            garbage = true;
+            match self.garbage() {
+                Some(element) => bytes.extend_from_slice(element),
+                None => {
+                    cut = true;
+                    bytes.extend_from_slice(self.event().as_bytes());
+                }
+            }
+        }
+        bytes.push(b']');
+        if cut {
+            bytes.truncate(bytes.len() * 3 / 4);
+        }
+        Some(Body { bytes: bytes.into(), events, garbage })
+    }
+
+    /// An element that cannot be read; `None`: the whole body is to be cut off.
+    fn garbage(&mut self) -> Option<&'static [u8]> {
+        const ELEMENTS: [&[u8]; 6] = [
+            b"null",
+            b"42",
+            b"[\"an array\"]",
+            b"{\"eventInfo\":{\"messageId\":\"wamid.no-name\"},\"id\":\"no-event-name\"}",
+            b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":\"cut in \xf0\x9f\x91\"}}",
+            b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":undefined}}",
+        ];
+        ELEMENTS.get(self.random.below(ELEMENTS.len() + 1)).copied()
+    }
+
+    fn event(&mut self) -> String {
+        if !self.recent.is_empty() && self.chance(self.mix.duplicates) {
+            return self.recent[self.random.below(self.recent.len())].clone();
+        }
+        let event = self.fresh();
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.clone());
+        event
+    }
+
+    fn fresh(&mut self) -> String {
+        // A quarter comes from customers, as with a shop that answers and sends broadcasts.
+        if self.random.below(4) == 0 {
+            let message = self.message();
+            return self.incoming(&message);
+        }
+        let advance = self.open.len() >= OPEN || (!self.open.is_empty() && self.random.below(3) > 0);
+        let started = if advance { self.open.pop_front() } else { None };
+        let mut sent = match started {
+            Some(sent) => sent,
+            None => self.sent(),
+        };
+        let status = sent.statuses.pop_front().unwrap_or("sent");
+        let event = self.status(&sent, status);
+        if !sent.statuses.is_empty() {
+            self.open.push_back(sent);
+        }
+        event
+    }
+
+    fn sent(&mut self) -> Sent {
+        const OWNERS: [&str; 5] = ["CAMPAIGN", "CAMPAIGN", "BOT", "AGENT", "DEV_API"];
+        let ways: [&[&str]; 5] = [
+            &["sent", "delivered", "read"],
+            &["sent", "delivered", "read"],
+            &["sent", "delivered"],
+            &["sent", "read"],
+            &["sent", "failed"],
+        ];
+        let mut statuses: VecDeque<_> = ways[self.random.below(ways.len())].iter().copied().collect();
+        if self.chance(self.mix.disorder) {
+            let at = self.random.below(statuses.len() - 1);
+            statuses.swap(at, at + 1);
+        }
+        Sent { message: self.message(), owner: OWNERS[self.random.below(OWNERS.len())], statuses }
+    }
+
+    fn message(&mut self) -> Message {
+        const TEXTS: [&str; 6] = [
+            "Hii sir",
+            "Ok, working",
+            "Your order has been packed and will reach you by Thursday. Track it any time from your account.",
+            "Where is my order?",
+            "नमस्ते! आपका ऑर्डर भेज दिया गया है 🎉",
+            "Flat 20% off this weekend only, on everything in the store. Reply STOP to opt out.",
+        ];
+        const FIRST: [&str; 5] = ["Jethalal Champaklal", "Daya", "Taarak", "Babita", "Roshan Singh"];
+        const LAST: [&str; 4] = ["Gada", "Mehta", "Iyer", "Sodhi"];
+        self.messages += 1;
+        let number = self.random.range(7_000_000_000..=9_999_999_999);
+        let mut id = [0; 42];
+        id.chunks_mut(8).for_each(|bytes| {
+            let random = self.random.next().to_le_bytes();
+            bytes.copy_from_slice(&random[..bytes.len()]);
+        });
+        let since = i64::try_from(self.messages.saturating_mul(STEP_MS)).unwrap_or(i64::MAX);
+        Message {
+            wamid: format!("wamid.{}", BASE64_STANDARD_NO_PAD.encode(id)),
+            created_at: Timestamp::from_ms(EPOCH_MS).plus_ms(since),
+            address: format!("+91{number}"),
+            text: TEXTS[self.random.below(TEXTS.len())].to_owned(),
+            first_name: FIRST[self.random.below(FIRST.len())],
+            last_name: LAST[self.random.below(LAST.len())],
+        }
+    }
+
+    fn incoming(&mut self, message: &Message) -> String {
+        let Message { wamid, created_at, address, text, first_name, last_name } = message;
+        let id = self.uuid();
+        format!(
+            r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{wamid}","createdAt":"{created_at}","channelId":"whatsapp","status":"","type":null,"message":"{text}","mediaType":null,"header":null,"footer":null,"buttons":null,"body":null,"media":null,"options":null,"location":null,"isDeleted":false,"order":null,"catalogId":null,"productRetailerId":null,"referral":null,"messageInformation":null,"failureReason":null,"owner":"","ownerId":null,"assetValue":"{address}"}},"customerDetails":{{"firstName":"{first_name}","lastName":"{last_name}"}},"id":"{id}"}}"#
+        )
+    }
+
+    fn status(&mut self, sent: &Sent, status: &str) -> String {
+        let Message { wamid, created_at, address, text, first_name, last_name } = &sent.message;
+        let owner = sent.owner;
+        let reason = match status {
+            "failed" => {
+                "\"Message failed to send because more than 24 hours have passed since the customer last replied to this number.\""
+            }
+            _ => "null",
+        };
+        let id = self.uuid();
+        format!(
+            r#"{{"eventName":"message-status-update","eventInfo":{{"messageId":"{wamid}","createdAt":"{created_at}","channelId":"whatsapp","status":"{status}","message":"{text}","owner":"{owner}","ownerId":"57","assetValue":"{address}","failureReason":{reason}}},"customerDetails":{{"firstName":"{first_name}","lastName":"{last_name}"}},"id":"{id}"}}"#
+        )
+    }
+
+    /// As RFC 9562 has version 4.
+    fn uuid(&mut self) -> String {
+        let (high, low) = (self.random.next(), self.random.next());
+        let high = (high & !0xf000) | 0x4000;
+        let low = (low & !(0b11 << 62)) | (0b10 << 62);
+        let mut text = String::with_capacity(36);
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        );
+        text
+    }
+
+    fn chance(&mut self, percent: Percent) -> bool {
+        percent.0 > 0.0 && self.random.unit() * 100.0 < percent.0
+    }
+}
+
+/// Steele, Lea and Flood's generator (2014): one addition and a mix, good enough for traffic.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 to 1, without 1.
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Below `end`, which is small: the remainder is as good as even.
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end as u64).max(1)).unwrap_or_default()
+    }
+
+    fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
+        range.start() + self.next() % (range.end() - range.start() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use super::*;
+    use crate::event::{Decoded, decode};
+
+    fn mix(duplicates: f64, disorder: f64, garbage: f64) -> Mix {
+        Mix { duplicates: Percent(duplicates), disorder: Percent(disorder), garbage: Percent(garbage) }
+    }
+
+    fn bodies(seed: u64, events: u64, batch: u64, mix: Mix) -> Vec<Body> {
+        let mut generator = Generator::new(seed, events, batch, mix);
+        std::iter::from_fn(|| generator.next_body()).collect()
+    }
+
+    fn decoded(bodies: &[Body]) -> Vec<Result<Decoded, crate::event::NotJson>> {
+        let source = Arc::from("bik");
+        bodies.iter().map(|body| decode(&source, &body.bytes)).collect()
+    }
+
+    /// The statuses of each message, in the order in which they are sent.
+    fn by_message(bodies: &[Body]) -> HashMap<String, Vec<String>> {
+        let mut statuses: HashMap<String, Vec<String>> = HashMap::new();
+        for draft in decoded(bodies).into_iter().flat_map(|decoded| decoded.unwrap().drafts) {
+            let event: serde_json::Value = serde_json::from_str(draft.element.raw()).unwrap();
+            let text = |name: &str| event["eventInfo"][name].as_str().unwrap().to_owned();
+            statuses.entry(text("messageId")).or_default().push(text("status"));
+        }
+        statuses
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_bytes_again_and_another_seed_gives_others() {
+        let bytes = |seed| {
+            bodies(seed, 200, 3, mix(5.0, 5.0, 5.0)).into_iter().map(|body| body.bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(7), bytes(7));
+        assert_ne!(bytes(7), bytes(8));
+    }
+
+    #[test]
+    fn without_faults_every_event_is_read_is_new_and_comes_in_order() {
+        let bodies = bodies(1, 1_000, 7, mix(0.0, 0.0, 0.0));
+        assert_eq!(bodies.len(), 143);
+        let mut keys = std::collections::HashSet::new();
+        for decoded in decoded(&bodies) {
+            let decoded = decoded.unwrap();
+            assert!(decoded.quarantined.is_empty());
+            assert_eq!((decoded.repaired, decoded.warnings), (0, 0));
+            for draft in decoded.drafts {
+                assert!(keys.insert(draft.element.key().0), "a key came twice");
+            }
+        }
+        assert_eq!(keys.len(), 1_000);
+        let rank = |status: &String| {
+            ["", "sent", "delivered", "read", "failed"].iter().position(|one| one == status)
+        };
+        for statuses in by_message(&bodies).values() {
+            assert!(statuses.is_sorted_by_key(rank), "{statuses:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_go_wrong_goes_wrong_as_often_as_asked() {
+        let share = |of: usize, all: usize| of as f64 / all as f64 * 100.0;
+
+        let repeated = bodies(2, 5_000, 1, mix(10.0, 0.0, 0.0));
+        let distinct: std::collections::HashSet<_> = repeated.iter().map(|body| &body.bytes).collect();
+        assert!((8.0..12.0).contains(&share(5_000 - distinct.len(), 5_000)));
+
+        let disordered = by_message(&bodies(3, 5_000, 1, mix(0.0, 20.0, 0.0)));
+        let sent: Vec<_> = disordered.values().filter(|statuses| statuses.len() > 1).collect();
+        let wrong = sent.iter().filter(|statuses| {
+            let rank =
+                |status: &&str| ["sent", "delivered", "read", "failed"].iter().position(|one| one == status);
+            !statuses.iter().map(String::as_str).is_sorted_by_key(|status| rank(&status))
+        });
+        assert!((15.0..25.0).contains(&share(wrong.count(), sent.len())));
+
+        let garbage = bodies(4, 5_000, 1, mix(0.0, 0.0, 20.0));
+        let wrong = decoded(&garbage)
+            .iter()
+            .zip(&garbage)
+            .filter(|(decoded, body)| {
+                let unread = decoded.as_ref().map_or(true, |decoded| !decoded.quarantined.is_empty());
+                assert_eq!(unread, body.garbage);
+                unread
+            })
+            .count();
+        assert!((17.0..23.0).contains(&share(wrong, 5_000)));
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_with_or_without_its_sign() {
+        assert_eq!("2%".parse(), Ok(Percent(2.0)));
+        assert_eq!("0.5".parse(), Ok(Percent(0.5)));
+        for wrong in ["", "%", "-1%", "101%", "x", "NaN"] {
+            assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
+        }
+    }
+}

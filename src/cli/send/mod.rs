@@ -1,0 +1,178 @@
+//! `bikhook send`: posts files, or traffic that it makes up, to a receiver.
+
+mod generate;
+mod post;
+mod summary;
+
+use std::path::PathBuf;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::{Url, header::HeaderValue};
+
+use self::{
+    generate::{Generator, Mix, Percent},
+    post::{Bodies, TIMEOUT, Target, post_all},
+};
+use super::{
+    Cli, Error,
+    auth::{all_stored, on_the_wire, reachable},
+    client::{build, cause, parse_url, runtime},
+    output::stdout,
+};
+use crate::{
+    clock,
+    config::Config,
+    http::{AuthMode, SourceSettings},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Files to post, each as one body, byte for byte; `-` is the standard input
+    #[arg(required_unless_present = "generate")]
+    files: Vec<PathBuf>,
+    /// The URL of a source; without it the one that the configuration serves
+    #[arg(long)]
+    url: Option<String>,
+    /// With several sources in the configuration: which
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// The authorization key; without it, and without a user, a credential of the configuration
+    #[arg(long, conflicts_with_all = ["user", "password"])]
+    key: Option<String>,
+    /// A username, with --password
+    #[arg(long, requires = "password")]
+    user: Option<String>,
+    /// A password, with --user
+    #[arg(long, requires = "user")]
+    password: Option<String>,
+    /// Make up that many events instead of posting files
+    #[arg(long, value_name = "N", conflicts_with = "files")]
+    generate: Option<u64>,
+    /// Requests a second; as fast as the answers come without it
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Events in a body
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    batch: u64,
+    /// How many of the events are sent once more
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    duplicates: Percent,
+    /// How many of the messages have statuses that overtake each other
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    disorder: Percent,
+    /// How many of the events cannot be read
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    garbage: Percent,
+    /// What the events are made from: the same seed gives the same bytes; a random one without it
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Connections at once
+    #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    connections: u16,
+    /// The summary as an object
+    #[arg(long)]
+    json: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err("must be above 0".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let (url, authorization) = args.aim(cli)?;
+    let connections = usize::from(args.connections);
+    let builder = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(connections);
+    let client = build(builder, &url)?;
+    let target = Target { url, authorization, client, rate: args.rate };
+    let (bodies, seed) = args.bodies()?;
+    let tally = runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(post_all(
+        target,
+        bodies,
+        connections,
+    ))?;
+    tally.report(&mut stdout(), seed, args.rate, args.json)
+}
+
+impl Args {
+    /// What is posted, and the seed that it is made from.
+    fn bodies(&self) -> Result<(Bodies, Option<u64>), Error> {
+        let Some(events) = self.generate else {
+            return Ok((Bodies::Files(self.files.clone().into_iter()), None));
+        };
+        let seed = match self.seed {
+            Some(seed) => seed,
+            // One that can be typed again.
+            None => getrandom::u32().map(u64::from).map_err(|error| {
+                Error::Failed(format!("the system gives no random seed ({error}): give --seed"))
+            })?,
+        };
+        let mix = Mix { duplicates: self.duplicates, disorder: self.disorder, garbage: self.garbage };
+        Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, mix))), Some(seed)))
+    }
+
+    /// Where to post, and the header to post with: as given, else as the configuration serves it.
+    fn aim(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
+        let given = match (&self.key, &self.user, &self.password) {
+            (Some(key), ..) => Some(on_the_wire(key, None)),
+            (None, Some(user), Some(password)) => Some(pair(user, password)),
+            _ => None,
+        };
+        if let (Some(url), Some(given)) = (&self.url, &given) {
+            return Ok((parse_url(url)?, Some(header(given)?)));
+        }
+        let config = cli.load()?;
+        let source = self.source(&config)?;
+        let url = match &self.url {
+            Some(url) => parse_url(url)?,
+            None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path))?,
+        };
+        let authorization = match given {
+            Some(given) => Some(given),
+            None => {
+                all_stored(&config)?;
+                credential(source)?
+            }
+        };
+        Ok((url, authorization.as_deref().map(header).transpose()?))
+    }
+
+    fn source<'a>(&self, config: &'a Config) -> Result<&'a SourceSettings, Error> {
+        let found = match &self.source {
+            Some(name) => config.sources.get(name),
+            None => config.sources.values().next(),
+        };
+        found.ok_or_else(|| Error::Failed("the configuration has no source of that name".to_owned()))
+    }
+}
+
+/// The first credential of a source that is accepted now; `None` where it asks for none.
+fn credential(source: &SourceSettings) -> Result<Option<String>, Error> {
+    if source.auth == AuthMode::None {
+        return Ok(None);
+    }
+    let now = clock::now();
+    let mut accepted =
+        source.credentials.values().filter(|credential| credential.not_after.is_none_or(|end| now <= end));
+    let wire =
+        accepted.find_map(|credential| match (&credential.key, &credential.username, &credential.password) {
+            (Some(key), ..) => Some(on_the_wire(key.expose(), credential.form)),
+            (None, Some(user), Some(password)) => Some(pair(user, password.expose())),
+            _ => None,
+        });
+    wire.map(Some)
+        .ok_or_else(|| Error::Failed("the source has no credential that is accepted now".to_owned()))
+}
+
+fn pair(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn header(text: &str) -> Result<HeaderValue, Error> {
+    let mut header = HeaderValue::try_from(text)
+        .map_err(|error| Error::Failed(format!("the credential is no header: {}", cause(&error))))?;
+    header.set_sensitive(true);
+    Ok(header)
+}

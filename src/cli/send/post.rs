@@ -1,0 +1,223 @@
+//! Posting: some connections take bodies in turn, at once or at a rate, and keep count of the answers.
+//!
+//! With a rate each body has the time at which it should be sent. Its latency counts from there, also where it had to
+//! wait for a connection: a sender that only counts from when it got round to sending hides every stall.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use indicatif::ProgressBar;
+use reqwest::{
+    Client, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use serde::Deserialize;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{generate::Generator, summary::Tally};
+use crate::cli::{
+    Error,
+    client::{cause, detail},
+};
+
+/// An answer takes longer than the receiver's own deadline only where something is broken.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// So many failures before the first answer mean that nobody is there.
+const NOBODY: u64 = 10;
+
+/// What is posted at once.
+pub struct Body {
+    /// The bytes, as they go out.
+    pub bytes: Bytes,
+    /// Generated events in it; 0 for a file.
+    pub events: u64,
+    /// It holds something that cannot be read: 400 is as good an answer as 200.
+    pub garbage: bool,
+}
+
+/// Where bodies come from.
+pub enum Bodies {
+    /// Files; `-` is the standard input.
+    Files(std::vec::IntoIter<PathBuf>),
+    /// A generator.
+    Generated(Box<Generator>),
+}
+
+impl Bodies {
+    /// How many are left.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Files(files) => files.len() as u64,
+            Self::Generated(generator) => generator.bodies(),
+        }
+    }
+}
+
+/// Where and how to post.
+pub struct Target {
+    /// The source's URL.
+    pub url: Url,
+    /// Its credential, as it goes on the wire.
+    pub authorization: Option<HeaderValue>,
+    /// The client.
+    pub client: Client,
+    /// Bodies a second; as fast as the answers come without one.
+    pub rate: Option<f64>,
+}
+
+/// Posts everything, over that many connections.
+pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Result<Tally, Error> {
+    let progress = ProgressBar::new(bodies.count());
+    let run = Arc::new(Run {
+        target,
+        bodies: Mutex::new((0, bodies)),
+        tally: Mutex::default(),
+        progress: progress.clone(),
+        started: Instant::now(),
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..connections.max(1) {
+        let run = Arc::clone(&run);
+        workers.spawn(async move { run.work().await });
+    }
+    let mut ended = Ok(());
+    while let Some(worker) = workers.join_next().await {
+        let worker =
+            worker.unwrap_or_else(|error| Err(Error::Failed(format!("a connection's task: {error}"))));
+        // The first to fail ends the run: the others are dropped with the set.
+        if worker.is_err() {
+            ended = worker;
+            break;
+        }
+    }
+    workers.shutdown().await;
+    progress.finish_and_clear();
+    ended?;
+    let mut tally = std::mem::take(&mut *run.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    tally.took = run.started.elapsed();
+    Ok(tally)
+}
+
+struct Run {
+    target: Target,
+    /// With the number of the next one.
+    bodies: Mutex<(u64, Bodies)>,
+    tally: Mutex<Tally>,
+    progress: ProgressBar,
+    started: Instant,
+}
+
+impl Run {
+    async fn work(&self) -> Result<(), Error> {
+        while let Some((number, body)) = self.next()? {
+            let intended =
+                self.target.rate.map(|rate| self.started + Duration::from_secs_f64(number as f64 / rate));
+            if let Some(intended) = intended {
+                sleep_until(intended).await;
+            }
+            let from = intended.unwrap_or_else(Instant::now);
+            let (events, garbage) = (body.events, body.garbage);
+            let answer = self.post(body.bytes).await;
+            let latency = from.elapsed();
+            self.progress.inc(1);
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.count(events, garbage, answer, latency);
+            if tally.nobody(NOBODY) {
+                return Err(Error::Failed(format!(
+                    "cannot reach {}: {}",
+                    self.target.url,
+                    tally.first_failure()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next body, and its number. Reading a file here holds the others up: they would have to read it too.
+    fn next(&self) -> Result<Option<(u64, Body)>, Error> {
+        let mut next = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, bodies) = &mut *next;
+        let body = match bodies {
+            Bodies::Generated(generator) => generator.next_body(),
+            Bodies::Files(files) => files.next().map(|file| read(&file)).transpose()?,
+        };
+        *number += 1;
+        Ok(body.map(|body| (*number - 1, body)))
+    }
+
+    async fn post(&self, bytes: Bytes) -> Answer {
+        let mut request =
+            self.target.client.post(self.target.url.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.target.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let answered = async {
+            let response = request.body(bytes).send().await?;
+            let status = response.status();
+            Ok((status, response.bytes().await?))
+        };
+        match answered.await {
+            Ok((status, body)) => Answer::read(status, &body),
+            Err(error) => {
+                let error: reqwest::Error = error;
+                Answer::None(cause(&error))
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Body, Error> {
+    let read = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_length| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    let bytes = read.map_err(|error| Error::Failed(format!("cannot read {}: {error}", file.display())))?;
+    Ok(Body { bytes: bytes.into(), events: 0, garbage: false })
+}
+
+/// What came back for a body.
+pub enum Answer {
+    /// 200, with its receipt.
+    Taken(Receipt),
+    /// Another status, and what the problem says.
+    Refused(StatusCode, String),
+    /// Nothing, and why.
+    None(String),
+}
+
+/// What a 200 says.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Receipt {
+    /// Events stored.
+    pub accepted: u64,
+    /// Events that were stored before.
+    pub duplicates: u64,
+    /// What went to quarantine.
+    pub quarantined: u64,
+}
+
+impl Answer {
+    fn read(status: StatusCode, body: &[u8]) -> Self {
+        if status != StatusCode::OK {
+            return Self::Refused(status, detail(body).unwrap_or_default());
+        }
+        match serde_json::from_slice(body) {
+            Ok(receipt) => Self::Taken(receipt),
+            Err(_) => Self::None("a 200 without a receipt: is this a bikhook?".to_owned()),
+        }
+    }
+}
+
+/// How often each kind of answer came.
+pub type Answers = BTreeMap<u16, u64>;

@@ -1,0 +1,203 @@
+//! What a run came to.
+
+use std::{io::Write, time::Duration};
+
+use serde_json::json;
+
+use super::post::{Answer, Answers, Receipt};
+use crate::cli::Error;
+
+/// Answers, counted.
+#[derive(Default)]
+pub struct Tally {
+    /// From the first to the last.
+    pub took: Duration,
+    requests: u64,
+    events: u64,
+    by_status: Answers,
+    unanswered: u64,
+    receipt: Receipt,
+    /// Neither 200 nor, for a body with garbage, 400.
+    wrong: u64,
+    first_wrong: Option<String>,
+    latencies_us: Vec<u32>,
+}
+
+impl Tally {
+    /// Counts an answer.
+    pub fn count(&mut self, events: u64, garbage: bool, answer: Answer, latency: Duration) {
+        self.requests += 1;
+        self.events += events;
+        let wrong = match answer {
+            Answer::Taken(receipt) => {
+                *self.by_status.entry(200).or_default() += 1;
+                self.receipt.accepted += receipt.accepted;
+                self.receipt.duplicates += receipt.duplicates;
+                self.receipt.quarantined += receipt.quarantined;
+                None
+            }
+            Answer::Refused(status, detail) => {
+                *self.by_status.entry(status.as_u16()).or_default() += 1;
+                let expected = garbage && status.as_u16() == 400;
+                (!expected).then(|| format!("{}: {detail}", status.as_u16()))
+            }
+            Answer::None(why) => {
+                self.unanswered += 1;
+                self.wrong += 1;
+                self.first_wrong.get_or_insert(why);
+                return;
+            }
+        };
+        if let Some(wrong) = wrong {
+            self.wrong += 1;
+            self.first_wrong.get_or_insert(wrong);
+        }
+        self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// Whether so many bodies went unanswered, and no other was ever answered.
+    pub fn nobody(&self, unanswered: u64) -> bool {
+        self.by_status.is_empty() && self.unanswered >= unanswered
+    }
+
+    /// What went wrong first.
+    pub fn first_failure(&self) -> &str {
+        self.first_wrong.as_deref().unwrap_or("nothing")
+    }
+
+    /// Prints the summary.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] where an answer was not as it should be, after everything was printed.
+    pub fn report(
+        mut self,
+        out: &mut impl Write,
+        seed: Option<u64>,
+        rate: Option<f64>,
+        as_json: bool,
+    ) -> Result<(), Error> {
+        self.latencies_us.sort_unstable();
+        if as_json {
+            writeln!(out, "{}", self.to_json(seed, rate))?;
+        } else {
+            self.to_text(out, seed, rate)?;
+        }
+        out.flush()?;
+        if self.wrong == 0 {
+            return Ok(());
+        }
+        let Self { wrong, requests, .. } = self;
+        Err(Error::Failed(format!(
+            "{wrong} of {requests} answers were not 200; the first: {}",
+            self.first_failure()
+        )))
+    }
+
+    fn to_text(&self, out: &mut impl Write, seed: Option<u64>, rate: Option<f64>) -> Result<(), Error> {
+        let secs = self.took.as_secs_f64();
+        write!(out, "sent       {} requests", self.requests)?;
+        if let Some(seed) = seed {
+            write!(out, " with {} events (seed {seed})", self.events)?;
+        }
+        writeln!(out, " in {secs:.2} s: {:.0} requests/s", self.per_second())?;
+        write!(out, "answers   ")?;
+        for (status, count) in &self.by_status {
+            write!(out, " {status}: {count}")?;
+        }
+        if self.unanswered > 0 {
+            write!(out, " none: {}", self.unanswered)?;
+        }
+        let Receipt { accepted, duplicates, quarantined } = self.receipt;
+        writeln!(
+            out,
+            "\nevents     accepted {accepted}, duplicates {duplicates}, quarantined {quarantined}"
+        )?;
+        if self.latencies_us.is_empty() {
+            return Ok(());
+        }
+        let ms = |share| f64::from(self.latency_us(share)) / 1_000.0;
+        let from = if rate.is_some() { "the intended time" } else { "when it was sent" };
+        writeln!(
+            out,
+            "latency    p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms (from {from})",
+            ms(0.5),
+            ms(0.9),
+            ms(0.99),
+            ms(1.0)
+        )?;
+        Ok(())
+    }
+
+    fn to_json(&self, seed: Option<u64>, rate: Option<f64>) -> serde_json::Value {
+        json!({
+            "requests": self.requests,
+            "events": self.events,
+            "seed": seed,
+            "rate": rate,
+            "tookSecs": self.took.as_secs_f64(),
+            "requestsPerSec": self.per_second(),
+            "answers": self.by_status,
+            "unanswered": self.unanswered,
+            "accepted": self.receipt.accepted,
+            "duplicates": self.receipt.duplicates,
+            "quarantined": self.receipt.quarantined,
+            "latencyUs": {
+                "p50": self.latency_us(0.5),
+                "p90": self.latency_us(0.9),
+                "p99": self.latency_us(0.99),
+                "max": self.latency_us(1.0),
+            },
+        })
+    }
+
+    fn per_second(&self) -> f64 {
+        self.requests as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// The latency that a share of the answers did not exceed; of the sorted ones, by the nearest rank.
+    fn latency_us(&self, share: f64) -> u32 {
+        let rank = (share * self.latencies_us.len() as f64).ceil() as usize;
+        self.latencies_us.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn report(tally: Tally) -> (String, Result<(), Error>) {
+        let mut out = Vec::new();
+        let ended = tally.report(&mut out, None, None, false);
+        (String::from_utf8(out).unwrap(), ended)
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_nearest_rank() {
+        let mut tally = Tally::default();
+        for ms in (1..=100).rev() {
+            tally.count(1, false, Answer::Taken(Receipt::default()), Duration::from_millis(ms));
+        }
+        tally.took = Duration::from_secs(2);
+        let (text, ended) = report(tally);
+        assert!(text.contains("p50 50.0 ms, p90 90.0 ms, p99 99.0 ms, max 100.0 ms"), "{text}");
+        assert!(text.contains("100 requests in 2.00 s: 50 requests/s"), "{text}");
+        assert!(ended.is_ok());
+    }
+
+    #[test]
+    fn a_400_is_expected_of_garbage_and_of_nothing_else() {
+        let refused = || Answer::Refused(StatusCode::BAD_REQUEST, "the body is not JSON".to_owned());
+        let mut tally = Tally::default();
+        tally.count(1, true, refused(), Duration::ZERO);
+        assert!(report(tally).1.is_ok());
+        let mut tally = Tally::default();
+        tally.count(1, false, refused(), Duration::ZERO);
+        tally.count(1, false, Answer::None("connection reset".to_owned()), Duration::ZERO);
+        let (text, ended) = report(tally);
+        assert!(text.contains("400: 1 none: 1"), "{text}");
+        let ended = ended.unwrap_err().to_string();
+        assert_eq!(ended, "2 of 2 answers were not 200; the first: 400: the body is not JSON");
+    }
+}

@@ -1,0 +1,268 @@
+//! What the listings read: a running receiver by its admin API, or a stopped one's journal. Both give the same JSON.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Client},
+};
+use crate::{
+    admin::rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
+    journal::{DeadQuery, EventQuery, QuarantineQuery, sqlite::Offline},
+};
+
+/// The most that is read at once.
+const PAGE: usize = 1_000;
+/// Payloads that a stopped journal's listing has in memory at once.
+const CHUNK: usize = 16;
+
+/// Which receiver to ask.
+#[derive(clap::Args)]
+pub(super) struct StoreArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Read this journal instead, of a receiver that is stopped
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    pub(super) fn open(&self, cli: &Cli) -> Result<Store, Error> {
+        Ok(match &self.journal {
+            Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(failed)?)),
+            None => Store::Running(Box::new(self.admin.client(cli)?)),
+        })
+    }
+}
+
+/// A receiver, running or stopped.
+pub(super) enum Store {
+    Running(Box<Client>),
+    Stopped(Box<Offline>),
+}
+
+/// Rows as JSON, newest first, and where the next page begins.
+pub(super) struct Page<C> {
+    pub(super) rows: Vec<Box<RawValue>>,
+    pub(super) next: Option<C>,
+}
+
+impl Store {
+    /// A page of events; with `raw`, each has its stored bytes as a member.
+    pub(super) fn events(&self, query: &EventQuery, raw: bool) -> Result<Page<u64>, Error> {
+        let limit = query.limit.min(PAGE);
+        match self {
+            Self::Running(client) => {
+                #[derive(Deserialize)]
+                struct Answer {
+                    events: Vec<Box<RawValue>>,
+                    next: Option<u64>,
+                }
+                let mut asked = vec![("limit", limit.to_string()), ("raw", u8::from(raw).to_string())];
+                asked.extend(query.name.clone().map(|name| ("name", name)));
+                asked.extend(query.source.clone().map(|source| ("source", source)));
+                asked.extend(query.since.map(|since| ("since", since.to_string())));
+                asked.extend(query.until.map(|until| ("until", until.to_string())));
+                asked.extend(query.before.map(|before| ("before", before.to_string())));
+                let Answer { events, next } = client.get(&["api", "v1", "events"], &asked)?;
+                Ok(Page { rows: events, next })
+            }
+            Self::Stopped(journal) => {
+                let page = journal.events(&EventQuery { limit, ..query.clone() }).map_err(failed)?;
+                let row = |event: &_| {
+                    let mut line = String::new();
+                    rows::push_event(&mut line, event, raw).map_err(failed)?;
+                    RawValue::from_string(line).map_err(failed)
+                };
+                let rows = page.events.iter().map(|event| row(event)).collect::<Result<_, _>>()?;
+                Ok(Page { rows, next: page.next })
+            }
+        }
+    }
+
+    /// A page of dead letters.
+    pub(super) fn dead(
+        &self,
+        handler: Option<&str>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<i64>, Error> {
+        match self {
+            Self::Running(client) => {
+                #[derive(Deserialize)]
+                struct Answer {
+                    dead: Vec<Box<RawValue>>,
+                    next: Option<i64>,
+                }
+                let mut asked = cursor(before, limit);
+                asked.extend(handler.map(|handler| ("handler", handler.to_owned())));
+                let Answer { dead, next } = client.get(&["api", "v1", "dead"], &asked)?;
+                Ok(Page { rows: dead, next })
+            }
+            Self::Stopped(journal) => {
+                let limit = limit.min(CHUNK);
+                let query = DeadQuery { handler: handler.map(str::to_owned), before, limit };
+                let dead = journal.dead_letters(&query).map_err(failed)?;
+                page(&dead, limit, |dead| dead.id, |dead| raw(&DeadRow::from(dead)))
+            }
+        }
+    }
+
+    /// One dead letter, with its error and its event.
+    pub(super) fn dead_letter(&self, id: i64) -> Result<Box<RawValue>, Error> {
+        match self {
+            Self::Running(client) => client.get(&["api", "v1", "dead", &id.to_string()], &[]),
+            Self::Stopped(journal) => {
+                let dead = journal.dead_letter(id).map_err(failed)?;
+                raw(&DeadDetail::from(dead.ok_or_else(|| nothing("dead letter", id))?))
+            }
+        }
+    }
+
+    /// A page of the quarantine.
+    pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> Result<Page<i64>, Error> {
+        match self {
+            Self::Running(client) => {
+                #[derive(Deserialize)]
+                struct Answer {
+                    quarantine: Vec<Box<RawValue>>,
+                    next: Option<i64>,
+                }
+                let Answer { quarantine, next } =
+                    client.get(&["api", "v1", "quarantine"], &cursor(before, limit))?;
+                Ok(Page { rows: quarantine, next })
+            }
+            Self::Stopped(journal) => {
+                let limit = limit.min(CHUNK);
+                let entries = journal.quarantine(&QuarantineQuery { before, limit }).map_err(failed)?;
+                page(&entries, limit, |entry| entry.id, |entry| raw(&QuarantineRow::from(entry)))
+            }
+        }
+    }
+
+    /// One entry of the quarantine, and what is wrong with it.
+    pub(super) fn quarantined(&self, id: i64) -> Result<Box<RawValue>, Error> {
+        match self {
+            Self::Running(client) => client.get(&["api", "v1", "quarantine", &id.to_string()], &[]),
+            Self::Stopped(journal) => {
+                let entry = journal.quarantined(id).map_err(failed)?;
+                raw(&QuarantineDetail::from(entry.ok_or_else(|| nothing("entry in quarantine", id))?))
+            }
+        }
+    }
+
+    /// Its bytes as they came.
+    pub(super) fn quarantined_bytes(&self, id: i64) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Running(client) => {
+                client.get_bytes(&["api", "v1", "quarantine", &id.to_string(), "bytes"], &[])
+            }
+            Self::Stopped(journal) => {
+                let entry = journal.quarantined(id).map_err(failed)?;
+                Ok(entry.ok_or_else(|| nothing("entry in quarantine", id))?.item.bytes)
+            }
+        }
+    }
+
+    /// Every handler with its lanes; of a stopped receiver what the journal knows of them.
+    pub(super) fn handlers(&self) -> Result<Vec<Box<RawValue>>, Error> {
+        match self {
+            Self::Running(client) => {
+                #[derive(Deserialize)]
+                struct Answer {
+                    handlers: Vec<Box<RawValue>>,
+                }
+                Ok(client.get::<Answer>(&["api", "v1", "handlers"], &[])?.handlers)
+            }
+            Self::Stopped(journal) => stopped_handlers(journal),
+        }
+    }
+}
+
+fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
+    #[derive(Serialize)]
+    struct Row {
+        handler: String,
+        kind: Option<&'static str>,
+        dead: u64,
+        lanes: Vec<Lane>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Lane {
+        lane: &'static str,
+        cursor: u64,
+        lag: u64,
+        set_aside: usize,
+    }
+    let tip = journal.tip().map_err(failed)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for (id, state) in journal.lanes().map_err(failed)? {
+        if rows.last().is_none_or(|row| *row.handler != *id.handler) {
+            rows.push(Row { handler: id.handler.to_string(), kind: None, dead: 0, lanes: Vec::new() });
+        }
+        if let Some(row) = rows.last_mut() {
+            row.dead += state.dead;
+            row.lanes.push(Lane {
+                lane: id.class.as_str(),
+                cursor: state.cursor,
+                lag: tip.saturating_sub(state.cursor),
+                set_aside: state.aside.len(),
+            });
+        }
+    }
+    rows.iter().map(raw).collect()
+}
+
+/// The newest `limit` rows, oldest first.
+pub(super) fn newest<C: Copy>(
+    limit: usize,
+    mut page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
+) -> Result<Vec<Box<RawValue>>, Error> {
+    let progress =
+        if limit > PAGE { indicatif::ProgressBar::no_length() } else { indicatif::ProgressBar::hidden() };
+    let mut rows = Vec::new();
+    let mut before = None;
+    while rows.len() < limit {
+        let Page { rows: more, next } = page(before, (limit - rows.len()).min(PAGE))?;
+        progress.inc(more.len() as u64);
+        rows.extend(more);
+        before = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    rows.reverse();
+    Ok(rows)
+}
+
+fn cursor(before: Option<i64>, limit: usize) -> Vec<(&'static str, String)> {
+    let before = before.map(|before| ("before", before.to_string()));
+    before.into_iter().chain([("limit", limit.min(PAGE).to_string())]).collect()
+}
+
+fn page<T>(
+    entries: &[T],
+    limit: usize,
+    id: impl Fn(&T) -> i64,
+    row: impl Fn(&T) -> Result<Box<RawValue>, Error>,
+) -> Result<Page<i64>, Error> {
+    let next = entries.last().filter(|_| entries.len() == limit).map(id);
+    Ok(Page { rows: entries.iter().map(row).collect::<Result<_, _>>()?, next })
+}
+
+fn raw(row: &impl Serialize) -> Result<Box<RawValue>, Error> {
+    to_raw_value(row).map_err(failed)
+}
+
+fn nothing(what: &str, id: i64) -> Error {
+    Error::Failed(format!("there is no {what} {id}"))
+}
+
+fn failed(error: impl std::error::Error) -> Error {
+    Error::Failed(error.to_string())
+}

@@ -1,0 +1,114 @@
+//! A journal that no receiver has open, looked at without changing it.
+
+use std::{io, path::Path, sync::Arc};
+
+use rusqlite::Connection;
+
+use super::{file::DatabaseFile, reader};
+use crate::{
+    event::Class,
+    journal::{
+        DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError, QuarantineEntry,
+        QuarantineQuery,
+    },
+};
+
+/// The journal of a receiver that is stopped: locked while this value lives, and only read.
+pub struct Offline {
+    connection: Connection,
+    _file: DatabaseFile,
+}
+
+impl Offline {
+    /// Opens the journal for reading.
+    ///
+    /// # Errors
+    /// [`OpenError`]: where a receiver has it, where it is no journal of this version's, or where there is none.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let named = || path.display().to_string();
+        // Looking for a journal makes none.
+        let found = std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
+        if !found.is_file() {
+            let source = io::Error::from(io::ErrorKind::IsADirectory);
+            return Err(OpenError::Io { path: named(), source });
+        }
+        let file = DatabaseFile::lock(path)?;
+        if file.format()? == 0 {
+            return Err(OpenError::Foreign { path: named(), what: "it is empty".to_owned() });
+        }
+        let connection =
+            file.reader().map_err(|error| OpenError::Engine { path: named(), what: error.to_string() })?;
+        Ok(Self { connection, _file: file })
+    }
+
+    /// The highest seq that is stored, 0 while there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn tip(&self) -> Result<u64, Error> {
+        Ok(self.read(reader::span)?.map_or(0, |(_, high)| high))
+    }
+
+    /// See [`crate::journal::Journal::events`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
+        reader::page(self.read(|connection| reader::events(connection, query))?)
+    }
+
+    /// See [`crate::journal::Journal::dead_letters`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn dead_letters(&self, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        let rows = self.read(|connection| reader::dead_letters(connection, query))?;
+        rows.into_iter().map(reader::RawDead::decode).collect()
+    }
+
+    /// See [`crate::journal::Journal::dead_letter`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, Error> {
+        let row = self.read(|connection| reader::dead_letter(connection, id))?;
+        row.map(reader::RawDead::decode).transpose()
+    }
+
+    /// See [`crate::journal::Journal::quarantine`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineEntry>, Error> {
+        self.read(|connection| reader::quarantine(connection, query))
+    }
+
+    /// See [`crate::journal::Journal::quarantined`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn quarantined(&self, id: i64) -> Result<Option<QuarantineEntry>, Error> {
+        self.read(|connection| reader::quarantined(connection, id))
+    }
+
+    /// Every handler that the journal knows, configured or not, with the state of both its lanes.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn lanes(&self) -> Result<Vec<(LaneId, LaneState)>, Error> {
+        let mut lanes = Vec::new();
+        for (handler, _) in self.read(reader::dead_counts)? {
+            for class in Class::ALL {
+                let id = LaneId { handler: Arc::clone(&handler), class };
+                if let Some(state) = self.read(|connection| reader::lane(connection, &id))? {
+                    lanes.push((id, state));
+                }
+            }
+        }
+        Ok(lanes)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        read(&self.connection).map_err(|error| Error::Read(error.to_string().into()))
+    }
+}

@@ -1,0 +1,73 @@
+//! What may go wrong around a receiver, each with the answer that a sender gets, and the proof that nothing that got a
+//! 200 is gone.
+
+mod disk;
+mod handlers;
+mod process;
+
+use crate::support::{
+    client::{Answer, Client},
+    home::{Home, Process},
+    load::{Ledger, Made, Post},
+    proof::Proof,
+};
+
+/// A sender on one connection at a time, which keeps a ledger.
+#[derive(Default)]
+struct Sender {
+    ledger: Ledger,
+    made: usize,
+}
+
+/// A body on its way to its 200.
+struct Body {
+    events: Vec<Made>,
+    text: String,
+    /// How often it was posted.
+    tries: u64,
+}
+
+impl Sender {
+    /// A body with so many new events.
+    fn body(&mut self, events: usize) -> Body {
+        let new = self.made..self.made + events;
+        self.made += events;
+        let make = |number| Made {
+            id: format!("e-{number}"),
+            message: format!("m-{number}"),
+            step: (number % 4 > 0).then_some(0),
+        };
+        let events: Vec<Made> = new.map(make).collect();
+        let elements: Vec<String> = events.iter().map(Made::element).collect();
+        Body { events, text: format!("[{}]", elements.join(",")), tries: 0 }
+    }
+
+    /// Posts a body and reads the answer; one of 200 goes into the ledger.
+    fn post(&mut self, client: &mut Client, body: &mut Body) -> Answer {
+        body.tries += 1;
+        let answer = client.post(&body.text).expect("an answer");
+        if answer.status == 200 {
+            let (events, fresh) = (body.events.len() as u64, body.events.len() as u64);
+            self.ledger.posts.push(Post { events, fresh, tries: body.tries, receipt: answer.receipt() });
+            self.ledger.events.append(&mut body.events);
+        }
+        answer
+    }
+
+    /// Posts new events, which must be taken at once.
+    fn post_new(&mut self, client: &mut Client, events: usize) {
+        let mut body = self.body(events);
+        let answer = self.post(client, &mut body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Stops the receiver when all is delivered: everything that got a 200 is in the journal and was delivered.
+    fn assert_kept(&self, home: &Home, process: &mut Process) {
+        home.wait_until_delivered();
+        process.stop();
+        let mut proof = Proof::new(&self.ledger);
+        home.each_stored(|stored| proof.stored(&stored));
+        home.each_line(|line| proof.line(line));
+        proof.assert_kept();
+    }
+}

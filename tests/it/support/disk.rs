@@ -1,0 +1,61 @@
+//! A file system small enough to fill up.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A file system in memory. Mounted as root, by way of sudo where that is needed.
+pub struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    pub fn mount(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted =
+            as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
+        assert!(mounted.unwrap().success(), "this test mounts a small file system, which needs root or sudo");
+        Self { dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Takes room away, until only so much is left.
+    pub fn fill_up_to(&self, left_bytes: u64) {
+        let disk = rustix::fs::statvfs(self.path()).unwrap();
+        let bytes = (disk.f_bavail * disk.f_frsize).saturating_sub(left_bytes);
+        fs::write(self.ballast(), vec![0; usize::try_from(bytes).unwrap()]).unwrap();
+    }
+
+    /// Gives it back.
+    pub fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: somebody may still hold a file of it. What is left is a temporary directory.
+        let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+/// A program with every right: by sudo where the tests are not root.
+pub fn as_root(program: &str) -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}

@@ -1,0 +1,198 @@
+//! An admin side over a real journal, on a free port: what an operator talks to.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bikhook::{
+    admin,
+    clock::Timestamp,
+    dispatch::{self, Desk, Lane, LaneParts},
+    event::Class,
+    handler::{Delivery, Failure, Filter, Handler},
+    http::{self, CredentialKind, CredentialStatus, Form},
+    journal::{Batch, Cause, Ends, Journal, NewDead},
+    metrics::Metrics,
+    secret::Secret,
+    settings::Period,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{
+    events::{batch, unreadable},
+    journals::{Place, from_beginning, lane},
+};
+
+/// An admin side at work, with one handler, `crm`, whose destination can be well or unwell.
+pub struct Operator {
+    pub address: SocketAddr,
+    pub journal: Arc<dyn Journal>,
+    pub place: Place,
+    pub stopping: watch::Sender<bool>,
+    pub destination: Arc<Destination>,
+    tasks: JoinSet<()>,
+}
+
+/// What a test says of the admin side's settings.
+#[derive(Default)]
+pub struct Guard {
+    pub hosts: Vec<String>,
+    pub credentials: Option<(&'static str, &'static str)>,
+}
+
+impl Operator {
+    pub async fn new() -> Self {
+        Self::guarded(Guard::default()).await
+    }
+
+    pub async fn guarded(guard: Guard) -> Self {
+        let place = Place::new();
+        let metrics = Metrics::new();
+        let sqlite = bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics));
+        let journal: Arc<dyn Journal> = Arc::new(sqlite.expect("the journal opens"));
+        Self::over(guard, place, journal, metrics).await
+    }
+
+    /// Over a journal of the test's own.
+    pub async fn over(guard: Guard, place: Place, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
+        let mut tasks = JoinSet::new();
+        let (stopping, told) = watch::channel(false);
+        let destination = Arc::new(Destination::default());
+        let desk = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let credentials = guard.credentials.map(|(username, password)| admin::Credentials {
+            username: username.to_owned(),
+            password: Secret::new(password),
+        });
+        let site = admin::router(admin::State {
+            settings: admin::Settings { listen: address, hosts: guard.hosts, credentials },
+            journal: Arc::clone(&journal),
+            desk: Arc::new(desk),
+            credentials: Arc::new(|| vec![portal()]),
+            metrics,
+            stopping: told,
+        });
+        let bounds = http::Bounds::from(&http::Settings::default());
+        tasks.spawn(async move {
+            http::serve(listener, site, bounds, std::future::pending::<Instant>()).await;
+        });
+        Self { address, journal, place, stopping, destination, tasks }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Stores elements.
+    pub async fn store<S: AsRef<str>>(&self, raws: impl IntoIterator<Item = S>) {
+        self.journal.append(batch(raws)).await.unwrap();
+    }
+
+    /// Puts bytes into quarantine.
+    pub async fn quarantine(&self, bytes: &str) {
+        let quarantined = vec![unreadable(bytes)];
+        self.journal.append(Batch { quarantined, ..Batch::default() }).await.unwrap();
+    }
+
+    /// Makes a stored event a dead letter of `crm`.
+    pub async fn bury(&self, seq: u64) {
+        let event = self.journal.get(seq).await.unwrap().expect("a stored event");
+        let id = lane("crm", event.element.class());
+        let dead = NewDead {
+            event,
+            cause: Cause::Refused,
+            attempts: 1,
+            error: "422: phone +910000000000 is unknown".to_owned(),
+            at: Timestamp::from_ms(1_767_225_600_000),
+        };
+        self.journal.settle(id, Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
+        self.journal.flush().await.unwrap();
+    }
+
+    /// Stops it in good order, and gives the place of its journal.
+    pub async fn stop(mut self) -> Place {
+        self.stopping.send_replace(true);
+        self.tasks.shutdown().await;
+        self.journal.close().await.unwrap();
+        self.place
+    }
+}
+
+/// A destination that takes nothing until it is well.
+#[derive(Default)]
+pub struct Destination {
+    pub well: std::sync::atomic::AtomicBool,
+    pub taken: Mutex<Vec<u64>>,
+}
+
+impl Handler for Destination {
+    fn deliver<'a>(
+        &'a self,
+        events: &'a [Delivery],
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            if !self.well.load(std::sync::atomic::Ordering::SeqCst) {
+                let (class, error) = ("unwell".to_owned(), "the destination is unwell".to_owned());
+                return Err(Failure::Retry { class, error, after: None });
+            }
+            self.taken.lock().unwrap().extend(events.iter().map(|delivery| delivery.event.seq));
+            Ok(())
+        })
+    }
+}
+
+async fn lanes(
+    journal: &Arc<dyn Journal>,
+    metrics: &Arc<Metrics>,
+    destination: &Arc<Destination>,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Desk {
+    journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let slots = Arc::new(Semaphore::new(2));
+    let mut desk = Desk::default();
+    for class in Class::ALL {
+        let lane = Lane::restore(LaneParts {
+            id: lane("crm", class),
+            kind: "test",
+            handler: Arc::clone(destination) as Arc<dyn Handler>,
+            filter: Filter::default(),
+            settings: dispatch::Settings {
+                probe_first: Period(Duration::from_millis(50)),
+                probe_max: Period(Duration::from_millis(200)),
+                ..dispatch::Settings::default()
+            },
+            batch: 10,
+            concurrency: 2,
+            slots: Arc::clone(&slots),
+            journal: Arc::clone(journal),
+            metrics: Arc::clone(metrics),
+        });
+        let lane = lane.await.unwrap();
+        let control = desk.take_up(&lane);
+        tasks.spawn(lane.run(stop.clone(), control, Duration::from_secs(1)));
+    }
+    desk
+}
+
+fn portal() -> CredentialStatus {
+    CredentialStatus {
+        source: "bik".into(),
+        name: "portal".into(),
+        kind: CredentialKind::Key,
+        pinned: None,
+        form: Some(Form::Base64),
+        last_used_at: Some(Timestamp::from_ms(1_767_225_600_000)),
+        uses: 3,
+        not_after: None,
+    }
+}

@@ -1,0 +1,92 @@
+//! The real binary, serving, as its operator starts it.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::disk::as_root;
+
+/// Longer than a start or a stop takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A receiver that is ready. Dropped, it is killed.
+pub struct Receiver {
+    child: Child,
+    log: PathBuf,
+    /// The public side.
+    pub http: SocketAddr,
+    /// The operator's side.
+    pub admin: SocketAddr,
+}
+
+impl Receiver {
+    /// Starts the command, its log in a fresh file, and waits until it says that it is ready. It is to listen on port 0.
+    #[track_caller]
+    pub fn start(mut command: Command, log: &Path) -> Self {
+        let file = File::create(log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let began = Instant::now();
+        loop {
+            let said = fs::read_to_string(log).unwrap();
+            if let Some((http, admin)) = addresses(&said) {
+                return Self { child, log: log.to_owned(), http, admin };
+            }
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "it is not ready ({ended:?}):\n{said}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has written: its greeting and its log.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks it to stop, by the lock file of its journal; how it ended, and after how long.
+    #[track_caller]
+    pub fn stop(mut self, lock: &Path) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        let pid = pid(lock);
+        assert!(as_root("kill").args(["-TERM", &pid]).status().unwrap().success());
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, began.elapsed());
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not stop:\n{}", self.said());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it without warning.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // It may have ended; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The process that holds a journal's lock file.
+pub fn pid(lock: &Path) -> String {
+    let pid = as_root("cat").arg(lock).output().unwrap();
+    String::from_utf8(pid.stdout).unwrap()
+}
+
+/// From the line `… ready http=ADDRESS admin=ADDRESS`.
+fn addresses(said: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line = said.lines().find(|line| line.contains(" ready http="))?;
+    let after = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.parse().ok());
+    Some((after("http=")?, after("admin=")?))
+}
