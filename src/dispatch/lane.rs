@@ -185,14 +185,15 @@ impl Lane {
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
             self.tip.borrow_and_update();
-            let until = match self.turn(clock.now()).await {
+            let (until, stuck) = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
-                Ok(Turn::Idle(until)) => until,
-                Err(error) => Some(self.stuck(&error, clock.now())),
+                Ok(Turn::Idle(until)) => (until, false),
+                Err(error) => (Some(self.stuck(&error, clock.now())), true),
             };
             let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
             tokio::select! {
-                _ = self.tip.changed() => {}
+                // New events do not help a lane that cannot read the old ones.
+                _ = self.tip.changed(), if !stuck => {}
                 _ = self.retries.changed() => self.look_for_revivals = true,
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(asked) = control.recv() => self.control(asked),
@@ -216,9 +217,11 @@ impl Lane {
             self.revivals.extend(self.parts.journal.retrying(self.parts.id.clone()).await?);
             self.look_for_revivals = false;
         }
-        let claimed = self.fill(now).await?;
-        let started = self.start(now).await?;
+        let claimed = self.fill(now).await;
+        let started = self.start(now).await;
         self.settle().await?;
+        // What could be delivered was, and is settled, also where the journal cannot be read any further.
+        let (claimed, started) = (claimed?, started?);
         self.show(now, None);
         if ended || claimed || started {
             return Ok(Turn::Moved);

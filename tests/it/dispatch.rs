@@ -524,6 +524,27 @@ async fn a_retry_that_was_asked_for_while_the_journal_was_busy_is_not_forgotten(
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_stops_the_lane_there_and_not_before() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..5)).await;
+    world.journal.close().await.unwrap();
+    let raw = rusqlite::Connection::open(world.place.path()).unwrap();
+    raw.execute("UPDATE event SET raw = x'7b' WHERE seq = 3", []).unwrap();
+    drop(raw);
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    while lane.turn(world.now).await.is_ok() {
+        lane.delivery_ended().await;
+        world.now = world.now.plus_ms(100);
+    }
+    lane.delivery_ended().await;
+    assert!(lane.turn(world.now).await.is_err());
+    assert_eq!(world.script.taken(), [1, 2]);
+    assert_eq!(world.state(Class::Other).await.cursor, 2, "what was delivered is settled all the same");
+}
+
+#[tokio::test]
 async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
     let mut world = World::new(Script::new(|_| Err(refuse()))).await;
     for n in 0..8 {

@@ -90,13 +90,25 @@ pub struct ClaimRows {
 }
 
 impl ClaimRows {
-    /// The claim that they make.
+    /// The claim that they make: up to a row that cannot be read, where there is one.
     ///
     /// # Errors
-    /// [`Error::Row`].
+    /// [`Error::Row`] where that is the first.
     pub fn decode(self) -> Result<Claim, Error> {
-        let events = self.rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?;
-        Ok(Claim { events, through: self.through })
+        let mut claim = Claim { events: Vec::with_capacity(self.rows.len()), through: self.through };
+        for row in self.rows {
+            match row.decode() {
+                Ok(event) => claim.events.push(event),
+                Err(error) => match claim.events.last() {
+                    None => return Err(error),
+                    Some(last) => {
+                        claim.through = last.seq;
+                        break;
+                    }
+                },
+            }
+        }
+        Ok(claim)
     }
 }
 
