@@ -9,6 +9,7 @@ mod events;
 mod handlers;
 mod health;
 mod kinds;
+mod log;
 mod output;
 mod quarantine;
 mod send;

@@ -2,24 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
 };
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
-use tracing_subscriber::EnvFilter;
 
-use super::{Error, auth::instructions, warn};
-use crate::{
-    app,
-    config::{Config, LogFormat, LogSettings},
-    http::SourceSettings,
-};
+use super::{Error, auth::instructions, log::Log, warn};
+use crate::{app, config::Config, http::SourceSettings};
 
 pub(super) fn run(mut config: Config) -> Result<(), Error> {
-    start_log(&config.log)?;
+    let _log = Log::start(&config.log)?;
     // A warning is a help: an output that takes nothing must not keep the receiver from starting.
     drop(warn(&config));
     let made = config.store_generated().map_err(|error| Error::Failed(error.to_string()))?;
@@ -70,20 +65,6 @@ fn greet(
         writeln!(out, "`bikhook auth` shows what to paste into BIK's developer portal.")?;
     }
     out.flush()
-}
-
-/// The log goes to the standard error: the standard output is for what a command is asked for.
-fn start_log(settings: &LogSettings) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&settings.level)
-        .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
-    // Where the log takes nothing (a full disk, a pipe that nobody reads), saying so on the same output would panic.
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    let started = match settings.format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| Error::Failed(format!("the log cannot be started: {error}")))
 }
 
 /// SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once.

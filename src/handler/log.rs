@@ -13,6 +13,9 @@ use tracing::info;
 use super::{Delivery, Failure, Kind, OpenError};
 use crate::event::{Customer, Event, View};
 
+/// The target of its lines: by it they are told from what the process says of itself.
+pub const TARGET: &str = module_path!();
+
 /// What stands for a text that may be personal.
 const HIDDEN: &str = "***";
 /// The longest word that is shown: no event name, status or id of BIK's is nearly as long.

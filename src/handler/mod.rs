@@ -11,6 +11,7 @@ mod log;
 mod table;
 
 pub use filter::{Filter, FilterError, FilterSettings};
+pub use log::TARGET as LOG_TARGET;
 pub use table::{Handler, KINDS, KindRow, Opener};
 
 use std::{future::Future, sync::Arc, time::Duration};

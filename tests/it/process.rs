@@ -39,7 +39,8 @@ fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let _open_and_never_read = File::options().read(true).write(true).open(&pipe).unwrap();
     let mut command = Command::new("sh");
-    let one_core = "export TOKIO_WORKER_THREADS=1; log=$1; shift; exec \"$0\" \"$@\" 2>\"$log\"";
+    let one_core =
+        "export TOKIO_WORKER_THREADS=1 BIKHOOK_LOG_LEVEL=debug; log=$1; shift; exec \"$0\" \"$@\" 2>\"$log\"";
     command.args(["-c", one_core, env!("CARGO_BIN_EXE_bikhook")]).arg(&pipe);
     command.arg("--config").arg(home.config_file());
     let mut process = home.spawn(command);
@@ -51,6 +52,13 @@ fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
         assert_eq!(answer.receipt().accepted, 200);
         home.wait_until_delivered_to("audit");
     }
+    // More than the log holds back is said, too: refusals, by the thousand, and not one waits for the log.
+    for n in 0..6_000 {
+        let path = format!("GET /nowhere-{n} HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.send(&path).unwrap();
+        assert_eq!(client.answer().unwrap().status, 404);
+    }
+    process.stop();
 }
 
 #[test]

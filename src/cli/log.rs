@@ -1,0 +1,134 @@
+//! The log: lines on the standard error.
+//!
+//! A pipe that nobody reads, or a terminal that was paused, blocks whoever writes to it. That must not be a thread of
+//! the runtime, nor the journal's: lines are handed to a thread of their own, up to a bound, beyond which they are
+//! counted instead. The lines of the `log` handler are deliveries: they are written where they are made, on a thread
+//! that may block, and count as delivered only then.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use tracing::Metadata;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use super::Error;
+use crate::{
+    config::{LogFormat, LogSettings},
+    handler,
+};
+
+/// Lines that wait to be written; what comes beyond is counted.
+const LINES: usize = 4_096;
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// A log that was started: dropped, it sees to it that the last lines are written.
+pub(super) struct Log(SyncSender<Said>);
+
+enum Said {
+    Line(Vec<u8>),
+    /// Everything before it is written: the other end hears of it by its own end.
+    Last {
+        _written: SyncSender<()>,
+    },
+}
+
+impl Log {
+    /// Starts the process's log, on the standard error: the standard output is for what a command is asked for.
+    pub(super) fn start(settings: &LogSettings) -> Result<Self, Error> {
+        let wrong =
+            |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
+        let filter = EnvFilter::try_new(&settings.level)
+            .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
+        let (lines, said) = sync_channel(LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let outlet = Outlet { lines: lines.clone(), lost: Arc::clone(&lost) };
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_out(&said, &lost))
+            .map_err(|error| wrong(&error))?;
+        // Where the log takes nothing, such as on a full disk, saying so on the same output would panic.
+        let log =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(outlet).log_internal_errors(false);
+        let started = match settings.format {
+            LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
+        started.map_err(|error| wrong(&error))?;
+        Ok(Self(lines))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let (written, wait) = sync_channel(1);
+        if self.0.try_send(Said::Last { _written: written }).is_ok() {
+            let _ended_either_way = wait.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+fn write_out(said: &Receiver<Said>, lost: &AtomicU64) {
+    for said in said {
+        let Said::Line(line) = said else { continue };
+        // An output that takes nothing takes nothing: there is nowhere else to say so.
+        drop(io::stderr().write_all(&line));
+        let lost = lost.swap(0, Relaxed);
+        if lost > 0 {
+            drop(writeln!(io::stderr(), "({lost} lines of the log were lost here: the output was blocked)"));
+        }
+    }
+}
+
+struct Outlet {
+    lines: SyncSender<Said>,
+    lost: Arc<AtomicU64>,
+}
+
+/// Where one line goes.
+enum Line<'a> {
+    Direct(io::Stderr),
+    Handed(&'a Outlet),
+}
+
+impl<'a> MakeWriter<'a> for Outlet {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line::Handed(self)
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
+        if metadata.target() == handler::LOG_TARGET { Line::Direct(io::stderr()) } else { Line::Handed(self) }
+    }
+}
+
+impl Write for Line<'_> {
+    /// A whole line at once: that is how it is written.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Direct(stderr) => return stderr.write(line),
+            Self::Handed(outlet) => {
+                if outlet.lines.try_send(Said::Line(line.to_vec())).is_err() {
+                    outlet.lost.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Direct(stderr) => stderr.flush(),
+            Self::Handed(_) => Ok(()),
+        }
+    }
+}
