@@ -164,14 +164,15 @@ pub async fn serve(
 
 /// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
 fn raise_open_files(connections: usize) {
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+    let wanted = connections.saturating_add(OTHER_FILES);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
     let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
-    if set.is_err() || raised < wanted {
+    if set.is_err() || raised < connections {
         tracing::warn!(
             wanted,
             allowed = raised,

@@ -6,23 +6,25 @@
 //! A destination that is unwell is probed after a wait that doubles; nothing is skipped for its sake. An event that keeps
 //! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter.
 
+mod ended;
+mod running;
+
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, atomic::AtomicU32},
-    time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
     task::{Id, JoinError, JoinSet},
 };
 
 use super::{
     Settings,
-    attempt::{Attempt, Outcome, Trouble},
+    attempt::{Attempt, Outcome},
     exceptions::{AsideRows, Revivals},
-    policy::{self, Fate, Mode},
+    policy::{self, Mode},
     status::{LaneCondition, LaneStatus, Show, Shown},
     window::Window,
 };
@@ -30,7 +32,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     handler::{Delivery, Filter, Handler},
-    journal::{self, Aside, Cause, DeadAgain, Ends, Journal, LaneId, LaneState, NewDead},
+    journal::{self, Ends, Journal, LaneId, LaneState},
     metrics::Metrics,
 };
 
@@ -40,10 +42,6 @@ const WINDOW_BYTES: usize = 16 << 20;
 const PROBE_HEADS: usize = 4;
 /// Set-aside events and revived dead letters on their way at once.
 const EXCEPTIONS_AT_ONCE: usize = 1;
-/// How long a lane rests that cannot read the journal.
-const STUCK_MS: i64 = 30_000;
-/// A lane looks around at least this often.
-const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// What a lane is made of.
 pub struct LaneParts {
@@ -174,36 +172,6 @@ impl Lane {
         self.show.status.subscribe()
     }
 
-    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`.
-    pub async fn run(
-        mut self,
-        mut stop: watch::Receiver<bool>,
-        mut control: mpsc::Receiver<Control>,
-        grace: Duration,
-    ) {
-        let clock = LaneClock::new();
-        while !*stop.borrow_and_update() {
-            // Interest first, then the look: what is appended in between wakes the lane.
-            self.tip.borrow_and_update();
-            let (until, stuck) = match self.turn(clock.now()).await {
-                Ok(Turn::Moved) => continue,
-                Ok(Turn::Idle(until)) => (until, false),
-                Err(error) => (Some(self.stuck(&error, clock.now())), true),
-            };
-            let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
-            tokio::select! {
-                // New events do not help a lane that cannot read the old ones.
-                _ = self.tip.changed(), if !stuck => {}
-                _ = self.retries.changed() => self.look_for_revivals = true,
-                Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
-                Some(asked) = control.recv() => self.control(asked),
-                _ = stop.changed() => {}
-                () = tokio::time::sleep(rest) => {}
-            }
-        }
-        self.wind_up(&clock, grace).await;
-    }
-
     /// One turn, at a time that never falls. Never waits for a destination.
     ///
     /// # Errors
@@ -235,37 +203,6 @@ impl Lane {
         let some = joined.is_some();
         self.joined.extend(joined);
         some
-    }
-
-    /// What has ended, taken over.
-    fn take_over(&mut self, now: Timestamp) -> bool {
-        while let Some(joined) = self.deliveries.try_join_next_with_id() {
-            self.joined.push(joined);
-        }
-        let any = !self.joined.is_empty();
-        for joined in std::mem::take(&mut self.joined) {
-            let (id, outcomes) = match joined {
-                Ok((id, outcomes)) => (id, Ok(outcomes)),
-                Err(error) => (error.id(), Err(panicked(&error))),
-            };
-            match self.carried.remove(&id) {
-                Some(Carried::Events { seqs, mode }) => {
-                    let outcomes =
-                        outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
-                    self.events_ended(&seqs, outcomes, mode, now);
-                }
-                Some(Carried::Aside(event)) => {
-                    self.exception_ended = true;
-                    self.aside_ended(&event, single(outcomes), now);
-                }
-                Some(Carried::Revival(dead)) => {
-                    self.exception_ended = true;
-                    self.revival_ended(dead, single(outcomes), now);
-                }
-                None => {}
-            }
-        }
-        any
     }
 
     /// Claims while there is room; whether anything moved.
@@ -407,205 +344,6 @@ impl Lane {
             .unwrap_or_default()
     }
 
-    /// A batch or a probe came back.
-    fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        let mut failed = Vec::new();
-        let (mut delivered, mut refused) = (0, 0);
-        for (seq, outcome) in seqs.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Delivered => {
-                    self.window.remove(*seq);
-                    delivered += 1;
-                }
-                Outcome::Refused(error) => {
-                    let attempts = self.window.get(*seq).map_or(0, |slot| slot.attempts) + 1;
-                    if let Some(event) = self.window.remove(*seq) {
-                        self.bury(event, Cause::Refused, attempts, error, now);
-                    }
-                    refused += 1;
-                }
-                Outcome::Failed(trouble) => failed.push((*seq, trouble)),
-                Outcome::Untried => self.window.put_back(*seq, false, Timestamp::default()),
-            }
-        }
-        if delivered > 0 {
-            self.show.delivered(delivered);
-            self.succeeded(now);
-        } else if refused > 0 {
-            self.condition.failures = 0;
-        }
-        let Some((_, trouble)) = failed.first() else { return };
-        self.show.failed(&self.parts.id, &trouble.class, "retry");
-        if mode == Mode::OneByOne && delivered > 0 {
-            for (seq, trouble) in failed {
-                self.set_aside(seq, trouble, now);
-            }
-            return;
-        }
-        let not_before = if delivered > 0 {
-            // Others of the batch were taken: it is these events, not the destination.
-            now.plus_ms(self.backoff_ms(1))
-        } else {
-            self.unwell(&trouble.clone(), now)
-        };
-        for (seq, _) in failed {
-            self.window.put_back(seq, true, not_before);
-        }
-    }
-
-    /// The destination is unwell: when it is probed.
-    fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
-        self.condition.failures += 1;
-        let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-        let wait = self.backoff_ms(self.condition.failures).max(asked.min(policy::LONGEST_ASKED_MS));
-        self.condition.wait_until = now.plus_ms(wait);
-        if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
-            tracing::warn!(
-                lane = %self.name(),
-                failure = %trouble.class,
-                failures = self.condition.failures,
-                next_try = %self.condition.wait_until,
-                "the destination is unwell: the lane waits, nothing is skipped"
-            );
-        }
-        self.condition.wait_until
-    }
-
-    fn succeeded(&mut self, now: Timestamp) {
-        if self.condition.failures > 0 {
-            tracing::info!(lane = %self.name(), "the destination is well again");
-        }
-        self.condition.failures = 0;
-        self.condition.last_success = now;
-    }
-
-    /// A set-aside event came back.
-    fn aside_ended(&mut self, event: &Arc<Event>, outcome: Outcome, now: Timestamp) {
-        let seq = event.seq;
-        let Some((row, failed_at)) = self.aside.get(seq) else { return };
-        let (row, failed_at) = (row.clone(), failed_at);
-        let attempts = row.attempts + 1;
-        let trouble = match outcome {
-            Outcome::Delivered => {
-                self.show.delivered(1);
-                self.succeeded(now);
-                return self.release(seq, now);
-            }
-            Outcome::Refused(error) => {
-                self.bury(Arc::clone(event), Cause::Refused, attempts, error, now);
-                return self.release(seq, now);
-            }
-            Outcome::Failed(trouble) => trouble,
-            Outcome::Untried => return self.aside.insert(row, failed_at),
-        };
-        self.show.failed(&self.parts.id, &trouble.class, "retry");
-        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
-            // Its time runs out only while the destination takes others.
-            Fate::Dead if self.condition.last_success > failed_at => {
-                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, now);
-                self.release(seq, now);
-            }
-            Fate::Dead => self.keep_aside(row, attempts, trouble, self.parts.settings.aside_max.as_ms(), now),
-            Fate::Again(wait) => self.keep_aside(row, attempts, trouble, wait, now),
-        }
-    }
-
-    fn keep_aside(&mut self, row: Aside, attempts: u32, trouble: Trouble, wait_ms: i64, now: Timestamp) {
-        let row = Aside { attempts, error: trouble.error, next_try: now.plus_ms(wait_ms), ..row };
-        self.ends.set_aside.push(row.clone());
-        self.aside.insert(row, now);
-    }
-
-    /// A set-aside event is done with; the next of its message follows.
-    fn release(&mut self, seq: u64, now: Timestamp) {
-        self.ends.resolved.push(seq);
-        self.ends.set_aside.retain(|row| row.seq != seq);
-        self.ends.set_aside.extend(self.aside.remove(seq, now));
-    }
-
-    /// A dead letter that somebody asked to retry came back.
-    fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
-        let (error, rests) = match outcome {
-            Outcome::Delivered => {
-                self.show.delivered(1);
-                self.succeeded(now);
-                self.ends.revived.push(id);
-                self.revival_done(id);
-                return;
-            }
-            Outcome::Refused(error) => (error, true),
-            Outcome::Failed(trouble) => (trouble.error, false),
-            Outcome::Untried => return self.revivals.put_back(id, now),
-        };
-        let Some((tries, attempts)) = self.revivals.failed(id) else { return };
-        let rests = rests || tries >= policy::REVIVAL_TRIES;
-        self.ends.dead_again.push(DeadAgain { id, attempts, error, still_retrying: !rests });
-        if rests {
-            self.revival_done(id);
-        } else {
-            let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
-            let settings = &self.parts.settings;
-            let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
-            self.revivals.put_back(id, now.plus_ms(wait));
-        }
-    }
-
-    fn revival_done(&mut self, id: i64) {
-        self.revivals.remove(id);
-        // The journal gives a bounded number at a time.
-        self.look_for_revivals |= self.revivals.is_empty();
-    }
-
-    /// An event that fails while others succeed: later events of its message queue behind it.
-    fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if self.aside.len() >= self.parts.settings.aside_limit {
-            self.window.put_back(seq, true, now.plus_ms(self.backoff_ms(1)));
-            return;
-        }
-        let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
-        let Some(event) = self.window.remove(seq) else { return };
-        tracing::warn!(lane = %self.name(), seq, failure = %trouble.class, "set aside: it fails while others succeed");
-        let order_key = event.element.order_key();
-        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        let settings = &self.parts.settings;
-        let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
-        let row = Aside {
-            seq,
-            order_key,
-            behind: false,
-            attempts,
-            since: now,
-            next_try: now.plus_ms(wait),
-            error: trouble.error,
-        };
-        self.ends.set_aside.push(row.clone());
-        self.aside.insert(row, now);
-        for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
-            self.set_aside_behind(&later, now);
-        }
-    }
-
-    fn set_aside_behind(&mut self, event: &Event, now: Timestamp) {
-        let row = Aside {
-            seq: event.seq,
-            order_key: event.element.order_key(),
-            behind: true,
-            attempts: 0,
-            since: now,
-            next_try: now,
-            error: String::new(),
-        };
-        self.ends.set_aside.push(row.clone());
-        self.aside.insert(row, now);
-    }
-
-    fn bury(&mut self, event: Arc<Event>, cause: Cause, attempts: u32, error: String, now: Timestamp) {
-        tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
-        self.show.failed(&self.parts.id, cause.as_str(), "refuse");
-        self.ends.dead.push(NewDead { event, cause, attempts, error, at: now });
-    }
-
     /// Hands over how things ended, with the cursor.
     async fn settle(&mut self) -> Result<(), journal::Error> {
         let done_to = self.window.done_to();
@@ -636,38 +374,6 @@ impl Lane {
         [exceptions, gathered, window].into_iter().flatten().min()
     }
 
-    /// The journal cannot be read: intake goes on, this lane looks again later.
-    fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
-        tracing::error!(lane = %self.name(), error = error.class(), "the lane cannot read the journal; it stays where it is");
-        self.show(now, Some(LaneCondition::Stuck));
-        now.plus_ms(STUCK_MS)
-    }
-
-    fn control(&mut self, asked: Control) {
-        match asked {
-            Control::SkipTo(seq) => {
-                let mut let_go = self.window.skip_to(seq);
-                for aside in self.aside.below(seq) {
-                    self.release(aside, Timestamp::default());
-                    let_go += 1;
-                }
-                tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "skipped by an operator's decision");
-            }
-        }
-    }
-
-    async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
-        let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
-        if last.is_err() {
-            tracing::warn!(lane = %self.name(), "a delivery did not end in time; it is made again after the next start");
-        }
-        self.take_over(clock.now());
-        if let Err(error) = self.settle().await {
-            tracing::warn!(lane = %self.name(), error = error.class(), "the last deliveries could not be settled");
-        }
-        self.show(clock.now(), Some(LaneCondition::Stopped));
-    }
-
     fn backoff_ms(&self, failures: u32) -> i64 {
         let settings = &self.parts.settings;
         let jitter = policy::jitter(self.condition.seed, failures);
@@ -696,38 +402,5 @@ impl Lane {
             failures: self.condition.failures,
             next_try: (waits && self.condition.wait_until > now).then_some(self.condition.wait_until),
         });
-    }
-}
-
-fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
-    match outcomes {
-        Ok(outcomes) => outcomes.into_iter().next().unwrap_or(Outcome::Untried),
-        Err(trouble) => Outcome::Failed(trouble),
-    }
-}
-
-fn panicked(error: &JoinError) -> Trouble {
-    Trouble { class: "panic".to_owned(), error: format!("the handler panicked: {error}"), after: None }
-}
-
-/// A clock that never falls: the wall's at its making, and what has passed since.
-struct LaneClock {
-    wall: Timestamp,
-    since: tokio::time::Instant,
-}
-
-impl LaneClock {
-    fn new() -> Self {
-        Self { wall: crate::clock::now(), since: tokio::time::Instant::now() }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.wall.plus_ms(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
-    }
-
-    /// How long until then; a millisecond more, so that it has come.
-    fn until(&self, time: Timestamp) -> Duration {
-        let ms = time.ms_since(self.now()).max(0).unsigned_abs() + 1;
-        Duration::from_millis(ms).min(LONGEST_REST)
     }
 }

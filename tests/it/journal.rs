@@ -600,3 +600,26 @@ async fn many_appends_at_once_get_sequence_numbers_of_their_own() {
     let stored = all(&journal).await;
     assert_eq!(stored.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=1_000).collect::<Vec<_>>());
 }
+
+/// Each released format is kept, and opened: `fixtures/journal/format-N.db` was written by the version that introduced it,
+/// from the five samples of BIK's page, one subscribed event and one unreadable element.
+#[tokio::test]
+async fn a_journal_of_every_released_format_is_opened_with_everything_in_it() {
+    let place = Place::new();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/format-1.db");
+    std::fs::copy(kept, place.path()).unwrap();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    let names: Vec<String> = {
+        let page = journal.events(EventQuery { limit: 10, ..EventQuery::default() }).await.unwrap();
+        page.events.iter().rev().map(|event| event.element.name().to_owned()).collect()
+    };
+    let status = "message-status-update";
+    assert_eq!(names, ["incoming-message", status, status, status, status, "optedOut"]);
+    assert_eq!(journal.lane(lane("audit", Class::Other)).await.unwrap().cursor, 6);
+    assert_eq!(journal.quarantine(QuarantineQuery { before: None, limit: 10 }).await.unwrap().len(), 1);
+    let sample = include_bytes!("../../fixtures/bik/page/status-failed.json");
+    let again = bikhook::event::decode(&"bik".into(), sample).unwrap();
+    let receipt = journal.append(Batch { drafts: again.drafts, ..Batch::default() }).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.duplicates), (0, 1), "keys are the same for ever");
+}

@@ -82,13 +82,13 @@ impl Desk {
     fn start(&self, args: &[&str]) -> Receiver {
         let mut command = self.command(env!("CARGO_BIN_EXE_bikhook"), "127.0.0.1:0", "127.0.0.1:0");
         command.args(args).env("BIK_KEY", KEY);
-        Receiver::start(command, &self.path("log"))
+        Receiver::start(command, &self.path("log"), &self.path("data/journal.db.lock"))
     }
 
     /// Starts it where it was before.
     fn start_again(&self, before: (String, String)) -> Receiver {
         let command = self.command(env!("CARGO_BIN_EXE_bikhook"), &before.0, &before.1);
-        Receiver::start(command, &self.path("log"))
+        Receiver::start(command, &self.path("log"), &self.path("data/journal.db.lock"))
     }
 
     /// Lines of the shell, with the real addresses in the place of the page's.

@@ -3,9 +3,10 @@
 //! Nothing here changes the writer's own state: a group that fails leaves no key and no sequence number behind. What
 //! the transaction found out is in the [`Group`], to be taken over after the commit.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use hashbrown::HashTable;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::directory::Directory;
@@ -23,11 +24,13 @@ pub const ENTRY: usize = 32;
 /// What a commit group has stored so far.
 pub struct Group<'a> {
     connection: &'a Connection,
+    insert: CachedStatement<'a>,
     directory: &'a Directory,
     first: u64,
     received_at: Timestamp,
     tip_before: u64,
-    keys: HashMap<Key, usize>,
+    /// Where in `entries` the keys of this group are.
+    keys: HashTable<usize>,
     /// Keys and contents of the new events, in order of seq.
     pub entries: Vec<(Key, Content)>,
     /// The new events, in order of seq.
@@ -42,23 +45,27 @@ enum Known {
 }
 
 impl<'a> Group<'a> {
-    /// A group of a transaction that has begun, after `tip`, at `received_at`.
+    /// A group of a transaction that has begun, after `tip`, at `received_at`, with room for so many events.
     pub fn new(
         connection: &'a Connection,
         directory: &'a Directory,
         tip: u64,
         received_at: Timestamp,
-    ) -> Self {
-        Self {
+        events: usize,
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
             connection,
+            insert: connection.prepare_cached(
+                "INSERT INTO event (seq, received_at, class, source, name, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
             directory,
             first: tip + 1,
             received_at,
             tip_before: tip,
-            keys: HashMap::new(),
-            entries: Vec::new(),
-            events: Vec::new(),
-        }
+            keys: HashTable::with_capacity(events),
+            entries: Vec::with_capacity(events),
+            events: Vec::with_capacity(events),
+        })
     }
 
     /// Stores a batch: new events, quarantine, conflicts.
@@ -107,7 +114,7 @@ impl<'a> Group<'a> {
     fn known(&self, draft: &Draft) -> rusqlite::Result<Known> {
         let (key, content) = (draft.element.key(), draft.element.content());
         let judge = |stored: Content, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
-        if let Some(&index) = self.keys.get(&key) {
+        if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
             return Ok(judge(self.entries[index].1, self.first + index as u64));
         }
         for seq in self.directory.candidates(&key, self.tip_before) {
@@ -137,10 +144,7 @@ impl<'a> Group<'a> {
     fn store(&mut self, draft: &Draft) -> rusqlite::Result<u64> {
         let element = &draft.element;
         let seq = self.first + self.events.len() as u64;
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO event (seq, received_at, class, source, name, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
-        insert.execute(params![
+        self.insert.execute(params![
             seq,
             self.received_at.as_ms(),
             class_number(element.class()),
@@ -148,8 +152,9 @@ impl<'a> Group<'a> {
             element.name(),
             element.raw().as_bytes()
         ])?;
-        self.keys.insert(element.key(), self.entries.len());
-        self.entries.push((element.key(), element.content()));
+        let (key, entries) = (element.key(), &mut self.entries);
+        self.keys.insert_unique(spread(&key), entries.len(), |index| spread(&entries[*index].0));
+        entries.push((key, element.content()));
         self.events.push(Arc::new(Event {
             seq,
             received_at: self.received_at,
@@ -190,6 +195,12 @@ pub fn entry(entries: &[u8], index: usize) -> Option<(Key, Content)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
     Some((Key(key.try_into().ok()?), Content(content.try_into().ok()?)))
+}
+
+/// A key is a digest already: its bytes serve as they are.
+fn spread(key: &Key) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = key.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// As stored in `event.class` and `lane.class`.

@@ -31,12 +31,16 @@ impl Recent {
         for event in events {
             inner.bytes += event.element.raw().len();
             inner.events.push_back(event);
-            while inner.events.len() > MAX_EVENTS || (inner.bytes > MAX_BYTES && inner.events.len() > 1) {
-                if let Some(oldest) = inner.events.pop_front() {
-                    inner.bytes -= oldest.element.raw().len();
-                }
+        }
+        let mut oldest = Vec::new();
+        while inner.events.len() > MAX_EVENTS || (inner.bytes > MAX_BYTES && inner.events.len() > 1) {
+            if let Some(event) = inner.events.pop_front() {
+                inner.bytes -= event.element.raw().len();
+                oldest.push(event);
             }
         }
+        // To free them takes a while: no lane waits for that.
+        drop(inner);
     }
 
     /// The events of a class after `after`; `None` where the file must be asked.

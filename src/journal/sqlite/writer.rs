@@ -184,7 +184,8 @@ impl Writer {
         settle: bool,
     ) -> rusqlite::Result<Stored> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut group = Group::new(&self.connection, &self.directory, self.tip, received_at);
+        let drafts = appends.iter().map(|append| append.batch.drafts.len()).sum();
+        let mut group = Group::new(&self.connection, &self.directory, self.tip, received_at, drafts)?;
         let mut receipts = Vec::with_capacity(appends.len());
         for append in appends {
             receipts.push(group.append(&append.batch)?);

@@ -187,5 +187,7 @@ fn answer_one(stream: &TcpStream, answers: Answers, memory: &Mutex<Memory>) -> i
     let elements = elements.into_iter().map(|element| element.get().to_owned()).collect();
     let receipt = memory.lock().unwrap().take(elements, answers);
     let mut stream = stream;
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{receipt}", receipt.len())
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{receipt}", receipt.len());
+    // In one piece, as the real receiver sends it: killed between two, it would leave half an answer.
+    stream.write_all(answer.as_bytes())
 }

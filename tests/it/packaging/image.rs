@@ -12,10 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Place, USER, seconds, told};
-use crate::support::{
-    disk::as_root,
-    receiver::{Receiver, pid},
-};
+use crate::support::{disk::as_root, receiver::Receiver};
 
 const BINARY: &str = "/usr/local/bin/bikhook";
 /// What the base image has of a C library.
@@ -119,7 +116,11 @@ impl Image {
 
     fn start(&self) -> Receiver {
         let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Receiver::start(self.bikhook((everywhere, everywhere), &[]), &self.beside.path().join("log"))
+        Receiver::start(
+            self.bikhook((everywhere, everywhere), &[]),
+            &self.beside.path().join("log"),
+            &self.place.path("data/journal.db.lock"),
+        )
     }
 
     /// A command beside a running receiver, as `docker exec` gives it.
@@ -185,8 +186,7 @@ fn in_the_image_it_serves_writes_to_its_volume_alone_and_stops_in_time() {
     assert!(said.contains(key.trim()), "what to paste into BIK's portal is shown at the first start");
     assert!(!said.contains(image.data("admin-password").trim()), "the operator's password is not");
 
-    let lock = image.place.path("data/journal.db.lock");
-    let process = pid(&lock);
+    let process = receiver.pid();
     let proc = |file: &str| told(as_root("cat").arg(format!("/proc/{process}/{file}")).output().unwrap());
     let status = proc("status");
     for line in
@@ -201,7 +201,7 @@ fn in_the_image_it_serves_writes_to_its_volume_alone_and_stops_in_time() {
     };
     assert_eq!((mode("/").as_deref(), mode("/data").as_deref()), (Some("ro"), Some("rw")), "{mounts}");
 
-    let (status, took) = receiver.stop(&lock);
+    let (status, took) = receiver.stop();
     assert_eq!(status.code(), Some(0));
     let grace = seconds(&fs::read_to_string("config/compose.yaml").unwrap(), "stop_grace_period:");
     assert!(took < Duration::from_secs(grace), "{took:?}");

@@ -88,7 +88,11 @@ fn as_the_unit_starts_it_every_system_call_is_let_through_and_it_stops_in_time()
     let (place, config) = place(&fs::read_to_string("config/minimal.toml").unwrap());
     let trace = place.path("data/trace");
     let tracer = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap()];
-    let receiver = Receiver::start(start(&place, &config, &tracer), &place.path("bikhook.log"));
+    let receiver = Receiver::start(
+        start(&place, &config, &tracer),
+        &place.path("bikhook.log"),
+        &place.path("data/journal.db.lock"),
+    );
     let said = receiver.said();
     assert!(!said.contains("WARN"), "{said}");
     let mut curl = Command::new("curl");
@@ -96,7 +100,7 @@ fn as_the_unit_starts_it_every_system_call_is_let_through_and_it_stops_in_time()
     curl.arg("@fixtures/bik/page/incoming-message.json").arg(format!("http://{}/webhook", receiver.http));
     assert!(told(curl.output().unwrap()).contains(r#""accepted":1"#));
 
-    let (status, took) = receiver.stop(&place.path("data/journal.db.lock"));
+    let (status, took) = receiver.stop();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(seconds(&unit(), "TimeoutStopSec=")), "{took:?}");
 

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Receiver {
     child: Child,
     log: PathBuf,
+    /// Of its journal. It names the process, which is not the child where a tracer or sudo is between.
+    lock: PathBuf,
     /// The public side.
     pub http: SocketAddr,
     /// The operator's side.
@@ -25,9 +27,9 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts the command, its log in a fresh file, and waits until it says that it is ready. It is to listen on port 0.
+    /// Starts the command, its log in a fresh file, and waits until it says that it is ready.
     #[track_caller]
-    pub fn start(mut command: Command, log: &Path) -> Self {
+    pub fn start(mut command: Command, log: &Path, lock: &Path) -> Self {
         let file = File::create(log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -35,7 +37,7 @@ impl Receiver {
         loop {
             let said = fs::read_to_string(log).unwrap();
             if let Some((http, admin)) = addresses(&said) {
-                return Self { child, log: log.to_owned(), http, admin };
+                return Self { child, log: log.to_owned(), lock: lock.to_owned(), http, admin };
             }
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none() && began.elapsed() < PATIENCE, "it is not ready ({ended:?}):\n{said}");
@@ -48,12 +50,17 @@ impl Receiver {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Asks it to stop, by the lock file of its journal; how it ended, and after how long.
+    /// The number of its process.
+    pub fn pid(&self) -> String {
+        let pid = as_root("cat").arg(&self.lock).output().unwrap();
+        String::from_utf8(pid.stdout).unwrap()
+    }
+
+    /// Asks it to stop; how it ended, and after how long.
     #[track_caller]
-    pub fn stop(mut self, lock: &Path) -> (ExitStatus, Duration) {
+    pub fn stop(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        let pid = pid(lock);
-        assert!(as_root("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, began.elapsed());
@@ -65,23 +72,25 @@ impl Receiver {
 
     /// Ends it without warning.
     pub fn kill(mut self) {
-        self.child.kill().unwrap();
+        self.signal("-KILL");
         self.child.wait().unwrap();
+    }
+
+    /// It may belong to another user.
+    #[track_caller]
+    fn signal(&self, name: &str) {
+        assert!(as_root("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // It may have ended; there is nobody to tell.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // A test that failed already has nobody to tell.
+            let _ = as_root("kill").args(["-KILL", &self.pid()]).status();
+            let _ = self.child.wait();
+        }
     }
-}
-
-/// The process that holds a journal's lock file.
-pub fn pid(lock: &Path) -> String {
-    let pid = as_root("cat").arg(lock).output().unwrap();
-    String::from_utf8(pid.stdout).unwrap()
 }
 
 /// From the line `… ready http=ADDRESS admin=ADDRESS`.

@@ -1,0 +1,261 @@
+//! What came back, and what becomes of it: done, tried again, set aside, or dead.
+
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+
+use super::{
+    super::{
+        attempt::{Outcome, Trouble},
+        policy::{self, Fate, Mode},
+    },
+    Carried, Lane,
+};
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    journal::{Aside, Cause, DeadAgain, NewDead},
+};
+
+impl Lane {
+    /// What has ended, taken over.
+    pub(super) fn take_over(&mut self, now: Timestamp) -> bool {
+        while let Some(joined) = self.deliveries.try_join_next_with_id() {
+            self.joined.push(joined);
+        }
+        let any = !self.joined.is_empty();
+        for joined in std::mem::take(&mut self.joined) {
+            let (id, outcomes) = match joined {
+                Ok((id, outcomes)) => (id, Ok(outcomes)),
+                Err(error) => (error.id(), Err(panicked(&error))),
+            };
+            match self.carried.remove(&id) {
+                Some(Carried::Events { seqs, mode }) => {
+                    let outcomes =
+                        outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
+                    self.events_ended(&seqs, outcomes, mode, now);
+                }
+                Some(Carried::Aside(event)) => {
+                    self.exception_ended = true;
+                    self.aside_ended(&event, single(outcomes), now);
+                }
+                Some(Carried::Revival(dead)) => {
+                    self.exception_ended = true;
+                    self.revival_ended(dead, single(outcomes), now);
+                }
+                None => {}
+            }
+        }
+        any
+    }
+
+    /// A batch or a probe came back.
+    fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
+        let mut failed = Vec::new();
+        let (mut delivered, mut refused) = (0, 0);
+        for (seq, outcome) in seqs.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Delivered => {
+                    self.window.remove(*seq);
+                    delivered += 1;
+                }
+                Outcome::Refused(error) => {
+                    let attempts = self.window.get(*seq).map_or(0, |slot| slot.attempts) + 1;
+                    if let Some(event) = self.window.remove(*seq) {
+                        self.bury(event, Cause::Refused, attempts, error, now);
+                    }
+                    refused += 1;
+                }
+                Outcome::Failed(trouble) => failed.push((*seq, trouble)),
+                Outcome::Untried => self.window.put_back(*seq, false, Timestamp::default()),
+            }
+        }
+        if delivered > 0 {
+            self.show.delivered(delivered);
+            self.succeeded(now);
+        } else if refused > 0 {
+            self.condition.failures = 0;
+        }
+        let Some((_, trouble)) = failed.first() else { return };
+        self.show.failed(&self.parts.id, &trouble.class, "retry");
+        if mode == Mode::OneByOne && delivered > 0 {
+            for (seq, trouble) in failed {
+                self.set_aside(seq, trouble, now);
+            }
+            return;
+        }
+        let not_before = if delivered > 0 {
+            // Others of the batch were taken: it is these events, not the destination.
+            now.plus_ms(self.backoff_ms(1))
+        } else {
+            self.unwell(&trouble.clone(), now)
+        };
+        for (seq, _) in failed {
+            self.window.put_back(seq, true, not_before);
+        }
+    }
+
+    /// The destination is unwell: when it is probed.
+    fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
+        self.condition.failures += 1;
+        let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        let wait = self.backoff_ms(self.condition.failures).max(asked.min(policy::LONGEST_ASKED_MS));
+        self.condition.wait_until = now.plus_ms(wait);
+        if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
+            tracing::warn!(
+                lane = %self.name(),
+                failure = %trouble.class,
+                failures = self.condition.failures,
+                next_try = %self.condition.wait_until,
+                "the destination is unwell: the lane waits, nothing is skipped"
+            );
+        }
+        self.condition.wait_until
+    }
+
+    fn succeeded(&mut self, now: Timestamp) {
+        if self.condition.failures > 0 {
+            tracing::info!(lane = %self.name(), "the destination is well again");
+        }
+        self.condition.failures = 0;
+        self.condition.last_success = now;
+    }
+
+    /// A set-aside event came back.
+    fn aside_ended(&mut self, event: &Arc<Event>, outcome: Outcome, now: Timestamp) {
+        let seq = event.seq;
+        let Some((row, failed_at)) = self.aside.get(seq) else { return };
+        let (row, failed_at) = (row.clone(), failed_at);
+        let attempts = row.attempts + 1;
+        let trouble = match outcome {
+            Outcome::Delivered => {
+                self.show.delivered(1);
+                self.succeeded(now);
+                return self.release(seq, now);
+            }
+            Outcome::Refused(error) => {
+                self.bury(Arc::clone(event), Cause::Refused, attempts, error, now);
+                return self.release(seq, now);
+            }
+            Outcome::Failed(trouble) => trouble,
+            Outcome::Untried => return self.aside.insert(row, failed_at),
+        };
+        self.show.failed(&self.parts.id, &trouble.class, "retry");
+        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
+        match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
+            // Its time runs out only while the destination takes others.
+            Fate::Dead if self.condition.last_success > failed_at => {
+                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, now);
+                self.release(seq, now);
+            }
+            Fate::Dead => self.keep_aside(row, attempts, trouble, self.parts.settings.aside_max.as_ms(), now),
+            Fate::Again(wait) => self.keep_aside(row, attempts, trouble, wait, now),
+        }
+    }
+
+    fn keep_aside(&mut self, row: Aside, attempts: u32, trouble: Trouble, wait_ms: i64, now: Timestamp) {
+        let row = Aside { attempts, error: trouble.error, next_try: now.plus_ms(wait_ms), ..row };
+        self.ends.set_aside.push(row.clone());
+        self.aside.insert(row, now);
+    }
+
+    /// A set-aside event is done with; the next of its message follows.
+    pub(super) fn release(&mut self, seq: u64, now: Timestamp) {
+        self.ends.resolved.push(seq);
+        self.ends.set_aside.retain(|row| row.seq != seq);
+        self.ends.set_aside.extend(self.aside.remove(seq, now));
+    }
+
+    /// A dead letter that somebody asked to retry came back.
+    fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
+        let (error, rests) = match outcome {
+            Outcome::Delivered => {
+                self.show.delivered(1);
+                self.succeeded(now);
+                self.ends.revived.push(id);
+                self.revival_done(id);
+                return;
+            }
+            Outcome::Refused(error) => (error, true),
+            Outcome::Failed(trouble) => (trouble.error, false),
+            Outcome::Untried => return self.revivals.put_back(id, now),
+        };
+        let Some((tries, attempts)) = self.revivals.failed(id) else { return };
+        let rests = rests || tries >= policy::REVIVAL_TRIES;
+        self.ends.dead_again.push(DeadAgain { id, attempts, error, still_retrying: !rests });
+        if rests {
+            self.revival_done(id);
+        } else {
+            let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
+            let settings = &self.parts.settings;
+            let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
+            self.revivals.put_back(id, now.plus_ms(wait));
+        }
+    }
+
+    fn revival_done(&mut self, id: i64) {
+        self.revivals.remove(id);
+        // The journal gives a bounded number at a time.
+        self.look_for_revivals |= self.revivals.is_empty();
+    }
+
+    /// An event that fails while others succeed: later events of its message queue behind it.
+    fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        if self.aside.len() >= self.parts.settings.aside_limit {
+            self.window.put_back(seq, true, now.plus_ms(self.backoff_ms(1)));
+            return;
+        }
+        let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
+        let Some(event) = self.window.remove(seq) else { return };
+        tracing::warn!(lane = %self.name(), seq, failure = %trouble.class, "set aside: it fails while others succeed");
+        let order_key = event.element.order_key();
+        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
+        let settings = &self.parts.settings;
+        let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
+        let row = Aside {
+            seq,
+            order_key,
+            behind: false,
+            attempts,
+            since: now,
+            next_try: now.plus_ms(wait),
+            error: trouble.error,
+        };
+        self.ends.set_aside.push(row.clone());
+        self.aside.insert(row, now);
+        for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
+            self.set_aside_behind(&later, now);
+        }
+    }
+
+    pub(super) fn set_aside_behind(&mut self, event: &Event, now: Timestamp) {
+        let row = Aside {
+            seq: event.seq,
+            order_key: event.element.order_key(),
+            behind: true,
+            attempts: 0,
+            since: now,
+            next_try: now,
+            error: String::new(),
+        };
+        self.ends.set_aside.push(row.clone());
+        self.aside.insert(row, now);
+    }
+
+    fn bury(&mut self, event: Arc<Event>, cause: Cause, attempts: u32, error: String, now: Timestamp) {
+        tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
+        self.show.failed(&self.parts.id, cause.as_str(), "refuse");
+        self.ends.dead.push(NewDead { event, cause, attempts, error, at: now });
+    }
+}
+
+fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
+    match outcomes {
+        Ok(outcomes) => outcomes.into_iter().next().unwrap_or(Outcome::Untried),
+        Err(trouble) => Outcome::Failed(trouble),
+    }
+}
+
+fn panicked(error: &JoinError) -> Trouble {
+    Trouble { class: "panic".to_owned(), error: format!("the handler panicked: {error}"), after: None }
+}

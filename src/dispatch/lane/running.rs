@@ -1,0 +1,99 @@
+//! A lane's loop: turn, then wait for whatever comes first; and how it ends.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{super::status::LaneCondition, Control, Lane, Turn};
+use crate::{clock::Timestamp, journal};
+
+/// How long a lane rests that cannot read the journal.
+const STUCK_MS: i64 = 30_000;
+/// A lane looks around at least this often.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+impl Lane {
+    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`.
+    pub async fn run(
+        mut self,
+        mut stop: watch::Receiver<bool>,
+        mut control: mpsc::Receiver<Control>,
+        grace: Duration,
+    ) {
+        let clock = LaneClock::new();
+        while !*stop.borrow_and_update() {
+            // Interest first, then the look: what is appended in between wakes the lane.
+            self.tip.borrow_and_update();
+            let (until, stuck) = match self.turn(clock.now()).await {
+                Ok(Turn::Moved) => continue,
+                Ok(Turn::Idle(until)) => (until, false),
+                Err(error) => (Some(self.stuck(&error, clock.now())), true),
+            };
+            let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
+            tokio::select! {
+                // New events do not help a lane that cannot read the old ones.
+                _ = self.tip.changed(), if !stuck => {}
+                _ = self.retries.changed() => self.look_for_revivals = true,
+                Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
+                Some(asked) = control.recv() => self.control(asked),
+                _ = stop.changed() => {}
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+        self.wind_up(&clock, grace).await;
+    }
+
+    /// The journal cannot be read: intake goes on, this lane looks again later.
+    fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
+        tracing::error!(lane = %self.name(), error = error.class(), "the lane cannot read the journal; it stays where it is");
+        self.show(now, Some(LaneCondition::Stuck));
+        now.plus_ms(STUCK_MS)
+    }
+
+    fn control(&mut self, asked: Control) {
+        match asked {
+            Control::SkipTo(seq) => {
+                let mut let_go = self.window.skip_to(seq);
+                for aside in self.aside.below(seq) {
+                    self.release(aside, Timestamp::default());
+                    let_go += 1;
+                }
+                tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "skipped by an operator's decision");
+            }
+        }
+    }
+
+    async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
+        let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
+        if last.is_err() {
+            tracing::warn!(lane = %self.name(), "a delivery did not end in time; it is made again after the next start");
+        }
+        self.take_over(clock.now());
+        if let Err(error) = self.settle().await {
+            tracing::warn!(lane = %self.name(), error = error.class(), "the last deliveries could not be settled");
+        }
+        self.show(clock.now(), Some(LaneCondition::Stopped));
+    }
+}
+
+/// A clock that never falls: the wall's at its making, and what has passed since.
+struct LaneClock {
+    wall: Timestamp,
+    since: tokio::time::Instant,
+}
+
+impl LaneClock {
+    fn new() -> Self {
+        Self { wall: crate::clock::now(), since: tokio::time::Instant::now() }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.wall.plus_ms(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// How long until then; a millisecond more, so that it has come.
+    fn until(&self, time: Timestamp) -> Duration {
+        let ms = time.ms_since(self.now()).max(0).unsigned_abs() + 1;
+        Duration::from_millis(ms).min(LONGEST_REST)
+    }
+}
