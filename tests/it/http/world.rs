@@ -432,75 +432,75 @@ impl Journal for Told {
     }
 
     fn retries(&self) -> watch::Receiver<u64> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn enrol(&self, _: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn lane(&self, _: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> BoxFuture<'_, Result<Claim, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn settle(&self, _: LaneId, _: Ends) -> BoxFuture<'_, Result<(), Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn get(&self, _: u64) -> BoxFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn events(&self, _: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn dead_letters(&self, _: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn dead_letter(&self, _: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn retry_dead(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn drop_dead(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn retrying(&self, _: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn quarantine(&self, _: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn quarantined(&self, _: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn drop_quarantined(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
-        unimplemented!("intake never asks")
+        unreachable!("intake never asks")
     }
 }
 
