@@ -68,6 +68,13 @@ impl AsideRows {
             .collect()
     }
 
+    /// It was not tried after all: it is due as it was.
+    pub fn put_back(&mut self, seq: u64) {
+        if let Some(row) = self.rows.get_mut(&seq) {
+            row.in_flight = false;
+        }
+    }
+
     /// When the next head is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.rows

@@ -300,7 +300,8 @@ impl Lane {
         let mut started = false;
         for row in self.aside.take_due(now, policy::longest_ms(self.parts.settings.aside_max), free) {
             started = true;
-            let Some(event) = self.parts.journal.get(row.seq).await? else {
+            let stored = self.parts.journal.get(row.seq).await;
+            let Some(event) = stored.inspect_err(|_unread| self.aside.put_back(row.seq))? else {
                 tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
                 self.release(row.seq, now);
                 continue;
