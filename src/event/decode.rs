@@ -20,19 +20,19 @@ pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
     let text = std::str::from_utf8(body).ok();
     let mut decoded = Decoded::default();
     let mut no_json = None; // the first place that is no JSON
-    for (count, piece) in Pieces::of(body).enumerate() {
+    for (count, piece) in Pieces::of(body, text).enumerate() {
         if count == ELEMENTS_MAX {
             return Ok(Decoded::too_many(source, body));
         }
         let piece = piece.map_err(|broken| NotJson::new(source, body, broken.at, broken.what))?;
         let known = text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
-        match Reading::of(source, piece, known) {
+        match Reading::of(source, &piece, known) {
             Ok(reading) => decoded.accept(source, reading),
             Err(unreadable) => {
                 if unreadable.reason == Reason::Syntax {
                     no_json.get_or_insert(piece.at + unreadable.at);
                 }
-                decoded.quarantine(source, piece, unreadable);
+                decoded.quarantine(source, &piece, unreadable);
             }
         }
     }
@@ -67,14 +67,13 @@ impl Decoded {
     }
 
     fn accept(&mut self, source: &Arc<str>, reading: Reading) {
-        self.repaired += u32::from(reading.repaired);
-        self.warnings = self.warnings.saturating_add(reading.warnings);
-        // Made here, by the task of one request, so that the journal's one thread need not.
-        reading.element.content();
-        self.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(reading.element) });
+        let Reading { element, key, content, repaired, warnings } = reading;
+        self.repaired += u32::from(repaired);
+        self.warnings = self.warnings.saturating_add(warnings);
+        self.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(element), key, content });
     }
 
-    fn quarantine(&mut self, source: &Arc<str>, piece: Piece<'_>, unreadable: Unreadable) {
+    fn quarantine(&mut self, source: &Arc<str>, piece: &Piece<'_>, unreadable: Unreadable) {
         self.quarantined.push(Quarantined {
             source: Arc::clone(source),
             bytes: piece.bytes.to_vec(),

@@ -4,6 +4,8 @@
 //! never changes. Every field is preceded by its length, and every use by its own tag, so that no two lists of fields
 //! give the same bytes.
 
+use std::borrow::Cow;
+
 use sha2::{Digest as _, Sha256};
 
 /// What makes two events the same (BIK T6): the first 16 bytes of a SHA-256.
@@ -37,11 +39,11 @@ impl Key {
         source: &str,
         name: &str,
         id: &str,
-        infos: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
+        infos: impl Iterator<Item = (Option<Cow<'a, str>>, Option<Cow<'a, str>>)>,
     ) -> Self {
         let mut fields = Fields::tagged("key a").text(source).text(name).text(id);
         for (message_id, status) in infos {
-            fields = fields.optional(message_id).optional(status);
+            fields = fields.optional(message_id.as_deref()).optional(status.as_deref());
         }
         Self(first(fields.digest()))
     }
@@ -57,21 +59,22 @@ impl Key {
     }
 }
 
-struct Fields(Sha256);
+/// Gathered before they are hashed: they are many and short.
+struct Fields(Vec<u8>);
 
 impl Fields {
     fn tagged(tag: &str) -> Self {
-        Self(Sha256::new()).text(tag)
+        Self(Vec::with_capacity(256)).text(tag)
     }
 
     fn text(mut self, text: &str) -> Self {
-        self.0.update((text.len() as u64).to_le_bytes());
-        self.0.update(text.as_bytes());
+        self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 
     fn optional(mut self, text: Option<&str>) -> Self {
-        self.0.update([u8::from(text.is_some())]);
+        self.0.push(u8::from(text.is_some()));
         match text {
             Some(text) => self.text(text),
             None => self,
@@ -79,7 +82,7 @@ impl Fields {
     }
 
     fn digest(self) -> [u8; 32] {
-        self.0.finalize().into()
+        Sha256::digest(self.0).into()
     }
 }
 

@@ -1,43 +1,42 @@
 //! One element of a body: its bytes untouched, its typed view, and what is derived from both.
 
-use std::{borrow::Cow, fmt, str::Utf8Error, sync::OnceLock};
+use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use serde::de::IgnoredAny;
 
 use super::{
     Class, Reason, View,
     digest::{Content, Key, OrderKey},
-    envelope::{Envelope, INCOMING_MESSAGE, Meaning},
+    envelope::{Envelope, INCOMING_MESSAGE},
+    field::Reader,
     render,
+    scan::{self, DEPTH_MAX},
     split::{self, Piece},
 };
-
-/// How deep an element may be nested (T4).
-const DEPTH_MAX: usize = 128;
 
 /// One event as BIK sent it. Its `Debug` shows no personal data.
 pub struct Element {
     raw: Box<str>,
     name: Box<str>,
     id: Option<Box<str>>,
-    view: View,
-    key: Key,
     order_key: Option<OrderKey>,
-    content: OnceLock<Content>,
+    /// The same less trailing commas, where it has any.
+    repaired: Option<Box<str>>,
     /// The bytes are their own rendering.
     compact: bool,
 }
 
 impl Element {
-    /// Reads the bytes of one element: those of a body, or those that the journal kept.
+    /// Reads the bytes of one element that the journal kept.
     ///
     /// # Errors
     /// [`Unreadable`] with its reason; the bytes belong in quarantine then.
     pub fn read(source: &str, raw: &[u8]) -> Result<Self, Unreadable> {
-        let piece = split::single(raw).map_err(|broken| {
+        let text = std::str::from_utf8(raw).ok();
+        let piece = split::single(raw, text).map_err(|broken| {
             Unreadable::syntax(broken.at, format!("{} (byte {})", broken.what, broken.at))
         })?;
-        Reading::of(source, piece, None).map(|reading| reading.element)
+        read(&piece, text, |found| found.element(source))
     }
 
     /// The bytes exactly as they came (T7, "stored").
@@ -60,25 +59,17 @@ impl Element {
         self.id.as_deref()
     }
 
-    /// The typed view.
-    pub const fn view(&self) -> &View {
-        &self.view
+    /// The typed view: reads the bytes each time.
+    pub fn view(&self) -> View<'_> {
+        let json = self.repaired.as_deref().unwrap_or(&self.raw);
+        // It was read before, so it can be read again.
+        let envelope: Box<Envelope<'_>> = scan::whole(json).unwrap_or_default();
+        envelope.view(&self.name, &mut Reader::default())
     }
 
     /// The lane it takes.
     pub fn class(&self) -> Class {
         if &*self.name == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
-    }
-
-    /// What makes it the same as another (T6).
-    pub const fn key(&self) -> Key {
-        self.key
-    }
-
-    /// A digest of its content. Made when first asked for: intake asks while it decodes, a lane that reads the journal
-    /// never does.
-    pub fn content(&self) -> Content {
-        *self.content.get_or_init(|| Content::of(&self.rendered()))
     }
 
     /// What it is ordered by; `None` where it has no `messageId`.
@@ -89,7 +80,10 @@ impl Element {
 
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Element").field("name", &self.name).field("view", &self.view).finish_non_exhaustive()
+        f.debug_struct("Element")
+            .field("name", &self.name)
+            .field("view", &self.view())
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +125,7 @@ impl Unreadable {
     }
 
     /// Whether it is JSON but for its UTF-8 decides the reason: bytes of another kind are no JSON at all.
-    fn not_utf8(piece: Piece<'_>, error: Utf8Error) -> Self {
+    fn not_utf8(piece: &Piece<'_>, error: Utf8Error) -> Self {
         let at = error.valid_up_to();
         let text = String::from_utf8_lossy(piece.bytes);
         match serde_json::from_str::<IgnoredAny>(&tolerant(&text, piece)) {
@@ -143,9 +137,11 @@ impl Unreadable {
     }
 }
 
-/// An element, and what reading it took.
+/// An element, and what intake learns of it.
 pub(super) struct Reading {
     pub(super) element: Element,
+    pub(super) key: Key,
+    pub(super) content: Content,
     /// It has trailing commas (T2).
     pub(super) repaired: bool,
     /// How many optional fields had a wrong type (T5).
@@ -154,35 +150,73 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Reads a piece of a body; `text` are the piece's bytes where they are known to be UTF-8.
-    pub(super) fn of(source: &str, piece: Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
-        let raw = match text {
-            Some(text) => text,
-            None => std::str::from_utf8(piece.bytes).map_err(|error| Unreadable::not_utf8(piece, error))?,
-        };
-        let json = tolerant(raw, piece);
-        let envelope = open(&json, piece)?;
-        let name = envelope.name().map_err(|what| Unreadable {
-            reason: Reason::NoEventName,
-            detail: what.to_owned(),
-            at: 0,
-        })?;
-        let Meaning { id, view, key, order_key, warnings } = envelope.meaning(source, &name, raw);
-        let element = Element {
-            raw: raw.into(),
-            name: name.into(),
-            id,
-            view,
-            key,
-            order_key,
-            content: OnceLock::new(),
-            compact: piece.shape.compact,
-        };
-        Ok(Self { element, repaired: piece.shape.trailing_commas, warnings })
+    pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
+        read(piece, text, |found| {
+            let element = found.element(source);
+            let mut reader = Reader::counting();
+            found.envelope.view(&found.name, &mut reader);
+            Self {
+                key: found.envelope.key(source, &found.name, found.raw),
+                content: Content::of(&element.rendered()),
+                repaired: found.repaired.is_some(),
+                warnings: reader.warnings,
+                element,
+            }
+        })
     }
 }
 
+/// What was found in the bytes of an element.
+struct Found<'a> {
+    raw: &'a str,
+    repaired: Option<&'a str>,
+    compact: bool,
+    envelope: &'a Envelope<'a>,
+    name: Cow<'a, str>,
+}
+
+impl Found<'_> {
+    fn element(&self, source: &str) -> Element {
+        Element {
+            raw: self.raw.into(),
+            name: (&*self.name).into(),
+            id: self.envelope.id().map(Box::from),
+            order_key: self.envelope.order_key(source),
+            repaired: self.repaired.map(Box::from),
+            compact: self.compact,
+        }
+    }
+}
+
+/// Reads a piece, and makes something of what was found.
+fn read<T>(
+    piece: &Piece<'_>,
+    text: Option<&str>,
+    make: impl FnOnce(Found<'_>) -> T,
+) -> Result<T, Unreadable> {
+    let raw = match text {
+        Some(text) => text,
+        None => std::str::from_utf8(piece.bytes).map_err(|error| Unreadable::not_utf8(piece, error))?,
+    };
+    let json;
+    let again;
+    let (envelope, repaired) = if let Some(envelope) = &piece.envelope {
+        (envelope, None)
+    } else {
+        json = tolerant(raw, piece);
+        again = open(&json, piece)?;
+        (&again, piece.shape.trailing_commas.then_some(&*json))
+    };
+    let name = envelope.name().map_err(|what| Unreadable {
+        reason: Reason::NoEventName,
+        detail: what.to_owned(),
+        at: 0,
+    })?;
+    Ok(make(Found { raw, repaired, compact: piece.shape.compact, envelope, name }))
+}
+
 /// The second try first, where the first is sure to fail: with a comma before a bracket it is not strict JSON (T2).
-fn tolerant<'a>(text: &'a str, piece: Piece<'_>) -> Cow<'a, str> {
+fn tolerant<'a>(text: &'a str, piece: &Piece<'_>) -> Cow<'a, str> {
     if piece.shape.trailing_commas {
         Cow::Owned(render::without_trailing_commas(text))
     } else {
@@ -190,13 +224,13 @@ fn tolerant<'a>(text: &'a str, piece: Piece<'_>) -> Cow<'a, str> {
     }
 }
 
-fn open<'a>(json: &'a str, piece: Piece<'_>) -> Result<Envelope<'a>, Unreadable> {
-    let too_deep = piece.shape.depth > DEPTH_MAX;
-    if json.starts_with('{') && !too_deep {
-        return Envelope::read(json).map_err(|error| Unreadable::not_json(json, &error));
+fn open<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unreadable> {
+    if let Some(envelope) = scan::whole(json) {
+        return Ok(envelope);
     }
-    // serde_json skips a value without recursion, so no depth is too much for it.
+    // Why not, serde_json tells; it skips a value without recursion, so no depth is too much for it.
     serde_json::from_str::<IgnoredAny>(json).map_err(|error| Unreadable::not_json(json, &error))?;
+    let too_deep = piece.shape.depth > DEPTH_MAX;
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }
 

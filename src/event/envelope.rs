@@ -4,16 +4,15 @@
 //! the type that it should have. So a wrong type or an unknown shape costs a field and never an event, and of duplicate
 //! keys the last counts.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
-
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 use super::{
     digest::{Key, OrderKey},
     field::{self, Field, Reader},
+    scan::{self, Scanner, Slots},
     view::{
-        Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, StatusInfo, StatusUpdate, Subscribed, View,
+        Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, StatusInfo, StatusUpdate, Subscribed,
+        View,
     },
 };
 
@@ -23,26 +22,40 @@ const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 /// So many `eventInfo` of one event are seen in its view and its key; every sample has one. The bytes have them all.
 const INFOS_MAX: usize = 1_000;
 
-/// An object whose fields have slots.
-trait Slots<'a>: Default {
-    /// The slot of a field; `None` for a field that nobody reads.
-    fn slot(&mut self, name: &str) -> Option<&mut Field<'a>>;
-}
-
+/// An object whose fields have slots; a field that holds an object with slots of its own has that beside its raw JSON.
 macro_rules! slots {
-    ($(#[$doc:meta])* $visibility:vis struct $object:ident { $($field:ident = $name:literal,)* }) => {
+    ($(#[$doc:meta])* $visibility:vis struct $object:ident {
+        $($field:ident = $name:literal $(with $inside:ident: $Inside:ident)?,)*
+    }) => {
         $(#[$doc])*
         #[derive(Default)]
         $visibility struct $object<'a> {
-            $($field: Field<'a>,)*
+            /// All of it.
+            raw: &'a str,
+            $($field: Field<'a>, $($inside: Option<$Inside<'a>>,)?)*
         }
 
         impl<'a> Slots<'a> for $object<'a> {
-            fn slot(&mut self, name: &str) -> Option<&mut Field<'a>> {
+            fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str> {
                 match name {
-                    $($name => Some(&mut self.$field),)*
-                    _ => None,
+                    $($name => {
+                        let start = scanner.at();
+                        $(
+                            self.$inside = None;
+                            if scanner.is_at_object() {
+                                scanner.object(self.$inside.insert($Inside::default()))?;
+                            }
+                        )?
+                        let raw = if scanner.at() > start { scanner.since(start) } else { scanner.value() };
+                        self.$field = raw;
+                        raw
+                    })*
+                    _ => scanner.value(),
                 }
+            }
+
+            fn whole(&mut self, raw: &'a str) {
+                self.raw = raw;
             }
         }
     };
@@ -52,9 +65,9 @@ slots! {
     /// An element, of either envelope.
     pub(super) struct Envelope {
         event_name = "eventName",
-        event_info = "eventInfo",
+        event_info = "eventInfo" with info: Info,
         store_id = "storeId",
-        customer_details = "customerDetails",
+        customer_details = "customerDetails" with customer: Details,
         id = "id",
         callback_data = "callbackData",
         event_id = "eventId",
@@ -114,22 +127,7 @@ slots! {
     }
 }
 
-/// What an element says, and what follows from it.
-pub(super) struct Meaning {
-    pub(super) id: Option<Box<str>>,
-    pub(super) view: View,
-    pub(super) key: Key,
-    pub(super) order_key: Option<OrderKey>,
-    /// How many optional fields had a wrong type.
-    pub(super) warnings: u32,
-}
-
 impl<'a> Envelope<'a> {
-    /// Reads the slots of an object; the whole text is checked to be strict JSON.
-    pub(super) fn read(text: &'a str) -> serde_json::Result<Self> {
-        object(text)
-    }
-
     /// `eventName`, where it is a non-empty string; else what is wrong with it.
     pub(super) fn name(&self) -> Result<Cow<'a, str>, &'static str> {
         match field::filled(self.event_name) {
@@ -139,12 +137,64 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What the element says; `raw` are its bytes as they came.
-    pub(super) fn meaning(&self, source: &str, name: &str, raw: &str) -> Meaning {
-        if self.is_subscribed() {
-            self.subscribed(source, name, raw)
+    /// What identifies it to BIK: the `id`, or the `eventId` of a subscribed event.
+    pub(super) fn id(&self) -> Option<Cow<'a, str>> {
+        known(field::id(if self.is_subscribed() { self.event_id } else { self.id }))
+    }
+
+    /// What makes it the same as another (T6); `raw` are its bytes as they came.
+    pub(super) fn key(&self, source: &str, name: &str, raw: &str) -> Key {
+        match self.id() {
+            Some(event_id) if self.is_subscribed() => match known(field::filled(self.created_at)) {
+                Some(created_at) => Key::of_subscribed(source, name, &event_id, &created_at),
+                None => Key::of_bytes(source, raw),
+            },
+            Some(id) => {
+                let infos = self.infos(&mut Reader::default());
+                let parts = infos.iter().map(|info| (info.message_id(), info.status_text()));
+                Key::of_message(source, name, &id, parts)
+            }
+            None => Key::of_bytes(source, raw),
+        }
+    }
+
+    /// What it is ordered by: its first `messageId`.
+    pub(super) fn order_key(&self, source: &str) -> Option<OrderKey> {
+        let beside = || known(field::id(self.message_id));
+        let message_id = if self.is_subscribed() {
+            beside()
         } else {
-            self.message(source, name, raw)
+            let infos = self.infos(&mut Reader::default());
+            infos.iter().find_map(Info::message_id).or_else(beside)
+        };
+        message_id.map(|id| OrderKey::of(source, &id))
+    }
+
+    /// The typed view; the reader counts what had a wrong type.
+    pub(super) fn view(&self, name: &str, reader: &mut Reader) -> View<'a> {
+        if self.is_subscribed() {
+            return View::Subscribed(Box::new(self.subscribed(reader)));
+        }
+        // It is in no view, but it is read.
+        reader.id(self.id);
+        let store_id = reader.id(self.store_id);
+        let customer = self.customer(reader);
+        let callback_data = || field::raw(self.callback_data);
+        let found = self.infos(reader);
+        let infos = found.iter();
+        match name {
+            INCOMING_MESSAGE => {
+                let infos = infos.map(|info| info.incoming(reader)).collect();
+                View::Incoming(IncomingMessage { store_id, customer, infos })
+            }
+            MESSAGE_STATUS_UPDATE => {
+                let infos = infos.map(|info| info.status(reader)).collect();
+                View::Status(StatusUpdate { store_id, customer, callback_data: callback_data(), infos })
+            }
+            _ => {
+                let infos = infos.map(|info| info.other(reader)).collect();
+                View::Other(Other { store_id, customer, callback_data: callback_data(), infos })
+            }
         }
     }
 
@@ -156,9 +206,8 @@ impl<'a> Envelope<'a> {
                 .any(|slot| field::present(slot).is_some())
     }
 
-    fn subscribed(&self, source: &str, name: &str, raw: &str) -> Meaning {
-        let mut reader = Reader::default();
-        let view = Subscribed {
+    fn subscribed(&self, reader: &mut Reader) -> Subscribed<'a> {
+        Subscribed {
             store_id: reader.id(self.store_id),
             customer_id: reader.id(self.customer_id),
             primary_customer_id: reader.id(self.primary_customer_id),
@@ -171,104 +220,64 @@ impl<'a> Envelope<'a> {
             broadcast_id: reader.id(self.broadcast_id),
             assets: reader.texts(self.assets),
             properties: field::raw(self.event_properties),
-        };
-        let key = match (&view.event_id, &view.created_at) {
-            (Some(event_id), Some(created_at)) => {
-                Key::of_subscribed(source, name, event_id, &created_at.text)
-            }
-            _ => Key::of_bytes(source, raw),
-        };
-        Meaning {
-            id: view.event_id.as_deref().map(Box::from),
-            key,
-            order_key: view.message_id.as_deref().map(|id| OrderKey::of(source, id)),
-            view: View::Subscribed(Box::new(view)),
-            warnings: reader.warnings,
         }
     }
 
-    /// Envelope A, and whatever is neither.
-    fn message(&self, source: &str, name: &str, raw: &str) -> Meaning {
-        let mut reader = Reader::default();
-        let mut parts = Vec::new();
-        let id = reader.checked(field::id(self.id));
-        let view = self.message_view(&mut reader, &mut parts, name);
-        let key = match &id {
-            Some(id) => Key::of_message(source, name, id, parts.iter().map(Part::texts)),
-            None => Key::of_bytes(source, raw),
+    fn customer(&self, reader: &mut Reader) -> Customer<'a> {
+        let Some(details) = &self.customer else {
+            let other = field::present(self.customer_details).map(|_no_object| Err(field::WrongType));
+            return reader.checked(other.transpose()).unwrap_or_default();
         };
-        let top = field::id(self.message_id).ok().flatten();
-        let message_id = parts.into_iter().find_map(|part| part.message_id).or(top);
-        Meaning {
-            id: id.map(Box::from),
-            view,
-            key,
-            order_key: message_id.map(|id| OrderKey::of(source, &id)),
-            warnings: reader.warnings,
+        Customer {
+            first_name: reader.text(details.first_name),
+            last_name: reader.text(details.last_name),
+            customer_id: reader.id(details.customer_id),
         }
     }
 
-    fn message_view(&self, reader: &mut Reader, parts: &mut Vec<Part<'a>>, name: &str) -> View {
-        let store_id = reader.id(self.store_id);
-        let customer = customer(reader, self.customer_details);
-        let callback_data = || field::raw(self.callback_data);
-        match name {
-            INCOMING_MESSAGE => {
-                let infos = self.infos(reader, parts, |reader, info, _raw| info.incoming(reader));
-                View::Incoming(IncomingMessage { store_id, customer, infos })
-            }
-            MESSAGE_STATUS_UPDATE => {
-                let infos = self.infos(reader, parts, |reader, info, _raw| info.status(reader));
-                View::Status(StatusUpdate { store_id, customer, callback_data: callback_data(), infos })
-            }
-            _ => {
-                let infos = self.infos(reader, parts, |reader, info, raw| info.other(reader, raw));
-                View::Other(Other { store_id, customer, callback_data: callback_data(), infos })
+    /// `eventInfo`: one, or those of an array, up to a bound.
+    fn infos(&self, reader: &mut Reader) -> Infos<'_, 'a> {
+        match &self.info {
+            Some(info) => Infos::One(info),
+            None => {
+                let several = reader.objects(self.event_info).into_iter().take(INFOS_MAX);
+                Infos::Several(several.filter_map(scan::whole).map(|info| *info).collect())
             }
         }
-    }
-
-    /// `eventInfo`, each as it is wanted, up to a bound; its part in the key goes to `parts`.
-    fn infos<T>(
-        &self,
-        reader: &mut Reader,
-        parts: &mut Vec<Part<'a>>,
-        wanted: impl Fn(&mut Reader, &Info<'a>, &RawValue) -> T,
-    ) -> Vec<T> {
-        let mut infos = Vec::new();
-        for raw in reader.objects(self.event_info).into_iter().take(INFOS_MAX) {
-            let info = object(raw.get()).map(Some).map_err(|_no_object| field::WrongType);
-            if let Some(info) = reader.checked(info) {
-                parts.push(Part::of(&info));
-                infos.push(wanted(reader, &info, raw));
-            }
-        }
-        infos
     }
 }
 
-/// What an `eventInfo` gives to the key (T6). The words are as they came, not canonical: a key must not change when a
-/// word becomes known.
-struct Part<'a> {
-    message_id: Option<Cow<'a, str>>,
-    status: Option<Cow<'a, str>>,
+enum Infos<'e, 'a> {
+    One(&'e Info<'a>),
+    Several(Vec<Info<'a>>),
 }
 
-impl<'a> Part<'a> {
-    fn of(info: &Info<'a>) -> Self {
-        Self {
-            message_id: field::id(info.message_id).ok().flatten(),
-            status: field::filled(info.status).ok().flatten(),
+impl<'a> Infos<'_, 'a> {
+    fn iter(&self) -> impl Iterator<Item = &Info<'a>> {
+        match self {
+            Self::One(info) => std::slice::from_ref(*info),
+            Self::Several(infos) => infos,
         }
-    }
-
-    fn texts(&self) -> (Option<&str>, Option<&str>) {
-        (self.message_id.as_deref(), self.status.as_deref())
+        .iter()
     }
 }
 
-impl Info<'_> {
-    fn incoming(&self, reader: &mut Reader) -> IncomingInfo {
+/// A field of a wrong type is none.
+fn known<T>(read: Result<Option<T>, field::WrongType>) -> Option<T> {
+    read.ok().flatten()
+}
+
+impl<'a> Info<'a> {
+    fn message_id(&self) -> Option<Cow<'a, str>> {
+        known(field::id(self.message_id))
+    }
+
+    /// As it came, not canonical: a key must not change when a word becomes known.
+    fn status_text(&self) -> Option<Cow<'a, str>> {
+        known(field::filled(self.status))
+    }
+
+    fn incoming(&self, reader: &mut Reader) -> IncomingInfo<'a> {
         IncomingInfo {
             message_id: reader.id(self.message_id),
             created_at: reader.time(self.created_at),
@@ -300,7 +309,7 @@ impl Info<'_> {
         }
     }
 
-    fn status(&self, reader: &mut Reader) -> StatusInfo {
+    fn status(&self, reader: &mut Reader) -> StatusInfo<'a> {
         StatusInfo {
             message_id: reader.id(self.message_id),
             created_at: reader.time(self.created_at),
@@ -318,7 +327,7 @@ impl Info<'_> {
         }
     }
 
-    fn other(&self, reader: &mut Reader, raw: &RawValue) -> OtherInfo {
+    fn other(&self, reader: &mut Reader) -> OtherInfo<'a> {
         OtherInfo {
             message_id: reader.id(self.message_id),
             created_at: reader.time(self.created_at),
@@ -326,48 +335,7 @@ impl Info<'_> {
             status: reader.word(self.status),
             owner: reader.word(self.owner),
             callback_data: field::raw(self.callback_data),
-            raw: raw.to_owned(),
+            raw: Raw(self.raw),
         }
-    }
-}
-
-fn customer(reader: &mut Reader, slot: Field<'_>) -> Customer {
-    let details = field::present(slot).map(|raw| object(raw.get()).map_err(|_no_object| field::WrongType));
-    let details: Details<'_> = reader.checked(details.transpose()).unwrap_or_default();
-    Customer {
-        first_name: reader.text(details.first_name),
-        last_name: reader.text(details.last_name),
-        customer_id: reader.id(details.customer_id),
-    }
-}
-
-fn object<'a, O: Slots<'a>>(text: &'a str) -> serde_json::Result<O> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let object = deserializer.deserialize_map(SlotsVisitor(PhantomData))?;
-    deserializer.end()?;
-    Ok(object)
-}
-
-struct SlotsVisitor<O>(PhantomData<O>);
-
-impl<'de, O: Slots<'de>> Visitor<'de> for SlotsVisitor<O> {
-    type Value = O;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<O, A::Error> {
-        let mut object = O::default();
-        // Keys are taken raw too: serde_json refuses a lone surrogate in a key that it is to read as text.
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match field::unquoted(key).and_then(|name| object.slot(&name)) {
-                Some(slot) => *slot = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(object)
     }
 }

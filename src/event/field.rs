@@ -3,13 +3,16 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use serde::de::{Deserializer as _, Visitor};
-use serde_json::value::RawValue;
 
-use super::view::Stamp;
+use super::{
+    scan,
+    view::{Raw, Stamp},
+};
 
 /// A field as it stands in its object; `None` where it is missing.
-pub(super) type Field<'a> = Option<&'a RawValue>;
+pub(super) type Field<'a> = Option<&'a str>;
 
 /// A field that is there, and is not `null`, and has another type than it should.
 pub(super) struct WrongType;
@@ -19,49 +22,65 @@ pub(super) struct WrongType;
 pub(super) struct Reader {
     /// How many fields had a wrong type.
     pub warnings: u32,
+    /// Only counts: every text, id, word and time is `None`.
+    only_counts: bool,
 }
 
 impl Reader {
+    /// One that only counts: intake wants no more of most fields.
+    pub(super) fn counting() -> Self {
+        Self { only_counts: true, ..Self::default() }
+    }
+
     /// Any text.
-    pub(super) fn text(&mut self, field: Field<'_>) -> Option<String> {
-        self.checked(text(field)).map(Cow::into_owned)
+    pub(super) fn text<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
+        self.read(field, is_text, text)
     }
 
     /// An id: see [`id`].
-    pub(super) fn id(&mut self, field: Field<'_>) -> Option<String> {
-        self.checked(id(field)).map(Cow::into_owned)
+    pub(super) fn id<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
+        self.read(field, |raw| is_text(raw) || is_number(raw), id)
     }
 
     /// A word of an open enum; `""` is none (T9).
     pub(super) fn word<W: for<'t> From<&'t str>>(&mut self, field: Field<'_>) -> Option<W> {
-        self.checked(filled(field)).map(|word| W::from(&word))
+        self.read(field, is_text, filled).map(|word| W::from(&word))
     }
 
     /// A time; `""` is none.
-    pub(super) fn time(&mut self, field: Field<'_>) -> Option<Stamp> {
-        self.checked(filled(field)).map(|text| Stamp { time: text.parse().ok(), text: text.into_owned() })
+    pub(super) fn time<'a>(&mut self, field: Field<'a>) -> Option<Stamp<'a>> {
+        self.read(field, is_text, filled).map(|text| Stamp { text })
+    }
+
+    fn read<'a, T>(
+        &mut self,
+        field: Field<'a>,
+        is_right: impl FnOnce(&str) -> bool,
+        read: impl FnOnce(Field<'a>) -> Result<Option<T>, WrongType>,
+    ) -> Option<T> {
+        if !self.only_counts {
+            return self.checked(read(field));
+        }
+        self.warn(usize::from(present(field).is_some_and(|raw| !is_right(raw))));
+        None
     }
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, field: Field<'_>) -> Option<bool> {
-        self.checked(present(field).map(|raw| raw.get().parse().map_err(|_other| WrongType)).transpose())
+        self.checked(present(field).map(|raw| raw.parse().map_err(|_other| WrongType)).transpose())
     }
 
     /// A list of texts; those of another type are left out.
-    pub(super) fn texts(&mut self, field: Field<'_>) -> Vec<String> {
+    pub(super) fn texts<'a>(&mut self, field: Field<'a>) -> Vec<Cow<'a, str>> {
         let items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         items.into_iter().filter_map(|item| self.text(Some(item))).collect()
     }
 
-    /// An object, or several in an array; items of another type are left out.
-    pub(super) fn objects<'a>(&mut self, field: Field<'a>) -> Vec<&'a RawValue> {
-        let Some(raw) = present(field) else { return Vec::new() };
-        if raw.get().starts_with('{') {
-            return vec![raw];
-        }
-        let mut items = self.checked(list(raw).map(Some)).unwrap_or_default();
+    /// The objects of an array; items of another type are left out.
+    pub(super) fn objects<'a>(&mut self, field: Field<'a>) -> Vec<&'a str> {
+        let mut items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         let all = items.len();
-        items.retain(|item| item.get().starts_with('{'));
+        items.retain(|item| item.starts_with('{'));
         self.warn(all - items.len());
         items
     }
@@ -81,12 +100,12 @@ impl Reader {
 
 /// A field that is there and is not `null`.
 pub(super) fn present(field: Field<'_>) -> Field<'_> {
-    field.filter(|raw| raw.get() != "null")
+    field.filter(|raw| *raw != "null")
 }
 
 /// A field of a shape that nobody has promised: kept as it is.
-pub(super) fn raw(field: Field<'_>) -> Option<Box<RawValue>> {
-    present(field).map(ToOwned::to_owned)
+pub(super) fn raw(field: Field<'_>) -> Option<Raw<'_>> {
+    present(field).map(Raw)
 }
 
 /// A text. A lone surrogate in it becomes U+FFFD (T4).
@@ -101,21 +120,32 @@ pub(super) fn filled(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType
 
 /// An id: opaque. A number keeps its exact text (T5); `""` counts as absent, since it identifies nothing.
 pub(super) fn id(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
-    match present(field).map(RawValue::get) {
-        Some(number) if number.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-            Ok(Some(Cow::Borrowed(number)))
-        }
+    match present(field) {
+        Some(number) if is_number(number) => Ok(Some(Cow::Borrowed(number))),
         _ => filled(field),
     }
 }
 
-/// What a JSON string says; `None` where the value is no string.
-pub(super) fn unquoted(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { unescaped(raw.get()).map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+fn is_text(raw: &str) -> bool {
+    raw.starts_with('"')
 }
 
-fn unescaped(json: &str) -> Option<String> {
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// What a JSON string says; `None` where the value is no string.
+fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = scan::inner(raw)?;
+    if memchr(b'\\', inner.as_bytes()).is_some() {
+        unescaped(raw).map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// What a JSON string with escapes says; the escape of half a character becomes U+FFFD.
+pub(super) fn unescaped(json: &str) -> Option<String> {
     // Asked for bytes, serde_json takes a lone surrogate and writes it as WTF-8; asked for text, it refuses.
     serde_json::Deserializer::from_str(json).deserialize_bytes(Wtf8).ok()
 }
@@ -142,17 +172,17 @@ impl Visitor<'_> for Wtf8 {
     }
 }
 
-fn list(raw: &RawValue) -> Result<Vec<&RawValue>, WrongType> {
-    serde_json::from_str(raw.get()).map_err(|_no_array| WrongType)
+fn list(raw: &str) -> Result<Vec<&str>, WrongType> {
+    scan::items(raw).ok_or(WrongType)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Status;
 
     fn said(json: &str) -> Option<String> {
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
-        unquoted(raw).map(Cow::into_owned)
+        unquoted(json).map(Cow::into_owned)
     }
 
     #[test]
@@ -172,5 +202,39 @@ mod tests {
             assert_eq!(said(json).as_deref(), Some(text), "{json}");
         }
         assert_eq!(said("17"), None);
+    }
+
+    #[test]
+    fn counting_finds_what_reading_finds() {
+        for json in [
+            "null",
+            "\"\"",
+            "\"a\"",
+            "\"\\ud83d\"",
+            "7",
+            "-1.5e3",
+            "true",
+            "false",
+            "[]",
+            "[\"a\",1,{}]",
+            "{}",
+        ] {
+            let [counted, read] = [Reader::counting(), Reader::default()].map(|mut reader| {
+                let field = Some(json);
+                reader.text(field);
+                let text = reader.warnings;
+                reader.id(field);
+                let id = reader.warnings;
+                reader.word::<Status>(field);
+                let word = reader.warnings;
+                reader.time(field);
+                let time = reader.warnings;
+                reader.flag(field);
+                reader.texts(field);
+                reader.objects(field);
+                (text, id, word, time, reader.warnings)
+            });
+            assert_eq!(counted, read, "{json}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod envelope;
 mod field;
 mod line;
 mod render;
+mod scan;
 mod split;
 mod view;
 mod words;
@@ -17,8 +18,8 @@ pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
 pub use view::{
-    Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Stamp, StatusInfo, StatusUpdate, Subscribed,
-    View,
+    Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, Stamp, StatusInfo, StatusUpdate,
+    Subscribed, View,
 };
 pub use words::{Category, Channel, Owner, Status};
 
@@ -33,6 +34,10 @@ pub struct Draft {
     pub source: Arc<str>,
     /// The element itself.
     pub element: Arc<Element>,
+    /// What makes it the same as another (T6).
+    pub key: Key,
+    /// A digest of its content: tells a repetition from a conflict.
+    pub content: Content,
 }
 
 /// An event that is durable: what the journal gave it, and the element.

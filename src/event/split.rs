@@ -1,12 +1,14 @@
 //! T4: a body into raw slices, on bytes.
 //!
-//! One pass that knows strings, escapes and how deep it is, and nothing else of JSON. It works on bytes and counts
-//! levels instead of keeping a stack, so that neither invalid UTF-8 nor any depth in one element can hurt another. It
-//! does not look whether `]` closes `[` inside an element: an element where it does not is no JSON, and its own reading
-//! finds that, while its neighbours stay whole.
+//! An object of strict JSON, as nearly every element is, is read where it is found, and that tells where it ends. For
+//! anything else there is a pass that knows strings, escapes and how deep it is, and nothing else of JSON. It works on
+//! bytes and counts levels instead of keeping a stack, so that neither invalid UTF-8 nor any depth in one element can
+//! hurt another. It does not look whether `]` closes `[` inside an element: an element where it does not is no JSON, and
+//! its own reading finds that, while its neighbours stay whole.
+
+use super::{envelope::Envelope, scan};
 
 /// One element as it stands in the body, and what the pass saw of it.
-#[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
     /// Where it begins in the body.
     pub at: usize,
@@ -14,6 +16,8 @@ pub(super) struct Piece<'a> {
     pub bytes: &'a [u8],
     /// What the pass saw.
     pub shape: Shape,
+    /// Its fields, where it is an object of strict JSON and not too deep: nearly always.
+    pub envelope: Option<Box<Envelope<'a>>>,
 }
 
 /// What one pass over an element tells of it.
@@ -57,8 +61,9 @@ enum Expected {
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl<'a> Pieces<'a> {
-    pub(super) fn of(body: &'a [u8]) -> Self {
-        let mut scanner = Scanner { body, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
+    /// Of a body; `text` is the body where it is UTF-8.
+    pub(super) fn of(body: &'a [u8], text: Option<&'a str>) -> Self {
+        let mut scanner = Scanner { body, text, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
         scanner.skip_blanks();
         let expected = if scanner.peek() == Some(b'[') {
             scanner.at += 1;
@@ -128,8 +133,8 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// The one value that these bytes hold: an element that was cut out before.
-pub(super) fn single(bytes: &[u8]) -> Result<Piece<'_>, Broken> {
-    let mut scanner = Scanner { body: bytes, at: 0 };
+pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece<'a>, Broken> {
+    let mut scanner = Scanner { body: bytes, text, at: 0 };
     scanner.skip_blanks();
     let piece = scanner.value("a value was expected here")?;
     match scanner.peek() {
@@ -157,6 +162,8 @@ pub(super) const fn is_blank(byte: u8) -> bool {
 
 struct Scanner<'a> {
     body: &'a [u8],
+    /// The same, where it is UTF-8.
+    text: Option<&'a str>,
     at: usize,
 }
 
@@ -164,6 +171,32 @@ impl<'a> Scanner<'a> {
     /// From here to what ends a value at its own level: a comma, a closing bracket, or the end of the body. It is left
     /// there; blanks before it are not part of the piece.
     fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
+        match self.object() {
+            Some(piece) => Ok(piece),
+            None => self.anything(expected),
+        }
+    }
+
+    /// The same, if it is an object of strict JSON; else nothing has changed.
+    fn object(&mut self) -> Option<Piece<'a>> {
+        let start = self.at;
+        let scan::Object { slots, end, depth, compact } = scan::object(self.text?, start)?;
+        self.at = end;
+        self.skip_blanks();
+        if !matches!(self.peek(), None | Some(b',' | b']' | b'}')) {
+            self.at = start;
+            return None;
+        }
+        Some(Piece {
+            at: start,
+            bytes: self.body.get(start..end)?,
+            shape: Shape { depth, compact, trailing_commas: false },
+            envelope: Some(slots),
+        })
+    }
+
+    /// The same, whatever it is.
+    fn anything(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
         let start = self.at;
         let mut end = start; // of the last token
         let (mut level, mut depth) = (0_usize, 0_usize);
@@ -201,6 +234,7 @@ impl<'a> Scanner<'a> {
                 at: start,
                 bytes,
                 shape: Shape { depth, compact: compact && !trailing_commas, trailing_commas },
+                envelope: None,
             }),
             _ => Err(self.broken(expected)),
         }
@@ -235,14 +269,21 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
+    /// Cut both ways: whether an object is read on the way changes nothing.
     fn cut(body: &str) -> Result<Vec<&str>, Broken> {
-        Pieces::of(body.as_bytes())
-            .map(|piece| piece.map(|piece| std::str::from_utf8(piece.bytes).unwrap()))
-            .collect()
+        let [quick, slow] = [Some(body), None].map(|text| {
+            Pieces::of(body.as_bytes(), text)
+                .map(|piece| piece.map(|piece| std::str::from_utf8(piece.bytes).unwrap()))
+                .collect()
+        });
+        assert_eq!(quick, slow);
+        quick
     }
 
     fn shape(element: &str) -> Shape {
-        single(element.as_bytes()).unwrap().shape
+        let [quick, slow] = [Some(element), None].map(|text| single(element.as_bytes(), text).unwrap().shape);
+        assert_eq!(quick, slow);
+        quick
     }
 
     #[test]

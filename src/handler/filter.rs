@@ -3,7 +3,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
-use crate::event::{Category, Event, Owner};
+use crate::event::{Category, Event, Owner, View};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -74,10 +74,18 @@ impl Filter {
 
     /// Whether the handler wants this event.
     pub fn wants(&self, event: &Event) -> bool {
-        let view = event.element.view();
         passes(&self.events, |globs| globs.is_match(event.element.name()))
             && passes(&self.sources, |names| names.iter().any(|name| **name == *event.source))
-            && passes(&self.statuses, |words| view.statuses().any(|status| words.have(status.as_str())))
+            && (!self.looks_inside() || self.wants_inside(&event.element.view()))
+    }
+
+    /// Whether the name and the source do not decide it.
+    const fn looks_inside(&self) -> bool {
+        self.statuses.is_some() || self.owners.is_some() || self.channels.is_some() || self.stores.is_some()
+    }
+
+    fn wants_inside(&self, view: &View<'_>) -> bool {
+        passes(&self.statuses, |words| view.statuses().any(|status| words.have(status.as_str())))
             && passes(&self.owners, |words| view.owners().any(|owner| words.have_owner(owner)))
             && passes(&self.channels, |words| view.channels().any(|channel| words.have(channel.as_str())))
             && passes(&self.stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))

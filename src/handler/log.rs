@@ -3,7 +3,7 @@
 //! Personal data (BIK T10) is masked: a message id becomes a short digest that still tells messages apart, of a phone
 //! number its last two digits stay, names and texts are left out. `personal_data = true` shows all of it.
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -114,7 +114,7 @@ impl Facts {
     fn of(event: &Event, show: Show) -> Self {
         let element = &event.element;
         let view = element.view();
-        let personal = Personal::of(view);
+        let personal = Personal::of(&view);
         let word = |text: &str| show.word(text);
         Self {
             name: word(element.name()),
@@ -137,6 +137,9 @@ fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join(","))
 }
 
+/// A text of a view, if it is there.
+type Field<'a> = Option<Cow<'a, str>>;
+
 /// What is personal in a view.
 #[derive(Default)]
 struct Personal<'a> {
@@ -147,7 +150,7 @@ struct Personal<'a> {
 }
 
 impl<'a> Personal<'a> {
-    fn of(view: &'a View) -> Self {
+    fn of(view: &'a View<'_>) -> Self {
         let mut personal = Self::default();
         match view {
             View::Incoming(message) => {
@@ -164,7 +167,7 @@ impl<'a> Personal<'a> {
             }
             View::Subscribed(event) => {
                 personal.info(&event.message_id, &None, &None);
-                personal.addresses.extend(event.assets.iter().map(String::as_str));
+                personal.addresses.extend(event.assets.iter().map(|asset| &**asset));
                 personal.names.extend(event.customer_id.as_deref());
             }
             View::Other(event) => {
@@ -177,12 +180,12 @@ impl<'a> Personal<'a> {
         personal
     }
 
-    fn name(&mut self, customer: &'a Customer) {
+    fn name(&mut self, customer: &'a Customer<'_>) {
         self.names.extend(customer.first_name.as_deref());
         self.names.extend(customer.last_name.as_deref());
     }
 
-    fn info(&mut self, id: &'a Option<String>, address: &'a Option<String>, text: &'a Option<String>) {
+    fn info(&mut self, id: &'a Field<'_>, address: &'a Field<'_>, text: &'a Field<'_>) {
         self.message_ids.extend(id.as_deref());
         self.addresses.extend(address.as_deref());
         self.texts.extend(text.as_deref());

@@ -7,7 +7,7 @@ mod properties;
 
 use std::{path::PathBuf, sync::Arc};
 
-use bikhook::event::{Decoded, Element, NotJson, decode};
+use bikhook::event::{Decoded, Draft, Element, NotJson, decode};
 
 fn folder(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fixtures", "bik", name].iter().collect()
@@ -22,17 +22,27 @@ fn decoded(body: &[u8]) -> Result<Decoded, NotJson> {
     decode(&Arc::from("bik"), body)
 }
 
-/// The elements of a body in which everything is an event.
-fn elements(body: &[u8]) -> Vec<Arc<Element>> {
+/// The drafts of a body in which everything is an event.
+fn drafts(body: &[u8]) -> Vec<Draft> {
     let decoded = decoded(body).unwrap();
     assert!(decoded.quarantined.is_empty(), "{:?}", decoded.quarantined);
-    decoded.drafts.into_iter().map(|draft| draft.element).collect()
+    decoded.drafts
+}
+
+/// The one draft of a body in which everything is an event.
+fn draft(body: &[u8]) -> Draft {
+    let [draft] = <[_; 1]>::try_from(drafts(body)).unwrap();
+    draft
+}
+
+/// The elements of a body in which everything is an event.
+fn elements(body: &[u8]) -> Vec<Arc<Element>> {
+    drafts(body).into_iter().map(|draft| draft.element).collect()
 }
 
 /// The one element of a body in which everything is an event.
 fn element(body: &[u8]) -> Arc<Element> {
-    let [element] = <[_; 1]>::try_from(elements(body)).unwrap();
-    element
+    draft(body).element
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {

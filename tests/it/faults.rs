@@ -5,6 +5,8 @@ mod disk;
 mod handlers;
 mod process;
 
+use std::io;
+
 use crate::support::{
     client::{Answer, Client},
     home::{Home, Process},
@@ -44,14 +46,19 @@ impl Sender {
 
     /// Posts a body and reads the answer; one of 200 goes into the ledger.
     fn post(&mut self, client: &mut Client, body: &mut Body) -> Answer {
+        self.try_post(client, body).expect("an answer")
+    }
+
+    /// The same where the connection may end without an answer.
+    fn try_post(&mut self, client: &mut Client, body: &mut Body) -> io::Result<Answer> {
         body.tries += 1;
-        let answer = client.post(&body.text).expect("an answer");
+        let answer = client.post(&body.text)?;
         if answer.status == 200 {
             let (events, fresh) = (body.events.len() as u64, body.events.len() as u64);
             self.ledger.posts.push(Post { events, fresh, tries: body.tries, receipt: answer.receipt() });
             self.ledger.events.append(&mut body.events);
         }
-        answer
+        Ok(answer)
     }
 
     /// Posts new events, which must be taken at once.

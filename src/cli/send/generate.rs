@@ -342,7 +342,7 @@ mod tests {
             assert!(decoded.quarantined.is_empty());
             assert_eq!((decoded.repaired, decoded.warnings), (0, 0));
             for draft in decoded.drafts {
-                assert!(keys.insert(draft.element.key().0), "a key came twice");
+                assert!(keys.insert(draft.key.0), "a key came twice");
             }
         }
         assert_eq!(keys.len(), 1_000);

@@ -112,7 +112,7 @@ impl<'a> Group<'a> {
     }
 
     fn known(&self, draft: &Draft) -> rusqlite::Result<Known> {
-        let (key, content) = (draft.element.key(), draft.element.content());
+        let (key, content) = (draft.key, draft.content);
         let judge = |stored: Content, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
         if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
             return Ok(judge(self.entries[index].1, self.first + index as u64));
@@ -152,9 +152,9 @@ impl<'a> Group<'a> {
             element.name(),
             element.raw().as_bytes()
         ])?;
-        let (key, entries) = (element.key(), &mut self.entries);
+        let (key, entries) = (draft.key, &mut self.entries);
         self.keys.insert_unique(spread(&key), entries.len(), |index| spread(&entries[*index].0));
-        entries.push((key, element.content()));
+        entries.push((key, draft.content));
         self.events.push(Arc::new(Event {
             seq,
             received_at: self.received_at,

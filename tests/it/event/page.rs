@@ -3,33 +3,33 @@
 use bikhook::{
     clock::Timestamp,
     event::{
-        Category, Channel, Class, Content, Element, IncomingMessage, Key, OrderKey, Owner, Status,
+        Category, Channel, Class, Content, Draft, Element, IncomingMessage, Key, OrderKey, Owner, Status,
         StatusInfo, StatusUpdate, View,
     },
 };
 
-use super::{decoded, element, fixture, hex};
+use super::{decoded, draft, element, fixture, hex};
 
 fn sample(name: &str) -> std::sync::Arc<Element> {
     element(&fixture(&format!("page/{name}.json")))
 }
 
-fn incoming(element: &Element) -> &IncomingMessage {
+fn incoming(element: &Element) -> IncomingMessage<'_> {
     match element.view() {
         View::Incoming(message) => message,
         other => panic!("{other:?}"),
     }
 }
 
-fn update(element: &Element) -> &StatusUpdate {
+fn update(element: &Element) -> StatusUpdate<'_> {
     match element.view() {
         View::Status(update) => update,
         other => panic!("{other:?}"),
     }
 }
 
-fn info(element: &Element) -> &StatusInfo {
-    let [info] = &update(element).infos[..] else { panic!("one info was expected") };
+fn info(element: &Element) -> StatusInfo<'_> {
+    let [info] = <[_; 1]>::try_from(update(element).infos).expect("one info");
     info
 }
 
@@ -52,7 +52,7 @@ fn the_incoming_message_is_read_into_its_fields() {
     );
     let created_at = info.created_at.as_ref().unwrap();
     assert_eq!(created_at.text, "2024-07-26T07:27:07.949Z");
-    assert_eq!(created_at.time, Some(Timestamp::from_ms(1_721_978_827_949)));
+    assert_eq!(created_at.time(), Some(Timestamp::from_ms(1_721_978_827_949)));
     assert_eq!(info.channel, Some(Channel::Whatsapp));
     assert_eq!(info.message.as_deref(), Some("Hii sir"));
     assert_eq!(info.is_deleted, Some(false));
@@ -96,7 +96,7 @@ fn the_statuses_are_read_into_their_fields() {
         assert_eq!(info.message.as_deref(), Some(text), "{name}");
         assert_eq!(info.asset_value.as_deref(), Some(address), "{name}");
         assert_eq!(info.channel, Some(Channel::Whatsapp), "{name}");
-        assert!(info.created_at.as_ref().unwrap().time.is_some(), "{name}");
+        assert!(info.created_at.as_ref().unwrap().time().is_some(), "{name}");
         assert!(info.message_id.as_ref().unwrap().starts_with("wamid."), "{name}");
         assert!(info.callback_data.is_none() && info.ticket_id.is_none(), "{name}");
         assert_eq!(update(&element).customer.last_name.as_deref(), Some("Gada"), "{name}");
@@ -172,8 +172,7 @@ fn keys_are_what_they_have_always_been() {
             0x6c9c_921d_1582_d99a,
         ),
     ] {
-        let element = element(&fixture(name));
-        let (Key(its_key), Content(its_content)) = (element.key(), element.content());
+        let Draft { element, key: Key(its_key), content: Content(its_content), .. } = draft(&fixture(name));
         assert_eq!(hex(its_key), key, "{name}");
         assert_eq!(hex(its_content), content, "{name}");
         assert_eq!(element.order_key(), Some(OrderKey(order)), "{name}");
@@ -186,13 +185,13 @@ fn keys_are_what_they_have_always_been() {
         ),
         ("made/subscribed-assigned-agent.json", "60c52294a61ff92ecb9c02b814ec4abf", None),
     ] {
-        let element = element(&fixture(name));
-        assert_eq!(hex(element.key().0), key, "{name}");
-        assert_eq!(element.order_key(), order, "{name}");
+        let draft = draft(&fixture(name));
+        assert_eq!(hex(draft.key.0), key, "{name}");
+        assert_eq!(draft.element.order_key(), order, "{name}");
     }
     // Two infos, and between them one that is null.
     let several = decoded(&fixture("made/t3-event-info-array.json")).unwrap();
-    assert_eq!(hex(several.drafts[0].element.key().0), "d724315676c5b8a80db039d67ad954e4");
+    assert_eq!(hex(several.drafts[0].key.0), "d724315676c5b8a80db039d67ad954e4");
 }
 
 #[test]

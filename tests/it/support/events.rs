@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bikhook::{
-    event::{Draft, Element, Quarantined, Reason},
+    event::{Draft, Quarantined, Reason, decode},
     journal::Batch,
 };
 
@@ -28,8 +28,9 @@ pub fn draft(raw: &str) -> Draft {
 
 /// A draft of an element that came in by a source.
 pub fn draft_from(source: &str, raw: &str) -> Draft {
-    let element = Element::read(source, raw.as_bytes()).expect("a readable element");
-    Draft { source: source.into(), element: Arc::new(element) }
+    let decoded = decode(&Arc::from(source), raw.as_bytes()).expect("an element");
+    let [draft] = <[_; 1]>::try_from(decoded.drafts).expect("one readable element");
+    draft
 }
 
 /// A batch of elements.

@@ -1,0 +1,405 @@
+//! One pass over strict JSON: where a value ends, and where the fields stand that somebody reads.
+//!
+//! It takes what serde_json takes, up to [`DEPTH_MAX`] (a property test holds the two together), and says nothing of
+//! what it does not take: whoever needs the reason asks serde_json. Every event comes this way, so it is written for
+//! speed: nothing is copied, and no byte is looked at twice.
+
+use std::{borrow::Cow, ops::ControlFlow};
+
+use super::split::is_blank;
+
+/// How deep an element may be nested (T4).
+pub(super) const DEPTH_MAX: usize = 128;
+
+/// An object whose fields have slots: raw JSON that borrows from the text. Of duplicate keys the last counts.
+pub(super) trait Slots<'a>: Default {
+    /// Reads the value that comes next, the one of this name.
+    fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str>;
+
+    /// Keeps the text of the whole object.
+    fn whole(&mut self, raw: &'a str);
+}
+
+/// What an object turned out to be.
+pub(super) struct Object<O> {
+    /// Its fields: too many to be moved about.
+    pub slots: Box<O>,
+    /// Where it ends.
+    pub end: usize,
+    /// How deep it is nested: 1 for an object of scalars.
+    pub depth: usize,
+    /// There are no blanks in it, other than in strings.
+    pub compact: bool,
+}
+
+/// The object that begins at `start`; `None` where there is none, or it is no strict JSON, or too deep.
+pub(super) fn object<'a, O: Slots<'a>>(text: &'a str, start: usize) -> Option<Object<O>> {
+    let mut scanner = Scanner::new(text, start);
+    let mut slots = Box::<O>::default();
+    scanner.object(&mut *slots)?;
+    let Scanner { at: end, deepest: depth, compact, .. } = scanner;
+    Some(Object { slots, end, depth, compact })
+}
+
+/// The same of a text that is nothing but an object.
+pub(super) fn whole<'a, O: Slots<'a>>(text: &'a str) -> Option<Box<O>> {
+    object(text, 0).filter(|object| object.end == text.len()).map(|object| object.slots)
+}
+
+/// The items of a text that is nothing but an array, each as raw JSON.
+pub(super) fn items(text: &str) -> Option<Vec<&str>> {
+    let mut scanner = Scanner::new(text, 0);
+    let mut items = Vec::new();
+    scanner.list(b'[', b']', |scanner| {
+        items.push(scanner.value()?);
+        Some(())
+    })?;
+    (scanner.at == text.len()).then_some(items)
+}
+
+/// A place in a text, between two tokens.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    level: usize,
+    deepest: usize,
+    compact: bool,
+}
+
+impl<'a> Scanner<'a> {
+    const fn new(text: &'a str, at: usize) -> Self {
+        Self { text, at, level: 0, deepest: 0, compact: true }
+    }
+
+    /// The object that begins here, into slots that are empty.
+    pub(super) fn object(&mut self, slots: &mut impl Slots<'a>) -> Option<()> {
+        let start = self.at;
+        self.list(b'{', b'}', |scanner| {
+            let name = scanner.name()?;
+            slots.field(&name, scanner).map(drop)
+        })?;
+        slots.whole(self.since(start)?);
+        Some(())
+    }
+
+    /// The value that begins here, whatever it is, as raw JSON.
+    pub(super) fn value(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        match self.peek()? {
+            b'"' => self.string().map(drop),
+            b'{' => self.list(b'{', b'}', |scanner| {
+                scanner.name()?;
+                scanner.value().map(drop)
+            }),
+            b'[' => self.list(b'[', b']', |scanner| scanner.value().map(drop)),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.number(),
+        }?;
+        self.since(start)
+    }
+
+    /// Whether an object begins here.
+    pub(super) fn is_at_object(&self) -> bool {
+        self.peek() == Some(b'{')
+    }
+
+    /// The text from `start` to here.
+    pub(super) fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at)
+    }
+
+    /// Where it is.
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What stands between two brackets, each entry read by `entry`, with one comma between two.
+    fn list(&mut self, open: u8, close: u8, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.token(open)?;
+        self.level += 1;
+        if self.level > DEPTH_MAX {
+            return None;
+        }
+        self.deepest = self.deepest.max(self.level);
+        self.skip_blanks();
+        if self.peek()? != close {
+            loop {
+                entry(self)?;
+                self.skip_blanks();
+                match self.peek()? {
+                    b',' => self.at += 1,
+                    end if end == close => break,
+                    _ => return None,
+                }
+                self.skip_blanks();
+            }
+        }
+        self.at += 1;
+        self.level -= 1;
+        Some(())
+    }
+
+    /// The name of a field, up to its value. The escape of half a character in it becomes U+FFFD.
+    fn name(&mut self) -> Option<Cow<'a, str>> {
+        let start = self.at;
+        let escaped = self.string()?;
+        let name = self.since(start)?;
+        self.skip_blanks();
+        self.token(b':')?;
+        self.skip_blanks();
+        if escaped { super::field::unescaped(name).map(Cow::Owned) } else { inner(name).map(Cow::Borrowed) }
+    }
+
+    /// Past the string that begins here; whether there is an escape in it.
+    fn string(&mut self) -> Option<bool> {
+        self.token(b'"')?;
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        loop {
+            while let Some(&eight) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                match plain(eight) {
+                    ControlFlow::Continue(()) => self.at += 8,
+                    ControlFlow::Break(before) => {
+                        self.at += before;
+                        break;
+                    }
+                }
+            }
+            match *bytes.get(self.at)? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(escaped);
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                0..=0x1f => return None,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        self.at += match bytes.get(self.at + 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 2,
+            b'u' if bytes.get(self.at + 2..self.at + 6)?.iter().all(u8::is_ascii_hexdigit) => 6,
+            _ => return None,
+        };
+        Some(())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        if self.peek()? == b'-' {
+            self.at += 1;
+        }
+        if self.peek()? == b'0' {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        let ends = self.text.as_bytes().get(self.at..)?.starts_with(word.as_bytes());
+        self.at += word.len();
+        ends.then_some(())
+    }
+
+    fn token(&mut self, token: u8) -> Option<()> {
+        let is_it = self.peek()? == token;
+        self.at += 1;
+        is_it.then_some(())
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.peek().is_some_and(is_blank) {
+            self.at += 1;
+            self.compact = false;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+}
+
+/// What stands between the quotes of a string.
+pub(super) fn inner(string: &str) -> Option<&str> {
+    string.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Eight bytes of a string at once: do they all stand for themselves, or after how many comes one that does not: a quote,
+/// a backslash or a control character.
+fn plain(eight: [u8; 8]) -> ControlFlow<usize> {
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // In each byte the highest bit, if the byte is less than `bound`. A borrow can set it in a byte after the first such
+    // byte, never before it.
+    const fn less(bytes: u64, bound: u8) -> u64 {
+        bytes.wrapping_sub(each(bound)) & !bytes & each(0x80)
+    }
+    let bytes = u64::from_le_bytes(eight);
+    let found = less(bytes, 0x20) | less(bytes ^ each(b'"'), 1) | less(bytes ^ each(b'\\'), 1);
+    if found == 0 {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(found.trailing_zeros() as usize / 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// Nobody's fields: what is left is whether it is JSON.
+    #[derive(Default)]
+    struct Nothing;
+
+    impl<'a> Slots<'a> for Nothing {
+        fn field(&mut self, _name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str> {
+            scanner.value()
+        }
+
+        fn whole(&mut self, _raw: &'a str) {}
+    }
+
+    fn takes(object: &str) -> bool {
+        whole::<Nothing>(object).is_some()
+    }
+
+    fn serde_takes(object: &str) -> bool {
+        // As it stands, blanks around it are not part of it.
+        object.starts_with('{') && object.ends_with('}') && serde_json::from_str::<&RawValue>(object).is_ok()
+    }
+
+    /// Nearly JSON: tokens, whole ones and broken ones, in any order, inside an object.
+    fn soup() -> impl Strategy<Value = String> {
+        let token = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\":",
+            "\"b\"",
+            " ",
+            "\n",
+            "\t",
+            "\u{b}",
+            "null",
+            "true",
+            "false",
+            "nul",
+            "0",
+            "-",
+            "1",
+            "07",
+            "1.5",
+            "1.",
+            ".5",
+            "1e5",
+            "1E+",
+            "e",
+            "-0",
+            "\"",
+            "\\",
+            "\\u00",
+            "\"\\u12aF\"",
+            "\"\\ud800\"",
+            "\"\\x\"",
+            "\"\\\"\"",
+            "\"12345678\"",
+            "\"1234567\u{1}\"",
+            "\"é😀\"",
+            "\"\u{7f}\"",
+            "\u{a0}",
+        ]);
+        prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn it_takes_what_serde_json_takes(value in soup(), more in soup(), shape in 0..4) {
+            let object = match shape {
+                0 => format!("{{{value}}}"),
+                1 => format!("{{\"a\":{value}}}"),
+                2 => format!("{{\"a\":[{value}]}}"),
+                _ => format!("{{\"a\":{value},\"b\" : {more}}}"),
+            };
+            prop_assert_eq!(takes(&object), serde_takes(&object), "{}", object);
+        }
+
+        #[test]
+        fn it_takes_the_strings_that_serde_json_takes(text in "[a-z\"\\\\\u{0}-\u{20}é😀]{0,20}", json in any::<String>()) {
+            for object in [format!("{{\"a\":\"{text}\"}}"), serde_json::json!({ &json: &text, "a": json }).to_string()] {
+                prop_assert_eq!(takes(&object), serde_takes(&object), "{}", object);
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_eight_is_plain_or_not_by_itself() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                for around in [b'a', b' ', b'!', b'#', 0x7f, 0x80, 0xff] {
+                    let mut eight = [around; 8];
+                    eight[at] = byte;
+                    let plain = plain(eight);
+                    let special = byte < 0x20 || matches!(byte, b'"' | b'\\');
+                    let expected = if special { ControlFlow::Break(at) } else { ControlFlow::Continue(()) };
+                    assert_eq!(plain, expected, "{byte:#x} at {at} among {around:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_goes_as_deep_as_it_may_and_no_deeper() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert!(takes(&nested(DEPTH_MAX)));
+        assert!(!takes(&nested(DEPTH_MAX + 1)));
+        let beside = format!("{{\"a\":[{}[]]}}", "[],{},".repeat(DEPTH_MAX));
+        assert!(takes(&beside), "what was closed does not count");
+    }
+
+    #[test]
+    fn an_array_is_cut_into_its_items() {
+        assert_eq!(items("[ 1,\"a, b\" , {\"c\":[2]} ]"), Some(vec!["1", "\"a, b\"", "{\"c\":[2]}"]));
+        assert_eq!(items("[]"), Some(vec![]));
+        for wrong in ["[1", "[1,]", "1", "{}", "[1] "] {
+            assert_eq!(items(wrong), None, "{wrong}");
+        }
+    }
+}
