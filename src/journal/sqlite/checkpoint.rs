@@ -3,6 +3,9 @@
 //! A log that is fully copied is started over by the next commit, so its blocks are reused: writing new blocks is what
 //! makes a sync slow. A writer under load is always ahead of a checkpoint beside it. So the checkpointer copies what is
 //! there, and the writer finishes the few frames that came since between two of its groups, while no reader holds a page.
+//!
+//! SQLite syncs the file only with the last frame, so the writer would wait for all that the checkpointer has written.
+//! The checkpointer syncs it beside, too.
 
 use std::{
     sync::{
@@ -20,6 +23,9 @@ use super::{file::DatabaseFile, op::Op, shared::Shared};
 
 /// A checkpoint starts when the log has as many frames (of 4 KiB).
 const START_FRAMES: u32 = 2_000;
+/// What the writer may be left with, and how often it is tried to leave it as little.
+const LITTLE_FRAMES: i64 = 100;
+const PASSES: u32 = 3;
 /// The log is never longer than this: 256 MiB.
 pub const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
@@ -36,7 +42,7 @@ pub fn spawn(
     thread::Builder::new().name("journal-checkpoint".to_owned()).spawn(move || {
         let mut round = 0_u32;
         // The lock outlives the connection.
-        let _file = file;
+        let file = file;
         let connection = connection;
         loop {
             thread::sleep(PACE);
@@ -50,15 +56,32 @@ pub fn spawn(
                 drop(ops.try_send(Op::Tick));
             }
             if shared.wal_frames.load(Relaxed) >= START_FRAMES && !shared.reset_wanted.load(Acquire) {
-                match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
-                    Ok(_) => shared.reset_wanted.store(true, Release),
-                    Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
-                    Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {}
-                    Err(error) => shared.fail(&format!("checkpoint: {error}")),
-                }
+                copy(&connection, &shared, &file);
             }
         }
     })
+}
+
+/// Copies what is in the log, and again what came meanwhile, until little is left for the writer.
+fn copy(connection: &Connection, shared: &Shared, file: &DatabaseFile) {
+    for _ in 0..PASSES {
+        let copied = match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
+            Ok((_, copied)) => copied,
+            Err(error) => match error.sqlite_error_code() {
+                // Tried again soon.
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull) => return,
+                _ => return shared.fail(&format!("checkpoint: {error}")),
+            },
+        };
+        if let Err(error) = file.sync() {
+            return shared.fail(&format!("checkpoint: {error}"));
+        }
+        let left = i64::from(shared.wal_frames.load(Relaxed)) - i64::from(copied);
+        if left <= LITTLE_FRAMES {
+            break;
+        }
+    }
+    shared.reset_wanted.store(true, Release);
 }
 
 /// Copies the last frames; the next commit starts the log over. Called by the writer, between two groups. `false` where

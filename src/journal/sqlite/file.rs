@@ -5,6 +5,7 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +27,9 @@ pub type Identity = [Option<(u64, u64)>; 2];
 /// A journal's database file, locked for this process while this value lives.
 pub struct DatabaseFile {
     path: PathBuf,
+    /// Open until the last connection is closed: closing it drops the locks that this process has on the file (POSIX),
+    /// those of SQLite among them.
+    data: Mutex<Option<File>>,
     lock: File,
 }
 
@@ -69,8 +73,9 @@ impl DatabaseFile {
         lock.rewind().map_err(io)?;
         write!(lock, "{}", std::process::id()).map_err(io)?;
         // The database holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-        Ok(Self { path: path.to_owned(), lock })
+        let mut data = OpenOptions::new();
+        let data = data.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
+        Ok(Self { path: path.to_owned(), data: Mutex::new(Some(data)), lock })
     }
 
     /// Lets another process have it: after the last connection was closed.
@@ -78,7 +83,33 @@ impl DatabaseFile {
     /// # Errors
     /// Whatever the file system says.
     pub fn release(&self) -> std::io::Result<()> {
+        drop(self.data().take());
         self.lock.unlock()
+    }
+
+    /// Makes what was written to it durable. SQLite does so itself before it counts on it; this is to have it done by
+    /// then.
+    ///
+    /// # Errors
+    /// Whatever the file system says: nothing can be assumed after it.
+    pub fn sync(&self) -> std::io::Result<()> {
+        match &*self.data() {
+            Some(data) => data.sync_data(),
+            None => Ok(()),
+        }
+    }
+
+    /// Its write-ahead log, to sync it: there once the connection that writes has been opened. No lock of SQLite's is on
+    /// it.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn log(&self) -> std::io::Result<File> {
+        File::open(with_suffix(&self.path, "-wal"))
+    }
+
+    fn data(&self) -> MutexGuard<'_, Option<File>> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it is.

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod directory;
+mod durable;
 mod file;
 mod group;
 mod lanes;
@@ -36,6 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     directory::Directory,
+    durable::Durable,
     file::{DatabaseFile, with_suffix},
     group::{ENTRY, entry},
     lanes::Lanes,
@@ -89,6 +91,10 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(64);
         connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE).map_err(engine)?;
         let restored = Restored::read(&connection).map_err(engine)?;
+        let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
+        // From here on a commit is synced by `durable`.
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
+        let log = file.log().map_err(io)?;
         let shared = Arc::new(Shared {
             recent: Recent::default(),
             tip: watch::Sender::new(restored.tip),
@@ -116,6 +122,7 @@ impl Sqlite {
         let writer = Writer {
             connection,
             shared: Arc::clone(&shared),
+            durable: Durable::new(log, Arc::clone(&shared)).map_err(io)?,
             directory: restored.directory,
             lanes: restored.lanes,
             retention: Retention::new(restored.low),
@@ -128,7 +135,6 @@ impl Sqlite {
             file: Arc::clone(&file),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(queue));
-        let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
         let threads = vec![checkpointer.map_err(io)?, thread.map_err(io)?];
         Ok(Self {
             shared,
@@ -368,8 +374,9 @@ impl Journal for Sqlite {
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            let released = self.file.release().is_ok();
-            if released && joined.await.unwrap_or(false) { result } else { Err(Error::Failed) }
+            // Only when their connections are closed: the locks of those go with the file's.
+            let joined = joined.await.unwrap_or(false);
+            if joined && self.file.release().is_ok() { result } else { Err(Error::Failed) }
         })
     }
 }

@@ -59,4 +59,20 @@ impl Shared {
     pub fn failed(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_))
     }
+
+    /// A thread that panics while it holds this leaves a failed journal, not one that seems to run and answers nobody.
+    pub const fn watch(&self) -> Watched<'_> {
+        Watched(self)
+    }
+}
+
+/// See [`Shared::watch`].
+pub struct Watched<'a>(&'a Shared);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("its thread panicked");
+        }
+    }
 }

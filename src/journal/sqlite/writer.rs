@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
 //! It takes what is queued as one group, stores it in one transaction, commits, and only then enters the keys into the
-//! directory, shows the events to the lanes, and answers every waiter. A commit that fails leaves nothing behind: not a
-//! row, not a key, not a sequence number. Between two groups it does its chores: a slice of retention, the last frames of
-//! a checkpoint, a look at the room on the disk.
+//! directory. A commit that fails leaves nothing behind: not a row, not a key, not a sequence number. Once the group is
+//! durable (`durable`) the events are shown to the lanes, and every waiter is answered. Between two groups it does its
+//! chores: a slice of retention, the last frames of a checkpoint, a look at the room on the disk.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -11,11 +11,12 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, ffi};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     checkpoint,
     directory::Directory,
+    durable::{Committed, Durable, answer},
     file::{DatabaseFile, Identity},
     group::Group,
     lanes::Lanes,
@@ -42,6 +43,8 @@ const ROOM_EVERY: Duration = Duration::from_millis(100);
 
 /// The writer's own state.
 pub struct Writer {
+    /// What makes a commit durable, and tells of it: ends before anything else does.
+    pub durable: Durable,
     /// Its connection: the only one that writes.
     pub connection: Connection,
     /// What it tells everybody else.
@@ -91,10 +94,11 @@ impl Writer {
     /// Works until it is closed, or until everybody who could ask is gone.
     pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
         // Declared last, dropped first: the failure is known before those who wait learn that nobody will answer.
-        let _watched = Watched(Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
+        let _watched = shared.watch();
         while let Some(work) = self.take(&mut ops) {
             let Work { appends, changes, close } = work;
-            self.group(appends, changes, close.is_some());
+            self.group(appends, changes, close.is_some(), !ops.is_empty());
             if let Some(reply) = close {
                 // What is still queued is answered as stopped, when the receiver is dropped with its senders.
                 ops.close();
@@ -138,8 +142,14 @@ impl Writer {
         Some(work)
     }
 
-    /// One group: stored, committed, taken over, answered.
-    fn group(&mut self, mut appends: Vec<Append>, changes: Vec<(Change, Reply<Vec<i64>>)>, closing: bool) {
+    /// One group: stored, committed, taken over, made durable, answered. With `more`, something else is queued.
+    fn group(
+        &mut self,
+        mut appends: Vec<Append>,
+        changes: Vec<(Change, Reply<Vec<i64>>)>,
+        closing: bool,
+        more: bool,
+    ) {
         self.measure_room();
         if let Some(error) = self.refusal() {
             for append in appends.drain(..) {
@@ -167,9 +177,8 @@ impl Writer {
         let stored = self.transact(&appends, &changes, received_at, settle);
         match stored {
             Ok(stored) => {
-                self.shared.metrics.commits.inc();
-                self.shared.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-                self.take_over(stored, received_at, appends, changes);
+                let committed = self.take_over(stored, received_at, began, appends, changes);
+                self.durable.make(committed, more);
             }
             Err(error) => self.give_up(&error, appends, changes),
         }
@@ -228,44 +237,42 @@ impl Writer {
         Ok(done)
     }
 
-    /// After the commit: the keys into the directory, the events to the lanes, the answers to the waiters.
+    /// After the commit: the keys into the directory, and what is to be told.
     fn take_over(
         &mut self,
         stored: Stored,
         received_at: Timestamp,
+        began: Instant,
         appends: Vec<Append>,
         changes: Vec<(Change, Reply<Vec<i64>>)>,
-    ) {
-        for (offset, (key, _)) in stored.entries.iter().enumerate() {
+    ) -> Committed {
+        let Stored { receipts, entries, events, answers, enrolled, evicted, settled } = stored;
+        for (offset, (key, _)) in entries.iter().enumerate() {
             self.directory.insert(key, self.tip + 1 + offset as u64);
         }
-        self.retention.evicted(&mut self.directory, stored.evicted, &self.shared);
-        if stored.settled {
+        self.retention.evicted(&mut self.directory, evicted, &self.shared);
+        if settled {
             self.lanes.settled();
         }
-        if let Some(enrolled) = stored.enrolled {
+        if let Some(enrolled) = enrolled {
             self.lanes.enrolled(enrolled);
         }
         self.received_at = received_at;
-        if !stored.events.is_empty() {
-            self.shared.metrics.group_events.observe(stored.events.len() as f64);
-            self.tip += stored.events.len() as u64;
+        if !events.is_empty() {
+            self.tip += events.len() as u64;
             self.retention.stored(received_at, &self.shared);
-            self.shared.recent.extend(stored.events);
-            self.shared.metrics.tip.set(i64::try_from(self.tip).unwrap_or(i64::MAX));
-            self.shared.tip.send_replace(self.tip);
         }
         self.shared.keys.store(self.directory.len(), Relaxed);
-        for (append, receipt) in appends.into_iter().zip(stored.receipts) {
-            let Append { batch, reply } = append;
-            answer(reply, Ok(receipt));
-            drop(batch);
-        }
-        for ((change, reply), ids) in changes.into_iter().zip(stored.answers) {
-            if matches!(change, Change::RetryDead(_)) && !ids.is_empty() {
-                self.shared.retries.send_modify(|version| *version += 1);
-            }
-            answer(reply, Ok(ids));
+        Committed {
+            began,
+            tip: self.tip,
+            events,
+            appends: appends.into_iter().zip(receipts).collect(),
+            changes: changes
+                .into_iter()
+                .zip(answers)
+                .map(|((change, reply), ids)| (change, reply, ids))
+                .collect(),
         }
     }
 
@@ -447,6 +454,7 @@ impl Writer {
     }
 
     fn close(self, reply: Reply<()>) {
+        drop(self.durable);
         let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
         self.shared.state.send_if_modified(|state| {
             let open = !matches!(state, State::Failed(_));
@@ -460,22 +468,6 @@ impl Writer {
         drop(file);
         answer(reply, result);
     }
-}
-
-/// A writer that panics leaves a failed journal, not one that seems to run and answers nobody.
-struct Watched(Arc<Shared>);
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("its thread panicked");
-        }
-    }
-}
-
-/// A caller that went away does not want its answer.
-fn answer<T, E>(reply: oneshot::Sender<Result<T, E>>, result: Result<T, E>) {
-    drop(reply.send(result));
 }
 
 /// What was queued behind a close.

@@ -1,0 +1,158 @@
+//! What was committed becomes durable, and only then it is told: events to the lanes, answers to those who wait.
+//!
+//! A commit writes to the log and does not sync it. The sync is done here, by the writer itself while nothing else is
+//! queued for it, else by a thread beside it: while one group is on its way to the disk the next one is put together.
+//! Whatever comes first to the writer is told first.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use super::{
+    op::{Append, Change, Reply},
+    shared::Shared,
+};
+use crate::{
+    event::Event,
+    journal::{AppendError, Error, Receipt},
+};
+
+/// A group that was committed: what is told of it, and to whom.
+pub struct Committed {
+    /// When the writer began with it.
+    pub began: Instant,
+    /// The highest seq so far.
+    pub tip: u64,
+    /// The new events, in order.
+    pub events: Vec<Arc<Event>>,
+    /// What was appended, and what became of it.
+    pub appends: Vec<(Append, Receipt)>,
+    /// Other changes, and the ids that they concerned.
+    pub changes: Vec<(Change, Reply<Vec<i64>>, Vec<i64>)>,
+}
+
+/// Makes groups durable, in the order in which they are given to it.
+pub struct Durable {
+    log: Arc<Log>,
+    /// Groups that the thread has not yet told of.
+    under_way: Arc<AtomicUsize>,
+    queue: Option<SyncSender<Committed>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The log's file, and whom to tell.
+struct Log {
+    file: File,
+    shared: Arc<Shared>,
+}
+
+impl Durable {
+    /// Of the log in this file.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn new(file: File, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let log = Arc::new(Log { file, shared });
+        let under_way = Arc::new(AtomicUsize::new(0));
+        // One on its way to the disk, one that waits, one that the writer puts together: more would only wait longer.
+        let (queue, groups) = sync_channel(1);
+        let thread = {
+            let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));
+            thread::Builder::new().name("journal-sync".to_owned()).spawn(move || {
+                let _watched = log.shared.watch();
+                work(&log, &under_way, &groups);
+            })?
+        };
+        Ok(Self { log, under_way, queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Makes a group durable and tells of it. With `more`, the writer has something else to do: it is done beside.
+    pub fn make(&self, group: Committed, more: bool) {
+        if !more && self.under_way.load(Acquire) == 0 {
+            return self.log.make(vec![group]);
+        }
+        self.under_way.fetch_add(1, AcqRel);
+        // The thread ends only when this value does, or by a panic: then those who wait learn that nobody answers.
+        if let Some(queue) = &self.queue {
+            drop(queue.send(group));
+        }
+    }
+}
+
+impl Drop for Durable {
+    /// Waits until all is told.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
+            self.log.shared.fail("the thread that syncs it panicked");
+        }
+    }
+}
+
+fn work(log: &Log, under_way: &AtomicUsize, groups: &Receiver<Committed>) {
+    while let Ok(first) = groups.recv() {
+        let mut ready = vec![first];
+        ready.extend(groups.try_iter());
+        let count = ready.len();
+        log.make(ready);
+        under_way.fetch_sub(count, AcqRel);
+    }
+}
+
+impl Log {
+    fn make(&self, groups: Vec<Committed>) {
+        // After a sync that failed the next one may succeed, and means nothing.
+        if !self.shared.failed()
+            && let Err(error) = self.file.sync_data()
+        {
+            self.shared.fail(&format!("sync: {error}"));
+        }
+        for group in groups {
+            if self.shared.failed() { group.refuse() } else { group.tell(&self.shared) }
+        }
+    }
+}
+
+impl Committed {
+    fn tell(self, shared: &Shared) {
+        shared.metrics.commits.inc();
+        shared.metrics.commit_seconds.observe(self.began.elapsed().as_secs_f64());
+        if !self.events.is_empty() {
+            shared.metrics.group_events.observe(self.events.len() as f64);
+            shared.recent.extend(self.events);
+            shared.metrics.tip.set(i64::try_from(self.tip).unwrap_or(i64::MAX));
+            shared.tip.send_replace(self.tip);
+        }
+        for (Append { batch, reply }, receipt) in self.appends {
+            answer(reply, Ok(receipt));
+            drop(batch);
+        }
+        for (change, reply, ids) in self.changes {
+            if matches!(change, Change::RetryDead(_)) && !ids.is_empty() {
+                shared.retries.send_modify(|version| *version += 1);
+            }
+            answer(reply, Ok(ids));
+        }
+    }
+
+    fn refuse(self) {
+        for (append, _) in self.appends {
+            answer(append.reply, Err(AppendError::Failed));
+        }
+        for (_, reply, _) in self.changes {
+            answer(reply, Err(Error::Failed));
+        }
+    }
+}
+
+/// A caller that went away does not want its answer.
+pub fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
+    drop(reply.send(result));
+}
