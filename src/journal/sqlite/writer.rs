@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A group ends at this many bytes, or at one larger request.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 1 << 19;
 /// A group ends at this many requests.
 const GROUP_OPS: usize = 4_096;
 /// Settles ride on a commit once they have waited for so long …
