@@ -1,8 +1,8 @@
 //! What was committed becomes durable, and only then it is told: events to the lanes, answers to those who wait.
 //!
-//! A commit writes to the log and does not sync it. The sync is done here, by the writer itself while nothing else is
-//! queued for it, else by a thread beside it: while one group is on its way to the disk the next one is put together.
-//! Whatever comes first to the writer is told first.
+//! A commit writes to the log and does not sync it. The sync is done here: by the writer itself, so that what arrives
+//! meanwhile becomes one group; but where more is queued than one group takes, by a thread beside it: while one group is
+//! on its way to the disk the next one is put together. Whatever comes first to the writer is told first.
 
 use std::{
     fs::File,
@@ -73,7 +73,7 @@ impl Durable {
         Ok(Self { log, under_way, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Makes a group durable and tells of it. With `more`, the writer has something else to do: it is done beside.
+    /// Makes a group durable and tells of it. With `more`, the writer has a next group to put together: it is done beside.
     pub fn make(&self, group: Committed, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);

@@ -142,7 +142,7 @@ impl Writer {
         Some(work)
     }
 
-    /// One group: stored, committed, taken over, made durable, answered. With `more`, something else is queued.
+    /// One group: stored, committed, taken over, made durable, answered. With `more`, the next one is queued.
     fn group(
         &mut self,
         mut appends: Vec<Append>,
