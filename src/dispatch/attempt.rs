@@ -94,7 +94,7 @@ impl Attempt {
         let mut failed_messages: HashSet<OrderKey> = HashSet::new();
         let (mut failures, mut successes) = (0, 0);
         for event in events {
-            let key = event.event.element.order_key();
+            let key = event.event.order_key();
             let given_up = successes == 0 && failures >= PROBE_EVENTS;
             if given_up || key.is_some_and(|key| failed_messages.contains(&key)) {
                 outcomes.push(Outcome::Untried);

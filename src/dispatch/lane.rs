@@ -225,7 +225,7 @@ impl Lane {
         for event in claim.events {
             let seq = event.seq;
             if self.parts.filter.wants(&event) {
-                match event.element.order_key().filter(|key| self.aside.holds(*key)) {
+                match event.order_key().filter(|key| self.aside.holds(*key)) {
                     Some(_) if self.aside.len() >= self.parts.settings.aside_limit => return Ok(true),
                     Some(_) => self.set_aside_behind(&event, now),
                     None => self.window.push(event),

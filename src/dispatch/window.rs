@@ -84,7 +84,7 @@ impl Window {
             if slot.in_flight {
                 continue;
             }
-            let key = slot.event.element.order_key();
+            let key = slot.event.order_key();
             let blocked = key.is_some_and(|key| self.busy.contains_key(&key) || passed.contains(&key));
             if blocked || (!probe && slot.not_before > now) {
                 passed.extend(key);
@@ -107,10 +107,7 @@ impl Window {
             .iter()
             .filter(|(_, slot)| !slot.in_flight)
             .filter(|(_, slot)| {
-                slot.event
-                    .element
-                    .order_key()
-                    .is_none_or(|key| !self.busy.contains_key(&key) && seen.insert(key))
+                slot.event.order_key().is_none_or(|key| !self.busy.contains_key(&key) && seen.insert(key))
             })
             .map(|(seq, _)| *seq)
             .take(batch.max(min))
@@ -158,7 +155,7 @@ impl Window {
 
     /// Takes out the waiting events of a message, in order.
     pub fn take_message(&mut self, key: OrderKey) -> Vec<Arc<Event>> {
-        let of_message = |slot: &mut Slot| !slot.in_flight && slot.event.element.order_key() == Some(key);
+        let of_message = |slot: &mut Slot| !slot.in_flight && slot.event.order_key() == Some(key);
         let seqs: Vec<u64> =
             self.slots.iter_mut().filter_map(|(seq, slot)| of_message(slot).then_some(*seq)).collect();
         seqs.into_iter().filter_map(|seq| self.remove(seq)).collect()
@@ -182,7 +179,7 @@ impl Window {
             return;
         }
         slot.in_flight = in_flight;
-        let Some(key) = slot.event.element.order_key() else { return };
+        let Some(key) = slot.event.order_key() else { return };
         if in_flight {
             *self.busy.entry(key).or_default() += 1;
         } else if let Some(count) = self.busy.get_mut(&key) {

@@ -1,6 +1,6 @@
 //! One element of a body: its bytes untouched, its typed view, and what is derived from both.
 
-use std::{borrow::Cow, fmt, str::Utf8Error};
+use std::{borrow::Cow, fmt, ops::Range, str::Utf8Error, sync::OnceLock};
 
 use serde::de::IgnoredAny;
 
@@ -17,9 +17,10 @@ use super::{
 /// One event as BIK sent it. Its `Debug` shows no personal data.
 pub struct Element {
     raw: Box<str>,
-    name: Box<str>,
-    id: Option<Box<str>>,
-    order_key: Option<OrderKey>,
+    name: Text,
+    id: Option<Text>,
+    message_id: Option<Text>,
+    order_key: OnceLock<OrderKey>,
     /// The same less trailing commas, where it has any.
     repaired: Option<Box<str>>,
     /// The bytes are their own rendering.
@@ -31,12 +32,12 @@ impl Element {
     ///
     /// # Errors
     /// [`Unreadable`] with its reason; the bytes belong in quarantine then.
-    pub fn read(source: &str, raw: &[u8]) -> Result<Self, Unreadable> {
+    pub fn read(raw: &[u8]) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(raw).ok();
         let piece = split::single(raw, text).map_err(|broken| {
             Unreadable::syntax(broken.at, format!("{} (byte {})", broken.what, broken.at))
         })?;
-        read(&piece, text, |found| found.element(source))
+        read(&piece, text, |found| found.element())
     }
 
     /// The bytes exactly as they came (T7, "stored").
@@ -51,12 +52,12 @@ impl Element {
 
     /// `eventName`.
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.within(&self.raw)
     }
 
     /// BIK's `id`, or the `eventId` of a subscribed event: opaque; a number keeps its text.
     pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.id.as_ref().map(|id| id.within(&self.raw))
     }
 
     /// The typed view: reads the bytes each time.
@@ -64,24 +65,53 @@ impl Element {
         let json = self.repaired.as_deref().unwrap_or(&self.raw);
         // It was read before, so it can be read again.
         let envelope: Box<Envelope<'_>> = scan::whole(json).unwrap_or_default();
-        envelope.view(&self.name, &mut Reader::default())
+        envelope.view(self.name(), &mut Reader::default())
     }
 
     /// The lane it takes.
     pub fn class(&self) -> Class {
-        if &*self.name == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
+        if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// What it is ordered by; `None` where it has no `messageId`.
-    pub const fn order_key(&self) -> Option<OrderKey> {
-        self.order_key
+    /// What it is ordered by; `None` where it has no `messageId`. An element has one source. Found when it is first asked
+    /// for: intake never asks.
+    pub fn order_key(&self, source: &str) -> Option<OrderKey> {
+        let id = self.message_id.as_ref()?;
+        Some(*self.order_key.get_or_init(|| OrderKey::of(source, id.within(&self.raw))))
+    }
+}
+
+/// A text that an element says: nearly always it stands in the bytes as it is.
+enum Text {
+    Within(Range<usize>),
+    Apart(Box<str>),
+}
+
+impl Text {
+    /// Of a text that was read from `raw`.
+    fn of(text: Cow<'_, str>, raw: &str) -> Self {
+        if let Cow::Borrowed(text) = text {
+            let start = text.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
+            let range = start..start.wrapping_add(text.len());
+            if raw.get(range.clone()) == Some(text) {
+                return Self::Within(range);
+            }
+        }
+        Self::Apart(text.into())
+    }
+
+    fn within<'a>(&'a self, raw: &'a str) -> &'a str {
+        match self {
+            Self::Within(range) => &raw[range.clone()],
+            Self::Apart(text) => text,
+        }
     }
 }
 
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Element")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("view", &self.view())
             .finish_non_exhaustive()
     }
@@ -152,7 +182,7 @@ impl Reading {
     /// Reads a piece of a body; `text` are the piece's bytes where they are known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
         read(piece, text, |found| {
-            let element = found.element(source);
+            let element = found.element();
             let mut reader = Reader::counting();
             found.envelope.view(&found.name, &mut reader);
             Self {
@@ -176,12 +206,14 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn element(&self, source: &str) -> Element {
+    fn element(&self) -> Element {
+        let text = |text: Cow<'_, str>| Text::of(text, self.raw);
         Element {
             raw: self.raw.into(),
-            name: (&*self.name).into(),
-            id: self.envelope.id().map(Box::from),
-            order_key: self.envelope.order_key(source),
+            name: text(self.name.clone()),
+            id: self.envelope.id().map(text),
+            message_id: self.envelope.message_id().map(text),
+            order_key: OnceLock::new(),
             repaired: self.repaired.map(Box::from),
             compact: self.compact,
         }

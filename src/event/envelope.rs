@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::{
-    digest::{Key, OrderKey},
+    digest::Key,
     field::{self, Field, Reader},
     scan::{self, Scanner, Slots},
     view::{
@@ -159,15 +159,13 @@ impl<'a> Envelope<'a> {
     }
 
     /// What it is ordered by: its first `messageId`.
-    pub(super) fn order_key(&self, source: &str) -> Option<OrderKey> {
+    pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         let beside = || known(field::id(self.message_id));
-        let message_id = if self.is_subscribed() {
-            beside()
-        } else {
-            let infos = self.infos(&mut Reader::default());
-            infos.iter().find_map(Info::message_id).or_else(beside)
-        };
-        message_id.map(|id| OrderKey::of(source, &id))
+        if self.is_subscribed() {
+            return beside();
+        }
+        let infos = self.infos(&mut Reader::default());
+        infos.iter().find_map(Info::message_id).or_else(beside)
     }
 
     /// The typed view; the reader counts what had a wrong type.

@@ -53,6 +53,13 @@ pub struct Event {
     pub element: Arc<Element>,
 }
 
+impl Event {
+    /// What it is ordered by; `None` where it has no `messageId`.
+    pub fn order_key(&self) -> Option<OrderKey> {
+        self.element.order_key(&self.source)
+    }
+}
+
 /// Which of a handler's two lanes an event takes: a customer's message never waits behind a broadcast's statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {

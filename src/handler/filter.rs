@@ -163,7 +163,7 @@ mod tests {
             seq: 1,
             received_at: Timestamp::default(),
             source: "bik".into(),
-            element: Arc::new(Element::read("bik", raw.as_bytes()).unwrap()),
+            element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
         };
         (0..ALL.len()).filter(|at| filter.wants(&event(ALL[*at]))).collect()
     }

@@ -321,7 +321,7 @@ mod tests {
             seq: 7,
             received_at: Timestamp::default(),
             source: "bik".into(),
-            element: Arc::new(Element::read("bik", raw.as_bytes()).unwrap()),
+            element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
         };
         let log = Lines { handler: "console".into(), personal_data: settings_of(settings).personal_data };
         tracing::subscriber::with_default(subscriber, || {

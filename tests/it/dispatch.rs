@@ -566,7 +566,7 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
 }
 
 fn set_aside(seq: u64, behind: bool, next_try: Timestamp) -> Aside {
-    let order_key = draft(&status("id", "m-aside", "sent")).element.order_key();
+    let order_key = draft(&status("id", "m-aside", "sent")).element.order_key("bik");
     let since = Timestamp::from_ms(1_000_000);
     Aside { seq, order_key, behind, attempts: 3, since, next_try, error: String::new() }
 }

@@ -82,7 +82,7 @@ async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
 fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
     let event = |seq: u64| {
         let raw = MIXED[usize::try_from(seq).unwrap() % MIXED.len()];
-        let element = Arc::new(Element::read("bik", raw.as_bytes()).unwrap());
+        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
         let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
         Arc::new(Event { seq, received_at, source: "bik".into(), element })
     };

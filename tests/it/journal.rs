@@ -227,7 +227,7 @@ async fn exceptions_are_kept_replaced_and_resolved() {
     let event = journal.get(1).await.unwrap().unwrap();
     let row = |seq, behind, attempts| Aside {
         seq,
-        order_key: event.element.order_key(),
+        order_key: event.order_key(),
         behind,
         attempts,
         since: Timestamp::from_ms(1),
@@ -423,7 +423,7 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     let event = journal.get(5).await.unwrap().unwrap();
     let aside = Aside {
         seq: 5,
-        order_key: event.element.order_key(),
+        order_key: event.order_key(),
         behind: false,
         attempts: 3,
         since: clock::now(),

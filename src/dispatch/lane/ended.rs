@@ -208,7 +208,7 @@ impl Lane {
         let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
         let Some(event) = self.window.remove(seq) else { return };
         tracing::warn!(lane = %self.name(), seq, failure = %trouble.class, "set aside: it fails while others succeed");
-        let order_key = event.element.order_key();
+        let order_key = event.order_key();
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         let settings = &self.parts.settings;
         let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
@@ -231,7 +231,7 @@ impl Lane {
     pub(super) fn set_aside_behind(&mut self, event: &Event, now: Timestamp) {
         let row = Aside {
             seq: event.seq,
-            order_key: event.element.order_key(),
+            order_key: event.order_key(),
             behind: true,
             attempts: 0,
             since: now,

@@ -153,7 +153,7 @@ mod tests {
             seq: 1,
             received_at: Timestamp::default(),
             source: "bik".into(),
-            element: Arc::new(Element::read("bik", br#"{"eventName":"x"}"#).unwrap()),
+            element: Arc::new(Element::read(br#"{"eventName":"x"}"#).unwrap()),
         };
         let events = [Delivery { event: Arc::new(event), attempt: 1, replay: false }];
         let hangs = Arc::clone(&jsonl.writer).lock_owned().await;

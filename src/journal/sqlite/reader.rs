@@ -42,7 +42,7 @@ impl RawEvent {
     /// # Errors
     /// [`Error::Row`]: bytes that were readable once are not any more.
     pub fn decode(self) -> Result<Arc<Event>, Error> {
-        let element = Element::read(&self.source, &self.raw)
+        let element = Element::read(&self.raw)
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
         Ok(Arc::new(Event {
             seq: self.seq,

@@ -214,7 +214,7 @@ fn ids_are_opaque_and_numbers_keep_their_text() {
     assert_eq!(info.owner_id.as_deref(), Some("57"));
     assert_eq!(info.ticket_id.as_deref(), Some("-0"));
     assert_eq!(views[1].infos[0].ticket_id.as_deref(), Some("42"));
-    assert_eq!((events[2].id(), events[2].order_key()), (None, None), "an empty id identifies nothing");
+    assert_eq!((events[2].id(), events[2].order_key("bik")), (None, None), "an empty id identifies nothing");
 }
 
 #[test]
@@ -241,7 +241,8 @@ fn one_id_across_the_statuses_of_a_message_makes_several_keys() {
     let drafts = drafts(&made("t6-same-id-across-statuses.json"));
     let keys: std::collections::HashSet<_> = drafts.iter().map(|draft| draft.key).collect();
     assert_eq!(keys.len(), 4);
-    let orders: std::collections::HashSet<_> = drafts.iter().map(|draft| draft.element.order_key()).collect();
+    let orders: std::collections::HashSet<_> =
+        drafts.iter().map(|draft| draft.element.order_key("bik")).collect();
     assert_eq!(orders.len(), 1, "and one order");
 }
 
@@ -259,8 +260,8 @@ fn the_same_bytes_of_another_source_are_another_event() {
         assert_ne!(here.key, there.key);
         assert_eq!(here.content, there.content);
         let (here, there) = (here.element, there.element);
-        assert_eq!(here.order_key().is_some(), there.order_key().is_some());
-        assert!(here.order_key().is_none() || here.order_key() != there.order_key());
+        assert_eq!(here.order_key("bik").is_some(), there.order_key("shop").is_some());
+        assert!(here.order_key("bik").is_none() || here.order_key("bik") != there.order_key("shop"));
     }
 }
 
@@ -378,8 +379,8 @@ fn any_other_event_keeps_its_infos_as_they_are() {
     let View::Other(added) = events[1].view() else { panic!("{:?}", events[1]) };
     assert_eq!(added.infos.len(), 2);
     assert_eq!(added.infos[1].raw.get(), r#"{"sku":"2"}"#);
-    assert!(events[0].order_key().is_some() && events[1].order_key().is_none());
-    assert!(events[2].order_key().is_some(), "a messageId beside eventInfo orders too");
+    assert!(events[0].order_key("bik").is_some() && events[1].order_key("bik").is_none());
+    assert!(events[2].order_key("bik").is_some(), "a messageId beside eventInfo orders too");
 }
 
 #[test]

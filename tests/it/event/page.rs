@@ -175,7 +175,7 @@ fn keys_are_what_they_have_always_been() {
         let Draft { element, key: Key(its_key), content: Content(its_content), .. } = draft(&fixture(name));
         assert_eq!(hex(its_key), key, "{name}");
         assert_eq!(hex(its_content), content, "{name}");
-        assert_eq!(element.order_key(), Some(OrderKey(order)), "{name}");
+        assert_eq!(element.order_key("bik"), Some(OrderKey(order)), "{name}");
     }
     for (name, key, order) in [
         (
@@ -187,7 +187,7 @@ fn keys_are_what_they_have_always_been() {
     ] {
         let draft = draft(&fixture(name));
         assert_eq!(hex(draft.key.0), key, "{name}");
-        assert_eq!(draft.element.order_key(), order, "{name}");
+        assert_eq!(draft.element.order_key("bik"), order, "{name}");
     }
     // Two infos, and between them one that is null.
     let several = decoded(&fixture("made/t3-event-info-array.json")).unwrap();
