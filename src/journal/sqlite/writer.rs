@@ -283,7 +283,7 @@ impl Writer {
         appends: Vec<Append>,
         changes: Vec<(Change, Reply<Vec<i64>>)>,
     ) {
-        let verdict = self.judge(error);
+        let verdict = self.judge("commit", error);
         self.roll_back();
         for append in appends {
             answer(append.reply, Err(verdict.clone()));
@@ -308,7 +308,7 @@ impl Writer {
     }
 
     /// Transient, or sticky: after a failed write or sync nothing can be assumed.
-    fn judge(&mut self, error: &rusqlite::Error) -> AppendError {
+    fn judge(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => self.full(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
@@ -319,7 +319,7 @@ impl Writer {
                 self.full()
             }
             _ => {
-                self.shared.fail(&error.to_string());
+                self.shared.fail(&format!("{doing}: {error}"));
                 AppendError::Failed
             }
         }
@@ -424,7 +424,7 @@ impl Writer {
         match done {
             Ok(evicted) => self.retention.evicted(&mut self.directory, evicted, &self.shared),
             Err(error) => {
-                let verdict = self.judge(&error);
+                let verdict = self.judge("retention", &error);
                 self.roll_back();
                 tracing::warn!(%error, ?verdict, "retention could not delete");
             }
@@ -444,7 +444,7 @@ impl Writer {
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(error) => {
-                    let verdict = self.judge(&error);
+                    let verdict = self.judge("checkpoint", &error);
                     if verdict != AppendError::Busy || !must {
                         return;
                     }

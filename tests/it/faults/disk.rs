@@ -58,7 +58,7 @@ fn fill_up_and_make_room(home: &Home, disk: &SmallDisk, left_bytes: u64, events:
 #[test]
 fn a_write_to_the_log_that_fails_ends_the_process_and_a_restart_has_everything() {
     // The log may grow to 1 MiB; a write beyond it fails with EFBIG.
-    fail_and_restart(|home| limited(home, 1_024), 50, "disk I/O error", false);
+    fail_and_restart(|home| limited(home, 1_024), 50, "commit: disk I/O error", false);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_checkpoint_that_fails_ends_the_process_and_a_restart_has_everything() {
 #[test]
 fn a_sync_that_fails_once_ends_the_process_and_a_restart_has_everything() {
     // The next sync would go well: one that trusted it would go on.
-    fail_and_restart(|home| failing(home, "fsync,fdatasync:error=EIO:when=12"), 5, "disk I/O error", false);
+    fail_and_restart(|home| failing(home, "fsync,fdatasync:error=EIO:when=12"), 5, "sync: Input/output error", false);
 }
 
 fn fail_and_restart(

@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use tracing::dispatcher::{DefaultGuard, set_default};
+use tracing::{
+    Dispatch,
+    dispatcher::{DefaultGuard, set_default},
+    subscriber::NoSubscriber,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::world::{KEY, LONG, World, event, eventually, head, key, post, source};
@@ -20,12 +24,16 @@ pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// A server that logs here, down to DEBUG, as does this thread for as long as the guard lives.
     pub(super) fn world(&self) -> (World, DefaultGuard) {
+        // While there is one subscriber only, a place in the code that logs for the first time asks that of its own thread
+        // whether it is wanted, and remembers the answer for all: a thread of another test has none, and would say no.
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+        LazyLock::force(&ANOTHER);
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(self.clone())
             .finish();
-        let dispatch = tracing::Dispatch::new(subscriber);
+        let dispatch = Dispatch::new(subscriber);
         let guard = set_default(&dispatch);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
