@@ -221,16 +221,17 @@ fn decay(args: &Args, full: &Open, folder: &Path, report: &mut Report) -> Result
     println!("\ngroups of 64: the full journal and a fresh one in turn");
     let mut ratios = Vec::new();
     for round in 1..=args.rounds() {
-        let path = folder.join(format!("fresh-{round}.db"));
-        let fresh = Open::new(&path)?;
-        let empty_rate = append_round(&fresh, &mut next, args.round(), 64)?;
+        // Its files stay until the end: to delete them would be charged to whoever comes next.
+        let fresh = Open::new(&folder.join(format!("fresh-{round}.db")))?;
+        let mut rate = |journal| append_round(journal, &mut next, args.round(), 64);
+        let (full_rate, empty_rate) = if round % 2 == 0 {
+            let full_rate = rate(full)?;
+            (full_rate, rate(&fresh)?)
+        } else {
+            let empty_rate = rate(&fresh)?;
+            (rate(full)?, empty_rate)
+        };
         drop(fresh);
-        for file in sqlite::files(&path) {
-            if file.exists() {
-                std::fs::remove_file(file)?;
-            }
-        }
-        let full_rate = append_round(full, &mut next, args.round(), 64)?;
         let ratio = full_rate / empty_rate;
         println!(
             "  round {round}: full {full_rate:>7.0} events/s, empty {empty_rate:>7.0} events/s, ratio {ratio:.3}"
