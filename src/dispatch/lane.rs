@@ -162,7 +162,7 @@ impl Lane {
             retries: parts.journal.retries(),
             look_for_revivals: true,
             exception_ended: false,
-            show: Show::new(&parts, cursor),
+            show: Show::new(&parts.id, parts.kind, Arc::clone(&parts.metrics), cursor),
             parts,
         })
     }

@@ -6,7 +6,6 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::lane::LaneParts;
 use crate::{
     clock::Timestamp,
     event::Class,
@@ -110,12 +109,11 @@ pub struct Shown {
 }
 
 impl Show {
-    /// For a lane that starts at a cursor.
-    pub fn new(parts: &LaneParts, cursor: u64) -> Self {
-        let mut status = LaneStatus::new(Arc::clone(&parts.id.handler), parts.kind, parts.id.class);
+    /// For a lane of a handler of that kind, which starts at a cursor.
+    pub fn new(lane: &LaneId, kind: &'static str, metrics: Arc<Metrics>, cursor: u64) -> Self {
+        let mut status = LaneStatus::new(Arc::clone(&lane.handler), kind, lane.class);
         status.cursor = cursor;
-        let labels = labels(&parts.id);
-        let metrics = Arc::clone(&parts.metrics);
+        let labels = labels(lane);
         Self {
             status: watch::Sender::new(status),
             delivered: metrics.delivered.get_or_create_owned(&labels),

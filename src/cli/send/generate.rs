@@ -8,7 +8,7 @@ use std::{collections::VecDeque, fmt::Write as _, ops::RangeInclusive, str::From
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 
-use super::post::Body;
+use super::body::Body;
 use crate::clock::Timestamp;
 
 /// Messages whose statuses are on their way at once.

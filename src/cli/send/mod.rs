@@ -1,5 +1,7 @@
 //! `bikhook send`: posts files, or traffic that it makes up, to a receiver.
 
+mod answer;
+mod body;
 mod generate;
 mod post;
 mod summary;

@@ -4,9 +4,7 @@
 //! wait for a connection: a sender that only counts from when it got round to sending hides every stall.
 
 use std::{
-    collections::BTreeMap,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,35 +12,21 @@ use std::{
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use reqwest::{
-    Client, StatusCode, Url,
+    Client, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use serde::Deserialize;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
-use super::{generate::Generator, summary::Tally};
-use crate::cli::{
-    Error,
-    client::{cause, detail},
-};
+use super::{answer::Answer, body::Body, generate::Generator, summary::Tally};
+use crate::cli::{Error, client::cause};
 
 /// An answer takes longer than the receiver's own deadline only where something is broken.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// So many failures before the first answer mean that nobody is there.
 const NOBODY: u64 = 10;
-
-/// What is posted at once.
-pub struct Body {
-    /// The bytes, as they go out.
-    pub bytes: Bytes,
-    /// Generated events in it; 0 for a file.
-    pub events: u64,
-    /// It holds something that cannot be read: 400 is as good an answer as 200.
-    pub garbage: bool,
-}
 
 /// Where bodies come from.
 pub enum Bodies {
@@ -148,7 +132,7 @@ impl Run {
         let (number, bodies) = &mut *next;
         let body = match bodies {
             Bodies::Generated(generator) => generator.next_body(),
-            Bodies::Files(files) => files.next().map(|file| read(&file)).transpose()?,
+            Bodies::Files(files) => files.next().map(|file| Body::read(&file)).transpose()?,
         };
         *number += 1;
         Ok(body.map(|body| (*number - 1, body)))
@@ -174,50 +158,3 @@ impl Run {
         }
     }
 }
-
-fn read(file: &Path) -> Result<Body, Error> {
-    let read = if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map(|_length| bytes)
-    } else {
-        std::fs::read(file)
-    };
-    let bytes = read.map_err(|error| Error::Failed(format!("cannot read {}: {error}", file.display())))?;
-    Ok(Body { bytes: bytes.into(), events: 0, garbage: false })
-}
-
-/// What came back for a body.
-pub enum Answer {
-    /// 200, with its receipt.
-    Taken(Receipt),
-    /// Another status, and what the problem says.
-    Refused(StatusCode, String),
-    /// Nothing, and why.
-    None(String),
-}
-
-/// What a 200 says.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Receipt {
-    /// Events stored.
-    pub accepted: u64,
-    /// Events that were stored before.
-    pub duplicates: u64,
-    /// What went to quarantine.
-    pub quarantined: u64,
-}
-
-impl Answer {
-    fn read(status: StatusCode, body: &[u8]) -> Self {
-        if status != StatusCode::OK {
-            return Self::Refused(status, detail(body).unwrap_or_default());
-        }
-        match serde_json::from_slice(body) {
-            Ok(receipt) => Self::Taken(receipt),
-            Err(_) => Self::None("a 200 without a receipt: is this a bikhook?".to_owned()),
-        }
-    }
-}
-
-/// How often each kind of answer came.
-pub type Answers = BTreeMap<u16, u64>;

@@ -1,10 +1,10 @@
 //! What a run came to.
 
-use std::{io::Write, time::Duration};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use serde_json::json;
 
-use super::post::{Answer, Answers, Receipt};
+use super::answer::{Answer, Receipt};
 use crate::cli::Error;
 
 /// Answers, counted.
@@ -14,7 +14,7 @@ pub struct Tally {
     pub took: Duration,
     requests: u64,
     events: u64,
-    by_status: Answers,
+    by_status: BTreeMap<u16, u64>,
     unanswered: u64,
     receipt: Receipt,
     /// Neither 200 nor, for a body with garbage, 400.

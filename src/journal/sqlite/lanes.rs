@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::group::class_number;
 use crate::{
@@ -221,12 +221,4 @@ fn record(connection: &Connection, lane: i64, upto: u64, now: Timestamp) -> rusq
         .prepare_cached("INSERT INTO settle (lane, upto, at) VALUES (?1, ?2, ?3)")?
         .execute(params![lane, upto, now.as_ms()])?;
     Ok(())
-}
-
-/// A lane's row.
-pub fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(i64, u64)>> {
-    connection
-        .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2")?
-        .query_row(params![&*lane.handler, class_number(lane.class)], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{group::class_number, lanes::lane_row};
+use super::group::class_number;
 use crate::{
     clock::Timestamp,
     event::{Class, Element, Event, OrderKey, Quarantined, Reason},
@@ -209,6 +209,14 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
         .prepare_cached("SELECT count(*) FROM dead WHERE lane = ?1")?
         .query_row([id], |row| row.get(0))?;
     Ok(Some(LaneState { cursor, aside, dead }))
+}
+
+/// A lane's number and cursor.
+fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2")?
+        .query_row(params![&*lane.handler, class_number(lane.class)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }
 
 /// A dead letter as its row has it.
