@@ -11,6 +11,7 @@ mod line;
 mod render;
 mod scan;
 mod split;
+mod string;
 mod view;
 mod words;
 

@@ -1,7 +1,7 @@
 //! T7: the rendering of an element. What stands inside strings, digits, escapes, the order of keys and duplicate keys
 //! are nobody's to touch; only blanks between tokens and trailing commas go.
 
-use super::split::{is_blank, string_end};
+use super::{scan::is_blank, split::string_end};
 
 /// The element on one line: less the blanks between tokens, less trailing commas.
 pub(super) fn compact(raw: &str) -> String {

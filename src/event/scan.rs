@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, ops::ControlFlow};
 
-use super::split::is_blank;
+use super::string::{inner, unescaped};
 
 /// How deep an element may be nested (T4).
 pub(super) const DEPTH_MAX: usize = 128;
@@ -149,7 +149,7 @@ impl<'a> Scanner<'a> {
         self.skip_blanks();
         self.token(b':')?;
         self.skip_blanks();
-        if escaped { super::field::unescaped(name).map(Cow::Owned) } else { inner(name).map(Cow::Borrowed) }
+        if escaped { unescaped(name).map(Cow::Owned) } else { inner(name).map(Cow::Borrowed) }
     }
 
     /// Past the string that begins here; whether there is an escape in it.
@@ -248,9 +248,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What stands between the quotes of a string.
-pub(super) fn inner(string: &str) -> Option<&str> {
-    string.strip_prefix('"')?.strip_suffix('"')
+/// The blanks of RFC 8259.
+pub(super) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 /// Eight bytes of a string at once: do they all stand for themselves, or after how many comes one that does not: a quote,

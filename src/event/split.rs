@@ -6,7 +6,10 @@
 //! hurt another. It does not look whether `]` closes `[` inside an element: an element where it does not is no JSON, and
 //! its own reading finds that, while its neighbours stay whole.
 
-use super::{envelope::Envelope, scan};
+use super::{
+    envelope::Envelope,
+    scan::{self, is_blank},
+};
 
 /// One element as it stands in the body, and what the pass saw of it.
 pub(super) struct Piece<'a> {
@@ -153,11 +156,6 @@ pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
             _ => at += 1,
         }
     }
-}
-
-/// The blanks of RFC 8259.
-pub(super) const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 struct Scanner<'a> {
