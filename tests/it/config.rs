@@ -180,16 +180,21 @@ fn keys(table: &toml::Table, found: &mut Vec<String>) {
 
 #[test]
 fn without_a_file_it_listens_on_loopback_with_a_credential_of_its_own_and_the_log_handler() {
-    let config = load(None, &[]).unwrap();
+    // Not the folder of the tests: whoever has tried the receiver there has a `data/` with a credential already.
+    let home = tempfile::tempdir().unwrap();
+    let journal = home.path().join("data/journal.db");
+    let config = load(None, &[("BIKHOOK_JOURNAL_PATH", journal.to_str().unwrap())]).unwrap();
+    assert_eq!(journal::sqlite::Settings::default().path, Path::new("data/journal.db"));
     assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(config.data_dir, Path::new("data"));
+    assert_eq!(config.data_dir, home.path().join("data"));
     let names: Vec<_> = config.handlers.iter().map(|handler| (&*handler.name, handler.kind.name)).collect();
     assert_eq!(names, [("log", "log")]);
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["bik"]);
     assert_eq!(config.sources["bik"].path, "/webhook");
     let key = config.sources["bik"].credentials["generated"].key.as_ref().unwrap();
     assert_eq!(key.expose().len(), 43, "32 bytes in base64");
-    assert_eq!(config.not_stored().map(|(path, _)| path).collect::<Vec<_>>(), [Path::new("data/credential")]);
+    let credential = home.path().join("data/credential");
+    assert_eq!(config.not_stored().map(|(path, _)| path).collect::<Vec<_>>(), [credential]);
     assert!(config.warnings.is_empty());
 }
 
