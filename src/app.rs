@@ -1,8 +1,9 @@
 //! Opens, wires, runs, stops.
 //!
-//! The order of a start: listeners are bound, so that a caller waits instead of being refused; the journal is opened and
-//! every handler has its cursors; only then intake opens. The order of a stop: not ready first, then intake, then the
-//! lanes, then the journal. A journal that failed ends the process, for its supervisor to start it again.
+//! The order of a start: listeners are bound, so that a caller waits instead of being refused; secrets that are missing
+//! are made; the journal is opened and every handler has its cursors; only then intake opens. The order of a stop: not
+//! ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its supervisor
+//! to start it again.
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,6 +24,7 @@ use crate::{
     http::{self, Intake},
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
     metrics::Metrics,
+    secret,
 };
 
 /// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
@@ -52,6 +54,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A secret could not be made.
+    #[error(transparent)]
+    Secret(#[from] secret::FileError),
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
@@ -94,7 +99,7 @@ pub struct Addresses {
 /// # Errors
 /// [`Error`]: it could not start, or the journal failed.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
@@ -106,6 +111,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
+    // Not before the addresses are ours: what is made is shown once, and a start that ends here shows nothing.
+    config.store_generated()?;
     let metrics = Metrics::new();
     let journal = open_journal(config.journal, &metrics).await?;
     let Dispatch { desk, mut lanes, stop_lanes } = start_lanes(config.handlers, &journal, &metrics).await?;

@@ -38,6 +38,19 @@ pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// The sources, as far as they have credentials whose secrets are made by the start that this configuration is for.
+pub(super) fn fresh(config: &Config) -> BTreeMap<String, SourceSettings> {
+    let made = |secret: &Secret| config.not_stored().any(|(_, fresh)| fresh.expose() == secret.expose());
+    let mut sources = config.sources.clone();
+    for source in sources.values_mut() {
+        source
+            .credentials
+            .retain(|_, credential| credential.key.iter().chain(&credential.password).any(made));
+    }
+    sources.retain(|_, source| !source.credentials.is_empty());
+    sources
+}
+
 /// What to paste into BIK's portal for each source, served at this address. It holds the secrets themselves.
 pub fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAddr) -> String {
     let mut text = String::new();

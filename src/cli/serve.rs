@@ -10,16 +10,19 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Error, auth::instructions, log::Log, warn};
+use super::{
+    Error,
+    auth::{fresh, instructions},
+    log::Log,
+    warn,
+};
 use crate::{app, config::Config, http::SourceSettings};
 
-pub(super) fn run(mut config: Config) -> Result<(), Error> {
+pub(super) fn run(config: Config) -> Result<(), Error> {
     let _log = Log::start(&config.log)?;
     // A warning is a help: an output that takes nothing must not keep the receiver from starting.
     drop(warn(&config));
-    let made = config.store_generated().map_err(|error| Error::Failed(error.to_string()))?;
-    // Secrets are shown once, when they were just made; later starts point to `bikhook auth`.
-    let first_start = !made.is_empty();
+    let fresh = fresh(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new()?;
@@ -27,7 +30,7 @@ pub(super) fn run(mut config: Config) -> Result<(), Error> {
         let sources = config.sources.clone();
         let ready = |addresses: app::Addresses| {
             // A greeting is a help: a closed output must not end the receiver.
-            drop(greet(&sources, first_start, addresses));
+            drop(greet(&sources, &fresh, addresses));
         };
         let serving = app::serve(config, ready, async { drop(told.await) });
         let signalled = async {
@@ -46,23 +49,25 @@ pub(super) fn run(mut config: Config) -> Result<(), Error> {
     served
 }
 
+/// Secrets are shown once, by the start that makes them; later ones point to `bikhook auth`. What is kept elsewhere is
+/// never shown: the output may be a log.
 fn greet(
     sources: &BTreeMap<String, SourceSettings>,
-    first_start: bool,
+    fresh: &BTreeMap<String, SourceSettings>,
     addresses: app::Addresses,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if first_start {
-        writeln!(
-            out,
-            "bikhook is ready. Paste this into BIK's developer portal (shown once; `bikhook auth` shows it again):"
-        )?;
-        write!(out, "{}", instructions(sources, addresses.http))?;
-    } else {
+    if fresh.is_empty() {
         for source in sources.values() {
             writeln!(out, "bikhook is ready: http://{}{}", addresses.http, source.path)?;
         }
         writeln!(out, "`bikhook auth` shows what to paste into BIK's developer portal.")?;
+    } else {
+        writeln!(
+            out,
+            "bikhook is ready. Paste this into BIK's developer portal (shown once; `bikhook auth` shows it again):"
+        )?;
+        write!(out, "{}", instructions(fresh, addresses.http))?;
     }
     out.flush()
 }

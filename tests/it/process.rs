@@ -1,7 +1,9 @@
 //! The process and what is around it: a log that takes nothing, and signals.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    net::TcpListener,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -10,7 +12,61 @@ use crate::support::{
     client::KEY,
     events::status,
     home::{Home, eventually},
+    receiver::Receiver,
 };
+
+/// `bikhook` in a folder, as somebody starts it there.
+fn bikhook(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
+    command.current_dir(folder);
+    command.env("BIKHOOK_HTTP_LISTEN", "127.0.0.1:0").env("BIKHOOK_ADMIN_LISTEN", "127.0.0.1:0");
+    command
+}
+
+/// Starts it there, and returns what it said until it was ready.
+fn greeting(folder: &Path, command: Command) -> String {
+    let receiver = Receiver::start(command, &folder.join("log"), &folder.join("data/journal.db.lock"));
+    // The greeting comes after the line of the log that is waited for.
+    eventually("it does not greet", || receiver.said().contains("`bikhook auth` shows"));
+    receiver.said()
+}
+
+#[test]
+fn a_start_whose_address_is_taken_makes_no_key_and_the_next_one_still_shows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = bikhook(home.path()).env("BIKHOOK_HTTP_LISTEN", &address).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains(&address));
+    let credential = home.path().join("data/credential");
+    assert!(!credential.exists());
+    let said = greeting(home.path(), bikhook(home.path()));
+    let key = fs::read_to_string(credential).unwrap();
+    assert!(said.contains(&format!("curl -H 'Authorization: Basic {}'", key.trim())), "{said}");
+}
+
+#[test]
+fn only_what_a_start_makes_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("bikhook.toml");
+    let head = "[admin]\ncredentials = { username = \"admin\", password = { generate = \"data/admin-password\" } }\n\
+                [handlers.log]\nkind = \"log\"\n[sources.bik.credentials]\nold = { key = { env = \"OLD_KEY\" } }\n";
+    let greeting = |more: &str| {
+        fs::write(&config, format!("{head}{more}")).unwrap();
+        let mut command = bikhook(home.path());
+        command.arg("--config").arg(&config).env("OLD_KEY", "kept-elsewhere");
+        greeting(home.path(), command)
+    };
+    let said = greeting("");
+    let made =
+        |name: &str| fs::read_to_string(home.path().join("data").join(name)).unwrap().trim().to_owned();
+    let password = made("admin-password");
+    assert!(!said.contains("kept-elsewhere") && !said.contains(&password), "{said}");
+    let said = greeting("new = { key = { generate = \"data/new\" } }\n");
+    assert!(said.contains(&made("new")), "{said}");
+    assert!(!said.contains("kept-elsewhere") && !said.contains(&password), "{said}");
+}
 
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
