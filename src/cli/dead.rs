@@ -28,7 +28,7 @@ enum Command {
     /// Deliver dead letters again
     Retry(Change),
     /// Delete dead letters for good
-    Drop(Change),
+    Drop(Drop),
 }
 
 #[derive(clap::Args)]
@@ -68,9 +68,6 @@ struct Change {
     /// Every one of the handler
     #[arg(long, requires = "handler", conflicts_with = "ids")]
     all: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
     /// An object
     #[arg(long)]
     json: bool,
@@ -78,16 +75,26 @@ struct Change {
     admin: AdminArgs,
 }
 
+#[derive(clap::Args)]
+struct Drop {
+    #[command(flatten)]
+    change: Change,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     match &args.command {
         Command::List(list) => list.run(cli),
         Command::Show(show) => show.run(cli),
         Command::Retry(change) => change.run(cli, "retry"),
-        Command::Drop(change) => {
-            if let Some(handler) = &change.handler {
-                let question = format!("Every dead letter of {handler:?} will be deleted for good. Go on?");
-                confirm(&question, change.yes)?;
-            }
+        Command::Drop(Drop { change, yes }) => {
+            let what = match &change.handler {
+                Some(handler) => format!("Every dead letter of {handler:?}"),
+                None => format!("{} of the dead letters", change.ids.len()),
+            };
+            confirm(&format!("{what} will be deleted for good. Go on?"), *yes)?;
             change.run(cli, "drop")
         }
     }

@@ -296,8 +296,11 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
     );
     ask(&operator, &["dead", "show", "99"]).await.failed("no dead letter 99");
 
-    assert_eq!(ask(&operator, &["dead", "drop", "1"]).await.ok(), "1 dropped\n");
-    let some = ask(&operator, &["dead", "drop", "2", "1", "--json"]).await;
+    ask(&operator, &["dead", "drop", "1"])
+        .await
+        .failed("1 of the dead letters will be deleted for good. Go on? Add --yes");
+    assert_eq!(ask(&operator, &["dead", "drop", "1", "--yes"]).await.ok(), "1 dropped\n");
+    let some = ask(&operator, &["dead", "drop", "2", "1", "--json", "--yes"]).await;
     assert_eq!(serde_json::from_str::<Value>(&some.out).unwrap(), json!({"dropped": 1, "unknown": [1]}));
     some.failed("there are no dead letters [1]");
     operator.destination.well.store(true, SeqCst);
