@@ -72,7 +72,7 @@ pub(super) struct Client {
 
 impl Client {
     fn new(base: &str, credentials: Option<(String, Secret)>, patience: Duration) -> Result<Self, Error> {
-        let base = parse_url(base)?;
+        let base = parse_url(base, ADMIN_EXAMPLE)?;
         let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
         let http = build(builder, &base)?;
         let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
@@ -153,11 +153,14 @@ impl Client {
     }
 }
 
-/// A URL that can be asked.
-pub(super) fn parse_url(text: &str) -> Result<Url, Error> {
+/// How the URL of an admin side is written.
+const ADMIN_EXAMPLE: &str = "http://127.0.0.1:8081";
+
+/// A URL that can be asked; else an error with an example of one.
+pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(Error::Failed(format!("{text:?} is no URL: write it as http://127.0.0.1:8081"))),
+        _ => Err(Error::Failed(format!("{text:?} is no URL: write it as {example}"))),
     }
 }
 

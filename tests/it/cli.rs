@@ -401,6 +401,8 @@ async fn send_posts_files_byte_for_byte() {
         .await
         .ok();
     run_with(&[], b"", &["send"]).await.code_is(2);
+    let no_url = run_with(&[], b"", &["send", "--url", "127.0.0.1:8080", "--key", "k", file]).await;
+    no_url.failed("write it as http://127.0.0.1:8080/webhook");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// How the URL of a source is written.
+const EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
@@ -123,13 +126,13 @@ impl Args {
             _ => None,
         };
         if let (Some(url), Some(given)) = (&self.url, &given) {
-            return Ok((parse_url(url)?, Some(header(given)?)));
+            return Ok((parse_url(url, EXAMPLE)?, Some(header(given)?)));
         }
         let config = cli.load()?;
         let source = self.source(&config)?;
         let url = match &self.url {
-            Some(url) => parse_url(url)?,
-            None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path))?,
+            Some(url) => parse_url(url, EXAMPLE)?,
+            None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path), EXAMPLE)?,
         };
         let authorization = match given {
             Some(given) => Some(given),
