@@ -111,7 +111,7 @@ impl Generator {
                 continue;
             }
             garbage = true;
-            match self.garbage() {
+            match self.garbage(events) {
                 Some(element) => bytes.extend_from_slice(element),
                 None => {
                     cut = true;
@@ -126,8 +126,9 @@ impl Generator {
         Some(Body { bytes: bytes.into(), events, garbage })
     }
 
-    /// An element that cannot be read; `None`: the whole body is to be cut off.
-    fn garbage(&mut self) -> Option<&'static [u8]> {
+    /// An element that cannot be read; `None`: the whole body is to be cut off. That takes its other events with it, so
+    /// the larger the body, the rarer it is.
+    fn garbage(&mut self, events: u64) -> Option<&'static [u8]> {
         const ELEMENTS: [&[u8]; 6] = [
             b"null",
             b"42",
@@ -136,7 +137,10 @@ impl Generator {
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":\"cut in \xf0\x9f\x91\"}}",
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":undefined}}",
         ];
-        ELEMENTS.get(self.random.below(ELEMENTS.len() + 1)).copied()
+        // As often as any other kind where a body is one event.
+        let kinds = (ELEMENTS.len() as u64 + 1).saturating_mul(events);
+        let cut = self.random.next().is_multiple_of(kinds.max(1));
+        (!cut).then(|| ELEMENTS[self.random.below(ELEMENTS.len())])
     }
 
     fn event(&mut self) -> String {
@@ -382,6 +386,10 @@ mod tests {
             })
             .count();
         assert!((17.0..23.0).contains(&share(wrong, 5_000)));
+
+        let batches = bodies(5, 50_000, 100, mix(0.0, 0.0, 1.0));
+        let read = decoded(&batches).iter().flatten().map(|decoded| decoded.drafts.len()).sum::<usize>();
+        assert!((0.7..1.5).contains(&share(50_000 - read, 50_000)), "{read} were read");
     }
 
     #[test]
