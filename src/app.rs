@@ -199,7 +199,7 @@ async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Resu
             let path = settings.path.display().to_string();
             let began = Instant::now();
             let sqlite = tokio::task::spawn_blocking(move || Sqlite::open(settings, metrics)).await??;
-            let took_ms = began.elapsed().as_millis();
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "the journal is open");
             Ok(Arc::new(sqlite))
         }

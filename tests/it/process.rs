@@ -135,3 +135,20 @@ fn a_second_signal_ends_the_process_at_once() {
     assert_eq!(process.exit_code(), 1);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn what_is_measured_is_a_number_in_a_log_of_json() {
+    let mut home = Home::new();
+    home.journal_keys = "disk_reserve = 0\n[log]\nlevel = \"debug\"\nformat = \"json\"";
+    let mut process = home.start();
+    process.connect().post(&format!("[{}]", status("e1", "m", "sent"))).unwrap();
+    process.stop();
+    let log = home.log();
+    let member = |message: &str, name: &str| {
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let line = lines.find(|line| line["message"] == message);
+        line.unwrap_or_else(|| panic!("no {message:?} in:\n{log}"))[name].clone()
+    };
+    assert!(member("the journal is open", "took_ms").is_u64(), "{log}");
+    assert!(member("answered", "ms").is_u64(), "{log}");
+}
