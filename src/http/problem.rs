@@ -103,7 +103,9 @@ impl Problem {
             request_id: id.map(|id| id.to_string()),
         };
         // Only a map with odd keys or an impl that fails can fail here, and this is neither.
-        serde_json::to_string(&members).unwrap_or_default()
+        let body = serde_json::to_string(&members).unwrap_or_default();
+        // A line, as a 200 is one: whoever tries it with curl gets the prompt on the next.
+        body + "\n"
     }
 }
 
@@ -183,6 +185,7 @@ mod tests {
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
         assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
         assert!(head.contains(" GMT"), "{head}");
+        assert!(body.ends_with("}\n"), "a line: {body:?}");
         let members: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(
             members,

@@ -478,6 +478,7 @@ async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
 
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (200, 200));
+    assert!(alive.body.ends_with("}\n") && ready.body.ends_with("}\n"), "a line each, as people read it");
     journal.state.send_replace(State::Full { held_by: Some("crm".into()) });
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (200, 503));
