@@ -8,7 +8,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
 };
 
 use crate::support::disk::as_root;
@@ -32,11 +32,12 @@ impl Place {
         self.folder.path().join(inside)
     }
 
-    /// A file with its folders, copied from elsewhere.
+    /// A file with its folders, copied from elsewhere. By a process of its own: what another test starts while this one
+    /// has the copy open for writing would hold it open for a moment longer, and a busy binary cannot be run.
     fn copy(&self, from: &Path, inside: &str) {
         let to = self.path(inside);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        told(Command::new("cp").arg("-L").arg(from).arg(to).output().unwrap());
     }
 
     /// An empty folder that only the user of the service may enter.
