@@ -10,7 +10,7 @@ use super::{
     Cli, Error,
     client::{AdminArgs, Client},
     output::{confirm, lines, members, parse, stdout, table},
-    store::{StoreArgs, newest},
+    store::{Limit, StoreArgs, newest},
 };
 
 #[derive(clap::Args)]
@@ -36,9 +36,8 @@ struct List {
     /// Only of this handler
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
-    /// At most this many: the newest, oldest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    limit: Limit,
     /// An object a line
     #[arg(long)]
     json: bool,
@@ -118,7 +117,7 @@ struct Row {
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
-        let rows = newest(self.limit, |before, limit| store.dead(self.handler.as_deref(), before, limit))?;
+        let rows = newest(&self.limit, |before, limit| store.dead(self.handler.as_deref(), before, limit))?;
         let out = &mut stdout();
         if self.json {
             return lines(out, &rows);

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     output::{cell, lines, parse, stdout, table},
-    store::{StoreArgs, newest},
+    store::{Limit, StoreArgs, newest},
 };
 use crate::{clock::Timestamp, journal::EventQuery};
 
@@ -26,9 +26,8 @@ pub(super) struct Args {
     /// Received before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// At most this many: the newest, oldest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    limit: Limit,
     /// An object a line, with the whole event: personal data
     #[arg(long)]
     json: bool,
@@ -41,7 +40,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let store = args.store.open(cli)?;
-    let rows = newest(args.limit, |before, limit| {
+    let rows = newest(&args.limit, |before, limit| {
         let query = EventQuery {
             name: args.event.clone(),
             source: args.source.clone(),

@@ -10,7 +10,7 @@ use super::{
     Cli, Error,
     client::AdminArgs,
     output::{cell, confirm, lines, members, parse, plain, stdout, table},
-    store::{StoreArgs, newest},
+    store::{Limit, StoreArgs, newest},
 };
 
 #[derive(clap::Args)]
@@ -33,9 +33,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct List {
-    /// At most this many: the newest, oldest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    limit: Limit,
     /// An object a line
     #[arg(long)]
     json: bool,
@@ -110,7 +109,7 @@ struct Row {
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
-        let rows = newest(self.limit, |before, limit| store.quarantine(before, limit))?;
+        let rows = newest(&self.limit, |before, limit| store.quarantine(before, limit))?;
         let out = &mut stdout();
         if self.json {
             return lines(out, &rows);

@@ -1,6 +1,6 @@
 //! What the listings read: a running receiver by its admin API, or a stopped one's journal. Both give the same JSON.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -217,8 +217,36 @@ fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
     rows.iter().map(raw).collect()
 }
 
-/// The newest `limit` rows, oldest first.
+/// How many rows a listing has.
+#[derive(clap::Args)]
+pub(super) struct Limit {
+    /// At most this many: the newest, oldest first [default: 20]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// What is shown where nobody says how much.
+const ROWS: usize = 20;
+
+/// The newest rows, oldest first. That there are older ones is told where nobody said how many to show: a list that
+/// ends by itself is taken for all there is.
 pub(super) fn newest<C: Copy>(
+    Limit { limit }: &Limit,
+    page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
+) -> Result<Vec<Box<RawValue>>, Error> {
+    if let Some(limit) = *limit {
+        return take(limit, page);
+    }
+    let mut rows = take(ROWS + 1, page)?;
+    if rows.len() > ROWS {
+        rows.remove(0);
+        // A help: where it cannot be written, the list still can.
+        drop(writeln!(anstream::stderr(), "only the newest {ROWS}: --limit N shows more"));
+    }
+    Ok(rows)
+}
+
+fn take<C: Copy>(
     limit: usize,
     mut page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
 ) -> Result<Vec<Box<RawValue>>, Error> {

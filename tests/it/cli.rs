@@ -92,7 +92,15 @@ fn seqs(objects: &[Value]) -> Vec<u64> {
 async fn events_lists_the_newest_oldest_first_with_nothing_personal() {
     let operator = Operator::new().await;
     operator.store((1..=25).map(|n| status(&format!("i-{n}"), &format!("m-{n}"), "read"))).await;
-    let table = ask(&operator, &["events"]).await.ok();
+    let Ran { code, out: table, err } = ask(&operator, &["events"]).await;
+    assert_eq!(
+        (code, err.as_str()),
+        (0, "only the newest 20: --limit N shows more\n"),
+        "there are older ones"
+    );
+    for all in [&["events", "--until", "2000-01-01"][..], &["events", "--limit", "20"]] {
+        ask(&operator, all).await.ok();
+    }
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 21, "{table}");
     assert!(lines[0].contains("SEQ") && lines[0].contains("CHANNEL"), "{table}");
