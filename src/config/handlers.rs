@@ -8,6 +8,7 @@ use super::reading::{Reading, quoted};
 use crate::{
     clock::Timestamp,
     dispatch,
+    event::{Category, Channel, Owner, Status},
     handler::{Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
@@ -149,6 +150,14 @@ fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) ->
             reading.warn(&["handlers", name, "sources"], message, help);
         }
     }
+    let owners: Vec<&str> = Owner::KNOWN.iter().copied().chain(Category::ALL.map(Category::as_str)).collect();
+    for (key, words, known) in [
+        ("owners", &settings.owners, owners.as_slice()),
+        ("statuses", &settings.statuses, Status::KNOWN),
+        ("channels", &settings.channels, Channel::KNOWN),
+    ] {
+        words.iter().flatten().for_each(|word| check_word(reading, name, key, word, known));
+    }
     let filter = Filter::new(settings);
     filter
         .map_err(|error| {
@@ -159,4 +168,16 @@ fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) ->
             reading.wrong(&["handlers", name, key], format!("handlers.{name}: {error}"), None);
         })
         .ok()
+}
+
+/// BIK may use a word that is not known here. One that nearly is, is a slip rather: the handler would wait for ever.
+fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known: &[&str]) {
+    let plain = word.replace([' ', '-'], "_");
+    if known.iter().any(|known| known.eq_ignore_ascii_case(&plain)) {
+        return;
+    }
+    if let Some(near) = nearest(&plain, known.iter().copied()) {
+        let message = format!("handlers.{handler}.{key}: BIK is not known to say {word:?}");
+        reading.warn(&["handlers", handler, key], message, Some(format!("did you mean `{near}`?")));
+    }
 }
