@@ -190,7 +190,8 @@ impl Retry {
             results.extend(answer.results);
         }
         let rows = results.iter().map(|row| parse(row)).collect::<Result<Vec<Retried>, _>>()?;
-        let left = rows.iter().filter(|row| row.outcome != "stored").count();
+        let unknown: Vec<_> = rows.iter().filter(|row| row.outcome == "unknown").map(|row| row.id).collect();
+        let left = rows.iter().filter(|row| !["stored", "unknown"].contains(&row.outcome.as_str())).count();
         let out = &mut stdout();
         if self.json {
             lines(out, &results)?;
@@ -210,7 +211,10 @@ impl Retry {
             });
             table(out, header, cells)?;
         }
-        if left == 0 { Ok(()) } else { Err(Error::Failed(format!("{left} could not be stored"))) }
+        if left > 0 {
+            return Err(Error::Failed(format!("{left} could not be stored")));
+        }
+        all_known(&unknown)
     }
 }
 
@@ -237,9 +241,13 @@ impl Drop {
             writeln!(out, "{} dropped", sum.dropped)?;
         }
         out.flush()?;
-        if sum.unknown.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Failed(format!("there are no entries {:?} in quarantine", sum.unknown)))
+        all_known(&sum.unknown)
     }
+}
+
+fn all_known(unknown: &[i64]) -> Result<(), Error> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("there are no entries {unknown:?} in quarantine")))
 }

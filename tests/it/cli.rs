@@ -336,6 +336,7 @@ async fn quarantine_is_listed_shown_retried_and_dropped() {
     assert!(retried.out.contains("stored") && retried.out.contains("unreadable"), "{retried:?}");
     retried.failed("1 could not be stored");
     assert_eq!(seqs(&ask(&operator, &["events", "--json"]).await.objects()), [1]);
+    ask(&operator, &["quarantine", "retry", "99"]).await.failed("there are no entries [99] in quarantine");
     ask(&operator, &["quarantine", "drop", "2"]).await.failed("Add --yes");
     ask(&operator, &["quarantine", "drop", "2", "1", "--yes"]).await.failed("no entries [1]");
     assert_eq!(ask(&operator, &["quarantine", "list", "--json"]).await.ok(), "");
