@@ -201,6 +201,7 @@ async fn what_is_no_journal_is_told_and_nothing_is_made() {
     let text = folder.path().join("text.db");
     std::fs::write(&text, "no database at all, but long enough to be looked at as one".repeat(20)).unwrap();
     read(&text, &["dead", "list"]).await.failed("is not a bikhook journal");
+    assert!(!folder.path().join("text.db.lock").exists(), "nor is anything made beside it");
     read(folder.path(), &["events"]).await.failed("cannot open the journal");
 }
 

@@ -1,6 +1,11 @@
 //! A journal that no receiver has open, looked at without changing it.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 
@@ -32,6 +37,7 @@ impl Offline {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
             return Err(OpenError::Io { path: named(), source });
         }
+        refuse_foreign(path)?;
         let file = DatabaseFile::lock(path)?;
         if file.format()? == 0 {
             return Err(OpenError::Foreign { path: named(), what: "it is empty".to_owned() });
@@ -111,4 +117,17 @@ impl Offline {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         read(&self.connection).map_err(|error| Error::Read(error.to_string().into()))
     }
+}
+
+/// What is no database at all is told before a lock file is made beside it.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let named = || path.display().to_string();
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
+    read.map_err(|source| OpenError::Io { path: named(), source })?;
+    if head.is_empty() || head == MAGIC {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { path: named(), what: "file is not a database".to_owned() })
 }
