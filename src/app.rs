@@ -220,7 +220,7 @@ async fn start_lanes(
     metrics: &Arc<Metrics>,
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, dispatch, start } in handlers {
+    for HandlerConfig { name, kind, opener, filter, dispatch, start, .. } in handlers {
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
         open.push((name, kind, handler, filter, dispatch, start));
     }

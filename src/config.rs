@@ -5,6 +5,7 @@
 //! told at once.
 
 mod check;
+mod files;
 mod handlers;
 mod overrides;
 mod reading;
@@ -131,7 +132,7 @@ impl Config {
         fill_in(&mut root, given);
 
         let mut reading = Reading::new(root, context, applied.problems);
-        match read(&mut reading) {
+        match read(&mut reading, path) {
             Some(mut config) if reading.problems.is_empty() => {
                 reading.warnings.extend(overrides::warnings(
                     &reading.root,
@@ -211,7 +212,7 @@ fn directory_of(journal: &Path) -> PathBuf {
 }
 
 /// Reads every part, and checks what is read; `None` where a part could not be read. What is wrong is in `reading`.
-fn read(reading: &mut Reading) -> Option<Config> {
+fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     reading.only_sections(&["http", "admin", "sources", "journal", "handlers", "log"]);
     let http = reading.read::<http::Settings>(&["http"]);
     let admin = reading.read::<admin::Settings>(&["admin"]);
@@ -233,6 +234,7 @@ fn read(reading: &mut Reading) -> Option<Config> {
         check::log(reading, log);
     }
     check::handlers(reading);
+    files::check(reading, file, journal.as_ref(), &handlers);
     let journal = journal?;
     let JournalSettings::Sqlite(sqlite) = &journal;
     let data_dir = directory_of(&sqlite.path);

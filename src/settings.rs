@@ -45,6 +45,16 @@ impl Period {
     }
 }
 
+/// As it is written in a configuration: `1h 30m`.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::SignedDuration::try_from(self.0) {
+            Ok(duration) => write!(f, "{duration:#}"),
+            Err(_longer_than_ages) => write!(f, "{}s", self.0.as_secs()),
+        }
+    }
+}
+
 impl Deref for Period {
     type Target = Duration;
 

@@ -149,7 +149,7 @@ impl Client {
         } else {
             ""
         };
-        Error::Failed(format!("{} answered {}: {detail}{help}", self.base, status.as_u16()))
+        Error::Failed(format!("{detail}{help} ({} answered {})", self.base, status.as_u16()))
     }
 }
 

@@ -239,8 +239,7 @@ pub(super) fn dispatch(reading: &mut Reading, handler: &str, dispatch: &dispatch
             let at = ["handlers", handler];
             let given = if reading.has(&[&at[..], &[max]].concat()) { max } else { first };
             let message = format!(
-                "handlers.{handler}.{given}: {first} ({:?}) is longer than {max} ({:?})",
-                *first_value, *max_value
+                "handlers.{handler}.{given}: {first} ({first_value}) is longer than {max} ({max_value})"
             );
             reading.wrong(&["handlers", handler, given], message, None);
         }

@@ -1,6 +1,6 @@
 //! `[handlers.NAME]`: the keys that every handler has, and the kind's own, each read by whoever owns them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     dispatch,
     event::{Category, Channel, Owner, Status},
-    handler::{Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
+    handler::{Configured, Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
 };
@@ -22,6 +22,8 @@ pub struct HandlerConfig {
     pub kind: &'static KindRow,
     /// Opens it.
     pub opener: Opener,
+    /// The files that it writes, with the keys that name them.
+    pub files: Vec<(&'static str, PathBuf)>,
     /// Which events it wants.
     pub filter: Filter,
     /// How its lanes go about their deliveries.
@@ -92,11 +94,13 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let kind = reading.take(kind.read::<KindKey>())?.kind;
     let kind = find_kind(reading, name, kind.as_deref())?;
     let own = known_keys(reading, name, kind, own);
-    let opener = reading.take((kind.read)(own));
+    let configured = reading.take((kind.read)(own));
+    let Configured { opener, files } = configured?;
     Some(HandlerConfig {
         name: name.into(),
         kind,
-        opener: opener?,
+        opener,
+        files,
         filter: filter?,
         dispatch: dispatch?,
         start: start?.start.map(|start| start.0),

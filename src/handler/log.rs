@@ -79,7 +79,7 @@ impl Lines {
             seq = event.seq,
             event = facts.name,
             source = &*event.source,
-            class = event.element.class().as_str(),
+            lane = event.element.class().as_str(),
             status = facts.status,
             channel = facts.channel,
             owner = facts.owner,
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(fields["seq"], 7);
         assert_eq!(fields["event"], "incoming-message");
         assert_eq!(fields["source"], "bik");
-        assert_eq!(fields["class"], "incoming");
+        assert_eq!(fields["lane"], "incoming");
         assert_eq!(fields["channel"], "whatsapp");
         assert_eq!(fields["store"], "p60HYv5wjgQaOrPdqT5NjbpkroD2");
         assert_eq!(fields["id"], "64e0dc5d-cec6-40cf-8d71-123456789012");

@@ -12,9 +12,9 @@ mod table;
 
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
-pub use table::{Handler, KINDS, KindRow, Opener};
+pub use table::{Configured, Handler, KINDS, KindRow, Opener};
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -32,6 +32,11 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const BATCH: usize;
     /// Its own keys of `[handlers.NAME]`, with `deny_unknown_fields`; the common keys are not among them.
     type Settings: DeserializeOwned + Send + 'static;
+
+    /// The files that it writes, with the keys that name them: nothing else may have them.
+    fn files(_settings: &Self::Settings) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
 
     /// Opens the destination, once, at start. I/O belongs here.
     ///

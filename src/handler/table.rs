@@ -1,6 +1,6 @@
 //! The table of kinds, and the one place where a kind's type is erased.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, path::PathBuf, pin::Pin};
 
 use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
 
@@ -21,6 +21,14 @@ impl<K: Kind> Handler for K {
 /// What opens a handler whose settings were read.
 pub type Opener = Box<dyn FnOnce(String) -> BoxFuture<'static, Result<Box<dyn Handler>, OpenError>> + Send>;
 
+/// A handler whose settings were read.
+pub struct Configured {
+    /// Opens it.
+    pub opener: Opener,
+    /// See [`Kind::files`].
+    pub files: Vec<(&'static str, PathBuf)>,
+}
+
 /// A row of the table.
 pub struct KindRow {
     /// As in `kind = "…"`.
@@ -34,7 +42,7 @@ pub struct KindRow {
     /// The names of the kind's own keys.
     pub keys: fn() -> &'static [&'static str],
     /// Reads the kind's own settings from its part of the table.
-    pub read: fn(crate::settings::Section) -> Result<Opener, crate::settings::Invalid>,
+    pub read: fn(crate::settings::Section) -> Result<Configured, crate::settings::Invalid>,
 }
 
 /// Every kind of this binary.
@@ -49,12 +57,14 @@ const fn row<K: Kind>() -> KindRow {
         keys: crate::settings::keys_of::<K::Settings>,
         read: |section| {
             let settings: K::Settings = section.read()?;
-            Ok(Box::new(move |name| {
+            let files = K::files(&settings);
+            let opener: Opener = Box::new(move |name| {
                 Box::pin(async move {
                     let handler = K::open(&name, settings).await?;
                     Ok(Box::new(handler) as Box<dyn Handler>)
                 })
-            }))
+            });
+            Ok(Configured { opener, files })
         },
     }
 }

@@ -223,7 +223,8 @@ impl Acceptor {
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
         self.not_before = Instant::now() + self.pause;
         if let Some(unsaid) = self.log.say() {
-            tracing::error!(%error, unsaid, "cannot accept connections; trying again");
+            let more_before = (unsaid > 0).then_some(unsaid);
+            tracing::error!(%error, more_before, "cannot accept connections; trying again");
         }
     }
 }

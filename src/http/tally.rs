@@ -85,9 +85,11 @@ impl Tally {
     /// A line of INFO for a refusal, but not for each of many.
     pub(super) fn refused(&self, status: StatusCode, visit: &Visit, why: &dyn fmt::Display) {
         if let Some(unsaid) = self.answers(status).log.say() {
+            let source = (!self.source.is_empty()).then_some(&*self.source);
+            let more_before = (unsaid > 0).then_some(unsaid);
             let request_id = visit.id.map(display);
             let peer = visit.peer.map(display);
-            tracing::info!(request_id, source = %self.source, status = status.as_u16(), peer, unsaid, "refused: {why}");
+            tracing::info!(request_id, source, status = status.as_u16(), peer, more_before, "refused: {why}");
         }
     }
 

@@ -265,7 +265,7 @@ impl Secret<'_> {
                     Err(Fault::wrong(format!("the environment variable {named} is not UTF-8")))
                 }
             },
-            "file" => match secret::load(path) {
+            "file" => match context.kept(path) {
                 Ok(Some(secret)) => Ok(secret.expose().to_owned()),
                 Ok(None) => Err(Fault::wrong(format!("the file {named} does not exist"))),
                 Err(error) => Err(Fault::wrong(error.to_string())),

@@ -100,6 +100,7 @@ pub struct Context {
     variables: BTreeMap<String, OsString>,
     asked: RefCell<BTreeSet<String>>,
     generated: RefCell<BTreeMap<PathBuf, Secret>>,
+    secret_files: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Context {
@@ -128,10 +129,16 @@ impl Context {
         self.asked.borrow().contains(name)
     }
 
+    /// The secret kept in this file, if it is there.
+    pub(super) fn kept(&self, path: &Path) -> Result<Option<Secret>, secret::FileError> {
+        self.secret_files.borrow_mut().insert(path.to_owned());
+        secret::load(path)
+    }
+
     /// The secret kept in this file; where there is no file yet, a fresh one, the same for every key that names the
     /// file, to be stored when the program starts for good.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
-        if let Some(stored) = secret::load(path)? {
+        if let Some(stored) = self.kept(path)? {
             return Ok(stored);
         }
         let mut generated = self.generated.borrow_mut();
@@ -141,6 +148,11 @@ impl Context {
         let secret = Secret::random(path)?;
         generated.insert(path.to_owned(), secret.clone());
         Ok(secret)
+    }
+
+    /// The files in which secrets are kept, or are to be.
+    pub fn secret_files(&self) -> BTreeSet<PathBuf> {
+        self.secret_files.borrow().clone()
     }
 
     /// The secrets that are not in their files yet.

@@ -75,8 +75,8 @@ fn row(kind: &str) -> &'static KindRow {
 async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
     let context = Context::new(BTreeMap::new());
     let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;
-    let opener = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
-    opener("under-test".to_owned()).await.map_err(|error| error.to_string())
+    let configured = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
+    (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
 }
 
 fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {

@@ -32,11 +32,8 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// Its last line is torn, but its first was not written by this handler: not ours to cut.
-    #[error(
-        "{path} ends in the middle of a line and does not begin as a file of this handler does: \
-         move it away or choose another path"
-    )]
+    /// Its first line was not written by this handler: not ours to add to, or to cut.
+    #[error("{path} does not begin as a file of this handler does: move it away or choose another path")]
     Foreign {
         /// The file.
         path: PathBuf,

@@ -63,6 +63,9 @@ impl Live {
         if let Some(cut) = cut.filter(|cut| cut.id == live.id && cut.len < live.len) {
             live.cut_back(cut.len)?;
         }
+        if !live.begins_as_ours().map_err(Error::io("read", path))? {
+            return Err(Error::Foreign { path: path.to_owned() });
+        }
         live.cut_torn_line()?;
         sync_dir_of(path)?;
         Ok(live)
@@ -109,9 +112,6 @@ impl Live {
         let end = end_of_last_line(&self.file, self.len).map_err(Error::io("read", &self.path))?;
         if end == self.len {
             return Ok(());
-        }
-        if !self.begins_as_ours().map_err(Error::io("read", &self.path))? {
-            return Err(Error::Foreign { path: self.path.clone() });
         }
         warn!(path = %self.path.display(), bytes = self.len - end, "cut off a torn last line");
         self.cut_back(end)

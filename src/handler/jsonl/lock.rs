@@ -8,6 +8,13 @@ use std::{
 
 use super::error::Error;
 
+/// The lock file of a file.
+pub fn lock_of(guarded: &Path) -> PathBuf {
+    let mut name = guarded.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
 /// The lock of a file. Released when dropped, or when the process ends in whatever way; the lock file stays, since
 /// deleting it would let two processes lock two of them.
 #[derive(Debug)]
@@ -22,9 +29,7 @@ impl Lock {
     /// # Errors
     /// [`Error::InUse`] where another handler or process has it.
     pub fn take(guarded: &Path) -> Result<Self, Error> {
-        let mut name = guarded.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = lock_of(guarded);
         let file = OpenOptions::new()
             .write(true)
             .create(true)

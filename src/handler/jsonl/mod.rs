@@ -22,6 +22,7 @@ use super::{Delivery, Failure, Kind, OpenError};
 use crate::{clock, event::Event, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
+use lock::lock_of;
 use writer::{Rotation, Writer};
 
 /// What is rendered before it is handed to the file: bounds the memory of a batch of large events.
@@ -63,6 +64,10 @@ impl Kind for Jsonl {
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1000;
     type Settings = Settings;
+
+    fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+        vec![("path", settings.path.clone()), ("path", lock_of(&settings.path))]
+    }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };

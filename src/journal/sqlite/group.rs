@@ -171,14 +171,22 @@ impl<'a> Group<'a> {
             digest.update(part);
         }
         digest.update(&item.bytes);
+        let digest = digest.finalize();
+        let again = self
+            .connection
+            .prepare_cached("UPDATE quarantine SET count = count + 1, last_at = ?2 WHERE digest = ?1")?
+            .execute(params![digest.as_slice(), self.received_at.as_ms()])?;
+        // An insert that gives way to an update would use up a number all the same.
+        if again > 0 {
+            return Ok(());
+        }
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO quarantine
                (digest, source, reason, detail, conflicts_with, bytes, count, first_at, last_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7)
-             ON CONFLICT (digest) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7)",
         )?;
         insert.execute(params![
-            digest.finalize().as_slice(),
+            digest.as_slice(),
             &*item.source,
             item.reason.as_str(),
             item.detail,
