@@ -608,6 +608,29 @@ async fn what_waits_behind_an_event_that_was_let_go_follows_also_after_a_restart
     assert_eq!(taken, [2, 3, 4]);
 }
 
+/// The cursor waits for an earlier event that is tried again, so a restart claims what was set aside after it once more.
+#[tokio::test]
+async fn what_was_set_aside_past_the_cursor_is_delivered_once_after_a_restart() {
+    // With a batch of 1 it is delivered before it is claimed.
+    for (batch, has_message) in [(100, true), (100, false), (1, true), (1, false)] {
+        let mut world = World::new(Script::well()).await;
+        world.batch = batch;
+        world.append(statuses(0..2)).await;
+        world.append([status("aside", "m-aside", "sent")]).await;
+        let row = set_aside(3, false, world.now);
+        let row = Aside { order_key: row.order_key.filter(|_| has_message), ..row };
+        let ends = Ends { set_aside: vec![row], ..Ends::default() };
+        world.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, HOUR).await;
+        let mut taken = world.script.taken();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2, 3], "batches of {batch}, with a message: {has_message}");
+        let state = world.state(Class::Other).await;
+        assert_eq!((state.cursor, state.aside), (3, vec![]));
+    }
+}
+
 #[tokio::test]
 async fn set_aside_events_that_are_always_due_leave_the_lane_its_turn() {
     let mut world = World::new(Script::new(failing(&[1, 2], retry))).await;
