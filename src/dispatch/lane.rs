@@ -135,7 +135,8 @@ impl Lane {
     /// # Errors
     /// [`journal::Error::NoLane`] where it was not enrolled.
     pub async fn restore(parts: LaneParts) -> Result<Self, journal::Error> {
-        let LaneState { cursor, aside, .. } = parts.journal.lane(parts.id.clone()).await?;
+        let LaneState { cursor, aside, dead_past_cursor, .. } = parts.journal.lane(parts.id.clone()).await?;
+        let aside_past_cursor = aside.iter().map(|row| row.seq).filter(|seq| *seq > cursor);
         let mut hasher = DefaultHasher::new();
         parts.id.hash(&mut hasher);
         Ok(Self {
@@ -146,7 +147,7 @@ impl Lane {
                 refusals: Arc::new(AtomicU32::new(0)),
             },
             window: Window::new(cursor),
-            settled: aside.iter().map(|row| row.seq).filter(|seq| *seq > cursor).collect(),
+            settled: aside_past_cursor.chain(dead_past_cursor).collect(),
             aside: AsideRows::restore(aside),
             revivals: Revivals::default(),
             deliveries: JoinSet::new(),

@@ -344,6 +344,25 @@ async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
     assert!(world.state(Class::Other).await.aside.is_empty());
 }
 
+/// The cursor waits for an earlier event that is tried again, so a restart claims what died after it once more.
+#[tokio::test]
+async fn a_dead_letter_past_the_cursor_does_not_die_again_after_a_restart() {
+    let decide = |events: &[Delivery]| Err(if events[0].event.seq == 1 { retry() } else { refuse() });
+    let mut world = World::new(Script::new(decide)).await;
+    world.append(statuses(0..2)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    assert_eq!(world.dead().await, [(2, Cause::Refused)]);
+    assert_eq!(world.state(Class::Other).await.cursor, 0);
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    assert_eq!(world.dead().await, [(2, Cause::Refused)]);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), [1]);
+    assert_eq!(world.state(Class::Other).await.cursor, 2);
+}
+
 #[tokio::test]
 async fn a_set_aside_event_does_not_die_while_the_destination_is_away() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
