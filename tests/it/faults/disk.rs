@@ -70,7 +70,12 @@ fn a_checkpoint_that_fails_ends_the_process_and_a_restart_has_everything() {
 #[test]
 fn a_sync_that_fails_once_ends_the_process_and_a_restart_has_everything() {
     // The next sync would go well: one that trusted it would go on.
-    fail_and_restart(|home| failing(home, "fsync,fdatasync:error=EIO:when=12"), 5, "sync: Input/output error", false);
+    fail_and_restart(
+        |home| failing(home, "fsync,fdatasync:error=EIO:when=12"),
+        5,
+        "sync: Input/output error",
+        false,
+    );
 }
 
 fn fail_and_restart(
