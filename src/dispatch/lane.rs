@@ -10,7 +10,7 @@ mod ended;
 mod running;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, atomic::AtomicU32},
 };
@@ -98,6 +98,8 @@ pub struct Lane {
     parts: LaneParts,
     window: Window,
     aside: AsideRows,
+    /// What is settled although it is past the cursor, and so is claimed once more.
+    settled: HashSet<u64>,
     revivals: Revivals,
     deliveries: JoinSet<Vec<Outcome>>,
     carried: HashMap<Id, Carried>,
@@ -133,7 +135,8 @@ impl Lane {
     /// # Errors
     /// [`journal::Error::NoLane`] where it was not enrolled.
     pub async fn restore(parts: LaneParts) -> Result<Self, journal::Error> {
-        let LaneState { cursor, aside, .. } = parts.journal.lane(parts.id.clone()).await?;
+        let LaneState { cursor, aside, dead_past_cursor, .. } = parts.journal.lane(parts.id.clone()).await?;
+        let aside_past_cursor = aside.iter().map(|row| row.seq).filter(|seq| *seq > cursor);
         let mut hasher = DefaultHasher::new();
         parts.id.hash(&mut hasher);
         Ok(Self {
@@ -144,6 +147,7 @@ impl Lane {
                 refusals: Arc::new(AtomicU32::new(0)),
             },
             window: Window::new(cursor),
+            settled: aside_past_cursor.chain(dead_past_cursor).collect(),
             aside: AsideRows::restore(aside),
             revivals: Revivals::default(),
             deliveries: JoinSet::new(),
@@ -224,7 +228,7 @@ impl Lane {
         }
         for event in claim.events {
             let seq = event.seq;
-            if self.parts.filter.wants(&event) {
+            if !self.settled.remove(&seq) && self.parts.filter.wants(&event) {
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
                     Some(_) if self.aside.len() >= self.parts.settings.aside_limit => return Ok(true),
                     Some(_) => self.set_aside_behind(&event, now),

@@ -19,7 +19,7 @@ pub struct Window {
     busy: HashMap<OrderKey, u32>,
     /// Everything of the lane up to here was claimed.
     read_to: u64,
-    /// What is below was let go: what is on its way is let go when it comes back.
+    /// See [`Self::has_let_go`].
     let_go_below: u64,
 }
 
@@ -144,7 +144,7 @@ impl Window {
     /// It came back undone: it waits again, and has been tried once more if `tried`.
     pub fn put_back(&mut self, seq: u64, tried: bool, not_before: Timestamp) {
         self.mark(seq, false);
-        if seq < self.let_go_below {
+        if self.has_let_go(seq) {
             self.remove(seq);
         }
         if let Some(slot) = self.slots.get_mut(&seq) {
@@ -171,6 +171,11 @@ impl Window {
         }
         self.read_to = self.read_to.max(seq.saturating_sub(1));
         let_go.len()
+    }
+
+    /// Whether it was let go: what was on its way is, when it comes back undone.
+    pub const fn has_let_go(&self, seq: u64) -> bool {
+        seq < self.let_go_below
     }
 
     fn mark(&mut self, seq: u64, in_flight: bool) {

@@ -184,6 +184,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// How many dead letters it has.
     pub dead: u64,
+    /// The events past the cursor that are dead letters, by seq.
+    pub dead_past_cursor: Vec<u64>,
 }
 
 /// An event that was set aside: delivered later than its place in the lane.

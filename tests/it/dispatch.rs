@@ -8,7 +8,7 @@ use std::{
 };
 
 use bikhook::{
-    clock::Timestamp,
+    clock::{self, Timestamp},
     dispatch::{Lane, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler},
@@ -344,6 +344,25 @@ async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
     assert!(world.state(Class::Other).await.aside.is_empty());
 }
 
+/// The cursor waits for an earlier event that is tried again, so a restart claims what died after it once more.
+#[tokio::test]
+async fn a_dead_letter_past_the_cursor_does_not_die_again_after_a_restart() {
+    let decide = |events: &[Delivery]| Err(if events[0].event.seq == 1 { retry() } else { refuse() });
+    let mut world = World::new(Script::new(decide)).await;
+    world.append(statuses(0..2)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    assert_eq!(world.dead().await, [(2, Cause::Refused)]);
+    assert_eq!(world.state(Class::Other).await.cursor, 0);
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, Duration::from_secs(60)).await;
+    assert_eq!(world.dead().await, [(2, Cause::Refused)]);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken(), [1]);
+    assert_eq!(world.state(Class::Other).await.cursor, 2);
+}
+
 #[tokio::test]
 async fn a_set_aside_event_does_not_die_while_the_destination_is_away() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
@@ -606,6 +625,95 @@ async fn what_waits_behind_an_event_that_was_let_go_follows_also_after_a_restart
     let mut taken = world.script.taken();
     taken.sort_unstable();
     assert_eq!(taken, [2, 3, 4]);
+}
+
+/// The cursor waits for an earlier event that is tried again, so a restart claims what was set aside after it once more.
+#[tokio::test]
+async fn what_was_set_aside_past_the_cursor_is_delivered_once_after_a_restart() {
+    // With a batch of 1 it is delivered before it is claimed.
+    for (batch, has_message) in [(100, true), (100, false), (1, true), (1, false)] {
+        let mut world = World::new(Script::well()).await;
+        world.batch = batch;
+        world.append(statuses(0..2)).await;
+        world.append([status("aside", "m-aside", "sent")]).await;
+        let row = set_aside(3, false, world.now);
+        let row = Aside { order_key: row.order_key.filter(|_| has_message), ..row };
+        let ends = Ends { set_aside: vec![row], ..Ends::default() };
+        world.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, HOUR).await;
+        let mut taken = world.script.taken();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2, 3], "batches of {batch}, with a message: {has_message}");
+        let state = world.state(Class::Other).await;
+        assert_eq!((state.cursor, state.aside), (3, vec![]));
+    }
+}
+
+/// A destination that takes its time, a permit for each call, and then fails whatever this event is in.
+struct Slow {
+    bad: u64,
+    gate: Semaphore,
+    calls: tokio::sync::watch::Sender<u64>,
+}
+
+impl Handler for Slow {
+    fn deliver<'a>(
+        &'a self,
+        events: &'a [Delivery],
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            self.calls.send_modify(|calls| *calls += 1);
+            self.gate.acquire().await.unwrap().forget();
+            if events.iter().any(|one| one.event.seq == self.bad) { Err(retry()) } else { Ok(()) }
+        })
+    }
+}
+
+/// With two events set aside, one to be tried later, and three others: lets go of all below 4 while call number `calls` is
+/// under way; what is set aside once the rest is delivered.
+async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec<Aside> {
+    let world = World::new(Script::well()).await;
+    let later = clock::now().plus_ms(3_600_000);
+    let first = if bad == 1 { Timestamp::default() } else { later };
+    let alone = |seq, next_try| Aside { order_key: None, ..set_aside(seq, false, next_try) };
+    world.with_set_aside(vec![alone(1, first), alone(2, later)], 3).await;
+    let gate = Semaphore::new(usize::try_from(calls).unwrap() - 1);
+    let slow = Arc::new(Slow { bad, gate, calls: tokio::sync::watch::Sender::new(0) });
+    let lane = Lane::restore(LaneParts {
+        id: LaneId { handler: "crm".into(), class: Class::Other },
+        kind: "slow",
+        handler: Arc::clone(&slow) as Arc<dyn Handler>,
+        filter: Filter::default(),
+        settings: Settings { probe_first: Period(Duration::from_millis(1)), ..world.settings.clone() },
+        batch: 10,
+        concurrency: 1,
+        slots: Arc::new(Semaphore::new(1)),
+        journal: Arc::clone(&world.journal),
+        metrics: Metrics::new(),
+    })
+    .await
+    .unwrap();
+    let mut desk = bikhook::dispatch::Desk::default();
+    let asked = desk.take_up(&lane);
+    let mut status = lane.status();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    slow.calls.subscribe().wait_for(|made| *made == calls).await.unwrap();
+    desk.skip("crm", 4).await;
+    status.wait_for(|lane| lane.set_aside < 2).await.unwrap();
+    slow.gate.add_permits(100);
+    status.wait_for(|lane| lane.delivered == delivered).await.unwrap();
+    stop.send_replace(true);
+    running.await.unwrap();
+    world.state(Class::Other).await.aside
+}
+
+#[tokio::test]
+async fn what_fails_on_its_way_after_an_operator_let_go_of_it_is_not_set_aside() {
+    // A set-aside event that is tried again; and one that fails its fourth time, in a probe that goes one by one.
+    assert_eq!(set_aside_after_letting_go(1, 1, 2).await, []);
+    assert_eq!(set_aside_after_letting_go(3, 4, 2).await, []);
 }
 
 #[tokio::test]

@@ -141,6 +141,9 @@ impl Lane {
             Outcome::Untried => return self.aside.insert(row, failed_at),
         };
         self.show.failed(&self.parts.id, &trouble.class, "retry");
+        if self.window.has_let_go(seq) {
+            return self.release(seq, now);
+        }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
             // Its time runs out only while the destination takes others.
@@ -201,7 +204,7 @@ impl Lane {
 
     /// An event that fails while others succeed: later events of its message queue behind it.
     fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if self.aside.len() >= self.parts.settings.aside_limit {
+        if self.window.has_let_go(seq) || self.aside.len() >= self.parts.settings.aside_limit {
             self.window.put_back(seq, true, now.plus_ms(self.backoff_ms(1)));
             return;
         }

@@ -208,7 +208,11 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
     let dead = connection
         .prepare_cached("SELECT count(*) FROM dead WHERE lane = ?1")?
         .query_row([id], |row| row.get(0))?;
-    Ok(Some(LaneState { cursor, aside, dead }))
+    let dead_past_cursor = connection
+        .prepare_cached("SELECT DISTINCT seq FROM dead WHERE lane = ?1 AND seq > ?2 ORDER BY seq")?
+        .query_map(params![id, cursor], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
 }
 
 /// A lane's number and cursor.
