@@ -113,38 +113,38 @@ impl Config {
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let text = match path {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
-            None => String::new(),
-        };
-        let origin = Origin::new(path, &text);
-        let (mut root, problems) = parse_toml(&text);
-        if !problems.is_empty() {
-            return Err(ConfigError::Invalid(Report::syntax(origin, problems)));
-        }
-        let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
-        // A name that is not UTF-8 is none of ours.
-        let variables =
-            variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let context = Context::new(variables.collect());
-        let applied = overrides::apply(&mut root, &context);
-        fill_in(&mut root, given);
-
-        let mut reading = Reading::new(root, context, applied.problems);
+        let Begun { origin, mut reading, unmatched, given } = Begun::of(path, variables)?;
+        fill_in(&mut reading.root, given);
         match read(&mut reading, path) {
             Some(mut config) if reading.problems.is_empty() => {
-                reading.warnings.extend(overrides::warnings(
-                    &reading.root,
-                    &reading.context,
-                    &applied.unmatched,
-                ));
+                let near = overrides::warnings(&reading.root, &reading.context, &unmatched);
+                reading.warnings.extend(near);
                 config.warnings = Report::warnings(origin, reading.warnings);
                 config.not_stored = reading.context.not_stored();
                 Ok(config)
             }
             _ => Err(ConfigError::Invalid(Report::errors(origin, reading.problems))),
         }
+    }
+
+    /// `[admin]` alone, for who asks a running receiver: what else the file says need not be right here, nor its secrets
+    /// at hand.
+    ///
+    /// # Errors
+    /// [`ConfigError`], where the file cannot be read, or this part of it.
+    pub fn load_admin(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<admin::Settings, ConfigError> {
+        let Begun { origin, mut reading, .. } = Begun::of(path, variables)?;
+        reading.problems.clear();
+        let admin = reading.read::<admin::Settings>(&["admin"]);
+        if let Some(admin) = &admin {
+            check::admin(&mut reading, admin, None);
+        }
+        admin
+            .filter(|_| reading.problems.is_empty())
+            .ok_or_else(|| ConfigError::Invalid(Report::errors(origin, reading.problems)))
     }
 
     /// The files of `{ generate = … }` that do not exist yet, with fresh secrets that hold only once they are stored.
@@ -163,6 +163,40 @@ impl Config {
             stored.push(path);
         }
         Ok(stored)
+    }
+}
+
+/// A configuration whose parts are still to be read: the file, with the variables laid over it.
+struct Begun {
+    origin: Origin,
+    reading: Reading,
+    unmatched: Vec<String>,
+    given: Given,
+}
+
+impl Begun {
+    fn of(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        let origin = Origin::new(path, &text);
+        let (mut root, problems) = parse_toml(&text);
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid(Report::syntax(origin, problems)));
+        }
+        let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
+        // A name that is not UTF-8 is none of ours.
+        let variables =
+            variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let context = Context::new(variables.collect());
+        let applied = overrides::apply(&mut root, &context);
+        let reading = Reading::new(root, context, applied.problems);
+        Ok(Self { origin, reading, unmatched: applied.unmatched, given })
     }
 }
 

@@ -1,12 +1,12 @@
 //! The client of a running receiver's admin side.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 
-use super::{Cli, Error, auth::reachable, output::plain};
+use super::{Cli, Error, auth::reachable, output::plain, variable};
 use crate::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,46 +20,60 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// Where the admin side is, and who asks.
 #[derive(clap::Args)]
 pub(super) struct AdminArgs {
-    /// The admin side of a running receiver; without it the configuration's, which is http://127.0.0.1:8081 by default
-    #[arg(long, value_name = "URL", env = "BIKHOOK_ADMIN")]
+    /// The admin side of a running receiver, else BIKHOOK_ADMIN; without either the configuration's, which is
+    /// http://127.0.0.1:8081 by default
+    #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// Its user, with the password in BIKHOOK_ADMIN_PASSWORD; without it the configuration's credentials
-    #[arg(long, value_name = "NAME", env = "BIKHOOK_ADMIN_USER")]
+    /// Its user, else BIKHOOK_ADMIN_USER, with the password in BIKHOOK_ADMIN_PASSWORD; without either the
+    /// configuration's credentials
+    #[arg(long, value_name = "NAME")]
     admin_user: Option<String>,
 }
 
 impl AdminArgs {
-    /// A client for what these arguments, and else the configuration, say.
+    /// A client for what these arguments say, else the environment, else the configuration.
     pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
-        let password = std::env::var("BIKHOOK_ADMIN_PASSWORD").ok();
-        let given = match (&self.admin_user, password) {
-            (Some(user), Some(password)) => Some((user.clone(), Secret::new(password))),
+        let password = text_of("BIKHOOK_ADMIN_PASSWORD")?;
+        let user = given(&self.admin_user, "BIKHOOK_ADMIN_USER")?;
+        let credentials = match (user, password) {
+            (Some(user), Some(password)) => Some((user, Secret::new(password))),
             (Some(_), None) => {
                 let what = "--admin-user needs its password in BIKHOOK_ADMIN_PASSWORD";
                 return Err(Error::Failed(what.to_owned()));
             }
             (None, _) => None,
         };
-        if let (Some(url), Some(_)) = (&self.admin, &given) {
-            return Client::new(url, given, PATIENCE);
+        let url = given(&self.admin, "BIKHOOK_ADMIN")?;
+        if let (Some(url), Some(_)) = (&url, &credentials) {
+            return Client::new(url, credentials, PATIENCE);
         }
-        let admin = cli.load()?.admin;
-        let credentials = given.or_else(|| admin.credentials.map(|one| (one.username, one.password)));
-        Client::new(&self.url(admin.listen), credentials, PATIENCE)
+        let admin = cli.load_admin()?;
+        let credentials = credentials.or_else(|| admin.credentials.map(|one| (one.username, one.password)));
+        Client::new(&url.unwrap_or_else(|| url_of(admin.listen)), credentials, PATIENCE)
     }
 
     /// A client for what needs no credentials, and is answered at once or not at all.
     pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
-        let url = match &self.admin {
-            Some(url) => url.clone(),
-            None => self.url(cli.load()?.admin.listen),
+        let url = match given(&self.admin, "BIKHOOK_ADMIN")? {
+            Some(url) => url,
+            None => url_of(cli.load_admin()?.listen),
         };
         Client::new(&url, None, PROBE_PATIENCE)
     }
+}
 
-    fn url(&self, listen: SocketAddr) -> String {
-        self.admin.clone().unwrap_or_else(|| format!("http://{}", reachable(listen)))
-    }
+fn url_of(listen: SocketAddr) -> String {
+    format!("http://{}", reachable(listen))
+}
+
+/// What an argument says, else an environment variable.
+fn given(argument: &Option<String>, name: &str) -> Result<Option<String>, Error> {
+    argument.clone().map_or_else(|| text_of(name), |text| Ok(Some(text)))
+}
+
+fn text_of(name: &str) -> Result<Option<String>, Error> {
+    let text = variable(name).map(OsString::into_string).transpose();
+    text.map_err(|_not_utf8| Error::Failed(format!("{name} is not UTF-8")))
 }
 
 /// A client of the admin side: blocks until it has an answer.

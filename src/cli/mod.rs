@@ -17,13 +17,17 @@ mod serve;
 mod store;
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
 };
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    admin,
+    config::{Config, ConfigError},
+};
 
 pub use auth::instructions;
 
@@ -31,8 +35,9 @@ pub use auth::instructions;
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
 pub struct Cli {
-    /// The configuration; without one the defaults hold, and BIKHOOK_… variables in either case
-    #[arg(long, global = true, value_name = "FILE", env = "BIKHOOK_CONFIG")]
+    /// The configuration, else what BIKHOOK_CONFIG names; without one the defaults hold, and BIKHOOK_… variables in
+    /// either case
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -96,7 +101,15 @@ impl Cli {
     }
 
     fn load(&self) -> Result<Config, Error> {
-        Ok(Config::load(self.config.as_deref(), std::env::vars_os())?)
+        Ok(Config::load(self.file().as_deref(), std::env::vars_os())?)
+    }
+
+    fn load_admin(&self) -> Result<admin::Settings, Error> {
+        Ok(Config::load_admin(self.file().as_deref(), std::env::vars_os())?)
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| variable("BIKHOOK_CONFIG").map(PathBuf::from))
     }
 }
 
@@ -130,6 +143,11 @@ impl Error {
             other => format!("error: {other}"),
         }
     }
+}
+
+/// An environment variable; an empty one counts as none, as container tools leave them.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Warns of what is not wrong, on the standard error.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     admin::rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
-    journal::{DeadQuery, EventQuery, QuarantineQuery, sqlite::Offline},
+    journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
 };
 
 /// The most that is read at once.
@@ -32,7 +32,7 @@ pub(super) struct StoreArgs {
 impl StoreArgs {
     pub(super) fn open(&self, cli: &Cli) -> Result<Store, Error> {
         Ok(match &self.journal {
-            Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(failed)?)),
+            Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(not_opened)?)),
             None => Store::Running(Box::new(self.admin.client(cli)?)),
         })
     }
@@ -289,6 +289,14 @@ fn raw(row: &impl Serialize) -> Result<Box<RawValue>, Error> {
 
 fn nothing(what: &str, id: i64) -> Error {
     Error::Failed(format!("there is no {what} {id}"))
+}
+
+fn not_opened(error: OpenError) -> Error {
+    let help = match &error {
+        OpenError::Locked { .. } => ": without --journal, the receiver that has it is asked",
+        _ => "",
+    };
+    Error::Failed(format!("{error}{help}"))
 }
 
 fn failed(error: impl std::error::Error) -> Error {

@@ -24,15 +24,12 @@ pub(super) fn check(
         owners.of.insert(resolved(&secret), "is where a secret is kept".to_owned());
     }
     if let Some(JournalSettings::Sqlite(sqlite)) = journal {
-        for file in journal::sqlite::files(&sqlite.path) {
-            owners.claim(reading, &["journal", "path"], &file, "belongs to the journal");
-        }
+        let files = journal::sqlite::files(&sqlite.path).map(|file| ("path", file));
+        owners.claim(reading, &["journal"], &files, "belongs to the journal");
     }
     for handler in handlers {
         let owner = format!("is written by the handler `{}`", handler.name);
-        for (key, file) in &handler.files {
-            owners.claim(reading, &["handlers", &handler.name, key], file, &owner);
-        }
+        owners.claim(reading, &["handlers", &handler.name], &handler.files, &owner);
     }
 }
 
@@ -43,11 +40,14 @@ struct Owners {
 }
 
 impl Owners {
-    fn claim(&mut self, reading: &mut Reading, key: &[&str], file: &Path, owner: &str) {
-        let earlier = self.of.insert(resolved(file), owner.to_owned());
-        if let Some(earlier) = earlier.filter(|earlier| earlier != owner) {
-            reading.wrong(key, format!("{}: {} {earlier} already", key.join("."), file.display()), None);
+    /// Files that go together, by the keys that name them: one clash of theirs is enough to be told.
+    fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
+        let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
+        if let Some((key, file, earlier)) = clash {
+            let key = [section, &[*key]].concat();
+            reading.wrong(&key, format!("{}: {} {earlier} already", key.join("."), file.display()), None);
         }
+        self.of.extend(files.iter().map(|(_, file)| (resolved(file), owner.to_owned())));
     }
 }
 

@@ -156,7 +156,9 @@ async fn a_journal_is_read_while_its_receiver_is_stopped_and_only_then() {
     operator.quarantine("{bad").await;
     operator.bury(1).await;
     let path = operator.place.path();
-    read(&path, &["events"]).await.failed("is in use by another process");
+    let locked = read(&path, &["events"]).await;
+    assert!(locked.err.contains("is in use by another process"), "{locked:?}");
+    locked.failed("without --journal, the receiver that has it is asked");
 
     let running = [
         ask(&operator, &["events", "--json"]).await.ok(),
@@ -246,6 +248,25 @@ async fn credentials_come_from_variables_or_the_configuration() {
     assert_eq!(variable.objects().len(), 1);
     assert_eq!(run_with(&[("BIKHOOK_CONFIG", config)], b"", &["health"]).await.ok(), "alive\n");
     run_with(&[], b"", &["--config", "nowhere.toml", "events"]).await.code_is(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_asks_needs_no_secret_of_the_public_side_and_an_empty_variable_is_none() {
+    let operator = Operator::new().await;
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("bikhook.toml");
+    let text = format!(
+        "[admin]\nlisten = \"{}\"\n[sources.bik]\ncredentials.portal = {{ key = {{ env = \"BIK_KEY\" }} }}\n",
+        operator.address
+    );
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    assert_eq!(run_with(&[], b"", &["health", "--config", config]).await.ok(), "alive\n");
+    run_with(&[], b"", &["handlers", "--config", config]).await.ok();
+    run_with(&[], b"", &["auth", "--config", config]).await.code_is(2);
+    let empty = [("BIKHOOK_CONFIG", ""), ("BIKHOOK_ADMIN", ""), ("BIKHOOK_ADMIN_USER", "")];
+    assert_eq!(run_with(&empty, b"", &["health", "--config", config]).await.ok(), "alive\n");
+    assert!(run_with(&empty, b"", &["check"]).await.ok().starts_with("ok\n"));
 }
 
 impl Ran {

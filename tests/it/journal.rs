@@ -105,6 +105,7 @@ async fn quarantine_keeps_identical_bytes_once_until_they_are_dropped() {
     }
     let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.count).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(entries[0].id, entries[1].id + 1, "a hole in the numbers would look like a loss");
     let id = entries[1].id;
     assert_eq!(journal.drop_quarantined(vec![id, 999]).await.unwrap(), [id]);
     assert!(journal.quarantined(id).await.unwrap().is_none());

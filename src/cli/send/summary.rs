@@ -17,6 +17,8 @@ pub struct Tally {
     by_status: BTreeMap<u16, u64>,
     unanswered: u64,
     receipt: Receipt,
+    /// 400 for a body with garbage.
+    expected: u64,
     /// Neither 200 nor, for a body with garbage, 400.
     wrong: u64,
     first_wrong: Option<String>,
@@ -39,6 +41,7 @@ impl Tally {
             Answer::Refused(status, detail) => {
                 *self.by_status.entry(status.as_u16()).or_default() += 1;
                 let expected = garbage && status.as_u16() == 400;
+                self.expected += u64::from(expected);
                 (!expected).then(|| format!("{}: {detail}", status.as_u16()))
             }
             Answer::None(why) => {
@@ -106,6 +109,9 @@ impl Tally {
         }
         if self.unanswered > 0 {
             write!(out, " none: {}", self.unanswered)?;
+        }
+        if self.expected > 0 {
+            write!(out, " ({} of the 400 as they should be: garbage)", self.expected)?;
         }
         let Receipt { accepted, duplicates, quarantined } = self.receipt;
         writeln!(
@@ -191,7 +197,8 @@ mod tests {
         let refused = || Answer::Refused(StatusCode::BAD_REQUEST, "the body is not JSON".to_owned());
         let mut tally = Tally::default();
         tally.count(1, true, refused(), Duration::ZERO);
-        assert!(report(tally).1.is_ok());
+        let (text, ended) = report(tally);
+        assert!(ended.is_ok() && text.contains("400: 1 (1 of the 400 as they should be: garbage)"), "{text}");
         let mut tally = Tally::default();
         tally.count(1, false, refused(), Duration::ZERO);
         tally.count(1, false, Answer::None("connection reset".to_owned()), Duration::ZERO);

@@ -241,10 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_that_is_not_ours_is_refused_and_untouched() {
-        let (_dir, path) = file_of(b"a letter\nwithout a line break at its end");
-        assert!(matches!(Live::open(&path, None), Err(Error::Foreign { .. })));
-        assert_eq!(fs::read(&path).unwrap(), b"a letter\nwithout a line break at its end");
+    fn a_file_that_is_not_ours_is_refused_and_untouched() {
+        for text in [&b"a letter\nwithout a line break at its end"[..], b"a whole\nletter\n"] {
+            let (_dir, path) = file_of(text);
+            assert!(matches!(Live::open(&path, None), Err(Error::Foreign { .. })));
+            assert_eq!(fs::read(&path).unwrap(), text);
+        }
     }
 
     #[test]

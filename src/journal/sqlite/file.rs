@@ -41,7 +41,7 @@ impl DatabaseFile {
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+            make_folder(folder).map_err(io)?;
         }
         let lock_path = with_suffix(path, ".lock");
         let mut lock = OpenOptions::new()
@@ -207,6 +207,19 @@ impl DatabaseFile {
 
     fn engine(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::Engine { path: self.path.display().to_string(), what: error.to_string() }
+    }
+}
+
+/// Makes a folder that is missing, with those above it, durably: what is stored in it must be found after a power cut.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(above)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(above)?.sync_all(),
     }
 }
 
