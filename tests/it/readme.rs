@@ -264,6 +264,26 @@ fn the_tests_the_files_and_the_metrics_that_it_names_exist() {
     }
 }
 
+#[test]
+fn every_path_of_the_api_that_it_names_is_served() {
+    let desk = Desk::new();
+    let receiver = desk.start(&[]);
+    let named: Vec<_> = code_spans().into_iter().filter(|span| span.contains(" /api/v1/")).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for path in named {
+        let (method, path) = path.split_once(' ').unwrap();
+        let path = path.replace("{seq}", "1").replace("{id}", "1").replace("{name}", "log");
+        let ask = format!(
+            "curl -s -X {method} -H 'Content-Type: application/json' -d '{{}}' http://127.0.0.1:8081{path}"
+        );
+        let said = desk.succeed(&receiver, &ask);
+        assert!(
+            !said.contains("nothing at this path") && !said.contains("that method"),
+            "{method} {path}: {said}"
+        );
+    }
+}
+
 /// `crash::sync::a_test`, or `crash::sync`: by the files of the integration tests.
 fn is_test_or_module(name: &str) -> bool {
     let file = |module: &str| Path::new("tests/it").join(module.replace("::", "/")).with_extension("rs");
