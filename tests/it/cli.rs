@@ -284,7 +284,7 @@ async fn health_is_an_exit_code() {
     assert_eq!(health, [json!({"ready": true, "state": "ready", "heldBy": null})]);
     let journal = Arc::clone(&operator.journal);
     let url = operator.url("");
-    drop(operator);
+    let _nobody_else_gets_it = operator.hang_up().await;
     assert!(matches!(*journal.state().borrow(), State::Ready), "the journal is well, but nobody answers");
     run_with(&[], b"", &["health", "--admin", &url]).await.failed("cannot reach");
 }

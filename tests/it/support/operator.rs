@@ -20,7 +20,7 @@ use bikhook::{
     settings::Period,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::Instant,
@@ -116,6 +116,15 @@ impl Operator {
         };
         self.journal.settle(id, Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
         self.journal.flush().await.unwrap();
+    }
+
+    /// Ends it, and keeps its port: whoever connects is refused.
+    pub async fn hang_up(mut self) -> TcpSocket {
+        self.tasks.shutdown().await;
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind(self.address).unwrap();
+        port
     }
 
     /// Stops it in good order, and gives the place of its journal.
