@@ -16,7 +16,11 @@ use bikhook::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::support::{
     events::{incoming, status},
@@ -82,6 +86,14 @@ async fn ask(operator: &Operator, args: &[&str]) -> Ran {
 /// Reads a stopped journal.
 async fn read(journal: &Path, args: &[&str]) -> Ran {
     run_with(&[], b"", &[args, &["--journal", journal.to_str().unwrap()]].concat()).await
+}
+
+/// An address where nobody listens, for as long as the socket is kept.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let kept = TcpSocket::new_v4().unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = kept.local_addr().unwrap();
+    (kept, address)
 }
 
 fn seqs(objects: &[Value]) -> Vec<u64> {
@@ -209,7 +221,7 @@ async fn what_is_no_journal_is_told_and_nothing_is_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_receiver_the_message_says_what_to_do() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_kept, nobody) = nobody();
     let url = format!("http://{nobody}");
     let ran = run_with(&[], b"", &["events", "--admin", &url]).await;
     assert!(ran.err.contains(&url), "{ran:?}");
@@ -505,7 +517,7 @@ async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belong
 
 #[tokio::test(flavor = "multi_thread")]
 async fn send_gives_up_where_nobody_answers() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_kept, nobody) = nobody();
     let url = format!("http://{nobody}/webhook");
     let args = ["send", "--url", &url, "--key", "k", "--generate", "100000000"];
     run_with(&[], b"", &args).await.failed("cannot reach");
