@@ -24,7 +24,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    admin,
+    admin, folder,
     http::{self, SourceSettings},
     journal,
     secret::{self, Secret},
@@ -235,14 +235,8 @@ const DEFAULT_SOURCE: &str = "bik";
 /// Beside the journal.
 fn data_dir(root: &Table) -> PathBuf {
     let path = reading::table_at(root, &["journal"]).and_then(|journal| journal.get("path")?.node.as_text());
-    directory_of(path.map_or_else(|| journal::sqlite::Settings::default().path, PathBuf::from).as_path())
-}
-
-fn directory_of(journal: &Path) -> PathBuf {
-    match journal.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+    let path = path.map_or_else(|| journal::sqlite::Settings::default().path, PathBuf::from);
+    folder::of(&path).to_owned()
 }
 
 /// Reads every part, and checks what is read; `None` where a part could not be read. What is wrong is in `reading`.
@@ -271,7 +265,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     files::check(reading, file, journal.as_ref(), &handlers);
     let journal = journal?;
     let JournalSettings::Sqlite(sqlite) = &journal;
-    let data_dir = directory_of(&sqlite.path);
+    let data_dir = folder::of(&sqlite.path).to_owned();
     Some(Config {
         http: http?,
         admin: admin?,

@@ -54,5 +54,6 @@ pub mod event;
 pub mod settings;
 
 pub mod clock;
+pub mod folder;
 pub mod metrics;
 pub mod secret;

@@ -3,14 +3,16 @@
 
 use std::{
     fmt,
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, de::Visitor};
+
+use crate::folder;
 
 /// A secret, resolved when the configuration is read. No `Debug`, no `Display`.
 #[derive(Clone)]
@@ -129,9 +131,7 @@ pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
 }
 
 fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
-    let directory = directory_of(path);
-    let made = !directory.is_dir();
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    folder::make(folder::of(path), 0o700)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.new", random_text::<9>()?));
     // Linking, unlike renaming, fails where the name is taken: a secret in use is never replaced.
@@ -139,15 +139,7 @@ fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
     let removed = std::fs::remove_file(&draft);
     written?;
     removed?;
-    File::open(directory)?.sync_all()?;
-    if made {
-        File::open(directory_of(directory))?.sync_all()?;
-    }
-    Ok(())
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    Ok(folder::sync(folder::of(path))?)
 }
 
 fn write_draft(draft: &Path, secret: &Secret) -> io::Result<()> {

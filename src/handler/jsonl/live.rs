@@ -1,15 +1,16 @@
 //! The file that is written: opened and repaired, recognised when it was moved away, appended to.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use tracing::warn;
 
 use super::error::Error;
+use crate::folder;
 
 /// How every file of this handler begins, as `Event::to_json_line` writes it.
 const FIRST_BYTES: &[u8] = b"{\"seq\":";
@@ -147,8 +148,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
         return Err(Error::NotAFile { path: path.to_owned() });
     }
     let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;
-    let dir = parent_of(path);
-    make_dir(dir)?;
+    let dir = folder::of(path);
+    folder::make(dir, 0o750).map_err(Error::io("make the directory", dir))?;
     Ok(fs::canonicalize(dir).map_err(Error::io("find", dir))?.join(name))
 }
 
@@ -157,29 +158,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// Where the file system says no.
 pub fn sync_dir_of(path: &Path) -> Result<(), Error> {
-    let dir = parent_of(path);
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync the directory", dir))
-}
-
-fn make_dir(dir: &Path) -> Result<(), Error> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    make_dir(parent_of(dir))?;
-    match DirBuilder::new().mode(0o750).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io("make the directory", dir)(error))
-        }
-        _ => sync_dir_of(dir),
-    }
-}
-
-fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        Some(_) => Path::new("."),
-        None => Path::new("/"),
-    }
+    let dir = folder::of(path);
+    folder::sync(dir).map_err(Error::io("sync the directory", dir))
 }
 
 fn id(metadata: &Metadata) -> Id {

@@ -6,13 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::error::Error;
+use super::{error::Error, names::with_suffix};
 
 /// The lock file of a file.
 pub fn lock_of(guarded: &Path) -> PathBuf {
-    let mut name = guarded.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+    with_suffix(guarded, ".lock")
 }
 
 /// The lock of a file. Released when dropped, or when the process ends in whatever way; the lock file stays, since

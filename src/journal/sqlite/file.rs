@@ -1,9 +1,9 @@
 //! The database file: its lock, its connections, its format.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
 
-use crate::journal::OpenError;
+use crate::{folder, journal::OpenError};
 
 /// The format that this version writes.
 pub const FORMAT: i64 = 1;
@@ -40,9 +40,7 @@ impl DatabaseFile {
     /// [`OpenError::Locked`] names the lock file and its holder.
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folder(folder).map_err(io)?;
-        }
+        folder::make(folder::of(path), 0o700).map_err(io)?;
         let lock_path = with_suffix(path, ".lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -207,19 +205,6 @@ impl DatabaseFile {
 
     fn engine(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::Engine { path: self.path.display().to_string(), what: error.to_string() }
-    }
-}
-
-/// Makes a folder that is missing, with those above it, durably: what is stored in it must be found after a power cut.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_folder(above)?;
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(above)?.sync_all(),
     }
 }
 

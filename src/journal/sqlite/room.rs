@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::settings::Size;
+use crate::{folder, settings::Size};
 
 /// At most this is kept in reserve unless the configuration says otherwise, and at most 5 % of the file system.
 const RESERVE_BYTES: u64 = 1 << 30;
@@ -34,8 +34,7 @@ impl Measured {
 impl Room {
     /// For the file system that holds `path`.
     pub fn new(path: &Path, reserve: Option<Size>) -> Self {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { folder: folder.to_owned(), reserve }
+        Self { folder: folder::of(path).to_owned(), reserve }
     }
 
     /// Measures.
