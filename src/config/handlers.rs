@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     dispatch,
     event::{Category, Channel, Owner, Status},
-    handler::{Configured, Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
+    handler::{ABSENT, Configured, Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
 };
@@ -115,7 +115,11 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
         return None;
     };
     let row = KINDS.iter().find(|row| row.name == kind);
-    if row.is_none() {
+    if let Some(absent) = ABSENT.iter().find(|absent| absent.name == kind) {
+        let message = format!("handlers.{name}.kind: {kind:?} is not in this binary");
+        let help = format!("build it with `--features {}`; the release image has every kind", absent.feature);
+        reading.wrong(&["handlers", name, "kind"], message, Some(help));
+    } else if row.is_none() {
         let help = nearest(kind, kinds.iter().copied()).map_or_else(
             || format!("kinds are {}", quoted(&kinds)),
             |near| format!("did you mean `{near}`?"),

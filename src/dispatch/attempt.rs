@@ -39,6 +39,19 @@ pub struct Trouble {
     pub error: String,
     /// How long the destination asked to be left alone.
     pub after: Option<Duration>,
+    /// Who can help.
+    pub gravity: Gravity,
+}
+
+/// Who can help where a destination does not take something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// Time, most likely.
+    Unwell,
+    /// A person: it is not as the settings say.
+    Misconfigured,
+    /// Nobody: it is gone for good. The handler pauses.
+    Gone,
 }
 
 /// What deliveries of one lane share.
@@ -123,13 +136,20 @@ impl Attempt {
                 Outcome::Delivered
             }
             Ok(Err(Failure::Retry { class, error, after })) => {
-                Outcome::Failed(Trouble { class, error, after })
+                Outcome::Failed(Trouble { class, error, after, gravity: Gravity::Unwell })
+            }
+            Ok(Err(Failure::Misconfigured { class, error })) => {
+                Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Misconfigured })
+            }
+            Ok(Err(Failure::Gone { class, error })) => {
+                Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Gone })
             }
             Ok(Err(Failure::Refuse { class, error })) => self.believe(events.len(), class, error),
             Err(_elapsed) => Outcome::Failed(Trouble {
                 class: "timeout".to_owned(),
                 error: format!("no answer within {} s", self.timeout.as_secs_f64()),
                 after: None,
+                gravity: Gravity::Unwell,
             }),
         }
     }
@@ -143,6 +163,11 @@ impl Attempt {
         if in_a_row <= REFUSALS_BELIEVED {
             return Outcome::Refused(error);
         }
-        Outcome::Failed(Trouble { class: format!("refuses everything ({class})"), error, after: None })
+        Outcome::Failed(Trouble {
+            class: format!("refuses everything ({class})"),
+            error,
+            after: None,
+            gravity: Gravity::Misconfigured,
+        })
     }
 }

@@ -310,13 +310,13 @@ impl Lane {
                 self.release(row.seq, now);
                 continue;
             };
-            let delivery = Delivery { event: Arc::clone(&event), attempt: row.attempts + 1, replay: false };
+            let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, false);
             self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
         }
         if !started {
             for due in self.revivals.take_due(now, free) {
                 started = true;
-                let delivery = Delivery { event: due.event, attempt: due.attempts + 1, replay: true };
+                let delivery = Delivery::new(due.event, due.attempts + 1, true);
                 self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
             }
         }
@@ -327,11 +327,7 @@ impl Lane {
         let deliveries = seqs
             .iter()
             .filter_map(|seq| self.window.get(*seq))
-            .map(|slot| Delivery {
-                event: Arc::clone(&slot.event),
-                attempt: slot.attempts + 1,
-                replay: false,
-            })
+            .map(|slot| Delivery::new(Arc::clone(&slot.event), slot.attempts + 1, false))
             .collect();
         self.spawn(deliveries, mode, Carried::Events { seqs, mode });
     }

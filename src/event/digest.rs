@@ -4,7 +4,7 @@
 //! never changes. Every field is preceded by its length, and every use by its own tag, so that no two lists of fields
 //! give the same bytes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +20,13 @@ pub struct Content(pub [u8; 16]);
 /// What an event is ordered by: the first 8 bytes of the SHA-256 of its source and `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);
+
+/// 32 hexadecimal digits: what a destination is told.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl Content {
     pub(super) fn of(rendered: &str) -> Self {

@@ -68,6 +68,14 @@ impl Element {
         envelope.view(self.name(), &mut Reader::default())
     }
 
+    /// What makes it the same as another (T6), in a source: reads the bytes each time, as intake did once.
+    pub fn key(&self, source: &str) -> Key {
+        let json = self.repaired.as_deref().unwrap_or(&self.raw);
+        // It was read before, so it can be read again.
+        let envelope: Box<Envelope<'_>> = scan::whole(json).unwrap_or_default();
+        envelope.key(source, self.name(), &self.raw)
+    }
+
     /// The lane it takes.
     pub fn class(&self) -> Class {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }

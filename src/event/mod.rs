@@ -55,6 +55,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// What makes it the same as another (T6): the same after a restart, a redelivery and a replay.
+    pub fn key(&self) -> Key {
+        self.element.key(&self.source)
+    }
+
     /// What it is ordered by; `None` where it has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)

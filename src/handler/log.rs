@@ -325,7 +325,7 @@ mod tests {
         };
         let log = Lines { handler: "console".into(), personal_data: settings_of(settings).personal_data };
         tracing::subscriber::with_default(subscriber, || {
-            log.write(&Delivery { event: Arc::new(event), attempt, replay });
+            log.write(&Delivery::new(Arc::new(event), attempt, replay));
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "not one line: {text}");

@@ -12,13 +12,13 @@ mod table;
 
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
-pub use table::{Configured, Handler, KINDS, KindRow, Opener};
+pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-use crate::event::Event;
+use crate::event::{Event, Key};
 
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {
@@ -54,12 +54,27 @@ pub trait Kind: Sized + Send + Sync + 'static {
 /// One event on its way to a handler.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The event.
+    /// The event, as the destination may see it: masked where the handler masks.
     pub event: Arc<Event>,
     /// Which try this is, counted from 1.
     pub attempt: u32,
     /// It was delivered before, and is delivered again because somebody asked for it.
     pub replay: bool,
+    /// The event as it was received, where `event` is not that.
+    received: Option<Arc<Event>>,
+}
+
+impl Delivery {
+    /// An event as it was received; `attempt` counts from 1.
+    pub const fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
+        Self { event, attempt, replay, received: None }
+    }
+
+    /// The id by which the destination knows a repetition: the same in every delivery of this event, whatever is masked.
+    /// Found each time.
+    pub fn key(&self) -> Key {
+        self.received.as_ref().unwrap_or(&self.event).key()
+    }
 }
 
 /// Why a delivery did not succeed. The texts may quote the payload: they go into rows, never into logs.
@@ -83,6 +98,40 @@ pub enum Failure {
         /// The whole story.
         error: String,
     },
+    /// The destination is not as the handler's settings say (credentials, permission, name): a person must look. The same
+    /// events are tried again meanwhile.
+    #[error("{error}")]
+    Misconfigured {
+        /// A class that is safe for logs, such as `status 401`.
+        class: String,
+        /// The whole story.
+        error: String,
+    },
+    /// The destination is gone for good, and says so: the handler pauses until somebody resumes it.
+    #[error("{error}")]
+    Gone {
+        /// A class that is safe for logs, such as `status 410`.
+        class: String,
+        /// The whole story.
+        error: String,
+    },
+}
+
+impl Failure {
+    /// [`Failure::Retry`], without a time that the destination asked for.
+    pub fn retry(class: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::Retry { class: class.into(), error: error.to_string(), after: None }
+    }
+
+    /// [`Failure::Refuse`].
+    pub fn refuse(class: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::Refuse { class: class.into(), error: error.to_string() }
+    }
+
+    /// [`Failure::Misconfigured`].
+    pub fn misconfigured(class: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::Misconfigured { class: class.into(), error: error.to_string() }
+    }
 }
 
 /// Why a handler could not be opened; says what to do about it.

@@ -48,6 +48,17 @@ pub struct KindRow {
 /// Every kind of this binary.
 pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
 
+/// A kind that this binary was built without.
+pub struct AbsentKind {
+    /// As in `kind = "…"`.
+    pub name: &'static str,
+    /// The cargo feature that brings it.
+    pub feature: &'static str,
+}
+
+/// The kinds that are behind a feature which this binary was built without.
+pub const ABSENT: &[AbsentKind] = &[];
+
 const fn row<K: Kind>() -> KindRow {
     KindRow {
         name: K::NAME,

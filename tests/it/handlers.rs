@@ -86,7 +86,7 @@ fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
         let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
         Arc::new(Event { seq, received_at, source: "bik".into(), element })
     };
-    seqs.into_iter().map(|seq| Delivery { event: event(seq), attempt: 1, replay: false }).collect()
+    seqs.into_iter().map(|seq| Delivery::new(event(seq), 1, false)).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 
 use super::{
     super::{
-        attempt::{Outcome, Trouble},
+        attempt::{Gravity, Outcome, Trouble},
         policy::{self, Fate, Mode},
     },
     Carried, Lane,
@@ -108,6 +108,13 @@ impl Lane {
                 failures = self.condition.failures,
                 next_try = %self.condition.wait_until,
                 "the destination is unwell: the lane waits, nothing is skipped"
+            );
+        }
+        if trouble.gravity == Gravity::Misconfigured && self.condition.failures == 1 {
+            tracing::error!(
+                lane = %self.name(),
+                failure = %trouble.class,
+                "the destination is not as the handler's settings say: a person must look"
             );
         }
         self.condition.wait_until
@@ -260,5 +267,10 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
 }
 
 fn panicked(error: &JoinError) -> Trouble {
-    Trouble { class: "panic".to_owned(), error: format!("the handler panicked: {error}"), after: None }
+    Trouble {
+        class: "panic".to_owned(),
+        error: format!("the handler panicked: {error}"),
+        after: None,
+        gravity: Gravity::Unwell,
+    }
 }

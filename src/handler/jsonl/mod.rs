@@ -160,7 +160,7 @@ mod tests {
             source: "bik".into(),
             element: Arc::new(Element::read(br#"{"eventName":"x"}"#).unwrap()),
         };
-        let events = [Delivery { event: Arc::new(event), attempt: 1, replay: false }];
+        let events = [Delivery::new(Arc::new(event), 1, false)];
         let hangs = Arc::clone(&jsonl.writer).lock_owned().await;
         for _ in 0..3 {
             tokio::time::timeout(Duration::from_millis(20), jsonl.deliver(&events)).await.unwrap_err();
