@@ -23,8 +23,15 @@ impl Event {
 
     /// Appends what [`Event::to_json_line`] returns.
     pub fn push_json_line(&self, out: &mut String) {
+        out.push('{');
+        self.push_json_fields(out);
+        out.push('}');
+    }
+
+    /// Appends the fields of [`Event::to_json_line`] without the braces: for a line that has others before them.
+    pub fn push_json_fields(&self, out: &mut String) {
         let element = &self.element;
-        out.push_str("{\"seq\":");
+        out.push_str("\"seq\":");
         out.push_str(&self.seq.to_string());
         out.push_str(",\"receivedAt\":\"");
         out.push_str(&self.received_at.to_string());
@@ -39,7 +46,6 @@ impl Event {
         }
         out.push_str(",\"event\":");
         out.push_str(&element.rendered());
-        out.push('}');
     }
 
     /// About how many bytes [`Event::to_json_line`] has; seldom fewer than it really has.

@@ -1,0 +1,55 @@
+//! What a destination is told of a delivery, as one line of JSON: the same for every kind that sends JSON.
+
+use std::fmt::Write;
+
+use super::Delivery;
+
+impl Delivery {
+    /// `key` (the same in every delivery of this event), `attempt`, `replay`, then what `Event::to_json_line` has: `seq`,
+    /// `receivedAt`, `source`, `eventName`, `id`, `event`. In this order, each always there, no line break at the end.
+    pub fn to_envelope(&self) -> String {
+        let mut line = String::with_capacity(self.event.json_line_size_hint() + 80);
+        self.push_envelope(&mut line);
+        line
+    }
+
+    /// Appends what [`Delivery::to_envelope`] returns.
+    pub fn push_envelope(&self, out: &mut String) {
+        let (key, attempt, replay) = (self.key(), self.attempt, self.replay);
+        // Writing to a String does not fail.
+        let _ = write!(out, "{{\"key\":\"{key}\",\"attempt\":{attempt},\"replay\":{replay},");
+        self.event.push_json_fields(out);
+        out.push('}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Element, Event},
+    };
+
+    #[test]
+    fn an_envelope_is_the_line_of_the_event_with_the_key_before_it() {
+        let element = Element::read(br#"{ "eventName": "x", "id": 7, }"#).unwrap();
+        let event = Event {
+            seq: 5,
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element: Arc::new(element),
+        };
+        let key = event.key();
+        let delivery = Delivery::new(Arc::new(event), 2, true);
+        assert_eq!(
+            delivery.to_envelope(),
+            format!(
+                r#"{{"key":"{key}","attempt":2,"replay":true,"seq":5,"receivedAt":"1970-01-01T00:00:00.000Z","source":"bik","eventName":"x","id":"7","event":{{"eventName":"x","id":7}}}}"#
+            )
+        );
+        assert_eq!(key.to_string().len(), 32);
+    }
+}
