@@ -67,6 +67,8 @@ pub struct Metrics {
     pub dead_letters: Gauges,
     /// 1 while a lane waits for its destination, by `handler` and `lane`.
     pub waiting: Gauges,
+    /// 1 while a lane is held back by a pause, by `handler` and `lane`.
+    pub paused: Gauges,
 }
 
 impl Metrics {
@@ -130,6 +132,7 @@ impl Metrics {
             set_aside: register!("lane_set_aside", "Events set aside", Gauges::default()),
             dead_letters: register!("dead_letters", "Dead letters", Gauges::default()),
             waiting: register!("lane_waiting", "1 while a lane waits for its destination", Gauges::default()),
+            paused: register!("lane_paused", "1 while a lane is held back by a pause", Gauges::default()),
             registry,
         })
     }

@@ -1,7 +1,13 @@
 //! `bikhook handlers`: how far each handler is, and letting go of what holds the journal.
 
+use std::io::Write;
+
 use clap::Subcommand;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
@@ -27,6 +33,35 @@ pub(super) struct Args {
 enum Command {
     /// Let a handler go on without what it has not delivered: by decision, and on record
     Skip(Skip),
+    /// Hold a handler back until it is resumed, also after a restart; nothing is lost
+    Pause(Pause),
+    /// Let a handler go on where it was
+    Resume(Resume),
+}
+
+#[derive(clap::Args)]
+struct Pause {
+    /// The handler
+    name: String,
+    /// Why: for who looks at it next
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(clap::Args)]
+struct Resume {
+    /// The handler
+    name: String,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 #[derive(clap::Args)]
@@ -70,6 +105,8 @@ impl std::str::FromStr for Before {
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     match &args.command {
         Some(Command::Skip(skip)) => skip.run(cli),
+        Some(Command::Pause(pause)) => pause.run(cli),
+        Some(Command::Resume(resume)) => resume.run(cli),
         None => list(args, cli),
     }
 }
@@ -138,6 +175,53 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     table(out, HEADER, cells)
 }
 
+impl Pause {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+        }
+        let body = Body { reason: self.reason.as_deref() };
+        let path = ["api", "v1", "handlers", &self.name, "pause"];
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &body)?;
+        told(self.json, answer, |_: IgnoredAny| {
+            format!("{} is paused: `bikhook handlers resume {0}` lets it go on", self.name)
+        })
+    }
+}
+
+impl Resume {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Body {}
+        #[derive(Deserialize)]
+        struct Resumed {
+            resumed: bool,
+        }
+        let path = ["api", "v1", "handlers", &self.name, "resume"];
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
+        told(self.json, answer, |Resumed { resumed }| match resumed {
+            true => format!("{} goes on", self.name),
+            false => format!("{} was not paused", self.name),
+        })
+    }
+}
+
+/// The answer as it came, or in words.
+fn told<T: DeserializeOwned>(
+    json: bool,
+    answer: Box<RawValue>,
+    words: impl FnOnce(T) -> String,
+) -> Result<(), Error> {
+    let out = &mut stdout();
+    if json {
+        return lines(out, &[answer]);
+    }
+    writeln!(out, "{}", words(parse(&answer)?))?;
+    Ok(out.flush()?)
+}
+
 impl Skip {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let Self { name, before, .. } = self;
@@ -154,18 +238,13 @@ impl Skip {
             before: &'a Before,
         }
         let path = ["api", "v1", "handlers", name, "skip"];
-        let answer: Box<serde_json::value::RawValue> = client.post(&path, &Body { before })?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &[answer]);
-        }
+        let answer: Box<RawValue> = client.post(&path, &Body { before })?;
         #[derive(Deserialize)]
         struct Skipped {
             before: u64,
         }
-        let Skipped { before } = parse(&answer)?;
-        use std::io::Write;
-        writeln!(out, "{name} lets go of everything below seq {before}")?;
-        Ok(out.flush()?)
+        told(self.json, answer, |Skipped { before }| {
+            format!("{name} lets go of everything below seq {before}")
+        })
     }
 }

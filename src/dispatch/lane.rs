@@ -32,7 +32,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     handler::{Delivery, Filter, Handler},
-    journal::{self, Ends, Journal, LaneId, LaneState},
+    journal::{self, Ends, Journal, LaneId, LaneState, Pauses},
     metrics::Metrics,
 };
 
@@ -111,6 +111,9 @@ pub struct Lane {
     tip: watch::Receiver<u64>,
     retries: watch::Receiver<u64>,
     look_for_revivals: bool,
+    paused: watch::Receiver<Pauses>,
+    /// The destination said that it is gone for good: why, until the journal knows.
+    gone: Option<String>,
     /// An exception has just ended: now it is the turn of the lane's own deliveries.
     exception_ended: bool,
     show: Show,
@@ -165,6 +168,8 @@ impl Lane {
             tip: parts.journal.tip(),
             retries: parts.journal.retries(),
             look_for_revivals: true,
+            paused: parts.journal.paused(),
+            gone: None,
             exception_ended: false,
             show: Show::new(&parts.id, parts.kind, Arc::clone(&parts.metrics), cursor),
             parts,
@@ -182,6 +187,10 @@ impl Lane {
     /// The journal's: the lane is where it was, and may be turned again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
         let ended = self.take_over(now);
+        if let Some(reason) = self.gone.clone() {
+            self.parts.journal.pause(Arc::clone(&self.parts.id.handler), reason).await?;
+            self.gone = None;
+        }
         if self.look_for_revivals {
             // Those that were delivered must not be read again: their ends are made durable first.
             self.settle().await?;
@@ -243,6 +252,9 @@ impl Lane {
 
     /// Starts what may be started; whether anything was.
     async fn start(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+        if self.is_paused() {
+            return Ok(false);
+        }
         if self.condition.failures > 0 {
             return Ok(self.probe(now));
         }
@@ -253,6 +265,10 @@ impl Lane {
         }
         started |= self.start_batches(now);
         Ok(started)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.gone.is_some() || self.paused.borrow().contains_key(&self.parts.id.handler)
     }
 
     fn has_place(&self) -> bool {
@@ -360,6 +376,9 @@ impl Lane {
     }
 
     fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_paused() {
+            return None;
+        }
         if self.condition.failures > 0 {
             return self.carried.is_empty().then_some(self.condition.wait_until);
         }
@@ -388,9 +407,10 @@ impl Lane {
     fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
         let waits = self.condition.failures > 0;
         let full = self.aside.len() >= self.parts.settings.aside_limit;
-        let state = state.unwrap_or(match (waits, full) {
-            (true, _) => LaneCondition::Waiting,
-            (false, true) => LaneCondition::Full,
+        let state = state.unwrap_or(match (self.is_paused(), waits, full) {
+            (true, ..) => LaneCondition::Paused,
+            (_, true, _) => LaneCondition::Waiting,
+            (_, _, true) => LaneCondition::Full,
             _ => LaneCondition::Running,
         });
         let tip = *self.tip.borrow();

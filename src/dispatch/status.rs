@@ -51,6 +51,8 @@ pub enum LaneCondition {
     Running,
     /// Waiting for a destination that is unwell.
     Waiting,
+    /// Held back until somebody resumes the handler.
+    Paused,
     /// So many events are set aside that it waits.
     Full,
     /// The journal cannot be read at its cursor: a person must look.
@@ -88,6 +90,7 @@ pub struct Show {
     lag: Gauge,
     set_aside: Gauge,
     waiting: Gauge,
+    paused: Gauge,
 }
 
 /// What changes from turn to turn.
@@ -120,6 +123,7 @@ impl Show {
             lag: metrics.lag.get_or_create_owned(&labels),
             set_aside: metrics.set_aside.get_or_create_owned(&labels),
             waiting: metrics.waiting.get_or_create_owned(&labels),
+            paused: metrics.paused.get_or_create_owned(&labels),
             metrics,
         }
     }
@@ -143,7 +147,9 @@ impl Show {
         let lag = shown.tip.saturating_sub(shown.cursor);
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.set_aside.set(i64::try_from(shown.set_aside).unwrap_or(i64::MAX));
-        self.waiting.set(i64::from(shown.state != LaneCondition::Running));
+        let waits = !matches!(shown.state, LaneCondition::Running | LaneCondition::Paused);
+        self.waiting.set(i64::from(waits));
+        self.paused.set(i64::from(shown.state == LaneCondition::Paused));
         self.status.send_modify(|status| {
             status.cursor = shown.cursor;
             status.lag = lag;

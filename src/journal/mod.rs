@@ -6,7 +6,7 @@
 
 pub mod sqlite;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -70,6 +70,16 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The dead letters of a lane that are marked to be retried.
     fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
+
+    /// Holds a handler back, durably, until [`Journal::resume`]: both its lanes start no delivery. One that is paused
+    /// keeps its first reason. `reason` is safe for logs.
+    fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Lets a handler go on, durably; whether it was paused.
+    fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// The handlers that are paused, now and as it changes.
+    fn paused(&self) -> watch::Receiver<Pauses>;
 
     /// A page of the quarantine, newest first.
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
@@ -153,6 +163,18 @@ pub struct LaneId {
     pub handler: Arc<str>,
     /// Which of its two lanes.
     pub class: Class,
+}
+
+/// The handlers that are paused, by name.
+pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
+
+/// Since when, and why, a handler delivers nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when.
+    pub at: Timestamp,
+    /// Who or what paused it; safe for logs.
+    pub reason: String,
 }
 
 /// A handler that is configured, and where it starts if the journal does not know it yet.
@@ -472,6 +494,18 @@ pub enum OpenError {
         /// Its format.
         found: i64,
         /// The newest format this version knows.
+        known: i64,
+    },
+    /// Written by an older version of this program, and opened by who does not write.
+    #[error(
+        "the journal {path} was written by an older bikhook (format {found}, this one has {known}): the receiver brings it up to date at its next start"
+    )]
+    Older {
+        /// The journal.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The format of this version.
         known: i64,
     },
     /// The file is no journal of ours.

@@ -582,6 +582,18 @@ impl Journal for Stub {
         self.inner.retrying(lane)
     }
 
+    fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.pause(handler, reason)
+    }
+
+    fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>> {
+        self.inner.resume(handler)
+    }
+
+    fn paused(&self) -> watch::Receiver<bikhook::journal::Pauses> {
+        self.inner.paused()
+    }
+
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         self.inner.quarantine(query)
     }

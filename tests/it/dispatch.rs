@@ -1,6 +1,8 @@
 //! What becomes of deliveries: order, retries, events set aside, dead letters. Lanes are turned by hand, with a clock of
 //! the test's own: nothing here sleeps.
 
+mod pause;
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
@@ -9,7 +11,7 @@ use std::{
 
 use bikhook::{
     clock::{self, Timestamp},
-    dispatch::{Lane, LaneParts, LaneStatus, Settings, Turn},
+    dispatch::{Lane, LaneCondition, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler},
     journal::{Aside, Cause, DeadQuery, Ends, Enrolment, Journal, LaneId, LaneState, Start},

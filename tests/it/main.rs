@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod config;
+mod contract;
 mod crash;
 mod dispatch;
 mod event;
@@ -12,6 +13,7 @@ mod faults;
 mod handlers;
 mod http;
 mod journal;
+mod kinds;
 mod model;
 mod packaging;
 mod process;

@@ -17,7 +17,7 @@ use crate::{
     },
     clock::Timestamp,
     dispatch::LaneStatus,
-    journal::{EventQuery, Journal},
+    journal::{EventQuery, Journal, Pause},
 };
 
 /// A handler, with both its lanes.
@@ -25,8 +25,22 @@ use crate::{
 struct Row {
     handler: Arc<str>,
     kind: &'static str,
+    /// Since when it is held back, and why; null while it is not.
+    paused: Option<PauseRow>,
     dead: u64,
     lanes: Vec<LaneStatus>,
+}
+
+#[derive(Serialize)]
+struct PauseRow {
+    at: Timestamp,
+    reason: String,
+}
+
+impl From<&Pause> for PauseRow {
+    fn from(pause: &Pause) -> Self {
+        Self { at: pause.at, reason: pause.reason.clone() }
+    }
 }
 
 /// `GET handlers`
@@ -36,6 +50,7 @@ pub(super) async fn list(
 ) -> Result<Response, Fault> {
     parameters.end()?;
     let dead: HashMap<Arc<str>, u64> = shared.state.journal.figures().await?.dead.into_iter().collect();
+    let paused = Arc::clone(&shared.state.journal.paused().borrow());
     let mut rows: Vec<Row> = Vec::new();
     for lane in shared.state.desk.status() {
         match rows.iter_mut().find(|row| row.handler == lane.handler) {
@@ -43,6 +58,7 @@ pub(super) async fn list(
             None => rows.push(Row {
                 handler: Arc::clone(&lane.handler),
                 kind: lane.kind,
+                paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
                 lanes: vec![lane],
             }),
@@ -53,6 +69,72 @@ pub(super) async fn list(
         handlers: Vec<Row>,
     }
     Ok(Json(Answer { handlers: rows }).into_response())
+}
+
+/// `{}`, or `{"reason": "TEXT"}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Why {
+    reason: Option<String>,
+}
+
+/// `{}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// A reason is a line in a table.
+const REASON_CHARS: usize = 200;
+
+/// `POST handlers/{name}/pause`: it starts no delivery until it is resumed, also after a restart.
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Path(handler): Path<String>,
+    Asked(Why { reason }): Asked<Why>,
+) -> Result<Response, Fault> {
+    let handler = at_work(&shared, &handler)?;
+    let reason = reason.unwrap_or_else(|| "an operator paused it".to_owned());
+    if reason.chars().count() > REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(Fault::parameter(
+            "reason",
+            format!("give one line of at most {REASON_CHARS} characters"),
+        ));
+    }
+    shared.state.journal.pause(Arc::clone(&handler), reason).await?;
+    tracing::warn!(handler = &*handler, "paused by an operator's decision");
+    let paused = shared.state.journal.paused().borrow().get(&handler).map(PauseRow::from);
+    #[derive(Serialize)]
+    struct Answer {
+        handler: Arc<str>,
+        paused: Option<PauseRow>,
+    }
+    Ok(Json(Answer { handler, paused }).into_response())
+}
+
+/// `POST handlers/{name}/resume`: it goes on where it was.
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(handler): Path<String>,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Result<Response, Fault> {
+    let handler = at_work(&shared, &handler)?;
+    let resumed = shared.state.journal.resume(Arc::clone(&handler)).await?;
+    if resumed {
+        tracing::warn!(handler = &*handler, "resumed by an operator's decision");
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        handler: Arc<str>,
+        resumed: bool,
+    }
+    Ok(Json(Answer { handler, resumed }).into_response())
+}
+
+/// The handler of that name, if this process has it.
+fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
+    let lanes = shared.state.desk.status();
+    let lane = lanes.into_iter().find(|lane| *lane.handler == *name);
+    lane.map(|lane| lane.handler).ok_or_else(|| Fault::Nothing(format!("handler {name:?} at work")))
 }
 
 /// `{"before": SEQ}` or `{"before": TIME}`.

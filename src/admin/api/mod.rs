@@ -31,6 +31,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events/{seq}", get(events::one))
         .route("/handlers", get(handlers::list))
         .route("/handlers/{name}/skip", post(handlers::skip))
+        .route("/handlers/{name}/pause", post(handlers::pause))
+        .route("/handlers/{name}/resume", post(handlers::resume))
         .route("/dead", get(dead::list))
         .route("/dead/retry", post(dead::retry))
         .route("/dead/drop", post(dead::drop))

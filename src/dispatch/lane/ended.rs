@@ -77,6 +77,7 @@ impl Lane {
             self.condition.failures = 0;
         }
         let Some((_, trouble)) = failed.first() else { return };
+        self.heed(trouble);
         self.show.failed(&self.parts.id, &trouble.class, "retry");
         if mode == Mode::OneByOne && delivered > 0 {
             for (seq, trouble) in failed {
@@ -110,14 +111,28 @@ impl Lane {
                 "the destination is unwell: the lane waits, nothing is skipped"
             );
         }
-        if trouble.gravity == Gravity::Misconfigured && self.condition.failures == 1 {
-            tracing::error!(
+        self.condition.wait_until
+    }
+
+    /// Tells a person where only one can help. A destination that is gone for good pauses the handler.
+    fn heed(&mut self, trouble: &Trouble) {
+        let first = self.condition.failures == 0;
+        match trouble.gravity {
+            Gravity::Misconfigured if first => tracing::error!(
                 lane = %self.name(),
                 failure = %trouble.class,
                 "the destination is not as the handler's settings say: a person must look"
-            );
+            ),
+            Gravity::Gone if self.gone.is_none() => {
+                tracing::error!(
+                    lane = %self.name(),
+                    failure = %trouble.class,
+                    "the destination says that it is gone for good: the handler is paused until somebody resumes it"
+                );
+                self.gone = Some(format!("the destination is gone for good ({})", trouble.class));
+            }
+            Gravity::Unwell | Gravity::Misconfigured | Gravity::Gone => {}
         }
-        self.condition.wait_until
     }
 
     fn succeeded(&mut self, now: Timestamp) {
@@ -148,6 +163,7 @@ impl Lane {
             Outcome::Untried => return self.aside.insert(row, failed_at),
         };
         self.show.failed(&self.parts.id, &trouble.class, "retry");
+        self.heed(&trouble);
         if self.window.has_let_go(seq) {
             return self.release(seq, now);
         }
@@ -187,7 +203,10 @@ impl Lane {
                 return;
             }
             Outcome::Refused(error) => (error, true),
-            Outcome::Failed(trouble) => (trouble.error, false),
+            Outcome::Failed(trouble) => {
+                self.heed(&trouble);
+                (trouble.error, false)
+            }
             Outcome::Untried => return self.revivals.put_back(id, now),
         };
         let Some((tries, attempts)) = self.revivals.failed(id) else { return };

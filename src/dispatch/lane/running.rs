@@ -33,6 +33,7 @@ impl Lane {
             tokio::select! {
                 // New events do not help a lane that cannot read the old ones.
                 _ = self.tip.changed(), if !stuck => {}
+                _ = self.paused.changed() => self.heard_of_pause(),
                 _ = self.retries.changed() => self.look_for_revivals = true,
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(asked) = control.recv() => self.control(asked),
@@ -48,6 +49,13 @@ impl Lane {
         tracing::error!(lane = %self.name(), error = error.class(), "the lane cannot read the journal; it stays where it is");
         self.show(now, Some(LaneCondition::Stuck));
         now.plus_ms(STUCK_MS)
+    }
+
+    /// Who resumes a handler wants to see it try at once.
+    fn heard_of_pause(&mut self) {
+        if !self.is_paused() {
+            self.condition.wait_until = Timestamp::default();
+        }
     }
 
     fn control(&mut self, asked: Control) {

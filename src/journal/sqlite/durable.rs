@@ -135,8 +135,17 @@ impl Committed {
             drop(batch);
         }
         for (change, reply, ids) in self.changes {
-            if matches!(change, Change::RetryDead(_)) && !ids.is_empty() {
-                shared.retries.send_modify(|version| *version += 1);
+            match change {
+                Change::RetryDead(_) if !ids.is_empty() => {
+                    shared.retries.send_modify(|version| *version += 1);
+                }
+                Change::Pause { handler, pause } => shared.paused.send_modify(|paused| {
+                    Arc::make_mut(paused).entry(handler).or_insert(pause);
+                }),
+                Change::Resume(handler) => shared.paused.send_modify(|paused| {
+                    Arc::make_mut(paused).remove(&handler);
+                }),
+                _ => {}
             }
             answer(reply, Ok(ids));
         }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
 use crate::{folder, journal::OpenError};
 
 /// The format that this version writes.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 /// "bikh": marks a database file as ours.
 const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows by this much at a time: growing makes a sync slow.
@@ -215,7 +215,10 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(include_str!("schema.sql"))?;
+    match found {
+        1 => transaction.execute_batch(include_str!("schema-2.sql"))?,
+        _ => transaction.execute_batch(include_str!("schema.sql"))?,
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()

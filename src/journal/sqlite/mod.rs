@@ -13,6 +13,7 @@ mod group;
 mod lanes;
 mod offline;
 mod op;
+mod pauses;
 mod reader;
 mod recent;
 mod retention;
@@ -50,8 +51,8 @@ use self::{
 };
 use super::{
     AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-    EventQuery, Figures, Journal, LaneId, LaneState, OpenError, QuarantineEntry, QuarantineQuery, Receipt,
-    State,
+    EventQuery, Figures, Journal, LaneId, LaneState, OpenError, Pause, Pauses, QuarantineEntry,
+    QuarantineQuery, Receipt, State,
 };
 use crate::{
     clock::{self, Timestamp},
@@ -100,6 +101,7 @@ impl Sqlite {
             tip: watch::Sender::new(restored.tip),
             state: watch::Sender::new(State::Ready),
             retries: watch::Sender::new(0),
+            paused: watch::Sender::new(restored.paused),
             low: AtomicU64::new(restored.low),
             keys: AtomicU64::new(restored.directory.len()),
             oldest_key_ms: AtomicI64::new(restored.oldest_key.map_or(i64::MAX, Timestamp::as_ms)),
@@ -336,6 +338,19 @@ impl Journal for Sqlite {
         }))
     }
 
+    fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>> {
+        let pause = Pause { at: clock::now(), reason };
+        Box::pin(async move { self.change(Change::Pause { handler, pause }).await.map(drop) })
+    }
+
+    fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(async move { Ok(!self.change(Change::Resume(handler)).await?.is_empty()) })
+    }
+
+    fn paused(&self) -> watch::Receiver<Pauses> {
+        self.shared.paused.subscribe()
+    }
+
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantine(connection, &query))))
     }
@@ -402,6 +417,7 @@ struct Restored {
     directory: Directory,
     oldest_key: Option<Timestamp>,
     lanes: Lanes,
+    paused: Pauses,
 }
 
 impl Restored {
@@ -453,7 +469,16 @@ impl Restored {
         }
         let low = reader::span(connection)?.map_or(tip + 1, |(low, _)| low);
         let lanes = Lanes::load(connection)?;
-        Ok(Self { tip, low, received_at: Timestamp::from_ms(received_at), directory, oldest_key, lanes })
+        let paused = pauses::load(connection)?;
+        Ok(Self {
+            tip,
+            low,
+            received_at: Timestamp::from_ms(received_at),
+            directory,
+            oldest_key,
+            lanes,
+            paused,
+        })
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{file::DatabaseFile, reader};
+use super::{
+    file::{DatabaseFile, FORMAT},
+    reader,
+};
 use crate::{
     event::Class,
     journal::{
@@ -39,8 +42,10 @@ impl Offline {
         }
         refuse_foreign(path)?;
         let file = DatabaseFile::lock(path)?;
-        if file.format()? == 0 {
-            return Err(OpenError::Foreign { path: named(), what: "it is empty".to_owned() });
+        match file.format()? {
+            0 => return Err(OpenError::Foreign { path: named(), what: "it is empty".to_owned() }),
+            FORMAT => {}
+            found => return Err(OpenError::Older { path: named(), found, known: FORMAT }),
         }
         let connection =
             file.reader().map_err(|error| OpenError::Engine { path: named(), what: error.to_string() })?;

@@ -1,8 +1,10 @@
 //! What the writer is asked to do, and where its answer goes.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use crate::journal::{AppendError, Batch, Ends, Enrolment, Error, LaneId, Receipt};
+use crate::journal::{AppendError, Batch, Ends, Enrolment, Error, LaneId, Pause, Receipt};
 
 /// Where an answer goes. A caller that went away does not want it any more.
 pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
@@ -37,6 +39,15 @@ pub enum Change {
     RetryDead(Vec<i64>),
     /// Delete dead letters.
     DropDead(Vec<i64>),
+    /// Hold a handler back.
+    Pause {
+        /// Which.
+        handler: Arc<str>,
+        /// Why.
+        pause: Pause,
+    },
+    /// Let a handler go on.
+    Resume(Arc<str>),
     /// Delete entries of the quarantine.
     DropQuarantined(Vec<i64>),
     /// Nothing of its own: everything before it becomes durable.

@@ -1,4 +1,4 @@
--- The journal, format 1. Times are milliseconds since the Unix epoch, UTC.
+-- The journal, format 2. Times are milliseconds since the Unix epoch, UTC.
 -- Events and keys are append-only: rows are added at the end, and retention takes them from the beginning.
 
 -- One row an event. `seq` never repeats and never falls, also when the table is empty (see `mark`).
@@ -24,13 +24,35 @@ CREATE TABLE mark (
   value       INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- A handler's two lanes. Everything up to `cursor` is delivered, not wanted, set aside or dead.
+-- A handler's two lanes, and two more for each of its replays. Everything up to `cursor` is delivered, not wanted, set
+-- aside or dead.
 CREATE TABLE lane (
   id          INTEGER PRIMARY KEY,
   handler     TEXT    NOT NULL,
   class       INTEGER NOT NULL,
   cursor      INTEGER NOT NULL,
-  UNIQUE (handler, class)
+  replay      INTEGER NOT NULL DEFAULT 0, -- the replay that it belongs to; 0: the handler's own
+  UNIQUE (handler, class, replay)
+);
+
+-- Handlers that deliver nothing until somebody resumes them.
+CREATE TABLE pause (
+  handler     TEXT    PRIMARY KEY,
+  at          INTEGER NOT NULL,
+  reason      TEXT    NOT NULL            -- who or what paused it; safe for logs
+) WITHOUT ROWID;
+
+-- Replays: what is stored is delivered once more. Their cursors are their lanes'.
+CREATE TABLE replay (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  handler     TEXT    NOT NULL,
+  after       INTEGER NOT NULL,           -- begins after this seq
+  upto        INTEGER NOT NULL,           -- ends with this seq
+  filter      TEXT    NOT NULL,           -- JSON: which events, beside what the handler wants
+  rate        INTEGER,                    -- events a second at most; NULL: as fast as the handler takes them
+  state       TEXT    NOT NULL,           -- 'running', 'paused', 'done', 'cancelled'
+  created_at  INTEGER NOT NULL,
+  ended_at    INTEGER
 );
 
 -- When a lane's cursor came to where; kept for 7 days.
@@ -51,6 +73,7 @@ CREATE TABLE aside (
   since       INTEGER NOT NULL,
   next_try    INTEGER NOT NULL,
   error       TEXT    NOT NULL,           -- the last one; may quote the payload
+  history     TEXT    NOT NULL DEFAULT '[]', -- JSON: the failed tries, [[attempt, at, error], …]; bounded
   PRIMARY KEY (lane, seq)
 ) WITHOUT ROWID;
 
@@ -66,7 +89,8 @@ CREATE TABLE dead (
   attempts    INTEGER NOT NULL,
   error       TEXT    NOT NULL,           -- the last one; may quote the payload
   died_at     INTEGER NOT NULL,
-  retrying    INTEGER NOT NULL DEFAULT 0  -- 1: to be delivered again
+  retrying    INTEGER NOT NULL DEFAULT 0, -- 1: to be delivered again
+  history     TEXT    NOT NULL DEFAULT '[]' -- as of `aside`
 );
 CREATE INDEX dead_lane ON dead (lane, id);
 CREATE INDEX dead_retrying ON dead (lane) WHERE retrying = 1;

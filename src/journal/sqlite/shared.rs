@@ -8,7 +8,10 @@ use std::sync::{
 use tokio::sync::watch;
 
 use super::recent::Recent;
-use crate::{journal::State, metrics::Metrics};
+use crate::{
+    journal::{Pauses, State},
+    metrics::Metrics,
+};
 
 /// Shared by the writer, the checkpointer and the readers.
 pub struct Shared {
@@ -20,6 +23,8 @@ pub struct Shared {
     pub state: watch::Sender<State>,
     /// Bumped whenever dead letters are to be delivered again.
     pub retries: watch::Sender<u64>,
+    /// The handlers that are paused.
+    pub paused: watch::Sender<Pauses>,
     /// Everything below this seq was taken by retention.
     pub low: AtomicU64,
     /// Keys in the directory.

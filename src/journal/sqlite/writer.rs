@@ -21,6 +21,7 @@ use super::{
     group::Group,
     lanes::Lanes,
     op::{Append, Change, Op, Reply},
+    pauses,
     retention::Retention,
     room::Room,
     settings::Settings,
@@ -217,6 +218,8 @@ impl Writer {
                 }
                 Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
                 Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
+                Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
+                Change::Resume(handler) => pauses::remove(&self.connection, handler)?,
                 Change::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1")?,
                 Change::Flush => Vec::new(),
             });

@@ -483,6 +483,18 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
+    fn pause(&self, _: Arc<str>, _: String) -> BoxFuture<'_, Result<(), Error>> {
+        unreachable!("intake never asks")
+    }
+
+    fn resume(&self, _: Arc<str>) -> BoxFuture<'_, Result<bool, Error>> {
+        unreachable!("intake never asks")
+    }
+
+    fn paused(&self) -> watch::Receiver<bikhook::journal::Pauses> {
+        unreachable!("intake never asks")
+    }
+
     fn quarantine(&self, _: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         unreachable!("intake never asks")
     }

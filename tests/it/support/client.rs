@@ -55,6 +55,15 @@ impl Client {
         self.answer()
     }
 
+    /// Asks an operator's question that changes something, and reads the answer.
+    pub fn ask(&mut self, path: &str, json: &str) -> io::Result<Answer> {
+        let length = json.len();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+        ))?;
+        self.answer()
+    }
+
     pub fn send(&mut self, text: &str) -> io::Result<()> {
         in_time(self.0.get_mut().write_all(text.as_bytes()))
     }

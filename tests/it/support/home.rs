@@ -28,6 +28,8 @@ pub struct Home {
     pub journal_keys: &'static str,
     /// Keys of the handler `audit`, of kind `jsonl`.
     pub audit_keys: &'static str,
+    /// Further sections.
+    pub more: String,
 }
 
 /// A row of the journal.
@@ -45,7 +47,7 @@ impl Home {
 
     /// In a folder that the test looks after.
     pub fn at(folder: PathBuf) -> Self {
-        Self { _own: None, folder, journal_keys: "disk_reserve = 0", audit_keys: "" }
+        Self { _own: None, folder, journal_keys: "disk_reserve = 0", audit_keys: "", more: String::new() }
     }
 
     /// Starts a receiver and waits until it takes events.
@@ -170,11 +172,12 @@ impl Home {
              [admin]\nlisten = \"127.0.0.1:0\"\n\
              [sources.bik]\ncredentials.portal = {{ key = \"{KEY}\" }}\n\
              [journal]\npath = {:?}\n{}\n\
-             [handlers.audit]\nkind = \"jsonl\"\npath = {:?}\n{}\n",
+             [handlers.audit]\nkind = \"jsonl\"\npath = {:?}\n{}\n{}\n",
             self.journal_file(),
             self.journal_keys,
             self.folder.join("events.jsonl"),
             self.audit_keys,
+            self.more,
         );
         fs::write(self.config_file(), text).expect("the configuration");
     }
@@ -215,10 +218,14 @@ impl Process {
 
     /// What the operator's side answers, by status.
     pub fn health(&self, path: &str) -> u16 {
+        self.operator().get(path).expect("an answer").status
+    }
+
+    /// A connection to the operator's side.
+    pub fn operator(&self) -> Client {
         let log = fs::read_to_string(&self.log).unwrap();
         let admin = log.rsplit_once(" admin=").and_then(|(_, rest)| rest.lines().next()).expect("an address");
-        let mut operator = Client::connect(admin.parse().unwrap()).unwrap();
-        operator.get(path).expect("an answer").status
+        Client::connect(admin.parse().unwrap()).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

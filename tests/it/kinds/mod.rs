@@ -1,0 +1,3 @@
+//! Every kind of handler, with the real thing that it delivers to.
+
+mod jsonl;
