@@ -62,6 +62,11 @@ pub enum LaneCondition {
 }
 
 impl LaneStatus {
+    /// Whether its work has ended.
+    pub fn has_stopped(&self) -> bool {
+        self.state == LaneCondition::Stopped
+    }
+
     /// Of a lane that has not begun.
     pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
         Self {
@@ -163,5 +168,10 @@ impl Show {
 }
 
 fn labels(lane: &LaneId) -> Labels {
-    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane.class.as_str().into())]
+    let name = match (lane.replay, lane.class) {
+        (None, class) => class.as_str(),
+        (Some(_), Class::Incoming) => "replay-incoming",
+        (Some(_), Class::Other) => "replay-other",
+    };
+    vec![("handler", Arc::clone(&lane.handler)), ("lane", name.into())]
 }

@@ -594,6 +594,22 @@ impl Journal for Stub {
         self.inner.paused()
     }
 
+    fn start_replay(&self, replay: bikhook::journal::NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
+        self.inner.start_replay(replay)
+    }
+
+    fn change_replay(
+        &self,
+        id: i64,
+        state: bikhook::journal::ReplayState,
+    ) -> BoxFuture<'_, Result<bool, Error>> {
+        self.inner.change_replay(id, state)
+    }
+
+    fn replays(&self) -> watch::Receiver<bikhook::journal::Replays> {
+        self.inner.replays()
+    }
+
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         self.inner.quarantine(query)
     }

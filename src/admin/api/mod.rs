@@ -5,6 +5,7 @@ mod dead;
 mod events;
 mod handlers;
 mod quarantine;
+mod replays;
 mod status;
 
 use std::{fmt::Write as _, sync::Arc};
@@ -37,6 +38,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/retry", post(dead::retry))
         .route("/dead/drop", post(dead::drop))
         .route("/dead/{id}", get(dead::one))
+        .route("/replays", get(replays::list).post(replays::start))
+        .route("/replays/{id}", get(replays::one))
+        .route("/replays/{id}/pause", post(replays::pause))
+        .route("/replays/{id}/resume", post(replays::resume))
+        .route("/replays/{id}/cancel", post(replays::cancel))
         .route("/quarantine", get(quarantine::list))
         .route("/quarantine/retry", post(quarantine::retry))
         .route("/quarantine/drop", post(quarantine::drop))
