@@ -12,6 +12,8 @@ mod kinds;
 mod log;
 mod output;
 mod quarantine;
+mod replay;
+mod selection;
 mod send;
 mod serve;
 mod store;
@@ -59,6 +61,8 @@ enum Command {
     Handlers(handlers::Args),
     /// Events that a handler will not get unless somebody retries them
     Dead(dead::Args),
+    /// Deliver what is stored to a handler once more
+    Replay(Box<replay::Args>),
     /// What could not be stored as events
     Quarantine(quarantine::Args),
     /// Whether the receiver is alive: exit code 0 or 1
@@ -93,6 +97,7 @@ impl Cli {
             Command::Events(args) => events::run(args, self),
             Command::Handlers(args) => handlers::run(args, self),
             Command::Dead(args) => dead::run(args, self),
+            Command::Replay(args) => replay::run(args, self),
             Command::Quarantine(args) => quarantine::run(args, self),
             Command::Health(args) => health::run(args, self),
             Command::Kinds(args) => kinds::run(args, out),

@@ -1,5 +1,7 @@
 //! The admin side over real sockets: its fences, health, metrics, and every route of the API.
 
+mod replays;
+
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,

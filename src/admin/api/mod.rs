@@ -94,26 +94,26 @@ impl Page {
         Ok(page)
     }
 
-    /// The ids alone of up to `limit` rows.
-    async fn ids<T, F>(
+    /// What `look` says of up to `limit` rows, with the id of each.
+    async fn each<T, S, F>(
         limit: usize,
         before: Option<i64>,
         read: impl Fn(Option<i64>, usize) -> F,
-        id: impl Fn(&T) -> i64,
-    ) -> Result<Vec<i64>, Fault>
+        look: impl Fn(&T) -> (i64, S),
+    ) -> Result<Vec<(i64, S)>, Fault>
     where
         F: Future<Output = Result<Vec<T>, journal::Error>>,
     {
-        let mut ids = Vec::new();
-        while ids.len() < limit {
-            let asked = CHUNK.min(limit - ids.len());
-            let chunk = read(ids.last().copied().or(before), asked).await?;
-            ids.extend(chunk.iter().map(&id));
+        let mut seen: Vec<(i64, S)> = Vec::new();
+        while seen.len() < limit {
+            let asked = CHUNK.min(limit - seen.len());
+            let chunk = read(seen.last().map(|(id, _)| *id).or(before), asked).await?;
+            seen.extend(chunk.iter().map(&look));
             if chunk.len() < asked {
                 break;
             }
         }
-        Ok(ids)
+        Ok(seen)
     }
 
     fn answer(self, name: &str) -> Response {

@@ -18,13 +18,11 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, Parameters},
+        question::{Asked, Chosen, Parameters},
     },
     clock::Timestamp,
     dispatch::{LaneStatus, Matches},
-    handler::{Filter, FilterSettings},
     journal::{NewReplay, Replay, ReplayState},
-    settings::keys_of,
 };
 
 /// What to replay: `{"handler": "crm"}`, and what else is given.
@@ -37,7 +35,8 @@ pub(super) struct Wish {
     /// Received before this time.
     until: Option<Timestamp>,
     /// Which events, beside what the handler wants: the keys of a handler's filters.
-    filter: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    filter: Chosen,
     /// Events a second at most.
     rate: Option<NonZeroU32>,
     /// Count, and deliver nothing.
@@ -52,7 +51,7 @@ pub(super) async fn start(
 ) -> Result<Response, Fault> {
     let journal = &*shared.state.journal;
     let handler = at_work(&shared, &wish.handler)?;
-    let (settings, filter) = read_filter(wish.filter)?;
+    let Chosen { settings, filter } = wish.filter;
     let tip = *journal.tip().borrow();
     let after = match wish.since {
         Some(since) => first_after(journal, since).await?.saturating_sub(1),
@@ -87,23 +86,6 @@ struct DryRun {
     events: u64,
     first: Option<u64>,
     last: Option<u64>,
-}
-
-fn read_filter(
-    given: Option<serde_json::Map<String, serde_json::Value>>,
-) -> Result<(FilterSettings, Filter), Fault> {
-    let given = given.unwrap_or_default();
-    let known = keys_of::<FilterSettings>();
-    if let Some(unknown) = given.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(Fault::parameter(
-            "filter",
-            format!("unknown key {unknown:?}; there are {}", known.join(", ")),
-        ));
-    }
-    let settings: FilterSettings = serde_json::from_value(given.into())
-        .map_err(|error| Fault::parameter("filter", error.to_string()))?;
-    let filter = Filter::new(&settings).map_err(|error| Fault::parameter("filter", error.to_string()))?;
-    Ok((settings, filter))
 }
 
 /// A replay, and how far it is.

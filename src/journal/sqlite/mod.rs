@@ -373,7 +373,7 @@ impl Journal for Sqlite {
     }
 
     fn change_replay(&self, id: i64, state: ReplayState) -> BoxFuture<'_, Result<bool, Error>> {
-        Box::pin(async move { Ok(!self.change(Change::ChangeReplay(id, state)).await?.is_empty()) })
+        Box::pin(async move { Ok(!self.change(Change::TurnReplay(id, state)).await?.is_empty()) })
     }
 
     fn replays(&self) -> watch::Receiver<Replays> {

@@ -53,7 +53,7 @@ pub enum Change {
     /// Store a replay and its lanes.
     StartReplay(NewReplay),
     /// Pause, resume or end a replay.
-    ChangeReplay(i64, ReplayState),
+    TurnReplay(i64, ReplayState),
     /// Delete entries of the quarantine.
     DropQuarantined(Vec<i64>),
     /// Nothing of its own: everything before it becomes durable.

@@ -222,16 +222,14 @@ impl Writer {
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
                 Change::Resume(handler) => pauses::remove(&self.connection, handler)?,
                 Change::StartReplay(new) => replays::insert(&self.connection, new, received_at)?,
-                Change::ChangeReplay(id, state) => {
-                    replays::change(&self.connection, *id, *state, received_at)?
-                }
+                Change::TurnReplay(id, state) => replays::change(&self.connection, *id, *state, received_at)?,
                 Change::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1")?,
                 Change::Flush => Vec::new(),
             });
         }
         let replays = changes
             .iter()
-            .any(|(change, _)| matches!(change, Change::StartReplay(_) | Change::ChangeReplay(..)))
+            .any(|(change, _)| matches!(change, Change::StartReplay(_) | Change::TurnReplay(..)))
             .then(|| {
                 Ok::<_, rusqlite::Error>((
                     replays::load(&self.connection)?,

@@ -223,9 +223,14 @@ impl Process {
 
     /// A connection to the operator's side.
     pub fn operator(&self) -> Client {
+        Client::connect(self.admin()).unwrap()
+    }
+
+    /// Where the operator's side is.
+    pub fn admin(&self) -> SocketAddr {
         let log = fs::read_to_string(&self.log).unwrap();
         let admin = log.rsplit_once(" admin=").and_then(|(_, rest)| rest.lines().next()).expect("an address");
-        Client::connect(admin.parse().unwrap()).unwrap()
+        admin.parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
