@@ -145,7 +145,7 @@ pub(super) enum Which {
     /// These: from 1 to [`LIMIT`].
     Ids(Vec<i64>),
     /// Those of a handler that match.
-    Of(Matching),
+    Of(Box<Matching>),
 }
 
 /// Which of a handler's dead letters.
@@ -187,7 +187,7 @@ impl TryFrom<Written> for Which {
         match written {
             Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter } => {
                 let filter = filter.map(|chosen| chosen.filter).unwrap_or_default();
-                Ok(Self::Of(Matching { handler, since, until, filter }))
+                Ok(Self::Of(Box::new(Matching { handler, since, until, filter })))
             }
             Written { ids: Some(_), .. } => Ids::try_from(written).map(|Ids { ids }| Self::Ids(ids)),
             _ => Err("give either ids, or a handler and \"all\": true".to_owned()),
