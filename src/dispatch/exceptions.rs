@@ -40,6 +40,11 @@ impl AsideRows {
         self.rows.len()
     }
 
+    /// When the first of them was set aside.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        self.rows.first_key_value().map(|(_, row)| row.aside.since)
+    }
+
     /// Whether an event of this message is set aside: later ones queue behind it.
     pub fn holds(&self, key: OrderKey) -> bool {
         self.by_message.contains_key(&key)

@@ -460,6 +460,7 @@ impl Lane {
             cursor: self.window.done_to(),
             tip,
             in_flight: self.carried.len(),
+            oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
             set_aside: self.aside.len(),
             state,
             failures: self.condition.failures,

@@ -292,6 +292,21 @@ async fn a_destination_that_is_away_is_probed_ever_more_rarely_and_nothing_is_sk
 }
 
 #[tokio::test]
+async fn a_lane_tells_for_how_long_its_oldest_event_has_waited() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.append(statuses(0..5)).await;
+    let received_at = world.journal.get(1).await.unwrap().unwrap().received_at;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(shown(&lane).oldest_at, Some(received_at));
+    assert_eq!(shown(&lane).aged(received_at.plus_ms(90_500)).lag_seconds, 90);
+    assert_eq!(shown(&lane).aged(received_at.plus_ms(-5)).lag_seconds, 0, "a clock that was set back");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!((shown(&lane).oldest_at, shown(&lane).aged(clock::now()).lag_seconds), (None, 0));
+}
+
+#[tokio::test]
 async fn a_destination_is_left_alone_for_as_long_as_it_asks() {
     let asked = || Failure::Retry {
         class: "status 429".to_owned(),
