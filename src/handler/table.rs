@@ -2,7 +2,7 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
-use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
+use super::{Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -46,7 +46,7 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>(), row::<Http>(), row::<Exec>()];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
