@@ -25,14 +25,14 @@ pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> R
         Body::Raw => delivery.event.element.raw().to_owned(),
     };
     let mut group = program.start(Some(delivery))?;
-    let (status, tail) = converse(&mut group, input.as_bytes()).await;
+    let mut tail = Tail::default();
+    let status = converse(&mut group, input.as_bytes(), &mut tail).await;
     judge(status.map_err(|error| Failure::retry("wait", error))?, &tail)
 }
 
-async fn converse(group: &mut Group, input: &[u8]) -> (std::io::Result<ExitStatus>, Tail) {
+async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::Result<ExitStatus> {
     let (stdin, stdout, stderr) =
         (group.child.stdin.take(), group.child.stdout.take(), group.child.stderr.take());
-    let mut tail = Tail::default();
     let talk = async {
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -67,7 +67,7 @@ async fn converse(group: &mut Group, input: &[u8]) -> (std::io::Result<ExitStatu
     if !talked {
         let _ = tokio::time::timeout(PIPES, &mut talk).await;
     }
-    (status, tail)
+    status
 }
 
 fn judge(status: ExitStatus, tail: &Tail) -> Result<(), Failure> {
