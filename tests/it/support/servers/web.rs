@@ -127,12 +127,17 @@ impl Web {
                 opened.lock().unwrap().push(stream.try_clone().unwrap());
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let (is_over, shared, tls) = (Arc::clone(&is_over), Arc::clone(&shared), tls.clone());
-                thread::spawn(move || match tls {
-                    Some(tls) => {
-                        let tls = rustls::ServerConnection::new(tls).unwrap();
-                        serve(rustls::StreamOwned::new(tls, stream), &shared, &is_over);
+                let cut = stream.try_clone().unwrap();
+                thread::spawn(move || {
+                    match tls {
+                        Some(tls) => {
+                            let tls = rustls::ServerConnection::new(tls).unwrap();
+                            serve(rustls::StreamOwned::new(tls, stream), &shared, &is_over);
+                        }
+                        None => serve(stream, &shared, &is_over),
                     }
-                    None => serve(stream, &shared, &is_over),
+                    // A clone of it is kept, so that dropping it closes nothing.
+                    let _ = cut.shutdown(Shutdown::Both);
                 });
             }
         });
