@@ -10,10 +10,12 @@ mod filter;
 mod jsonl;
 mod log;
 mod table;
+mod template;
 
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
+pub use template::{Part, Placeholder, Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
