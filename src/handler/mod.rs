@@ -9,6 +9,8 @@ mod envelope;
 mod filter;
 mod jsonl;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod table;
 mod template;
 

@@ -2,6 +2,8 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "nats")]
+use super::nats::Nats;
 use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,7 +48,12 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+pub const KINDS: &[KindRow] = &[
+    row::<Log>(),
+    row::<Jsonl>(),
+    #[cfg(feature = "nats")]
+    row::<Nats>(),
+];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
@@ -57,7 +64,10 @@ pub struct AbsentKind {
 }
 
 /// The kinds that are behind a feature which this binary was built without.
-pub const ABSENT: &[AbsentKind] = &[];
+pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "nats"))]
+    AbsentKind { name: "nats", feature: "nats" },
+];
 
 const fn row<K: Kind>() -> KindRow {
     KindRow {

@@ -102,6 +102,11 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// A template of these parts, which are neither none nor empty: for defaults.
+    pub const fn of(parts: Vec<Part>) -> Self {
+        Self { parts }
+    }
+
     /// What it comes to for an event; of the values, each character that is not safe is `_`.
     pub fn render(&self, event: &Event, is_safe: impl Fn(char) -> bool + Copy) -> String {
         let mut out = String::new();
