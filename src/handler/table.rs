@@ -4,6 +4,8 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 
 #[cfg(feature = "nats")]
 use super::nats::Nats;
+#[cfg(feature = "redis")]
+use super::redis::Redis;
 use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -53,6 +55,8 @@ pub const KINDS: &[KindRow] = &[
     row::<Jsonl>(),
     #[cfg(feature = "nats")]
     row::<Nats>(),
+    #[cfg(feature = "redis")]
+    row::<Redis>(),
 ];
 
 /// A kind that this binary was built without.
@@ -67,6 +71,8 @@ pub struct AbsentKind {
 pub const ABSENT: &[AbsentKind] = &[
     #[cfg(not(feature = "nats"))]
     AbsentKind { name: "nats", feature: "nats" },
+    #[cfg(not(feature = "redis"))]
+    AbsentKind { name: "redis", feature: "redis" },
 ];
 
 const fn row<K: Kind>() -> KindRow {

@@ -1,17 +1,16 @@
 //! What can be wrong with a server, a stream or an acknowledgement, and what that means for the delivery.
 
-use std::{error::Error, io};
+use std::error::Error;
 
 use async_nats::{
     ConnectError, ConnectErrorKind,
     jetstream::{
+        Error as ApiError, ErrorCode,
         context::{PublishError, PublishErrorKind},
-        errors::{Error as ApiError, ErrorCode},
     },
-    rustls,
 };
 
-use super::super::Failure;
+use super::super::{Failure, tls::concerns_tls};
 
 /// Why there is no connection to publish on.
 #[derive(Debug)]
@@ -47,7 +46,9 @@ impl Trouble {
         match error.kind() {
             Kind::AuthorizationViolation | Kind::Authentication => Self::wrong(
                 "credentials",
-                format!("{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"),
+                format!(
+                    "{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"
+                ),
             ),
             Kind::Tls | Kind::Io if concerns_tls(error) => Self::wrong(
                 "tls",
@@ -74,19 +75,6 @@ impl From<Trouble> for Failure {
             Trouble::Wrong { class, what } => Self::misconfigured(class, what),
         }
     }
-}
-
-/// Whether the other side's certificate, or what it speaks, is the trouble.
-fn concerns_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// What an answer of JetStream means that is an error, to a question about streams.
@@ -129,9 +117,10 @@ fn of_refusal(error: &ApiError) -> Failure {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
             Failure::refuse("too large", error)
         }
-        ErrorCode::STREAM_NOT_MATCH => {
-            Failure::misconfigured("other stream", format!("another stream than `stream` captures the subject: {error}"))
-        }
+        ErrorCode::STREAM_NOT_MATCH => Failure::misconfigured(
+            "other stream",
+            format!("another stream than `stream` captures the subject: {error}"),
+        ),
         ErrorCode::STREAM_SEALED => Failure::misconfigured("stream sealed", error),
         ErrorCode::STREAM_STORE_FAILED
         | ErrorCode::INSUFFICIENT_RESOURCES

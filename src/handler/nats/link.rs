@@ -122,7 +122,10 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
     }
     if let Some(credentials) = &settings.credentials {
         options = options.credentials(credentials.expose()).map_err(|_quotes_them| {
-            Trouble::wrong("credentials", "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey")
+            Trouble::wrong(
+                "credentials",
+                "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",
+            )
         })?;
     }
     Ok(options)

@@ -44,9 +44,8 @@ fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
     let mut rest = events;
     std::iter::from_fn(move || {
         let mut messages = HashSet::new();
-        let repeats = |delivery: &Delivery| {
-            delivery.event.order_key().is_some_and(|message| !messages.insert(message))
-        };
+        let repeats =
+            |delivery: &Delivery| delivery.event.order_key().is_some_and(|message| !messages.insert(message));
         let end = rest.iter().position(repeats).unwrap_or(rest.len());
         let (wave, after) = rest.split_at(end);
         rest = after;

@@ -64,12 +64,8 @@ impl Settings {
         if self.user.is_some() != self.password.is_some() {
             return Err("user and password go together: one of them is missing".to_owned());
         }
-        let ways = [
-            self.user.is_some(),
-            self.token.is_some(),
-            self.nkey.is_some(),
-            self.credentials.is_some(),
-        ];
+        let ways =
+            [self.user.is_some(), self.token.is_some(), self.nkey.is_some(), self.credentials.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
             return Err("of user, token, nkey and credentials only one can be used".to_owned());
         }
@@ -124,7 +120,8 @@ impl<'de> Deserialize<'de> for Servers {
 
 /// The text is not quoted where it is wrong: it may hold a password.
 fn server(text: &str) -> Result<ServerAddr, &'static str> {
-    const WRONG: &str = "this is no address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
+    const WRONG: &str =
+        "this is no address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
     let server: ServerAddr = text.parse().map_err(|_wrong| WRONG)?;
     if server.has_user_pass() || server.password().is_some() {
         return Err("an address has no user or password in it: use the keys user and password, or token");
@@ -186,7 +183,8 @@ impl<'de> Deserialize<'de> for Subject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let template = Template::deserialize(deserializer)?;
         let example = template.with_each("x");
-        let wrong = |what: &str| D::Error::custom(format!("{what}: write it as \"bik.{{source}}.{{event}}\""));
+        let wrong =
+            |what: &str| D::Error::custom(format!("{what}: write it as \"bik.{{source}}.{{event}}\""));
         if example.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>')) {
             return Err(wrong("a subject to publish to has no blanks, `*` or `>`"));
         }

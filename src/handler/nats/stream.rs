@@ -59,7 +59,10 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Trouble> {
     };
     if names.is_empty() {
         let advice = advice("BIK", pattern);
-        return Err(Trouble::wrong("no stream", format!("no stream captures the subject {pattern}: {advice}")));
+        return Err(Trouble::wrong(
+            "no stream",
+            format!("no stream captures the subject {pattern}: {advice}"),
+        ));
     }
     Ok(())
 }
@@ -111,7 +114,9 @@ async fn ask<T: DeserializeOwned>(
 }
 
 fn advice(name: &str, pattern: &str) -> String {
-    format!("`nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults` makes one")
+    format!(
+        "`nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults` makes one"
+    )
 }
 
 /// Whether some subject matches both patterns.

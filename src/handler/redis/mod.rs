@@ -1,0 +1,167 @@
+//! `kind = "redis"`: an entry per event, added to a stream.
+//!
+//! A delivery is one transaction (`MULTI` … `EXEC`): all of its entries are there, in their order, or none. Redis does
+//! not know a repetition: what was delivered twice is there twice, with the same `key`. And an entry is as durable as
+//! the server's append-only file makes it: with `appendfsync everysec` the last second can be lost with the machine.
+
+mod error;
+mod settings;
+
+use std::{num::NonZeroU64, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, Pipeline, RedisResult, TlsCertificates, Value, aio::MultiplexedConnection,
+};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::{Delivery, Failure, Kind, OpenError};
+use error::{Meaning, Trouble};
+pub use settings::Settings;
+use settings::Stream;
+
+/// How long the server has for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the server has for an answer; the library's own half a second is less than a slow disk may need.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The handler.
+pub struct Redis {
+    client: Client,
+    stream: Stream,
+    maxlen: Option<NonZeroU64>,
+    max_bytes: usize,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Kind for Redis {
+    const NAME: &'static str = "redis";
+    const ABOUT: &'static str = "adds each event to a Redis stream, a batch in a transaction";
+    const CONCURRENCY: usize = 2;
+    const BATCH: usize = 250;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let redis = Self {
+            client: client(&settings).await.map_err(wrong)?,
+            stream: settings.stream,
+            maxlen: settings.maxlen,
+            max_bytes: settings.max_bytes.as_usize(),
+            connection: Mutex::new(None),
+        };
+        match redis.connection().await {
+            Ok(_connection) => {}
+            Err(Trouble { meaning: Meaning::Away, class, what }) => {
+                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
+            }
+            Err(trouble) => return Err(wrong(trouble.what)),
+        }
+        Ok(redis)
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let entries = self.entries(events)?;
+        let mut connection = self.connection().await?;
+        match entries.exec_async(&mut connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                if trouble.breaks_the_connection() {
+                    *self.connection.lock().await = None;
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+}
+
+async fn client(settings: &Settings) -> Result<Client, String> {
+    let info = settings.url.0.clone();
+    let wrong = |error: redis::RedisError| format!("url, or ca: {error}");
+    let Some(ca) = &settings.ca else { return Client::open(info).map_err(wrong) };
+    let ca =
+        tokio::fs::read(ca).await.map_err(|error| format!("ca: {} cannot be read: {error}", ca.display()))?;
+    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca) }).map_err(wrong)
+}
+
+impl Redis {
+    /// The connection; made where there is none. Whoever else needs it waits meanwhile.
+    async fn connection(&self) -> Result<MultiplexedConnection, Trouble> {
+        let mut kept = self.connection.lock().await;
+        if let Some(connection) = kept.as_ref() {
+            return Ok(connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connection.map_err(|error| Trouble::of(&error))?;
+        if let Some(stream) = self.stream.literal() {
+            probe(&mut connection, stream).await?;
+        }
+        Ok(kept.insert(connection).clone())
+    }
+
+    /// The transaction that adds them all.
+    fn entries(&self, events: &[Delivery]) -> Result<Pipeline, Failure> {
+        let mut entries = Pipeline::with_capacity(events.len());
+        entries.atomic();
+        for delivery in events {
+            let event = &delivery.event;
+            let rendered = event.element.rendered();
+            if rendered.len() > self.max_bytes {
+                let why =
+                    format!("the event has {} bytes, and max_bytes is {}", rendered.len(), self.max_bytes);
+                return Err(Failure::refuse("too large", why));
+            }
+            entries.cmd("XADD").arg(self.stream.name(event));
+            if let Some(maxlen) = self.maxlen {
+                entries.arg("MAXLEN").arg("~").arg(maxlen.get());
+            }
+            entries.arg("*").arg("key").arg(delivery.key().to_string());
+            entries.arg("seq").arg(event.seq).arg("received_at").arg(event.received_at.to_string());
+            entries.arg("source").arg(&*event.source).arg("event_name").arg(event.element.name());
+            entries.arg("id").arg(event.element.id().unwrap_or_default());
+            entries.arg("attempt").arg(delivery.attempt).arg("replay").arg(u8::from(delivery.replay));
+            entries.arg("event").arg(&*rendered).ignore();
+        }
+        Ok(entries)
+    }
+}
+
+/// Whether entries could be added: asked within a transaction that is then dropped, so that nothing is.
+async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Trouble> {
+    let mut probe = redis::pipe();
+    probe.ignore_errors();
+    probe
+        .cmd("MULTI")
+        .cmd("XADD")
+        .arg(stream)
+        .arg("*")
+        .arg("probe")
+        .arg(1)
+        .cmd("DISCARD")
+        .cmd("TYPE")
+        .arg(stream);
+    let answers: Vec<RedisResult<Value>> =
+        probe.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+    for error in answers.iter().take(3).filter_map(|answer| answer.as_ref().err()) {
+        return Err(Trouble::of(error));
+    }
+    // Who may not ask for the type is told by the first delivery.
+    if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
+        && !matches!(found.as_str(), "none" | "stream")
+    {
+        return Err(Trouble::wrong(
+            "wrong type",
+            format!(
+                "the key {stream} holds a {found}, not a stream: give `stream` another name, or remove that key"
+            ),
+        ));
+    }
+    Ok(())
+}
