@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
 use error::Trouble;
 use link::Link;
 pub use settings::Settings;
@@ -57,6 +57,9 @@ impl Kind for Nats {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         settings.check().map_err(wrong)?;
+        if let Some(ca) = &settings.ca {
+            read_ca(ca).await.map_err(wrong)?;
+        }
         let nats = Self { settings, kept: Mutex::default() };
         match nats.link().await {
             Ok(_link) => {}

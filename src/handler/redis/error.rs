@@ -53,6 +53,9 @@ impl Trouble {
                 Self::away("connect", format!("the server cannot be reached ({error})"))
             }
             ErrorKind::Io => Self::away("disconnected", format!("the server is away ({error})")),
+            _ if error.to_string().contains("refused to switch database") => {
+                Self::wrong("settings", format!("{error}: mind the number at the end of `url`"))
+            }
             _ => match answers(error).first() {
                 Some(answer) => Self::of_answer(answer),
                 None => Self::away("no sense", error.to_string()),
@@ -94,9 +97,6 @@ impl Trouble {
             },
             _ if details.contains("unknown command") => {
                 Self::wrong("too old", format!("{what}: streams need Redis 5 or later"))
-            }
-            _ if details.contains("DB index") => {
-                Self::wrong("settings", format!("{what}: mind the number in `url`"))
             }
             _ => Self::away("server error", what),
         }

@@ -15,7 +15,7 @@ use redis::{
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
 use error::{Meaning, Trouble};
 pub use settings::Settings;
 use settings::Stream;
@@ -83,8 +83,7 @@ async fn client(settings: &Settings) -> Result<Client, String> {
     let info = settings.url.0.clone();
     let wrong = |error: redis::RedisError| format!("url, or ca: {error}");
     let Some(ca) = &settings.ca else { return Client::open(info).map_err(wrong) };
-    let ca =
-        tokio::fs::read(ca).await.map_err(|error| format!("ca: {} cannot be read: {error}", ca.display()))?;
+    let ca = read_ca(ca).await?;
     Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca) }).map_err(wrong)
 }
 
@@ -109,7 +108,10 @@ impl Redis {
     /// The transaction that adds them all.
     fn entries(&self, events: &[Delivery]) -> Result<Pipeline, Failure> {
         let mut entries = Pipeline::with_capacity(events.len());
-        entries.atomic();
+        if events.len() > 1 {
+            // Where the server breaks off at an event that is too large for it, only what is alone is told why.
+            entries.atomic();
+        }
         for delivery in events {
             let event = &delivery.event;
             let rendered = event.element.rendered();
