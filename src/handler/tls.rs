@@ -1,6 +1,6 @@
 //! What kinds that speak TLS share: the certificates of the key `ca`, and whether it is TLS that keeps two sides apart.
 
-use std::{error::Error, io, path::Path};
+use std::{error::Error, io, path::Path, sync::Arc};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -26,6 +26,11 @@ pub(super) async fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
 pub(super) fn concerns_tls(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        // The client of Redis shares what it tells the source of, which hides it.
+        let error = match error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            Some(shared) => shared.as_ref(),
+            None => error,
+        };
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
             return true;

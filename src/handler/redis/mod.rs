@@ -31,7 +31,15 @@ pub struct Redis {
     stream: Stream,
     maxlen: Option<NonZeroU64>,
     max_bytes: usize,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    link: Mutex<Option<Link>>,
+}
+
+/// A connection, and what is known of the server at its other end.
+#[derive(Clone)]
+struct Link {
+    connection: MultiplexedConnection,
+    /// The server ends a connection on which a larger value comes, and may not be heard to say why.
+    value_bytes: usize,
 }
 
 impl Kind for Redis {
@@ -48,10 +56,10 @@ impl Kind for Redis {
             stream: settings.stream,
             maxlen: settings.maxlen,
             max_bytes: settings.max_bytes.as_usize(),
-            connection: Mutex::new(None),
+            link: Mutex::new(None),
         };
-        match redis.connection().await {
-            Ok(_connection) => {}
+        match redis.link().await {
+            Ok(_link) => {}
             Err(Trouble { meaning: Meaning::Away, class, what }) => {
                 warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
             }
@@ -64,14 +72,14 @@ impl Kind for Redis {
         if events.is_empty() {
             return Ok(());
         }
-        let entries = self.entries(events)?;
-        let mut connection = self.connection().await?;
-        match entries.exec_async(&mut connection).await {
+        let mut link = self.link().await?;
+        let entries = self.entries(events, link.value_bytes)?;
+        match entries.exec_async(&mut link.connection).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let trouble = Trouble::of(&error);
                 if trouble.breaks_the_connection() {
-                    *self.connection.lock().await = None;
+                    *self.link.lock().await = None;
                 }
                 Err(trouble.into())
             }
@@ -89,10 +97,10 @@ async fn client(settings: &Settings) -> Result<Client, String> {
 
 impl Redis {
     /// The connection; made where there is none. Whoever else needs it waits meanwhile.
-    async fn connection(&self) -> Result<MultiplexedConnection, Trouble> {
-        let mut kept = self.connection.lock().await;
-        if let Some(connection) = kept.as_ref() {
-            return Ok(connection.clone());
+    async fn link(&self) -> Result<Link, Trouble> {
+        let mut kept = self.link.lock().await;
+        if let Some(link) = kept.as_ref() {
+            return Ok(link.clone());
         }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
@@ -102,23 +110,25 @@ impl Redis {
         if let Some(stream) = self.stream.literal() {
             probe(&mut connection, stream).await?;
         }
-        Ok(kept.insert(connection).clone())
+        let value_bytes = value_bytes(&mut connection).await?;
+        Ok(kept.insert(Link { connection, value_bytes }).clone())
     }
 
     /// The transaction that adds them all.
-    fn entries(&self, events: &[Delivery]) -> Result<Pipeline, Failure> {
+    fn entries(&self, events: &[Delivery], value_bytes: usize) -> Result<Pipeline, Failure> {
         let mut entries = Pipeline::with_capacity(events.len());
-        if events.len() > 1 {
-            // Where the server breaks off at an event that is too large for it, only what is alone is told why.
-            entries.atomic();
-        }
+        entries.atomic();
         for delivery in events {
             let event = &delivery.event;
             let rendered = event.element.rendered();
-            if rendered.len() > self.max_bytes {
-                let why =
-                    format!("the event has {} bytes, and max_bytes is {}", rendered.len(), self.max_bytes);
-                return Err(Failure::refuse("too large", why));
+            let (bytes, limit) = (rendered.len(), self.max_bytes.min(value_bytes));
+            if bytes > limit {
+                let key =
+                    if limit == self.max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
+                return Err(Failure::refuse(
+                    "too large",
+                    format!("the event has {bytes} bytes, and {key} is {limit}"),
+                ));
             }
             entries.cmd("XADD").arg(self.stream.name(event));
             if let Some(maxlen) = self.maxlen {
@@ -166,4 +176,14 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
         ));
     }
     Ok(())
+}
+
+/// The largest value that the server takes; any, where it does not say, as those that others run often do not.
+async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Trouble> {
+    let mut ask = redis::pipe();
+    ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");
+    let answers: Vec<RedisResult<Vec<String>>> =
+        ask.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+    let told = answers.into_iter().next().and_then(Result::ok).and_then(|pair| pair.get(1)?.parse().ok());
+    Ok(told.unwrap_or(usize::MAX))
 }

@@ -11,7 +11,10 @@ use crate::{
     handlers::{delivery, open},
     support::{
         events::{incoming, status},
-        servers::nats::{Kept, NatsServer},
+        servers::{
+            certificate::Certificate,
+            nats::{Kept, NatsServer},
+        },
     },
 };
 
@@ -248,4 +251,41 @@ async fn who_may_not_get_in_or_may_not_publish_is_told_so() {
         matches!(&failure, Failure::Misconfigured { class, .. } if class == "credentials"),
         "{failure:?}"
     );
+}
+
+/// As in the documentation of NATS: good for nothing else.
+const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+const PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+
+#[tokio::test]
+async fn an_nkey_lets_in_and_one_that_is_none_is_an_error() {
+    let users = format!("authorization {{ users: [ {{ nkey: {PUBLIC} }} ] }}");
+    let server = NatsServer::with(&users, ConnectOptions::with_nkey(SEED.to_owned()));
+    server.make_stream(stream("BIK", "bik.>"));
+    let with = |nkey: &str| format!("url = {:?}\nnkey = {nkey:?}", server.url());
+    let handler = open("nats", &with(SEED)).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    let error = open("nats", &with("SUABC")).await.err().unwrap();
+    assert!(error.contains("refuses the credentials") && !error.contains("SUABC"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_is_there_where_it_is_demanded() {
+    let certificate = Certificate::make();
+    let tls = format!("tls {{ cert_file: {:?}, key_file: {:?} }}", certificate.cert(), certificate.key());
+    let connect = ConnectOptions::new().add_root_certificates(certificate.ca());
+    let server = NatsServer::with(&tls, connect);
+    server.make_stream(stream("BIK", "bik.>"));
+    let url = server.url().replace("nats://", "tls://");
+    let ca = format!("ca = {:?}", certificate.ca());
+    let handler = open("nats", &format!("url = {url:?}\n{ca}")).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    let stranger = open("nats", &format!("url = {url:?}")).await.err().unwrap();
+    assert!(stranger.contains("cannot be trusted over TLS") && stranger.contains("`ca`"), "{stranger}");
+    let other_name = url.replace("127.0.0.1", "localhost");
+    let misnamed = open("nats", &format!("url = {other_name:?}\n{ca}")).await.err().unwrap();
+    assert!(misnamed.contains("cannot be trusted over TLS"), "{misnamed}");
+    let plain = NatsServer::start_new();
+    let demanded = open("nats", &format!("url = {:?}\ntls = true", plain.url())).await.err().unwrap();
+    assert!(demanded.contains("TLS"), "{demanded}");
 }

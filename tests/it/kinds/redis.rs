@@ -10,7 +10,7 @@ use crate::{
     handlers::{delivery, open},
     support::{
         events::{incoming, status},
-        servers::redis::RedisServer,
+        servers::{certificate::Certificate, free_ports, redis::RedisServer},
     },
 };
 
@@ -197,4 +197,33 @@ async fn who_may_not_get_in_or_may_not_add_or_finds_another_key_there_is_told_so
     server.ask::<u64>(&["DEL", "bik:events"]);
     server.ask::<String>(&["SET", "bik:events", "x"]);
     assert_eq!(class_of(&failure(&*writer, 3, &incoming("3", "m")).await), ("misconfigured", "wrong type"));
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let certificate = Certificate::make();
+    let [port] = free_ports();
+    let (cert, key, ca) = (certificate.cert(), certificate.key(), certificate.ca());
+    let files = [&cert, &key, &ca].map(|path| path.to_str().unwrap());
+    let _server = RedisServer::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        files[0],
+        "--tls-key-file",
+        files[1],
+        "--tls-ca-cert-file",
+        files[2],
+    ]);
+    let url = RedisServer::tls_url(port);
+    let handler = open("redis", &format!("url = {url:?}\nca = {ca:?}")).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    for stranger in
+        [format!("url = {url:?}"), format!("url = {:?}\nca = {ca:?}", url.replace("127.0.0.1", "localhost"))]
+    {
+        let error = open("redis", &stranger).await.err().unwrap();
+        assert!(error.contains("cannot be trusted over TLS") && error.contains("`ca`"), "{error}");
+    }
 }

@@ -5,6 +5,9 @@ pub mod nats;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub mod certificate;
+
 use std::net::TcpListener;
 
 /// Ports that nobody listens at, all different.

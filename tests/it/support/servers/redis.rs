@@ -63,6 +63,11 @@ impl RedisServer {
         });
     }
 
+    /// Where it speaks TLS, given this port among its arguments.
+    pub fn tls_url(port: u16) -> String {
+        format!("rediss://127.0.0.1:{port}")
+    }
+
     fn connect(&self) -> RedisResult<Connection> {
         redis::Client::open(self.url())?.get_connection()
     }
