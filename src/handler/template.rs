@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(rendered("{class}/{status}", status), "other/delivered");
         let incoming = r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","status":""}}"#;
         assert_eq!(rendered("x:{class}:{status}", incoming), "x:incoming:none");
-        assert_eq!(rendered("{event}", r#"{"eventName":"a.* >\u0000é"}"#), "a________");
+        assert_eq!(rendered("{event}", r#"{"eventName":"a.* >\u0000é"}"#), "a______");
         assert_eq!(rendered("plain.*", incoming), "plain.*");
     }
 

@@ -10,7 +10,7 @@ use async_nats::{
     },
 };
 
-use super::super::{Failure, tls::concerns_tls};
+use super::super::{Failure, tls};
 
 /// Why there is no connection to publish on.
 #[derive(Debug)]
@@ -43,18 +43,14 @@ impl Trouble {
     /// Of a connection that could not be made.
     pub(super) fn of_connect(server: &str, error: &ConnectError) -> Self {
         use ConnectErrorKind as Kind;
+        if let Some(advice) = tls::advice(error) {
+            return Self::wrong("tls", format!("{server} cannot be trusted over TLS ({error}): {advice}"));
+        }
         match error.kind() {
             Kind::AuthorizationViolation | Kind::Authentication => Self::wrong(
                 "credentials",
                 format!(
                     "{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"
-                ),
-            ),
-            Kind::Tls | Kind::Io if concerns_tls(error) => Self::wrong(
-                "tls",
-                format!(
-                    "{server} cannot be trusted over TLS ({error}): set `ca` to the certificate of who signed its own, \
-                     and in `url` use the name that its certificate has"
                 ),
             ),
             Kind::Tls => Self::wrong("tls", format!("TLS cannot be set up ({error}): mind `ca`")),

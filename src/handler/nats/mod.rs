@@ -50,7 +50,7 @@ struct Kept {
 impl Kind for Nats {
     const NAME: &'static str = "nats";
     const ABOUT: &'static str = "publishes each event to NATS JetStream, acknowledged by the stream";
-    const CONCURRENCY: usize = 2;
+    const CONCURRENCY: usize = 4;
     const BATCH: usize = 250;
     type Settings = Settings;
 

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use async_nats::{
     HeaderMap, HeaderValue,
     header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID},
-    jetstream::{context::PublishErrorKind, message::PublishMessage},
+    jetstream::{
+        context::{PublishError, PublishErrorKind},
+        message::PublishMessage,
+    },
 };
 
 use super::{
@@ -25,15 +28,19 @@ const HEADER_CHARS: usize = 200;
 /// The first [`Failure`]: what comes after it in another wave was not sent.
 pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
     let limit = link.client.max_payload();
+    let mut messages = Vec::with_capacity(events.len());
     for delivery in events {
-        // Before anything is sent; what the library adds to this is less than what a header may have.
-        let bytes = message_bytes(delivery, settings);
+        let message = Message::of(delivery, settings);
+        let bytes = message.wire_bytes();
+        // Known for all of them before anything is sent.
         if bytes > limit {
             let why = format!("the message has {bytes} bytes, and the server takes {limit} (max_payload)");
             return Err(Failure::refuse("too large", why));
         }
+        messages.push(message);
     }
     for wave in waves(events) {
+        let wave: Vec<Message> = messages.drain(..wave.len()).collect();
         link.unless_broken(send(link, settings, wave)).await??;
     }
     Ok(())
@@ -53,18 +60,16 @@ fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
     })
 }
 
-async fn send(link: &Link, settings: &Settings, wave: &[Delivery]) -> Result<(), Failure> {
+async fn send(link: &Link, settings: &Settings, wave: Vec<Message>) -> Result<(), Failure> {
     let mut acks = Vec::with_capacity(wave.len());
-    let failed = |error| {
-        let failure = of_publish(&settings.subject.pattern(), &error);
+    let failed = |error: PublishError| {
         if matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe) {
             link.give_up();
         }
-        failure
+        of_publish(&settings.subject.pattern(), &error)
     };
-    for delivery in wave {
-        let subject = settings.subject.0.render(&delivery.event, Subject::is_safe);
-        let message = message(delivery, settings);
+    for Message { subject, headers, payload } in wave {
+        let message = PublishMessage::build().payload(payload.into()).headers(headers);
         acks.push(link.jetstream.send_publish(subject, message).await.map_err(failed)?);
     }
     for ack in acks {
@@ -73,12 +78,32 @@ async fn send(link: &Link, settings: &Settings, wave: &[Delivery]) -> Result<(),
     Ok(())
 }
 
-fn message(delivery: &Delivery, settings: &Settings) -> PublishMessage {
-    let payload = match settings.body {
-        Body::Envelope => delivery.to_envelope(),
-        Body::Raw => delivery.event.element.rendered().into_owned(),
-    };
-    PublishMessage::build().payload(payload.into()).headers(headers(delivery, settings))
+/// What is sent for an event.
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    payload: String,
+}
+
+impl Message {
+    fn of(delivery: &Delivery, settings: &Settings) -> Self {
+        let event = &delivery.event;
+        let payload = match settings.body {
+            Body::Envelope => delivery.to_envelope(),
+            Body::Raw => event.element.rendered().into_owned(),
+        };
+        let subject = settings.subject.0.render(event, Subject::is_safe);
+        Self { subject, headers: headers(delivery, settings), payload }
+    }
+
+    /// What the server counts: the payload with its headers, as they are written on the wire.
+    fn wire_bytes(&self) -> usize {
+        let lines = self.headers.iter().map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(|value| name.len() + value.as_str().len() + ": \r\n".len()).sum::<usize>()
+        });
+        self.payload.len() + lines.sum::<usize>() + "NATS/1.0\r\n\r\n".len()
+    }
 }
 
 fn headers(delivery: &Delivery, settings: &Settings) -> HeaderMap {
@@ -107,22 +132,6 @@ fn header(text: &str) -> HeaderValue {
     let safe: String =
         text.chars().take(HEADER_CHARS).map(|c| if c.is_control() { '_' } else { c }).collect();
     HeaderValue::from(safe)
-}
-
-/// What the server counts: the payload with its headers, as they are written on the wire.
-fn message_bytes(delivery: &Delivery, settings: &Settings) -> usize {
-    let payload = match settings.body {
-        Body::Envelope => delivery.to_envelope().len(),
-        Body::Raw => delivery.event.element.rendered().len(),
-    };
-    let lines: usize = headers(delivery, settings)
-        .iter()
-        .map(|(name, values)| {
-            let name: &str = name.as_ref();
-            values.iter().map(|value| name.len() + value.as_str().len() + ": \r\n".len()).sum::<usize>()
-        })
-        .sum();
-    payload + lines + "NATS/1.0\r\n\r\n".len()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What can be wrong with a server or an answer of it, and what that means for the delivery.
 
-use redis::{ErrorKind, RedisError, ServerError};
+use redis::{ConnectionAddr, ErrorKind, RedisError, ServerError};
 
-use super::super::{Failure, tls::concerns_tls};
+use super::super::{Failure, tls};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -33,9 +33,14 @@ impl Trouble {
         Self { meaning: Meaning::Wrong, class, what }
     }
 
+    /// Says which server.
+    pub(super) fn at(mut self, address: &ConnectionAddr) -> Self {
+        self.what = format!("{address}: {}", self.what);
+        self
+    }
+
     pub(super) fn of(error: &RedisError) -> Self {
-        if concerns_tls(error) {
-            let advice = "set `ca` to the certificate of who signed the server's, and in `url` use the name that it has";
+        if let Some(advice) = tls::advice(error) {
             return Self::wrong("tls", format!("the server cannot be trusted over TLS ({error}): {advice}"));
         }
         match error.kind() {
@@ -53,6 +58,9 @@ impl Trouble {
                 Self::away("connect", format!("the server cannot be reached ({error})"))
             }
             ErrorKind::Io => Self::away("disconnected", format!("the server is away ({error})")),
+            ErrorKind::Parse => {
+                Self::away("no sense", "what answers there does not speak as Redis does".to_owned())
+            }
             _ if error.to_string().contains("refused to switch database") => {
                 Self::wrong("settings", format!("{error}: mind the number at the end of `url`"))
             }

@@ -102,6 +102,12 @@ impl Redis {
         if let Some(link) = kept.as_ref() {
             return Ok(link.clone());
         }
+        let link =
+            self.connect().await.map_err(|trouble| trouble.at(self.client.get_connection_info().addr()))?;
+        Ok(kept.insert(link).clone())
+    }
+
+    async fn connect(&self) -> Result<Link, Trouble> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
@@ -111,7 +117,7 @@ impl Redis {
             probe(&mut connection, stream).await?;
         }
         let value_bytes = value_bytes(&mut connection).await?;
-        Ok(kept.insert(Link { connection, value_bytes }).clone())
+        Ok(Link { connection, value_bytes })
     }
 
     /// The transaction that adds them all.
@@ -161,7 +167,7 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
         .arg(stream);
     let answers: Vec<RedisResult<Value>> =
         probe.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
-    for error in answers.iter().take(3).filter_map(|answer| answer.as_ref().err()) {
+    if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
         return Err(Trouble::of(error));
     }
     // Who may not ask for the type is told by the first delivery.
