@@ -226,6 +226,11 @@ impl Process {
 
     /// A connection to the operator's side.
     pub fn operator(&self) -> Client {
+        Client::connect(self.admin()).unwrap()
+    }
+
+    /// Where the operator's side is.
+    pub fn admin(&self) -> SocketAddr {
         let mut admin = None;
         // The log is written by a thread of its own: it may lag behind what the process says of itself.
         eventually("it does not log its address", || {
@@ -235,7 +240,7 @@ impl Process {
             admin = told.and_then(|(address, _)| address.parse().ok());
             admin.is_some()
         });
-        Client::connect(admin.unwrap()).unwrap()
+        admin.unwrap()
     }
 
     pub fn pid(&self) -> u32 {
