@@ -11,13 +11,21 @@ mod filter;
 mod jsonl;
 mod log;
 mod mask;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "redis")]
+mod redis;
 mod table;
+mod template;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
+pub use template::{Part, Placeholder, Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 

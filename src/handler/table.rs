@@ -2,6 +2,10 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "nats")]
+use super::nats::Nats;
+#[cfg(feature = "redis")]
+use super::redis::Redis;
 use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,7 +50,14 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+pub const KINDS: &[KindRow] = &[
+    row::<Log>(),
+    row::<Jsonl>(),
+    #[cfg(feature = "nats")]
+    row::<Nats>(),
+    #[cfg(feature = "redis")]
+    row::<Redis>(),
+];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
@@ -57,7 +68,12 @@ pub struct AbsentKind {
 }
 
 /// The kinds that are behind a feature which this binary was built without.
-pub const ABSENT: &[AbsentKind] = &[];
+pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "nats"))]
+    AbsentKind { name: "nats", feature: "nats" },
+    #[cfg(not(feature = "redis"))]
+    AbsentKind { name: "redis", feature: "redis" },
+];
 
 const fn row<K: Kind>() -> KindRow {
     KindRow {

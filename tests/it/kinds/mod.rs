@@ -1,3 +1,7 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
-mod jsonl;
+pub mod jsonl;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(feature = "redis")]
+pub mod redis;
