@@ -9,6 +9,8 @@ mod envelope;
 mod filter;
 mod jsonl;
 mod log;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod table;
 mod template;
 

@@ -46,7 +46,12 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+pub const KINDS: &[KindRow] = &[
+    row::<Log>(),
+    row::<Jsonl>(),
+    #[cfg(feature = "rabbitmq")]
+    row::<super::rabbitmq::RabbitMq>(),
+];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
@@ -57,7 +62,10 @@ pub struct AbsentKind {
 }
 
 /// The kinds that are behind a feature which this binary was built without.
-pub const ABSENT: &[AbsentKind] = &[];
+pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "rabbitmq"))]
+    AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
+];
 
 const fn row<K: Kind>() -> KindRow {
     KindRow {

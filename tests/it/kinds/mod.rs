@@ -1,3 +1,5 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
 mod jsonl;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;

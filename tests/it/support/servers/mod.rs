@@ -1,0 +1,12 @@
+//! Real servers, private to a test: each on a free port of the loopback, with its data in a folder of its own.
+
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+
+use std::net::TcpListener;
+
+/// Ports that nobody listens at, all different.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
