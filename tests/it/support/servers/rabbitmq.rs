@@ -188,9 +188,7 @@ impl RabbitMq {
     fn on_a_channel<T>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T>) -> T {
         self.block_on(async || {
             let connection = self.connect().await?;
-            let done = act(connection.create_channel().await?).await?;
-            connection.close(200, short("OK")).await?;
-            Ok::<T, lapin::Error>(done)
+            act(connection.create_channel().await?).await
         })
         .unwrap()
     }
