@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, HandlerConfig, JournalSettings},
-    dispatch::{self, Desk, Lane, LaneParts},
+    dispatch::{self, Desk, Lane, LaneParts, Pace},
     event::Class,
     handler::{self, Handler},
     http::{self, Intake},
@@ -220,9 +220,9 @@ async fn start_lanes(
     metrics: &Arc<Metrics>,
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, dispatch, start, .. } in handlers {
+    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, .. } in handlers {
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
-        open.push((name, kind, handler, filter, dispatch, start));
+        open.push((name, kind, handler, filter, Arc::new(mask), dispatch, start));
     }
     let enrolments =
         open.iter().map(|(name, .., start)| Enrolment { handler: Arc::clone(name), start: *start });
@@ -230,8 +230,11 @@ async fn start_lanes(
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
-    for (name, kind, handler, filter, settings, _) in open {
-        let batch = settings.batch.unwrap_or(kind.batch);
+    for (name, kind, handler, filter, mask, settings, _) in open {
+        let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
+        // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
+        let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+        let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
         let slots = Arc::new(Semaphore::new(concurrency));
         for class in Class::ALL {
@@ -240,10 +243,12 @@ async fn start_lanes(
                 kind: kind.name,
                 handler: Arc::clone(&handler),
                 filter: filter.clone(),
+                mask: Arc::clone(&mask),
                 settings: dispatch::Settings::clone(&settings),
                 batch,
                 concurrency,
                 slots: Arc::clone(&slots),
+                pace: pace.clone(),
                 journal: Arc::clone(journal),
                 metrics: Arc::clone(metrics),
             })

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     dispatch,
     event::{Category, Channel, Owner, Status},
-    handler::{ABSENT, Configured, Filter, FilterError, FilterSettings, KINDS, KindRow, Opener},
+    handler::{ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener},
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
 };
@@ -26,6 +26,8 @@ pub struct HandlerConfig {
     pub files: Vec<(&'static str, PathBuf)>,
     /// Which events it wants.
     pub filter: Filter,
+    /// What of them the destination is not to see.
+    pub mask: Mask,
     /// How its lanes go about their deliveries.
     pub dispatch: dispatch::Settings,
     /// Where it starts while the journal does not know it.
@@ -40,6 +42,11 @@ struct KindKey {
 #[derive(Deserialize)]
 struct StartKey {
     start: Option<StartAt>,
+}
+
+#[derive(Deserialize)]
+struct MaskKey {
+    mask: Option<MaskSettings>,
 }
 
 struct StartAt(Start);
@@ -65,6 +72,7 @@ pub(super) fn common_keys() -> Vec<&'static str> {
         keys_of::<KindKey>(),
         keys_of::<StartKey>(),
         keys_of::<FilterSettings>(),
+        keys_of::<MaskKey>(),
         keys_of::<dispatch::Settings>(),
     ]
     .concat()
@@ -81,12 +89,15 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let kind = own.split(keys_of::<KindKey>());
     let start = own.split(keys_of::<StartKey>());
     let filter = own.split(keys_of::<FilterSettings>());
+    let mask = own.split(keys_of::<MaskKey>());
     let dispatch = own.split(keys_of::<dispatch::Settings>());
 
     let start = reading.take(start.read::<StartKey>());
     let filter = reading
         .take(filter.read::<FilterSettings>())
         .and_then(|settings| check_filter(reading, name, &settings));
+    let mask =
+        reading.take(mask.read::<MaskKey>()).and_then(|key| check_mask(reading, name, key.mask.as_ref()));
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
     if let Some(dispatch) = &dispatch {
         super::check::dispatch(reading, name, dispatch);
@@ -102,6 +113,7 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
         opener,
         files,
         filter: filter?,
+        mask: mask?,
         dispatch: dispatch?,
         start: start?.start.map(|start| start.0),
     })
@@ -169,13 +181,17 @@ fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) ->
     let filter = Filter::new(settings);
     filter
         .map_err(|error| {
-            let key = match &error {
-                FilterError::Empty { key } => key,
-                FilterError::Glob { .. } => "events",
-            };
-            reading.wrong(&["handlers", name, key], format!("handlers.{name}: {error}"), None);
+            reading.wrong(&["handlers", name, error.key()], format!("handlers.{name}: {error}"), None);
         })
         .ok()
+}
+
+fn check_mask(reading: &mut Reading, name: &str, settings: Option<&MaskSettings>) -> Option<Mask> {
+    let mask = Mask::new(settings);
+    mask.map_err(|error| {
+        reading.wrong(&["handlers", name, "mask"], format!("handlers.{name}.mask: {error}"), None);
+    })
+    .ok()
 }
 
 /// BIK may use a word that is not known here. One that nearly is, is a slip rather: the handler would wait for ever.

@@ -11,10 +11,13 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::policy::{Mode, PROBE_EVENTS, REFUSALS_BELIEVED};
+use super::{
+    pace::Pace,
+    policy::{Mode, PROBE_EVENTS, REFUSALS_BELIEVED},
+};
 use crate::{
-    event::OrderKey,
-    handler::{Delivery, Failure, Handler},
+    event::{Class, OrderKey},
+    handler::{Delivery, Failure, Handler, Mask},
 };
 
 /// How one event's delivery ended.
@@ -59,8 +62,14 @@ pub enum Gravity {
 pub struct Attempt {
     /// The destination.
     pub handler: Arc<dyn Handler>,
+    /// What the destination is not to see.
+    pub mask: Arc<Mask>,
     /// Places of the whole handler, shared by its lanes.
     pub slots: Arc<Semaphore>,
+    /// Which lane it is.
+    pub class: Class,
+    /// How fast the handler may be given events.
+    pub pace: Option<Arc<Pace>>,
     /// Longer counts as failed.
     pub timeout: Duration,
     /// Refusals in a row without a success.
@@ -70,6 +79,10 @@ pub struct Attempt {
 impl Attempt {
     /// Delivers events, in order; one outcome for each.
     pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
+        // Before the place is taken: what waits for its time keeps nobody from a place.
+        if let Some(pace) = &self.pace {
+            pace.wait(self.class, events.len()).await;
+        }
         // Closed never: the semaphore lives as long as this clone of it.
         let _slot = self.slots.acquire().await;
         match mode {
@@ -129,6 +142,18 @@ impl Attempt {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Outcome {
+        if self.mask.is_empty() {
+            return self.hand_over(events).await;
+        }
+        // An event that its mask leaves no event is delivered to nobody.
+        let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(&self.mask)).collect();
+        match masked {
+            Ok(masked) => self.hand_over(&masked).await,
+            Err(error) => Outcome::Refused(format!("masked, it is no event: {}", error.detail)),
+        }
+    }
+
+    async fn hand_over(&self, events: &[Delivery]) -> Outcome {
         let done = tokio::time::timeout(self.timeout, self.handler.deliver(events)).await;
         match done {
             Ok(Ok(())) => {

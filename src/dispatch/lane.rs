@@ -24,6 +24,7 @@ use super::{
     Settings,
     attempt::{Attempt, Outcome},
     exceptions::{AsideRows, Revivals},
+    pace::Pace,
     policy::{self, Mode},
     status::{LaneCondition, LaneStatus, Show, Shown},
     window::Window,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     event::Event,
-    handler::{Delivery, Filter, Handler},
+    handler::{Delivery, Filter, Handler, Mask},
     journal::{self, Ends, Journal, LaneId, LaneState, Pauses},
     metrics::Metrics,
 };
@@ -53,6 +54,8 @@ pub struct LaneParts {
     pub handler: Arc<dyn Handler>,
     /// Which events the handler wants.
     pub filter: Filter,
+    /// What of them the destination is not to see.
+    pub mask: Arc<Mask>,
     /// How it goes about its deliveries.
     pub settings: Settings,
     /// Events in a delivery at most.
@@ -61,6 +64,8 @@ pub struct LaneParts {
     pub concurrency: usize,
     /// The places of the handler, shared by its lanes.
     pub slots: Arc<Semaphore>,
+    /// How fast the handler may be given events, over all its lanes.
+    pub pace: Option<Arc<Pace>>,
     /// Where events come from and ends go to.
     pub journal: Arc<dyn Journal>,
     /// What is measured.
@@ -145,7 +150,10 @@ impl Lane {
         Ok(Self {
             attempt: Attempt {
                 handler: Arc::clone(&parts.handler),
+                mask: Arc::clone(&parts.mask),
                 slots: Arc::clone(&parts.slots),
+                class: parts.id.class,
+                pace: parts.pace.clone(),
                 timeout: *parts.settings.timeout,
                 refusals: Arc::new(AtomicU32::new(0)),
             },

@@ -7,6 +7,7 @@ mod attempt;
 mod desk;
 mod exceptions;
 mod lane;
+mod pace;
 mod policy;
 mod settings;
 mod status;
@@ -14,5 +15,6 @@ mod window;
 
 pub use desk::Desk;
 pub use lane::{Control, Lane, LaneParts, Turn};
+pub use pace::Pace;
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};

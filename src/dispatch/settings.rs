@@ -1,5 +1,7 @@
 //! The keys that every handler has for its deliveries.
 
+use std::num::NonZeroU32;
+
 use serde::Deserialize;
 
 use crate::settings::Period;
@@ -12,6 +14,8 @@ pub struct Settings {
     pub batch: Option<usize>,
     /// Deliveries under way at once; the kind's own number by default.
     pub concurrency: Option<usize>,
+    /// Events a second at most; without it, as fast as the destination takes them.
+    pub rate: Option<NonZeroU32>,
     /// A delivery that takes longer counts as failed.
     pub timeout: Period,
     /// The first wait while the destination is unwell.
@@ -33,6 +37,7 @@ impl Default for Settings {
         Self {
             batch: None,
             concurrency: None,
+            rate: None,
             timeout: Period::secs(15),
             probe_first: Period::secs(5),
             probe_max: Period::secs(5 * 60),

@@ -8,6 +8,7 @@ mod element;
 mod envelope;
 mod field;
 mod line;
+mod pointer;
 mod render;
 mod scan;
 mod split;
@@ -18,6 +19,7 @@ mod words;
 pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
+pub use pointer::{Edit, Found, NoPointer, Pointer};
 pub use view::{
     Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, Stamp, StatusInfo, StatusUpdate,
     Subscribed, View,

@@ -62,6 +62,31 @@ impl<'a> View<'a> {
             .chain(subscribed)
     }
 
+    /// The message ids of all infos, or of the subscribed event.
+    pub fn message_ids(&self) -> impl Iterator<Item = &str> {
+        let (incoming, status, other) = self.infos();
+        let subscribed = match self {
+            Self::Subscribed(event) => event.message_id.as_deref(),
+            _ => None,
+        };
+        (incoming.iter().filter_map(|info| info.message_id.as_deref()))
+            .chain(status.iter().filter_map(|info| info.message_id.as_deref()))
+            .chain(other.iter().filter_map(|info| info.message_id.as_deref()))
+            .chain(subscribed)
+    }
+
+    /// The customer's addresses on the channel (phone, e-mail, or an opaque id), of all infos or of the subscribed event.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let (incoming, status, _) = self.infos();
+        let subscribed = match self {
+            Self::Subscribed(event) => event.assets.as_slice(),
+            _ => &[],
+        };
+        (incoming.iter().filter_map(|info| info.asset_value.as_deref()))
+            .chain(status.iter().filter_map(|info| info.asset_value.as_deref()))
+            .chain(subscribed.iter().map(AsRef::as_ref))
+    }
+
     fn infos(&self) -> (&[IncomingInfo<'a>], &[StatusInfo<'a>], &[OtherInfo<'a>]) {
         match self {
             Self::Incoming(message) => (&message.infos, &[], &[]),

@@ -3,6 +3,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
+use super::condition::{Condition, ConditionError, ConditionSettings};
 use crate::event::{Category, Event, Owner, View};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
@@ -21,6 +22,13 @@ pub struct FilterSettings {
     pub sources: Option<Vec<String>>,
     /// Store ids.
     pub stores: Option<Vec<String>>,
+    /// Message ids.
+    pub messages: Option<Vec<String>>,
+    /// Phone numbers of customers, compared by their digits; or other addresses, compared whole.
+    pub phones: Option<Vec<String>>,
+    /// Conditions on the content; all of them must hold.
+    #[serde(rename = "where")]
+    pub conditions: Option<Vec<ConditionSettings>>,
 }
 
 /// Which events a handler wants: those that each given key matches. Of an event with several infos, any may match.
@@ -32,6 +40,9 @@ pub struct Filter {
     channels: Option<Words>,
     sources: Option<Vec<String>>,
     stores: Option<Vec<String>>,
+    messages: Option<Vec<String>>,
+    phones: Option<Vec<String>>,
+    conditions: Vec<Condition>,
 }
 
 /// What is wrong with a filter.
@@ -51,6 +62,20 @@ pub enum FilterError {
         /// What is wrong with it.
         what: String,
     },
+    /// A condition that says nothing, or too much.
+    #[error("where: {0}")]
+    Condition(#[from] ConditionError),
+}
+
+impl FilterError {
+    /// The key that is wrong.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Empty { key } => key,
+            Self::Glob { .. } => "events",
+            Self::Condition(_) => "where",
+        }
+    }
 }
 
 impl Filter {
@@ -69,6 +94,12 @@ impl Filter {
             channels: words("channels", &settings.channels)?,
             sources: exact("sources", &settings.sources)?,
             stores: exact("stores", &settings.stores)?,
+            messages: exact("messages", &settings.messages)?,
+            phones: exact("phones", &settings.phones)?,
+            conditions: match &settings.conditions {
+                Some(list) if list.is_empty() => return Err(FilterError::Empty { key: "where" }),
+                list => list.iter().flatten().map(Condition::new).collect::<Result<_, _>>()?,
+            },
         })
     }
 
@@ -77,11 +108,17 @@ impl Filter {
         passes(&self.events, |globs| globs.is_match(event.element.name()))
             && passes(&self.sources, |names| names.iter().any(|name| **name == *event.source))
             && (!self.looks_inside() || self.wants_inside(&event.element.view()))
+            && self.conditions.iter().all(|condition| condition.holds(&event.element))
     }
 
     /// Whether the name and the source do not decide it.
     const fn looks_inside(&self) -> bool {
-        self.statuses.is_some() || self.owners.is_some() || self.channels.is_some() || self.stores.is_some()
+        self.statuses.is_some()
+            || self.owners.is_some()
+            || self.channels.is_some()
+            || self.stores.is_some()
+            || self.messages.is_some()
+            || self.phones.is_some()
     }
 
     fn wants_inside(&self, view: &View<'_>) -> bool {
@@ -89,7 +126,21 @@ impl Filter {
             && passes(&self.owners, |words| view.owners().any(|owner| words.have_owner(owner)))
             && passes(&self.channels, |words| view.channels().any(|channel| words.have(channel.as_str())))
             && passes(&self.stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
+            && passes(&self.messages, |ids| view.message_ids().any(|id| ids.iter().any(|want| want == id)))
+            && passes(&self.phones, |phones| {
+                view.addresses().any(|address| phones.iter().any(|phone| is_same_address(phone, address)))
+            })
     }
+}
+
+/// `+91 90909 09090` is `919090909090`; what has no digits but others, such as an e-mail, is compared whole.
+fn is_same_address(one: &str, other: &str) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let is_phone = |text: &str| {
+        text.chars().any(|c| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'))
+    };
+    if is_phone(one) && is_phone(other) { digits(one) == digits(other) } else { one == other }
 }
 
 /// Words that are compared in any case.
@@ -149,7 +200,7 @@ mod tests {
         "eventInfo":[{"channelId":"sms","status":"sent","owner":"CAMPAIGN"},
                      {"channelId":"email","status":"read","owner":"DEV_API"}]}"#;
     const INCOMING: &str = r#"{"eventName":"incoming-message",
-        "eventInfo":{"channelId":"whatsapp","status":"","owner":"","message":"hello"}}"#;
+        "eventInfo":{"channelId":"whatsapp","status":"","owner":"","message":"hello","assetValue":"+919090909090"}}"#;
     const OPTED_OUT: &str = r#"{"eventName":"optedOut","storeId":"S2","eventId":"optedOut-1",
         "channel":"whatsapp","eventProperties":{}}"#;
     const UNKNOWN_WORDS: &str = r#"{"eventName":"message-status-update",
@@ -204,6 +255,26 @@ mod tests {
         assert_eq!(passing(r#"sources = ["bi", "BIK"]"#), [0; 0]);
         assert_eq!(passing(r#"stores = ["S1"]"#), [0]);
         assert_eq!(passing(r#"stores = ["s1", "S"]"#), [0; 0]);
+    }
+
+    #[test]
+    fn messages_are_compared_whole_and_phones_by_their_digits() {
+        assert_eq!(passing(r#"messages = ["m", "n"]"#), [0]);
+        assert_eq!(passing(r#"messages = ["M"]"#), [0; 0]);
+        assert_eq!(passing(r#"phones = ["(91) 90909-09090"]"#), [2]);
+        assert_eq!(passing(r#"phones = ["9090909090", "a@b.example"]"#), [0; 0]);
+    }
+
+    #[test]
+    fn conditions_look_at_any_value_and_all_must_hold() {
+        assert_eq!(passing(r#"where = [{ pointer = "/eventInfo/status", equals = "read" }]"#), [1]);
+        assert_eq!(
+            passing(
+                r#"where = [{ pointer = "/eventInfo/owner", exists = true },
+                            { pointer = "/eventInfo/channelId", prefix = "pig" }]"#
+            ),
+            [4]
+        );
     }
 
     #[test]

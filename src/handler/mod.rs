@@ -5,17 +5,21 @@
 //! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
 //! how often is dispatch's; a kind only delivers, or says why not.
 
+mod condition;
 mod envelope;
 mod filter;
 mod jsonl;
 mod log;
+mod mask;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod table;
 mod template;
 
+pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
+pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
 pub use template::{Part, Placeholder, Template, TemplateError};
 
@@ -23,7 +27,7 @@ use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{Event, Key};
+use crate::event::{Event, Key, Unreadable};
 
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {
@@ -73,6 +77,15 @@ impl Delivery {
     /// An event as it was received; `attempt` counts from 1.
     pub const fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
         Self { event, attempt, replay, received: None }
+    }
+
+    /// The same, with the event as the mask leaves it.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: masked, it would be no event, and must not be delivered.
+    pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
+        let event = mask.apply(&self.event)?;
+        Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
     }
 
     /// The id by which the destination knows a repetition: the same in every delivery of this event, whatever is masked.

@@ -70,9 +70,12 @@ impl Fault {
         self
     }
 
-    /// Of the whole value: the keys within it are not told.
+    /// Of the whole list whose item this is: the keys within the item are told in the message.
     pub(super) fn whole(mut self) -> Self {
-        self.path.clear();
+        if !self.path.is_empty() || self.is_missing_key() {
+            self.kind = Kind::Wrong(self.message(&self.path.join(".")));
+            self.path.clear();
+        }
         self
     }
 

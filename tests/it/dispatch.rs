@@ -13,7 +13,7 @@ use bikhook::{
     clock::{self, Timestamp},
     dispatch::{Lane, LaneCondition, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
-    handler::{Delivery, Failure, Filter, Handler},
+    handler::{Delivery, Failure, Filter, Handler, Mask, MaskSettings},
     journal::{Aside, Cause, DeadQuery, Ends, Enrolment, Journal, LaneId, LaneState, Start},
     metrics::Metrics,
     settings::Period,
@@ -98,6 +98,7 @@ struct World {
     place: Place,
     journal: Arc<dyn Journal>,
     script: Arc<Script>,
+    mask: Arc<Mask>,
     settings: Settings,
     batch: usize,
     concurrency: usize,
@@ -113,6 +114,7 @@ impl World {
             place,
             journal,
             script,
+            mask: Arc::default(),
             settings: Settings::default(),
             batch: 100,
             concurrency: 1,
@@ -134,10 +136,12 @@ impl World {
             kind: "script",
             handler: Arc::clone(&self.script) as Arc<dyn Handler>,
             filter: Filter::default(),
+            mask: Arc::clone(&self.mask),
             settings: self.settings.clone(),
             batch: self.batch,
             concurrency: self.concurrency,
             slots: Arc::clone(slots),
+            pace: None,
             journal: Arc::clone(&self.journal),
             metrics: Metrics::new(),
         })
@@ -204,6 +208,27 @@ async fn events_are_delivered_in_batches_in_order_and_the_cursor_follows() {
     assert!(world.script.calls().iter().all(|call| call.len() <= 100));
     assert_eq!(world.state(Class::Other).await.cursor, 250);
     assert_eq!(shown(&lane).lag, 0);
+}
+
+#[tokio::test]
+async fn what_is_masked_does_not_reach_the_destination_and_the_key_stays_the_same() {
+    let mut world = World::new(Script::well()).await;
+    let drop = vec!["/customerDetails".to_owned(), "/eventInfo/assetValue".to_owned()];
+    let settings = MaskSettings { drop, ..MaskSettings::default() };
+    world.mask = Arc::new(Mask::new(Some(&settings)).unwrap());
+    world.append(statuses(0..3)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let taken = world.script.taken.lock().unwrap().clone();
+    assert_eq!(taken.len(), 3);
+    for delivery in taken {
+        let stored = world.journal.get(delivery.event.seq).await.unwrap().unwrap();
+        assert!(stored.element.raw().contains("+910000000000"));
+        let told = delivery.to_envelope();
+        assert!(!told.contains("0000000000") && !told.contains("firstName"), "{told}");
+        assert!(told.contains("\"status\":\"sent\""), "{told}");
+        assert_eq!(delivery.key(), stored.key());
+    }
 }
 
 #[tokio::test]
@@ -435,10 +460,12 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
         kind: "script",
         handler: Arc::new(Hangs(Arc::clone(&world.script))),
         filter: Filter::default(),
+        mask: Arc::default(),
         settings: world.settings.clone(),
         batch: 10,
         concurrency: 1,
         slots,
+        pace: None,
         journal: Arc::clone(&world.journal),
         metrics: Metrics::new(),
     })
@@ -687,10 +714,12 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
         kind: "slow",
         handler: Arc::clone(&slow) as Arc<dyn Handler>,
         filter: Filter::default(),
+        mask: Arc::default(),
         settings: Settings { probe_first: Period(Duration::from_millis(1)), ..world.settings.clone() },
         batch: 10,
         concurrency: 1,
         slots: Arc::new(Semaphore::new(1)),
+        pace: None,
         journal: Arc::clone(&world.journal),
         metrics: Metrics::new(),
     })

@@ -174,10 +174,12 @@ async fn start_lanes(
             kind: "moody",
             handler: Arc::clone(handler) as Arc<dyn Handler>,
             filter: Filter::default(),
+            mask: Arc::default(),
             settings: settings.clone(),
             batch: 20,
             concurrency: 2,
             slots: Arc::clone(&slots),
+            pace: None,
             journal: Arc::clone(journal),
             metrics: Arc::clone(metrics),
         });

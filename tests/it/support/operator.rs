@@ -175,6 +175,7 @@ async fn lanes(
             kind: "test",
             handler: Arc::clone(destination) as Arc<dyn Handler>,
             filter: Filter::default(),
+            mask: Arc::default(),
             settings: dispatch::Settings {
                 probe_first: Period(Duration::from_millis(50)),
                 probe_max: Period(Duration::from_millis(200)),
@@ -183,6 +184,7 @@ async fn lanes(
             batch: 10,
             concurrency: 2,
             slots: Arc::clone(&slots),
+            pace: None,
             journal: Arc::clone(journal),
             metrics: Arc::clone(metrics),
         });

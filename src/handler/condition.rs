@@ -1,0 +1,205 @@
+//! A condition on the content of an event: what stands where a JSON pointer points.
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Visitor},
+};
+
+use crate::event::{Element, Found, NoPointer, Pointer};
+
+/// A condition as it is written: a pointer, and one thing to ask of what stands there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionSettings {
+    /// Where: a JSON pointer (RFC 6901); a step by name goes into each item of an array.
+    pub pointer: String,
+    /// Whether something stands there that is not `null`.
+    pub exists: Option<bool>,
+    /// What it is.
+    pub equals: Option<Scalar>,
+    /// How the text begins.
+    pub prefix: Option<String>,
+    /// What it is one of.
+    #[serde(rename = "in")]
+    pub among: Option<Vec<Scalar>>,
+}
+
+/// A text, a number or a truth value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// Any other number.
+    Fraction(f64),
+    /// A truth value.
+    Flag(bool),
+}
+
+/// What is wrong with a condition.
+#[derive(Debug, thiserror::Error)]
+pub enum ConditionError {
+    /// Not a pointer.
+    #[error(transparent)]
+    Pointer(#[from] NoPointer),
+    /// Not exactly one of the things to ask.
+    #[error("{pointer:?} needs exactly one of `exists`, `equals`, `prefix` and `in`")]
+    Asks {
+        /// The pointer.
+        pointer: String,
+    },
+    /// It could never hold.
+    #[error("{pointer:?}: `in` is empty, so no event would pass")]
+    Nothing {
+        /// The pointer.
+        pointer: String,
+    },
+}
+
+/// A condition, checked.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pointer: Pointer,
+    test: Test,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Exists(bool),
+    Prefix(String),
+    Among(Vec<Scalar>),
+}
+
+impl Condition {
+    /// From its settings.
+    ///
+    /// # Errors
+    /// [`ConditionError`].
+    pub fn new(settings: &ConditionSettings) -> Result<Self, ConditionError> {
+        let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
+        let mut asked = (exists.map(Test::Exists).into_iter())
+            .chain(equals.clone().map(|one| Test::Among(vec![one])))
+            .chain(prefix.clone().map(Test::Prefix))
+            .chain(among.clone().map(Test::Among));
+        let (Some(test), None) = (asked.next(), asked.next()) else {
+            return Err(ConditionError::Asks { pointer: pointer.clone() });
+        };
+        if matches!(&test, Test::Among(list) if list.is_empty()) {
+            return Err(ConditionError::Nothing { pointer: pointer.clone() });
+        }
+        Ok(Self { pointer: Pointer::parse(pointer)?, test })
+    }
+
+    /// Whether it holds for an event.
+    pub fn holds(&self, element: &Element) -> bool {
+        let any = |test: &dyn Fn(Found<'_>) -> bool| self.pointer.any(element, test);
+        match &self.test {
+            Test::Exists(wanted) => any(&|found| !found.is_null()) == *wanted,
+            Test::Prefix(prefix) => any(&|found| found.text().is_some_and(|text| text.starts_with(prefix))),
+            Test::Among(list) => any(&|found| list.iter().any(|one| one.is(found))),
+        }
+    }
+}
+
+impl Scalar {
+    fn is(&self, found: Found<'_>) -> bool {
+        match self {
+            Self::Text(wanted) => found.text().is_some_and(|text| text == **wanted),
+            Self::Flag(wanted) => found.json() == if *wanted { "true" } else { "false" },
+            Self::Number(wanted) => match found.json().parse::<i64>() {
+                Ok(number) => number == *wanted,
+                #[allow(clippy::cast_precision_loss)] // a number with a fraction is compared as one
+                Err(_) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted as f64),
+            },
+            Self::Fraction(wanted) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+
+        impl Visitor<'_> for AnyScalar {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text, a number, true or false")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(text.to_owned()))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(number))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
+                i64::try_from(number)
+                    .map(Scalar::Number)
+                    .map_err(|_large| E::custom("the number is too large"))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Fraction(number))
+            }
+
+            fn visit_bool<E: Error>(self, flag: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Flag(flag))
+            }
+        }
+
+        deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(toml: &str) -> bool {
+        let json = r#"{"eventName":"x","n":5,"f":2.50,"big":12345678901234567890,"on":true,"no":null,"empty":"",
+            "text":"abc \u00e9","infos":[{"s":"sent"},{"s":"read"}]}"#;
+        let element = Element::read(json.as_bytes()).unwrap();
+        Condition::new(&toml::from_str(toml).unwrap()).unwrap().holds(&element)
+    }
+
+    #[test]
+    fn a_condition_asks_what_stands_where_it_points() {
+        for (condition, wanted) in [
+            ("pointer = '/n'\nexists = true", true),
+            ("pointer = '/no'\nexists = true", false),
+            ("pointer = '/no'\nexists = false", true),
+            ("pointer = '/nowhere'\nexists = false", true),
+            ("pointer = '/empty'\nexists = true", true),
+            ("pointer = '/n'\nequals = 5", true),
+            ("pointer = '/n'\nequals = 5.0", true),
+            ("pointer = '/n'\nequals = '5'", false),
+            ("pointer = '/f'\nequals = 2.5", true),
+            ("pointer = '/f'\nequals = 2", false),
+            ("pointer = '/on'\nequals = true", true),
+            ("pointer = '/on'\nequals = 'true'", false),
+            ("pointer = '/text'\nequals = 'abc é'", true),
+            ("pointer = '/text'\nprefix = 'abc'", true),
+            ("pointer = '/text'\nprefix = 'ABC'", false),
+            ("pointer = '/n'\nprefix = '5'", false),
+            ("pointer = '/infos/s'\nin = ['read', 'failed']", true),
+            ("pointer = '/infos/0/s'\nin = ['read', 'failed']", false),
+            ("pointer = '/infos/s'\nin = [1, true]", false),
+        ] {
+            assert_eq!(holds(condition), wanted, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_says_nothing_or_too_much_is_told() {
+        let error = |toml: &str| Condition::new(&toml::from_str(toml).unwrap()).unwrap_err().to_string();
+        assert!(error("pointer = '/x'").contains("exactly one of"));
+        assert!(error("pointer = '/x'\nexists = true\nequals = 1").contains("exactly one of"));
+        assert!(error("pointer = 'x'\nexists = true").contains("is no JSON pointer"));
+        assert!(error("pointer = '/x'\nin = []").contains("no event would pass"));
+    }
+}

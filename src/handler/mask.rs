@@ -1,0 +1,175 @@
+//! What a destination is not to see: fields that are dropped or hashed before delivery.
+//!
+//! A hash is keyed (HMAC-SHA256): the same phone number gives the same text, so that a destination can count and join,
+//! and nobody without the key can try all numbers.
+
+use std::{fmt::Write, sync::Arc};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use crate::{
+    event::{Edit, Element, Event, Found, NoPointer, Pointer, Unreadable},
+    secret::Secret,
+};
+
+/// `mask` of a handler.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaskSettings {
+    /// JSON pointers to what is left out.
+    pub drop: Vec<String>,
+    /// JSON pointers to what becomes a keyed hash of itself: 32 hexadecimal digits.
+    pub hash: Vec<String>,
+    /// The key of the hashes.
+    pub key: Option<Secret>,
+}
+
+/// What is wrong with a mask.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskError {
+    /// Not a pointer.
+    #[error(transparent)]
+    Pointer(#[from] NoPointer),
+    /// Without it an event would be none.
+    #[error("{0:?} cannot be masked: an event without its name is none")]
+    Name(String),
+    /// It would do nothing.
+    #[error("give `drop` or `hash`, or leave the mask out")]
+    Nothing,
+    /// Hashes that anybody could undo by trying all phone numbers.
+    #[error("`hash` needs a `key` of at least {KEY_BYTES} bytes")]
+    Key,
+}
+
+/// A key that cannot be guessed.
+const KEY_BYTES: usize = 16;
+
+/// A mask, checked.
+#[derive(Clone, Default)]
+pub struct Mask {
+    drop: Vec<Pointer>,
+    hash: Vec<Pointer>,
+    /// There where anything is hashed.
+    mac: Option<Hmac<Sha256>>,
+}
+
+impl Mask {
+    /// From its settings; without any, nothing is masked.
+    ///
+    /// # Errors
+    /// [`MaskError`].
+    pub fn new(settings: Option<&MaskSettings>) -> Result<Self, MaskError> {
+        let Some(MaskSettings { drop, hash, key }) = settings else { return Ok(Self::default()) };
+        if drop.is_empty() && hash.is_empty() {
+            return Err(MaskError::Nothing);
+        }
+        let key = key.as_ref().map(|key| key.expose().as_bytes()).filter(|key| key.len() >= KEY_BYTES);
+        if !hash.is_empty() && key.is_none() {
+            return Err(MaskError::Key);
+        }
+        let mac = key.map(KeyInit::new_from_slice).transpose().map_err(|_never| MaskError::Key)?;
+        Ok(Self { drop: pointers(drop)?, hash: pointers(hash)?, mac })
+    }
+
+    /// Whether it leaves every event as it is.
+    pub const fn is_empty(&self) -> bool {
+        self.drop.is_empty() && self.hash.is_empty()
+    }
+
+    /// The event as the destination may see it.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: masked, it would be no event. It must not be delivered then.
+    pub fn apply(&self, event: &Event) -> Result<Arc<Event>, Unreadable> {
+        Ok(Arc::new(Event { element: Arc::new(self.masked(&event.element)?), ..event.clone() }))
+    }
+
+    fn masked(&self, element: &Element) -> Result<Element, Unreadable> {
+        let hash =
+            |found: Found<'_>| Some(if found.is_null() { "null".to_owned() } else { self.hashed(found) });
+        let drop = |_: Found<'_>| None;
+        let dropped = self.drop.iter().map(|pointer| Edit { pointer, replace: &drop });
+        let hashed = self.hash.iter().map(|pointer| Edit { pointer, replace: &hash });
+        element.edited(&dropped.chain(hashed).collect::<Vec<_>>())
+    }
+
+    /// A JSON string: of what a string says, of any other value its JSON.
+    fn hashed(&self, found: Found<'_>) -> String {
+        let Some(mut mac) = self.mac.clone() else { return "null".to_owned() };
+        mac.update(found.text().unwrap_or_else(|| found.json().into()).as_bytes());
+        let mut text = String::with_capacity(34);
+        text.push('"');
+        for byte in &mac.finalize().into_bytes()[..16] {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('"');
+        text
+    }
+}
+
+fn pointers(texts: &[String]) -> Result<Vec<Pointer>, MaskError> {
+    texts
+        .iter()
+        .map(|text| match text.as_str() {
+            "/eventName" => Err(MaskError::Name(text.clone())),
+            _ => Ok(Pointer::parse(text)?),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+919090909090","message":"hi"},
+        {"assetValue":"\u002b919090909090","n":1.0}],"customerDetails":{"firstName":"A","lastName":null}}"#;
+
+    fn mask(toml: &str) -> Result<Mask, MaskError> {
+        let settings = MaskSettings {
+            drop: list(toml, "drop"),
+            hash: list(toml, "hash"),
+            key: toml.contains("key").then(|| Secret::new("0123456789abcdef")),
+        };
+        Mask::new(Some(&settings))
+    }
+
+    fn list(toml: &str, key: &str) -> Vec<String> {
+        let table: toml::Table = toml::from_str(toml).unwrap();
+        let list = table.get(key).and_then(|list| list.as_array()).cloned().unwrap_or_default();
+        list.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn masked(mask: &Mask) -> String {
+        let element = Arc::new(Element::read(JSON.as_bytes()).unwrap());
+        let event = Event { seq: 1, received_at: Timestamp::default(), source: "bik".into(), element };
+        mask.apply(&event).unwrap().element.raw().to_owned()
+    }
+
+    #[test]
+    fn what_is_dropped_is_gone_and_what_is_hashed_can_still_be_joined() {
+        let mask = mask(
+            "drop = ['/eventInfo/message', '/customerDetails/firstName']\nhash = ['/eventInfo/assetValue', '/customerDetails/lastName']\nkey = 'k'",
+        );
+        // python3 -c "import hmac; print(hmac.new(b'0123456789abcdef', b'+919090909090', 'sha256').hexdigest()[:32])"
+        let phone = "a80d7fe3889272d92b5a7ac33e89e915";
+        assert_eq!(
+            masked(&mask.unwrap()),
+            format!(
+                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{phone}"}},{{"assetValue":"{phone}","n":1.0}}],"customerDetails":{{"lastName":null}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_mask_that_cannot_hold_is_told() {
+        let error = |toml: &str| mask(toml).err().unwrap().to_string();
+        assert!(error("hash = ['/x']").contains("at least 16 bytes"));
+        assert!(error("drop = ['/eventName']").contains("cannot be masked"));
+        assert!(error("drop = ['x']").contains("is no JSON pointer"));
+        assert!(error("").contains("leave the mask out"));
+    }
+}
