@@ -29,6 +29,10 @@ use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Key, Unreadable};
 
+/// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
+/// is none. As in `[log] level`.
+pub const QUIET: &str = "lapin=off";
+
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {
     /// As in `kind = "…"`.

@@ -17,7 +17,7 @@ use bikhook::{
     settings::{Context, Section},
 };
 
-use crate::support::disk::SmallDisk;
+use crate::{contract::Destination, support::disk::SmallDisk};
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -34,12 +34,23 @@ const MIXED: [&str; 5] = [
 
 /// What a kind needs in a test: a new kind has its row here too.
 struct Fixture {
-    /// The least that it opens with.
-    minimal: fn(&Path) -> String,
+    /// Where it delivers to.
+    place: Place,
     /// Settings that are wrong, and a word that the error must have.
     wrong: &'static [(&'static str, &'static str)],
-    /// Takes the destination away, and what gives it back; `None` where there is none.
-    break_destination: Option<fn(&Path) -> GiveBack>,
+}
+
+enum Place {
+    /// Nothing, or something in a folder.
+    Folder {
+        /// The least that it opens with.
+        minimal: fn(&Path) -> String,
+        /// Takes the destination away, and what gives it back; `None` where there is none.
+        break_destination: Option<fn(&Path) -> GiveBack>,
+    },
+    /// A server of the test's own.
+    #[allow(dead_code)] // without a feature there is none
+    Server(fn() -> Box<dyn Destination>),
 }
 
 type GiveBack = Box<dyn FnOnce()>;
@@ -47,24 +58,80 @@ type GiveBack = Box<dyn FnOnce()>;
 fn fixture(kind: &str) -> Fixture {
     match kind {
         "log" => Fixture {
-            minimal: |_dir| String::new(),
+            place: Place::Folder { minimal: |_dir| String::new(), break_destination: None },
             wrong: &[("personal_data = \"perhaps\"", "personal_data")],
-            break_destination: None,
         },
         "jsonl" => Fixture {
-            minimal: |dir| format!("path = {:?}", dir.join("out/events.jsonl")),
+            place: Place::Folder {
+                minimal: |dir| format!("path = {:?}", dir.join("out/events.jsonl")),
+                break_destination: Some(|dir| {
+                    let (there, away) = (dir.join("out"), dir.join("away"));
+                    fs::rename(&there, &away).unwrap();
+                    Box::new(move || fs::rename(&away, &there).unwrap())
+                }),
+            },
             wrong: &[
                 ("", "path"),
                 ("path = \"x\"\nkeep = 0", "keep"),
                 ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
             ],
-            break_destination: Some(|dir| {
-                let (there, away) = (dir.join("out"), dir.join("away"));
-                fs::rename(&there, &away).unwrap();
-                Box::new(move || fs::rename(&away, &there).unwrap())
-            }),
+        },
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Fixture {
+            place: Place::Server(crate::kinds::rabbitmq::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
+                ("url = \"amqp://h\"", "exchange"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
+                ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
+                ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
+            ],
         },
         other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
+    }
+}
+
+/// A destination as it stands, for one test.
+struct Stand {
+    dir: tempfile::TempDir,
+    place: Place,
+    server: Option<Box<dyn Destination>>,
+}
+
+impl Stand {
+    fn of(kind: &str) -> Self {
+        let place = fixture(kind).place;
+        let server = if let Place::Server(start) = place { Some(start()) } else { None };
+        Self { dir: tempfile::tempdir().unwrap(), place, server }
+    }
+
+    /// The least that the kind opens with.
+    fn minimal(&self) -> String {
+        match (&self.place, &self.server) {
+            (Place::Folder { minimal, .. }, _) => minimal(self.dir.path()),
+            (_, server) => {
+                let settings = server.as_ref().unwrap().settings("least");
+                let own = settings.lines().filter(|line| !line.starts_with("kind = "));
+                own.collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    /// Takes the destination away, and says how it comes back; `None` where there is none.
+    fn take_away(&mut self) -> Option<Box<dyn FnOnce() + '_>> {
+        match (&self.place, &mut self.server) {
+            (Place::Folder { break_destination, .. }, _) => {
+                break_destination.map(|take_away| -> Box<dyn FnOnce()> { take_away(self.dir.path()) })
+            }
+            (_, server) => {
+                let server = server.as_mut().unwrap();
+                server.kill();
+                Some(Box::new(|| server.start()))
+            }
+        }
     }
 }
 
@@ -72,14 +139,14 @@ fn row(kind: &str) -> &'static KindRow {
     KINDS.iter().find(|row| row.name == kind).unwrap()
 }
 
-async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
+pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
     let context = Context::new(BTreeMap::new());
     let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;
     let configured = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
     (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
 }
 
-fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
+pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
     let event = |seq: u64| {
         let raw = MIXED[usize::try_from(seq).unwrap() % MIXED.len()];
         let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
@@ -104,8 +171,8 @@ fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults(
 #[tokio::test]
 async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and_none() {
     for row in KINDS {
-        let dir = tempfile::tempdir().unwrap();
-        let handler = open(row.name, &(fixture(row.name).minimal)(dir.path())).await.unwrap();
+        let stand = Stand::of(row.name);
+        let handler = open(row.name, &stand.minimal()).await.unwrap();
         for batch in [deliveries(1..=20), deliveries([21]), deliveries([])] {
             handler.deliver(&batch).await.unwrap_or_else(|failure| panic!("{}: {failure}", row.name));
         }
@@ -115,8 +182,7 @@ async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and
 #[tokio::test]
 async fn every_kind_refuses_a_key_that_it_does_not_know_and_names_it() {
     for row in KINDS {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = (fixture(row.name).minimal)(dir.path()) + "\nno_such_key = 1";
+        let settings = Stand::of(row.name).minimal() + "\nno_such_key = 1";
         let error = open(row.name, &settings).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
         assert!(error.contains("no_such_key"), "{}: {error}", row.name);
     }
@@ -138,13 +204,11 @@ async fn every_kind_says_which_of_its_settings_is_wrong() {
 async fn every_kind_asks_for_a_retry_while_its_destination_is_away_and_delivers_once_it_is_back() {
     let mut broken = 0;
     for row in KINDS {
-        let fixture = fixture(row.name);
-        let Some(break_destination) = fixture.break_destination else { continue };
-        broken += 1;
-        let dir = tempfile::tempdir().unwrap();
-        let handler = open(row.name, &(fixture.minimal)(dir.path())).await.unwrap();
+        let mut stand = Stand::of(row.name);
+        let handler = open(row.name, &stand.minimal()).await.unwrap();
         handler.deliver(&deliveries(1..=3)).await.unwrap();
-        let give_back = break_destination(dir.path());
+        let Some(give_back) = stand.take_away() else { continue };
+        broken += 1;
         for _ in 0..2 {
             match handler.deliver(&deliveries(4..=6)).await {
                 Err(Failure::Retry { class, .. }) => assert!(class.len() < 40, "{class:?} is no class"),

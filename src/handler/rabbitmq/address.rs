@@ -89,7 +89,9 @@ impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let secret = Secret::deserialize(deserializer)?;
         parse(secret.expose()).map_err(|what| {
-            D::Error::custom(format!("{what}: write it as amqp://user:password@host:5672/vhost, or amqps://…"))
+            D::Error::custom(format!(
+                "{what}: write it as amqp://user:password@host:5672/vhost, or amqps://…"
+            ))
         })
     }
 }
@@ -143,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_wrong_address_is_an_error_without_its_password() {
-        for text in ["localhost:5672", "http://u:sesame@h/", "amqp://", "amqp://u:sesame@h:port/", "amqp:///v"] {
+        for text in
+            ["localhost:5672", "http://u:sesame@h/", "amqp://", "amqp://u:sesame@h:port/", "amqp:///v"]
+        {
             let error = parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
             assert!(!error.contains("sesame"), "{error}");
         }

@@ -25,9 +25,7 @@ pub(super) enum Phase {
 /// What an error means.
 pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
     match error.kind() {
-        ErrorKind::ProtocolError(answer) => {
-            of_answer(answer.get_id(), answer.get_message().as_str(), phase)
-        }
+        ErrorKind::ProtocolError(answer) => of_answer(answer.get_id(), answer.get_message().as_str(), phase),
         ErrorKind::AuthProviderError(_) => Failure::misconfigured("access refused", error),
         ErrorKind::IOError(_) if is_tls_error(error) => Failure::misconfigured("tls", error),
         ErrorKind::IOError(io) => Failure::retry(io_class(io.kind()), error),
@@ -96,7 +94,10 @@ mod tests {
         };
         let size = "PRECONDITION_FAILED - message size 99 is larger than configured max size 9";
         assert_eq!(class(406, size, Phase::Publish), ("refuse", "too large".to_owned()));
-        assert_eq!(class(406, "PRECONDITION_FAILED - else", Phase::Publish), ("retry", "amqp 406".to_owned()));
+        assert_eq!(
+            class(406, "PRECONDITION_FAILED - else", Phase::Publish),
+            ("retry", "amqp 406".to_owned())
+        );
         assert_eq!(class(406, "", Phase::Setup), ("misconfigured", "precondition failed".to_owned()));
         for (code, name) in [(403, "access refused"), (404, "not found"), (530, "not allowed")] {
             assert_eq!(class(code, "", Phase::Publish), ("misconfigured", name.to_owned()));

@@ -29,7 +29,8 @@ pub struct RabbitMq {
 
 impl Kind for RabbitMq {
     const NAME: &'static str = "rabbitmq";
-    const ABOUT: &'static str = "publishes each event to a RabbitMQ exchange or queue, persistent and confirmed";
+    const ABOUT: &'static str =
+        "publishes each event to a RabbitMQ exchange or queue, persistent and confirmed";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
     type Settings = Settings;

@@ -2,4 +2,4 @@
 
 mod jsonl;
 #[cfg(feature = "rabbitmq")]
-mod rabbitmq;
+pub mod rabbitmq;

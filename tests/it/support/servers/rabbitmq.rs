@@ -5,17 +5,21 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
     message::BasicGetMessage,
-    options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{
+        BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
+    },
     types::{FieldTable, ShortString},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use super::free_ports;
 use crate::support::home::eventually;
@@ -32,7 +36,6 @@ pub struct RabbitMq {
     epmd_port: u16,
     epmd: Child,
     node: Option<Child>,
-    runtime: Runtime,
 }
 
 /// A message as it was in a queue.
@@ -68,9 +71,7 @@ impl RabbitMq {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let mut broker =
-            Self { dir, port, dist_port, epmd_port, epmd, node: None, runtime: runtime.unwrap() };
+        let mut broker = Self { dir, port, dist_port, epmd_port, epmd, node: None };
         broker.start();
         broker
     }
@@ -158,7 +159,19 @@ impl RabbitMq {
         });
     }
 
-    pub fn bind(&self, exchange: &str, queue: &str, routing_key: &str) {
+    pub fn delete_exchange(&self, name: &str) {
+        self.on_a_channel(async |channel| {
+            channel.exchange_delete(short(name), ExchangeDeleteOptions::default()).await
+        });
+    }
+
+    pub fn delete_queue(&self, name: &str) {
+        self.on_a_channel(async |channel| {
+            channel.queue_delete(short(name), QueueDeleteOptions::default()).await.map(drop)
+        });
+    }
+
+    fn bind(&self, exchange: &str, queue: &str, routing_key: &str) {
         self.on_a_channel(async |channel| {
             let (queue, exchange, key) = (short(queue), short(exchange), short(routing_key));
             let options = QueueBindOptions::default();
@@ -185,7 +198,7 @@ impl RabbitMq {
     }
 
     /// Does something on a connection of its own.
-    fn on_a_channel<T>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T>) -> T {
+    fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
         self.block_on(async || {
             let connection = self.connect().await?;
             act(connection.create_channel().await?).await
@@ -197,8 +210,15 @@ impl RabbitMq {
         Connection::connect(&self.url(), ConnectionProperties::default()).await
     }
 
-    fn block_on<T>(&self, act: impl AsyncFnOnce() -> T) -> T {
-        self.runtime.block_on(act())
+    /// On a thread of its own: the test may be one of a runtime.
+    fn block_on<T: Send>(&self, act: impl AsyncFnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let done = scope.spawn(|| {
+                let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                runtime.block_on(act())
+            });
+            done.join().unwrap()
+        })
     }
 }
 
@@ -210,6 +230,6 @@ impl Drop for RabbitMq {
     }
 }
 
-fn short(text: &str) -> ShortString {
+pub fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap()
 }
