@@ -2,11 +2,14 @@
 //!
 //! One connection for the handler, one channel for each delivery under way: a broker answers a wrong message by closing
 //! its channel, which must not fail the delivery beside it. Channels of deliveries that went well are used again. A
-//! connection that broke is made again by the next delivery; what the settings name is looked at (or made) each time,
-//! since it may be a new broker.
+//! connection that broke is made again by the next delivery, and so is one on which a delivery was given up half-way: the
+//! broker may hang. What the settings name is looked at (or made) each time, since it may be a new broker.
 
 use std::{
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{
+        Mutex as StdMutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -54,17 +57,45 @@ pub(super) struct Link {
     target: Target,
     connection: Mutex<Option<Connection>>,
     idle: StdMutex<Vec<Channel>>,
+    /// A delivery was given up: the connection is not to be used again.
+    given_up: AtomicBool,
+}
+
+/// A delivery under way. Dropped before it ended, it was given up.
+pub(super) struct Attempt<'a>(&'a AtomicBool);
+
+impl Attempt<'_> {
+    /// It came to an end, whichever.
+    pub(super) const fn ended(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 impl Link {
     pub(super) fn new(handler: &str, address: Address, target: Target) -> Self {
         let name = format!("bikhook {handler}");
-        Self { name, address, target, connection: Mutex::new(None), idle: StdMutex::new(Vec::new()) }
+        let (connection, idle) = (Mutex::new(None), StdMutex::new(Vec::new()));
+        Self { name, address, target, connection, idle, given_up: AtomicBool::new(false) }
+    }
+
+    /// To be called before a delivery does anything here.
+    pub(super) const fn attempt(&self) -> Attempt<'_> {
+        Attempt(&self.given_up)
     }
 
     /// A channel on which everything published is confirmed; connects where that is needed.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let mut held = self.connection.lock().await;
+        if self.given_up.swap(false, SeqCst) {
+            // A delivery beside this one keeps it open, through its channel, until that has ended.
+            *held = None;
+        }
         if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
             // A connection that is blocked is kept: another one would be blocked as well, and what was already given to
             // this one goes out on it sooner or later.

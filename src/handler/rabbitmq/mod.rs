@@ -58,7 +58,16 @@ impl Kind for RabbitMq {
         }
         let messages: Vec<Message> =
             events.iter().map(|delivery| self.form.message(delivery)).collect::<Result<_, _>>()?;
-        // Dropped with the delivery, wherever that is: what is still under way on it must not be taken for the next one's.
+        let attempt = self.link.attempt();
+        let published = self.publish(messages).await;
+        attempt.ended();
+        published
+    }
+}
+
+impl RabbitMq {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), Failure> {
+        // Unless all went well it is dropped: what is still under way on it must not be taken for the next delivery's.
         let channel = self.link.channel().await?;
         tokio::select! {
             published = publish::all(&channel, messages) => published?,

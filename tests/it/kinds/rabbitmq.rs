@@ -120,8 +120,8 @@ async fn a_broker_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
     server.control(&["set_permissions", "reader", "", "", ".*"]);
     let url = server.url();
     for (url, settings, words) in [
-        (server.url_of("guest:sesame", "%2f"), "exchange = \"bik\"", ["access refused", "`url`"]),
-        (server.url_of("guest:guest", "shop"), "exchange = \"bik\"", ["not allowed", "vhost \"shop\""]),
+        (server.url_of("guest:sesame", "%2f"), "exchange = \"bik\"", ["ACCESS_REFUSED", "`url`"]),
+        (server.url_of("guest:guest", "shop"), "exchange = \"bik\"", ["NOT_ALLOWED", "vhost \"shop\""]),
         (url.clone(), "exchange = \"bik\"", ["no exchange 'bik'", "declare = true"]),
         (url.clone(), "routing_key = \"events\"", ["no queue 'events'", "declare queue name=events"]),
         (
@@ -140,16 +140,16 @@ async fn a_broker_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
         assert!(!error.contains("sesame"), "{error}");
     }
     let handler = open_at(&url, "exchange = \"bik\"\ndeclare = true").await.unwrap();
-    assert_eq!(outcome(handler.deliver(&deliveries(1..=5)).await), told("misconfigured", "unroutable"));
+    assert_eq!(deliver(&*handler, 1..=5).await, told("misconfigured", "unroutable"));
     let reader = open_at(&server.url_of("reader:sesame", "%2f"), "exchange = \"bik\"").await.unwrap();
-    assert_eq!(outcome(reader.deliver(&deliveries(1..=5)).await), told("misconfigured", "access refused"));
+    assert_eq!(deliver(&*reader, 1..=5).await, told("misconfigured", "access refused"));
     server.control(&["set_permissions", "reader", "", ".*", ".*"]);
     server.make_exchange("bik");
     reader.deliver(&deliveries(1..=5)).await.unwrap();
     handler.deliver(&deliveries(6..=7)).await.unwrap();
     assert_eq!(server.take_all("bik").len(), 7);
     server.delete_exchange("bik");
-    assert_eq!(outcome(handler.deliver(&deliveries(8..=9)).await), told("misconfigured", "not found"));
+    assert_eq!(deliver(&*handler, 8..=9).await, told("misconfigured", "not found"));
     server.make_exchange("bik");
     handler.deliver(&deliveries(8..=9)).await.unwrap();
 }
@@ -187,28 +187,27 @@ async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the
     bounded.insert(short("x-overflow"), AMQPValue::LongString("reject-publish".into()));
     server.make_queue("bounded", bounded);
     let full = open_at(&server.url(), "routing_key = \"bounded\"").await.unwrap();
-    assert_eq!(outcome(full.deliver(&deliveries(1..=10)).await), told("retry", "nack"));
+    assert_eq!(deliver(&*full, 1..=10).await, told("retry", "nack"));
 
     let handler = open_at(&server.url(), "routing_key = \"events\"\ndeclare = true").await.unwrap();
     handler.deliver(&deliveries(1..=2)).await.unwrap();
     server.control(&["set_vm_memory_high_watermark", "0.00001"]);
     for _ in 0..3 {
-        assert_eq!(outcome(handler.deliver(&deliveries(3..=4)).await), told("retry", "blocked"));
+        assert_eq!(deliver(&*handler, 3..=4).await, told("retry", "blocked"));
     }
     server.control(&["set_vm_memory_high_watermark", "0.4"]);
     until_delivered(&*handler, 3..=4).await;
 
     server.signal(Signal::STOP);
     for _ in 0..2 {
-        let hangs =
-            tokio::time::timeout(Duration::from_millis(300), handler.deliver(&deliveries(5..=6))).await;
-        assert!(hangs.is_err(), "{hangs:?}");
+        assert_eq!(deliver(&*handler, 5..=6).await.0, "retry");
     }
     server.signal(Signal::CONT);
     until_delivered(&*handler, 5..=6).await;
 
     server.kill();
-    assert_eq!(outcome(handler.deliver(&deliveries(7..=8)).await), told("retry", "connection refused"));
+    assert_eq!(deliver(&*handler, 7..=8).await.0, "retry");
+    assert_eq!(deliver(&*handler, 7..=8).await, told("retry", "connection refused"));
     server.start();
     handler.deliver(&deliveries(7..=8)).await.expect("the next delivery connects by itself");
     let mut seqs: Vec<i64> = server.take_all("events").iter().map(Received::seq).collect();
@@ -232,10 +231,22 @@ fn what_comes_back_is_not_in_the_log() {
     assert!(!home.log().contains("returned us") && !home.log().contains("lapin"), "{}", home.log());
 }
 
+/// As dispatch delivers: what takes too long is dropped.
+async fn deliver(handler: &dyn Handler, seqs: RangeInclusive<u64>) -> (&'static str, String) {
+    let events = deliveries(seqs);
+    match tokio::time::timeout(Duration::from_secs(3), handler.deliver(&events)).await {
+        Ok(result) => outcome(result),
+        Err(_elapsed) => told("retry", "too long"),
+    }
+}
+
 async fn until_delivered(handler: &dyn Handler, seqs: RangeInclusive<u64>) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(failure) = handler.deliver(&deliveries(seqs.clone())).await {
-        assert!(Instant::now() < deadline && matches!(failure, Failure::Retry { .. }), "{failure:?}");
+    loop {
+        match deliver(handler, seqs.clone()).await {
+            ("ok", _) => return,
+            (kind, class) => assert!(Instant::now() < deadline && kind == "retry", "{kind}: {class}"),
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
