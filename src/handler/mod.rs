@@ -13,6 +13,8 @@ mod log;
 mod mask;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "s3")]
+mod s3;
 mod table;
 mod template;
 

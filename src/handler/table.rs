@@ -51,6 +51,8 @@ pub const KINDS: &[KindRow] = &[
     row::<Jsonl>(),
     #[cfg(feature = "rabbitmq")]
     row::<super::rabbitmq::RabbitMq>(),
+    #[cfg(feature = "s3")]
+    row::<super::s3::S3>(),
 ];
 
 /// A kind that this binary was built without.
@@ -65,6 +67,8 @@ pub struct AbsentKind {
 pub const ABSENT: &[AbsentKind] = &[
     #[cfg(not(feature = "rabbitmq"))]
     AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
+    #[cfg(not(feature = "s3"))]
+    AbsentKind { name: "s3", feature: "s3" },
 ];
 
 const fn row<K: Kind>() -> KindRow {

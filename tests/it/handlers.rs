@@ -90,6 +90,20 @@ fn fixture(kind: &str) -> Fixture {
                 ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
             ],
         },
+        #[cfg(feature = "s3")]
+        "s3" => Fixture {
+            place: Place::Server(crate::kinds::s3::destination),
+            wrong: &[
+                ("", "bucket"),
+                ("bucket = \"a/b\"", "prefix"),
+                ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
+                ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
+                ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+                ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
+                ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
+                ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
+            ],
+        },
         other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
     }
 }

@@ -3,3 +3,5 @@
 mod jsonl;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "s3")]
+pub mod s3;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 use std::net::TcpListener;
 
