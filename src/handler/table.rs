@@ -57,6 +57,10 @@ pub const KINDS: &[KindRow] = &[
     row::<Nats>(),
     #[cfg(feature = "redis")]
     row::<Redis>(),
+    #[cfg(feature = "rabbitmq")]
+    row::<super::rabbitmq::RabbitMq>(),
+    #[cfg(feature = "s3")]
+    row::<super::s3::S3>(),
 ];
 
 /// A kind that this binary was built without.
@@ -73,6 +77,10 @@ pub const ABSENT: &[AbsentKind] = &[
     AbsentKind { name: "nats", feature: "nats" },
     #[cfg(not(feature = "redis"))]
     AbsentKind { name: "redis", feature: "redis" },
+    #[cfg(not(feature = "rabbitmq"))]
+    AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
+    #[cfg(not(feature = "s3"))]
+    AbsentKind { name: "s3", feature: "s3" },
 ];
 
 const fn row<K: Kind>() -> KindRow {

@@ -76,6 +76,34 @@ fn fixture(kind: &str) -> Fixture {
                 ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
             ],
         },
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Fixture {
+            destination: Some(kinds::rabbitmq::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
+                ("url = \"amqp://h\"", "exchange"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
+                ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
+                ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
+            ],
+        },
+        #[cfg(feature = "s3")]
+        "s3" => Fixture {
+            destination: Some(kinds::s3::destination),
+            wrong: &[
+                ("", "bucket"),
+                ("bucket = \"a/b\"", "prefix"),
+                ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
+                ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
+                ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+                ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
+                ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
+                ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
+            ],
+        },
         other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
     }
 }
@@ -97,7 +125,8 @@ pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String
     (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
 }
 
-fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
+/// First deliveries of mixed events.
+pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
     seqs.into_iter().map(|seq| delivery(seq, MIXED[usize::try_from(seq).unwrap() % MIXED.len()])).collect()
 }
 

@@ -7,6 +7,10 @@ pub mod redis;
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub mod certificate;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 use std::net::TcpListener;
 
