@@ -7,7 +7,9 @@
 
 mod condition;
 mod envelope;
+mod exec;
 mod filter;
+mod http;
 mod jsonl;
 mod log;
 mod mask;

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 use super::nats::Nats;
 #[cfg(feature = "redis")]
 use super::redis::Redis;
-use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
+use super::{Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -53,6 +53,8 @@ pub struct KindRow {
 pub const KINDS: &[KindRow] = &[
     row::<Log>(),
     row::<Jsonl>(),
+    row::<Http>(),
+    row::<Exec>(),
     #[cfg(feature = "nats")]
     row::<Nats>(),
     #[cfg(feature = "redis")]

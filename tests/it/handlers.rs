@@ -104,6 +104,31 @@ fn fixture(kind: &str) -> Fixture {
                 ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
             ],
         },
+        "http" => Fixture {
+            destination: Some(kinds::http::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"hooks.example\"", "https://"),
+                ("url = \"http://169.254.169.254/latest\"", "link-local"),
+                ("url = \"http://127.0.0.1:1\"\nbody = \"xml\"", "body"),
+                ("url = \"http://127.0.0.1:1\"\nmode = \"binary\"", "cloudevents"),
+                ("url = \"http://127.0.0.1:1\"\nheaders.Host = \"x\"", "headers.Host"),
+                ("url = \"http://127.0.0.1:1\"\nsigning_keys = [\"whsec_eA==\"]", "signing_keys[0]"),
+                ("url = \"https://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca: /no/such/file"),
+            ],
+        },
+        "exec" => Fixture {
+            destination: Some(kinds::exec::destination),
+            wrong: &[
+                ("", "command"),
+                ("command = []", "command"),
+                ("command = [\"no-such-program\"]", "no-such-program"),
+                ("command = [\"/etc/passwd\"]", "chmod"),
+                ("command = [\"cat\"]\ndir = \"/no/such/folder\"", "dir"),
+                ("command = [\"cat\"]\nmode = \"lines\"\nbody = \"raw\"", "body"),
+                ("command = [\"cat\"]\nenv.BIKHOOK_KEY = \"x\"", "env.BIKHOOK_KEY"),
+            ],
+        },
         other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
     }
 }

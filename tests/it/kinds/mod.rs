@@ -1,5 +1,7 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
+pub mod exec;
+pub mod http;
 pub mod jsonl;
 #[cfg(feature = "nats")]
 pub mod nats;

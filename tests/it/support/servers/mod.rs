@@ -1,12 +1,12 @@
 //! Real servers, private to a test: each on a free port of the loopback, with its data in a folder of its own.
 
+pub mod certificate;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod web;
 
-#[cfg(any(feature = "nats", feature = "redis"))]
-pub mod certificate;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "s3")]
