@@ -84,14 +84,23 @@ impl Link {
     async fn broken(&self) -> Trouble {
         let mut state = self.state.clone();
         match state.wait_for(|state| *state != State::Sound).await.as_deref() {
-            Ok(State::Denied(what)) => Trouble::wrong(denial(what), format!("the server says: {what}")),
+            Ok(State::Denied(what)) => denial(what),
             _ => Trouble::away("disconnected", "the connection broke"),
         }
     }
 }
 
-fn denial(what: &str) -> &'static str {
-    if what.to_ascii_lowercase().contains("permissions violation") { "permission" } else { "credentials" }
+/// What the server says of its own accord; of what ends a connection, not all is about who we are.
+fn denial(said: &str) -> Trouble {
+    let what = format!("the server says: {said}");
+    let said = said.to_ascii_lowercase();
+    if said.contains("permissions violation") {
+        Trouble::wrong("permission", what)
+    } else if said.contains("auth") {
+        Trouble::wrong("credentials", what)
+    } else {
+        Trouble::away("server error", what)
+    }
 }
 
 /// The client gives up once it is disconnected: what it has buffered must not be sent after it was reported as failed.
