@@ -1,5 +1,6 @@
 //! The command line: one file per command. A command returns an [`Error`]; `main` shows it and turns it into a code.
 
+mod against;
 mod auth;
 mod check;
 mod client;
@@ -50,7 +51,7 @@ enum Command {
     /// Receive events and hand them to the handlers (what happens without a command)
     Serve,
     /// Check the configuration, and show what it comes to
-    Check,
+    Check(check::Args),
     /// Show what to paste into BIK's developer portal: this prints secrets
     Auth,
     /// Post files or generated traffic to a receiver
@@ -91,7 +92,7 @@ impl Cli {
     fn dispatch(&self, out: &mut impl Write) -> Result<(), Error> {
         match self.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => serve::run(self.load()?),
-            Command::Check => check::run(&self.load()?, out),
+            Command::Check(args) => check::run(args, self, out),
             Command::Auth => auth::run(&self.load()?, out),
             Command::Send(args) => send::run(args, self),
             Command::Events(args) => events::run(args, self),
@@ -179,7 +180,7 @@ mod tests {
         for line in [["bikhook", "--config", "a.toml", "check"], ["bikhook", "check", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!(cli.config, Some(PathBuf::from("a.toml")));
-            assert!(matches!(cli.command, Some(Command::Check)));
+            assert!(matches!(cli.command, Some(Command::Check(_))));
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "nats")]
+use super::nats::Nats;
+#[cfg(feature = "redis")]
+use super::redis::Redis;
 use super::{Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,7 +50,20 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>(), row::<Http>(), row::<Exec>()];
+pub const KINDS: &[KindRow] = &[
+    row::<Log>(),
+    row::<Jsonl>(),
+    row::<Http>(),
+    row::<Exec>(),
+    #[cfg(feature = "nats")]
+    row::<Nats>(),
+    #[cfg(feature = "redis")]
+    row::<Redis>(),
+    #[cfg(feature = "rabbitmq")]
+    row::<super::rabbitmq::RabbitMq>(),
+    #[cfg(feature = "s3")]
+    row::<super::s3::S3>(),
+];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
@@ -57,7 +74,16 @@ pub struct AbsentKind {
 }
 
 /// The kinds that are behind a feature which this binary was built without.
-pub const ABSENT: &[AbsentKind] = &[];
+pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "nats"))]
+    AbsentKind { name: "nats", feature: "nats" },
+    #[cfg(not(feature = "redis"))]
+    AbsentKind { name: "redis", feature: "redis" },
+    #[cfg(not(feature = "rabbitmq"))]
+    AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
+    #[cfg(not(feature = "s3"))]
+    AbsentKind { name: "s3", feature: "s3" },
+];
 
 const fn row<K: Kind>() -> KindRow {
     KindRow {

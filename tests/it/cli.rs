@@ -578,3 +578,35 @@ async fn a_handler_is_paused_and_resumed() {
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
     handlers(&["pause", "lake"]).await.failed("there is no handler");
 }
+
+#[tokio::test]
+async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent"), status("2", "b", "failed"), incoming("3", "c")]).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("new.toml");
+    let text = "[sources.bik]\ncredentials.portal = { key = \"k\" }\n\
+        [handlers.failures]\nkind = \"log\"\nstatuses = [\"failed\"]\nmask = { drop = [\"/customerDetails\"] }\n\
+        [handlers.all]\nkind = \"log\"\n";
+    std::fs::write(&file, text).unwrap();
+    let check = async |more: &[&str]| {
+        let args = [&["check", "--config", file.to_str().unwrap(), "--against-journal", "2"], more].concat();
+        run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await
+    };
+    let rows = check(&["--json", "--show", "1"]).await.objects();
+    let of = |name: &str| rows.iter().find(|row| row["handler"] == name).unwrap().clone();
+    let failures = of("failures");
+    assert_eq!(
+        (&failures["looked"], &failures["takes"], &failures["incoming"]),
+        (&json!(2), &json!(1), &json!(0))
+    );
+    assert_eq!(failures["names"], json!({"message-status-update": 1}));
+    let shown = &failures["shown"][0];
+    assert_eq!((&shown["seq"], &shown["event"]["id"]), (&json!(2), &json!("2")));
+    assert!(shown["event"].get("customerDetails").is_none() && shown["key"].as_str().unwrap().len() == 32);
+    assert_eq!((&of("all")["takes"], &of("all")["incoming"]), (&json!(2), &json!(1)));
+    let told = check(&[]).await.ok();
+    assert!(told.starts_with("ok\n") && told.contains("Of the last 2 events"), "{told}");
+    assert!(!told.contains("+91"), "nothing personal unless it is asked for");
+    assert!(operator.destination.taken.lock().unwrap().is_empty());
+}

@@ -51,6 +51,59 @@ fn fixture(kind: &str) -> Fixture {
                 ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
             ],
         },
+        #[cfg(feature = "nats")]
+        "nats" => Fixture {
+            destination: Some(kinds::nats::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "url"),
+                ("url = \"nats://me:sesame@127.0.0.1\"", "user and password"),
+                ("url = \"nats://127.0.0.1:1\"\nsubject = \"bik.{name}\"", "{event}"),
+                ("url = \"nats://127.0.0.1:1\"\ncreate_stream = true", "stream ="),
+                ("url = \"nats://127.0.0.1:1\"\ncredentials = \"x\"", ".creds"),
+                ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
+        #[cfg(feature = "redis")]
+        "redis" => Fixture {
+            destination: Some(kinds::redis::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "redis://USER"),
+                ("url = \"rediss://127.0.0.1/#insecure\"", "ca"),
+                ("url = \"redis://127.0.0.1:1\"\nstream = \"{}\"", "stream"),
+                ("url = \"redis://127.0.0.1:1\"\nmaxlen = 0", "maxlen"),
+                ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Fixture {
+            destination: Some(kinds::rabbitmq::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
+                ("url = \"amqp://h\"", "exchange"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
+                ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
+                ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
+            ],
+        },
+        #[cfg(feature = "s3")]
+        "s3" => Fixture {
+            destination: Some(kinds::s3::destination),
+            wrong: &[
+                ("", "bucket"),
+                ("bucket = \"a/b\"", "prefix"),
+                ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
+                ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
+                ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+                ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
+                ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
+                ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
+            ],
+        },
         "http" => Fixture {
             destination: Some(kinds::http::destination),
             wrong: &[
@@ -97,7 +150,8 @@ pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String
     (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
 }
 
-fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
+/// First deliveries of mixed events.
+pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
     seqs.into_iter().map(|seq| delivery(seq, MIXED[usize::try_from(seq).unwrap() % MIXED.len()])).collect()
 }
 
