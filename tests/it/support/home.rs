@@ -61,6 +61,7 @@ impl Home {
     pub fn spawn(&self, mut command: Command) -> Process {
         self.write_config();
         let log = File::options().create(true).append(true).open(self.log_file()).expect("the log");
+        let logged_before = self.log().len();
         let mut child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -70,7 +71,7 @@ impl Home {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("a standard output");
-        Process { child, said: lines_of(stdout), address: None, log: self.log_file() }
+        Process { child, said: lines_of(stdout), address: None, log: self.log_file(), logged_before }
     }
 
     /// The command that starts a receiver here.
@@ -204,6 +205,8 @@ pub struct Process {
     said: Receiver<String>,
     address: Option<SocketAddr>,
     log: PathBuf,
+    /// Bytes of the log that are of processes before it.
+    logged_before: usize,
 }
 
 impl Process {
@@ -223,9 +226,15 @@ impl Process {
 
     /// A connection to the operator's side.
     pub fn operator(&self) -> Client {
-        let log = fs::read_to_string(&self.log).unwrap();
-        let admin = log.rsplit_once(" admin=").and_then(|(_, rest)| rest.lines().next()).expect("an address");
-        Client::connect(admin.parse().unwrap()).unwrap()
+        let mut admin = None;
+        // The log is written by a thread of its own: the line may come after the greeting.
+        eventually("it does not say where the operator's side is", || {
+            let log = fs::read_to_string(&self.log).unwrap();
+            let said = log[self.logged_before..].rsplit_once(" admin=").map(|(_, rest)| rest);
+            admin = said.and_then(|rest| rest.split_once('\n')).map(|(address, _)| address.parse().unwrap());
+            admin.is_some()
+        });
+        Client::connect(admin.unwrap()).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

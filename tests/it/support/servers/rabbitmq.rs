@@ -185,7 +185,7 @@ impl RabbitMq {
             let mut all = Vec::new();
             let options = BasicGetOptions { no_ack: true };
             while let Some(BasicGetMessage { delivery, .. }) =
-                channel.basic_get(short(queue), options.clone()).await?
+                channel.basic_get(short(queue), options).await?
             {
                 all.push(Received {
                     body: String::from_utf8(delivery.data).unwrap(),
