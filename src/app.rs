@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, HandlerConfig, JournalSettings},
-    dispatch::{self, Desk, Lane, LaneParts, Pace},
+    dispatch::{self, Desk, Lane, LaneParts, Owner, Pace, Replayer},
     event::Class,
     handler::{self, Handler},
     http::{self, Intake},
@@ -115,7 +115,8 @@ pub async fn serve(
     config.store_generated()?;
     let metrics = Metrics::new();
     let journal = open_journal(config.journal, &metrics).await?;
-    let Dispatch { desk, mut lanes, stop_lanes } = start_lanes(config.handlers, &journal, &metrics).await?;
+    let Dispatch { desk, replayer, mut lanes, stop_lanes } =
+        start_lanes(config.handlers, &journal, &metrics).await?;
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
@@ -131,6 +132,7 @@ pub async fn serve(
         settings: admin::Settings { listen: addresses.admin, ..config.admin },
         journal: Arc::clone(&journal),
         desk: Arc::new(desk),
+        replayer,
         credentials,
         metrics,
         stopping: stopping_shown,
@@ -209,6 +211,7 @@ async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Resu
 /// The lanes at work.
 struct Dispatch {
     desk: Desk,
+    replayer: Arc<Replayer>,
     lanes: JoinSet<()>,
     stop_lanes: watch::Sender<bool>,
 }
@@ -230,6 +233,7 @@ async fn start_lanes(
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
+    let mut owners = Vec::new();
     for (name, kind, handler, filter, mask, settings, _) in open {
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
@@ -237,27 +241,36 @@ async fn start_lanes(
         let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
         let slots = Arc::new(Semaphore::new(concurrency));
+        let of_class = |class| LaneParts {
+            id: LaneId::live(Arc::clone(&name), class),
+            kind: kind.name,
+            handler: Arc::clone(&handler),
+            filter: filter.clone(),
+            mask: Arc::clone(&mask),
+            settings: dispatch::Settings::clone(&settings),
+            batch,
+            concurrency,
+            slots: Arc::clone(&slots),
+            paces: pace.iter().cloned().collect(),
+            journal: Arc::clone(journal),
+            metrics: Arc::clone(metrics),
+            replay: None,
+        };
+        let mut live = Vec::new();
         for class in Class::ALL {
-            let lane = Lane::restore(LaneParts {
-                id: LaneId { handler: Arc::clone(&name), class },
-                kind: kind.name,
-                handler: Arc::clone(&handler),
-                filter: filter.clone(),
-                mask: Arc::clone(&mask),
-                settings: dispatch::Settings::clone(&settings),
-                batch,
-                concurrency,
-                slots: Arc::clone(&slots),
-                pace: pace.clone(),
-                journal: Arc::clone(journal),
-                metrics: Arc::clone(metrics),
-            })
-            .await?;
+            let lane = Lane::restore(of_class(class)).await?;
+            live.push(lane.status());
             let control = desk.take_up(&lane);
-            lanes.spawn(lane.run(stop.clone(), control, LANES_GRACE));
+            let run = lane.run(stop.clone(), control, LANES_GRACE);
+            lanes.spawn(async move {
+                run.await;
+            });
         }
+        owners.push(Owner { parts: of_class(Class::Other), live });
     }
-    Ok(Dispatch { desk, lanes, stop_lanes })
+    let replayer = Arc::new(Replayer::new(Arc::clone(journal), owners));
+    lanes.spawn(Arc::clone(&replayer).run(stop, LANES_GRACE));
+    Ok(Dispatch { desk, replayer, lanes, stop_lanes })
 }
 
 /// Why it stops.

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub failures: Counters,
     /// Events between the cursor and the tip, by `handler` and `lane`.
     pub lag: Gauges,
+    /// Seconds that the oldest event of a lane has waited, by `handler` and `lane`: of the lane `incoming`, a customer has.
+    pub lag_seconds: Gauges,
     /// Events set aside, by `handler` and `lane`.
     pub set_aside: Gauges,
     /// Dead letters, by `handler`.
@@ -129,6 +131,11 @@ impl Metrics {
             delivered: register!("delivered_events", "Events delivered", Counters::default()),
             failures: register!("delivery_failures", "Failed deliveries", Counters::default()),
             lag: register!("lane_lag_events", "Events between the cursor and the tip", Gauges::default()),
+            lag_seconds: register!(
+                "lane_lag_seconds",
+                "Seconds that the oldest event which is not delivered has waited",
+                Gauges::default()
+            ),
             set_aside: register!("lane_set_aside", "Events set aside", Gauges::default()),
             dead_letters: register!("dead_letters", "Dead letters", Gauges::default()),
             waiting: register!("lane_waiting", "1 while a lane waits for its destination", Gauges::default()),

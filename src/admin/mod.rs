@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    dispatch::Desk,
+    dispatch::{Desk, Replayer},
     http::{CredentialStatus, Problem},
     journal::Journal,
     metrics::Metrics,
@@ -43,6 +43,8 @@ pub struct State {
     pub journal: Arc<dyn Journal>,
     /// The lanes.
     pub desk: Arc<Desk>,
+    /// Where replays work.
+    pub replayer: Arc<Replayer>,
     /// The credentials of the public side, with their last uses.
     pub credentials: Arc<dyn Fn() -> Vec<CredentialStatus> + Send + Sync>,
     /// What is measured.

@@ -10,6 +10,12 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::fault::Fault;
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    handler::{Filter, FilterSettings},
+    settings::keys_of,
+};
 
 /// The most that a list gives at once.
 pub(super) const LIMIT: usize = 1_000;
@@ -106,17 +112,60 @@ pub(super) struct Ids {
     pub(super) ids: Vec<i64>,
 }
 
-/// Which dead letters a changing request is about: `{"ids":[…]}`, or `{"handler":"x","all":true}`.
+/// Which events are meant, by the keys of a handler's filters: `{"statuses":["failed"]}`.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
+pub(super) struct Chosen {
+    /// As it was asked for.
+    pub(super) settings: FilterSettings,
+    /// The filter that this makes.
+    pub(super) filter: Filter,
+}
+
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
+    type Error = String;
+
+    fn try_from(given: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
+        let known = keys_of::<FilterSettings>();
+        if let Some(unknown) = given.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(format!("filter: unknown key {unknown:?}; there are {}", known.join(", ")));
+        }
+        let settings: FilterSettings =
+            serde_json::from_value(given.into()).map_err(|error| format!("filter: {error}"))?;
+        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
+        Ok(Self { settings, filter })
+    }
+}
+
+/// Which dead letters a changing request is about: `{"ids":[…]}`, or `{"handler":"x","all":true}`, which `since`,
+/// `until` and `filter` may narrow down.
 #[derive(Deserialize)]
 #[serde(try_from = "Written")]
 pub(super) enum Which {
     /// These: from 1 to [`LIMIT`].
     Ids(Vec<i64>),
-    /// Every one of a handler.
-    All {
-        /// Whose.
-        handler: String,
-    },
+    /// Those of a handler that match.
+    Of(Box<Matching>),
+}
+
+/// Which of a handler's dead letters.
+pub(super) struct Matching {
+    /// Whose.
+    pub(super) handler: String,
+    /// Received at this time or later.
+    since: Option<Timestamp>,
+    /// Received before this time.
+    until: Option<Timestamp>,
+    filter: Filter,
+}
+
+impl Matching {
+    /// Whether this event is meant.
+    pub(super) fn takes(&self, event: &Event) -> bool {
+        self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+            && self.filter.wants(event)
+    }
 }
 
 /// Either of them, as it is written.
@@ -126,6 +175,9 @@ struct Written {
     ids: Option<Vec<i64>>,
     handler: Option<String>,
     all: Option<bool>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    filter: Option<Chosen>,
 }
 
 impl TryFrom<Written> for Which {
@@ -133,7 +185,10 @@ impl TryFrom<Written> for Which {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { ids: None, handler: Some(handler), all: Some(true) } => Ok(Self::All { handler }),
+            Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter } => {
+                let filter = filter.map(|chosen| chosen.filter).unwrap_or_default();
+                Ok(Self::Of(Box::new(Matching { handler, since, until, filter })))
+            }
             Written { ids: Some(_), .. } => Ids::try_from(written).map(|Ids { ids }| Self::Ids(ids)),
             _ => Err("give either ids, or a handler and \"all\": true".to_owned()),
         }
@@ -145,7 +200,9 @@ impl TryFrom<Written> for Ids {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { ids: Some(ids), handler: None, all: None } if (1..=LIMIT).contains(&ids.len()) => {
+            Written { ids: Some(ids), handler: None, all: None, since: None, until: None, filter: None }
+                if (1..=LIMIT).contains(&ids.len()) =>
+            {
                 Ok(Self { ids })
             }
             _ => Err(format!("ids: give from 1 to {LIMIT} of them, and nothing else")),

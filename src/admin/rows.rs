@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     http::CredentialStatus,
-    journal::{DeadLetter, Figures, QuarantineEntry},
+    journal::{DeadLetter, Figures, History, QuarantineEntry},
 };
 
 /// Appends an event as one line of JSON; with `raw`, the stored bytes are a member of it.
@@ -66,13 +66,15 @@ pub struct DeadDetail {
     #[serde(flatten)]
     row: DeadRow,
     error: String,
+    /// The tries that failed since it was first tried alone, oldest first: the first and the last nine.
+    history: History,
     #[serde(serialize_with = "rendered")]
     event: Arc<Event>,
 }
 
 impl From<DeadLetter> for DeadDetail {
     fn from(dead: DeadLetter) -> Self {
-        Self { row: DeadRow::from(&dead), error: dead.error, event: dead.event }
+        Self { row: DeadRow::from(&dead), error: dead.error, history: dead.history, event: dead.event }
     }
 }
 

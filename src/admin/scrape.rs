@@ -13,6 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let metrics = &shared.state.metrics;
+    for lane in shared.state.desk.status() {
+        let labels = vec![("handler", lane.handler), ("lane", lane.lane.into())];
+        let gauge = metrics.lag_seconds.get_or_create_owned(&labels);
+        gauge.set(i64::try_from(lane.lag_seconds).unwrap_or(i64::MAX));
+    }
     match tokio::time::timeout(PATIENCE, shared.state.journal.figures()).await {
         Ok(Ok(figures)) => {
             for (handler, dead) in figures.dead {

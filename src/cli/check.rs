@@ -2,15 +2,40 @@
 
 use std::io::Write;
 
-use super::Error;
+use super::{Cli, Error, against, store::StoreArgs};
 use crate::{
     config::{Config, JournalSettings},
     http::{AuthMode, SourceSettings},
     journal::Start,
 };
 
-pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
-    super::warn(config)?;
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Also show what its handlers would take of the last N stored events; nothing is delivered
+    #[arg(long, value_name = "N")]
+    against_journal: Option<usize>,
+    /// With --against-journal: so many events of each handler, as its destination would see them: personal data
+    #[arg(long, value_name = "N", requires = "against_journal", default_value_t = 0)]
+    show: usize,
+    /// With --against-journal: an object a line, and nothing else
+    #[arg(long, requires = "against_journal")]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
+    let config = cli.load()?;
+    super::warn(&config)?;
+    if !args.json {
+        comes_to(&config, out)?;
+    }
+    let Some(count) = args.against_journal else { return Ok(()) };
+    let form = against::Form { show: args.show, json: args.json };
+    against::run(&config.handlers, &args.store.open(cli)?, count, form, out)
+}
+
+fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     writeln!(out, "ok")?;
     writeln!(out, "listen   {}", config.http.listen)?;
     let guarded = if config.admin.credentials.is_some() { ", with credentials" } else { "" };

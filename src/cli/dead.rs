@@ -4,12 +4,13 @@ use std::io::Write;
 
 use clap::Subcommand;
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Map, json, value::RawValue};
 
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
     output::{confirm, lines, members, parse, stdout, table},
+    selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
 
@@ -64,9 +65,11 @@ struct Change {
     /// With --all: whose
     #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "ids")]
     handler: Option<String>,
-    /// Every one of the handler
+    /// Every one of the handler that matches
     #[arg(long, requires = "handler", conflicts_with = "ids")]
     all: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// An object
     #[arg(long)]
     json: bool,
@@ -90,7 +93,10 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         Command::Retry(change) => change.run(cli, "retry"),
         Command::Drop(Drop { change, yes }) => {
             let what = match &change.handler {
-                Some(handler) => format!("Every dead letter of {handler:?}"),
+                Some(handler) if change.selection.is_everything() => {
+                    format!("Every dead letter of {handler:?}")
+                }
+                Some(handler) => format!("Every dead letter of {handler:?} that matches"),
                 None => format!("{} of the dead letters", change.ids.len()),
             };
             confirm(&format!("{what} will be deleted for good. Go on?"), *yes)?;
@@ -161,6 +167,7 @@ impl Show {
             "diedAt",
             "retrying",
             "error",
+            "history",
             "event",
         ];
         members(out, &row, &keys)
@@ -182,7 +189,12 @@ impl Change {
         let client = self.admin.client(cli)?;
         let mut sum = Answer { done: 0, unknown: Vec::new() };
         if let Some(handler) = &self.handler {
-            sum = ask(&client, verb, &json!({"handler": handler, "all": true}))?;
+            let mut body = Map::new();
+            body.insert("handler".to_owned(), json!(handler));
+            body.insert("all".to_owned(), json!(true));
+            sum = ask(&client, verb, &self.selection.members(body).into())?;
+        } else if !self.selection.is_everything() {
+            return Err(Error::Failed("what selects dead letters needs --handler NAME --all".to_owned()));
         }
         for ids in self.ids.chunks(IDS) {
             let Answer { done, unknown } = ask(&client, verb, &json!({"ids": ids}))?;

@@ -15,7 +15,7 @@ use super::{
     output::{cell, confirm, lines, parse, stdout, table},
     store::StoreArgs,
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, settings::Period};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -126,6 +126,7 @@ struct Lane {
     lane: String,
     cursor: u64,
     lag: u64,
+    lag_seconds: Option<u64>,
     set_aside: usize,
     state: Option<String>,
     delivered: Option<u64>,
@@ -133,13 +134,14 @@ struct Lane {
     last_failure: Option<String>,
 }
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "HANDLER",
     "KIND",
     "LANE",
     "STATE",
     "CURSOR",
     "LAG",
+    "WAITS",
     "ASIDE",
     "DEAD",
     "DELIVERED",
@@ -164,6 +166,7 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
                 cell(lane.state),
                 lane.cursor.to_string(),
                 lane.lag.to_string(),
+                cell(lane.lag_seconds.map(waits)),
                 lane.set_aside.to_string(),
                 dead.to_string(),
                 cell(lane.delivered),
@@ -173,6 +176,14 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
         }));
     }
     table(out, HEADER, cells)
+}
+
+/// For how long the oldest event has waited; `-` where none does.
+fn waits(seconds: u64) -> String {
+    match seconds {
+        0 => "-".to_owned(),
+        seconds => Period::secs(seconds).to_string(),
+    }
 }
 
 impl Pause {

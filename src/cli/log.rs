@@ -46,8 +46,7 @@ impl Log {
     pub(super) fn start(settings: &LogSettings) -> Result<Self, Error> {
         let wrong =
             |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
-        // What comes later of the same part wins: who asks for it by name gets it.
-        let filter = EnvFilter::try_new(format!("{},{}", handler::QUIET, settings.level))
+        let filter = EnvFilter::try_new(with_quiet_libraries(&settings.level))
             .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
         let (lines, said) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));
@@ -75,6 +74,14 @@ impl Drop for Log {
             let _ended_either_way = wait.recv_timeout(LAST_LINES);
         }
     }
+}
+
+/// What a destination's client library says is off, unless somebody asked for it by name: it calls an error what is
+/// tried again, and may quote a message, or a subject with the name of an event in it. The handler itself says what became
+/// of it.
+fn with_quiet_libraries(level: &str) -> String {
+    let quiet = ["async_nats", "lapin"].iter().filter(|library| !level.contains(**library));
+    quiet.fold(level.to_owned(), |level, library| format!("{level},{library}=off"))
 }
 
 fn write_out(said: &Receiver<Said>, lost: &AtomicU64) {

@@ -1,5 +1,6 @@
 //! The command line: one file per command. A command returns an [`Error`]; `main` shows it and turns it into a code.
 
+mod against;
 mod auth;
 mod check;
 mod client;
@@ -12,6 +13,8 @@ mod kinds;
 mod log;
 mod output;
 mod quarantine;
+mod replay;
+mod selection;
 mod send;
 mod serve;
 mod store;
@@ -48,7 +51,7 @@ enum Command {
     /// Receive events and hand them to the handlers (what happens without a command)
     Serve,
     /// Check the configuration, and show what it comes to
-    Check,
+    Check(check::Args),
     /// Show what to paste into BIK's developer portal: this prints secrets
     Auth,
     /// Post files or generated traffic to a receiver
@@ -59,6 +62,8 @@ enum Command {
     Handlers(handlers::Args),
     /// Events that a handler will not get unless somebody retries them
     Dead(dead::Args),
+    /// Deliver what is stored to a handler once more
+    Replay(Box<replay::Args>),
     /// What could not be stored as events
     Quarantine(quarantine::Args),
     /// Whether the receiver is alive: exit code 0 or 1
@@ -87,12 +92,13 @@ impl Cli {
     fn dispatch(&self, out: &mut impl Write) -> Result<(), Error> {
         match self.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => serve::run(self.load()?),
-            Command::Check => check::run(&self.load()?, out),
+            Command::Check(args) => check::run(args, self, out),
             Command::Auth => auth::run(&self.load()?, out),
             Command::Send(args) => send::run(args, self),
             Command::Events(args) => events::run(args, self),
             Command::Handlers(args) => handlers::run(args, self),
             Command::Dead(args) => dead::run(args, self),
+            Command::Replay(args) => replay::run(args, self),
             Command::Quarantine(args) => quarantine::run(args, self),
             Command::Health(args) => health::run(args, self),
             Command::Kinds(args) => kinds::run(args, out),
@@ -174,7 +180,7 @@ mod tests {
         for line in [["bikhook", "--config", "a.toml", "check"], ["bikhook", "check", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!(cli.config, Some(PathBuf::from("a.toml")));
-            assert!(matches!(cli.command, Some(Command::Check)));
+            assert!(matches!(cli.command, Some(Command::Check(_))));
         }
     }
 }

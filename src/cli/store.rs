@@ -246,7 +246,8 @@ pub(super) fn newest<C: Copy>(
     Ok(rows)
 }
 
-fn take<C: Copy>(
+/// The newest rows, oldest first: so many, or all there are.
+pub(super) fn take<C: Copy>(
     limit: usize,
     mut page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
 ) -> Result<Vec<Box<RawValue>>, Error> {

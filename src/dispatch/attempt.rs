@@ -68,8 +68,8 @@ pub struct Attempt {
     pub slots: Arc<Semaphore>,
     /// Which lane it is.
     pub class: Class,
-    /// How fast the handler may be given events.
-    pub pace: Option<Arc<Pace>>,
+    /// How fast it may deliver.
+    pub paces: Vec<Arc<Pace>>,
     /// Longer counts as failed.
     pub timeout: Duration,
     /// Refusals in a row without a success.
@@ -80,7 +80,7 @@ impl Attempt {
     /// Delivers events, in order; one outcome for each.
     pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
         // Before the place is taken: what waits for its time keeps nobody from a place.
-        if let Some(pace) = &self.pace {
+        for pace in &self.paces {
             pace.wait(self.class, events.len()).await;
         }
         // Closed never: the semaphore lives as long as this clone of it.

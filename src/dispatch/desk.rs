@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, watch};
 
 use super::{Control, Lane, LaneStatus};
+use crate::clock;
 
 /// The lanes of every handler, seen from outside.
 #[derive(Default)]
@@ -23,7 +24,8 @@ impl Desk {
 
     /// The status of every lane, in the order of the configuration.
     pub fn status(&self) -> Vec<LaneStatus> {
-        self.0.iter().map(|post| post.status.borrow().clone()).collect()
+        let now = clock::now();
+        self.0.iter().map(|post| post.status.borrow().clone().aged(now)).collect()
     }
 
     /// Lets both lanes of a handler let go of everything below `seq`; how many lanes were asked.

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     clock::Timestamp,
     event::{Event, OrderKey},
-    journal::{Aside, DeadLetter},
+    journal::{Aside, DeadLetter, History},
 };
 
 /// The events set aside, by seq.
@@ -38,6 +38,11 @@ impl AsideRows {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// When the first of them was set aside.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        self.rows.first_key_value().map(|(_, row)| row.aside.since)
     }
 
     /// Whether an event of this message is set aside: later ones queue behind it.
@@ -117,6 +122,7 @@ pub struct Revivals(BTreeMap<i64, Revival>);
 struct Revival {
     event: Arc<Event>,
     attempts: u32,
+    history: History,
     tries: u32,
     not_before: Timestamp,
     in_flight: bool,
@@ -139,6 +145,7 @@ impl Revivals {
             self.0.entry(letter.id).or_insert(Revival {
                 event: letter.event,
                 attempts: letter.attempts,
+                history: letter.history,
                 tries: 0,
                 not_before: Timestamp::default(),
                 in_flight: false,
@@ -169,12 +176,14 @@ impl Revivals {
         self.0.remove(&id);
     }
 
-    /// It failed once more: its tries in this revival, and its attempts ever. `None` where it is unknown.
-    pub fn failed(&mut self, id: i64) -> Option<(u32, u32)> {
+    /// It failed once more: its tries in this revival, its attempts ever, and the history of these. `None` where it is
+    /// unknown.
+    pub fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
         one.tries += 1;
         one.attempts += 1;
-        Some((one.tries, one.attempts))
+        one.history = std::mem::take(&mut one.history).and(one.attempts, now, error);
+        Some((one.tries, one.attempts, one.history.clone()))
     }
 
     /// It waits again.

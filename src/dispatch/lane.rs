@@ -7,7 +7,11 @@
 //! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter.
 
 mod ended;
+mod replay;
 mod running;
+
+pub use replay::ReplayPart;
+pub use running::Ended;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,6 +24,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
 };
 
+use self::replay::Decided;
 use super::{
     Settings,
     attempt::{Attempt, Outcome},
@@ -33,7 +38,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     handler::{Delivery, Filter, Handler, Mask},
-    journal::{self, Ends, Journal, LaneId, LaneState, Pauses},
+    journal::{self, Ends, Journal, LaneId, LaneState, Pauses, Replays},
     metrics::Metrics,
 };
 
@@ -45,6 +50,7 @@ const PROBE_HEADS: usize = 4;
 const EXCEPTIONS_AT_ONCE: usize = 1;
 
 /// What a lane is made of.
+#[derive(Clone)]
 pub struct LaneParts {
     /// Which lane.
     pub id: LaneId,
@@ -64,12 +70,14 @@ pub struct LaneParts {
     pub concurrency: usize,
     /// The places of the handler, shared by its lanes.
     pub slots: Arc<Semaphore>,
-    /// How fast the handler may be given events, over all its lanes.
-    pub pace: Option<Arc<Pace>>,
+    /// How fast it may deliver: each of them is waited for.
+    pub paces: Vec<Arc<Pace>>,
     /// Where events come from and ends go to.
     pub journal: Arc<dyn Journal>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+    /// What makes it a lane of a replay; `None` for a handler's own.
+    pub replay: Option<ReplayPart>,
 }
 
 /// What one turn came to.
@@ -79,6 +87,8 @@ pub enum Turn {
     Moved,
     /// Nothing to do before something happens, or this time comes.
     Idle(Option<Timestamp>),
+    /// Nothing to do any more: the replay that it belongs to is through, or somebody ended it.
+    Ended,
 }
 
 /// What an operator asks of a lane.
@@ -117,6 +127,7 @@ pub struct Lane {
     retries: watch::Receiver<u64>,
     look_for_revivals: bool,
     paused: watch::Receiver<Pauses>,
+    replays: watch::Receiver<Replays>,
     /// The destination said that it is gone for good: why, until the journal knows.
     gone: Option<String>,
     /// An exception has just ended: now it is the turn of the lane's own deliveries.
@@ -153,7 +164,7 @@ impl Lane {
                 mask: Arc::clone(&parts.mask),
                 slots: Arc::clone(&parts.slots),
                 class: parts.id.class,
-                pace: parts.pace.clone(),
+                paces: parts.paces.clone(),
                 timeout: *parts.settings.timeout,
                 refusals: Arc::new(AtomicU32::new(0)),
             },
@@ -175,8 +186,10 @@ impl Lane {
             },
             tip: parts.journal.tip(),
             retries: parts.journal.retries(),
-            look_for_revivals: true,
+            // The dead letters of a replay are the handler's own lanes'.
+            look_for_revivals: parts.replay.is_none(),
             paused: parts.journal.paused(),
+            replays: parts.journal.replays(),
             gone: None,
             exception_ended: false,
             show: Show::new(&parts.id, parts.kind, Arc::clone(&parts.metrics), cursor),
@@ -194,6 +207,9 @@ impl Lane {
     /// # Errors
     /// The journal's: the lane is where it was, and may be turned again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
+        if self.decided() == Decided::Ended {
+            return Ok(Turn::Ended);
+        }
         let ended = self.take_over(now);
         if let Some(reason) = self.gone.clone() {
             self.parts.journal.pause(Arc::clone(&self.parts.id.handler), reason).await?;
@@ -215,6 +231,9 @@ impl Lane {
         if ended || claimed || started {
             return Ok(Turn::Moved);
         }
+        if self.is_finished() {
+            return Ok(Turn::Ended);
+        }
         Ok(Turn::Idle(self.next_due(now)))
     }
 
@@ -228,14 +247,15 @@ impl Lane {
 
     /// Claims while there is room; whether anything moved.
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let target = self.parts.batch * policy::share(self.parts.id.class, self.parts.concurrency) * 2;
+        let target = self.parts.batch * self.share() * 2;
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
         let full = self.window.len() * 2 > target || self.window.bytes() >= WINDOW_BYTES;
         if full || gathering || self.aside.len() >= self.parts.settings.aside_limit {
             return Ok(false);
         }
         let read_to = self.window.read_to();
-        if read_to >= *self.tip.borrow() {
+        let end = self.end();
+        if read_to >= end.min(*self.tip.borrow()) {
             return Ok(false);
         }
         let max = target - self.window.len();
@@ -245,7 +265,10 @@ impl Lane {
         }
         for event in claim.events {
             let seq = event.seq;
-            if !self.settled.remove(&seq) && self.parts.filter.wants(&event) {
+            if seq > end {
+                break;
+            }
+            if !self.settled.remove(&seq) && self.wants(&event) {
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
                     Some(_) if self.aside.len() >= self.parts.settings.aside_limit => return Ok(true),
                     Some(_) => self.set_aside_behind(&event, now),
@@ -254,13 +277,13 @@ impl Lane {
             }
             self.window.advance(seq);
         }
-        self.window.advance(claim.through);
+        self.window.advance(claim.through.min(end));
         Ok(self.window.read_to() > read_to)
     }
 
     /// Starts what may be started; whether anything was.
     async fn start(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        if self.is_paused() {
+        if self.is_paused() || self.gives_way() {
             return Ok(false);
         }
         if self.condition.failures > 0 {
@@ -276,11 +299,13 @@ impl Lane {
     }
 
     fn is_paused(&self) -> bool {
-        self.gone.is_some() || self.paused.borrow().contains_key(&self.parts.id.handler)
+        self.gone.is_some()
+            || self.decided() == Decided::Paused
+            || self.paused.borrow().contains_key(&self.parts.id.handler)
     }
 
     fn has_place(&self) -> bool {
-        self.carried.len() < policy::share(self.parts.id.class, self.parts.concurrency)
+        self.carried.len() < self.share()
     }
 
     fn start_batches(&mut self, now: Timestamp) -> bool {
@@ -334,7 +359,7 @@ impl Lane {
                 self.release(row.seq, now);
                 continue;
             };
-            let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, false);
+            let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
             self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
         }
         if !started {
@@ -351,7 +376,9 @@ impl Lane {
         let deliveries = seqs
             .iter()
             .filter_map(|seq| self.window.get(*seq))
-            .map(|slot| Delivery::new(Arc::clone(&slot.event), slot.attempts + 1, false))
+            .map(|slot| {
+                Delivery::new(Arc::clone(&slot.event), slot.attempts + 1, self.parts.replay.is_some())
+            })
             .collect();
         self.spawn(deliveries, mode, Carried::Events { seqs, mode });
     }
@@ -387,6 +414,9 @@ impl Lane {
         if self.is_paused() {
             return None;
         }
+        if self.gives_way() {
+            return Some(now.plus_ms(policy::GIVES_WAY_MS));
+        }
         if self.condition.failures > 0 {
             return self.carried.is_empty().then_some(self.condition.wait_until);
         }
@@ -409,7 +439,11 @@ impl Lane {
     }
 
     fn name(&self) -> String {
-        format!("{}/{}", self.parts.id.handler, self.parts.id.class.as_str())
+        let own = format!("{}/{}", self.parts.id.handler, self.parts.id.class.as_str());
+        match self.parts.id.replay {
+            Some(id) => format!("{own}/replay {id}"),
+            None => own,
+        }
     }
 
     fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
@@ -421,11 +455,12 @@ impl Lane {
             (_, _, true) => LaneCondition::Full,
             _ => LaneCondition::Running,
         });
-        let tip = *self.tip.borrow();
+        let tip = self.end().min(*self.tip.borrow());
         self.show.publish(&Shown {
             cursor: self.window.done_to(),
             tip,
             in_flight: self.carried.len(),
+            oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
             set_aside: self.aside.len(),
             state,
             failures: self.condition.failures,

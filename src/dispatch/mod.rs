@@ -9,12 +9,14 @@ mod exceptions;
 mod lane;
 mod pace;
 mod policy;
+mod replays;
 mod settings;
 mod status;
 mod window;
 
 pub use desk::Desk;
-pub use lane::{Control, Lane, LaneParts, Turn};
+pub use lane::{Control, Ended, Lane, LaneParts, ReplayPart, Turn};
 pub use pace::Pace;
+pub use replays::{Matches, Owner, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};

@@ -12,6 +12,10 @@ pub const PROBE_EVENTS: usize = 10;
 pub const REVIVAL_TRIES: u32 = 5;
 /// A lane that has caught up gathers for so long before it claims again: a sync for every event would slow intake.
 pub const GATHER_MS: i64 = 10;
+/// A replay gives way while one of the handler's own lanes is so many events behind …
+pub const LAG_TO_GIVE_WAY: u64 = 10_000;
+/// … and looks again after so long.
+pub const GIVES_WAY_MS: i64 = 500;
 /// A destination may ask to be left alone for so long, at most.
 pub const LONGEST_ASKED_MS: i64 = 60 * 60 * 1_000;
 

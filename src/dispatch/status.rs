@@ -27,6 +27,10 @@ pub struct LaneStatus {
     pub cursor: u64,
     /// Events between the cursor and the tip.
     pub lag: u64,
+    /// When the oldest event that waits was received, or set aside; `None` while none waits.
+    pub oldest_at: Option<Timestamp>,
+    /// For how long that has waited, in seconds, when the status was asked for; 0 while none waits.
+    pub lag_seconds: u64,
     /// Deliveries under way.
     pub in_flight: usize,
     /// Events set aside.
@@ -62,6 +66,18 @@ pub enum LaneCondition {
 }
 
 impl LaneStatus {
+    /// The same, with how long its oldest event has waited by now.
+    #[must_use]
+    pub fn aged(self, now: Timestamp) -> Self {
+        let waited_ms = self.oldest_at.map_or(0, |oldest| now.ms_since(oldest).max(0));
+        Self { lag_seconds: waited_ms.unsigned_abs() / 1_000, ..self }
+    }
+
+    /// Whether its work has ended.
+    pub fn has_stopped(&self) -> bool {
+        self.state == LaneCondition::Stopped
+    }
+
     /// Of a lane that has not begun.
     pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
         Self {
@@ -70,6 +86,8 @@ impl LaneStatus {
             lane: class.as_str(),
             cursor: 0,
             lag: 0,
+            oldest_at: None,
+            lag_seconds: 0,
             in_flight: 0,
             set_aside: 0,
             delivered: 0,
@@ -101,6 +119,8 @@ pub struct Shown {
     pub tip: u64,
     /// Deliveries under way.
     pub in_flight: usize,
+    /// When the oldest event that waits was received, or set aside.
+    pub oldest_at: Option<Timestamp>,
     /// Events set aside.
     pub set_aside: usize,
     /// What the lane is doing.
@@ -153,6 +173,7 @@ impl Show {
         self.status.send_modify(|status| {
             status.cursor = shown.cursor;
             status.lag = lag;
+            status.oldest_at = shown.oldest_at;
             status.in_flight = shown.in_flight;
             status.set_aside = shown.set_aside;
             status.state = shown.state;
@@ -163,5 +184,10 @@ impl Show {
 }
 
 fn labels(lane: &LaneId) -> Labels {
-    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane.class.as_str().into())]
+    let name = match (lane.replay, lane.class) {
+        (None, class) => class.as_str(),
+        (Some(_), Class::Incoming) => "replay-incoming",
+        (Some(_), Class::Other) => "replay-other",
+    };
+    vec![("handler", Arc::clone(&lane.handler)), ("lane", name.into())]
 }

@@ -60,6 +60,11 @@ impl Window {
         self.slots.first_key_value().map_or(self.read_to, |(seq, _)| seq - 1)
     }
 
+    /// When the first of its events was received.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        self.slots.first_key_value().map(|(_, slot)| slot.event.received_at)
+    }
+
     /// Everything up to `through` was looked at.
     pub fn advance(&mut self, through: u64) {
         self.read_to = self.read_to.max(through);

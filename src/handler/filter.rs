@@ -1,13 +1,13 @@
 //! Which events a handler wants.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionError, ConditionSettings};
 use crate::event::{Category, Event, Owner, View};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilterSettings {
     /// Globs over event names.

@@ -11,12 +11,18 @@ mod filter;
 mod jsonl;
 mod log;
 mod mask;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "s3")]
 mod s3;
 mod table;
 mod template;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use filter::{Filter, FilterError, FilterSettings};
@@ -30,10 +36,6 @@ use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Key, Unreadable};
-
-/// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
-/// is none. As in `[log] level`.
-pub const QUIET: &str = "lapin=off";
 
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {

@@ -2,6 +2,14 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "nats")]
+use super::nats::Nats;
+#[cfg(feature = "rabbitmq")]
+use super::rabbitmq::RabbitMq;
+#[cfg(feature = "redis")]
+use super::redis::Redis;
+#[cfg(feature = "s3")]
+use super::s3::S3;
 use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,10 +57,14 @@ pub struct KindRow {
 pub const KINDS: &[KindRow] = &[
     row::<Log>(),
     row::<Jsonl>(),
+    #[cfg(feature = "nats")]
+    row::<Nats>(),
+    #[cfg(feature = "redis")]
+    row::<Redis>(),
     #[cfg(feature = "rabbitmq")]
-    row::<super::rabbitmq::RabbitMq>(),
+    row::<RabbitMq>(),
     #[cfg(feature = "s3")]
-    row::<super::s3::S3>(),
+    row::<S3>(),
 ];
 
 /// A kind that this binary was built without.
@@ -65,6 +77,10 @@ pub struct AbsentKind {
 
 /// The kinds that are behind a feature which this binary was built without.
 pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "nats"))]
+    AbsentKind { name: "nats", feature: "nats" },
+    #[cfg(not(feature = "redis"))]
+    AbsentKind { name: "redis", feature: "redis" },
     #[cfg(not(feature = "rabbitmq"))]
     AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
     #[cfg(not(feature = "s3"))]

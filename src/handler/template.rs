@@ -102,6 +102,11 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// A template of these parts, which are neither none nor empty: for defaults.
+    pub const fn of(parts: Vec<Part>) -> Self {
+        Self { parts }
+    }
+
     /// What it comes to for an event; of the values, each character that is not safe is `_`.
     pub fn render(&self, event: &Event, is_safe: impl Fn(char) -> bool + Copy) -> String {
         let mut out = String::new();
@@ -170,7 +175,7 @@ mod tests {
         assert_eq!(rendered("{class}/{status}", status), "other/delivered");
         let incoming = r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","status":""}}"#;
         assert_eq!(rendered("x:{class}:{status}", incoming), "x:incoming:none");
-        assert_eq!(rendered("{event}", r#"{"eventName":"a.* >\u0000é"}"#), "a________");
+        assert_eq!(rendered("{event}", r#"{"eventName":"a.* >\u0000é"}"#), "a______");
         assert_eq!(rendered("plain.*", incoming), "plain.*");
     }
 

@@ -4,7 +4,12 @@
 //! once; `seq` never repeats and never falls. Delivery state is one cursor a lane, and rows for the exceptions: events
 //! that were set aside, and dead letters.
 
+mod history;
+mod replay;
 pub mod sqlite;
+
+pub use history::{History, Try};
+pub use replay::{NewReplay, Replay, ReplayState, Replays};
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
@@ -80,6 +85,16 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The handlers that are paused, now and as it changes.
     fn paused(&self) -> watch::Receiver<Pauses>;
+
+    /// Stores a replay and its two lanes, durably: its id. It holds retention back until it has ended.
+    fn start_replay(&self, replay: NewReplay) -> BoxFuture<'_, Result<i64, Error>>;
+
+    /// Pauses, resumes or ends a replay, durably; `false` where it is unknown, has ended, or is so already. One that ends
+    /// takes its cursors and the events that it set aside with it; its dead letters stay, in the handler's own lanes.
+    fn change_replay(&self, id: i64, state: ReplayState) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// The replays at work and the last that ended, now and as they change.
+    fn replays(&self) -> watch::Receiver<Replays>;
 
     /// A page of the quarantine, newest first.
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
@@ -163,6 +178,15 @@ pub struct LaneId {
     pub handler: Arc<str>,
     /// Which of its two lanes.
     pub class: Class,
+    /// The replay that it belongs to; `None` for the handler's own.
+    pub replay: Option<i64>,
+}
+
+impl LaneId {
+    /// One of a handler's own lanes.
+    pub const fn live(handler: Arc<str>, class: Class) -> Self {
+        Self { handler, class, replay: None }
+    }
 }
 
 /// The handlers that are paused, by name.
@@ -227,6 +251,8 @@ pub struct Aside {
     pub next_try: Timestamp,
     /// The last error; may quote the payload.
     pub error: String,
+    /// The tries that failed.
+    pub history: History,
 }
 
 /// Events of a class, in order.
@@ -284,6 +310,8 @@ pub struct NewDead {
     pub error: String,
     /// When it died.
     pub at: Timestamp,
+    /// The tries that failed.
+    pub history: History,
 }
 
 /// A dead letter that was retried and not delivered.
@@ -295,6 +323,8 @@ pub struct DeadAgain {
     pub attempts: u32,
     /// The last error; may quote the payload.
     pub error: String,
+    /// The tries that failed, this one among them.
+    pub history: History,
     /// It is still to be retried (the destination was unwell); else it rests until asked for.
     pub still_retrying: bool,
 }
@@ -342,6 +372,8 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// It is marked to be delivered again.
     pub retrying: bool,
+    /// The tries that failed.
+    pub history: History,
 }
 
 /// Bytes in quarantine; identical ones are kept once.

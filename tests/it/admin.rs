@@ -1,5 +1,7 @@
 //! The admin side over real sockets: its fences, health, metrics, and every route of the API.
 
+mod replays;
+
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
@@ -592,6 +594,22 @@ impl Journal for Stub {
 
     fn paused(&self) -> watch::Receiver<bikhook::journal::Pauses> {
         self.inner.paused()
+    }
+
+    fn start_replay(&self, replay: bikhook::journal::NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
+        self.inner.start_replay(replay)
+    }
+
+    fn change_replay(
+        &self,
+        id: i64,
+        state: bikhook::journal::ReplayState,
+    ) -> BoxFuture<'_, Result<bool, Error>> {
+        self.inner.change_replay(id, state)
+    }
+
+    fn replays(&self) -> watch::Receiver<bikhook::journal::Replays> {
+        self.inner.replays()
     }
 
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {

@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::support::{
     events::{incoming, status},
+    home::Home,
     operator::{Guard, Operator},
 };
 
@@ -524,4 +525,88 @@ async fn send_gives_up_where_nobody_answers() {
     run_with(&[], b"x", &["send", "--url", &url, "--key", "k", "-"])
         .await
         .failed("1 of 1 answers were not 200");
+}
+
+/// With the real receiver: a file gets its lines once more, and only those that were asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_is_counted_started_watched_and_listed() {
+    let home = Home::new();
+    let receiver = tokio::task::block_in_place(|| home.start());
+    let mut connection = receiver.connect();
+    for (id, message, word) in [("1", "m-1", "sent"), ("2", "m-1", "failed"), ("3", "m-2", "sent")] {
+        assert_eq!(connection.post(&format!("[{}]", status(id, message, word))).unwrap().status, 200);
+    }
+    let admin = format!("http://{}", receiver.admin());
+    let replay = async |args: &[&str]| {
+        let args = [&["replay"], args].concat();
+        run_with(&[("BIKHOOK_ADMIN", &admin)], b"", &args).await
+    };
+    let counted = replay(&["--handler", "audit", "--status", "failed", "--dry-run"]).await.ok();
+    assert_eq!(counted, "1 events would be delivered to audit: seq 2 to 2\n");
+    let told = replay(&["--handler", "audit", "--message", "m-1"]).await;
+    assert_eq!(
+        (told.code, told.out.as_str()),
+        (0, "replay 1 to audit is done: 2 events delivered\n"),
+        "{told:?}"
+    );
+    let mut lines = Vec::new();
+    home.each_line(|line| lines.push(serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()));
+    assert_eq!(lines, [1, 2, 3, 1, 2]);
+    let list = replay(&["list", "--json"]).await.objects();
+    assert_eq!((&list[0]["state"], &list[0]["delivered"]), (&json!("done"), &json!(2)));
+    let table = replay(&["list"]).await.ok();
+    assert!(table.contains("done") && table.contains("100 %"), "{table}");
+    replay(&["cancel", "9"]).await.failed("there is no replay 9");
+    replay(&["--handler", "lake"]).await.failed("there is no handler \"lake\"");
+    assert_eq!(replay(&["--dry-run"]).await.code, 2);
+    let dead = replay(&["--handler", "audit", "--dead", "--status", "failed"]).await.ok();
+    assert!(dead.starts_with("0 dead letters"), "{dead}");
+}
+
+#[tokio::test]
+async fn a_handler_is_paused_and_resumed() {
+    let operator = Operator::new().await;
+    let admin = operator.url("");
+    let handlers = async |args: &[&str]| {
+        run_with(&[("BIKHOOK_ADMIN", &admin)], b"", &[&["handlers"], args].concat()).await
+    };
+    let told = handlers(&["pause", "crm", "--reason", "it moves"]).await.ok();
+    assert!(told.contains("crm is paused: `bikhook handlers resume crm`"), "{told}");
+    let rows = handlers(&["--json"]).await.objects();
+    assert_eq!(rows[0]["paused"]["reason"], "it moves");
+    assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm goes on\n");
+    assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
+    handlers(&["pause", "lake"]).await.failed("there is no handler");
+}
+
+#[tokio::test]
+async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent"), status("2", "b", "failed"), incoming("3", "c")]).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("new.toml");
+    let text = "[sources.bik]\ncredentials.portal = { key = \"k\" }\n\
+        [handlers.failures]\nkind = \"log\"\nstatuses = [\"failed\"]\nmask = { drop = [\"/customerDetails\"] }\n\
+        [handlers.all]\nkind = \"log\"\n";
+    std::fs::write(&file, text).unwrap();
+    let check = async |more: &[&str]| {
+        let args = [&["check", "--config", file.to_str().unwrap(), "--against-journal", "2"], more].concat();
+        run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await
+    };
+    let rows = check(&["--json", "--show", "1"]).await.objects();
+    let of = |name: &str| rows.iter().find(|row| row["handler"] == name).unwrap().clone();
+    let failures = of("failures");
+    assert_eq!(
+        (&failures["looked"], &failures["takes"], &failures["incoming"]),
+        (&json!(2), &json!(1), &json!(0))
+    );
+    assert_eq!(failures["names"], json!({"message-status-update": 1}));
+    let shown = &failures["shown"][0];
+    assert_eq!((&shown["seq"], &shown["event"]["id"]), (&json!(2), &json!("2")));
+    assert!(shown["event"].get("customerDetails").is_none() && shown["key"].as_str().unwrap().len() == 32);
+    assert_eq!((&of("all")["takes"], &of("all")["incoming"]), (&json!(2), &json!(1)));
+    let told = check(&[]).await.ok();
+    assert!(told.starts_with("ok\n") && told.contains("Of the last 2 events"), "{told}");
+    assert!(!told.contains("+91"), "nothing personal unless it is asked for");
+    assert!(operator.destination.taken.lock().unwrap().is_empty());
 }

@@ -2,6 +2,7 @@
 //! the test's own: nothing here sleeps.
 
 mod pause;
+mod replay;
 
 use std::{
     collections::HashSet,
@@ -14,7 +15,7 @@ use bikhook::{
     dispatch::{Lane, LaneCondition, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler, Mask, MaskSettings},
-    journal::{Aside, Cause, DeadQuery, Ends, Enrolment, Journal, LaneId, LaneState, Start},
+    journal::{Aside, Cause, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneState, Start},
     metrics::Metrics,
     settings::Period,
 };
@@ -131,8 +132,12 @@ impl World {
     }
 
     async fn lane_with(&self, class: Class, slots: &Arc<Semaphore>) -> Lane {
-        Lane::restore(LaneParts {
-            id: LaneId { handler: "crm".into(), class },
+        Lane::restore(self.parts(class, slots)).await.unwrap()
+    }
+
+    fn parts(&self, class: Class, slots: &Arc<Semaphore>) -> LaneParts {
+        LaneParts {
+            id: LaneId::live("crm".into(), class),
             kind: "script",
             handler: Arc::clone(&self.script) as Arc<dyn Handler>,
             filter: Filter::default(),
@@ -141,12 +146,11 @@ impl World {
             batch: self.batch,
             concurrency: self.concurrency,
             slots: Arc::clone(slots),
-            pace: None,
+            paces: Vec::new(),
             journal: Arc::clone(&self.journal),
             metrics: Metrics::new(),
-        })
-        .await
-        .unwrap()
+            replay: None,
+        }
     }
 
     /// Turns the lane until nothing happens any more before `horizon`, with time jumping to where it has to.
@@ -155,6 +159,7 @@ impl World {
             let until = match lane.turn(self.now).await.unwrap() {
                 Turn::Moved => continue,
                 Turn::Idle(until) => until,
+                Turn::Ended => return None,
             };
             if lane.delivery_ended().await {
                 continue;
@@ -284,6 +289,21 @@ async fn a_destination_that_is_away_is_probed_ever_more_rarely_and_nothing_is_sk
     world.turn_for(&mut lane, HOUR).await;
     assert_eq!(world.script.taken(), [1, 2, 3, 4, 5]);
     assert_eq!(shown(&lane).failures, 0);
+}
+
+#[tokio::test]
+async fn a_lane_tells_for_how_long_its_oldest_event_has_waited() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.append(statuses(0..5)).await;
+    let received_at = world.journal.get(1).await.unwrap().unwrap().received_at;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(shown(&lane).oldest_at, Some(received_at));
+    assert_eq!(shown(&lane).aged(received_at.plus_ms(90_500)).lag_seconds, 90);
+    assert_eq!(shown(&lane).aged(received_at.plus_ms(-5)).lag_seconds, 0, "a clock that was set back");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!((shown(&lane).oldest_at, shown(&lane).aged(clock::now()).lag_seconds), (None, 0));
 }
 
 #[tokio::test]
@@ -456,7 +476,7 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
     world.append(statuses(0..3)).await;
     let slots = Arc::new(Semaphore::new(1));
     let mut lane = Lane::restore(LaneParts {
-        id: LaneId { handler: "crm".into(), class: Class::Other },
+        id: LaneId::live("crm".into(), Class::Other),
         kind: "script",
         handler: Arc::new(Hangs(Arc::clone(&world.script))),
         filter: Filter::default(),
@@ -465,9 +485,10 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
         batch: 10,
         concurrency: 1,
         slots,
-        pace: None,
+        paces: Vec::new(),
         journal: Arc::clone(&world.journal),
         metrics: Metrics::new(),
+        replay: None,
     })
     .await
     .unwrap();
@@ -616,7 +637,16 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
 fn set_aside(seq: u64, behind: bool, next_try: Timestamp) -> Aside {
     let order_key = draft(&status("id", "m-aside", "sent")).element.order_key("bik");
     let since = Timestamp::from_ms(1_000_000);
-    Aside { seq, order_key, behind, attempts: 3, since, next_try, error: String::new() }
+    Aside {
+        seq,
+        order_key,
+        behind,
+        attempts: 3,
+        since,
+        next_try,
+        error: String::new(),
+        history: History::default(),
+    }
 }
 
 impl World {
@@ -710,7 +740,7 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
     let gate = Semaphore::new(usize::try_from(calls).unwrap() - 1);
     let slow = Arc::new(Slow { bad, gate, calls: tokio::sync::watch::Sender::new(0) });
     let lane = Lane::restore(LaneParts {
-        id: LaneId { handler: "crm".into(), class: Class::Other },
+        id: LaneId::live("crm".into(), Class::Other),
         kind: "slow",
         handler: Arc::clone(&slow) as Arc<dyn Handler>,
         filter: Filter::default(),
@@ -719,9 +749,10 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
         batch: 10,
         concurrency: 1,
         slots: Arc::new(Semaphore::new(1)),
-        pace: None,
+        paces: Vec::new(),
         journal: Arc::clone(&world.journal),
         metrics: Metrics::new(),
+        replay: None,
     })
     .await
     .unwrap();

@@ -17,7 +17,7 @@ use bikhook::{
     settings::{Context, Section},
 };
 
-use crate::{contract::Destination, support::disk::SmallDisk};
+use crate::{contract::Destination, kinds, support::disk::SmallDisk};
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -34,51 +34,51 @@ const MIXED: [&str; 5] = [
 
 /// What a kind needs in a test: a new kind has its row here too.
 struct Fixture {
-    /// Where it delivers to.
-    place: Place,
+    /// A destination of its own; `None` where there is nothing that could be away.
+    destination: Option<fn() -> Box<dyn Destination>>,
     /// Settings that are wrong, and a word that the error must have.
     wrong: &'static [(&'static str, &'static str)],
 }
 
-enum Place {
-    /// Nothing, or something in a folder.
-    Folder {
-        /// The least that it opens with.
-        minimal: fn(&Path) -> String,
-        /// Takes the destination away, and what gives it back; `None` where there is none.
-        break_destination: Option<fn(&Path) -> GiveBack>,
-    },
-    /// A server of the test's own.
-    #[allow(dead_code)] // without a feature there is none
-    Server(fn() -> Box<dyn Destination>),
-}
-
-type GiveBack = Box<dyn FnOnce()>;
-
 fn fixture(kind: &str) -> Fixture {
     match kind {
-        "log" => Fixture {
-            place: Place::Folder { minimal: |_dir| String::new(), break_destination: None },
-            wrong: &[("personal_data = \"perhaps\"", "personal_data")],
-        },
+        "log" => Fixture { destination: None, wrong: &[("personal_data = \"perhaps\"", "personal_data")] },
         "jsonl" => Fixture {
-            place: Place::Folder {
-                minimal: |dir| format!("path = {:?}", dir.join("out/events.jsonl")),
-                break_destination: Some(|dir| {
-                    let (there, away) = (dir.join("out"), dir.join("away"));
-                    fs::rename(&there, &away).unwrap();
-                    Box::new(move || fs::rename(&away, &there).unwrap())
-                }),
-            },
+            destination: Some(kinds::jsonl::destination),
             wrong: &[
                 ("", "path"),
                 ("path = \"x\"\nkeep = 0", "keep"),
                 ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
             ],
         },
+        #[cfg(feature = "nats")]
+        "nats" => Fixture {
+            destination: Some(kinds::nats::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "url"),
+                ("url = \"nats://me:sesame@127.0.0.1\"", "user and password"),
+                ("url = \"nats://127.0.0.1:1\"\nsubject = \"bik.{name}\"", "{event}"),
+                ("url = \"nats://127.0.0.1:1\"\ncreate_stream = true", "stream ="),
+                ("url = \"nats://127.0.0.1:1\"\ncredentials = \"x\"", ".creds"),
+                ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
+        #[cfg(feature = "redis")]
+        "redis" => Fixture {
+            destination: Some(kinds::redis::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "redis://USER"),
+                ("url = \"rediss://127.0.0.1/#insecure\"", "ca"),
+                ("url = \"redis://127.0.0.1:1\"\nstream = \"{}\"", "stream"),
+                ("url = \"redis://127.0.0.1:1\"\nmaxlen = 0", "maxlen"),
+                ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => Fixture {
-            place: Place::Server(crate::kinds::rabbitmq::destination),
+            destination: Some(kinds::rabbitmq::destination),
             wrong: &[
                 ("", "url"),
                 ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
@@ -92,7 +92,7 @@ fn fixture(kind: &str) -> Fixture {
         },
         #[cfg(feature = "s3")]
         "s3" => Fixture {
-            place: Place::Server(crate::kinds::s3::destination),
+            destination: Some(kinds::s3::destination),
             wrong: &[
                 ("", "bucket"),
                 ("bucket = \"a/b\"", "prefix"),
@@ -108,45 +108,10 @@ fn fixture(kind: &str) -> Fixture {
     }
 }
 
-/// A destination as it stands, for one test.
-struct Stand {
-    dir: tempfile::TempDir,
-    place: Place,
-    server: Option<Box<dyn Destination>>,
-}
-
-impl Stand {
-    fn of(kind: &str) -> Self {
-        let place = fixture(kind).place;
-        let server = if let Place::Server(start) = place { Some(start()) } else { None };
-        Self { dir: tempfile::tempdir().unwrap(), place, server }
-    }
-
-    /// The least that the kind opens with.
-    fn minimal(&self) -> String {
-        match (&self.place, &self.server) {
-            (Place::Folder { minimal, .. }, _) => minimal(self.dir.path()),
-            (_, server) => {
-                let settings = server.as_ref().unwrap().settings("least");
-                let own = settings.lines().filter(|line| !line.starts_with("kind = "));
-                own.collect::<Vec<_>>().join("\n")
-            }
-        }
-    }
-
-    /// Takes the destination away, and says how it comes back; `None` where there is none.
-    fn take_away(&mut self) -> Option<Box<dyn FnOnce() + '_>> {
-        match (&self.place, &mut self.server) {
-            (Place::Folder { break_destination, .. }, _) => {
-                break_destination.map(|take_away| -> Box<dyn FnOnce()> { take_away(self.dir.path()) })
-            }
-            (_, server) => {
-                let server = server.as_mut().unwrap();
-                server.kill();
-                Some(Box::new(|| server.start()))
-            }
-        }
-    }
+/// The kind's own keys of a destination.
+fn settings(destination: Option<&dyn Destination>) -> String {
+    let settings = destination.map_or(String::new(), |destination| destination.settings("fixture"));
+    settings.lines().filter(|line| !line.starts_with("kind = ")).collect::<Vec<_>>().join("\n")
 }
 
 fn row(kind: &str) -> &'static KindRow {
@@ -161,13 +126,14 @@ pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String
 }
 
 pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
-    let event = |seq: u64| {
-        let raw = MIXED[usize::try_from(seq).unwrap() % MIXED.len()];
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
-        Arc::new(Event { seq, received_at, source: "bik".into(), element })
-    };
-    seqs.into_iter().map(|seq| Delivery::new(event(seq), 1, false)).collect()
+    seqs.into_iter().map(|seq| delivery(seq, MIXED[usize::try_from(seq).unwrap() % MIXED.len()])).collect()
+}
+
+/// The first delivery of an element.
+pub fn delivery(seq: u64, raw: &str) -> Delivery {
+    let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+    let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
+    Delivery::new(Arc::new(Event { seq, received_at, source: "bik".into(), element }), 1, false)
 }
 
 #[test]
@@ -185,8 +151,8 @@ fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults(
 #[tokio::test]
 async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and_none() {
     for row in KINDS {
-        let stand = Stand::of(row.name);
-        let handler = open(row.name, &stand.minimal()).await.unwrap();
+        let destination = fixture(row.name).destination.map(|destination| destination());
+        let handler = open(row.name, &settings(destination.as_deref())).await.unwrap();
         for batch in [deliveries(1..=20), deliveries([21]), deliveries([])] {
             handler.deliver(&batch).await.unwrap_or_else(|failure| panic!("{}: {failure}", row.name));
         }
@@ -196,7 +162,8 @@ async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and
 #[tokio::test]
 async fn every_kind_refuses_a_key_that_it_does_not_know_and_names_it() {
     for row in KINDS {
-        let settings = Stand::of(row.name).minimal() + "\nno_such_key = 1";
+        let destination = fixture(row.name).destination.map(|destination| destination());
+        let settings = settings(destination.as_deref()) + "\nno_such_key = 1";
         let error = open(row.name, &settings).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
         assert!(error.contains("no_such_key"), "{}: {error}", row.name);
     }
@@ -218,18 +185,19 @@ async fn every_kind_says_which_of_its_settings_is_wrong() {
 async fn every_kind_asks_for_a_retry_while_its_destination_is_away_and_delivers_once_it_is_back() {
     let mut broken = 0;
     for row in KINDS {
-        let mut stand = Stand::of(row.name);
-        let handler = open(row.name, &stand.minimal()).await.unwrap();
-        handler.deliver(&deliveries(1..=3)).await.unwrap();
-        let Some(give_back) = stand.take_away() else { continue };
+        let Some(destination) = fixture(row.name).destination else { continue };
         broken += 1;
+        let mut destination = destination();
+        let handler = open(row.name, &settings(Some(&*destination))).await.unwrap();
+        handler.deliver(&deliveries(1..=3)).await.unwrap();
+        destination.kill();
         for _ in 0..2 {
             match handler.deliver(&deliveries(4..=6)).await {
                 Err(Failure::Retry { class, .. }) => assert!(class.len() < 40, "{class:?} is no class"),
                 other => panic!("{}: {other:?}", row.name),
             }
         }
-        give_back();
+        destination.start();
         handler.deliver(&deliveries(4..=6)).await.unwrap();
     }
     assert!(broken >= 1);

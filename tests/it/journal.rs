@@ -6,8 +6,8 @@ use bikhook::{
     clock::{self, Timestamp},
     event::Class,
     journal::{
-        AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, Journal,
-        NewDead, OpenError, QuarantineQuery, Start, State,
+        AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
+        Journal, NewDead, OpenError, QuarantineQuery, Start, State,
     },
     settings::Period,
 };
@@ -234,6 +234,7 @@ async fn exceptions_are_kept_replaced_and_resolved() {
         since: Timestamp::from_ms(1),
         next_try: Timestamp::from_ms(2),
         error: "no".to_owned(),
+        history: History::default(),
     };
     let ends =
         Ends { cursor: Some(2), set_aside: vec![row(1, false, 3), row(2, true, 0)], ..Ends::default() };
@@ -249,6 +250,7 @@ async fn exceptions_are_kept_replaced_and_resolved() {
         attempts: 9,
         error: "for ever".to_owned(),
         at: clock::now(),
+        history: History::default(),
     };
     let ends = Ends { resolved: vec![1, 2], dead: vec![dead], ..Ends::default() };
     journal.settle(other.clone(), ends).await.unwrap();
@@ -270,6 +272,7 @@ async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
             attempts: 1,
             error: "422".to_owned(),
             at: clock::now(),
+            history: History::default(),
         };
         journal.settle(other.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
     }
@@ -287,7 +290,13 @@ async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
     assert!(retries.has_changed().unwrap());
     assert_eq!(journal.retrying(other.clone()).await.unwrap().len(), 2);
     assert!(journal.retrying(lane("lake", Class::Other)).await.unwrap().is_empty());
-    let again = DeadAgain { id: second, attempts: 2, error: "still".to_owned(), still_retrying: false };
+    let again = DeadAgain {
+        id: second,
+        attempts: 2,
+        error: "still".to_owned(),
+        history: History::default(),
+        still_retrying: false,
+    };
     let ends = Ends { revived: vec![first], dead_again: vec![again], ..Ends::default() };
     journal.settle(other, ends).await.unwrap();
     journal.flush().await.unwrap();
@@ -430,6 +439,7 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
         since: clock::now(),
         next_try: clock::now(),
         error: String::new(),
+        history: History::default(),
     };
     let ends = Ends { cursor: Some(10), set_aside: vec![aside], ..Ends::default() };
     journal.settle(lane("slow", Class::Other), ends).await.unwrap();

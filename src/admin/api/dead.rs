@@ -9,12 +9,12 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Page, number};
+use super::{Page, handlers::at_work, number};
 use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, LIMIT, Parameters, Which},
+        question::{Asked, LIMIT, Matching, Parameters, Which},
         rows::{DeadDetail, DeadRow},
     },
     journal::{BoxFuture, DeadQuery, Error, Journal},
@@ -55,10 +55,8 @@ pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Fault> {
-    if let Which::All { handler } = &which
-        && !shared.state.desk.status().iter().any(|lane| *lane.handler == **handler)
-    {
-        return Err(Fault::Nothing(format!("handler {handler:?} at work")));
+    if let Which::Of(matching) = &which {
+        at_work(&shared, &matching.handler)?;
     }
     let Done { done: retried, unknown } = change(&shared, which, Journal::retry_dead).await?;
     #[derive(Serialize)]
@@ -103,20 +101,24 @@ async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, F
             let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
             Ok(Done { done: done.len(), unknown })
         }
-        Which::All { handler } => all(journal, handler, change).await,
+        Which::Of(matching) => all(journal, &matching, change).await,
     }
 }
 
-/// Every dead letter of a handler that there is now: from the newest down, so what dies meanwhile is left alone.
-async fn all(journal: &dyn Journal, handler: String, change: Change) -> Result<Done, Fault> {
+/// Every dead letter of a handler that is meant and there now: from the newest down, so what dies meanwhile is left alone.
+async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Result<Done, Fault> {
     let mut before = None;
     let mut done = 0;
     loop {
-        let read =
-            |before, limit| journal.dead_letters(DeadQuery { handler: Some(handler.clone()), before, limit });
-        let ids: Vec<i64> = Page::ids(LIMIT, before, read, |dead| dead.id).await?;
-        let Some(&last) = ids.last() else { return Ok(Done { done, unknown: Vec::new() }) };
+        let read = |before, limit| {
+            journal.dead_letters(DeadQuery { handler: Some(matching.handler.clone()), before, limit })
+        };
+        let found = Page::each(LIMIT, before, read, |dead| (dead.id, matching.takes(&dead.event))).await?;
+        let Some(&(last, _)) = found.last() else { return Ok(Done { done, unknown: Vec::new() }) };
         before = Some(last);
-        done += change(journal, ids).await?.len();
+        let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
+        if !ids.is_empty() {
+            done += change(journal, ids).await?.len();
+        }
     }
 }

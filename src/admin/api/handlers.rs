@@ -131,7 +131,7 @@ pub(super) async fn resume(
 }
 
 /// The handler of that name, if this process has it.
-fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
+pub(super) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
     let lanes = shared.state.desk.status();
     let lane = lanes.into_iter().find(|lane| *lane.handler == *name);
     lane.map(|lane| lane.handler).ok_or_else(|| Fault::Nothing(format!("handler {name:?} at work")))
@@ -181,7 +181,7 @@ pub(super) async fn skip(
 }
 
 /// The seq after the last event that was received before a time.
-async fn first_after(journal: &dyn Journal, time: Timestamp) -> Result<u64, Fault> {
+pub(super) async fn first_after(journal: &dyn Journal, time: Timestamp) -> Result<u64, Fault> {
     let query = EventQuery { until: Some(time), limit: 1, ..EventQuery::default() };
     let last = journal.events(query).await?.events;
     Ok(last.first().map_or(0, |event| event.seq + 1))

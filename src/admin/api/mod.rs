@@ -5,6 +5,7 @@ mod dead;
 mod events;
 mod handlers;
 mod quarantine;
+mod replays;
 mod status;
 
 use std::{fmt::Write as _, sync::Arc};
@@ -37,6 +38,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/retry", post(dead::retry))
         .route("/dead/drop", post(dead::drop))
         .route("/dead/{id}", get(dead::one))
+        .route("/replays", get(replays::list).post(replays::start))
+        .route("/replays/{id}", get(replays::one))
+        .route("/replays/{id}/pause", post(replays::pause))
+        .route("/replays/{id}/resume", post(replays::resume))
+        .route("/replays/{id}/cancel", post(replays::cancel))
         .route("/quarantine", get(quarantine::list))
         .route("/quarantine/retry", post(quarantine::retry))
         .route("/quarantine/drop", post(quarantine::drop))
@@ -88,26 +94,26 @@ impl Page {
         Ok(page)
     }
 
-    /// The ids alone of up to `limit` rows.
-    async fn ids<T, F>(
+    /// What `look` says of up to `limit` rows, with the id of each.
+    async fn each<T, S, F>(
         limit: usize,
         before: Option<i64>,
         read: impl Fn(Option<i64>, usize) -> F,
-        id: impl Fn(&T) -> i64,
-    ) -> Result<Vec<i64>, Fault>
+        look: impl Fn(&T) -> (i64, S),
+    ) -> Result<Vec<(i64, S)>, Fault>
     where
         F: Future<Output = Result<Vec<T>, journal::Error>>,
     {
-        let mut ids = Vec::new();
-        while ids.len() < limit {
-            let asked = CHUNK.min(limit - ids.len());
-            let chunk = read(ids.last().copied().or(before), asked).await?;
-            ids.extend(chunk.iter().map(&id));
+        let mut seen: Vec<(i64, S)> = Vec::new();
+        while seen.len() < limit {
+            let asked = CHUNK.min(limit - seen.len());
+            let chunk = read(seen.last().map(|(id, _)| *id).or(before), asked).await?;
+            seen.extend(chunk.iter().map(&look));
             if chunk.len() < asked {
                 break;
             }
         }
-        Ok(ids)
+        Ok(seen)
     }
 
     fn answer(self, name: &str) -> Response {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     event::Event,
-    journal::{Aside, Cause, DeadAgain, NewDead},
+    journal::{Aside, Cause, DeadAgain, History, NewDead},
 };
 
 impl Lane {
@@ -62,7 +62,8 @@ impl Lane {
                 Outcome::Refused(error) => {
                     let attempts = self.window.get(*seq).map_or(0, |slot| slot.attempts) + 1;
                     if let Some(event) = self.window.remove(*seq) {
-                        self.bury(event, Cause::Refused, attempts, error, now);
+                        let history = History::default().and(attempts, now, &error);
+                        self.bury(event, Cause::Refused, attempts, error, history, now);
                     }
                     refused += 1;
                 }
@@ -156,7 +157,8 @@ impl Lane {
                 return self.release(seq, now);
             }
             Outcome::Refused(error) => {
-                self.bury(Arc::clone(event), Cause::Refused, attempts, error, now);
+                let history = row.history.and(attempts, now, &error);
+                self.bury(Arc::clone(event), Cause::Refused, attempts, error, history, now);
                 return self.release(seq, now);
             }
             Outcome::Failed(trouble) => trouble,
@@ -171,7 +173,8 @@ impl Lane {
         match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
             // Its time runs out only while the destination takes others.
             Fate::Dead if self.condition.last_success > failed_at => {
-                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, now);
+                let history = row.history.and(attempts, now, &trouble.error);
+                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
                 self.release(seq, now);
             }
             Fate::Dead => self.keep_aside(row, attempts, trouble, self.parts.settings.aside_max.as_ms(), now),
@@ -180,7 +183,8 @@ impl Lane {
     }
 
     fn keep_aside(&mut self, row: Aside, attempts: u32, trouble: Trouble, wait_ms: i64, now: Timestamp) {
-        let row = Aside { attempts, error: trouble.error, next_try: now.plus_ms(wait_ms), ..row };
+        let history = row.history.and(attempts, now, &trouble.error);
+        let row = Aside { attempts, error: trouble.error, history, next_try: now.plus_ms(wait_ms), ..row };
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, now);
     }
@@ -209,9 +213,9 @@ impl Lane {
             }
             Outcome::Untried => return self.revivals.put_back(id, now),
         };
-        let Some((tries, attempts)) = self.revivals.failed(id) else { return };
+        let Some((tries, attempts, history)) = self.revivals.failed(id, now, &error) else { return };
         let rests = rests || tries >= policy::REVIVAL_TRIES;
-        self.ends.dead_again.push(DeadAgain { id, attempts, error, still_retrying: !rests });
+        self.ends.dead_again.push(DeadAgain { id, attempts, error, history, still_retrying: !rests });
         if rests {
             self.revival_done(id);
         } else {
@@ -248,6 +252,7 @@ impl Lane {
             attempts,
             since: now,
             next_try: now.plus_ms(wait),
+            history: History::default().and(attempts, now, &trouble.error),
             error: trouble.error,
         };
         self.ends.set_aside.push(row.clone());
@@ -266,15 +271,24 @@ impl Lane {
             since: now,
             next_try: now,
             error: String::new(),
+            history: History::default(),
         };
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, now);
     }
 
-    fn bury(&mut self, event: Arc<Event>, cause: Cause, attempts: u32, error: String, now: Timestamp) {
+    fn bury(
+        &mut self,
+        event: Arc<Event>,
+        cause: Cause,
+        attempts: u32,
+        error: String,
+        history: History,
+        now: Timestamp,
+    ) {
         tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
         self.show.failed(&self.parts.id, cause.as_str(), "refuse");
-        self.ends.dead.push(NewDead { event, cause, attempts, error, at: now });
+        self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{super::status::LaneCondition, Control, Lane, Turn};
+use super::{super::status::LaneCondition, Control, Lane, Turn, replay::Decided};
 use crate::{clock::Timestamp, journal};
 
 /// How long a lane rests that cannot read the journal.
@@ -12,20 +12,34 @@ const STUCK_MS: i64 = 30_000;
 /// A lane looks around at least this often.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// How a lane's work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// The replay that it belongs to is through, or somebody ended it.
+    Through,
+}
+
 impl Lane {
-    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`.
+    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`. A lane of a replay works until
+    /// it is through, at the longest.
     pub async fn run(
         mut self,
         mut stop: watch::Receiver<bool>,
         mut control: mpsc::Receiver<Control>,
         grace: Duration,
-    ) {
+    ) -> Ended {
         let clock = LaneClock::new();
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
             self.tip.borrow_and_update();
             let (until, stuck) = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
+                Ok(Turn::Ended) => {
+                    self.wind_up(&clock, grace).await;
+                    return Ended::Through;
+                }
                 Ok(Turn::Idle(until)) => (until, false),
                 Err(error) => (Some(self.stuck(&error, clock.now())), true),
             };
@@ -34,7 +48,8 @@ impl Lane {
                 // New events do not help a lane that cannot read the old ones.
                 _ = self.tip.changed(), if !stuck => {}
                 _ = self.paused.changed() => self.heard_of_pause(),
-                _ = self.retries.changed() => self.look_for_revivals = true,
+                _ = self.replays.changed() => self.heard_of_pause(),
+                _ = self.retries.changed() => self.look_for_revivals = self.parts.replay.is_none(),
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(asked) = control.recv() => self.control(asked),
                 _ = stop.changed() => {}
@@ -42,6 +57,7 @@ impl Lane {
             }
         }
         self.wind_up(&clock, grace).await;
+        Ended::Stopped
     }
 
     /// The journal cannot be read: intake goes on, this lane looks again later.
@@ -77,7 +93,8 @@ impl Lane {
             tracing::warn!(lane = %self.name(), "a delivery did not end in time; it is made again after the next start");
         }
         self.take_over(clock.now());
-        if let Err(error) = self.settle().await {
+        let over = self.decided() == Decided::Ended;
+        if !over && let Err(error) = self.settle().await {
             tracing::warn!(lane = %self.name(), error = error.class(), "the last deliveries could not be settled");
         }
         self.show(clock.now(), Some(LaneCondition::Stopped));

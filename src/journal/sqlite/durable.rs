@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    journal::{AppendError, Error, Receipt},
+    journal::{AppendError, Error, Receipt, Replays},
 };
 
 /// A group that was committed: what is told of it, and to whom.
@@ -32,6 +32,8 @@ pub struct Committed {
     pub tip: u64,
     /// The new events, in order.
     pub events: Vec<Arc<Event>>,
+    /// The replays, where they changed.
+    pub replays: Option<Replays>,
     /// What was appended, and what became of it.
     pub appends: Vec<(Append, Receipt)>,
     /// Other changes, and the ids that they concerned.
@@ -129,6 +131,9 @@ impl Committed {
             shared.recent.extend(self.events);
             shared.metrics.tip.set(i64::try_from(self.tip).unwrap_or(i64::MAX));
             shared.tip.send_replace(self.tip);
+        }
+        if let Some(replays) = self.replays {
+            shared.replays.send_replace(replays);
         }
         for (Append { batch, reply }, receipt) in self.appends {
             answer(reply, Ok(receipt));

@@ -1,6 +1,9 @@
 //! Delivery state: lanes, their cursors, and what waits to be settled.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, params};
 
@@ -8,7 +11,7 @@ use super::group::class_number;
 use crate::{
     clock::Timestamp,
     event::Class,
-    journal::{Ends, Enrolment, LaneId, Start},
+    journal::{Ends, Enrolment, LaneId, NewDead, Start},
 };
 
 /// Every lane that the file knows, and the settles that wait for a commit.
@@ -27,24 +30,55 @@ struct Lane {
     cursor: u64,
     /// Configured in this run: it holds retention back.
     configured: bool,
+    /// Where its dead letters are kept: the handler's own lane.
+    home: i64,
+    /// The replay that it belongs to; 0 for a handler's own.
+    replay: i64,
+}
+
+/// A lane as the file has it.
+pub struct KnownLane {
+    lane: LaneId,
+    id: i64,
+    cursor: u64,
 }
 
 impl Lanes {
     /// As the file has them.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut lanes = Self::default();
-        let mut select = connection.prepare("SELECT id, handler, class, cursor FROM lane")?;
+        let rows = lanes.reload(connection)?;
+        for KnownLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
+            lanes.known.insert(
+                lane.clone(),
+                Lane { id: *id, cursor: *cursor, configured: false, home: *id, replay: 0 },
+            );
+        }
+        lanes.reloaded(rows);
+        Ok(lanes)
+    }
+
+    /// The rows of every lane; [`Self::reloaded`] takes those of replays over after the commit.
+    pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<KnownLane>> {
+        let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
         let rows = select.query_map([], |row| {
             let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
-            let handler: String = row.get(1)?;
-            let lane = Lane { id: row.get(0)?, cursor: row.get(3)?, configured: false };
-            Ok((LaneId { handler: Arc::from(handler), class }, lane))
+            let replay = Some(row.get(4)?).filter(|replay| *replay != 0);
+            let lane = LaneId { handler: row.get::<_, String>(1)?.into(), class, replay };
+            Ok(KnownLane { lane, id: row.get(0)?, cursor: row.get(3)? })
         })?;
-        for row in rows {
-            let (id, lane) = row?;
-            lanes.known.insert(id, lane);
+        rows.collect()
+    }
+
+    /// Replays came or went: their lanes are those of these rows. Each is needed as its handler's own are.
+    pub fn reloaded(&mut self, rows: Vec<KnownLane>) {
+        self.known.retain(|lane, _| lane.replay.is_none());
+        for KnownLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
+            if let Some(own) = self.known.get(&LaneId { replay: None, ..lane.clone() }) {
+                let lane_of_replay = Lane { id, cursor, replay: lane.replay.unwrap_or_default(), ..*own };
+                self.known.insert(lane, lane_of_replay);
+            }
         }
-        Ok(lanes)
     }
 
     /// Writes the lanes of new handlers; [`Self::enrolled`] takes them over after the commit.
@@ -58,7 +92,7 @@ impl Lanes {
         let mut enrolled = Vec::new();
         for enrolment in enrolments {
             for class in Class::ALL {
-                let lane = LaneId { handler: Arc::clone(&enrolment.handler), class };
+                let lane = LaneId::live(Arc::clone(&enrolment.handler), class);
                 if let Some(known) = self.known.get(&lane) {
                     enrolled.push((lane, known.id, known.cursor));
                     continue;
@@ -78,11 +112,13 @@ impl Lanes {
 
     /// What [`Self::enrol`] wrote is durable: these handlers, and no others, are configured.
     pub fn enrolled(&mut self, enrolled: Vec<(LaneId, i64, u64)>) {
-        for lane in self.known.values_mut() {
-            lane.configured = false;
-        }
+        let handlers: HashSet<Arc<str>> =
+            enrolled.iter().map(|(lane, ..)| Arc::clone(&lane.handler)).collect();
         for (lane, id, cursor) in enrolled {
-            self.known.insert(lane, Lane { id, cursor, configured: true });
+            self.known.insert(lane, Lane { id, cursor, configured: true, home: id, replay: 0 });
+        }
+        for (lane, state) in &mut self.known {
+            state.configured = handlers.contains(&lane.handler);
         }
         self.enrolled = true;
     }
@@ -167,8 +203,8 @@ fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) 
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO aside
-                   (lane, seq, order_key, behind, attempts, since, next_try, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                   (lane, seq, order_key, behind, attempts, since, next_try, error, history)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 lane.id,
@@ -178,7 +214,8 @@ fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) 
                 row.attempts,
                 row.since.as_ms(),
                 row.next_try.as_ms(),
-                row.error
+                row.error,
+                row.history.to_json()
             ])?;
     }
     for seq in &ends.resolved {
@@ -187,31 +224,69 @@ fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) 
             .execute(params![lane.id, seq])?;
     }
     for dead in &ends.dead {
-        connection
-            .prepare_cached(
-                "INSERT INTO dead (lane, seq, received_at, source, raw, cause, attempts, error, died_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                lane.id,
-                dead.event.seq,
-                dead.event.received_at.as_ms(),
-                &*dead.event.source,
-                dead.event.element.raw().as_bytes(),
-                dead.cause.as_str(),
-                dead.attempts,
-                dead.error,
-                dead.at.as_ms()
-            ])?;
+        bury(connection, lane, dead)?;
     }
     for id in &ends.revived {
         connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
     }
     for again in &ends.dead_again {
         connection
-            .prepare_cached("UPDATE dead SET attempts = ?2, error = ?3, retrying = ?4 WHERE id = ?1")?
-            .execute(params![again.id, again.attempts, again.error, again.still_retrying])?;
+            .prepare_cached(
+                "UPDATE dead SET attempts = ?2, error = ?3, retrying = ?4, history = ?5 WHERE id = ?1",
+            )?
+            .execute(params![
+                again.id,
+                again.attempts,
+                again.error,
+                again.still_retrying,
+                again.history.to_json()
+            ])?;
     }
+    Ok(())
+}
+
+/// A new dead letter. What dies in a replay and is dead already stays one.
+fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result<()> {
+    let event = &dead.event;
+    if lane.replay != 0 {
+        let again = connection
+            .prepare_cached(
+                "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8
+                 WHERE lane = ?1 AND seq = ?2",
+            )?
+            .execute(params![
+                lane.home,
+                event.seq,
+                dead.cause.as_str(),
+                dead.attempts,
+                dead.error,
+                dead.at.as_ms(),
+                dead.history.to_json(),
+                lane.replay
+            ])?;
+        if again > 0 {
+            return Ok(());
+        }
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO dead
+               (lane, seq, received_at, source, raw, cause, attempts, error, died_at, history, replay)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            lane.home,
+            event.seq,
+            event.received_at.as_ms(),
+            &*event.source,
+            event.element.raw().as_bytes(),
+            dead.cause.as_str(),
+            dead.attempts,
+            dead.error,
+            dead.at.as_ms(),
+            dead.history.to_json(),
+            lane.replay
+        ])?;
     Ok(())
 }
 

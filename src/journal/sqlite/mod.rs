@@ -16,6 +16,7 @@ mod op;
 mod pauses;
 mod reader;
 mod recent;
+mod replays;
 mod retention;
 mod room;
 mod settings;
@@ -51,8 +52,8 @@ use self::{
 };
 use super::{
     AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-    EventQuery, Figures, Journal, LaneId, LaneState, OpenError, Pause, Pauses, QuarantineEntry,
-    QuarantineQuery, Receipt, State,
+    EventQuery, Figures, Journal, LaneId, LaneState, NewReplay, OpenError, Pause, Pauses, QuarantineEntry,
+    QuarantineQuery, Receipt, ReplayState, Replays, State,
 };
 use crate::{
     clock::{self, Timestamp},
@@ -102,6 +103,7 @@ impl Sqlite {
             state: watch::Sender::new(State::Ready),
             retries: watch::Sender::new(0),
             paused: watch::Sender::new(restored.paused),
+            replays: watch::Sender::new(restored.replays),
             low: AtomicU64::new(restored.low),
             keys: AtomicU64::new(restored.directory.len()),
             oldest_key_ms: AtomicI64::new(restored.oldest_key.map_or(i64::MAX, Timestamp::as_ms)),
@@ -167,6 +169,14 @@ impl Sqlite {
         let (reply, answer) = oneshot::channel();
         self.ops.send(Op::Change(change, reply)).await.map_err(|_closed| self.gone())?;
         answer.await.map_err(|_closed| self.gone())?
+    }
+
+    /// Whether it is a lane of this run: of a handler that is enrolled, or of a replay that has not ended.
+    fn is_known(&self, lane: &LaneId) -> bool {
+        match lane.replay {
+            None => self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(lane),
+            Some(id) => self.shared.replays.borrow().get(&id).is_some_and(|replay| !replay.state.has_ended()),
+        }
     }
 
     /// Why the writer does not answer.
@@ -246,7 +256,7 @@ impl Journal for Sqlite {
         Box::pin(async move {
             let lanes = handlers
                 .iter()
-                .flat_map(|one| Class::ALL.map(|class| LaneId { handler: Arc::clone(&one.handler), class }))
+                .flat_map(|one| Class::ALL.map(|class| LaneId::live(Arc::clone(&one.handler), class)))
                 .collect();
             self.change(Change::Enrol(handlers)).await?;
             *self.enrolled.write().unwrap_or_else(PoisonError::into_inner) = lanes;
@@ -275,7 +285,7 @@ impl Journal for Sqlite {
 
     fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            if !self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(&lane) {
+            if !self.is_known(&lane) {
                 return Err(Error::NoLane(lane.handler));
             }
             if self.shared.failed() {
@@ -351,6 +361,25 @@ impl Journal for Sqlite {
         self.shared.paused.subscribe()
     }
 
+    fn start_replay(&self, replay: NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
+        Box::pin(async move {
+            let handler = Arc::clone(&replay.handler);
+            if !Class::ALL.iter().all(|class| self.is_known(&LaneId::live(Arc::clone(&handler), *class))) {
+                return Err(Error::NoLane(handler));
+            }
+            let ids = self.change(Change::StartReplay(replay)).await?;
+            ids.first().copied().ok_or_else(|| self.gone())
+        })
+    }
+
+    fn change_replay(&self, id: i64, state: ReplayState) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(async move { Ok(!self.change(Change::TurnReplay(id, state)).await?.is_empty()) })
+    }
+
+    fn replays(&self) -> watch::Receiver<Replays> {
+        self.shared.replays.subscribe()
+    }
+
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantine(connection, &query))))
     }
@@ -418,6 +447,7 @@ struct Restored {
     oldest_key: Option<Timestamp>,
     lanes: Lanes,
     paused: Pauses,
+    replays: Replays,
 }
 
 impl Restored {
@@ -470,6 +500,7 @@ impl Restored {
         let low = reader::span(connection)?.map_or(tip + 1, |(low, _)| low);
         let lanes = Lanes::load(connection)?;
         let paused = pauses::load(connection)?;
+        let replays = replays::load(connection)?;
         Ok(Self {
             tip,
             low,
@@ -478,6 +509,7 @@ impl Restored {
             oldest_key,
             lanes,
             paused,
+            replays,
         })
     }
 }

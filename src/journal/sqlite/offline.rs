@@ -110,7 +110,7 @@ impl Offline {
         let mut lanes = Vec::new();
         for (handler, _) in self.read(reader::dead_counts)? {
             for class in Class::ALL {
-                let id = LaneId { handler: Arc::clone(&handler), class };
+                let id = LaneId::live(Arc::clone(&handler), class);
                 if let Some(state) = self.read(|connection| reader::lane(connection, &id))? {
                     lanes.push((id, state));
                 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::journal::{AppendError, Batch, Ends, Enrolment, Error, LaneId, Pause, Receipt};
+use crate::journal::{
+    AppendError, Batch, Ends, Enrolment, Error, LaneId, NewReplay, Pause, Receipt, ReplayState,
+};
 
 /// Where an answer goes. A caller that went away does not want it any more.
 pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
@@ -48,6 +50,10 @@ pub enum Change {
     },
     /// Let a handler go on.
     Resume(Arc<str>),
+    /// Store a replay and its lanes.
+    StartReplay(NewReplay),
+    /// Pause, resume or end a replay.
+    TurnReplay(i64, ReplayState),
     /// Delete entries of the quarantine.
     DropQuarantined(Vec<i64>),
     /// Nothing of its own: everything before it becomes durable.

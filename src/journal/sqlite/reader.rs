@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     event::{Class, Element, Event, OrderKey, Quarantined, Reason},
     journal::{
-        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState,
+        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, History, LaneId, LaneState,
         QuarantineEntry, QuarantineQuery,
     },
 };
@@ -188,9 +188,11 @@ pub fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Err
 /// The delivery state of a lane; `None` where it was never enrolled.
 pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
     let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
+    let own = LaneId { replay: None, ..lane.clone() };
+    let Some((home, _)) = lane_row(connection, &own)? else { return Ok(None) };
     let aside = connection
         .prepare_cached(
-            "SELECT seq, order_key, behind, attempts, since, next_try, error FROM aside WHERE lane = ?1
+            "SELECT seq, order_key, behind, attempts, since, next_try, error, history FROM aside WHERE lane = ?1
              ORDER BY seq",
         )?
         .query_map([id], |row| {
@@ -202,6 +204,7 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
                 since: Timestamp::from_ms(row.get(4)?),
                 next_try: Timestamp::from_ms(row.get(5)?),
                 error: row.get(6)?,
+                history: History::from_json(row.get_ref(7)?.as_str()?),
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -209,8 +212,10 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
         .prepare_cached("SELECT count(*) FROM dead WHERE lane = ?1")?
         .query_row([id], |row| row.get(0))?;
     let dead_past_cursor = connection
-        .prepare_cached("SELECT DISTINCT seq FROM dead WHERE lane = ?1 AND seq > ?2 ORDER BY seq")?
-        .query_map(params![id, cursor], |row| row.get(0))?
+        .prepare_cached(
+            "SELECT DISTINCT seq FROM dead WHERE lane = ?1 AND seq > ?2 AND replay = ?3 ORDER BY seq",
+        )?
+        .query_map(params![home, cursor, lane.replay.unwrap_or_default()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
 }
@@ -218,8 +223,11 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
 /// A lane's number and cursor.
 fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(i64, u64)>> {
     connection
-        .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2")?
-        .query_row(params![&*lane.handler, class_number(lane.class)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2 AND replay = ?3")?
+        .query_row(
+            params![&*lane.handler, class_number(lane.class), lane.replay.unwrap_or_default()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()
 }
 
@@ -233,10 +241,11 @@ pub struct RawDead {
     error: String,
     died_at: Timestamp,
     retrying: bool,
+    history: History,
 }
 
 const DEAD: &str = "SELECT dead.seq, dead.received_at, dead.source, dead.raw, dead.id, lane.handler, lane.class,
-    dead.cause, dead.attempts, dead.error, dead.died_at, dead.retrying FROM dead JOIN lane ON lane.id = dead.lane";
+    dead.cause, dead.attempts, dead.error, dead.died_at, dead.retrying, dead.history FROM dead JOIN lane ON lane.id = dead.lane";
 
 impl RawDead {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -245,12 +254,13 @@ impl RawDead {
         Ok(Self {
             event: RawEvent::from_row(row)?,
             id: row.get(4)?,
-            lane: LaneId { handler: handler.into(), class },
+            lane: LaneId::live(handler.into(), class),
             cause: row.get(7)?,
             attempts: row.get(8)?,
             error: row.get(9)?,
             died_at: Timestamp::from_ms(row.get(10)?),
             retrying: row.get(11)?,
+            history: History::from_json(row.get_ref(12)?.as_str()?),
         })
     }
 
@@ -269,6 +279,7 @@ impl RawDead {
             error: self.error,
             died_at: self.died_at,
             retrying: self.retrying,
+            history: self.history,
         })
     }
 }
@@ -298,7 +309,8 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
 /// [`PAGE_BYTES`].
 pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<RawDead>> {
     let mut select = connection.prepare_cached(&format!(
-        "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 ORDER BY dead.id LIMIT ?3"
+        "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0
+         ORDER BY dead.id LIMIT ?3"
     ))?;
     let mut found = select.query(params![&*lane.handler, class_number(lane.class), PAGE])?;
     let mut rows = Vec::new();
@@ -317,7 +329,7 @@ pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<
 pub fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
     connection
         .prepare_cached(
-            "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id
+            "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id WHERE lane.replay = 0
              GROUP BY lane.handler ORDER BY lane.handler",
         )?
         .query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?

@@ -90,9 +90,11 @@ CREATE TABLE dead (
   error       TEXT    NOT NULL,           -- the last one; may quote the payload
   died_at     INTEGER NOT NULL,
   retrying    INTEGER NOT NULL DEFAULT 0, -- 1: to be delivered again
-  history     TEXT    NOT NULL DEFAULT '[]' -- as of `aside`
+  history     TEXT    NOT NULL DEFAULT '[]', -- as of `aside`
+  replay      INTEGER NOT NULL DEFAULT 0  -- the replay that it died in; 0: the handler's own lane
 );
 CREATE INDEX dead_lane ON dead (lane, id);
+CREATE INDEX dead_event ON dead (lane, seq);
 CREATE INDEX dead_retrying ON dead (lane) WHERE retrying = 1;
 
 -- What could not be stored as an event; identical bytes of a source are kept once.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::recent::Recent;
 use crate::{
-    journal::{Pauses, State},
+    journal::{Pauses, Replays, State},
     metrics::Metrics,
 };
 
@@ -25,6 +25,8 @@ pub struct Shared {
     pub retries: watch::Sender<u64>,
     /// The handlers that are paused.
     pub paused: watch::Sender<Pauses>,
+    /// The replays at work, and the last that ended.
+    pub replays: watch::Sender<Replays>,
     /// Everything below this seq was taken by retention.
     pub low: AtomicU64,
     /// Keys in the directory.

@@ -19,9 +19,9 @@ use super::{
     durable::{Committed, Durable, answer},
     file::{DatabaseFile, Identity},
     group::Group,
-    lanes::Lanes,
+    lanes::{KnownLane, Lanes},
     op::{Append, Change, Op, Reply},
-    pauses,
+    pauses, replays,
     retention::Retention,
     room::Room,
     settings::Settings,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::{self, Timestamp},
-    journal::{AppendError, Error, LaneId, Receipt, State},
+    journal::{AppendError, Error, LaneId, Receipt, Replays, State},
 };
 
 /// A group ends at this many bytes, or at one larger request.
@@ -87,6 +87,7 @@ struct Stored {
     events: Vec<Arc<crate::event::Event>>,
     answers: Vec<Vec<i64>>,
     enrolled: Option<Vec<(LaneId, i64, u64)>>,
+    replays: Option<(Replays, Vec<KnownLane>)>,
     evicted: super::retention::Evicted,
     settled: bool,
 }
@@ -220,12 +221,24 @@ impl Writer {
                 Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
                 Change::Resume(handler) => pauses::remove(&self.connection, handler)?,
+                Change::StartReplay(new) => replays::insert(&self.connection, new, received_at)?,
+                Change::TurnReplay(id, state) => replays::change(&self.connection, *id, *state, received_at)?,
                 Change::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1")?,
                 Change::Flush => Vec::new(),
             });
         }
+        let replays = changes
+            .iter()
+            .any(|(change, _)| matches!(change, Change::StartReplay(_) | Change::TurnReplay(..)))
+            .then(|| {
+                Ok::<_, rusqlite::Error>((
+                    replays::load(&self.connection)?,
+                    self.lanes.reload(&self.connection)?,
+                ))
+            })
+            .transpose()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(Stored { receipts, entries, events, answers, enrolled, evicted, settled: settle })
+        Ok(Stored { receipts, entries, events, answers, enrolled, replays, evicted, settled: settle })
     }
 
     /// Runs a statement for each id; the ids that it changed something for.
@@ -249,7 +262,7 @@ impl Writer {
         appends: Vec<Append>,
         changes: Vec<(Change, Reply<Vec<i64>>)>,
     ) -> Committed {
-        let Stored { receipts, entries, events, answers, enrolled, evicted, settled } = stored;
+        let Stored { receipts, entries, events, answers, enrolled, replays, evicted, settled } = stored;
         for (offset, (key, _)) in entries.iter().enumerate() {
             self.directory.insert(key, self.tip + 1 + offset as u64);
         }
@@ -260,6 +273,10 @@ impl Writer {
         if let Some(enrolled) = enrolled {
             self.lanes.enrolled(enrolled);
         }
+        let replays = replays.map(|(replays, lanes)| {
+            self.lanes.reloaded(lanes);
+            replays
+        });
         self.received_at = received_at;
         if !events.is_empty() {
             self.tip += events.len() as u64;
@@ -270,6 +287,7 @@ impl Writer {
             began,
             tip: self.tip,
             events,
+            replays,
             appends: appends.into_iter().zip(receipts).collect(),
             changes: changes
                 .into_iter()

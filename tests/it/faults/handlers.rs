@@ -170,7 +170,7 @@ async fn start_lanes(
     let mut desk = Desk::default();
     for class in Class::ALL {
         let lane = Lane::restore(LaneParts {
-            id: LaneId { handler: name.into(), class },
+            id: LaneId::live(name.into(), class),
             kind: "moody",
             handler: Arc::clone(handler) as Arc<dyn Handler>,
             filter: Filter::default(),
@@ -179,13 +179,17 @@ async fn start_lanes(
             batch: 20,
             concurrency: 2,
             slots: Arc::clone(&slots),
-            pace: None,
+            paces: Vec::new(),
             journal: Arc::clone(journal),
             metrics: Arc::clone(metrics),
+            replay: None,
         });
         let lane = lane.await.unwrap();
         let control = desk.take_up(&lane);
-        lanes.spawn(lane.run(stop.clone(), control, Duration::from_millis(100)));
+        let run = lane.run(stop.clone(), control, Duration::from_millis(100));
+        lanes.spawn(async move {
+            run.await;
+        });
     }
 }
 

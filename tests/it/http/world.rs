@@ -495,6 +495,18 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
+    fn start_replay(&self, _: bikhook::journal::NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
+        unreachable!("intake never asks")
+    }
+
+    fn change_replay(&self, _: i64, _: bikhook::journal::ReplayState) -> BoxFuture<'_, Result<bool, Error>> {
+        unreachable!("intake never asks")
+    }
+
+    fn replays(&self) -> watch::Receiver<bikhook::journal::Replays> {
+        unreachable!("intake never asks")
+    }
+
     fn quarantine(&self, _: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         unreachable!("intake never asks")
     }

@@ -1,7 +1,11 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
-mod jsonl;
+pub mod jsonl;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "s3")]
 pub mod s3;

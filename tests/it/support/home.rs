@@ -61,7 +61,7 @@ impl Home {
     pub fn spawn(&self, mut command: Command) -> Process {
         self.write_config();
         let log = File::options().create(true).append(true).open(self.log_file()).expect("the log");
-        let logged_before = self.log().len();
+        let before = log.metadata().expect("the log").len();
         let mut child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -71,7 +71,7 @@ impl Home {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("a standard output");
-        Process { child, said: lines_of(stdout), address: None, log: self.log_file(), logged_before }
+        Process { child, said: lines_of(stdout), address: None, log: self.log_file(), before }
     }
 
     /// The command that starts a receiver here.
@@ -205,8 +205,8 @@ pub struct Process {
     said: Receiver<String>,
     address: Option<SocketAddr>,
     log: PathBuf,
-    /// Bytes of the log that are of processes before it.
-    logged_before: usize,
+    /// How much of the log is of others, before it.
+    before: u64,
 }
 
 impl Process {
@@ -226,15 +226,21 @@ impl Process {
 
     /// A connection to the operator's side.
     pub fn operator(&self) -> Client {
+        Client::connect(self.admin()).unwrap()
+    }
+
+    /// Where the operator's side is.
+    pub fn admin(&self) -> SocketAddr {
         let mut admin = None;
-        // The log is written by a thread of its own: the line may come after the greeting.
-        eventually("it does not say where the operator's side is", || {
-            let log = fs::read_to_string(&self.log).unwrap();
-            let said = log[self.logged_before..].rsplit_once(" admin=").map(|(_, rest)| rest);
-            admin = said.and_then(|rest| rest.split_once('\n')).map(|(address, _)| address.parse().unwrap());
+        // The log is written by a thread of its own: it may lag behind what the process says of itself.
+        eventually("it does not log its address", || {
+            let log = fs::read(&self.log).unwrap();
+            let own = String::from_utf8_lossy(&log[usize::try_from(self.before).unwrap()..]).into_owned();
+            let told = own.rsplit_once(" admin=").and_then(|(_, rest)| rest.split_once('\n'));
+            admin = told.and_then(|(address, _)| address.parse().ok());
             admin.is_some()
         });
-        Client::connect(admin.unwrap()).unwrap()
+        admin.unwrap()
     }
 
     pub fn pid(&self) -> u32 {

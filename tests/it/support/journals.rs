@@ -46,5 +46,5 @@ pub fn from_beginning(handler: &str) -> Enrolment {
 
 /// A lane of a handler.
 pub fn lane(handler: &str, class: Class) -> LaneId {
-    LaneId { handler: handler.into(), class }
+    LaneId::live(handler.into(), class)
 }

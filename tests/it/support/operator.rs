@@ -10,11 +10,11 @@ use std::{
 use bikhook::{
     admin,
     clock::Timestamp,
-    dispatch::{self, Desk, Lane, LaneParts},
+    dispatch::{self, Desk, Lane, LaneParts, Owner, Replayer},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler},
     http::{self, CredentialKind, CredentialStatus, Form},
-    journal::{Batch, Cause, Ends, Journal, NewDead},
+    journal::{Batch, Cause, Ends, History, Journal, NewDead},
     metrics::Metrics,
     secret::Secret,
     settings::Period,
@@ -66,7 +66,7 @@ impl Operator {
         let mut tasks = JoinSet::new();
         let (stopping, told) = watch::channel(false);
         let destination = Arc::new(Destination::default());
-        let desk = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
+        let (desk, replayer) = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let credentials = guard.credentials.map(|(username, password)| admin::Credentials {
@@ -77,6 +77,7 @@ impl Operator {
             settings: admin::Settings { listen: address, hosts: guard.hosts, credentials },
             journal: Arc::clone(&journal),
             desk: Arc::new(desk),
+            replayer,
             credentials: Arc::new(|| vec![portal()]),
             metrics,
             stopping: told,
@@ -113,6 +114,7 @@ impl Operator {
             attempts: 1,
             error: "422: phone +910000000000 is unknown".to_owned(),
             at: Timestamp::from_ms(1_767_225_600_000),
+            history: History::default(),
         };
         self.journal.settle(id, Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
         self.journal.flush().await.unwrap();
@@ -165,34 +167,43 @@ async fn lanes(
     destination: &Arc<Destination>,
     stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> Desk {
+) -> (Desk, Arc<Replayer>) {
     journal.enrol(vec![from_beginning("crm")]).await.unwrap();
     let slots = Arc::new(Semaphore::new(2));
     let mut desk = Desk::default();
+    let of_class = |class| LaneParts {
+        id: lane("crm", class),
+        kind: "test",
+        handler: Arc::clone(destination) as Arc<dyn Handler>,
+        filter: Filter::default(),
+        mask: Arc::default(),
+        settings: dispatch::Settings {
+            probe_first: Period(Duration::from_millis(50)),
+            probe_max: Period(Duration::from_millis(200)),
+            ..dispatch::Settings::default()
+        },
+        batch: 10,
+        concurrency: 2,
+        slots: Arc::clone(&slots),
+        paces: Vec::new(),
+        journal: Arc::clone(journal),
+        metrics: Arc::clone(metrics),
+        replay: None,
+    };
+    let mut live = Vec::new();
     for class in Class::ALL {
-        let lane = Lane::restore(LaneParts {
-            id: lane("crm", class),
-            kind: "test",
-            handler: Arc::clone(destination) as Arc<dyn Handler>,
-            filter: Filter::default(),
-            mask: Arc::default(),
-            settings: dispatch::Settings {
-                probe_first: Period(Duration::from_millis(50)),
-                probe_max: Period(Duration::from_millis(200)),
-                ..dispatch::Settings::default()
-            },
-            batch: 10,
-            concurrency: 2,
-            slots: Arc::clone(&slots),
-            pace: None,
-            journal: Arc::clone(journal),
-            metrics: Arc::clone(metrics),
-        });
-        let lane = lane.await.unwrap();
+        let lane = Lane::restore(of_class(class)).await.unwrap();
+        live.push(lane.status());
         let control = desk.take_up(&lane);
-        tasks.spawn(lane.run(stop.clone(), control, Duration::from_secs(1)));
+        let run = lane.run(stop.clone(), control, Duration::from_secs(1));
+        tasks.spawn(async move {
+            run.await;
+        });
     }
-    desk
+    let owner = Owner { parts: of_class(Class::Other), live };
+    let replayer = Arc::new(Replayer::new(Arc::clone(journal), vec![owner]));
+    tasks.spawn(Arc::clone(&replayer).run(stop.clone(), Duration::from_secs(1)));
+    (desk, replayer)
 }
 
 fn portal() -> CredentialStatus {

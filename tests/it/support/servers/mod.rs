@@ -1,9 +1,16 @@
 //! Real servers, private to a test: each on a free port of the loopback, with its data in a folder of its own.
 
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "s3")]
 pub mod s3;
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub mod certificate;
 
 use std::net::TcpListener;
 

@@ -1,0 +1,142 @@
+//! `bikhook check --against-journal N`: the last stored events go through the handlers of a file, and to nobody.
+
+use std::{collections::BTreeMap, io::Write, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Error,
+    output::{parse, table},
+    store::{Store, take},
+};
+use crate::{
+    clock::Timestamp,
+    config::HandlerConfig,
+    event::{Class, Element, Event},
+    handler::Delivery,
+    journal::EventQuery,
+};
+
+/// What a handler would get.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Taken<'a> {
+    handler: &'a str,
+    kind: &'static str,
+    /// Events that it was asked about.
+    looked: usize,
+    /// Events that it wants.
+    takes: usize,
+    /// Of these, messages from customers.
+    incoming: usize,
+    /// Of these, what could not be delivered: its mask leaves no event.
+    lost: usize,
+    /// What it wants, by event name.
+    names: BTreeMap<String, usize>,
+    /// The newest of them as the destination would see them, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shown: Vec<Box<RawValue>>,
+}
+
+/// How the answer is printed.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// Events shown of each handler, as its destination would see them.
+    pub(super) show: usize,
+    /// An object a line.
+    pub(super) json: bool,
+}
+
+/// Asks every handler about the last `count` events.
+pub(super) fn run(
+    handlers: &[HandlerConfig],
+    store: &Store,
+    count: usize,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let rows = take(count, |before, limit| {
+        store.events(&EventQuery { before, limit, ..EventQuery::default() }, true)
+    })?;
+    let events = rows.iter().map(|row| event(row)).collect::<Result<Vec<_>, _>>()?;
+    let taken = handlers
+        .iter()
+        .map(|handler| Taken::of(handler, &events, form.show))
+        .collect::<Result<Vec<_>, _>>()?;
+    if form.json {
+        for row in &taken {
+            writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
+        }
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(out, "Of the last {} events, each handler would take:", events.len())?;
+    let cells = taken.iter().map(|row| {
+        [
+            row.handler.to_owned(),
+            row.kind.to_owned(),
+            row.takes.to_string(),
+            row.incoming.to_string(),
+            row.lost.to_string(),
+            row.names.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
+        ]
+    });
+    table(out, ["HANDLER", "KIND", "TAKES", "INCOMING", "LOST", "BY NAME"], cells)?;
+    for row in taken.iter().filter(|row| !row.shown.is_empty()) {
+        writeln!(out)?;
+        writeln!(out, "{}:", row.handler)?;
+        for line in &row.shown {
+            writeln!(out, "{}", line.get())?;
+        }
+    }
+    Ok(())
+}
+
+/// A stored event, read again from its bytes.
+fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Row {
+        seq: u64,
+        received_at: Timestamp,
+        source: Arc<str>,
+        raw: String,
+    }
+    let Row { seq, received_at, source, raw } = parse(row)?;
+    let element = Element::read(raw.as_bytes())
+        .map_err(|error| Error::Failed(format!("the stored event {seq}: {error}")))?;
+    Ok(Arc::new(Event { seq, received_at, source, element: Arc::new(element) }))
+}
+
+impl<'a> Taken<'a> {
+    fn of(handler: &'a HandlerConfig, events: &[Arc<Event>], show: usize) -> Result<Self, Error> {
+        let mut taken = Self {
+            handler: &handler.name,
+            kind: handler.kind.name,
+            looked: events.len(),
+            takes: 0,
+            incoming: 0,
+            lost: 0,
+            names: BTreeMap::new(),
+            shown: Vec::new(),
+        };
+        let wanted: Vec<&Arc<Event>> = events.iter().filter(|event| handler.filter.wants(event)).collect();
+        for event in &wanted {
+            taken.takes += 1;
+            taken.incoming += usize::from(event.element.class() == Class::Incoming);
+            *taken.names.entry(event.element.name().to_owned()).or_default() += 1;
+        }
+        for (at, event) in wanted.iter().enumerate() {
+            match Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask) {
+                Ok(masked) if at + show >= wanted.len() => {
+                    let line = RawValue::from_string(masked.to_envelope());
+                    taken.shown.push(line.map_err(std::io::Error::from)?);
+                }
+                Ok(_) => {}
+                Err(_unreadable) => taken.lost += 1,
+            }
+        }
+        Ok(taken)
+    }
+}

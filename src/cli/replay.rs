@@ -1,0 +1,275 @@
+//! `bikhook replay`: what is stored, delivered to a handler once more.
+
+use std::{io::Write, time::Duration};
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::{Map, json, value::RawValue};
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Client},
+    output::{cell, lines, parse, stdout, table},
+    selection::Selection,
+};
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    start: Start,
+}
+
+#[derive(clap::Args)]
+struct Start {
+    /// To which handler
+    #[arg(long, value_name = "NAME", required = true)]
+    handler: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Only its dead letters: they are delivered again through the handler's own lanes, and gone when they arrive
+    #[arg(long, conflicts_with_all = ["rate", "dry_run"])]
+    dead: bool,
+    /// Events a second at most
+    #[arg(long, value_name = "N")]
+    rate: Option<std::num::NonZeroU32>,
+    /// Count what would be delivered, and deliver nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not wait for its end
+    #[arg(long)]
+    detach: bool,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List replays, those that ended last among them
+    List(List),
+    /// Hold a replay back until it is resumed, also after a restart
+    Pause(Change),
+    /// Let a replay go on
+    Resume(Change),
+    /// End a replay; what it has delivered stays delivered
+    Cancel(Change),
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// An object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(clap::Args)]
+struct Change {
+    /// Its number
+    id: i64,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// How often its progress is looked at.
+const EVERY: Duration = Duration::from_millis(300);
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    match &args.command {
+        Some(Command::List(list)) => list.run(cli),
+        Some(Command::Pause(change)) => change.run(cli, "pause"),
+        Some(Command::Resume(change)) => change.run(cli, "resume"),
+        Some(Command::Cancel(change)) => change.run(cli, "cancel"),
+        None => args.start.run(cli),
+    }
+}
+
+/// A replay as far as it is shown.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Replay {
+    id: i64,
+    handler: String,
+    state: String,
+    after: u64,
+    upto: u64,
+    cursor: Option<u64>,
+    delivered: u64,
+    created_at: String,
+    ended_at: Option<String>,
+}
+
+impl Replay {
+    fn has_ended(&self) -> bool {
+        self.ended_at.is_some()
+    }
+
+    /// Of the seqs of its part, how many it has been through.
+    fn progress(&self) -> (u64, u64) {
+        let all = self.upto.saturating_sub(self.after);
+        (self.cursor.map_or(0, |cursor| cursor.saturating_sub(self.after)).min(all), all)
+    }
+}
+
+impl Start {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let client = self.admin.client(cli)?;
+        let mut body = Map::new();
+        body.insert("handler".to_owned(), json!(self.handler));
+        let mut body = self.selection.members(body);
+        if self.dead {
+            return self.retry_dead(&client, body);
+        }
+        if let Some(rate) = self.rate {
+            body.insert("rate".to_owned(), json!(rate));
+        }
+        if self.dry_run {
+            body.insert("dryRun".to_owned(), json!(true));
+        }
+        let answer: Box<RawValue> = client.post(&["api", "v1", "replays"], &body)?;
+        let out = &mut stdout();
+        if self.dry_run {
+            return self.counted(out, answer);
+        }
+        let started: Replay = parse(&answer)?;
+        if self.detach {
+            return self.told(out, answer, &started);
+        }
+        let ended = watch(&client, &started)?;
+        let last: Replay = parse(&ended)?;
+        self.told(out, ended, &last)?;
+        if last.state == "done" {
+            return Ok(());
+        }
+        Err(Error::Failed(format!("replay {} was {} before its end", last.id, last.state)))
+    }
+
+    fn retry_dead(&self, client: &Client, mut body: Map<String, serde_json::Value>) -> Result<(), Error> {
+        body.insert("all".to_owned(), json!(true));
+        #[derive(Deserialize)]
+        struct Retried {
+            retried: u64,
+        }
+        let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &[answer]);
+        }
+        let Retried { retried } = parse(&answer)?;
+        writeln!(out, "{retried} dead letters to be delivered again: see `bikhook dead list`")?;
+        Ok(out.flush()?)
+    }
+
+    fn counted(&self, out: &mut impl Write, answer: Box<RawValue>) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Counted {
+            handler: String,
+            events: u64,
+            first: Option<u64>,
+            last: Option<u64>,
+        }
+        if self.json {
+            return lines(out, &[answer]);
+        }
+        let Counted { handler, events, first, last } = parse(&answer)?;
+        match first.zip(last) {
+            Some((first, last)) => {
+                writeln!(out, "{events} events would be delivered to {handler}: seq {first} to {last}")?;
+            }
+            None => writeln!(out, "no event would be delivered to {handler}")?,
+        }
+        Ok(out.flush()?)
+    }
+
+    fn told(&self, out: &mut impl Write, answer: Box<RawValue>, replay: &Replay) -> Result<(), Error> {
+        if self.json {
+            return lines(out, &[answer]);
+        }
+        let Replay { id, handler, state, delivered, .. } = replay;
+        if replay.has_ended() {
+            writeln!(out, "replay {id} to {handler} is {state}: {delivered} events delivered")?;
+        } else {
+            writeln!(out, "replay {id} to {handler} is at work: see `bikhook replay list`")?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Shows how far it is until it has ended; its last row.
+fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
+    let id = started.id.to_string();
+    let bar = ProgressBar::new(started.progress().1);
+    let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
+    bar.set_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()));
+    bar.println(format!(
+        "replay {id} works in the receiver; Ctrl-C leaves it at work, `bikhook replay cancel {id}` ends it"
+    ));
+    loop {
+        let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
+        let replay: Replay = parse(&row)?;
+        bar.set_position(replay.progress().0);
+        bar.set_message(format!("{}, {} delivered", replay.state, replay.delivered));
+        if replay.has_ended() {
+            bar.finish_and_clear();
+            return Ok(row);
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+impl List {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Replays {
+            replays: Vec<Box<RawValue>>,
+        }
+        let answer: Box<RawValue> = self.admin.client(cli)?.get(&["api", "v1", "replays"], &[])?;
+        let Replays { replays } = parse(&answer)?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &replays);
+        }
+        let rows = replays.iter().map(|row| parse(row)).collect::<Result<Vec<Replay>, _>>()?;
+        let header = ["ID", "HANDLER", "STATE", "PROGRESS", "DELIVERED", "FROM", "UPTO", "STARTED", "ENDED"];
+        let cells = rows.into_iter().map(|row| {
+            let (done, all) = row.progress();
+            let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
+            [
+                row.id.to_string(),
+                row.handler,
+                row.state,
+                format!("{percent} %"),
+                row.delivered.to_string(),
+                (row.after + 1).to_string(),
+                row.upto.to_string(),
+                row.created_at,
+                cell(row.ended_at),
+            ]
+        });
+        table(out, header, cells)
+    }
+}
+
+impl Change {
+    fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
+        let path = ["api", "v1", "replays", &self.id.to_string(), verb];
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &json!({}))?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &[answer]);
+        }
+        let replay: Replay = parse(&answer)?;
+        writeln!(out, "replay {} to {} is {}", replay.id, replay.handler, replay.state)?;
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,85 @@
+//! What a lane of a replay does otherwise: it has an end and a filter of its own, and it gives way to the handler's own
+//! lanes.
+
+use tokio::sync::watch;
+
+use super::{
+    super::{
+        policy,
+        status::{LaneCondition, LaneStatus},
+    },
+    Lane,
+};
+use crate::{
+    event::Event,
+    handler::Filter,
+    journal::{Replay, ReplayState},
+};
+
+/// What makes a lane one of a replay.
+#[derive(Clone)]
+pub struct ReplayPart {
+    /// It ends with this seq.
+    pub upto: u64,
+    /// Which events, beside what the handler wants.
+    pub filter: Filter,
+    /// The handler's own lanes.
+    pub live: Vec<watch::Receiver<LaneStatus>>,
+}
+
+/// What somebody decided of the replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decided {
+    Running,
+    Paused,
+    Ended,
+}
+
+impl Lane {
+    /// The last seq that concerns it.
+    pub(super) fn end(&self) -> u64 {
+        self.parts.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
+    }
+
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        self.parts.filter.wants(event)
+            && self.parts.replay.as_ref().is_none_or(|replay| replay.filter.wants(event))
+    }
+
+    /// Deliveries under way at once.
+    pub(super) fn share(&self) -> usize {
+        match self.parts.replay {
+            // Whoever delivers live waits for one delivery of a replay at most.
+            Some(_) => 1,
+            None => policy::share(self.parts.id.class, self.parts.concurrency),
+        }
+    }
+
+    /// Whether the handler's own lanes need it for themselves: their destination is unwell, or they lag.
+    pub(super) fn gives_way(&self) -> bool {
+        self.parts.replay.as_ref().is_some_and(|replay| {
+            replay.live.iter().any(|lane| {
+                let lane = lane.borrow();
+                lane.state != LaneCondition::Running || lane.lag > policy::LAG_TO_GIVE_WAY
+            })
+        })
+    }
+
+    pub(super) fn decided(&self) -> Decided {
+        let Some(id) = self.parts.id.replay else { return Decided::Running };
+        match self.replays.borrow().get(&id).map(|Replay { state, .. }| state) {
+            Some(ReplayState::Running) => Decided::Running,
+            Some(ReplayState::Paused) => Decided::Paused,
+            Some(ReplayState::Done | ReplayState::Cancelled) | None => Decided::Ended,
+        }
+    }
+
+    /// Whether everything up to its end is delivered, not wanted, or dead.
+    pub(super) fn is_finished(&self) -> bool {
+        self.parts.replay.is_some()
+            && self.window.read_to() >= self.end()
+            && self.window.len() == 0
+            && self.aside.len() == 0
+            && self.carried.is_empty()
+    }
+}

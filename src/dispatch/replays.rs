@@ -1,0 +1,193 @@
+//! Replays at work: whoever is asked for one stores it in the journal, and here it gets its lanes. The replays of a
+//! handler work one after the other.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
+};
+
+use super::{Ended, Lane, LaneParts, LaneStatus, Pace, ReplayPart};
+use crate::{
+    event::Class,
+    handler::{Filter, FilterSettings},
+    journal::{self, Journal, LaneId, NewReplay, Replay, ReplayState},
+};
+
+/// Lets replays work, and shows how far they are.
+pub struct Replayer {
+    journal: Arc<dyn Journal>,
+    handlers: BTreeMap<Arc<str>, Owner>,
+    at_work: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
+}
+
+/// A handler whose events can be replayed.
+pub struct Owner {
+    /// What its lanes are made of; of which class is of no account.
+    pub parts: LaneParts,
+    /// Its own lanes.
+    pub live: Vec<watch::Receiver<LaneStatus>>,
+}
+
+/// What a replay would deliver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// Events that both the handler and the replay want.
+    pub events: u64,
+    /// The lowest seq of them.
+    pub first: Option<u64>,
+    /// The highest seq of them.
+    pub last: Option<u64>,
+}
+
+/// Events that a dry run reads at once.
+const PAGE: usize = 1_000;
+
+impl Replayer {
+    /// For these handlers.
+    pub fn new(journal: Arc<dyn Journal>, owners: Vec<Owner>) -> Self {
+        let handlers = owners.into_iter().map(|owner| (Arc::clone(&owner.parts.id.handler), owner)).collect();
+        Self { journal, handlers, at_work: Mutex::default() }
+    }
+
+    /// The lanes of a replay that has begun to work in this run.
+    pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
+        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// What a replay would deliver, by reading all that it would read; `None` for a handler that is not at work.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn dry_run(&self, new: &NewReplay, filter: &Filter) -> Result<Option<Matches>, journal::Error> {
+        let Some(Owner { parts, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
+        let mut matches = Matches::default();
+        for class in Class::ALL {
+            let mut after = new.after;
+            while after < new.upto {
+                let claim = self.journal.claim(class, after, PAGE).await?;
+                let within = claim.events.iter().filter(|event| event.seq <= new.upto);
+                for event in within.filter(|event| parts.filter.wants(event) && filter.wants(event)) {
+                    matches.events += 1;
+                    matches.first = Some(matches.first.map_or(event.seq, |first| first.min(event.seq)));
+                    matches.last = matches.last.max(Some(event.seq));
+                }
+                if claim.through <= after {
+                    break;
+                }
+                after = claim.through;
+            }
+        }
+        Ok(Some(matches))
+    }
+
+    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, grace: Duration) {
+        let mut replays = self.journal.replays();
+        let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
+        while !*stop.borrow_and_update() {
+            let known = Arc::clone(&replays.borrow_and_update());
+            for (id, replay) in self.next(&known) {
+                if let Err(error) = self.begin(id, &replay, &mut lanes, &stop, grace).await {
+                    tracing::error!(replay = id, error = error.class(), "a replay cannot begin");
+                }
+            }
+            tokio::select! {
+                _ = replays.changed() => {}
+                _ = stop.changed() => {}
+                Some(ended) = lanes.join_next() => self.lane_ended(ended).await,
+            }
+        }
+        while let Some(ended) = lanes.join_next().await {
+            self.lane_ended(ended).await;
+        }
+    }
+
+    /// The replays that may begin: of each handler the oldest that has not ended.
+    fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
+        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = HashSet::new();
+        known
+            .iter()
+            .filter(|(_, replay)| !replay.state.has_ended() && taken.insert(&replay.asked.handler))
+            .filter(|(id, replay)| {
+                !at_work.contains_key(id) && self.handlers.contains_key(&replay.asked.handler)
+            })
+            .map(|(id, replay)| (*id, replay.clone()))
+            .collect()
+    }
+
+    async fn begin(
+        &self,
+        id: i64,
+        replay: &Replay,
+        lanes: &mut JoinSet<(i64, Ended)>,
+        stop: &watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Result<(), journal::Error> {
+        let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
+        let Some(Owner { parts, live }) = self.handlers.get(handler) else { return Ok(()) };
+        let filter = read_filter(filter).ok_or(journal::Error::Read("the filter of a replay".into()))?;
+        let pace = rate.map(|rate| Arc::new(Pace::new(rate)));
+        let batch = rate
+            .map_or(parts.batch, |rate| parts.batch.min(usize::try_from(rate.get()).unwrap_or(usize::MAX)));
+        let mut status = Vec::new();
+        let mut both = Vec::new();
+        for class in Class::ALL {
+            let lane = Lane::restore(LaneParts {
+                id: LaneId { handler: Arc::clone(handler), class, replay: Some(id) },
+                batch,
+                paces: parts.paces.iter().cloned().chain(pace.clone()).collect(),
+                replay: Some(ReplayPart { upto: *upto, filter: filter.clone(), live: live.clone() }),
+                ..parts.clone()
+            })
+            .await?;
+            status.push(lane.status());
+            both.push(lane);
+        }
+        tracing::info!(replay = id, handler = &**handler, "a replay works");
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
+        for lane in both {
+            // Nobody asks a replay to skip: its sender ends at once.
+            let (_control, asked) = mpsc::channel(1);
+            let stop = stop.clone();
+            lanes.spawn(async move { (id, lane.run(stop, asked, grace).await) });
+        }
+        Ok(())
+    }
+
+    /// One lane of a replay has ended: with the other, the replay is done.
+    async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>) {
+        let (id, ended) = match ended {
+            Ok(ended) => ended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        if ended == Ended::Stopped || !self.lanes(id).iter().all(LaneStatus::has_stopped) {
+            return;
+        }
+        match self.journal.change_replay(id, ReplayState::Done).await {
+            Ok(true) => tracing::info!(replay = id, "a replay is done"),
+            // Somebody ended it.
+            Ok(false) => tracing::info!(replay = id, "a replay was ended"),
+            Err(error) => {
+                tracing::error!(
+                    replay = id,
+                    error = error.class(),
+                    "the end of a replay could not be stored"
+                );
+            }
+        }
+    }
+}
+
+/// The filter of a replay as the journal keeps it.
+fn read_filter(json: &str) -> Option<Filter> {
+    let settings: FilterSettings = serde_json::from_str(json).ok()?;
+    Filter::new(&settings).ok()
+}

@@ -1,0 +1,71 @@
+//! The failed tries of an event: what a person wants to see of a dead letter.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
+/// Tries that are kept: the first and the last ones.
+const KEPT: usize = 10;
+
+/// A delivery of one event that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Try {
+    /// Which one, counted from 1.
+    pub attempt: u32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What went wrong; may quote the payload.
+    pub error: String,
+}
+
+/// The failed tries of one event since it was first tried alone, oldest first: the first of them, and the last nine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct History(Vec<Try>);
+
+impl History {
+    /// With one more.
+    #[must_use]
+    pub fn and(mut self, attempt: u32, at: Timestamp, error: &str) -> Self {
+        if self.0.len() >= KEPT {
+            self.0.remove(1);
+        }
+        self.0.push(Try { attempt, at, error: error.to_owned() });
+        self
+    }
+
+    /// The tries.
+    pub fn tries(&self) -> &[Try] {
+        &self.0
+    }
+
+    /// As it is stored: `[[attempt, at, error], …]`.
+    pub fn to_json(&self) -> String {
+        let rows: Vec<(u32, i64, &str)> =
+            self.0.iter().map(|one| (one.attempt, one.at.as_ms(), one.error.as_str())).collect();
+        // Numbers and text are always JSON.
+        serde_json::to_string(&rows).unwrap_or_default()
+    }
+
+    /// From what [`History::to_json`] gave; what is something else has no history.
+    pub fn from_json(json: &str) -> Self {
+        let rows: Vec<(u32, i64, String)> = serde_json::from_str(json).unwrap_or_default();
+        let one = |(attempt, at, error)| Try { attempt, at: Timestamp::from_ms(at), error };
+        Self(rows.into_iter().map(one).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_first_and_the_last_tries_and_reads_back() {
+        let history = (1..=30).fold(History::default(), |history, attempt| {
+            history.and(attempt, Timestamp::from_ms(i64::from(attempt)), &format!("\"{attempt}\"\n"))
+        });
+        let attempts: Vec<u32> = history.tries().iter().map(|one| one.attempt).collect();
+        assert_eq!(attempts, [1, 22, 23, 24, 25, 26, 27, 28, 29, 30]);
+        assert_eq!(History::from_json(&history.to_json()), history);
+        assert_eq!(History::from_json("[]"), History::default());
+    }
+}

@@ -1,0 +1,125 @@
+//! What an operator asks of handlers: pauses, replays, dead letters in bulk.
+
+use super::*;
+
+fn taken(operator: &Operator) -> Vec<u64> {
+    operator.destination.taken.lock().unwrap().clone()
+}
+
+async fn ended(operator: &Operator, id: &Value) -> Value {
+    let path = format!("/api/v1/replays/{id}");
+    until("the replay ends", async || !get(operator, &path).await.json()["endedAt"].is_null()).await;
+    get(operator, &path).await.json()
+}
+
+#[tokio::test]
+async fn a_replay_delivers_what_is_asked_for_and_is_counted_first_by_a_dry_run() {
+    let operator = Operator::new().await;
+    operator.destination.well.store(true, SeqCst);
+    operator.store([status("1", "a", "sent"), status("2", "a", "failed"), incoming("3", "b")]).await;
+    until("it is delivered", async || taken(&operator).len() == 3).await;
+    let dry = json!({"handler": "crm", "filter": {"statuses": ["failed"]}, "dryRun": true});
+    let counted = post(&operator, "/api/v1/replays", dry).await.json();
+    assert_eq!(counted, json!({"dryRun": true, "handler": "crm", "events": 1, "first": 2, "last": 2}));
+    let wish = json!({"handler": "crm", "filter": {"statuses": ["failed"]}, "rate": 1000});
+    let started = post(&operator, "/api/v1/replays", wish).await.json();
+    let last = ended(&operator, &started["id"]).await;
+    assert_eq!((&last["state"], &last["delivered"], &last["cursor"]), (&json!("done"), &json!(1), &json!(3)));
+    assert_eq!(taken(&operator).last(), Some(&2));
+    let whole = post(&operator, "/api/v1/replays", json!({"handler": "crm"})).await.json();
+    assert_eq!(ended(&operator, &whole["id"]).await["delivered"], 3);
+    assert_eq!(taken(&operator).len(), 7);
+    let list = get(&operator, "/api/v1/replays").await.json();
+    assert_eq!(list["replays"].as_array().unwrap().len(), 2);
+    assert_eq!(list["replays"][0]["filter"]["statuses"], json!(["failed"]));
+}
+
+#[tokio::test]
+async fn replays_of_a_handler_follow_one_another_and_can_be_paused_and_cancelled() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent")]).await;
+    let start = async || post(&operator, "/api/v1/replays", json!({"handler": "crm"})).await.json();
+    let (first, second) = (start().await["id"].clone(), start().await["id"].clone());
+    let ask = async |id: &Value, verb: &str| {
+        post(&operator, &format!("/api/v1/replays/{id}/{verb}"), json!({})).await.json()["state"].clone()
+    };
+    assert_eq!(ask(&first, "pause").await, "paused");
+    operator.destination.well.store(true, SeqCst);
+    until("it is delivered", async || taken(&operator) == [1]).await;
+    assert_eq!(ask(&second, "cancel").await, "cancelled");
+    assert_eq!(ask(&second, "resume").await, "cancelled", "for good");
+    assert_eq!(ask(&first, "resume").await, "running");
+    assert_eq!(ended(&operator, &first).await["state"], "done");
+    assert_eq!(taken(&operator), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_wish_for_a_replay_that_cannot_be_met_is_told() {
+    let operator = Operator::new().await;
+    let ask = async |wish: Value| post(&operator, "/api/v1/replays", wish).await;
+    ask(json!({"handler": "crm"})).await.is_problem(404, "event");
+    operator.store([status("1", "a", "sent")]).await;
+    ask(json!({"handler": "lake"})).await.is_problem(404, "lake");
+    ask(json!({"handler": "crm", "until": "2001-01-01T00:00:00Z"})).await.is_problem(404, "in that time");
+    ask(json!({"handler": "crm", "filter": {"status": ["x"]}}))
+        .await
+        .is_problem(400, "unknown key \"status\"");
+    ask(json!({"handler": "crm", "filter": {"events": ["[a"]}})).await.is_problem(400, "not a glob");
+    ask(json!({"handler": "crm", "rate": 0})).await.is_problem(400, "nonzero");
+    ask(json!({"handler": "crm", "x": 1})).await.is_problem(400, "unknown field");
+    post(&operator, "/api/v1/replays/77/cancel", json!({})).await.is_problem(404, "replay 77");
+    get(&operator, "/api/v1/replays/77").await.is_problem(404, "replay 77");
+}
+
+#[tokio::test]
+async fn a_pause_is_shown_with_its_reason_and_ends_by_a_resume() {
+    let operator = Operator::new().await;
+    operator.destination.well.store(true, SeqCst);
+    let paused =
+        post(&operator, "/api/v1/handlers/crm/pause", json!({"reason": "the CRM moves"})).await.json();
+    assert_eq!(paused["paused"]["reason"], "the CRM moves");
+    operator.store([status("1", "a", "sent")]).await;
+    let row = async || get(&operator, "/api/v1/handlers").await.json()["handlers"][0].clone();
+    until("both lanes pause", async || {
+        row().await["lanes"].as_array().unwrap().iter().all(|lane| lane["state"] == "paused")
+    })
+    .await;
+    assert_eq!(row().await["paused"]["reason"], "the CRM moves");
+    assert!(
+        get(&operator, "/metrics")
+            .await
+            .body
+            .contains("bikhook_lane_paused{handler=\"crm\",lane=\"other\"} 1")
+    );
+    let resume = async || post(&operator, "/api/v1/handlers/crm/resume", json!({})).await.json();
+    assert_eq!(resume().await["resumed"], true);
+    assert_eq!(resume().await["resumed"], false);
+    until("it is delivered", async || taken(&operator) == [1]).await;
+    assert!(row().await["paused"].is_null());
+    post(&operator, "/api/v1/handlers/lake/pause", json!({})).await.is_problem(404, "lake");
+    let long = json!({"reason": "x".repeat(201)});
+    post(&operator, "/api/v1/handlers/crm/pause", long).await.is_problem(400, "reason");
+}
+
+#[tokio::test]
+async fn dead_letters_are_retried_and_dropped_in_bulk_by_what_is_in_them() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent"), status("2", "b", "failed"), status("3", "c", "failed")]).await;
+    for seq in 1..=3 {
+        operator.bury(seq).await;
+    }
+    let ask = async |verb: &str, more: Value| {
+        let mut body = json!({"handler": "crm", "all": true});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&operator, &format!("/api/v1/dead/{verb}"), body).await
+    };
+    assert_eq!(ask("drop", json!({"filter": {"messages": ["b"]}})).await.json()["dropped"], 1);
+    assert_eq!(ask("drop", json!({"until": "2001-01-01T00:00:00Z"})).await.json()["dropped"], 0);
+    let retried = ask("retry", json!({"filter": {"statuses": ["failed"]}, "since": "2001-01-01T00:00:00Z"}));
+    assert_eq!(retried.await.json()["retried"], 1);
+    let left = get(&operator, "/api/v1/dead").await.json();
+    let rows = left["dead"].as_array().unwrap();
+    let seen: Vec<_> = rows.iter().map(|row| (row["seq"].as_u64(), row["retrying"].as_bool())).collect();
+    assert_eq!(seen, [(Some(3), Some(true)), (Some(1), Some(false))]);
+    ask("drop", json!({"filter": {"x": 1}})).await.is_problem(400, "unknown key");
+}

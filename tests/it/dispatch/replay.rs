@@ -1,0 +1,166 @@
+//! Replays: what is stored is delivered once more, at a pace of its own, and never in the way of what is new.
+
+use bikhook::{
+    dispatch::{LaneCondition, ReplayPart},
+    journal::{NewReplay, ReplayState},
+};
+
+use super::*;
+
+impl World {
+    fn asks(after: u64, upto: u64) -> NewReplay {
+        NewReplay { handler: "crm".into(), after, upto, filter: "{}".to_owned(), rate: None }
+    }
+
+    /// A lane of a replay; the handler's own lanes look as `live` says.
+    async fn replay_lane(&self, id: i64, class: Class, upto: u64, live: LaneStatus) -> Lane {
+        let live = tokio::sync::watch::Sender::new(live).subscribe();
+        let replay = ReplayPart { upto, filter: Filter::default(), live: vec![live] };
+        let parts = self.parts(class, &Arc::new(Semaphore::new(self.concurrency)));
+        let id = LaneId { replay: Some(id), ..parts.id.clone() };
+        Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap()
+    }
+
+    async fn delivered_live(&mut self) {
+        let mut lane = self.lane(Class::Other).await;
+        self.turn_for(&mut lane, SECOND).await;
+        self.script.taken.lock().unwrap().clear();
+    }
+}
+
+fn well() -> LaneStatus {
+    LaneStatus::new("crm".into(), "script", Class::Other)
+}
+
+#[tokio::test]
+async fn a_replay_delivers_its_part_once_more_says_so_and_ends() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..250)).await;
+    world.delivered_live().await;
+    let id = world.journal.start_replay(World::asks(100, 200)).await.unwrap();
+    world.append(statuses(250..300)).await;
+    let mut lane = world.replay_lane(id, Class::Other, 200, well()).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (101..=200).collect::<Vec<_>>());
+    assert!(world.script.taken.lock().unwrap().iter().all(|delivery| delivery.replay));
+    assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
+    assert!(world.journal.change_replay(id, ReplayState::Done).await.unwrap());
+    assert!(!world.journal.change_replay(id, ReplayState::Paused).await.unwrap(), "it has ended");
+    assert_eq!(world.state(Class::Other).await.cursor, 250, "the handler's own cursor stays where it was");
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_after_a_restart_where_it_was() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..300)).await;
+    world.delivered_live().await;
+    world.batch = 50;
+    let id = world.journal.start_replay(World::asks(0, 300)).await.unwrap();
+    let mut lane = world.replay_lane(id, Class::Other, 300, well()).await;
+    while world.script.taken().len() < 100 {
+        lane.turn(world.now).await.unwrap();
+        lane.delivery_ended().await;
+    }
+    lane.turn(world.now).await.unwrap();
+    let before = world.script.taken().len();
+    drop(lane);
+    world.journal.close().await.unwrap();
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let replays = Arc::clone(&world.journal.replays().borrow());
+    assert_eq!(replays[&id].state, ReplayState::Running);
+    let mut lane = world.replay_lane(id, Class::Other, 300, well()).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let taken: HashSet<u64> = world.script.taken().into_iter().collect();
+    assert_eq!(taken.len(), 300);
+    assert!(world.script.taken().len() < 300 + before, "it began from the beginning");
+}
+
+#[tokio::test]
+async fn a_replay_that_is_paused_delivers_nothing_and_one_that_is_cancelled_ends() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    world.delivered_live().await;
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    assert!(world.journal.change_replay(id, ReplayState::Paused).await.unwrap());
+    assert!(!world.journal.change_replay(id, ReplayState::Paused).await.unwrap(), "it is so already");
+    let mut lane = world.replay_lane(id, Class::Other, 10, well()).await;
+    assert_eq!(world.turn_for(&mut lane, HOUR).await, None);
+    assert_eq!(shown(&lane).state, LaneCondition::Paused);
+    assert!(world.script.taken().is_empty());
+    assert!(world.journal.change_replay(id, ReplayState::Cancelled).await.unwrap());
+    assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
+    assert!(world.script.taken().is_empty());
+    let settled = world.journal.settle(
+        LaneId { replay: Some(id), ..lane_of(Class::Other) },
+        Ends { cursor: Some(5), ..Ends::default() },
+    );
+    assert!(settled.await.is_err(), "its lanes are gone");
+}
+
+fn lane_of(class: Class) -> LaneId {
+    lane("crm", class)
+}
+
+#[tokio::test]
+async fn a_replay_gives_way_while_the_handler_is_behind_or_its_destination_unwell() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    world.delivered_live().await;
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let behind = LaneStatus { lag: 50_000, ..well() };
+    let unwell = LaneStatus { state: LaneCondition::Waiting, ..well() };
+    for live in [behind, unwell] {
+        let mut lane = world.replay_lane(id, Class::Other, 10, live).await;
+        assert!(world.turn_for(&mut lane, SECOND).await.is_some(), "it looks again");
+        assert!(world.script.taken().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_a_replay_cannot_deliver_is_one_dead_letter_of_the_handlers_own_lane() {
+    let mut world = World::new(Script::new(failing(&[3], refuse))).await;
+    world.append(statuses(0..10)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.dead().await, [(3, Cause::Refused)]);
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let mut replay = world.replay_lane(id, Class::Other, 10, well()).await;
+    world.turn_for(&mut replay, SECOND).await;
+    assert_eq!(world.dead().await, [(3, Cause::Refused)], "it is dead already");
+    world.script.now(|_| Ok(()));
+    world.journal.change_replay(id, ReplayState::Done).await.unwrap();
+    let query = DeadQuery { handler: Some("crm".to_owned()), before: None, limit: 10 };
+    let dead = world.journal.dead_letters(query).await.unwrap();
+    world.journal.retry_dead(vec![dead[0].id]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert!(world.dead().await.is_empty(), "it is retried through the handler's own lane");
+}
+
+#[tokio::test]
+async fn retention_waits_for_a_replay_and_not_for_one_that_has_ended() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    world.delivered_live().await;
+    let mut incoming = world.lane(Class::Incoming).await;
+    world.turn_for(&mut incoming, SECOND).await;
+    let id = world.journal.start_replay(World::asks(4, 10)).await.unwrap();
+    world.journal.close().await.unwrap();
+    world.place.settings.retention = Period(Duration::ZERO);
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let first = async |world: &World| world.journal.figures().await.unwrap().span.map(|(first, _)| first);
+    until(async || first(&world).await == Some(5)).await;
+    world.journal.change_replay(id, ReplayState::Cancelled).await.unwrap();
+    until(async || first(&world).await.is_none()).await;
+}
+
+/// Waits for what a background task does, for as long as a loaded machine may need.
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !done().await {
+        assert!(std::time::Instant::now() < deadline, "it did not happen within 30 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
