@@ -4,8 +4,12 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 
 #[cfg(feature = "nats")]
 use super::nats::Nats;
+#[cfg(feature = "rabbitmq")]
+use super::rabbitmq::RabbitMq;
 #[cfg(feature = "redis")]
 use super::redis::Redis;
+#[cfg(feature = "s3")]
+use super::s3::S3;
 use super::{Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,9 +64,9 @@ pub const KINDS: &[KindRow] = &[
     #[cfg(feature = "redis")]
     row::<Redis>(),
     #[cfg(feature = "rabbitmq")]
-    row::<super::rabbitmq::RabbitMq>(),
+    row::<RabbitMq>(),
     #[cfg(feature = "s3")]
-    row::<super::s3::S3>(),
+    row::<S3>(),
 ];
 
 /// A kind that this binary was built without.

@@ -125,12 +125,14 @@ fn is_key_line(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
-const EXAMPLE_VARIABLES: [(&str, &str); 5] = [
+const EXAMPLE_VARIABLES: [(&str, &str); 7] = [
     ("BIK_PASSWORD", "battery-staple"),
     ("NATS_PASSWORD", "x"),
     ("NATS_TOKEN", "x"),
     ("NATS_NKEY", "x"),
     ("NATS_CREDENTIALS", "x"),
+    ("AWS_SECRET_ACCESS_KEY", "x"),
+    ("AWS_SESSION_TOKEN", "x"),
 ];
 
 #[test]

@@ -3,14 +3,13 @@
 pub mod certificate;
 #[cfg(feature = "nats")]
 pub mod nats;
-#[cfg(feature = "redis")]
-pub mod redis;
-pub mod web;
-
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod web;
 
 use std::net::TcpListener;
 

@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use lapin::{
@@ -185,7 +186,7 @@ impl RabbitMq {
             let mut all = Vec::new();
             let options = BasicGetOptions { no_ack: true };
             while let Some(BasicGetMessage { delivery, .. }) =
-                channel.basic_get(short(queue), options.clone()).await?
+                channel.basic_get(short(queue), options).await?
             {
                 all.push(Received {
                     body: String::from_utf8(delivery.data).unwrap(),
@@ -206,8 +207,12 @@ impl RabbitMq {
         .unwrap()
     }
 
+    /// The library may wait without end for a broker that is only starting.
     async fn connect(&self) -> lapin::Result<Connection> {
-        Connection::connect(&self.url(), ConnectionProperties::default()).await
+        let url = self.url();
+        let connecting = Connection::connect(&url, ConnectionProperties::default());
+        let late = |_elapsed| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        tokio::time::timeout(Duration::from_secs(5), connecting).await.unwrap_or_else(late)
     }
 
     /// On a thread of its own: the test may be one of a runtime.
@@ -215,7 +220,10 @@ impl RabbitMq {
         thread::scope(|scope| {
             let done = scope.spawn(|| {
                 let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-                runtime.block_on(act())
+                let done = runtime.block_on(act());
+                // Not waited for: a connection that hangs would be.
+                runtime.shutdown_background();
+                done
             });
             done.join().unwrap()
         })
