@@ -11,6 +11,10 @@ mod filter;
 mod jsonl;
 mod log;
 mod mask;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod row;
+mod sqlite;
 mod table;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};

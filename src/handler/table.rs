@@ -2,7 +2,9 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
-use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log};
+#[cfg(feature = "postgres")]
+use super::postgres::Postgres;
+use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log, sqlite::Sqlite};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -46,7 +48,13 @@ pub struct KindRow {
 }
 
 /// Every kind of this binary.
-pub const KINDS: &[KindRow] = &[row::<Log>(), row::<Jsonl>()];
+pub const KINDS: &[KindRow] = &[
+    row::<Log>(),
+    row::<Jsonl>(),
+    #[cfg(feature = "postgres")]
+    row::<Postgres>(),
+    row::<Sqlite>(),
+];
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
@@ -57,7 +65,10 @@ pub struct AbsentKind {
 }
 
 /// The kinds that are behind a feature which this binary was built without.
-pub const ABSENT: &[AbsentKind] = &[];
+pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "postgres"))]
+    AbsentKind { name: "postgres", feature: "postgres" },
+];
 
 const fn row<K: Kind>() -> KindRow {
     KindRow {
