@@ -270,9 +270,15 @@ mod tests {
         let row = row(raw);
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         assert_eq!((row.seq, row.attempt, row.replay, row.key.len()), (3, 2, true, 32));
-        assert_eq!((text(&row.message_id), text(&row.status), text(&row.owner)), ("m1".into(), "failed".into(), "CAMPAIGN".into()));
+        assert_eq!(
+            (text(&row.message_id), text(&row.status), text(&row.owner)),
+            ("m1".into(), "failed".into(), "CAMPAIGN".into())
+        );
         assert_eq!((text(&row.customer_name), text(&row.customer_id)), ("J G".into(), "17".into()));
-        assert_eq!((text(&row.bik_id), text(&row.phone), text(&row.failure_reason)), ("5".into(), "+91".into(), "no".into()));
+        assert_eq!(
+            (text(&row.bik_id), text(&row.phone), text(&row.failure_reason)),
+            ("5".into(), "+91".into(), "no".into())
+        );
         assert_eq!(row.created_at.unwrap().to_string(), "2026-01-31T09:30:00.500Z");
         assert!(row.category.is_some());
         assert_eq!(row.raw, raw.as_bytes());

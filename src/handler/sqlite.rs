@@ -85,7 +85,11 @@ impl Kind for Sqlite {
         let open = match opened.await.map_err(|error| wrong(error.to_string()))? {
             Ok(open) => Some(open),
             Err(error) if error.is_passing() => {
-                tracing::warn!(handler = name, class = error.class(), "the file is not ready, and is tried again");
+                tracing::warn!(
+                    handler = name,
+                    class = error.class(),
+                    "the file is not ready, and is tried again"
+                );
                 None
             }
             Err(error) => return Err(wrong(error.to_string())),
@@ -118,7 +122,8 @@ impl Table {
 
     fn open(&self) -> Result<Open, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut connection = Connection::open_with_flags(&self.path, flags).map_err(|error| self.error(error))?;
+        let mut connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.error(error))?;
         let file = file_of(&self.path).map_err(|error| Error::Io(self.path.clone(), error))?;
         self.prepare(&mut connection)?;
         Ok(Open { connection, file })
@@ -149,7 +154,8 @@ impl Table {
         } else {
             return Err(self.unfit(&found));
         }
-        let keep = "CREATE TABLE IF NOT EXISTS bikhook_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL);";
+        let keep =
+            "CREATE TABLE IF NOT EXISTS bikhook_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL);";
         transaction.execute_batch(keep).map_err(error)?;
         let version = "INSERT OR REPLACE INTO bikhook_tables VALUES (?1, ?2)";
         transaction.execute(version, params![self.name, VERSION]).map_err(error)?;
@@ -177,8 +183,8 @@ impl Table {
     }
 
     fn columns(&self, connection: &Connection) -> rusqlite::Result<Vec<Found>> {
-        let mut select =
-            connection.prepare("SELECT name, \"notnull\", dflt_value IS NULL, pk FROM pragma_table_info(?1)")?;
+        let mut select = connection
+            .prepare("SELECT name, \"notnull\", dflt_value IS NULL, pk FROM pragma_table_info(?1)")?;
         let found = select.query_map([&self.name], |row| {
             let required = row.get::<_, bool>(1)? && row.get::<_, bool>(2)?;
             Ok(Found { name: row.get(0)?, required, primary: row.get::<_, i64>(3)? == 1 })
@@ -197,7 +203,10 @@ impl Table {
 
     fn unfit(&self, found: &[Found]) -> Error {
         if found.is_empty() {
-            return Error::Unfit(format!("there is no table {:?}: make it, or set `create = true`", self.name));
+            return Error::Unfit(format!(
+                "there is no table {:?}: make it, or set `create = true`",
+                self.name
+            ));
         }
         let lacking = self.lacking(found).join(", ");
         Error::Unfit(format!("the table {:?} lacks {lacking}: add them, or name another `table`", self.name))

@@ -35,7 +35,9 @@ impl Address {
         let url = settings.url.expose();
         let (plain, mode) = without_verify(url);
         let malformed = |what: String| {
-            format!("url: {what}: write it as \"postgres://user@host/database\", and a password into `password`")
+            format!(
+                "url: {what}: write it as \"postgres://user@host/database\", and a password into `password`"
+            )
         };
         let mut config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -47,7 +49,8 @@ impl Address {
         if let Some(password) = &settings.password {
             config.password(password.expose());
         }
-        let here = config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        let here =
+            config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let tls = match mode {
             Mode::Disable => false,
             Mode::Unsaid => !here,
@@ -80,7 +83,9 @@ fn without_verify(url: &str) -> (String, Mode) {
         return (url.to_owned(), Mode::Unsaid);
     };
     let value = at + "sslmode=".len();
-    let end = url[value..].find(|c: char| !(c.is_ascii_alphabetic() || c == '-')).map_or(url.len(), |end| value + end);
+    let end = url[value..]
+        .find(|c: char| !(c.is_ascii_alphabetic() || c == '-'))
+        .map_or(url.len(), |end| value + end);
     let (mode, known) = match &url[value..end] {
         "disable" => (Mode::Disable, "disable"),
         "allow" | "prefer" => (Mode::Unsaid, "prefer"),
@@ -104,9 +109,8 @@ fn verifying(settings: &Settings) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = &settings.ca {
-        let wrong = |what: String| {
-            format!("ca: {}: {what}: name a file of certificates in PEM", path.display())
-        };
+        let wrong =
+            |what: String| format!("ca: {}: {what}: name a file of certificates in PEM", path.display());
         let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
         let mut some = false;
         for certificate in certificates {

@@ -86,7 +86,9 @@ impl Error {
             Some(state) if state.starts_with("28") => ": check the user in `url`, and `password`",
             Some("3D000") => ": create the database, or name another in `url`",
             Some("3F000") => ": create the schema, or name another in `table`",
-            Some("42501") => ": grant the user of `url` what it needs (SELECT and INSERT; CREATE on the schema)",
+            Some("42501") => {
+                ": grant the user of `url` what it needs (SELECT and INSERT; CREATE on the schema)"
+            }
             None if self.class() == "tls" => {
                 ": the certificate and the host name are always verified; `ca` names a file of certificates to trust, \
                  and `?sslmode=disable` in `url` does without TLS"

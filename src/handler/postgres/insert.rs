@@ -99,7 +99,8 @@ async fn execute(client: &Client, insert: &Statement, rows: &[Row], json: Json) 
         Box::new(rows.iter().map(event).collect::<Vec<_>>()),
         Box::new(rows.iter().map(|row| row.raw.clone()).collect::<Vec<_>>()),
     ];
-    let arrays: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+    let arrays: Vec<&(dyn ToSql + Sync)> =
+        arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
     client.execute(insert, &arrays).await?;
     Ok(())
 }

@@ -66,9 +66,11 @@ fn number(bytes: &[u8], at: &mut usize) -> bool {
     *at += length;
     let mantissa_end = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
     let exponent = text.get(mantissa_end + 1..).unwrap_or_default();
-    let Ok(exponent) = std::str::from_utf8(exponent).unwrap_or_default().parse::<i64>().or_else(|error| {
-        if exponent.is_empty() { Ok(0) } else { Err(error) }
-    }) else {
+    let Ok(exponent) = std::str::from_utf8(exponent)
+        .unwrap_or_default()
+        .parse::<i64>()
+        .or_else(|error| if exponent.is_empty() { Ok(0) } else { Err(error) })
+    else {
         return false;
     };
     let digits = |part: &[u8]| part.iter().filter(|byte| byte.is_ascii_digit()).count() as i64;

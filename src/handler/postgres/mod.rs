@@ -73,7 +73,11 @@ impl Kind for Postgres {
         let session = match Session::open(&address, &table).await {
             Ok(session) => Some(session),
             Err(error) if error.is_away() => {
-                tracing::warn!(handler = name, class = error.class(), "the database is away, and is tried again");
+                tracing::warn!(
+                    handler = name,
+                    class = error.class(),
+                    "the database is away, and is tried again"
+                );
                 None
             }
             Err(error) => return Err(wrong(format!("{error}{}", error.advice()))),

@@ -5,7 +5,13 @@ use std::{future::Future, pin::Pin};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Connection, NoTls, Statement};
 
-use super::{Row, address::{Address, CONNECT}, error::Error, insert, table::Table};
+use super::{
+    Row,
+    address::{Address, CONNECT},
+    error::Error,
+    insert,
+    table::Table,
+};
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
@@ -61,10 +67,7 @@ where
 }
 
 /// Does something with the connection while driving it. When the connection ends, so does what waits for it.
-async fn drive<T>(
-    driving: &mut Driving,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+async fn drive<T>(driving: &mut Driving, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = std::pin::pin!(work);
     let ended = tokio::select! {
         biased;

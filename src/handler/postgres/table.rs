@@ -77,7 +77,9 @@ impl Table {
             // Not ours to change: the check says what is missing.
             return Ok(());
         };
-        transaction.batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'")).await?;
+        transaction
+            .batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'"))
+            .await?;
         Ok(())
     }
 
@@ -92,7 +94,8 @@ impl Table {
                              attnotnull AND NOT atthasdef AND attidentity = ''
                       FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
         let rows = transaction.query(select, &[&self.quoted]).await?;
-        let found = |row: tokio_postgres::Row| Found { name: row.get(0), postgres: row.get(1), required: row.get(2) };
+        let found =
+            |row: tokio_postgres::Row| Found { name: row.get(0), postgres: row.get(1), required: row.get(2) };
         Ok(rows.into_iter().map(found).collect())
     }
 
