@@ -24,7 +24,6 @@ use super::{
 };
 use crate::secret::Secret;
 use address::Address;
-use error::Error;
 use session::Session;
 use table::Table;
 

@@ -11,3 +11,4 @@ pub mod load;
 pub mod operator;
 pub mod proof;
 pub mod receiver;
+pub mod servers;
