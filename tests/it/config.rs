@@ -117,7 +117,8 @@ fn is_key_line(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
-const EXAMPLE_VARIABLES: [(&str, &str); 1] = [("BIK_PASSWORD", "battery-staple")];
+const EXAMPLE_VARIABLES: [(&str, &str); 2] =
+    [("BIK_PASSWORD", "battery-staple"), ("BIK_DATABASE_PASSWORD", "x")];
 
 #[test]
 fn the_defaults_in_the_example_are_the_defaults() {

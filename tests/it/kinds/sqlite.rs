@@ -10,6 +10,12 @@ use crate::{
     support::home::Home,
 };
 
+/// A table that a user made, with a rule of the user's.
+const TABLE_WITH_A_RULE: &str = "CREATE TABLE bik_events (
+    key TEXT PRIMARY KEY, seq, received_at, source, event_name, bik_id TEXT CHECK (bik_id <> 'poison'), store_id,
+    message_id, status, channel, owner, category, customer_id, customer_name, phone, created_at, failure_reason, attempt,
+    replay, event, raw, written_at NOT NULL DEFAULT CURRENT_TIMESTAMP)";
+
 /// A folder that can be moved away.
 struct Folder {
     own: TempDir,
@@ -30,6 +36,9 @@ impl Folder {
 
 impl Destination for Folder {
     fn settings(&self, scene: &str) -> String {
+        if scene == "poison" {
+            self.connect(scene).execute_batch(TABLE_WITH_A_RULE).unwrap();
+        }
         format!("kind = \"sqlite\"\npath = {:?}", self.there().join(format!("{scene}.db")))
     }
 
@@ -38,13 +47,6 @@ impl Destination for Folder {
             return Vec::new();
         }
         let connection = self.connect(scene);
-        if scene == "poison" {
-            // As soon as its table is there.
-            let _ = connection.execute_batch(
-                "CREATE TRIGGER IF NOT EXISTS refuse BEFORE INSERT ON bik_events WHEN NEW.bik_id = 'poison'
-                 BEGIN SELECT RAISE(ABORT, 'not this one'); END",
-            );
-        }
         let Ok(mut select) = connection.prepare("SELECT key, event FROM bik_events ORDER BY rowid") else {
             return Vec::new();
         };
@@ -64,7 +66,7 @@ impl Destination for Folder {
     }
 
     fn poison(&self) -> Option<String> {
-        None
+        Some(r#"{"eventName":"x","id":"poison"}"#.to_owned())
     }
 
     fn is_idempotent(&self) -> bool {
