@@ -5,12 +5,12 @@ use crate::{
     support::{home::Home, servers::postgres::Server},
 };
 
-/// A table that a user made, with a rule of the user's.
-const TABLE_WITH_A_RULE: &str = "CREATE TABLE poison (
+/// A table that a user made, with a rule of the user's, and a column that tells in which order rows came: `ctid` does not.
+const TABLE: &str = "CREATE TABLE TABLE_OF_SCENE (
     key text PRIMARY KEY, seq bigint, received_at timestamptz, source text, event_name text,
     bik_id text CHECK (bik_id <> 'poison'), store_id text, message_id text, status text, channel text, owner text,
     category text, customer_id text, customer_name text, phone text, created_at timestamptz, failure_reason text,
-    attempt bigint, replay boolean, event jsonb, raw bytea, written_at timestamptz NOT NULL DEFAULT now())";
+    attempt bigint, replay boolean, event jsonb, raw bytea, place bigserial NOT NULL)";
 
 /// A table for each scene.
 struct Database {
@@ -19,9 +19,7 @@ struct Database {
 
 impl Destination for Database {
     fn settings(&self, scene: &str) -> String {
-        if scene == "poison" {
-            self.server.sql("bik", TABLE_WITH_A_RULE);
-        }
+        self.server.sql("bik", &TABLE.replace("TABLE_OF_SCENE", scene));
         format!(
             "kind = \"postgres\"\nurl = {:?}\npassword = \"secret\"\ntable = {scene:?}",
             self.server.url()
@@ -29,7 +27,7 @@ impl Destination for Database {
     }
 
     fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
-        let select = format!("SELECT key, convert_from(raw, 'UTF8') FROM {scene} ORDER BY ctid");
+        let select = format!("SELECT key, convert_from(raw, 'UTF8') FROM {scene} ORDER BY place");
         let arrival = |line: &str| {
             let (key, event) = line.split_once('\t').unwrap();
             Arrival { key: key.to_owned(), event: event.to_owned() }
