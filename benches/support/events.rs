@@ -36,6 +36,10 @@ fn template(number: u64) -> [&'static str; 3] {
 
 /// A body of the events `first .. first + count`.
 pub fn body(first: u64, count: u64) -> Vec<u8> {
+    body_of(first, count, template)
+}
+
+fn body_of(first: u64, count: u64, template: fn(u64) -> [&'static str; 3]) -> Vec<u8> {
     let mut body = String::with_capacity(usize::try_from(count).unwrap_or(0) * 512);
     for number in first..first + count {
         let id = format!("{number:0ID_DIGITS$}");
@@ -48,7 +52,16 @@ pub fn body(first: u64, count: u64) -> Vec<u8> {
 
 /// The events `first .. first + count`, decoded as intake decodes them: what is measured comes after that.
 pub fn drafts(first: u64, count: u64) -> Result<Vec<Draft>, Failed> {
-    let decoded = decode(&Arc::from("bik"), &body(first, count))?;
+    decoded(&body(first, count), count)
+}
+
+/// One append of statuses alone.
+pub fn statuses(first: u64, count: u64) -> Result<Batch, Failed> {
+    Ok(Batch { drafts: decoded(&body_of(first, count, |_| STATUS), count)?, ..Batch::default() })
+}
+
+fn decoded(body: &[u8], count: u64) -> Result<Vec<Draft>, Failed> {
+    let decoded = decode(&Arc::from("bik"), body)?;
     if decoded.drafts.len() as u64 != count {
         return Err("the template of an event cannot be read".into());
     }

@@ -51,6 +51,16 @@ impl Drop for Open {
 
 /// Appends the events `first .. first + count` to the journal at `path`; the mean size of an event's bytes.
 pub fn fill(path: &Path, first: u64, count: u64) -> Result<f64, Failed> {
+    fill_with(path, first, count, events::batch)
+}
+
+/// The same, of batches that are made so: of the events from the first number on, so many.
+pub fn fill_with(
+    path: &Path,
+    first: u64,
+    count: u64,
+    make: fn(u64, u64) -> Result<Batch, Failed>,
+) -> Result<f64, Failed> {
     let began = Instant::now();
     let journal = Open::new(path)?;
     let (made, batches) = mpsc::sync_channel::<Result<Batch, Failed>>(AHEAD);
@@ -60,7 +70,7 @@ pub fn fill(path: &Path, first: u64, count: u64) -> Result<f64, Failed> {
             let end = first + count;
             let mut at = first;
             while at < end {
-                let batch = events::batch(at, BATCH.min(end - at));
+                let batch = make(at, BATCH.min(end - at));
                 // Nobody takes it where an append failed.
                 if made.send(batch).is_err() {
                     return;

@@ -10,5 +10,6 @@ pub mod open_loop;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod sender;
 pub mod server;
 pub mod wrk;

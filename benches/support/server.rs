@@ -22,6 +22,8 @@ pub struct Server {
     child: Child,
     /// Where it takes events.
     pub address: SocketAddr,
+    /// The operator's side of a receiver.
+    pub admin: SocketAddr,
     /// From its start to the line that says that it takes events.
     pub ready_after: Duration,
     /// When it said so.
@@ -32,17 +34,37 @@ pub struct Server {
 impl Server {
     /// The real binary, with its default limits, on the journal in this folder and with these handlers.
     pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
+        // Free a moment ago: nothing else on this machine is started meanwhile.
+        let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = folder.join("bikhook.toml");
         let journal = folder.join("journal.db");
         fs::write(
             &config,
             format!(
-                "[http]\nlisten = \"127.0.0.1:0\"\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
+                "[http]\nlisten = \"127.0.0.1:0\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
                  [sources.bik.credentials.bench]\nusername = \"bik\"\npassword = \"bench\"\n\n\
                  [journal]\npath = {journal:?}\n\n[log]\nlevel = \"warn\"\n\n{handlers}"
             ),
         )?;
-        Self::start(Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--config").arg(config))
+        let mut started =
+            Self::start(Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--config").arg(config))?;
+        started.admin = admin;
+        Ok(started)
+    }
+
+    /// How many events a handler of this receiver has not been through, in the lane that has most of them.
+    pub fn lag(&self, handler: &str) -> Result<u64, Failed> {
+        let listed = Command::new(env!("CARGO_BIN_EXE_bikhook"))
+            .args(["handlers", "--json", "--admin", &format!("http://{}", self.admin)])
+            .output()?;
+        for line in String::from_utf8(listed.stdout)?.lines() {
+            let row: serde_json::Value = serde_json::from_str(line)?;
+            if row["handler"] == handler {
+                let lanes = row["lanes"].as_array().ok_or("a handler without lanes")?;
+                return Ok(lanes.iter().filter_map(|lane| lane["lag"].as_u64()).max().unwrap_or_default());
+            }
+        }
+        Err(format!("there is no handler {handler}").into())
     }
 
     /// Starts a server that says `… is ready: http://ADDRESS/webhook`, and waits until it does.
@@ -55,7 +77,14 @@ impl Server {
             if let Some((_, url)) = line.split_once("is ready: http://") {
                 let address = url.trim_end().trim_end_matches("/webhook").parse()?;
                 let ready_after = began.elapsed();
-                return Ok(Self { child, address, ready_after, ready_at: Instant::now(), _stdout: stdout });
+                return Ok(Self {
+                    child,
+                    address,
+                    admin: address,
+                    ready_after,
+                    ready_at: Instant::now(),
+                    _stdout: stdout,
+                });
             }
             line.clear();
         }

@@ -46,7 +46,8 @@ impl Log {
     pub(super) fn start(settings: &LogSettings) -> Result<Self, Error> {
         let wrong =
             |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
-        let filter = EnvFilter::try_new(&settings.level)
+        // What comes later of the same part wins: who asks for it by name gets it.
+        let filter = EnvFilter::try_new(format!("{},{}", handler::QUIET, settings.level))
             .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
         let (lines, said) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));

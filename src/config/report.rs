@@ -149,7 +149,7 @@ fn unclosed_secrets(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let mut words = line.split(|c: char| !c.is_alphanumeric());
-        if words.any(sounds_secret)
+        if (words.any(sounds_secret) || line.contains('@'))
             && let Some(quote) = line.find(['"', '\''])
         {
             spans.push(start + quote..start + line.len());
@@ -176,6 +176,16 @@ fn may_be_secret(key: &str, value: &Value, around: &[&str]) -> bool {
         return !PLAIN.contains(&key);
     }
     matches!(value, Value::Text(_)) && (around == ["sources"] || sounds_secret(key))
+        || names_a_user(key, value)
+}
+
+/// Whether it is an address, or a list of them, with a user in it: a password may be beside.
+fn names_a_user(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.contains('@') && (key == "url" || text.contains("://")),
+        Value::List(entries) => entries.iter().any(|entry| names_a_user(key, &entry.value)),
+        _ => false,
+    }
 }
 
 fn sounds_secret(key: &str) -> bool {

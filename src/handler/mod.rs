@@ -7,27 +7,45 @@
 
 mod condition;
 mod envelope;
+mod exec;
 mod filter;
+mod http;
 mod jsonl;
 mod log;
 mod mask;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 mod row;
+#[cfg(feature = "s3")]
+mod s3;
 mod sqlite;
 mod table;
+mod template;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use filter::{Filter, FilterError, FilterSettings};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
+pub use template::{Part, Placeholder, Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Key, Unreadable};
+
+/// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
+/// is none. As in `[log] level`.
+pub const QUIET: &str = "lapin=off,async_nats=off";
 
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {

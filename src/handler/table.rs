@@ -2,9 +2,15 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "nats")]
+use super::nats::Nats;
 #[cfg(feature = "postgres")]
 use super::postgres::Postgres;
-use super::{Delivery, Failure, Kind, OpenError, jsonl::Jsonl, log::Log, sqlite::Sqlite};
+#[cfg(feature = "redis")]
+use super::redis::Redis;
+use super::{
+    Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log, sqlite::Sqlite,
+};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -51,6 +57,16 @@ pub struct KindRow {
 pub const KINDS: &[KindRow] = &[
     row::<Log>(),
     row::<Jsonl>(),
+    row::<Http>(),
+    row::<Exec>(),
+    #[cfg(feature = "nats")]
+    row::<Nats>(),
+    #[cfg(feature = "redis")]
+    row::<Redis>(),
+    #[cfg(feature = "rabbitmq")]
+    row::<super::rabbitmq::RabbitMq>(),
+    #[cfg(feature = "s3")]
+    row::<super::s3::S3>(),
     #[cfg(feature = "postgres")]
     row::<Postgres>(),
     row::<Sqlite>(),
@@ -66,6 +82,14 @@ pub struct AbsentKind {
 
 /// The kinds that are behind a feature which this binary was built without.
 pub const ABSENT: &[AbsentKind] = &[
+    #[cfg(not(feature = "nats"))]
+    AbsentKind { name: "nats", feature: "nats" },
+    #[cfg(not(feature = "redis"))]
+    AbsentKind { name: "redis", feature: "redis" },
+    #[cfg(not(feature = "rabbitmq"))]
+    AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
+    #[cfg(not(feature = "s3"))]
+    AbsentKind { name: "s3", feature: "s3" },
     #[cfg(not(feature = "postgres"))]
     AbsentKind { name: "postgres", feature: "postgres" },
 ];

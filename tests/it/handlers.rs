@@ -17,7 +17,7 @@ use bikhook::{
     settings::{Context, Section},
 };
 
-use crate::support::disk::SmallDisk;
+use crate::{contract::Destination, kinds, support::disk::SmallDisk};
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -34,78 +34,147 @@ const MIXED: [&str; 5] = [
 
 /// What a kind needs in a test: a new kind has its row here too.
 struct Fixture {
-    /// The least that it opens with.
-    minimal: fn(&Path) -> String,
+    /// A destination of its own; `None` where there is nothing that could be away.
+    destination: Option<fn() -> Box<dyn Destination>>,
     /// Settings that are wrong, and a word that the error must have.
     wrong: &'static [(&'static str, &'static str)],
-    /// Takes the destination away, and what gives it back; `None` where there is none.
-    break_destination: Option<fn(&Path) -> GiveBack>,
 }
-
-type GiveBack = Box<dyn FnOnce()>;
 
 fn fixture(kind: &str) -> Fixture {
     match kind {
-        "log" => Fixture {
-            minimal: |_dir| String::new(),
-            wrong: &[("personal_data = \"perhaps\"", "personal_data")],
-            break_destination: None,
-        },
+        "log" => Fixture { destination: None, wrong: &[("personal_data = \"perhaps\"", "personal_data")] },
         "jsonl" => Fixture {
-            minimal: |dir| format!("path = {:?}", dir.join("out/events.jsonl")),
+            destination: Some(kinds::jsonl::destination),
             wrong: &[
                 ("", "path"),
                 ("path = \"x\"\nkeep = 0", "keep"),
                 ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
             ],
-            break_destination: Some(|dir| {
-                let (there, away) = (dir.join("out"), dir.join("away"));
-                fs::rename(&there, &away).unwrap();
-                Box::new(move || fs::rename(&away, &there).unwrap())
-            }),
         },
-        "sqlite" => Fixture {
-            minimal: |dir| format!("path = {:?}", dir.join("out/events.db")),
-            wrong: &[("", "path"), ("path = \"x\"\ntable = \"a b\"", "table")],
-            break_destination: Some(|dir| {
-                let (there, away) = (dir.join("out"), dir.join("away"));
-                fs::rename(&there, &away).unwrap();
-                Box::new(move || fs::rename(&away, &there).unwrap())
-            }),
+        #[cfg(feature = "nats")]
+        "nats" => Fixture {
+            destination: Some(kinds::nats::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "url"),
+                ("url = \"nats://me:sesame@127.0.0.1\"", "user and password"),
+                ("url = \"nats://127.0.0.1:1\"\nsubject = \"bik.{name}\"", "{event}"),
+                ("url = \"nats://127.0.0.1:1\"\ncreate_stream = true", "stream ="),
+                ("url = \"nats://127.0.0.1:1\"\ncredentials = \"x\"", ".creds"),
+                ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
+            ],
         },
-        // Nobody is at home there: it opens, and what it does with a server is in kinds/postgres.rs.
+        #[cfg(feature = "postgres")]
         "postgres" => Fixture {
-            minimal: |_dir| "url = \"postgres://bik@127.0.0.1:1/bik\"".to_owned(),
+            destination: Some(kinds::postgres::destination),
             wrong: &[
                 ("", "url"),
                 ("url = \"postgres://\"", "url"),
-                ("url = \"postgres://bik@127.0.0.1:1/bik\"\ntable = \"a b\"", "table"),
+                ("url = \"postgres://me@h/d?sslmode=perhaps\"", "url"),
+                ("url = \"postgres://me@127.0.0.1:1/d\"\ntable = \"a b\"", "table"),
+                ("url = \"postgres://me@h/d\"\nca = \"/no/such/file\"", "ca"),
             ],
-            break_destination: None,
+        },
+        "sqlite" => Fixture {
+            destination: Some(kinds::sqlite::destination),
+            wrong: &[("", "path"), ("path = \"x\"\ntable = \"a b\"", "table")],
+        },
+        #[cfg(feature = "redis")]
+        "redis" => Fixture {
+            destination: Some(kinds::redis::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://127.0.0.1\"", "redis://USER"),
+                ("url = \"rediss://127.0.0.1/#insecure\"", "ca"),
+                ("url = \"redis://127.0.0.1:1\"\nstream = \"{}\"", "stream"),
+                ("url = \"redis://127.0.0.1:1\"\nmaxlen = 0", "maxlen"),
+                ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Fixture {
+            destination: Some(kinds::rabbitmq::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
+                ("url = \"amqp://h\"", "exchange"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
+                ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
+                ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
+                ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
+            ],
+        },
+        #[cfg(feature = "s3")]
+        "s3" => Fixture {
+            destination: Some(kinds::s3::destination),
+            wrong: &[
+                ("", "bucket"),
+                ("bucket = \"a/b\"", "prefix"),
+                ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
+                ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
+                ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+                ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
+                ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
+                ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
+            ],
+        },
+        "http" => Fixture {
+            destination: Some(kinds::http::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"hooks.example\"", "https://"),
+                ("url = \"http://169.254.169.254/latest\"", "link-local"),
+                ("url = \"http://127.0.0.1:1\"\nbody = \"xml\"", "body"),
+                ("url = \"http://127.0.0.1:1\"\nmode = \"binary\"", "cloudevents"),
+                ("url = \"http://127.0.0.1:1\"\nheaders.Host = \"x\"", "headers.Host"),
+                ("url = \"http://127.0.0.1:1\"\nsigning_keys = [\"whsec_eA==\"]", "signing_keys[0]"),
+                ("url = \"https://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca: /no/such/file"),
+            ],
+        },
+        "exec" => Fixture {
+            destination: Some(kinds::exec::destination),
+            wrong: &[
+                ("", "command"),
+                ("command = []", "command"),
+                ("command = [\"no-such-program\"]", "no-such-program"),
+                ("command = [\"/etc/passwd\"]", "chmod"),
+                ("command = [\"cat\"]\ndir = \"/no/such/folder\"", "dir"),
+                ("command = [\"cat\"]\nmode = \"lines\"\nbody = \"raw\"", "body"),
+                ("command = [\"cat\"]\nenv.BIKHOOK_KEY = \"x\"", "env.BIKHOOK_KEY"),
+            ],
         },
         other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
     }
+}
+
+/// The kind's own keys of a destination.
+fn settings(destination: Option<&dyn Destination>) -> String {
+    let settings = destination.map_or(String::new(), |destination| destination.settings("fixture"));
+    settings.lines().filter(|line| !line.starts_with("kind = ")).collect::<Vec<_>>().join("\n")
 }
 
 fn row(kind: &str) -> &'static KindRow {
     KINDS.iter().find(|row| row.name == kind).unwrap()
 }
 
-async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
+pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
     let context = Context::new(BTreeMap::new());
     let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;
     let configured = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
     (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
 }
 
-fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
-    let event = |seq: u64| {
-        let raw = MIXED[usize::try_from(seq).unwrap() % MIXED.len()];
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
-        Arc::new(Event { seq, received_at, source: "bik".into(), element })
-    };
-    seqs.into_iter().map(|seq| Delivery::new(event(seq), 1, false)).collect()
+/// First deliveries of mixed events.
+pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
+    seqs.into_iter().map(|seq| delivery(seq, MIXED[usize::try_from(seq).unwrap() % MIXED.len()])).collect()
+}
+
+/// The first delivery of an element.
+pub fn delivery(seq: u64, raw: &str) -> Delivery {
+    let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+    let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
+    Delivery::new(Arc::new(Event { seq, received_at, source: "bik".into(), element }), 1, false)
 }
 
 #[test]
@@ -122,10 +191,9 @@ fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults(
 
 #[tokio::test]
 async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and_none() {
-    // Of a server it takes one: those are in kinds/.
-    for row in KINDS.iter().filter(|row| row.name != "postgres") {
-        let dir = tempfile::tempdir().unwrap();
-        let handler = open(row.name, &(fixture(row.name).minimal)(dir.path())).await.unwrap();
+    for row in KINDS {
+        let destination = fixture(row.name).destination.map(|destination| destination());
+        let handler = open(row.name, &settings(destination.as_deref())).await.unwrap();
         for batch in [deliveries(1..=20), deliveries([21]), deliveries([])] {
             handler.deliver(&batch).await.unwrap_or_else(|failure| panic!("{}: {failure}", row.name));
         }
@@ -135,8 +203,8 @@ async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and
 #[tokio::test]
 async fn every_kind_refuses_a_key_that_it_does_not_know_and_names_it() {
     for row in KINDS {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = (fixture(row.name).minimal)(dir.path()) + "\nno_such_key = 1";
+        let destination = fixture(row.name).destination.map(|destination| destination());
+        let settings = settings(destination.as_deref()) + "\nno_such_key = 1";
         let error = open(row.name, &settings).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
         assert!(error.contains("no_such_key"), "{}: {error}", row.name);
     }
@@ -158,20 +226,19 @@ async fn every_kind_says_which_of_its_settings_is_wrong() {
 async fn every_kind_asks_for_a_retry_while_its_destination_is_away_and_delivers_once_it_is_back() {
     let mut broken = 0;
     for row in KINDS {
-        let fixture = fixture(row.name);
-        let Some(break_destination) = fixture.break_destination else { continue };
+        let Some(destination) = fixture(row.name).destination else { continue };
         broken += 1;
-        let dir = tempfile::tempdir().unwrap();
-        let handler = open(row.name, &(fixture.minimal)(dir.path())).await.unwrap();
+        let mut destination = destination();
+        let handler = open(row.name, &settings(Some(&*destination))).await.unwrap();
         handler.deliver(&deliveries(1..=3)).await.unwrap();
-        let give_back = break_destination(dir.path());
+        destination.kill();
         for _ in 0..2 {
             match handler.deliver(&deliveries(4..=6)).await {
                 Err(Failure::Retry { class, .. }) => assert!(class.len() < 40, "{class:?} is no class"),
                 other => panic!("{}: {other:?}", row.name),
             }
         }
-        give_back();
+        destination.start();
         handler.deliver(&deliveries(4..=6)).await.unwrap();
     }
     assert!(broken >= 1);

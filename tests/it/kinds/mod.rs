@@ -1,6 +1,16 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
-mod jsonl;
+pub mod exec;
+pub mod http;
+pub mod jsonl;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "postgres")]
-mod postgres;
-mod sqlite;
+pub mod postgres;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "s3")]
+pub mod s3;
+pub mod sqlite;

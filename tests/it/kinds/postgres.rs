@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A table that a user made, with a rule of the user's, and a column that tells in which order rows came: `ctid` does not.
-const TABLE: &str = "CREATE TABLE TABLE_OF_SCENE (
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS TABLE_OF_SCENE (
     key text PRIMARY KEY, seq bigint, received_at timestamptz, source text, event_name text,
     bik_id text CHECK (bik_id <> 'poison'), store_id text, message_id text, status text, channel text, owner text,
     category text, customer_id text, customer_name text, phone text, created_at timestamptz, failure_reason text,
@@ -53,9 +53,13 @@ impl Destination for Database {
     }
 }
 
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Database { server: Server::start_new() })
+}
+
 #[test]
 fn postgres_keeps_the_contract() {
-    hold_to(&mut Database { server: Server::start_new() });
+    hold_to(&mut *destination());
 }
 
 #[test]

@@ -78,9 +78,13 @@ impl Destination for Folder {
     }
 }
 
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Folder { own: TempDir::new().unwrap() })
+}
+
 #[test]
 fn sqlite_keeps_the_contract() {
-    hold_to(&mut Folder { own: TempDir::new().unwrap() });
+    hold_to(&mut *destination());
 }
 
 #[test]

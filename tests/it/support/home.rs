@@ -61,6 +61,7 @@ impl Home {
     pub fn spawn(&self, mut command: Command) -> Process {
         self.write_config();
         let log = File::options().create(true).append(true).open(self.log_file()).expect("the log");
+        let before = log.metadata().expect("the log").len();
         let mut child = command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -70,7 +71,7 @@ impl Home {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("a standard output");
-        Process { child, said: lines_of(stdout), address: None, log: self.log_file() }
+        Process { child, said: lines_of(stdout), address: None, log: self.log_file(), before }
     }
 
     /// The command that starts a receiver here.
@@ -204,6 +205,8 @@ pub struct Process {
     said: Receiver<String>,
     address: Option<SocketAddr>,
     log: PathBuf,
+    /// How much of the log is of others, before it.
+    before: u64,
 }
 
 impl Process {
@@ -228,9 +231,16 @@ impl Process {
 
     /// Where the operator's side is.
     pub fn admin(&self) -> SocketAddr {
-        let log = fs::read_to_string(&self.log).unwrap();
-        let admin = log.rsplit_once(" admin=").and_then(|(_, rest)| rest.lines().next()).expect("an address");
-        admin.parse().unwrap()
+        let mut admin = None;
+        // The log is written by a thread of its own: it may lag behind what the process says of itself.
+        eventually("it does not log its address", || {
+            let log = fs::read(&self.log).unwrap();
+            let own = String::from_utf8_lossy(&log[usize::try_from(self.before).unwrap()..]).into_owned();
+            let told = own.rsplit_once(" admin=").and_then(|(_, rest)| rest.split_once('\n'));
+            admin = told.and_then(|(address, _)| address.parse().ok());
+            admin.is_some()
+        });
+        admin.unwrap()
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,4 +1,23 @@
-//! Servers of Debian's packages, each a private process of a test.
+//! Real servers, private to a test: each on a free port of the loopback, with its data in a folder of its own.
 
+pub mod certificate;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+pub mod web;
+
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "s3")]
+pub mod s3;
+
+use std::net::TcpListener;
+
+/// Ports that nobody listens at, all different.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -31,7 +31,7 @@ impl Server {
         let password = own.path().join("password");
         fs::write(&password, "secret").unwrap();
         assert!(Command::new("chmod").arg("644").arg(&password).status().unwrap().success());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port] = super::free_ports();
         let mut server = Self { own, port, process: None };
         let made = unprivileged("initdb")
             .args(["-U", "bik", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N", "--pwfile"])

@@ -1,55 +1,27 @@
 //! A backlog: the real binary starts on a journal that is full, with a `jsonl` handler that starts at the beginning.
-//!
-//! ```text
-//! cargo bench --bench delivery                       a million events; about a minute, 2 GB of disk
-//! cargo bench --bench delivery -- --quick            few events: is it broken?
-//! ```
 
 use std::{
-    fs::File,
-    io::{ErrorKind, Read},
-    path::{Path, PathBuf},
-    process::ExitCode,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use clap::Parser;
-
-mod support;
-
-use support::{
-    disk,
-    fill::fill,
-    report::{Bound, Report, median},
-    run::{Failed, bench},
-    server::Server,
+use super::{
+    Args,
+    lines::Lines,
+    support::{
+        disk,
+        fill::fill,
+        report::{Bound, Report, median},
+        run::Failed,
+        server::Server,
+    },
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
-#[derive(Parser)]
-struct Args {
-    /// Few events: the figures say little.
-    #[arg(long)]
-    quick: bool,
-    /// Rounds.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// Events of the backlog.
-    #[arg(long)]
-    events: Option<u64>,
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    bench(args.bench, |report| backlog(&args, report))
-}
-
-fn backlog(args: &Args, report: &mut Report) -> Result<(), Failed> {
+pub fn backlog(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let events = args.events.unwrap_or(if args.quick { 100_000 } else { 1_000_000 });
     println!(
         "\na backlog of {events} events to the jsonl handler, in two lanes (one event in ten is incoming)"
@@ -100,7 +72,10 @@ impl Run {
         let mut lines = Lines::of(path.clone());
         let mut first_mb = None;
         let (mut most_mb, mut last_mb) = (0.0_f64, 0.0);
-        while lines.count()? < events {
+        while {
+            lines.read(|_| {})?;
+            lines.seen < events
+        } {
             if server.ready_at.elapsed() > GIVE_UP_AFTER {
                 return Err(format!("only {} of {events} events arrived", lines.seen).into());
             }
@@ -115,39 +90,5 @@ impl Run {
         drop(server);
         std::fs::remove_file(path)?;
         Ok(Self { took, first_mb: first_mb.unwrap_or(last_mb), most_mb, last_mb })
-    }
-}
-
-/// Counts the lines of a file that grows, each byte read once.
-struct Lines {
-    path: PathBuf,
-    file: Option<File>,
-    buffer: Vec<u8>,
-    seen: u64,
-}
-
-impl Lines {
-    fn of(path: PathBuf) -> Self {
-        Self { path, file: None, buffer: vec![0; 1 << 20], seen: 0 }
-    }
-
-    fn count(&mut self) -> Result<u64, Failed> {
-        if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if let Some(file) = &mut self.file {
-            loop {
-                let read = file.read(&mut self.buffer)?;
-                if read == 0 {
-                    break;
-                }
-                self.seen += memchr::memchr_iter(b'\n', &self.buffer[..read]).count() as u64;
-            }
-        }
-        Ok(self.seen)
     }
 }

@@ -1,0 +1,71 @@
+//! A handler whose destination never answers, beside intake and another handler.
+
+use std::{net::TcpListener, time::Duration};
+
+use super::{
+    Args,
+    arrivals::Watch,
+    support::{
+        disk,
+        report::{Bound, Report, median},
+        run::Failed,
+        server::Server,
+        wrk,
+    },
+};
+
+pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
+    let seconds = if args.quick { 2 } else { 10 };
+    println!(
+        "\na handler that always times out, and none, in turn: intake's rate, and the delay of another handler"
+    );
+    let folder = disk::folder(8 << 30)?;
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let address = silent.local_addr()?;
+    let hanging = format!(
+        "[handlers.hangs]\nkind = \"http\"\nurl = \"http://{address}/\"\ntimeout = \"1s\"\nprobe_first = \"100ms\"\nprobe_max = \"1s\"\n"
+    );
+    let (mut ratios, mut delays_with, mut delays_without) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=args.rounds {
+        let mut rates = [0.0; 2];
+        for turn in [round % 2, (round + 1) % 2] {
+            let with = turn == 1;
+            let place = folder.path().join(format!("{round}-{turn}"));
+            std::fs::create_dir(&place)?;
+            let path = place.join("well.jsonl");
+            let well = format!("[handlers.well]\nkind = \"jsonl\"\npath = {path:?}\nrotate_size = 0\n");
+            let server = Server::receiver(&place, &if with { format!("{well}{hanging}") } else { well })?;
+            let watch = Watch::new(path, 0, |_| true);
+            let load = wrk::Load {
+                connections: 64,
+                threads: 1,
+                duration: Duration::from_secs(seconds),
+                events: 1,
+                run: round * 2 + turn,
+            };
+            let outcome = load.run(server.address, &place)?;
+            server.wait_until_idle()?;
+            let delays = watch.finish()?;
+            println!(
+                "  round {round}: {} {:.0} requests/s; to the other handler {delays}",
+                if with { "with it   " } else { "without it" },
+                outcome.per_second
+            );
+            rates[turn as usize] = outcome.per_second;
+            if with { &mut delays_with } else { &mut delays_without }.push(delays.at_ms(0.99));
+        }
+        ratios.push(rates[1] / rates[0]);
+    }
+    let ratio = median(ratios);
+    report.figure(
+        "intake beside a handler that always times out: ratio to without it",
+        format!("{ratio:.3}"),
+        Bound::AtLeast { value: ratio, least: 0.9, goal: 0.9 },
+    );
+    report.note(
+        "delay of another handler's events, p99: without it, and with it",
+        format!("{:.0} ms, {:.0} ms", median(delays_without), median(delays_with)),
+    );
+    Ok(())
+}

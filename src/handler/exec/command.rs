@@ -1,0 +1,150 @@
+//! The program: found at the start, started with little around it.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use rustix::fs::{Access, access};
+use tokio::process::Command;
+
+use super::group::Group;
+use crate::{
+    handler::{Delivery, Failure},
+    secret::Secret,
+};
+
+/// A value in the environment has no more bytes: the system takes no longer ones for ever.
+const VARIABLE_BYTES: usize = 1024;
+
+/// What is started, and how.
+pub(super) struct Program {
+    handler: String,
+    path: PathBuf,
+    arguments: Vec<String>,
+    dir: Option<PathBuf>,
+    env: BTreeMap<String, Secret>,
+    search: Option<OsString>,
+}
+
+impl Program {
+    /// Looks for the program: with a slash in it, from the receiver's working directory; without, in PATH.
+    ///
+    /// # Errors
+    /// Which key is wrong, and why.
+    pub(super) fn find(
+        handler: String,
+        command: Vec<String>,
+        dir: Option<PathBuf>,
+        env: BTreeMap<String, Secret>,
+    ) -> Result<Self, String> {
+        let mut words = command.into_iter();
+        let Some(name) = words.next().filter(|name| !name.is_empty()) else {
+            return Err("command: it is empty; write [\"PROGRAM\", \"ARGUMENT\", …]".to_owned());
+        };
+        let arguments: Vec<String> = words.collect();
+        if arguments.iter().chain([&name]).any(|word| word.contains('\0')) {
+            return Err("command: it has a NUL in it".to_owned());
+        }
+        if let Some(name) = env.iter().find_map(|(name, value)| (!is_variable(name, value)).then_some(name)) {
+            return Err(format!(
+                "env.{name}: no such variable can be set: without =, NUL, and not BIKHOOK_…"
+            ));
+        }
+        if let Some(dir) = dir.as_deref().filter(|dir| !dir.is_dir()) {
+            return Err(format!("dir: {} is not a directory; make it, or write another", dir.display()));
+        }
+        let search = env.get("PATH").map(|path| path.expose().into()).or_else(|| env::var_os("PATH"));
+        let path = locate(&name, search.as_ref())?;
+        Ok(Self { handler, path, arguments, dir, env, search })
+    }
+
+    /// A command with pipes on all sides; `delivery` is what its environment tells of.
+    pub(super) fn command(&self, delivery: Option<&Delivery>) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        command.envs(self.search.iter().map(|path| ("PATH", path)));
+        command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
+        command.env("BIKHOOK_HANDLER", &self.handler);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        if let Some(delivery) = delivery {
+            tell(&mut command, delivery);
+        }
+        command
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`Failure::Misconfigured`] where the program or its directory is not there any more.
+    pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<Group, Failure> {
+        let child = self.command(delivery).spawn().map_err(|error| {
+            let story = format!("cannot start {}: {error}", self.path.display());
+            match error.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
+                    Failure::misconfigured("program", story)
+                }
+                _ => Failure::retry("start", story),
+            }
+        })?;
+        Ok(Group::of(child))
+    }
+}
+
+fn is_variable(name: &str, value: &Secret) -> bool {
+    let odd = name.is_empty() || name.contains(['=', '\0']) || name.starts_with("BIKHOOK_");
+    !odd && !value.expose().contains('\0')
+}
+
+fn locate(name: &str, search: Option<&OsString>) -> Result<PathBuf, String> {
+    if name.contains('/') {
+        let path = std::path::absolute(name).map_err(|error| format!("command: {name}: {error}"))?;
+        return match access(&path, Access::EXEC_OK) {
+            Ok(()) if path.is_file() => Ok(path),
+            Ok(()) => Err(format!("command: {} is not a file", path.display())),
+            Err(rustix::io::Errno::ACCESS) => {
+                Err(format!("command: {} may not be executed; `chmod +x` it", path.display()))
+            }
+            Err(error) => Err(format!("command: {}: {error}", path.display())),
+        };
+    }
+    let found =
+        search.iter().flat_map(env::split_paths).map(|folder| folder.join(name)).find(|it| is_program(it));
+    found.ok_or_else(|| {
+        format!("command: there is no program {name:?} in PATH; install it, or write its whole path")
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
+fn tell(command: &mut Command, delivery: &Delivery) {
+    let event = &delivery.event;
+    command
+        .env("BIKHOOK_KEY", delivery.key().to_string())
+        .env("BIKHOOK_SEQ", event.seq.to_string())
+        .env("BIKHOOK_RECEIVED_AT", event.received_at.to_string())
+        .env("BIKHOOK_SOURCE", value(&event.source))
+        .env("BIKHOOK_EVENT_NAME", value(event.element.name()))
+        .env("BIKHOOK_ID", value(event.element.id().unwrap_or_default()))
+        .env("BIKHOOK_ATTEMPT", delivery.attempt.to_string())
+        .env("BIKHOOK_REPLAY", delivery.replay.to_string());
+}
+
+fn value(text: &str) -> String {
+    text[..text.floor_char_boundary(VARIABLE_BYTES)].replace('\0', "\u{fffd}")
+}

@@ -1,0 +1,126 @@
+//! `mode = "lines"`: one process, a line in for each event, a line out for each answer.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+};
+
+use super::{
+    command::Program,
+    group::{Group, Tail},
+};
+use crate::handler::{Delivery, Failure};
+
+/// An answer has no more bytes than this.
+const ANSWER_BYTES: u64 = 4 * 1024;
+/// As long a process that closed its pipes has until it ends.
+const END: Duration = Duration::from_secs(1);
+
+/// The process.
+pub(super) struct Worker {
+    group: Group,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    stderr: ChildStderr,
+    tail: Tail,
+}
+
+/// Why a process cannot be used any more.
+pub(super) struct Broken {
+    class: &'static str,
+    story: String,
+}
+
+impl Broken {
+    pub(super) fn into_failure(self) -> Failure {
+        Failure::retry(self.class, self.story)
+    }
+}
+
+impl Worker {
+    pub(super) fn start(program: &Program) -> Result<Self, Failure> {
+        let mut group = program.start(None)?;
+        let child = &mut group.child;
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                Ok(Self { group, stdin, stdout: BufReader::new(stdout), stderr, tail: Tail::default() })
+            }
+            _ => Err(Failure::retry("start", "it was started without pipes")),
+        }
+    }
+
+    /// Itself, unless it ended.
+    pub(super) fn if_alive(mut self) -> Option<Self> {
+        matches!(self.group.child.try_wait(), Ok(None)).then_some(self)
+    }
+
+    /// Hands it an event, and waits for its answer. What is inside is the answer.
+    ///
+    /// # Errors
+    /// [`Broken`] where it ended, or said what is no answer: another has to be started.
+    pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
+        let line = delivery.to_envelope() + "\n";
+        let mut answer = Vec::new();
+        let Self { stdin, stdout, stderr, tail, .. } = self;
+        let ask = async {
+            stdin.write_all(line.as_bytes()).await?;
+            stdin.flush().await?;
+            stdout.take(ANSWER_BYTES).read_until(b'\n', &mut answer).await
+        };
+        // Its standard error is read meanwhile: a full pipe would stop it.
+        let asked = {
+            tokio::pin!(ask);
+            let listen = tail.read(stderr);
+            tokio::pin!(listen);
+            tokio::select! {
+                biased;
+                asked = &mut ask => asked,
+                () = &mut listen => ask.await,
+            }
+        };
+        match asked {
+            Ok(1..) => self.read(&answer),
+            Ok(0) | Err(_) => Err(self.ended().await),
+        }
+    }
+
+    fn read(&self, answer: &[u8]) -> Result<Result<(), Failure>, Broken> {
+        let text = String::from_utf8_lossy(answer);
+        let Some(line) = text.strip_suffix('\n') else {
+            return Err(self.broken("answer", "its answer has no end"));
+        };
+        let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        match word {
+            "ok" => Ok(Ok(())),
+            "refuse" => {
+                Ok(Err(Failure::refuse("refused", self.tail.tell(&format!("it refused the event: {rest}")))))
+            }
+            "retry" => Ok(Err(Failure::retry(
+                "asked for a retry",
+                self.tail.tell(&format!("it asked for a retry: {rest}")),
+            ))),
+            _ => Err(self.broken(
+                "answer",
+                &format!("{line:?} is no answer: it must be ok, refuse TEXT or retry TEXT"),
+            )),
+        }
+    }
+
+    async fn ended(&mut self) -> Broken {
+        let status = tokio::time::timeout(END, self.group.end()).await;
+        self.group.kill();
+        // What it said last, of which some may be in the pipe.
+        let _ = tokio::time::timeout(END, self.tail.read(&mut self.stderr)).await;
+        let story = match status {
+            Ok(Ok(status)) => format!("it ended without an answer ({status})"),
+            _ => "it closed its standard input or output".to_owned(),
+        };
+        self.broken("ended", &story)
+    }
+
+    fn broken(&self, class: &'static str, story: &str) -> Broken {
+        Broken { class, story: self.tail.tell(story) }
+    }
+}

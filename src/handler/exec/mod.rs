@@ -1,0 +1,130 @@
+//! `kind = "exec"`: a program of the user's own gets each event on its standard input.
+//!
+//! Either it runs once for each event and its exit code decides, or (`mode = "lines"`) it runs on, gets a line an event,
+//! and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`. It leads a process group of its own, which is killed
+//! whole when it ended, when its time is up, and when the receiver stops: what it started does not outlive it.
+
+mod command;
+mod group;
+mod lines;
+mod once;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{Delivery, Failure, Kind, OpenError};
+use crate::secret::Secret;
+use command::Program;
+use lines::Worker;
+
+/// The handler.
+pub struct Exec {
+    program: Program,
+    body: Body,
+    mode: Mode,
+    /// The process of `mode = "lines"`, between deliveries. A delivery takes it out: one that is given up half-way takes
+    /// it along, since nobody knows which line it would answer next.
+    worker: Mutex<Option<Worker>>,
+}
+
+/// Its own keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The program, and its arguments.
+    pub command: Vec<String>,
+    /// A process for each event, or one that runs on.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What it gets.
+    #[serde(default)]
+    pub body: Body,
+    /// Where it runs; without it, where the receiver does.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
+    /// Its environment, besides PATH.
+    #[serde(default)]
+    pub env: BTreeMap<String, Secret>,
+}
+
+/// How often the program is started.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// For each event.
+    #[default]
+    Once,
+    /// Once for many: it answers line by line.
+    Lines,
+}
+
+/// What is written to standard input.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// The envelope, as one line of JSON.
+    #[default]
+    Envelope,
+    /// The element as BIK sent it; for `mode = "once"` alone, since it may have line breaks.
+    Raw,
+}
+
+impl Kind for Exec {
+    const NAME: &'static str = "exec";
+    const ABOUT: &'static str = "runs a command for each event, or feeds one that runs on, by standard input";
+    const CONCURRENCY: usize = 1;
+    const BATCH: usize = 1;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let (body, mode) = (settings.body, settings.mode);
+        if (body, mode) == (Body::Raw, Mode::Lines) {
+            let what = "body: \"raw\" may have line breaks; leave it out where mode = \"lines\"";
+            return Err(wrong(what.to_owned()));
+        }
+        let handler = name.to_owned();
+        let found = tokio::task::spawn_blocking(move || {
+            Program::find(handler, settings.command, settings.dir, settings.env)
+        });
+        let program = found.await.map_err(|error| wrong(error.to_string()))?.map_err(wrong)?;
+        Ok(Self { program, body, mode, worker: Mutex::new(None) })
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        match self.mode {
+            Mode::Once => {
+                for delivery in events {
+                    once::run(&self.program, delivery, self.body).await?;
+                }
+                Ok(())
+            }
+            Mode::Lines => self.feed(events).await,
+        }
+    }
+}
+
+impl Exec {
+    async fn feed(&self, events: &[Delivery]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut place = self.worker.lock().await;
+        // One that ended meanwhile is no failure of the delivery that finds it so.
+        let mut worker = match place.take().and_then(Worker::if_alive) {
+            Some(worker) => worker,
+            None => Worker::start(&self.program)?,
+        };
+        let mut outcome = Ok(());
+        for delivery in events {
+            outcome = worker.hand(delivery).await.map_err(lines::Broken::into_failure)?;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        *place = Some(worker);
+        outcome
+    }
+}

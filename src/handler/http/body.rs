@@ -1,0 +1,227 @@
+//! What requests have in them: an event each, or a batch each.
+
+use std::fmt::Write;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::handler::Delivery;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+const CLOUD_EVENTS: HeaderValue =
+    HeaderValue::from_static("application/cloudevents-batch+json; charset=utf-8");
+
+/// `body`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// The element as BIK sent it; what else is known goes into headers.
+    Raw,
+    /// An object: what is known of the delivery, and the event.
+    #[default]
+    Envelope,
+    /// An array of such objects, one for each event of the batch.
+    Envelopes,
+    /// CloudEvents 1.0.
+    CloudEvents,
+}
+
+/// `mode`, of a CloudEvent.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// An object.
+    Structured,
+    /// The attributes as headers, the event as the body.
+    Binary,
+    /// An array of objects.
+    Batched,
+}
+
+/// `body` and `mode`, together.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Raw,
+    Envelope,
+    Envelopes,
+    CloudEvent(Mode),
+}
+
+/// A request, but for the headers that are the same in all.
+pub(super) struct Request {
+    /// The same for the same events.
+    pub(super) id: HeaderValue,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Shape {
+    /// # Errors
+    /// A mode where none belongs.
+    pub(super) fn of(body: Body, mode: Option<Mode>) -> Result<Self, String> {
+        match (body, mode) {
+            (Body::Raw, None) => Ok(Self::Raw),
+            (Body::Envelope, None) => Ok(Self::Envelope),
+            (Body::Envelopes, None) => Ok(Self::Envelopes),
+            (Body::CloudEvents, mode) => Ok(Self::CloudEvent(mode.unwrap_or(Mode::Structured))),
+            (_, Some(_)) => Err("mode: it is for body = \"cloudevents\" alone; leave it out".to_owned()),
+        }
+    }
+
+    /// The requests for a batch, to be sent one after the other; each is made when it is asked for.
+    pub(super) fn requests(self, events: &[Delivery]) -> impl Iterator<Item = Request> {
+        let a_request = match self {
+            Self::Envelopes | Self::CloudEvent(Mode::Batched) => events.len().max(1),
+            _ => 1,
+        };
+        events.chunks(a_request).map(move |events| self.request(events))
+    }
+
+    fn request(self, events: &[Delivery]) -> Request {
+        let mut headers = HeaderMap::new();
+        let (content_type, body) = match (self, events) {
+            (Self::Raw, [delivery, ..]) => {
+                metadata(delivery, "bikhook-", &mut headers);
+                (JSON, delivery.event.element.raw().to_owned())
+            }
+            (Self::Envelope, [delivery, ..]) => (JSON, delivery.to_envelope()),
+            (Self::CloudEvent(Mode::Binary), [delivery, ..]) => {
+                for (name, value) in attributes(delivery) {
+                    insert(&mut headers, &format!("ce-{name}"), &percent_encoded(&value));
+                }
+                insert(&mut headers, "ce-attempt", &delivery.attempt.to_string());
+                insert(&mut headers, "ce-replay", &delivery.replay.to_string());
+                (JSON, delivery.event.element.rendered().into_owned())
+            }
+            (Self::CloudEvent(Mode::Structured), [delivery, ..]) => {
+                let mut out = String::new();
+                push_cloud_event(delivery, &mut out);
+                (CLOUD_EVENT, out)
+            }
+            (Self::CloudEvent(_), events) => (CLOUD_EVENTS, array(events, push_cloud_event)),
+            (_, events) => (JSON, array(events, Delivery::push_envelope)),
+        };
+        let id = id(events);
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(IDEMPOTENCY_KEY, id.clone());
+        Request { id, headers, body: body.into_bytes() }
+    }
+}
+
+/// Of one event its key; of several a digest of theirs.
+fn id(events: &[Delivery]) -> HeaderValue {
+    let text = match events {
+        [delivery] => delivery.key().to_string(),
+        events => {
+            let mut digest = Sha256::new();
+            for delivery in events {
+                digest.update(delivery.key().to_string());
+            }
+            let mut text = String::from("batch-");
+            for byte in &digest.finalize()[..16] {
+                // Writing to a String does not fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            text
+        }
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
+}
+
+fn array(events: &[Delivery], push: impl Fn(&Delivery, &mut String)) -> String {
+    let mut out = String::from("[");
+    for (at, delivery) in events.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push(delivery, &mut out);
+    }
+    out.push(']');
+    out
+}
+
+/// What is known besides the element itself, as headers.
+fn metadata(delivery: &Delivery, prefix: &str, headers: &mut HeaderMap) {
+    let event = &delivery.event;
+    let mut put =
+        |name: &str, value: &str| insert(headers, &format!("{prefix}{name}"), &percent_encoded(value));
+    put("key", &delivery.key().to_string());
+    put("seq", &event.seq.to_string());
+    put("received-at", &event.received_at.to_string());
+    put("source", &event.source);
+    put("event-name", event.element.name());
+    put("attempt", &delivery.attempt.to_string());
+    put("replay", &delivery.replay.to_string());
+    if let Some(id) = event.element.id() {
+        put("id", id);
+    }
+}
+
+/// The attributes of a CloudEvent (1.0, section "Context Attributes") that are text. `sequence` is text there: an integer
+/// has 32 bits.
+fn attributes(delivery: &Delivery) -> Vec<(&'static str, String)> {
+    let event = &delivery.event;
+    let element = &event.element;
+    let mut attributes = vec![
+        ("specversion", "1.0".to_owned()),
+        ("id", delivery.key().to_string()),
+        // A URI reference: what it cannot have is encoded.
+        ("source", percent_encoded(&event.source)),
+        ("type", format!("ai.bik.{}", element.name())),
+        ("time", event.received_at.to_string()),
+        ("sequence", event.seq.to_string()),
+    ];
+    let view = element.view();
+    let subject = view.message_ids().next().filter(|id| !id.is_empty());
+    attributes.extend(subject.map(|id| ("subject", id.to_owned())));
+    attributes.extend(element.id().filter(|id| !id.is_empty()).map(|id| ("bikid", id.to_owned())));
+    attributes
+}
+
+fn push_cloud_event(delivery: &Delivery, out: &mut String) {
+    out.push('{');
+    for (name, value) in attributes(delivery) {
+        // Writing to a String does not fail.
+        let _ = write!(out, "\"{name}\":{},", serde_json::Value::from(value));
+    }
+    let (attempt, replay) = (delivery.attempt, delivery.replay);
+    let _ = write!(out, "\"attempt\":{attempt},\"replay\":{replay},");
+    out.push_str("\"datacontenttype\":\"application/json\",\"data\":");
+    out.push_str(&delivery.event.element.rendered());
+    out.push('}');
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
+    // Encoded, it is always a value.
+    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
+        headers.insert(name, value);
+    }
+}
+
+/// As a header holds any text (CloudEvents' HTTP binding 1.0, section 3.1.3.2); no longer than a server takes.
+fn percent_encoded(text: &str) -> String {
+    const LONGEST: usize = 1024;
+    let mut out = String::new();
+    for byte in text.bytes().take(LONGEST) {
+        if matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn any_text_becomes_a_header() {
+        assert_eq!(percent_encoded("Euro € \"1\" 100%\r\n"), "Euro%20%E2%82%AC%20%221%22%20100%25%0D%0A");
+    }
+}

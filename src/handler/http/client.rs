@@ -1,0 +1,117 @@
+//! The client: how it is made, and what its errors mean.
+
+use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc, time::Duration};
+
+use reqwest::{
+    Certificate, Client, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect::Policy,
+};
+
+use super::address::{LINK_LOCAL, Resolver};
+use crate::{handler::Failure, secret::Secret};
+
+/// Headers that are the handler's own or the connection's.
+const RESERVED: [&str; 7] = [
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "idempotency-key",
+    "expect",
+];
+const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "bikhook-", "ce-"];
+
+/// A client for a URL, which trusts the certificates of a file too.
+///
+/// # Errors
+/// What is wrong with the file, or why there is no client.
+pub(super) async fn build(url: &Url, ca: Option<&Path>) -> Result<Client, String> {
+    let builder = Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .redirect(Policy::none())
+        .no_proxy()
+        .referer(false)
+        .tcp_keepalive(Duration::from_secs(30))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .user_agent(concat!("bikhook/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::new(Resolver));
+    let builder = match ca {
+        Some(file) => builder.tls_certs_merge(certificates(file).await?),
+        // The system's certificates may be missing where nobody needs them.
+        None if url.scheme() == "http" => builder.tls_certs_only([]),
+        None => builder,
+    };
+    builder.build().map_err(|error| {
+        format!("{}; are the system's certificates installed (ca-certificates)?", whole_story(&error))
+    })
+}
+
+async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+    let owned = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(owned)).await;
+    let wrong = |what: String| format!("ca: {}: {what}", file.display());
+    let pem = read.map_err(|error| wrong(error.to_string()))?.map_err(|error| wrong(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| wrong(whole_story(&error)))?;
+    if certificates.is_empty() {
+        return Err(wrong("no certificate is in it; it must be a PEM file".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// The headers of the settings.
+///
+/// # Errors
+/// Which one is no header, or is not theirs to set.
+pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in settings {
+        let wrong = |what: &str| format!("headers.{name}: {what}");
+        let header: HeaderName = name.parse().map_err(|_invalid| wrong("it is no name of a header"))?;
+        let text = header.as_str();
+        if RESERVED.contains(&text) || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return Err(wrong("the handler itself sets this header; leave it out"));
+        }
+        let mut value: HeaderValue = value.expose().parse().map_err(|_invalid| {
+            wrong("its value has characters that a header cannot have, such as a line break")
+        })?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    Ok(headers)
+}
+
+/// What a request that got no answer means.
+pub(super) fn failure(error: reqwest::Error) -> Failure {
+    let (timeout, connect) = (error.is_timeout(), error.is_connect());
+    let story = whole_story(&error.without_url());
+    if story.contains("invalid peer certificate") {
+        let advice = "set `ca` to the PEM file of the authority that signed it, if it is to be trusted";
+        return Failure::misconfigured("tls", format!("{story}; {advice}"));
+    }
+    if story.contains(LINK_LOCAL) {
+        return Failure::misconfigured("link-local", story);
+    }
+    let class = match (timeout, connect) {
+        (true, _) => "timeout",
+        (_, true) if story.contains("dns error") => "name",
+        (_, true) => "connect",
+        _ => "connection",
+    };
+    Failure::retry(class, story)
+}
+
+fn whole_story(error: &dyn Error) -> String {
+    let mut story = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !story.ends_with(&text) {
+            story.push_str(": ");
+            story.push_str(&text);
+        }
+        source = error.source();
+    }
+    story
+}

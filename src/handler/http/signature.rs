@@ -1,0 +1,86 @@
+//! Signatures as Standard Webhooks has them: HMAC-SHA256 of `id.timestamp.body`, one for each key, so that a receiver can
+//! change its key at leisure.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use sha2::Sha256;
+
+use crate::{clock::Timestamp, secret::Secret};
+
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// A key, decoded.
+pub(super) struct SigningKey(Hmac<Sha256>);
+
+impl SigningKey {
+    /// From `whsec_` and base64.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a part of it.
+    pub(super) fn read(secret: &Secret) -> Result<Self, String> {
+        const HOW: &str =
+            "write whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes it";
+        let Some(text) = secret.expose().strip_prefix("whsec_") else {
+            return Err(format!("it does not begin with whsec_; {HOW}"));
+        };
+        let bytes = BASE64_STANDARD.decode(text).map_err(|_invalid| format!("it is no base64; {HOW}"))?;
+        if !(24..=64).contains(&bytes.len()) {
+            return Err(format!("it has {} bytes; {HOW}", bytes.len()));
+        }
+        Hmac::new_from_slice(&bytes).map(Self).map_err(|error| error.to_string())
+    }
+
+    fn sign(&self, id: &str, secs: i64, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(format!("{id}.{secs}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// Adds the three headers, where there are keys.
+pub(super) fn sign(
+    keys: &[SigningKey],
+    id: &HeaderValue,
+    body: &[u8],
+    now: Timestamp,
+    headers: &mut HeaderMap,
+) {
+    if keys.is_empty() {
+        return;
+    }
+    let secs = now.as_ms() / 1000;
+    let signatures: Vec<String> =
+        keys.iter().map(|key| key.sign(id.to_str().unwrap_or_default(), secs, body)).collect();
+    headers.insert(ID, id.clone());
+    headers.insert(TIMESTAMP, HeaderValue::from(secs));
+    // Base64, commas and blanks are what a header can have.
+    headers.extend(HeaderValue::try_from(signatures.join(" ")).map(|value| (SIGNATURE, value)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vector_that_standard_webhooks_publishes_is_signed_as_it_says() {
+        let key = SigningKey::read(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_an_error_that_does_not_quote_it() {
+        for (key, why) in [
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_"),
+            ("whsec_MfKQ9r8GKYqrTwjU", "12 bytes"),
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS!", "base64"),
+        ] {
+            let error = SigningKey::read(&Secret::new(key)).err().unwrap();
+            assert!(error.contains(why) && !error.contains("MfKQ"), "{error}");
+        }
+    }
+}

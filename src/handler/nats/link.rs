@@ -1,0 +1,163 @@
+//! A connection, until it breaks.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{
+    Client, ConnectOptions, Event, ReconnectToServer, Server, ServerAddr, ServerInfo,
+    jetstream::{Context, context::ContextBuilder},
+};
+use tokio::sync::watch;
+
+use super::{Settings, error::Trouble};
+
+/// How long a server has to answer before the next is tried.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a stream has to acknowledge, and JetStream to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A connection that was made and is used until something is wrong with it.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) jetstream: Context,
+    state: watch::Receiver<State>,
+    /// Says that it is not sound, where nobody else noticed.
+    doubt: watch::Sender<State>,
+}
+
+/// What a connection has told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Sound,
+    Broken,
+    /// The server says that something is not allowed, or ends the connection for a reason.
+    Denied(String),
+}
+
+impl Link {
+    /// Connects to the first server that answers. After one that does not, the next attempt begins with another.
+    pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Trouble> {
+        let servers = &settings.url.0;
+        let begun = Instant::now();
+        let mut trouble = Trouble::away("connect", "there is no server");
+        for server in servers.iter().cycle().skip(*turn % servers.len()).take(servers.len()) {
+            trouble = match Self::connect_to(server, settings).await {
+                Err(trouble @ Trouble::Away { .. }) => trouble,
+                linked_or_wrong => return linked_or_wrong,
+            };
+            *turn = turn.wrapping_add(1);
+            if begun.elapsed() >= CONNECT {
+                break;
+            }
+        }
+        Err(trouble)
+    }
+
+    async fn connect_to(server: &ServerAddr, settings: &Settings) -> Result<Self, Trouble> {
+        let (doubt, state) = watch::channel(State::Sound);
+        let client = options(settings, doubt.clone())?
+            .connect(server)
+            .await
+            .map_err(|error| Trouble::of_connect(&format!("{}:{}", server.host(), server.port()), &error))?;
+        let jetstream = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
+        Ok(Self { client, jetstream, state, doubt })
+    }
+
+    /// Whether nothing is known to be wrong with it.
+    pub(super) fn is_sound(&self) -> bool {
+        *self.state.borrow() == State::Sound
+    }
+
+    /// Gives it up: a server that does not answer may never.
+    pub(super) fn give_up(&self) {
+        self.doubt.send_replace(State::Broken);
+    }
+
+    /// Waits for what comes of `work`, unless the connection breaks before.
+    pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, Trouble> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            trouble = self.broken() => Err(trouble),
+        }
+    }
+
+    async fn broken(&self) -> Trouble {
+        let mut state = self.state.clone();
+        match state.wait_for(|state| *state != State::Sound).await.as_deref() {
+            Ok(State::Denied(what)) => denial(what),
+            _ => Trouble::away("disconnected", "the connection broke"),
+        }
+    }
+}
+
+/// What the server says of its own accord; of what ends a connection, not all is about who we are.
+fn denial(said: &str) -> Trouble {
+    let what = format!("the server says: {said}");
+    let said = said.to_ascii_lowercase();
+    if said.contains("permissions violation") {
+        Trouble::wrong("permission", what)
+    } else if said.contains("auth") {
+        Trouble::wrong("credentials", what)
+    } else {
+        Trouble::away("server error", what)
+    }
+}
+
+/// The client gives up once it is disconnected: what it has buffered must not be sent after it was reported as failed.
+fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Trouble> {
+    let mut options = ConnectOptions::new()
+        .name("bikhook")
+        .connection_timeout(CONNECT)
+        .request_timeout(Some(ANSWER))
+        .ignore_discovered_servers()
+        .max_reconnects(1)
+        .require_tls(settings.tls)
+        .reconnect_to_server_callback(the_one_at_once)
+        .event_callback(move |event| {
+            told(&tell, event);
+            async {}
+        });
+    if let Some(ca) = &settings.ca {
+        options = options.add_root_certificates(ca.clone());
+    }
+    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        options = options.user_and_password(user.clone(), password.expose().to_owned());
+    }
+    if let Some(token) = &settings.token {
+        options = options.token(token.expose().to_owned());
+    }
+    if let Some(seed) = &settings.nkey {
+        options = options.nkey(seed.expose().to_owned());
+    }
+    if let Some(credentials) = &settings.credentials {
+        options = options.credentials(credentials.expose()).map_err(|_quotes_them| {
+            Trouble::wrong(
+                "credentials",
+                "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",
+            )
+        })?;
+    }
+    Ok(options)
+}
+
+/// With a choice of its own the client does not log that it gives up, as an error.
+async fn the_one_at_once(servers: Vec<Server>, _info: ServerInfo) -> Option<ReconnectToServer> {
+    let server = servers.into_iter().next()?;
+    Some(ReconnectToServer { addr: server.addr, delay: Some(Duration::ZERO) })
+}
+
+fn told(tell: &watch::Sender<State>, event: Event) {
+    let state = match event {
+        Event::Disconnected | Event::Closed => State::Broken,
+        Event::ServerError(error) => State::Denied(error.to_string()),
+        _ => return,
+    };
+    // The first thing that went wrong is the reason for what follows.
+    tell.send_if_modified(|known| {
+        let first = *known == State::Sound;
+        if first {
+            *known = state;
+        }
+        first
+    });
+}

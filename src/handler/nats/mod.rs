@@ -1,0 +1,106 @@
+//! `kind = "nats"`: a message per event, published to a subject that a JetStream stream keeps, and acknowledged by it.
+//!
+//! ```text
+//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     once, and after each break
+//!              │
+//!              └─▶ publish ─▶ waves: sent together, acknowledged together
+//! ```
+//!
+//! **Order.** JetStream stores what one connection publishes in its order, but may refuse one message and take the next.
+//! So a wave has one event of a message at most, and the next wave is sent only when all of this one is acknowledged.
+//!
+//! **A broken connection is not mended.** async-nats would connect again by itself and send what it had buffered: this
+//! kind drops the client with what is in it, and the next delivery makes another.
+
+mod error;
+mod link;
+mod publish;
+mod settings;
+mod stream;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use error::Trouble;
+use link::Link;
+pub use settings::Settings;
+
+/// Where JetStream is asked about streams.
+const API: &str = "$JS.API.";
+
+/// The handler.
+pub struct Nats {
+    settings: Settings,
+    kept: Mutex<Kept>,
+}
+
+/// What one delivery leaves to the next.
+#[derive(Default)]
+struct Kept {
+    link: Option<Arc<Link>>,
+    /// Which of the servers is tried first; counted on beyond their number.
+    turn: usize,
+    /// The user may publish, but not ask about streams: acknowledgements tell instead.
+    unchecked: bool,
+}
+
+impl Kind for Nats {
+    const NAME: &'static str = "nats";
+    const ABOUT: &'static str = "publishes each event to NATS JetStream, acknowledged by the stream";
+    const CONCURRENCY: usize = 4;
+    const BATCH: usize = 250;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        settings.check().map_err(wrong)?;
+        if let Some(ca) = &settings.ca {
+            read_ca(ca).await.map_err(wrong)?;
+        }
+        let nats = Self { settings, kept: Mutex::default() };
+        match nats.link().await {
+            Ok(_link) => {}
+            Err(Trouble::Away { class, what }) => {
+                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
+            }
+            Err(Trouble::Wrong { what, .. }) => return Err(wrong(what)),
+        }
+        Ok(nats)
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let link = self.link().await?;
+        publish::publish(&link, &self.settings, events).await
+    }
+}
+
+impl Nats {
+    /// The connection; made where there is none, or none that is sound. Whoever else needs it waits meanwhile.
+    async fn link(&self) -> Result<Arc<Link>, Trouble> {
+        let mut kept = self.kept.lock().await;
+        if let Some(link) = kept.link.as_ref().filter(|link| link.is_sound()) {
+            return Ok(Arc::clone(link));
+        }
+        kept.link = None;
+        let mut link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
+        if kept.unchecked {
+            return Ok(Arc::clone(kept.link.insert(link)));
+        }
+        match stream::check(&link, &self.settings).await {
+            Ok(()) => Ok(Arc::clone(kept.link.insert(link))),
+            Err(Trouble::Wrong { class: "permission", what }) if what.contains(API) => {
+                warn!(kind = Self::NAME, "{what}: whether a stream captures the subject is not checked");
+                kept.unchecked = true;
+                link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
+                Ok(Arc::clone(kept.link.insert(link)))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Deliveries become messages; these are published in waves, and acknowledged.
+
+use std::collections::HashSet;
+
+use async_nats::{
+    HeaderMap, HeaderValue,
+    header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID},
+    jetstream::{
+        context::{PublishError, PublishErrorKind},
+        message::PublishMessage,
+    },
+};
+
+use super::{
+    super::{Delivery, Failure},
+    Settings,
+    error::of_publish,
+    link::Link,
+    settings::{Body, Subject},
+};
+
+/// A header has as many characters of an event's name or id.
+const HEADER_CHARS: usize = 200;
+
+/// Publishes them, and returns when all are acknowledged.
+///
+/// # Errors
+/// The first [`Failure`]: what comes after it in another wave was not sent.
+pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
+    let limit = link.client.max_payload();
+    let mut messages = Vec::with_capacity(events.len());
+    for delivery in events {
+        let message = Message::of(delivery, settings);
+        let bytes = message.wire_bytes();
+        // Known for all of them before anything is sent.
+        if bytes > limit {
+            let why = format!("the message has {bytes} bytes, and the server takes {limit} (max_payload)");
+            return Err(Failure::refuse("too large", why));
+        }
+        messages.push(message);
+    }
+    for wave in waves(events) {
+        let wave: Vec<Message> = messages.drain(..wave.len()).collect();
+        link.unless_broken(send(link, settings, wave)).await??;
+    }
+    Ok(())
+}
+
+/// Parts with at most one event of each message.
+fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
+    let mut rest = events;
+    std::iter::from_fn(move || {
+        let mut messages = HashSet::new();
+        let repeats =
+            |delivery: &Delivery| delivery.event.order_key().is_some_and(|message| !messages.insert(message));
+        let end = rest.iter().position(repeats).unwrap_or(rest.len());
+        let (wave, after) = rest.split_at(end);
+        rest = after;
+        (!wave.is_empty()).then_some(wave)
+    })
+}
+
+async fn send(link: &Link, settings: &Settings, wave: Vec<Message>) -> Result<(), Failure> {
+    let mut acks = Vec::with_capacity(wave.len());
+    let failed = |error: PublishError| {
+        if matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe) {
+            link.give_up();
+        }
+        of_publish(&settings.subject.pattern(), &error)
+    };
+    for Message { subject, headers, payload } in wave {
+        let message = PublishMessage::build().payload(payload.into()).headers(headers);
+        acks.push(link.jetstream.send_publish(subject, message).await.map_err(failed)?);
+    }
+    for ack in acks {
+        ack.await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What is sent for an event.
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    payload: String,
+}
+
+impl Message {
+    fn of(delivery: &Delivery, settings: &Settings) -> Self {
+        let event = &delivery.event;
+        let payload = match settings.body {
+            Body::Envelope => delivery.to_envelope(),
+            Body::Raw => event.element.rendered().into_owned(),
+        };
+        let subject = settings.subject.0.render(event, Subject::is_safe);
+        Self { subject, headers: headers(delivery, settings), payload }
+    }
+
+    /// What the server counts: the payload with its headers, as they are written on the wire.
+    fn wire_bytes(&self) -> usize {
+        let lines = self.headers.iter().map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(|value| name.len() + value.as_str().len() + ": \r\n".len()).sum::<usize>()
+        });
+        self.payload.len() + lines.sum::<usize>() + "NATS/1.0\r\n\r\n".len()
+    }
+}
+
+fn headers(delivery: &Delivery, settings: &Settings) -> HeaderMap {
+    let event = &delivery.event;
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, delivery.key().to_string());
+    if let Some(stream) = &settings.stream {
+        headers.insert(NATS_EXPECTED_STREAM, stream.0.as_str());
+    }
+    headers.insert("Bikhook-Seq", event.seq.to_string());
+    headers.insert("Bikhook-Received-At", event.received_at.to_string());
+    headers.insert("Bikhook-Source", header(&event.source));
+    headers.insert("Bikhook-Event", header(event.element.name()));
+    if let Some(id) = event.element.id() {
+        headers.insert("Bikhook-Id", header(id));
+    }
+    headers.insert("Bikhook-Attempt", delivery.attempt.to_string());
+    if delivery.replay {
+        headers.insert("Bikhook-Replay", "true");
+    }
+    headers
+}
+
+/// A value that cannot end its line: BIK's texts may hold anything.
+fn header(text: &str) -> HeaderValue {
+    let safe: String =
+        text.chars().take(HEADER_CHARS).map(|c| if c.is_control() { '_' } else { c }).collect();
+    HeaderValue::from(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Element, Event},
+    };
+
+    fn delivery(seq: u64, message: Option<&str>) -> Delivery {
+        let info = message.map_or(String::new(), |id| format!(r#","eventInfo":{{"messageId":"{id}"}}"#));
+        let raw = format!(r#"{{"eventName":"a\nb","id":"{seq}"{info}}}"#);
+        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+        let event = Event { seq, received_at: Timestamp::default(), source: "bik".into(), element };
+        Delivery::new(Arc::new(event), 1, false)
+    }
+
+    fn seqs(events: &[Delivery]) -> Vec<Vec<u64>> {
+        waves(events).map(|wave| wave.iter().map(|delivery| delivery.event.seq).collect()).collect()
+    }
+
+    #[test]
+    fn a_wave_has_no_two_events_of_one_message() {
+        let events: Vec<Delivery> =
+            [Some("a"), Some("b"), None, None, Some("a"), Some("b"), Some("b"), Some("c")]
+                .into_iter()
+                .zip(1..)
+                .map(|(message, seq)| delivery(seq, message))
+                .collect();
+        assert_eq!(seqs(&events), [vec![1, 2, 3, 4], vec![5, 6], vec![7, 8]]);
+        assert_eq!(seqs(&[]), Vec::<Vec<u64>>::new());
+    }
+
+    #[test]
+    fn a_header_cannot_hold_another() {
+        let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
+        let headers = headers(&delivery(1, None), &settings);
+        assert_eq!(headers.get("Bikhook-Event").unwrap().as_str(), "a_b");
+        assert_eq!(headers.get("Nats-Msg-Id").unwrap().as_str().len(), 32);
+    }
+}

@@ -1,0 +1,251 @@
+//! The keys of the kind.
+
+use std::{fmt, path::PathBuf};
+
+use async_nats::ServerAddr;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+use super::super::Template;
+use crate::secret::Secret;
+
+/// Its own keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The server, or those of a cluster: tried in turn.
+    pub url: Servers,
+    /// Where events are published to; a template.
+    #[serde(default)]
+    pub subject: Subject,
+    /// The stream that must capture the subject; any by default.
+    #[serde(default)]
+    pub stream: Option<StreamName>,
+    /// Makes that stream where there is none.
+    #[serde(default)]
+    pub create_stream: bool,
+    /// What a message holds.
+    #[serde(default)]
+    pub body: Body,
+    /// A user, with `password`.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The password of `user`.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// A token.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// The seed of an nkey.
+    #[serde(default)]
+    pub nkey: Option<Secret>,
+    /// What stands in a `.creds` file: a JWT with its nkey.
+    #[serde(default)]
+    pub credentials: Option<Secret>,
+    /// Demands TLS, also where the url is `nats://`.
+    #[serde(default)]
+    pub tls: bool,
+    /// Certificates (PEM) to trust instead of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What goes together, and what does not.
+    ///
+    /// # Errors
+    /// What is wrong, with the keys and what to write.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.create_stream && self.stream.is_none() {
+            return Err("create_stream needs the name of the stream: add stream = \"BIK\"".to_owned());
+        }
+        if self.user.is_some() != self.password.is_some() {
+            return Err("user and password go together: one of them is missing".to_owned());
+        }
+        let ways =
+            [self.user.is_some(), self.token.is_some(), self.nkey.is_some(), self.credentials.is_some()];
+        if ways.into_iter().filter(|way| *way).count() > 1 {
+            return Err("of user, token, nkey and credentials only one can be used".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// The event with its key, seq, source and the rest, as JSON.
+    #[default]
+    Envelope,
+    /// The event alone, as BIK sent it; the rest is in the headers.
+    Raw,
+}
+
+/// Servers by their addresses; one at least.
+pub struct Servers(pub Vec<ServerAddr>);
+
+impl<'de> Deserialize<'de> for Servers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Servers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"nats://127.0.0.1:4222\", or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Servers, E> {
+                Ok(Servers(vec![server(text).map_err(E::custom)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Servers, A::Error> {
+                let mut servers = Vec::new();
+                while let Some(text) = list.next_element::<String>()? {
+                    servers.push(server(&text).map_err(A::Error::custom)?);
+                }
+                if servers.is_empty() {
+                    return Err(A::Error::custom("the list is empty: name a server"));
+                }
+                Ok(Servers(servers))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+/// The text is not quoted where it is wrong: it may hold a password.
+fn server(text: &str) -> Result<ServerAddr, &'static str> {
+    const WRONG: &str =
+        "this is no address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
+    let server: ServerAddr = text.parse().map_err(|_wrong| WRONG)?;
+    if server.has_user_pass() || server.password().is_some() {
+        return Err("an address has no user or password in it: use the keys user and password, or token");
+    }
+    if !matches!(server.scheme(), "nats" | "tls") || server.host().is_empty() {
+        return Err(WRONG);
+    }
+    Ok(server)
+}
+
+/// A stream's name.
+#[derive(Debug)]
+pub struct StreamName(pub String);
+
+impl<'de> Deserialize<'de> for StreamName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if name.is_empty() || !name.chars().all(safe) {
+            return Err(D::Error::custom(format!(
+                "{name:?} is no name of a stream: write it with letters, digits, `_` and `-`"
+            )));
+        }
+        Ok(Self(name))
+    }
+}
+
+/// A template that comes to a subject for any event.
+pub struct Subject(pub Template);
+
+impl Subject {
+    /// What cannot change the shape of a subject where a value of an event is put in. A `$` at its start would be a
+    /// subject of the server's own.
+    pub(super) fn is_safe(c: char) -> bool {
+        !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>' | '$')
+    }
+
+    /// Every subject that it can come to: a token with a placeholder in it is `*`.
+    pub(super) fn pattern(&self) -> String {
+        let marked = self.0.with_each("*");
+        let tokens: Vec<&str> =
+            marked.split('.').map(|token| if token.contains('*') { "*" } else { token }).collect();
+        tokens.join(".")
+    }
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        use super::super::{
+            Part::{Text, Value},
+            Placeholder::{Event, Source},
+        };
+        let dot = |text: &str| Text(text.to_owned());
+        Self(Template::of(vec![dot("bik."), Value(Source), dot("."), Value(Event)]))
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let template = Template::deserialize(deserializer)?;
+        let example = template.with_each("x");
+        let wrong =
+            |what: &str| D::Error::custom(format!("{what}: write it as \"bik.{{source}}.{{event}}\""));
+        if example.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>')) {
+            return Err(wrong("a subject to publish to has no blanks, `*` or `>`"));
+        }
+        if example.split('.').any(str::is_empty) {
+            return Err(wrong("a subject has something before and after each dot"));
+        }
+        if example.starts_with('$') || example.starts_with("_INBOX") {
+            return Err(wrong("subjects with `$` or `_INBOX` at the start are the server's own"));
+        }
+        Ok(Self(template))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Settings, String> {
+        let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn pattern(subject: &str) -> String {
+        read(&format!("url = \"nats://h\"\nsubject = {subject:?}")).unwrap().subject.pattern()
+    }
+
+    #[test]
+    fn the_default_subject_is_as_documented() {
+        let settings = read("url = [\"nats://a:4222\", \"tls://b\"]").unwrap();
+        assert_eq!(settings.subject.0, Template::parse("bik.{source}.{event}").unwrap());
+        assert_eq!(settings.url.0.len(), 2);
+        assert!(settings.url.0[1].tls_required());
+    }
+
+    #[test]
+    fn a_pattern_has_a_star_for_each_token_that_depends_on_the_event() {
+        assert_eq!(pattern("bik.{source}.{event}"), "bik.*.*");
+        assert_eq!(pattern("bik-{source}.x.{class}{status}"), "*.x.*");
+        assert_eq!(pattern("all"), "all");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_a_password() {
+        for (toml, word) in [
+            ("", "url"),
+            ("url = []", "empty"),
+            ("url = \"http://h\"", "nats://HOST:4222"),
+            ("url = \"nats://me:sesame@h\"", "keys user and password"),
+            ("url = \"nats://h\"\nsubject = \"a b\"", "blanks"),
+            ("url = \"nats://h\"\nsubject = \"a.>\"", "`>`"),
+            ("url = \"nats://h\"\nsubject = \"a..b\"", "each dot"),
+            ("url = \"nats://h\"\nsubject = \"$JS.{event}\"", "own"),
+            ("url = \"nats://h\"\nsubject = \"a.{name}\"", "{source}"),
+            ("url = \"nats://h\"\nstream = \"a.b\"", "letters"),
+            ("url = \"nats://h\"\ncreate_stream = true", "stream = "),
+            ("url = \"nats://h\"\nuser = \"me\"", "password"),
+            ("url = \"nats://h\"\nbody = \"xml\"", "body"),
+        ] {
+            let error = read(toml).err().unwrap_or_else(|| panic!("took {toml:?}"));
+            assert!(error.contains(word) && !error.contains("custom"), "{toml:?}: {error}");
+        }
+    }
+}

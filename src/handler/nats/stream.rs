@@ -1,0 +1,147 @@
+//! Whether a stream keeps what is published, and making one where that was asked for.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    ErrorCode,
+    context::RequestErrorKind,
+    response::Response,
+    stream::{Config, Info, StorageType},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{
+    Settings,
+    error::{ENABLE, Trouble, of_api},
+    link::Link,
+};
+
+/// How long a stream of ours knows an id again: longer than the longest wait between two tries.
+const REMEMBERS: Duration = Duration::from_mins(10);
+
+/// Checks that a stream captures the subject, or some of what it can come to.
+///
+/// # Errors
+/// [`Trouble`], with the command that makes the stream.
+pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Trouble> {
+    let pattern = settings.subject.pattern();
+    let Some(name) = &settings.stream else { return any(link, &pattern).await };
+    let name = name.0.as_str();
+    if let Some(subjects) = subjects_of(link, name).await? {
+        if subjects.iter().any(|subject| overlap(subject, &pattern)) {
+            return Ok(());
+        }
+        return Err(Trouble::wrong(
+            "no stream",
+            format!(
+                "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or \
+                 `nats stream edit {name} --subjects '{pattern}'`"
+            ),
+        ));
+    }
+    if settings.create_stream {
+        return make(link, name, pattern).await;
+    }
+    let or = "or set create_stream = true";
+    Err(Trouble::wrong("no stream", format!("there is no stream {name}: {}, {or}", advice(name, &pattern))))
+}
+
+async fn any(link: &Link, pattern: &str) -> Result<(), Trouble> {
+    #[derive(Deserialize)]
+    struct Names {
+        streams: Option<Vec<String>>,
+    }
+    let asked = format!("which streams capture {pattern}");
+    let names = match ask::<Names>(link, &asked, "STREAM.NAMES", &json!({ "subject": pattern })).await? {
+        Response::Ok(names) => names.streams.unwrap_or_default(),
+        Response::Err { error } => return Err(of_api(&asked, &error)),
+    };
+    if names.is_empty() {
+        let advice = advice("BIK", pattern);
+        return Err(Trouble::wrong(
+            "no stream",
+            format!("no stream captures the subject {pattern}: {advice}"),
+        ));
+    }
+    Ok(())
+}
+
+/// What a stream captures; `None` where there is no such stream.
+async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Trouble> {
+    let asked = format!("what the stream {name} captures");
+    match ask::<Info>(link, &asked, &format!("STREAM.INFO.{name}"), &()).await? {
+        Response::Ok(info) => Ok(Some(info.config.subjects)),
+        Response::Err { error } if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+        Response::Err { error } => Err(of_api(&asked, &error)),
+    }
+}
+
+async fn make(link: &Link, name: &str, pattern: String) -> Result<(), Trouble> {
+    let asked = format!("making the stream {name}");
+    let config = Config {
+        name: name.to_owned(),
+        subjects: vec![pattern],
+        storage: StorageType::File,
+        duplicate_window: REMEMBERS,
+        ..Config::default()
+    };
+    match ask::<Info>(link, &asked, &format!("STREAM.CREATE.{name}"), &config).await? {
+        Response::Ok(_made) => Ok(()),
+        Response::Err { error } => Err(of_api(&asked, &error)),
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    link: &Link,
+    asked: &str,
+    what: &str,
+    with: &(impl Serialize + Sync),
+) -> Result<Response<T>, Trouble> {
+    let answer = link.unless_broken(link.jetstream.request(what.to_owned(), with)).await?;
+    answer.map_err(|error| match error.kind() {
+        RequestErrorKind::NoResponders => {
+            Trouble::wrong("no jetstream", format!("{asked}: nobody answers for JetStream: {ENABLE}"))
+        }
+        RequestErrorKind::TimedOut => {
+            link.give_up();
+            Trouble::away("timeout", format!("{asked}: no answer within 5 s"))
+        }
+        RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
+            Trouble::away("jetstream", format!("{asked}: {error}"))
+        }
+    })
+}
+
+fn advice(name: &str, pattern: &str) -> String {
+    format!(
+        "`nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults` makes one"
+    )
+}
+
+/// Whether some subject matches both patterns.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn patterns_overlap_where_some_subject_matches_both() {
+        for (one, other) in [("bik.>", "bik.*.*"), (">", "a"), ("bik.shop.*", "bik.*.*"), ("a.b", "a.b")] {
+            assert!(overlap(one, other) && overlap(other, one), "{one} {other}");
+        }
+        for (one, other) in [("bik.*", "bik.*.*"), ("bik", "bik.>"), ("a.b", "a.c"), ("crm.>", "bik.*.*")] {
+            assert!(!overlap(one, other) && !overlap(other, one), "{one} {other}");
+        }
+    }
+}

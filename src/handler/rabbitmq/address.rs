@@ -1,0 +1,155 @@
+//! Where the broker is, and how it is reached: within 5 s, or it is away.
+
+use std::{io, path::Path, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind,
+    tcp::{AMQPUriTcpExt, OwnedTLSConfig},
+    uri::{AMQPScheme, AMQPUri},
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use tokio::time::timeout;
+
+use crate::secret::Secret;
+
+/// For a connection to be made, and once more for what follows on it.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that says nothing for twice as long is gone; the broker may ask for less.
+const HEARTBEAT_SECS: u16 = 10;
+
+/// A broker's address, with the credentials: never shown.
+pub(super) struct Address {
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+}
+
+impl Address {
+    pub(super) fn is_tls(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS
+    }
+
+    /// Host and port, for messages.
+    pub(super) fn place(&self) -> String {
+        let authority = &self.uri.authority;
+        format!("{}:{}", authority.host, authority.port)
+    }
+
+    /// The vhost, for messages.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// Trusts the certificates of a file, too.
+    pub(super) async fn trust(&mut self, ca: &Path) -> io::Result<()> {
+        let pem = tokio::fs::read_to_string(ca).await?;
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        if certificates.map_err(|error| invalid(error.to_string()))?.is_empty() {
+            return Err(invalid("there is no certificate in it; it must be PEM".to_owned()));
+        }
+        self.tls.cert_chain = Some(pem);
+        Ok(())
+    }
+
+    /// A connection, with a name that the broker shows. The library runs it on a thread of its own, and gives no way to
+    /// end one that is not made yet: what is awaited there has a time-out there.
+    pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let tls = self.tls.clone();
+        let connecting = Connection::connector(
+            self.uri.clone(),
+            lapin::runtime::default_runtime()?,
+            async move |uri, runtime| {
+                let connecting = uri.connect_with_config_async(tls.as_ref(), &runtime);
+                timeout(CONNECT_TIMEOUT, connecting)
+                    .await
+                    .unwrap_or_else(|_elapsed| Err(timed_out()))
+                    .map_err(lapin::Error::from)
+            },
+            properties,
+        );
+        within(CONNECT_TIMEOUT * 2, connecting).await
+    }
+}
+
+/// What a call comes to, or a time-out.
+pub(super) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = lapin::Result<T>>,
+) -> lapin::Result<T> {
+    timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(timed_out().into()))
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let secret = Secret::deserialize(deserializer)?;
+        parse(secret.expose()).map_err(|what| {
+            D::Error::custom(format!(
+                "{what}: write it as amqp://user:password@host:5672/vhost, or amqps://…"
+            ))
+        })
+    }
+}
+
+/// Errors do not quote the text: it has a password in it.
+fn parse(text: &str) -> Result<Address, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    if !["amqp", "amqps"].contains(&url.scheme()) {
+        return Err("it is no address of a broker".to_owned());
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("it has no host")?;
+    let mut uri: AMQPUri = text.parse()?;
+    // The library takes an IPv6 address for localhost.
+    if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        v6.clone_into(&mut uri.authority.host);
+    }
+    // A slash alone is meant as the default vhost far more often than as the one without a name.
+    if uri.vhost.is_empty() {
+        "/".clone_into(&mut uri.vhost);
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECS);
+    Ok(Address { uri, tls: OwnedTLSConfig::default() })
+}
+
+/// Whether this is about the peer's certificate, or that it speaks no TLS.
+pub(super) fn is_tls_error(error: &lapin::Error) -> bool {
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    error.kind() == io::ErrorKind::InvalidInput
+        || error.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_host_port_and_vhost() {
+        for (text, place, vhost) in [
+            ("amqp://localhost", "localhost:5672", "/"),
+            ("amqp://u:p@127.0.0.1:1234/", "127.0.0.1:1234", "/"),
+            ("amqps://u:p@mq.example/%2f", "mq.example:5671", "/"),
+            ("amqp://[::1]:5673/shop", "::1:5673", "shop"),
+        ] {
+            let address = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((address.place().as_str(), address.vhost()), (place, vhost), "{text}");
+            assert_eq!(address.is_tls(), text.starts_with("amqps"));
+            assert_eq!(address.uri.query.heartbeat, Some(HEARTBEAT_SECS));
+        }
+        assert_eq!(parse("amqp://h?heartbeat=30").ok().unwrap().uri.query.heartbeat, Some(30));
+    }
+
+    #[test]
+    fn a_wrong_address_is_an_error_without_its_password() {
+        for text in
+            ["localhost:5672", "http://u:sesame@h/", "amqp://", "amqp://u:sesame@h:port/", "amqp:///v"]
+        {
+            let error = parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            assert!(!error.contains("sesame"), "{error}");
+        }
+    }
+}

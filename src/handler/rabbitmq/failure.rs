@@ -1,0 +1,108 @@
+//! What an error of the library, or an answer of the broker, means to dispatch. The broker's codes are those of AMQP
+//! 0-9-1 (section 1.2, "reply codes") and RabbitMQ's uses of them.
+
+use lapin::ErrorKind;
+
+use super::address::is_tls_error;
+use crate::handler::Failure;
+
+const CONTENT_TOO_LARGE: u16 = 311;
+const CONNECTION_FORCED: u16 = 320;
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+
+/// When an error came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The connection was made, or looked at what the settings name.
+    Setup,
+    /// Events were published.
+    Publish,
+}
+
+/// What an error means.
+pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
+    match error.kind() {
+        ErrorKind::ProtocolError(answer) => of_answer(answer.get_id(), answer.get_message().as_str(), phase),
+        ErrorKind::AuthProviderError(_) => Failure::misconfigured("access refused", error),
+        ErrorKind::IOError(_) if is_tls_error(error) => Failure::misconfigured("tls", error),
+        ErrorKind::IOError(io) => Failure::retry(io_class(io.kind()), error),
+        ErrorKind::MissingHeartbeatError => Failure::retry("timeout", error),
+        _ => Failure::retry("connection closed", error),
+    }
+}
+
+/// A text of the broker's begins with the name of its code.
+fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
+    match code {
+        ACCESS_REFUSED => Failure::misconfigured("access refused", text),
+        NOT_FOUND => Failure::misconfigured("not found", text),
+        NOT_ALLOWED => Failure::misconfigured("not allowed", text),
+        CONTENT_TOO_LARGE => Failure::refuse("too large", text),
+        // The one code for whatever is not as the broker wants it: of an event it is the size (`max_message_size`).
+        PRECONDITION_FAILED if phase == Phase::Publish && text.contains("message size") => {
+            Failure::refuse("too large", text)
+        }
+        PRECONDITION_FAILED if phase == Phase::Setup => Failure::misconfigured("precondition failed", text),
+        CONNECTION_FORCED => Failure::retry("connection closed", text),
+        code => Failure::retry(format!("amqp {code}"), text),
+    }
+}
+
+fn io_class(kind: std::io::ErrorKind) -> &'static str {
+    match kind {
+        std::io::ErrorKind::ConnectionRefused => "connection refused",
+        std::io::ErrorKind::TimedOut => "timeout",
+        _ => "connection closed",
+    }
+}
+
+/// The broker takes nothing from publishers for now.
+pub(super) fn blocked() -> Failure {
+    Failure::retry("blocked", "the broker blocks publishers: it is short of memory or disk")
+}
+
+/// The broker could not take a message.
+pub(super) fn nacked() -> Failure {
+    Failure::retry("nack", "the broker did not confirm a message, such as where a queue is full")
+}
+
+/// No queue is bound for a message.
+pub(super) fn unroutable(routing_key: &str) -> Failure {
+    Failure::misconfigured(
+        "unroutable",
+        format!(
+            "no queue takes the routing key {routing_key:?}: bind one, or write `mandatory = false` if what nobody \
+             takes may be dropped"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_about_the_event_is_refused_what_is_about_the_settings_waits_for_a_person() {
+        let class = |code, text, phase| match of_answer(code, text, phase) {
+            Failure::Retry { class, .. } => ("retry", class),
+            Failure::Refuse { class, .. } => ("refuse", class),
+            Failure::Misconfigured { class, .. } => ("misconfigured", class),
+            Failure::Gone { class, .. } => ("gone", class),
+        };
+        let size = "PRECONDITION_FAILED - message size 99 is larger than configured max size 9";
+        assert_eq!(class(406, size, Phase::Publish), ("refuse", "too large".to_owned()));
+        assert_eq!(
+            class(406, "PRECONDITION_FAILED - else", Phase::Publish),
+            ("retry", "amqp 406".to_owned())
+        );
+        assert_eq!(class(406, "", Phase::Setup), ("misconfigured", "precondition failed".to_owned()));
+        for (code, name) in [(403, "access refused"), (404, "not found"), (530, "not allowed")] {
+            assert_eq!(class(code, "", Phase::Publish), ("misconfigured", name.to_owned()));
+        }
+        assert_eq!(class(541, "INTERNAL_ERROR", Phase::Publish), ("retry", "amqp 541".to_owned()));
+        assert_eq!(class(320, "", Phase::Publish), ("retry", "connection closed".to_owned()));
+    }
+}

@@ -1,0 +1,149 @@
+//! An event as a message.
+
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use serde::Deserialize;
+
+use crate::handler::{Delivery, Failure, Template};
+
+/// Of AMQP 0-9-1: on disk in a durable queue.
+const PERSISTENT: u8 = 2;
+
+/// What a message has for its body.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Body {
+    /// The envelope of every kind that sends JSON.
+    #[default]
+    Envelope,
+    /// The event alone, as BIK has it.
+    Raw,
+}
+
+/// What the settings make of an event.
+pub(super) struct Form {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: Template,
+    pub(super) mandatory: bool,
+    pub(super) body: Body,
+}
+
+/// A message that is ready to be published.
+pub(super) struct Message {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) mandatory: bool,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+}
+
+impl Form {
+    /// Refuses an event whose routing key comes out longer than AMQP has room for.
+    pub(super) fn message(&self, delivery: &Delivery) -> Result<Message, Failure> {
+        let routing_key = ShortString::try_new(self.routing_key.render(&delivery.event, is_safe))
+            .map_err(|error| Failure::refuse("routing key too long", error))?;
+        let body = match self.body {
+            Body::Envelope => delivery.to_envelope(),
+            Body::Raw => delivery.event.element.rendered().into_owned(),
+        };
+        Ok(Message {
+            exchange: self.exchange.clone(),
+            routing_key,
+            mandatory: self.mandatory,
+            properties: properties(delivery),
+            body: body.into_bytes(),
+        })
+    }
+}
+
+/// Dots part the words of a routing key, `*` and `#` are what bindings are made of.
+const fn is_safe(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+}
+
+fn properties(delivery: &Delivery) -> BasicProperties {
+    let event = &delivery.event;
+    let mut headers = FieldTable::default();
+    let mut header = |name: &str, value: AMQPValue| {
+        headers.insert(short(name), value);
+    };
+    header("seq", AMQPValue::LongLongInt(i64::try_from(event.seq).unwrap_or(i64::MAX)));
+    header("source", text(&event.source));
+    header("received_at", text(&event.received_at.to_string()));
+    if let Some(id) = event.element.id() {
+        header("id", text(id));
+    }
+    header("attempt", AMQPValue::LongLongInt(delivery.attempt.into()));
+    header("replay", AMQPValue::Boolean(delivery.replay));
+    let properties = BasicProperties::default()
+        .with_message_id(short(&delivery.key().to_string()))
+        .with_app_id(short("bikhook"))
+        .with_content_type(short("application/json"))
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(u64::try_from(event.received_at.as_ms() / 1000).unwrap_or(0))
+        .with_headers(headers);
+    properties.with_type(short(event.element.name()))
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+/// What fits into the 255 bytes of a short string: the body has the whole.
+fn short(text: &str) -> ShortString {
+    let end = text.floor_char_boundary(255);
+    ShortString::try_new(&text[..end]).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Element, Event},
+    };
+
+    fn message(name: &str, routing_key: &str, body: Body) -> Result<Message, Failure> {
+        let element = Element::read(format!(r#"{{ "eventName": "{name}", "id": 7 }}"#).as_bytes()).unwrap();
+        let event = Event {
+            seq: 5,
+            received_at: Timestamp::from_ms(1_500),
+            source: "bik".into(),
+            element: Arc::new(element),
+        };
+        let routing_key = Template::parse(routing_key).unwrap();
+        let form = Form { exchange: "e".into(), routing_key, mandatory: true, body };
+        form.message(&Delivery::new(Arc::new(event), 2, false))
+    }
+
+    #[test]
+    fn a_message_says_what_it_is() {
+        let message = message("order.placed", "bik.{source}.{event}", Body::Raw).unwrap();
+        assert_eq!(message.routing_key.as_str(), "bik.bik.order_placed");
+        assert_eq!(message.body, br#"{"eventName":"order.placed","id":7}"#);
+        let properties = message.properties;
+        assert_eq!(properties.message_id().as_ref().unwrap().as_str().len(), 32);
+        assert_eq!(properties.kind().as_ref().unwrap().as_str(), "order.placed");
+        assert_eq!(*properties.timestamp(), Some(1));
+        assert_eq!(*properties.delivery_mode(), Some(2));
+        let headers = properties.headers().as_ref().unwrap().inner();
+        assert_eq!(headers["seq"], AMQPValue::LongLongInt(5));
+        assert_eq!(headers["attempt"], AMQPValue::LongLongInt(2));
+        assert_eq!(headers["replay"], AMQPValue::Boolean(false));
+        assert_eq!(headers["id"], text("7"));
+    }
+
+    #[test]
+    fn a_name_of_any_length_has_a_message_and_a_routing_key_beyond_the_bound_is_refused() {
+        let name = "é".repeat(300);
+        let long = message(&name, "bik.{event}", Body::Envelope).unwrap();
+        assert_eq!(long.properties.kind().as_ref().unwrap().as_str().len(), 254);
+        assert!(String::from_utf8(long.body).unwrap().contains(&name));
+        let refused = message(&name, "{event}.{event}.{event}", Body::Envelope).err();
+        assert!(matches!(refused, Some(Failure::Refuse { .. })), "{refused:?}");
+    }
+}

@@ -1,0 +1,79 @@
+//! `kind = "rabbitmq"`: a persistent message an event, confirmed by the broker before the event counts as delivered.
+//!
+//! ```text
+//! deliver ─▶ message   each event as a message
+//!         ─▶ link      one connection, on it a channel for each delivery under way
+//!         ─▶ publish   the whole batch, then every confirm
+//! ```
+//! A repetition has the same `message_id`: by it a consumer has each event once.
+
+mod address;
+mod failure;
+mod link;
+mod message;
+mod publish;
+mod settings;
+
+use tracing::warn;
+
+use super::{Delivery, Failure, Kind, OpenError};
+use link::Link;
+use message::{Form, Message};
+use settings::Settings;
+
+/// The handler.
+pub struct RabbitMq {
+    link: Link,
+    form: Form,
+}
+
+impl Kind for RabbitMq {
+    const NAME: &'static str = "rabbitmq";
+    const ABOUT: &'static str =
+        "publishes each event to a RabbitMQ exchange or queue, persistent and confirmed";
+    const CONCURRENCY: usize = 2;
+    const BATCH: usize = 500;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let Settings { mut address, ca, target, form } = settings;
+        if let Some(ca) = ca {
+            address.trust(&ca).await.map_err(|error| wrong(format!("ca: {}: {error}", ca.display())))?;
+        }
+        let link = Link::new(name, address, target);
+        match link.channel().await {
+            Ok(channel) => link.give_back(channel),
+            Err(Failure::Retry { error, .. }) => {
+                warn!(handler = name, error, "the broker is away: deliveries wait for it");
+            }
+            Err(failure) => return Err(wrong(failure.to_string())),
+        }
+        Ok(Self { link, form })
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let messages: Vec<Message> =
+            events.iter().map(|delivery| self.form.message(delivery)).collect::<Result<_, _>>()?;
+        let attempt = self.link.attempt();
+        let published = self.publish(messages).await;
+        attempt.ended();
+        published
+    }
+}
+
+impl RabbitMq {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), Failure> {
+        // Unless all went well it is dropped: what is still under way on it must not be taken for the next delivery's.
+        let channel = self.link.channel().await?;
+        tokio::select! {
+            published = publish::all(&channel, messages) => published?,
+            () = self.link.blocked() => return Err(failure::blocked()),
+        }
+        self.link.give_back(channel);
+        Ok(())
+    }
+}

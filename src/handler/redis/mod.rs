@@ -1,0 +1,195 @@
+//! `kind = "redis"`: an entry per event, added to a stream.
+//!
+//! A delivery is one transaction (`MULTI` … `EXEC`): all of its entries are there, in their order, or none. Redis does
+//! not know a repetition: what was delivered twice is there twice, with the same `key`. And an entry is as durable as
+//! the server's append-only file makes it: with `appendfsync everysec` the last second can be lost with the machine.
+
+mod error;
+mod settings;
+
+use std::{num::NonZeroU64, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, Pipeline, RedisResult, TlsCertificates, Value, aio::MultiplexedConnection,
+};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use error::{Meaning, Trouble};
+pub use settings::Settings;
+use settings::Stream;
+
+/// How long the server has for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the server has for an answer; the library's own half a second is less than a slow disk may need.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The handler.
+pub struct Redis {
+    client: Client,
+    stream: Stream,
+    maxlen: Option<NonZeroU64>,
+    max_bytes: usize,
+    link: Mutex<Option<Link>>,
+}
+
+/// A connection, and what is known of the server at its other end.
+#[derive(Clone)]
+struct Link {
+    connection: MultiplexedConnection,
+    /// The server ends a connection on which a larger value comes, and may not be heard to say why.
+    value_bytes: usize,
+}
+
+impl Kind for Redis {
+    const NAME: &'static str = "redis";
+    const ABOUT: &'static str = "adds each event to a Redis stream, a batch in a transaction";
+    const CONCURRENCY: usize = 2;
+    const BATCH: usize = 250;
+    type Settings = Settings;
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let redis = Self {
+            client: client(&settings).await.map_err(wrong)?,
+            stream: settings.stream,
+            maxlen: settings.maxlen,
+            max_bytes: settings.max_bytes.as_usize(),
+            link: Mutex::new(None),
+        };
+        match redis.link().await {
+            Ok(_link) => {}
+            Err(Trouble { meaning: Meaning::Away, class, what }) => {
+                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
+            }
+            Err(trouble) => return Err(wrong(trouble.what)),
+        }
+        Ok(redis)
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut link = self.link().await?;
+        let entries = self.entries(events, link.value_bytes)?;
+        match entries.exec_async(&mut link.connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                if trouble.breaks_the_connection() {
+                    *self.link.lock().await = None;
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+}
+
+async fn client(settings: &Settings) -> Result<Client, String> {
+    let info = settings.url.0.clone();
+    let wrong = |error: redis::RedisError| format!("url, or ca: {error}");
+    let Some(ca) = &settings.ca else { return Client::open(info).map_err(wrong) };
+    let ca = read_ca(ca).await?;
+    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca) }).map_err(wrong)
+}
+
+impl Redis {
+    /// The connection; made where there is none. Whoever else needs it waits meanwhile.
+    async fn link(&self) -> Result<Link, Trouble> {
+        let mut kept = self.link.lock().await;
+        if let Some(link) = kept.as_ref() {
+            return Ok(link.clone());
+        }
+        let link =
+            self.connect().await.map_err(|trouble| trouble.at(self.client.get_connection_info().addr()))?;
+        Ok(kept.insert(link).clone())
+    }
+
+    async fn connect(&self) -> Result<Link, Trouble> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connection.map_err(|error| Trouble::of(&error))?;
+        if let Some(stream) = self.stream.literal() {
+            probe(&mut connection, stream).await?;
+        }
+        let value_bytes = value_bytes(&mut connection).await?;
+        Ok(Link { connection, value_bytes })
+    }
+
+    /// The transaction that adds them all.
+    fn entries(&self, events: &[Delivery], value_bytes: usize) -> Result<Pipeline, Failure> {
+        let mut entries = Pipeline::with_capacity(events.len());
+        entries.atomic();
+        for delivery in events {
+            let event = &delivery.event;
+            let rendered = event.element.rendered();
+            let (bytes, limit) = (rendered.len(), self.max_bytes.min(value_bytes));
+            if bytes > limit {
+                let key =
+                    if limit == self.max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
+                return Err(Failure::refuse(
+                    "too large",
+                    format!("the event has {bytes} bytes, and {key} is {limit}"),
+                ));
+            }
+            entries.cmd("XADD").arg(self.stream.name(event));
+            if let Some(maxlen) = self.maxlen {
+                entries.arg("MAXLEN").arg("~").arg(maxlen.get());
+            }
+            entries.arg("*").arg("key").arg(delivery.key().to_string());
+            entries.arg("seq").arg(event.seq).arg("received_at").arg(event.received_at.to_string());
+            entries.arg("source").arg(&*event.source).arg("event_name").arg(event.element.name());
+            entries.arg("id").arg(event.element.id().unwrap_or_default());
+            entries.arg("attempt").arg(delivery.attempt).arg("replay").arg(u8::from(delivery.replay));
+            entries.arg("event").arg(&*rendered).ignore();
+        }
+        Ok(entries)
+    }
+}
+
+/// Whether entries could be added: asked within a transaction that is then dropped, so that nothing is.
+async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Trouble> {
+    let mut probe = redis::pipe();
+    probe.ignore_errors();
+    probe
+        .cmd("MULTI")
+        .cmd("XADD")
+        .arg(stream)
+        .arg("*")
+        .arg("probe")
+        .arg(1)
+        .cmd("DISCARD")
+        .cmd("TYPE")
+        .arg(stream);
+    let answers: Vec<RedisResult<Value>> =
+        probe.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+    if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
+        return Err(Trouble::of(error));
+    }
+    // Who may not ask for the type is told by the first delivery.
+    if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
+        && !matches!(found.as_str(), "none" | "stream")
+    {
+        return Err(Trouble::wrong(
+            "wrong type",
+            format!(
+                "the key {stream} holds a {found}, not a stream: give `stream` another name, or remove that key"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The largest value that the server takes; any, where it does not say, as those that others run often do not.
+async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Trouble> {
+    let mut ask = redis::pipe();
+    ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");
+    let answers: Vec<RedisResult<Vec<String>>> =
+        ask.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+    let told = answers.into_iter().next().and_then(Result::ok).and_then(|pair| pair.get(1)?.parse().ok());
+    Ok(told.unwrap_or(usize::MAX))
+}

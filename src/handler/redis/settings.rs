@@ -1,0 +1,90 @@
+//! The keys of the kind.
+
+use std::{num::NonZeroU64, path::PathBuf};
+
+use redis::{ConnectionAddr, ConnectionInfo};
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::super::{Part, Template};
+use crate::{event::Event, secret::Secret, settings::Size};
+
+/// Its own keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the server is, and who we are there.
+    pub url: Address,
+    /// The key of the stream; a template.
+    #[serde(default)]
+    pub stream: Stream,
+    /// About how many entries a stream keeps; all by default.
+    #[serde(default)]
+    pub maxlen: Option<NonZeroU64>,
+    /// A larger event is refused.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: Size,
+    /// Certificates (PEM) to trust instead of the system's, for `rediss://`.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+/// As much as a body of a webhook has by default: nothing is refused then.
+fn default_max_bytes() -> Size {
+    Size::mib(5)
+}
+
+/// A URL, read as a secret: it may hold a password.
+pub struct Address(pub ConnectionInfo);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let url = Secret::deserialize(deserializer)?;
+        let info: ConnectionInfo = url.expose().parse().map_err(|_may_quote_it| {
+            D::Error::custom(
+                "this is no address of a Redis server: write it as \"redis://USER:PASSWORD@HOST:6379/0\", with \
+                 `rediss` for TLS, and what is not a letter or digit of a password as %XX",
+            )
+        })?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            return Err(D::Error::custom(
+                "#insecure leaves the server's certificate unchecked: take it away, and set `ca` to the certificate \
+                 of who signed the server's",
+            ));
+        }
+        Ok(Self(info))
+    }
+}
+
+/// A template that comes to the key of a stream for any event.
+pub struct Stream(Template);
+
+impl Stream {
+    pub(super) fn name(&self, event: &Event) -> String {
+        self.0.render(event, is_safe)
+    }
+
+    /// The key, where it is the same for every event.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.0.parts() {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A key may hold anything; what parts it by custom, or chooses its slot in a cluster, cannot come from an event.
+fn is_safe(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self(Template::of(vec![Part::Text("bik:events".to_owned())]))
+    }
+}
+
+impl<'de> Deserialize<'de> for Stream {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Template::deserialize(deserializer).map(Self)
+    }
+}

@@ -1,0 +1,122 @@
+//! What an error of the store means to dispatch. The codes are those of the S3 API ("List of error codes"); the library
+//! gives them as part of a text.
+
+use std::{error::Error as StdError, io};
+
+use object_store::Error;
+
+use crate::handler::Failure;
+
+/// Codes that a person must look at: they are about the settings, never about the events.
+const WRONG: [&str; 16] = [
+    "AccessDenied",
+    "AccountProblem",
+    "AllAccessDisabled",
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "IllegalLocationConstraintException",
+    "InvalidAccessKeyId",
+    "InvalidBucketName",
+    "InvalidToken",
+    "KMS.NotFoundException",
+    "NoSuchBucket",
+    "NotSignedUp",
+    "PermanentRedirect",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+];
+
+/// Codes of a store that is unwell.
+const UNWELL: [&str; 5] =
+    ["InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"];
+
+/// Where the library looks for credentials last: in the machine's own network.
+const METADATA: &str = "169.254.169.254";
+
+/// What an error means.
+pub(super) fn of(error: &Error) -> Failure {
+    let text = chain(error);
+    if let Some(code) = code(&text) {
+        let known = |codes: &[&'static str]| codes.iter().find(|known| **known == code).copied();
+        return match (known(&WRONG), known(&UNWELL)) {
+            (Some(class), _) => Failure::misconfigured(class, text),
+            (None, Some(class)) => Failure::retry(class, text),
+            (None, None) if code == "EntityTooLarge" => Failure::refuse("EntityTooLarge", text),
+            (None, None) => Failure::retry("another error", text),
+        };
+    }
+    if text.contains(METADATA) {
+        let told = "there are no credentials: write `access_key_id` and `secret_access_key`, or set AWS_ACCESS_KEY_ID and \
+                    AWS_SECRET_ACCESS_KEY, or run where the machine has a role";
+        return Failure::misconfigured("no credentials", format!("{told} ({text})"));
+    }
+    if text.contains("invalid peer certificate") {
+        let told = "the certificate is not trusted (`ca` names a file with that of a private authority)";
+        return Failure::misconfigured("tls", format!("{told}: {text}"));
+    }
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            Failure::misconfigured("AccessDenied", text)
+        }
+        Error::NotFound { .. } => Failure::misconfigured("not found", text),
+        _ => Failure::retry(network_class(error), text),
+    }
+}
+
+/// An error with all that is behind it, each said once.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn code(text: &str) -> Option<&str> {
+    text.split_once("<Code>")?.1.split_once("</Code>").map(|(code, _)| code)
+}
+
+fn network_class(error: &Error) -> &'static str {
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => return "connection refused",
+                io::ErrorKind::TimedOut => return "timeout",
+                _ => {}
+            }
+        }
+        source = error.source();
+    }
+    "no answer"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(text: &str) -> (bool, String) {
+        match of(&Error::Generic { store: "S3", source: text.into() }) {
+            Failure::Misconfigured { class, .. } => (true, class),
+            Failure::Retry { class, .. } => (false, class),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_code_tells_what_is_wrong_from_what_is_unwell() {
+        let answer =
+            |code| format!("status code: 403: <Error><Code>{code}</Code><Message>m</Message></Error>");
+        assert_eq!(class(&answer("NoSuchBucket")), (true, "NoSuchBucket".to_owned()));
+        assert_eq!(class(&answer("SlowDown")), (false, "SlowDown".to_owned()));
+        assert_eq!(class(&answer("Nonsense +910000000000")), (false, "another error".to_owned()));
+        assert_eq!(class("PUT http://169.254.169.254/latest/api/token"), (true, "no credentials".to_owned()));
+        assert_eq!(class("status code: 502"), (false, "no answer".to_owned()));
+    }
+}

@@ -1,0 +1,163 @@
+//! A batch as an object: its lines, compressed, and its name.
+
+use std::io::{self, Write};
+
+use flate2::{Compression, write::GzEncoder};
+use object_store::path::Path;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::handler::Delivery;
+
+/// How objects are compressed.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Compress {
+    /// RFC 1952.
+    #[default]
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+impl Compress {
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => "jsonl.gz",
+            Self::Zstd => "jsonl.zst",
+            Self::None => "jsonl",
+        }
+    }
+}
+
+/// What the settings make of a batch.
+#[derive(Clone)]
+pub(super) struct Form {
+    /// What every name begins with.
+    pub(super) prefix: Path,
+    pub(super) compress: Compress,
+}
+
+/// An object that is ready to be put.
+pub(super) struct Object {
+    pub(super) path: Path,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Form {
+    /// The name of an object under the prefix.
+    pub(super) fn named(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    /// Of a batch that is not empty: envelopes, one a line.
+    pub(super) fn object(&self, events: &[Delivery]) -> io::Result<Object> {
+        let bytes = match self.compress {
+            Compress::None => {
+                let mut plain = Vec::new();
+                write_lines(events, &mut plain)?;
+                plain
+            }
+            Compress::Gzip => {
+                let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+                write_lines(events, &mut gzip)?;
+                gzip.finish()?
+            }
+            Compress::Zstd => {
+                let mut zstd = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                write_lines(events, &mut zstd)?;
+                zstd.finish()?
+            }
+        };
+        Ok(Object { path: self.path(events), bytes })
+    }
+
+    /// `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz`: date and hour (UTC) in which the first event was received, the first and
+    /// the last seq, in digits that sort as they count, and which events they are.
+    fn path(&self, events: &[Delivery]) -> Path {
+        let seqs = || events.iter().map(|delivery| delivery.event.seq);
+        let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));
+        let received_at = events.first().map(|delivery| delivery.event.received_at).unwrap_or_default();
+        let time = received_at.to_string();
+        // As RFC 3339 has them.
+        let (date, hour) = (time.get(..10).unwrap_or("unknown"), time.get(11..13).unwrap_or("00"));
+        let (digest, extension) = (digest(events), self.compress.extension());
+        self.named(&format!("{date}/{hour}/{first:020}-{last:020}-{digest}.{extension}"))
+    }
+}
+
+fn write_lines(events: &[Delivery], out: &mut impl Write) -> io::Result<()> {
+    let mut line = String::new();
+    for delivery in events {
+        line.clear();
+        delivery.push_envelope(&mut line);
+        line.push('\n');
+        out.write_all(line.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Of the keys, in their order: not of the lines, which say how often it was tried.
+fn digest(events: &[Delivery]) -> String {
+    let mut hash = Sha256::new();
+    for delivery in events {
+        hash.update(delivery.key().0);
+    }
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, sync::Arc};
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Element, Event},
+    };
+
+    fn events(seqs: &[u64], attempt: u32) -> Vec<Delivery> {
+        let event = |seq: &u64| Event {
+            seq: *seq,
+            received_at: Timestamp::from_ms(1_795_342_500_000),
+            source: "bik".into(),
+            element: Arc::new(
+                Element::read(format!(r#"{{"eventName":"x","id":{seq}}}"#).as_bytes()).unwrap(),
+            ),
+        };
+        seqs.iter().map(|seq| Delivery::new(Arc::new(event(seq)), attempt, false)).collect()
+    }
+
+    fn object(compress: Compress, events: &[Delivery]) -> Object {
+        Form { prefix: Path::from("lake/bik"), compress }.object(events).unwrap()
+    }
+
+    #[test]
+    fn the_same_events_have_the_same_name_and_others_have_another() {
+        let name = |seqs, attempt| object(Compress::Gzip, &events(seqs, attempt)).path.to_string();
+        let first = name(&[7, 9], 1);
+        assert!(
+            first.starts_with("lake/bik/2026-11-22/10/00000000000000000007-00000000000000000009-"),
+            "{first}"
+        );
+        assert!(first.ends_with(".jsonl.gz"), "{first}");
+        assert_eq!(first, name(&[7, 9], 2));
+        assert_ne!(first, name(&[7, 8, 9], 1));
+    }
+
+    #[test]
+    fn an_object_unpacks_to_a_line_an_event() {
+        let batch = events(&[1, 2, 3], 1);
+        let lines: String = batch.iter().map(|delivery| delivery.to_envelope() + "\n").collect();
+        let plain = object(Compress::None, &batch).bytes;
+        assert_eq!(String::from_utf8(plain).unwrap(), lines);
+        let mut unpacked = String::new();
+        let gzip = object(Compress::Gzip, &batch).bytes;
+        flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, lines);
+        let zstd = zstd::decode_all(&object(Compress::Zstd, &batch).bytes[..]).unwrap();
+        assert_eq!(String::from_utf8(zstd).unwrap(), lines);
+    }
+}

@@ -1,0 +1,150 @@
+//! The keys of the kind, and the client that they come to.
+
+use std::{path::PathBuf, time::Duration};
+
+use object_store::{
+    Certificate, ClientOptions, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    path::Path,
+};
+use serde::Deserialize;
+
+use super::object::{Compress, Form};
+use crate::{secret::Secret, settings::Period};
+
+/// A connection that takes longer is none.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A delivery has 15 s unless the configuration says otherwise; the object must be put in what is left of them.
+const MAX_INTERVAL: Period = Period::secs(10);
+
+/// Its own keys, checked.
+#[derive(Deserialize)]
+#[serde(try_from = "Keys")]
+pub struct Settings(Keys);
+
+/// Its own keys, as they are written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The bucket; it must be there.
+    bucket: String,
+    /// What the name of every object begins with.
+    #[serde(default)]
+    prefix: String,
+    /// Of the bucket.
+    #[serde(default = "default_region")]
+    region: String,
+    /// Of what speaks as S3 does: `https://minio.example:9000`. Amazon's own by default.
+    #[serde(default)]
+    endpoint: Option<String>,
+    /// A file of PEM certificates, trusted besides those of the system.
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    /// Without it, what the environment or the machine's role gives.
+    #[serde(default)]
+    access_key_id: Option<String>,
+    /// Goes with it.
+    #[serde(default)]
+    secret_access_key: Option<Secret>,
+    /// Goes with both, where they are for a time.
+    #[serde(default)]
+    session_token: Option<Secret>,
+    /// How objects are compressed.
+    #[serde(default)]
+    compress: Compress,
+    /// How long events gather, at least, between two objects.
+    #[serde(default = "default_interval")]
+    interval: Period,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+const fn default_interval() -> Period {
+    Period::secs(1)
+}
+
+impl TryFrom<Keys> for Settings {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        if keys.bucket.is_empty() || keys.bucket.contains('/') {
+            return Err(
+                "bucket: write the name of a bucket alone; `prefix` is for what comes after it".to_owned()
+            );
+        }
+        Path::parse(&keys.prefix).map_err(|error| format!("prefix: {error}"))?;
+        if let Some(endpoint) = &keys.endpoint {
+            let url = reqwest::Url::parse(endpoint).map_err(|error| format!("endpoint: {error}"))?;
+            if !["http", "https"].contains(&url.scheme()) {
+                return Err("endpoint: write it as https://host:port".to_owned());
+            }
+        }
+        if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
+            return Err("write `access_key_id` and `secret_access_key`, or neither".to_owned());
+        }
+        if keys.interval > MAX_INTERVAL {
+            return Err(format!("interval: it must be {MAX_INTERVAL} at most: a delivery waits for it"));
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl Settings {
+    pub(super) fn form(&self) -> Form {
+        // It was parsed before.
+        let prefix = Path::parse(&self.0.prefix).unwrap_or_default();
+        Form { prefix, compress: self.0.compress }
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.0.interval.0
+    }
+
+    /// The bucket, not yet asked for anything.
+    pub(super) async fn client(&self) -> Result<AmazonS3, String> {
+        let keys = &self.0;
+        let is_plain = keys.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let mut options =
+            ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_allow_http(is_plain);
+        if let Some(ca) = &keys.ca {
+            let wrong = |error: String| format!("ca: {}: {error}", ca.display());
+            let pem = tokio::fs::read(ca).await.map_err(|error| wrong(error.to_string()))?;
+            let certificates =
+                Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+            options = certificates.into_iter().fold(options, ClientOptions::with_root_certificate);
+        }
+        // When to try again is dispatch's to say.
+        let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        let mut builder = match (&keys.access_key_id, &keys.secret_access_key) {
+            (Some(id), Some(secret)) => {
+                AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret.expose())
+            }
+            _ => AmazonS3Builder::from_env(),
+        };
+        if let Some(token) = &keys.session_token {
+            builder = builder.with_token(token.expose());
+        }
+        if let Some(endpoint) = &keys.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        builder
+            .with_bucket_name(&keys.bucket)
+            .with_region(&keys.region)
+            .with_client_options(options)
+            .with_retry(once)
+            .build()
+            .map_err(|error| error.to_string())
+    }
+
+    /// What a person should look at where the bucket takes nothing.
+    pub(super) fn advice(&self) -> String {
+        let Keys { bucket, region, endpoint, .. } = &self.0;
+        let at = endpoint.as_deref().unwrap_or("Amazon");
+        format!(
+            " (is there a bucket {bucket:?} in region {region:?} at {at}, and may this key put objects into it? The \
+             policy that it needs is s3:PutObject)"
+        )
+    }
+}

@@ -1,0 +1,234 @@
+//! The `exec` kind, with small programs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bikhook::handler::Failure;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    handlers::{delivery, open},
+    support::{events::status, home::eventually},
+};
+
+/// A program that appends what it gets to a file, unless it is told that this is away.
+struct Script {
+    own: TempDir,
+    lines: bool,
+}
+
+const ONCE: &str = r#"
+line=$(cat)
+[ -e away ] && { echo "it is away" >&2; exit 1; }
+case $line in *'"id":"poison"'*) echo "not this one" >&2; exit 65;; esac
+printf '%s\n' "$line" >> "$OUT"
+"#;
+
+const LINES: &str = r#"
+while IFS= read -r line; do
+  [ -e away ] && exit 1
+  case $line in *'"id":"poison"'*) echo "refuse not this one"; continue;; esac
+  printf '%s\n' "$line" >> "$OUT"
+  echo ok
+done
+"#;
+
+impl Script {
+    fn new(lines: bool) -> Self {
+        Self { own: TempDir::new().unwrap(), lines }
+    }
+
+    fn out(&self, scene: &str) -> PathBuf {
+        self.own.path().join(scene)
+    }
+}
+
+impl Destination for Script {
+    fn settings(&self, scene: &str) -> String {
+        let (mode, script) = if self.lines { ("lines", LINES) } else { ("once", ONCE) };
+        format!(
+            "kind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{script}''']\nmode = \"{mode}\"\ndir = {:?}\nenv.OUT = {:?}",
+            self.own.path(),
+            self.out(scene)
+        )
+    }
+
+    fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            key: String,
+            #[serde(borrow)]
+            event: &'a RawValue,
+        }
+        let text = fs::read_to_string(self.out(scene)).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let arrival = |line: &str| {
+            let Line { key, event } = serde_json::from_str(line).unwrap();
+            Arrival { key, event: event.get().to_owned() }
+        };
+        whole.lines().map(arrival).collect()
+    }
+
+    fn kill(&mut self) {
+        fs::write(self.own.path().join("away"), "").unwrap();
+    }
+
+    fn start(&mut self) {
+        fs::remove_file(self.own.path().join("away")).unwrap();
+    }
+
+    fn poison(&self) -> Option<String> {
+        Some(status("poison", "m-poison", "sent"))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        false
+    }
+}
+
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Script::new(false))
+}
+
+#[test]
+fn exec_keeps_the_contract_with_a_process_for_each_event() {
+    hold_to(&mut Script::new(false));
+}
+
+#[test]
+fn exec_keeps_the_contract_with_a_process_that_runs_on() {
+    hold_to(&mut Script::new(true));
+}
+
+fn shell(dir: &Path, script: &str, more: &str) -> String {
+    format!("command = [\"sh\", \"-c\", '''{script}''']\ndir = {dir:?}\n{more}")
+}
+
+#[tokio::test]
+async fn a_program_has_the_event_on_standard_input_and_little_else_in_its_environment() {
+    let dir = TempDir::new().unwrap();
+    let script = "cat > input; env | sort > environment";
+    let settings = shell(dir.path(), script, "body = \"raw\"\nenv.TOKEN = \"sesame\"");
+    let handler = open("exec", &settings).await.unwrap();
+    let event = delivery(7, "{ \"eventName\": \"a\\nb\", \"id\": 5, }");
+    handler.deliver(&[event.clone()]).await.unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("input")).unwrap(), event.event.element.raw());
+    let environment = fs::read_to_string(dir.path().join("environment")).unwrap();
+    for line in [
+        &format!("BIKHOOK_KEY={}\n", event.key()),
+        "BIKHOOK_SEQ=7\n",
+        "BIKHOOK_ID=5\n",
+        "BIKHOOK_SOURCE=bik\n",
+        "BIKHOOK_ATTEMPT=1\n",
+        "BIKHOOK_REPLAY=false\n",
+        "BIKHOOK_HANDLER=under-test\n",
+        "BIKHOOK_EVENT_NAME=a\nb\n",
+        "TOKEN=sesame\n",
+        "PATH=",
+    ] {
+        assert!(environment.contains(line), "no {line:?} in {environment}");
+    }
+    assert!(!environment.contains("CARGO"), "{environment}");
+}
+
+#[tokio::test]
+async fn an_exit_code_decides_and_the_end_of_standard_error_tells_why() {
+    let dir = TempDir::new().unwrap();
+    for (script, class, refused) in [
+        ("exit 3", "exit 3", false),
+        ("exit 65", "exit 65", true),
+        ("kill -9 $$", "signal 9", false),
+        ("yes noise | head -c 100000 >&2; echo the reason >&2; exit 3", "exit 3", false),
+    ] {
+        let handler = open("exec", &shell(dir.path(), script, "")).await.unwrap();
+        let failure = handler.deliver(&[delivery(1, r#"{"eventName":"x"}"#)]).await.unwrap_err();
+        let (Failure::Retry { class: had, error, .. } | Failure::Refuse { class: had, error }) = &failure
+        else {
+            panic!("{failure:?}")
+        };
+        assert_eq!((had.as_str(), matches!(failure, Failure::Refuse { .. })), (class, refused));
+        assert!(error.len() < 4500, "{} bytes", error.len());
+        assert!(!script.contains("reason") || error.ends_with("the reason"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_reads_nothing_of_a_large_event_or_leaves_something_running_is_done_all_the_same() {
+    let dir = TempDir::new().unwrap();
+    let large = format!(r#"{{"eventName":"x","text":"{}"}}"#, "y".repeat(1 << 20));
+    let handler = open("exec", &shell(dir.path(), "sleep 1000 & echo $! > pid", "")).await.unwrap();
+    handler.deliver(&[delivery(1, &large)]).await.unwrap();
+    eventually("what it left is not killed", || !runs(&dir.path().join("pid")));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_given_up_ends_the_program_and_all_that_it_started() {
+    for mode in ["once", "lines"] {
+        let dir = TempDir::new().unwrap();
+        let script = "[ -e second ] && { read line; echo ok; exit 0; }; sleep 1000 & echo $! > pid; wait";
+        let handler = open("exec", &shell(dir.path(), script, &format!("mode = {mode:?}"))).await.unwrap();
+        let event = [delivery(1, r#"{"eventName":"x"}"#)];
+        let given_up = tokio::time::timeout(Duration::from_secs(60), async {
+            tokio::select! {
+                outcome = handler.deliver(&event) => panic!("{outcome:?}"),
+                () = async {
+                    while !runs(&dir.path().join("pid")) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                } => {}
+            }
+        });
+        given_up.await.unwrap();
+        eventually("what it started is not killed", || !runs(&dir.path().join("pid")));
+        fs::write(dir.path().join("second"), "").unwrap();
+        handler.deliver(&event).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_it_ended() {
+    let dir = TempDir::new().unwrap();
+    let script = r#"echo started >> starts
+        while read -r line; do case $line in
+        *refused*) echo "refuse no such order";;
+        *later*) echo "retry in a minute";;
+        *nonsense*) echo "whatever";;
+        *silent*) echo "last words" >&2; exit 4;;
+        *) echo ok;;
+        esac; done"#;
+    let handler = open("exec", &shell(dir.path(), script, "mode = \"lines\"")).await.unwrap();
+    let starts = || fs::read_to_string(dir.path().join("starts")).unwrap().lines().count();
+    let event = |name: &str| [delivery(1, &format!(r#"{{"eventName":"{name}"}}"#))];
+    handler.deliver(&event("fine")).await.unwrap();
+    let refused = handler.deliver(&event("refused")).await.unwrap_err();
+    assert!(
+        matches!(&refused, Failure::Refuse { error, .. } if error.contains("no such order")),
+        "{refused:?}"
+    );
+    let later = handler.deliver(&event("later")).await.unwrap_err();
+    assert!(matches!(&later, Failure::Retry { error, .. } if error.contains("in a minute")), "{later:?}");
+    assert_eq!(starts(), 1);
+    let nonsense = handler.deliver(&event("nonsense")).await.unwrap_err();
+    assert!(matches!(&nonsense, Failure::Retry { class, .. } if class == "answer"), "{nonsense:?}");
+    let silent = handler.deliver(&event("silent")).await.unwrap_err();
+    assert!(
+        matches!(&silent, Failure::Retry { class, error, .. } if class == "ended" && error.contains("last words")),
+        "{silent:?}"
+    );
+    handler.deliver(&event("fine")).await.unwrap();
+    assert_eq!(starts(), 3);
+}
+
+/// Whether the process whose number is in a file runs; a dead one that nobody has reaped does not.
+fn runs(pid_file: &Path) -> bool {
+    let Ok(pid) = fs::read_to_string(pid_file) else { return false };
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    !pid.trim().is_empty()
+        && stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim().starts_with(['Z', 'X']))
+}

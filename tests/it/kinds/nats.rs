@@ -1,0 +1,291 @@
+//! The contract, with a NATS server; below it, what the `nats` kind promises beyond.
+
+use std::{collections::HashMap, time::Instant};
+
+use async_nats::{ConnectOptions, jetstream::stream::Config};
+use bikhook::handler::Failure;
+use rustix::process::Signal;
+
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    handlers::{delivery, open},
+    support::{
+        events::{incoming, status},
+        servers::{
+            certificate::Certificate,
+            nats::{Kept, NatsServer},
+        },
+    },
+};
+
+/// A larger message its streams refuse.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+
+struct Streams {
+    server: NatsServer,
+    /// What was read so far: a stream only grows.
+    read: HashMap<String, Vec<Arrival>>,
+}
+
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Streams { server: NatsServer::start_new(), read: HashMap::new() })
+}
+
+impl Destination for Streams {
+    fn settings(&self, scene: &str) -> String {
+        self.server.make_stream(stream(scene, &format!("{scene}.>")));
+        format!(
+            "kind = \"nats\"\nurl = {:?}\nsubject = \"{scene}.{{source}}.{{event}}\"\nstream = {scene:?}",
+            self.server.url()
+        )
+    }
+
+    fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
+        let read = self.read.entry(scene.to_owned()).or_default();
+        let messages = self.server.messages(scene, read.len() as u64 + 1);
+        read.extend(messages.into_iter().map(|message| arrival(&message)));
+        read.clone()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn start(&mut self) {
+        self.server.start();
+    }
+
+    fn poison(&self) -> Option<String> {
+        let text = "x".repeat(MAX_MESSAGE_BYTES);
+        Some(format!(r#"{{"eventName":"addToCart","id":"poison","text":"{text}"}}"#))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+}
+
+fn stream(name: &str, subject: &str) -> Config {
+    Config {
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
+        max_message_size: i32::try_from(MAX_MESSAGE_BYTES).unwrap(),
+        ..Config::default()
+    }
+}
+
+fn arrival(message: &Kept) -> Arrival {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        key: String,
+        #[serde(borrow)]
+        event: &'a serde_json::value::RawValue,
+    }
+    let Envelope { key, event } = serde_json::from_str(&message.payload).unwrap();
+    assert_eq!(message.headers.get("Nats-Msg-Id").unwrap().as_str(), key);
+    Arrival { key, event: event.get().to_owned() }
+}
+
+#[test]
+fn nats_keeps_the_contract() {
+    hold_to(&mut *destination());
+}
+
+#[tokio::test]
+async fn a_message_has_the_envelope_or_the_event_alone_and_headers_with_the_rest() {
+    let server = NatsServer::start_new();
+    server.make_stream(stream("BIK", "bik.>"));
+    let url = server.url();
+    let read = delivery(7, &status("a-1", "m", "read"));
+    open("nats", &format!("url = {url:?}"))
+        .await
+        .unwrap()
+        .deliver(std::slice::from_ref(&read))
+        .await
+        .unwrap();
+    let raw = format!(
+        "url = [\"nats://127.0.0.1:1\", {url:?}]\nbody = \"raw\"\nsubject = \"bik.{{class}}.{{status}}\""
+    );
+    let raw = open("nats", &raw).await.unwrap();
+    raw.deliver(&[delivery(8, &incoming("b-1", "n")), delivery(9, &status("c", "o", "sent."))])
+        .await
+        .unwrap();
+    let messages = server.messages("BIK", 1);
+    let subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
+    assert_eq!(subjects, ["bik.bik.message-status-update", "bik.incoming.none", "bik.other.sent_"]);
+    assert_eq!(messages[0].payload, read.to_envelope());
+    assert_eq!(messages[1].payload, incoming("b-1", "n"));
+    let header = |name: &str| messages[0].headers.get(name).unwrap().as_str().to_owned();
+    assert_eq!(header("Nats-Msg-Id"), read.key().to_string());
+    assert_eq!(header("Bikhook-Seq"), "7");
+    assert_eq!(header("Bikhook-Source"), "bik");
+    assert_eq!(header("Bikhook-Event"), "message-status-update");
+    assert_eq!(header("Bikhook-Id"), "a-1");
+    assert_eq!(header("Bikhook-Attempt"), "1");
+    assert!(header("Bikhook-Received-At").ends_with('Z'));
+}
+
+#[tokio::test]
+async fn without_a_stream_it_does_not_start_and_says_how_to_make_one_or_makes_it() {
+    let server = NatsServer::start_new();
+    let url = format!("url = {:?}\n", server.url());
+    let error = async |settings: &str| open("nats", &(url.clone() + settings)).await.err().unwrap();
+    let none = error("").await;
+    assert!(none.contains("nats stream add BIK --subjects 'bik.*.*'"), "{none}");
+    let named = error("stream = \"CRM\"").await;
+    assert!(named.contains("there is no stream CRM") && named.contains("create_stream"), "{named}");
+    let made = url.clone() + "stream = \"CRM\"\ncreate_stream = true";
+    for _ in 0..2 {
+        let handler = open("nats", &made).await.unwrap();
+        handler.deliver(&[delivery(1, &incoming("a", "m"))]).await.unwrap();
+    }
+    assert_eq!(server.messages("CRM", 1).len(), 1, "it came twice with one key");
+    let other = error("stream = \"CRM\"\nsubject = \"other.{event}\"").await;
+    assert!(other.contains("does not capture the subject other.*"), "{other}");
+    server.ask(async |jetstream| jetstream.delete_stream("CRM").await.unwrap());
+    let handler = open("nats", &made).await.unwrap();
+    server.ask(async |jetstream| jetstream.delete_stream("CRM").await.unwrap());
+    let failure = handler.deliver(&[delivery(2, &incoming("b", "m"))]).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Misconfigured { class, .. } if class == "no stream"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_message_is_stored_after_what_was_refused_of_it() {
+    let server = NatsServer::start_new();
+    server.make_stream(stream("BIK", "bik.>"));
+    let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
+    let large = status("2", "m", &"x".repeat(MAX_MESSAGE_BYTES));
+    let events =
+        [delivery(1, &status("1", "m", "sent")), delivery(2, &large), delivery(3, &status("3", "m", "read"))];
+    let failure = handler.deliver(&events).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Refuse { class, .. } if class == "too large"), "{failure:?}");
+    assert_eq!(server.messages("BIK", 1).len(), 1);
+    let huge = status("4", "n", &"x".repeat(1024 * 1024));
+    let failure = handler.deliver(&[delivery(4, &incoming("5", "o")), delivery(5, &huge)]).await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Refuse { error, .. } if error.contains("max_payload")),
+        "{failure:?}"
+    );
+    assert_eq!(
+        server.messages("BIK", 1).len(),
+        1,
+        "what is too large for the server is known before anything is sent"
+    );
+}
+
+#[tokio::test]
+async fn a_full_stream_is_waited_for() {
+    let server = NatsServer::start_new();
+    let full = Config {
+        max_messages: 2,
+        discard: async_nats::jetstream::stream::DiscardPolicy::New,
+        ..stream("BIK", "bik.>")
+    };
+    server.make_stream(full);
+    let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
+    let events = [1, 2, 3].map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")));
+    let failure = handler.deliver(&events).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Retry { class, .. } if class == "stream full"), "{failure:?}");
+    server.purge("BIK");
+    handler.deliver(&events[2..]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
+    let server = NatsServer::start_new();
+    server.make_stream(stream("BIK", "bik.>"));
+    let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
+    let events = [delivery(1, &incoming("1", "m"))];
+    server.signal(Signal::STOP);
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let failure = handler.deliver(&events).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Retry { class, .. } if class == "timeout"), "{failure:?}");
+        assert!(begun.elapsed().as_secs() < 10);
+    }
+    server.signal(Signal::CONT);
+    handler.deliver(&events).await.unwrap();
+    assert_eq!(server.messages("BIK", 1).len(), 1);
+}
+
+const USERS: &str = r#"authorization { users: [
+    { user: "admin", password: "a" },
+    { user: "narrow", password: "n", permissions: { publish: ["bik.>"], subscribe: ["_INBOX.>"] } },
+    { user: "blind", password: "b", permissions: { publish: ["bik.bik.incoming-message", "$JS.API.>"], subscribe: ["_INBOX.>"] } },
+] }"#;
+
+#[tokio::test]
+async fn who_may_not_get_in_or_may_not_publish_is_told_so() {
+    let admin = ConnectOptions::new().user_and_password("admin".to_owned(), "a".to_owned());
+    let mut server = NatsServer::with(USERS, admin);
+    server.make_stream(stream("BIK", "bik.>"));
+    let url = server.url();
+    let with =
+        |user: &str, password: &str| format!("url = {url:?}\nuser = {user:?}\npassword = {password:?}");
+    for settings in
+        [format!("url = {url:?}"), with("admin", "sesame"), format!("url = {url:?}\ntoken = \"sesame\"")]
+    {
+        let error = open("nats", &settings).await.err().unwrap();
+        assert!(error.contains("refuses the credentials") && !error.contains("sesame"), "{error}");
+    }
+    let narrow =
+        open("nats", &with("narrow", "n")).await.expect("who may not ask about streams may still publish");
+    narrow.deliver(&[delivery(1, &status("1", "m", "sent"))]).await.unwrap();
+    let blind = open("nats", &with("blind", "b")).await.unwrap();
+    for _ in 0..2 {
+        let failure = blind.deliver(&[delivery(2, &status("2", "m", "sent"))]).await.unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Misconfigured { class, .. } if class == "permission"),
+            "{failure:?}"
+        );
+    }
+    blind.deliver(&[delivery(3, &incoming("3", "m"))]).await.unwrap();
+    assert_eq!(server.messages("BIK", 1).len(), 2);
+    server.kill();
+    server.configure(&USERS.replace("\"n\"", "\"changed\""));
+    server.start();
+    // That the connection broke is the first news.
+    narrow.deliver(&[delivery(4, &incoming("4", "m"))]).await.unwrap_err();
+    let failure = narrow.deliver(&[delivery(4, &incoming("4", "m"))]).await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Misconfigured { class, .. } if class == "credentials"),
+        "{failure:?}"
+    );
+}
+
+/// As in the documentation of NATS: good for nothing else.
+const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+const PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+
+#[tokio::test]
+async fn an_nkey_lets_in_and_one_that_is_none_is_an_error() {
+    let users = format!("authorization {{ users: [ {{ nkey: {PUBLIC} }} ] }}");
+    let server = NatsServer::with(&users, ConnectOptions::with_nkey(SEED.to_owned()));
+    server.make_stream(stream("BIK", "bik.>"));
+    let with = |nkey: &str| format!("url = {:?}\nnkey = {nkey:?}", server.url());
+    let handler = open("nats", &with(SEED)).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    let error = open("nats", &with("SUABC")).await.err().unwrap();
+    assert!(error.contains("refuses the credentials") && !error.contains("SUABC"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_is_there_where_it_is_demanded() {
+    let certificate = Certificate::make();
+    let tls = format!("tls {{ cert_file: {:?}, key_file: {:?} }}", certificate.cert(), certificate.key());
+    let connect = ConnectOptions::new().add_root_certificates(certificate.ca());
+    let server = NatsServer::with(&tls, connect);
+    server.make_stream(stream("BIK", "bik.>"));
+    let url = server.url().replace("nats://", "tls://");
+    let ca = format!("ca = {:?}", certificate.ca());
+    let handler = open("nats", &format!("url = {url:?}\n{ca}")).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    let stranger = open("nats", &format!("url = {url:?}")).await.err().unwrap();
+    assert!(stranger.contains("cannot be trusted over TLS") && stranger.contains("`ca`"), "{stranger}");
+    let other_name = url.replace("127.0.0.1", "localhost");
+    let misnamed = open("nats", &format!("url = {other_name:?}\n{ca}")).await.err().unwrap();
+    assert!(misnamed.contains("cannot be trusted over TLS"), "{misnamed}");
+    let plain = NatsServer::start_new();
+    let demanded = open("nats", &format!("url = {:?}\ntls = true", plain.url())).await.err().unwrap();
+    assert!(demanded.contains("TLS"), "{demanded}");
+}

@@ -1,0 +1,252 @@
+//! The contract, with a RabbitMQ; and what is the kind's own.
+
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use bikhook::handler::{Failure, Handler};
+use lapin::types::{AMQPValue, FieldTable};
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    handlers::{deliveries, open},
+    support::{
+        events::status,
+        home::{Home, eventually},
+        servers::rabbitmq::{MAX_MESSAGE_BYTES, RabbitMq, Received, short},
+    },
+};
+
+/// A broker, and what was taken out of its queues: an exchange with a queue for each scene.
+struct Broker {
+    server: RabbitMq,
+    taken: HashMap<String, Vec<Arrival>>,
+}
+
+impl Received {
+    fn arrival(&self) -> Arrival {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            key: &'a str,
+            #[serde(borrow)]
+            event: &'a RawValue,
+        }
+        let Envelope { key, event } = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(self.message_id(), key);
+        Arrival { key: key.to_owned(), event: event.get().to_owned() }
+    }
+
+    fn message_id(&self) -> &str {
+        self.properties.message_id().as_ref().unwrap().as_str()
+    }
+
+    fn seq(&self) -> i64 {
+        match self.properties.headers().as_ref().unwrap().inner()["seq"] {
+            AMQPValue::LongLongInt(seq) => seq,
+            ref other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Destination for Broker {
+    fn settings(&self, scene: &str) -> String {
+        self.server.make_exchange(scene);
+        format!("kind = \"rabbitmq\"\nurl = {:?}\nexchange = {scene:?}", self.server.url())
+    }
+
+    fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
+        let new = self.server.take_all(scene);
+        let taken = self.taken.entry(scene.to_owned()).or_default();
+        taken.extend(new.iter().map(Received::arrival));
+        taken.clone()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn start(&mut self) {
+        self.server.start();
+    }
+
+    fn poison(&self) -> Option<String> {
+        Some(status(&"x".repeat(MAX_MESSAGE_BYTES), "m-poison", "sent"))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        false
+    }
+}
+
+/// For whoever holds every kind to something.
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Broker { server: RabbitMq::start_new(), taken: HashMap::new() })
+}
+
+#[test]
+fn rabbitmq_keeps_the_contract() {
+    hold_to(&mut *destination());
+}
+
+/// Opens a handler, or says why not.
+async fn open_at(url: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
+    open("rabbitmq", &format!("url = {url:?}\n{settings}")).await
+}
+
+/// What a failure is, and its class.
+fn outcome(result: Result<(), Failure>) -> (&'static str, String) {
+    match result {
+        Ok(()) => ("ok", String::new()),
+        Err(Failure::Retry { class, .. }) => ("retry", class),
+        Err(Failure::Refuse { class, .. }) => ("refuse", class),
+        Err(Failure::Misconfigured { class, .. }) => ("misconfigured", class),
+        Err(Failure::Gone { class, .. }) => ("gone", class),
+    }
+}
+
+fn told(kind: &'static str, class: &str) -> (&'static str, String) {
+    (kind, class.to_owned())
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
+    let server = RabbitMq::start_new();
+    server.control(&["add_user", "reader", "sesame"]);
+    server.control(&["set_permissions", "reader", "", "", ".*"]);
+    let url = server.url();
+    for (url, settings, words) in [
+        (server.url_of("guest:sesame", "%2f"), "exchange = \"bik\"", ["ACCESS_REFUSED", "`url`"]),
+        (server.url_of("guest:guest", "shop"), "exchange = \"bik\"", ["NOT_ALLOWED", "vhost \"shop\""]),
+        (url.clone(), "exchange = \"bik\"", ["no exchange 'bik'", "declare = true"]),
+        (url.clone(), "routing_key = \"events\"", ["no queue 'events'", "declare queue name=events"]),
+        (
+            url.clone(),
+            "exchange = \"amq.direct\"\ndeclare = true",
+            ["inequivalent arg 'type'", "declare = false"],
+        ),
+        (
+            server.url_of("reader:sesame", "%2f"),
+            "exchange = \"bik\"\ndeclare = true",
+            ["refused", "permissions"],
+        ),
+    ] {
+        let error = open_at(&url, settings).await.err().unwrap_or_else(|| panic!("took {url} {settings}"));
+        assert!(words.iter().all(|word| error.to_lowercase().contains(&word.to_lowercase())), "{error}");
+        assert!(!error.contains("sesame"), "{error}");
+    }
+    let handler = open_at(&url, "exchange = \"bik\"\ndeclare = true").await.unwrap();
+    assert_eq!(deliver(&*handler, 1..=5).await, told("misconfigured", "unroutable"));
+    let reader = open_at(&server.url_of("reader:sesame", "%2f"), "exchange = \"bik\"").await.unwrap();
+    assert_eq!(deliver(&*reader, 1..=5).await, told("misconfigured", "access refused"));
+    server.control(&["set_permissions", "reader", "", ".*", ".*"]);
+    server.make_exchange("bik");
+    reader.deliver(&deliveries(1..=5)).await.unwrap();
+    handler.deliver(&deliveries(6..=7)).await.unwrap();
+    assert_eq!(server.take_all("bik").len(), 7);
+    server.delete_exchange("bik");
+    assert_eq!(deliver(&*handler, 8..=9).await, told("misconfigured", "not found"));
+    server.make_exchange("bik");
+    handler.deliver(&deliveries(8..=9)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_says_what_it_is_and_goes_where_the_settings_say() {
+    let server = RabbitMq::start_new();
+    let queue =
+        open_at(&server.url(), "routing_key = \"events\"\ndeclare = true\nbody = \"raw\"").await.unwrap();
+    let events = deliveries(1..=5);
+    queue.deliver(&events).await.unwrap();
+    let received = server.take_all("events");
+    assert_eq!(received.len(), 5);
+    for (delivery, message) in events.iter().zip(&received) {
+        assert_eq!(message.body, delivery.event.element.rendered());
+        assert_eq!(message.message_id(), delivery.key().to_string());
+        assert_eq!(message.properties.kind().as_ref().unwrap().as_str(), delivery.event.element.name());
+        assert_eq!(*message.properties.delivery_mode(), Some(2));
+    }
+    server.make_exchange("bik");
+    let topic = open_at(&server.url(), "exchange = \"bik\"").await.unwrap();
+    topic.deliver(&deliveries(1..=1)).await.unwrap();
+    assert_eq!(server.take_all("bik")[0].routing_key, "bik.bik.message-status-update");
+    let dropped =
+        open_at(&server.url(), "routing_key = \"nobody\"\nmandatory = false\ndeclare = true").await.unwrap();
+    server.delete_queue("nobody");
+    dropped.deliver(&deliveries(1..=1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the_end() {
+    let mut server = RabbitMq::start_new();
+    let mut bounded = FieldTable::default();
+    bounded.insert(short("x-max-length"), AMQPValue::LongLongInt(3));
+    bounded.insert(short("x-overflow"), AMQPValue::LongString("reject-publish".into()));
+    server.make_queue("bounded", bounded);
+    let full = open_at(&server.url(), "routing_key = \"bounded\"").await.unwrap();
+    assert_eq!(deliver(&*full, 1..=10).await, told("retry", "nack"));
+
+    let handler = open_at(&server.url(), "routing_key = \"events\"\ndeclare = true").await.unwrap();
+    handler.deliver(&deliveries(1..=2)).await.unwrap();
+    server.control(&["set_vm_memory_high_watermark", "0.00001"]);
+    for _ in 0..3 {
+        assert_eq!(deliver(&*handler, 3..=4).await, told("retry", "blocked"));
+    }
+    server.control(&["set_vm_memory_high_watermark", "0.4"]);
+    until_delivered(&*handler, 3..=4).await;
+
+    server.signal(Signal::STOP);
+    for _ in 0..2 {
+        assert_eq!(deliver(&*handler, 5..=6).await.0, "retry");
+    }
+    server.signal(Signal::CONT);
+    until_delivered(&*handler, 5..=6).await;
+
+    server.kill();
+    assert_eq!(deliver(&*handler, 7..=8).await.0, "retry");
+    assert_eq!(deliver(&*handler, 7..=8).await, told("retry", "connection refused"));
+    server.start();
+    handler.deliver(&deliveries(7..=8)).await.expect("the next delivery connects by itself");
+    let mut seqs: Vec<i64> = server.take_all("events").iter().map(Received::seq).collect();
+    seqs.dedup();
+    let first = |seq| seqs.iter().position(|known| *known == seq).unwrap();
+    assert!((1..8).all(|seq| first(seq) < first(seq + 1)), "{seqs:?}");
+}
+
+#[test]
+fn what_comes_back_is_not_in_the_log() {
+    let server = RabbitMq::start_new();
+    let mut home = Home::new();
+    home.more = format!(
+        "[handlers.out]\nkind = \"rabbitmq\"\nurl = {:?}\nexchange = \"amq.topic\"\nstart = \"beginning\"\n",
+        server.url()
+    );
+    let mut receiver = home.start();
+    assert_eq!(receiver.connect().post(&status("1", "m", "sent")).unwrap().status, 200);
+    eventually("it is not unroutable", || home.log().contains("unroutable"));
+    receiver.stop();
+    assert!(!home.log().contains("returned us") && !home.log().contains("lapin"), "{}", home.log());
+}
+
+/// As dispatch delivers: what takes too long is dropped.
+async fn deliver(handler: &dyn Handler, seqs: RangeInclusive<u64>) -> (&'static str, String) {
+    let events = deliveries(seqs);
+    match tokio::time::timeout(Duration::from_secs(3), handler.deliver(&events)).await {
+        Ok(result) => outcome(result),
+        Err(_elapsed) => told("retry", "too long"),
+    }
+}
+
+async fn until_delivered(handler: &dyn Handler, seqs: RangeInclusive<u64>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match deliver(handler, seqs.clone()).await {
+            ("ok", _) => return,
+            (kind, class) => assert!(Instant::now() < deadline && kind == "retry", "{kind}: {class}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,229 @@
+//! The contract, with a Redis server; below it, what the `redis` kind promises beyond.
+
+use std::{collections::HashMap, time::Instant};
+
+use bikhook::handler::{Failure, Handler};
+use rustix::process::Signal;
+
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    handlers::{delivery, open},
+    support::{
+        events::{incoming, status},
+        servers::{certificate::Certificate, free_ports, redis::RedisServer},
+    },
+};
+
+struct Streams {
+    server: RedisServer,
+}
+
+/// An entry: its id, and its fields.
+type Entry = (String, HashMap<String, String>);
+
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Streams { server: RedisServer::start_new() })
+}
+
+fn entries(server: &RedisServer, stream: &str) -> Vec<Entry> {
+    server.ask(&["XRANGE", stream, "-", "+"])
+}
+
+impl Destination for Streams {
+    fn settings(&self, scene: &str) -> String {
+        format!(
+            "kind = \"redis\"\nurl = {:?}\nstream = \"bik:{scene}\"\nmax_bytes = \"16KiB\"",
+            self.server.url()
+        )
+    }
+
+    fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
+        let entries = entries(&self.server, &format!("bik:{scene}"));
+        let arrival = |(_, mut fields): Entry| Arrival {
+            key: fields.remove("key").unwrap(),
+            event: fields.remove("event").unwrap(),
+        };
+        entries.into_iter().map(arrival).collect()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn start(&mut self) {
+        self.server.start();
+    }
+
+    fn poison(&self) -> Option<String> {
+        Some(large("poison", 16 * 1024))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        false
+    }
+}
+
+fn large(id: &str, bytes: usize) -> String {
+    format!(r#"{{"eventName":"addToCart","id":"{id}","text":"{}"}}"#, "x".repeat(bytes))
+}
+
+fn class_of(failure: &Failure) -> (&'static str, &str) {
+    match failure {
+        Failure::Retry { class, .. } => ("retry", class),
+        Failure::Refuse { class, .. } => ("refuse", class),
+        Failure::Misconfigured { class, .. } => ("misconfigured", class),
+        Failure::Gone { class, .. } => ("gone", class),
+    }
+}
+
+async fn failure(handler: &dyn Handler, seq: u64, raw: &str) -> Failure {
+    handler.deliver(&[delivery(seq, raw)]).await.unwrap_err()
+}
+
+#[test]
+fn redis_keeps_the_contract() {
+    hold_to(&mut *destination());
+}
+
+#[tokio::test]
+async fn an_entry_has_the_event_and_what_goes_with_it_in_fields() {
+    let server = RedisServer::start_new();
+    let by_source = format!("url = {:?}\nstream = \"bik:{{source}}:{{status}}\"", server.url());
+    let handler = open("redis", &by_source).await.unwrap();
+    let read = delivery(7, &status("a-1", "m", "read"));
+    handler.deliver(&[read.clone(), delivery(8, &incoming("b-1", "m"))]).await.unwrap();
+    let [(_, fields)] = <[Entry; 1]>::try_from(entries(&server, "bik:bik:read")).unwrap();
+    let field = |name: &str| fields[name].as_str();
+    assert_eq!(field("key"), read.key().to_string());
+    assert_eq!((field("seq"), field("source"), field("event_name")), ("7", "bik", "message-status-update"));
+    assert_eq!((field("id"), field("attempt"), field("replay")), ("a-1", "1", "0"));
+    assert_eq!(field("event"), status("a-1", "m", "read"));
+    assert!(field("received_at").ends_with('Z'));
+    assert_eq!(fields.len(), 9);
+    assert_eq!(entries(&server, "bik:bik:none").len(), 1);
+}
+
+#[tokio::test]
+async fn opening_it_adds_nothing_and_a_stream_is_cut_where_that_was_asked_for() {
+    let server = RedisServer::start_new();
+    let handler = open("redis", &format!("url = {:?}\nmaxlen = 100", server.url())).await.unwrap();
+    assert_eq!(server.ask::<u64>(&["EXISTS", "bik:events"]), 0);
+    for batch in 0..10 {
+        let events: Vec<_> = (batch * 100..(batch + 1) * 100)
+            .map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")))
+            .collect();
+        handler.deliver(&events).await.unwrap();
+    }
+    let left: u64 = server.ask(&["XLEN", "bik:events"]);
+    assert!((100..300).contains(&left), "{left} are left");
+}
+
+#[tokio::test]
+async fn of_a_batch_that_fails_nothing_is_there() {
+    let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
+    let handler = open("redis", &format!("url = {:?}\nmax_bytes = \"1KiB\"", server.url())).await.unwrap();
+    let events = [delivery(1, &incoming("1", "m")), delivery(2, &large("2", 2000))];
+    assert_eq!(class_of(&handler.deliver(&events).await.unwrap_err()), ("refuse", "too large"));
+    server.ask::<String>(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(class_of(&failure(&*handler, 1, &incoming("1", "m")).await), ("retry", "out of memory"));
+    server.ask::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(server.ask::<u64>(&["EXISTS", "bik:events"]), 0);
+    handler.deliver(&events[..1]).await.unwrap();
+    assert_eq!(entries(&server, "bik:events").len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_the_server_has_no_room_for_is_refused_and_the_next_is_taken() {
+    let server = RedisServer::with(&["--proto-max-bulk-len", "1mb"]);
+    let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
+    assert_eq!(class_of(&failure(&*handler, 1, &large("1", 1_100_000)).await), ("refuse", "too large"));
+    handler.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_is_waited_for_until_it_is_told_to_take_events() {
+    let server = RedisServer::start_new();
+    let url = format!("url = {:?}", server.url());
+    let handler = open("redis", &url).await.unwrap();
+    server.ask::<String>(&["REPLICAOF", "127.0.0.1", "1"]);
+    let late = open("redis", &url).await.expect("a replica may become what it replicates");
+    for handler in [&handler, &late] {
+        assert_eq!(class_of(&failure(&**handler, 1, &incoming("1", "m")).await), ("retry", "read-only"));
+    }
+    server.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    late.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
+    let server = RedisServer::start_new();
+    let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
+    server.signal(Signal::STOP);
+    let begun = Instant::now();
+    assert_eq!(class_of(&failure(&*handler, 1, &incoming("1", "m")).await), ("retry", "timeout"));
+    assert!(begun.elapsed().as_secs() < 14, "longer than a delivery may take");
+    server.signal(Signal::CONT);
+    handler.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_get_in_or_may_not_add_or_finds_another_key_there_is_told_so() {
+    let server = RedisServer::start_new();
+    server.ask::<String>(&["SET", "bik:text", "x"]);
+    server.ask::<String>(&["ACL", "SETUSER", "reader", "on", ">r", "~*", "+@read"]);
+    server.ask::<String>(&[
+        "ACL", "SETUSER", "writer", "on", ">w", "~bik:*", "+xadd", "+multi", "+exec", "+discard",
+    ]);
+    let at = |user: &str, rest: &str| {
+        format!("url = \"{}\"\n{rest}", server.url().replace("redis://", &format!("redis://{user}@")))
+    };
+    for (settings, words) in [
+        (at("writer:sesame", ""), "refuses the credentials"),
+        (at("reader:r", ""), "+xadd"),
+        (at("writer:w", "stream = \"other\""), "NOPERM"),
+        (format!("url = {:?}\nstream = \"bik:text\"", server.url()), "holds a string"),
+        (format!("url = \"{}/99\"", server.url()), "url"),
+    ] {
+        let error = open("redis", &settings).await.err().unwrap_or_else(|| panic!("took {settings}"));
+        assert!(error.contains(words) && !error.contains("sesame"), "{settings}: {error}");
+    }
+    let writer = open("redis", &at("writer:w", "")).await.unwrap();
+    writer.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    server.ask::<String>(&["ACL", "SETUSER", "writer", "-xadd"]);
+    assert_eq!(class_of(&failure(&*writer, 2, &incoming("2", "m")).await), ("misconfigured", "permission"));
+    server.ask::<String>(&["ACL", "SETUSER", "writer", "+xadd"]);
+    writer.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap();
+    server.ask::<u64>(&["DEL", "bik:events"]);
+    server.ask::<String>(&["SET", "bik:events", "x"]);
+    assert_eq!(class_of(&failure(&*writer, 3, &incoming("3", "m")).await), ("misconfigured", "wrong type"));
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let certificate = Certificate::make();
+    let [port] = free_ports();
+    let (cert, key, ca) = (certificate.cert(), certificate.key(), certificate.ca());
+    let files = [&cert, &key, &ca].map(|path| path.to_str().unwrap());
+    let _server = RedisServer::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        files[0],
+        "--tls-key-file",
+        files[1],
+        "--tls-ca-cert-file",
+        files[2],
+    ]);
+    let url = RedisServer::tls_url(port);
+    let handler = open("redis", &format!("url = {url:?}\nca = {ca:?}")).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    for stranger in
+        [format!("url = {url:?}"), format!("url = {:?}\nca = {ca:?}", url.replace("127.0.0.1", "localhost"))]
+    {
+        let error = open("redis", &stranger).await.err().unwrap();
+        assert!(error.contains("cannot be trusted over TLS") && error.contains("`ca`"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! NATS with JetStream, of Debian's package `nats-server`.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use async_nats::{
+    ConnectOptions, HeaderMap,
+    jetstream::{self, Context, stream::Config},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::free_ports;
+use crate::support::home::eventually;
+
+/// A server. Killed when it is dropped.
+pub struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    config: String,
+    child: Option<Child>,
+    connect: ConnectOptions,
+}
+
+/// A message as it is kept by a stream.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub subject: String,
+    pub headers: HeaderMap,
+    pub payload: String,
+}
+
+impl NatsServer {
+    /// Starts one that lets everybody in.
+    pub fn start_new() -> Self {
+        Self::with("", ConnectOptions::new())
+    }
+
+    /// Starts one with more in its configuration, and a way for the test itself to get in.
+    pub fn with(config: &str, connect: ConnectOptions) -> Self {
+        let [port] = free_ports();
+        let mut server =
+            Self { dir: TempDir::new().unwrap(), port, config: config.to_owned(), child: None, connect };
+        server.start();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Other settings, for its next start.
+    pub fn configure(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+    }
+
+    /// Starts it with what it had, and waits until it answers.
+    pub fn start(&mut self) {
+        let config = self.dir.path().join("nats.conf");
+        let text = format!(
+            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?} }}\n{}\n",
+            self.port,
+            self.dir.path().join("data"),
+            self.config
+        );
+        fs::write(&config, text).unwrap();
+        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let child = Command::new("nats-server")
+            .arg("-c")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{error}: Debian's package is `nats-server`; tests/run installs it")
+            });
+        self.child = Some(child);
+        eventually("nats-server does not start", || self.greets());
+    }
+
+    fn greets(&self) -> bool {
+        let mut greeting = [0; 4];
+        let read = TcpStream::connect(("127.0.0.1", self.port))
+            .and_then(|mut connection| connection.read_exact(&mut greeting));
+        read.is_ok() && &greeting == b"INFO"
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Stops and continues it: what hangs, and what comes back.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Makes a stream.
+    pub fn make_stream(&self, config: Config) {
+        self.ask(async |jetstream| {
+            jetstream.create_stream(config).await.unwrap();
+        });
+    }
+
+    /// Takes all messages out of a stream.
+    pub fn purge(&self, stream: &str) {
+        self.ask(async |jetstream| {
+            jetstream.get_stream(stream).await.unwrap().purge().await.unwrap();
+        });
+    }
+
+    /// The messages of a stream from this number on, counted from 1; none where there is no such stream.
+    pub fn messages(&self, stream: &str, first: u64) -> Vec<Kept> {
+        self.ask(async |jetstream| {
+            let Ok(stream) = jetstream.get_stream(stream).await else { return Vec::new() };
+            let mut messages = Vec::new();
+            for seq in first..=stream.cached_info().state.last_sequence {
+                let message = stream.get_raw_message(seq).await.unwrap();
+                messages.push(Kept {
+                    subject: message.subject.to_string(),
+                    headers: message.headers,
+                    payload: String::from_utf8(message.payload.to_vec()).unwrap(),
+                });
+            }
+            messages
+        })
+    }
+
+    /// What JetStream answers. On a thread of its own: the caller may be within another runtime.
+    pub fn ask<T: Send>(&self, question: impl AsyncFnOnce(Context) -> T + Send) -> T {
+        let asked = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = self.connect.clone().connect(self.url()).await.unwrap();
+                question(jetstream::new(client)).await
+            })
+        };
+        thread::scope(|scope| scope.spawn(asked).join()).unwrap()
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,235 @@
+//! RabbitMQ, of Debian's package `rabbitmq-server`, without plugins: a node of its own with an epmd of its own.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    message::BasicGetMessage,
+    options::{
+        BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{FieldTable, ShortString},
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+
+use super::free_ports;
+use crate::support::home::eventually;
+
+/// Messages larger than this it refuses for good.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// A broker. Killed when it is dropped.
+pub struct RabbitMq {
+    dir: TempDir,
+    port: u16,
+    dist_port: u16,
+    epmd_port: u16,
+    epmd: Child,
+    node: Option<Child>,
+}
+
+/// A message as it was in a queue.
+pub struct Received {
+    pub body: String,
+    pub routing_key: String,
+    pub properties: BasicProperties,
+}
+
+impl RabbitMq {
+    /// Starts one, and waits until it answers.
+    pub fn start_new() -> Self {
+        assert!(
+            Path::new(PROGRAM).exists(),
+            "{PROGRAM} is missing, which this test needs. Debian's package is `rabbitmq-server`; tests/run installs it"
+        );
+        let dir = TempDir::new().unwrap();
+        let [port, dist_port, epmd_port] = free_ports();
+        fs::write(
+            dir.path().join("rabbitmq.conf"),
+            format!(
+                "listeners.tcp.1 = 127.0.0.1:{port}\nmax_message_size = {MAX_MESSAGE_BYTES}\n\
+                 disk_free_limit.absolute = 1MB\nloopback_users.guest = true\n"
+            ),
+        )
+        .unwrap();
+        fs::write(dir.path().join("plugins"), "[].\n").unwrap();
+        let epmd = Command::new("epmd")
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .args(["-port", &epmd_port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut broker = Self { dir, port, dist_port, epmd_port, epmd, node: None };
+        broker.start();
+        broker
+    }
+
+    /// Its address, for the user that it has from the start.
+    pub fn url(&self) -> String {
+        self.url_of("guest:guest", "%2f")
+    }
+
+    pub fn url_of(&self, user: &str, vhost: &str) -> String {
+        format!("amqp://{user}@127.0.0.1:{}/{vhost}", self.port)
+    }
+
+    /// Starts the node that was killed, with what it had, and waits until it answers.
+    pub fn start(&mut self) {
+        let at = |name: &str| self.dir.path().join(name);
+        let log = File::options().create(true).append(true).open(at("said")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        self.name_to(&mut command);
+        let node = command
+            .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
+            .env("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
+            .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
+            .env("RABBITMQ_LOG_BASE", at("log"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1 -kernel inet_dist_use_interface {127,0,0,1}")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .process_group(0)
+            .spawn();
+        self.node = Some(node.unwrap());
+        eventually("the broker does not start", || self.block_on(async || self.connect().await.is_ok()));
+    }
+
+    /// SIGKILL, to the node and to whatever it started.
+    pub fn kill(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            let group = Pid::from_child(&node);
+            // It may have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = node.wait();
+        }
+    }
+
+    /// Stops and continues the node: what hangs, and what comes back.
+    pub fn signal(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(self.node.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// What `rabbitmqctl` does, such as adding a user.
+    pub fn control(&self, arguments: &[&str]) {
+        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        self.name_to(&mut command);
+        let done = command.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn name_to(&self, command: &mut Command) {
+        command
+            .env("RABBITMQ_NODENAME", format!("bikhook{}@localhost", self.port))
+            .env("RABBITMQ_CONF_ENV_FILE", self.dir.path().join("no-such-file"))
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", self.dir.path());
+    }
+
+    /// A durable topic exchange with a durable queue of the same name that takes everything.
+    pub fn make_exchange(&self, name: &str) {
+        self.on_a_channel(async |channel| {
+            let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            channel.exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default()).await
+        });
+        self.make_queue(name, FieldTable::default());
+        self.bind(name, name, "#");
+    }
+
+    /// A durable queue.
+    pub fn make_queue(&self, name: &str, arguments: FieldTable) {
+        self.on_a_channel(async |channel| {
+            let options = QueueDeclareOptions { durable: true, ..Default::default() };
+            channel.queue_declare(short(name), options, arguments.clone()).await.map(drop)
+        });
+    }
+
+    pub fn delete_exchange(&self, name: &str) {
+        self.on_a_channel(async |channel| {
+            channel.exchange_delete(short(name), ExchangeDeleteOptions::default()).await
+        });
+    }
+
+    pub fn delete_queue(&self, name: &str) {
+        self.on_a_channel(async |channel| {
+            channel.queue_delete(short(name), QueueDeleteOptions::default()).await.map(drop)
+        });
+    }
+
+    fn bind(&self, exchange: &str, queue: &str, routing_key: &str) {
+        self.on_a_channel(async |channel| {
+            let (queue, exchange, key) = (short(queue), short(exchange), short(routing_key));
+            let options = QueueBindOptions::default();
+            channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
+        });
+    }
+
+    /// Takes everything that is in a queue.
+    pub fn take_all(&self, queue: &str) -> Vec<Received> {
+        self.on_a_channel(async |channel| {
+            let mut all = Vec::new();
+            let options = BasicGetOptions { no_ack: true };
+            while let Some(BasicGetMessage { delivery, .. }) =
+                channel.basic_get(short(queue), options.clone()).await?
+            {
+                all.push(Received {
+                    body: String::from_utf8(delivery.data).unwrap(),
+                    routing_key: delivery.routing_key.to_string(),
+                    properties: delivery.properties,
+                });
+            }
+            Ok(all)
+        })
+    }
+
+    /// Does something on a connection of its own.
+    fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
+        self.block_on(async || {
+            let connection = self.connect().await?;
+            act(connection.create_channel().await?).await
+        })
+        .unwrap()
+    }
+
+    async fn connect(&self) -> lapin::Result<Connection> {
+        Connection::connect(&self.url(), ConnectionProperties::default()).await
+    }
+
+    /// On a thread of its own: the test may be one of a runtime.
+    fn block_on<T: Send>(&self, act: impl AsyncFnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let done = scope.spawn(|| {
+                let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                runtime.block_on(act())
+            });
+            done.join().unwrap()
+        })
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.epmd.kill();
+        let _ = self.epmd.wait();
+    }
+}
+
+pub fn short(text: &str) -> ShortString {
+    ShortString::try_new(text).unwrap()
+}

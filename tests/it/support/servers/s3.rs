@@ -1,0 +1,197 @@
+//! An S3 (moto, which tests/run puts into target/moto), and a proxy before it. It keeps objects in memory only: so what
+//! "kills" it for a handler is the proxy, which then refuses and has cut whatever was under way.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use super::free_ports;
+use crate::support::home::eventually;
+
+/// A store with the bucket `bik`. Killed when it is dropped.
+pub struct S3 {
+    moto: Child,
+    inner: SocketAddr,
+    proxy: Proxy,
+}
+
+/// What was answered.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl S3 {
+    /// One that takes any credentials.
+    pub fn start_new() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that knows its users after so many requests, and no others.
+    pub fn start_strict_after(requests: u32) -> Self {
+        Self::start_with(Some(requests))
+    }
+
+    fn start_with(strict_after: Option<u32>) -> Self {
+        let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server");
+        assert!(
+            program.exists(),
+            "{} is missing, which this test needs: tests/run makes it",
+            program.display()
+        );
+        let [inner, outer] = free_ports();
+        let mut command = Command::new(program);
+        if let Some(requests) = strict_after {
+            command.env("INITIAL_NO_AUTH_ACTION_COUNT", requests.to_string());
+        }
+        let moto = command
+            .args(["-p", &inner.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let store = Self { moto, inner: local(inner), proxy: Proxy::new(local(outer), local(inner)) };
+        eventually("the store does not start", || TcpStream::connect(store.inner).is_ok());
+        assert_eq!(store.ask("PUT", "/bik", "s3", "").status, 200);
+        store
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.proxy.outer)
+    }
+
+    pub fn kill(&mut self) {
+        self.proxy.cut();
+    }
+
+    pub fn start(&mut self) {
+        self.proxy.open();
+    }
+
+    /// The names of the objects that begin so, sorted.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        let answer = self.ask("GET", &format!("/bik?list-type=2&prefix={prefix}"), "s3", "");
+        assert_eq!(answer.status, 200);
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(text.contains("<IsTruncated>false<"), "{text}");
+        text.split("<Key>").skip(1).map(|rest| rest.split_once("</Key>").unwrap().0.to_owned()).collect()
+    }
+
+    pub fn object(&self, name: &str) -> Vec<u8> {
+        let answer = self.ask("GET", &format!("/bik/{name}"), "s3", "");
+        assert_eq!(answer.status, 200, "{name}");
+        answer.body
+    }
+
+    /// A user without any permission: id and secret of a key.
+    pub fn make_user(&self) -> (String, String) {
+        assert_eq!(
+            self.ask("POST", "/", "iam", "Action=CreateUser&UserName=u&Version=2010-05-08").status,
+            200
+        );
+        let made = self.ask("POST", "/", "iam", "Action=CreateAccessKey&UserName=u&Version=2010-05-08");
+        let text = String::from_utf8(made.body).unwrap();
+        let part = |name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{text}"));
+            rest.split_once('<').unwrap().0.to_owned()
+        };
+        (part("AccessKeyId"), part("SecretAccessKey"))
+    }
+
+    /// A request past the proxy; the service is found by what the signature says of it.
+    pub fn ask(&self, method: &str, path: &str, service: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.inner).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.inner
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer");
+        let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+        Answer { status, body: answer.split_off(head + 4) }
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        self.proxy.cut();
+        let _ = self.moto.kill();
+        let _ = self.moto.wait();
+    }
+}
+
+/// Passes on what comes, while it is open.
+struct Proxy {
+    outer: SocketAddr,
+    inner: SocketAddr,
+    open: Arc<Mutex<Open>>,
+    accepts: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Open {
+    ends: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Proxy {
+    fn new(outer: SocketAddr, inner: SocketAddr) -> Self {
+        let mut proxy = Self { outer, inner, open: Arc::default(), accepts: None };
+        proxy.open();
+        proxy
+    }
+
+    fn open(&mut self) {
+        let listener = TcpListener::bind(self.outer).unwrap();
+        let (open, inner) = (Arc::new(Mutex::new(Open::default())), self.inner);
+        self.open = Arc::clone(&open);
+        self.accepts = Some(thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut open = open.lock().unwrap();
+                if open.ends {
+                    return;
+                }
+                open.streams.extend(pass_on(&stream.unwrap(), inner).into_iter().flatten());
+            }
+        }));
+    }
+
+    fn cut(&mut self) {
+        let Some(accepts) = self.accepts.take() else { return };
+        self.open.lock().unwrap().ends = true;
+        // It waits for one more.
+        drop(TcpStream::connect(self.outer));
+        accepts.join().unwrap();
+        for stream in self.open.lock().unwrap().streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Copies both ways, each on a thread that ends with its connection.
+fn pass_on(outer: &TcpStream, inner: SocketAddr) -> io::Result<[TcpStream; 2]> {
+    let inner = TcpStream::connect(inner)?;
+    for (from, to) in [(outer, &inner), (&inner, outer)] {
+        let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+        thread::spawn(move || {
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+    Ok([outer.try_clone()?, inner])
+}
