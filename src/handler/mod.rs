@@ -15,12 +15,16 @@ mod log;
 mod mask;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+mod row;
 #[cfg(feature = "s3")]
 mod s3;
+mod sqlite;
 mod table;
 mod template;
 #[cfg(any(feature = "nats", feature = "redis"))]

@@ -4,13 +4,17 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 
 #[cfg(feature = "nats")]
 use super::nats::Nats;
+#[cfg(feature = "postgres")]
+use super::postgres::Postgres;
 #[cfg(feature = "rabbitmq")]
 use super::rabbitmq::RabbitMq;
 #[cfg(feature = "redis")]
 use super::redis::Redis;
 #[cfg(feature = "s3")]
 use super::s3::S3;
-use super::{Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log};
+use super::{
+    Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log, sqlite::Sqlite,
+};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -59,6 +63,9 @@ pub const KINDS: &[KindRow] = &[
     row::<Jsonl>(),
     row::<Http>(),
     row::<Exec>(),
+    row::<Sqlite>(),
+    #[cfg(feature = "postgres")]
+    row::<Postgres>(),
     #[cfg(feature = "nats")]
     row::<Nats>(),
     #[cfg(feature = "redis")]
@@ -87,6 +94,8 @@ pub const ABSENT: &[AbsentKind] = &[
     AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
     #[cfg(not(feature = "s3"))]
     AbsentKind { name: "s3", feature: "s3" },
+    #[cfg(not(feature = "postgres"))]
+    AbsentKind { name: "postgres", feature: "postgres" },
 ];
 
 const fn row<K: Kind>() -> KindRow {

@@ -125,8 +125,9 @@ fn is_key_line(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
-const EXAMPLE_VARIABLES: [(&str, &str); 7] = [
+const EXAMPLE_VARIABLES: [(&str, &str); 8] = [
     ("BIK_PASSWORD", "battery-staple"),
+    ("BIK_DATABASE_PASSWORD", "x"),
     ("NATS_PASSWORD", "x"),
     ("NATS_TOKEN", "x"),
     ("NATS_NKEY", "x"),

@@ -64,6 +64,21 @@ fn fixture(kind: &str) -> Fixture {
                 ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
             ],
         },
+        #[cfg(feature = "postgres")]
+        "postgres" => Fixture {
+            destination: Some(kinds::postgres::destination),
+            wrong: &[
+                ("", "url"),
+                ("url = \"postgres://\"", "url"),
+                ("url = \"postgres://me@h/d?sslmode=perhaps\"", "url"),
+                ("url = \"postgres://me@127.0.0.1:1/d\"\ntable = \"a b\"", "table"),
+                ("url = \"postgres://me@h/d\"\nca = \"/no/such/file\"", "ca"),
+            ],
+        },
+        "sqlite" => Fixture {
+            destination: Some(kinds::sqlite::destination),
+            wrong: &[("", "path"), ("path = \"x\"\ntable = \"a b\"", "table")],
+        },
         #[cfg(feature = "redis")]
         "redis" => Fixture {
             destination: Some(kinds::redis::destination),

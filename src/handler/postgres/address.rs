@@ -1,0 +1,130 @@
+//! Where the database is, and how it is reached: with TLS wherever the way is not within this machine.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::Settings;
+
+/// A connection attempt is given up after so long.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// What was sent and is not acknowledged for so long breaks the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// After so long without a word the other side is probed.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Where, and how.
+pub struct Address {
+    pub config: Config,
+    /// `None` where no TLS is wanted.
+    pub tls: Option<MakeRustlsConnect>,
+}
+
+impl Address {
+    /// # Errors
+    /// What is wrong with the settings, and what to write.
+    pub fn of(settings: &Settings) -> Result<Self, String> {
+        let url = settings.url.expose();
+        let (plain, mode) = without_verify(url);
+        let malformed = |what: String| {
+            format!(
+                "url: {what}: write it as \"postgres://user@host/database\", and a password into `password`"
+            )
+        };
+        let mut config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(malformed("it names no host".to_owned()));
+        }
+        if config.get_user().is_none() {
+            return Err(malformed("it names no user".to_owned()));
+        }
+        if let Some(password) = &settings.password {
+            config.password(password.expose());
+        }
+        let here =
+            config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        let tls = match mode {
+            Mode::Disable => false,
+            Mode::Unsaid => !here,
+            Mode::Require => true,
+        };
+        config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
+        config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(IDLE);
+        if config.get_application_name().is_none() {
+            config.application_name("bikhook");
+        }
+        Ok(Self { config, tls: if tls { Some(verifying(settings)?) } else { None } })
+    }
+}
+
+fn full(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+enum Mode {
+    Disable,
+    /// Not given, or `allow` or `prefer`, which promise nothing.
+    Unsaid,
+    Require,
+}
+
+/// The URL without its `sslmode`, of whose words the client library knows but some, and what it asked for.
+fn without_verify(url: &str) -> (String, Mode) {
+    let options = url.find('?').map_or_else(|| if url.contains("://") { url.len() } else { 0 }, |at| at + 1);
+    let Some(at) = url[options..].find("sslmode=").map(|at| options + at) else {
+        return (url.to_owned(), Mode::Unsaid);
+    };
+    let value = at + "sslmode=".len();
+    let end = url[value..]
+        .find(|c: char| !(c.is_ascii_alphabetic() || c == '-'))
+        .map_or(url.len(), |end| value + end);
+    let (mode, known) = match &url[value..end] {
+        "disable" => (Mode::Disable, "disable"),
+        "allow" | "prefer" => (Mode::Unsaid, "prefer"),
+        "require" | "verify-ca" | "verify-full" => (Mode::Require, "require"),
+        other => (Mode::Unsaid, other),
+    };
+    (format!("{}{known}{}", &url[..value], &url[end..]), mode)
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+        Host::Unix(_) => true,
+    }
+}
+
+/// TLS that trusts the system's roots and the user's.
+fn verifying(settings: &Settings) -> Result<MakeRustlsConnect, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &settings.ca {
+        let wrong =
+            |what: String| format!("ca: {}: {what}: name a file of certificates in PEM", path.display());
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        let mut some = false;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            some = true;
+        }
+        if !some {
+            return Err(wrong("there is no certificate in it".to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}

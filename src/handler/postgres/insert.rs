@@ -1,0 +1,115 @@
+//! Rows into the table: a batch in one statement, and where a value is not taken, each row by itself.
+
+use tokio_postgres::{Client, Statement, types::ToSql};
+
+use super::{Row, error::Error, jsonb, table::Table};
+use crate::{clock::Timestamp, handler::row::COLUMNS};
+
+/// The years 1 to 9999, which every client can read, in milliseconds.
+const YEARS_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+/// `INSERT … SELECT FROM unnest(…)`: an array for each column.
+pub fn statement(table: &Table) -> String {
+    let names = COLUMNS.map(|column| column.name).join(", ");
+    let arrays: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(at, column)| format!("${}::{}[]", at + 1, sent_as(column.postgres)))
+        .collect();
+    let values: Vec<String> = COLUMNS
+        .iter()
+        .map(|column| match column.postgres {
+            "timestamp with time zone" => {
+                format!("'epoch'::timestamptz + {} * interval '1 millisecond'", column.name)
+            }
+            "jsonb" => format!("{}::jsonb", column.name),
+            _ => column.name.to_owned(),
+        })
+        .collect();
+    format!(
+        "INSERT INTO {} ({names}) SELECT {} FROM unnest({}) WITH ORDINALITY AS rows ({names}, place) ORDER BY place \
+         ON CONFLICT (key) DO NOTHING",
+        table.quoted(),
+        values.join(", "),
+        arrays.join(", ")
+    )
+}
+
+/// Times go as milliseconds, JSON as text.
+fn sent_as(postgres: &str) -> &str {
+    match postgres {
+        "timestamp with time zone" => "bigint",
+        "jsonb" => "text",
+        other => other,
+    }
+}
+
+/// All of them. Where one is refused, those before it may be there already: their keys say so when they come again.
+pub async fn all(client: &Client, insert: &Statement, rows: &[Row]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    match execute(client, insert, rows, Json::Guarded).await {
+        Err(error) if error.is_value() => {}
+        done => return done,
+    }
+    // A safety net under the guard: no value of `event` may keep its row away.
+    for row in rows.chunks(1) {
+        match execute(client, insert, row, Json::Guarded).await {
+            Err(error) if error.is_value() => execute(client, insert, row, Json::None).await?,
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Json {
+    /// Where jsonb can hold it.
+    Guarded,
+    None,
+}
+
+async fn execute(client: &Client, insert: &Statement, rows: &[Row], json: Json) -> Result<(), Error> {
+    let texts = |of: fn(&Row) -> &str| rows.iter().map(|row| text(of(row))).collect::<Vec<_>>();
+    let some = |of: fn(&Row) -> &Option<String>| {
+        rows.iter().map(|row| of(row).as_deref().map(text)).collect::<Vec<_>>()
+    };
+    let event = |row: &Row| (json == Json::Guarded && jsonb::can_hold(&row.event)).then(|| row.event.clone());
+    let arrays: [Box<dyn ToSql + Sync + Send>; COLUMNS.len()] = [
+        Box::new(texts(|row| &row.key)),
+        Box::new(rows.iter().map(|row| row.seq).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.received_at.as_ms()).collect::<Vec<_>>()),
+        Box::new(texts(|row| &row.source)),
+        Box::new(texts(|row| &row.event_name)),
+        Box::new(some(|row| &row.bik_id)),
+        Box::new(some(|row| &row.store_id)),
+        Box::new(some(|row| &row.message_id)),
+        Box::new(some(|row| &row.status)),
+        Box::new(some(|row| &row.channel)),
+        Box::new(some(|row| &row.owner)),
+        Box::new(some(|row| &row.category)),
+        Box::new(some(|row| &row.customer_id)),
+        Box::new(some(|row| &row.customer_name)),
+        Box::new(some(|row| &row.phone)),
+        Box::new(rows.iter().map(|row| row.created_at.and_then(time)).collect::<Vec<_>>()),
+        Box::new(some(|row| &row.failure_reason)),
+        Box::new(rows.iter().map(|row| row.attempt).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.replay).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(event).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.raw.clone()).collect::<Vec<_>>()),
+    ];
+    let arrays: Vec<&(dyn ToSql + Sync)> =
+        arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+    client.execute(insert, &arrays).await?;
+    Ok(())
+}
+
+/// `text` has no place for U+0000.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn time(time: Timestamp) -> Option<i64> {
+    Some(time.as_ms()).filter(|ms| YEARS_MS.contains(ms))
+}

@@ -1,0 +1,152 @@
+//! The table: made where it is missing, checked, and given the columns of later versions.
+//!
+//! The version is kept as the table's comment. Whoever makes or changes it holds an advisory lock, so that two receivers
+//! that start at once do not get into each other's way.
+
+use tokio_postgres::{Client, Transaction};
+
+use super::error::Error;
+use crate::handler::row::{COLUMNS, VERSION, table_name};
+
+/// The key of the advisory lock: "bikhook" in ASCII.
+const LOCK: i64 = 0x0062_696b_686f_6f6b;
+/// The comment of a table of ours, less its version.
+const COMMENT: &str = "Events of BIK, written by bikhook; version ";
+
+/// The table by its name.
+pub struct Table {
+    quoted: String,
+    create: bool,
+}
+
+/// A column that is there.
+struct Found {
+    name: String,
+    postgres: String,
+    /// Must be given: NOT NULL without a default.
+    required: bool,
+}
+
+impl Table {
+    /// # Errors
+    /// What is wrong with the name.
+    pub fn new(name: &str, create: bool) -> Result<Self, String> {
+        let parts = table_name(name, 2)?;
+        let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
+        Ok(Self { quoted, create })
+    }
+
+    /// The name, quoted, with its schema if it has one.
+    pub fn quoted(&self) -> &str {
+        &self.quoted
+    }
+
+    /// Makes or changes the table where that is due, and checks it.
+    pub async fn prepare(&self, client: &mut Client) -> Result<(), Error> {
+        let transaction = client.transaction().await?;
+        let mut found = self.columns(&transaction).await?;
+        if self.create && !lacking(&found).is_empty() {
+            transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+            found = self.columns(&transaction).await?;
+            self.make(&transaction, &found).await?;
+            found = self.columns(&transaction).await?;
+        }
+        self.check(&transaction, &found).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn make(&self, transaction: &Transaction<'_>, found: &[Found]) -> Result<(), Error> {
+        let table = &self.quoted;
+        let change = if found.is_empty() {
+            let columns: Vec<String> = COLUMNS
+                .iter()
+                .enumerate()
+                .map(|(at, column)| {
+                    let required = if column.required { " NOT NULL" } else { "" };
+                    let primary = if at == 0 { " PRIMARY KEY" } else { "" };
+                    format!("{} {}{required}{primary}", column.name, column.postgres)
+                })
+                .collect();
+            format!("CREATE TABLE {table} ({})", columns.join(", "))
+        } else if self.version(transaction).await?.is_some_and(|version| version < VERSION) {
+            let columns: Vec<String> =
+                lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
+            format!("ALTER TABLE {table} {}", columns.join(", "))
+        } else {
+            // Not ours to change: the check says what is missing.
+            return Ok(());
+        };
+        transaction
+            .batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'"))
+            .await?;
+        Ok(())
+    }
+
+    async fn version(&self, transaction: &Transaction<'_>) -> Result<Option<u32>, Error> {
+        let select = "SELECT obj_description(to_regclass($1::text), 'pg_class')";
+        let comment: Option<String> = transaction.query_one(select, &[&self.quoted]).await?.get(0);
+        Ok(comment.and_then(|comment| comment.strip_prefix(COMMENT)?.parse().ok()))
+    }
+
+    async fn columns(&self, transaction: &Transaction<'_>) -> Result<Vec<Found>, Error> {
+        let select = "SELECT attname::text, format_type(atttypid, NULL),
+                             attnotnull AND NOT atthasdef AND attidentity = ''
+                      FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
+        let rows = transaction.query(select, &[&self.quoted]).await?;
+        let found =
+            |row: tokio_postgres::Row| Found { name: row.get(0), postgres: row.get(1), required: row.get(2) };
+        Ok(rows.into_iter().map(found).collect())
+    }
+
+    async fn check(&self, transaction: &Transaction<'_>, found: &[Found]) -> Result<(), Error> {
+        let unfit = |what: String| Err(Error::Unfit(format!("the table {} {what}", self.quoted)));
+        if found.is_empty() {
+            return unfit("is not there: create it, or set `create = true`".to_owned());
+        }
+        let missing = lacking(found);
+        if !missing.is_empty() {
+            return unfit(format!("lacks {}: add them, or name another `table`", missing.join(", ")));
+        }
+        for found in found {
+            match COLUMNS.iter().find(|column| column.name == found.name) {
+                Some(column) if column.postgres != found.postgres => {
+                    return unfit(format!(
+                        "has a column {} of type {}, which must be {}: change it, or name another `table`",
+                        column.name, found.postgres, column.postgres
+                    ));
+                }
+                None if found.required => {
+                    return unfit(format!(
+                        "has a column {:?} that must not be NULL and has no default: give it one, or name another `table`",
+                        found.name
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let select = "SELECT has_table_privilege(to_regclass($1::text), 'INSERT'),
+                             has_column_privilege(to_regclass($1::text), 'key', 'SELECT'),
+                             EXISTS (SELECT FROM pg_index i JOIN pg_attribute a
+                                       ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                                     WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indpred IS NULL
+                                       AND i.indnkeyatts = 1 AND a.attname = 'key')";
+        let row = transaction.query_one(select, &[&self.quoted]).await?;
+        if !row.get::<_, bool>(0) || !row.get::<_, bool>(1) {
+            return unfit("may not be written by the user of `url`: grant it SELECT and INSERT".to_owned());
+        }
+        if !row.get::<_, bool>(2) {
+            return unfit("has no primary key `key`: make it so, or name another `table`".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The columns that are not there, as they would be added.
+fn lacking(found: &[Found]) -> Vec<String> {
+    COLUMNS
+        .iter()
+        .filter(|column| !found.iter().any(|found| found.name == column.name))
+        .map(|column| format!("{} {}", column.name, column.postgres))
+        .collect()
+}

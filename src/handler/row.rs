@@ -1,0 +1,296 @@
+//! An event as a row: what the kinds that write tables give each of their columns.
+//!
+//! `raw` is what counts, and `event` is it as JSON; every other column is a projection for joining and filtering, and is
+//! NULL where the event does not say. Of an event with several infos it is what the first says.
+
+use std::borrow::Cow;
+
+use super::Delivery;
+use crate::{
+    clock::Timestamp,
+    event::{Channel, Customer, Owner, Stamp, Status, View},
+};
+
+/// The version of [`COLUMNS`]: a table that is older gets the columns which it lacks.
+pub const VERSION: u32 = 1;
+
+/// The table where none is configured.
+pub fn default_table() -> String {
+    "bik_events".to_owned()
+}
+
+/// A column, and its type in either database.
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// As PostgreSQL calls its type.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    pub postgres: &'static str,
+    /// As SQLite calls its type.
+    pub sqlite: &'static str,
+    /// Never NULL.
+    pub required: bool,
+}
+
+const fn column(name: &'static str, postgres: &'static str, sqlite: &'static str, required: bool) -> Column {
+    Column { name, postgres, sqlite, required }
+}
+
+/// Every column, in the order in which [`Row`] has its values; the first is the primary key.
+pub const COLUMNS: [Column; 21] = [
+    column("key", "text", "TEXT", true),
+    column("seq", "bigint", "INTEGER", true),
+    column("received_at", "timestamp with time zone", "TEXT", true),
+    column("source", "text", "TEXT", true),
+    column("event_name", "text", "TEXT", true),
+    column("bik_id", "text", "TEXT", false),
+    column("store_id", "text", "TEXT", false),
+    column("message_id", "text", "TEXT", false),
+    column("status", "text", "TEXT", false),
+    column("channel", "text", "TEXT", false),
+    column("owner", "text", "TEXT", false),
+    column("category", "text", "TEXT", false),
+    column("customer_id", "text", "TEXT", false),
+    column("customer_name", "text", "TEXT", false),
+    column("phone", "text", "TEXT", false),
+    column("created_at", "timestamp with time zone", "TEXT", false),
+    column("failure_reason", "text", "TEXT", false),
+    column("attempt", "bigint", "INTEGER", true),
+    column("replay", "boolean", "INTEGER", true),
+    column("event", "jsonb", "TEXT", false),
+    column("raw", "bytea", "BLOB", true),
+];
+
+/// A row. Texts are as the event has them: of what a database cannot hold, its kind takes care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// [`Delivery::key`]: 32 hexadecimal digits.
+    pub key: String,
+    /// Its place in the journal.
+    pub seq: i64,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The source that it came in by.
+    pub source: String,
+    /// `eventName`.
+    pub event_name: String,
+    /// BIK's `id`, or the `eventId` of a subscribed event.
+    pub bik_id: Option<String>,
+    /// `storeId`.
+    pub store_id: Option<String>,
+    /// `messageId`.
+    pub message_id: Option<String>,
+    /// `status`, in its canonical form.
+    pub status: Option<String>,
+    /// `channelId`, or the `channel` of a subscribed event.
+    pub channel: Option<String>,
+    /// `owner`: who sent the message.
+    pub owner: Option<String>,
+    /// What the owner counts as (BIK §2).
+    pub category: Option<String>,
+    /// `customerId`.
+    pub customer_id: Option<String>,
+    /// First and last name.
+    pub customer_name: Option<String>,
+    /// `assetValue`, or the first of `assets`: a phone number on WhatsApp, on other channels whatever they have.
+    pub phone: Option<String>,
+    /// BIK's own time: the same for all statuses of a message, so no order (BIK §4).
+    pub created_at: Option<Timestamp>,
+    /// `failureReason`.
+    pub failure_reason: Option<String>,
+    /// Which try this was, counted from 1.
+    pub attempt: i64,
+    /// It was asked for again.
+    pub replay: bool,
+    /// The element as rendered (T7).
+    pub event: String,
+    /// The element's bytes exactly as they came (T7).
+    pub raw: Vec<u8>,
+}
+
+impl Row {
+    /// Of a delivery.
+    pub fn of(delivery: &Delivery) -> Self {
+        let event = &delivery.event;
+        let element = &event.element;
+        let view = element.view();
+        let facts = Facts::of(&view);
+        Self {
+            key: delivery.key().to_string(),
+            seq: i64::try_from(event.seq).unwrap_or(i64::MAX),
+            received_at: event.received_at,
+            source: event.source.to_string(),
+            event_name: element.name().to_owned(),
+            bik_id: element.id().map(str::to_owned),
+            store_id: view.store_id().map(str::to_owned),
+            message_id: facts.message_id.map(str::to_owned),
+            status: facts.status.map(|status| status.as_str().to_owned()),
+            channel: facts.channel.map(|channel| channel.as_str().to_owned()),
+            owner: facts.owner.map(|owner| owner.as_str().to_owned()),
+            category: facts.owner.and_then(Owner::category).map(|category| category.as_str().to_owned()),
+            customer_id: facts.customer_id.map(str::to_owned),
+            customer_name: facts.customer_name,
+            phone: facts.phone.map(str::to_owned),
+            created_at: facts.created_at.and_then(Stamp::time),
+            failure_reason: facts.failure_reason.map(str::to_owned),
+            attempt: i64::from(delivery.attempt),
+            replay: delivery.replay,
+            event: element.rendered().into_owned(),
+            raw: element.raw().as_bytes().to_vec(),
+        }
+    }
+}
+
+/// What a view says of the columns.
+#[derive(Default)]
+struct Facts<'a> {
+    message_id: Option<&'a str>,
+    status: Option<&'a Status>,
+    channel: Option<&'a Channel>,
+    owner: Option<&'a Owner>,
+    customer_id: Option<&'a str>,
+    customer_name: Option<String>,
+    phone: Option<&'a str>,
+    created_at: Option<&'a Stamp<'a>>,
+    failure_reason: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(view: &'a View<'a>) -> Self {
+        let mut facts = match view {
+            View::Incoming(message) => {
+                let info = message.infos.first();
+                Self {
+                    message_id: info.and_then(|info| info.message_id.as_deref()),
+                    created_at: info.and_then(|info| info.created_at.as_ref()),
+                    phone: info.and_then(|info| info.asset_value.as_deref()),
+                    failure_reason: info.and_then(|info| info.failure_reason.as_deref()),
+                    ..Self::customer(&message.customer)
+                }
+            }
+            View::Status(update) => {
+                let info = update.infos.first();
+                Self {
+                    message_id: info.and_then(|info| info.message_id.as_deref()),
+                    created_at: info.and_then(|info| info.created_at.as_ref()),
+                    phone: info.and_then(|info| info.asset_value.as_deref()),
+                    failure_reason: info.and_then(|info| info.failure_reason.as_deref()),
+                    ..Self::customer(&update.customer)
+                }
+            }
+            View::Subscribed(event) => Self {
+                message_id: event.message_id.as_deref(),
+                created_at: event.created_at.as_ref(),
+                phone: event.assets.first().map(Cow::as_ref),
+                customer_id: event.customer_id.as_deref(),
+                ..Self::default()
+            },
+            View::Other(event) => {
+                let info = event.infos.first();
+                Self {
+                    message_id: info.and_then(|info| info.message_id.as_deref()),
+                    created_at: info.and_then(|info| info.created_at.as_ref()),
+                    ..Self::customer(&event.customer)
+                }
+            }
+        };
+        facts.status = view.statuses().next();
+        facts.channel = view.channels().next();
+        facts.owner = view.owners().next();
+        facts
+    }
+
+    fn customer(customer: &'a Customer<'a>) -> Self {
+        let names = [customer.first_name.as_deref(), customer.last_name.as_deref()];
+        let name = names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
+        Self {
+            customer_id: customer.customer_id.as_deref(),
+            customer_name: (!name.is_empty()).then_some(name),
+            ..Self::default()
+        }
+    }
+}
+
+/// `schema.table` or `table`, as parts that are safe to quote.
+///
+/// # Errors
+/// What is wrong with the name, and what to write.
+pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, String> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_name = |part: &&str| {
+        part.len() <= 63
+            && part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if parts.len() <= parts_max && parts.iter().all(is_name) {
+        return Ok(parts);
+    }
+    let schema = if parts_max > 1 { ", with a schema and a point before it if need be" } else { "" };
+    Err(format!(
+        "table: {text:?} is no name of a table: write letters, digits and _, at most 63, not beginning with a digit{schema}, \
+         as \"bik_events\""
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Element, Event};
+
+    fn row(raw: &str) -> Row {
+        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+        let event = Event { seq: 3, received_at: Timestamp::from_ms(1), source: "bik".into(), element };
+        Row::of(&Delivery::new(Arc::new(event), 2, true))
+    }
+
+    #[test]
+    fn every_sample_of_the_page_has_its_columns() {
+        let mut seen = 0;
+        for entry in std::fs::read_dir("fixtures/bik/page").unwrap() {
+            let body = std::fs::read(entry.unwrap().path()).unwrap();
+            let decoded = crate::event::decode(&"bik".into(), &body).unwrap();
+            for draft in decoded.drafts {
+                let row = row(draft.element.raw());
+                assert_eq!(row.raw, draft.element.raw().as_bytes());
+                assert!(row.message_id.is_some() && row.created_at.is_some(), "{row:?}");
+                assert!(row.phone.is_some() && row.channel.as_deref() == Some("whatsapp"), "{row:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 5, "{seen}");
+    }
+
+    #[test]
+    fn what_the_first_info_says_is_what_the_columns_have_and_the_bytes_stay() {
+        let raw = r#"{"eventName":"message-status-update", "eventInfo":[{"messageId":"m1","status":"FAILED","owner":"campaign",
+            "channelId":"whatsapp","assetValue":"+91","failureReason":"no","createdAt":"2026-01-31T09:30:00.5Z"},{"messageId":"m2"}],
+            "storeId":"s","customerDetails":{"firstName":"J","lastName":"G","customerId":17},"id":5,}"#;
+        let row = row(raw);
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        assert_eq!((row.seq, row.attempt, row.replay, row.key.len()), (3, 2, true, 32));
+        assert_eq!(
+            (text(&row.message_id), text(&row.status), text(&row.owner)),
+            ("m1".into(), "failed".into(), "CAMPAIGN".into())
+        );
+        assert_eq!((text(&row.customer_name), text(&row.customer_id)), ("J G".into(), "17".into()));
+        assert_eq!(
+            (text(&row.bik_id), text(&row.phone), text(&row.failure_reason)),
+            ("5".into(), "+91".into(), "no".into())
+        );
+        assert_eq!(row.created_at.unwrap().to_string(), "2026-01-31T09:30:00.500Z");
+        assert!(row.category.is_some());
+        assert_eq!(row.raw, raw.as_bytes());
+        assert!(row.event.starts_with(r#"{"eventName":"message-status-update","eventInfo":[{"#));
+    }
+
+    #[test]
+    fn a_name_of_a_table_cannot_say_more_than_a_name() {
+        assert_eq!(table_name("crm.bik_events", 2).unwrap(), ["crm", "bik_events"]);
+        for wrong in ["", "a.b.c", "1a", "a b", "a\"b", "a;b", ".a", "a."] {
+            assert!(table_name(wrong, 2).unwrap_err().starts_with("table: "), "{wrong}");
+        }
+        table_name("crm.bik_events", 1).unwrap_err();
+    }
+}

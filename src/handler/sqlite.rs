@@ -1,0 +1,337 @@
+//! `kind = "sqlite"`: a row per event in a table of a file of the user's, one transaction a batch.
+//!
+//! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. A file
+//! that was moved away or replaced is opened anew, so that nothing is written where nobody looks.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{
+    Delivery, Failure, Kind, OpenError,
+    row::{COLUMNS, Row, VERSION, default_table, table_name},
+};
+use crate::folder;
+
+/// For so long another writer of the file is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The handler.
+pub struct Sqlite {
+    table: Arc<Table>,
+    open: Arc<Mutex<Option<Open>>>,
+}
+
+/// Its own keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The file; its directory is made if it is missing.
+    pub path: PathBuf,
+    /// The table in it.
+    #[serde(default = "default_table")]
+    pub table: String,
+    /// The table is made where it is missing, and given the columns of later versions.
+    #[serde(default = "yes")]
+    pub create: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Where rows go.
+struct Table {
+    path: PathBuf,
+    name: String,
+    create: bool,
+}
+
+/// The file as it was opened.
+struct Open {
+    connection: Connection,
+    file: (u64, u64),
+}
+
+impl Kind for Sqlite {
+    const NAME: &'static str = "sqlite";
+    const ABOUT: &'static str = "writes a row per event into a table of an SQLite file, each event once";
+    const CONCURRENCY: usize = 1;
+    const BATCH: usize = 500;
+    type Settings = Settings;
+
+    fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+        vec![("path", settings.path.clone())]
+    }
+
+    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        table_name(&settings.table, 1).map_err(wrong)?;
+        let table = Arc::new(Table { path: settings.path, name: settings.table, create: settings.create });
+        let opening = Arc::clone(&table);
+        let opened = tokio::task::spawn_blocking(move || {
+            folder::make(folder::of(&opening.path), 0o750)
+                .map_err(|error| Error::Io(opening.path.clone(), error))?;
+            opening.open()
+        });
+        let open = match opened.await.map_err(|error| wrong(error.to_string()))? {
+            Ok(open) => Some(open),
+            Err(error) if error.is_passing() => {
+                tracing::warn!(
+                    handler = name,
+                    class = error.class(),
+                    "the file is not ready, and is tried again"
+                );
+                None
+            }
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        Ok(Self { table, open: Arc::new(Mutex::new(open)) })
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        let events = events.to_vec();
+        let mut open = Arc::clone(&self.open).lock_owned().await;
+        let table = Arc::clone(&self.table);
+        tokio::task::spawn_blocking(move || table.deliver(&mut open, &events))
+            .await
+            .map_err(|error| Failure::retry("interrupted", error))?
+            .map_err(Failure::from)
+    }
+}
+
+impl Table {
+    fn deliver(&self, slot: &mut Option<Open>, events: &[Delivery]) -> Result<(), Error> {
+        // Left empty by an error: the next delivery opens the file again.
+        let mut open = match slot.take() {
+            Some(open) if file_of(&self.path).is_ok_and(|file| file == open.file) => open,
+            _ => self.open()?,
+        };
+        self.insert(&mut open.connection, events).map_err(|error| self.error(error))?;
+        *slot = Some(open);
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Open, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.error(error))?;
+        let file = file_of(&self.path).map_err(|error| Error::Io(self.path.clone(), error))?;
+        self.prepare(&mut connection)?;
+        Ok(Open { connection, file })
+    }
+
+    fn prepare(&self, connection: &mut Connection) -> Result<(), Error> {
+        let error = |error| self.error(error);
+        connection.busy_timeout(BUSY).map_err(error)?;
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_row| Ok(())).map_err(error)?;
+        connection.execute_batch("PRAGMA synchronous = FULL").map_err(error)?;
+        let found = self.columns(connection).map_err(error)?;
+        if !found.is_empty() && self.lacking(&found).is_empty() {
+            return self.check(&found);
+        }
+        if !self.create {
+            return Err(self.unfit(&found));
+        }
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(error)?;
+        let found = self.columns(&transaction).map_err(error)?;
+        if found.is_empty() {
+            transaction.execute_batch(&self.create_statement()).map_err(error)?;
+        } else if self.version(&transaction).is_some_and(|version| version < VERSION) {
+            for column in self.lacking(&found) {
+                let add = format!("ALTER TABLE \"{}\" ADD COLUMN {column}", self.name);
+                transaction.execute_batch(&add).map_err(error)?;
+            }
+        } else {
+            return Err(self.unfit(&found));
+        }
+        let keep =
+            "CREATE TABLE IF NOT EXISTS bikhook_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL);";
+        transaction.execute_batch(keep).map_err(error)?;
+        let version = "INSERT OR REPLACE INTO bikhook_tables VALUES (?1, ?2)";
+        transaction.execute(version, params![self.name, VERSION]).map_err(error)?;
+        self.check(&self.columns(&transaction).map_err(error)?)?;
+        transaction.commit().map_err(error)
+    }
+
+    fn create_statement(&self) -> String {
+        let columns: Vec<String> = COLUMNS
+            .iter()
+            .enumerate()
+            .map(|(at, column)| {
+                let primary = if at == 0 { " PRIMARY KEY" } else { "" };
+                let required = if column.required { " NOT NULL" } else { "" };
+                format!("{} {}{primary}{required}", column.name, column.sqlite)
+            })
+            .collect();
+        format!("CREATE TABLE \"{}\" ({})", self.name, columns.join(", "))
+    }
+
+    /// The version that made the table; `None` where it is not known.
+    fn version(&self, connection: &Connection) -> Option<u32> {
+        let select = "SELECT version FROM bikhook_tables WHERE name = ?1";
+        connection.query_row(select, [&self.name], |row| row.get(0)).ok()
+    }
+
+    fn columns(&self, connection: &Connection) -> rusqlite::Result<Vec<Found>> {
+        let mut select = connection
+            .prepare("SELECT name, \"notnull\", dflt_value IS NULL, pk FROM pragma_table_info(?1)")?;
+        let found = select.query_map([&self.name], |row| {
+            let required = row.get::<_, bool>(1)? && row.get::<_, bool>(2)?;
+            Ok(Found { name: row.get(0)?, required, primary: row.get::<_, i64>(3)? == 1 })
+        })?;
+        found.collect()
+    }
+
+    /// The columns that are not there, as they would be added.
+    fn lacking(&self, found: &[Found]) -> Vec<String> {
+        COLUMNS
+            .iter()
+            .filter(|column| !found.iter().any(|it| it.name.eq_ignore_ascii_case(column.name)))
+            .map(|column| format!("{} {}", column.name, column.sqlite))
+            .collect()
+    }
+
+    fn unfit(&self, found: &[Found]) -> Error {
+        if found.is_empty() {
+            return Error::Unfit(format!(
+                "there is no table {:?}: make it, or set `create = true`",
+                self.name
+            ));
+        }
+        let lacking = self.lacking(found).join(", ");
+        Error::Unfit(format!("the table {:?} lacks {lacking}: add them, or name another `table`", self.name))
+    }
+
+    fn check(&self, found: &[Found]) -> Result<(), Error> {
+        let known = |name: &str| COLUMNS.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        if let Some(other) = found.iter().find(|found| found.required && !known(&found.name)) {
+            return Err(Error::Unfit(format!(
+                "the table {:?} has a column {:?} that must not be NULL and has no default: give it one, or name another \
+                 `table`",
+                self.name, other.name
+            )));
+        }
+        if !found.iter().any(|found| found.primary && found.name.eq_ignore_ascii_case(COLUMNS[0].name)) {
+            return Err(Error::Unfit(format!(
+                "the table {:?} has no primary key `key`: make it so, or name another `table`",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn insert(&self, connection: &mut Connection, events: &[Delivery]) -> rusqlite::Result<()> {
+        let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+        let places: Vec<String> = (1..=COLUMNS.len()).map(|at| format!("?{at}")).collect();
+        let insert = format!(
+            "INSERT INTO \"{}\" ({}) VALUES ({}) ON CONFLICT (key) DO NOTHING",
+            self.name,
+            names.join(", "),
+            places.join(", ")
+        );
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut statement = transaction.prepare_cached(&insert)?;
+        for delivery in events {
+            let row = Row::of(delivery);
+            statement.execute(params![
+                row.key,
+                row.seq,
+                row.received_at.to_string(),
+                row.source,
+                row.event_name,
+                row.bik_id,
+                row.store_id,
+                row.message_id,
+                row.status,
+                row.channel,
+                row.owner,
+                row.category,
+                row.customer_id,
+                row.customer_name,
+                row.phone,
+                row.created_at.map(|time| time.to_string()),
+                row.failure_reason,
+                row.attempt,
+                row.replay,
+                row.event,
+                row.raw,
+            ])?;
+        }
+        drop(statement);
+        transaction.commit()
+    }
+
+    fn error(&self, error: rusqlite::Error) -> Error {
+        Error::Sqlite(self.path.clone(), error)
+    }
+}
+
+/// A column of a table that is there.
+struct Found {
+    name: String,
+    /// Must be given: NOT NULL without a default.
+    required: bool,
+    primary: bool,
+}
+
+/// What makes a file the same file.
+fn file_of(path: &Path) -> std::io::Result<(u64, u64)> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Why the file could not be opened or written.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{}: {_1}: the user that this runs as must be able to write there", _0.display())]
+    Io(PathBuf, std::io::Error),
+    #[error("{}: {_1}", _0.display())]
+    Sqlite(PathBuf, rusqlite::Error),
+    #[error("{_0}")]
+    Unfit(String),
+}
+
+impl Error {
+    /// A class that is safe for logs.
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => "not found",
+            Self::Io(..) => "no permission",
+            Self::Unfit(_) => "unfit table",
+            Self::Sqlite(_, error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "locked",
+                Some(ErrorCode::DiskFull) => "disk full",
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "read-only",
+                Some(ErrorCode::CannotOpen) => "cannot open",
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => "not a database",
+                Some(ErrorCode::ConstraintViolation) => "constraint",
+                Some(ErrorCode::TooBig) => "too big",
+                _ => "sqlite",
+            },
+        }
+    }
+
+    /// Whether a start goes on all the same.
+    fn is_passing(&self) -> bool {
+        matches!(self.class(), "locked" | "disk full")
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.class() {
+            class @ ("constraint" | "too big") => Self::refuse(class, error),
+            class @ ("unfit table" | "not a database") => Self::misconfigured(class, error),
+            class => Self::retry(class, error),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The contract, with a table of a real PostgreSQL; and what the `postgres` kind promises beyond it.
+
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    support::{home::Home, servers::postgres::Server},
+};
+
+/// A table that a user made, with a rule of the user's, and a column that tells in which order rows came: `ctid` does not.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS TABLE_OF_SCENE (
+    key text PRIMARY KEY, seq bigint, received_at timestamptz, source text, event_name text,
+    bik_id text CHECK (bik_id <> 'poison'), store_id text, message_id text, status text, channel text, owner text,
+    category text, customer_id text, customer_name text, phone text, created_at timestamptz, failure_reason text,
+    attempt bigint, replay boolean, event jsonb, raw bytea, place bigserial NOT NULL)";
+
+/// A table for each scene.
+struct Database {
+    server: Server,
+}
+
+impl Destination for Database {
+    fn settings(&self, scene: &str) -> String {
+        self.server.sql("bik", &TABLE.replace("TABLE_OF_SCENE", scene));
+        format!(
+            "kind = \"postgres\"\nurl = {:?}\npassword = \"secret\"\ntable = {scene:?}",
+            self.server.url()
+        )
+    }
+
+    fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
+        let select = format!("SELECT key, convert_from(raw, 'UTF8') FROM {scene} ORDER BY place");
+        let arrival = |line: &str| {
+            let (key, event) = line.split_once('\t').unwrap();
+            Arrival { key: key.to_owned(), event: event.to_owned() }
+        };
+        // The table may not be there yet.
+        self.server.psql("bik", &select).unwrap_or_default().lines().map(arrival).collect()
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    fn start(&mut self) {
+        self.server.start();
+    }
+
+    fn poison(&self) -> Option<String> {
+        Some(r#"{"eventName":"x","id":"poison"}"#.to_owned())
+    }
+
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+}
+
+pub fn destination() -> Box<dyn Destination> {
+    Box::new(Database { server: Server::start_new() })
+}
+
+#[test]
+fn postgres_keeps_the_contract() {
+    hold_to(&mut *destination());
+}
+
+#[test]
+fn what_jsonb_cannot_hold_is_null_and_its_bytes_are_there() {
+    let server = Server::start_new();
+    let mut home = Home::new();
+    home.more = format!(
+        "[handlers.out]\nkind = \"postgres\"\nurl = {:?}\npassword = \"secret\"\nstart = \"beginning\"\n",
+        server.url()
+    );
+    let mut receiver = home.start();
+    let body = r#"[{"eventName":"a\u0000b","id":"1"},{"eventName":"x","id":"2","t":"\ud83d"},
+        {"eventName":"x","id":"3","n":1e200000},{"eventName":"x","id":"4","n":12345678901234567890.50}]"#;
+    assert_eq!(receiver.connect().post(body).unwrap().status, 200);
+    home.wait_until_delivered_to("out");
+    receiver.stop();
+    let rows =
+        "SELECT bik_id, event_name, event IS NULL, length(raw) > 0, event->>'n' FROM bik_events ORDER BY seq";
+    assert_eq!(
+        server.sql("bik", rows),
+        "1\ta\u{fffd}b\tt\tt\t\n2\tx\tt\tt\t\n3\tx\tt\tt\t\n4\tx\tf\tt\t12345678901234567890.50\n"
+    );
+}
+
+#[test]
+fn a_wrong_password_and_a_table_that_does_not_fit_end_the_start_and_say_what_to_do() {
+    let server = Server::start_new();
+    server.sql("bik", "CREATE TABLE other (key text PRIMARY KEY, seq bigint)");
+    for (keys, word) in [
+        ("password = \"wrong\"", "check the user in `url`"),
+        ("password = \"secret\"\ntable = \"other\"", "lacks received_at"),
+        ("password = \"secret\"\ncreate = false", "create = true"),
+        ("password = \"secret\"\ntable = \"nowhere.events\"", "create the schema"),
+    ] {
+        let mut home = Home::new();
+        home.more = format!("[handlers.out]\nkind = \"postgres\"\nurl = {:?}\n{keys}\n", server.url());
+        let mut receiver = home.spawn(home.command());
+        assert_ne!(receiver.exit_code(), 0);
+        assert!(home.log().contains(word), "{word}: {}", home.log());
+        assert!(!home.log().contains("secret"));
+    }
+}
+
+#[test]
+fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
+    let server = Server::start_new();
+    let mut home = Home::new();
+    home.more =
+        format!("[handlers.out]\nkind = \"postgres\"\nurl = {:?}\npassword = \"secret\"\n", server.url());
+    home.start().stop();
+    let version = "SELECT obj_description('bik_events'::regclass)";
+    let ours = server.sql("bik", version);
+    let older = format!("{}0", ours.trim_end().trim_end_matches(|c: char| c.is_ascii_digit()));
+    server.sql(
+        "bik",
+        &format!("ALTER TABLE bik_events DROP COLUMN phone; COMMENT ON TABLE bik_events IS '{older}'"),
+    );
+    home.start().stop();
+    assert_eq!(server.sql("bik", version), ours);
+    server.sql("bik", "SELECT phone FROM bik_events");
+}

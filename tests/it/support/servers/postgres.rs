@@ -1,0 +1,117 @@
+//! PostgreSQL from Debian's package: a private server on a free port of the loopback.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::support::home::eventually;
+
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// PostgreSQL refuses root: `nobody` runs it.
+const NOBODY: &str = "65534";
+
+/// A server. Killed when it is dropped.
+pub struct Server {
+    own: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts one with passwords (user `bik`, password `secret`, a superuser, and its database).
+    pub fn start_new() -> Self {
+        let own = TempDir::new().unwrap();
+        let mut chown = Command::new("chown");
+        assert!(chown.arg("65534:65534").arg(own.path()).status().unwrap().success());
+        let password = own.path().join("password");
+        fs::write(&password, "secret").unwrap();
+        assert!(Command::new("chmod").arg("644").arg(&password).status().unwrap().success());
+        let [port] = super::free_ports();
+        let mut server = Self { own, port, process: None };
+        let made = unprivileged("initdb")
+            .args(["-U", "bik", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N", "--pwfile"])
+            .arg(&password)
+            .arg("-D")
+            .arg(server.data())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        server.start();
+        server.sql("postgres", "CREATE DATABASE bik");
+        server
+    }
+
+    /// Starts it again, where it was, and waits until it answers.
+    pub fn start(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.own.path().join("log")).unwrap();
+        let child = unprivileged("postgres")
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories=", "-c", "shared_buffers=16MB", "-c", "max_connections=20"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+        eventually("PostgreSQL does not start", || self.psql("postgres", "SELECT 1").is_ok());
+    }
+
+    /// SIGKILL for all of it.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        // Its own children first, by its id: they would live on for a moment, and hold its memory.
+        let _ = Command::new("pkill").args(["-KILL", "-P", &process.id().to_string()]).status();
+        let _ = process.kill();
+        let _ = process.wait();
+        eventually("its port stays taken", || TcpStream::connect(("127.0.0.1", self.port)).is_err());
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+    }
+
+    /// Where it is, without a password.
+    pub fn url(&self) -> String {
+        format!("postgres://bik@127.0.0.1:{}/bik", self.port)
+    }
+
+    /// What a statement gives: a line a row, values separated by tabs.
+    pub fn sql(&self, database: &str, statement: &str) -> String {
+        self.psql(database, statement).unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// The same, where it may fail.
+    pub fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
+        let output = Command::new(Path::new(BIN).join("psql"))
+            .args(["-XqAt", "-F", "\t", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "bik"])
+            .args(["-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement])
+            .env("PGPASSWORD", "secret")
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.own.path().join("data")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn unprivileged(program: &str) -> Command {
+    let mut command = crate::support::disk::as_root("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--pdeathsig", "KILL"]);
+    command.arg(Path::new(BIN).join(program));
+    command
+}
