@@ -1,7 +1,11 @@
 //! What every destination can count on, whatever its kind: the real binary delivers to the real thing, and both are
 //! killed, stopped and started again. A kind's own test gives a [`Destination`], and calls [`hold_to`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::Deserialize;
 
@@ -39,6 +43,8 @@ pub struct Arrival {
     pub event: String,
 }
 
+/// Longer than anything here takes on a loaded machine.
+const LONG: Duration = Duration::from_secs(60);
 /// Waits are short, so that a destination that is back is found soon.
 const IMPATIENT: &str = "probe_first = \"50ms\"\nprobe_max = \"250ms\"\naside_first = \"50ms\"";
 /// The statuses of a message, in their order.
@@ -89,17 +95,25 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until everything that was posted has arrived, and checks what must be so.
-    fn everything_arrives(&mut self) -> Vec<Arrival> {
+    fn everything_arrives(&mut self, receiver: &Process) {
         let wanted = expected(self.posted);
-        let mut arrived = Vec::new();
-        eventually(&format!("{}: not everything arrives", self.name), || {
-            arrived = self.destination.arrived(self.name);
-            arrived.iter().map(Arrival::id).collect::<BTreeSet<_>>().len() >= wanted.len()
-        });
+        let begun = Instant::now();
+        let arrived = loop {
+            let arrived = self.destination.arrived(self.name);
+            let ids: BTreeSet<String> = arrived.iter().map(Arrival::id).collect();
+            if ids.len() >= wanted.len() {
+                break arrived;
+            }
+            if begun.elapsed() > LONG {
+                let missing: Vec<&String> = wanted.difference(&ids).take(5).collect();
+                let handlers = receiver.operator().get("/api/v1/handlers").unwrap().body;
+                panic!("{}: {missing:?} do not arrive\n{handlers}\n{}", self.name, self.home.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
         let ids: BTreeSet<String> = arrived.iter().map(Arrival::id).collect();
         assert_eq!(ids, wanted, "{}", self.name);
         self.check(&arrived);
-        arrived
     }
 
     /// One key an event, whatever was repeated; the first arrivals of a message in the order in which it was posted.
@@ -181,7 +195,7 @@ fn delivered_on_success(destination: &mut dyn Destination) {
     let mut scene = Scene::new("success", destination);
     let mut receiver = scene.home.start();
     scene.post(&receiver, 100);
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     receiver.stop();
     assert!(!scene.log().contains(" ERROR "), "{}", scene.log());
 }
@@ -197,7 +211,7 @@ fn the_same_key_after_a_crash_before_the_settle(destination: &mut dyn Destinatio
         receiver.kill();
     }
     let mut receiver = scene.home.start();
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     receiver.stop();
 }
 
@@ -205,7 +219,7 @@ fn everything_in_order_once_it_is_back(destination: &mut dyn Destination) {
     let mut scene = Scene::new("away", destination);
     let mut receiver = scene.home.start();
     scene.post(&receiver, 20);
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     scene.destination.kill();
     scene.post(&receiver, 50);
     eventually("away: it is not noticed", || {
@@ -220,7 +234,7 @@ fn everything_in_order_once_it_is_back(destination: &mut dyn Destination) {
         });
     }
     scene.destination.start();
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     assert_eq!(Scene::handler(&receiver).dead, 0);
     receiver.stop();
 }
@@ -229,7 +243,7 @@ fn a_pause_loses_nothing(destination: &mut dyn Destination) {
     let mut scene = Scene::new("pause", destination);
     let mut receiver = scene.home.start();
     scene.post(&receiver, 10);
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     let answer = receiver.operator().ask("/api/v1/handlers/out/pause", "{}").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let before = scene.destination.arrived(scene.name).len();
@@ -245,7 +259,7 @@ fn a_pause_loses_nothing(destination: &mut dyn Destination) {
     assert_eq!(scene.destination.arrived(scene.name).len(), before);
     let answer = receiver.operator().ask("/api/v1/handlers/out/resume", "{}").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     receiver.stop();
 }
 
@@ -256,7 +270,7 @@ fn a_stop_in_mid_delivery_loses_nothing(destination: &mut dyn Destination) {
     eventually("stop: nothing arrives", || !scene.destination.arrived(scene.name).is_empty());
     receiver.stop();
     let mut receiver = scene.home.start();
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     receiver.stop();
 }
 
@@ -267,7 +281,7 @@ fn one_poison_event_is_the_only_dead_letter(destination: &mut dyn Destination) {
     scene.post(&receiver, 160);
     assert_eq!(receiver.connect().post(&format!("[{poison}]")).unwrap().status, 200);
     scene.post(&receiver, 160);
-    scene.everything_arrives();
+    scene.everything_arrives(&receiver);
     eventually("poison: it does not die", || Scene::handler(&receiver).dead == 1);
     eventually("poison: the lanes do not go on", || {
         Scene::handler(&receiver).lanes.iter().all(|lane| lane.lag == 0)
