@@ -26,15 +26,15 @@ struct Script {
 }
 
 const ONCE: &str = r#"
-IFS= read -r line
-[ -e away ] && { echo "it is away" >&2; exit 1; }
+IFS= read -r line || exit 1
+[ -e is-away ] && { echo "it is away" >&2; exit 1; }
 case $line in *'"id":"poison"'*) echo "not this one" >&2; exit 65;; esac
 printf '%s\n' "$line" >> "$OUT"
 "#;
 
 const LINES: &str = r#"
 while IFS= read -r line; do
-  [ -e away ] && exit 1
+  [ -e is-away ] && exit 1
   case $line in *'"id":"poison"'*) echo "refuse not this one"; continue;; esac
   printf '%s\n' "$line" >> "$OUT"
   echo ok
@@ -79,11 +79,11 @@ impl Destination for Script {
     }
 
     fn kill(&mut self) {
-        fs::write(self.own.path().join("away"), "").unwrap();
+        fs::write(self.own.path().join("is-away"), "").unwrap();
     }
 
     fn start(&mut self) {
-        fs::remove_file(self.own.path().join("away")).unwrap();
+        fs::remove_file(self.own.path().join("is-away")).unwrap();
     }
 
     fn poison(&self) -> Option<String> {
@@ -120,7 +120,7 @@ async fn a_program_has_the_event_on_standard_input_and_little_else_in_its_enviro
     let settings = shell(dir.path(), script, "body = \"raw\"\nenv.TOKEN = \"sesame\"");
     let handler = open("exec", &settings).await.unwrap();
     let event = delivery(7, "{ \"eventName\": \"a b\", \"id\": 5, }");
-    handler.deliver(&[event.clone()]).await.unwrap();
+    handler.deliver(std::slice::from_ref(&event)).await.unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("input")).unwrap(), event.event.element.raw());
     let environment = fs::read_to_string(dir.path().join("environment")).unwrap();
     for line in [
