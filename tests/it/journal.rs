@@ -7,7 +7,7 @@ use bikhook::{
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, NewDead, OpenError, QuarantineQuery, Start, State,
+        Journal, NewDead, NewReplay, OpenError, QuarantineQuery, Start, State, sqlite,
     },
     settings::Period,
 };
@@ -633,4 +633,23 @@ async fn a_journal_of_every_released_format_is_opened_with_everything_in_it() {
     let again = bikhook::event::decode(&"bik".into(), sample).unwrap();
     let receipt = journal.append(Batch { drafts: again.drafts, ..Batch::default() }).await.unwrap();
     assert_eq!((receipt.accepted, receipt.duplicates), (0, 1), "keys are the same for ever");
+    // What later formats brought works on it, too.
+    let asked = NewReplay { handler: "audit".into(), after: 0, upto: 6, filter: "{}".to_owned(), rate: None };
+    let id = journal.start_replay(asked).await.unwrap();
+    journal.pause("audit".into(), "why".to_owned()).await.unwrap();
+    journal.close().await.unwrap();
+    let journal = place.open();
+    assert!(journal.replays().borrow().contains_key(&id) && journal.paused().borrow().contains_key("audit"));
+}
+
+#[tokio::test]
+async fn who_only_reads_leaves_a_journal_of_an_older_format_as_it_is_and_says_so() {
+    let place = Place::new();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/format-1.db");
+    std::fs::copy(kept, place.path()).unwrap();
+    let before = std::fs::read(place.path()).unwrap();
+    let Err(error) = sqlite::Offline::open(&place.path()) else { panic!("it opened") };
+    assert!(matches!(error, OpenError::Older { found: 1, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("at its next start"), "{error}");
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }
