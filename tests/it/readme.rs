@@ -28,7 +28,7 @@ const SKIPPED: [(&str, &str); 6] = [
 ];
 
 /// Languages that say nothing to run or to read.
-const SHOWN: [&str; 2] = ["nginx", "caddy"];
+const SHOWN: [&str; 3] = ["nginx", "caddy", "dockerfile"];
 
 /// A key for the variable that the configuration of the page asks for.
 const KEY: &str = "change-me";
