@@ -139,6 +139,8 @@ pub struct Lane {
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
+    /// What is on its way is a probe: what it tells is news.
+    probing: bool,
     /// While it is unwell: when it is probed.
     wait_until: Timestamp,
     /// When something was delivered last, in this run.
@@ -179,6 +181,7 @@ impl Lane {
             settled_to: cursor,
             condition: Condition {
                 failures: 0,
+                probing: false,
                 wait_until: Timestamp::default(),
                 last_success: Timestamp::default(),
                 next_claim: Timestamp::default(),
@@ -333,6 +336,7 @@ impl Lane {
             self.condition.failures = 0;
             return true;
         }
+        self.condition.probing = true;
         if policy::mode(self.most_attempts(&seqs)) == Mode::Batch {
             self.spawn_events(seqs, Mode::Batch);
             return true;

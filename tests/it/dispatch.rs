@@ -306,6 +306,23 @@ async fn a_lane_tells_for_how_long_its_oldest_event_has_waited() {
     assert_eq!((shown(&lane).oldest_at, shown(&lane).aged(clock::now()).lag_seconds), (None, 0));
 }
 
+/// They were on their way together: that they all came back is one thing to know, not eight.
+#[tokio::test]
+async fn deliveries_that_fail_together_count_once() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    (world.concurrency, world.batch) = (8, 10);
+    world.append(statuses(0..200)).await;
+    let mut lane = world.lane(Class::Other).await;
+    let begin = world.now;
+    let first = world.turn_for(&mut lane, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(world.script.calls().len(), 7, "one place is kept for messages from customers");
+    assert_eq!(shown(&lane).failures, 1);
+    let wait = first.ms_since(begin);
+    assert!((4_000..=6_000).contains(&wait), "{wait}");
+    world.turn_until(&mut lane, first).await;
+    assert_eq!((world.script.calls().len(), shown(&lane).failures), (8, 2), "one probe, one failure more");
+}
+
 #[tokio::test]
 async fn a_destination_is_left_alone_for_as_long_as_it_asks() {
     let asked = || Failure::Retry {

@@ -97,8 +97,13 @@ impl Lane {
         }
     }
 
-    /// The destination is unwell: when it is probed.
+    /// The destination is unwell: when it is probed. Deliveries that were on their way when the first of them failed tell
+    /// nothing new: with many of them one hiccup would else be a wait of minutes.
     fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
+        let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
+        if known {
+            return self.condition.wait_until;
+        }
         self.condition.failures += 1;
         let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         let wait = self.backoff_ms(self.condition.failures).max(asked.min(policy::LONGEST_ASKED_MS));
@@ -141,6 +146,7 @@ impl Lane {
             tracing::info!(lane = %self.name(), "the destination is well again");
         }
         self.condition.failures = 0;
+        self.condition.probing = false;
         self.condition.last_success = now;
     }
 
