@@ -158,7 +158,7 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     let mut cells = Vec::new();
     for row in &rows {
         let Handler { handler, kind, dead, lanes } = parse(row)?;
-        cells.extend(lanes.into_iter().map(|lane| {
+        cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.clone(),
                 cell(kind.as_ref()),
@@ -168,7 +168,8 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
                 lane.lag.to_string(),
                 cell(lane.lag_seconds.map(waits)),
                 lane.set_aside.to_string(),
-                dead.to_string(),
+                // They are the handler's: once is enough.
+                cell((at == 0).then_some(dead)),
                 cell(lane.delivered),
                 cell(lane.next_try),
                 cell(lane.last_failure),

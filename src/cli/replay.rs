@@ -104,7 +104,7 @@ struct Replay {
     after: u64,
     upto: u64,
     cursor: Option<u64>,
-    delivered: u64,
+    delivered: Option<u64>,
     created_at: String,
     ended_at: Option<String>,
 }
@@ -197,7 +197,7 @@ impl Start {
         }
         let Replay { id, handler, state, delivered, .. } = replay;
         if replay.has_ended() {
-            writeln!(out, "replay {id} to {handler} is {state}: {delivered} events delivered")?;
+            writeln!(out, "replay {id} to {handler} is {state}: {} events delivered", cell(*delivered))?;
         } else {
             writeln!(out, "replay {id} to {handler} is at work: see `bikhook replay list`")?;
         }
@@ -218,7 +218,7 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
         let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
         let replay: Replay = parse(&row)?;
         bar.set_position(replay.progress().0);
-        bar.set_message(format!("{}, {} delivered", replay.state, replay.delivered));
+        bar.set_message(format!("{}, {} delivered", replay.state, replay.delivered.unwrap_or_default()));
         if replay.has_ended() {
             bar.finish_and_clear();
             return Ok(row);
@@ -244,12 +244,13 @@ impl List {
         let cells = rows.into_iter().map(|row| {
             let (done, all) = row.progress();
             let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
+            let known = row.cursor.is_some() || !row.has_ended();
             [
                 row.id.to_string(),
                 row.handler,
                 row.state,
-                format!("{percent} %"),
-                row.delivered.to_string(),
+                cell(known.then(|| format!("{percent} %"))),
+                cell(row.delivered),
                 (row.after + 1).to_string(),
                 row.upto.to_string(),
                 row.created_at,

@@ -65,6 +65,15 @@ pub trait Kind: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Judges settings that can each be read, without a look at the destination: the key at fault, and what to write
+    /// (`key: what`).
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn check(_settings: &Self::Settings) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Opens the destination, once, at start. I/O belongs here.
     ///
     /// # Errors

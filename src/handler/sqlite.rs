@@ -72,9 +72,12 @@ impl Kind for Sqlite {
         vec![("path", settings.path.clone())]
     }
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        table_name(&settings.table, 1).map(drop)
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
-        table_name(&settings.table, 1).map_err(wrong)?;
         let table = Arc::new(Table { path: settings.path, name: settings.table, create: settings.create });
         let opening = Arc::clone(&table);
         let opened = tokio::task::spawn_blocking(move || {

@@ -106,7 +106,7 @@ const fn row<K: Kind>() -> KindRow {
         batch: K::BATCH,
         keys: crate::settings::keys_of::<K::Settings>,
         read: |section| {
-            let settings: K::Settings = section.read()?;
+            let settings: K::Settings = section.read_checked(K::check)?;
             let files = K::files(&settings);
             let opener: Opener = Box::new(move |name| {
                 Box::pin(async move {

@@ -84,6 +84,31 @@ impl Section {
         }
     }
 
+    /// The same, and lets `check` judge what was read as a whole. What that says begins with the key at fault (`key: what`).
+    ///
+    /// # Errors
+    /// As [`Section::read`], or what `check` said.
+    pub fn read_checked<T: DeserializeOwned>(
+        self,
+        check: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Result<T, Invalid> {
+        let (name, whole) = (self.name.clone(), self.node.place.clone());
+        let places: BTreeMap<String, Place> =
+            self.entries().map(|(key, entry)| (key.to_owned(), entry.node.place.clone())).collect();
+        let settings: T = self.read()?;
+        check(&settings).map_err(|what| {
+            let key = what.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next().unwrap_or_default();
+            let place = places.get(key).unwrap_or(&whole).clone();
+            let message = match (name.as_str(), places.contains_key(key)) {
+                ("", _) => what,
+                (name, true) => format!("{name}.{what}"),
+                (name, false) => format!("{name}: {what}"),
+            };
+            Invalid { problems: vec![Problem::new(place, message)] }
+        })?;
+        Ok(settings)
+    }
+
     fn problem(&self, fault: &Fault) -> Problem {
         let place = fault.place.clone().unwrap_or_else(|| self.node.place.clone());
         let mut path = fault.path.clone();

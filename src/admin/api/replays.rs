@@ -101,8 +101,8 @@ struct Row {
     upto: u64,
     /// How far it is; null while it waits for its turn.
     cursor: Option<u64>,
-    /// Events delivered in this run of the process.
-    delivered: u64,
+    /// Events delivered in this run of the process; null where it did not work in this run.
+    delivered: Option<u64>,
     filter: Box<RawValue>,
     rate: Option<NonZeroU32>,
     created_at: Timestamp,
@@ -121,7 +121,7 @@ impl Row {
             after,
             upto,
             cursor: done.or_else(|| lanes.iter().map(|lane| lane.cursor.min(upto)).min()),
-            delivered: lanes.iter().map(|lane| lane.delivered).sum(),
+            delivered: (!lanes.is_empty()).then(|| lanes.iter().map(|lane| lane.delivered).sum()),
             filter: RawValue::from_string(filter).map_err(|_damaged| Fault::Inside)?,
             rate,
             created_at: replay.created_at,
@@ -198,6 +198,13 @@ async fn change(
     let id = number("id", &id)?;
     if shared.state.journal.change_replay(id, to).await? {
         tracing::warn!(replay = id, state = to.as_str(), "a replay was changed by an operator's decision");
+        return row(&shared, id);
     }
-    row(&shared, id)
+    let state = shared.state.journal.replays().borrow().get(&id).map(|replay| replay.state);
+    match state {
+        Some(state) if state.has_ended() && state != to => {
+            Err(Fault::Nothing(format!("replay {id} at work: it is {}", state.as_str())))
+        }
+        _ => row(&shared, id),
+    }
 }

@@ -78,13 +78,16 @@ impl Kind for Exec {
     const BATCH: usize = 1;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        if (settings.body, settings.mode) == (Body::Raw, Mode::Lines) {
+            return Err("body: \"raw\" may have line breaks; leave it out where mode = \"lines\"".to_owned());
+        }
+        Ok(())
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let (body, mode) = (settings.body, settings.mode);
-        if (body, mode) == (Body::Raw, Mode::Lines) {
-            let what = "body: \"raw\" may have line breaks; leave it out where mode = \"lines\"";
-            return Err(wrong(what.to_owned()));
-        }
         let handler = name.to_owned();
         let found = tokio::task::spawn_blocking(move || {
             Program::find(handler, settings.command, settings.dir, settings.env)

@@ -66,15 +66,17 @@ impl Kind for Http {
     const BATCH: usize = 1;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        Shape::of(settings.body, settings.mode)?;
+        client::headers(&settings.headers)?;
+        signing_keys(&settings.signing_keys).map(drop)
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let shape = Shape::of(settings.body, settings.mode).map_err(wrong)?;
         let headers = client::headers(&settings.headers).map_err(wrong)?;
-        let keys = settings.signing_keys.iter().enumerate();
-        let signing_keys = keys
-            .map(|(at, key)| SigningKey::read(key).map_err(|what| format!("signing_keys[{at}]: {what}")))
-            .collect::<Result<_, _>>()
-            .map_err(wrong)?;
+        let signing_keys = signing_keys(&settings.signing_keys).map_err(wrong)?;
         let client = client::build(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
         let http = Self { client, url: settings.url, headers, signing_keys, shape };
         http.look(name).await.map_err(wrong)?;
@@ -87,6 +89,11 @@ impl Kind for Http {
         }
         Ok(())
     }
+}
+
+fn signing_keys(keys: &[Secret]) -> Result<Vec<SigningKey>, String> {
+    let read = |(at, key)| SigningKey::read(key).map_err(|what| format!("signing_keys[{at}]: {what}"));
+    keys.iter().enumerate().map(read).collect()
 }
 
 impl Http {

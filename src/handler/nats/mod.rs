@@ -54,9 +54,12 @@ impl Kind for Nats {
     const BATCH: usize = 250;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
-        settings.check().map_err(wrong)?;
         if let Some(ca) = &settings.ca {
             read_ca(ca).await.map_err(wrong)?;
         }

@@ -32,20 +32,7 @@ impl Address {
     /// # Errors
     /// What is wrong with the settings, and what to write.
     pub fn of(settings: &Settings) -> Result<Self, String> {
-        let url = settings.url.expose();
-        let (plain, mode) = without_verify(url);
-        let malformed = |what: String| {
-            format!(
-                "url: {what}: write it as \"postgres://user@host/database\", and a password into `password`"
-            )
-        };
-        let mut config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(malformed("it names no host".to_owned()));
-        }
-        if config.get_user().is_none() {
-            return Err(malformed("it names no user".to_owned()));
-        }
+        let (mut config, mode) = read(settings)?;
         if let Some(password) = &settings.password {
             config.password(password.expose());
         }
@@ -63,6 +50,30 @@ impl Address {
         }
         Ok(Self { config, tls: if tls { Some(verifying(settings)?) } else { None } })
     }
+}
+
+/// What can be told of the settings without a look at files.
+///
+/// # Errors
+/// What is wrong, and what to write.
+pub fn check(settings: &Settings) -> Result<(), String> {
+    read(settings).map(drop)
+}
+
+fn read(settings: &Settings) -> Result<(Config, Mode), String> {
+    let url = settings.url.expose();
+    let (plain, mode) = without_verify(url);
+    let malformed = |what: String| {
+        format!("url: {what}: write it as \"postgres://user@host/database\", and a password into `password`")
+    };
+    let config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(malformed("it names no host".to_owned()));
+    }
+    if config.get_user().is_none() {
+        return Err(malformed("it names no user".to_owned()));
+    }
+    Ok((config, mode))
 }
 
 fn full(error: &tokio_postgres::Error) -> String {

@@ -65,6 +65,11 @@ impl Kind for Postgres {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        Table::new(&settings.table, settings.create)?;
+        address::check(settings)
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let table = Table::new(&settings.table, settings.create).map_err(wrong)?;

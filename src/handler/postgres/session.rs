@@ -15,6 +15,9 @@ use super::{
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
+/// Beyond the time-out of a delivery nobody waits for a statement any more.
+const BOUNDS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'";
+
 /// A connection that is ready for rows.
 pub struct Session {
     client: Client,
@@ -28,6 +31,8 @@ impl Session {
         let given_up = |_elapsed| Error::Timeout(CONNECT.as_secs());
         let (mut client, mut driving) = timeout(CONNECT, connect(address)).await.map_err(given_up)??;
         let insert = drive(&mut driving, async {
+            // A delivery that was given up must not wait on in the server, or each try would leave one more behind.
+            client.batch_execute(BOUNDS).await?;
             table.prepare(&mut client).await?;
             Ok(client.prepare(&insert::statement(table)).await?)
         })

@@ -1,8 +1,14 @@
 //! The contract, with a table of a real PostgreSQL; and what the `postgres` kind promises beyond it.
 
+use std::time::{Duration, Instant};
+
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    support::{home::Home, servers::postgres::Server},
+    handlers::{deliveries, open},
+    support::{
+        home::{Home, eventually},
+        servers::postgres::Server,
+    },
 };
 
 /// A table that a user made, with a rule of the user's, and a column that tells in which order rows came: `ctid` does not.
@@ -120,4 +126,37 @@ fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
     home.start().stop();
     assert_eq!(server.sql("bik", version), ours);
     server.sql("bik", "SELECT phone FROM bik_events");
+}
+
+/// Each try would else leave one more statement behind, until the database has no connection left.
+#[test]
+fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {
+    let server = Server::start_new();
+    let settings = format!("url = {:?}\npassword = \"secret\"", server.url());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handler = runtime.block_on(open("postgres", &settings)).unwrap();
+    runtime.block_on(handler.deliver(&deliveries(1..=3))).unwrap();
+    std::thread::scope(|scope| {
+        let lock = "BEGIN; LOCK TABLE bik_events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(25); COMMIT";
+        scope.spawn(|| server.psql("bik", lock));
+        let waiting = || {
+            let count = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+            server.sql("bik", count).trim().parse::<u32>().unwrap()
+        };
+        eventually("nobody holds the lock", || {
+            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+            server.sql("bik", held).trim() != "0"
+        });
+        for _ in 0..3 {
+            let events = deliveries(4..=6);
+            let tried = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_millis(500), handler.deliver(&events)).await
+            });
+            assert!(tried.is_err(), "the lock was not in its way");
+        }
+        let begun = Instant::now();
+        assert!(waiting() > 0);
+        eventually("they wait on", || waiting() == 0);
+        assert!(begun.elapsed() < Duration::from_secs(20), "they waited for as long as the lock was held");
+    });
 }
