@@ -242,7 +242,7 @@ fn what_comes_back_is_not_in_the_log() {
 /// As dispatch delivers: what takes too long is dropped.
 async fn deliver(handler: &dyn Handler, seqs: RangeInclusive<u64>) -> (&'static str, String) {
     let events = deliveries(seqs);
-    match tokio::time::timeout(Duration::from_secs(3), handler.deliver(&events)).await {
+    match tokio::time::timeout(Duration::from_secs(10), handler.deliver(&events)).await {
         Ok(result) => outcome(result),
         Err(_elapsed) => told("retry", "too long"),
     }
