@@ -1,18 +1,13 @@
 //! `bikhook handlers`: how far each handler is, and letting go of what holds the journal.
 
-use std::io::Write;
-
 use clap::Subcommand;
-use serde::{
-    Deserialize, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
     client::AdminArgs,
-    output::{cell, confirm, lines, parse, stdout, table},
+    output::{cell, confirm, lines, parse, stdout, table, told},
     store::StoreArgs,
 };
 use crate::{clock::Timestamp, settings::Period};
@@ -218,20 +213,6 @@ impl Resume {
             false => format!("{} was not paused", self.name),
         })
     }
-}
-
-/// The answer as it came, or in words.
-fn told<T: DeserializeOwned>(
-    json: bool,
-    answer: Box<RawValue>,
-    words: impl FnOnce(T) -> String,
-) -> Result<(), Error> {
-    let out = &mut stdout();
-    if json {
-        return lines(out, &[answer]);
-    }
-    writeln!(out, "{}", words(parse(&answer)?))?;
-    Ok(out.flush()?)
 }
 
 impl Skip {

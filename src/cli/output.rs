@@ -7,7 +7,7 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::Error;
@@ -22,6 +22,20 @@ pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), 
     for row in rows {
         writeln!(out, "{}", row.get())?;
     }
+    Ok(out.flush()?)
+}
+
+/// The answer as it came, or in words.
+pub(super) fn told<T: DeserializeOwned>(
+    json: bool,
+    answer: Box<RawValue>,
+    words: impl FnOnce(T) -> String,
+) -> Result<(), Error> {
+    let out = &mut stdout();
+    if json {
+        return lines(out, &[answer]);
+    }
+    writeln!(out, "{}", words(parse(&answer)?))?;
     Ok(out.flush()?)
 }
 

@@ -1,6 +1,6 @@
 //! `bikhook replay`: what is stored, delivered to a handler once more.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,7 +10,7 @@ use serde_json::{Map, json, value::RawValue};
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{cell, lines, parse, stdout, table},
+    output::{cell, lines, parse, stdout, table, told},
     selection::Selection,
 };
 
@@ -137,17 +137,16 @@ impl Start {
             body.insert("dryRun".to_owned(), json!(true));
         }
         let answer: Box<RawValue> = client.post(&["api", "v1", "replays"], &body)?;
-        let out = &mut stdout();
         if self.dry_run {
-            return self.counted(out, answer);
+            return self.counted(answer);
+        }
+        if self.detach {
+            return self.tell(answer);
         }
         let started: Replay = parse(&answer)?;
-        if self.detach {
-            return self.told(out, answer, &started);
-        }
         let ended = watch(&client, &started)?;
         let last: Replay = parse(&ended)?;
-        self.told(out, ended, &last)?;
+        self.tell(ended)?;
         if last.state == "done" {
             return Ok(());
         }
@@ -161,16 +160,12 @@ impl Start {
             retried: u64,
         }
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &[answer]);
-        }
-        let Retried { retried } = parse(&answer)?;
-        writeln!(out, "{retried} dead letters to be delivered again: see `bikhook dead list`")?;
-        Ok(out.flush()?)
+        told(self.json, answer, |Retried { retried }| {
+            format!("{retried} dead letters to be delivered again: see `bikhook dead list`")
+        })
     }
 
-    fn counted(&self, out: &mut impl Write, answer: Box<RawValue>) -> Result<(), Error> {
+    fn counted(&self, answer: Box<RawValue>) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Counted {
             handler: String,
@@ -178,30 +173,24 @@ impl Start {
             first: Option<u64>,
             last: Option<u64>,
         }
-        if self.json {
-            return lines(out, &[answer]);
-        }
-        let Counted { handler, events, first, last } = parse(&answer)?;
-        match first.zip(last) {
+        told(self.json, answer, |Counted { handler, events, first, last }| match first.zip(last) {
             Some((first, last)) => {
-                writeln!(out, "{events} events would be delivered to {handler}: seq {first} to {last}")?;
+                format!("{events} events would be delivered to {handler}: seq {first} to {last}")
             }
-            None => writeln!(out, "no event would be delivered to {handler}")?,
-        }
-        Ok(out.flush()?)
+            None => format!("no event would be delivered to {handler}"),
+        })
     }
 
-    fn told(&self, out: &mut impl Write, answer: Box<RawValue>, replay: &Replay) -> Result<(), Error> {
-        if self.json {
-            return lines(out, &[answer]);
-        }
-        let Replay { id, handler, state, delivered, .. } = replay;
-        if replay.has_ended() {
-            writeln!(out, "replay {id} to {handler} is {state}: {} events delivered", cell(*delivered))?;
-        } else {
-            writeln!(out, "replay {id} to {handler} is at work: see `bikhook replay list`")?;
-        }
-        Ok(out.flush()?)
+    fn tell(&self, answer: Box<RawValue>) -> Result<(), Error> {
+        told(self.json, answer, |replay: Replay| {
+            let has_ended = replay.has_ended();
+            let Replay { id, handler, state, delivered, .. } = replay;
+            if has_ended {
+                format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
+            } else {
+                format!("replay {id} to {handler} is at work: see `bikhook replay list`")
+            }
+        })
     }
 }
 
@@ -265,12 +254,8 @@ impl Change {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &json!({}))?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &[answer]);
-        }
-        let replay: Replay = parse(&answer)?;
-        writeln!(out, "replay {} to {} is {}", replay.id, replay.handler, replay.state)?;
-        Ok(out.flush()?)
+        told(self.json, answer, |Replay { id, handler, state, .. }: Replay| {
+            format!("replay {id} to {handler} is {state}")
+        })
     }
 }

@@ -437,7 +437,7 @@ fn rotated(world: &World) -> Vec<PathBuf> {
 }
 
 /// Waits for what a background task does, for as long as a loaded machine may need.
-async fn until(mut done: impl AsyncFnMut() -> bool) {
+pub async fn until(mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done().await {
         assert!(Instant::now() < deadline, "it did not happen within 30 s");

@@ -6,6 +6,7 @@ use bikhook::{
 };
 
 use super::*;
+use crate::handlers::until;
 
 impl World {
     fn asks(after: u64, upto: u64) -> NewReplay {
@@ -92,14 +93,10 @@ async fn a_replay_that_is_paused_delivers_nothing_and_one_that_is_cancelled_ends
     assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
     assert!(world.script.taken().is_empty());
     let settled = world.journal.settle(
-        LaneId { replay: Some(id), ..lane_of(Class::Other) },
+        LaneId { handler: "crm".into(), class: Class::Other, replay: Some(id) },
         Ends { cursor: Some(5), ..Ends::default() },
     );
     assert!(settled.await.is_err(), "its lanes are gone");
-}
-
-fn lane_of(class: Class) -> LaneId {
-    lane("crm", class)
 }
 
 #[tokio::test]
@@ -154,13 +151,4 @@ async fn retention_waits_for_a_replay_and_not_for_one_that_has_ended() {
     until(async || first(&world).await == Some(5)).await;
     world.journal.change_replay(id, ReplayState::Cancelled).await.unwrap();
     until(async || first(&world).await.is_none()).await;
-}
-
-/// Waits for what a background task does, for as long as a loaded machine may need.
-async fn until(mut done: impl AsyncFnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !done().await {
-        assert!(std::time::Instant::now() < deadline, "it did not happen within 30 s");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
