@@ -22,6 +22,7 @@ use crate::{
     event::Class,
     handler::{self, Handler},
     http::{self, Intake},
+    insight::{self, Insight},
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
     metrics::Metrics,
     secret,
@@ -60,6 +61,9 @@ pub enum Error {
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
+    /// Insight could not be opened.
+    #[error(transparent)]
+    Insight(#[from] insight::OpenError),
     /// A handler could not be opened.
     #[error(transparent)]
     Handler(#[from] handler::OpenError),
@@ -117,6 +121,10 @@ pub async fn serve(
     let journal = open_journal(config.journal, &metrics).await?;
     let Dispatch { desk, replayer, mut lanes, stop_lanes } =
         start_lanes(config.handlers, &journal, &metrics).await?;
+    let insight = open_insight(config.insight, &metrics).await?;
+    if let Some(insight) = &insight {
+        lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), stop_lanes.subscribe()));
+    }
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
@@ -133,6 +141,7 @@ pub async fn serve(
         journal: Arc::clone(&journal),
         desk: Arc::new(desk),
         replayer,
+        insight,
         credentials,
         metrics,
         stopping: stopping_shown,
@@ -206,6 +215,17 @@ async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Resu
             Ok(Arc::new(sqlite))
         }
     }
+}
+
+/// `None` where it is switched off.
+async fn open_insight(
+    settings: insight::Settings,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Insight>>, Error> {
+    let Some(path) = settings.path.clone().filter(|_| settings.enabled) else { return Ok(None) };
+    let metrics = Arc::clone(metrics);
+    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics)).await?;
+    Ok(Some(Arc::new(opened?)))
 }
 
 /// The lanes at work.

@@ -2,6 +2,7 @@
 //!
 //! [`decode()`] is the whole of it for intake. [`Element::read`] reads one stored element again.
 
+mod address;
 mod decode;
 mod digest;
 mod element;
@@ -16,6 +17,7 @@ mod string;
 mod view;
 mod words;
 
+pub use address::canonical_address;
 pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};

@@ -4,7 +4,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionError, ConditionSettings};
-use crate::event::{Category, Event, Owner, View};
+use crate::event::{Category, Event, Owner, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -164,19 +164,12 @@ impl Filter {
             && passes(&self.stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
             && passes(&self.messages, |ids| view.message_ids().any(|id| ids.iter().any(|want| want == id)))
             && passes(&self.phones, |phones| {
-                view.addresses().any(|address| phones.iter().any(|phone| is_same_address(phone, address)))
+                view.addresses().any(|address| {
+                    let address = canonical_address(address);
+                    phones.iter().any(|phone| canonical_address(phone) == address)
+                })
             })
     }
-}
-
-/// `+91 90909 09090` is `919090909090`; what has no digits but others, such as an e-mail, is compared whole.
-fn is_same_address(one: &str, other: &str) -> bool {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    let is_phone = |text: &str| {
-        text.chars().any(|c| c.is_ascii_digit())
-            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'))
-    };
-    if is_phone(one) && is_phone(other) { digits(one) == digits(other) } else { one == other }
 }
 
 /// Words that are compared in any case.

@@ -78,6 +78,7 @@ impl Operator {
             journal: Arc::clone(&journal),
             desk: Arc::new(desk),
             replayer,
+            insight: None,
             credentials: Arc::new(|| vec![portal()]),
             metrics,
             stopping: told,
