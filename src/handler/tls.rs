@@ -1,25 +1,6 @@
-//! What kinds that speak TLS share: the certificates of the key `ca`, and whether it is TLS that keeps two sides apart.
+//! Whether it is TLS that keeps two sides apart.
 
-use std::{error::Error, io, path::Path, sync::Arc};
-
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-
-/// The file of the key `ca`.
-///
-/// # Errors
-/// What is wrong with it, with the name of the key.
-pub(super) async fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
-    let file = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
-    let shown = path.display();
-    let pem = read
-        .unwrap_or_else(|interrupted| Err(io::Error::other(interrupted)))
-        .map_err(|error| format!("ca: {shown} cannot be read: {error}"))?;
-    match CertificateDer::pem_slice_iter(&pem).next() {
-        Some(Ok(_certificate)) => Ok(pem),
-        _ => Err(format!("ca: {shown} holds no certificate in PEM form: it begins with BEGIN CERTIFICATE")),
-    }
-}
+use std::{error::Error, io, sync::Arc};
 
 /// What to do about it, where it is TLS that keeps two sides apart: a person must look then, where a server that is away
 /// comes back by itself.
