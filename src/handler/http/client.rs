@@ -54,7 +54,8 @@ pub(super) async fn build(url: &Url, ca: Option<&Path>) -> Result<Client, String
 
 async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
     let ca = Ca::read(file).await?;
-    let certificate = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|error| whole_story(&error));
+    let certificate =
+        |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|error| whole_story(&error));
     ca.certificates().iter().map(certificate).collect()
 }
 

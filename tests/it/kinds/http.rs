@@ -3,12 +3,10 @@
 use std::{
     io::Write,
     process::{Command, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bikhook::handler::{Delivery, Failure};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -302,16 +300,7 @@ async fn a_handler_opens_while_nobody_is_there_or_the_name_is_unknown() {
 #[tokio::test]
 async fn over_tls_only_an_authority_that_is_trusted_will_do() {
     let certificate = Certificate::make();
-    let chain = vec![CertificateDer::from_pem_file(certificate.cert()).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate.key()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let web = Web::with(Some(Arc::new(tls)), |_| Answer::status(200));
+    let web = Web::with(Some(certificate.server_config()), |_| Answer::status(200));
     let url = format!("url = \"https://{}/hook\"\n", web.address());
     let error = open("http", &url).await.err().expect("it trusts anybody");
     assert!(error.contains("certificate") && error.contains("set `ca`"), "{error}");

@@ -1,13 +1,13 @@
 //! The contract, with a table of an SQLite file; and what the `sqlite` kind promises beyond it.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    support::home::Home,
+    support::{folder::MovableFolder, home::Home},
 };
 
 /// A table that a user made, with a rule of the user's.
@@ -16,34 +16,28 @@ const TABLE_WITH_A_RULE: &str = "CREATE TABLE bik_events (
     message_id, status, channel, owner, category, customer_id, customer_name, phone, created_at, failure_reason, attempt,
     replay, event, raw, written_at NOT NULL DEFAULT CURRENT_TIMESTAMP)";
 
-/// A folder that can be moved away.
-struct Folder {
-    own: TempDir,
-}
+/// A file for each scene.
+struct Files(MovableFolder);
 
-impl Folder {
-    fn there(&self) -> PathBuf {
-        self.own.path().join("there")
-    }
-
+impl Files {
     fn connect(&self, scene: &str) -> Connection {
-        fs::create_dir_all(self.there()).unwrap();
-        let connection = Connection::open(self.there().join(format!("{scene}.db"))).unwrap();
+        fs::create_dir_all(self.0.path()).unwrap();
+        let connection = Connection::open(self.0.path().join(format!("{scene}.db"))).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
         connection
     }
 }
 
-impl Destination for Folder {
+impl Destination for Files {
     fn settings(&self, scene: &str) -> String {
         if scene == "poison" {
             self.connect(scene).execute_batch(TABLE_WITH_A_RULE).unwrap();
         }
-        format!("kind = \"sqlite\"\npath = {:?}", self.there().join(format!("{scene}.db")))
+        format!("kind = \"sqlite\"\npath = {:?}", self.0.path().join(format!("{scene}.db")))
     }
 
     fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
-        if !self.there().is_dir() {
+        if !self.0.path().is_dir() {
             return Vec::new();
         }
         let connection = self.connect(scene);
@@ -55,14 +49,11 @@ impl Destination for Folder {
     }
 
     fn kill(&mut self) {
-        fs::rename(self.there(), self.own.path().join("away")).unwrap();
-        // What cannot be a folder is made to none.
-        fs::write(self.there(), "").unwrap();
+        self.0.move_away();
     }
 
     fn start(&mut self) {
-        fs::remove_file(self.there()).unwrap();
-        fs::rename(self.own.path().join("away"), self.there()).unwrap();
+        self.0.bring_back();
     }
 
     fn poison(&self) -> Option<String> {
@@ -79,7 +70,7 @@ impl Destination for Folder {
 }
 
 pub fn destination() -> Box<dyn Destination> {
-    Box::new(Folder { own: TempDir::new().unwrap() })
+    Box::new(Files(MovableFolder::new()))
 }
 
 #[test]
