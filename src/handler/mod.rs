@@ -28,7 +28,6 @@ mod s3;
 mod sqlite;
 mod table;
 mod template;
-#[cfg(any(feature = "nats", feature = "redis"))]
 mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, sync::Arc};
 
+use rustls::AlertDescription;
+
 /// What to do about it, where it is TLS that keeps two sides apart: a person must look then, where a server that is away
 /// comes back by itself.
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -12,17 +14,21 @@ pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
             Some(shared) => shared.as_ref(),
             None => error,
         };
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match error.downcast_ref().or(inner) {
+        match error.downcast_ref() {
             Some(rustls::Error::InvalidMessage(_)) => return Some("the server does not speak TLS there"),
+            // The server is unwell, which passes.
+            Some(rustls::Error::AlertReceived(AlertDescription::InternalError)) => return None,
             Some(rustls::Error::AlertReceived(_)) => return Some("the server turns this side away"),
             Some(_) => {
                 return Some(
-                    "set `ca` to the certificate of who signed the server's, and in `url` use the name that it has",
+                    "set `ca` to the certificate of who signed the server's, and reach it by the name that it has",
                 );
             }
-            None => next = error.source(),
+            // What an I/O error holds is not its source.
+            None => match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => next = Some(inner),
+                None => next = error.source(),
+            },
         }
     }
     None

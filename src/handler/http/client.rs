@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::address::{LINK_LOCAL, Resolver};
 use crate::{
-    handler::{Failure, ca::Ca},
+    handler::{Failure, ca::Ca, tls},
     secret::Secret,
 };
 
@@ -84,10 +84,10 @@ pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, 
 /// What a request that got no answer means.
 pub(super) fn failure(error: reqwest::Error) -> Failure {
     let (timeout, connect) = (error.is_timeout(), error.is_connect());
+    let advice = tls::advice(&error);
     let story = whole_story(&error.without_url());
-    if story.contains("invalid peer certificate") {
-        let advice = "set `ca` to the PEM file of the authority that signed it, if it is to be trusted";
-        return Failure::misconfigured("tls", format!("{story}; {advice}"));
+    if let Some(advice) = advice {
+        return Failure::misconfigured("tls", format!("{story}: {advice}"));
     }
     if story.contains(LINK_LOCAL) {
         return Failure::misconfigured("link-local", story);

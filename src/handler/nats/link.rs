@@ -130,7 +130,9 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         options = options.nkey(seed.expose().to_owned());
     }
     if let Some(credentials) = &settings.credentials {
-        options = options.credentials(credentials.expose()).map_err(|_quotes_them| {
+        // A secret has lost the end of its last line, without which the library does not know it.
+        let whole = format!("{}\n", credentials.expose());
+        options = options.credentials(&whole).map_err(|_quotes_them| {
             Trouble::wrong(
                 "credentials",
                 "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",

@@ -38,7 +38,8 @@ impl Address {
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let tls = match mode {
             Mode::Disable => false,
-            Mode::Unsaid => !here,
+            // Who names an authority wants to be sure of the server, wherever it is.
+            Mode::Unsaid => !here || settings.ca.is_some(),
             Mode::Require => true,
         };
         config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
@@ -56,7 +57,11 @@ impl Address {
 /// # Errors
 /// What is wrong, and what to write.
 pub fn check(settings: &Settings) -> Result<(), String> {
-    read(settings).map(drop)
+    let (_config, mode) = read(settings)?;
+    if settings.ca.is_some() && matches!(mode, Mode::Disable) {
+        return Err("ca: it is for TLS: leave it out, or sslmode=disable in `url`".to_owned());
+    }
+    Ok(())
 }
 
 fn read(settings: &Settings) -> Result<(Config, Mode), String> {

@@ -1,8 +1,10 @@
 //! The `http` kind, with a web server that answers as it is told.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::TcpListener,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -307,4 +309,13 @@ async fn over_tls_only_an_authority_that_is_trusted_will_do() {
     let handler = open("http", &format!("{url}ca = {:?}", certificate.ca())).await.unwrap();
     handler.deliver(&[sample(1)]).await.unwrap();
     assert_eq!(web.came("/hook").len(), 1);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("url = \"https://{}/hook\"", plain.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let error = open("http", &url).await.err().expect("it is content with plain text");
+    assert!(error.contains("does not speak TLS"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tempfile::TempDir;
@@ -31,7 +31,9 @@ impl Certificate {
 
     fn of_an_authority_for(days: &str) -> Self {
         let made = Self { dir: TempDir::new().unwrap() };
-        for (name, subject) in [("ca", "/CN=an authority"), ("server", "/CN=a server")] {
+        // One whose name another has as well would be told from it by its key alone.
+        let authority = format!("/CN=the authority in {}", made.dir.path().file_name().unwrap().display());
+        for (name, subject) in [("ca", authority.as_str()), ("server", "/CN=a server")] {
             let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
             let curve = ["-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
             made.openssl(
@@ -64,6 +66,15 @@ impl Certificate {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    /// For a client of the test's own, which trusts who signed it.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
     }
 
     /// Who signed it.

@@ -3,6 +3,8 @@
 pub mod certificate;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "nats")]
+pub mod nats_operator;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "nats", feature = "redis"))]
