@@ -111,7 +111,8 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         .request_timeout(Some(ANSWER))
         .ignore_discovered_servers()
         .max_reconnects(1)
-        .require_tls(settings.tls)
+        // Who names an authority wants to be sure of the server.
+        .require_tls(settings.tls || settings.ca.is_some())
         .reconnect_to_server_callback(the_one_at_once)
         .event_callback(move |event| {
             told(&tell, event);

@@ -43,7 +43,7 @@ pub struct Settings {
     /// The password, where the URL has none.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// Certificates to trust beside the system's, in PEM.
+    /// Certificates to trust beside the system's, in PEM; demands TLS, wherever the database is.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// The table, with a schema before it or without.

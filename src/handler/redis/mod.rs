@@ -49,6 +49,10 @@ impl Kind for Redis {
     const BATCH: usize = 250;
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let redis = Self {

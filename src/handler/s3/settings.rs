@@ -80,6 +80,9 @@ impl TryFrom<Keys> for Settings {
             if !["http", "https"].contains(&url.scheme()) {
                 return Err("endpoint: write it as https://host:port".to_owned());
             }
+            if keys.ca.is_some() && url.scheme() == "http" {
+                return Err("ca: it is for TLS: write `endpoint` with https://, or leave `ca` out".to_owned());
+            }
         }
         if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
             return Err("write `access_key_id` and `secret_access_key`, or neither".to_owned());

@@ -72,6 +72,20 @@ async fn every_kind_with_the_key_ca_looks_at_every_certificate_and_says_what_is_
     assert!(looked_at >= 1);
 }
 
+/// NATS is asked for TLS whatever its address says, which its own tests see.
+#[tokio::test]
+async fn an_authority_for_a_way_without_tls_is_an_error() {
+    let certificate = Certificate::make();
+    let plain = [("https:", "http:"), ("rediss:", "redis:"), ("amqps:", "amqp:"), ("=require", "=disable")];
+    for row in KINDS.iter().filter(|row| row.name != "nats" && (row.keys)().contains(&"ca")) {
+        let settings =
+            plain.iter().fold(settings(row.name).to_owned(), |text, (tls, plain)| text.replace(tls, plain));
+        let with = format!("{settings}\nca = {:?}", certificate.ca());
+        let error = open(row.name, &with).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
+        assert!(error.contains("it is for TLS"), "{}: {error}", row.name);
+    }
+}
+
 /// What is no certificate is passed over: a private key that strayed there, and what is written between them.
 #[tokio::test]
 async fn one_of_many_authorities_will_do_and_its_own_time_does_not_matter() {

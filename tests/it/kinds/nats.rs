@@ -328,6 +328,9 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
     let misnamed = open("nats", &format!("url = {other_name:?}\n{ca}")).await.err().unwrap();
     assert!(misnamed.contains("cannot be trusted over TLS"), "{misnamed}");
     let plain = NatsServer::start_new();
-    let demanded = open("nats", &format!("url = {:?}\ntls = true", plain.url())).await.err().unwrap();
-    assert!(demanded.contains("TLS"), "{demanded}");
+    for demands in ["tls = true", &ca] {
+        let demanded =
+            open("nats", &format!("url = {:?}\n{demands}", plain.url())).await.err().expect("plain text");
+        assert!(demanded.contains("TLS"), "{demanded}");
+    }
 }
