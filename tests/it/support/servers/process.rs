@@ -1,7 +1,7 @@
 //! A server as a process, with what it says in a file of its folder.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -31,6 +31,17 @@ impl ServerProcess {
     /// Stops and continues it: what hangs, and what comes back.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+        if signal == Signal::STOP {
+            // Its threads stop one after the other, and one of them may answer meanwhile.
+            eventually("it does not stop", || self.is_stopped());
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat"))).all(|stat| {
+            stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T")))
+        })
     }
 }
 
