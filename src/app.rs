@@ -223,18 +223,18 @@ async fn start_lanes(
     metrics: &Arc<Metrics>,
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, .. } in handlers {
+    let mut enrolments = Vec::new();
+    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, dead_letters, .. } in handlers {
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
-        open.push((name, kind, handler, filter, Arc::new(mask), dispatch, start));
+        enrolments.push(Enrolment { handler: Arc::clone(&name), start, dead_letters });
+        open.push((name, kind, handler, filter, Arc::new(mask), dispatch));
     }
-    let enrolments =
-        open.iter().map(|(name, .., start)| Enrolment { handler: Arc::clone(name), start: *start });
-    journal.enrol(enrolments.collect()).await?;
+    journal.enrol(enrolments).await?;
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
     let mut owners = Vec::new();
-    for (name, kind, handler, filter, mask, settings, _) in open {
+    for (name, kind, handler, filter, mask, settings) in open {
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));

@@ -30,6 +30,11 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 
+/// The source of what this program says itself: no source of a configuration is called so.
+pub const OWN_SOURCE: &str = "bikhook";
+/// The name of the event that tells of a new dead letter.
+pub const DEAD_LETTER: &str = "bikhook-dead-letter";
+
 /// An event that is not durable yet: an element, and the source that it came in by.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -60,6 +65,11 @@ impl Event {
     /// What makes it the same as another (T6): the same after a restart, a redelivery and a replay.
     pub fn key(&self) -> Key {
         self.element.key(&self.source)
+    }
+
+    /// Whether this program says it itself, and not BIK.
+    pub fn is_own(&self) -> bool {
+        *self.source == *OWN_SOURCE
     }
 
     /// What it is ordered by; `None` where it has no `messageId`.

@@ -31,7 +31,7 @@ mod template;
 mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
-pub use filter::{Filter, FilterError, FilterSettings};
+pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};

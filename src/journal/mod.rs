@@ -5,6 +5,7 @@
 //! that were set aside, and dead letters.
 
 mod history;
+mod notice;
 mod replay;
 pub mod sqlite;
 
@@ -208,6 +209,8 @@ pub struct Enrolment {
     pub handler: Arc<str>,
     /// `None`: from the beginning while the journal has never held an event, else from now.
     pub start: Option<Start>,
+    /// It is to be told of dead letters: then each new one of another handler is an event, too, of the source `bikhook`.
+    pub dead_letters: bool,
 }
 
 /// Where a handler that the journal does not know yet starts.

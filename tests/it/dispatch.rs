@@ -260,7 +260,7 @@ async fn what_was_delivered_is_not_delivered_again_after_a_restart() {
     world.journal = world.place.open();
     world
         .journal
-        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning) }])
+        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning), dead_letters: false }])
         .await
         .unwrap();
     world.append(statuses(10..12)).await;
