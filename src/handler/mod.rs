@@ -5,6 +5,7 @@
 //! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
 //! how often is dispatch's; a kind only delivers, or says why not.
 
+mod ca;
 mod condition;
 mod envelope;
 mod exec;
@@ -27,7 +28,6 @@ mod s3;
 mod sqlite;
 mod table;
 mod template;
-#[cfg(any(feature = "nats", feature = "redis"))]
 mod tls;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use error::Trouble;
 use link::Link;
 pub use settings::Settings;
@@ -61,7 +61,7 @@ impl Kind for Nats {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         if let Some(ca) = &settings.ca {
-            read_ca(ca).await.map_err(wrong)?;
+            Ca::read(ca).await.map_err(wrong)?;
         }
         let nats = Self { settings, kept: Mutex::default() };
         match nats.link().await {

@@ -16,7 +16,7 @@ mod settings;
 
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 use message::{Form, Message};
 use settings::Settings;
@@ -39,7 +39,7 @@ impl Kind for RabbitMq {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let Settings { mut address, ca, target, form } = settings;
         if let Some(ca) = ca {
-            address.trust(&ca).await.map_err(|error| wrong(format!("ca: {}: {error}", ca.display())))?;
+            address.trust(&Ca::read(&ca).await.map_err(wrong)?);
         }
         let link = Link::new(name, address, target);
         match link.channel().await {

@@ -28,6 +28,19 @@ pub struct Settings {
     pub ca: Option<PathBuf>,
 }
 
+impl Settings {
+    /// What goes together, and what does not.
+    ///
+    /// # Errors
+    /// The key, and what to write.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err("ca: it is for TLS: write `url` with rediss://, or leave `ca` out".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// As much as a body of a webhook has by default: nothing is refused then.
 fn default_max_bytes() -> Size {
     Size::mib(5)
