@@ -22,10 +22,13 @@ use tokio::{
     time::Instant,
 };
 
-use crate::support::{
-    events::{incoming, status},
-    home::Home,
-    operator::{Guard, Operator},
+use crate::{
+    handlers::until,
+    support::{
+        events::{incoming, status},
+        home::Home,
+        operator::{Guard, Operator},
+    },
 };
 
 /// A command that ended.
@@ -561,6 +564,25 @@ async fn a_replay_is_counted_started_watched_and_listed() {
     assert_eq!(replay(&["--dry-run"]).await.code, 2);
     let dead = replay(&["--handler", "audit", "--dead", "--status", "failed"]).await.ok();
     assert!(dead.starts_with("0 dead letters"), "{dead}");
+}
+
+#[tokio::test]
+async fn a_replay_to_a_paused_handler_says_that_it_waits() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent")]).await;
+    ask(&operator, &["handlers", "pause", "crm"]).await.ok();
+    let paused = async || {
+        let told = ask(&operator, &["replay", "list"]).await.ok();
+        told.contains("WAITS FOR") && told.contains("handler crm is paused")
+    };
+    let told = ask(&operator, &["replay", "--handler", "crm", "--detach"]).await.ok();
+    assert!(told.starts_with("replay 1 to crm waits: "), "{told}");
+    until(paused).await;
+    let shown = ask(&operator, &["replay", "show", "1"]).await.ok();
+    assert!(shown.contains("waits      handler crm is paused\n"), "{shown}");
+    let object = ask(&operator, &["replay", "show", "1", "--json"]).await.objects();
+    assert_eq!(object[0]["waits"], "handler crm is paused");
+    ask(&operator, &["replay", "show", "9"]).await.failed("there is no replay 9");
 }
 
 #[tokio::test]

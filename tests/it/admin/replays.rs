@@ -55,6 +55,34 @@ async fn replays_of_a_handler_follow_one_another_and_can_be_paused_and_cancelled
 }
 
 #[tokio::test]
+async fn a_replay_that_waits_says_for_what() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent")]).await;
+    let waits =
+        async |id: &Value| get(&operator, &format!("/api/v1/replays/{id}")).await.json()["waits"].clone();
+    let start =
+        async || post(&operator, "/api/v1/replays", json!({"handler": "crm"})).await.json()["id"].clone();
+    let first = start().await;
+    until("it waits for the destination", async || {
+        waits(&first).await == "the destination of handler crm is unwell"
+    })
+    .await;
+    post(&operator, "/api/v1/handlers/crm/pause", json!({})).await.json();
+    until("it waits for the handler", async || waits(&first).await == "handler crm is paused").await;
+    let second = start().await;
+    assert_eq!(waits(&second).await, format!("replay {first} to handler crm goes first"));
+    let list = get(&operator, "/api/v1/replays").await.json();
+    assert_eq!(list["replays"][0]["waits"], "handler crm is paused");
+    post(&operator, &format!("/api/v1/replays/{first}/pause"), json!({})).await.json();
+    assert!(waits(&first).await.is_null(), "that it is paused is its state");
+    post(&operator, &format!("/api/v1/replays/{first}/resume"), json!({})).await.json();
+    operator.destination.well.store(true, SeqCst);
+    post(&operator, "/api/v1/handlers/crm/resume", json!({})).await.json();
+    assert!(ended(&operator, &first).await["waits"].is_null());
+    ended(&operator, &second).await;
+}
+
+#[tokio::test]
 async fn a_wish_for_a_replay_that_cannot_be_met_is_told() {
     let operator = Operator::new().await;
     let ask = async |wish: Value| post(&operator, "/api/v1/replays", wish).await;
