@@ -468,7 +468,8 @@ impl Lane {
             set_aside: self.aside.len(),
             state,
             failures: self.condition.failures,
-            next_try: (waits && self.condition.wait_until > now).then_some(self.condition.wait_until),
+            next_try: (state == LaneCondition::Waiting && self.condition.wait_until > now)
+                .then_some(self.condition.wait_until),
         });
     }
 }

@@ -45,6 +45,8 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// The class of the last failure.
     pub last_failure: Option<String>,
+    /// When that was.
+    pub last_failure_at: Option<Timestamp>,
 }
 
 /// What a lane is doing.
@@ -95,6 +97,7 @@ impl LaneStatus {
             failures: 0,
             next_try: None,
             last_failure: None,
+            last_failure_at: None,
         }
     }
 }
@@ -155,11 +158,14 @@ impl Show {
     }
 
     /// A delivery failed; `class` is safe to show, `outcome` is `retry` or `refuse`.
-    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str) {
+    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str, now: Timestamp) {
         let mut labels = labels(lane);
         labels.push(("outcome", outcome.into()));
         self.metrics.failures.get_or_create(&labels).inc();
-        self.status.send_modify(|status| status.last_failure = Some(class.to_owned()));
+        self.status.send_modify(|status| {
+            status.last_failure = Some(class.to_owned());
+            status.last_failure_at = Some(now);
+        });
     }
 
     /// The figures of a turn.
