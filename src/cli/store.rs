@@ -33,7 +33,7 @@ impl StoreArgs {
     pub(super) fn open(&self, cli: &Cli) -> Result<Store, Error> {
         Ok(match &self.journal {
             Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(not_opened)?)),
-            None => Store::Running(Box::new(self.admin.client(cli)?)),
+            None => Store::Running(Box::new(self.admin.client(cli)?.or_journal())),
         })
     }
 }
