@@ -229,7 +229,11 @@ async fn without_a_receiver_the_message_says_what_to_do() {
     let url = format!("http://{nobody}");
     let ran = run_with(&[], b"", &["events", "--admin", &url]).await;
     assert!(ran.err.contains(&url), "{ran:?}");
-    ran.failed("is bikhook running? Where it is stopped, the commands that list and show read its journal with --journal");
+    ran.failed("is bikhook running? Where it is stopped, --journal FILE reads its journal");
+    for without in [&["health"][..], &["replay", "list"], &["handlers", "resume", "crm"]] {
+        let ran = run_with(&[], b"", &[without, &["--admin", &url]].concat()).await;
+        assert!(ran.err.contains("is bikhook running?") && !ran.err.contains("--journal"), "{ran:?}");
+    }
     run_with(&[], b"", &["events", "--admin", "127.0.0.1:8081"]).await.failed("is no URL");
 }
 
@@ -596,9 +600,12 @@ async fn a_handler_is_paused_and_resumed() {
     assert!(told.contains("crm is paused: `bikhook handlers resume crm`"), "{told}");
     let rows = handlers(&["--json"]).await.objects();
     assert_eq!(rows[0]["paused"]["reason"], "it moves");
+    let table = handlers(&[]).await.ok();
+    assert!(table.contains("\ncrm is paused since ") && table.ends_with(": it moves\n"), "{table}");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm goes on\n");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
-    handlers(&["pause", "lake"]).await.failed("there is no handler");
+    handlers(&["pause", "lake"]).await.failed("there is no handler \"lake\" at work (at work: crm)");
+    handlers(&["pause", "cmr"]).await.failed("did you mean crm?");
 }
 
 #[tokio::test]
