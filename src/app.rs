@@ -223,27 +223,46 @@ async fn start_lanes(
     metrics: &Arc<Metrics>,
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, .. } in handlers {
+    for HandlerConfig { name, kind, opener, destination, filter, mask, dispatch, start, .. } in handlers {
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
-        open.push((name, kind, handler, filter, Arc::new(mask), dispatch, start));
+        open.push((name, kind, handler, Arc::from(destination), filter, Arc::new(mask), dispatch, start));
     }
     let enrolments =
         open.iter().map(|(name, .., start)| Enrolment { handler: Arc::clone(name), start: *start });
-    journal.enrol(enrolments.collect()).await?;
+    let enrolments: Vec<_> = enrolments.collect();
+    for Enrolment { handler, .. } in enrolments.iter().filter(|enrolment| enrolment.start.is_some()) {
+        if journal.lane(LaneId::live(Arc::clone(handler), Class::Other)).await.is_ok() {
+            tracing::warn!(
+                handler = &**handler,
+                "`start` is not looked at: the handler has its place in the journal already; \
+                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
+            );
+        }
+    }
+    journal.enrol(enrolments).await?;
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
     let mut owners = Vec::new();
-    for (name, kind, handler, filter, mask, settings, _) in open {
+    for (name, kind, handler, destination, filter, mask, settings, _) in open {
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
         let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
+        tracing::info!(
+            handler = &*name,
+            kind = kind.name,
+            destination = &*destination,
+            batch,
+            concurrency,
+            "a handler is at work"
+        );
         let slots = Arc::new(Semaphore::new(concurrency));
         let of_class = |class| LaneParts {
             id: LaneId::live(Arc::clone(&name), class),
             kind: kind.name,
+            destination: Arc::clone(&destination),
             handler: Arc::clone(&handler),
             filter: filter.clone(),
             mask: Arc::clone(&mask),

@@ -21,6 +21,9 @@ pub struct LaneStatus {
     pub handler: Arc<str>,
     /// The handler's kind.
     pub kind: &'static str,
+    /// Where its events go, without secrets: told once for the handler.
+    #[serde(skip)]
+    pub destination: Arc<str>,
     /// Which of its lanes: `incoming` or `other`.
     pub lane: &'static str,
     /// Everything up to here is delivered, not wanted, set aside or dead.
@@ -85,6 +88,7 @@ impl LaneStatus {
         Self {
             handler,
             kind,
+            destination: Arc::default(),
             lane: class.as_str(),
             cursor: 0,
             lag: 0,
@@ -136,9 +140,16 @@ pub struct Shown {
 
 impl Show {
     /// For a lane of a handler of that kind, which starts at a cursor.
-    pub fn new(lane: &LaneId, kind: &'static str, metrics: Arc<Metrics>, cursor: u64) -> Self {
+    pub fn new(
+        lane: &LaneId,
+        kind: &'static str,
+        destination: &Arc<str>,
+        metrics: Arc<Metrics>,
+        cursor: u64,
+    ) -> Self {
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), kind, lane.class);
         status.cursor = cursor;
+        status.destination = Arc::clone(destination);
         let labels = labels(lane);
         Self {
             status: watch::Sender::new(status),

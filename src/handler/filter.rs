@@ -4,7 +4,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionError, ConditionSettings};
-use crate::event::{Category, Event, Owner, View};
+use crate::event::{Category, Event, Owner, Pointer, View};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -109,6 +109,11 @@ impl Filter {
             && passes(&self.sources, |names| names.iter().any(|name| **name == *event.source))
             && (!self.looks_inside() || self.wants_inside(&event.element.view()))
             && self.conditions.iter().all(|condition| condition.holds(&event.element))
+    }
+
+    /// Where its conditions look.
+    pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
+        self.conditions.iter().map(Condition::pointer)
     }
 
     /// Whether the name and the source do not decide it.

@@ -26,6 +26,8 @@ use crate::{
 struct Row {
     handler: Arc<str>,
     kind: &'static str,
+    /// Where its events go, without secrets.
+    destination: Arc<str>,
     /// Since when it is held back, and why; null while it is not.
     paused: Option<PauseRow>,
     dead: u64,
@@ -59,6 +61,7 @@ pub(super) async fn list(
             None => rows.push(Row {
                 handler: Arc::clone(&lane.handler),
                 kind: lane.kind,
+                destination: Arc::clone(&lane.destination),
                 paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
                 lanes: vec![lane],

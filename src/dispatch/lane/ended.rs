@@ -111,6 +111,7 @@ impl Lane {
         if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
             tracing::warn!(
                 lane = %self.name(),
+                destination = &*self.parts.destination,
                 failure = %trouble.class,
                 failures = self.condition.failures,
                 next_try = %self.condition.wait_until,
@@ -126,12 +127,14 @@ impl Lane {
         match trouble.gravity {
             Gravity::Misconfigured if first => tracing::error!(
                 lane = %self.name(),
+                destination = &*self.parts.destination,
                 failure = %trouble.class,
                 "the destination is not as the handler's settings say: a person must look"
             ),
             Gravity::Gone if self.gone.is_none() => {
                 tracing::error!(
                     lane = %self.name(),
+                    destination = &*self.parts.destination,
                     failure = %trouble.class,
                     "the destination says that it is gone for good: the handler is paused until somebody resumes it"
                 );
