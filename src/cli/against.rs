@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::{
     Error,
     output::{parse, table},
+    selection::Selection,
     store::{Store, take},
 };
 use crate::{
@@ -72,7 +73,8 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let rows = take(count, |before, limit| {
-        store.events(&EventQuery { before, limit, ..EventQuery::default() }, true)
+        let query = EventQuery { before, limit, ..EventQuery::default() };
+        store.events(&query, &Selection::default(), true)
     })?;
     let events = rows.iter().map(|row| event(row)).collect::<Result<Vec<_>, _>>()?;
     let enrolled = enrolled(store)?;

@@ -179,7 +179,9 @@ async fn a_wrong_parameter_is_named() {
         ("/api/v1/events?raw=yes", "raw"),
         ("/api/v1/events?evnet=x", "evnet"),
         ("/api/v1/events/x", "seq"),
+        ("/api/v1/events?event=%5Ba", "glob"),
         ("/api/v1/dead?before=x", "before"),
+        ("/api/v1/dead?statuses=x", "statuses"),
         ("/api/v1/dead/x", "id"),
         ("/api/v1/quarantine?handler=x", "handler"),
         ("/api/v1/status?x=1", "x"),
@@ -195,6 +197,7 @@ async fn a_wrong_parameter_is_named() {
         ("/api/v1/dead/drop", json!({"handler": "crm"}), "all"),
         ("/api/v1/dead/drop", json!({"ids": [1], "id": 1}), "id"),
         ("/api/v1/quarantine/retry", json!({"handler": "crm", "all": true}), "ids"),
+        ("/api/v1/quarantine/retry", json!({"ids": [1], "dryRun": true}), "ids"),
         ("/api/v1/handlers/crm/skip", json!({}), "before"),
         ("/api/v1/handlers/crm/skip", json!({"before": "tomorrow"}), "before"),
     ] {
@@ -285,6 +288,7 @@ async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
         let handlers = get(&operator, "/api/v1/handlers").await.json();
         assert_eq!(handlers["handlers"][0]["handler"], "crm");
         assert_eq!(handlers["handlers"][0]["kind"], "test");
+        assert_eq!(handlers["handlers"][0]["destination"], "there");
         handlers["handlers"][0]["lanes"][lane].clone()
     };
     until(async || lane(0).await["state"] == "waiting" && lane(1).await["state"] == "waiting").await;
