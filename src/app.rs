@@ -244,26 +244,56 @@ async fn start_lanes(
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
     let mut enrolments = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, dead_letters, .. } in handlers {
+    for handler in handlers {
+        let HandlerConfig {
+            name,
+            kind,
+            opener,
+            destination,
+            filter,
+            mask,
+            dispatch,
+            start,
+            dead_letters,
+            ..
+        } = handler;
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
         enrolments.push(Enrolment { handler: Arc::clone(&name), start, dead_letters });
-        open.push((name, kind, handler, filter, Arc::new(mask), dispatch));
+        open.push((name, kind, handler, Arc::from(destination), filter, Arc::new(mask), dispatch));
+    }
+    for Enrolment { handler, .. } in enrolments.iter().filter(|enrolment| enrolment.start.is_some()) {
+        if journal.lane(LaneId::live(Arc::clone(handler), Class::Other)).await.is_ok() {
+            tracing::info!(
+                handler = &**handler,
+                "`start` is not looked at: the handler has its place in the journal already; \
+                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
+            );
+        }
     }
     journal.enrol(enrolments).await?;
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
     let mut owners = Vec::new();
-    for (name, kind, handler, filter, mask, settings) in open {
+    for (name, kind, handler, destination, filter, mask, settings) in open {
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
         let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
+        tracing::info!(
+            handler = &*name,
+            kind = kind.name,
+            destination = &*destination,
+            batch,
+            concurrency,
+            "a handler is at work"
+        );
         let slots = Arc::new(Semaphore::new(concurrency));
         let of_class = |class| LaneParts {
             id: LaneId::live(Arc::clone(&name), class),
             kind: kind.name,
+            destination: Arc::clone(&destination),
             handler: Arc::clone(&handler),
             filter: filter.clone(),
             mask: Arc::clone(&mask),

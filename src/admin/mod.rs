@@ -8,6 +8,7 @@ mod api;
 mod fault;
 mod fences;
 mod health;
+pub mod narrow;
 mod question;
 pub mod rows;
 mod scrape;

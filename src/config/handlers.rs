@@ -26,6 +26,10 @@ pub struct HandlerConfig {
     pub opener: Opener,
     /// The files that it writes, with the keys that name them.
     pub files: Vec<(&'static str, PathBuf)>,
+    /// Where its events go, without secrets.
+    pub destination: String,
+    /// Which events it wants, as it is written.
+    pub wants: FilterSettings,
     /// Which events it wants.
     pub filter: Filter,
     /// What of them the destination is not to see.
@@ -106,9 +110,10 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
 
     let start = reading.take(start.read::<StartKey>());
     let dead_letters = reading.take(dead_letters.read::<DeadLettersKey>()).map(|key| key.dead_letters);
-    let filter = reading
-        .take(filter.read::<FilterSettings>())
-        .and_then(|settings| check_filter(reading, name, &settings, dead_letters == Some(true)));
+    let filter = reading.take(filter.read::<FilterSettings>()).and_then(|settings| {
+        let filter = check_filter(reading, name, &settings, dead_letters == Some(true))?;
+        Some((filter, settings))
+    });
     let mask =
         reading.take(mask.read::<MaskKey>()).and_then(|key| check_mask(reading, name, key.mask.as_ref()));
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
@@ -119,13 +124,16 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let kind = find_kind(reading, name, kind.as_deref())?;
     let own = known_keys(reading, name, kind, own);
     let configured = reading.take((kind.read)(own));
-    let Configured { opener, files } = configured?;
+    let Configured { opener, files, destination } = configured?;
+    let (filter, wants) = filter?;
     Some(HandlerConfig {
         name: name.into(),
         kind,
         opener,
         files,
-        filter: filter?.takes(if dead_letters? { Takes::DeadLetters } else { Takes::Events }),
+        destination,
+        wants,
+        filter: filter.takes(if dead_letters? { Takes::DeadLetters } else { Takes::Events }),
         mask: mask?,
         dispatch: dispatch?,
         start: start?.start.map(|start| start.0),

@@ -92,6 +92,11 @@ impl Condition {
         Ok(Self { pointer: Pointer::parse(pointer)?, test })
     }
 
+    /// Where it looks.
+    pub const fn pointer(&self) -> &Pointer {
+        &self.pointer
+    }
+
     /// Whether it holds for an event.
     pub fn holds(&self, element: &Element) -> bool {
         let any = |test: &dyn Fn(Found<'_>) -> bool| self.pointer.any(element, test);

@@ -4,7 +4,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionError, ConditionSettings};
-use crate::event::{Category, Event, Owner, View, canonical_address};
+use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -145,6 +145,11 @@ impl Filter {
             Takes::Events => !event.is_own(),
             Takes::DeadLetters => event.is_own(),
         }
+    }
+
+    /// Where its conditions look.
+    pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
+        self.conditions.iter().map(Condition::pointer)
     }
 
     /// Whether the name and the source do not decide it.

@@ -65,6 +65,10 @@ pub trait Kind: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Where its events go, in a few words for the log and for `check`: no secret, and no path or query of a URL, which
+    /// may hold a token.
+    fn destination(settings: &Self::Settings) -> String;
+
     /// Judges settings that can each be read, without a look at the destination: the key at fault, and what to write
     /// (`key: what`).
     ///
@@ -72,6 +76,11 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// What is wrong.
     fn check(_settings: &Self::Settings) -> Result<(), String> {
         Ok(())
+    }
+
+    /// An event as its destination has it, as one line of JSON: for `check --show`.
+    fn shown(delivery: &Delivery) -> String {
+        delivery.to_envelope()
     }
 
     /// Opens the destination, once, at start. I/O belongs here.

@@ -41,9 +41,14 @@ pub enum Op {
     LetGo,
 }
 
+struct Asked {
+    op: Op,
+    reply: oneshot::Sender<Result<(), Error>>,
+}
+
 /// The thread, and the way to ask it.
 pub struct Scribe {
-    ops: Option<mpsc::Sender<(Op, oneshot::Sender<Result<(), Error>>)>>,
+    ops: Option<mpsc::Sender<Asked>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -71,7 +76,7 @@ impl Scribe {
     pub async fn ask(&self, op: Op) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
         let ops = self.ops.as_ref().ok_or(Error::Stopped)?;
-        ops.send((op, reply)).await.map_err(|_ended| Error::Stopped)?;
+        ops.send(Asked { op, reply }).await.map_err(|_ended| Error::Stopped)?;
         done.await.map_err(|_ended| Error::Stopped)?
     }
 }
@@ -90,12 +95,12 @@ fn work(
     mut ledger: Ledger,
     retention: Period,
     progress: &watch::Sender<Progress>,
-    mut asked: mpsc::Receiver<(Op, oneshot::Sender<Result<(), Error>>)>,
+    mut asked: mpsc::Receiver<Asked>,
 ) {
     if let Err(error) = setpriority_process(Some(gettid()), PRIORITY) {
         tracing::warn!(%error, "insight works at the priority of everything else");
     }
-    while let Some((op, reply)) = asked.blocking_recv() {
+    while let Some(Asked { op, reply }) = asked.blocking_recv() {
         let done = match op {
             Op::Apply { events, through } => ledger.apply(&events, through),
             Op::Rebuild { after, from, tip } => ledger.begin_rebuild(after, from, tip),

@@ -12,9 +12,12 @@ use bikhook::{
     settings::Period,
 };
 
-use crate::support::{
-    events::{batch, draft, draft_from, incoming, status, unreadable},
-    journals::{Place, from_beginning, lane},
+use crate::{
+    handlers::until,
+    support::{
+        events::{batch, draft, draft_from, incoming, status, unreadable},
+        journals::{Place, from_beginning, lane},
+    },
 };
 
 /// Every event of the journal, oldest first: (seq, raw).
@@ -432,7 +435,7 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     settle(Class::Incoming, 10).await.unwrap();
     settle(Class::Other, 4).await.unwrap();
     journal.flush().await.unwrap();
-    until(|| async { all(&journal).await.first().map(|(seq, _)| *seq) == Some(5) }).await;
+    until(async || all(&journal).await.first().map(|(seq, _)| *seq) == Some(5)).await;
     let event = journal.get(5).await.unwrap().unwrap();
     let aside = Aside {
         seq: 5,
@@ -453,13 +456,13 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     }
     let ends = Ends { resolved: vec![5], ..Ends::default() };
     journal.settle(lane("slow", Class::Other), ends).await.unwrap();
-    until(|| async { all(&journal).await.is_empty() }).await;
+    until(async || all(&journal).await.is_empty()).await;
     // Empty, restarted, and emptied of keys: a sequence number still never comes twice.
     journal.close().await.unwrap();
     place.settings.dedup_window = Period(Duration::ZERO);
     let journal = place.open();
     journal.enrol(vec![]).await.unwrap();
-    until(|| async { journal.figures().await.unwrap().keys == 0 }).await;
+    until(async || journal.figures().await.unwrap().keys == 0).await;
     journal.close().await.unwrap();
     let journal = place.open();
     let receipt = journal.append(batch([status("0", "m", "sent")])).await.unwrap();
@@ -569,15 +572,6 @@ async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
     tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it seems to run").unwrap();
     assert_eq!(journal.append(batch([status("2", "m", "sent")])).await, Err(AppendError::Failed));
     assert!(journal.flush().await.is_err());
-}
-
-/// Waits until something is so; fails loudly where it never is.
-async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !so().await {
-        assert!(std::time::Instant::now() < deadline, "it never came to be");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]

@@ -66,6 +66,10 @@ impl Kind for Http {
     const BATCH: usize = 1;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        format!("POST {}", address::place(&settings.url))
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         Shape::of(settings.body, settings.mode)?;
         client::headers(&settings.headers)?;

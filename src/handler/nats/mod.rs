@@ -54,6 +54,16 @@ impl Kind for Nats {
     const BATCH: usize = 250;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        let servers = settings.url.0.iter();
+        let servers: Vec<String> = servers
+            .map(|server| format!("{}://{}:{}", server.scheme(), server.host(), server.port()))
+            .collect();
+        let stream =
+            settings.stream.as_ref().map(|stream| format!(", stream {}", stream.0)).unwrap_or_default();
+        format!("{}, subject {}{stream}", servers.join(" or "), settings.subject.0)
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         settings.check()
     }

@@ -64,6 +64,28 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
+/// Hosts and database, for messages.
+pub fn place(settings: &Settings) -> String {
+    // It was read before.
+    let Ok((config, _)) = read(settings) else { return String::new() };
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
+    let mut hosts: Vec<String> = hosts.collect();
+    if hosts.is_empty() {
+        hosts.extend(addresses);
+    }
+    let ports = config.get_ports();
+    let places = hosts.iter().enumerate().map(|(at, host)| match ports.get(at).or(ports.first()) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    });
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("{}, database {database}", places.collect::<Vec<_>>().join(" or "))
+}
+
 fn read(settings: &Settings) -> Result<(Config, Mode), String> {
     let url = settings.url.expose();
     let (plain, mode) = without_verify(url);

@@ -65,9 +65,17 @@ impl Kind for Postgres {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        format!("{}, table {}", address::place(settings), settings.table)
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         Table::new(&settings.table, settings.create)?;
         address::check(settings)
+    }
+
+    fn shown(delivery: &Delivery) -> String {
+        Row::of(delivery).to_json()
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

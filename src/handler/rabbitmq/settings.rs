@@ -87,6 +87,20 @@ impl TryFrom<Keys> for Settings {
     }
 }
 
+impl Settings {
+    /// Broker, vhost, and what is published to.
+    pub(super) fn destination(&self) -> String {
+        let (place, vhost) = (self.address.place(), self.address.vhost());
+        let to = match &self.target {
+            Target::Exchange { name, .. } => {
+                format!("exchange {name}, routing key {}", self.form.routing_key)
+            }
+            Target::Queue { .. } | Target::Queues => format!("queue {}", self.form.routing_key),
+        };
+        format!("{place}, vhost {vhost}, {to}")
+    }
+}
+
 /// What the routing key always is, if it has no placeholders.
 fn literal(routing_key: &Template) -> Result<Option<ShortString>, String> {
     match routing_key.parts() {

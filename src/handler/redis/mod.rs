@@ -53,6 +53,10 @@ impl Kind for Redis {
         settings.check()
     }
 
+    fn destination(settings: &Settings) -> String {
+        format!("{}, stream {}", settings.url.0.addr(), settings.stream)
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let redis = Self {

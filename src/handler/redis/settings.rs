@@ -1,6 +1,6 @@
 //! The keys of the kind.
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{fmt, num::NonZeroU64, path::PathBuf};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -82,6 +82,12 @@ impl Stream {
             [Part::Text(text)] => Some(text),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

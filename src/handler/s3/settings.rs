@@ -101,6 +101,14 @@ impl Settings {
         Form { prefix, compress: self.0.compress }
     }
 
+    /// Bucket, prefix, and whose they are.
+    pub(super) fn destination(&self) -> String {
+        let Keys { bucket, prefix, region, endpoint, .. } = &self.0;
+        let endpoint = endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
+        let at = endpoint.map_or_else(|| region.clone(), |url| url.origin().ascii_serialization());
+        format!("s3://{bucket}/{prefix} at {at}")
+    }
+
     pub(super) fn interval(&self) -> Duration {
         self.0.interval.0
     }

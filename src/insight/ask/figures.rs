@@ -176,6 +176,8 @@ pub struct FailureRow {
 }
 
 type Group = Vec<Option<Arc<str>>>;
+/// Sees a row of sums: the numbers of its group, the row, and from which column on the sums are.
+type See<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
 /// The funnel of each group, in the order of their values.
 ///
@@ -300,14 +302,14 @@ impl<'a> Asked<'a> {
         Ok(Some(Self { by: &query.by, conditions: conditions.join(" AND "), values }))
     }
 
-    /// Each row of sums: the numbers of its group, and from which column on the rest is.
+    /// Shows each row of sums.
     fn each(
         &self,
         connection: &Connection,
         table: &str,
         further: &str,
         sums: &str,
-        see: &mut dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()>,
+        see: &mut See<'_>,
     ) -> rusqlite::Result<()> {
         let by = self.by.iter().map(|dimension| dimension.column());
         let groups: Vec<&str> = by.chain(Some(further).filter(|further| !further.is_empty())).collect();

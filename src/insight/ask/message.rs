@@ -158,7 +158,7 @@ pub fn timeline(
         .collect::<rusqlite::Result<_>>()?;
     let mut timelines = Vec::new();
     for source in sources {
-        let key = OrderKey::of(&*words.text(source)?, message_id).0.cast_signed();
+        let key = OrderKey::of(&words.text(source)?, message_id).0.cast_signed();
         let message = connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.key = ?1"))?
             .query_row([key], |row| Message::from_row(row, &words, failures))

@@ -69,8 +69,8 @@ pub fn search(
     // Each path is an index that gives ids in order; of what they give together, the newest count.
     let mut ids: Vec<i64> = Vec::new();
     let mut looked_to = above;
-    for (condition, value) in &paths {
-        let found = ids_of(connection, condition, *value, above, below)?;
+    for path in &paths {
+        let found = path.ids(connection, above, below)?;
         if found.len() == ROWS_MAX {
             // Below its last one this path has not been looked at.
             looked_to = looked_to.max(found.last().copied().unwrap_or(above) - 1);
@@ -98,15 +98,12 @@ pub fn search(
 }
 
 /// By which indexes it is found; `None`: by none, since nothing of that kind is known.
-fn paths(
-    connection: &Connection,
-    query: &SearchQuery,
-) -> rusqlite::Result<Option<Vec<(&'static str, Option<i64>)>>> {
+fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<Vec<Path>>> {
     let ids = |sql: &str, texts: &[&dyn ToSql]| -> rusqlite::Result<Vec<i64>> {
         connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
     };
     let all = |condition: &'static str, ids: Vec<i64>| {
-        (!ids.is_empty()).then(|| ids.into_iter().map(|id| (condition, Some(id))).collect())
+        (!ids.is_empty()).then(|| ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
     };
     if let Some(phone) = &query.phone {
         let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
@@ -126,8 +123,8 @@ fn paths(
         return Ok(all("reason = ?3", ids(&sql, &[&like])?));
     }
     Ok(Some(match query.state {
-        Some(state) => vec![("state = ?3", Some(state as i64))],
-        None => vec![("", None)],
+        Some(state) => vec![Path { condition: "state = ?3", value: Some(state as i64) }],
+        None => vec![Path { condition: "", value: None }],
     }))
 }
 
@@ -150,20 +147,25 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
     Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
 }
 
-fn ids_of(
-    connection: &Connection,
-    condition: &str,
+/// An index that gives ids in order.
+struct Path {
+    /// What it finds by; empty: every message.
+    condition: &'static str,
+    /// Of which value.
     value: Option<i64>,
-    above: i64,
-    below: i64,
-) -> rusqlite::Result<Vec<i64>> {
-    let and = if condition.is_empty() { "" } else { " AND " };
-    let sql = format!(
-        "SELECT id FROM message WHERE id > ?1 AND id < ?2{and}{condition} ORDER BY id DESC LIMIT {ROWS_MAX}"
-    );
-    let values = [Some(above), Some(below), value];
-    let values = values.iter().filter_map(|value| value.as_ref().map(|value| value as &dyn ToSql));
-    connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+}
+
+impl Path {
+    fn ids(&self, connection: &Connection, above: i64, below: i64) -> rusqlite::Result<Vec<i64>> {
+        let and = if self.condition.is_empty() { "" } else { " AND " };
+        let sql = format!(
+            "SELECT id FROM message WHERE id > ?1 AND id < ?2{and}{} ORDER BY id DESC LIMIT {ROWS_MAX}",
+            self.condition
+        );
+        let values = [Some(above), Some(below), self.value];
+        let values = values.iter().filter_map(|value| value.as_ref().map(|value| value as &dyn ToSql));
+        connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+    }
 }
 
 /// What the index has not decided.

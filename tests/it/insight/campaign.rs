@@ -41,8 +41,11 @@ struct Sums {
     opened: [Option<i64>; 3],
 }
 
-/// Everything that is to come, in the order in which it comes.
-fn arrivals(dice: &mut Dice) -> (Vec<(i64, u64, &'static str, usize)>, Vec<usize>) {
+/// When a status of which message comes, and with which reason where it failed.
+type Coming = (i64, u64, &'static str, usize);
+
+/// Everything that is to come, in the order in which it comes; and who sends each message.
+fn arrivals(dice: &mut Dice) -> (Vec<Coming>, Vec<usize>) {
     let mut all = Vec::new();
     let mut owners = Vec::new();
     for message in 0..MESSAGES {

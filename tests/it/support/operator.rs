@@ -175,6 +175,7 @@ async fn lanes(
     let of_class = |class| LaneParts {
         id: lane("crm", class),
         kind: "test",
+        destination: "there".into(),
         handler: Arc::clone(destination) as Arc<dyn Handler>,
         filter: Filter::default(),
         mask: Arc::default(),
