@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
@@ -32,8 +32,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// The real binary, with its default limits, on the journal in this folder and with these handlers.
+    /// The real binary, with its default limits, on the journal in this folder and with these handlers. Insight is off:
+    /// what it costs is measured by itself.
     pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
+        Self::configured(folder, &format!("[insight]\nenabled = false\n\n{handlers}"))
+    }
+
+    /// The real binary as it is without a configuration of handlers and of insight.
+    pub fn with_insight(folder: &Path) -> Result<Self, Failed> {
+        Self::configured(folder, "")
+    }
+
+    fn configured(folder: &Path, sections: &str) -> Result<Self, Failed> {
         // Free a moment ago: nothing else on this machine is started meanwhile.
         let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = folder.join("bikhook.toml");
@@ -43,13 +53,23 @@ impl Server {
             format!(
                 "[http]\nlisten = \"127.0.0.1:0\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
                  [sources.bik.credentials.bench]\nusername = \"bik\"\npassword = \"bench\"\n\n\
-                 [journal]\npath = {journal:?}\n\n[log]\nlevel = \"warn\"\n\n{handlers}"
+                 [journal]\npath = {journal:?}\n\n[log]\nlevel = \"warn\"\n\n{sections}"
             ),
         )?;
         let mut started =
             Self::start(Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--config").arg(config))?;
         started.admin = admin;
         Ok(started)
+    }
+
+    /// A metric without labels, as it stands now.
+    pub fn metric(&self, name: &str) -> Result<f64, Failed> {
+        let mut stream = std::net::TcpStream::connect(self.admin)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.ok_or_else(|| format!("there is no metric {name}"))?.trim().parse()?)
     }
 
     /// How many events a handler of this receiver has not been through, in the lane that has most of them.

@@ -1,0 +1,64 @@
+//! Insight: that it keeps up, that it is not in intake's way, and how soon the page and the API answer.
+//!
+//! ```text
+//! cargo bench --bench insight                       everything; some ten minutes, 12 GB of disk
+//! cargo bench --bench insight -- --quick            few events: is it broken?
+//! cargo bench --bench insight -- keeping-up beside  parts of it
+//! ```
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+mod beside;
+mod campaign;
+mod keeping_up;
+mod questions;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::run::bench;
+
+#[derive(Parser)]
+struct Args {
+    /// The parts to measure; all of them by default.
+    parts: Vec<Part>,
+    /// Few events: the figures say little.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Events that are stored before questions are asked.
+    #[arg(long)]
+    events: Option<u64>,
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// 5,000 events a second, then a burst.
+    KeepingUp,
+    /// Intake at full load, with insight and without.
+    Beside,
+    /// Every page and every question, with five million events stored.
+    Questions,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    bench(args.bench, |report| {
+        let asked = |part| args.parts.is_empty() || args.parts.contains(&part);
+        if asked(Part::KeepingUp) {
+            keeping_up::keeping_up(&args, report)?;
+        }
+        if asked(Part::Beside) {
+            beside::beside(&args, report)?;
+        }
+        if asked(Part::Questions) {
+            questions::questions(&args, report)?;
+        }
+        Ok(())
+    })
+}
