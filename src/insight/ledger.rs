@@ -138,21 +138,23 @@ impl Ledger {
     pub fn begin_rebuild(&mut self, after: u64, from: Option<Timestamp>, tip: u64) -> rusqlite::Result<()> {
         // Figures by the day are whole, and nothing that they were made of is kept.
         let by_the_day = self.mark("by_the_day")?.unwrap_or(i64::MIN).saturating_sub(1);
-        let kept = from.map_or(self.figures_after, |from| {
+        let kept = from.map(|from| {
             let hour = hour_of(from);
             // From its very beginning the journal can tell all of the first hour, too.
-            if after == 0 { hour - 1 } else { hour }
+            if after == 0 { hour - 1 } else { hour }.max(by_the_day)
         });
-        let kept = kept.max(by_the_day);
         self.transact(|ledger| {
             for table in ["message", "sighting", "occurrence", "contact", "reason", "heard"] {
                 ledger.connection.execute(&format!("DELETE FROM {table}"), [])?;
             }
-            for table in ["figure", "failure", "spread", "arrival", "lateness"] {
-                ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;
+            // A journal that has nothing can tell nothing: all figures stay, and later ones are added to them.
+            if let Some(kept) = kept {
+                for table in ["figure", "failure", "spread", "arrival", "lateness"] {
+                    ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;
+                }
+                ledger.set_mark("figures_after", kept)?;
             }
             ledger.set_mark("cursor", after.try_into().unwrap_or(i64::MAX))?;
-            ledger.set_mark("figures_after", kept)?;
             if tip > after {
                 ledger.set_mark("rebuild", tip.try_into().unwrap_or(i64::MAX))?;
             }

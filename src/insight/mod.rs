@@ -34,7 +34,7 @@ use tokio::{sync::watch, time::timeout};
 use self::scribe::{Op, Scribe};
 use crate::{
     event::{Class, Event},
-    journal::{self, Journal},
+    journal::{self, Journal, State as JournalState},
     metrics::Metrics,
 };
 
@@ -42,8 +42,10 @@ use crate::{
 const BATCH: usize = 2_000;
 /// What has caught up gathers for so long.
 const GATHER: Duration = Duration::from_millis(50);
-/// It rests for so long where its file or the journal cannot be read or written.
+/// It rests for so long where its file or the journal cannot be read or written, and longer each time …
 const REST: Duration = Duration::from_secs(5);
+/// … up to this.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// It looks for so often for what is too old.
 const LET_GO_EVERY: Duration = Duration::from_secs(60);
 /// Connections that are kept for questions.
@@ -132,18 +134,29 @@ impl Insight {
             tracing::warn!("the journal was begun anew: insight forgets what the old one told");
             self.try_to(self.rebuild(&*journal)).await;
         }
+        let (state, mut failures) = (journal.state(), 0);
         let mut let_go = tokio::time::interval(LET_GO_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
             let cursor = self.progress.borrow().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
-                let went = self.try_to(self.take_in(&*journal, cursor)).await;
-                let rest = if went { Duration::ZERO } else { REST };
-                // What has nearly caught up gathers: a transaction for each event would be work for nothing.
-                let gathers = went && newest - cursor < BATCH as u64;
-                let _stopped =
-                    timeout(if gathers { GATHER } else { rest }, stop.wait_for(|stop| *stop)).await;
+                // What is left of a full disk is for what has to be delivered.
+                let full = matches!(*state.borrow(), JournalState::Full { .. });
+                let went = tokio::select! {
+                    went = self.try_to(self.take_in(&*journal, cursor)), if !full => went,
+                    // The thread ends what it is at; nobody has to wait for it.
+                    _ = stop.wait_for(|stop| *stop), if !full => break,
+                    else => false,
+                };
+                failures = if went { 0 } else { failures + 1 };
+                let rest = match (went, newest - cursor < BATCH as u64) {
+                    (false, _) => (REST * failures).min(LONGEST_REST),
+                    // What has nearly caught up gathers: a transaction for each event would be work for nothing.
+                    (true, true) => GATHER,
+                    (true, false) => Duration::ZERO,
+                };
+                let _stopped = timeout(rest, stop.wait_for(|stop| *stop)).await;
                 continue;
             }
             tokio::select! {

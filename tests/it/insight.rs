@@ -1,6 +1,7 @@
 //! What insight makes of events: a campaign whose truth is known, the page's samples, retention, a rebuild.
 
 mod campaign;
+mod run;
 
 use std::sync::Arc;
 
@@ -254,6 +255,9 @@ fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
     assert_eq!(failures[0].messages, 6);
     // A rebuild can tell nothing of what is gone: its figures stay as they are.
     book.ledger.begin_rebuild(0, Some(Timestamp::from_ms(DAY_ONE)), 0).unwrap();
+    assert_eq!(book.funnel(&[Dimension::Day]), before[..2]);
+    // Nor of anything where the journal has nothing.
+    book.ledger.begin_rebuild(0, None, 0).unwrap();
     assert_eq!(book.funnel(&[Dimension::Day]), before[..2]);
 }
 
