@@ -1,6 +1,8 @@
 //! What kinds that speak TLS share: the certificates of the key `ca`, and whether it is TLS that keeps two sides apart.
 
-use std::{error::Error, io, path::Path, sync::Arc};
+use std::{io, path::Path};
+#[cfg(any(feature = "nats", feature = "redis"))]
+use std::{error::Error, sync::Arc};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -23,6 +25,7 @@ pub(super) async fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
 
 /// What to do about it, where it is TLS that keeps two sides apart: a person must look then, where a server that is away
 /// comes back by itself.
+#[cfg(any(feature = "nats", feature = "redis"))]
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
