@@ -1,8 +1,8 @@
 //! What kinds that speak TLS share: the certificates of the key `ca`, and whether it is TLS that keeps two sides apart.
 
-use std::{io, path::Path};
 #[cfg(any(feature = "nats", feature = "redis"))]
 use std::{error::Error, sync::Arc};
+use std::{io, path::Path};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 

@@ -54,9 +54,7 @@ impl Trouble {
                 "tls",
                 "set `ca` to the certificate of who signed the brokers', and in `brokers` use the names that they have",
             ),
-            Code::SSL if reason.contains("PLAINTEXT") || reason.contains("wrong version number") => {
-                wrong("tls", "the broker does not speak TLS there")
-            }
+            Code::SSL if reason.contains("wrong version number") => wrong("tls", "nobody speaks TLS there"),
             _ => None,
         }
     }
@@ -90,7 +88,9 @@ impl Trouble {
                 "permission",
                 format!("the user may not write to the topic {topic:?}: it needs the ACL WRITE"),
             )),
-            Code::InvalidTopic => Some(Self::wrong("topic", format!("{topic:?} is no name of a topic: mind `topic`"))),
+            Code::InvalidTopic => {
+                Some(Self::wrong("topic", format!("{topic:?} is no name of a topic: mind `topic`")))
+            }
             code => Some(Self::away("metadata", format!("the topic {topic:?}: {code}"))),
         }
     }
@@ -123,13 +123,19 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         },
         Code::ClusterAuthorizationFailed => Failure::misconfigured(
             "permission",
-            format!("{what}: before Kafka 3.0 an idempotent producer needs the ACL IDEMPOTENT_WRITE on the cluster"),
+            format!(
+                "{what}: before Kafka 3.0 an idempotent producer needs the ACL IDEMPOTENT_WRITE on the cluster"
+            ),
         ),
         Code::PolicyViolation | Code::UnsupportedCompressionType | Code::UnsupportedForMessageFormat => {
             Failure::misconfigured("not supported", what)
         }
-        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => Failure::retry("not enough replicas", what),
-        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => Failure::retry("timeout", what),
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            Failure::retry("not enough replicas", what)
+        }
+        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
+            Failure::retry("timeout", what)
+        }
         Code::PurgeQueue | Code::PurgeInflight => Failure::retry("given up", what),
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),

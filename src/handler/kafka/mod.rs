@@ -53,7 +53,11 @@ impl Kind for Kafka {
             read_ca(ca).await.map_err(wrong)?;
         }
         if settings.shows_its_password() {
-            warn!(handler = name, kind = Self::NAME, "the password goes over the wire in the clear: set tls = true");
+            warn!(
+                handler = name,
+                kind = Self::NAME,
+                "the password goes over the wire in the clear: set tls = true"
+            );
         }
         let kafka = Self { name: name.to_owned(), settings, link: Mutex::default() };
         match kafka.link().await {

@@ -44,10 +44,13 @@ impl Message {
         // Of an event without a message its own, which spreads such events over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);
-        let bytes = payload.len() + key.len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let bytes = payload.len()
+            + key.len()
+            + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let limit = settings.max_bytes.as_usize();
         if bytes > limit {
-            let why = format!("the message has {bytes} bytes with its key and headers, and `max_bytes` is {limit}");
+            let why =
+                format!("the message has {bytes} bytes with its key and headers, and `max_bytes` is {limit}");
             return Err(Failure::refuse("too large", why));
         }
         Ok(Self {

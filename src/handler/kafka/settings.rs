@@ -196,7 +196,8 @@ fn broker(text: &str) -> Result<&str, &'static str> {
     let is_host = match inner {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         }
     };
     if is_port && is_host { Ok(text) } else { Err(WRONG) }

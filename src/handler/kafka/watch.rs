@@ -56,7 +56,8 @@ impl Watch {
 
     fn set(&self, trouble: Trouble) {
         self.trouble.send_if_modified(|known| {
-            let tells_more = matches!((&known, &trouble), (None, _) | (Some(Trouble::Away { .. }), Trouble::Wrong { .. }));
+            let tells_more =
+                matches!((&known, &trouble), (None, _) | (Some(Trouble::Away { .. }), Trouble::Wrong { .. }));
             if tells_more {
                 *known = Some(trouble);
             }

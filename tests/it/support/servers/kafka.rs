@@ -209,7 +209,10 @@ fn turn_away(mut stream: TcpStream) -> Option<()> {
         let [a, b, c, d, key_high, key_low, version_high, version_low, id @ ..] = head;
         let mut rest = vec![0; u32::from_be_bytes([a, b, c, d]) as usize - 8];
         stream.read_exact(&mut rest).ok()?;
-        let body = match (u16::from_be_bytes([key_high, key_low]), u16::from_be_bytes([version_high, version_low])) {
+        let body = match (
+            u16::from_be_bytes([key_high, key_low]),
+            u16::from_be_bytes([version_high, version_low]),
+        ) {
             (18, 0) => [&[0, 0, 0, 0, 0, 3][..], &api(17, 1), &api(18, 0), &api(36, 0)].concat(),
             // UNSUPPORTED_VERSION: ask again with 0.
             (18, _) => [&[0, 35, 0, 0, 0, 1][..], &api(18, 0)].concat(),
