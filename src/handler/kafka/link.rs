@@ -83,10 +83,12 @@ impl Link {
             biased;
             trouble = link.watch.trouble() => Err(trouble),
             looked = looking => match looked {
-                Ok(looked) => looked.map(|()| link),
+                Ok(looked) => looked,
                 Err(interrupted) => Err(Trouble::away("interrupted", interrupted.to_string())),
             },
-        }
+        }?;
+        link.watch.is_back();
+        Ok(link)
     }
 
     /// To be called before a delivery does anything here.
@@ -106,9 +108,11 @@ impl Link {
     pub(super) async fn send(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
         tokio::select! {
             biased;
-            sent = self.send_all(wave) => sent,
-            trouble = self.watch.trouble() => Err(trouble.into()),
+            sent = self.send_all(wave) => sent?,
+            trouble = self.watch.trouble() => return Err(trouble.into()),
         }
+        self.watch.is_back();
+        Ok(())
     }
 
     async fn send_all(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {

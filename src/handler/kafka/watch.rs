@@ -1,6 +1,9 @@
 //! What librdkafka says from its own threads: of the messages that were sent, and of the brokers.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
     ClientContext,
@@ -9,7 +12,10 @@ use rdkafka::{
     producer::{DeliveryResult, NoCustomPartitioner, ProducerContext},
     types::RDKafkaErrorCode as Code,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tracing::{debug, error, info, warn};
 
 use super::failure::Trouble;
@@ -17,12 +23,15 @@ use super::failure::Trouble;
 /// The target of its lines: see [`QUIET`](super::super::QUIET).
 pub(super) const TARGET: &str = "librdkafka";
 
+/// All brokers are down is said as soon as the first address of the last one fails: it may have another.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Who waits for the report of a message.
 pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
 /// What is known of the brokers of one producer.
 pub(super) struct Watch {
-    /// What makes the producer useless; never taken back.
+    /// What makes the producer useless.
     trouble: watch::Sender<Option<Trouble>>,
     /// What was last said of a broker: that all are down says nothing of why.
     last: Mutex<Option<(Code, String)>>,
@@ -37,14 +46,22 @@ impl Watch {
         self.trouble.borrow().is_some()
     }
 
-    /// Returns when there is trouble, or was.
+    /// Returns when there is trouble that stays, or was.
     pub(super) async fn trouble(&self) -> Trouble {
         let mut seen = self.trouble.subscribe();
-        // The sender is in `self`.
-        match seen.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(trouble)) => trouble.clone(),
-            _ => self.away("closed"),
-        }
+        // It does not close: the sender is in `self`.
+        let _ = seen.wait_for(Option::is_some).await;
+        let is_wrong = |trouble: &Option<Trouble>| matches!(trouble, Some(Trouble::Wrong { .. }));
+        let _ = timeout(GRACE, seen.wait_for(is_wrong)).await;
+        let known = self.trouble.borrow().clone();
+        known.unwrap_or_else(|| self.away("closed"))
+    }
+
+    /// A broker has answered.
+    pub(super) fn is_back(&self) {
+        self.trouble.send_if_modified(|known| {
+            known.take_if(|trouble| matches!(trouble, Trouble::Away { .. })).is_some()
+        });
     }
 
     /// The brokers are away: why, as far as it is known.

@@ -230,6 +230,20 @@ async fn a_permission_that_was_taken_away_is_waited_for() {
     assert_eq!(cluster.take_new("bik-events").len(), 2);
 }
 
+/// `localhost` is two addresses, and the cluster is at one of them; which is tried first changes.
+#[tokio::test]
+async fn a_broker_is_found_at_whichever_of_its_addresses() {
+    let cluster = Cluster::start_new();
+    cluster.make_topic("bik-events");
+    let brokers = cluster.brokers().replace("127.0.0.1", "localhost");
+    assert!(brokers.starts_with("localhost:"), "{brokers}");
+    for seq in 1..=8 {
+        let handler = open_at(&brokers, "").await.unwrap();
+        handler.deliver(&deliveries([seq])).await.unwrap();
+    }
+    assert_eq!(cluster.take_new("bik-events").len(), 8);
+}
+
 #[tokio::test]
 async fn a_broker_that_hangs_is_waited_for_with_a_new_producer() {
     let cluster = Cluster::start_new();
