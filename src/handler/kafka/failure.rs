@@ -60,7 +60,7 @@ impl Trouble {
     }
 
     /// Of brokers that are all away, by what was last said of one.
-    pub(super) fn of_reason(code: Code, reason: String) -> Self {
+    pub(super) fn of_reason(code: Code, mut reason: String) -> Self {
         let class = match code {
             Code::Resolve => "dns",
             Code::SSL => "tls",
@@ -69,6 +69,12 @@ impl Trouble {
             _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
             _ => "connection closed",
         };
+        // Who hangs up may be a broker that stops, or one that was spoken to in the wrong way.
+        if reason.contains("SSL_HANDSHAKE") {
+            reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
+        } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
+            reason.push_str(": mind `tls`, and `user`");
+        }
         Self::away(class, reason)
     }
 
