@@ -22,6 +22,7 @@ use crate::{
     event::Class,
     handler::{self, Handler},
     http::{self, Intake},
+    insight::{self, Insight},
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
     metrics::Metrics,
     secret,
@@ -60,6 +61,9 @@ pub enum Error {
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
+    /// Insight could not be opened.
+    #[error(transparent)]
+    Insight(#[from] insight::OpenError),
     /// A handler could not be opened.
     #[error(transparent)]
     Handler(#[from] handler::OpenError),
@@ -117,6 +121,10 @@ pub async fn serve(
     let journal = open_journal(config.journal, &metrics).await?;
     let Dispatch { desk, replayer, mut lanes, stop_lanes } =
         start_lanes(config.handlers, &journal, &metrics).await?;
+    let insight = open_insight(config.insight, &metrics).await?;
+    if let Some(insight) = &insight {
+        lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), stop_lanes.subscribe()));
+    }
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
@@ -133,6 +141,7 @@ pub async fn serve(
         journal: Arc::clone(&journal),
         desk: Arc::new(desk),
         replayer,
+        insight,
         credentials,
         metrics,
         stopping: stopping_shown,
@@ -208,6 +217,17 @@ async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Resu
     }
 }
 
+/// `None` where it is switched off.
+async fn open_insight(
+    settings: insight::Settings,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Insight>>, Error> {
+    let Some(path) = settings.path.clone().filter(|_| settings.enabled) else { return Ok(None) };
+    let metrics = Arc::clone(metrics);
+    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics)).await?;
+    Ok(Some(Arc::new(opened?)))
+}
+
 /// The lanes at work.
 struct Dispatch {
     desk: Desk,
@@ -223,27 +243,57 @@ async fn start_lanes(
     metrics: &Arc<Metrics>,
 ) -> Result<Dispatch, Error> {
     let mut open = Vec::new();
-    for HandlerConfig { name, kind, opener, filter, mask, dispatch, start, .. } in handlers {
+    let mut enrolments = Vec::new();
+    for handler in handlers {
+        let HandlerConfig {
+            name,
+            kind,
+            opener,
+            destination,
+            filter,
+            mask,
+            dispatch,
+            start,
+            dead_letters,
+            ..
+        } = handler;
         let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
-        open.push((name, kind, handler, filter, Arc::new(mask), dispatch, start));
+        enrolments.push(Enrolment { handler: Arc::clone(&name), start, dead_letters });
+        open.push((name, kind, handler, Arc::from(destination), filter, Arc::new(mask), dispatch));
     }
-    let enrolments =
-        open.iter().map(|(name, .., start)| Enrolment { handler: Arc::clone(name), start: *start });
-    journal.enrol(enrolments.collect()).await?;
+    for Enrolment { handler, .. } in enrolments.iter().filter(|enrolment| enrolment.start.is_some()) {
+        if journal.lane(LaneId::live(Arc::clone(handler), Class::Other)).await.is_ok() {
+            tracing::info!(
+                handler = &**handler,
+                "`start` is not looked at: the handler has its place in the journal already; \
+                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
+            );
+        }
+    }
+    journal.enrol(enrolments).await?;
     let (stop_lanes, stop) = watch::channel(false);
     let mut desk = Desk::default();
     let mut lanes = JoinSet::new();
     let mut owners = Vec::new();
-    for (name, kind, handler, filter, mask, settings, _) in open {
+    for (name, kind, handler, destination, filter, mask, settings) in open {
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
         let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
+        tracing::info!(
+            handler = &*name,
+            kind = kind.name,
+            destination = &*destination,
+            batch,
+            concurrency,
+            "a handler is at work"
+        );
         let slots = Arc::new(Semaphore::new(concurrency));
         let of_class = |class| LaneParts {
             id: LaneId::live(Arc::clone(&name), class),
             kind: kind.name,
+            destination: Arc::clone(&destination),
             handler: Arc::clone(&handler),
             filter: filter.clone(),
             mask: Arc::clone(&mask),

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use crate::{
     admin, folder,
     http::{self, SourceSettings},
-    journal,
+    insight, journal,
     secret::{self, Secret},
     settings::{Context, Table, nearest, parse_toml},
 };
@@ -43,6 +43,8 @@ pub struct Config {
     pub sources: BTreeMap<String, SourceSettings>,
     /// `[journal]`.
     pub journal: JournalSettings,
+    /// `[insight]`, with the path that it comes to.
+    pub insight: insight::Settings,
     /// `[handlers.NAME]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
     /// `[log]`.
@@ -241,11 +243,12 @@ fn data_dir(root: &Table) -> PathBuf {
 
 /// Reads every part, and checks what is read; `None` where a part could not be read. What is wrong is in `reading`.
 fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
-    reading.only_sections(&["http", "admin", "sources", "journal", "handlers", "log"]);
+    reading.only_sections(&["http", "admin", "sources", "journal", "insight", "handlers", "log"]);
     let http = reading.read::<http::Settings>(&["http"]);
     let admin = reading.read::<admin::Settings>(&["admin"]);
     let sources = read_sources(reading);
     let journal = read_journal(reading);
+    let insight = read_insight(reading, journal.as_ref());
     let handlers = handlers::read(reading);
     let log = reading.read::<LogSettings>(&["log"]);
     if let Some(http) = &http {
@@ -262,7 +265,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
         check::log(reading, log);
     }
     check::handlers(reading);
-    files::check(reading, file, journal.as_ref(), &handlers);
+    files::check(reading, file, journal.as_ref(), insight.as_ref(), &handlers);
     let journal = journal?;
     let JournalSettings::Sqlite(sqlite) = &journal;
     let data_dir = folder::of(&sqlite.path).to_owned();
@@ -271,6 +274,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
         admin: admin?,
         sources,
         journal,
+        insight: insight?,
         handlers,
         log: log?,
         data_dir,
@@ -288,6 +292,15 @@ fn read_sources(reading: &mut Reading) -> BTreeMap<String, SourceSettings> {
             Some((name, settings))
         })
         .collect()
+}
+
+/// Its file is beside the journal unless it says otherwise.
+fn read_insight(reading: &mut Reading, journal: Option<&JournalSettings>) -> Option<insight::Settings> {
+    let mut insight = reading.read::<insight::Settings>(&["insight"])?;
+    if let Some(JournalSettings::Sqlite(sqlite)) = journal {
+        insight.path.get_or_insert_with(|| folder::of(&sqlite.path).join("insight.db"));
+    }
+    Some(insight)
 }
 
 fn read_journal(reading: &mut Reading) -> Option<JournalSettings> {

@@ -45,6 +45,8 @@ pub mod http;
 
 pub mod dispatch;
 
+pub mod insight;
+
 pub mod handler;
 
 pub mod journal;

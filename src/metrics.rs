@@ -71,6 +71,8 @@ pub struct Metrics {
     pub waiting: Gauges,
     /// 1 while a lane is held back by a pause, by `handler` and `lane`.
     pub paused: Gauges,
+    /// Events that insight has not taken in yet.
+    pub insight_lag: Gauge,
 }
 
 impl Metrics {
@@ -140,6 +142,11 @@ impl Metrics {
             dead_letters: register!("dead_letters", "Dead letters", Gauges::default()),
             waiting: register!("lane_waiting", "1 while a lane waits for its destination", Gauges::default()),
             paused: register!("lane_paused", "1 while a lane is held back by a pause", Gauges::default()),
+            insight_lag: register!(
+                "insight_lag_events",
+                "Events that insight has not taken in yet",
+                Gauge::default()
+            ),
             registry,
         })
     }

@@ -8,6 +8,7 @@ mod api;
 mod fault;
 mod fences;
 mod health;
+pub mod narrow;
 mod question;
 pub mod rows;
 mod scrape;
@@ -30,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     dispatch::{Desk, Replayer},
     http::{CredentialStatus, Problem},
+    insight::Insight,
     journal::Journal,
     metrics::Metrics,
 };
@@ -45,6 +47,8 @@ pub struct State {
     pub desk: Arc<Desk>,
     /// Where replays work.
     pub replayer: Arc<Replayer>,
+    /// What became of the messages; `None` where insight is switched off.
+    pub insight: Option<Arc<Insight>>,
     /// The credentials of the public side, with their last uses.
     pub credentials: Arc<dyn Fn() -> Vec<CredentialStatus> + Send + Sync>,
     /// What is measured.

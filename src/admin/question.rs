@@ -9,10 +9,9 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::fault::Fault;
+use super::{fault::Fault, narrow::Narrowed};
 use crate::{
     clock::Timestamp,
-    event::Event,
     handler::{Filter, FilterSettings},
     settings::keys_of,
 };
@@ -65,6 +64,36 @@ impl Parameters {
             Some(1) => Ok(true),
             Some(_) => Err(Fault::parameter(name, "must be 0 or 1")),
         }
+    }
+
+    /// `event`, `status`, `message` and `phone`, each of which may be repeated; `None` where none is given.
+    pub(super) fn filter(&mut self) -> Result<Option<Filter>, Fault> {
+        let settings = FilterSettings {
+            events: self.all("event"),
+            statuses: self.all("status"),
+            messages: self.all("message"),
+            phones: self.all("phone"),
+            ..FilterSettings::default()
+        };
+        let FilterSettings { events: None, statuses: None, messages: None, phones: None, .. } = settings
+        else {
+            let filter = Filter::new(&settings);
+            return filter.map(Some).map_err(|error| Fault::parameter("event", error.to_string()));
+        };
+        Ok(None)
+    }
+
+    /// `since` and `until`, and those of [`Parameters::filter`].
+    pub(super) fn narrowed(&mut self) -> Result<Narrowed, Fault> {
+        let (since, until) = (self.take("since")?, self.take("until")?);
+        Ok(Narrowed { since, until, filter: self.filter()?.unwrap_or_default() })
+    }
+
+    /// Every value of a parameter, if it was given.
+    fn all(&mut self, name: &str) -> Option<Vec<String>> {
+        let values: Vec<String> =
+            self.0.extract_if(.., |(given, _)| given == name).map(|(_, text)| text).collect();
+        (!values.is_empty()).then_some(values)
     }
 
     /// Nothing else was asked.
@@ -137,10 +166,18 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
     }
 }
 
-/// Which dead letters a changing request is about: `{"ids":[…]}`, or `{"handler":"x","all":true}`, which `since`,
-/// `until` and `filter` may narrow down.
+/// Dead letters to be changed: `{"ids":[…]}`, or `{"handler":"x","all":true}`, which `since`, `until` and `filter` may
+/// narrow down; either with `"dryRun":true`.
 #[derive(Deserialize)]
 #[serde(try_from = "Written")]
+pub(super) struct Wish {
+    /// Which of them.
+    pub(super) which: Which,
+    /// Count them, and change nothing.
+    pub(super) dry_run: bool,
+}
+
+/// Which dead letters a changing request is about.
 pub(super) enum Which {
     /// These: from 1 to [`LIMIT`].
     Ids(Vec<i64>),
@@ -152,25 +189,13 @@ pub(super) enum Which {
 pub(super) struct Matching {
     /// Whose.
     pub(super) handler: String,
-    /// Received at this time or later.
-    since: Option<Timestamp>,
-    /// Received before this time.
-    until: Option<Timestamp>,
-    filter: Filter,
-}
-
-impl Matching {
-    /// Whether this event is meant.
-    pub(super) fn takes(&self, event: &Event) -> bool {
-        self.since.is_none_or(|since| event.received_at >= since)
-            && self.until.is_none_or(|until| event.received_at < until)
-            && self.filter.wants(event)
-    }
+    /// Which of them.
+    pub(super) narrowed: Narrowed,
 }
 
 /// Either of them, as it is written.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Written {
     ids: Option<Vec<i64>>,
     handler: Option<String>,
@@ -178,20 +203,23 @@ struct Written {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     filter: Option<Chosen>,
+    dry_run: Option<bool>,
 }
 
-impl TryFrom<Written> for Which {
+impl TryFrom<Written> for Wish {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter } => {
+    fn try_from(mut written: Written) -> Result<Self, String> {
+        let dry_run = written.dry_run.take().unwrap_or(false);
+        let which = match written {
+            Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter, .. } => {
                 let filter = filter.map(|chosen| chosen.filter).unwrap_or_default();
-                Ok(Self::Of(Box::new(Matching { handler, since, until, filter })))
+                Which::Of(Box::new(Matching { handler, narrowed: Narrowed { since, until, filter } }))
             }
-            Written { ids: Some(_), .. } => Ids::try_from(written).map(|Ids { ids }| Self::Ids(ids)),
-            _ => Err("give either ids, or a handler and \"all\": true".to_owned()),
-        }
+            Written { ids: Some(_), .. } => Which::Ids(Ids::try_from(written)?.ids),
+            _ => return Err("give either ids, or a handler and \"all\": true".to_owned()),
+        };
+        Ok(Self { which, dry_run })
     }
 }
 
@@ -200,11 +228,15 @@ impl TryFrom<Written> for Ids {
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
-            Written { ids: Some(ids), handler: None, all: None, since: None, until: None, filter: None }
-                if (1..=LIMIT).contains(&ids.len()) =>
-            {
-                Ok(Self { ids })
-            }
+            Written {
+                ids: Some(ids),
+                handler: None,
+                all: None,
+                since: None,
+                until: None,
+                filter: None,
+                dry_run: None,
+            } if (1..=LIMIT).contains(&ids.len()) => Ok(Self { ids }),
             _ => Err(format!("ids: give from 1 to {LIMIT} of them, and nothing else")),
         }
     }

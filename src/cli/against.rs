@@ -1,6 +1,10 @@
 //! `bikhook check --against-journal N`: the last stored events go through the handlers of a file, and to nobody.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,12 +12,13 @@ use serde_json::value::RawValue;
 use super::{
     Error,
     output::{parse, table},
+    selection::Selection,
     store::{Store, take},
 };
 use crate::{
     clock::Timestamp,
     config::HandlerConfig,
-    event::{Class, Element, Event},
+    event::{Class, Element, Event, Pointer},
     handler::Delivery,
     journal::EventQuery,
 };
@@ -34,9 +39,20 @@ struct Taken<'a> {
     lost: usize,
     /// What it wants, by event name.
     names: BTreeMap<String, usize>,
+    /// Pointers of its `where` and `mask` at which nothing was, in any of the events looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nowhere: Vec<&'a str>,
+    /// Its `start` is not looked at: it has its place in the journal already.
+    #[serde(skip_serializing_if = "is_false")]
+    start_unread: bool,
     /// The newest of them as the destination would see them, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shown: Vec<Box<RawValue>>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// How the answer is printed.
@@ -57,12 +73,14 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let rows = take(count, |before, limit| {
-        store.events(&EventQuery { before, limit, ..EventQuery::default() }, true)
+        let query = EventQuery { before, limit, ..EventQuery::default() };
+        store.events(&query, &Selection::default(), true)
     })?;
     let events = rows.iter().map(|row| event(row)).collect::<Result<Vec<_>, _>>()?;
+    let enrolled = enrolled(store)?;
     let taken = handlers
         .iter()
-        .map(|handler| Taken::of(handler, &events, form.show))
+        .map(|handler| Taken::of(handler, &events, form.show, &enrolled))
         .collect::<Result<Vec<_>, _>>()?;
     if form.json {
         for row in &taken {
@@ -83,6 +101,9 @@ pub(super) fn run(
         ]
     });
     table(out, ["HANDLER", "KIND", "TAKES", "INCOMING", "LOST", "BY NAME"], cells)?;
+    for row in &taken {
+        row.warn(out)?;
+    }
     for row in taken.iter().filter(|row| !row.shown.is_empty()) {
         writeln!(out)?;
         writeln!(out, "{}:", row.handler)?;
@@ -91,6 +112,15 @@ pub(super) fn run(
         }
     }
     Ok(())
+}
+
+/// The handlers that have their place in the journal.
+fn enrolled(store: &Store) -> Result<BTreeSet<String>, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        handler: String,
+    }
+    store.handlers()?.iter().map(|row| parse::<Row>(row).map(|row| row.handler)).collect()
 }
 
 /// A stored event, read again from its bytes.
@@ -110,7 +140,12 @@ fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
 }
 
 impl<'a> Taken<'a> {
-    fn of(handler: &'a HandlerConfig, events: &[Arc<Event>], show: usize) -> Result<Self, Error> {
+    fn of(
+        handler: &'a HandlerConfig,
+        events: &[Arc<Event>],
+        show: usize,
+        enrolled: &BTreeSet<String>,
+    ) -> Result<Self, Error> {
         let mut taken = Self {
             handler: &handler.name,
             kind: handler.kind.name,
@@ -119,6 +154,8 @@ impl<'a> Taken<'a> {
             incoming: 0,
             lost: 0,
             names: BTreeMap::new(),
+            nowhere: nowhere(handler, events),
+            start_unread: handler.start.is_some() && enrolled.contains(&*handler.name),
             shown: Vec::new(),
         };
         let wanted: Vec<&Arc<Event>> = events.iter().filter(|event| handler.filter.wants(event)).collect();
@@ -130,7 +167,7 @@ impl<'a> Taken<'a> {
         for (at, event) in wanted.iter().enumerate() {
             match Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask) {
                 Ok(masked) if at + show >= wanted.len() => {
-                    let line = RawValue::from_string(masked.to_envelope());
+                    let line = RawValue::from_string((handler.kind.shown)(&masked));
                     taken.shown.push(line.map_err(std::io::Error::from)?);
                 }
                 Ok(_) => {}
@@ -139,4 +176,31 @@ impl<'a> Taken<'a> {
         }
         Ok(taken)
     }
+
+    /// What is not wrong, and yet may not be meant.
+    fn warn(&self, out: &mut impl Write) -> Result<(), Error> {
+        let Self { handler, looked, .. } = self;
+        for pointer in &self.nowhere {
+            writeln!(
+                out,
+                "warning: handlers.{handler}: in none of the last {looked} events is anything at {pointer:?}: is it \
+                 written as BIK writes it?"
+            )?;
+        }
+        if self.start_unread {
+            writeln!(
+                out,
+                "warning: handlers.{handler}.start is not looked at: the handler has its place in the journal already; \
+                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Pointers at which nothing is in any of the events, not even `null`. Of no events nothing can be said.
+fn nowhere<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
+    let pointers = handler.filter.pointers().chain(handler.mask.dropped()).chain(handler.mask.hashed());
+    let is_nowhere = |pointer: &&Pointer| !events.iter().any(|event| pointer.any(&event.element, |_| true));
+    if events.is_empty() { Vec::new() } else { pointers.filter(is_nowhere).map(Pointer::as_str).collect() }
 }

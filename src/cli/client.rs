@@ -82,6 +82,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     credentials: Option<(String, Secret)>,
+    /// Whether who asks could read the journal of a stopped receiver instead.
+    or_journal: bool,
 }
 
 impl Client {
@@ -90,7 +92,12 @@ impl Client {
         let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
         let http = build(builder, &base)?;
         let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
-        Ok(Self { runtime, http, base, credentials })
+        Ok(Self { runtime, http, base, credentials, or_journal: false })
+    }
+
+    /// The same, for a command that has `--journal`.
+    pub(super) fn or_journal(self) -> Self {
+        Self { or_journal: true, ..self }
     }
 
     /// `GET` of an answer that is JSON.
@@ -148,9 +155,10 @@ impl Client {
         let base = &self.base;
         if error.is_connect() {
             let why = cause(error);
+            let journal =
+                if self.or_journal { " Where it is stopped, --journal FILE reads its journal" } else { "" };
             return Error::Failed(format!(
-                "cannot reach the admin side at {base} ({why}): is bikhook running? \
-                 Where it is stopped, the commands that list and show read its journal with --journal FILE"
+                "cannot reach the admin side at {base} ({why}): is bikhook running?{journal}"
             ));
         }
         Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 use serde::Deserialize;
-use serde_json::{Map, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     Cli, Error,
@@ -38,6 +38,8 @@ struct List {
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
     limit: Limit,
     /// An object a line
     #[arg(long)]
@@ -60,16 +62,18 @@ struct Show {
 #[derive(clap::Args)]
 struct Change {
     /// Their numbers
-    #[arg(required_unless_present = "all")]
     ids: Vec<i64>,
-    /// With --all: whose
-    #[arg(long, value_name = "NAME", requires = "all", conflicts_with = "ids")]
+    /// Instead of numbers: of this handler those that are selected, or --all
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     handler: Option<String>,
-    /// Every one of the handler that matches
+    /// Every one of the handler
     #[arg(long, requires = "handler", conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
     selection: Selection,
+    /// Count them, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// An object
     #[arg(long)]
     json: bool,
@@ -91,7 +95,9 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         Command::List(list) => list.run(cli),
         Command::Show(show) => show.run(cli),
         Command::Retry(change) => change.run(cli, "retry"),
+        Command::Drop(Drop { change, .. }) if change.dry_run => change.run(cli, "drop"),
         Command::Drop(Drop { change, yes }) => {
+            change.names_some()?;
             let what = match &change.handler {
                 Some(handler) if change.selection.is_everything() => {
                     format!("Every dead letter of {handler:?}")
@@ -123,7 +129,9 @@ struct Row {
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
-        let rows = newest(&self.limit, |before, limit| store.dead(self.handler.as_deref(), before, limit))?;
+        let rows = newest(&self.limit, |before, limit| {
+            store.dead(self.handler.as_deref(), &self.selection, before, limit)
+        })?;
         let out = &mut stdout();
         if self.json {
             return lines(out, &rows);
@@ -179,50 +187,78 @@ const IDS: usize = 1_000;
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(alias = "retried", alias = "dropped")]
+    #[serde(alias = "retried", alias = "dropped", alias = "matches")]
     done: u64,
     unknown: Vec<i64>,
 }
 
 impl Change {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
+        self.names_some()?;
         let client = self.admin.client(cli)?;
         let mut sum = Answer { done: 0, unknown: Vec::new() };
         if let Some(handler) = &self.handler {
             let mut body = Map::new();
             body.insert("handler".to_owned(), json!(handler));
             body.insert("all".to_owned(), json!(true));
-            sum = ask(&client, verb, &self.selection.members(body).into())?;
-        } else if !self.selection.is_everything() {
-            return Err(Error::Failed("what selects dead letters needs --handler NAME --all".to_owned()));
+            sum = self.ask(&client, verb, self.selection.members(body))?;
         }
         for ids in self.ids.chunks(IDS) {
-            let Answer { done, unknown } = ask(&client, verb, &json!({"ids": ids}))?;
+            let mut body = Map::new();
+            body.insert("ids".to_owned(), json!(ids));
+            let Answer { done, unknown } = self.ask(&client, verb, body)?;
             sum.done += done;
             sum.unknown.extend(unknown);
         }
-        report(verb, &sum, self.json)?;
+        self.report(verb, &sum)?;
         if sum.unknown.is_empty() {
             return Ok(());
         }
         Err(Error::Failed(format!("there are no dead letters {:?}", sum.unknown)))
     }
-}
 
-fn ask(client: &Client, verb: &str, body: &serde_json::Value) -> Result<Answer, Error> {
-    let answer: Box<RawValue> = client.post(&["api", "v1", "dead", verb], body)?;
-    parse(&answer)
-}
-
-fn report(verb: &str, sum: &Answer, as_json: bool) -> Result<(), Error> {
-    let out = &mut stdout();
-    let name = if verb == "retry" { "retried" } else { "dropped" };
-    if as_json {
-        writeln!(out, "{}", json!({ name: sum.done, "unknown": sum.unknown }))?;
-    } else if verb == "retry" {
-        writeln!(out, "{} to be delivered again", sum.done)?;
-    } else {
-        writeln!(out, "{} dropped", sum.done)?;
+    /// Whether it is said which: all of them are never meant by saying nothing.
+    fn names_some(&self) -> Result<(), Error> {
+        let selects = !self.selection.is_everything();
+        let what = match (&self.handler, self.ids.is_empty()) {
+            (None, false) if selects => {
+                "numbers say which already: leave out what selects, or the numbers".to_owned()
+            }
+            (None, true) if selects => "whose? Add --handler NAME to what selects".to_owned(),
+            (None, true) => {
+                "which? Give their numbers, --handler NAME with what selects (such as --status failed), \
+                             or --handler NAME --all"
+                    .to_owned()
+            }
+            (Some(handler), _) if !selects && !self.all => {
+                format!("which of {handler:?}? Add what selects (such as --status failed), or --all")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Failed(what))
     }
-    Ok(out.flush()?)
+
+    fn ask(&self, client: &Client, verb: &str, mut body: Map<String, Value>) -> Result<Answer, Error> {
+        if self.dry_run {
+            body.insert("dryRun".to_owned(), json!(true));
+        }
+        let answer: Box<RawValue> = client.post(&["api", "v1", "dead", verb], &body)?;
+        parse(&answer)
+    }
+
+    fn report(&self, verb: &str, Answer { done, unknown }: &Answer) -> Result<(), Error> {
+        let out = &mut stdout();
+        match (verb, self.dry_run) {
+            (_, true) if self.json => {
+                writeln!(out, "{}", json!({"dryRun": true, "matches": done, "unknown": unknown}))?;
+            }
+            ("retry", _) if self.json => writeln!(out, "{}", json!({"retried": done, "unknown": unknown}))?,
+            _ if self.json => writeln!(out, "{}", json!({"dropped": done, "unknown": unknown}))?,
+            ("retry", true) => writeln!(out, "{done} would be delivered again")?,
+            ("retry", false) => writeln!(out, "{done} to be delivered again")?,
+            (_, true) => writeln!(out, "{done} would be deleted for good")?,
+            (_, false) => writeln!(out, "{done} dropped")?,
+        }
+        Ok(out.flush()?)
+    }
 }

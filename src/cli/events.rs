@@ -8,24 +8,18 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     output::{cell, lines, parse, stdout, table},
+    selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
 use crate::{clock::Timestamp, journal::EventQuery};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Only this event name
-    #[arg(long, value_name = "NAME")]
-    event: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Only this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Received at this time or later: 2026-01-31T09:30:00Z, or a date
-    #[arg(long, value_name = "TIME")]
-    since: Option<Timestamp>,
-    /// Received before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
     #[command(flatten)]
     limit: Limit,
     /// An object a line, with the whole event: personal data
@@ -42,14 +36,13 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let store = args.store.open(cli)?;
     let rows = newest(&args.limit, |before, limit| {
         let query = EventQuery {
-            name: args.event.clone(),
+            name: args.selection.name(),
             source: args.source.clone(),
-            since: args.since,
-            until: args.until,
             before,
             limit,
+            ..EventQuery::default()
         };
-        store.events(&query, args.raw)
+        store.events(&query, &args.selection, args.raw)
     })?;
     let out = &mut stdout();
     if args.json {

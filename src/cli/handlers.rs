@@ -1,5 +1,7 @@
 //! `bikhook handlers`: how far each handler is, and letting go of what holds the journal.
 
+use std::io::Write;
+
 use clap::Subcommand;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -7,10 +9,13 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::AdminArgs,
-    output::{cell, confirm, lines, parse, stdout, table, told},
+    output::{cell, confirm, lines, parse, plain, stdout, table, told},
     store::StoreArgs,
 };
-use crate::{clock::Timestamp, settings::Period};
+use crate::{
+    clock::{self, Timestamp},
+    settings::Period,
+};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -111,8 +116,15 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 struct Handler {
     handler: String,
     kind: Option<String>,
+    paused: Option<Paused>,
     dead: u64,
     lanes: Vec<Lane>,
+}
+
+#[derive(Deserialize)]
+struct Paused {
+    at: Timestamp,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +139,7 @@ struct Lane {
     delivered: Option<u64>,
     next_try: Option<Timestamp>,
     last_failure: Option<String>,
+    last_failure_at: Option<Timestamp>,
 }
 
 const HEADER: [&str; 12] = [
@@ -150,9 +163,14 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     if args.json {
         return lines(out, &rows);
     }
+    let now = clock::now();
     let mut cells = Vec::new();
+    let mut pauses = Vec::new();
     for row in &rows {
-        let Handler { handler, kind, dead, lanes } = parse(row)?;
+        let Handler { handler, kind, paused, dead, lanes } = parse(row)?;
+        pauses.extend(
+            paused.map(|Paused { at, reason }| format!("{handler} is paused since {at}: {}", plain(&reason))),
+        );
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.clone(),
@@ -167,11 +185,33 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
                 cell((at == 0).then_some(dead)),
                 cell(lane.delivered),
                 cell(lane.next_try),
-                cell(lane.last_failure),
+                cell(lane.last_failure.map(|class| failure(class, lane.last_failure_at, now))),
             ]
         }));
     }
-    table(out, HEADER, cells)
+    table(out, HEADER, cells)?;
+    for pause in pauses {
+        writeln!(out, "{pause}")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// What failed last, and how long ago that was: it may be over.
+fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
+    match at {
+        Some(at) => format!("{class}, {} ago", coarse(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
+        None => class,
+    }
+}
+
+/// A time that has passed, in its largest unit.
+fn coarse(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// For how long the oldest event has waited; `-` where none does.
@@ -239,5 +279,22 @@ impl Skip {
         told(self.json, answer, |Skipped { before }| {
             format!("{name} lets go of everything below seq {before}")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_how_long_ago_it_was() {
+        let now = Timestamp::from_ms(1_767_225_600_000);
+        let ago = |seconds: i64| failure("timeout".to_owned(), Some(now.plus_ms(-1_000 * seconds)), now);
+        assert_eq!(ago(59), "timeout, 59 s ago");
+        assert_eq!(ago(12 * 60 + 30), "timeout, 12 min ago");
+        assert_eq!(ago(47 * 3_600), "timeout, 47 h ago");
+        assert_eq!(ago(72 * 3_600), "timeout, 3 days ago");
+        assert_eq!(ago(-5), "timeout, 0 s ago", "the clock there is ahead");
+        assert_eq!(failure("timeout".to_owned(), None, now), "timeout");
     }
 }

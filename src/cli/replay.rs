@@ -10,7 +10,7 @@ use serde_json::{Map, json, value::RawValue};
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{cell, lines, parse, stdout, table, told},
+    output::{cell, lines, members, parse, stdout, table, told},
     selection::Selection,
 };
 
@@ -53,6 +53,8 @@ struct Start {
 enum Command {
     /// List replays, those that ended last among them
     List(List),
+    /// Show a replay: what was asked for, how far it is, and what it waits for
+    Show(Change),
     /// Hold a replay back until it is resumed, also after a restart
     Pause(Change),
     /// Let a replay go on
@@ -87,6 +89,7 @@ const EVERY: Duration = Duration::from_millis(300);
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     match &args.command {
         Some(Command::List(list)) => list.run(cli),
+        Some(Command::Show(show)) => show.show(cli),
         Some(Command::Pause(change)) => change.run(cli, "pause"),
         Some(Command::Resume(change)) => change.run(cli, "resume"),
         Some(Command::Cancel(change)) => change.run(cli, "cancel"),
@@ -101,6 +104,7 @@ struct Replay {
     id: i64,
     handler: String,
     state: String,
+    waits: Option<String>,
     after: u64,
     upto: u64,
     cursor: Option<u64>,
@@ -184,11 +188,13 @@ impl Start {
     fn tell(&self, answer: Box<RawValue>) -> Result<(), Error> {
         told(self.json, answer, |replay: Replay| {
             let has_ended = replay.has_ended();
-            let Replay { id, handler, state, delivered, .. } = replay;
-            if has_ended {
-                format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
-            } else {
-                format!("replay {id} to {handler} is at work: see `bikhook replay list`")
+            let Replay { id, handler, state, waits, delivered, .. } = replay;
+            match waits {
+                _ if has_ended => {
+                    format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
+                }
+                Some(waits) => format!("replay {id} to {handler} waits: {waits}; see `bikhook replay list`"),
+                None => format!("replay {id} to {handler} is at work: see `bikhook replay list`"),
             }
         })
     }
@@ -207,7 +213,9 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
         let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
         let replay: Replay = parse(&row)?;
         bar.set_position(replay.progress().0);
-        bar.set_message(format!("{}, {} delivered", replay.state, replay.delivered.unwrap_or_default()));
+        let waits = replay.waits.as_ref().map(|waits| format!(", waits: {waits}")).unwrap_or_default();
+        let delivered = replay.delivered.unwrap_or_default();
+        bar.set_message(format!("{}{waits}, {delivered} delivered", replay.state));
         if replay.has_ended() {
             bar.finish_and_clear();
             return Ok(row);
@@ -229,7 +237,18 @@ impl List {
             return lines(out, &replays);
         }
         let rows = replays.iter().map(|row| parse(row)).collect::<Result<Vec<Replay>, _>>()?;
-        let header = ["ID", "HANDLER", "STATE", "PROGRESS", "DELIVERED", "FROM", "UPTO", "STARTED", "ENDED"];
+        let header = [
+            "ID",
+            "HANDLER",
+            "STATE",
+            "PROGRESS",
+            "DELIVERED",
+            "FROM",
+            "UPTO",
+            "STARTED",
+            "ENDED",
+            "WAITS FOR",
+        ];
         let cells = rows.into_iter().map(|row| {
             let (done, all) = row.progress();
             let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
@@ -244,6 +263,7 @@ impl List {
                 row.upto.to_string(),
                 row.created_at,
                 cell(row.ended_at),
+                cell(row.waits),
             ]
         });
         table(out, header, cells)
@@ -251,6 +271,30 @@ impl List {
 }
 
 impl Change {
+    fn show(&self, cli: &Cli) -> Result<(), Error> {
+        let path = ["api", "v1", "replays", &self.id.to_string()];
+        let row: Box<RawValue> = self.admin.client(cli)?.get(&path, &[])?;
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &[row]);
+        }
+        let keys = [
+            "id",
+            "handler",
+            "state",
+            "waits",
+            "after",
+            "upto",
+            "cursor",
+            "delivered",
+            "filter",
+            "rate",
+            "createdAt",
+            "endedAt",
+        ];
+        members(out, &row, &keys)
+    }
+
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &json!({}))?;

@@ -8,9 +8,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
+    selection::Selection,
 };
 use crate::{
-    admin::rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
+    admin::{
+        narrow::{Narrowed, Sifted},
+        rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
+    },
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
 };
 
@@ -33,7 +37,7 @@ impl StoreArgs {
     pub(super) fn open(&self, cli: &Cli) -> Result<Store, Error> {
         Ok(match &self.journal {
             Some(path) => Store::Stopped(Box::new(Offline::open(path).map_err(not_opened)?)),
-            None => Store::Running(Box::new(self.admin.client(cli)?)),
+            None => Store::Running(Box::new(self.admin.client(cli)?.or_journal())),
         })
     }
 }
@@ -51,8 +55,13 @@ pub(super) struct Page<C> {
 }
 
 impl Store {
-    /// A page of events; with `raw`, each has its stored bytes as a member.
-    pub(super) fn events(&self, query: &EventQuery, raw: bool) -> Result<Page<u64>, Error> {
+    /// A page of the events that are meant; with `raw`, each has its stored bytes as a member.
+    pub(super) fn events(
+        &self,
+        query: &EventQuery,
+        selection: &Selection,
+        raw: bool,
+    ) -> Result<Page<u64>, Error> {
         let limit = query.limit.min(PAGE);
         match self {
             Self::Running(client) => {
@@ -64,14 +73,16 @@ impl Store {
                 let mut asked = vec![("limit", limit.to_string()), ("raw", u8::from(raw).to_string())];
                 asked.extend(query.name.clone().map(|name| ("name", name)));
                 asked.extend(query.source.clone().map(|source| ("source", source)));
-                asked.extend(query.since.map(|since| ("since", since.to_string())));
-                asked.extend(query.until.map(|until| ("until", until.to_string())));
+                asked.extend(selection.parameters());
                 asked.extend(query.before.map(|before| ("before", before.to_string())));
                 let Answer { events, next } = client.get(&["api", "v1", "events"], &asked)?;
                 Ok(Page { rows: events, next })
             }
             Self::Stopped(journal) => {
-                let page = journal.events(&EventQuery { limit, ..query.clone() }).map_err(failed)?;
+                let Narrowed { since, until, filter } = selection.narrowed()?;
+                let mut sifted = Sifted::new(EventQuery { since, until, limit, ..query.clone() });
+                while sifted.take(journal.events(&sifted.reads()).map_err(failed)?, &filter) {}
+                let page = sifted.page();
                 let row = |event: &_| {
                     let mut line = String::new();
                     rows::push_event(&mut line, event, raw).map_err(failed)?;
@@ -87,6 +98,7 @@ impl Store {
     pub(super) fn dead(
         &self,
         handler: Option<&str>,
+        selection: &Selection,
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<i64>, Error> {
@@ -99,14 +111,21 @@ impl Store {
                 }
                 let mut asked = cursor(before, limit);
                 asked.extend(handler.map(|handler| ("handler", handler.to_owned())));
+                asked.extend(selection.parameters());
                 let Answer { dead, next } = client.get(&["api", "v1", "dead"], &asked)?;
                 Ok(Page { rows: dead, next })
             }
             Self::Stopped(journal) => {
                 let limit = limit.min(CHUNK);
                 let query = DeadQuery { handler: handler.map(str::to_owned), before, limit };
-                let dead = journal.dead_letters(&query).map_err(failed)?;
-                page(&dead, limit, |dead| dead.id, |dead| raw(&DeadRow::from(dead)))
+                let mut dead = journal.dead_letters(&query).map_err(failed)?;
+                let next = dead.last().filter(|_| dead.len() == limit).map(|dead| dead.id);
+                let narrowed = selection.narrowed()?;
+                dead.retain(|dead| narrowed.takes(&dead.event));
+                Ok(Page {
+                    rows: dead.iter().map(|dead| raw(&DeadRow::from(dead))).collect::<Result<_, _>>()?,
+                    next,
+                })
             }
         }
     }
@@ -138,7 +157,9 @@ impl Store {
             Self::Stopped(journal) => {
                 let limit = limit.min(CHUNK);
                 let entries = journal.quarantine(&QuarantineQuery { before, limit }).map_err(failed)?;
-                page(&entries, limit, |entry| entry.id, |entry| raw(&QuarantineRow::from(entry)))
+                let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.id);
+                let rows = entries.iter().map(|entry| raw(&QuarantineRow::from(entry)));
+                Ok(Page { rows: rows.collect::<Result<_, _>>()?, next })
             }
         }
     }
@@ -272,16 +293,6 @@ pub(super) fn take<C: Copy>(
 fn cursor(before: Option<i64>, limit: usize) -> Vec<(&'static str, String)> {
     let before = before.map(|before| ("before", before.to_string()));
     before.into_iter().chain([("limit", limit.min(PAGE).to_string())]).collect()
-}
-
-fn page<T>(
-    entries: &[T],
-    limit: usize,
-    id: impl Fn(&T) -> i64,
-    row: impl Fn(&T) -> Result<Box<RawValue>, Error>,
-) -> Result<Page<i64>, Error> {
-    let next = entries.last().filter(|_| entries.len() == limit).map(id);
-    Ok(Page { rows: entries.iter().map(row).collect::<Result<_, _>>()?, next })
 }
 
 fn raw(row: &impl Serialize) -> Result<Box<RawValue>, Error> {

@@ -7,7 +7,7 @@ use super::{
     reading::{Reading, quoted, table_at},
 };
 use crate::{
-    admin, clock, dispatch,
+    admin, clock, dispatch, event,
     http::{self, AuthMode, CredentialSettings, Form, SourceSettings},
     journal,
     settings::{Period, Problem, Size, nearest},
@@ -82,6 +82,10 @@ pub(super) fn sources(reading: &mut Reading, sources: &BTreeMap<String, SourceSe
     let mut paths = BTreeMap::new();
     for name in &names {
         charset(reading, &["sources"], name);
+        if name == event::OWN_SOURCE {
+            let message = format!("sources.{name}: {name:?} is the source of what bikhook says itself");
+            reading.wrong(&["sources", name], message, Some("give it another name".to_owned()));
+        }
         let Some(source) = sources.get(name) else { continue };
         check_source(reading, name, source);
         if let Some(other) = paths.insert(source.path.clone(), name) {

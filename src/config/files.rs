@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{HandlerConfig, JournalSettings, reading::Reading};
-use crate::journal;
+use crate::{insight, journal};
 
 /// Reports every file that the configuration gives to two.
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
     journal: Option<&JournalSettings>,
+    insight: Option<&insight::Settings>,
     handlers: &[HandlerConfig],
 ) {
     let mut owners = Owners::default();
@@ -26,6 +27,11 @@ pub(super) fn check(
     if let Some(JournalSettings::Sqlite(sqlite)) = journal {
         let files = journal::sqlite::files(&sqlite.path).map(|file| ("path", file));
         owners.claim(reading, &["journal"], &files, "belongs to the journal");
+    }
+    if let Some(path) = insight.filter(|insight| insight.enabled).and_then(|insight| insight.path.as_deref())
+    {
+        let files = insight::files(path).map(|file| ("path", file));
+        owners.claim(reading, &["insight"], &files, "belongs to insight");
     }
     for handler in handlers {
         let owner = format!("is written by the handler `{}`", handler.name);

@@ -9,7 +9,9 @@ use crate::{
     clock::Timestamp,
     dispatch,
     event::{Category, Channel, Owner, Status},
-    handler::{ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener},
+    handler::{
+        ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Takes,
+    },
     journal::Start,
     settings::{Problem, Section, keys_of, nearest},
 };
@@ -24,6 +26,10 @@ pub struct HandlerConfig {
     pub opener: Opener,
     /// The files that it writes, with the keys that name them.
     pub files: Vec<(&'static str, PathBuf)>,
+    /// Where its events go, without secrets.
+    pub destination: String,
+    /// Which events it wants, as it is written.
+    pub wants: FilterSettings,
     /// Which events it wants.
     pub filter: Filter,
     /// What of them the destination is not to see.
@@ -32,6 +38,8 @@ pub struct HandlerConfig {
     pub dispatch: dispatch::Settings,
     /// Where it starts while the journal does not know it.
     pub start: Option<Start>,
+    /// It is told of the dead letters of others, and of nothing else.
+    pub dead_letters: bool,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +50,12 @@ struct KindKey {
 #[derive(Deserialize)]
 struct StartKey {
     start: Option<StartAt>,
+}
+
+#[derive(Deserialize)]
+struct DeadLettersKey {
+    #[serde(default)]
+    dead_letters: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +85,7 @@ pub(super) fn common_keys() -> Vec<&'static str> {
     [
         keys_of::<KindKey>(),
         keys_of::<StartKey>(),
+        keys_of::<DeadLettersKey>(),
         keys_of::<FilterSettings>(),
         keys_of::<MaskKey>(),
         keys_of::<dispatch::Settings>(),
@@ -88,14 +103,17 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let mut own = reading.section(&["handlers", name])?;
     let kind = own.split(keys_of::<KindKey>());
     let start = own.split(keys_of::<StartKey>());
+    let dead_letters = own.split(keys_of::<DeadLettersKey>());
     let filter = own.split(keys_of::<FilterSettings>());
     let mask = own.split(keys_of::<MaskKey>());
     let dispatch = own.split(keys_of::<dispatch::Settings>());
 
     let start = reading.take(start.read::<StartKey>());
-    let filter = reading
-        .take(filter.read::<FilterSettings>())
-        .and_then(|settings| check_filter(reading, name, &settings));
+    let dead_letters = reading.take(dead_letters.read::<DeadLettersKey>()).map(|key| key.dead_letters);
+    let filter = reading.take(filter.read::<FilterSettings>()).and_then(|settings| {
+        let filter = check_filter(reading, name, &settings, dead_letters == Some(true))?;
+        Some((filter, settings))
+    });
     let mask =
         reading.take(mask.read::<MaskKey>()).and_then(|key| check_mask(reading, name, key.mask.as_ref()));
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
@@ -106,16 +124,20 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let kind = find_kind(reading, name, kind.as_deref())?;
     let own = known_keys(reading, name, kind, own);
     let configured = reading.take((kind.read)(own));
-    let Configured { opener, files } = configured?;
+    let Configured { opener, files, destination } = configured?;
+    let (filter, wants) = filter?;
     Some(HandlerConfig {
         name: name.into(),
         kind,
         opener,
         files,
-        filter: filter?,
+        destination,
+        wants,
+        filter: filter.takes(if dead_letters? { Takes::DeadLetters } else { Takes::Events }),
         mask: mask?,
         dispatch: dispatch?,
         start: start?.start.map(|start| start.0),
+        dead_letters: dead_letters?,
     })
 }
 
@@ -160,7 +182,18 @@ fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Sectio
     own.split(known)
 }
 
-fn check_filter(reading: &mut Reading, name: &str, settings: &FilterSettings) -> Option<Filter> {
+fn check_filter(
+    reading: &mut Reading,
+    name: &str,
+    settings: &FilterSettings,
+    dead_letters: bool,
+) -> Option<Filter> {
+    if dead_letters && settings.asks_for_more_than_conditions() {
+        let message =
+            format!("handlers.{name}.dead_letters: what is told of a dead letter is none of BIK's events");
+        let help = "narrow it down by `where` alone, such as `{ pointer = \"/handler\", equals = \"crm\" }`";
+        reading.wrong(&["handlers", name, "dead_letters"], message, Some(help.to_owned()));
+    }
     let sources = reading.names(&["sources"]);
     for source in settings.sources.iter().flatten() {
         if !sources.contains(source) {

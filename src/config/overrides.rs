@@ -10,7 +10,7 @@ use crate::{
     admin,
     handler::KINDS,
     http::{self, CredentialSettings, SourceSettings},
-    journal,
+    insight, journal,
     settings::{Context, Entry, Node, Place, Problem, Table, Value, keys_of},
 };
 
@@ -85,6 +85,7 @@ fn shape() -> Shape {
         ("http", Shape::keys(keys_of::<http::Settings>(), [])),
         ("admin", Shape::keys(keys_of::<admin::Settings>(), [("credentials", operator)])),
         ("sources", Shape::Named(Box::new(source))),
+        ("insight", Shape::keys(keys_of::<insight::Settings>(), [])),
         ("journal", Shape::keys(keys_of::<journal::sqlite::Settings>(), [("kind", Shape::Value)])),
         ("handlers", Shape::Named(Box::new(handler))),
         ("log", Shape::keys(keys_of::<LogSettings>(), [])),

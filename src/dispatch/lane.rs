@@ -56,6 +56,8 @@ pub struct LaneParts {
     pub id: LaneId,
     /// The handler's kind, for its status.
     pub kind: &'static str,
+    /// Where its events go, without secrets: for its status and the log.
+    pub destination: Arc<str>,
     /// The destination.
     pub handler: Arc<dyn Handler>,
     /// Which events the handler wants.
@@ -195,7 +197,7 @@ impl Lane {
             replays: parts.journal.replays(),
             gone: None,
             exception_ended: false,
-            show: Show::new(&parts.id, parts.kind, Arc::clone(&parts.metrics), cursor),
+            show: Show::new(&parts.id, parts.kind, &parts.destination, Arc::clone(&parts.metrics), cursor),
             parts,
         })
     }
@@ -468,7 +470,8 @@ impl Lane {
             set_aside: self.aside.len(),
             state,
             failures: self.condition.failures,
-            next_try: (waits && self.condition.wait_until > now).then_some(self.condition.wait_until),
+            next_try: (state == LaneCondition::Waiting && self.condition.wait_until > now)
+                .then_some(self.condition.wait_until),
         });
     }
 }

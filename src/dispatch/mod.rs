@@ -12,6 +12,7 @@ mod policy;
 mod replays;
 mod settings;
 mod status;
+mod waits;
 mod window;
 
 pub use desk::Desk;
@@ -20,3 +21,4 @@ pub use pace::Pace;
 pub use replays::{Matches, Owner, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};
+pub use waits::Waits;

@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Ended, Lane, LaneParts, LaneStatus, Pace, ReplayPart};
+use super::{Ended, Lane, LaneParts, LaneStatus, Pace, ReplayPart, Waits};
 use crate::{
     event::Class,
     handler::{Filter, FilterSettings},
@@ -59,6 +59,27 @@ impl Replayer {
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
         let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         at_work.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// What a replay waits for that delivers nothing now; `None` where it goes on, or somebody decided that it does not.
+    pub fn waits(&self, id: i64, replay: &Replay) -> Option<Waits> {
+        let NewReplay { handler, .. } = &replay.asked;
+        if replay.state != ReplayState::Running {
+            return None;
+        }
+        let Some(Owner { live, .. }) = self.handlers.get(handler) else {
+            return Some(Waits::for_handler(handler));
+        };
+        let own = self.lanes(id);
+        let live = || live.iter().find_map(|lane| Waits::for_live(&lane.borrow()));
+        let turn = || {
+            let known = Arc::clone(&self.journal.replays().borrow());
+            let first = known
+                .iter()
+                .find(|(_, other)| !other.state.has_ended() && other.asked.handler == replay.asked.handler);
+            first.filter(|(first, _)| **first < id).map(|(first, _)| Waits::for_turn(handler, *first))
+        };
+        turn().or_else(live).or_else(|| own.iter().find_map(Waits::for_own))
     }
 
     /// What a replay would deliver, by reading all that it would read; `None` for a handler that is not at work.

@@ -21,6 +21,9 @@ pub struct LaneStatus {
     pub handler: Arc<str>,
     /// The handler's kind.
     pub kind: &'static str,
+    /// Where its events go, without secrets: told once for the handler.
+    #[serde(skip)]
+    pub destination: Arc<str>,
     /// Which of its lanes: `incoming` or `other`.
     pub lane: &'static str,
     /// Everything up to here is delivered, not wanted, set aside or dead.
@@ -45,6 +48,8 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// The class of the last failure.
     pub last_failure: Option<String>,
+    /// When that was.
+    pub last_failure_at: Option<Timestamp>,
 }
 
 /// What a lane is doing.
@@ -83,6 +88,7 @@ impl LaneStatus {
         Self {
             handler,
             kind,
+            destination: Arc::default(),
             lane: class.as_str(),
             cursor: 0,
             lag: 0,
@@ -95,6 +101,7 @@ impl LaneStatus {
             failures: 0,
             next_try: None,
             last_failure: None,
+            last_failure_at: None,
         }
     }
 }
@@ -133,9 +140,16 @@ pub struct Shown {
 
 impl Show {
     /// For a lane of a handler of that kind, which starts at a cursor.
-    pub fn new(lane: &LaneId, kind: &'static str, metrics: Arc<Metrics>, cursor: u64) -> Self {
+    pub fn new(
+        lane: &LaneId,
+        kind: &'static str,
+        destination: &Arc<str>,
+        metrics: Arc<Metrics>,
+        cursor: u64,
+    ) -> Self {
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), kind, lane.class);
         status.cursor = cursor;
+        status.destination = Arc::clone(destination);
         let labels = labels(lane);
         Self {
             status: watch::Sender::new(status),
@@ -155,11 +169,14 @@ impl Show {
     }
 
     /// A delivery failed; `class` is safe to show, `outcome` is `retry` or `refuse`.
-    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str) {
+    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str, now: Timestamp) {
         let mut labels = labels(lane);
         labels.push(("outcome", outcome.into()));
         self.metrics.failures.get_or_create(&labels).inc();
-        self.status.send_modify(|status| status.last_failure = Some(class.to_owned()));
+        self.status.send_modify(|status| {
+            status.last_failure = Some(class.to_owned());
+            status.last_failure_at = Some(now);
+        });
     }
 
     /// The figures of a turn.

@@ -35,7 +35,8 @@ impl Content {
 }
 
 impl OrderKey {
-    pub(super) fn of(source: &str, message_id: &str) -> Self {
+    /// Of a message, by the source that its events came in by.
+    pub fn of(source: &str, message_id: &str) -> Self {
         Self(u64::from_be_bytes(first(Fields::tagged("order").text(source).text(message_id).digest())))
     }
 }

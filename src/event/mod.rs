@@ -2,6 +2,7 @@
 //!
 //! [`decode()`] is the whole of it for intake. [`Element::read`] reads one stored element again.
 
+mod address;
 mod decode;
 mod digest;
 mod element;
@@ -16,6 +17,7 @@ mod string;
 mod view;
 mod words;
 
+pub use address::canonical_address;
 pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
@@ -29,6 +31,11 @@ pub use words::{Category, Channel, Owner, Status};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+
+/// The source of what this program says itself: no source of a configuration is called so.
+pub const OWN_SOURCE: &str = "bikhook";
+/// The name of the event that tells of a new dead letter.
+pub const DEAD_LETTER: &str = "bikhook-dead-letter";
 
 /// An event that is not durable yet: an element, and the source that it came in by.
 #[derive(Clone, Debug)]
@@ -60,6 +67,11 @@ impl Event {
     /// What makes it the same as another (T6): the same after a restart, a redelivery and a replay.
     pub fn key(&self) -> Key {
         self.element.key(&self.source)
+    }
+
+    /// Whether this program says it itself, and not BIK.
+    pub fn is_own(&self) -> bool {
+        *self.source == *OWN_SOURCE
     }
 
     /// What it is ordered by; `None` where it has no `messageId`.

@@ -8,7 +8,7 @@ use serde::{
 use crate::event::{Element, Found, NoPointer, Pointer};
 
 /// A condition as it is written: a pointer, and one thing to ask of what stands there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionSettings {
     /// Where: a JSON pointer (RFC 6901); a step by name goes into each item of an array.
@@ -90,6 +90,11 @@ impl Condition {
             return Err(ConditionError::Nothing { pointer: pointer.clone() });
         }
         Ok(Self { pointer: Pointer::parse(pointer)?, test })
+    }
+
+    /// Where it looks.
+    pub const fn pointer(&self) -> &Pointer {
+        &self.pointer
     }
 
     /// Whether it holds for an event.

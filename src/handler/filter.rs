@@ -4,10 +4,10 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, ConditionError, ConditionSettings};
-use crate::event::{Category, Event, Owner, View};
+use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not given lets everything pass.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilterSettings {
     /// Globs over event names.
@@ -31,9 +31,17 @@ pub struct FilterSettings {
     pub conditions: Option<Vec<ConditionSettings>>,
 }
 
+impl FilterSettings {
+    /// Whether any key but `where` is given.
+    pub fn asks_for_more_than_conditions(&self) -> bool {
+        *self != Self { conditions: self.conditions.clone(), ..Self::default() }
+    }
+}
+
 /// Which events a handler wants: those that each given key matches. Of an event with several infos, any may match.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    takes: Takes,
     events: Option<GlobSet>,
     owners: Option<Words>,
     statuses: Option<Words>,
@@ -43,6 +51,18 @@ pub struct Filter {
     messages: Option<Vec<String>>,
     phones: Option<Vec<String>>,
     conditions: Vec<Condition>,
+}
+
+/// What a filter is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takes {
+    /// Whatever is stored: the filter of a question, or of a replay beside its handler's own.
+    #[default]
+    Everything,
+    /// What BIK sends.
+    Events,
+    /// What the journal tells of dead letters.
+    DeadLetters,
 }
 
 /// What is wrong with a filter.
@@ -88,6 +108,7 @@ impl Filter {
             |key, list: &Option<Vec<String>>| given(key, list).map(|list| list.map(<[String]>::to_vec));
         let words = |key, list| given(key, list).map(|list| list.map(|list| Words(list.to_vec())));
         Ok(Self {
+            takes: Takes::default(),
             events: given("events", &settings.events)?.map(globs).transpose()?,
             owners: words("owners", &settings.owners)?,
             statuses: words("statuses", &settings.statuses)?,
@@ -103,12 +124,32 @@ impl Filter {
         })
     }
 
+    /// The same, about these.
+    #[must_use]
+    pub fn takes(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
     /// Whether the handler wants this event.
     pub fn wants(&self, event: &Event) -> bool {
-        passes(&self.events, |globs| globs.is_match(event.element.name()))
+        self.is_about(event)
+            && passes(&self.events, |globs| globs.is_match(event.element.name()))
             && passes(&self.sources, |names| names.iter().any(|name| **name == *event.source))
             && (!self.looks_inside() || self.wants_inside(&event.element.view()))
             && self.conditions.iter().all(|condition| condition.holds(&event.element))
+    }
+
+    fn is_about(&self, event: &Event) -> bool {
+        match self.takes {
+            Takes::Everything => true,
+            Takes::Events => !event.is_own(),
+            Takes::DeadLetters => event.is_own(),
+        }
+    }
+
+    /// Where its conditions look.
+    pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
+        self.conditions.iter().map(Condition::pointer)
     }
 
     /// Whether the name and the source do not decide it.
@@ -128,19 +169,12 @@ impl Filter {
             && passes(&self.stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
             && passes(&self.messages, |ids| view.message_ids().any(|id| ids.iter().any(|want| want == id)))
             && passes(&self.phones, |phones| {
-                view.addresses().any(|address| phones.iter().any(|phone| is_same_address(phone, address)))
+                view.addresses().any(|address| {
+                    let address = canonical_address(address);
+                    phones.iter().any(|phone| canonical_address(phone) == address)
+                })
             })
     }
-}
-
-/// `+91 90909 09090` is `919090909090`; what has no digits but others, such as an e-mail, is compared whole.
-fn is_same_address(one: &str, other: &str) -> bool {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    let is_phone = |text: &str| {
-        text.chars().any(|c| c.is_ascii_digit())
-            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'))
-    };
-    if is_phone(one) && is_phone(other) { digits(one) == digits(other) } else { one == other }
 }
 
 /// Words that are compared in any case.

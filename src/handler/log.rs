@@ -48,6 +48,11 @@ impl Kind for Log {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        let personal = if settings.personal_data { "shown" } else { "masked" };
+        format!("the log of this process, personal data {personal}")
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let lines = Lines { handler: name.to_owned(), personal_data: settings.personal_data };
         Ok(Self { lines: Arc::new(Mutex::new(lines)) })

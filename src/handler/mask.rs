@@ -78,6 +78,16 @@ impl Mask {
         self.drop.is_empty() && self.hash.is_empty()
     }
 
+    /// Where something is left out.
+    pub fn dropped(&self) -> &[Pointer] {
+        &self.drop
+    }
+
+    /// Where something is hashed.
+    pub fn hashed(&self) -> &[Pointer] {
+        &self.hash
+    }
+
     /// The event as the destination may see it.
     ///
     /// # Errors
@@ -88,7 +98,7 @@ impl Mask {
 
     fn masked(&self, element: &Element) -> Result<Element, Unreadable> {
         let hash =
-            |found: Found<'_>| Some(if found.is_null() { "null".to_owned() } else { self.hashed(found) });
+            |found: Found<'_>| Some(if found.is_null() { "null".to_owned() } else { self.hash_of(found) });
         let drop = |_: Found<'_>| None;
         let dropped = self.drop.iter().map(|pointer| Edit { pointer, replace: &drop });
         let hashed = self.hash.iter().map(|pointer| Edit { pointer, replace: &hash });
@@ -96,7 +106,7 @@ impl Mask {
     }
 
     /// A JSON string: of what a string says, of any other value its JSON.
-    fn hashed(&self, found: Found<'_>) -> String {
+    fn hash_of(&self, found: Found<'_>) -> String {
         let Some(mut mac) = self.mac.clone() else { return "null".to_owned() };
         mac.update(found.text().unwrap_or_else(|| found.json().into()).as_bytes());
         let mut text = String::with_capacity(34);

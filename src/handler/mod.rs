@@ -5,6 +5,7 @@
 //! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
 //! how often is dispatch's; a kind only delivers, or says why not.
 
+mod ca;
 mod condition;
 mod envelope;
 mod exec;
@@ -29,13 +30,12 @@ mod s3;
 mod sqlite;
 mod table;
 mod template;
-#[cfg(any(feature = "kafka", feature = "nats", feature = "redis"))]
 mod tls;
 #[cfg(any(feature = "kafka", feature = "nats"))]
 mod waves;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
-pub use filter::{Filter, FilterError, FilterSettings};
+pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
@@ -69,6 +69,10 @@ pub trait Kind: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Where its events go, in a few words for the log and for `check`: no secret, and no path or query of a URL, which
+    /// may hold a token.
+    fn destination(settings: &Self::Settings) -> String;
+
     /// Judges settings that can each be read, without a look at the destination: the key at fault, and what to write
     /// (`key: what`).
     ///
@@ -76,6 +80,11 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// What is wrong.
     fn check(_settings: &Self::Settings) -> Result<(), String> {
         Ok(())
+    }
+
+    /// An event as its destination has it, as one line of JSON: for `check --show`.
+    fn shown(delivery: &Delivery) -> String {
+        delivery.to_envelope()
     }
 
     /// Opens the destination, once, at start. I/O belongs here.

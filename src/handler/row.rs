@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
+
 use super::Delivery;
 use crate::{
     clock::Timestamp,
@@ -139,6 +142,61 @@ impl Row {
             raw: element.raw().as_bytes().to_vec(),
         }
     }
+
+    /// Its columns as an object, to be looked at.
+    pub fn to_json(&self) -> String {
+        let shown = Shown {
+            key: &self.key,
+            seq: self.seq,
+            received_at: self.received_at,
+            source: &self.source,
+            event_name: &self.event_name,
+            bik_id: self.bik_id.as_deref(),
+            store_id: self.store_id.as_deref(),
+            message_id: self.message_id.as_deref(),
+            status: self.status.as_deref(),
+            channel: self.channel.as_deref(),
+            owner: self.owner.as_deref(),
+            category: self.category.as_deref(),
+            customer_id: self.customer_id.as_deref(),
+            customer_name: self.customer_name.as_deref(),
+            phone: self.phone.as_deref(),
+            created_at: self.created_at,
+            failure_reason: self.failure_reason.as_deref(),
+            attempt: self.attempt,
+            replay: self.replay,
+            event: serde_json::from_str(&self.event).ok(),
+            raw: String::from_utf8_lossy(&self.raw),
+        };
+        // Texts and numbers: there is nothing in it that could fail.
+        serde_json::to_string(&shown).unwrap_or_default()
+    }
+}
+
+/// A row as an object, for [`Row::to_json`]: its members are [`COLUMNS`], in their order.
+#[derive(Serialize)]
+struct Shown<'a> {
+    key: &'a str,
+    seq: i64,
+    received_at: Timestamp,
+    source: &'a str,
+    event_name: &'a str,
+    bik_id: Option<&'a str>,
+    store_id: Option<&'a str>,
+    message_id: Option<&'a str>,
+    status: Option<&'a str>,
+    channel: Option<&'a str>,
+    owner: Option<&'a str>,
+    category: Option<&'a str>,
+    customer_id: Option<&'a str>,
+    customer_name: Option<&'a str>,
+    phone: Option<&'a str>,
+    created_at: Option<Timestamp>,
+    failure_reason: Option<&'a str>,
+    attempt: i64,
+    replay: bool,
+    event: Option<&'a RawValue>,
+    raw: Cow<'a, str>,
 }
 
 /// What a view says of the columns.
@@ -283,6 +341,19 @@ mod tests {
         assert!(row.category.is_some());
         assert_eq!(row.raw, raw.as_bytes());
         assert!(row.event.starts_with(r#"{"eventName":"message-status-update","eventInfo":[{"#));
+    }
+
+    #[test]
+    fn a_row_is_shown_with_every_column_in_its_order() {
+        let shown = row(r#"{"eventName":"x","n":1.0}"#).to_json();
+        let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&shown).unwrap();
+        let mut from = 0;
+        for column in COLUMNS {
+            let name = format!("\"{}\":", column.name);
+            from += shown[from..].find(&name).unwrap_or_else(|| panic!("{name} in {shown}"));
+        }
+        assert_eq!(members.len(), COLUMNS.len());
+        assert!(shown.contains(r#""event":{"eventName":"x","n":1.0},"raw":"{\"eventName\""#), "{shown}");
     }
 
     #[test]

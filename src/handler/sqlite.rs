@@ -68,12 +68,20 @@ impl Kind for Sqlite {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        format!("{}, table {}", settings.path.display(), settings.table)
+    }
+
     fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
         vec![("path", settings.path.clone())]
     }
 
     fn check(settings: &Settings) -> Result<(), String> {
         table_name(&settings.table, 1).map(drop)
+    }
+
+    fn shown(delivery: &Delivery) -> String {
+        Row::of(delivery).to_json()
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

@@ -41,6 +41,8 @@ pub struct Configured {
     pub opener: Opener,
     /// See [`Kind::files`].
     pub files: Vec<(&'static str, PathBuf)>,
+    /// See [`Kind::destination`].
+    pub destination: String,
 }
 
 /// A row of the table.
@@ -55,6 +57,8 @@ pub struct KindRow {
     pub batch: usize,
     /// The names of the kind's own keys.
     pub keys: fn() -> &'static [&'static str],
+    /// See [`Kind::shown`].
+    pub shown: fn(&Delivery) -> String,
     /// Reads the kind's own settings from its part of the table.
     pub read: fn(crate::settings::Section) -> Result<Configured, crate::settings::Invalid>,
 }
@@ -111,16 +115,18 @@ const fn row<K: Kind>() -> KindRow {
         concurrency: K::CONCURRENCY,
         batch: K::BATCH,
         keys: crate::settings::keys_of::<K::Settings>,
+        shown: K::shown,
         read: |section| {
             let settings: K::Settings = section.read_checked(K::check)?;
             let files = K::files(&settings);
+            let destination = K::destination(&settings);
             let opener: Opener = Box::new(move |name| {
                 Box::pin(async move {
                     let handler = K::open(&name, settings).await?;
                     Ok(Box::new(handler) as Box<dyn Handler>)
                 })
             });
-            Ok(Configured { opener, files })
+            Ok(Configured { opener, files, destination })
         },
     }
 }

@@ -3,6 +3,8 @@
 //! `"bik.{source}.{event}"` has placeholders, whose values come from whoever posts: they may hold anything. So the kind
 //! says which characters are safe for it in a value; any other becomes `_`. What the template itself says stays.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::event::Event;
@@ -48,6 +50,10 @@ impl Placeholder {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, placeholder)| *placeholder)
     }
 
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, placeholder)| *placeholder == self).map_or("", |(name, _)| *name)
+    }
+
     fn push(self, event: &Event, is_safe: impl Fn(char) -> bool, out: &mut String) {
         match self {
             Self::Source => push_safe(&event.source, is_safe, out),
@@ -77,6 +83,16 @@ pub enum TemplateError {
     /// A brace without its other.
     #[error("a brace stands alone: placeholders are written {{source}}, {{event}}, {{class}} and {{status}}")]
     Brace,
+}
+
+/// As it is written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Value(value) => write!(f, "{{{}}}", value.name()),
+        })
+    }
 }
 
 impl Template {

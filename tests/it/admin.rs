@@ -2,10 +2,7 @@
 
 mod replays;
 
-use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use bikhook::{
     admin,
@@ -22,10 +19,13 @@ use reqwest::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::support::{
-    events::{incoming, status},
-    journals::Place,
-    operator::{Guard, Operator},
+use crate::{
+    handlers::until,
+    support::{
+        events::{incoming, status},
+        journals::Place,
+        operator::{Guard, Operator},
+    },
 };
 
 /// An answer, read.
@@ -69,16 +69,6 @@ async fn get(operator: &Operator, path: &str) -> Seen {
 
 async fn post(operator: &Operator, path: &str, body: Value) -> Seen {
     Seen::of(Client::new().post(operator.url(path)).json(&body)).await
-}
-
-/// Waits, with an end, until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waited = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(10), waited).await.is_ok(), "never: {what}");
 }
 
 #[tokio::test]
@@ -189,7 +179,9 @@ async fn a_wrong_parameter_is_named() {
         ("/api/v1/events?raw=yes", "raw"),
         ("/api/v1/events?evnet=x", "evnet"),
         ("/api/v1/events/x", "seq"),
+        ("/api/v1/events?event=%5Ba", "glob"),
         ("/api/v1/dead?before=x", "before"),
+        ("/api/v1/dead?statuses=x", "statuses"),
         ("/api/v1/dead/x", "id"),
         ("/api/v1/quarantine?handler=x", "handler"),
         ("/api/v1/status?x=1", "x"),
@@ -205,6 +197,7 @@ async fn a_wrong_parameter_is_named() {
         ("/api/v1/dead/drop", json!({"handler": "crm"}), "all"),
         ("/api/v1/dead/drop", json!({"ids": [1], "id": 1}), "id"),
         ("/api/v1/quarantine/retry", json!({"handler": "crm", "all": true}), "ids"),
+        ("/api/v1/quarantine/retry", json!({"ids": [1], "dryRun": true}), "ids"),
         ("/api/v1/handlers/crm/skip", json!({}), "before"),
         ("/api/v1/handlers/crm/skip", json!({"before": "tomorrow"}), "before"),
     ] {
@@ -295,20 +288,29 @@ async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
         let handlers = get(&operator, "/api/v1/handlers").await.json();
         assert_eq!(handlers["handlers"][0]["handler"], "crm");
         assert_eq!(handlers["handlers"][0]["kind"], "test");
+        assert_eq!(handlers["handlers"][0]["destination"], "there");
         handlers["handlers"][0]["lanes"][lane].clone()
     };
-    until("both lanes wait for the destination", async || {
-        lane(0).await["state"] == "waiting" && lane(1).await["state"] == "waiting"
-    })
-    .await;
+    until(async || lane(0).await["state"] == "waiting" && lane(1).await["state"] == "waiting").await;
     let other = lane(1).await;
     assert_eq!((&other["lane"], &other["cursor"], &other["lag"]), (&json!("other"), &json!(0), &json!(3)));
     assert_eq!(other["lastFailure"], "unwell");
+    assert!(other["lastFailureAt"].as_str() > Some("2026"), "{other}");
+    post(&operator, "/api/v1/handlers/crm/pause", json!({})).await.json();
+    until(async || {
+        let lane = lane(1).await;
+        lane["state"] == "paused" && lane["nextTry"].is_null() && !lane["lastFailureAt"].is_null()
+    })
+    .await;
+    post(&operator, "/api/v1/handlers/crm/resume", json!({})).await.json();
 
-    post(&operator, "/api/v1/handlers/nobody/skip", json!({"before": 3})).await.is_problem(404, "nobody");
+    post(&operator, "/api/v1/handlers/nobody/skip", json!({"before": 3}))
+        .await
+        .is_problem(404, "at work: crm");
+    post(&operator, "/api/v1/handlers/crn/pause", json!({})).await.is_problem(404, "did you mean crm?");
     let skipped = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 3})).await.json();
     assert_eq!(skipped, json!({"handler": "crm", "before": 3, "lanes": 2}));
-    until("the lane is past what it let go of", async || lane(1).await["cursor"].as_u64() >= Some(2)).await;
+    until(async || lane(1).await["cursor"].as_u64() >= Some(2)).await;
 
     // Nothing that is still to come can be let go of.
     let far = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 1_000_000})).await.json();
@@ -370,7 +372,7 @@ async fn a_retried_dead_letter_is_delivered_and_a_dropped_one_is_gone() {
     assert_eq!(retried, json!({"retried": 1, "unknown": []}));
     let retried = post(&operator, "/api/v1/dead/retry", json!({"handler": "crm", "all": true})).await.json();
     assert!(retried["retried"].as_u64() >= Some(3), "{retried}");
-    until("every retried dead letter is delivered", async || ids().await.is_empty()).await;
+    until(async || ids().await.is_empty()).await;
     let mut taken = operator.destination.taken.lock().unwrap().clone();
     taken.sort_unstable();
     taken.dedup();

@@ -22,10 +22,13 @@ use tokio::{
     time::Instant,
 };
 
-use crate::support::{
-    events::{incoming, status},
-    home::Home,
-    operator::{Guard, Operator},
+use crate::{
+    handlers::until,
+    support::{
+        events::{incoming, status},
+        home::Home,
+        operator::{Guard, Operator},
+    },
 };
 
 /// A command that ended.
@@ -226,7 +229,11 @@ async fn without_a_receiver_the_message_says_what_to_do() {
     let url = format!("http://{nobody}");
     let ran = run_with(&[], b"", &["events", "--admin", &url]).await;
     assert!(ran.err.contains(&url), "{ran:?}");
-    ran.failed("is bikhook running? Where it is stopped, the commands that list and show read its journal with --journal");
+    ran.failed("is bikhook running? Where it is stopped, --journal FILE reads its journal");
+    for without in [&["health"][..], &["replay", "list"], &["handlers", "resume", "crm"]] {
+        let ran = run_with(&[], b"", &[without, &["--admin", &url]].concat()).await;
+        assert!(ran.err.contains("is bikhook running?") && !ran.err.contains("--journal"), "{ran:?}");
+    }
     run_with(&[], b"", &["events", "--admin", "127.0.0.1:8081"]).await.failed("is no URL");
 }
 
@@ -349,13 +356,76 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
     operator.destination.well.store(true, SeqCst);
     assert_eq!(ask(&operator, &["dead", "retry", "3"]).await.ok(), "1 to be delivered again\n");
     ask(&operator, &["dead", "drop", "--handler", "crm", "--all"]).await.failed("Add --yes");
-    ask(&operator, &["dead", "drop"]).await.code_is(2);
+    ask(&operator, &["dead", "drop"])
+        .await
+        .failed("which? Give their numbers, --handler NAME with what selects");
+    ask(&operator, &["dead", "retry"]).await.failed("or --handler NAME --all");
+    ask(&operator, &["dead", "retry", "--status", "failed"]).await.failed("Add --handler NAME");
+    ask(&operator, &["dead", "retry", "--handler", "crm"]).await.failed("which of \"crm\"?");
+    ask(&operator, &["dead", "retry", "4", "--status", "failed"]).await.failed("leave out what selects");
     ask(&operator, &["dead", "drop", "--all"]).await.code_is(2);
     ask(&operator, &["dead", "drop", "1", "--handler", "crm", "--all"]).await.code_is(2);
     let retried = ask(&operator, &["dead", "retry", "--handler", "crm", "--all", "--json"]).await.objects();
     assert!(retried[0]["retried"].as_u64() >= Some(1), "{retried:?}");
     ask(&operator, &["dead", "drop", "--handler", "crm", "--all", "--yes"]).await.ok();
     assert_eq!(ask(&operator, &["dead", "list", "--json"]).await.ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_selected_by_what_is_in_them_and_counted_before_anything_happens() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent"), status("2", "b", "failed"), status("3", "c", "failed")]).await;
+    for seq in 1..=3 {
+        operator.bury(seq).await;
+    }
+    let listed = async |args: &[&str]| {
+        seqs(&ask(&operator, &[&["dead", "list", "--json"], args].concat()).await.objects())
+    };
+    assert_eq!(listed(&["--status", "failed"]).await, [2, 3]);
+    assert_eq!(listed(&["--status", "failed", "--message", "c", "--handler", "crm"]).await, [3]);
+    assert_eq!(listed(&["--until", "2001-01-01"]).await, [0; 0]);
+    let dead = async |args: &[&str]| ask(&operator, &[&["dead"], args].concat()).await;
+    let failed = ["--handler", "crm", "--status", "failed", "--dry-run"];
+    assert_eq!(dead(&[&["retry"], &failed[..]].concat()).await.ok(), "2 would be delivered again\n");
+    assert_eq!(dead(&[&["drop"], &failed[..]].concat()).await.ok(), "2 would be deleted for good\n");
+    let counted = dead(&["drop", "1", "9", "--dry-run", "--json"]).await;
+    assert_eq!(counted.out, "{\"dryRun\":true,\"matches\":1,\"unknown\":[9]}\n");
+    counted.failed("no dead letters [9]");
+    assert_eq!(listed(&[]).await, [1, 2, 3], "nothing has happened");
+    assert_eq!(dead(&["drop", "--yes", "--handler", "crm", "--message", "b"]).await.ok(), "1 dropped\n");
+    let path = operator.place.path();
+    let place = operator.stop().await;
+    let stopped = read(&path, &["dead", "list", "--json", "--status", "failed"]).await.objects();
+    assert_eq!(seqs(&stopped), [3]);
+    drop(place);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_selected_by_what_is_in_them() {
+    let operator = Operator::new().await;
+    operator.store((0..1_500).map(|n| status(&format!("a-{n}"), &format!("m-{n}"), "sent"))).await;
+    operator.store([status("b", "m-7", "failed"), incoming("c", "m-c")]).await;
+    operator.store((0..1_500).map(|n| status(&format!("d-{n}"), &format!("n-{n}"), "read"))).await;
+    let asked: [(&[&str], &[u64]); 6] = [
+        (&["--message", "m-7"], &[8, 1_501]),
+        (&["--message", "m-7", "--status", "failed"], &[1_501]),
+        (&["--status", "failed", "--status", "sent", "--limit", "2"], &[1_500, 1_501]),
+        (&["--event", "incoming-*"], &[1_502]),
+        (&["--phone", "+1 999 000"], &[]),
+        (&["--message", "m-7", "--until", "2001-01-01"], &[]),
+    ];
+    for (args, wanted) in asked {
+        let rows = ask(&operator, &[&["events", "--json"], args].concat()).await.objects();
+        assert_eq!(seqs(&rows), wanted, "{args:?}");
+    }
+    ask(&operator, &["events", "--event", "[a"]).await.failed("is not a glob");
+    let path = operator.place.path();
+    let place = operator.stop().await;
+    for (args, wanted) in asked {
+        let rows = read(&path, &[&["events", "--json"], args].concat()).await.objects();
+        assert_eq!(seqs(&rows), wanted, "{args:?}");
+    }
+    drop(place);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -564,6 +634,25 @@ async fn a_replay_is_counted_started_watched_and_listed() {
 }
 
 #[tokio::test]
+async fn a_replay_to_a_paused_handler_says_that_it_waits() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent")]).await;
+    ask(&operator, &["handlers", "pause", "crm"]).await.ok();
+    let paused = async || {
+        let told = ask(&operator, &["replay", "list"]).await.ok();
+        told.contains("WAITS FOR") && told.contains("handler crm is paused")
+    };
+    let told = ask(&operator, &["replay", "--handler", "crm", "--detach"]).await.ok();
+    assert!(told.starts_with("replay 1 to crm waits: "), "{told}");
+    until(paused).await;
+    let shown = ask(&operator, &["replay", "show", "1"]).await.ok();
+    assert!(shown.contains("waits      handler crm is paused\n"), "{shown}");
+    let object = ask(&operator, &["replay", "show", "1", "--json"]).await.objects();
+    assert_eq!(object[0]["waits"], "handler crm is paused");
+    ask(&operator, &["replay", "show", "9"]).await.failed("there is no replay 9");
+}
+
+#[tokio::test]
 async fn a_handler_is_paused_and_resumed() {
     let operator = Operator::new().await;
     let admin = operator.url("");
@@ -574,9 +663,12 @@ async fn a_handler_is_paused_and_resumed() {
     assert!(told.contains("crm is paused: `bikhook handlers resume crm`"), "{told}");
     let rows = handlers(&["--json"]).await.objects();
     assert_eq!(rows[0]["paused"]["reason"], "it moves");
+    let table = handlers(&[]).await.ok();
+    assert!(table.contains("\ncrm is paused since ") && table.ends_with(": it moves\n"), "{table}");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm goes on\n");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
-    handlers(&["pause", "lake"]).await.failed("there is no handler");
+    handlers(&["pause", "lake"]).await.failed("there is no handler \"lake\" at work (at work: crm)");
+    handlers(&["pause", "cmr"]).await.failed("did you mean crm?");
 }
 
 #[tokio::test]
@@ -609,4 +701,49 @@ async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing()
     assert!(told.starts_with("ok\n") && told.contains("Of the last 2 events"), "{told}");
     assert!(!told.contains("+91"), "nothing personal unless it is asked for");
     assert!(operator.destination.taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_check_tells_what_each_handler_does_and_what_may_be_a_slip() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent"), status("2", "b", "failed")]).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("new.toml");
+    let text = "[sources.bik]\ncredentials.portal = { key = \"k\" }\n\
+        [handlers.crm]\nkind = \"http\"\nurl = \"https://crm.example/s3cret\"\nstart = \"beginning\"\n\
+        statuses = [\"failed\", \"sent\"]\nphones = [\"+91 99\"]\n\
+        where = [{ pointer = \"/eventinfo/status\", exists = false }, { pointer = \"/eventInfo/status\", exists = true }]\n\
+        mask = { drop = [\"/customer\", \"/customerDetails\"], hash = [\"/eventInfo/messageId\"], key = \"s3cret-0123456789\" }\n\
+        [handlers.table]\nkind = \"sqlite\"\npath = \"never-made/table.db\"\nstart = \"now\"\n";
+    std::fs::write(&file, text).unwrap();
+    let check = async |more: &[&str]| {
+        let args = [&["check", "--config", file.to_str().unwrap()], more].concat();
+        run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await
+    };
+    let told = check(&[]).await.ok();
+    for line in [
+        "handler  crm: http, POST https://crm.example/…, from the beginning\n",
+        "  takes  statuses failed, sent; phones (1); where /eventinfo/status, /eventInfo/status\n",
+        "  masks  drops /customer, /customerDetails; hashes /eventInfo/messageId\n",
+        "handler  table: sqlite, never-made/table.db, table bik_events, from now\n",
+    ] {
+        assert!(told.contains(line), "{line} in {told}");
+    }
+    assert!(!told.contains("s3cret") && !told.contains("+91"), "{told}");
+    let told = check(&["--against-journal", "2", "--show", "1"]).await.ok();
+    let warnings: Vec<&str> = told.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 3, "{told}");
+    assert!(
+        warnings[0]
+            .contains("handlers.crm: in none of the last 2 events is anything at \"/eventinfo/status\"")
+    );
+    assert!(warnings[1].contains("\"/customer\""), "{told}");
+    assert!(warnings[2].contains("`bikhook replay --handler crm --since TIME`"), "{told}");
+    let rows = check(&["--against-journal", "2", "--show", "1", "--json"]).await.objects();
+    assert_eq!(rows[0]["nowhere"], json!(["/eventinfo/status", "/customer"]));
+    assert_eq!((&rows[0]["startUnread"], rows[1].get("startUnread")), (&json!(true), None));
+    let row = &rows[1]["shown"][0];
+    assert_eq!((&row["message_id"], &row["status"]), (&json!("b"), &json!("failed")), "{row}");
+    let none = check(&["--against-journal", "0", "--json"]).await.objects();
+    assert!(none[0].get("nowhere").is_none(), "of no events nothing can be said");
 }

@@ -197,6 +197,56 @@ fn keys(table: &toml::Table, found: &mut Vec<String>) {
 }
 
 #[test]
+fn a_destination_is_named_without_what_may_be_secret() {
+    let mut named = 0;
+    for (kind, keys, told) in [
+        ("log", "", "the log of this process, personal data masked"),
+        ("jsonl", "path = 'data/e.jsonl'", "data/e.jsonl"),
+        ("http", "url = 'https://h.example/s3cret?t=s3cret'", "POST https://h.example/…"),
+        ("exec", "command = ['python3', 's3cret']", "python3 …, for each event"),
+        ("exec", "command = ['/opt/x']\nmode = 'lines'", "/opt/x, which runs on"),
+        ("sqlite", "path = 'data/t.db'", "data/t.db, table bik_events"),
+        (
+            "postgres",
+            "url = 'postgres://u:s3cret@db.example:5433/bik'\ntable = 'crm.t'",
+            "db.example:5433, database bik, table crm.t",
+        ),
+        ("postgres", "url = 'postgres://u@/bik?host=/run/pg'", "/run/pg, database bik, table bik_events"),
+        (
+            "nats",
+            "url = ['nats://a.example', 'tls://b.example:1']\nuser = 'u'\npassword = 's3cret'\nstream = 'BIK'",
+            "nats://a.example:4222 or tls://b.example:1, subject bik.{source}.{event}, stream BIK",
+        ),
+        ("redis", "url = 'rediss://u:s3cret@r.example'", "r.example:6379, stream bik:events"),
+        (
+            "rabbitmq",
+            "url = 'amqps://u:s3cret@mq.example/shop'\nexchange = 'bik'",
+            "mq.example:5671, vhost shop, exchange bik, routing key bik.{source}.{event}",
+        ),
+        (
+            "rabbitmq",
+            "url = 'amqp://u:s3cret@mq.example'\nrouting_key = 'q'",
+            "mq.example:5672, vhost /, queue q",
+        ),
+        (
+            "s3",
+            "bucket = 'b'\nprefix = 'raw'\nendpoint = 'https://u:s3cret@m.example:9000'",
+            "s3://b/raw at https://m.example:9000",
+        ),
+        ("s3", "bucket = 'b'", "s3://b/ at us-east-1"),
+    ] {
+        if KINDS.iter().all(|row| row.name != kind) {
+            continue;
+        }
+        let text = format!("[handlers.x]\nkind = '{kind}'\n{keys}\n");
+        let config = read(&text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.handlers[0].destination, told);
+        named += 1;
+    }
+    assert!(named >= 5, "{named}");
+}
+
+#[test]
 fn without_a_file_it_listens_on_loopback_with_a_credential_of_its_own_and_the_log_handler() {
     // Not the folder of the tests: whoever has tried the receiver there has a `data/` with a credential already.
     let home = tempfile::tempdir().unwrap();

@@ -139,6 +139,7 @@ impl World {
         LaneParts {
             id: LaneId::live("crm".into(), class),
             kind: "script",
+            destination: "there".into(),
             handler: Arc::clone(&self.script) as Arc<dyn Handler>,
             filter: Filter::default(),
             mask: Arc::clone(&self.mask),
@@ -260,7 +261,7 @@ async fn what_was_delivered_is_not_delivered_again_after_a_restart() {
     world.journal = world.place.open();
     world
         .journal
-        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning) }])
+        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning), dead_letters: false }])
         .await
         .unwrap();
     world.append(statuses(10..12)).await;
@@ -495,6 +496,7 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
     let mut lane = Lane::restore(LaneParts {
         id: LaneId::live("crm".into(), Class::Other),
         kind: "script",
+        destination: "there".into(),
         handler: Arc::new(Hangs(Arc::clone(&world.script))),
         filter: Filter::default(),
         mask: Arc::default(),
@@ -759,6 +761,7 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
     let lane = Lane::restore(LaneParts {
         id: LaneId::live("crm".into(), Class::Other),
         kind: "slow",
+        destination: "there".into(),
         handler: Arc::clone(&slow) as Arc<dyn Handler>,
         filter: Filter::default(),
         mask: Arc::default(),

@@ -1,6 +1,7 @@
 //! What may go wrong around a receiver, each with the answer that a sender gets, and the proof that nothing that got a
 //! 200 is gone.
 
+mod dead;
 mod disk;
 mod handlers;
 mod process;

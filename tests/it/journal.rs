@@ -7,14 +7,17 @@ use bikhook::{
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, NewDead, NewReplay, OpenError, QuarantineQuery, Start, State, sqlite,
+        Journal, LaneId, NewDead, NewReplay, OpenError, QuarantineQuery, ReplayState, Start, State, sqlite,
     },
     settings::Period,
 };
 
-use crate::support::{
-    events::{batch, draft, draft_from, incoming, status, unreadable},
-    journals::{Place, from_beginning, lane},
+use crate::{
+    handlers::until,
+    support::{
+        events::{batch, draft, draft_from, incoming, status, unreadable},
+        journals::{Place, from_beginning, lane},
+    },
 };
 
 /// Every event of the journal, oldest first: (seq, raw).
@@ -182,11 +185,14 @@ async fn a_settle_is_durable_within_a_second_without_being_asked() {
 async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
     let place = Place::new();
     let journal = place.open();
-    journal.enrol(vec![Enrolment { handler: "first".into(), start: None }]).await.unwrap();
+    journal
+        .enrol(vec![Enrolment { handler: "first".into(), start: None, dead_letters: false }])
+        .await
+        .unwrap();
     journal.append(batch([status("1", "m", "sent")])).await.unwrap();
     let between = wait_past(clock::now());
     journal.append(batch([status("2", "m", "sent"), status("3", "m", "sent")])).await.unwrap();
-    let enrol = |handler: &str, start| Enrolment { handler: handler.into(), start };
+    let enrol = |handler: &str, start| Enrolment { handler: handler.into(), start, dead_letters: false };
     journal
         .enrol(vec![
             enrol("first", Some(Start::Now)),
@@ -429,7 +435,7 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     settle(Class::Incoming, 10).await.unwrap();
     settle(Class::Other, 4).await.unwrap();
     journal.flush().await.unwrap();
-    until(|| async { all(&journal).await.first().map(|(seq, _)| *seq) == Some(5) }).await;
+    until(async || all(&journal).await.first().map(|(seq, _)| *seq) == Some(5)).await;
     let event = journal.get(5).await.unwrap().unwrap();
     let aside = Aside {
         seq: 5,
@@ -450,13 +456,13 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     }
     let ends = Ends { resolved: vec![5], ..Ends::default() };
     journal.settle(lane("slow", Class::Other), ends).await.unwrap();
-    until(|| async { all(&journal).await.is_empty() }).await;
+    until(async || all(&journal).await.is_empty()).await;
     // Empty, restarted, and emptied of keys: a sequence number still never comes twice.
     journal.close().await.unwrap();
     place.settings.dedup_window = Period(Duration::ZERO);
     let journal = place.open();
     journal.enrol(vec![]).await.unwrap();
-    until(|| async { journal.figures().await.unwrap().keys == 0 }).await;
+    until(async || journal.figures().await.unwrap().keys == 0).await;
     journal.close().await.unwrap();
     let journal = place.open();
     let receipt = journal.append(batch([status("0", "m", "sent")])).await.unwrap();
@@ -568,15 +574,6 @@ async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
     assert!(journal.flush().await.is_err());
 }
 
-/// Waits until something is so; fails loudly where it never is.
-async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while !so().await {
-        assert!(std::time::Instant::now() < deadline, "it never came to be");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test]
 async fn at_the_bound_of_keys_the_oldest_leave() {
     let mut place = Place::new();
@@ -614,32 +611,59 @@ async fn many_appends_at_once_get_sequence_numbers_of_their_own() {
 
 /// Each released format is kept, and opened: `fixtures/journal/format-N.db` was written by the version that introduced it,
 /// from the five samples of BIK's page, one subscribed event and one unreadable element.
-#[tokio::test]
-async fn a_journal_of_every_released_format_is_opened_with_everything_in_it() {
+fn kept(format: u32) -> (Place, Arc<dyn Journal>) {
     let place = Place::new();
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/format-1.db");
+    let kept = format!("{}/fixtures/journal/format-{format}.db", env!("CARGO_MANIFEST_DIR"));
     std::fs::copy(kept, place.path()).unwrap();
     let journal = place.open();
+    (place, journal)
+}
+
+/// What is in all of them, and what can be done with it.
+async fn assert_holds_the_samples(place: &Place, journal: Arc<dyn Journal>, told: &[&str]) {
     journal.enrol(vec![from_beginning("audit")]).await.unwrap();
     let names: Vec<String> = {
         let page = journal.events(EventQuery { limit: 10, ..EventQuery::default() }).await.unwrap();
         page.events.iter().rev().map(|event| event.element.name().to_owned()).collect()
     };
     let status = "message-status-update";
-    assert_eq!(names, ["incoming-message", status, status, status, status, "optedOut"]);
-    assert_eq!(journal.lane(lane("audit", Class::Other)).await.unwrap().cursor, 6);
+    let samples = ["incoming-message", status, status, status, status];
+    let mut rest = names.strip_prefix(&samples.map(str::to_owned)).expect("the samples first").to_vec();
+    rest.sort();
+    assert_eq!(rest, told);
+    assert_eq!(journal.lane(lane("audit", Class::Other)).await.unwrap().cursor, names.len() as u64);
     assert_eq!(journal.quarantine(QuarantineQuery { before: None, limit: 10 }).await.unwrap().len(), 1);
     let sample = include_bytes!("../../fixtures/bik/page/status-failed.json");
     let again = bikhook::event::decode(&"bik".into(), sample).unwrap();
     let receipt = journal.append(Batch { drafts: again.drafts, ..Batch::default() }).await.unwrap();
     assert_eq!((receipt.accepted, receipt.duplicates), (0, 1), "keys are the same for ever");
-    // What later formats brought works on it, too.
     let asked = NewReplay { handler: "audit".into(), after: 0, upto: 6, filter: "{}".to_owned(), rate: None };
     let id = journal.start_replay(asked).await.unwrap();
     journal.pause("audit".into(), "why".to_owned()).await.unwrap();
     journal.close().await.unwrap();
     let journal = place.open();
     assert!(journal.replays().borrow().contains_key(&id) && journal.paused().borrow().contains_key("audit"));
+}
+
+#[tokio::test]
+async fn a_journal_of_format_1_is_opened_with_everything_in_it() {
+    let (place, journal) = kept(1);
+    assert_holds_the_samples(&place, journal, &["optedOut"]).await;
+}
+
+/// Besides, it has a handler that is paused, a dead letter of it and what is told of that, and a replay half done.
+#[tokio::test]
+async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
+    let (place, journal) = kept(2);
+    let dead = journal.dead_letters(DeadQuery { handler: None, before: None, limit: 10 }).await.unwrap();
+    assert_eq!(dead.iter().map(|dead| (dead.event.seq, dead.attempts)).collect::<Vec<_>>(), [(5, 1)]);
+    assert_eq!(dead[0].history.tries().len(), 1);
+    assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
+    let replay = journal.replays().borrow()[&1].clone();
+    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
+    let of_replay = LaneId { replay: Some(1), ..lane("audit", Class::Other) };
+    assert_eq!(journal.lane(of_replay).await.unwrap().cursor, 4);
+    assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
 #[tokio::test]

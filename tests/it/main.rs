@@ -12,6 +12,7 @@ mod event;
 mod faults;
 mod handlers;
 mod http;
+mod insight;
 mod journal;
 mod kinds;
 mod model;

@@ -118,6 +118,28 @@ fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
 }
 
 #[test]
+fn the_log_says_where_events_go_and_that_a_start_is_not_looked_at_twice() {
+    let mut home = Home::new();
+    home.audit_keys = "start = \"beginning\"";
+    home.more = "[handlers.crm]\nkind = \"http\"\nurl = \"http://127.0.0.1:1/s3cret\"\n".to_owned();
+    let unread = "`bikhook replay --handler audit --since TIME`";
+    let mut process = home.start();
+    process.connect().post(&format!("[{}]", status("e1", "m", "sent"))).unwrap();
+    eventually("it does not say that the destination is unwell", || {
+        let log = home.log();
+        let mut unwell = log.lines().filter(|line| line.contains("the destination is unwell"));
+        unwell.any(|line| line.contains("destination=\"POST http://127.0.0.1:1/…\""))
+    });
+    process.stop();
+    let log = home.log();
+    let of_audit = |line: &&str| line.contains("a handler is at work") && line.contains("events.jsonl");
+    assert!(log.lines().any(|line| of_audit(&line) && line.contains("concurrency=1")), "{log}");
+    assert!(!log.contains(unread) && !log.contains("s3cret"), "{log}");
+    home.start().stop();
+    assert!(home.log().contains(unread), "{}", home.log());
+}
+
+#[test]
 fn a_second_signal_ends_the_process_at_once() {
     let home = Home::new();
     let mut process = home.start();

@@ -14,13 +14,13 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, LIMIT, Matching, Parameters, Which},
+        question::{Asked, LIMIT, Matching, Parameters, Which, Wish},
         rows::{DeadDetail, DeadRow},
     },
     journal::{BoxFuture, DeadQuery, Error, Journal},
 };
 
-/// `GET dead?handler=&before=&limit=`
+/// `GET dead?handler=&since=&until=&event=&status=&message=&phone=&before=&limit=`
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -28,11 +28,13 @@ pub(super) async fn list(
     let handler: Option<String> = parameters.take("handler")?;
     let before = parameters.take("before")?;
     let limit = parameters.limit()?;
+    let narrowed = parameters.narrowed()?;
     parameters.end()?;
     let journal = &shared.state.journal;
     let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
     let page = Page::read(limit, before, read, |dead| {
-        (dead.id, dead.event.element.raw().len(), DeadRow::from(dead))
+        let row = narrowed.takes(&dead.event).then(|| DeadRow::from(dead));
+        (dead.id, dead.event.element.raw().len(), row)
     });
     Ok(page.await?.answer("dead"))
 }
@@ -53,10 +55,13 @@ pub(super) async fn one(
 /// `POST dead/retry`: to be delivered again, through the lane where they died.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
-    Asked(which): Asked<Which>,
+    Asked(Wish { which, dry_run }): Asked<Wish>,
 ) -> Result<Response, Fault> {
     if let Which::Of(matching) = &which {
         at_work(&shared, &matching.handler)?;
+    }
+    if dry_run {
+        return counted(&shared, which).await;
     }
     let Done { done: retried, unknown } = change(&shared, which, Journal::retry_dead).await?;
     #[derive(Serialize)]
@@ -70,8 +75,11 @@ pub(super) async fn retry(
 /// `POST dead/drop`: for good.
 pub(super) async fn drop(
     State(shared): State<Arc<Shared>>,
-    Asked(which): Asked<Which>,
+    Asked(Wish { which, dry_run }): Asked<Wish>,
 ) -> Result<Response, Fault> {
+    if dry_run {
+        return counted(&shared, which).await;
+    }
     let Done { done: dropped, unknown } = change(&shared, which, Journal::drop_dead).await?;
     if dropped > 0 {
         tracing::warn!(dropped, "dead letters were dropped by an operator's decision");
@@ -82,6 +90,30 @@ pub(super) async fn drop(
         unknown: Vec<i64>,
     }
     Ok(Json(Answer { dropped, unknown }).into_response())
+}
+
+/// How many a change would be about.
+async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
+    let Done { done: matches, unknown } = change(shared, which, known).await?;
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        dry_run: bool,
+        matches: usize,
+        unknown: Vec<i64>,
+    }
+    Ok(Json(Answer { dry_run: true, matches, unknown }).into_response())
+}
+
+/// Changes nothing, and tells which there are.
+fn known<'a>(journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
+    Box::pin(async move {
+        let mut known = Vec::new();
+        for id in ids {
+            known.extend(journal.dead_letter(id).await?.map(|dead| dead.id));
+        }
+        Ok(known)
+    })
 }
 
 /// What a change came to.
@@ -113,7 +145,8 @@ async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Resu
         let read = |before, limit| {
             journal.dead_letters(DeadQuery { handler: Some(matching.handler.clone()), before, limit })
         };
-        let found = Page::each(LIMIT, before, read, |dead| (dead.id, matching.takes(&dead.event))).await?;
+        let found =
+            Page::each(LIMIT, before, read, |dead| (dead.id, matching.narrowed.takes(&dead.event))).await?;
         let Some(&(last, _)) = found.last() else { return Ok(Done { done, unknown: Vec::new() }) };
         before = Some(last);
         let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();

@@ -9,11 +9,13 @@ use axum::{
 
 use super::{json, list as listing, number, octets};
 use crate::{
-    admin::{Shared, fault::Fault, question::Parameters, rows},
-    journal::EventQuery,
+    admin::{Shared, fault::Fault, narrow::Sifted, question::Parameters, rows},
+    handler::Filter,
+    journal::{EventPage, EventQuery, Journal},
 };
 
-/// `GET events?name=&source=&since=&until=&before=&limit=&raw=`
+/// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
+/// ?), `status`, `message` and `phone` may be repeated.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -27,8 +29,13 @@ pub(super) async fn list(
         limit: parameters.limit()?,
     };
     let raw = parameters.flag("raw")?;
+    let filter = parameters.filter()?;
     parameters.end()?;
-    let page = shared.state.journal.events(query).await?;
+    let journal = &*shared.state.journal;
+    let page = match filter {
+        None => journal.events(query).await?,
+        Some(filter) => sifted(journal, query, &filter).await?,
+    };
     let mut rows = String::new();
     for event in &page.events {
         if !rows.is_empty() {
@@ -37,6 +44,12 @@ pub(super) async fn list(
         rows::push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
     }
     Ok(listing("events", &rows, page.next))
+}
+
+async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Fault> {
+    let mut sifted = Sifted::new(query);
+    while sifted.take(journal.events(sifted.reads()).await?, filter) {}
+    Ok(sifted.page())
 }
 
 /// `GET events/{seq}?raw=`

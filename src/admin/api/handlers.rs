@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     dispatch::LaneStatus,
     journal::{EventQuery, Journal, Pause},
+    settings::nearest,
 };
 
 /// A handler, with both its lanes.
@@ -25,6 +26,8 @@ use crate::{
 struct Row {
     handler: Arc<str>,
     kind: &'static str,
+    /// Where its events go, without secrets.
+    destination: Arc<str>,
     /// Since when it is held back, and why; null while it is not.
     paused: Option<PauseRow>,
     dead: u64,
@@ -58,6 +61,7 @@ pub(super) async fn list(
             None => rows.push(Row {
                 handler: Arc::clone(&lane.handler),
                 kind: lane.kind,
+                destination: Arc::clone(&lane.destination),
                 paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
                 lanes: vec![lane],
@@ -133,8 +137,18 @@ pub(super) async fn resume(
 /// The handler of that name, if this process has it.
 pub(super) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
     let lanes = shared.state.desk.status();
-    let lane = lanes.into_iter().find(|lane| *lane.handler == *name);
-    lane.map(|lane| lane.handler).ok_or_else(|| Fault::Nothing(format!("handler {name:?} at work")))
+    let lane = lanes.iter().find(|lane| *lane.handler == *name);
+    lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
+}
+
+/// No handler of that name, and which there are.
+fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
+    let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
+    names.dedup();
+    let near = nearest(name, names.iter().copied());
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Fault::Nothing(format!("handler {name:?} at work{near} (at work: {names})"))
 }
 
 /// `{"before": SEQ}` or `{"before": TIME}`.
@@ -175,7 +189,7 @@ pub(super) async fn skip(
     };
     let lanes = shared.state.desk.skip(&handler, before).await;
     if lanes == 0 {
-        return Err(Fault::Nothing(format!("handler {handler:?} at work")));
+        return Err(not_at_work(&handler, &shared.state.desk.status()));
     }
     Ok(Json(Skipped { handler, before, lanes }).into_response())
 }

@@ -66,12 +66,13 @@ struct Page {
 
 impl Page {
     /// Rows of a list whose entries carry payloads: read in chunks, so that not all of them are in memory at once.
-    /// `read` gives a chunk after a cursor, newest first; `id` and `size` are of an entry, in bytes.
+    /// `read` gives a chunk after a cursor, newest first; `row` tells an entry's id, its size in bytes, and what is shown
+    /// of it, if it is.
     async fn read<T, R: Serialize, F>(
         limit: usize,
         before: Option<i64>,
         read: impl Fn(Option<i64>, usize) -> F,
-        row: impl Fn(&T) -> (i64, usize, R),
+        row: impl Fn(&T) -> (i64, usize, Option<R>),
     ) -> Result<Self, Fault>
     where
         F: Future<Output = Result<Vec<T>, journal::Error>>,
@@ -82,7 +83,9 @@ impl Page {
             let chunk = read(page.next, asked).await?;
             for entry in &chunk {
                 let (id, size, row) = row(entry);
-                page.rows.push(serde_json::to_string(&row).map_err(|_never| Fault::Inside)?);
+                if let Some(row) = row {
+                    page.rows.push(serde_json::to_string(&row).map_err(|_never| Fault::Inside)?);
+                }
                 page.bytes += size;
                 page.next = Some(id);
             }

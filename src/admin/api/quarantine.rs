@@ -32,7 +32,7 @@ pub(super) async fn list(
     let journal = &shared.state.journal;
     let read = |before, limit| journal.quarantine(QuarantineQuery { before, limit });
     let page = Page::read(limit, before, read, |entry| {
-        (entry.id, entry.item.bytes.len(), QuarantineRow::from(entry))
+        (entry.id, entry.item.bytes.len(), Some(QuarantineRow::from(entry)))
     });
     Ok(page.await?.answer("quarantine"))
 }

@@ -21,7 +21,7 @@ use crate::{
         question::{Asked, Chosen, Parameters},
     },
     clock::Timestamp,
-    dispatch::{LaneStatus, Matches},
+    dispatch::{LaneStatus, Matches, Replayer},
     journal::{NewReplay, Replay, ReplayState},
 };
 
@@ -95,6 +95,8 @@ struct Row {
     id: i64,
     handler: Arc<str>,
     state: &'static str,
+    /// Why it delivers nothing now; null while it goes on, and where somebody decided that it does not.
+    waits: Option<String>,
     /// It begins after this seq …
     after: u64,
     /// … and ends with this one.
@@ -111,13 +113,15 @@ struct Row {
 }
 
 impl Row {
-    fn new(id: i64, replay: &Replay, lanes: Vec<LaneStatus>) -> Result<Self, Fault> {
+    fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, Fault> {
+        let lanes = replayer.lanes(id);
         let NewReplay { handler, after, upto, filter, rate } = replay.asked.clone();
         let done = (replay.state == ReplayState::Done).then_some(upto);
         Ok(Self {
             id,
             handler,
             state: replay.state.as_str(),
+            waits: replayer.waits(id, replay).map(|waits| waits.to_string()),
             after,
             upto,
             cursor: done.or_else(|| lanes.iter().map(|lane| lane.cursor.min(upto)).min()),
@@ -134,7 +138,7 @@ impl Row {
 fn row(shared: &Shared, id: i64) -> Result<Response, Fault> {
     let replays = Arc::clone(&shared.state.journal.replays().borrow());
     let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;
-    Ok(Json(Row::new(id, replay, shared.state.replayer.lanes(id))?).into_response())
+    Ok(Json(Row::new(id, replay, &shared.state.replayer)?).into_response())
 }
 
 /// `GET replays`: those at work and the last that ended, oldest first.
@@ -144,7 +148,7 @@ pub(super) async fn list(
 ) -> Result<Response, Fault> {
     parameters.end()?;
     let replays = Arc::clone(&shared.state.journal.replays().borrow());
-    let rows = replays.iter().map(|(id, replay)| Row::new(*id, replay, shared.state.replayer.lanes(*id)));
+    let rows = replays.iter().map(|(id, replay)| Row::new(*id, replay, &shared.state.replayer));
     #[derive(Serialize)]
     struct Answer {
         replays: Vec<Row>,

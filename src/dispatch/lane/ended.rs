@@ -79,7 +79,7 @@ impl Lane {
         }
         let Some((_, trouble)) = failed.first() else { return };
         self.heed(trouble);
-        self.show.failed(&self.parts.id, &trouble.class, "retry");
+        self.show.failed(&self.parts.id, &trouble.class, "retry", now);
         if mode == Mode::OneByOne && delivered > 0 {
             for (seq, trouble) in failed {
                 self.set_aside(seq, trouble, now);
@@ -111,6 +111,7 @@ impl Lane {
         if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
             tracing::warn!(
                 lane = %self.name(),
+                destination = &*self.parts.destination,
                 failure = %trouble.class,
                 failures = self.condition.failures,
                 next_try = %self.condition.wait_until,
@@ -126,12 +127,14 @@ impl Lane {
         match trouble.gravity {
             Gravity::Misconfigured if first => tracing::error!(
                 lane = %self.name(),
+                destination = &*self.parts.destination,
                 failure = %trouble.class,
                 "the destination is not as the handler's settings say: a person must look"
             ),
             Gravity::Gone if self.gone.is_none() => {
                 tracing::error!(
                     lane = %self.name(),
+                    destination = &*self.parts.destination,
                     failure = %trouble.class,
                     "the destination says that it is gone for good: the handler is paused until somebody resumes it"
                 );
@@ -170,7 +173,7 @@ impl Lane {
             Outcome::Failed(trouble) => trouble,
             Outcome::Untried => return self.aside.insert(row, failed_at),
         };
-        self.show.failed(&self.parts.id, &trouble.class, "retry");
+        self.show.failed(&self.parts.id, &trouble.class, "retry", now);
         self.heed(&trouble);
         if self.window.has_let_go(seq) {
             return self.release(seq, now);
@@ -293,7 +296,7 @@ impl Lane {
         now: Timestamp,
     ) {
         tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
-        self.show.failed(&self.parts.id, cause.as_str(), "refuse");
+        self.show.failed(&self.parts.id, cause.as_str(), "refuse", now);
         self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
     }
 }

@@ -4,10 +4,7 @@
 use tokio::sync::watch;
 
 use super::{
-    super::{
-        policy,
-        status::{LaneCondition, LaneStatus},
-    },
+    super::{policy, status::LaneStatus, waits::Waits},
     Lane,
 };
 use crate::{
@@ -57,12 +54,10 @@ impl Lane {
 
     /// Whether the handler's own lanes need it for themselves: their destination is unwell, or they lag.
     pub(super) fn gives_way(&self) -> bool {
-        self.parts.replay.as_ref().is_some_and(|replay| {
-            replay.live.iter().any(|lane| {
-                let lane = lane.borrow();
-                lane.state != LaneCondition::Running || lane.lag > policy::LAG_TO_GIVE_WAY
-            })
-        })
+        self.parts
+            .replay
+            .as_ref()
+            .is_some_and(|replay| replay.live.iter().any(|lane| Waits::for_live(&lane.borrow()).is_some()))
     }
 
     pub(super) fn decided(&self) -> Decided {

@@ -78,6 +78,17 @@ impl Kind for Exec {
     const BATCH: usize = 1;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        // An argument may be a token.
+        let program = settings.command.first().map_or("", String::as_str);
+        let arguments = if settings.command.len() > 1 { " …" } else { "" };
+        let mode = match settings.mode {
+            Mode::Once => "for each event",
+            Mode::Lines => "which runs on",
+        };
+        format!("{program}{arguments}, {mode}")
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         if (settings.body, settings.mode) == (Body::Raw, Mode::Lines) {
             return Err("body: \"raw\" may have line breaks; leave it out where mode = \"lines\"".to_owned());

@@ -42,6 +42,12 @@ fn checked(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The URL as far as it can be shown: a path or a query may hold a token.
+pub(super) fn place(url: &Url) -> String {
+    let origin = url.origin().ascii_serialization();
+    if url.path() == "/" && url.query().is_none() { origin } else { format!("{origin}/…") }
+}
+
 /// The system's resolver, less what must not be reached.
 pub(super) struct Resolver;
 
@@ -90,6 +96,15 @@ mod tests {
         for host in ["127.0.0.1", "10.0.0.1", "[::1]", "[fec0::1]", "169.253.0.1", "hooks.example"] {
             checked(&format!("http://{host}:8080/x")).unwrap();
         }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_a_token() {
+        let shown = |text: &str| place(&checked(text).unwrap());
+        assert_eq!(shown("https://hooks.example"), "https://hooks.example");
+        assert_eq!(shown("https://hooks.example/"), "https://hooks.example");
+        assert_eq!(shown("http://[::1]:8080/s3cret"), "http://[::1]:8080/…");
+        assert_eq!(shown("https://hooks.example/?token=s3cret"), "https://hooks.example/…");
     }
 
     #[test]

@@ -7,9 +7,13 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
+use rustls::pki_types::CertificateDer;
 
 use super::address::{LINK_LOCAL, Resolver};
-use crate::{handler::Failure, secret::Secret};
+use crate::{
+    handler::{Failure, ca::Ca, tls},
+    secret::Secret,
+};
 
 /// Headers that are the handler's own or the connection's.
 const RESERVED: [&str; 7] = [
@@ -49,15 +53,10 @@ pub(super) async fn build(url: &Url, ca: Option<&Path>) -> Result<Client, String
 }
 
 async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
-    let owned = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(owned)).await;
-    let wrong = |what: String| format!("ca: {}: {what}", file.display());
-    let pem = read.map_err(|error| wrong(error.to_string()))?.map_err(|error| wrong(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| wrong(whole_story(&error)))?;
-    if certificates.is_empty() {
-        return Err(wrong("no certificate is in it; it must be a PEM file".to_owned()));
-    }
-    Ok(certificates)
+    let ca = Ca::read(file).await?;
+    let certificate =
+        |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|error| whole_story(&error));
+    ca.certificates().iter().map(certificate).collect()
 }
 
 /// The headers of the settings.
@@ -85,10 +84,10 @@ pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, 
 /// What a request that got no answer means.
 pub(super) fn failure(error: reqwest::Error) -> Failure {
     let (timeout, connect) = (error.is_timeout(), error.is_connect());
+    let advice = tls::advice(&error);
     let story = whole_story(&error.without_url());
-    if story.contains("invalid peer certificate") {
-        let advice = "set `ca` to the PEM file of the authority that signed it, if it is to be trusted";
-        return Failure::misconfigured("tls", format!("{story}; {advice}"));
+    if let Some(advice) = advice {
+        return Failure::misconfigured("tls", format!("{story}: {advice}"));
     }
     if story.contains(LINK_LOCAL) {
         return Failure::misconfigured("link-local", story);

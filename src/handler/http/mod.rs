@@ -66,9 +66,16 @@ impl Kind for Http {
     const BATCH: usize = 1;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        format!("POST {}", address::place(&settings.url))
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         Shape::of(settings.body, settings.mode)?;
         client::headers(&settings.headers)?;
+        if settings.ca.is_some() && settings.url.scheme() == "http" {
+            return Err("ca: it is for TLS: write `url` with https://, or leave `ca` out".to_owned());
+        }
         signing_keys(&settings.signing_keys).map(drop)
     }
 

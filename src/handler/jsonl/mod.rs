@@ -65,6 +65,10 @@ impl Kind for Jsonl {
     const BATCH: usize = 1000;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        settings.path.display().to_string()
+    }
+
     fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
         vec![("path", settings.path.clone()), ("path", lock_of(&settings.path))]
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use failure::Trouble;
 use link::Link;
 pub use settings::Settings;
@@ -43,6 +43,11 @@ impl Kind for Kafka {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        let tls = if settings.tls { " (TLS)" } else { "" };
+        format!("{}{tls}, topic {}", settings.brokers.0, settings.topic)
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         settings.check()
     }
@@ -50,7 +55,7 @@ impl Kind for Kafka {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         if let Some(ca) = &settings.ca {
-            read_ca(ca).await.map_err(wrong)?;
+            Ca::read(ca).await.map_err(wrong)?;
         }
         if settings.shows_its_password() {
             warn!(

@@ -71,7 +71,7 @@ impl Settings {
             return Err("user: `password` needs one".to_owned());
         }
         if self.ca.is_some() && !self.tls {
-            return Err("ca: certificates are for TLS: add tls = true".to_owned());
+            return Err("ca: it is for TLS: add tls = true, or leave `ca` out".to_owned());
         }
         if !MESSAGE_BYTES.contains(&self.max_bytes.0) {
             return Err("max_bytes: write a size from \"1KiB\" to \"900MiB\"".to_owned());
@@ -205,6 +205,12 @@ fn broker(text: &str) -> Result<&str, &'static str> {
 
 /// A template that comes to the name of a topic for any event.
 pub struct Topic(Template);
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Topic {
     /// The topic of an event.

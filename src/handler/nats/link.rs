@@ -111,7 +111,8 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         .request_timeout(Some(ANSWER))
         .ignore_discovered_servers()
         .max_reconnects(1)
-        .require_tls(settings.tls)
+        // Who names an authority wants to be sure of the server.
+        .require_tls(settings.tls || settings.ca.is_some())
         .reconnect_to_server_callback(the_one_at_once)
         .event_callback(move |event| {
             told(&tell, event);
@@ -130,7 +131,9 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         options = options.nkey(seed.expose().to_owned());
     }
     if let Some(credentials) = &settings.credentials {
-        options = options.credentials(credentials.expose()).map_err(|_quotes_them| {
+        // A secret has lost the end of its last line, without which the library does not know it.
+        let whole = format!("{}\n", credentials.expose());
+        options = options.credentials(&whole).map_err(|_quotes_them| {
             Trouble::wrong(
                 "credentials",
                 "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",

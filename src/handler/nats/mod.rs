@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use error::Trouble;
 use link::Link;
 pub use settings::Settings;
@@ -54,6 +54,16 @@ impl Kind for Nats {
     const BATCH: usize = 250;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        let servers = settings.url.0.iter();
+        let servers: Vec<String> = servers
+            .map(|server| format!("{}://{}:{}", server.scheme(), server.host(), server.port()))
+            .collect();
+        let stream =
+            settings.stream.as_ref().map(|stream| format!(", stream {}", stream.0)).unwrap_or_default();
+        format!("{}, subject {}{stream}", servers.join(" or "), settings.subject.0)
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         settings.check()
     }
@@ -61,7 +71,7 @@ impl Kind for Nats {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         if let Some(ca) = &settings.ca {
-            read_ca(ca).await.map_err(wrong)?;
+            Ca::read(ca).await.map_err(wrong)?;
         }
         let nats = Self { settings, kept: Mutex::default() };
         match nats.link().await {

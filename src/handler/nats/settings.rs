@@ -47,7 +47,7 @@ pub struct Settings {
     /// Demands TLS, also where the url is `nats://`.
     #[serde(default)]
     pub tls: bool,
-    /// Certificates (PEM) to trust instead of the system's.
+    /// Certificates (PEM) to trust instead of the system's; demands TLS, too.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }

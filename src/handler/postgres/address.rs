@@ -1,11 +1,8 @@
 //! Where the database is, and how it is reached: with TLS wherever the way is not within this machine.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode},
@@ -13,6 +10,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Settings;
+use crate::handler::ca::Ca;
 
 /// A connection attempt is given up after so long.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -31,7 +29,7 @@ pub struct Address {
 impl Address {
     /// # Errors
     /// What is wrong with the settings, and what to write.
-    pub fn of(settings: &Settings) -> Result<Self, String> {
+    pub async fn of(settings: &Settings) -> Result<Self, String> {
         let (mut config, mode) = read(settings)?;
         if let Some(password) = &settings.password {
             config.password(password.expose());
@@ -40,7 +38,8 @@ impl Address {
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let tls = match mode {
             Mode::Disable => false,
-            Mode::Unsaid => !here,
+            // Who names an authority wants to be sure of the server, wherever it is.
+            Mode::Unsaid => !here || settings.ca.is_some(),
             Mode::Require => true,
         };
         config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
@@ -48,7 +47,8 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("bikhook");
         }
-        Ok(Self { config, tls: if tls { Some(verifying(settings)?) } else { None } })
+        let ca = settings.ca.as_deref();
+        Ok(Self { config, tls: if tls { Some(verifying(ca).await?) } else { None } })
     }
 }
 
@@ -57,7 +57,33 @@ impl Address {
 /// # Errors
 /// What is wrong, and what to write.
 pub fn check(settings: &Settings) -> Result<(), String> {
-    read(settings).map(drop)
+    let (_config, mode) = read(settings)?;
+    if settings.ca.is_some() && matches!(mode, Mode::Disable) {
+        return Err("ca: it is for TLS: leave it out, or sslmode=disable in `url`".to_owned());
+    }
+    Ok(())
+}
+
+/// Hosts and database, for messages.
+pub fn place(settings: &Settings) -> String {
+    // It was read before.
+    let Ok((config, _)) = read(settings) else { return String::new() };
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
+    let mut hosts: Vec<String> = hosts.collect();
+    if hosts.is_empty() {
+        hosts.extend(addresses);
+    }
+    let ports = config.get_ports();
+    let places = hosts.iter().enumerate().map(|(at, host)| match ports.get(at).or(ports.first()) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    });
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("{}, database {database}", places.collect::<Vec<_>>().join(" or "))
 }
 
 fn read(settings: &Settings) -> Result<(Config, Mode), String> {
@@ -116,22 +142,11 @@ fn is_here(host: &Host) -> bool {
 }
 
 /// TLS that trusts the system's roots and the user's.
-fn verifying(settings: &Settings) -> Result<MakeRustlsConnect, String> {
+async fn verifying(ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &settings.ca {
-        let wrong =
-            |what: String| format!("ca: {}: {what}: name a file of certificates in PEM", path.display());
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-        let mut some = false;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            some = true;
-        }
-        if !some {
-            return Err(wrong("there is no certificate in it".to_owned()));
-        }
+    if let Some(path) = ca {
+        roots.add_parsable_certificates(Ca::read(path).await?.certificates().iter().cloned());
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

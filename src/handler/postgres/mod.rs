@@ -43,7 +43,7 @@ pub struct Settings {
     /// The password, where the URL has none.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// Certificates to trust beside the system's, in PEM.
+    /// Certificates to trust beside the system's, in PEM; demands TLS, wherever the database is.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// The table, with a schema before it or without.
@@ -65,15 +65,23 @@ impl Kind for Postgres {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        format!("{}, table {}", address::place(settings), settings.table)
+    }
+
     fn check(settings: &Settings) -> Result<(), String> {
         Table::new(&settings.table, settings.create)?;
         address::check(settings)
     }
 
+    fn shown(delivery: &Delivery) -> String {
+        Row::of(delivery).to_json()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let table = Table::new(&settings.table, settings.create).map_err(wrong)?;
-        let address = Address::of(&settings).map_err(wrong)?;
+        let address = Address::of(&settings).await.map_err(wrong)?;
         let session = match Session::open(&address, &table).await {
             Ok(session) => Some(session),
             Err(error) if error.is_away() => {

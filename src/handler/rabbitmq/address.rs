@@ -1,17 +1,16 @@
 //! Where the broker is, and how it is reached: within 5 s, or it is away.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     tcp::{AMQPUriTcpExt, OwnedTLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::time::timeout;
 
-use crate::secret::Secret;
+use crate::{handler::ca::Ca, secret::Secret};
 
 /// For a connection to be made, and once more for what follows on it.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,16 +39,9 @@ impl Address {
         &self.uri.vhost
     }
 
-    /// Trusts the certificates of a file, too.
-    pub(super) async fn trust(&mut self, ca: &Path) -> io::Result<()> {
-        let pem = tokio::fs::read_to_string(ca).await?;
-        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-        if certificates.map_err(|error| invalid(error.to_string()))?.is_empty() {
-            return Err(invalid("there is no certificate in it; it must be PEM".to_owned()));
-        }
-        self.tls.cert_chain = Some(pem);
-        Ok(())
+    /// Trusts these, too.
+    pub(super) fn trust(&mut self, ca: &Ca) {
+        self.tls.cert_chain = Some(ca.pem());
     }
 
     /// A connection, with a name that the broker shows. The library runs it on a thread of its own, and gives no way to

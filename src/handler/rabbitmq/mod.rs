@@ -16,7 +16,7 @@ mod settings;
 
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 use message::{Form, Message};
 use settings::Settings;
@@ -35,11 +35,15 @@ impl Kind for RabbitMq {
     const BATCH: usize = 500;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        settings.destination()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let Settings { mut address, ca, target, form } = settings;
         if let Some(ca) = ca {
-            address.trust(&ca).await.map_err(|error| wrong(format!("ca: {}: {error}", ca.display())))?;
+            address.trust(&Ca::read(&ca).await.map_err(wrong)?);
         }
         let link = Link::new(name, address, target);
         match link.channel().await {

@@ -61,7 +61,7 @@ impl TryFrom<Keys> for Settings {
     fn try_from(keys: Keys) -> Result<Self, String> {
         let Keys { url, ca, exchange: Name(exchange), routing_key, declare, mandatory, body } = keys;
         if ca.is_some() && !url.is_tls() {
-            return Err("`ca` is for TLS: write the `url` with amqps://, or leave `ca` out".to_owned());
+            return Err("ca: it is for TLS: write `url` with amqps://, or leave `ca` out".to_owned());
         }
         let is_default = exchange.as_str().is_empty();
         let routing_key = match routing_key {
@@ -84,6 +84,20 @@ impl TryFrom<Keys> for Settings {
         };
         let form = Form { exchange, routing_key, mandatory, body };
         Ok(Self { address: url, ca, target, form })
+    }
+}
+
+impl Settings {
+    /// Broker, vhost, and what is published to.
+    pub(super) fn destination(&self) -> String {
+        let (place, vhost) = (self.address.place(), self.address.vhost());
+        let to = match &self.target {
+            Target::Exchange { name, .. } => {
+                format!("exchange {name}, routing key {}", self.form.routing_key)
+            }
+            Target::Queue { .. } | Target::Queues => format!("queue {}", self.form.routing_key),
+        };
+        format!("{place}, vhost {vhost}, {to}")
     }
 }
 

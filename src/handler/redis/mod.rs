@@ -15,7 +15,7 @@ use redis::{
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, tls::read_ca};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use error::{Meaning, Trouble};
 pub use settings::Settings;
 use settings::Stream;
@@ -48,6 +48,14 @@ impl Kind for Redis {
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 250;
     type Settings = Settings;
+
+    fn check(settings: &Settings) -> Result<(), String> {
+        settings.check()
+    }
+
+    fn destination(settings: &Settings) -> String {
+        format!("{}, stream {}", settings.url.0.addr(), settings.stream)
+    }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
@@ -91,7 +99,7 @@ async fn client(settings: &Settings) -> Result<Client, String> {
     let info = settings.url.0.clone();
     let wrong = |error: redis::RedisError| format!("url, or ca: {error}");
     let Some(ca) = &settings.ca else { return Client::open(info).map_err(wrong) };
-    let ca = read_ca(ca).await?;
+    let ca = Ca::read(ca).await?.pem().into_bytes();
     Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca) }).map_err(wrong)
 }
 

@@ -1,6 +1,6 @@
 //! The keys of the kind.
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{fmt, num::NonZeroU64, path::PathBuf};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -26,6 +26,19 @@ pub struct Settings {
     /// Certificates (PEM) to trust instead of the system's, for `rediss://`.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What goes together, and what does not.
+    ///
+    /// # Errors
+    /// The key, and what to write.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err("ca: it is for TLS: write `url` with rediss://, or leave `ca` out".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// As much as a body of a webhook has by default: nothing is refused then.
@@ -69,6 +82,12 @@ impl Stream {
             [Part::Text(text)] => Some(text),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

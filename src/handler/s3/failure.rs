@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 
 use object_store::Error;
 
-use crate::handler::Failure;
+use crate::handler::{Failure, tls};
 
 /// Codes that a person must look at: they are about the settings, never about the events.
 const WRONG: [&str; 16] = [
@@ -34,6 +34,10 @@ const UNWELL: [&str; 5] =
 /// Where the library looks for credentials last: in the machine's own network.
 const METADATA: &str = "169.254.169.254";
 
+/// What a proxy before the store answers to an object larger than it passes on, where the store itself has a code for that:
+/// half of the events may do. As the library writes a status (RFC 9110, section 15.5.14).
+const TOO_LARGE: &str = "413 Payload Too Large";
+
 /// What an error means.
 pub(super) fn of(error: &Error) -> Failure {
     let text = chain(error);
@@ -51,9 +55,11 @@ pub(super) fn of(error: &Error) -> Failure {
                     AWS_SECRET_ACCESS_KEY, or run where the machine has a role";
         return Failure::misconfigured("no credentials", format!("{told} ({text})"));
     }
-    if text.contains("invalid peer certificate") {
-        let told = "the certificate is not trusted (`ca` names a file with that of a private authority)";
-        return Failure::misconfigured("tls", format!("{told}: {text}"));
+    if let Some(advice) = tls::advice(error) {
+        return Failure::misconfigured("tls", format!("{text}: {advice}"));
+    }
+    if text.contains(TOO_LARGE) {
+        return Failure::refuse("too large", text);
     }
     match error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {

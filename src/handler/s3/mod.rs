@@ -36,6 +36,10 @@ impl Kind for S3 {
     const BATCH: usize = 10_000;
     type Settings = Settings;
 
+    fn destination(settings: &Settings) -> String {
+        settings.destination()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let bucket = settings.client().await.map_err(wrong)?;

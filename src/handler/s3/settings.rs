@@ -10,7 +10,7 @@ use object_store::{
 use serde::Deserialize;
 
 use super::object::{Compress, Form};
-use crate::{secret::Secret, settings::Period};
+use crate::{handler::ca::Ca, secret::Secret, settings::Period};
 
 /// A connection that takes longer is none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,6 +80,9 @@ impl TryFrom<Keys> for Settings {
             if !["http", "https"].contains(&url.scheme()) {
                 return Err("endpoint: write it as https://host:port".to_owned());
             }
+            if keys.ca.is_some() && url.scheme() == "http" {
+                return Err("ca: it is for TLS: write `endpoint` with https://, or leave `ca` out".to_owned());
+            }
         }
         if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
             return Err("write `access_key_id` and `secret_access_key`, or neither".to_owned());
@@ -98,6 +101,14 @@ impl Settings {
         Form { prefix, compress: self.0.compress }
     }
 
+    /// Bucket, prefix, and whose they are.
+    pub(super) fn destination(&self) -> String {
+        let Keys { bucket, prefix, region, endpoint, .. } = &self.0;
+        let endpoint = endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
+        let at = endpoint.map_or_else(|| region.clone(), |url| url.origin().ascii_serialization());
+        format!("s3://{bucket}/{prefix} at {at}")
+    }
+
     pub(super) fn interval(&self) -> Duration {
         self.0.interval.0
     }
@@ -109,11 +120,10 @@ impl Settings {
         let mut options =
             ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_allow_http(is_plain);
         if let Some(ca) = &keys.ca {
-            let wrong = |error: String| format!("ca: {}: {error}", ca.display());
-            let pem = tokio::fs::read(ca).await.map_err(|error| wrong(error.to_string()))?;
-            let certificates =
-                Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
-            options = certificates.into_iter().fold(options, ClientOptions::with_root_certificate);
+            for certificate in Ca::read(ca).await?.certificates() {
+                let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+                options = options.with_root_certificate(certificate);
+            }
         }
         // When to try again is dispatch's to say.
         let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };

@@ -10,8 +10,8 @@ use rusqlite::{Connection, params};
 use super::group::class_number;
 use crate::{
     clock::Timestamp,
-    event::Class,
-    journal::{Ends, Enrolment, LaneId, NewDead, Start},
+    event::{Class, Draft},
+    journal::{Ends, Enrolment, LaneId, NewDead, Start, notice},
 };
 
 /// Every lane that the file knows, and the settles that wait for a commit.
@@ -22,6 +22,8 @@ pub struct Lanes {
     pending_since: Option<Timestamp>,
     /// Who is configured is known: before that, anybody may need anything.
     enrolled: bool,
+    /// Somebody wants to be told of dead letters.
+    tells_of_dead: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -34,6 +36,12 @@ struct Lane {
     home: i64,
     /// The replay that it belongs to; 0 for a handler's own.
     replay: i64,
+}
+
+/// What an enrolment wrote, to be taken over after its commit.
+pub struct Enrolled {
+    lanes: Vec<KnownLane>,
+    tells_of_dead: bool,
 }
 
 /// A lane as the file has it.
@@ -88,13 +96,14 @@ impl Lanes {
         enrolments: &[Enrolment],
         tip: u64,
         now: Timestamp,
-    ) -> rusqlite::Result<Vec<(LaneId, i64, u64)>> {
-        let mut enrolled = Vec::new();
+    ) -> rusqlite::Result<Enrolled> {
+        let tells_of_dead = enrolments.iter().any(|enrolment| enrolment.dead_letters);
+        let mut enrolled = Enrolled { lanes: Vec::new(), tells_of_dead };
         for enrolment in enrolments {
             for class in Class::ALL {
                 let lane = LaneId::live(Arc::clone(&enrolment.handler), class);
                 if let Some(known) = self.known.get(&lane) {
-                    enrolled.push((lane, known.id, known.cursor));
+                    enrolled.lanes.push(KnownLane { lane, id: known.id, cursor: known.cursor });
                     continue;
                 }
                 let cursor = start_cursor(connection, enrolment.start, tip)?;
@@ -104,23 +113,24 @@ impl Lanes {
                 )?;
                 let id = connection.last_insert_rowid();
                 record(connection, id, cursor, now)?;
-                enrolled.push((lane, id, cursor));
+                enrolled.lanes.push(KnownLane { lane, id, cursor });
             }
         }
         Ok(enrolled)
     }
 
     /// What [`Self::enrol`] wrote is durable: these handlers, and no others, are configured.
-    pub fn enrolled(&mut self, enrolled: Vec<(LaneId, i64, u64)>) {
-        let handlers: HashSet<Arc<str>> =
-            enrolled.iter().map(|(lane, ..)| Arc::clone(&lane.handler)).collect();
-        for (lane, id, cursor) in enrolled {
+    pub fn enrolled(&mut self, enrolled: Enrolled) {
+        let Enrolled { lanes, tells_of_dead } = enrolled;
+        let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
+        for KnownLane { lane, id, cursor } in lanes {
             self.known.insert(lane, Lane { id, cursor, configured: true, home: id, replay: 0 });
         }
         for (lane, state) in &mut self.known {
             state.configured = handlers.contains(&lane.handler);
         }
         self.enrolled = true;
+        self.tells_of_dead = tells_of_dead;
     }
 
     /// Takes a settle, to be written with a later commit.
@@ -141,14 +151,18 @@ impl Lanes {
         self.pending_since.map(|since| now.ms_since(since))
     }
 
-    /// Writes what is pending; [`Self::settled`] forgets it after the commit.
-    pub fn write(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-        for (lane, ends) in &self.pending {
-            if let Some(lane) = self.known.get(lane) {
-                write_ends(connection, *lane, ends, now)?;
+    /// Writes what is pending; [`Self::settled`] forgets it after the commit. Returns what is to be told of it: events of
+    /// the same transaction.
+    pub fn write(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Draft>> {
+        let mut notices = Vec::new();
+        for (id, ends) in &self.pending {
+            let Some(lane) = self.known.get(id) else { continue };
+            for (dead_id, dead) in write_ends(connection, *lane, ends, now)? {
+                notices
+                    .extend(self.tells_of_dead.then(|| notice::of_dead_letter(dead_id, id, dead)).flatten());
             }
         }
-        Ok(())
+        Ok(notices)
     }
 
     /// What was pending is durable.
@@ -192,7 +206,13 @@ fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusq
     }
 }
 
-fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) -> rusqlite::Result<()> {
+/// The dead letters among them that are new, by their id.
+fn write_ends<'a>(
+    connection: &Connection,
+    lane: Lane,
+    ends: &'a Ends,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<(i64, &'a NewDead)>> {
     if let Some(cursor) = ends.cursor {
         connection
             .prepare_cached("UPDATE lane SET cursor = max(cursor, ?2) WHERE id = ?1")?
@@ -223,8 +243,9 @@ fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) 
             .prepare_cached("DELETE FROM aside WHERE lane = ?1 AND seq = ?2")?
             .execute(params![lane.id, seq])?;
     }
+    let mut new = Vec::new();
     for dead in &ends.dead {
-        bury(connection, lane, dead)?;
+        new.extend(bury(connection, lane, dead)?.map(|id| (id, dead)));
     }
     for id in &ends.revived {
         connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
@@ -242,11 +263,11 @@ fn write_ends(connection: &Connection, lane: Lane, ends: &Ends, now: Timestamp) 
                 again.history.to_json()
             ])?;
     }
-    Ok(())
+    Ok(new)
 }
 
-/// A new dead letter. What dies in a replay and is dead already stays one.
-fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result<()> {
+/// A new dead letter: its id. What dies in a replay and is dead already stays one.
+fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
     if lane.replay != 0 {
         let again = connection
@@ -265,7 +286,7 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result
                 lane.replay
             ])?;
         if again > 0 {
-            return Ok(());
+            return Ok(None);
         }
     }
     connection
@@ -287,7 +308,7 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result
             dead.history.to_json(),
             lane.replay
         ])?;
-    Ok(())
+    Ok(Some(connection.last_insert_rowid()))
 }
 
 /// A row of the cursor's history.

@@ -19,7 +19,7 @@ use super::{
     durable::{Committed, Durable, answer},
     file::{DatabaseFile, Identity},
     group::Group,
-    lanes::{KnownLane, Lanes},
+    lanes::{Enrolled, KnownLane, Lanes},
     op::{Append, Change, Op, Reply},
     pauses, replays,
     retention::Retention,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::{self, Timestamp},
-    journal::{AppendError, Error, LaneId, Receipt, Replays, State},
+    journal::{AppendError, Batch, Error, Receipt, Replays, State},
 };
 
 /// A group ends at this many bytes, or at one larger request.
@@ -86,7 +86,7 @@ struct Stored {
     entries: Vec<(crate::event::Key, crate::event::Content)>,
     events: Vec<Arc<crate::event::Event>>,
     answers: Vec<Vec<i64>>,
-    enrolled: Option<Vec<(LaneId, i64, u64)>>,
+    enrolled: Option<Enrolled>,
     replays: Option<(Replays, Vec<KnownLane>)>,
     evicted: super::retention::Evicted,
     settled: bool,
@@ -201,13 +201,14 @@ impl Writer {
         for append in appends {
             receipts.push(group.append(&append.batch)?);
         }
+        if settle {
+            let drafts = self.lanes.write(&self.connection, received_at)?;
+            group.append(&Batch { drafts, ..Batch::default() })?;
+        }
         group.finish()?;
         let Group { entries, events, .. } = group;
         let (old, new) = (self.directory.len(), entries.len() as u64);
         let evicted = self.retention.make_room_for_keys(&self.connection, old, new, &self.settings)?;
-        if settle {
-            self.lanes.write(&self.connection, received_at)?;
-        }
         let mut answers = Vec::with_capacity(changes.len());
         let mut enrolled = None;
         for (change, _) in changes {

@@ -8,7 +8,7 @@ fn taken(operator: &Operator) -> Vec<u64> {
 
 async fn ended(operator: &Operator, id: &Value) -> Value {
     let path = format!("/api/v1/replays/{id}");
-    until("the replay ends", async || !get(operator, &path).await.json()["endedAt"].is_null()).await;
+    until(async || !get(operator, &path).await.json()["endedAt"].is_null()).await;
     get(operator, &path).await.json()
 }
 
@@ -17,7 +17,7 @@ async fn a_replay_delivers_what_is_asked_for_and_is_counted_first_by_a_dry_run()
     let operator = Operator::new().await;
     operator.destination.well.store(true, SeqCst);
     operator.store([status("1", "a", "sent"), status("2", "a", "failed"), incoming("3", "b")]).await;
-    until("it is delivered", async || taken(&operator).len() == 3).await;
+    until(async || taken(&operator).len() == 3).await;
     let dry = json!({"handler": "crm", "filter": {"statuses": ["failed"]}, "dryRun": true});
     let counted = post(&operator, "/api/v1/replays", dry).await.json();
     assert_eq!(counted, json!({"dryRun": true, "handler": "crm", "events": 1, "first": 2, "last": 2}));
@@ -45,13 +45,38 @@ async fn replays_of_a_handler_follow_one_another_and_can_be_paused_and_cancelled
     };
     assert_eq!(ask(&first, "pause").await, "paused");
     operator.destination.well.store(true, SeqCst);
-    until("it is delivered", async || taken(&operator) == [1]).await;
+    until(async || taken(&operator) == [1]).await;
     assert_eq!(ask(&second, "cancel").await, "cancelled");
     let again = post(&operator, &format!("/api/v1/replays/{second}/resume"), json!({})).await;
     again.is_problem(404, "it is cancelled");
     assert_eq!(ask(&first, "resume").await, "running");
     assert_eq!(ended(&operator, &first).await["state"], "done");
     assert_eq!(taken(&operator), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_replay_that_waits_says_for_what() {
+    let operator = Operator::new().await;
+    operator.store([status("1", "a", "sent")]).await;
+    let waits =
+        async |id: &Value| get(&operator, &format!("/api/v1/replays/{id}")).await.json()["waits"].clone();
+    let start =
+        async || post(&operator, "/api/v1/replays", json!({"handler": "crm"})).await.json()["id"].clone();
+    let first = start().await;
+    until(async || waits(&first).await == "the destination of handler crm is unwell").await;
+    post(&operator, "/api/v1/handlers/crm/pause", json!({})).await.json();
+    until(async || waits(&first).await == "handler crm is paused").await;
+    let second = start().await;
+    assert_eq!(waits(&second).await, format!("replay {first} to handler crm goes first"));
+    let list = get(&operator, "/api/v1/replays").await.json();
+    assert_eq!(list["replays"][0]["waits"], "handler crm is paused");
+    post(&operator, &format!("/api/v1/replays/{first}/pause"), json!({})).await.json();
+    assert!(waits(&first).await.is_null(), "that it is paused is its state");
+    post(&operator, &format!("/api/v1/replays/{first}/resume"), json!({})).await.json();
+    operator.destination.well.store(true, SeqCst);
+    post(&operator, "/api/v1/handlers/crm/resume", json!({})).await.json();
+    assert!(ended(&operator, &first).await["waits"].is_null());
+    ended(&operator, &second).await;
 }
 
 #[tokio::test]
@@ -81,10 +106,8 @@ async fn a_pause_is_shown_with_its_reason_and_ends_by_a_resume() {
     assert_eq!(paused["paused"]["reason"], "the CRM moves");
     operator.store([status("1", "a", "sent")]).await;
     let row = async || get(&operator, "/api/v1/handlers").await.json()["handlers"][0].clone();
-    until("both lanes pause", async || {
-        row().await["lanes"].as_array().unwrap().iter().all(|lane| lane["state"] == "paused")
-    })
-    .await;
+    until(async || row().await["lanes"].as_array().unwrap().iter().all(|lane| lane["state"] == "paused"))
+        .await;
     assert_eq!(row().await["paused"]["reason"], "the CRM moves");
     assert!(
         get(&operator, "/metrics")
@@ -95,7 +118,7 @@ async fn a_pause_is_shown_with_its_reason_and_ends_by_a_resume() {
     let resume = async || post(&operator, "/api/v1/handlers/crm/resume", json!({})).await.json();
     assert_eq!(resume().await["resumed"], true);
     assert_eq!(resume().await["resumed"], false);
-    until("it is delivered", async || taken(&operator) == [1]).await;
+    until(async || taken(&operator) == [1]).await;
     assert!(row().await["paused"].is_null());
     post(&operator, "/api/v1/handlers/lake/pause", json!({})).await.is_problem(404, "lake");
     let long = json!({"reason": "x".repeat(201)});

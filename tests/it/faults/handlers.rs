@@ -172,6 +172,7 @@ async fn start_lanes(
         let lane = Lane::restore(LaneParts {
             id: LaneId::live(name.into(), class),
             kind: "moody",
+            destination: "there".into(),
             handler: Arc::clone(handler) as Arc<dyn Handler>,
             filter: Filter::default(),
             mask: Arc::default(),

@@ -1,14 +1,14 @@
 //! The `http` kind, with a web server that answers as it is told.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::TcpListener,
     process::{Command, Stdio},
-    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use bikhook::handler::{Delivery, Failure};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -302,20 +302,20 @@ async fn a_handler_opens_while_nobody_is_there_or_the_name_is_unknown() {
 #[tokio::test]
 async fn over_tls_only_an_authority_that_is_trusted_will_do() {
     let certificate = Certificate::make();
-    let chain = vec![CertificateDer::from_pem_file(certificate.cert()).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate.key()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let web = Web::with(Some(Arc::new(tls)), |_| Answer::status(200));
+    let web = Web::with(Some(certificate.server_config()), |_| Answer::status(200));
     let url = format!("url = \"https://{}/hook\"\n", web.address());
     let error = open("http", &url).await.err().expect("it trusts anybody");
     assert!(error.contains("certificate") && error.contains("set `ca`"), "{error}");
     let handler = open("http", &format!("{url}ca = {:?}", certificate.ca())).await.unwrap();
     handler.deliver(&[sample(1)]).await.unwrap();
     assert_eq!(web.came("/hook").len(), 1);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("url = \"https://{}/hook\"", plain.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let error = open("http", &url).await.err().expect("it is content with plain text");
+    assert!(error.contains("does not speak TLS"), "{error}");
 }

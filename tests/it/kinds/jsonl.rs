@@ -1,27 +1,21 @@
 //! The contract, with the files of the `jsonl` kind.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tempfile::TempDir;
 
-use crate::contract::{Arrival, Destination, hold_to};
+use crate::{
+    contract::{Arrival, Destination, hold_to},
+    support::folder::MovableFolder,
+};
 
-/// A folder that can be moved away.
-struct Folder {
-    own: TempDir,
-}
+/// A file for each scene.
+struct Files(MovableFolder);
 
-impl Folder {
-    fn there(&self) -> PathBuf {
-        self.own.path().join("there")
-    }
-}
-
-impl Destination for Folder {
+impl Destination for Files {
     fn settings(&self, scene: &str) -> String {
-        format!("kind = \"jsonl\"\npath = {:?}", self.there().join(format!("{scene}.jsonl")))
+        format!("kind = \"jsonl\"\npath = {:?}", self.0.path().join(format!("{scene}.jsonl")))
     }
 
     fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
@@ -31,7 +25,7 @@ impl Destination for Folder {
             #[serde(borrow)]
             event: &'a RawValue,
         }
-        let text = fs::read_to_string(self.there().join(format!("{scene}.jsonl"))).unwrap_or_default();
+        let text = fs::read_to_string(self.0.path().join(format!("{scene}.jsonl"))).unwrap_or_default();
         // A line that is still being written has no end yet.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let arrival = |line: &str| {
@@ -43,14 +37,11 @@ impl Destination for Folder {
     }
 
     fn kill(&mut self) {
-        fs::rename(self.there(), self.own.path().join("away")).unwrap();
-        // What cannot be a folder is made to none.
-        fs::write(self.there(), "").unwrap();
+        self.0.move_away();
     }
 
     fn start(&mut self) {
-        fs::remove_file(self.there()).unwrap();
-        fs::rename(self.own.path().join("away"), self.there()).unwrap();
+        self.0.bring_back();
     }
 
     fn poison(&self) -> Option<String> {
@@ -67,7 +58,7 @@ impl Destination for Folder {
 }
 
 pub fn destination() -> Box<dyn Destination> {
-    Box::new(Folder { own: TempDir::new().unwrap() })
+    Box::new(Files(MovableFolder::new()))
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every kind of handler, with the real thing that it delivers to.
 
+pub mod ca;
 pub mod exec;
 pub mod http;
 pub mod jsonl;

@@ -14,6 +14,7 @@ use crate::{
         servers::{
             certificate::Certificate,
             nats::{Kept, NatsServer},
+            nats_operator::Operator,
         },
     },
 };
@@ -270,6 +271,47 @@ async fn an_nkey_lets_in_and_one_that_is_none_is_an_error() {
 }
 
 #[tokio::test]
+async fn the_credentials_of_a_file_let_in_and_others_are_told_so_without_a_word_of_them() {
+    let operator = Operator::new();
+    let admin = ConnectOptions::with_credentials(&operator.credentials(false)).unwrap();
+    let mut server = NatsServer::with(&operator.server_config(), admin);
+    server.make_stream(stream("BIK", "bik.>"));
+    let folder = tempfile::tempdir().unwrap();
+    let with = |name: &str, creds: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, creds).unwrap();
+        format!("url = {:?}\ncredentials = {{ file = {file:?} }}", server.url())
+    };
+    let settings = with("bik.creds", &operator.credentials(false));
+    let handler = open("nats", &settings).await.unwrap();
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+    assert_eq!(server.messages("BIK", 1).len(), 1);
+    let right = operator.credentials(false);
+    let seed = right.lines().find(|line| line.starts_with("SU")).unwrap();
+    for (name, creds, words) in [
+        ("expired.creds", operator.credentials(true), "refuses the credentials"),
+        ("strange.creds", Operator::new().credentials(false), "refuses the credentials"),
+        ("seed.creds", seed.to_owned(), "not what a .creds file holds"),
+        ("cut.creds", right[..right.len() / 2].to_owned(), "not what a .creds file holds"),
+        ("empty.creds", String::new(), "empty"),
+    ] {
+        let error = open("nats", &with(name, &creds)).await.err().unwrap_or_else(|| panic!("took {name}"));
+        assert!(error.contains(words), "{name}: {error}");
+        assert!(!error.contains("eyJ") && !error.contains(seed), "{name}: {error}");
+    }
+    server.kill();
+    server.configure(&Operator::new().server_config());
+    server.start();
+    // That the connection broke is the first news.
+    handler.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap_err();
+    let failure = handler.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Misconfigured { class, .. } if class == "credentials"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
 async fn tls_is_verified_and_is_there_where_it_is_demanded() {
     let certificate = Certificate::make();
     let tls = format!("tls {{ cert_file: {:?}, key_file: {:?} }}", certificate.cert(), certificate.key());
@@ -286,6 +328,9 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
     let misnamed = open("nats", &format!("url = {other_name:?}\n{ca}")).await.err().unwrap();
     assert!(misnamed.contains("cannot be trusted over TLS"), "{misnamed}");
     let plain = NatsServer::start_new();
-    let demanded = open("nats", &format!("url = {:?}\ntls = true", plain.url())).await.err().unwrap();
-    assert!(demanded.contains("TLS"), "{demanded}");
+    for demands in ["tls = true", &ca] {
+        let demanded =
+            open("nats", &format!("url = {:?}\n{demands}", plain.url())).await.err().expect("plain text");
+        assert!(demanded.contains("TLS"), "{demanded}");
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bikhook::handler::Failure;
+
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, open},
     support::{
         home::{Home, eventually},
-        servers::postgres::Server,
+        servers::{certificate::Certificate, postgres::Server},
     },
 };
 
@@ -159,4 +161,43 @@ fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {
         eventually("they wait on", || waiting() == 0);
         assert!(begun.elapsed() < Duration::from_secs(20), "they waited for as long as the lock was held");
     });
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_is_there_where_it_is_demanded() {
+    let (certificate, other) = (Certificate::make(), Certificate::make());
+    let mut server = Server::with_tls(&certificate);
+    let url = server.url();
+    let keys = |url: &str, more: &str| format!("url = {url:?}\npassword = \"secret\"\n{more}");
+    let ca = format!("ca = {:?}", certificate.ca());
+    let handler = open("postgres", &keys(&url, &ca)).await.expect("who names an authority has TLS");
+    handler.deliver(&deliveries(1..=3)).await.unwrap();
+    let with_tls = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE ssl AND application_name = 'bikhook'";
+    assert_eq!(server.sql("bik", with_tls), "1\n");
+    let plain = Server::start_new();
+    for (settings, words) in [
+        (keys(&(url.clone() + "?sslmode=require"), ""), "UnknownIssuer"),
+        (keys(&url, &format!("ca = {:?}", other.ca())), "UnknownIssuer"),
+        (keys(&url.replace("127.0.0.1", "localhost"), &ca), "not valid for name"),
+        (keys(&(plain.url() + "?sslmode=require"), ""), "server does not support TLS"),
+        (keys(&(url.clone() + "?sslmode=disable"), &ca), "ca: it is for TLS"),
+    ] {
+        let error = open("postgres", &settings).await.err().unwrap_or_else(|| panic!("took {settings}"));
+        assert!(error.contains(words) && error.contains("ca"), "{settings}: {error}");
+    }
+    server.kill();
+    let late = open("postgres", &keys(&url, &ca)).await.expect("it is away, not wrong");
+    for handler in [&handler, &late] {
+        let failure = handler.deliver(&deliveries(4..=6)).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Retry { class, .. } if class == "connection"), "{failure:?}");
+    }
+    server.start();
+    late.deliver(&deliveries(4..=5)).await.unwrap();
+    server.kill();
+    server.configure("ssl = off\n");
+    server.start();
+    let failure = late.deliver(&deliveries(7..=9)).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Misconfigured { class, .. } if class == "tls"), "{failure:?}");
+    assert_eq!(server.sql("bik", "SELECT count(*) FROM bik_events"), "5\n");
 }

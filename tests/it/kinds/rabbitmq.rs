@@ -18,7 +18,10 @@ use crate::{
     support::{
         events::status,
         home::{Home, eventually},
-        servers::rabbitmq::{MAX_MESSAGE_BYTES, RabbitMq, Received, short},
+        servers::{
+            certificate::Certificate,
+            rabbitmq::{MAX_MESSAGE_BYTES, RabbitMq, Received, short},
+        },
     },
 };
 
@@ -222,6 +225,34 @@ async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the
     seqs.dedup();
     let first = |seq| seqs.iter().position(|known| *known == seq).unwrap();
     assert!((1..8).all(|seq| first(seq) < first(seq + 1)), "{seqs:?}");
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_a_broker_that_is_away_is_none_that_is_wrong() {
+    let (certificate, other) = (Certificate::make(), Certificate::make());
+    let mut server = RabbitMq::with_tls(&certificate);
+    server.make_exchange("bik");
+    let url = server.tls_url();
+    let ca = |certificate: &Certificate| format!("exchange = \"bik\"\nca = {:?}", certificate.ca());
+    let handler = open_at(&url, &ca(&certificate)).await.unwrap();
+    handler.deliver(&deliveries(1..=3)).await.unwrap();
+    let at_plain_port = server.url().replace("amqp://", "amqps://");
+    for (url, settings, words) in [
+        (url.clone(), "exchange = \"bik\"".to_owned(), "UnknownIssuer"),
+        (url.clone(), ca(&other), "UnknownIssuer"),
+        (url.replace("127.0.0.1", "localhost"), ca(&certificate), "not valid for name"),
+        (at_plain_port, ca(&certificate), "corrupt message"),
+    ] {
+        let error = open_at(&url, &settings).await.err().unwrap_or_else(|| panic!("took {url} {settings}"));
+        assert!(error.contains(words) && error.contains("`ca`"), "{url}: {error}");
+        assert!(!error.contains("guest"), "{error}");
+    }
+    server.kill();
+    let late = open_at(&url, &ca(&certificate)).await.expect("it is away, not wrong");
+    assert_eq!(deliver(&*late, 4..=6).await, told("retry", "connection refused"));
+    server.start();
+    until_delivered(&*late, 4..=6).await;
+    assert_eq!(server.take_all("bik").len(), 6);
 }
 
 #[test]

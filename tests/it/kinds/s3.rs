@@ -9,8 +9,15 @@ use serde_json::value::RawValue;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{deliveries, open},
-    support::servers::s3::S3,
+    handlers::{deliveries, delivery, open},
+    support::{
+        events::incoming,
+        servers::{
+            certificate::Certificate,
+            s3::S3,
+            web::{Answer, Web},
+        },
+    },
 };
 
 /// A store: a prefix for each scene.
@@ -35,6 +42,8 @@ impl Destination for Store {
         self.0.start();
     }
 
+    /// A store looks at no event, and an object of one alone is far from the 5 GiB that it takes: what is too large is a
+    /// batch, and half of it will do.
     fn poison(&self) -> Option<String> {
         None
     }
@@ -148,4 +157,54 @@ async fn gone(handler: &dyn Handler) {
         Err(Failure::Misconfigured { class, .. }) => assert_eq!(class, "NoSuchBucket"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_a_proxy_before_the_store_does_not_let_through_is_refused_so_that_half_of_it_is_tried() {
+    const LIMIT_BYTES: usize = 4096;
+    let web = Web::new(|request| match request.body.len() {
+        0..=LIMIT_BYTES => Answer::Status(200, "ETag: \"e\"\r\n", String::new()),
+        _ => Answer::Status(413, "", "<html>413 Request Entity Too Large</html>".to_owned()),
+    });
+    let settings = format!(
+        "bucket = \"bik\"\nendpoint = \"http://{}\"\naccess_key_id = \"k\"\nsecret_access_key = \"s\"\n\
+         compress = \"none\"",
+        web.address()
+    );
+    let handler = open("s3", &settings).await.unwrap();
+    match handler.deliver(&deliveries(1..=100)).await {
+        Err(Failure::Refuse { class, .. }) => assert_eq!(class, "too large"),
+        other => panic!("{other:?}"),
+    }
+    handler.deliver(&[delivery(1, &incoming("1", "m"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_a_store_that_is_away_is_none_that_is_wrong() {
+    let (certificate, other) = (Certificate::make(), Certificate::make());
+    let mut store = S3::with_tls(&certificate);
+    let with = |settings: String, ca: &Certificate| format!("{settings}\nca = {:?}", ca.ca());
+    let right = with(settings(&store, "k", "s"), &certificate);
+    let handler = open("s3", &right).await.unwrap();
+    handler.deliver(&deliveries(1..=3)).await.unwrap();
+    let plain = S3::start_new();
+    let to_plain = settings(&plain, "k", "s").replace("http://", "https://");
+    for (settings, words) in [
+        (settings(&store, "k", "s"), "UnknownIssuer"),
+        (with(settings(&store, "k", "s"), &other), "UnknownIssuer"),
+        (right.replace("127.0.0.1", "localhost"), "not valid for name"),
+        (to_plain, "does not speak TLS"),
+    ] {
+        let error = refusal(&settings).await;
+        assert!(error.contains(words), "{settings}: {error}");
+    }
+    store.kill();
+    let late = open("s3", &right).await.expect("it is away, not wrong");
+    match late.deliver(&deliveries(4..=6)).await {
+        Err(Failure::Retry { class, .. }) => assert_eq!(class, "connection refused"),
+        other => panic!("{other:?}"),
+    }
+    store.start();
+    late.deliver(&deliveries(4..=6)).await.unwrap();
+    handler.deliver(&deliveries(7..=9)).await.unwrap();
 }

@@ -1,13 +1,18 @@
 //! The contract, with a table of an SQLite file; and what the `sqlite` kind promises beyond it.
 
-use std::{fs, path::PathBuf};
+use std::{fs, ops::Range, path::Path};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    support::home::Home,
+    support::{
+        disk::SmallDisk,
+        events::status,
+        folder::MovableFolder,
+        home::{Home, Process, eventually},
+    },
 };
 
 /// A table that a user made, with a rule of the user's.
@@ -16,34 +21,28 @@ const TABLE_WITH_A_RULE: &str = "CREATE TABLE bik_events (
     message_id, status, channel, owner, category, customer_id, customer_name, phone, created_at, failure_reason, attempt,
     replay, event, raw, written_at NOT NULL DEFAULT CURRENT_TIMESTAMP)";
 
-/// A folder that can be moved away.
-struct Folder {
-    own: TempDir,
-}
+/// A file for each scene.
+struct Files(MovableFolder);
 
-impl Folder {
-    fn there(&self) -> PathBuf {
-        self.own.path().join("there")
-    }
-
+impl Files {
     fn connect(&self, scene: &str) -> Connection {
-        fs::create_dir_all(self.there()).unwrap();
-        let connection = Connection::open(self.there().join(format!("{scene}.db"))).unwrap();
+        fs::create_dir_all(self.0.path()).unwrap();
+        let connection = Connection::open(self.0.path().join(format!("{scene}.db"))).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
         connection
     }
 }
 
-impl Destination for Folder {
+impl Destination for Files {
     fn settings(&self, scene: &str) -> String {
         if scene == "poison" {
             self.connect(scene).execute_batch(TABLE_WITH_A_RULE).unwrap();
         }
-        format!("kind = \"sqlite\"\npath = {:?}", self.there().join(format!("{scene}.db")))
+        format!("kind = \"sqlite\"\npath = {:?}", self.0.path().join(format!("{scene}.db")))
     }
 
     fn arrived(&mut self, scene: &str) -> Vec<Arrival> {
-        if !self.there().is_dir() {
+        if !self.0.path().is_dir() {
             return Vec::new();
         }
         let connection = self.connect(scene);
@@ -55,14 +54,11 @@ impl Destination for Folder {
     }
 
     fn kill(&mut self) {
-        fs::rename(self.there(), self.own.path().join("away")).unwrap();
-        // What cannot be a folder is made to none.
-        fs::write(self.there(), "").unwrap();
+        self.0.move_away();
     }
 
     fn start(&mut self) {
-        fs::remove_file(self.there()).unwrap();
-        fs::rename(self.own.path().join("away"), self.there()).unwrap();
+        self.0.bring_back();
     }
 
     fn poison(&self) -> Option<String> {
@@ -79,12 +75,87 @@ impl Destination for Folder {
 }
 
 pub fn destination() -> Box<dyn Destination> {
-    Box::new(Folder { own: TempDir::new().unwrap() })
+    Box::new(Files(MovableFolder::new()))
 }
 
 #[test]
 fn sqlite_keeps_the_contract() {
     hold_to(&mut *destination());
+}
+
+/// A receiver with the handler `out` and little patience.
+fn home(path: &Path) -> Home {
+    let mut home = Home::new();
+    home.more = format!(
+        "[handlers.out]\nkind = \"sqlite\"\npath = {path:?}\nprobe_first = \"50ms\"\nprobe_max = \"250ms\"\n\
+         start = \"beginning\"\n"
+    );
+    home
+}
+
+fn post(receiver: &Process, messages: Range<usize>) {
+    let events: Vec<String> =
+        messages.map(|message| status(&message.to_string(), &format!("m-{message}"), "sent")).collect();
+    assert_eq!(receiver.connect().post(&format!("[{}]", events.join(","))).unwrap().status, 200);
+}
+
+/// Everything is there, once, and nothing was given up.
+fn assert_has(path: &Path, receiver: &Process, count: usize) {
+    let connection = Connection::open(path).unwrap();
+    let found = "SELECT count(*), count(DISTINCT bik_id) FROM bik_events";
+    let found = connection.query_row(found, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(found, (count, count));
+    let handlers = receiver.operator().get("/api/v1/handlers").unwrap().body;
+    let handlers: serde_json::Value = serde_json::from_str(&handlers).unwrap();
+    let out = handlers["handlers"].as_array().unwrap().iter().find(|row| row["handler"] == "out").unwrap();
+    assert_eq!(out["dead"], 0, "{out}");
+}
+
+#[test]
+fn what_a_full_disk_did_not_take_is_there_once_when_there_is_room() {
+    let disk = SmallDisk::mount("8m");
+    let path = disk.path().join("x.db");
+    let home = home(&path);
+    let mut receiver = home.start();
+    post(&receiver, 0..500);
+    home.wait_until_delivered_to("out");
+    disk.fill_up_to(64 << 10);
+    post(&receiver, 500..2000);
+    eventually("it is not noticed", || home.log().contains("disk full"));
+    receiver.stop();
+    receiver = home.start();
+    post(&receiver, 2000..2100);
+    let noticed = || home.log().matches("disk full").count() >= 2;
+    eventually("it is not noticed after the start", noticed);
+    disk.make_room();
+    home.wait_until_delivered_to("out");
+    assert_has(&path, &receiver, 2100);
+    receiver.stop();
+}
+
+#[test]
+fn what_came_while_another_program_held_the_file_is_there_once_when_it_lets_go() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.db");
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE theirs (x); BEGIN IMMEDIATE").unwrap();
+    let home = home(&path);
+    let mut receiver = home.start();
+    post(&receiver, 0..200);
+    eventually("it is not noticed", || home.log().matches("locked").count() >= 2);
+    other.execute_batch("COMMIT").unwrap();
+    home.wait_until_delivered_to("out");
+    other.execute_batch("BEGIN EXCLUSIVE; INSERT INTO theirs VALUES (1)").unwrap();
+    let before = home.log().matches("locked").count();
+    post(&receiver, 200..400);
+    eventually("it is not noticed later", || home.log().matches("locked").count() > before);
+    receiver.stop();
+    receiver = home.start();
+    post(&receiver, 400..500);
+    other.execute_batch("ROLLBACK").unwrap();
+    home.wait_until_delivered_to("out");
+    assert_has(&path, &receiver, 500);
+    receiver.stop();
 }
 
 #[test]

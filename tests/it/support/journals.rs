@@ -41,7 +41,7 @@ impl Place {
 
 /// Both lanes of a handler, from the beginning.
 pub fn from_beginning(handler: &str) -> Enrolment {
-    Enrolment { handler: handler.into(), start: Some(Start::Beginning) }
+    Enrolment { handler: handler.into(), start: Some(Start::Beginning), dead_letters: false }
 }
 
 /// A lane of a handler.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod dice;
 pub mod disk;
 pub mod events;
+pub mod folder;
 pub mod home;
 pub mod journals;
 pub mod load;

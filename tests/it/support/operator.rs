@@ -78,6 +78,7 @@ impl Operator {
             journal: Arc::clone(&journal),
             desk: Arc::new(desk),
             replayer,
+            insight: None,
             credentials: Arc::new(|| vec![portal()]),
             metrics,
             stopping: told,
@@ -174,6 +175,7 @@ async fn lanes(
     let of_class = |class| LaneParts {
         id: lane("crm", class),
         kind: "test",
+        destination: "there".into(),
         handler: Arc::clone(destination) as Arc<dyn Handler>,
         filter: Filter::default(),
         mask: Arc::default(),

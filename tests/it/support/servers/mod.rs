@@ -5,8 +5,12 @@ pub mod certificate;
 pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "nats")]
+pub mod nats_operator;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub mod process;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "redis")]

@@ -1,29 +1,22 @@
 //! NATS with JetStream, of Debian's package `nats-server`.
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    net::TcpStream,
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::{fs, io::Read, net::TcpStream, process::Command, thread};
 
 use async_nats::{
     ConnectOptions, HeaderMap,
     jetstream::{self, Context, stream::Config},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::free_ports;
-use crate::support::home::eventually;
+use super::{free_ports, process::ServerProcess};
 
 /// A server. Killed when it is dropped.
 pub struct NatsServer {
     dir: TempDir,
     port: u16,
     config: String,
-    child: Option<Child>,
+    process: Option<ServerProcess>,
     connect: ConnectOptions,
 }
 
@@ -45,7 +38,7 @@ impl NatsServer {
     pub fn with(config: &str, connect: ConnectOptions) -> Self {
         let [port] = free_ports();
         let mut server =
-            Self { dir: TempDir::new().unwrap(), port, config: config.to_owned(), child: None, connect };
+            Self { dir: TempDir::new().unwrap(), port, config: config.to_owned(), process: None, connect };
         server.start();
         server
     }
@@ -69,19 +62,10 @@ impl NatsServer {
             self.config
         );
         fs::write(&config, text).unwrap();
-        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new("nats-server")
-            .arg("-c")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{error}: Debian's package is `nats-server`; tests/run installs it")
-            });
-        self.child = Some(child);
-        eventually("nats-server does not start", || self.greets());
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(config);
+        let started = ServerProcess::start(&mut command, self.dir.path(), || self.greets());
+        self.process = Some(started);
     }
 
     fn greets(&self) -> bool {
@@ -93,15 +77,12 @@ impl NatsServer {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.process = None;
     }
 
     /// Stops and continues it: what hangs, and what comes back.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        self.process.as_ref().unwrap().signal(signal);
     }
 
     /// Makes a stream.
@@ -145,11 +126,5 @@ impl NatsServer {
             })
         };
         thread::scope(|scope| scope.spawn(asked).join()).unwrap()
-    }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

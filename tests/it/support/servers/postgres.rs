@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,7 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::home::eventually;
+use super::certificate::Certificate;
+use crate::support::{disk::as_root, home::eventually};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// PostgreSQL refuses root: `nobody` runs it.
@@ -25,6 +27,15 @@ pub struct Server {
 impl Server {
     /// Starts one with passwords (user `bik`, password `secret`, a superuser, and its database).
     pub fn start_new() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that speaks TLS to whoever wants it.
+    pub fn with_tls(certificate: &Certificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Self {
         let own = TempDir::new().unwrap();
         let mut chown = Command::new("chown");
         assert!(chown.arg("65534:65534").arg(own.path()).status().unwrap().success());
@@ -41,6 +52,12 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if let Some(certificate) = certificate {
+            let mut install = as_root("install");
+            install.args(["-o", NOBODY, "-m", "600", "-t"]).arg(server.data());
+            assert!(install.arg(certificate.key()).arg(certificate.cert()).status().unwrap().success());
+            server.configure("ssl = on\nssl_cert_file = 'cert.pem'\nssl_key_file = 'server.key'\n");
+        }
         server.start();
         server.sql("postgres", "CREATE DATABASE bik");
         server
@@ -61,6 +78,12 @@ impl Server {
             .unwrap();
         self.process = Some(child);
         eventually("PostgreSQL does not start", || self.psql("postgres", "SELECT 1").is_ok());
+    }
+
+    /// Further settings, the last of which count, for its next start.
+    pub fn configure(&self, settings: &str) {
+        let mut file = fs::File::options().append(true).open(self.data().join("postgresql.conf")).unwrap();
+        file.write_all(settings.as_bytes()).unwrap();
     }
 
     /// SIGKILL for all of it.
@@ -110,7 +133,7 @@ impl Drop for Server {
 }
 
 fn unprivileged(program: &str) -> Command {
-    let mut command = crate::support::disk::as_root("setpriv");
+    let mut command = as_root("setpriv");
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--pdeathsig", "KILL"]);
     command.arg(Path::new(BIN).join(program));
     command

@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use super::free_ports;
+use super::{certificate::Certificate, free_ports};
 use crate::support::home::eventually;
 
 /// Messages larger than this it refuses for good.
@@ -33,6 +33,7 @@ const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 pub struct RabbitMq {
     dir: TempDir,
     port: u16,
+    tls_port: u16,
     dist_port: u16,
     epmd_port: u16,
     epmd: Child,
@@ -49,20 +50,35 @@ pub struct Received {
 impl RabbitMq {
     /// Starts one, and waits until it answers.
     pub fn start_new() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that speaks TLS, too.
+    pub fn with_tls(certificate: &Certificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Self {
         assert!(
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is missing, which this test needs. Debian's package is `rabbitmq-server`; tests/run installs it"
         );
         let dir = TempDir::new().unwrap();
-        let [port, dist_port, epmd_port] = free_ports();
-        fs::write(
-            dir.path().join("rabbitmq.conf"),
-            format!(
-                "listeners.tcp.1 = 127.0.0.1:{port}\nmax_message_size = {MAX_MESSAGE_BYTES}\n\
-                 disk_free_limit.absolute = 1MB\nloopback_users.guest = true\n"
-            ),
-        )
-        .unwrap();
+        let [port, tls_port, dist_port, epmd_port] = free_ports();
+        let mut config = format!(
+            "listeners.tcp.1 = 127.0.0.1:{port}\nmax_message_size = {MAX_MESSAGE_BYTES}\n\
+             disk_free_limit.absolute = 1MB\nloopback_users.guest = true\n"
+        );
+        if let Some(certificate) = certificate {
+            config += &format!(
+                "listeners.ssl.1 = 127.0.0.1:{tls_port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\n",
+                certificate.ca().display(),
+                certificate.cert().display(),
+                certificate.key().display()
+            );
+        }
+        fs::write(dir.path().join("rabbitmq.conf"), config).unwrap();
         fs::write(dir.path().join("plugins"), "[].\n").unwrap();
         let epmd = Command::new("epmd")
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -72,7 +88,7 @@ impl RabbitMq {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut broker = Self { dir, port, dist_port, epmd_port, epmd, node: None };
+        let mut broker = Self { dir, port, tls_port, dist_port, epmd_port, epmd, node: None };
         broker.start();
         broker
     }
@@ -84,6 +100,11 @@ impl RabbitMq {
 
     pub fn url_of(&self, user: &str, vhost: &str) -> String {
         format!("amqp://{user}@127.0.0.1:{}/{vhost}", self.port)
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.tls_port)
     }
 
     /// Starts the node that was killed, with what it had, and waits until it answers.

@@ -1,23 +1,19 @@
 //! Redis, of Debian's package `redis-server`: what it acknowledged is in its append-only file.
 
-use std::{
-    fs::File,
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
 use redis::{Connection, FromRedisValue, RedisResult};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::free_ports;
-use crate::support::home::eventually;
+use super::{free_ports, process::ServerProcess};
 
 /// A server. Killed when it is dropped.
 pub struct RedisServer {
     dir: TempDir,
     port: u16,
     arguments: Vec<String>,
-    child: Option<Child>,
+    process: Option<ServerProcess>,
 }
 
 impl RedisServer {
@@ -30,7 +26,7 @@ impl RedisServer {
     pub fn with(arguments: &[&str]) -> Self {
         let [port] = free_ports();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { dir: TempDir::new().unwrap(), port, arguments, child: None };
+        let mut server = Self { dir: TempDir::new().unwrap(), port, arguments, process: None };
         server.start();
         server
     }
@@ -41,26 +37,19 @@ impl RedisServer {
 
     /// Starts it with what it had, and waits until it answers.
     pub fn start(&mut self) {
-        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
             .arg("--dir")
             .arg(self.dir.path())
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{error}: Debian's package is `redis-server`; tests/run installs it")
-            });
-        self.child = Some(child);
-        eventually("redis-server does not start", || {
-            self.connect()
-                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection))
-                .is_ok()
-        });
+            .args(&self.arguments);
+        let answers = || {
+            let connected = self.connect();
+            connected.and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection)).is_ok()
+        };
+        let started = ServerProcess::start(&mut command, self.dir.path(), answers);
+        self.process = Some(started);
     }
 
     /// Where it speaks TLS, given this port among its arguments.
@@ -74,15 +63,12 @@ impl RedisServer {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.process = None;
     }
 
     /// Stops and continues it: what hangs, and what comes back.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        self.process.as_ref().unwrap().signal(signal);
     }
 
     /// What it answers to a command.
@@ -93,11 +79,5 @@ impl RedisServer {
             .arg(arguments)
             .query(&mut connection)
             .unwrap_or_else(|error| panic!("{command:?}: {error}"))
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

@@ -11,12 +11,15 @@ use std::{
     time::Duration,
 };
 
-use super::free_ports;
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+
+use super::{certificate::Certificate, free_ports};
 use crate::support::home::eventually;
 
 /// A store with the bucket `bik`. Killed when it is dropped.
 pub struct S3 {
     moto: Child,
+    tls: Option<Arc<ClientConfig>>,
     inner: SocketAddr,
     proxy: Proxy,
 }
@@ -30,15 +33,20 @@ pub struct Answer {
 impl S3 {
     /// One that takes any credentials.
     pub fn start_new() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, None)
     }
 
     /// One that knows its users after so many requests, and no others.
     pub fn start_strict_after(requests: u32) -> Self {
-        Self::start_with(Some(requests))
+        Self::start_with(Some(requests), None)
     }
 
-    fn start_with(strict_after: Option<u32>) -> Self {
+    /// One that speaks TLS alone.
+    pub fn with_tls(certificate: &Certificate) -> Self {
+        Self::start_with(None, Some(certificate))
+    }
+
+    fn start_with(strict_after: Option<u32>, certificate: Option<&Certificate>) -> Self {
         let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server");
         assert!(
             program.exists(),
@@ -50,6 +58,10 @@ impl S3 {
         if let Some(requests) = strict_after {
             command.env("INITIAL_NO_AUTH_ACTION_COUNT", requests.to_string());
         }
+        if let Some(certificate) = certificate {
+            command.arg("-c").arg(certificate.cert()).arg("-k").arg(certificate.key());
+        }
+        let tls = certificate.map(Certificate::client_config);
         let moto = command
             .args(["-p", &inner.to_string()])
             .stdin(Stdio::null())
@@ -58,14 +70,15 @@ impl S3 {
             .spawn()
             .unwrap();
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let store = Self { moto, inner: local(inner), proxy: Proxy::new(local(outer), local(inner)) };
+        let store = Self { moto, tls, inner: local(inner), proxy: Proxy::new(local(outer), local(inner)) };
         eventually("the store does not start", || TcpStream::connect(store.inner).is_ok());
         assert_eq!(store.ask("PUT", "/bik", "s3", "").status, 200);
         store
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.proxy.outer)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.proxy.outer)
     }
 
     pub fn kill(&mut self) {
@@ -108,8 +121,26 @@ impl S3 {
 
     /// A request past the proxy; the service is found by what the signature says of it.
     pub fn ask(&self, method: &str, path: &str, service: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.inner).unwrap();
+        let stream = TcpStream::connect(self.inner).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        match &self.tls {
+            Some(tls) => {
+                let name = ServerName::from(self.inner.ip());
+                let tls = ClientConnection::new(Arc::clone(tls), name).unwrap();
+                self.ask_on(StreamOwned::new(tls, stream), method, path, service, body)
+            }
+            None => self.ask_on(stream, method, path, service, body),
+        }
+    }
+
+    fn ask_on(
+        &self,
+        mut stream: impl Read + Write,
+        method: &str,
+        path: &str,
+        service: &str,
+        body: &str,
+    ) -> Answer {
         let length = body.len();
         write!(
             stream,
@@ -120,7 +151,11 @@ impl S3 {
         )
         .unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        match stream.read_to_end(&mut answer) {
+            // Python ends TLS without a word.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => panic!("{error}"),
+            _ => {}
+        }
         let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer");
         let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
         Answer { status, body: answer.split_off(head + 4) }

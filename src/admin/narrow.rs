@@ -1,0 +1,129 @@
+//! Which events are meant, where somebody lists or changes what is stored: by time, and by what is in them.
+
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    handler::Filter,
+    journal::{EventPage, EventQuery},
+};
+
+/// What narrows a list down; what is given must all match.
+#[derive(Clone, Debug, Default)]
+pub struct Narrowed {
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
+    /// By what is in the events.
+    pub filter: Filter,
+}
+
+impl Narrowed {
+    /// Whether this event is meant.
+    pub fn takes(&self, event: &Event) -> bool {
+        self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+            && self.filter.wants(event)
+    }
+}
+
+/// A page of the events that a filter lets pass, as it grows by what is read.
+pub struct Sifted {
+    page: EventPage,
+    query: EventQuery,
+    reads: usize,
+    bytes: usize,
+}
+
+/// Reads of the journal after which a page ends with what it has …
+const READS: usize = 20;
+/// … and bytes of payload that it holds.
+const PAGE_BYTES: usize = 4 << 20;
+/// Events that are read at once.
+const CHUNK: usize = 1_000;
+
+impl Sifted {
+    /// An empty one, of as many events as the query asks for.
+    pub fn new(query: EventQuery) -> Self {
+        let page = EventPage { events: Vec::new(), next: query.before };
+        Self { page, query, reads: 0, bytes: 0 }
+    }
+
+    /// What is to be read next.
+    pub fn reads(&self) -> EventQuery {
+        EventQuery { before: self.page.next, limit: CHUNK, ..self.query.clone() }
+    }
+
+    /// Takes of what was read what the filter wants; whether there is more to read for this page.
+    pub fn take(&mut self, read: EventPage, filter: &Filter) -> bool {
+        self.reads += 1;
+        for event in read.events {
+            if !filter.wants(&event) {
+                continue;
+            }
+            self.bytes += event.element.raw().len();
+            self.page.next = Some(event.seq);
+            self.page.events.push(event);
+            if self.page.events.len() >= self.query.limit || self.bytes >= PAGE_BYTES {
+                return false;
+            }
+        }
+        self.page.next = read.next;
+        read.next.is_some() && self.reads < READS
+    }
+
+    /// The page.
+    pub fn page(self) -> EventPage {
+        self.page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{event::Element, handler::FilterSettings};
+
+    fn events(seqs: std::ops::Range<u64>) -> Vec<Arc<Event>> {
+        let event = |seq: u64| {
+            let name = if seq.is_multiple_of(100) { "wanted" } else { "other" };
+            let raw = format!("{{\"eventName\":\"{name}\"}}");
+            let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+            Arc::new(Event { seq, received_at: Timestamp::default(), source: "bik".into(), element })
+        };
+        seqs.rev().map(event).collect()
+    }
+
+    /// The seqs of a page out of as many events, and its next.
+    fn sift(stored: u64, before: Option<u64>, limit: usize) -> (Vec<u64>, Option<u64>) {
+        let settings =
+            FilterSettings { events: Some(vec!["wanted".to_owned()]), ..FilterSettings::default() };
+        let filter = Filter::new(&settings).unwrap();
+        let mut sifted = Sifted::new(EventQuery { before, limit, ..EventQuery::default() });
+        loop {
+            let query = sifted.reads();
+            let end = query.before.unwrap_or(stored + 1);
+            let first = end.saturating_sub(query.limit as u64).max(1);
+            let read = EventPage { events: events(first..end), next: (first > 1).then_some(first) };
+            if !sifted.take(read, &filter) {
+                let page = sifted.page();
+                return (page.events.iter().map(|event| event.seq).collect(), page.next);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_has_what_was_asked_for_and_the_next_goes_on_from_there() {
+        assert_eq!(sift(2_500, None, 3), (vec![2_500, 2_400, 2_300], Some(2_300)));
+        assert_eq!(sift(2_500, Some(2_300), 2), (vec![2_200, 2_100], Some(2_100)));
+        assert_eq!(sift(250, None, 10), (vec![200, 100], None));
+        assert_eq!(sift(99, None, 10), (vec![], None));
+    }
+
+    #[test]
+    fn a_page_ends_after_it_has_looked_at_many() {
+        let (seqs, next) = sift(1_000_000, None, 1_000);
+        assert_eq!((seqs.len(), next), (200, Some(980_001)));
+    }
+}

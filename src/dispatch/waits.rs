@@ -1,0 +1,105 @@
+//! Why a replay delivers nothing now, in words for an operator.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    policy,
+    status::{LaneCondition, LaneStatus},
+};
+
+/// What a replay waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    handler: Arc<str>,
+    for_what: ForWhat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ForWhat {
+    /// This process has no such handler.
+    Handler,
+    /// Another replay of the handler goes first.
+    Turn(i64),
+    /// What a lane is doing.
+    Lane(LaneCondition),
+    /// A lane of the handler's own is so many events behind.
+    Lag(u64),
+}
+
+impl Waits {
+    /// Of a replay whose handler this process has not.
+    pub(super) fn for_handler(handler: &Arc<str>) -> Self {
+        Self { handler: Arc::clone(handler), for_what: ForWhat::Handler }
+    }
+
+    /// Of a replay behind another one.
+    pub(super) fn for_turn(handler: &Arc<str>, before: i64) -> Self {
+        Self { handler: Arc::clone(handler), for_what: ForWhat::Turn(before) }
+    }
+
+    /// What one of the handler's own lanes makes a replay wait for.
+    pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
+        let for_what = match lane.state {
+            LaneCondition::Running if lane.lag > policy::LAG_TO_GIVE_WAY => ForWhat::Lag(lane.lag),
+            LaneCondition::Running => return None,
+            state => ForWhat::Lane(state),
+        };
+        Some(Self { handler: Arc::clone(&lane.handler), for_what })
+    }
+
+    /// What keeps one of the replay's lanes. One that has stopped is through.
+    pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
+        match lane.state {
+            LaneCondition::Running | LaneCondition::Stopped => None,
+            state => Some(Self { handler: Arc::clone(&lane.handler), for_what: ForWhat::Lane(state) }),
+        }
+    }
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { handler, for_what } = self;
+        match for_what {
+            ForWhat::Handler => write!(f, "handler {handler} is not in this configuration"),
+            ForWhat::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
+            ForWhat::Lag(lag) => write!(f, "handler {handler} is {lag} events behind with what is new"),
+            ForWhat::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
+            ForWhat::Lane(LaneCondition::Waiting) => {
+                write!(f, "the destination of handler {handler} is unwell")
+            }
+            ForWhat::Lane(LaneCondition::Full) => {
+                write!(f, "handler {handler} has set aside as many events as it may")
+            }
+            ForWhat::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
+            ForWhat::Lane(LaneCondition::Running | LaneCondition::Stopped) => {
+                write!(f, "handler {handler} has stopped")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Class;
+
+    fn lane(state: LaneCondition, lag: u64) -> LaneStatus {
+        LaneStatus { state, lag, ..LaneStatus::new("crm".into(), "http", Class::Other) }
+    }
+
+    #[test]
+    fn a_replay_says_what_it_waits_for() {
+        let live = |state, lag| Waits::for_live(&lane(state, lag)).map(|waits| waits.to_string());
+        assert_eq!(live(LaneCondition::Running, 10_000), None);
+        assert_eq!(
+            live(LaneCondition::Running, 10_001).unwrap(),
+            "handler crm is 10001 events behind with what is new"
+        );
+        assert_eq!(live(LaneCondition::Paused, 20_000).unwrap(), "handler crm is paused");
+        assert_eq!(live(LaneCondition::Waiting, 0).unwrap(), "the destination of handler crm is unwell");
+        assert!(live(LaneCondition::Stopped, 0).is_some());
+        let own = |state| Waits::for_own(&lane(state, 50_000));
+        assert_eq!((own(LaneCondition::Running), own(LaneCondition::Stopped)), (None, None));
+        assert!(own(LaneCondition::Full).is_some());
+    }
+}

@@ -1,0 +1,33 @@
+//! A customer's address on a channel, in the one form in which addresses are compared.
+
+use std::borrow::Cow;
+
+/// `+91 90909 09090` is `919090909090`; what is no phone, such as an e-mail or an opaque id, stays as it is.
+pub fn canonical_address(address: &str) -> Cow<'_, str> {
+    let is_phone = address.bytes().any(|byte| byte.is_ascii_digit())
+        && address.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'));
+    if !is_phone || address.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Cow::Borrowed(address);
+    }
+    Cow::Owned(address.chars().filter(char::is_ascii_digit).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_are_their_digits_and_the_rest_stays() {
+        for (address, form) in [
+            ("+91 90909-09090", "919090909090"),
+            ("(91) 90909.09090", "919090909090"),
+            ("919090909090", "919090909090"),
+            ("a.b+1@c.example", "a.b+1@c.example"),
+            ("IN.4711", "IN.4711"),
+            ("+", "+"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical_address(address), form, "{address}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The file of the key `ca`, for every kind that speaks TLS: certificates in PEM, each looked at before anybody trusts it.
+//! What else is in the file is passed over, as by the libraries. An authority whose time is over is trusted all the same:
+//! of one that a person names, rustls asks for name and key alone.
+
+use std::{fs, path::Path};
+
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rustls::{
+    CertificateError, Error, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// The certificates of a file, one at least.
+#[derive(Debug)]
+pub(super) struct Ca(Vec<CertificateDer<'static>>);
+
+impl Ca {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with the name of the key.
+    pub(super) async fn read(path: &Path) -> Result<Self, String> {
+        let file = path.to_owned();
+        let read =
+            tokio::task::spawn_blocking(move || fs::read(file)).await.map_err(|error| error.to_string());
+        let wrong = |what: String| format!("ca: {} {what}", path.display());
+        let bytes = read
+            .and_then(|read| read.map_err(|error| error.to_string()))
+            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        certificates(&bytes).map(Self).map_err(wrong)
+    }
+
+    /// Each of them.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
+    }
+
+    /// All of them, and nothing else, in PEM (RFC 7468).
+    #[cfg(any(feature = "rabbitmq", feature = "redis"))]
+    pub(super) fn pem(&self) -> String {
+        let mut pem = String::new();
+        for certificate in &self.0 {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            for line in certificate.chunks(48) {
+                BASE64_STANDARD.encode_string(line, &mut pem);
+                pem.push('\n');
+            }
+            pem.push_str("-----END CERTIFICATE-----\n");
+        }
+        pem
+    }
+}
+
+/// The first byte of a certificate as such, which is a sequence (X.690).
+const DER: u8 = 0x30;
+
+fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut certificates = Vec::new();
+    for (at, certificate) in (1..).zip(CertificateDer::pem_slice_iter(bytes)) {
+        let certificate =
+            certificate.map_err(|error| format!("is not in PEM form from certificate {at} on: {error}"))?;
+        is_certificate(&certificate).map_err(|what| format!("holds a certificate {at} that {what}"))?;
+        certificates.push(certificate);
+    }
+    if certificates.is_empty() { Err(instead(bytes)) } else { Ok(certificates) }
+}
+
+fn is_certificate(certificate: &CertificateDer<'static>) -> Result<(), String> {
+    match RootCertStore::empty().add(certificate.clone()) {
+        Ok(()) => Ok(()),
+        Err(Error::InvalidCertificate(CertificateError::BadEncoding)) => Err("is damaged".to_owned()),
+        Err(error) => Err(format!("cannot be used: {error}")),
+    }
+}
+
+/// What is there, where no certificate is.
+fn instead(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains("PRIVATE KEY-----") {
+        "holds a private key, which stays with its owner: name a file with the certificate of who signed the server's"
+            .to_owned()
+    } else if bytes.first() == Some(&DER) {
+        "is in DER form; make it PEM: openssl x509 -inform DER -in FILE -out FILE.pem".to_owned()
+    } else {
+        "holds no certificate in PEM form: it begins with -----BEGIN CERTIFICATE-----".to_owned()
+    }
+}

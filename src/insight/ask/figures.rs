@@ -1,0 +1,335 @@
+//! Figures of messages: the funnel, how long they took, and why they failed; by hours, apart by what is asked for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rusqlite::{Connection, ToSql, params_from_iter};
+use serde::Serialize;
+
+use super::{
+    super::{failures::Failures, spread::Spread},
+    message::category_of,
+    words::Words,
+};
+use crate::{clock::Timestamp, event::Owner};
+
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+
+/// By what figures are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dimension {
+    /// BIK's category of the owner.
+    Category,
+    /// The owner.
+    Owner,
+    /// Which of these: a broadcast, an automation.
+    OwnerId,
+    /// The source.
+    Source,
+    /// The store.
+    Store,
+    /// The channel.
+    Channel,
+    /// The hour in which a message was first seen (UTC); of what is older than `retention`, the day.
+    Hour,
+    /// The day (UTC).
+    Day,
+}
+
+impl Dimension {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Category,
+        Self::Owner,
+        Self::OwnerId,
+        Self::Source,
+        Self::Store,
+        Self::Channel,
+        Self::Hour,
+        Self::Day,
+    ];
+
+    /// As asked for and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Category => "category",
+            Self::Owner => "owner",
+            Self::OwnerId => "ownerId",
+            Self::Source => "source",
+            Self::Store => "store",
+            Self::Channel => "channel",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// The dimension of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.as_str() == name)
+    }
+
+    const fn column(self) -> &'static str {
+        match self {
+            // Folded into categories afterwards.
+            Self::Category | Self::Owner => "slice.owner",
+            Self::OwnerId => "slice.owner_id",
+            Self::Source => "slice.source",
+            Self::Store => "slice.store",
+            Self::Channel => "slice.channel",
+            Self::Hour => "at",
+            Self::Day => "at / 24 * 24",
+        }
+    }
+
+    fn value(self, number: Option<i64>, words: &Words<'_>) -> rusqlite::Result<Option<Arc<str>>> {
+        match self {
+            Self::Hour | Self::Day => {
+                Ok(number.map(|hour| Timestamp::from_ms(hour * HOUR_MS).to_string().into()))
+            }
+            Self::Category => {
+                Ok(words.optional(number)?.map(|owner| category_of(&owner).map_or(owner, Arc::from)))
+            }
+            _ => words.optional(number),
+        }
+    }
+}
+
+/// Which figures.
+#[derive(Clone, Debug, Default)]
+pub struct FigureQuery {
+    /// Of messages first seen in this hour or later.
+    pub since: Option<Timestamp>,
+    /// Of messages first seen before this hour.
+    pub until: Option<Timestamp>,
+    /// Only those of which these dimensions have these values; hours and days are not asked for so.
+    pub only: Vec<(Dimension, String)>,
+    /// Apart by these.
+    pub by: Vec<Dimension>,
+    /// With trials of broadcasts (`TEST_CAMPAIGN`, T14).
+    pub tests: bool,
+}
+
+/// What became of the messages of a group; each step counts those that got so far or further.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunnelRow {
+    /// What the group has in common, in the order of [`FigureQuery::by`]; `None`: it was not told.
+    pub group: Vec<Option<Arc<str>>>,
+    /// Messages from customers.
+    pub incoming: i64,
+    /// Messages to customers. Of these …
+    pub messages: i64,
+    /// … handed over to the channel,
+    pub sent: i64,
+    /// … on a device,
+    pub delivered: i64,
+    /// … opened,
+    pub read: i64,
+    /// … played,
+    pub played: i64,
+    /// … failed, and not arrived since,
+    pub failed: i64,
+    /// … taken back.
+    pub deleted: i64,
+    /// From sent to delivered.
+    pub to_deliver: Took,
+    /// From sent to read.
+    pub to_read: Took,
+}
+
+/// How long it took: the duration that half, nine tenths, and 99 of 100 do not exceed; at most 1/64 too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Took {
+    /// How many it is told of.
+    pub messages: u64,
+    /// In milliseconds.
+    pub p50_ms: Option<i64>,
+    /// In milliseconds.
+    pub p90_ms: Option<i64>,
+    /// In milliseconds.
+    pub p99_ms: Option<i64>,
+}
+
+impl From<&Spread> for Took {
+    fn from(spread: &Spread) -> Self {
+        Self {
+            messages: spread.count(),
+            p50_ms: spread.percentile(0.5),
+            p90_ms: spread.percentile(0.9),
+            p99_ms: spread.percentile(0.99),
+        }
+    }
+}
+
+/// How many messages of a group failed for one class of reasons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRow {
+    /// What the group has in common, as of [`FunnelRow`].
+    pub group: Vec<Option<Arc<str>>>,
+    /// The class.
+    pub class: Arc<str>,
+    /// What it means; empty where the table does not say.
+    pub about: String,
+    /// Messages that failed so, and have not arrived since.
+    pub messages: i64,
+}
+
+type Group = Vec<Option<Arc<str>>>;
+/// Sees a row of sums: the numbers of its group, the row, and from which column on the sums are.
+type See<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
+
+/// The funnel of each group, in the order of their values.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<Vec<FunnelRow>> {
+    let words = Words::new(connection);
+    let Some(asked) = Asked::new(query, &words)? else { return Ok(Vec::new()) };
+    let mut rows: BTreeMap<Group, FunnelRow> = BTreeMap::new();
+    let sums = "sum(incoming), sum(messages), sum(sent), sum(delivered), sum(read), sum(played), sum(failed), sum(deleted)";
+    asked.each(connection, "figure", "", sums, &mut |group, row, at| {
+        let group = asked.group(group, &words)?;
+        let sum = rows.entry(group.clone()).or_insert_with(|| FunnelRow { group, ..FunnelRow::default() });
+        for (count, place) in [
+            &mut sum.incoming,
+            &mut sum.messages,
+            &mut sum.sent,
+            &mut sum.delivered,
+            &mut sum.read,
+            &mut sum.played,
+            &mut sum.failed,
+            &mut sum.deleted,
+        ]
+        .into_iter()
+        .zip(at..)
+        {
+            *count += row.get::<_, i64>(place)?;
+        }
+        Ok(())
+    })?;
+    let mut spreads: BTreeMap<(Group, i64), Spread> = BTreeMap::new();
+    asked.each(connection, "spread", "measure, bucket", "sum(messages)", &mut |group, row, at| {
+        let group = asked.group(group, &words)?;
+        let messages: i64 = row.get(at + 2)?;
+        let spread = spreads.entry((group, row.get(at)?)).or_default();
+        spread.add(row.get(at + 1)?, messages.try_into().unwrap_or(0));
+        Ok(())
+    })?;
+    for ((group, measure), spread) in &spreads {
+        if let Some(row) = rows.get_mut(group) {
+            let took = if *measure == 0 { &mut row.to_deliver } else { &mut row.to_read };
+            *took = Took::from(spread);
+        }
+    }
+    // What is counted elsewhere by now leaves a row of nothing.
+    Ok(rows.into_values().filter(|row| row.incoming != 0 || row.messages != 0).collect())
+}
+
+/// Failures of each group by class, the most frequent first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn failures(
+    connection: &Connection,
+    query: &FigureQuery,
+    classes: &Failures,
+) -> rusqlite::Result<Vec<FailureRow>> {
+    let words = Words::new(connection);
+    let Some(asked) = Asked::new(query, &words)? else { return Ok(Vec::new()) };
+    let mut sums: BTreeMap<(Group, Arc<str>), i64> = BTreeMap::new();
+    asked.each(connection, "failure", "class", "sum(messages)", &mut |group, row, at| {
+        let class = words.text(row.get(at)?)?;
+        *sums.entry((asked.group(group, &words)?, class)).or_default() += row.get::<_, i64>(at + 1)?;
+        Ok(())
+    })?;
+    let mut rows: Vec<FailureRow> = sums
+        .into_iter()
+        .filter(|(_, messages)| *messages != 0)
+        .map(|((group, class), messages)| FailureRow {
+            group,
+            about: classes.about(&class).to_owned(),
+            class,
+            messages,
+        })
+        .collect();
+    rows.sort_by(|one, other| {
+        one.group.cmp(&other.group).then(other.messages.cmp(&one.messages)).then(one.class.cmp(&other.class))
+    });
+    Ok(rows)
+}
+
+/// A query as SQL.
+struct Asked<'a> {
+    by: &'a [Dimension],
+    conditions: String,
+    values: Vec<i64>,
+}
+
+impl<'a> Asked<'a> {
+    /// `None` where a value that is asked for was never seen.
+    fn new(query: &'a FigureQuery, words: &Words<'_>) -> rusqlite::Result<Option<Self>> {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values = Vec::new();
+        let hour = |time: Timestamp| time.as_ms().div_euclid(HOUR_MS);
+        for (column, time) in [("at >=", query.since), ("at <", query.until)] {
+            if let Some(time) = time {
+                values.push(hour(time));
+                conditions.push(format!("{column} ?{}", values.len()));
+            }
+        }
+        for (dimension, value) in &query.only {
+            let owners = Owner::KNOWN.iter().copied().filter(|owner| category_of(owner) == Some(value));
+            let texts: Vec<&str> =
+                if *dimension == Dimension::Category { owners.collect() } else { vec![value] };
+            let mut ids = Vec::new();
+            for text in texts {
+                ids.extend(words.id(text)?);
+            }
+            if ids.is_empty() {
+                return Ok(None);
+            }
+            let places: Vec<String> =
+                ids.iter().zip(values.len() + 1..).map(|(_, at)| format!("?{at}")).collect();
+            conditions.push(format!("{} IN ({})", dimension.column(), places.join(", ")));
+            values.extend(ids);
+        }
+        let test = if query.tests { None } else { words.id(Owner::TestCampaign.as_str())? };
+        if let Some(test) = test {
+            values.push(test);
+            conditions.push(format!("slice.owner IS NOT ?{}", values.len()));
+        }
+        Ok(Some(Self { by: &query.by, conditions: conditions.join(" AND "), values }))
+    }
+
+    /// Shows each row of sums.
+    fn each(
+        &self,
+        connection: &Connection,
+        table: &str,
+        further: &str,
+        sums: &str,
+        see: &mut See<'_>,
+    ) -> rusqlite::Result<()> {
+        let by = self.by.iter().map(|dimension| dimension.column());
+        let groups: Vec<&str> = by.chain(Some(further).filter(|further| !further.is_empty())).collect();
+        let columns = groups.iter().copied().chain(Some(sums)).collect::<Vec<_>>().join(", ");
+        let grouped =
+            if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
+        let sql = format!(
+            "SELECT {columns} FROM {table} JOIN slice ON slice.id = {table}.slice WHERE {}{grouped} HAVING count(*) > 0",
+            self.conditions
+        );
+        let mut select = connection.prepare_cached(&sql)?;
+        let mut rows = select.query(params_from_iter(self.values.iter().map(|value| value as &dyn ToSql)))?;
+        while let Some(row) = rows.next()? {
+            let group = (0..self.by.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+            see(group, row, self.by.len())?;
+        }
+        Ok(())
+    }
+
+    fn group(&self, numbers: Vec<Option<i64>>, words: &Words<'_>) -> rusqlite::Result<Group> {
+        self.by.iter().zip(numbers).map(|(dimension, number)| dimension.value(number, words)).collect()
+    }
+}

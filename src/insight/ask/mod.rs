@@ -1,0 +1,15 @@
+//! What insight is asked, each a function over a connection that only reads. Lists come newest first, by cursor, and look at
+//! a bounded number of rows.
+
+mod conversation;
+mod figures;
+mod message;
+mod search;
+mod sender;
+mod words;
+
+pub use conversation::{Contact, Conversation, Entry, contact, contacts, conversation, waiting};
+pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
+pub use message::{Message, Sighting, Timeline, timeline};
+pub use search::{Page, SearchQuery, search};
+pub use sender::{ArrivalRow, SourceRow, arrivals, sources};

@@ -1,0 +1,185 @@
+//! Messages by what is known of them.
+
+use rusqlite::{Connection, ToSql, params_from_iter};
+use serde::Serialize;
+
+use super::{
+    super::{failures::Failures, state::State},
+    message::{COLUMNS, Message, TABLES, timeline},
+    words::Words,
+};
+use crate::{clock::Timestamp, event::canonical_address};
+
+/// Rows that a page looks at, at most: it may hold fewer than were asked for and still have a next one.
+const ROWS_MAX: usize = 10_000;
+/// Texts of failures that a text is looked for in, at most.
+const REASONS_MAX: usize = 200;
+
+/// What messages are looked for; all of it must hold.
+#[derive(Clone, Debug, Default)]
+pub struct SearchQuery {
+    /// A phone or another address, whole.
+    pub phone: Option<String>,
+    /// BIK's id of a message.
+    pub message: Option<String>,
+    /// BIK's id of a customer.
+    pub customer: Option<String>,
+    /// What became of it.
+    pub state: Option<State>,
+    /// In the text of its failure, in any case.
+    pub reason: Option<String>,
+    /// From customers, or to them.
+    pub incoming: Option<bool>,
+    /// First seen at this time or later.
+    pub since: Option<Timestamp>,
+    /// First seen before this time.
+    pub until: Option<Timestamp>,
+    /// Only what has a lower id: where the page before ended.
+    pub before: Option<i64>,
+    /// At most this many; at most 1,000.
+    pub limit: usize,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// `before` of the next page; `None` after the last.
+    pub next: Option<i64>,
+}
+
+/// A page of messages, newest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn search(
+    connection: &Connection,
+    query: &SearchQuery,
+    failures: &Failures,
+) -> rusqlite::Result<Page<Message>> {
+    let limit = query.limit.clamp(1, 1_000);
+    if let Some(message) = &query.message {
+        let found = timeline(connection, message, failures)?.into_iter().map(|timeline| timeline.message);
+        let rows = found.filter(|message| query.before.is_none_or(|before| message.id < before));
+        return Ok(Page { rows: rows.filter(|message| passes(query, message)).collect(), next: None });
+    }
+    let Some(paths) = paths(connection, query)? else { return Ok(Page { rows: Vec::new(), next: None }) };
+    let (above, below) = bounds(connection, query)?;
+    // Each path is an index that gives ids in order; of what they give together, the newest count.
+    let mut ids: Vec<i64> = Vec::new();
+    let mut looked_to = above;
+    for path in &paths {
+        let found = path.ids(connection, above, below)?;
+        if found.len() == ROWS_MAX {
+            // Below its last one this path has not been looked at.
+            looked_to = looked_to.max(found.last().copied().unwrap_or(above) - 1);
+        }
+        ids.extend(found);
+    }
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    ids.dedup();
+    ids.retain(|id| *id > looked_to);
+    let words = Words::new(connection);
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.id = ?1"))?;
+    let mut rows = Vec::new();
+    for id in &ids {
+        let message = select.query_row([id], |row| Message::from_row(row, &words, failures))?;
+        if passes(query, &message) {
+            rows.push(message);
+            if rows.len() == limit {
+                let last = ids.last() == Some(id) && looked_to == above;
+                return Ok(Page { rows, next: (!last).then_some(*id) });
+            }
+        }
+    }
+    Ok(Page { rows, next: (looked_to > above).then_some(looked_to + 1) })
+}
+
+/// By which indexes it is found; `None`: by none, since nothing of that kind is known.
+fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<Vec<Path>>> {
+    let ids = |sql: &str, texts: &[&dyn ToSql]| -> rusqlite::Result<Vec<i64>> {
+        connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
+    };
+    let all = |condition: &'static str, ids: Vec<i64>| {
+        (!ids.is_empty()).then(|| ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
+    };
+    if let Some(phone) = &query.phone {
+        let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
+        return Ok(all("contact = ?3", ids(sql, &[&canonical_address(phone), &query.customer])?));
+    }
+    if let Some(customer) = &query.customer {
+        return Ok(all(
+            "contact = ?3",
+            ids("SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[customer])?,
+        ));
+    }
+    if let Some(reason) = &query.reason {
+        let like = format!("%{}%", reason.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let sql = format!(
+            "SELECT id FROM reason WHERE text LIKE ?1 ESCAPE '\\' ORDER BY id DESC LIMIT {REASONS_MAX}"
+        );
+        return Ok(all("reason = ?3", ids(&sql, &[&like])?));
+    }
+    Ok(Some(match query.state {
+        Some(state) => vec![Path { condition: "state = ?3", value: Some(state as i64) }],
+        None => vec![Path { condition: "", value: None }],
+    }))
+}
+
+/// Ids above the first and below the second are in the time that is asked for.
+fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64, i64)> {
+    let first_at = |sql: &str, time: Timestamp| -> rusqlite::Result<Option<i64>> {
+        let mut rows = connection.prepare_cached(sql)?;
+        let mut rows = rows.query([time.as_ms()])?;
+        rows.next()?.map(|row| row.get(0)).transpose()
+    };
+    let sql = "SELECT id FROM message WHERE first_at >= ?1 ORDER BY first_at, id LIMIT 1";
+    let above = match query.since {
+        Some(since) => first_at(sql, since)?.map_or(i64::MAX, |id| id) - 1,
+        None => 0,
+    };
+    let until = match query.until {
+        Some(until) => first_at(sql, until)?.unwrap_or(i64::MAX),
+        None => i64::MAX,
+    };
+    Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
+}
+
+/// An index that gives ids in order.
+struct Path {
+    /// What it finds by; empty: every message.
+    condition: &'static str,
+    /// Of which value.
+    value: Option<i64>,
+}
+
+impl Path {
+    fn ids(&self, connection: &Connection, above: i64, below: i64) -> rusqlite::Result<Vec<i64>> {
+        let and = if self.condition.is_empty() { "" } else { " AND " };
+        let sql = format!(
+            "SELECT id FROM message WHERE id > ?1 AND id < ?2{and}{} ORDER BY id DESC LIMIT {ROWS_MAX}",
+            self.condition
+        );
+        let values = [Some(above), Some(below), self.value];
+        let values = values.iter().filter_map(|value| value.as_ref().map(|value| value as &dyn ToSql));
+        connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+    }
+}
+
+/// What the index has not decided.
+fn passes(query: &SearchQuery, message: &Message) -> bool {
+    let is = |wanted: &Option<String>, has: Option<&str>| {
+        wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| *canonical_address(wanted) == *has))
+    };
+    query.state.is_none_or(|state| message.state == Some(state))
+        && query.incoming.is_none_or(|incoming| message.incoming == incoming)
+        && is(&query.phone, message.address.as_deref())
+        && query.since.is_none_or(|since| message.first_at >= since)
+        && query.until.is_none_or(|until| message.first_at < until)
+        && query.reason.as_ref().is_none_or(|wanted| {
+            let wanted = wanted.to_lowercase();
+            message.reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains(&wanted))
+        })
+}

@@ -1,0 +1,367 @@
+//! Events become rows: one transaction a batch, with the cursor in it. So whatever happens, each event is counted once.
+//!
+//! A batch touches the same messages, customers and figures again and again: each is read once, changed in memory, and
+//! written once. What a message adds to the figures is taken away and added anew when it changes.
+
+mod figures;
+mod message;
+mod retention;
+mod words;
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use self::{
+    figures::{Arrival, Figures, hour_of},
+    message::{Order, Row},
+    words::{Slice, Words},
+};
+use super::{
+    facts::{Fact, facts},
+    failures::Failures,
+    file::{InsightFile, OpenError},
+};
+use crate::{
+    clock::Timestamp,
+    event::{Event, OrderKey, canonical_address},
+};
+
+/// What writes insight's file.
+pub struct Ledger {
+    connection: Connection,
+    failures: Failures,
+    words: Words,
+    next_message: i64,
+    cursor: u64,
+    /// Figures of this hour and before stay as they are: what they were made of is gone from the journal.
+    figures_after: i64,
+}
+
+/// What a batch does, before it is written.
+#[derive(Default)]
+struct Page {
+    rows: Vec<Touched>,
+    by_key: HashMap<i64, usize>,
+    contacts: HashMap<i64, ContactChange>,
+    heard: HashMap<i64, (u64, Timestamp)>,
+    figures: Figures,
+}
+
+/// A message that a batch has looked at.
+struct Touched {
+    row: Row,
+    /// As it was in the file; `None` for a new one.
+    before: Option<Row>,
+}
+
+/// What a batch has heard of a customer.
+#[derive(Default)]
+struct ContactChange {
+    last_seq: u64,
+    last_at: Timestamp,
+    incoming_at: Option<Timestamp>,
+    answered_at: Option<Timestamp>,
+    customer: Option<String>,
+    name: Option<String>,
+    store: Option<i64>,
+}
+
+impl Ledger {
+    /// Opens the file, locked for this process while what comes with it lives.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, failures: Failures) -> Result<(Self, Arc<InsightFile>), OpenError> {
+        let file = InsightFile::lock(path)?;
+        let ledger = Self::over(file.writer()?, failures);
+        let ledger =
+            ledger.map_err(|source| OpenError::Engine { path: path.display().to_string(), source })?;
+        Ok((ledger, Arc::new(file)))
+    }
+
+    fn over(connection: Connection, failures: Failures) -> rusqlite::Result<Self> {
+        let mut ledger = Self {
+            words: Words::load(&connection)?,
+            connection,
+            failures,
+            next_message: 0,
+            cursor: 0,
+            figures_after: 0,
+        };
+        ledger.reload()?;
+        Ok(ledger)
+    }
+
+    /// Everything up to this seq is in the file.
+    pub const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The tip that a rebuild under way goes to.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn rebuilding_to(&self) -> rusqlite::Result<Option<u64>> {
+        self.mark("rebuild").map(|tip| tip.map(|tip| tip.try_into().unwrap_or_default()))
+    }
+
+    /// Takes events in, in order of seq: everything up to `through`. Events up to the cursor are left out.
+    ///
+    /// # Errors
+    /// Whatever SQLite says: nothing of it was stored then.
+    pub fn apply(&mut self, events: &[Arc<Event>], through: u64) -> rusqlite::Result<()> {
+        let stored = self.transact(|ledger| {
+            let mut page = Page::default();
+            let cursor = ledger.cursor;
+            for event in events.iter().filter(|event| event.seq > cursor && !event.is_own()) {
+                ledger.take(&mut page, event)?;
+            }
+            ledger.write(page)?;
+            ledger.set_mark("cursor", through.try_into().unwrap_or(i64::MAX))?;
+            if ledger.rebuilding_to()?.is_some_and(|tip| through >= tip) {
+                ledger.connection.execute("DELETE FROM mark WHERE name = 'rebuild'", [])?;
+            }
+            Ok(())
+        });
+        if stored.is_ok() {
+            self.cursor = self.cursor.max(through);
+        }
+        stored
+    }
+
+    /// Forgets what the journal can tell again, which begins after `after`, received at `from`; then everything up to `tip`
+    /// is to be taken in anew. Figures of the hours up to that of `from` stay.
+    ///
+    /// # Errors
+    /// Whatever SQLite says: nothing was forgotten then.
+    pub fn begin_rebuild(&mut self, after: u64, from: Option<Timestamp>, tip: u64) -> rusqlite::Result<()> {
+        // Figures by the day are whole, and nothing that they were made of is kept.
+        let by_the_day = self.mark("by_the_day")?.unwrap_or(i64::MIN).saturating_sub(1);
+        let kept = from.map_or(self.figures_after, |from| {
+            let hour = hour_of(from);
+            // From its very beginning the journal can tell all of the first hour, too.
+            if after == 0 { hour - 1 } else { hour }
+        });
+        let kept = kept.max(by_the_day);
+        self.transact(|ledger| {
+            for table in ["message", "sighting", "occurrence", "contact", "reason", "heard"] {
+                ledger.connection.execute(&format!("DELETE FROM {table}"), [])?;
+            }
+            for table in ["figure", "failure", "spread", "arrival", "lateness"] {
+                ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;
+            }
+            ledger.set_mark("cursor", after.try_into().unwrap_or(i64::MAX))?;
+            ledger.set_mark("figures_after", kept)?;
+            if tip > after {
+                ledger.set_mark("rebuild", tip.try_into().unwrap_or(i64::MAX))?;
+            }
+            Ok(())
+        })?;
+        self.reload()
+    }
+
+    /// Runs a transaction; where it fails, what is known in memory is read anew.
+    fn transact(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let done = work(self).and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+        if done.is_err() {
+            if !self.connection.is_autocommit() {
+                self.connection.execute_batch("ROLLBACK")?;
+            }
+            self.reload()?;
+        }
+        done
+    }
+
+    fn reload(&mut self) -> rusqlite::Result<()> {
+        self.words = Words::load(&self.connection)?;
+        self.next_message =
+            self.connection
+                .query_row("SELECT coalesce(max(id), 0) + 1 FROM message", [], |row| row.get(0))?;
+        self.cursor = self.mark("cursor")?.unwrap_or_default().try_into().unwrap_or_default();
+        self.figures_after = self.mark("figures_after")?.unwrap_or(i64::MIN);
+        Ok(())
+    }
+
+    fn mark(&self, name: &str) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached("SELECT value FROM mark WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()
+    }
+
+    fn set_mark(&self, name: &str, value: i64) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
+            .execute(params![name, value])
+            .map(drop)
+    }
+
+    /// One event.
+    fn take(&mut self, page: &mut Page, event: &Event) -> rusqlite::Result<()> {
+        let source = self.words.id(&self.connection, &event.source)?;
+        let name = self.words.id(&self.connection, event.element.name())?;
+        let hour = hour_of(event.received_at);
+        let mut arrival = Arrival { events: 1, ..Arrival::default() };
+        let view = event.element.view();
+        for fact in facts(&view) {
+            let contact = self.contact(page, event, &fact)?;
+            let Some(message_id) = fact.message_id else {
+                self.occurrence(event, name, contact)?;
+                continue;
+            };
+            match self.message(page, event, source, message_id, &fact, contact)? {
+                Order::First => {
+                    if let Some(created_at) = fact.created_at {
+                        page.figures.late(hour, source, event.received_at.ms_since(created_at));
+                    }
+                }
+                Order::Next => {}
+                Order::Disordered => arrival.disordered += 1,
+                Order::Repeated => arrival.repeated += 1,
+            }
+        }
+        page.figures.arrived(hour, source, name, arrival);
+        page.heard.insert(source, (event.seq, event.received_at));
+        Ok(())
+    }
+
+    fn contact(&mut self, page: &mut Page, event: &Event, fact: &Fact<'_>) -> rusqlite::Result<Option<i64>> {
+        let Some(address) = fact.address else { return Ok(None) };
+        let channel = match fact.channel {
+            Some(channel) => self.words.id(&self.connection, channel.as_str())?,
+            None => 0,
+        };
+        let id = self.words.contact(&self.connection, channel, &canonical_address(address), event)?;
+        let store = fact.store.map(|store| self.words.id(&self.connection, store)).transpose()?;
+        let change = page.contacts.entry(id).or_default();
+        change.last_seq = event.seq;
+        change.last_at = event.received_at;
+        if fact.incoming && !fact.deleted {
+            change.incoming_at = Some(event.received_at);
+        }
+        if fact.is_answer() {
+            change.answered_at = Some(event.received_at);
+        }
+        if let Some(customer) = fact.customer {
+            change.customer = Some(customer.to_owned());
+        }
+        change.name = fact.name.clone().or(change.name.take());
+        change.store = store.or(change.store);
+        Ok(Some(id))
+    }
+
+    fn message(
+        &mut self,
+        page: &mut Page,
+        event: &Event,
+        source: i64,
+        message_id: &str,
+        fact: &Fact<'_>,
+        contact: Option<i64>,
+    ) -> rusqlite::Result<Order> {
+        let key = OrderKey::of(&event.source, message_id).0.cast_signed();
+        let at = match page.by_key.get(&key) {
+            Some(at) => *at,
+            None => {
+                let before = Row::load(&self.connection, key, &self.words)?;
+                let row = before.clone().unwrap_or_else(|| {
+                    self.next_message += 1;
+                    Row::new(self.next_message - 1, key, message_id, source, event, fact.incoming)
+                });
+                page.rows.push(Touched { row, before });
+                page.by_key.insert(key, page.rows.len() - 1);
+                page.rows.len() - 1
+            }
+        };
+        let slice = self.slice(source, fact)?;
+        let status = match fact.status {
+            Some(status) => self.words.id(&self.connection, status.as_str())?,
+            None => 0,
+        };
+        let row = &mut page.rows[at].row;
+        let order = row.see(event, fact, slice, contact);
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                row.id,
+                event.seq,
+                status,
+                event.received_at.as_ms(),
+                fact.created_at.map(Timestamp::as_ms)
+            ])?;
+        Ok(order)
+    }
+
+    fn slice(&mut self, source: i64, fact: &Fact<'_>) -> rusqlite::Result<Slice> {
+        let connection = &self.connection;
+        let mut word = |text: Option<&str>| text.map(|text| self.words.id(connection, text)).transpose();
+        Ok(Slice {
+            source,
+            store: word(fact.store)?,
+            channel: word(fact.channel.map(|channel| channel.as_str()))?,
+            owner: word(fact.owner.map(|owner| owner.as_str()))?,
+            owner_id: word(fact.owner_id)?,
+        })
+    }
+
+    fn occurrence(&self, event: &Event, name: i64, contact: Option<i64>) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO occurrence (seq, name, contact, at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![event.seq, name, contact, event.received_at.as_ms()])
+            .map(drop)
+    }
+
+    fn write(&mut self, mut page: Page) -> rusqlite::Result<()> {
+        for Touched { row, before } in &page.rows {
+            let reason = match &row.merged.reason {
+                Some(text) => Some(self.words.reason(&self.connection, text)?),
+                None => None,
+            };
+            let slice = self.words.slice(&self.connection, row.slice)?;
+            row.save(&self.connection, before.is_some(), slice, reason)?;
+            for (row, sign) in [(before.as_ref(), -1), (Some(row), 1)] {
+                let Some(row) = row else { continue };
+                let slice = self.words.slice(&self.connection, row.slice)?;
+                let class = match row.is_failure() {
+                    true => Some(
+                        self.words
+                            .id(&self.connection, self.failures.class_of(row.merged.reason.as_deref()))?,
+                    ),
+                    false => None,
+                };
+                page.figures.count(row, slice, class, sign);
+            }
+        }
+        for (id, change) in page.contacts {
+            self.connection
+                .prepare_cached(
+                    "UPDATE contact SET last_seq = ?2, last_at = ?3, incoming_at = coalesce(?4, incoming_at),
+                       customer = coalesce(?5, customer), name = coalesce(?6, name), store = coalesce(?7, store),
+                       answered_at = coalesce(?8, answered_at)
+                     WHERE id = ?1",
+                )?
+                .execute(params![
+                    id,
+                    change.last_seq,
+                    change.last_at.as_ms(),
+                    change.incoming_at.map(Timestamp::as_ms),
+                    change.customer,
+                    change.name,
+                    change.store,
+                    change.answered_at.map(Timestamp::as_ms)
+                ])?;
+        }
+        for (source, (seq, at)) in page.heard {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO heard (source, seq, at) VALUES (?1, ?2, ?3)")?
+                .execute(params![source, seq, at.as_ms()])?;
+        }
+        page.figures.write(&self.connection, self.figures_after)
+    }
+}

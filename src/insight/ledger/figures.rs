@@ -1,0 +1,143 @@
+//! What a batch adds to the figures, gathered, and written with one statement a row.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::{
+    super::{spread::bucket_of, state::Step},
+    message::Row,
+};
+use crate::clock::Timestamp;
+
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+
+/// The hour that a time is in, in hours since the epoch.
+pub const fn hour_of(time: Timestamp) -> i64 {
+    time.as_ms().div_euclid(HOUR_MS)
+}
+
+/// How long a message took, by the number in the file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Measure {
+    ToDeliver = 0,
+    ToRead = 1,
+}
+
+/// What came, by hour, source and name.
+#[derive(Clone, Copy, Default)]
+pub struct Arrival {
+    pub events: i64,
+    pub disordered: i64,
+    pub repeated: i64,
+}
+
+/// Changes of figures.
+#[derive(Default)]
+pub struct Figures {
+    counts: HashMap<(i64, i64), Counts>,
+    failures: HashMap<(i64, i64, i64), i64>,
+    spreads: HashMap<(i64, i64, Measure, u32), i64>,
+    arrivals: HashMap<(i64, i64, i64), Arrival>,
+    lateness: HashMap<(i64, i64, u32), i64>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    incoming: i64,
+    messages: i64,
+    /// Sent, delivered, read, played: those who got so far or further.
+    steps: [i64; 4],
+    failed: i64,
+    deleted: i64,
+}
+
+impl Figures {
+    /// A message counts as it is (`sign` 1), or no more as it was (-1).
+    pub fn count(&mut self, row: &Row, slice: i64, class: Option<i64>, sign: i64) {
+        let at = hour_of(row.first_at);
+        let counts = self.counts.entry((at, slice)).or_default();
+        if row.incoming {
+            counts.incoming += sign;
+            return;
+        }
+        counts.messages += sign;
+        for (count, step) in counts.steps.iter_mut().zip(&Step::ALL[1..]) {
+            *count += if row.merged.reached >= *step { sign } else { 0 };
+        }
+        counts.failed += if row.is_failure() { sign } else { 0 };
+        counts.deleted += if row.merged.deleted { sign } else { 0 };
+        if let Some(class) = class {
+            *self.failures.entry((at, slice, class)).or_default() += sign;
+        }
+        for (measure, time) in [(Measure::ToDeliver, row.delivered_at), (Measure::ToRead, row.read_at)] {
+            if let Some(ms) = row.ms_after_sent(time) {
+                *self.spreads.entry((at, slice, measure, bucket_of(ms))).or_default() += sign;
+            }
+        }
+    }
+
+    /// Something came.
+    pub fn arrived(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
+        let sum = self.arrivals.entry((at, source, name)).or_default();
+        sum.events += arrival.events;
+        sum.disordered += arrival.disordered;
+        sum.repeated += arrival.repeated;
+    }
+
+    /// Something came so many milliseconds after it was made.
+    pub fn late(&mut self, at: i64, source: i64, ms: i64) {
+        *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
+    }
+
+    /// Adds them to those of the file, but for the hours up to `after`.
+    pub fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO figure (at, slice, incoming, messages, sent, delivered, read, played, failed, deleted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (at, slice) DO UPDATE SET
+               incoming = incoming + excluded.incoming, messages = messages + excluded.messages,
+               sent = sent + excluded.sent, delivered = delivered + excluded.delivered, read = read + excluded.read,
+               played = played + excluded.played, failed = failed + excluded.failed,
+               deleted = deleted + excluded.deleted",
+        )?;
+        for ((at, slice), counts) in self.counts.into_iter().filter(|((at, _), _)| *at > after) {
+            let Counts { incoming, messages, steps: [sent, delivered, read, played], failed, deleted } =
+                counts;
+            statement
+                .execute([at, slice, incoming, messages, sent, delivered, read, played, failed, deleted])?;
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO failure (at, slice, class, messages) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (at, slice, class) DO UPDATE SET messages = messages + excluded.messages",
+        )?;
+        for ((at, slice, class), messages) in self.failures.into_iter().filter(|((at, ..), _)| *at > after) {
+            statement.execute([at, slice, class, messages])?;
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO spread (at, slice, measure, bucket, messages) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (at, slice, measure, bucket) DO UPDATE SET messages = messages + excluded.messages",
+        )?;
+        for ((at, slice, measure, bucket), messages) in self.spreads {
+            if at > after && messages != 0 {
+                statement.execute(params![at, slice, measure as i64, bucket, messages])?;
+            }
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO arrival (at, source, name, events, disordered, repeated) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (at, source, name) DO UPDATE SET events = events + excluded.events,
+               disordered = disordered + excluded.disordered, repeated = repeated + excluded.repeated",
+        )?;
+        for ((at, source, name), arrival) in self.arrivals.into_iter().filter(|((at, ..), _)| *at > after) {
+            statement.execute([at, source, name, arrival.events, arrival.disordered, arrival.repeated])?;
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO lateness (at, source, bucket, events) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (at, source, bucket) DO UPDATE SET events = events + excluded.events",
+        )?;
+        for ((at, source, bucket), events) in self.lateness.into_iter().filter(|((at, ..), _)| *at > after) {
+            statement.execute(params![at, source, bucket, events])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! A message as its row has it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    super::{
+        facts::Fact,
+        state::{Merged, State, Step},
+    },
+    words::{Slice, Words},
+};
+use crate::{
+    clock::Timestamp,
+    event::{Event, Status},
+};
+
+/// A message.
+#[derive(Clone)]
+pub struct Row {
+    pub id: i64,
+    pub slice: Slice,
+    pub incoming: bool,
+    pub first_at: Timestamp,
+    pub merged: Merged,
+    pub sent_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
+    failed_at: Option<Timestamp>,
+    key: i64,
+    message_id: String,
+    contact: Option<i64>,
+    first_seq: u64,
+    last_at: Timestamp,
+    created_at: Option<Timestamp>,
+    is_new: bool,
+}
+
+/// How something that was told of a message stands to what was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The first that is heard of the message.
+    First,
+    /// News.
+    Next,
+    /// A status that a later one had overtaken.
+    Disordered,
+    /// A status that was known.
+    Repeated,
+}
+
+impl Row {
+    /// A message that is heard of for the first time.
+    pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
+        Self {
+            id,
+            key,
+            message_id: message_id.to_owned(),
+            slice: Slice { source, store: None, channel: None, owner: None, owner_id: None },
+            incoming,
+            contact: None,
+            first_seq: event.seq,
+            first_at: event.received_at,
+            last_at: event.received_at,
+            merged: Merged::default(),
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            failed_at: None,
+            created_at: None,
+            is_new: true,
+        }
+    }
+
+    /// As the file has it.
+    pub fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
+        let mut select = connection.prepare_cached(
+            "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
+               (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
+               created_at
+             FROM message WHERE key = ?1",
+        )?;
+        select
+            .query_row([key], |row| {
+                let time = |at: usize| row.get::<_, Option<i64>>(at).map(|ms| ms.map(Timestamp::from_ms));
+                let slice: i64 = row.get(2)?;
+                let reached = row.get::<_, usize>(8)?;
+                Ok(Self {
+                    id: row.get(0)?,
+                    key,
+                    message_id: row.get(1)?,
+                    slice: words.slice_of(slice).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, slice))?,
+                    incoming: row.get(3)?,
+                    contact: row.get(4)?,
+                    first_seq: row.get(5)?,
+                    first_at: Timestamp::from_ms(row.get(6)?),
+                    last_at: Timestamp::from_ms(row.get(7)?),
+                    merged: Merged {
+                        reached: Step::ALL.get(reached).copied().unwrap_or_default(),
+                        failed: row.get(9)?,
+                        deleted: row.get(10)?,
+                        reason: row.get(11)?,
+                    },
+                    sent_at: time(12)?,
+                    delivered_at: time(13)?,
+                    read_at: time(14)?,
+                    failed_at: time(15)?,
+                    created_at: time(16)?,
+                    is_new: false,
+                })
+            })
+            .optional()
+    }
+
+    /// Takes in what one event tells of it.
+    pub fn see(&mut self, event: &Event, fact: &Fact<'_>, slice: Slice, contact: Option<i64>) -> Order {
+        let order = self.order(fact.status);
+        self.is_new = false;
+        self.slice = self.slice.or(slice);
+        self.contact = self.contact.or(contact);
+        self.created_at = self.created_at.or(fact.created_at);
+        self.last_at = self.last_at.max(event.received_at);
+        self.merged.deleted |= fact.deleted;
+        if let Some(status) = fact.status.filter(|_| !self.incoming) {
+            self.merged.see(status, fact.reason);
+            if let Some(first) = self.first_time_of(status) {
+                first.get_or_insert(event.received_at);
+            }
+        }
+        order
+    }
+
+    fn order(&mut self, status: Option<&Status>) -> Order {
+        if self.is_new {
+            return Order::First;
+        }
+        let Some(status) = status else { return Order::Next };
+        if self.first_time_of(status).is_some_and(|first| first.is_some()) {
+            return Order::Repeated;
+        }
+        match Step::of(status) {
+            Some(step) if step < self.merged.reached => Order::Disordered,
+            _ => Order::Next,
+        }
+    }
+
+    fn first_time_of(&mut self, status: &Status) -> Option<&mut Option<Timestamp>> {
+        match status {
+            Status::Sent => Some(&mut self.sent_at),
+            Status::Delivered => Some(&mut self.delivered_at),
+            Status::Read => Some(&mut self.read_at),
+            Status::Failed => Some(&mut self.failed_at),
+            _ => None,
+        }
+    }
+
+    /// It failed, and has not arrived since.
+    pub fn is_failure(&self) -> bool {
+        !self.incoming && self.merged.state() == State::Failed
+    }
+
+    /// How long after it was sent; `None` where one of the two was not told. 0 where the later status came first.
+    pub fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
+        Some(at?.ms_since(self.sent_at?).max(0))
+    }
+
+    /// Writes it; `known`: there is a row of it.
+    pub fn save(
+        &self,
+        connection: &Connection,
+        known: bool,
+        slice: i64,
+        reason: Option<i64>,
+    ) -> rusqlite::Result<()> {
+        let state = (!self.incoming).then(|| self.merged.state() as i64);
+        let ms = |time: Option<Timestamp>| time.map(Timestamp::as_ms);
+        let Merged { reached, failed, deleted, .. } = &self.merged;
+        let sql = if known {
+            "UPDATE message SET slice = ?2, contact = ?3, last_at = ?4, reached = ?5, failed = ?6, deleted = ?7, state = ?8,
+               reason = ?9, sent_at = ?10, delivered_at = ?11, read_at = ?12, failed_at = ?13, created_at = ?14
+             WHERE id = ?1"
+        } else {
+            "INSERT INTO message
+               (id, slice, contact, last_at, reached, failed, deleted, state, reason, sent_at, delivered_at, read_at,
+                failed_at, created_at, key, message_id, incoming, first_seq, first_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        let changing: &[&dyn rusqlite::ToSql] = params![
+            self.id,
+            slice,
+            self.contact,
+            self.last_at.as_ms(),
+            *reached as i64,
+            failed,
+            deleted,
+            state,
+            reason,
+            ms(self.sent_at),
+            ms(self.delivered_at),
+            ms(self.read_at),
+            ms(self.failed_at),
+            ms(self.created_at)
+        ];
+        let lasting: &[&dyn rusqlite::ToSql] =
+            params![self.key, self.message_id, self.incoming, self.first_seq, self.first_at.as_ms()];
+        let all = if known { changing.to_vec() } else { [changing, lasting].concat() };
+        statement.execute(&*all).map(drop)
+    }
+}

@@ -1,0 +1,96 @@
+//! What leaves: messages and customers past their time. Their figures stay, from then on by the day.
+
+use rusqlite::params;
+
+use super::{Ledger, figures::hour_of};
+use crate::clock::Timestamp;
+
+/// Messages that leave in one transaction.
+const SLICE: usize = 2_000;
+const DAY_HOURS: i64 = 24;
+
+impl Ledger {
+    /// Lets go of a slice of what is older than `before`; whether there may be more.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn let_go(&mut self, before: Timestamp) -> rusqlite::Result<bool> {
+        let mut more = false;
+        self.transact(|ledger| {
+            let limit = i64::try_from(SLICE).unwrap_or(i64::MAX);
+            let ms = before.as_ms();
+            // In the order in which they were first seen, so the first that is young enough ends it.
+            let old: Vec<i64> = ledger
+                .connection
+                .prepare_cached("SELECT id FROM message WHERE first_at < ?1 ORDER BY first_at LIMIT ?2")?
+                .query_map(params![ms, limit], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for id in &old {
+                ledger.connection.prepare_cached("DELETE FROM sighting WHERE message = ?1")?.execute([id])?;
+                ledger.connection.prepare_cached("DELETE FROM message WHERE id = ?1")?.execute([id])?;
+            }
+            let occurrences = ledger
+                .connection
+                .prepare_cached(
+                    "DELETE FROM occurrence WHERE seq IN (SELECT seq FROM occurrence ORDER BY seq LIMIT ?2) AND at < ?1",
+                )?
+                .execute(params![ms, limit])?;
+            let contacts = ledger
+                .connection
+                .prepare_cached(
+                    "DELETE FROM contact WHERE id IN (SELECT id FROM contact ORDER BY last_seq LIMIT ?2) AND last_at < ?1",
+                )?
+                .execute(params![ms, limit])?;
+            if contacts > 0 {
+                ledger.words.forget_contacts();
+            }
+            more = old.len() == SLICE || occurrences == SLICE || contacts == SLICE;
+            Ok(())
+        })?;
+        if !more {
+            self.by_the_day(before)?;
+        }
+        Ok(more)
+    }
+
+    /// Figures of whole days of which no message is kept any more, so none of them changes: one row a day.
+    fn by_the_day(&mut self, before: Timestamp) -> rusqlite::Result<()> {
+        let first: Option<i64> =
+            self.connection.query_row("SELECT min(first_at) FROM message", [], |row| row.get(0))?;
+        let kept = first.map_or(before, |first| before.min(Timestamp::from_ms(first)));
+        let day = hour_of(kept).div_euclid(DAY_HOURS) * DAY_HOURS;
+        let done = self.mark("by_the_day")?.unwrap_or(i64::MIN);
+        if day <= done {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            for (table, keys, sums) in [
+                (
+                    "figure",
+                    "slice",
+                    &["incoming", "messages", "sent", "delivered", "read", "played", "failed", "deleted"][..],
+                ),
+                ("failure", "slice, class", &["messages"]),
+                ("spread", "slice, measure, bucket", &["messages"]),
+                ("arrival", "source, name", &["events", "disordered", "repeated"]),
+                ("lateness", "source, bucket", &["events"]),
+            ] {
+                let columns = sums.join(", ");
+                let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
+                let added =
+                    sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
+                let old = format!("at >= ?2 AND at < ?1 AND at % {DAY_HOURS} <> 0");
+                ledger.connection.execute(
+                    &format!(
+                        "INSERT INTO {table} (at, {keys}, {columns})
+                         SELECT at / {DAY_HOURS} * {DAY_HOURS}, {keys}, {summed} FROM {table} WHERE {old} GROUP BY 1, {keys}
+                         ON CONFLICT (at, {keys}) DO UPDATE SET {added}"
+                    ),
+                    [day, done],
+                )?;
+                ledger.connection.execute(&format!("DELETE FROM {table} WHERE {old}"), [day, done])?;
+            }
+            ledger.set_mark("by_the_day", day)
+        })
+    }
+}

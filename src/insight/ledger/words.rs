@@ -1,0 +1,169 @@
+//! What repeats, by its number in the file: words, slices, reasons, customers. What was looked up stays in memory.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::event::Event;
+
+/// Customers that are kept in mind: those who are written to now.
+const CONTACTS_IN_MIND: usize = 200_000;
+/// Texts of failures that are kept in mind.
+const REASONS_IN_MIND: usize = 10_000;
+
+/// By what messages are counted apart; each a word's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slice {
+    pub source: i64,
+    pub store: Option<i64>,
+    pub channel: Option<i64>,
+    pub owner: Option<i64>,
+    pub owner_id: Option<i64>,
+}
+
+impl Slice {
+    /// What is known stands; what was not, is taken from the other.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            source: self.source,
+            store: self.store.or(other.store),
+            channel: self.channel.or(other.channel),
+            owner: self.owner.or(other.owner),
+            // An id belongs to its owner.
+            owner_id: if self.owner.is_none() || self.owner == other.owner {
+                self.owner_id.or(other.owner_id)
+            } else {
+                self.owner_id
+            },
+        }
+    }
+}
+
+/// The numbers.
+pub struct Words {
+    words: HashMap<Box<str>, i64>,
+    slices: HashMap<Slice, i64>,
+    by_id: HashMap<i64, Slice>,
+    reasons: HashMap<Box<str>, i64>,
+    contacts: HashMap<(i64, Box<str>), i64>,
+}
+
+impl Words {
+    /// As the file has them.
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut words = HashMap::new();
+        let mut select = connection.prepare_cached("SELECT text, id FROM word")?;
+        for row in select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
+            let (text, id) = row?;
+            words.insert(text.into_boxed_str(), id);
+        }
+        let mut slices = HashMap::new();
+        let mut by_id = HashMap::new();
+        let mut select =
+            connection.prepare_cached("SELECT id, source, store, channel, owner, owner_id FROM slice")?;
+        let rows = select.query_map([], |row| {
+            let slice = Slice {
+                source: row.get(1)?,
+                store: row.get(2)?,
+                channel: row.get(3)?,
+                owner: row.get(4)?,
+                owner_id: row.get(5)?,
+            };
+            Ok((row.get(0)?, slice))
+        })?;
+        for row in rows {
+            let (id, slice) = row?;
+            slices.insert(slice, id);
+            by_id.insert(id, slice);
+        }
+        Ok(Self { words, slices, by_id, reasons: HashMap::new(), contacts: HashMap::new() })
+    }
+
+    /// A word's number; a new one is stored.
+    pub fn id(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.words.get(text) {
+            return Ok(*id);
+        }
+        connection.prepare_cached("INSERT INTO word (text) VALUES (?1)")?.execute([text])?;
+        let id = connection.last_insert_rowid();
+        self.words.insert(text.into(), id);
+        Ok(id)
+    }
+
+    /// A slice's number; a new one is stored.
+    pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
+        if let Some(id) = self.slices.get(&slice) {
+            return Ok(*id);
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO slice (source, store, channel, owner, owner_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![slice.source, slice.store, slice.channel, slice.owner, slice.owner_id])?;
+        let id = connection.last_insert_rowid();
+        self.slices.insert(slice, id);
+        self.by_id.insert(id, slice);
+        Ok(id)
+    }
+
+    /// The slice of a number.
+    pub fn slice_of(&self, id: i64) -> Option<Slice> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The number of a failure's text; a new one is stored.
+    pub fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.reasons.get(text) {
+            return Ok(*id);
+        }
+        connection
+            .prepare_cached("INSERT INTO reason (text) VALUES (?1) ON CONFLICT (text) DO NOTHING")?
+            .execute([text])?;
+        let id = connection
+            .prepare_cached("SELECT id FROM reason WHERE text = ?1")?
+            .query_row([text], |row| row.get(0))?;
+        if self.reasons.len() >= REASONS_IN_MIND {
+            self.reasons.clear();
+        }
+        self.reasons.insert(text.into(), id);
+        Ok(id)
+    }
+
+    /// The number of a customer on a channel (0: no channel was told); a new one is stored.
+    pub fn contact(
+        &mut self,
+        connection: &Connection,
+        channel: i64,
+        address: &str,
+        event: &Event,
+    ) -> rusqlite::Result<i64> {
+        let key = (channel, Box::from(address));
+        if let Some(id) = self.contacts.get(&key) {
+            return Ok(*id);
+        }
+        let known = connection
+            .prepare_cached("SELECT id FROM contact WHERE address = ?1 AND channel = ?2")?
+            .query_row(params![address, channel], |row| row.get(0))
+            .optional()?;
+        let id = if let Some(id) = known {
+            id
+        } else {
+            connection
+                .prepare_cached(
+                    "INSERT INTO contact (channel, address, last_seq, last_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![channel, address, event.seq, event.received_at.as_ms()])?;
+            connection.last_insert_rowid()
+        };
+        if self.contacts.len() >= CONTACTS_IN_MIND {
+            self.contacts.clear();
+        }
+        self.contacts.insert(key, id);
+        Ok(id)
+    }
+
+    /// Customers were deleted: what is kept in mind of them is not true any more.
+    pub fn forget_contacts(&mut self) {
+        self.contacts.clear();
+    }
+}

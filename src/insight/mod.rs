@@ -1,0 +1,224 @@
+//! READ SIDE: what became of each message, and what a merchant wants to see of all of them.
+//!
+//! [`Insight`] reads the journal with a cursor of its own and keeps what it learns in a file of its own: the cursor moves in
+//! the transaction that stores what was learnt, so each event counts once. It is in nobody's way: no handler waits for it,
+//! intake least of all. What it has can be learnt again from the journal ([`Insight::rebuild`]), for as long as the journal
+//! has it; messages and customers are kept for `retention`, figures without personal data for ever.
+
+pub mod ask;
+mod facts;
+mod failures;
+mod file;
+mod ledger;
+mod scribe;
+mod settings;
+mod spread;
+mod state;
+
+pub use failures::{Failures, FailuresError, UNKNOWN};
+pub use file::{InsightFile, OpenError, files};
+pub use ledger::Ledger;
+pub use settings::Settings;
+pub use spread::{Spread, bucket_of, longest_of};
+pub use state::{Merged, State, Step};
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::{sync::watch, time::timeout};
+
+use self::scribe::{Op, Scribe};
+use crate::{
+    event::{Class, Event},
+    journal::{self, Journal},
+    metrics::Metrics,
+};
+
+/// Events of a class that are taken in at once.
+const BATCH: usize = 2_000;
+/// What has caught up gathers for so long.
+const GATHER: Duration = Duration::from_millis(50);
+/// It rests for so long where its file or the journal cannot be read or written.
+const REST: Duration = Duration::from_secs(5);
+/// It looks for so often for what is too old.
+const LET_GO_EVERY: Duration = Duration::from_secs(60);
+/// Connections that are kept for questions.
+const READERS: usize = 4;
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything up to this seq is taken in.
+    pub cursor: u64,
+    /// A rebuild is under way, up to this seq.
+    pub rebuilding_to: Option<u64>,
+}
+
+/// Why insight could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Its file could not be read or written.
+    #[error("insight's file: {0}")]
+    File(Arc<str>),
+    /// The journal could not be read.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// It has ended.
+    #[error("insight has ended")]
+    Stopped,
+}
+
+impl Error {
+    /// Its class: safe for logs, unlike the text.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::File(_) => "its file cannot be read or written",
+            Self::Journal(error) => error.class(),
+            Self::Stopped => "it has ended",
+        }
+    }
+}
+
+impl From<&rusqlite::Error> for Error {
+    fn from(error: &rusqlite::Error) -> Self {
+        Self::File(error.to_string().into())
+    }
+}
+
+/// What is learnt of messages, and who learns it.
+pub struct Insight {
+    scribe: Scribe,
+    progress: watch::Receiver<Progress>,
+    failures: Failures,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    metrics: Arc<Metrics>,
+    file: Arc<InsightFile>,
+}
+
+impl Insight {
+    /// Opens the file and starts the thread that writes it. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let engine = |source| OpenError::Engine { path: path.display().to_string(), source };
+        let failures = Failures::load(settings.failures.as_deref())?;
+        let (ledger, file) = Ledger::open(path, failures.clone())?;
+        let rebuilding_to = ledger.rebuilding_to().map_err(engine)?;
+        let (progress, shown) = watch::channel(Progress { cursor: ledger.cursor(), rebuilding_to });
+        let scribe = Scribe::start(ledger, settings.retention, progress)
+            .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
+        Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, file })
+    }
+
+    /// How far it is, now and as it changes.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The classes of failures.
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    /// Takes in what the journal has and gets, until `stop` is true.
+    pub async fn run(self: Arc<Self>, journal: Arc<dyn Journal>, mut stop: watch::Receiver<bool>) {
+        let mut tip = journal.tip();
+        if *tip.borrow() < self.progress.borrow().cursor {
+            tracing::warn!("the journal was begun anew: insight forgets what the old one told");
+            self.try_to(self.rebuild(&*journal)).await;
+        }
+        let mut let_go = tokio::time::interval(LET_GO_EVERY);
+        while !*stop.borrow_and_update() {
+            let newest = *tip.borrow_and_update();
+            let cursor = self.progress.borrow().cursor;
+            self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
+            if cursor < newest {
+                let went = self.try_to(self.take_in(&*journal, cursor)).await;
+                let rest = if went { Duration::ZERO } else { REST };
+                // What has nearly caught up gathers: a transaction for each event would be work for nothing.
+                let gathers = went && newest - cursor < BATCH as u64;
+                let _stopped =
+                    timeout(if gathers { GATHER } else { rest }, stop.wait_for(|stop| *stop)).await;
+                continue;
+            }
+            tokio::select! {
+                _ = tip.changed() => {}
+                _ = stop.changed() => {}
+                _ = let_go.tick() => {
+                    self.try_to(self.scribe.ask(Op::LetGo)).await;
+                }
+            }
+        }
+    }
+
+    /// Forgets what the journal can tell again, and takes it in anew; resolves when that has begun. Figures of what the
+    /// journal no longer has stay.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn rebuild(&self, journal: &dyn Journal) -> Result<(), Error> {
+        let tip = *journal.tip().borrow();
+        let low = journal.figures().await?.span.map_or(1, |(low, _)| low);
+        let from = journal.get(low).await?.map(|event| event.received_at);
+        self.scribe.ask(Op::Rebuild { after: low - 1, from, tip }).await
+    }
+
+    /// Asks the file something. Every question sees one state of it.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (readers, file) = (Arc::clone(&self.readers), Arc::clone(&self.file));
+        let asked = tokio::task::spawn_blocking(move || {
+            let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = kept.map_or_else(|| file.reader(), Ok)?;
+            let answer = {
+                let state = connection.unchecked_transaction()?;
+                question(&state)?
+            };
+            let mut kept = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < READERS {
+                kept.push(connection);
+            }
+            Ok(answer)
+        });
+        match asked.await {
+            Ok(answer) => answer.map_err(|error: rusqlite::Error| Error::from(&error)),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_cancelled) => Err(Error::Stopped),
+        }
+    }
+
+    /// The next events of both classes, in order of seq.
+    async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut through = u64::MAX;
+        for class in Class::ALL {
+            let claim = journal.claim(class, cursor, BATCH).await?;
+            through = through.min(claim.through);
+            events.extend(claim.events);
+        }
+        events.retain(|event| event.seq <= through);
+        events.sort_unstable_by_key(|event| event.seq);
+        self.scribe.ask(Op::Apply { events, through: through.max(cursor) }).await
+    }
+
+    /// Whether it could be done; why not, the log tells.
+    async fn try_to(&self, work: impl Future<Output = Result<(), Error>>) -> bool {
+        match work.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(error = error.class(), "insight cannot go on; it tries again");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `[insight]`: what is kept of messages, and for how long.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::settings::Period;
+
+/// What insight keeps, and where.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Off: nothing is learnt, and the page shows events alone.
+    pub enabled: bool,
+    /// Its own file; its directory is made if it is missing. By default `insight.db` beside the journal.
+    pub path: Option<PathBuf>,
+    /// How long messages and customers are kept; figures without personal data stay for ever.
+    pub retention: Period,
+    /// A table of classes of failures in place of the binary's own.
+    pub failures: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { enabled: true, path: None, retention: Period::days(90), failures: None }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the journal says itself: an event for each new dead letter, stored in the transaction that stores the dead letter.
+//! So whoever wants to be told of them is told as of anything else: durably, again after a failure, and in a replay.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{LaneId, NewDead};
+use crate::event::{DEAD_LETTER, Draft, OWN_SOURCE, decode};
+
+/// What is told of a dead letter: where it is and why, nothing of its content. `None` where it is about such an event
+/// itself: what cannot be told is not told of.
+pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
+    let event = &dead.event;
+    if event.is_own() {
+        return None;
+    }
+    let NewDead { cause, attempts, at, .. } = dead;
+    let tries = if *attempts == 1 { "1 try".to_owned() } else { format!("{attempts} tries") };
+    let text = format!(
+        "handler {}: {} (event {}) is a dead letter, {} after {tries}; see `bikhook dead show {id}`",
+        lane.handler,
+        event.element.name(),
+        event.seq,
+        cause.as_str(),
+    );
+    let notice = json!({
+        "eventName": DEAD_LETTER,
+        // A journal that was begun anew counts from 1 again, and a destination may remember.
+        "id": format!("dead-{id}-{}", at.as_ms()),
+        "text": text,
+        "deadLetter": id,
+        "handler": &*lane.handler,
+        "lane": lane.class.as_str(),
+        "replay": lane.replay,
+        "cause": cause.as_str(),
+        "attempts": attempts,
+        "diedAt": at,
+        "event": {
+            "seq": event.seq,
+            "receivedAt": event.received_at,
+            "source": &*event.source,
+            "eventName": event.element.name(),
+        },
+    });
+    let decoded = decode(&Arc::from(OWN_SOURCE), notice.to_string().as_bytes()).ok()?;
+    decoded.drafts.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Class, Element, Event},
+        journal::{Cause, History},
+    };
+
+    fn dead(source: &str) -> NewDead {
+        let raw = r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","message":"my secret","assetValue":"919090909090"}}"#;
+        NewDead {
+            event: Arc::new(Event {
+                seq: 7,
+                received_at: Timestamp::default(),
+                source: source.into(),
+                element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
+            }),
+            cause: Cause::Refused,
+            attempts: 1,
+            error: "status 422: my secret".to_owned(),
+            at: Timestamp::default().plus_ms(5),
+            history: History::default(),
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_is_told_of_without_its_content_and_each_has_a_key_of_its_own() {
+        let lane = LaneId::live("crm".into(), Class::Incoming);
+        let one = of_dead_letter(3, &lane, &dead("bik")).unwrap();
+        let raw = one.element.raw();
+        assert_eq!(
+            (one.element.name(), one.element.id(), &*one.source),
+            (DEAD_LETTER, Some("dead-3-5"), OWN_SOURCE)
+        );
+        assert!(
+            raw.contains(
+                "handler crm: incoming-message (event 7) is a dead letter, refused after 1 try; see `bikhook dead show 3`"
+            ),
+            "{raw}"
+        );
+        assert!(!raw.contains("secret") && !raw.contains("9090"), "{raw}");
+        assert_ne!(one.key, of_dead_letter(4, &lane, &dead("bik")).unwrap().key);
+    }
+
+    #[test]
+    fn of_what_was_to_tell_of_a_dead_letter_none_is_told() {
+        assert!(of_dead_letter(3, &LaneId::live("alarm".into(), Class::Other), &dead(OWN_SOURCE)).is_none());
+    }
+}

@@ -1,0 +1,268 @@
+//! What insight makes of events: a campaign whose truth is known, the page's samples, retention, a rebuild.
+
+mod campaign;
+
+use std::sync::Arc;
+
+use bikhook::{
+    clock::Timestamp,
+    event::{Element, Event},
+    insight::{
+        Failures, Ledger, State,
+        ask::{self, Dimension, FigureQuery, SearchQuery},
+    },
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// 2026-01-01T00:00:00Z.
+const DAY_ONE: i64 = 1_767_225_600_000;
+const HOUR: i64 = 3_600_000;
+
+/// A ledger over a file of its own, and a connection that asks it.
+struct Book {
+    _folder: TempDir,
+    ledger: Ledger,
+    asks: Connection,
+    failures: Failures,
+    seq: u64,
+}
+
+impl Book {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("insight.db");
+        let failures = Failures::load(None).unwrap();
+        let (ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
+        let asks = file.reader().unwrap();
+        Self { _folder: folder, ledger, asks, failures, seq: 0 }
+    }
+
+    /// Takes in an element that came at this time.
+    fn take(&mut self, raw: &str, at: i64) {
+        self.seq += 1;
+        let event = event(self.seq, raw, at);
+        self.ledger.apply(&[event], self.seq).unwrap();
+    }
+
+    fn state(&self, message: &str) -> Option<State> {
+        let found = ask::timeline(&self.asks, message, &self.failures).unwrap();
+        assert!(found.len() <= 1);
+        found[0].message.state
+    }
+
+    fn funnel(&self, by: &[Dimension]) -> Vec<ask::FunnelRow> {
+        ask::funnel(&self.asks, &FigureQuery { by: by.to_vec(), ..FigureQuery::default() }).unwrap()
+    }
+
+    fn search(&self, query: &SearchQuery) -> Vec<String> {
+        let page = ask::search(&self.asks, &SearchQuery { limit: 50, ..query.clone() }, &self.failures);
+        page.unwrap().rows.into_iter().map(|message| message.message_id).collect()
+    }
+}
+
+fn event(seq: u64, raw: &str, at: i64) -> Arc<Event> {
+    Arc::new(Event {
+        seq,
+        received_at: Timestamp::from_ms(at),
+        source: "bik".into(),
+        element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
+    })
+}
+
+/// A status that came by an owner, with a reason where one is given.
+fn told(message: &str, status: &str, owner: &str, reason: &str) -> String {
+    let reason = if reason.is_empty() { "null".to_owned() } else { format!("{reason:?}") };
+    format!(
+        r#"{{"eventName":"message-status-update","eventInfo":{{"messageId":"{message}","createdAt":"2026-01-01T00:00:00.000Z","channelId":"whatsapp","status":"{status}","owner":"{owner}","ownerId":"57","assetValue":"+91 90909-0{message:0>4}","failureReason":{reason}}},"customerDetails":{{"firstName":"A","lastName":"B","customerId":7}},"id":"{message}-{status}"}}"#
+    )
+}
+
+#[test]
+fn the_five_samples_of_the_page_give_the_states_that_a_person_expects() {
+    let mut book = Book::new();
+    for name in ["incoming-message", "status-read", "status-sent", "status-delivered", "status-failed"] {
+        let path = format!("{}/fixtures/bik/page/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let decoded = bikhook::event::decode(&"bik".into(), &std::fs::read(path).unwrap()).unwrap();
+        for draft in decoded.drafts {
+            book.take(draft.element.raw(), DAY_ONE);
+        }
+    }
+    let states: Vec<_> = [
+        "wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1RDA4RDU4NkI3QTkxRDZGQTI0MEVDNTFFRjMxNz",
+        "wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVGOUM4MzhFQ0VFRjNDUxAA==",
+        "wamid.HBgMOTE4OTg2NDk4MDM4FQIAERgSRDQ0MEEyJDRjFGNEM3QTQ0AA==",
+        "wamid.HBgMOTE4OTg2NDk4MDM4FQIAERgSRDQ0MEEDRjFGNEM3QTQ0AA==",
+    ]
+    .map(|id| book.state(id))
+    .into();
+    assert_eq!(states, [None, Some(State::Read), Some(State::Delivered), Some(State::Failed)]);
+    let failures = ask::failures(&book.asks, &FigureQuery::default(), &book.failures).unwrap();
+    assert_eq!(
+        failures.iter().map(|row| (&*row.class, row.messages)).collect::<Vec<_>>(),
+        [("window_closed", 1)]
+    );
+    let total = &book.funnel(&[])[0];
+    assert_eq!(
+        (total.incoming, total.messages, total.sent, total.delivered, total.read, total.failed),
+        (1, 3, 2, 2, 1, 1)
+    );
+    // Who wrote waits for an answer: the others were written to, and did not write.
+    let waiting = ask::waiting(&book.asks, Timestamp::default(), 10).unwrap();
+    assert_eq!(waiting.iter().map(|contact| &*contact.address).collect::<Vec<_>>(), ["919090909090"]);
+    assert_eq!(waiting[0].open_until, Some(Timestamp::from_ms(DAY_ONE + 24 * HOUR)));
+}
+
+#[test]
+fn a_message_is_found_by_whatever_is_known_of_it() {
+    let mut book = Book::new();
+    book.take(&told("1", "sent", "CAMPAIGN", ""), DAY_ONE);
+    book.take(&told("2", "failed", "AGENT", "Rate limit hit, 100% sure"), DAY_ONE + HOUR);
+    book.take(&told("3", "read", "BOT", ""), DAY_ONE + 2 * HOUR);
+    let by = |query: SearchQuery| book.search(&query);
+    let none = SearchQuery::default();
+    assert_eq!(by(none.clone()), ["3", "2", "1"]);
+    assert_eq!(by(SearchQuery { phone: Some("(91) 90909 00002".to_owned()), ..none.clone() }), ["2"]);
+    assert_eq!(by(SearchQuery { phone: Some("9090900002".to_owned()), ..none.clone() }), [""; 0]);
+    assert_eq!(by(SearchQuery { message: Some("1".to_owned()), ..none.clone() }), ["1"]);
+    assert_eq!(by(SearchQuery { customer: Some("7".to_owned()), ..none.clone() }), ["3", "2", "1"]);
+    assert_eq!(by(SearchQuery { state: Some(State::Failed), ..none.clone() }), ["2"]);
+    assert_eq!(by(SearchQuery { reason: Some("LIMIT hit, 100%".to_owned()), ..none.clone() }), ["2"]);
+    assert_eq!(by(SearchQuery { reason: Some("hit_ 100".to_owned()), ..none.clone() }), [""; 0]);
+    assert_eq!(
+        by(SearchQuery { since: Some(Timestamp::from_ms(DAY_ONE + HOUR)), ..none.clone() }),
+        ["3", "2"]
+    );
+    assert_eq!(by(SearchQuery { until: Some(Timestamp::from_ms(DAY_ONE + HOUR)), ..none.clone() }), ["1"]);
+    assert_eq!(by(SearchQuery { incoming: Some(true), ..none.clone() }), [""; 0]);
+    let both = SearchQuery {
+        customer: Some("7".to_owned()),
+        state: Some(State::Read),
+        since: Some(Timestamp::from_ms(DAY_ONE)),
+        ..none
+    };
+    assert_eq!(by(both), ["3"]);
+}
+
+#[test]
+fn pages_of_a_search_have_every_message_once() {
+    let mut book = Book::new();
+    let events: Vec<_> = (1..=25)
+        .map(|n| {
+            event(n, &told(&n.to_string(), if n % 2 == 0 { "sent" } else { "read" }, "BOT", ""), DAY_ONE)
+        })
+        .collect();
+    book.ledger.apply(&events, 25).unwrap();
+    for state in [None, Some(State::Sent)] {
+        let mut query = SearchQuery { state, limit: 4, ..SearchQuery::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = ask::search(&book.asks, &query, &book.failures).unwrap();
+            assert!(page.rows.len() <= 4);
+            found.extend(page.rows.into_iter().map(|message| message.id));
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => break,
+            }
+        }
+        let all: Vec<i64> = (1..=25).rev().filter(|n| state.is_none() || n % 2 == 0).collect();
+        assert_eq!(found, all);
+    }
+}
+
+#[test]
+fn a_timeline_tells_what_came_late_twice_or_out_of_order() {
+    let mut book = Book::new();
+    for (status, at) in [("read", 2 * HOUR), ("sent", 3 * HOUR), ("read", 4 * HOUR)] {
+        book.take(&told("1", status, "CAMPAIGN", ""), DAY_ONE + at);
+    }
+    let timeline = ask::timeline(&book.asks, "1", &book.failures).unwrap().remove(0);
+    let seen: Vec<_> = timeline
+        .sightings
+        .iter()
+        .map(|one| (one.status.as_deref().unwrap(), one.late, one.disordered, one.repeated))
+        .collect();
+    assert_eq!(
+        seen,
+        [("read", true, false, false), ("sent", false, true, false), ("read", false, false, true)]
+    );
+    let arrivals =
+        ask::arrivals(&book.asks, Timestamp::from_ms(DAY_ONE), Timestamp::from_ms(DAY_ONE + 24 * HOUR), true);
+    let arrivals = arrivals.unwrap();
+    assert_eq!(
+        arrivals.iter().map(|row| (row.events, row.disordered, row.repeated)).collect::<Vec<_>>(),
+        [(3, 1, 1)]
+    );
+}
+
+#[test]
+fn a_conversation_has_both_sides_and_what_else_happened() {
+    let mut book = Book::new();
+    let incoming = r#"{"eventName":"incoming-message","eventInfo":{"messageId":"i","channelId":"whatsapp","message":"hi","assetValue":"919090900001"},"id":"i"}"#;
+    let opted = r#"{"eventName":"optedOut","eventId":"o","eventProperties":{},"channel":"whatsapp","assets":["+919090900001"]}"#;
+    book.take(&told("1", "sent", "CAMPAIGN", ""), DAY_ONE);
+    book.take(incoming, DAY_ONE + 1);
+    book.take(opted, DAY_ONE + 2);
+    let contact = ask::contacts(&book.asks, Some("+91 9090900001"), None, 10).unwrap().rows.remove(0);
+    assert_eq!((contact.name.as_deref(), contact.customer.as_deref()), (Some("A B"), Some("7")));
+    let page = |before, limit| {
+        ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
+    };
+    let seqs = |page: &ask::Conversation| page.entries.iter().map(ask::Entry::seq).collect::<Vec<_>>();
+    let first = page(None, 2);
+    assert_eq!((seqs(&first), first.next), (vec![3, 2], Some(2)));
+    let rest = page(first.next, 2);
+    assert_eq!((seqs(&rest), rest.next), (vec![1], None));
+    // A broadcast is no answer.
+    assert_eq!(ask::waiting(&book.asks, Timestamp::default(), 10).unwrap().len(), 1);
+    book.take(&told("1", "sent", "AGENT", "").replace("\"1\"", "\"2\""), DAY_ONE + 3);
+    assert_eq!(ask::waiting(&book.asks, Timestamp::default(), 10).unwrap().len(), 0);
+}
+
+#[test]
+fn trials_of_broadcasts_are_left_out_unless_they_are_asked_for() {
+    let mut book = Book::new();
+    book.take(&told("1", "sent", "TEST_CAMPAIGN", ""), DAY_ONE);
+    book.take(&told("2", "sent", "CAMPAIGN", ""), DAY_ONE);
+    let count = |tests| {
+        let query = FigureQuery { tests, ..FigureQuery::default() };
+        ask::funnel(&book.asks, &query).unwrap()[0].messages
+    };
+    assert_eq!((count(false), count(true)), (1, 2));
+}
+
+#[test]
+fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
+    let mut book = Book::new();
+    for day in 0..3 {
+        for hour in [3, 4] {
+            let message = format!("{day}{hour}");
+            book.take(&told(&message, "sent", "CAMPAIGN", ""), DAY_ONE + day * 24 * HOUR + hour * HOUR);
+            book.take(
+                &told(&message, "failed", "CAMPAIGN", "policy"),
+                DAY_ONE + day * 24 * HOUR + hour * HOUR + 5,
+            );
+        }
+    }
+    let before = book.funnel(&[Dimension::Day]);
+    assert!(!book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 2 * 24 * HOUR)).unwrap());
+    assert_eq!(book.search(&SearchQuery::default()), ["24", "23"]);
+    assert_eq!(book.funnel(&[Dimension::Day]), before);
+    let hours = book.funnel(&[Dimension::Hour]).iter().map(|row| row.messages).collect::<Vec<_>>();
+    assert_eq!(hours, [2, 2, 1, 1]);
+    let failures = ask::failures(&book.asks, &FigureQuery::default(), &book.failures).unwrap();
+    assert_eq!(failures[0].messages, 6);
+    // A rebuild can tell nothing of what is gone: its figures stay as they are.
+    book.ledger.begin_rebuild(0, Some(Timestamp::from_ms(DAY_ONE)), 0).unwrap();
+    assert_eq!(book.funnel(&[Dimension::Day]), before[..2]);
+}
+
+#[test]
+fn events_are_counted_once_however_often_they_are_given() {
+    let mut book = Book::new();
+    let events: Vec<_> =
+        (1..=3).map(|n| event(n, &told(&n.to_string(), "sent", "BOT", ""), DAY_ONE)).collect();
+    book.ledger.apply(&events, 3).unwrap();
+    book.ledger.apply(&events, 3).unwrap();
+    assert_eq!((book.funnel(&[])[0].messages, book.ledger.cursor()), (3, 3));
+}
