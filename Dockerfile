@@ -9,6 +9,8 @@ WORKDIR /src
 COPY . .
 # AWS-LC comes with its crate and is compiled in; a library of the system is never picked up in its place.
 ENV AWS_LC_SYS_USE_SYSTEM=0
+# So do librdkafka and its OpenSSL: with the make, the bash and the Perl of this image.
+ENV OPENSSL_NO_VENDOR=0
 RUN cargo build --release --locked --all-features --bin bikhook
 # Line tables are three quarters of the file, and only a debugger reads them: what panics is told with its line all the same.
 RUN strip --strip-debug target/release/bikhook

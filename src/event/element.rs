@@ -60,6 +60,11 @@ impl Element {
         self.id.as_ref().map(|id| id.within(&self.raw))
     }
 
+    /// Its first `messageId`: what belongs together by it comes in order.
+    pub fn message_id(&self) -> Option<&str> {
+        self.message_id.as_ref().map(|id| id.within(&self.raw))
+    }
+
     /// The typed view: reads the bytes each time.
     pub fn view(&self) -> View<'_> {
         let json = self.repaired.as_deref().unwrap_or(&self.raw);
@@ -84,8 +89,8 @@ impl Element {
     /// What it is ordered by; `None` where it has no `messageId`. An element has one source. Found when it is first asked
     /// for: intake never asks.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
-        let id = self.message_id.as_ref()?;
-        Some(*self.order_key.get_or_init(|| OrderKey::of(source, id.within(&self.raw))))
+        let id = self.message_id()?;
+        Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
     }
 }
 

@@ -12,6 +12,8 @@ mod exec;
 mod filter;
 mod http;
 mod jsonl;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod log;
 mod mask;
 #[cfg(feature = "nats")]
@@ -29,6 +31,8 @@ mod sqlite;
 mod table;
 mod template;
 mod tls;
+#[cfg(any(feature = "kafka", feature = "nats"))]
+mod waves;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use filter::{Filter, FilterError, FilterSettings, Takes};
@@ -45,7 +49,7 @@ use crate::event::{Event, Key, Unreadable};
 
 /// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
 /// is none. As in `[log] level`.
-pub const QUIET: &str = "lapin=off,async_nats=off";
+pub const QUIET: &str = "lapin=off,async_nats=off,librdkafka=off,rdkafka=off";
 
 /// A kind of handler: how it is configured, opened, and given events.
 pub trait Kind: Sized + Send + Sync + 'static {

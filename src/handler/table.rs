@@ -2,6 +2,8 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin};
 
+#[cfg(feature = "kafka")]
+use super::kafka::Kafka;
 #[cfg(feature = "nats")]
 use super::nats::Nats;
 #[cfg(feature = "postgres")]
@@ -78,6 +80,8 @@ pub const KINDS: &[KindRow] = &[
     row::<RabbitMq>(),
     #[cfg(feature = "s3")]
     row::<S3>(),
+    #[cfg(feature = "kafka")]
+    row::<Kafka>(),
 ];
 
 /// A kind that this binary was built without.
@@ -98,6 +102,8 @@ pub const ABSENT: &[AbsentKind] = &[
     AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
     #[cfg(not(feature = "s3"))]
     AbsentKind { name: "s3", feature: "s3" },
+    #[cfg(not(feature = "kafka"))]
+    AbsentKind { name: "kafka", feature: "kafka" },
     #[cfg(not(feature = "postgres"))]
     AbsentKind { name: "postgres", feature: "postgres" },
 ];

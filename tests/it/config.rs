@@ -125,9 +125,10 @@ fn is_key_line(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
-const EXAMPLE_VARIABLES: [(&str, &str); 5] = [
+const EXAMPLE_VARIABLES: [(&str, &str); 6] = [
     ("BIK_PASSWORD", "battery-staple"),
     ("BIK_DATABASE_PASSWORD", "x"),
+    ("KAFKA_PASSWORD", "x"),
     ("NATS_PASSWORD", "x"),
     ("AWS_SECRET_ACCESS_KEY", "x"),
     ("AWS_SESSION_TOKEN", "x"),

@@ -51,6 +51,21 @@ fn fixture(kind: &str) -> Fixture {
                 ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
             ],
         },
+        #[cfg(feature = "kafka")]
+        "kafka" => Fixture {
+            destination: Some(kinds::kafka::destination),
+            wrong: &[
+                ("", "brokers"),
+                ("brokers = \"kafka://h\"", "HOST:9092"),
+                ("brokers = \"me:sesame@h\"", "keys of their own"),
+                ("brokers = \"h\"\ntopic = \"bik {event}\"", "topic"),
+                ("brokers = \"h\"\ntopic = \"bik-{name}\"", "{event}"),
+                ("brokers = \"h\"\nuser = \"me\"", "password"),
+                ("brokers = \"h\"\nca = \"x.pem\"", "tls = true"),
+                ("brokers = \"h\"\nmax_bytes = 1", "max_bytes"),
+                ("brokers = \"h\"\ntls = true\nca = \"/no/such/file\"", "/no/such/file"),
+            ],
+        },
         #[cfg(feature = "nats")]
         "nats" => Fixture {
             destination: Some(kinds::nats::destination),

@@ -6,8 +6,8 @@
 //!              └─▶ publish ─▶ waves: sent together, acknowledged together
 //! ```
 //!
-//! **Order.** JetStream stores what one connection publishes in its order, but may refuse one message and take the next.
-//! So a wave has one event of a message at most, and the next wave is sent only when all of this one is acknowledged.
+//! **Order.** JetStream stores what one connection publishes in its order, but may refuse one message and take the next:
+//! hence the waves.
 //!
 //! **A broken connection is not mended.** async-nats would connect again by itself and send what it had buffered: this
 //! kind drops the client with what is in it, and the next delivery makes another.

@@ -1,7 +1,5 @@
 //! Deliveries become messages; these are published in waves, and acknowledged.
 
-use std::collections::HashSet;
-
 use async_nats::{
     HeaderMap, HeaderValue,
     header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID},
@@ -12,7 +10,7 @@ use async_nats::{
 };
 
 use super::{
-    super::{Delivery, Failure},
+    super::{Delivery, Failure, waves::waves},
     Settings,
     error::of_publish,
     link::Link,
@@ -44,20 +42,6 @@ pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery
         link.unless_broken(send(link, settings, wave)).await??;
     }
     Ok(())
-}
-
-/// Parts with at most one event of each message.
-fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
-    let mut rest = events;
-    std::iter::from_fn(move || {
-        let mut messages = HashSet::new();
-        let repeats =
-            |delivery: &Delivery| delivery.event.order_key().is_some_and(|message| !messages.insert(message));
-        let end = rest.iter().position(repeats).unwrap_or(rest.len());
-        let (wave, after) = rest.split_at(end);
-        rest = after;
-        (!wave.is_empty()).then_some(wave)
-    })
 }
 
 async fn send(link: &Link, settings: &Settings, wave: Vec<Message>) -> Result<(), Failure> {
@@ -144,34 +128,16 @@ mod tests {
         event::{Element, Event},
     };
 
-    fn delivery(seq: u64, message: Option<&str>) -> Delivery {
-        let info = message.map_or(String::new(), |id| format!(r#","eventInfo":{{"messageId":"{id}"}}"#));
-        let raw = format!(r#"{{"eventName":"a\nb","id":"{seq}"{info}}}"#);
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+    fn delivery(seq: u64) -> Delivery {
+        let element = Arc::new(Element::read(br#"{"eventName":"a\nb"}"#).unwrap());
         let event = Event { seq, received_at: Timestamp::default(), source: "bik".into(), element };
         Delivery::new(Arc::new(event), 1, false)
-    }
-
-    fn seqs(events: &[Delivery]) -> Vec<Vec<u64>> {
-        waves(events).map(|wave| wave.iter().map(|delivery| delivery.event.seq).collect()).collect()
-    }
-
-    #[test]
-    fn a_wave_has_no_two_events_of_one_message() {
-        let events: Vec<Delivery> =
-            [Some("a"), Some("b"), None, None, Some("a"), Some("b"), Some("b"), Some("c")]
-                .into_iter()
-                .zip(1..)
-                .map(|(message, seq)| delivery(seq, message))
-                .collect();
-        assert_eq!(seqs(&events), [vec![1, 2, 3, 4], vec![5, 6], vec![7, 8]]);
-        assert_eq!(seqs(&[]), Vec::<Vec<u64>>::new());
     }
 
     #[test]
     fn a_header_cannot_hold_another() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
-        let headers = headers(&delivery(1, None), &settings);
+        let headers = headers(&delivery(1), &settings);
         assert_eq!(headers.get("Bikhook-Event").unwrap().as_str(), "a_b");
         assert_eq!(headers.get("Nats-Msg-Id").unwrap().as_str().len(), 32);
     }

@@ -24,6 +24,7 @@ fn settings(kind: &str) -> &'static str {
         "nats" => "url = \"tls://127.0.0.1:1\"",
         "redis" => "url = \"rediss://127.0.0.1:1\"",
         "rabbitmq" => "url = \"amqps://127.0.0.1:1\"\nexchange = \"bik\"",
+        "kafka" => "brokers = \"127.0.0.1:1\"\ntls = true",
         "s3" => {
             "bucket = \"bik\"\nendpoint = \"https://127.0.0.1:1\"\naccess_key_id = \"k\"\nsecret_access_key = \"s\""
         }
@@ -76,7 +77,7 @@ async fn every_kind_with_the_key_ca_looks_at_every_certificate_and_says_what_is_
 #[tokio::test]
 async fn an_authority_for_a_way_without_tls_is_an_error() {
     let certificate = Certificate::make();
-    let plain = [("https:", "http:"), ("rediss:", "redis:"), ("amqps:", "amqp:"), ("=require", "=disable")];
+    let plain = [("https:", "http:"), ("rediss:", "redis:"), ("amqps:", "amqp:"), ("=require", "=disable"), ("= true", "= false")];
     for row in KINDS.iter().filter(|row| row.name != "nats" && (row.keys)().contains(&"ca")) {
         let settings =
             plain.iter().fold(settings(row.name).to_owned(), |text, (tls, plain)| text.replace(tls, plain));

@@ -4,6 +4,8 @@ pub mod ca;
 pub mod exec;
 pub mod http;
 pub mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "postgres")]

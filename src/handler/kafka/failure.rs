@@ -1,0 +1,216 @@
+//! What can be wrong with the brokers, a topic or a message, and what that means for the delivery.
+
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
+
+use super::super::Failure;
+
+/// Why there is no producer to send with.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    /// The brokers are away, or not ready: they may be back by themselves.
+    Away {
+        /// Safe for logs.
+        class: &'static str,
+        /// The whole of it.
+        what: String,
+    },
+    /// Something must be changed, here or there.
+    Wrong {
+        /// Safe for logs.
+        class: &'static str,
+        /// What, and what to do about it.
+        what: String,
+    },
+}
+
+impl Trouble {
+    pub(super) fn away(class: &'static str, what: impl Into<String>) -> Self {
+        Self::Away { class, what: what.into() }
+    }
+
+    pub(super) fn wrong(class: &'static str, what: impl Into<String>) -> Self {
+        Self::Wrong { class, what: what.into() }
+    }
+
+    /// Of settings that librdkafka does not take. The value is not shown: it may be a secret.
+    pub(super) fn of_settings(error: &KafkaError) -> Self {
+        let what = match error {
+            KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take its {key}"),
+            KafkaError::ClientCreation(what) => what.clone(),
+            other => other.to_string(),
+        };
+        Self::wrong("settings", what)
+    }
+
+    /// Of what librdkafka says of a broker, where a person must look; anything else may pass.
+    pub(super) fn of_broker(code: Code, reason: &str) -> Option<Self> {
+        let wrong = |class, advice: &str| Some(Self::wrong(class, format!("{reason}: {advice}")));
+        match code {
+            Code::Authentication | Code::SaslAuthenticationFailed => {
+                wrong("credentials", "mind `user`, `password` and `mechanism`")
+            }
+            Code::UnsupportedSASLMechanism => wrong("credentials", "mind `mechanism`"),
+            Code::SSL if reason.contains("verify") => wrong(
+                "tls",
+                "set `ca` to the certificate of who signed the brokers', and in `brokers` use the names that they have",
+            ),
+            Code::SSL if reason.contains("wrong version number") => wrong("tls", "nobody speaks TLS there"),
+            _ => None,
+        }
+    }
+
+    /// Of brokers that are all away, by what was last said of one.
+    pub(super) fn of_reason(code: Code, mut reason: String) -> Self {
+        let class = match code {
+            Code::Resolve => "dns",
+            Code::SSL => "tls",
+            Code::OperationTimedOut => "timeout",
+            _ if reason.contains("refused") => "connection refused",
+            _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
+            _ => "connection closed",
+        };
+        // Who hangs up may be a broker that stops, or one that was spoken to in the wrong way.
+        if reason.contains("SSL_HANDSHAKE") {
+            reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
+        } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
+            reason.push_str(": mind `tls`, and `user`");
+        }
+        Self::away(class, reason)
+    }
+
+    /// Of a topic that was asked for.
+    pub(super) fn of_topic(topic: &str, code: Code) -> Option<Self> {
+        match code {
+            // It is being made, or moved to another broker.
+            Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Self::wrong(
+                "no topic",
+                format!(
+                    "there is no topic {topic:?}: create it, or write `auto_create = true` where the brokers make topics \
+                     by themselves"
+                ),
+            )),
+            Code::TopicAuthorizationFailed => Some(Self::wrong(
+                "permission",
+                format!("the user may not write to the topic {topic:?}: it needs the ACL WRITE"),
+            )),
+            Code::InvalidTopic => {
+                Some(Self::wrong("topic", format!("{topic:?} is no name of a topic: mind `topic`")))
+            }
+            code => Some(Self::away("metadata", format!("the topic {topic:?}: {code}"))),
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Away { class, what } => Self::retry(class, what),
+            Trouble::Wrong { class, what } => Self::misconfigured(class, what),
+        }
+    }
+}
+
+/// What a message means that was not taken; its error text.
+pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
+    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+    let what = format!("topic {topic:?}: {code}");
+    match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
+            Failure::refuse("too large", format!("{what}: a broker takes less than `max_bytes`"))
+        }
+        Code::InvalidRecord => Failure::refuse("invalid record", what),
+        Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::TopicAuthorizationFailed
+        | Code::InvalidTopic => match Trouble::of_topic(topic, code) {
+            Some(trouble) => trouble.into(),
+            None => Failure::retry("metadata", what),
+        },
+        Code::ClusterAuthorizationFailed => Failure::misconfigured(
+            "permission",
+            format!(
+                "{what}: before Kafka 3.0 an idempotent producer needs the ACL IDEMPOTENT_WRITE on the cluster"
+            ),
+        ),
+        Code::PolicyViolation | Code::UnsupportedCompressionType | Code::UnsupportedForMessageFormat => {
+            Failure::misconfigured("not supported", what)
+        }
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            Failure::retry("not enough replicas", what)
+        }
+        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
+            Failure::retry("timeout", what)
+        }
+        Code::PurgeQueue | Code::PurgeInflight => Failure::retry("given up", what),
+        Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
+        Code::KafkaStorageError => Failure::retry("storage", what),
+        Code::BrokerTransportFailure => Failure::retry("connection closed", what),
+        // Among them what ends an idempotent producer: sequence numbers and epochs that the broker does not know.
+        _ => Failure::retry("producer", what),
+    }
+}
+
+/// Of two failures in one batch the one that says what to do: a person must look before anything else, and what is about
+/// the destination comes before what is about an event.
+pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
+    let rank = |failure: &Failure| match failure {
+        Failure::Refuse { .. } => 0,
+        Failure::Retry { .. } => 1,
+        Failure::Misconfigured { .. } | Failure::Gone { .. } => 2,
+    };
+    match known {
+        Some(known) if rank(&known) >= rank(&other) => known,
+        _ => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(failure: &Failure) -> (&'static str, &str) {
+        match failure {
+            Failure::Retry { class, .. } => ("retry", class),
+            Failure::Refuse { class, .. } => ("refuse", class),
+            Failure::Misconfigured { class, .. } => ("misconfigured", class),
+            Failure::Gone { class, .. } => ("gone", class),
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_event_is_refused_what_is_about_the_settings_waits_for_a_person() {
+        for (code, expected) in [
+            (Code::MessageSizeTooLarge, ("refuse", "too large")),
+            (Code::TopicAuthorizationFailed, ("misconfigured", "permission")),
+            (Code::UnknownTopicOrPartition, ("misconfigured", "no topic")),
+            (Code::NotEnoughReplicas, ("retry", "not enough replicas")),
+            (Code::OutOfOrderSequenceNumber, ("retry", "producer")),
+            (Code::Fatal, ("retry", "producer")),
+        ] {
+            assert_eq!(told(&of_message("bik", &KafkaError::MessageProduction(code))), expected);
+        }
+    }
+
+    #[test]
+    fn of_several_failures_the_one_that_says_what_to_do_counts() {
+        let [refuse, retry, wrong] =
+            [Failure::refuse("a", ""), Failure::retry("b", ""), Failure::misconfigured("c", "")];
+        let all = [retry.clone(), refuse.clone(), wrong, retry.clone(), refuse.clone()];
+        let worst = all.into_iter().fold(None, |known, other| Some(worse(known, other))).unwrap();
+        assert_eq!(told(&worst), ("misconfigured", "c"));
+        assert_eq!(worse(Some(refuse), retry.clone()), retry);
+    }
+
+    #[test]
+    fn a_password_that_is_not_taken_is_not_shown() {
+        let error = KafkaError::ClientConfig(
+            rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
+            "no: sesame".to_owned(),
+            "sasl.password".to_owned(),
+            "sesame".to_owned(),
+        );
+        let Trouble::Wrong { what, .. } = Trouble::of_settings(&error) else { panic!() };
+        assert!(what.contains("sasl.password") && !what.contains("sesame"), "{what}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The producer, and the brokers that it speaks with.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    producer::{BaseRecord, NoCustomPartitioner, Producer as _, ThreadedProducer},
+    types::RDKafkaErrorCode as Code,
+};
+use tokio::{runtime::Handle, sync::oneshot, task::spawn_blocking};
+
+use super::{
+    failure::{Trouble, of_message, worse},
+    publish::Message,
+    settings::Settings,
+    watch::{TARGET, Watch},
+};
+use crate::handler::Failure;
+
+/// For a connection to be made, and for the answer to a question.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the sending of a message to its report, retries of librdkafka's included: shorter than a delivery has by default,
+/// so that it is librdkafka who says what is wrong.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
+
+/// A producer that can be used until something goes wrong.
+pub(super) struct Link {
+    /// There until it is dropped.
+    producer: Option<Arc<Producer>>,
+    watch: Arc<Watch>,
+    /// A delivery failed, or was given up: it is not to be used again.
+    given_up: AtomicBool,
+}
+
+/// A delivery under way. Dropped before it ended, it was given up.
+pub(super) struct Attempt<'a> {
+    link: &'a Link,
+    ended: bool,
+}
+
+impl Attempt<'_> {
+    /// It came to an end. Only what is about the events leaves the producer as it was.
+    pub(super) fn ended(mut self, end: &Result<(), Failure>) {
+        self.ended = matches!(end, Ok(()) | Err(Failure::Refuse { .. }));
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.given_up.store(true, SeqCst);
+        }
+    }
+}
+
+impl Link {
+    /// Makes a producer, and looks whether it can do what the settings ask for.
+    pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Trouble> {
+        let config = config(handler, settings);
+        // It reads certificates.
+        let made = spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await;
+        let producer = match made {
+            Ok(made) => Arc::new(made.map_err(|error| Trouble::of_settings(&error))?),
+            Err(interrupted) => return Err(Trouble::away("interrupted", interrupted.to_string())),
+        };
+        let watch = Arc::clone(producer.client().context());
+        let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: AtomicBool::new(false) };
+        let topic = settings.topic.literal().map(str::to_owned);
+        let may_be_missing = settings.auto_create;
+        // Given up, it ends by itself within its time-out.
+        let looking = spawn_blocking(move || look(&producer, topic.as_deref(), may_be_missing));
+        tokio::select! {
+            biased;
+            trouble = link.watch.trouble() => Err(trouble),
+            looked = looking => match looked {
+                Ok(looked) => looked,
+                Err(interrupted) => Err(Trouble::away("interrupted", interrupted.to_string())),
+            },
+        }?;
+        link.watch.is_back();
+        Ok(link)
+    }
+
+    /// To be called before a delivery does anything here.
+    pub(super) const fn attempt(&self) -> Attempt<'_> {
+        Attempt { link: self, ended: false }
+    }
+
+    /// Whether the next delivery may use it.
+    pub(super) fn is_sound(&self) -> bool {
+        let has_ended = |producer: &Arc<Producer>| producer.client().fatal_error().is_some();
+        !self.given_up.load(SeqCst)
+            && !self.watch.has_trouble()
+            && !self.producer.as_ref().is_none_or(has_ended)
+    }
+
+    /// Sends messages together, and returns when there is a report of each, or no broker left to report.
+    pub(super) async fn send(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            sent = self.send_all(wave) => sent?,
+            trouble = self.watch.trouble() => return Err(trouble.into()),
+        }
+        self.watch.is_back();
+        Ok(())
+    }
+
+    async fn send_all(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
+        let mut reports = Vec::new();
+        let mut failure = None;
+        for message in wave {
+            match self.enqueue(&message) {
+                Ok(report) => reports.push((message.topic, report)),
+                Err(error) => {
+                    failure = Some(of_message(&message.topic, &error));
+                    break;
+                }
+            }
+        }
+        for (topic, report) in reports {
+            if let Err(error) = report.await.unwrap_or(Err(KafkaError::Canceled)) {
+                failure = Some(worse(failure, of_message(&topic, &error)));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn enqueue(&self, message: &Message) -> Result<oneshot::Receiver<Result<(), KafkaError>>, KafkaError> {
+        let producer = self.producer.as_ref().ok_or(KafkaError::Canceled)?;
+        let (waiter, report) = oneshot::channel();
+        let record = BaseRecord::with_opaque_to(&message.topic, Box::new(waiter))
+            .key(&message.key)
+            .payload(&message.payload)
+            .timestamp(message.timestamp_ms)
+            .headers(message.headers.clone());
+        producer.send(record).map_err(|(error, _record)| error)?;
+        Ok(report)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // It waits for threads of librdkafka's.
+        if let (Some(producer), Ok(runtime)) = (self.producer.take(), Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || drop(producer)));
+        }
+    }
+}
+
+/// Asks the brokers for the topic; where it depends on the event, only whether there are any.
+fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Trouble> {
+    let client = producer.client();
+    let away = || client.context().away("no broker answers within 5 s");
+    let Some(topic) = topic else {
+        return client.fetch_cluster_id(CONNECT_TIMEOUT).map(|_id| ()).ok_or_else(away);
+    };
+    let metadata = client.fetch_metadata(Some(topic), CONNECT_TIMEOUT).map_err(|_timed_out| away())?;
+    let error = metadata.topics().iter().find(|found| found.name() == topic).and_then(|found| found.error());
+    match error.map_or(Code::NoError, Code::from) {
+        Code::UnknownTopicOrPartition if may_be_missing => Ok(()),
+        code => Trouble::of_topic(topic, code).map_or(Ok(()), Err),
+    }
+}
+
+/// Names and meanings are in librdkafka's CONFIGURATION.md.
+fn config(handler: &str, settings: &Settings) -> ClientConfig {
+    let ms = |duration: Duration| duration.as_millis().to_string();
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.brokers.0)
+        .set("client.id", format!("bikhook-{handler}"))
+        // Of every replica in sync, and without a repetition by a retry of librdkafka's own.
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", ms(MESSAGE_TIMEOUT))
+        .set("socket.timeout.ms", ms(MESSAGE_TIMEOUT))
+        .set("socket.connection.setup.timeout.ms", ms(CONNECT_TIMEOUT))
+        .set("reconnect.backoff.max.ms", "1000")
+        // How long a topic may be unknown before it counts as missing.
+        .set("topic.metadata.propagation.max.ms", ms(CONNECT_TIMEOUT))
+        .set("allow.auto.create.topics", settings.auto_create.to_string())
+        // A wave is sent at once: there is little to wait for.
+        .set("linger.ms", "1")
+        // As clients in Java do it, so that a key has one partition whoever sends.
+        .set("partitioner", "murmur2_random")
+        .set("compression.codec", settings.compress.codec())
+        // The messages are bounded by the deliveries under way.
+        .set("queue.buffering.max.messages", "0")
+        // Room for what is added on the wire; `max_bytes` itself is judged before.
+        .set("message.max.bytes", (settings.max_bytes.0 + 4096).min(1_000_000_000).to_string())
+        .set("security.protocol", protocol(settings))
+        .set_log_level(log_level());
+    if settings.tls {
+        // `probe` looks where distributions keep theirs: the OpenSSL in here was not built by one.
+        let ca = settings.ca.as_ref().map_or("probe".into(), |ca| ca.to_string_lossy());
+        config.set("ssl.ca.location", ca).set("ssl.endpoint.identification.algorithm", "https");
+    }
+    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        config
+            .set("sasl.mechanism", settings.mechanism.name())
+            .set("sasl.username", user)
+            .set("sasl.password", password.expose());
+    }
+    config
+}
+
+const fn protocol(settings: &Settings) -> &'static str {
+    match (settings.tls, settings.user.is_some()) {
+        (false, false) => "plaintext",
+        (true, false) => "ssl",
+        (false, true) => "sasl_plaintext",
+        (true, true) => "sasl_ssl",
+    }
+}
+
+/// What is not asked for is not even made.
+fn log_level() -> RDKafkaLogLevel {
+    if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
+        RDKafkaLogLevel::Debug
+    } else if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+        RDKafkaLogLevel::Info
+    } else {
+        RDKafkaLogLevel::Emerg
+    }
+}

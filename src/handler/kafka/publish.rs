@@ -1,0 +1,85 @@
+//! Deliveries become messages; these are sent in waves, and reported.
+
+use rdkafka::message::{Header, OwnedHeaders};
+
+use super::{
+    super::{Delivery, Failure, waves::waves},
+    Settings,
+    link::Link,
+    settings::Body,
+};
+
+/// Sends them, and returns when all are acknowledged.
+///
+/// # Errors
+/// A [`Failure`]: what comes after it in another wave was not sent.
+pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
+    // Known for all of them before anything is sent.
+    let messages = events.iter().map(|delivery| Message::of(delivery, settings));
+    let mut messages = messages.collect::<Result<Vec<_>, _>>()?.into_iter();
+    for wave in waves(events) {
+        link.send(messages.by_ref().take(wave.len())).await?;
+    }
+    Ok(())
+}
+
+/// What is sent for an event.
+pub(super) struct Message {
+    pub(super) topic: String,
+    pub(super) key: String,
+    pub(super) payload: String,
+    /// When the event was received.
+    pub(super) timestamp_ms: i64,
+    pub(super) headers: OwnedHeaders,
+}
+
+impl Message {
+    /// Refuses one that is larger than the settings allow.
+    fn of(delivery: &Delivery, settings: &Settings) -> Result<Self, Failure> {
+        let event = &delivery.event;
+        let payload = match settings.body {
+            Body::Envelope => delivery.to_envelope(),
+            Body::Raw => event.element.rendered().into_owned(),
+        };
+        // Of an event without a message its own, which spreads such events over the partitions.
+        let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
+        let headers = headers(delivery);
+        let bytes = payload.len()
+            + key.len()
+            + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let limit = settings.max_bytes.as_usize();
+        if bytes > limit {
+            let why =
+                format!("the message has {bytes} bytes with its key and headers, and `max_bytes` is {limit}");
+            return Err(Failure::refuse("too large", why));
+        }
+        Ok(Self {
+            topic: settings.topic.name(event),
+            key,
+            payload,
+            timestamp_ms: event.received_at.as_ms(),
+            headers: owned(&headers),
+        })
+    }
+}
+
+fn headers(delivery: &Delivery) -> Vec<(&'static str, String)> {
+    let event = &delivery.event;
+    let mut headers = vec![
+        ("key", delivery.key().to_string()),
+        ("seq", event.seq.to_string()),
+        ("received_at", event.received_at.to_string()),
+        ("source", event.source.to_string()),
+        ("event_name", event.element.name().to_owned()),
+        ("attempt", delivery.attempt.to_string()),
+        ("replay", delivery.replay.to_string()),
+    ];
+    headers.extend(event.element.id().map(|id| ("id", id.to_owned())));
+    headers
+}
+
+fn owned(headers: &[(&str, String)]) -> OwnedHeaders {
+    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |owned, (key, value)| {
+        owned.insert(Header { key, value: Some(value) })
+    })
+}

@@ -1,0 +1,301 @@
+//! The keys of the kind.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+use super::super::{Part, Template};
+use crate::{event::Event, secret::Secret, settings::Size};
+
+/// What librdkafka takes for the size of a message, in bytes.
+const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
+/// The longest name that a topic can have.
+const TOPIC_BYTES: usize = 249;
+
+/// Its own keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Some of the cluster's brokers: they name the others.
+    pub brokers: Brokers,
+    /// Where events are sent to; a template.
+    #[serde(default)]
+    pub topic: Topic,
+    /// Lets the brokers make a topic that is not there.
+    #[serde(default)]
+    pub auto_create: bool,
+    /// What a message holds.
+    #[serde(default)]
+    pub body: Body,
+    /// A larger message is refused.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: Size,
+    /// How messages are compressed.
+    #[serde(default)]
+    pub compress: Compress,
+    /// Who we are, with `password`.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The password of `user`.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// How the two are shown to the brokers (SASL).
+    #[serde(default)]
+    pub mechanism: Mechanism,
+    /// Speaks TLS with the brokers.
+    #[serde(default)]
+    pub tls: bool,
+    /// Certificates (PEM) to trust instead of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+/// As much as a broker takes unless it is told otherwise (its `message.max.bytes`).
+fn default_max_bytes() -> Size {
+    Size::mib(1)
+}
+
+impl Settings {
+    /// What goes together, and what does not.
+    ///
+    /// # Errors
+    /// What is wrong, with the key and what to write.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.user.is_some() && self.password.is_none() {
+            return Err("password: `user` needs one".to_owned());
+        }
+        if self.user.is_none() && self.password.is_some() {
+            return Err("user: `password` needs one".to_owned());
+        }
+        if self.ca.is_some() && !self.tls {
+            return Err("ca: it is for TLS: add tls = true, or leave `ca` out".to_owned());
+        }
+        if !MESSAGE_BYTES.contains(&self.max_bytes.0) {
+            return Err("max_bytes: write a size from \"1KiB\" to \"900MiB\"".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether whoever listens on the way can read the password.
+    pub(super) fn shows_its_password(&self) -> bool {
+        self.user.is_some() && !self.tls && matches!(self.mechanism, Mechanism::Plain)
+    }
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// The event with its key, seq, source and the rest, as JSON.
+    #[default]
+    Envelope,
+    /// The event alone, as BIK sent it; the rest is in the headers.
+    Raw,
+}
+
+/// How messages are compressed: of several together, by the producer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// Not at all.
+    None,
+    /// Fast, and taken by every broker and consumer.
+    #[default]
+    Lz4,
+    /// As fast, for consumers that have nothing else.
+    Snappy,
+    /// Smaller; needs Kafka 2.1.
+    Zstd,
+}
+
+impl Compress {
+    /// As librdkafka has it.
+    pub(super) const fn codec(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// How a user and a password are shown to the brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Mechanism {
+    /// As they are.
+    #[default]
+    #[serde(rename = "plain")]
+    Plain,
+    /// By a challenge (RFC 5802), with SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// By a challenge (RFC 5802), with SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// As Kafka has it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+/// Brokers by their addresses, with commas in between; one at least.
+#[derive(Debug)]
+pub struct Brokers(pub String);
+
+impl<'de> Deserialize<'de> for Brokers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Brokers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("brokers such as \"kafka.example:9092\", or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Brokers, E> {
+                let brokers: Vec<&str> =
+                    text.split(',').map(broker).collect::<Result<_, _>>().map_err(E::custom)?;
+                Ok(Brokers(brokers.join(",")))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Brokers, A::Error> {
+                let mut texts: Vec<String> = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                self.visit_str(&texts.join(","))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+/// The text is not quoted where it is wrong: it may hold a password.
+fn broker(text: &str) -> Result<&str, &'static str> {
+    const WRONG: &str = "this is no address of a broker: write it as \"HOST:9092\"; TLS, user and password are keys of their own";
+    let text = text.trim();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match inner {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
+    };
+    if is_port && is_host { Ok(text) } else { Err(WRONG) }
+}
+
+/// A template that comes to the name of a topic for any event.
+pub struct Topic(Template);
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Topic {
+    /// The topic of an event.
+    pub(super) fn name(&self, event: &Event) -> String {
+        let mut name = self.0.render(event, |c| is_safe(c) && c != '.');
+        // All of it is ASCII.
+        name.truncate(TOPIC_BYTES);
+        name
+    }
+
+    /// The topic, where it is the same for every event.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.0.parts() {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// What the name of a topic is made of.
+const fn is_safe(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+impl Default for Topic {
+    fn default() -> Self {
+        Self(Template::of(vec![Part::Text("bik-events".to_owned())]))
+    }
+}
+
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let template = Template::deserialize(deserializer)?;
+        let example = template.with_each("x");
+        if !example.chars().all(is_safe) || example.len() > TOPIC_BYTES || matches!(&*example, "." | "..") {
+            return Err(D::Error::custom(
+                "this is no name of a topic: write it with letters, digits, `.`, `_` and `-`, such as \
+                 \"bik-{source}\"",
+            ));
+        }
+        Ok(Self(template))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Settings, String> {
+        let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn brokers_are_a_text_or_a_list() {
+        for (toml, brokers) in [
+            ("brokers = \"kafka\"", "kafka"),
+            ("brokers = \"a.example:9092, b_1:9093\"", "a.example:9092,b_1:9093"),
+            ("brokers = [\"127.0.0.1:9092\", \"[::1]:9092\", \"[::1]\"]", "127.0.0.1:9092,[::1]:9092,[::1]"),
+        ] {
+            assert_eq!(read(toml).unwrap_or_else(|error| panic!("{toml}: {error}")).brokers.0, brokers);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_a_password() {
+        for (toml, word) in [
+            ("", "brokers"),
+            ("brokers = []", "HOST:9092"),
+            ("brokers = \"SASL_SSL://h:9092\"", "HOST:9092"),
+            ("brokers = \"me:sesame@h:9092\"", "HOST:9092"),
+            ("brokers = \"h:port\"", "HOST:9092"),
+            ("brokers = \"a:1,\"", "HOST:9092"),
+            ("brokers = \"h\"\ntopic = \"a b\"", "letters"),
+            ("brokers = \"h\"\ntopic = \"..\"", "letters"),
+            ("brokers = \"h\"\ntopic = \"bik-{name}\"", "{source}"),
+            ("brokers = \"h\"\nuser = \"me\"", "password"),
+            ("brokers = \"h\"\nmechanism = \"gssapi\"", "scram-sha-512"),
+            ("brokers = \"h\"\nca = \"x.pem\"", "tls = true"),
+            ("brokers = \"h\"\nmax_bytes = 10", "max_bytes"),
+            ("brokers = \"h\"\ncompress = \"rar\"", "zstd"),
+        ] {
+            let error = read(toml).err().unwrap_or_else(|| panic!("took {toml:?}"));
+            assert!(error.contains(word) && !error.contains("custom"), "{toml:?}: {error}");
+        }
+    }
+}

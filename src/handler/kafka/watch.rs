@@ -1,0 +1,120 @@
+//! What librdkafka says from its own threads: of the messages that were sent, and of the brokers.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel as Level,
+    error::KafkaError,
+    producer::{DeliveryResult, NoCustomPartitioner, ProducerContext},
+    types::RDKafkaErrorCode as Code,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tracing::{debug, error, info, warn};
+
+use super::failure::Trouble;
+
+/// The target of its lines: see [`QUIET`](super::super::QUIET).
+pub(super) const TARGET: &str = "librdkafka";
+
+/// All brokers are down is said as soon as the first address of the last one fails: it may have another.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Who waits for the report of a message.
+pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
+
+/// What is known of the brokers of one producer.
+pub(super) struct Watch {
+    /// What makes the producer useless.
+    trouble: watch::Sender<Option<Trouble>>,
+    /// What was last said of a broker: that all are down says nothing of why.
+    last: Mutex<Option<(Code, String)>>,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { trouble: watch::Sender::new(None), last: Mutex::new(None) }
+    }
+
+    pub(super) fn has_trouble(&self) -> bool {
+        self.trouble.borrow().is_some()
+    }
+
+    /// Returns when there is trouble that stays, or was.
+    pub(super) async fn trouble(&self) -> Trouble {
+        let mut seen = self.trouble.subscribe();
+        // It does not close: the sender is in `self`.
+        let _ = seen.wait_for(Option::is_some).await;
+        let is_wrong = |trouble: &Option<Trouble>| matches!(trouble, Some(Trouble::Wrong { .. }));
+        let _ = timeout(GRACE, seen.wait_for(is_wrong)).await;
+        let known = self.trouble.borrow().clone();
+        known.unwrap_or_else(|| self.away("closed"))
+    }
+
+    /// A broker has answered.
+    pub(super) fn is_back(&self) {
+        self.trouble.send_if_modified(|known| {
+            known.take_if(|trouble| matches!(trouble, Trouble::Away { .. })).is_some()
+        });
+    }
+
+    /// The brokers are away: why, as far as it is known.
+    pub(super) fn away(&self, otherwise: &str) -> Trouble {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));
+        Trouble::of_reason(code, reason)
+    }
+
+    fn set(&self, trouble: Trouble) {
+        self.trouble.send_if_modified(|known| {
+            let tells_more =
+                matches!((&known, &trouble), (None, _) | (Some(Trouble::Away { .. }), Trouble::Wrong { .. }));
+            if tells_more {
+                *known = Some(trouble);
+            }
+            tells_more
+        });
+    }
+}
+
+impl ClientContext for Watch {
+    fn log(&self, level: Level, part: &str, line: &str) {
+        match level {
+            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+                error!(target: TARGET, part, "{line}");
+            }
+            Level::Warning => warn!(target: TARGET, part, "{line}"),
+            Level::Notice | Level::Info => info!(target: TARGET, part, "{line}"),
+            Level::Debug => debug!(target: TARGET, part, "{line}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        if let Some(trouble) = Trouble::of_broker(code, reason) {
+            self.set(trouble);
+        } else if code == Code::AllBrokersDown {
+            self.set(self.away(reason));
+        } else {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Watch {
+    type DeliveryOpaque = Waiter;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiter: Waiter) {
+        // Nobody waits for it where the delivery was given up.
+        let _ = waiter.send(match result {
+            Ok(_message) => Ok(()),
+            Err((error, _message)) => Err(error.clone()),
+        });
+    }
+}

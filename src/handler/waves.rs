@@ -1,0 +1,57 @@
+//! Parts of a batch that can be under way together.
+//!
+//! A destination keeps the order in which it is sent to, but may refuse one event and take the next. So a part has one
+//! event of a message at most, and the next part is sent only when all of this one has arrived.
+
+use std::collections::HashSet;
+
+use super::Delivery;
+
+/// Parts with at most one event of each message, in order.
+pub(super) fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
+    let mut rest = events;
+    std::iter::from_fn(move || {
+        let mut messages = HashSet::new();
+        let repeats =
+            |delivery: &Delivery| delivery.event.order_key().is_some_and(|message| !messages.insert(message));
+        let end = rest.iter().position(repeats).unwrap_or(rest.len());
+        let (wave, after) = rest.split_at(end);
+        rest = after;
+        (!wave.is_empty()).then_some(wave)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        event::{Element, Event},
+    };
+
+    fn delivery(seq: u64, message: Option<&str>) -> Delivery {
+        let info = message.map_or(String::new(), |id| format!(r#","eventInfo":{{"messageId":"{id}"}}"#));
+        let raw = format!(r#"{{"eventName":"x","id":"{seq}"{info}}}"#);
+        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+        let event = Event { seq, received_at: Timestamp::default(), source: "bik".into(), element };
+        Delivery::new(Arc::new(event), 1, false)
+    }
+
+    fn seqs(events: &[Delivery]) -> Vec<Vec<u64>> {
+        waves(events).map(|wave| wave.iter().map(|delivery| delivery.event.seq).collect()).collect()
+    }
+
+    #[test]
+    fn a_wave_has_no_two_events_of_one_message() {
+        let events: Vec<Delivery> =
+            [Some("a"), Some("b"), None, None, Some("a"), Some("b"), Some("b"), Some("c")]
+                .into_iter()
+                .zip(1..)
+                .map(|(message, seq)| delivery(seq, message))
+                .collect();
+        assert_eq!(seqs(&events), [vec![1, 2, 3, 4], vec![5, 6], vec![7, 8]]);
+        assert_eq!(seqs(&[]), Vec::<Vec<u64>>::new());
+    }
+}
