@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::free_ports;
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// A server. Killed when it is dropped.
 pub struct NatsServer {

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// PostgreSQL refuses root: `nobody` runs it.
@@ -110,7 +110,7 @@ impl Drop for Server {
 }
 
 fn unprivileged(program: &str) -> Command {
-    let mut command = crate::support::disk::as_root("setpriv");
+    let mut command = crate::support::root::as_root("setpriv");
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--pdeathsig", "KILL"]);
     command.arg(Path::new(BIN).join(program));
     command

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use super::free_ports;
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// Messages larger than this it refuses for good.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -178,6 +178,15 @@ impl RabbitMq {
             let options = QueueBindOptions::default();
             channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
         });
+    }
+
+    /// How many messages wait in a queue.
+    pub fn count(&self, queue: &str) -> u64 {
+        self.on_a_channel(async |channel| {
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let declared = channel.queue_declare(short(queue), options, FieldTable::default()).await?;
+            Ok(declared.message_count().into())
+        })
     }
 
     /// Takes everything that is in a queue.

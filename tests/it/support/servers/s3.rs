@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::free_ports;
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// A store with the bucket `bik`. Killed when it is dropped.
 pub struct S3 {
