@@ -102,7 +102,12 @@ pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
         let event = Event { seq, received_at, source: draft.source, element: draft.element };
         Delivery::new(Arc::new(event), 1, false)
     };
-    Ok(drafts(0, count)?.into_iter().zip(1..).map(delivery).collect())
+    let mut all = Vec::new();
+    // A body has no more than so many.
+    for first in (0..count).step_by(4_000) {
+        all.extend(drafts(first, (count - first).min(4_000))?);
+    }
+    Ok(all.into_iter().zip(1..).map(delivery).collect())
 }
 
 /// One append of the events `first .. first + count`.

@@ -57,9 +57,7 @@ impl Destination for RabbitMq {
                 channel.confirm_select(ConfirmSelectOptions::default()).await?;
                 senders.push(channel);
             }
-            let took = send_all(batches, senders, Publish(short(place))).await?;
-            connection.close(200, short("")).await?;
-            Ok(took)
+            send_all(batches, senders, Publish(short(place))).await
         })
     }
 
