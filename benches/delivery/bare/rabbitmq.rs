@@ -6,7 +6,7 @@ use std::time::Duration;
 use bikhook::handler::Delivery;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::runtime::Runtime;
@@ -62,7 +62,11 @@ impl Destination for RabbitMq {
     }
 
     fn count(&self, place: &str) -> u64 {
-        self.broker.count(place)
+        self.broker.on_a_channel(async |channel| {
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let declared = channel.queue_declare(short(place), options, FieldTable::default()).await?;
+            Ok(declared.message_count().into())
+        })
     }
 
     fn remove(&self, place: &str) {

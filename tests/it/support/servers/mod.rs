@@ -11,6 +11,8 @@ pub mod rabbitmq;
 pub mod redis;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub mod signal;
 pub mod web;
 
 use std::net::TcpListener;

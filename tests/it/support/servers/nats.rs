@@ -12,10 +12,10 @@ use async_nats::{
     ConnectOptions, HeaderMap,
     jetstream::{self, Context, stream::Config},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::free_ports;
+use super::{free_ports, signal::send};
 use crate::support::patience::eventually;
 
 /// A server. Killed when it is dropped.
@@ -101,7 +101,7 @@ impl NatsServer {
 
     /// Stops and continues it: what hangs, and what comes back.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        send(self.child.as_ref().unwrap(), signal);
     }
 
     /// Makes a stream.

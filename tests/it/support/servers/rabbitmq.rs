@@ -180,15 +180,6 @@ impl RabbitMq {
         });
     }
 
-    /// How many messages wait in a queue.
-    pub fn count(&self, queue: &str) -> u64 {
-        self.on_a_channel(async |channel| {
-            let options = QueueDeclareOptions { passive: true, ..Default::default() };
-            let declared = channel.queue_declare(short(queue), options, FieldTable::default()).await?;
-            Ok(declared.message_count().into())
-        })
-    }
-
     /// Takes everything that is in a queue.
     pub fn take_all(&self, queue: &str) -> Vec<Received> {
         self.on_a_channel(async |channel| {
@@ -208,7 +199,7 @@ impl RabbitMq {
     }
 
     /// Does something on a connection of its own.
-    fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
+    pub fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
         self.block_on(async || {
             let connection = self.connect().await?;
             act(connection.create_channel().await?).await

@@ -6,10 +6,10 @@ use std::{
 };
 
 use redis::{Connection, FromRedisValue, RedisResult};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::free_ports;
+use super::{free_ports, signal::send};
 use crate::support::patience::eventually;
 
 /// A server. Killed when it is dropped.
@@ -82,7 +82,7 @@ impl RedisServer {
 
     /// Stops and continues it: what hangs, and what comes back.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        send(self.child.as_ref().unwrap(), signal);
     }
 
     /// What it answers to a command.
