@@ -1,5 +1,5 @@
 //! What a client library reaches by itself: the loop that somebody would write who knows it well and has nothing to do but
-//! send. Everything that does not depend on an answer is made before the clock starts.
+//! send. Values, payloads, headers and properties are made before the clock starts.
 
 #[cfg(feature = "nats")]
 pub mod nats;

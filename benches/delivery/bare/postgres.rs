@@ -1,5 +1,5 @@
 //! tokio-postgres: a prepared `INSERT … SELECT FROM unnest(…) ON CONFLICT (key) DO NOTHING` for each batch, with an array
-//! for each column; one connection for each batch under way.
+//! for each column, made before; one connection for each batch under way. As the kind's own, less the order of the rows.
 
 use std::time::Duration;
 

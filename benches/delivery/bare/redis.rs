@@ -1,4 +1,5 @@
-//! redis: `XADD`s in a transaction (`MULTI` … `EXEC`) for each batch, on one multiplexed connection.
+//! redis: `XADD`s in a transaction (`MULTI` … `EXEC`) for each batch, on one multiplexed connection. The commands are
+//! put together in the loop, of texts that were made before.
 
 use std::time::Duration;
 
