@@ -1,4 +1,5 @@
-//! Delivery: how fast a backlog goes, and that one thing does not disturb another.
+//! Delivery: how fast a backlog goes, also to each destination against its bare client library, and that one thing does not
+//! disturb another.
 //!
 //! ```text
 //! cargo bench --all-features --bench delivery                    everything; some minutes, 3 GB of disk
@@ -12,10 +13,18 @@ use clap::{Parser, ValueEnum};
 
 mod arrivals;
 mod backlog;
+#[allow(clippy::unwrap_used)] // as the servers that it asks
+mod bare;
+mod calls;
+mod destinations;
+mod drain;
 mod lines;
 mod neighbours;
 mod overtaking;
 mod replay;
+#[allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // of the tests
+#[path = "../../tests/it/support/servers/mod.rs"]
+mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,7 +40,7 @@ struct Args {
     /// Rounds.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Events of the backlog.
+    /// Events of the backlog, and of the one to each destination.
     #[arg(long)]
     events: Option<u64>,
     #[arg(long, hide = true)]
@@ -48,6 +57,18 @@ enum Part {
     Neighbours,
     /// A million events replayed while live traffic runs.
     Replay,
+    /// Calls of the http handler to a server that takes its time.
+    Http,
+    /// A backlog to PostgreSQL, against tokio-postgres.
+    Postgres,
+    /// A backlog to NATS JetStream, against async-nats.
+    Nats,
+    /// A backlog to Redis, against redis.
+    Redis,
+    /// A backlog to RabbitMQ, against lapin.
+    Rabbitmq,
+    /// A backlog to an SQLite file, against rusqlite.
+    Sqlite,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +87,10 @@ fn main() -> ExitCode {
         if asked(Part::Replay) {
             replay::replay(&args, report)?;
         }
+        if asked(Part::Http) {
+            calls::calls(&args, report)?;
+        }
+        destinations::destinations(&args, report, asked)?;
         Ok(())
     })
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bikhook::{
-    event::{Draft, decode},
+    event::{Draft, Event, decode},
+    handler::Delivery,
     journal::Batch,
 };
 
@@ -60,12 +61,53 @@ pub fn statuses(first: u64, count: u64) -> Result<Batch, Failed> {
     Ok(Batch { drafts: decoded(&body_of(first, count, |_| STATUS), count)?, ..Batch::default() })
 }
 
+/// One append of messages with four statuses each, those of a message apart from each other as they come: some hundred
+/// events, and no two the same number. Of the events `first .. first + count`, a multiple of four.
+pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
+    let mut order: Vec<(u64, u64)> = (first..first + count)
+        .map(|number| {
+            // Fibonacci hashing: the same in every run.
+            let apart = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+            (number / 4 * 4 + number % 4 * (100 + apart), number)
+        })
+        .collect();
+    // Of a message in their order: a later status never comes before an earlier one.
+    order.sort_unstable();
+    let mut body = String::with_capacity(order.len() * 512);
+    let mut next_of = std::collections::HashMap::new();
+    for (_, number) in order {
+        let message = number / 4;
+        let turn: &mut u64 = next_of.entry(message).or_default();
+        let id = format!("{:0ID_DIGITS$}", message * 4 + *turn);
+        *turn += 1;
+        body.push(if body.is_empty() { '[' } else { ',' });
+        body.extend([STATUS[0], &format!("{message:0ID_DIGITS$}"), STATUS[1], &id, STATUS[2]]);
+    }
+    body.push(']');
+    Ok(Batch { drafts: decoded(body.as_bytes(), count)?, ..Batch::default() })
+}
+
 fn decoded(body: &[u8], count: u64) -> Result<Vec<Draft>, Failed> {
     let decoded = decode(&Arc::from("bik"), body)?;
     if decoded.drafts.len() as u64 != count {
         return Err("the template of an event cannot be read".into());
     }
     Ok(decoded.drafts)
+}
+
+/// The events `0 .. count` as a handler is given them, from a journal that has these alone.
+pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
+    let received_at = bikhook::clock::now();
+    let delivery = |(draft, seq): (Draft, u64)| {
+        let event = Event { seq, received_at, source: draft.source, element: draft.element };
+        Delivery::new(Arc::new(event), 1, false)
+    };
+    let mut all = Vec::new();
+    // A body has no more than so many.
+    for first in (0..count).step_by(4_000) {
+        all.extend(drafts(first, (count - first).min(4_000))?);
+    }
+    Ok(all.into_iter().zip(1..).map(delivery).collect())
 }
 
 /// One append of the events `first .. first + count`.

@@ -102,7 +102,7 @@ pub enum Control {
 
 /// What a delivery on its way carries.
 enum Carried {
-    Events { seqs: Vec<u64>, mode: Mode },
+    Events { seqs: Vec<u64>, mode: Mode, since: Timestamp },
     Aside(Arc<Event>),
     Revival(i64),
 }
@@ -149,6 +149,8 @@ struct Condition {
     last_success: Timestamp,
     /// A lane that has caught up gathers until then.
     next_claim: Timestamp,
+    /// Quick deliveries in a row: see [`policy::share`].
+    quick: usize,
     seed: u64,
 }
 
@@ -187,6 +189,7 @@ impl Lane {
                 wait_until: Timestamp::default(),
                 last_success: Timestamp::default(),
                 next_claim: Timestamp::default(),
+                quick: 0,
                 seed: hasher.finish(),
             },
             tip: parts.journal.tip(),
@@ -252,9 +255,9 @@ impl Lane {
 
     /// Claims while there is room; whether anything moved.
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let target = self.parts.batch * self.share() * 2;
+        let (enough, target) = policy::window(self.parts.batch, self.share());
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        let full = self.window.len() * 2 > target || self.window.bytes() >= WINDOW_BYTES;
+        let full = self.window.len() > enough || self.window.bytes() >= WINDOW_BYTES;
         if full || gathering || self.aside.len() >= self.parts.settings.aside_limit {
             return Ok(false);
         }
@@ -321,7 +324,7 @@ impl Lane {
                 break;
             }
             let mode = policy::mode(self.most_attempts(&seqs));
-            self.spawn_events(seqs, mode);
+            self.spawn_events(seqs, mode, now);
             started = true;
         }
         started
@@ -340,7 +343,7 @@ impl Lane {
         }
         self.condition.probing = true;
         if policy::mode(self.most_attempts(&seqs)) == Mode::Batch {
-            self.spawn_events(seqs, Mode::Batch);
+            self.spawn_events(seqs, Mode::Batch, now);
             return true;
         }
         for seq in &seqs {
@@ -348,7 +351,7 @@ impl Lane {
         }
         let turn = policy::probe_turn(self.condition.failures);
         let heads = self.window.next_heads(seqs.len(), PROBE_HEADS, turn);
-        self.spawn_events(heads, Mode::OneByOne);
+        self.spawn_events(heads, Mode::OneByOne, now);
         true
     }
 
@@ -378,7 +381,7 @@ impl Lane {
         Ok(started)
     }
 
-    fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode) {
+    fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
         let deliveries = seqs
             .iter()
             .filter_map(|seq| self.window.get(*seq))
@@ -386,7 +389,7 @@ impl Lane {
                 Delivery::new(Arc::clone(&slot.event), slot.attempts + 1, self.parts.replay.is_some())
             })
             .collect();
-        self.spawn(deliveries, mode, Carried::Events { seqs, mode });
+        self.spawn(deliveries, mode, Carried::Events { seqs, mode, since });
     }
 
     fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, carried: Carried) {

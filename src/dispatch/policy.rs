@@ -16,6 +16,8 @@ pub const GATHER_MS: i64 = 10;
 pub const LAG_TO_GIVE_WAY: u64 = 10_000;
 /// … and looks again after so long.
 pub const GIVES_WAY_MS: i64 = 500;
+/// A delivery that takes no longer is quick: so long, at most, a customer's message may wait for a place.
+pub const QUICK_MS: i64 = 250;
 /// A destination may ask to be left alone for so long, at most.
 pub const LONGEST_ASKED_MS: i64 = 60 * 60 * 1_000;
 
@@ -79,13 +81,27 @@ pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f6
     Fate::Again(backoff_ms(settings.aside_first, settings.aside_max, attempts, jitter))
 }
 
-/// How many deliveries a lane may have under way: one slot is kept for incoming messages where there is more than one.
-pub const fn share(class: crate::event::Class, concurrency: usize) -> usize {
+/// How many deliveries a lane may have under way: one place is kept for incoming messages where there is more than one. It
+/// is lent while deliveries are quick, after so many quick ones in a row: who needs it has the next that is free, soon.
+pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize) -> usize {
     match class {
-        crate::event::Class::Incoming => concurrency,
-        crate::event::Class::Other if concurrency > 1 => concurrency - 1,
-        crate::event::Class::Other => 1,
+        crate::event::Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
+        _ => concurrency,
     }
+}
+
+/// How many events a lane holds before it claims no more, and how many it then claims up to. Events that wait for an earlier
+/// one of their message wait in it: where several deliveries are under way, others must be there to fill the next.
+pub const fn window(batch: usize, share: usize) -> (usize, usize) {
+    match share {
+        0 | 1 => (batch, batch * 2),
+        _ => (batch * share * 3, batch * share * 4),
+    }
+}
+
+/// Quick deliveries in a row, once another has ended after so long.
+pub const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
+    if delivered && took_ms <= QUICK_MS { before.saturating_add(1) } else { 0 }
 }
 
 #[cfg(test)]
@@ -143,7 +159,17 @@ mod tests {
     #[test]
     fn one_slot_is_kept_for_incoming_messages() {
         use crate::event::Class::{Incoming, Other};
-        assert_eq!([share(Incoming, 8), share(Other, 8)], [8, 7]);
-        assert_eq!([share(Incoming, 1), share(Other, 1)], [1, 1]);
+        assert_eq!([share(Incoming, 8, 0), share(Other, 8, 7)], [8, 7]);
+        assert_eq!([share(Incoming, 1, 0), share(Other, 1, 0)], [1, 1]);
+    }
+
+    #[test]
+    fn it_is_lent_while_deliveries_are_quick() {
+        use crate::event::Class::{Incoming, Other};
+        let seven = (0..7).fold(0, |before, _| quick(before, true, QUICK_MS));
+        assert_eq!(share(Other, 8, seven), 7);
+        let eight = quick(seven, true, 0);
+        assert_eq!([share(Incoming, 8, eight), share(Other, 8, eight), share(Other, 1, eight)], [8, 8, 1]);
+        assert_eq!([quick(eight, true, QUICK_MS + 1), quick(eight, false, 1)], [0, 0]);
     }
 }

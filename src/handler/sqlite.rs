@@ -64,7 +64,8 @@ struct Open {
 impl Kind for Sqlite {
     const NAME: &'static str = "sqlite";
     const ABOUT: &'static str = "writes a row per event into a table of an SQLite file, each event once";
-    const CONCURRENCY: usize = 1;
+    /// One has the file; the rows of the other are made meanwhile.
+    const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
     type Settings = Settings;
 
@@ -109,24 +110,28 @@ impl Kind for Sqlite {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
+        let interrupted = |error| Failure::retry("interrupted", error);
         let events = events.to_vec();
+        // Made while another delivery has the file.
+        let making = tokio::task::spawn_blocking(move || events.iter().map(Row::of).collect::<Vec<Row>>());
+        let rows = making.await.map_err(interrupted)?;
         let mut open = Arc::clone(&self.open).lock_owned().await;
         let table = Arc::clone(&self.table);
-        tokio::task::spawn_blocking(move || table.deliver(&mut open, &events))
+        tokio::task::spawn_blocking(move || table.deliver(&mut open, &rows))
             .await
-            .map_err(|error| Failure::retry("interrupted", error))?
+            .map_err(interrupted)?
             .map_err(Failure::from)
     }
 }
 
 impl Table {
-    fn deliver(&self, slot: &mut Option<Open>, events: &[Delivery]) -> Result<(), Error> {
+    fn deliver(&self, slot: &mut Option<Open>, rows: &[Row]) -> Result<(), Error> {
         // Left empty by an error: the next delivery opens the file again.
         let mut open = match slot.take() {
             Some(open) if file_of(&self.path).is_ok_and(|file| file == open.file) => open,
             _ => self.open()?,
         };
-        self.insert(&mut open.connection, events).map_err(|error| self.error(error))?;
+        self.insert(&mut open.connection, rows).map_err(|error| self.error(error))?;
         *slot = Some(open);
         Ok(())
     }
@@ -241,7 +246,7 @@ impl Table {
         Ok(())
     }
 
-    fn insert(&self, connection: &mut Connection, events: &[Delivery]) -> rusqlite::Result<()> {
+    fn insert(&self, connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
         let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         let places: Vec<String> = (1..=COLUMNS.len()).map(|at| format!("?{at}")).collect();
         let insert = format!(
@@ -252,8 +257,7 @@ impl Table {
         );
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut statement = transaction.prepare_cached(&insert)?;
-        for delivery in events {
-            let row = Row::of(delivery);
+        for row in rows {
             statement.execute(params![
                 row.key,
                 row.seq,

@@ -293,6 +293,25 @@ async fn a_destination_that_is_away_is_probed_ever_more_rarely_and_nothing_is_sk
 }
 
 #[tokio::test]
+async fn the_place_of_customers_messages_is_lent_while_deliveries_are_quick() {
+    let mut world = World::new(Script::well()).await;
+    (world.concurrency, world.batch) = (4, 1);
+    world.append(statuses(0..100)).await;
+    let slots = Arc::new(Semaphore::new(0));
+    let mut lane = world.lane_with(Class::Other, &slots).await;
+    let mut under_way = Vec::new();
+    for took_ms in [0, 0, 300, 0, 0, 0] {
+        while lane.turn(world.now).await.unwrap() == Turn::Moved {}
+        under_way.push(shown(&lane).in_flight);
+        world.now = world.now.plus_ms(took_ms);
+        slots.add_permits(4);
+        while lane.delivery_ended().await {}
+        slots.forget_permits(4);
+    }
+    assert_eq!(under_way, [3, 3, 4, 3, 3, 4]);
+}
+
+#[tokio::test]
 async fn a_lane_tells_for_how_long_its_oldest_event_has_waited() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
     world.append(statuses(0..5)).await;

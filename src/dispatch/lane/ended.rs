@@ -30,9 +30,12 @@ impl Lane {
                 Err(error) => (error.id(), Err(panicked(&error))),
             };
             match self.carried.remove(&id) {
-                Some(Carried::Events { seqs, mode }) => {
+                Some(Carried::Events { seqs, mode, since }) => {
                     let outcomes =
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
+                    let delivered = outcomes.iter().all(|outcome| *outcome == Outcome::Delivered);
+                    self.condition.quick =
+                        policy::quick(self.condition.quick, delivered, now.ms_since(since));
                     self.events_ended(&seqs, outcomes, mode, now);
                 }
                 Some(Carried::Aside(event)) => {

@@ -48,7 +48,7 @@ impl Lane {
         match self.parts.replay {
             // Whoever delivers live waits for one delivery of a replay at most.
             Some(_) => 1,
-            None => policy::share(self.parts.id.class, self.parts.concurrency),
+            None => policy::share(self.parts.id.class, self.parts.concurrency, self.condition.quick),
         }
     }
 

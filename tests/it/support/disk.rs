@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
 };
+
+pub use super::root::as_root;
 
 /// A file system in memory. Mounted as root, by way of sudo where that is needed.
 pub struct SmallDisk {
@@ -48,14 +48,4 @@ impl Drop for SmallDisk {
         // Lazily: somebody may still hold a file of it. What is left is a temporary directory.
         let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
     }
-}
-
-/// A program with every right: by sudo where the tests are not root.
-pub fn as_root(program: &str) -> Command {
-    if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.args(["-n", program]);
-    command
 }

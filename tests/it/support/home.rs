@@ -8,17 +8,17 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::{Duration, Instant},
 };
 
 use flate2::read::GzDecoder;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::client::{Client, KEY};
-
-/// Longer than a start or a stop takes on a loaded machine.
-const LONG: Duration = Duration::from_secs(60);
+pub use super::patience::eventually;
+use super::{
+    client::{Client, KEY},
+    patience::LONG,
+};
 
 /// A folder where a receiver lives, across its restarts.
 pub struct Home {
@@ -318,13 +318,4 @@ pub fn strace() -> Command {
         "strace is missing, which this test needs. Debian's package is `strace`; tests/run installs it"
     );
     Command::new("strace")
-}
-
-/// Waits for what is bound to become true, and says what did not happen.
-pub fn eventually(otherwise: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < LONG, "{otherwise}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }

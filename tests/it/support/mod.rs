@@ -10,6 +10,8 @@ pub mod home;
 pub mod journals;
 pub mod load;
 pub mod operator;
+pub mod patience;
 pub mod proof;
 pub mod receiver;
+pub mod root;
 pub mod servers;

@@ -21,7 +21,7 @@ use rdkafka::{
 };
 
 use super::{certificate::Certificate, free_ports};
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// A topic has as many partitions.
 const PARTITIONS: i32 = 3;

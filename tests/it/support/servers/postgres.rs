@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use crate::support::{disk::as_root, home::eventually};
+use crate::support::{patience::eventually, root::as_root};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// PostgreSQL refuses root: `nobody` runs it.

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// Killed, as by SIGKILL, when it is dropped.
 pub struct ServerProcess {

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use super::{certificate::Certificate, free_ports};
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// Messages larger than this it refuses for good.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -220,7 +220,7 @@ impl RabbitMq {
     }
 
     /// Does something on a connection of its own.
-    fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
+    pub fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
         self.block_on(async || {
             let connection = self.connect().await?;
             act(connection.create_channel().await?).await

@@ -14,7 +14,7 @@ use std::{
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::{certificate::Certificate, free_ports};
-use crate::support::home::eventually;
+use crate::support::patience::eventually;
 
 /// A store with the bucket `bik`. Killed when it is dropped.
 pub struct S3 {
