@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{json, list as listing, number, octets};
 use crate::{
-    admin::{Shared, fault::Fault, narrow::Sifted, question::Parameters, rows},
+    admin::{
+        Shared,
+        fault::Fault,
+        narrow::Sifted,
+        question::{Parameters, Segment},
+        rows,
+    },
     clock::Timestamp,
     handler::Filter,
     journal::{EventPage, EventQuery, Journal, Passage},
@@ -79,7 +82,7 @@ impl From<Passage> for LaneRow {
 /// `GET events/{seq}?raw=`: with `lanes`, unless it is its bytes that are asked for.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(seq): Path<String>,
+    Segment(seq): Segment,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
     let seq = number("seq", &seq)?;
