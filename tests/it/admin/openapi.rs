@@ -36,7 +36,8 @@ async fn a_path_and_a_number_that_nothing_can_have_are_no_fault_of_ours() {
 
 #[test]
 fn the_binary_answers_as_the_document_says() {
-    let home = Home { more: HANDLER.to_owned(), ..Home::new() };
+    let mut home = Home::new();
+    home.more = HANDLER.to_owned();
     let mut receiver = home.start();
     fill(&receiver);
     let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/schemathesis/bin/schemathesis");
