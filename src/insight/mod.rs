@@ -33,8 +33,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::scribe::{Op, Scribe};
 use crate::{
-    event::{Class, Event},
-    journal::{self, Journal, State as JournalState},
+    journal::{self, Claim, Journal, State as JournalState},
     metrics::Metrics,
 };
 
@@ -129,7 +128,7 @@ impl Insight {
 
     /// Takes in what the journal has and gets, until `stop` is true.
     pub async fn run(self: Arc<Self>, journal: Arc<dyn Journal>, mut stop: watch::Receiver<bool>) {
-        let mut tip = journal.tip();
+        let (mut tip, mut progress) = (journal.tip(), self.progress.clone());
         if *tip.borrow() < self.progress.borrow().cursor {
             tracing::warn!("the journal was begun anew: insight forgets what the old one told");
             self.try_to(self.rebuild(&*journal)).await;
@@ -138,7 +137,7 @@ impl Insight {
         let mut let_go = tokio::time::interval(LET_GO_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
-            let cursor = self.progress.borrow().cursor;
+            let cursor = progress.borrow_and_update().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
                 // What is left of a full disk is for what has to be delivered.
@@ -161,6 +160,7 @@ impl Insight {
             }
             tokio::select! {
                 _ = tip.changed() => {}
+                Ok(()) = progress.changed() => {} // a rebuild has begun
                 _ = stop.changed() => {}
                 _ = let_go.tick() => {
                     self.try_to(self.scribe.ask(Op::LetGo)).await;
@@ -212,15 +212,7 @@ impl Insight {
 
     /// The next events of both classes, in order of seq.
     async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
-        let mut events: Vec<Arc<Event>> = Vec::new();
-        let mut through = u64::MAX;
-        for class in Class::ALL {
-            let claim = journal.claim(class, cursor, BATCH).await?;
-            through = through.min(claim.through);
-            events.extend(claim.events);
-        }
-        events.retain(|event| event.seq <= through);
-        events.sort_unstable_by_key(|event| event.seq);
+        let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
         self.scribe.ask(Op::Apply { events, through: through.max(cursor) }).await
     }
 

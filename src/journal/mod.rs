@@ -21,7 +21,7 @@ pub use dead::{Cause, DeadAgain, DeadLetter, DeadQuery, NewDead};
 pub use error::{Error, OpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
-pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Pause, Pauses, Start};
+pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Passage, Pause, Pauses, Start};
 pub use quarantine::{QuarantineEntry, QuarantineQuery};
 pub use replay::{NewReplay, Replay, ReplayState, Replays};
 pub use state::{Figures, State};
@@ -66,6 +66,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// One event; `None` where retention took it or it never was.
     fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<Event>>, Error>>;
+
+    /// How an event of a class stands with every handler that is known, by name; of those that no longer are configured,
+    /// too. What was settled within the last second may be missing.
+    fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>>;
 
     /// A page of events, newest first.
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>>;
@@ -122,4 +126,23 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes nothing more, makes durable what was taken, closes. Appends after this fail with [`AppendError::Stopped`].
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+impl dyn Journal {
+    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
+    ///
+    /// # Errors
+    /// Those of [`Journal::claim`].
+    pub async fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
+        let mut all = Claim { events: Vec::new(), through: u64::MAX };
+        for class in Class::ALL {
+            let claim = self.claim(class, after, max).await?;
+            all.through = all.through.min(claim.through);
+            all.events.extend(claim.events);
+        }
+        // What is past the end of the shorter claim may have others before it.
+        all.events.retain(|event| event.seq <= all.through);
+        all.events.sort_unstable_by_key(|event| event.seq);
+        Ok(all)
+    }
 }
