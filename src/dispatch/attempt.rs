@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     pace::Pace,
@@ -74,6 +75,8 @@ pub struct Attempt {
     pub timeout: Duration,
     /// Refusals in a row without a success.
     pub refusals: Arc<AtomicU32>,
+    /// How long deliveries take.
+    pub seconds: Histogram,
 }
 
 impl Attempt {
@@ -154,7 +157,9 @@ impl Attempt {
     }
 
     async fn hand_over(&self, events: &[Delivery]) -> Outcome {
+        let began = Instant::now();
         let done = tokio::time::timeout(self.timeout, self.handler.deliver(events)).await;
+        self.seconds.observe(began.elapsed().as_secs_f64());
         match done {
             Ok(Ok(())) => {
                 self.refusals.store(0, Relaxed);

@@ -171,6 +171,10 @@ impl Lane {
                 paces: parts.paces.clone(),
                 timeout: *parts.settings.timeout,
                 refusals: Arc::new(AtomicU32::new(0)),
+                seconds: parts
+                    .metrics
+                    .delivery_seconds
+                    .get_or_create_owned(&vec![("handler", Arc::clone(&parts.id.handler))]),
             },
             window: Window::new(cursor),
             settled: aside_past_cursor.chain(dead_past_cursor).collect(),
@@ -197,7 +201,7 @@ impl Lane {
             replays: parts.journal.replays(),
             gone: None,
             exception_ended: false,
-            show: Show::new(&parts.id, parts.kind, &parts.destination, Arc::clone(&parts.metrics), cursor),
+            show: Show::new(&parts.id, parts.kind, &parts.destination, &parts.metrics, cursor),
             parts,
         })
     }

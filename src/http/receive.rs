@@ -28,6 +28,7 @@ use super::{
     unpack::{Coding, UnpackError},
 };
 use crate::{
+    clock,
     event::{self, Decoded, NotJson, Quarantined, Reason},
     journal::{AppendError, Batch, Receipt, State as JournalState},
 };
@@ -184,6 +185,7 @@ async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, 
         Refusal::NotStored { error, held_by }
     })?;
     source.tally.stored(&receipt);
+    source.silence.heard(clock::now());
     Ok(receipt)
 }
 
