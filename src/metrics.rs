@@ -230,7 +230,11 @@ impl Metrics {
                 "Seconds from sent to delivered of messages first seen in this hour or the last one",
                 Floats::default()
             ),
-            spans_dropped: register!("trace_spans_dropped", "Spans that were not exported", Counter::default()),
+            spans_dropped: register!(
+                "trace_spans_dropped",
+                "Spans that were not exported",
+                Counter::default()
+            ),
             registry,
             process,
         })

@@ -30,7 +30,8 @@ async fn of_the_journal(shared: &Shared) {
     match timeout(PATIENCE, shared.state.journal.figures()).await {
         Ok(Ok(figures)) => {
             for (handler, dead) in figures.dead {
-                let gauge = shared.state.metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
+                let gauge =
+                    shared.state.metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
                 gauge.set(i64::try_from(dead).unwrap_or(i64::MAX));
             }
         }

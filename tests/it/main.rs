@@ -15,6 +15,7 @@ mod http;
 mod insight;
 mod journal;
 mod kinds;
+mod metrics;
 mod model;
 mod packaging;
 mod process;
