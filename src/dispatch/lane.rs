@@ -167,7 +167,7 @@ impl Lane {
                 handler: Arc::clone(&parts.handler),
                 mask: Arc::clone(&parts.mask),
                 slots: Arc::clone(&parts.slots),
-                class: parts.id.class,
+                lane: parts.id.clone(),
                 paces: parts.paces.clone(),
                 timeout: *parts.settings.timeout,
                 refusals: Arc::new(AtomicU32::new(0)),

@@ -215,10 +215,14 @@ impl Show {
 }
 
 fn labels(lane: &LaneId) -> Labels {
-    let name = match (lane.replay, lane.class) {
+    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane_name(lane).into())]
+}
+
+/// What a lane is called where it is measured: replays of one handler are the same there.
+pub fn lane_name(lane: &LaneId) -> &'static str {
+    match (lane.replay, lane.class) {
         (None, class) => class.as_str(),
         (Some(_), Class::Incoming) => "replay-incoming",
         (Some(_), Class::Other) => "replay-other",
-    };
-    vec![("handler", Arc::clone(&lane.handler)), ("lane", name.into())]
+    }
 }

@@ -69,7 +69,7 @@ fn whatever_is_sent_the_series_stay_the_same() {
             incoming(&format!("e{id}"), &format!("in{id}")),
         ];
         assert_eq!(client.post(&format!("[{}]", events.join(","))).unwrap().receipt().accepted, 5);
-        assert_eq!(client.post("[{\"evil\": \u{1}}]").unwrap().receipt().quarantined, 1);
+        assert_eq!(client.post("[{\"evil\": \u{1}}]").unwrap().status, 400);
     }
     for head in [
         format!("POST /evil?evil=evil HTTP/1.1\r\nAuthorization: Basic {KEY}"),

@@ -72,7 +72,7 @@ fn promtool_takes_the_alerts_and_each_fires_when_it_should() {
     assert_eq!(promtool(&["test", "rules", "config/alerts.test.yml"]), None);
     let tests = fs::read_to_string("config/alerts.test.yml").unwrap();
     for (name, rule) in rules() {
-        for part in ["expr: ", "for: ", "severity: ", "summary: ", "description: "] {
+        for part in ["expr: ", "\n        for: ", "severity: ", "summary: ", "description: "] {
             assert_eq!(rule.matches(part).count(), 1, "{name}: {part}");
         }
         assert!(
