@@ -89,11 +89,12 @@ impl Exporter {
         };
         let queue = BatchConfigBuilder::default().with_max_queue_size(MOST).build();
         let inner = BatchSpanProcessor::builder(counted).with_batch_config(queue).build();
-        let name = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| "bikhook".to_owned());
-        let resource = Resource::builder()
-            .with_service_name(name)
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
+        let named = variable("OTEL_SERVICE_NAME").is_some()
+            || variable("OTEL_RESOURCE_ATTRIBUTES")
+                .is_some_and(|attributes| attributes.contains("service.name="));
+        let resource =
+            Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        let resource = if named { resource } else { resource.with_service_name("bikhook") }.build();
         let bounded = Bounded { inner, waiting, dropped };
         Ok(Some(Self(
             SdkTracerProvider::builder().with_resource(resource).with_span_processor(bounded).build(),

@@ -22,3 +22,5 @@ mod process;
 mod readme;
 mod support;
 mod tidy;
+#[cfg(feature = "otel")]
+mod traces;
