@@ -13,7 +13,7 @@ pub use export::{Exporter, ExporterError};
 use tracing::{Span, field::Empty, info_span};
 
 /// The target of every span; the log leaves it out.
-pub const TARGET: &str = "bikhook::trace";
+pub const TARGET: &str = "bikhook::spans";
 
 /// The variables that ask for an export as `[log] otlp` does (OpenTelemetry Protocol Exporter, "Configuration Options").
 pub const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
