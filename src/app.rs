@@ -98,12 +98,13 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Serves until `stop` resolves, then stops gracefully. `ready` is told once events are taken.
+/// Serves until `stop` resolves, measuring as it goes, then stops gracefully. `ready` is told once events are taken.
 ///
 /// # Errors
 /// [`Error`]: it could not start, or the journal failed.
 pub async fn serve(
     mut config: Config,
+    metrics: Arc<Metrics>,
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
@@ -117,7 +118,6 @@ pub async fn serve(
     };
     // Not before the addresses are ours: what is made is shown once, and a start that ends here shows nothing.
     config.store_generated()?;
-    let metrics = Metrics::new();
     let journal = open_journal(config.journal, &metrics).await?;
     let Dispatch { desk, replayer, mut lanes, stop_lanes } =
         start_lanes(config.handlers, &journal, &metrics).await?;

@@ -71,11 +71,13 @@ pub struct LogSettings {
     pub level: String,
     /// How a line is written.
     pub format: LogFormat,
+    /// Where spans go, a base URL of OTLP over HTTP; without it to where the standard variables say, if they do.
+    pub otlp: Option<String>,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self { level: "info".to_owned(), format: LogFormat::Text, otlp: None }
     }
 }
 

@@ -59,3 +59,4 @@ pub mod clock;
 pub mod folder;
 pub mod metrics;
 pub mod secret;
+pub mod trace;

@@ -1,13 +1,20 @@
 //! What is measured, under stable names. Labels come from closed sets only: sources, credentials and handlers of the
 //! configuration, and the enums of the code.
 
-use std::sync::Arc;
+mod process;
+mod silence;
+
+pub use silence::Silence;
+
+use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::text::{encode_eof, encode_registry},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+
+use process::Process;
 
 /// Labels, in the order in which they are shown.
 pub type Labels = Vec<(&'static str, Arc<str>)>;
@@ -15,10 +22,16 @@ pub type Labels = Vec<(&'static str, Arc<str>)>;
 pub type Counters = Family<Labels, Counter>;
 /// Gauges by label.
 pub type Gauges = Family<Labels, Gauge>;
+/// Gauges of what is no whole number, by label.
+pub type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
+/// Histograms by label.
+pub type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Every metric of this process. Two instances can live in one process: nothing is global.
 pub struct Metrics {
     registry: Registry,
+    /// Under the names that every process has.
+    process: Registry,
     /// Answers on the public side, by `source` (empty where none matched) and `status`.
     pub requests: Counters,
     /// Seconds from the head to the answer, on the public side.
@@ -29,6 +42,10 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Successful authentications, by `source`, `credential` and `form`.
     pub authenticated: Counters,
+    /// Failed authentications, by `source` and `reason`: missing, wrong, expired, other_form.
+    pub authentication_failures: Counters,
+    /// Since when nothing came, by `source`.
+    pub silence: Family<Labels, Silence>,
     /// Events, by `source` and `result`: accepted, duplicate, quarantined, conflict.
     pub events: Counters,
     /// Elements that needed the tolerant second try, by `source`.
@@ -43,6 +60,8 @@ pub struct Metrics {
     pub group_events: Histogram,
     /// Keys in the deduplication window.
     pub keys: Gauge,
+    /// The most keys that it may have: from there on the oldest leave early.
+    pub keys_limit: Gauge,
     /// How far back the deduplication window reaches, in seconds.
     pub window_seconds: Gauge,
     /// Bytes of the write-ahead log.
@@ -59,6 +78,8 @@ pub struct Metrics {
     pub delivered: Counters,
     /// Failed deliveries, by `handler`, `lane` and `outcome`: retry, refuse.
     pub failures: Counters,
+    /// Seconds of one delivery to a destination, a batch or an event, by `handler`.
+    pub delivery_seconds: Histograms,
     /// Events between the cursor and the tip, by `handler` and `lane`.
     pub lag: Gauges,
     /// Seconds that the oldest event of a lane has waited, by `handler` and `lane`: of the lane `incoming`, a customer has.
@@ -73,12 +94,29 @@ pub struct Metrics {
     pub paused: Gauges,
     /// Events that insight has not taken in yet.
     pub insight_lag: Gauge,
+    /// Customers who wrote in the last 24 hours and got no answer; a broadcast is none.
+    pub customers_waiting: Gauge,
+    /// Seconds that the one of them has waited who wrote first.
+    pub customer_waiting_seconds: Gauge,
+    /// Messages first seen in this hour or the last one, by `category` and `step`: all, accepted by no channel yet included, and
+    /// how many of them got how far.
+    pub recent_messages: Gauges,
+    /// Those of them that failed, by `category` and `class` of the reason.
+    pub recent_failures: Gauges,
+    /// Seconds from sent to delivered that a share of them did not exceed, by `category` and `quantile`; not a number without one.
+    pub recent_delivery_seconds: Floats,
+    /// Spans that were not exported: too many at once, or nobody took them.
+    pub spans_dropped: Counter,
 }
 
 impl Metrics {
     /// A fresh set, all at zero.
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("bikhook");
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The version that runs", Info::new(version));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process::new()));
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
                 let metric = $metric;
@@ -101,6 +139,16 @@ impl Metrics {
                 Gauge::default()
             ),
             authenticated: register!("authenticated", "Successful authentications", Counters::default()),
+            authentication_failures: register!(
+                "authentication_failures",
+                "Failed authentications",
+                Counters::default()
+            ),
+            silence: register!(
+                "source_silence_seconds",
+                "Seconds since something came, or since the start where nothing is known of",
+                Family::default()
+            ),
             events: register!("events", "Events, by what became of them", Counters::default()),
             repaired: register!("events_repaired", "Elements with trailing commas", Counters::default()),
             field_warnings: register!(
@@ -120,6 +168,11 @@ impl Metrics {
                 Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0])
             ),
             keys: register!("journal_keys", "Keys in the deduplication window", Gauge::default()),
+            keys_limit: register!(
+                "journal_keys_limit",
+                "Keys from which on the oldest leave early",
+                Gauge::default()
+            ),
             window_seconds: register!(
                 "journal_window_seconds",
                 "How far back duplicates are recognised",
@@ -132,6 +185,11 @@ impl Metrics {
             quarantine: register!("quarantine_entries", "Entries in quarantine", Gauge::default()),
             delivered: register!("delivered_events", "Events delivered", Counters::default()),
             failures: register!("delivery_failures", "Failed deliveries", Counters::default()),
+            delivery_seconds: register!(
+                "delivery_seconds",
+                "Seconds of one delivery to a destination, a batch or an event",
+                Histograms::new_with_constructor(delivery_seconds)
+            ),
             lag: register!("lane_lag_events", "Events between the cursor and the tip", Gauges::default()),
             lag_seconds: register!(
                 "lane_lag_seconds",
@@ -147,15 +205,53 @@ impl Metrics {
                 "Events that insight has not taken in yet",
                 Gauge::default()
             ),
+            customers_waiting: register!(
+                "customers_waiting",
+                "Customers who wrote in the last 24 hours and got no answer",
+                Gauge::default()
+            ),
+            customer_waiting_seconds: register!(
+                "customer_waiting_seconds",
+                "Seconds that the one of them has waited who wrote first",
+                Gauge::default()
+            ),
+            recent_messages: register!(
+                "recent_messages",
+                "Messages first seen in this hour or the last one, by how far they got",
+                Gauges::default()
+            ),
+            recent_failures: register!(
+                "recent_message_failures",
+                "Messages first seen in this hour or the last one that failed",
+                Gauges::default()
+            ),
+            recent_delivery_seconds: register!(
+                "recent_message_delivery_seconds",
+                "Seconds from sent to delivered of messages first seen in this hour or the last one",
+                Floats::default()
+            ),
+            spans_dropped: register!(
+                "trace_spans_dropped",
+                "Spans that were not exported",
+                Counter::default()
+            ),
             registry,
+            process,
         })
     }
 
-    /// The Prometheus text format.
+    /// The OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.process);
+        let _ = encode_eof(&mut text);
         text
     }
+}
+
+/// A destination may take as long as its time-out, 15 s by default.
+fn delivery_seconds() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0])
 }

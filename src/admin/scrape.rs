@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+use tokio::time::timeout;
 
 use super::Shared;
+use crate::clock;
 
 /// What the text is: see the OpenMetrics specification, "Overall Structure".
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How long a scrape waits for figures that the journal has to read.
+/// How long a scrape waits for figures that have to be read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -18,16 +20,31 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
         let gauge = metrics.lag_seconds.get_or_create_owned(&labels);
         gauge.set(i64::try_from(lane.lag_seconds).unwrap_or(i64::MAX));
     }
-    match tokio::time::timeout(PATIENCE, shared.state.journal.figures()).await {
+    tokio::join!(of_the_journal(&shared), of_insight(&shared));
+    ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())
+}
+
+// What else is measured is needed most when one of these is in trouble.
+
+async fn of_the_journal(shared: &Shared) {
+    match timeout(PATIENCE, shared.state.journal.figures()).await {
         Ok(Ok(figures)) => {
             for (handler, dead) in figures.dead {
-                let gauge = metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
+                let gauge =
+                    shared.state.metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
                 gauge.set(i64::try_from(dead).unwrap_or(i64::MAX));
             }
         }
-        // What else is measured is needed most when the journal is in trouble.
         Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without the journal's own figures"),
         Err(_elapsed) => tracing::warn!("metrics without the journal's own figures: it took too long"),
     }
-    ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())
+}
+
+async fn of_insight(shared: &Shared) {
+    let Some(insight) = &shared.state.insight else { return };
+    match timeout(PATIENCE, insight.measure(clock::now())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without insight's own figures"),
+        Err(_elapsed) => tracing::warn!("metrics without insight's own figures: it took too long"),
+    }
 }

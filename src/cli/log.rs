@@ -17,12 +17,14 @@ use std::{
 };
 
 use tracing::Metadata;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::Error;
 use crate::{
     config::{LogFormat, LogSettings},
     handler,
+    metrics::Metrics,
+    trace,
 };
 
 /// Lines that wait to be written; what comes beyond is counted.
@@ -31,7 +33,14 @@ const LINES: usize = 4_096;
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A log that was started: dropped, it sees to it that the last lines are written.
-pub(super) struct Log(SyncSender<Said>);
+pub(super) struct Log {
+    // Dropped first: the last spans may have something to say.
+    #[cfg(feature = "otel")]
+    _spans: Option<trace::Exporter>,
+    _lines: Lines,
+}
+
+struct Lines(SyncSender<Said>);
 
 enum Said {
     Line(Vec<u8>),
@@ -43,12 +52,14 @@ enum Said {
 
 impl Log {
     /// Starts the process's log, on the standard error: the standard output is for what a command is asked for.
-    pub(super) fn start(settings: &LogSettings) -> Result<Self, Error> {
+    #[cfg_attr(not(feature = "otel"), allow(unused_variables))]
+    pub(super) fn start(settings: &LogSettings, metrics: &Metrics) -> Result<Self, Error> {
         let wrong =
             |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
         // What comes later of the same part wins: who asks for it by name gets it.
-        let filter = EnvFilter::try_new(format!("{},{}", handler::QUIET, settings.level))
-            .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
+        let filter =
+            EnvFilter::try_new(format!("{},{}=off,{}", handler::QUIET, trace::TARGET, settings.level))
+                .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
         let (lines, said) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let outlet = Outlet { lines: lines.clone(), lost: Arc::clone(&lost) };
@@ -57,18 +68,39 @@ impl Log {
             .spawn(move || write_out(&said, &lost))
             .map_err(|error| wrong(&error))?;
         // Where the log takes nothing, such as on a full disk, saying so on the same output would panic.
-        let log =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(outlet).log_internal_errors(false);
-        let started = match settings.format {
-            LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        let log = tracing_subscriber::fmt::layer().with_writer(outlet).log_internal_errors(false);
+        let log = match settings.format {
+            LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
         };
-        started.map_err(|error| wrong(&error))?;
-        Ok(Self(lines))
+        let log = log.with_filter(filter).boxed();
+        #[cfg(feature = "otel")]
+        let (layers, _spans) = {
+            let dropped = metrics.spans_dropped.clone();
+            let spans =
+                trace::Exporter::start(settings.otlp.as_deref(), dropped).map_err(|error| wrong(&error))?;
+            (spans.iter().map(trace::Exporter::layer).chain([log]).collect::<Vec<_>>(), spans)
+        };
+        #[cfg(not(feature = "otel"))]
+        let layers = vec![log];
+        tracing_subscriber::registry().with(layers).try_init().map_err(|error| wrong(&error))?;
+        #[cfg(not(feature = "otel"))]
+        if let Some(name) =
+            trace::VARIABLES.iter().find(|name| std::env::var_os(name).is_some_and(|set| !set.is_empty()))
+        {
+            tracing::warn!(
+                "{name} is set, but this binary exports no spans: it was built without the feature `otel`"
+            );
+        }
+        Ok(Self {
+            #[cfg(feature = "otel")]
+            _spans,
+            _lines: Lines(lines),
+        })
     }
 }
 
-impl Drop for Log {
+impl Drop for Lines {
     fn drop(&mut self) {
         let (written, wait) = sync_channel(1);
         if self.0.try_send(Said::Last { _written: written }).is_ok() {

@@ -16,10 +16,11 @@ use super::{
     log::Log,
     warn,
 };
-use crate::{app, config::Config, http::SourceSettings};
+use crate::{app, config::Config, http::SourceSettings, metrics::Metrics};
 
 pub(super) fn run(config: Config) -> Result<(), Error> {
-    let _log = Log::start(&config.log)?;
+    let metrics = Metrics::new();
+    let _log = Log::start(&config.log, &metrics)?;
     // A warning is a help: an output that takes nothing must not keep the receiver from starting.
     drop(warn(&config));
     let fresh = fresh(&config);
@@ -32,7 +33,7 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
             // A greeting is a help: a closed output must not end the receiver.
             drop(greet(&sources, &fresh, addresses));
         };
-        let serving = app::serve(config, ready, async { drop(told.await) });
+        let serving = app::serve(config, metrics, ready, async { drop(told.await) });
         let signalled = async {
             signals.next().await;
             // Nobody hears it where serving has ended by itself.

@@ -252,6 +252,28 @@ pub(super) fn dispatch(reading: &mut Reading, handler: &str, dispatch: &dispatch
 
 /// A directive with a slip in it would otherwise be taken for the name of a module, and silence the log.
 pub(super) fn log(reading: &mut Reading, log: &LogSettings) {
+    log_level(reading, log);
+    if let Some(url) = &log.otlp {
+        otlp(reading, url);
+    }
+}
+
+/// The URL is not quoted: it may hold a token.
+fn otlp(reading: &mut Reading, url: &str) {
+    let at = ["log", "otlp"];
+    if !cfg!(feature = "otel") {
+        let help = "build it with `--features otel`; the release image has it".to_owned();
+        reading.wrong(&at, "log.otlp: this binary exports no spans".to_owned(), Some(help));
+        return;
+    }
+    let base = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    if base.is_none_or(|url| url.query().is_some() || url.fragment().is_some()) {
+        let help = "write it as \"http://127.0.0.1:4318\"; /v1/traces is put after it".to_owned();
+        reading.wrong(&at, "log.otlp: it is no base URL of OTLP over HTTP".to_owned(), Some(help));
+    }
+}
+
+fn log_level(reading: &mut Reading, log: &LogSettings) {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let at = ["log", "level"];
     for word in log.level.split(',').filter(|word| !word.contains(['=', '[', ':'])) {

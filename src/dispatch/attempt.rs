@@ -9,15 +9,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::{Instrument, Span};
 
 use super::{
     pace::Pace,
     policy::{Mode, PROBE_EVENTS, REFUSALS_BELIEVED},
+    status::lane_name,
 };
 use crate::{
-    event::{Class, OrderKey},
+    event::OrderKey,
     handler::{Delivery, Failure, Handler, Mask},
+    journal::LaneId,
+    trace::{self, Load},
 };
 
 /// How one event's delivery ended.
@@ -67,13 +72,15 @@ pub struct Attempt {
     /// Places of the whole handler, shared by its lanes.
     pub slots: Arc<Semaphore>,
     /// Which lane it is.
-    pub class: Class,
+    pub lane: LaneId,
     /// How fast it may deliver.
     pub paces: Vec<Arc<Pace>>,
     /// Longer counts as failed.
     pub timeout: Duration,
     /// Refusals in a row without a success.
     pub refusals: Arc<AtomicU32>,
+    /// How long deliveries take.
+    pub seconds: Histogram,
 }
 
 impl Attempt {
@@ -81,7 +88,7 @@ impl Attempt {
     pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
         // Before the place is taken: what waits for its time keeps nobody from a place.
         for pace in &self.paces {
-            pace.wait(self.class, events.len()).await;
+            pace.wait(self.lane.class, events.len()).await;
         }
         // Closed never: the semaphore lives as long as this clone of it.
         let _slot = self.slots.acquire().await;
@@ -154,7 +161,22 @@ impl Attempt {
     }
 
     async fn hand_over(&self, events: &[Delivery]) -> Outcome {
-        let done = tokio::time::timeout(self.timeout, self.handler.deliver(events)).await;
+        let began = Instant::now();
+        let span = self.span(events);
+        let deliver = tokio::time::timeout(self.timeout, self.handler.deliver(events));
+        let done = deliver.instrument(span.clone()).await;
+        self.seconds.observe(began.elapsed().as_secs_f64());
+        let (outcome, class) = match &done {
+            Ok(Ok(())) => ("delivered", None),
+            Ok(Err(Failure::Refuse { class, .. })) => ("refuse", Some(&**class)),
+            Ok(Err(
+                Failure::Retry { class, .. }
+                | Failure::Misconfigured { class, .. }
+                | Failure::Gone { class, .. },
+            )) => ("retry", Some(&**class)),
+            Err(_elapsed) => ("retry", Some("timeout")),
+        };
+        trace::delivered(&span, outcome, class);
         match done {
             Ok(Ok(())) => {
                 self.refusals.store(0, Relaxed);
@@ -177,6 +199,16 @@ impl Attempt {
                 gravity: Gravity::Unwell,
             }),
         }
+    }
+
+    fn span(&self, events: &[Delivery]) -> Span {
+        let load = Load {
+            seq: events.first().map_or(0, |delivery| delivery.event.seq),
+            last_seq: events.last().map_or(0, |delivery| delivery.event.seq),
+            events: events.len(),
+            attempt: events.iter().map(|delivery| delivery.attempt).max().unwrap_or(0),
+        };
+        trace::deliver(&self.lane.handler, lane_name(&self.lane), load)
     }
 
     /// A destination that refuses everything is set up wrongly: that must not turn a backlog into dead letters.

@@ -169,10 +169,14 @@ impl Lane {
                 handler: Arc::clone(&parts.handler),
                 mask: Arc::clone(&parts.mask),
                 slots: Arc::clone(&parts.slots),
-                class: parts.id.class,
+                lane: parts.id.clone(),
                 paces: parts.paces.clone(),
                 timeout: *parts.settings.timeout,
                 refusals: Arc::new(AtomicU32::new(0)),
+                seconds: parts
+                    .metrics
+                    .delivery_seconds
+                    .get_or_create_owned(&vec![("handler", Arc::clone(&parts.id.handler))]),
             },
             window: Window::new(cursor),
             settled: aside_past_cursor.chain(dead_past_cursor).collect(),
@@ -200,7 +204,7 @@ impl Lane {
             replays: parts.journal.replays(),
             gone: None,
             exception_ended: false,
-            show: Show::new(&parts.id, parts.kind, &parts.destination, Arc::clone(&parts.metrics), cursor),
+            show: Show::new(&parts.id, parts.kind, &parts.destination, &parts.metrics, cursor),
             parts,
         })
     }

@@ -110,8 +110,9 @@ impl LaneStatus {
 pub struct Show {
     /// The status.
     pub status: watch::Sender<LaneStatus>,
-    metrics: Arc<Metrics>,
     delivered: Counter,
+    retries: Counter,
+    refusals: Counter,
     lag: Gauge,
     set_aside: Gauge,
     waiting: Gauge,
@@ -144,21 +145,26 @@ impl Show {
         lane: &LaneId,
         kind: &'static str,
         destination: &Arc<str>,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
         cursor: u64,
     ) -> Self {
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), kind, lane.class);
         status.cursor = cursor;
         status.destination = Arc::clone(destination);
         let labels = labels(lane);
+        let failures = |outcome: &str| {
+            let labels = [&*labels, &[("outcome", outcome.into())]].concat();
+            metrics.failures.get_or_create_owned(&labels)
+        };
         Self {
             status: watch::Sender::new(status),
             delivered: metrics.delivered.get_or_create_owned(&labels),
+            retries: failures("retry"),
+            refusals: failures("refuse"),
             lag: metrics.lag.get_or_create_owned(&labels),
             set_aside: metrics.set_aside.get_or_create_owned(&labels),
             waiting: metrics.waiting.get_or_create_owned(&labels),
             paused: metrics.paused.get_or_create_owned(&labels),
-            metrics,
         }
     }
 
@@ -168,11 +174,19 @@ impl Show {
         self.status.send_modify(|status| status.delivered += events);
     }
 
-    /// A delivery failed; `class` is safe to show, `outcome` is `retry` or `refuse`.
-    pub fn failed(&self, lane: &LaneId, class: &str, outcome: &'static str, now: Timestamp) {
-        let mut labels = labels(lane);
-        labels.push(("outcome", outcome.into()));
-        self.metrics.failures.get_or_create(&labels).inc();
+    /// A delivery failed, to be tried again; `class` is safe to show.
+    pub fn failed(&self, class: &str, now: Timestamp) {
+        self.retries.inc();
+        self.last_failure(class, now);
+    }
+
+    /// A destination refused an event for good; `class` is safe to show.
+    pub fn refused(&self, class: &str, now: Timestamp) {
+        self.refusals.inc();
+        self.last_failure(class, now);
+    }
+
+    fn last_failure(&self, class: &str, now: Timestamp) {
         self.status.send_modify(|status| {
             status.last_failure = Some(class.to_owned());
             status.last_failure_at = Some(now);
@@ -201,10 +215,14 @@ impl Show {
 }
 
 fn labels(lane: &LaneId) -> Labels {
-    let name = match (lane.replay, lane.class) {
+    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane_name(lane).into())]
+}
+
+/// What a lane is called where it is measured: replays of one handler are the same there.
+pub fn lane_name(lane: &LaneId) -> &'static str {
+    match (lane.replay, lane.class) {
         (None, class) => class.as_str(),
         (Some(_), Class::Incoming) => "replay-incoming",
         (Some(_), Class::Other) => "replay-other",
-    };
-    vec![("handler", Arc::clone(&lane.handler)), ("lane", name.into())]
+    }
 }

@@ -35,6 +35,7 @@ pub(super) struct Keyring {
     credentials: Vec<Credential>,
     /// Whether any is a key: without one, only the form of a pair need be looked at.
     has_keys: bool,
+    denied: [Counter; Denied::ALL.len()],
 }
 
 impl Keyring {
@@ -51,11 +52,21 @@ impl Keyring {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let has_keys = credentials.iter().any(|credential| credential.kind == CredentialKind::Key);
-        Ok(Self { credentials, has_keys })
+        let denied = Denied::ALL.map(|why| {
+            let labels = vec![("source", Arc::clone(source)), ("reason", why.as_str().into())];
+            metrics.authentication_failures.get_or_create_owned(&labels)
+        });
+        Ok(Self { credentials, has_keys, denied })
     }
 
-    /// Judges an `Authorization` header, and records which credential matched, and in which form.
+    /// Judges an `Authorization` header, and records which credential matched, and in which form; or why none did.
     pub(super) fn judge(&self, header: Option<&HeaderValue>, now: Timestamp) -> Result<(), Denied> {
+        self.matching(header, now).inspect_err(|why| {
+            self.denied[*why as usize].inc();
+        })
+    }
+
+    fn matching(&self, header: Option<&HeaderValue>, now: Timestamp) -> Result<(), Denied> {
         let candidates = Candidates::of(header.ok_or(Denied::Missing)?.as_bytes(), self.has_keys);
         let mut denied = Denied::Wrong;
         let mut matched = None;
@@ -92,6 +103,21 @@ pub(super) enum Denied {
     Expired,
     #[error("the credential came in another form than it is pinned to")]
     OtherForm,
+}
+
+impl Denied {
+    /// In the order of their declaration.
+    const ALL: [Self; 4] = [Self::Missing, Self::Wrong, Self::Expired, Self::OtherForm];
+
+    /// As counted.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+            Self::OtherForm => "other_form",
+        }
+    }
 }
 
 /// What a credential is made of.

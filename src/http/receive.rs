@@ -17,6 +17,7 @@ use axum::{
 };
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span};
 
 use super::{
     body,
@@ -28,8 +29,10 @@ use super::{
     unpack::{Coding, UnpackError},
 };
 use crate::{
+    clock,
     event::{self, Decoded, NotJson, Quarantined, Reason},
     journal::{AppendError, Batch, Receipt, State as JournalState},
+    trace,
 };
 
 /// A body that can become larger than this is unpacked and decoded beside the runtime's threads, not on them.
@@ -133,8 +136,9 @@ async fn unpack_and_decode(
         return Ok((place, read));
     }
     let source = Arc::clone(source);
+    let request = Span::current();
     let work = tokio::task::spawn_blocking(move || {
-        let read = read(&source, &mut place, coding, &packed)?;
+        let read = request.in_scope(|| read(&source, &mut place, coding, &packed))?;
         Ok((place, read))
     });
     match work.await {
@@ -148,6 +152,7 @@ async fn unpack_and_decode(
 }
 
 fn read(source: &Source, place: &mut Place, coding: Coding, packed: &Bytes) -> Result<Read, Refusal> {
+    let _span = trace::decode(packed.len()).entered();
     let limit = source.shared.body_limit;
     match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX)) {
         Ok(body) => {
@@ -176,14 +181,18 @@ fn read(source: &Source, place: &mut Place, coding: Coding, packed: &Bytes) -> R
 async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, Refusal> {
     let journal = &source.shared.journal;
     let batch = Batch { hold: Some(Box::new(place)), ..batch };
-    let receipt = journal.append(batch).await.map_err(|error| {
+    let span = trace::append(batch.drafts.len(), batch.quarantined.len());
+    let receipt = journal.append(batch).instrument(span.clone()).await.map_err(|error| {
         let held_by = match &*journal.state().borrow() {
             JournalState::Full { held_by } if error == AppendError::Full => held_by.clone(),
             _ => None,
         };
         Refusal::NotStored { error, held_by }
     })?;
+    trace::durable(&span, receipt.seq);
+    trace::durable(&Span::current(), receipt.seq);
     source.tally.stored(&receipt);
+    source.silence.heard(clock::now());
     Ok(receipt)
 }
 

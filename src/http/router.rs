@@ -22,6 +22,7 @@ use tower_http::{
     body::UnsyncBoxBody,
     catch_panic::{CatchPanic, ResponseForPanic},
 };
+use tracing::Instrument;
 
 use super::{
     auth::CredentialStatus,
@@ -32,7 +33,7 @@ use super::{
     source::{self, Shared, Source, SourceError},
     tally::{Tally, Totals, Visit},
 };
-use crate::{journal::Journal, metrics::Metrics};
+use crate::{journal::Journal, metrics::Metrics, trace};
 
 /// The public side: the sources, and what answers for them. Clones are the same intake.
 #[derive(Clone)]
@@ -125,9 +126,12 @@ impl Site for Intake {
         let id = self.inner.ids.next();
         let tally = self.inner.tally(request.uri().path());
         request.extensions_mut().insert(id);
-        let answered = CatchPanic::custom(self.router.clone(), OnPanic { id }).oneshot(request).await;
+        let span = trace::request(&id, tally.source(), request.method().as_str());
+        let answer = CatchPanic::custom(self.router.clone(), OnPanic { id }).oneshot(request);
+        let answered = answer.instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
         response.headers_mut().insert(X_REQUEST_ID, id.to_header());
+        trace::answered(&span, response.status().as_u16());
         tally.answered(response.status(), id, started.elapsed());
         response
     }

@@ -16,7 +16,11 @@ use super::{
     settings::{AuthMode, Settings, SourceSettings},
     tally::Tally,
 };
-use crate::{clock, journal::Journal, metrics::Metrics};
+use crate::{
+    clock,
+    journal::Journal,
+    metrics::{Metrics, Silence},
+};
 
 /// Why the sources of a configuration cannot be served.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -121,6 +125,7 @@ pub(super) struct Source {
     pub(super) path: String,
     pub(super) shared: Arc<Shared>,
     pub(super) tally: Tally,
+    pub(super) silence: Silence,
     /// `None` lets everybody in.
     keyring: Option<Keyring>,
     pace: Option<Pace>,
@@ -151,6 +156,7 @@ impl Source {
             path: settings.path.clone(),
             shared: Arc::clone(shared),
             tally: Tally::new(&label, metrics),
+            silence: metrics.silence.get_or_create_owned(&vec![("source", Arc::clone(&label))]),
             pace: settings.rate.map(|rate| Pace {
                 rate: Rate::per(rate, Duration::from_secs(1)),
                 ticks: Ticks::start(),

@@ -68,6 +68,11 @@ impl Tally {
         }
     }
 
+    /// Whose they are; empty of what came to none.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// An answer, whichever.
     pub(super) fn answered(&self, status: StatusCode, id: RequestId, took: Duration) {
         self.counted(status);

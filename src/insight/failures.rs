@@ -93,6 +93,11 @@ impl Failures {
             .map_or(UNKNOWN, |class| &class.name)
     }
 
+    /// The classes of the table, in its order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.classes.iter().map(|class| &*class.name)
+    }
+
     /// What a class means, for people; empty where nothing is said of it.
     pub fn about(&self, name: &str) -> &str {
         self.classes.iter().find(|class| class.name == name).map_or("", |class| &class.about)

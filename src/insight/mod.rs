@@ -10,6 +10,7 @@ mod facts;
 mod failures;
 mod file;
 mod ledger;
+mod measure;
 mod scribe;
 mod settings;
 mod spread;
@@ -29,7 +30,10 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use self::scribe::{Op, Scribe};
 use crate::{
@@ -97,6 +101,8 @@ pub struct Insight {
     failures: Failures,
     readers: Arc<Mutex<Vec<Connection>>>,
     metrics: Arc<Metrics>,
+    /// One place: who measures.
+    measuring: Arc<Semaphore>,
     file: Arc<InsightFile>,
 }
 
@@ -113,7 +119,8 @@ impl Insight {
         let (progress, shown) = watch::channel(Progress { cursor: ledger.cursor(), rebuilding_to });
         let scribe = Scribe::start(ledger, settings.retention, progress)
             .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
-        Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, file })
+        let measuring = Arc::new(Semaphore::new(1));
+        Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, measuring, file })
     }
 
     /// How far it is, now and as it changes.

@@ -15,9 +15,12 @@ mod http;
 mod insight;
 mod journal;
 mod kinds;
+mod metrics;
 mod model;
 mod packaging;
 mod process;
 mod readme;
 mod support;
 mod tidy;
+#[cfg(feature = "otel")]
+mod traces;

@@ -173,4 +173,12 @@ fn what_is_measured_is_a_number_in_a_log_of_json() {
     };
     assert!(member("the journal is open", "took_ms").is_u64(), "{log}");
     assert!(member("answered", "ms").is_u64(), "{log}");
+    // Flat, so that any collector has a column for each; what it says of itself comes under the same names.
+    for line in log.lines() {
+        let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        for name in ["timestamp", "level", "target", "message"] {
+            assert!(line.get(name).is_some_and(serde_json::Value::is_string), "{name}: {line:?}");
+        }
+        assert!(line.values().all(|value| !value.is_object() && !value.is_array()), "{line:?}");
+    }
 }

@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Modules from those who use to those who are used: each uses only what comes after it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "main", "cli", "app", "config", "admin", "http", "dispatch", "insight", "handler", "journal", "event",
-    "settings", "secret", "metrics",
+    "settings", "secret", "metrics", "trace",
 ];
 /// What everybody may use, and which uses nothing.
 const GROUND: [&str; 2] = ["clock", "folder"];

@@ -82,7 +82,7 @@ impl Lane {
         }
         let Some((_, trouble)) = failed.first() else { return };
         self.heed(trouble);
-        self.show.failed(&self.parts.id, &trouble.class, "retry", now);
+        self.show.failed(&trouble.class, now);
         if mode == Mode::OneByOne && delivered > 0 {
             for (seq, trouble) in failed {
                 self.set_aside(seq, trouble, now);
@@ -176,7 +176,7 @@ impl Lane {
             Outcome::Failed(trouble) => trouble,
             Outcome::Untried => return self.aside.insert(row, failed_at),
         };
-        self.show.failed(&self.parts.id, &trouble.class, "retry", now);
+        self.show.failed(&trouble.class, now);
         self.heed(&trouble);
         if self.window.has_let_go(seq) {
             return self.release(seq, now);
@@ -299,7 +299,7 @@ impl Lane {
         now: Timestamp,
     ) {
         tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
-        self.show.failed(&self.parts.id, cause.as_str(), "refuse", now);
+        self.show.refused(cause.as_str(), now);
         self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
     }
 }

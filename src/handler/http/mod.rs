@@ -14,17 +14,23 @@ mod signature;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use reqwest::{Client, Url, header::HeaderMap};
+use reqwest::{
+    Client, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use serde::Deserialize;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::{clock, secret::Secret};
+use crate::{clock, secret::Secret, trace};
 use body::{Body, Mode, Request, Shape};
 use signature::SigningKey;
 
 /// How long the look at the destination at the start may take.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// By which the destination's spans join ours (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The handler.
 pub struct Http {
@@ -124,6 +130,9 @@ impl Http {
     async fn post(&self, request: Request) -> Result<(), Failure> {
         let mut headers = request.headers;
         signature::sign(&self.signing_keys, &request.id, &request.body, clock::now(), &mut headers);
+        if let Some(parent) = trace::traceparent().and_then(|parent| HeaderValue::try_from(parent).ok()) {
+            headers.insert(TRACEPARENT, parent);
+        }
         headers.extend(self.headers.clone());
         let sent = self.client.post(self.url.clone()).headers(headers).body(request.body).send().await;
         answer::outcome(sent.map_err(client::failure)?).await

@@ -125,6 +125,25 @@ pub fn waiting(connection: &Connection, since: Timestamp, limit: usize) -> rusql
         .collect()
 }
 
+/// How many they are of [`waiting`], counted up to a limit, and when the one wrote who waits longest.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn waiting_since(
+    connection: &Connection,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<(usize, Option<Timestamp>)> {
+    connection
+        .prepare_cached(
+            "SELECT count(*), min(incoming_at) FROM (SELECT incoming_at FROM contact
+             WHERE incoming_at > coalesce(answered_at, 0) AND incoming_at >= ?1 ORDER BY incoming_at LIMIT ?2)",
+        )?
+        .query_row(params![since.as_ms(), limit], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp::from_ms)))
+        })
+}
+
 /// What was said with a customer, newest first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation {

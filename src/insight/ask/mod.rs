@@ -8,7 +8,9 @@ mod search;
 mod sender;
 mod words;
 
-pub use conversation::{Contact, Conversation, Entry, contact, contacts, conversation, waiting};
+pub use conversation::{
+    Contact, Conversation, Entry, contact, contacts, conversation, waiting, waiting_since,
+};
 pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
 pub use message::{Message, Sighting, Timeline, timeline};
 pub use search::{Page, SearchQuery, search};

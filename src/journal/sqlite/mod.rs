@@ -113,6 +113,7 @@ impl Sqlite {
             metrics,
         });
         shared.metrics.journal_ready.set(1);
+        shared.metrics.keys_limit.set(settings.dedup_keys.try_into().unwrap_or(i64::MAX));
         let frames = Arc::clone(&shared);
         connection
             .wal_hook(Some(move |_: &mut _, pages| {

@@ -3,6 +3,8 @@
 pub mod certificate;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "otel")]
+pub mod collector;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "nats")]

@@ -1,0 +1,66 @@
+//! What the process takes, under the names that Prometheus's own client libraries use.
+
+use std::{fmt, fs, path::Path, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
+use rustix::{
+    process::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
+};
+
+use crate::clock::{self, Timestamp};
+
+/// Read at each scrape. What cannot be read is left out.
+#[derive(Debug)]
+pub(super) struct Process {
+    started: Timestamp,
+}
+
+impl Process {
+    /// Of a process that starts now.
+    pub(super) fn new() -> Self {
+        Self { started: clock::now() }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut tell = |name: &str, help: &str, metric: &dyn EncodeMetric| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        #[allow(clippy::cast_precision_loss)] // milliseconds far below 2^52
+        let started = self.started.as_ms() as f64 / 1_000.0;
+        tell("process_start_time_seconds", "When it started, in Unix time", &ConstGauge::new(started))?;
+        tell("process_cpu_seconds", "Processor time that it took", &ConstCounter::new(cpu_seconds()))?;
+        if let Some(bytes) = resident_bytes(Path::new("/proc/self/status")) {
+            tell("process_resident_memory_bytes", "Memory that it has", &ConstGauge::new(bytes))?;
+        }
+        if let Ok(open) = fs::read_dir("/proc/self/fd") {
+            let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
+            tell("process_open_fds", "Files that it has open", &ConstGauge::new(open))?;
+        }
+        if let Some(most) = getrlimit(Resource::Nofile).current {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            tell("process_max_fds", "Files that it may have open", &ConstGauge::new(most))?;
+        }
+        Ok(())
+    }
+}
+
+fn cpu_seconds() -> f64 {
+    let took = clock_gettime(ClockId::ProcessCPUTime);
+    let whole = Duration::from_secs(took.tv_sec.unsigned_abs());
+    (whole + Duration::from_nanos(took.tv_nsec.unsigned_abs())).as_secs_f64()
+}
+
+/// proc_pid_status(5): `VmRSS:     1234 kB`.
+fn resident_bytes(status: &Path) -> Option<i64> {
+    let status = fs::read_to_string(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1_024)
+}
