@@ -7,15 +7,24 @@ use axum::{
     response::Response,
 };
 
-use super::{json, list as listing, number, octets};
+use super::{handlers::first_after, json, list as listing, number, octets};
 use crate::{
-    admin::{Shared, fault::Fault, narrow::Sifted, question::Parameters, rows},
+    admin::{
+        Shared,
+        fault::Fault,
+        narrow::{Narrowed, Sifted},
+        onward::{self, Onward, OnwardQuery},
+        question::Parameters,
+        rows,
+    },
+    event::Class,
     handler::Filter,
     journal::{EventPage, EventQuery, Journal},
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
-/// ?), `status`, `message` and `phone` may be repeated.
+/// ?), `status`, `message` and `phone` may be repeated. With `after=SEQ` in the place of `before`: oldest first, what has a
+/// higher seq; `next` is `after` of the following page then.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -28,13 +37,18 @@ pub(super) async fn list(
         before: parameters.take("before")?,
         limit: parameters.limit()?,
     };
+    let after = parameters.take("after")?;
     let raw = parameters.flag("raw")?;
     let filter = parameters.filter()?;
     parameters.end()?;
     let journal = &*shared.state.journal;
-    let page = match filter {
-        None => journal.events(query).await?,
-        Some(filter) => sifted(journal, query, &filter).await?,
+    let page = match (after, filter) {
+        (Some(_), _) if query.before.is_some() => {
+            return Err(Fault::parameter("after", "goes with no before: either oldest first, or newest first"));
+        }
+        (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
+        (None, None) => journal.events(query).await?,
+        (None, Some(filter)) => sifted(journal, query, &filter).await?,
     };
     let mut rows = String::new();
     for event in &page.events {
@@ -50,6 +64,26 @@ async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Re
     let mut sifted = Sifted::new(query);
     while sifted.take(journal.events(sifted.reads()).await?, filter) {}
     Ok(sifted.page())
+}
+
+async fn oldest_first(
+    journal: &dyn Journal,
+    query: EventQuery,
+    after: u64,
+    filter: Filter,
+) -> Result<EventPage, Fault> {
+    let EventQuery { name, source, since, until, limit, .. } = query;
+    let after = match since {
+        Some(since) => after.max(first_after(journal, since).await?.saturating_sub(1)),
+        None => after,
+    };
+    let narrowed = Narrowed { since, until, filter };
+    let mut onward = Onward::new(OnwardQuery { after, name, source, narrowed, limit });
+    while let Some(after) = onward.reads() {
+        let [incoming, other] = Class::ALL.map(|class| journal.claim(class, after, onward::CHUNK));
+        onward.take([incoming.await?, other.await?]);
+    }
+    Ok(onward.page())
 }
 
 /// `GET events/{seq}?raw=`

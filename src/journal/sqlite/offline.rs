@@ -16,7 +16,7 @@ use super::{
 use crate::{
     event::Class,
     journal::{
-        DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError, QuarantineEntry,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError, QuarantineEntry,
         QuarantineQuery,
     },
 };
@@ -66,6 +66,15 @@ impl Offline {
     /// The same.
     pub fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
         reader::page(self.read(|connection| reader::events(connection, query))?)
+    }
+
+    /// See [`crate::journal::Journal::claim`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
+        let tip = self.tip()?;
+        self.read(|connection| reader::claim(connection, class, after, tip.max(after), max))?.decode()
     }
 
     /// See [`crate::journal::Journal::dead_letters`].
