@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod dead;
 mod events;
+mod export;
 mod handlers;
 mod health;
 mod kinds;
@@ -17,6 +18,7 @@ mod replay;
 mod selection;
 mod send;
 mod serve;
+mod signals;
 mod store;
 
 use std::{
@@ -58,6 +60,8 @@ enum Command {
     Send(send::Args),
     /// List what was received
     Events(events::Args),
+    /// Write the stored events to a file, oldest first, as JSON lines, CSV or Parquet
+    Export(export::Args),
     /// List the handlers and how far they are
     Handlers(handlers::Args),
     /// Events that a handler will not get unless somebody retries them
@@ -96,6 +100,7 @@ impl Cli {
             Command::Auth => auth::run(&self.load()?, out),
             Command::Send(args) => send::run(args, self),
             Command::Events(args) => events::run(args, self),
+            Command::Export(args) => export::run(args, self),
             Command::Handlers(args) => handlers::run(args, self),
             Command::Dead(args) => dead::run(args, self),
             Command::Replay(args) => replay::run(args, self),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -70,6 +71,12 @@ pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Re
 pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Error> {
     serde_json::from_str(row.get())
         .map_err(|error| Error::Failed(format!("a row is not as this version writes it: {error}")))
+}
+
+/// A bar on the standard error, where that is a terminal: of so many steps, with a message of its own.
+pub(super) fn bar(steps: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))
 }
 
 /// Text that does nothing to a terminal: what was posted may hold its control sequences.

@@ -44,7 +44,10 @@ pub(super) async fn list(
     let journal = &*shared.state.journal;
     let page = match (after, filter) {
         (Some(_), _) if query.before.is_some() => {
-            return Err(Fault::parameter("after", "goes with no before: either oldest first, or newest first"));
+            return Err(Fault::parameter(
+                "after",
+                "goes with no before: either oldest first, or newest first",
+            ));
         }
         (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
         (None, None) => journal.events(query).await?,

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     event::Class,
     journal::{
-        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError, QuarantineEntry,
-        QuarantineQuery,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError,
+        QuarantineEntry, QuarantineQuery,
     },
 };
 
