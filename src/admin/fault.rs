@@ -9,6 +9,7 @@ use axum::{
 
 use crate::{
     http::Problem,
+    insight,
     journal::{AppendError, Error},
 };
 
@@ -44,6 +45,18 @@ pub(super) enum Fault {
     /// The journal could not store.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Insight is switched off.
+    #[error("insight is switched off: set enabled = true under [insight]")]
+    NoInsight,
+    /// Insight could not do it. Its text may quote a row, too.
+    #[error("insight: {}", .0.class())]
+    Insight(#[from] insight::Error),
+    /// As many follow the events as may at once.
+    #[error("{limit} follow the events already, and no more may at once")]
+    Crowded {
+        /// How many may.
+        limit: usize,
+    },
     /// A part of the work panicked.
     #[error("this request failed inside bikhook")]
     Inside,
@@ -60,14 +73,21 @@ impl Fault {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Nothing(_) | Self::Journal(Error::NoLane(_)) => StatusCode::NOT_FOUND,
-            Self::Journal(Error::Read(_) | Error::Row { .. }) | Self::Inside => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-            Self::Journal(Error::Failed | Error::Full | Error::Stopped) | Self::Append(_) => {
+            Self::Insight(insight::Error::Journal(error)) | Self::Journal(error) => of_journal(error),
+            Self::Nothing(_) | Self::NoInsight => StatusCode::NOT_FOUND,
+            Self::Insight(insight::Error::File(_)) | Self::Inside => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Insight(insight::Error::Stopped) | Self::Append(_) | Self::Crowded { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
+    }
+}
+
+const fn of_journal(error: &Error) -> StatusCode {
+    match error {
+        Error::NoLane(_) => StatusCode::NOT_FOUND,
+        Error::Read(_) | Error::Row { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Failed | Error::Full | Error::Stopped => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -26,7 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -62,12 +62,13 @@ pub struct State {
 struct Shared {
     state: State,
     started: Instant,
+    tails: Arc<Semaphore>,
 }
 
 /// The admin side. It has no bounds of connections or heads of its own: those are the listener's.
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
-    let shared = Arc::new(Shared { state, started: Instant::now() });
+    let shared = Arc::new(Shared { state, started: Instant::now(), tails: api::tails() });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -13,7 +13,7 @@ use super::{fault::Fault, narrow::Narrowed};
 use crate::{
     clock::Timestamp,
     handler::{Filter, FilterSettings},
-    settings::keys_of,
+    settings::{keys_of, nearest},
 };
 
 /// The most that a list gives at once.
@@ -59,11 +59,28 @@ impl Parameters {
 
     /// A parameter that is on as `1` and off as `0`.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Fault> {
-        match self.take::<u8>(name)? {
-            None | Some(0) => Ok(false),
-            Some(1) => Ok(true),
+        Ok(self.either(name)?.unwrap_or(false))
+    }
+
+    /// A parameter that asks for one thing as `1`, for the other as `0`, and where it is not given for both.
+    pub(super) fn either(&mut self, name: &'static str) -> Result<Option<bool>, Fault> {
+        match self.take::<String>(name)?.as_deref() {
+            None => Ok(None),
+            Some("0") => Ok(Some(false)),
+            Some("1") => Ok(Some(true)),
             Some(_) => Err(Fault::parameter(name, "must be 0 or 1")),
         }
+    }
+
+    /// A parameter that is one of some words.
+    pub(super) fn word<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+        words: &[&str],
+    ) -> Result<Option<T>, Fault> {
+        let Some(text) = self.take::<String>(name)? else { return Ok(None) };
+        read(&text).map(Some).ok_or_else(|| no_such_word(name, &text, words))
     }
 
     /// `event`, `status`, `message` and `phone`, each of which may be repeated; `None` where none is given.
@@ -103,6 +120,13 @@ impl Parameters {
             Some((name, _)) => Err(Fault::parameter(name, "is no parameter of this path")),
         }
     }
+}
+
+/// A word that a parameter does not take, and which it does.
+pub(super) fn no_such_word(name: &'static str, text: &str, words: &[&str]) -> Fault {
+    let near = nearest(text, words.iter().copied());
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Fault::parameter(name, format!("there is no {text:?}{near} (there are {})", words.join(", ")))
 }
 
 /// A JSON body, of a bounded size and within a bounded time.

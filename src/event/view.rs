@@ -75,6 +75,14 @@ impl<'a> View<'a> {
             .chain(subscribed)
     }
 
+    /// The text of a message, from the customer or to it.
+    pub fn text_of(&self, message_id: &str) -> Option<&str> {
+        let (incoming, status, _) = self.infos();
+        (incoming.iter().map(|info| (info.message_id.as_deref(), info.message.as_deref())))
+            .chain(status.iter().map(|info| (info.message_id.as_deref(), info.message.as_deref())))
+            .find_map(|(id, text)| text.filter(|_| id == Some(message_id)))
+    }
+
     /// The customer's addresses on the channel (phone, e-mail, or an opaque id), of all infos or of the subscribed event.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         let (incoming, status, _) = self.infos();

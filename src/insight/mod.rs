@@ -33,8 +33,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::scribe::{Op, Scribe};
 use crate::{
-    event::{Class, Event},
-    journal::{self, Journal},
+    journal::{self, Claim, Journal},
     metrics::Metrics,
 };
 
@@ -199,15 +198,7 @@ impl Insight {
 
     /// The next events of both classes, in order of seq.
     async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
-        let mut events: Vec<Arc<Event>> = Vec::new();
-        let mut through = u64::MAX;
-        for class in Class::ALL {
-            let claim = journal.claim(class, cursor, BATCH).await?;
-            through = through.min(claim.through);
-            events.extend(claim.events);
-        }
-        events.retain(|event| event.seq <= through);
-        events.sort_unstable_by_key(|event| event.seq);
+        let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
         self.scribe.ask(Op::Apply { events, through: through.max(cursor) }).await
     }
 

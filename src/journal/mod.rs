@@ -123,3 +123,22 @@ pub trait Journal: Send + Sync + 'static {
     /// Takes nothing more, makes durable what was taken, closes. Appends after this fail with [`AppendError::Stopped`].
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
+
+impl dyn Journal {
+    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
+    ///
+    /// # Errors
+    /// Those of [`Journal::claim`].
+    pub async fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
+        let mut all = Claim { events: Vec::new(), through: u64::MAX };
+        for class in Class::ALL {
+            let claim = self.claim(class, after, max).await?;
+            all.through = all.through.min(claim.through);
+            all.events.extend(claim.events);
+        }
+        // What is past the end of the shorter claim may have others before it.
+        all.events.retain(|event| event.seq <= all.through);
+        all.events.sort_unstable_by_key(|event| event.seq);
+        Ok(all)
+    }
+}

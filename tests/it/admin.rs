@@ -1,6 +1,8 @@
 //! The admin side over real sockets: its fences, health, metrics, and every route of the API.
 
+mod insight;
 mod replays;
+mod tail;
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 

@@ -1,12 +1,17 @@
 //! `/api/v1`: JSON. Lists come newest first, by cursor: `next` of one page is `before` of the following one, and `null`
 //! after the last. A page has a bound of bytes beside its limit, so it may be shorter than asked and still have a next.
 
+mod contacts;
 mod dead;
 mod events;
+mod figures;
 mod handlers;
+mod insight;
+mod messages;
 mod quarantine;
 mod replays;
 mod status;
+mod tail;
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -17,6 +22,8 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
+
+pub(super) use tail::tails;
 
 use super::{Shared, fault::Fault};
 use crate::journal;
@@ -48,6 +55,18 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/quarantine/drop", post(quarantine::drop))
         .route("/quarantine/{id}", get(quarantine::one))
         .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/tail", get(tail::tail))
+        .route("/messages", get(messages::list))
+        .route("/messages/{messageId}", get(messages::one))
+        .route("/contacts", get(contacts::list))
+        .route("/contacts/waiting", get(contacts::waiting))
+        .route("/contacts/{id}", get(contacts::one))
+        .route("/funnel", get(figures::funnel))
+        .route("/failures", get(figures::failures))
+        .route("/arrivals", get(figures::arrivals))
+        .route("/sources", get(figures::sources))
+        .route("/insight", get(insight::progress))
+        .route("/insight/rebuild", post(insight::rebuild))
         .route("/credentials", get(status::credentials))
         .route("/status", get(status::status))
 }

@@ -1,0 +1,115 @@
+//! Customers, and what was said with them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{PAGE_BYTES, insight, number};
+use crate::{
+    admin::{Shared, fault::Fault, question::Parameters},
+    clock,
+    insight::ask::{self, Contact, Conversation, Entry, Page},
+    journal::Journal,
+};
+
+/// Who waits is looked for among those who wrote within this time.
+const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// `GET contacts?address=&before=&limit=`: who was heard of last first.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let address: Option<String> = parameters.take("address")?;
+    let before = parameters.take("before")?;
+    let limit = parameters.limit()?;
+    parameters.end()?;
+    let asked = insight::of(&shared)?;
+    let page = asked.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
+    let Page { rows: contacts, next } = page.await?;
+    #[derive(Serialize)]
+    struct Answer {
+        contacts: Vec<Contact>,
+        next: Option<i64>,
+    }
+    Ok(Json(Answer { contacts, next }).into_response())
+}
+
+/// `GET contacts/waiting?since=&limit=`: who waits longest first.
+pub(super) async fn waiting(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let since = parameters.take("since")?.unwrap_or_else(|| clock::now().plus_ms(-WAITING_MS));
+    let limit = parameters.limit()?;
+    parameters.end()?;
+    let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;
+    #[derive(Serialize)]
+    struct Answer {
+        contacts: Vec<Contact>,
+    }
+    Ok(Json(Answer { contacts }).into_response())
+}
+
+/// `GET contacts/{id}?before=&limit=`: a conversation, newest first.
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let id = number("id", &id)?;
+    let before = parameters.take("before")?;
+    let limit = parameters.limit()?;
+    parameters.end()?;
+    let asked = insight::of(&shared)?;
+    let failures = asked.failures().clone();
+    let page = asked.ask(move |file| ask::conversation(file, id, before, limit, &failures));
+    let conversation = page.await?.ok_or_else(|| Fault::Nothing(format!("contact {id} in insight")))?;
+    Ok(Json(Told::of(conversation, &*shared.state.journal).await?).into_response())
+}
+
+/// A conversation with its texts.
+#[derive(Serialize)]
+struct Told {
+    contact: Contact,
+    entries: Vec<EntryRow>,
+    next: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct EntryRow {
+    #[serde(flatten)]
+    entry: Entry,
+    /// What the message says; null where it has no text, and where the journal no longer has its event.
+    text: Option<String>,
+}
+
+impl Told {
+    /// Insight keeps no texts: they are the journal's. A page ends early where they are long.
+    async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, Fault> {
+        let Conversation { contact, entries: all, mut next } = conversation;
+        let mut entries = Vec::with_capacity(all.len());
+        let mut bytes = 0;
+        for entry in all {
+            if bytes >= PAGE_BYTES {
+                next = entries.last().map(|row: &EntryRow| row.entry.seq());
+                break;
+            }
+            let text = text_of(&entry, journal).await?;
+            bytes += text.as_ref().map_or(0, String::len);
+            entries.push(EntryRow { entry, text });
+        }
+        Ok(Self { contact, entries, next })
+    }
+}
+
+async fn text_of(entry: &Entry, journal: &dyn Journal) -> Result<Option<String>, Fault> {
+    let Entry::Message(message) = entry else { return Ok(None) };
+    let event = journal.get(message.first_seq).await?;
+    Ok(event.and_then(|event| event.element.view().text_of(&message.message_id).map(str::to_owned)))
+}

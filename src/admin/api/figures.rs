@@ -1,0 +1,196 @@
+//! Figures: the funnel, why messages failed, and what the sender sent.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::insight;
+use crate::{
+    admin::{
+        Shared,
+        fault::Fault,
+        question::{Parameters, no_such_word},
+    },
+    clock::{self, Timestamp},
+    insight::ask::{self, ArrivalRow, Dimension, FailureRow, FigureQuery, SourceRow},
+};
+
+/// Figures are of so long, unless another time is asked for.
+const SINCE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+/// The most rows that an answer has.
+const ROWS: usize = 20_000;
+/// The dimensions that figures can be narrowed down to a value of.
+const ONLY: [Dimension; 6] = [
+    Dimension::Category,
+    Dimension::Owner,
+    Dimension::OwnerId,
+    Dimension::Source,
+    Dimension::Store,
+    Dimension::Channel,
+];
+
+/// Rows, with what was asked for.
+#[derive(Serialize)]
+struct Figures<T> {
+    since: Timestamp,
+    until: Timestamp,
+    by: Vec<&'static str>,
+    rows: Vec<T>,
+}
+
+/// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is one or more of
+/// [`Dimension::ALL`], with commas.
+pub(super) async fn funnel(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let wanted = Wanted::take(&mut parameters)?;
+    parameters.end()?;
+    let query = wanted.query.clone();
+    let rows = insight::of(&shared)?.ask(move |file| ask::funnel(file, &query)).await?;
+    wanted.answer(rows)
+}
+
+/// `GET failures`, as `funnel`
+pub(super) async fn failures(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let wanted = Wanted::take(&mut parameters)?;
+    parameters.end()?;
+    let query = wanted.query.clone();
+    let asked = insight::of(&shared)?;
+    let classes = asked.failures().clone();
+    let rows: Vec<FailureRow> = asked.ask(move |file| ask::failures(file, &query, &classes)).await?;
+    wanted.answer(rows)
+}
+
+/// What figures are asked for.
+struct Wanted {
+    span: Span,
+    query: FigureQuery,
+}
+
+impl Wanted {
+    fn take(parameters: &mut Parameters) -> Result<Self, Fault> {
+        let span = Span::take(parameters)?;
+        let by = match parameters.take::<String>("by")? {
+            None => Vec::new(),
+            Some(names) => dimensions(&names)?,
+        };
+        let mut only = Vec::new();
+        for dimension in ONLY {
+            if let Some(value) = parameters.take(dimension.as_str())? {
+                only.push((dimension, value));
+            }
+        }
+        let tests = parameters.flag("tests")?;
+        let query =
+            FigureQuery { since: Some(span.since), until: Some(span.last_hour_too()), only, by, tests };
+        Ok(Self { span, query })
+    }
+
+    fn answer<T: Serialize>(self, rows: Vec<T>) -> Result<Response, Fault> {
+        bounded(&rows, "by")?;
+        let Span { since, until } = self.span;
+        let by = self.query.by.into_iter().map(Dimension::as_str).collect();
+        Ok(Json(Figures { since, until, by, rows }).into_response())
+    }
+}
+
+/// Dimensions by their names, with commas.
+fn dimensions(names: &str) -> Result<Vec<Dimension>, Fault> {
+    let mut by = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        let dimension = Dimension::from_name(name)
+            .ok_or_else(|| no_such_word("by", name, &Dimension::ALL.map(Dimension::as_str)))?;
+        if by.contains(&dimension) {
+            return Err(Fault::parameter("by", format!("{name} is given more than once")));
+        }
+        by.push(dimension);
+    }
+    Ok(by)
+}
+
+/// `GET arrivals?since=&until=&by=`: by the `hour`, or by the `day`.
+pub(super) async fn arrivals(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let span = Span::take(&mut parameters)?;
+    let by_day = |name: &str| match name {
+        "hour" => Some(false),
+        "day" => Some(true),
+        _ => None,
+    };
+    let by_day = parameters.word("by", by_day, &["hour", "day"])?.unwrap_or(false);
+    parameters.end()?;
+    let rows =
+        insight::of(&shared)?.ask(move |file| ask::arrivals(file, span.since, span.until, by_day)).await?;
+    bounded(&rows, "since")?;
+    #[derive(Serialize)]
+    struct Answer {
+        rows: Vec<ArrivalRow>,
+    }
+    Ok(Json(Answer { rows }).into_response())
+}
+
+/// `GET sources?since=`: what came by each since then.
+pub(super) async fn sources(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let now = clock::now();
+    let since = parameters.take("since")?.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
+    parameters.end()?;
+    let rows = insight::of(&shared)?.ask(move |file| ask::sources(file, since)).await?;
+    #[derive(Serialize)]
+    struct Answer {
+        sources: Vec<Row>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Row {
+        #[serde(flatten)]
+        row: SourceRow,
+        /// For how long nothing has come by it.
+        silent_seconds: i64,
+    }
+    let row = |row: SourceRow| Row { silent_seconds: now.ms_since(row.last_at).max(0) / 1_000, row };
+    Ok(Json(Answer { sources: rows.into_iter().map(row).collect() }).into_response())
+}
+
+/// From when to when, in whole hours.
+#[derive(Clone, Copy)]
+struct Span {
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl Span {
+    fn take(parameters: &mut Parameters) -> Result<Self, Fault> {
+        let until = parameters.take("until")?.unwrap_or_else(clock::now);
+        let since = parameters.take("since")?.unwrap_or_else(|| until.plus_ms(-SINCE_MS));
+        Ok(Self { since, until })
+    }
+
+    /// The hour that has begun counts as well.
+    fn last_hour_too(self) -> Timestamp {
+        self.until.plus_ms(HOUR_MS - 1)
+    }
+}
+
+/// What is told apart by too much is a question for a database.
+fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), Fault> {
+    if rows.len() > ROWS {
+        let what = format!("asks for {} rows, and an answer has at most {ROWS}: ask for less", rows.len());
+        return Err(Fault::parameter(by, what));
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Messages, and what became of them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::insight;
+use crate::{
+    admin::{Shared, fault::Fault, question::Parameters},
+    insight::{
+        State as MessageState,
+        ask::{self, Message, Page, SearchQuery, Timeline},
+    },
+};
+
+/// `GET messages?phone=&message=&customer=&state=&reason=&incoming=&since=&until=&before=&limit=`
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    mut parameters: Parameters,
+) -> Result<Response, Fault> {
+    let query = SearchQuery {
+        phone: parameters.take("phone")?,
+        message: parameters.take("message")?,
+        customer: parameters.take("customer")?,
+        state: parameters.word(
+            "state",
+            MessageState::from_name,
+            &MessageState::ALL.map(MessageState::as_str),
+        )?,
+        reason: parameters.take("reason")?,
+        incoming: parameters.either("incoming")?,
+        since: parameters.take("since")?,
+        until: parameters.take("until")?,
+        before: parameters.take("before")?,
+        limit: parameters.limit()?,
+    };
+    parameters.end()?;
+    let insight = insight::of(&shared)?;
+    let failures = insight.failures().clone();
+    let Page { rows: messages, next } = insight.ask(move |file| ask::search(file, &query, &failures)).await?;
+    #[derive(Serialize)]
+    struct Answer {
+        messages: Vec<Message>,
+        next: Option<i64>,
+    }
+    Ok(Json(Answer { messages, next }).into_response())
+}
+
+/// `GET messages/{messageId}`: one for each source that has a message of that id.
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(message): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    parameters.end()?;
+    let insight = insight::of(&shared)?;
+    let failures = insight.failures().clone();
+    let asked = message.clone();
+    let messages = insight.ask(move |file| ask::timeline(file, &asked, &failures)).await?;
+    if messages.is_empty() {
+        return Err(Fault::Nothing(format!("message {message:?} in insight")));
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        messages: Vec<Timeline>,
+    }
+    Ok(Json(Answer { messages }).into_response())
+}
