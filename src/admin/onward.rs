@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::narrow::Narrowed;
 use crate::{
-    event::{Class, Event},
+    event::Event,
     journal::{Claim, EventPage},
 };
 
@@ -52,21 +52,17 @@ impl Onward {
         Self { query, events: Vec::new(), through, ended: false, claims: 0, bytes: 0 }
     }
 
-    /// After which seq both classes are to be claimed next, each [`CHUNK`] events of it; `None` where the page is full, or
+    /// After which seq both classes are to be claimed next, [`CHUNK`] events of each; `None` where the page is full, or
     /// there is nothing more.
     pub fn reads(&self) -> Option<u64> {
         let full = self.events.len() >= self.query.limit || self.bytes >= PAGE_BYTES || self.claims >= CLAIMS;
         (!full && !self.ended).then_some(self.through)
     }
 
-    /// Takes what was claimed of each class.
-    pub fn take(&mut self, claims: [Claim; Class::ALL.len()]) {
+    /// Takes what was claimed of both classes.
+    pub fn take(&mut self, Claim { events, through }: Claim) {
         self.claims += 1;
         let after = self.through;
-        let through = claims.iter().map(|claim| claim.through).min().unwrap_or_default();
-        let mut events: Vec<_> = claims.into_iter().flat_map(|claim| claim.events).collect();
-        events.retain(|event| event.seq <= through);
-        events.sort_unstable_by_key(|event| event.seq);
         for event in events {
             if self.query.narrowed.until.is_some_and(|until| event.received_at >= until) {
                 self.ended = true;
@@ -103,7 +99,10 @@ impl OnwardQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, event::Element};
+    use crate::{
+        clock::Timestamp,
+        event::{Class, Element},
+    };
 
     /// Every third is from a customer; each came in the second of its seq.
     fn event(seq: u64) -> Arc<Event> {
@@ -117,12 +116,12 @@ mod tests {
     fn page(stored: u64, query: OnwardQuery) -> (Vec<u64>, Option<u64>) {
         let mut onward = Onward::new(query);
         while let Some(after) = onward.reads() {
-            onward.take(Class::ALL.map(|class| {
+            onward.take(Claim::of_all(Class::ALL.map(|class| {
                 let of_class = (after + 1..=stored).map(event).filter(|event| event.element.class() == class);
                 let events: Vec<_> = of_class.take(10).collect();
                 let through = events.last().filter(|_| events.len() == 10).map_or(stored, |event| event.seq);
                 Claim { events, through }
-            }));
+            })));
         }
         let page = onward.page();
         (page.events.iter().map(|event| event.seq).collect(), page.next)

@@ -16,7 +16,7 @@ use crate::{
         onward::{self, Onward, OnwardQuery},
         rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
     },
-    event::{Class, Event},
+    event::Event,
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
 };
 
@@ -114,8 +114,7 @@ impl Store {
                 let mut onward =
                     Onward::new(OnwardQuery { after, name: None, source, narrowed, limit: PAGE });
                 while let Some(after) = onward.reads() {
-                    let claim = |class| journal.claim(class, after, onward::CHUNK).map_err(failed);
-                    onward.take([claim(Class::Incoming)?, claim(Class::Other)?]);
+                    onward.take(journal.claim_all(after, onward::CHUNK).map_err(failed)?);
                 }
                 let page = onward.page();
                 let rows = page.events.iter().map(|event| event_row(event, false));

@@ -17,7 +17,6 @@ use crate::{
         question::Parameters,
         rows,
     },
-    event::Class,
     handler::Filter,
     journal::{EventPage, EventQuery, Journal},
 };
@@ -83,8 +82,7 @@ async fn oldest_first(
     let narrowed = Narrowed { since, until, filter };
     let mut onward = Onward::new(OnwardQuery { after, name, source, narrowed, limit });
     while let Some(after) = onward.reads() {
-        let [incoming, other] = Class::ALL.map(|class| journal.claim(class, after, onward::CHUNK));
-        onward.take([incoming.await?, other.await?]);
+        onward.take(journal.claim_all(after, onward::CHUNK).await?);
     }
     Ok(onward.page())
 }

@@ -68,13 +68,15 @@ impl Offline {
         reader::page(self.read(|connection| reader::events(connection, query))?)
     }
 
-    /// See [`crate::journal::Journal::claim`].
+    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
     ///
     /// # Errors
-    /// The same.
-    pub fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
-        let tip = self.tip()?;
-        self.read(|connection| reader::claim(connection, class, after, tip.max(after), max))?.decode()
+    /// Those of [`crate::journal::Journal::claim`].
+    pub fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
+        let tip = self.tip()?.max(after);
+        let claim =
+            |class| self.read(|connection| reader::claim(connection, class, after, tip, max))?.decode();
+        Ok(Claim::of_all([claim(Class::Incoming)?, claim(Class::Other)?]))
     }
 
     /// See [`crate::journal::Journal::dead_letters`].
