@@ -132,7 +132,9 @@ impl Args {
         if self.json {
             writeln!(out, "{line}")?;
         } else {
-            let row: &RawValue = serde_json::from_str(line).map_err(io::Error::from)?;
+            let row: &RawValue = serde_json::from_str(line).map_err(|error| {
+                Error::Failed(format!("what came is not as this version writes it: {error}"))
+            })?;
             let cells = cells(row)?.map(|cell| plain(&cell));
             writeln!(out, "{}", columns(cells.each_ref().map(String::as_str)))?;
         }

@@ -111,9 +111,9 @@ impl Args {
         let tip = store.tip()?;
         let mut exported = Exported { events: 0, through: self.after };
         let mut bar = None;
-        while exported.through < tip {
-            let page = store.onward(exported.through, self.source.as_deref(), &self.selection)?;
-            let last = page.next.is_none_or(|next| next >= tip);
+        let mut next = Some(self.after);
+        while let Some(after) = next.filter(|after| *after < tip) {
+            let page = store.onward(after, self.source.as_deref(), &self.selection)?;
             for line in &page.rows {
                 let seq = seq_of(line)?;
                 if seq > tip {
@@ -123,12 +123,15 @@ impl Args {
                 let bar = bar.get_or_insert_with(|| bar_from(seq, tip));
                 sheet.take(line)?;
                 exported.events += 1;
+                exported.through = seq;
                 bar.set_position(bar.length().unwrap_or_default().saturating_sub(tip - seq));
             }
             if let Some(bar) = &bar {
                 bar.set_message(format!("{} events", exported.events));
             }
-            exported.through = if last { tip } else { page.next.unwrap_or(tip) };
+            next = page.next;
+            // Without a next one, what is behind the last event may be past --until: it was not looked at.
+            exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         if let Some(bar) = bar {
             bar.finish_and_clear();
