@@ -126,7 +126,7 @@ impl Insight {
 
     /// Takes in what the journal has and gets, until `stop` is true.
     pub async fn run(self: Arc<Self>, journal: Arc<dyn Journal>, mut stop: watch::Receiver<bool>) {
-        let mut tip = journal.tip();
+        let (mut tip, mut progress) = (journal.tip(), self.progress.clone());
         if *tip.borrow() < self.progress.borrow().cursor {
             tracing::warn!("the journal was begun anew: insight forgets what the old one told");
             self.try_to(self.rebuild(&*journal)).await;
@@ -134,7 +134,7 @@ impl Insight {
         let mut let_go = tokio::time::interval(LET_GO_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
-            let cursor = self.progress.borrow().cursor;
+            let cursor = progress.borrow_and_update().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
                 let went = self.try_to(self.take_in(&*journal, cursor)).await;
@@ -147,6 +147,7 @@ impl Insight {
             }
             tokio::select! {
                 _ = tip.changed() => {}
+                _ = progress.changed() => {} // a rebuild has begun
                 _ = stop.changed() => {}
                 _ = let_go.tick() => {
                     self.try_to(self.scribe.ask(Op::LetGo)).await;

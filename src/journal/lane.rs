@@ -94,6 +94,24 @@ pub struct Aside {
     pub history: History,
 }
 
+/// How an event stands with a handler: with that of its own lanes which the event goes through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The handler.
+    pub handler: Arc<str>,
+    /// Which of its lanes.
+    pub class: Class,
+    /// The lane is past it: it is delivered, not wanted, set aside or dead.
+    pub passed: bool,
+    /// When the lane came past it; `None` where it has not, and where that is not known (any more): it was before the
+    /// handler was known, or too long ago.
+    pub at: Option<Timestamp>,
+    /// It was set aside, and waits to be tried again.
+    pub aside: bool,
+    /// The dead letter that it became.
+    pub dead: Option<i64>,
+}
+
 /// Events of a class, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {

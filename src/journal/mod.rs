@@ -21,7 +21,7 @@ pub use dead::{Cause, DeadAgain, DeadLetter, DeadQuery, NewDead};
 pub use error::{Error, OpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
-pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Pause, Pauses, Start};
+pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Passage, Pause, Pauses, Start};
 pub use quarantine::{QuarantineEntry, QuarantineQuery};
 pub use replay::{NewReplay, Replay, ReplayState, Replays};
 pub use state::{Figures, State};
@@ -66,6 +66,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// One event; `None` where retention took it or it never was.
     fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<Event>>, Error>>;
+
+    /// How an event of a class stands with every handler that is known, by name; of those that no longer are configured,
+    /// too. What was settled within the last second may be missing.
+    fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>>;
 
     /// A page of events, newest first.
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>>;

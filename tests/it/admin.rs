@@ -246,6 +246,10 @@ async fn events_come_by_page_newest_first_with_every_digit_and_duplicate_key() {
 
     let one = get(&operator, "/api/v1/events/4").await;
     assert!(one.body.starts_with("{\"seq\":4,") && one.body.contains(element), "{}", one.body);
+    let lanes = &get(&operator, "/api/v1/events/3").await.json()["lanes"];
+    let crm =
+        json!({"handler": "crm", "lane": "other", "passed": false, "at": null, "aside": false, "dead": null});
+    assert_eq!(*lanes, json!([crm]), "{lanes}");
     let raw = get(&operator, "/api/v1/events/4?raw=1").await;
     assert_eq!((raw.kind.as_str(), raw.body.as_str()), ("application/octet-stream", odd));
     // The stored text is a JSON string of its own: it survives as it came.
@@ -558,6 +562,14 @@ impl Journal for Stub {
 
     fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
         self.inner.get(seq)
+    }
+
+    fn passages(
+        &self,
+        class: bikhook::event::Class,
+        seq: u64,
+    ) -> BoxFuture<'_, Result<Vec<bikhook::journal::Passage>, Error>> {
+        self.inner.passages(class, seq)
     }
 
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {

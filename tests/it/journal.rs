@@ -7,7 +7,8 @@ use bikhook::{
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, LaneId, NewDead, NewReplay, OpenError, QuarantineQuery, ReplayState, Start, State, sqlite,
+        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, Start, State,
+        sqlite,
     },
     settings::Period,
 };
@@ -162,6 +163,90 @@ async fn a_cursor_survives_a_restart_and_never_falls() {
     journal.enrol(vec![from_beginning("audit")]).await.unwrap();
     assert_eq!(journal.lane(other).await.unwrap().cursor, 5);
     assert_eq!(journal.lane(lane("audit", Class::Incoming)).await.unwrap().cursor, 0);
+}
+
+#[tokio::test]
+async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell() {
+    let place = Place::new();
+    let journal = place.open();
+    let events =
+        [status("1", "m", "sent"), status("2", "m", "read"), incoming("3", "n"), status("4", "o", "sent")];
+    journal.append(batch(events)).await.unwrap();
+    let late = Enrolment { handler: "late".into(), start: None, dead_letters: false };
+    journal.enrol(vec![from_beginning("audit"), late]).await.unwrap();
+    let before = clock::now();
+    for cursor in [1, 2] {
+        let ends = Ends { cursor: Some(cursor), ..Ends::default() };
+        journal.settle(lane("audit", Class::Other), ends).await.unwrap();
+        journal.flush().await.unwrap();
+    }
+    let stands = async |class, seq| {
+        let passages = journal.passages(class, seq).await.unwrap();
+        let of = |passage: Passage| {
+            assert_eq!((passage.class, passage.aside, passage.dead), (class, false, None));
+            (passage.handler.to_string(), passage.passed, passage.at.map(|at| at >= before))
+        };
+        passages.into_iter().map(of).collect::<Vec<_>>()
+    };
+    let late = ("late".to_owned(), true, None);
+    let audit = |passed, at| ("audit".to_owned(), passed, at);
+    assert_eq!(stands(Class::Other, 1).await, [audit(true, Some(true)), late.clone()]);
+    assert_eq!(stands(Class::Other, 2).await, [audit(true, Some(true)), late.clone()]);
+    assert_eq!(stands(Class::Incoming, 3).await, [audit(false, None), late.clone()], "a lane of its own");
+    assert_eq!(stands(Class::Other, 4).await, [audit(false, None), late]);
+
+    // Long ago: the cursor alone tells that it was passed.
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.execute("DELETE FROM settle WHERE upto < 2", []).unwrap();
+    assert_eq!(stands(Class::Other, 1).await[0], audit(true, None));
+    assert_eq!(stands(Class::Other, 2).await[0], audit(true, None));
+}
+
+#[tokio::test]
+async fn old_settles_leave_but_the_last_before_a_long_silence() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch((1..=4).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    let pass = async |journal: &Arc<dyn Journal>, cursor| {
+        let ends = Ends { cursor: Some(cursor), ..Ends::default() };
+        journal.settle(lane("audit", Class::Other), ends).await.unwrap();
+        journal.flush().await.unwrap();
+    };
+    for cursor in [1, 2, 3] {
+        pass(&journal, cursor).await;
+    }
+    journal.close().await.unwrap();
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.execute("UPDATE settle SET at = at - 8 * 24 * 3600000", []).unwrap();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    let left = || raw.query_row("SELECT count(*) FROM settle", [], |row| row.get::<_, i64>(0)).unwrap();
+    until(async || left() == 2).await;
+    pass(&journal, 4).await;
+    let at = async |seq| journal.passages(Class::Other, seq).await.unwrap()[0].at;
+    assert!(at(4).await > Some(clock::now().plus_ms(-60_000)));
+    assert_eq!(at(3).await, None);
+}
+
+#[tokio::test]
+async fn how_an_event_stands_is_found_at_once_among_millions_of_settles() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch([status("1", "m", "sent")])).await.unwrap();
+    journal.enrol(vec![from_beginning("audit"), from_beginning("crm")]).await.unwrap();
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 300000)
+               INSERT INTO settle (lane, upto, at) SELECT id, n, n FROM lane, n";
+    raw.execute(sql, []).unwrap();
+    raw.execute("UPDATE lane SET cursor = 300000", []).unwrap();
+    let began = std::time::Instant::now();
+    for seq in [1, 150_000, 299_999] {
+        let passages = journal.passages(Class::Other, seq).await.unwrap();
+        let times: Vec<_> = passages.iter().map(|passage| passage.at.map(Timestamp::as_ms)).collect();
+        assert_eq!(times, [Some(seq.cast_signed()); 2]);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_millis(500), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -394,7 +479,7 @@ async fn a_journal_of_a_newer_version_and_a_foreign_file_are_left_alone() {
     raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
     let before = std::fs::read(place.path()).unwrap();
-    let Err(OpenError::Newer { found: 99, known: 2, .. }) = place.try_open() else { panic!("it opened") };
+    let Err(OpenError::Newer { found: 99, known: 3, .. }) = place.try_open() else { panic!("it opened") };
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 
     let place = Place::new();
@@ -661,8 +746,27 @@ async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
     assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
     let replay = journal.replays().borrow()[&1].clone();
     assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
+    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    assert_eq!(
+        passages[1].at,
+        Some(Timestamp::from_ms(1_795_524_935_070)),
+        "its settles are found by the new index"
+    );
     let of_replay = LaneId { replay: Some(1), ..lane("audit", Class::Other) };
     assert_eq!(journal.lane(of_replay).await.unwrap().cursor, 4);
+    assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
+}
+
+/// As format 2; what is new in it is an index.
+#[tokio::test]
+async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
+    let (place, journal) = kept(3);
+    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    let audit = passages.iter().find(|passage| &*passage.handler == "audit").unwrap();
+    assert!(audit.passed && audit.at.is_some() && audit.dead == Some(1), "{audit:?}");
+    assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
+    let replay = journal.replays().borrow()[&1].clone();
+    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
@@ -673,7 +777,7 @@ async fn who_only_reads_leaves_a_journal_of_an_older_format_as_it_is_and_says_so
     std::fs::copy(kept, place.path()).unwrap();
     let before = std::fs::read(place.path()).unwrap();
     let Err(error) = sqlite::Offline::open(&place.path()) else { panic!("it opened") };
-    assert!(matches!(error, OpenError::Older { found: 1, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Older { found: 1, known: 3, .. }), "{error}");
     assert!(error.to_string().contains("at its next start"), "{error}");
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }

@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use serde::Serialize;
 
 use super::{handlers::first_after, json, list as listing, number, octets};
 use crate::{
@@ -17,8 +18,9 @@ use crate::{
         question::Parameters,
         rows,
     },
+    clock::Timestamp,
     handler::Filter,
-    journal::{EventPage, EventQuery, Journal},
+    journal::{EventPage, EventQuery, Journal, Passage},
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
@@ -87,7 +89,29 @@ async fn oldest_first(
     Ok(onward.page())
 }
 
-/// `GET events/{seq}?raw=`
+/// How an event stands with a handler: with that of its lanes which the event goes through.
+#[derive(Serialize)]
+struct LaneRow {
+    handler: Arc<str>,
+    lane: &'static str,
+    /// The lane is past it: it is delivered, not wanted, set aside or dead.
+    passed: bool,
+    /// When the lane came past it; null where that is not known (any more).
+    at: Option<Timestamp>,
+    /// It was set aside, and waits to be tried again.
+    aside: bool,
+    /// The dead letter that it became.
+    dead: Option<i64>,
+}
+
+impl From<Passage> for LaneRow {
+    fn from(passage: Passage) -> Self {
+        let Passage { handler, class, passed, at, aside, dead } = passage;
+        Self { handler, lane: class.as_str(), passed, at, aside, dead }
+    }
+}
+
+/// `GET events/{seq}?raw=`: with `lanes`, unless it is its bytes that are asked for.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path(seq): Path<String>,
@@ -97,5 +121,21 @@ pub(super) async fn one(
     let raw = parameters.flag("raw")?;
     parameters.end()?;
     let event = shared.state.journal.get(seq).await?.ok_or_else(|| Fault::Nothing(format!("event {seq}")))?;
-    Ok(if raw { octets(event.element.raw().as_bytes().to_vec()) } else { json(event.to_json_line()) })
+    if raw {
+        return Ok(octets(event.element.raw().as_bytes().to_vec()));
+    }
+    let passages = shared.state.journal.passages(event.element.class(), seq).await?;
+    // A handler that is gone has its place here only for what it got.
+    let at_work: Vec<Arc<str>> = shared.state.desk.status().into_iter().map(|lane| lane.handler).collect();
+    let lanes: Vec<LaneRow> = passages
+        .into_iter()
+        .filter(|passage| passage.passed || at_work.contains(&passage.handler))
+        .map(LaneRow::from)
+        .collect();
+    let mut line = String::from("{");
+    event.push_json_fields(&mut line);
+    line.push_str(",\"lanes\":");
+    line.push_str(&serde_json::to_string(&lanes).map_err(|_never| Fault::Inside)?);
+    line.push('}');
+    Ok(json(line))
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
 use crate::{folder, journal::OpenError};
 
 /// The format that this version writes.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 /// "bikh": marks a database file as ours.
 const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows by this much at a time: growing makes a sync slow.
@@ -208,6 +208,9 @@ impl DatabaseFile {
     }
 }
 
+/// What leads to each format from the one before.
+const STEPS: [(i64, &str); 2] = [(2, include_str!("schema-2.sql")), (3, include_str!("schema-3.sql"))];
+
 /// One step for each format that came after the first; a new file takes the schema as it is now.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -216,8 +219,12 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     let transaction = connection.transaction()?;
     match found {
-        1 => transaction.execute_batch(include_str!("schema-2.sql"))?,
-        _ => transaction.execute_batch(include_str!("schema.sql"))?,
+        0 => transaction.execute_batch(include_str!("schema.sql"))?,
+        found => {
+            for (_, step) in STEPS.iter().filter(|(format, _)| *format > found) {
+                transaction.execute_batch(step)?;
+            }
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;

@@ -52,8 +52,8 @@ use self::{
 };
 use super::{
     AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-    EventQuery, Figures, Journal, LaneId, LaneState, NewReplay, OpenError, Pause, Pauses, QuarantineEntry,
-    QuarantineQuery, Receipt, ReplayState, Replays, State,
+    EventQuery, Figures, Journal, LaneId, LaneState, NewReplay, OpenError, Passage, Pause, Pauses,
+    QuarantineEntry, QuarantineQuery, Receipt, ReplayState, Replays, State,
 };
 use crate::{
     clock::{self, Timestamp},
@@ -303,6 +303,10 @@ impl Journal for Sqlite {
         Box::pin(self.read(move |pages| {
             pages.page(|connection| reader::get(connection, seq))?.map(reader::RawEvent::decode).transpose()
         }))
+    }
+
+    fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>> {
+        Box::pin(self.read(move |pages| pages.page(|connection| reader::passages(connection, class, seq))))
     }
 
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {

@@ -10,7 +10,7 @@ use crate::{
     event::{Class, Element, Event, OrderKey, Quarantined, Reason},
     journal::{
         Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, History, LaneId, LaneState,
-        QuarantineEntry, QuarantineQuery,
+        Passage, QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -218,6 +218,32 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
         .query_map(params![home, cursor, lane.replay.unwrap_or_default()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
+}
+
+/// How an event of a class stands with each handler, by name.
+pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
+    // The first row past it tells when only where one before it is kept: the lane was seen to come past it.
+    connection
+        .prepare_cached(
+            "SELECT handler, cursor >= ?2,
+               (SELECT at FROM settle WHERE lane = lane.id AND upto >= ?2
+                  AND EXISTS (SELECT 1 FROM settle AS before WHERE before.lane = lane.id AND before.upto < ?2)
+                ORDER BY upto, settle.id LIMIT 1),
+               EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id AND seq = ?2),
+               (SELECT max(id) FROM dead WHERE dead.lane = lane.id AND seq = ?2)
+             FROM lane WHERE class = ?1 AND replay = 0 ORDER BY handler",
+        )?
+        .query_map(params![class_number(class), seq], |row| {
+            Ok(Passage {
+                handler: row.get::<_, String>(0)?.into(),
+                class,
+                passed: row.get(1)?,
+                at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
+                aside: row.get(3)?,
+                dead: row.get(4)?,
+            })
+        })?
+        .collect()
 }
 
 /// A lane's number and cursor.

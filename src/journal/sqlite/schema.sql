@@ -1,4 +1,4 @@
--- The journal, format 2. Times are milliseconds since the Unix epoch, UTC.
+-- The journal, format 3. Times are milliseconds since the Unix epoch, UTC.
 -- Events and keys are append-only: rows are added at the end, and retention takes them from the beginning.
 
 -- One row an event. `seq` never repeats and never falls, also when the table is empty (see `mark`).
@@ -55,13 +55,14 @@ CREATE TABLE replay (
   ended_at    INTEGER
 );
 
--- When a lane's cursor came to where; kept for 7 days.
+-- When a lane's cursor came to where; kept for 7 days, and with the last row before them.
 CREATE TABLE settle (
   id          INTEGER PRIMARY KEY,
   lane        INTEGER NOT NULL,
   upto        INTEGER NOT NULL,
   at          INTEGER NOT NULL
 );
+CREATE INDEX settle_upto ON settle (lane, upto);
 
 -- The exceptions: events that are delivered later than their place in the lane.
 CREATE TABLE aside (

@@ -66,7 +66,7 @@ async fn messages_are_found_listed_by_page_and_shown_with_what_was_told_of_them(
     let failed = &page["messages"][1];
     assert_eq!(
         (&failed["state"], &failed["failure"], &failed["reason"], &failed["category"]),
-        (&json!("failed"), &json!("rate_limited"), &json!("Rate limit hit"), &json!("crm"))
+        (&json!("failed"), &json!("rate_limit"), &json!("Rate limit hit"), &json!("crm"))
     );
 
     let one = get(&operator, "/api/v1/messages/1").await.json();
@@ -128,11 +128,11 @@ async fn figures_are_told_apart_and_narrowed_down_as_asked() {
     let row = &failures["rows"][0];
     assert_eq!(
         (&row["group"], &row["class"], &row["messages"]),
-        (&json!(["57"]), &json!("rate_limited"), &json!(1))
+        (&json!(["57"]), &json!("rate_limit"), &json!(1))
     );
 
     let arrivals = get(&operator, "/api/v1/arrivals").await.json();
-    assert_eq!(column(&arrivals["rows"], "events"), [1, 4]);
+    assert_eq!(column(&arrivals["rows"], "events"), [4, 1]);
     let days = get(&operator, "/api/v1/arrivals?by=day&since=2026-01-01").await.json();
     assert!(days["rows"][0]["at"].as_str().unwrap().ends_with("T00:00:00.000Z"), "{days}");
     let sources = get(&operator, "/api/v1/sources").await.json();

@@ -459,6 +459,14 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
+    fn passages(
+        &self,
+        _: bikhook::event::Class,
+        _: u64,
+    ) -> BoxFuture<'_, Result<Vec<bikhook::journal::Passage>, Error>> {
+        unreachable!("intake never asks")
+    }
+
     fn events(&self, _: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
         unreachable!("intake never asks")
     }
