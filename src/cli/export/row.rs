@@ -17,12 +17,12 @@ pub(super) enum Holds {
     Text,
 }
 
-/// A column of the rows.
+/// A column of the rows. Only Parquet has types.
+#[cfg_attr(not(feature = "parquet"), allow(dead_code))]
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) holds: Holds,
     /// Every row has it.
-    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub(super) required: bool,
 }
 

@@ -153,7 +153,13 @@ async fn a_file_takes_its_place_only_when_it_is_complete() {
         .unwrap();
     let (_asks, _) = hangs.accept().unwrap();
     eventually("it has no part of a file", || fs::read_dir(folder.path()).unwrap().count() == 2);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", "kill -INT \"$0\"", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(
