@@ -23,6 +23,8 @@ pub const CHUNK: usize = 1_000;
 pub struct OnwardQuery {
     /// Only what has a higher seq: where the page before ended.
     pub after: u64,
+    /// Only what has a lower seq.
+    pub before: Option<u64>,
     /// Only this event name.
     pub name: Option<String>,
     /// Only this source.
@@ -64,7 +66,7 @@ impl Onward {
         self.claims += 1;
         let after = self.through;
         for event in events {
-            if self.query.narrowed.until.is_some_and(|until| event.received_at >= until) {
+            if self.query.is_over_at(&event) {
                 self.ended = true;
                 return;
             }
@@ -89,6 +91,12 @@ impl Onward {
 }
 
 impl OnwardQuery {
+    /// Neither this event is meant nor any behind it: the times of receipt never fall.
+    fn is_over_at(&self, event: &Event) -> bool {
+        self.before.is_some_and(|before| event.seq >= before)
+            || self.narrowed.until.is_some_and(|until| event.received_at >= until)
+    }
+
     fn takes(&self, event: &Event) -> bool {
         self.name.as_ref().is_none_or(|name| name == event.element.name())
             && self.source.as_ref().is_none_or(|source| **source == *event.source)
@@ -139,10 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_at_the_time_that_is_asked_for_and_after_it_has_looked_at_many() {
+    fn a_page_ends_at_the_time_or_the_seq_that_is_asked_for_and_after_it_has_looked_at_many() {
         let narrowed = Narrowed { until: Some(Timestamp::from_ms(6_000)), ..Narrowed::default() };
         let query = OnwardQuery { after: 2, limit: 100, narrowed, ..OnwardQuery::default() };
         assert_eq!(page(500, query), (vec![3, 4, 5], None));
+        let between = OnwardQuery { after: 2, before: Some(5), limit: 100, ..OnwardQuery::default() };
+        assert_eq!(page(500, between), (vec![3, 4], None));
         let nothing = OnwardQuery { name: Some("other".to_owned()), limit: 5, ..OnwardQuery::default() };
         let (seqs, next) = page(10_000, nothing);
         assert!(seqs.is_empty() && next.is_some_and(|next| next < 1_000), "{next:?}");

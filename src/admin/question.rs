@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::request::Parts,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -127,6 +127,18 @@ pub(super) fn no_such_word(name: &'static str, text: &str, words: &[&str]) -> Fa
     let near = nearest(text, words.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Fault::parameter(name, format!("there is no {text:?}{near} (there are {})", words.join(", ")))
+}
+
+/// The segment of the path that names what is meant.
+pub(super) struct Segment(pub String);
+
+impl<S: Sync> FromRequestParts<S> for Segment {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let read = Path::from_request_parts(parts, &state).await;
+        read.map(|Path(text)| Self(text)).map_err(|_invalid| Fault::parameter("the path", "is not UTF-8"))
+    }
 }
 
 /// A JSON body, of a bounded size and within a bounded time.

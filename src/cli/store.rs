@@ -111,8 +111,9 @@ impl Store {
                 };
                 let after = early.first().map_or(after, |last| last.seq.max(after));
                 let source = source.map(str::to_owned);
+                let limit = PAGE;
                 let mut onward =
-                    Onward::new(OnwardQuery { after, name: None, source, narrowed, limit: PAGE });
+                    Onward::new(OnwardQuery { after, source, narrowed, limit, ..OnwardQuery::default() });
                 while let Some(after) = onward.reads() {
                     onward.take(journal.claim_all(after, onward::CHUNK).map_err(failed)?);
                 }

@@ -147,7 +147,7 @@ impl Insight {
             }
             tokio::select! {
                 _ = tip.changed() => {}
-                _ = progress.changed() => {} // a rebuild has begun
+                Ok(()) = progress.changed() => {} // a rebuild has begun
                 _ = stop.changed() => {}
                 _ = let_go.tick() => {
                     self.try_to(self.scribe.ask(Op::LetGo)).await;

@@ -1,6 +1,7 @@
 //! The admin side over real sockets: its fences, health, metrics, and every route of the API.
 
 mod insight;
+mod openapi;
 mod replays;
 mod tail;
 

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::{PAGE_BYTES, insight, number};
 use crate::{
-    admin::{Shared, fault::Fault, question::Parameters},
+    admin::{
+        Shared,
+        fault::Fault,
+        question::{Parameters, Segment},
+    },
     clock,
     insight::ask::{self, Contact, Conversation, Entry, Page},
     journal::Journal,
@@ -59,7 +63,7 @@ pub(super) async fn waiting(
 /// `GET contacts/{id}?before=&limit=`: a conversation, newest first.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
     let id = number("id", &id)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, LIMIT, Matching, Parameters, Which, Wish},
+        question::{Asked, LIMIT, Matching, Parameters, Segment, Which, Wish},
         rows::{DeadDetail, DeadRow},
     },
     journal::{BoxFuture, DeadQuery, Error, Journal},
@@ -42,7 +42,7 @@ pub(super) async fn list(
 /// `GET dead/{id}`
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let id = number("id", &id)?;

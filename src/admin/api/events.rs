@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{handlers::first_after, json, list as listing, number, octets};
@@ -15,7 +12,7 @@ use crate::{
         fault::Fault,
         narrow::{Narrowed, Sifted},
         onward::{self, Onward, OnwardQuery},
-        question::Parameters,
+        question::{Parameters, Segment},
         rows,
     },
     clock::Timestamp,
@@ -24,8 +21,8 @@ use crate::{
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
-/// ?), `status`, `message` and `phone` may be repeated. With `after=SEQ` in the place of `before`: oldest first, what has a
-/// higher seq; `next` is `after` of the following page then.
+/// ?), `status`, `message` and `phone` may be repeated. With `after=SEQ`: oldest first, what has a higher seq;
+/// `next` is `after` of the following page then.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -44,12 +41,6 @@ pub(super) async fn list(
     parameters.end()?;
     let journal = &*shared.state.journal;
     let page = match (after, filter) {
-        (Some(_), _) if query.before.is_some() => {
-            return Err(Fault::parameter(
-                "after",
-                "goes with no before: either oldest first, or newest first",
-            ));
-        }
         (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
         (None, None) => journal.events(query).await?,
         (None, Some(filter)) => sifted(journal, query, &filter).await?,
@@ -76,13 +67,13 @@ async fn oldest_first(
     after: u64,
     filter: Filter,
 ) -> Result<EventPage, Fault> {
-    let EventQuery { name, source, since, until, limit, .. } = query;
+    let EventQuery { name, source, since, until, before, limit } = query;
     let after = match since {
         Some(since) => after.max(first_after(journal, since).await?.saturating_sub(1)),
         None => after,
     };
     let narrowed = Narrowed { since, until, filter };
-    let mut onward = Onward::new(OnwardQuery { after, name, source, narrowed, limit });
+    let mut onward = Onward::new(OnwardQuery { after, before, name, source, narrowed, limit });
     while let Some(after) = onward.reads() {
         onward.take(journal.claim_all(after, onward::CHUNK).await?);
     }
@@ -114,7 +105,7 @@ impl From<Passage> for LaneRow {
 /// `GET events/{seq}?raw=`: with `lanes`, unless it is its bytes that are asked for.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(seq): Path<String>,
+    Segment(seq): Segment,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
     let seq = number("seq", &seq)?;

@@ -81,8 +81,8 @@ impl Wanted {
     fn take(parameters: &mut Parameters) -> Result<Self, Fault> {
         let span = Span::take(parameters)?;
         let by = match parameters.take::<String>("by")? {
-            None => Vec::new(),
-            Some(names) => dimensions(&names)?,
+            Some(names) if !names.is_empty() => dimensions(&names)?,
+            _ => Vec::new(),
         };
         let mut only = Vec::new();
         for dimension in ONLY {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, Parameters},
+        question::{Asked, Parameters, Segment},
     },
     clock::Timestamp,
     dispatch::LaneStatus,
@@ -93,7 +93,7 @@ const REASON_CHARS: usize = 200;
 /// `POST handlers/{name}/pause`: it starts no delivery until it is resumed, also after a restart.
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
-    Path(handler): Path<String>,
+    Segment(handler): Segment,
     Asked(Why { reason }): Asked<Why>,
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
@@ -118,7 +118,7 @@ pub(super) async fn pause(
 /// `POST handlers/{name}/resume`: it goes on where it was.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
-    Path(handler): Path<String>,
+    Segment(handler): Segment,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
@@ -177,7 +177,7 @@ struct Skipped {
 /// `POST handlers/{name}/skip`: the handler lets go of everything before a place, by decision and on record.
 pub(super) async fn skip(
     State(shared): State<Arc<Shared>>,
-    Path(handler): Path<String>,
+    Segment(handler): Segment,
     Asked(Skip { before }): Asked<Skip>,
 ) -> Result<Response, Fault> {
     let journal = &shared.state.journal;

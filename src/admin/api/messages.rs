@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::insight;
 use crate::{
-    admin::{Shared, fault::Fault, question::Parameters},
+    admin::{
+        Shared,
+        fault::Fault,
+        question::{Parameters, Segment},
+    },
     insight::{
         State as MessageState,
         ask::{self, Message, Page, SearchQuery, Timeline},
@@ -54,7 +58,7 @@ pub(super) async fn list(
 /// `GET messages/{messageId}`: one for each source that has a message of that id.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(message): Path<String>,
+    Segment(message): Segment,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;

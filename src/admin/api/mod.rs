@@ -19,13 +19,13 @@ use axum::{
     Router,
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodFilter, MethodRouter, on},
 };
 use serde::Serialize;
 
 pub(super) use tail::tails;
 
-use super::{Shared, fault::Fault};
+use super::{Shared, fault::Fault, question::Parameters};
 use crate::journal;
 
 /// Bytes of payload after which a page takes no further row.
@@ -33,42 +33,60 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Rows that a list reads at once: each may carry a payload of some MiB that the list does not show.
 const CHUNK: usize = 16;
 
+type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
+
+/// Every route; what each takes and answers is in [`DOCUMENT`].
+const ROUTES: [Route; 36] = [
+    (MethodFilter::GET, "/events", |method| on(method, events::list)),
+    (MethodFilter::GET, "/events/{seq}", |method| on(method, events::one)),
+    (MethodFilter::GET, "/handlers", |method| on(method, handlers::list)),
+    (MethodFilter::POST, "/handlers/{name}/skip", |method| on(method, handlers::skip)),
+    (MethodFilter::POST, "/handlers/{name}/pause", |method| on(method, handlers::pause)),
+    (MethodFilter::POST, "/handlers/{name}/resume", |method| on(method, handlers::resume)),
+    (MethodFilter::GET, "/dead", |method| on(method, dead::list)),
+    (MethodFilter::POST, "/dead/retry", |method| on(method, dead::retry)),
+    (MethodFilter::POST, "/dead/drop", |method| on(method, dead::drop)),
+    (MethodFilter::GET, "/dead/{id}", |method| on(method, dead::one)),
+    (MethodFilter::GET, "/replays", |method| on(method, replays::list)),
+    (MethodFilter::POST, "/replays", |method| on(method, replays::start)),
+    (MethodFilter::GET, "/replays/{id}", |method| on(method, replays::one)),
+    (MethodFilter::POST, "/replays/{id}/pause", |method| on(method, replays::pause)),
+    (MethodFilter::POST, "/replays/{id}/resume", |method| on(method, replays::resume)),
+    (MethodFilter::POST, "/replays/{id}/cancel", |method| on(method, replays::cancel)),
+    (MethodFilter::GET, "/quarantine", |method| on(method, quarantine::list)),
+    (MethodFilter::POST, "/quarantine/retry", |method| on(method, quarantine::retry)),
+    (MethodFilter::POST, "/quarantine/drop", |method| on(method, quarantine::drop)),
+    (MethodFilter::GET, "/quarantine/{id}", |method| on(method, quarantine::one)),
+    (MethodFilter::GET, "/quarantine/{id}/bytes", |method| on(method, quarantine::bytes)),
+    (MethodFilter::GET, "/tail", |method| on(method, tail::tail)),
+    (MethodFilter::GET, "/messages", |method| on(method, messages::list)),
+    (MethodFilter::GET, "/messages/{messageId}", |method| on(method, messages::one)),
+    (MethodFilter::GET, "/contacts", |method| on(method, contacts::list)),
+    (MethodFilter::GET, "/contacts/waiting", |method| on(method, contacts::waiting)),
+    (MethodFilter::GET, "/contacts/{id}", |method| on(method, contacts::one)),
+    (MethodFilter::GET, "/funnel", |method| on(method, figures::funnel)),
+    (MethodFilter::GET, "/failures", |method| on(method, figures::failures)),
+    (MethodFilter::GET, "/arrivals", |method| on(method, figures::arrivals)),
+    (MethodFilter::GET, "/sources", |method| on(method, figures::sources)),
+    (MethodFilter::GET, "/insight", |method| on(method, insight::progress)),
+    (MethodFilter::POST, "/insight/rebuild", |method| on(method, insight::rebuild)),
+    (MethodFilter::GET, "/credentials", |method| on(method, status::credentials)),
+    (MethodFilter::GET, "/status", |method| on(method, status::status)),
+    (MethodFilter::GET, "/openapi.json", |method| on(method, document)),
+];
+
+/// The OpenAPI document. It is written by hand, and held to: a test compares its paths with the routes, and another its words
+/// with what the real binary answers.
+const DOCUMENT: &str = include_str!("openapi.json");
+
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/events", get(events::list))
-        .route("/events/{seq}", get(events::one))
-        .route("/handlers", get(handlers::list))
-        .route("/handlers/{name}/skip", post(handlers::skip))
-        .route("/handlers/{name}/pause", post(handlers::pause))
-        .route("/handlers/{name}/resume", post(handlers::resume))
-        .route("/dead", get(dead::list))
-        .route("/dead/retry", post(dead::retry))
-        .route("/dead/drop", post(dead::drop))
-        .route("/dead/{id}", get(dead::one))
-        .route("/replays", get(replays::list).post(replays::start))
-        .route("/replays/{id}", get(replays::one))
-        .route("/replays/{id}/pause", post(replays::pause))
-        .route("/replays/{id}/resume", post(replays::resume))
-        .route("/replays/{id}/cancel", post(replays::cancel))
-        .route("/quarantine", get(quarantine::list))
-        .route("/quarantine/retry", post(quarantine::retry))
-        .route("/quarantine/drop", post(quarantine::drop))
-        .route("/quarantine/{id}", get(quarantine::one))
-        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
-        .route("/tail", get(tail::tail))
-        .route("/messages", get(messages::list))
-        .route("/messages/{messageId}", get(messages::one))
-        .route("/contacts", get(contacts::list))
-        .route("/contacts/waiting", get(contacts::waiting))
-        .route("/contacts/{id}", get(contacts::one))
-        .route("/funnel", get(figures::funnel))
-        .route("/failures", get(figures::failures))
-        .route("/arrivals", get(figures::arrivals))
-        .route("/sources", get(figures::sources))
-        .route("/insight", get(insight::progress))
-        .route("/insight/rebuild", post(insight::rebuild))
-        .route("/credentials", get(status::credentials))
-        .route("/status", get(status::status))
+    ROUTES.into_iter().fold(Router::new(), |router, (method, path, route)| router.route(path, route(method)))
+}
+
+/// `GET openapi.json`
+async fn document(parameters: Parameters) -> Result<Response, Fault> {
+    parameters.end()?;
+    Ok(json(DOCUMENT.to_owned()))
 }
 
 /// A segment of the path that is a number.
@@ -162,4 +180,33 @@ fn json(text: String) -> Response {
 /// Bytes as they came: never to be shown as anything by a browser.
 fn octets(bytes: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let mut documented = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys() {
+                documented.insert((method.clone(), path.clone()));
+            }
+        }
+        let method = |filter| match filter {
+            MethodFilter::GET => "get".to_owned(),
+            MethodFilter::POST => "post".to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let routes: BTreeSet<_> =
+            ROUTES.iter().map(|(filter, path, _)| (method(*filter), (*path).to_owned())).collect();
+        assert_eq!(routes.len(), ROUTES.len());
+        assert_eq!(documented, routes);
+    }
 }

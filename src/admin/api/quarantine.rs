@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, Ids, Parameters},
+        question::{Asked, Ids, Parameters, Segment},
         rows::{QuarantineDetail, QuarantineRow},
     },
     event::{self, Decoded, Draft, Reason},
@@ -40,7 +40,7 @@ pub(super) async fn list(
 /// `GET quarantine/{id}`
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
@@ -50,7 +50,7 @@ pub(super) async fn one(
 /// `GET quarantine/{id}/bytes`
 pub(super) async fn bytes(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;

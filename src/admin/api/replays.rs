@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        question::{Asked, Chosen, Parameters},
+        question::{Asked, Chosen, Parameters, Segment},
     },
     clock::Timestamp,
     dispatch::{LaneStatus, Matches, Replayer},
@@ -159,7 +159,7 @@ pub(super) async fn list(
 /// `GET replays/{id}`
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
@@ -169,7 +169,7 @@ pub(super) async fn one(
 /// `POST replays/{id}/pause`: it starts no delivery until it is resumed, also after a restart.
 pub(super) async fn pause(
     state: State<Arc<Shared>>,
-    id: Path<String>,
+    id: Segment,
     asked: Asked<Nothing>,
 ) -> Result<Response, Fault> {
     change(state, id, asked, ReplayState::Paused).await
@@ -178,7 +178,7 @@ pub(super) async fn pause(
 /// `POST replays/{id}/resume`
 pub(super) async fn resume(
     state: State<Arc<Shared>>,
-    id: Path<String>,
+    id: Segment,
     asked: Asked<Nothing>,
 ) -> Result<Response, Fault> {
     change(state, id, asked, ReplayState::Running).await
@@ -187,7 +187,7 @@ pub(super) async fn resume(
 /// `POST replays/{id}/cancel`: for good. What it has delivered stays delivered.
 pub(super) async fn cancel(
     state: State<Arc<Shared>>,
-    id: Path<String>,
+    id: Segment,
     asked: Asked<Nothing>,
 ) -> Result<Response, Fault> {
     change(state, id, asked, ReplayState::Cancelled).await
@@ -195,7 +195,7 @@ pub(super) async fn cancel(
 
 async fn change(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Asked(Nothing {}): Asked<Nothing>,
     to: ReplayState,
 ) -> Result<Response, Fault> {

@@ -178,7 +178,7 @@ pub fn conversation(
     let Some(contact) = contact(connection, id)? else { return Ok(None) };
     let words = Words::new(connection);
     let limit = limit.clamp(1, 1_000);
-    let below = before.map_or(i64::MAX, u64::cast_signed);
+    let below = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
     let messages: Vec<Entry> = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE message.contact = ?1 AND message.first_seq < ?2

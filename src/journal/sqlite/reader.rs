@@ -114,6 +114,8 @@ impl ClaimRows {
 
 /// The row of one event.
 pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
+    // No seq is as high as that, and SQLite knows no such number.
+    let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
     connection
         .prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?
         .query_row([seq], RawEvent::from_row)

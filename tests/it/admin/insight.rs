@@ -114,6 +114,7 @@ async fn figures_are_told_apart_and_narrowed_down_as_asked() {
     );
     let total = get(&operator, "/api/v1/funnel").await.json();
     assert_eq!((&total["rows"][0]["incoming"], &total["rows"][0]["messages"]), (&json!(1), &json!(3)));
+    assert_eq!(get(&operator, "/api/v1/funnel?by=").await.json()["rows"], total["rows"]);
     let now = bikhook::clock::now();
     let until_now = get(&operator, &format!("/api/v1/funnel?until={now}&source=bik")).await.json();
     assert_eq!(until_now["rows"], total["rows"], "the hour that has begun counts");
@@ -176,7 +177,7 @@ async fn a_wrong_question_is_told_what_is_wrong_with_it() {
         ("funnel?by=weekday", "by: there is no \"weekday\""),
         ("funnel?by=dya", "did you mean day?"),
         ("funnel?by=day,hour,day", "by: day is given more than once"),
-        ("funnel?by=", "by: there is no \"\""),
+        ("funnel?by=day,", "by: there is no \"\""),
         ("funnel?hour=3", "hour: is no parameter"),
         ("funnel?tests=all", "tests: must be 0 or 1"),
         ("failures?until=x", "until"),
