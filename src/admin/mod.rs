@@ -9,6 +9,7 @@ mod fault;
 mod fences;
 mod health;
 pub mod narrow;
+pub mod onward;
 mod question;
 pub mod rows;
 mod scrape;

@@ -14,8 +14,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The same for a supervisor's question.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-/// More than any page of the API has.
-const ANSWER_BYTES: usize = 64 << 20;
+/// More than any page of the API has, and any event.
+pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
 /// Where the admin side is, and who asks.
 #[derive(clap::Args)]
@@ -33,6 +33,11 @@ pub(super) struct AdminArgs {
 impl AdminArgs {
     /// A client for what these arguments say, else the environment, else the configuration.
     pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
+        self.patient(cli, PATIENCE)
+    }
+
+    /// The same; what pauses for longer than this has ended.
+    pub(super) fn patient(&self, cli: &Cli, patience: Duration) -> Result<Client, Error> {
         let password = text_of("BIKHOOK_ADMIN_PASSWORD")?;
         let user = given(&self.admin_user, "BIKHOOK_ADMIN_USER")?;
         let credentials = match (user, password) {
@@ -45,11 +50,11 @@ impl AdminArgs {
         };
         let url = given(&self.admin, "BIKHOOK_ADMIN")?;
         if let (Some(url), Some(_)) = (&url, &credentials) {
-            return Client::new(url, credentials, PATIENCE);
+            return Client::new(url, credentials, patience);
         }
         let admin = cli.load_admin()?;
         let credentials = credentials.or_else(|| admin.credentials.map(|one| (one.username, one.password)));
-        Client::new(&url.unwrap_or_else(|| url_of(admin.listen)), credentials, PATIENCE)
+        Client::new(&url.unwrap_or_else(|| url_of(admin.listen)), credentials, patience)
     }
 
     /// A client for what needs no credentials, and is answered at once or not at all.
@@ -111,11 +116,32 @@ impl Client {
 
     /// `GET` of an answer of any kind.
     pub(super) fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<u8>, Error> {
+        self.ask(self.asking(path, query))
+    }
+
+    /// `GET` of an answer that goes on and on.
+    pub(super) async fn open(&self, path: &[&str], query: &[(&str, String)]) -> Result<Response, Away> {
+        let response = self.signed(self.asking(path, query)).send().await;
+        let response = response.map_err(|error| Away::Gone(self.unreachable(&error)))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let refused = self.refused(status, &read(response).await.unwrap_or_default());
+        Err(if status.is_server_error() { Away::Gone(refused) } else { Away::Refused(refused) })
+    }
+
+    /// Runs what asks more than once.
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    fn asking(&self, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = self.at(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.ask(self.http.request(Method::GET, url))
+        self.http.request(Method::GET, url)
     }
 
     /// `POST` of JSON.
@@ -132,11 +158,15 @@ impl Client {
         url
     }
 
-    fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
-        let request = match &self.credentials {
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
             Some((user, password)) => request.basic_auth(user, Some(password.expose())),
             None => request,
-        };
+        }
+    }
+
+    fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let request = self.signed(request);
         self.runtime.block_on(async {
             let response = request.send().await.map_err(|error| self.unreachable(&error))?;
             let status = response.status();
@@ -173,6 +203,14 @@ impl Client {
         };
         Error::Failed(format!("{detail}{help} ({} answered {})", self.base, status.as_u16()))
     }
+}
+
+/// Why something that goes on and on could not be opened.
+pub(super) enum Away {
+    /// The receiver is not there, or cannot now: it may be later.
+    Gone(Error),
+    /// It does not answer such a question.
+    Refused(Error),
 }
 
 /// How the URL of an admin side is written.

@@ -96,7 +96,8 @@ struct Info<'a> {
     channel_id: Option<&'a RawValue>,
 }
 
-fn cells(row: &RawValue) -> Result<[String; 7], Error> {
+/// What the table shows of an event's line.
+pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
     let line: Line<'_> = parse(row)?;
     let element: Element<'_> = serde_json::from_str(line.event.get()).unwrap_or_default();
     let info = element.event_info.map(first_info).unwrap_or_default();

@@ -7,17 +7,24 @@ mod client;
 mod completions;
 mod dead;
 mod events;
+mod export;
 mod handlers;
 mod health;
 mod kinds;
 mod log;
+mod message;
 mod output;
 mod quarantine;
+mod rebuild;
 mod replay;
 mod selection;
 mod send;
 mod serve;
+mod signals;
+mod stats;
 mod store;
+mod stream;
+mod tail;
 
 use std::{
     ffi::OsString,
@@ -58,6 +65,16 @@ enum Command {
     Send(send::Args),
     /// List what was received
     Events(events::Args),
+    /// Show events as they come, until it is stopped
+    Tail(tail::Args),
+    /// Show what became of a message, and how it was told: personal data
+    Message(message::Args),
+    /// Figures: what became of the messages, why they failed, and how far everything is
+    Stats(Box<stats::Args>),
+    /// Let insight learn everything anew from the journal
+    Rebuild(rebuild::Args),
+    /// Write the stored events to a file, oldest first, as JSON lines, CSV or Parquet
+    Export(export::Args),
     /// List the handlers and how far they are
     Handlers(handlers::Args),
     /// Events that a handler will not get unless somebody retries them
@@ -96,6 +113,11 @@ impl Cli {
             Command::Auth => auth::run(&self.load()?, out),
             Command::Send(args) => send::run(args, self),
             Command::Events(args) => events::run(args, self),
+            Command::Tail(args) => tail::run(args, self),
+            Command::Message(args) => message::run(args, self),
+            Command::Stats(args) => stats::run(args, self),
+            Command::Rebuild(args) => rebuild::run(args, self),
+            Command::Export(args) => export::run(args, self),
             Command::Handlers(args) => handlers::run(args, self),
             Command::Dead(args) => dead::run(args, self),
             Command::Replay(args) => replay::run(args, self),

@@ -6,7 +6,8 @@ use std::{
     io::{self, BufWriter, IsTerminal, Write},
 };
 
-use comfy_table::{Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -54,6 +55,25 @@ pub(super) fn table<const N: usize>(
     Ok(out.flush()?)
 }
 
+/// Rows of figures as a table: `words` columns of words on the left, numbers on the right of theirs.
+pub(super) fn figures(
+    out: &mut impl Write,
+    header: &[String],
+    words: usize,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<(), Error> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| plain(cell)));
+    }
+    for column in table.column_iter_mut().skip(words) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    Ok(out.flush()?)
+}
+
 /// The members of an object, one a line, in the order of `keys`.
 pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
     let members: BTreeMap<String, &RawValue> = parse(row)?;
@@ -72,6 +92,12 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Erro
         .map_err(|error| Error::Failed(format!("a row is not as this version writes it: {error}")))
 }
 
+/// A bar on the standard error, where that is a terminal: of so many steps, with a message of its own.
+pub(super) fn bar(steps: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))
+}
+
 /// Text that does nothing to a terminal: what was posted may hold its control sequences.
 pub(super) fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
@@ -88,6 +114,25 @@ pub(super) fn plain(text: &str) -> String {
 /// A cell that may be empty.
 pub(super) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// How long something took, in two digits or so: `850 ms`, `1.2 s`, `12 min`.
+pub(super) fn duration(ms: i64) -> String {
+    let tenths = |unit_ms: i64, name: &str| {
+        let tenths = (ms + unit_ms / 20) / (unit_ms / 10);
+        if tenths < 100 {
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        } else {
+            format!("{} {name}", tenths / 10)
+        }
+    };
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..60_000 => tenths(1_000, "s"),
+        60_000..3_600_000 => tenths(60_000, "min"),
+        3_600_000..172_800_000 => tenths(3_600_000, "h"),
+        _ => tenths(86_400_000, "days"),
+    }
 }
 
 /// Asks before something that cannot be undone.
@@ -118,5 +163,22 @@ mod tests {
     fn what_was_posted_cannot_move_the_cursor_of_a_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\n"), "a\\u{1b}[2Jb\\u{9b}c\\n");
         assert_eq!(plain("नमस्ते 👋"), "नमस्ते 👋");
+    }
+
+    #[test]
+    fn a_duration_is_told_in_its_largest_unit() {
+        let minute = 60_000;
+        for (ms, told) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_240, "1.2 s"),
+            (59_000, "59 s"),
+            (minute, "1.0 min"),
+            (47 * minute, "47 min"),
+            (90 * minute, "1.5 h"),
+            (72 * 60 * minute, "3.0 days"),
+        ] {
+            assert_eq!(duration(ms), told);
+        }
     }
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Map, json, value::RawValue};
 
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{cell, lines, members, parse, stdout, table, told},
+    output::{bar, cell, lines, members, parse, stdout, table, told},
     selection::Selection,
 };
 
@@ -203,9 +202,7 @@ impl Start {
 /// Shows how far it is until it has ended; its last row.
 fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
     let id = started.id.to_string();
-    let bar = ProgressBar::new(started.progress().1);
-    let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
-    bar.set_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()));
+    let bar = bar(started.progress().1);
     bar.println(format!(
         "replay {id} works in the receiver; Ctrl-C leaves it at work, `bikhook replay cancel {id}` ends it"
     ));

@@ -5,15 +5,13 @@ use std::{
     io::{self, Write},
 };
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
 use super::{
     Error,
     auth::{fresh, instructions},
     log::Log,
+    signals::Signals,
     warn,
 };
 use crate::{app, config::Config, http::SourceSettings, metrics::Metrics};
@@ -35,6 +33,7 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
         };
         let serving = app::serve(config, metrics, ready, async { drop(told.await) });
         let signalled = async {
+            // The first asks for a stop, the second ends the process at once.
             signals.next().await;
             // Nobody hears it where serving has ended by itself.
             let _ = stop.send(());
@@ -71,23 +70,4 @@ fn greet(
         write!(out, "{}", instructions(fresh, addresses.http))?;
     }
     out.flush()
-}
-
-/// SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -13,8 +13,10 @@ use super::{
 use crate::{
     admin::{
         narrow::{Narrowed, Sifted},
+        onward::{self, Onward, OnwardQuery},
         rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
     },
+    event::Event,
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
 };
 
@@ -65,17 +67,12 @@ impl Store {
         let limit = query.limit.min(PAGE);
         match self {
             Self::Running(client) => {
-                #[derive(Deserialize)]
-                struct Answer {
-                    events: Vec<Box<RawValue>>,
-                    next: Option<u64>,
-                }
                 let mut asked = vec![("limit", limit.to_string()), ("raw", u8::from(raw).to_string())];
                 asked.extend(query.name.clone().map(|name| ("name", name)));
                 asked.extend(query.source.clone().map(|source| ("source", source)));
                 asked.extend(selection.parameters());
                 asked.extend(query.before.map(|before| ("before", before.to_string())));
-                let Answer { events, next } = client.get(&["api", "v1", "events"], &asked)?;
+                let Events { events, next } = client.get(&["api", "v1", "events"], &asked)?;
                 Ok(Page { rows: events, next })
             }
             Self::Stopped(journal) => {
@@ -83,14 +80,61 @@ impl Store {
                 let mut sifted = Sifted::new(EventQuery { since, until, limit, ..query.clone() });
                 while sifted.take(journal.events(&sifted.reads()).map_err(failed)?, &filter) {}
                 let page = sifted.page();
-                let row = |event: &_| {
-                    let mut line = String::new();
-                    rows::push_event(&mut line, event, raw).map_err(failed)?;
-                    RawValue::from_string(line).map_err(failed)
-                };
-                let rows = page.events.iter().map(|event| row(event)).collect::<Result<_, _>>()?;
+                let rows = page.events.iter().map(|event| event_row(event, raw)).collect::<Result<_, _>>()?;
                 Ok(Page { rows, next: page.next })
             }
+        }
+    }
+
+    /// A page of the events that are meant, oldest first: what has a higher seq than `after`. Its `next` is `after` of the
+    /// following one.
+    pub(super) fn onward(
+        &self,
+        after: u64,
+        source: Option<&str>,
+        selection: &Selection,
+    ) -> Result<Page<u64>, Error> {
+        match self {
+            Self::Running(client) => {
+                let mut asked = vec![("after", after.to_string()), ("limit", PAGE.to_string())];
+                asked.extend(source.map(|source| ("source", source.to_owned())));
+                asked.extend(selection.parameters());
+                let Events { events, next } = client.get(&["api", "v1", "events"], &asked)?;
+                Ok(Page { rows: events, next })
+            }
+            Self::Stopped(journal) => {
+                let narrowed = selection.narrowed()?;
+                let early = EventQuery { until: narrowed.since, limit: 1, ..EventQuery::default() };
+                let early = match narrowed.since {
+                    Some(_) => journal.events(&early).map_err(failed)?.events,
+                    None => Vec::new(),
+                };
+                let after = early.first().map_or(after, |last| last.seq.max(after));
+                let source = source.map(str::to_owned);
+                let limit = PAGE;
+                let mut onward =
+                    Onward::new(OnwardQuery { after, source, narrowed, limit, ..OnwardQuery::default() });
+                while let Some(after) = onward.reads() {
+                    onward.take(journal.claim_all(after, onward::CHUNK).map_err(failed)?);
+                }
+                let page = onward.page();
+                let rows = page.events.iter().map(|event| event_row(event, false));
+                Ok(Page { rows: rows.collect::<Result<_, _>>()?, next: page.next })
+            }
+        }
+    }
+
+    /// The highest seq that is stored; 0 while there is none.
+    pub(super) fn tip(&self) -> Result<u64, Error> {
+        match self {
+            Self::Running(client) => {
+                #[derive(Deserialize)]
+                struct Status {
+                    tip: u64,
+                }
+                Ok(client.get::<Status>(&["api", "v1", "status"], &[])?.tip)
+            }
+            Self::Stopped(journal) => journal.tip().map_err(failed),
         }
     }
 
@@ -201,6 +245,19 @@ impl Store {
             Self::Stopped(journal) => stopped_handlers(journal),
         }
     }
+}
+
+/// An answer of `events`.
+#[derive(Deserialize)]
+struct Events {
+    events: Vec<Box<RawValue>>,
+    next: Option<u64>,
+}
+
+fn event_row(event: &Event, raw: bool) -> Result<Box<RawValue>, Error> {
+    let mut line = String::new();
+    rows::push_event(&mut line, event, raw).map_err(failed)?;
+    RawValue::from_string(line).map_err(failed)
 }
 
 fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {

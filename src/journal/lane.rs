@@ -121,6 +121,22 @@ pub struct Claim {
     pub through: u64,
 }
 
+impl Claim {
+    /// What was claimed of each class after one seq, as one claim of all of them, in order of seq.
+    #[must_use]
+    pub fn of_all(claims: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self { events: Vec::new(), through: u64::MAX };
+        for claim in claims {
+            all.through = all.through.min(claim.through);
+            all.events.extend(claim.events);
+        }
+        // What is past the end of the shorter claim may have others before it.
+        all.events.retain(|event| event.seq <= all.through);
+        all.events.sort_unstable_by_key(|event| event.seq);
+        all
+    }
+}
+
 /// How deliveries ended: one change of a lane's state.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {

@@ -134,15 +134,7 @@ impl dyn Journal {
     /// # Errors
     /// Those of [`Journal::claim`].
     pub async fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
-        let mut all = Claim { events: Vec::new(), through: u64::MAX };
-        for class in Class::ALL {
-            let claim = self.claim(class, after, max).await?;
-            all.through = all.through.min(claim.through);
-            all.events.extend(claim.events);
-        }
-        // What is past the end of the shorter claim may have others before it.
-        all.events.retain(|event| event.seq <= all.through);
-        all.events.sort_unstable_by_key(|event| event.seq);
-        Ok(all)
+        let [incoming, other] = Class::ALL.map(|class| self.claim(class, after, max));
+        Ok(Claim::of_all([incoming.await?, other.await?]))
     }
 }

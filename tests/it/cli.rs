@@ -1,5 +1,9 @@
 //! The commands that ask a running receiver, or read a stopped one's journal: the real binary, over real sockets.
 
+mod export;
+mod insight;
+mod tail;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 
-use super::{json, list as listing, number, octets};
+use super::{handlers::first_after, json, list as listing, number, octets};
 use crate::{
     admin::{
         Shared,
         fault::Fault,
-        narrow::Sifted,
+        narrow::{Narrowed, Sifted},
+        onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
         rows,
     },
@@ -20,7 +21,8 @@ use crate::{
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
-/// ?), `status`, `message` and `phone` may be repeated.
+/// ?), `status`, `message` and `phone` may be repeated. With `after=SEQ`: oldest first, what has a higher seq;
+/// `next` is `after` of the following page then.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -33,13 +35,15 @@ pub(super) async fn list(
         before: parameters.take("before")?,
         limit: parameters.limit()?,
     };
+    let after = parameters.take("after")?;
     let raw = parameters.flag("raw")?;
     let filter = parameters.filter()?;
     parameters.end()?;
     let journal = &*shared.state.journal;
-    let page = match filter {
-        None => journal.events(query).await?,
-        Some(filter) => sifted(journal, query, &filter).await?,
+    let page = match (after, filter) {
+        (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
+        (None, None) => journal.events(query).await?,
+        (None, Some(filter)) => sifted(journal, query, &filter).await?,
     };
     let mut rows = String::new();
     for event in &page.events {
@@ -55,6 +59,25 @@ async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Re
     let mut sifted = Sifted::new(query);
     while sifted.take(journal.events(sifted.reads()).await?, filter) {}
     Ok(sifted.page())
+}
+
+async fn oldest_first(
+    journal: &dyn Journal,
+    query: EventQuery,
+    after: u64,
+    filter: Filter,
+) -> Result<EventPage, Fault> {
+    let EventQuery { name, source, since, until, before, limit } = query;
+    let after = match since {
+        Some(since) => after.max(first_after(journal, since).await?.saturating_sub(1)),
+        None => after,
+    };
+    let narrowed = Narrowed { since, until, filter };
+    let mut onward = Onward::new(OnwardQuery { after, before, name, source, narrowed, limit });
+    while let Some(after) = onward.reads() {
+        onward.take(journal.claim_all(after, onward::CHUNK).await?);
+    }
+    Ok(onward.page())
 }
 
 /// How an event stands with a handler: with that of its lanes which the event goes through.

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     event::Class,
     journal::{
-        DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError, QuarantineEntry,
-        QuarantineQuery,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError,
+        QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -66,6 +66,20 @@ impl Offline {
     /// The same.
     pub fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
         reader::page(self.read(|connection| reader::events(connection, query))?)
+    }
+
+    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
+    ///
+    /// # Errors
+    /// Those of [`crate::journal::Journal::claim`].
+    pub fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
+        let tip = self.tip()?;
+        if after >= tip {
+            return Ok(Claim { events: Vec::new(), through: after });
+        }
+        let claim =
+            |class| self.read(|connection| reader::claim(connection, class, after, tip, max))?.decode();
+        Ok(Claim::of_all([claim(Class::Incoming)?, claim(Class::Other)?]))
     }
 
     /// See [`crate::journal::Journal::dead_letters`].

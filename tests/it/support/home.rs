@@ -30,6 +30,8 @@ pub struct Home {
     pub audit_keys: &'static str,
     /// Further sections.
     pub more: String,
+    /// Where the operator's side listens: at a free port, unless a test says where.
+    pub admin: SocketAddr,
 }
 
 /// A row of the journal.
@@ -47,7 +49,14 @@ impl Home {
 
     /// In a folder that the test looks after.
     pub fn at(folder: PathBuf) -> Self {
-        Self { _own: None, folder, journal_keys: "disk_reserve = 0", audit_keys: "", more: String::new() }
+        Self {
+            _own: None,
+            folder,
+            journal_keys: "disk_reserve = 0",
+            audit_keys: "",
+            more: String::new(),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
     }
 
     /// Starts a receiver and waits until it takes events.
@@ -170,10 +179,11 @@ impl Home {
     fn write_config(&self) {
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"{}\"\n\
              [sources.bik]\ncredentials.portal = {{ key = \"{KEY}\" }}\n\
              [journal]\npath = {:?}\n{}\n\
              [handlers.audit]\nkind = \"jsonl\"\npath = {:?}\n{}\n{}\n",
+            self.admin,
             self.journal_file(),
             self.journal_keys,
             self.folder.join("events.jsonl"),

@@ -1,0 +1,93 @@
+//! Where an export goes: a file that appears when it is complete, or the standard output.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Stdout, Write},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use tempfile::NamedTempFile;
+
+use super::super::{Error, client, signals::Signals};
+
+/// Bytes that are written at once.
+const BUFFER: usize = 256 * 1024;
+
+/// Where the bytes go.
+pub(super) enum Destination {
+    Stdout(BufWriter<Stdout>),
+    File { part: BufWriter<NamedTempFile>, file: PathBuf },
+}
+
+impl Destination {
+    /// The file, else the standard output.
+    pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
+        let Some(file) = file else {
+            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())));
+        };
+        if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+            let what = "is no file; without --output it is written to the standard output";
+            return Err(Error::Failed(format!("{} {what}", file.display())));
+        }
+        // For its owner alone: it has personal data. Beside the file, so that it can take its place.
+        let part = tempfile::Builder::new()
+            .prefix(".bikhook-export-")
+            .suffix(".part")
+            .tempfile_in(folder_of(file))
+            .map_err(|error| Error::Failed(format!("cannot write beside {}: {error}", file.display())))?;
+        sweep_when_interrupted(part.path().to_owned(), file)?;
+        Ok(Self::File { part: BufWriter::with_capacity(BUFFER, part), file: file.to_owned() })
+    }
+
+    /// Everything was written: the file takes its place.
+    pub(super) fn complete(self) -> Result<(), Error> {
+        match self {
+            Self::Stdout(mut out) => Ok(out.flush()?),
+            Self::File { part, file } => {
+                let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
+                part.as_file().sync_all()?;
+                part.persist(&file).map_err(|error| Error::Output(error.error))?;
+                Ok(File::open(folder_of(&file))?.sync_all()?)
+            }
+        }
+    }
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(out) => out.write(bytes),
+            Self::File { part, .. } => part.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::File { part, .. } => part.flush(),
+        }
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A signal ends the export at once, whatever it waits for, and leaves no part of it behind.
+fn sweep_when_interrupted(part: PathBuf, file: &Path) -> Result<(), Error> {
+    let file = file.display().to_string();
+    let runtime = client::runtime(&mut tokio::runtime::Builder::new_current_thread())?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(signals.next());
+        // It may have taken its place by now.
+        drop(fs::remove_file(part));
+        drop(writeln!(anstream::stderr(), "error: interrupted: {file} is as it was"));
+        std::process::exit(1);
+    })?;
+    Ok(())
+}

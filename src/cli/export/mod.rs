@@ -1,0 +1,166 @@
+//! `bikhook export`: the stored events, oldest first, for other programs.
+//!
+//! A page of the journal is in memory at a time, and of Parquet a group of rows. What comes while it is at work is left to the
+//! next one: `--after` goes on where it ended.
+
+mod destination;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod row;
+mod spreadsheet;
+
+use std::{io::Write, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Cli, Error,
+    output::{bar, parse},
+    selection::Selection,
+    store::{Store, StoreArgs},
+};
+use destination::Destination;
+use spreadsheet::Spreadsheet;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What is written: all of it has personal data
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// Where to: a file that appears when it is complete, in the place of one of that name; else the standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Only this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only what has a higher seq: where an export ended, the next goes on
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    after: u64,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// An object a line, as `events --json` shows it
+    Jsonl,
+    /// A row for each event, or for each info of one that has several. A cell that a spreadsheet would take for a formula
+    /// (it begins with = + - @, a tab or a CR) gets a ' in front
+    Csv,
+    /// The same rows with types, and the whole event as JSON; only in a binary with the feature `parquet`
+    Parquet,
+}
+
+/// What takes the events, one after the other.
+trait Sheet {
+    /// Takes an event's line.
+    fn take(&mut self, line: &RawValue) -> Result<(), Error>;
+
+    /// Writes what it still has.
+    fn finish(self: Box<Self>) -> Result<(), Error>;
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let store = args.store.open(cli)?;
+    let mut to = Destination::open(args.output.as_deref())?;
+    let mut sheet = args.format.sheet(&mut to)?;
+    let exported = args.export(&store, &mut *sheet)?;
+    sheet.finish()?;
+    to.complete()?;
+    if let Some(file) = &args.output {
+        let Exported { events, through } = exported;
+        let file = file.display();
+        // A help: where it cannot be written, the file is there all the same.
+        drop(writeln!(
+            anstream::stderr(),
+            "{events} events written to {file}; --after {through} goes on from there"
+        ));
+    }
+    Ok(())
+}
+
+impl Format {
+    fn sheet<'a>(self, to: &'a mut Destination) -> Result<Box<dyn Sheet + 'a>, Error> {
+        match self {
+            Self::Jsonl => Ok(Box::new(Lines(to))),
+            Self::Csv => Ok(Box::new(Spreadsheet::begin(to)?)),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Ok(Box::new(parquet::Groups::begin(to)?)),
+            #[cfg(not(feature = "parquet"))]
+            Self::Parquet => {
+                let what = "this binary writes no Parquet: build it with `cargo install --features parquet`";
+                Err(Error::Failed(what.to_owned()))
+            }
+        }
+    }
+}
+
+/// What was exported.
+struct Exported {
+    events: u64,
+    /// Everything up to this seq was looked at.
+    through: u64,
+}
+
+impl Args {
+    fn export(&self, store: &Store, sheet: &mut dyn Sheet) -> Result<Exported, Error> {
+        // What comes from now on is not waited for: an export has an end.
+        let tip = store.tip()?;
+        let mut exported = Exported { events: 0, through: self.after };
+        let mut bar = None;
+        let mut next = Some(self.after);
+        while let Some(after) = next.filter(|after| *after < tip) {
+            let page = store.onward(after, self.source.as_deref(), &self.selection)?;
+            for line in &page.rows {
+                let seq = seq_of(line)?;
+                if seq > tip {
+                    break;
+                }
+                // Where nothing is stored, or nothing is meant, nothing is to be done.
+                let bar = bar.get_or_insert_with(|| bar_from(seq, tip));
+                sheet.take(line)?;
+                exported.events += 1;
+                exported.through = seq;
+                bar.set_position(bar.length().unwrap_or_default().saturating_sub(tip - seq));
+            }
+            if let Some(bar) = &bar {
+                bar.set_message(format!("{} events", exported.events));
+            }
+            next = page.next;
+            // Without a next one, what is behind the last event may be past --until: it was not looked at.
+            exported.through = next.map_or(exported.through, |next| next.min(tip));
+        }
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        Ok(exported)
+    }
+}
+
+fn bar_from(seq: u64, tip: u64) -> indicatif::ProgressBar {
+    bar((tip + 1).saturating_sub(seq))
+}
+
+fn seq_of(line: &RawValue) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Line {
+        seq: u64,
+    }
+    Ok(parse::<Line>(line)?.seq)
+}
+
+/// JSON lines.
+struct Lines<'a>(&'a mut Destination);
+
+impl Sheet for Lines<'_> {
+    fn take(&mut self, line: &RawValue) -> Result<(), Error> {
+        Ok(writeln!(self.0, "{}", line.get())?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}

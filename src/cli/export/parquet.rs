@@ -1,0 +1,189 @@
+//! Parquet: the rows with types, and the whole event as JSON, in groups of rows.
+
+use std::sync::Arc;
+
+use parquet::{
+    basic::{Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    errors::ParquetError,
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
+    schema::types::{ColumnPath, Type},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Destination, Sheet,
+    row::{self, COLUMNS, Cell, Holds},
+};
+use crate::cli::Error;
+
+/// Bytes of texts after which a group is written: about as much is in memory.
+const GROUP_BYTES: usize = 32 << 20;
+/// Rows of a group, at most.
+const GROUP_ROWS: usize = 100_000;
+/// The column of the whole event.
+const EVENT: &str = "event";
+
+/// Gathers a group of rows, and writes it.
+pub(super) struct Groups<'a> {
+    writer: SerializedFileWriter<&'a mut Destination>,
+    columns: Vec<Gathered>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// What a group has in a column.
+struct Gathered {
+    values: Values,
+    /// Of a column that a row may lack: 1 where the row has it, else 0.
+    levels: Option<Vec<i16>>,
+}
+
+enum Values {
+    Numbers(Vec<i64>),
+    Texts(Vec<ByteArray>),
+}
+
+impl<'a> Groups<'a> {
+    /// Writes the head of the file.
+    pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
+        let event = ColumnPath::from(EVENT);
+        let properties = WriterProperties::builder()
+            .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            // No event is like another, and nobody looks for the least of them.
+            .set_column_dictionary_enabled(event.clone(), false)
+            .set_column_statistics_enabled(event, EnabledStatistics::None)
+            .build();
+        let writer = SerializedFileWriter::new(to, Arc::new(schema().map_err(failed)?), Arc::new(properties))
+            .map_err(failed)?;
+        let columns = COLUMNS.iter().map(|column| Gathered::new(column.holds, column.required));
+        let columns = columns.chain([Gathered::new(Holds::Text, true)]).collect();
+        Ok(Self { writer, columns, rows: 0, bytes: 0 })
+    }
+
+    fn write_group(&mut self) -> Result<(), ParquetError> {
+        let mut group = self.writer.next_row_group()?;
+        for gathered in &mut self.columns {
+            let Some(mut column) = group.next_column()? else { break };
+            let levels = gathered.levels.as_deref();
+            match &gathered.values {
+                Values::Numbers(numbers) => {
+                    column.typed::<Int64Type>().write_batch(numbers, levels, None)?;
+                }
+                Values::Texts(texts) => {
+                    column.typed::<ByteArrayType>().write_batch(texts, levels, None)?;
+                }
+            }
+            column.close()?;
+            gathered.clear();
+        }
+        group.close()?;
+        (self.rows, self.bytes) = (0, 0);
+        Ok(())
+    }
+}
+
+impl Sheet for Groups<'_> {
+    fn take(&mut self, line: &RawValue) -> Result<(), Error> {
+        row::each(line, |row| {
+            let event = Cell::Text(Some(row.event()));
+            for (gathered, cell) in self.columns.iter_mut().zip(row.cells().into_iter().chain([event])) {
+                self.bytes += gathered.push(&cell);
+            }
+            self.rows += 1;
+            Ok(())
+        })?;
+        if self.bytes >= GROUP_BYTES || self.rows >= GROUP_ROWS {
+            self.write_group().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Error> {
+        if self.rows > 0 {
+            self.write_group().map_err(failed)?;
+        }
+        self.writer.close().map(drop).map_err(failed)
+    }
+}
+
+impl Gathered {
+    fn new(holds: Holds, required: bool) -> Self {
+        let values = match holds {
+            Holds::Number | Holds::Time => Values::Numbers(Vec::new()),
+            Holds::Text => Values::Texts(Vec::new()),
+        };
+        Self { values, levels: (!required).then(Vec::new) }
+    }
+
+    /// Takes a row's cell: its bytes, about.
+    fn push(&mut self, cell: &Cell<'_>) -> usize {
+        let (mut is_there, mut bytes) = (true, size_of::<i64>());
+        match (&mut self.values, cell) {
+            (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(number.cast_signed()),
+            (Values::Numbers(numbers), Cell::Time(Some(time))) => numbers.push(time.as_ms()),
+            (Values::Texts(texts), Cell::Text(Some(text))) => {
+                texts.push(ByteArray::from(*text));
+                bytes = size_of::<ByteArray>() + text.len();
+            }
+            _ => is_there = false,
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.push(i16::from(is_there));
+        }
+        bytes
+    }
+
+    fn clear(&mut self) {
+        match &mut self.values {
+            Values::Numbers(numbers) => numbers.clear(),
+            Values::Texts(texts) => texts.clear(),
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.clear();
+        }
+    }
+}
+
+/// The columns and their types.
+fn schema() -> Result<Type, ParquetError> {
+    let columns = COLUMNS.iter().map(|column| {
+        let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+        let (physical, logical) = match column.holds {
+            Holds::Number => (Physical::INT64, None),
+            Holds::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
+            Holds::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        typed(column.name, physical, logical, repetition)
+    });
+    let event = typed(EVENT, Physical::BYTE_ARRAY, Some(LogicalType::Json), Repetition::REQUIRED);
+    let fields = columns.chain([event]).collect::<Result<_, _>>()?;
+    Type::group_type_builder("events").with_fields(fields).build()
+}
+
+fn typed(
+    name: &str,
+    physical: Physical,
+    logical: Option<LogicalType>,
+    repetition: Repetition,
+) -> Result<Arc<Type>, ParquetError> {
+    let column = Type::primitive_type_builder(name, physical)
+        .with_repetition(repetition)
+        .with_converted_type(ConvertedType::NONE)
+        .with_logical_type(logical);
+    column.build().map(Arc::new)
+}
+
+fn failed(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(error) => Error::Output(*error),
+            Err(other) => Error::Failed(format!("cannot write Parquet: {other}")),
+        },
+        other => Error::Failed(format!("cannot write Parquet: {other}")),
+    }
+}

@@ -1,0 +1,74 @@
+//! CSV (RFC 4180), for spreadsheets.
+
+use std::borrow::Cow;
+
+use csv::{Terminator, Writer, WriterBuilder};
+use serde_json::value::RawValue;
+
+use super::{
+    Destination, Sheet,
+    row::{self, COLUMNS, Cell},
+};
+use crate::cli::Error;
+
+/// A row an event or info, under a row of the columns' names.
+pub(super) struct Spreadsheet<'a>(Writer<&'a mut Destination>);
+
+impl<'a> Spreadsheet<'a> {
+    /// Writes the names of the columns.
+    pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
+        let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(to);
+        writer.write_record(COLUMNS.iter().map(|column| column.name)).map_err(failed)?;
+        Ok(Self(writer))
+    }
+}
+
+impl Sheet for Spreadsheet<'_> {
+    fn take(&mut self, line: &RawValue) -> Result<(), Error> {
+        row::each(line, |row| {
+            for cell in row.cells() {
+                self.0.write_field(&*text(&cell)).map_err(failed)?;
+            }
+            self.0.write_record(None::<&[u8]>).map_err(failed)
+        })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Error> {
+        Ok(self.0.flush()?)
+    }
+}
+
+fn text<'a>(cell: &Cell<'a>) -> Cow<'a, str> {
+    match cell {
+        Cell::Number(number) => number.to_string().into(),
+        Cell::Time(time) => time.map(|time| time.to_string()).unwrap_or_default().into(),
+        Cell::Text(text) => guarded(text.unwrap_or_default()),
+    }
+}
+
+/// What was posted must not be computed: a spreadsheet takes a cell that begins so for a formula.
+fn guarded(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
+}
+
+fn failed(error: csv::Error) -> Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => Error::Output(error),
+        kind => Error::Failed(format!("cannot write CSV: {kind:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_compute_is_text() {
+        for formula in ["=1+1", "+91", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(guarded(formula), format!("'{formula}"));
+        }
+        for text in ["", "Hii sir", " =1", "'=1", "1+1", "\n=1"] {
+            assert_eq!(guarded(text), text);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `bikhook rebuild`: insight learns everything anew.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Client},
+    output::{bar, parse, told},
+};
+
+/// How often its progress is looked at.
+const EVERY: Duration = Duration::from_millis(200);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Do not wait for its end
+    #[arg(long)]
+    detach: bool,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// How far insight is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress {
+    cursor: u64,
+    rebuilding_to: Option<u64>,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let client = args.admin.client(cli)?;
+    let begun: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &json!({}))?;
+    let answer = if args.detach { begun } else { watch(&client, begun)? };
+    told(args.json, answer, |Progress { cursor, rebuilding_to }| match rebuilding_to {
+        Some(to) => format!("insight learns anew, up to seq {to}: `bikhook stats` says how far it is"),
+        None => format!("insight has learnt anew what the journal has, up to seq {cursor}"),
+    })
+}
+
+/// Shows how far it is until it is done; its last answer.
+fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> {
+    let mut row = begun;
+    let Progress { cursor: from, rebuilding_to: Some(to) } = parse(&row)? else { return Ok(row) };
+    let bar = bar(to.saturating_sub(from));
+    bar.println("insight learns anew in the receiver; Ctrl-C leaves it at work");
+    loop {
+        let Progress { cursor, rebuilding_to } = parse(&row)?;
+        if rebuilding_to.is_none() {
+            bar.finish_and_clear();
+            return Ok(row);
+        }
+        bar.set_position(cursor.saturating_sub(from));
+        bar.set_message(format!("seq {cursor}"));
+        std::thread::sleep(EVERY);
+        row = client.get(&["api", "v1", "insight"], &[])?;
+    }
+}

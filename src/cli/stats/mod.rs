@@ -1,0 +1,134 @@
+//! `bikhook stats`: what became of the messages, why they failed, and how far everything is.
+
+mod shown;
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Client},
+    output::stdout,
+};
+use crate::{clock::Timestamp, insight::ask::Dimension};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Tell them apart by these: category, owner, ownerId, source, store, channel, hour, day
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "category", value_parser = dimension)]
+    by: Vec<&'static str>,
+    /// Of messages first seen in the hour of this time, or later [default: 7 days ago]
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Of messages first seen before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Only of this category: crm, broadcast, automation, dev_api
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// Only of this owner, as BIK calls it, such as CAMPAIGN
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// Only of the broadcast, automation … with this id
+    #[arg(long, value_name = "ID")]
+    owner_id: Option<String>,
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only of this store
+    #[arg(long, value_name = "ID")]
+    store: Option<String>,
+    /// Only of this channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// With trials of broadcasts, which are left out otherwise
+    #[arg(long)]
+    tests: bool,
+    /// An object with all of it
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+fn dimension(name: &str) -> Result<&'static str, String> {
+    let known = Dimension::ALL.map(Dimension::as_str);
+    let found = known.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("there are {}", known.join(", ")))
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let stats = args.ask(&args.admin.client(cli)?)?;
+    let out = &mut stdout();
+    if args.json {
+        serde_json::to_writer(&mut *out, &stats).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(out.flush()?);
+    }
+    stats.show(out)
+}
+
+/// Everything, as the API gives it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    since: Timestamp,
+    until: Timestamp,
+    by: Vec<String>,
+    funnel: Vec<Box<RawValue>>,
+    failures: Vec<Box<RawValue>>,
+    sources: Vec<Box<RawValue>>,
+    handlers: Vec<Box<RawValue>>,
+    insight: Box<RawValue>,
+}
+
+/// An answer with figures.
+#[derive(Deserialize)]
+struct Figures {
+    since: Timestamp,
+    until: Timestamp,
+    by: Vec<String>,
+    rows: Vec<Box<RawValue>>,
+}
+
+impl Args {
+    fn ask(&self, client: &Client) -> Result<Stats, Error> {
+        let mut asked = self.parameters();
+        let Figures { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &asked)?;
+        // The same time for both, whenever now is.
+        asked.retain(|(key, _)| !["since", "until"].contains(key));
+        asked.extend([("since", since.to_string()), ("until", until.to_string())]);
+        let failures = client.get::<Figures>(&["api", "v1", "failures"], &asked)?.rows;
+        #[derive(Deserialize)]
+        struct Sources {
+            sources: Vec<Box<RawValue>>,
+        }
+        let sources: Sources = client.get(&["api", "v1", "sources"], &[("since", since.to_string())])?;
+        #[derive(Deserialize)]
+        struct Handlers {
+            handlers: Vec<Box<RawValue>>,
+        }
+        let handlers: Handlers = client.get(&["api", "v1", "handlers"], &[])?;
+        let insight = client.get(&["api", "v1", "insight"], &[])?;
+        let (Sources { sources }, Handlers { handlers }) = (sources, handlers);
+        Ok(Stats { since, until, by, funnel, failures, sources, handlers, insight })
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let times = [("since", self.since), ("until", self.until)];
+        let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.to_string())));
+        let only = [
+            ("category", &self.category),
+            ("owner", &self.owner),
+            ("ownerId", &self.owner_id),
+            ("source", &self.source),
+            ("store", &self.store),
+            ("channel", &self.channel),
+        ];
+        let only = only.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        let by = [("by", self.by.join(",")), ("tests", u8::from(self.tests).to_string())];
+        times.chain(only).chain(by).collect()
+    }
+}

@@ -1,0 +1,266 @@
+//! Figures for people.
+
+use std::io::Write;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    super::output::{cell, duration, figures, parse},
+    Stats,
+};
+use crate::{cli::Error, clock::Timestamp, settings::Period};
+
+/// What became of the messages of a group.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Funnel {
+    group: Vec<Option<String>>,
+    incoming: i64,
+    messages: i64,
+    sent: i64,
+    delivered: i64,
+    read: i64,
+    failed: i64,
+    to_deliver: Took,
+    to_read: Took,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Took {
+    p50_ms: Option<i64>,
+    p90_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    group: Vec<Option<String>>,
+    class: String,
+    about: String,
+    messages: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    source: String,
+    last_at: Timestamp,
+    events: i64,
+    disordered: i64,
+    repeated: i64,
+    late: Took,
+    silent_seconds: i64,
+}
+
+#[derive(Deserialize)]
+struct Handler {
+    handler: String,
+    dead: u64,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lane {
+    lane: String,
+    state: Option<String>,
+    lag: u64,
+    lag_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Insight {
+    lag: u64,
+    rebuilding_to: Option<u64>,
+}
+
+impl Stats {
+    /// Tables, one below the other.
+    pub(super) fn show(&self, out: &mut impl Write) -> Result<(), Error> {
+        let Self { since, until, .. } = self;
+        writeln!(out, "Messages first seen from {since} to {until}, in whole hours")?;
+        self.show_funnel(out)?;
+        self.show_failures(out)?;
+        self.show_sources(out)?;
+        self.show_lag(out)?;
+        let Insight { rebuilding_to, .. } = parse(&self.insight)?;
+        if let Some(to) = rebuilding_to {
+            writeln!(out)?;
+            writeln!(out, "Insight learns anew, up to seq {to}: until then the figures are not all there.")?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn show_funnel(&self, out: &mut impl Write) -> Result<(), Error> {
+        let rows = rows::<Funnel>(&self.funnel)?;
+        if rows.is_empty() {
+            writeln!(out, " none")?;
+            return Ok(());
+        }
+        let names = ["MESSAGES", "SENT", "DELIVERED", "READ", "FAILED", "TO DELIVER", "TO READ", "INCOMING"];
+        let total = (rows.len() > 1 && !self.by.is_empty()).then(|| self.total(&rows));
+        let cells = rows.iter().chain(&total).map(|row| {
+            let part = |count: i64| part(count, row.messages);
+            let counts = [
+                row.messages.to_string(),
+                part(row.sent),
+                part(row.delivered),
+                part(row.read),
+                part(row.failed),
+            ];
+            let times = [row.to_deliver.typical(), row.to_read.typical(), row.incoming.to_string()];
+            group(&row.group).chain(counts).chain(times).collect()
+        });
+        figures(out, &self.header(&names), self.by.len(), cells)?;
+        let slow =
+            "TO DELIVER and TO READ: from sent; half of the messages, and nine tenths, took no longer.";
+        Ok(writeln!(out, "{slow}")?)
+    }
+
+    /// All groups together; how long half of all took cannot be told from how long half of each took.
+    fn total(&self, rows: &[Funnel]) -> Funnel {
+        let sum = |count: fn(&Funnel) -> i64| rows.iter().map(count).sum();
+        let mut group = vec![Some(String::new()); self.by.len()];
+        group[0] = Some("all".to_owned());
+        Funnel {
+            group,
+            incoming: sum(|row| row.incoming),
+            messages: sum(|row| row.messages),
+            sent: sum(|row| row.sent),
+            delivered: sum(|row| row.delivered),
+            read: sum(|row| row.read),
+            failed: sum(|row| row.failed),
+            ..Funnel::default()
+        }
+    }
+
+    fn show_failures(&self, out: &mut impl Write) -> Result<(), Error> {
+        let rows = rows::<Failure>(&self.failures)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        writeln!(out, "Why they failed")?;
+        let header = self.by.iter().map(|name| heading(name));
+        let header: Vec<_> = header.chain(["CLASS", "MEANS", "MESSAGES"].map(str::to_owned)).collect();
+        let cells = rows.into_iter().map(|row| {
+            let words = [row.class, row.about, row.messages.to_string()];
+            group(&row.group).chain(words).collect()
+        });
+        figures(out, &header, self.by.len() + 2, cells)
+    }
+
+    fn show_sources(&self, out: &mut impl Write) -> Result<(), Error> {
+        writeln!(out)?;
+        writeln!(out, "What was sent to us")?;
+        let names = ["SOURCE", "LAST", "SILENT FOR", "EVENTS", "OUT OF ORDER", "TOLD AGAIN", "LATE BY"];
+        let cells = rows::<Source>(&self.sources)?.into_iter().map(|row| {
+            vec![
+                row.source,
+                row.last_at.to_string(),
+                duration(row.silent_seconds * 1_000),
+                row.events.to_string(),
+                part(row.disordered, row.events),
+                part(row.repeated, row.events),
+                row.late.typical(),
+            ]
+        });
+        figures(out, &names.map(str::to_owned), 2, cells)
+    }
+
+    fn show_lag(&self, out: &mut impl Write) -> Result<(), Error> {
+        writeln!(out)?;
+        writeln!(out, "How far everything is")?;
+        let names = ["", "LANE", "STATE", "BEHIND", "FOR", "DEAD LETTERS"];
+        let mut cells = Vec::new();
+        for Handler { handler, dead, lanes } in rows(&self.handlers)? {
+            cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
+                let waits = lane.lag_seconds.filter(|seconds| *seconds > 0);
+                vec![
+                    handler.clone(),
+                    lane.lane,
+                    cell(lane.state),
+                    lane.lag.to_string(),
+                    cell(waits.map(Period::secs)),
+                    // They are the handler's: once is enough.
+                    if at == 0 { dead.to_string() } else { String::new() },
+                ]
+            }));
+        }
+        let Insight { lag, rebuilding_to } = parse(&self.insight)?;
+        let state = if rebuilding_to.is_some() { "rebuilds" } else { "-" };
+        let blank = String::new;
+        cells.push(vec!["insight".to_owned(), blank(), state.to_owned(), lag.to_string(), blank(), blank()]);
+        figures(out, &names.map(str::to_owned), 3, cells)
+    }
+
+    /// The names of the groups, and these.
+    fn header(&self, names: &[&str]) -> Vec<String> {
+        self.by.iter().map(|name| heading(name)).chain(names.iter().map(|name| (*name).to_owned())).collect()
+    }
+}
+
+impl Took {
+    /// Of half, and of nine tenths.
+    fn typical(&self) -> String {
+        match (self.p50_ms, self.p90_ms) {
+            (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+fn rows<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> Result<Vec<T>, Error> {
+    rows.iter().map(|row| parse(row)).collect()
+}
+
+fn group(values: &[Option<String>]) -> impl Iterator<Item = String> {
+    values.iter().map(|value| cell(value.as_ref()))
+}
+
+/// `OWNER ID` of `ownerId`.
+fn heading(name: &str) -> String {
+    let mut heading = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            heading.push(' ');
+        }
+        heading.push(letter.to_ascii_uppercase());
+    }
+    heading
+}
+
+/// A count, and how much of all it is.
+fn part(count: i64, all: i64) -> String {
+    match (count, all) {
+        (0, _) | (_, 0) => count.to_string(),
+        (count, all) => {
+            let tenths = (count * 2_000 + all) / (all * 2);
+            format!("{count} {:>3}.{}%", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_told_with_its_share() {
+        assert_eq!(part(0, 10), "0");
+        assert_eq!(part(0, 0), "0");
+        assert_eq!(part(3, 0), "3");
+        assert_eq!(part(1, 3), "1  33.3%");
+        assert_eq!(part(2, 3), "2  66.7%");
+        assert_eq!(part(7, 7), "7 100.0%");
+        assert_eq!(part(1, 100_000), "1   0.0%");
+    }
+
+    #[test]
+    fn a_dimension_has_a_heading() {
+        assert_eq!(heading("ownerId"), "OWNER ID");
+        assert_eq!(heading("category"), "CATEGORY");
+    }
+}

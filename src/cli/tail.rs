@@ -1,0 +1,166 @@
+//! `bikhook tail`: events as they come.
+//!
+//! It begins after the newest event that there is, and comes back after the last one that it heard of, so a restart of the
+//! receiver leaves no gap and tells nothing twice.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::value::RawValue;
+use tokio::time::sleep;
+
+use super::{
+    Cli, Error,
+    client::{AdminArgs, Away, Client},
+    events::cells,
+    output::{plain, stdout},
+    signals::Signals,
+    stream::{Message, Stream},
+};
+
+/// The receiver says something every few seconds: one that is silent for so long is not there any more.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Waits between two looks for a receiver that is away: the first, and the longest.
+const AWAY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// How often it is looked whether anybody still reads.
+const LOOK: Duration = Duration::from_millis(250);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Only these event names, with * and ? (may be repeated)
+    #[arg(long = "event", value_name = "NAME")]
+    events: Vec<String>,
+    /// Only these statuses, such as failed (may be repeated)
+    #[arg(long = "status", value_name = "STATUS")]
+    statuses: Vec<String>,
+    /// Only these message ids (may be repeated)
+    #[arg(long = "message", value_name = "ID")]
+    messages: Vec<String>,
+    /// Only customers with these phone numbers, compared by their digits (may be repeated)
+    #[arg(long = "phone", value_name = "PHONE")]
+    phones: Vec<String>,
+    /// Only this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Begin after this seq, and not with what comes next
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// An object a line, with the whole event, as `events --json` shows it: personal data
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let client = args.admin.patient(cli, SILENCE)?;
+    let after = match args.after {
+        Some(after) => after,
+        None => newest(&client)?,
+    };
+    if !args.json && io::stdout().is_terminal() {
+        writeln!(stdout(), "{}", columns(["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"]))?;
+    }
+    client.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            ended = args.follow(&client, after) => ended,
+            () = signals.next() => Ok(()),
+            () = nobody_reads() => Ok(()),
+        }
+    })
+}
+
+/// The newest event that there is: without it, one that came while the first answer is awaited could be missed.
+fn newest(client: &Client) -> Result<u64, Error> {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        tip: u64,
+    }
+    Ok(client.get::<Status>(&["api", "v1", "status"], &[])?.tip)
+}
+
+impl Args {
+    async fn follow(&self, client: &Client, mut after: u64) -> Result<(), Error> {
+        let mut been_there = false;
+        let mut wait = AWAY[0];
+        loop {
+            match client.open(&["api", "v1", "tail"], &self.parameters(after)).await {
+                Ok(response) => {
+                    if wait > AWAY[0] {
+                        note("it is back");
+                    }
+                    been_there = true;
+                    wait = AWAY[0];
+                    let mut stream = Stream::new(response);
+                    while let Some(Message { id, data }) = stream.next().await {
+                        if let Some(line) = data {
+                            self.tell(&line)?;
+                        }
+                        after = id.and_then(|id| id.parse().ok()).unwrap_or(after);
+                    }
+                }
+                Err(Away::Gone(error)) if !been_there => return Err(error),
+                Err(Away::Refused(error)) => return Err(error),
+                Err(Away::Gone(_)) => {}
+            }
+            sleep(wait).await;
+            if wait == AWAY[0] {
+                note("the receiver is away: what comes meanwhile is told when it is back");
+            }
+            wait = (wait * 2).min(AWAY[1]);
+        }
+    }
+
+    fn parameters(&self, after: u64) -> Vec<(&'static str, String)> {
+        let lists = [
+            ("event", &self.events),
+            ("status", &self.statuses),
+            ("message", &self.messages),
+            ("phone", &self.phones),
+        ];
+        let lists = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())));
+        let source = self.source.iter().map(|source| ("source", source.clone()));
+        lists.chain(source).chain([("after", after.to_string())]).collect()
+    }
+
+    fn tell(&self, line: &str) -> Result<(), Error> {
+        let mut out = stdout();
+        if self.json {
+            writeln!(out, "{line}")?;
+        } else {
+            let row: &RawValue = serde_json::from_str(line).map_err(|error| {
+                Error::Failed(format!("what came is not as this version writes it: {error}"))
+            })?;
+            let cells = cells(row)?.map(|cell| plain(&cell));
+            writeln!(out, "{}", columns(cells.each_ref().map(String::as_str)))?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// A line whose columns stand below those of the one before, as far as anybody can know.
+fn columns([seq, received, source, event, status, channel, id]: [&str; 7]) -> String {
+    format!("{seq:<8}  {received:<24}  {source:<8}  {event:<22}  {status:<9}  {channel:<9}  {id}")
+}
+
+/// A help: where it cannot be written, the events still can.
+fn note(what: &str) {
+    drop(writeln!(anstream::stderr(), "{what}"));
+}
+
+/// Resolves when whoever read the output has gone (`| head`), also where nothing comes that could be written.
+async fn nobody_reads() {
+    loop {
+        sleep(LOOK).await;
+        let stdout = io::stdout();
+        let mut looked = [PollFd::new(&stdout, PollFlags::empty())];
+        let found = poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        if found.is_ok() && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            return;
+        }
+    }
+}
