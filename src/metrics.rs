@@ -73,6 +73,8 @@ pub struct Metrics {
     pub paused: Gauges,
     /// Events that insight has not taken in yet.
     pub insight_lag: Gauge,
+    /// How often somebody asked the page to show personal data.
+    pub reveals: Counter,
 }
 
 impl Metrics {
@@ -146,6 +148,11 @@ impl Metrics {
                 "insight_lag_events",
                 "Events that insight has not taken in yet",
                 Gauge::default()
+            ),
+            reveals: register!(
+                "page_reveals",
+                "Times that somebody asked the page to show personal data",
+                Counter::default()
             ),
             registry,
         })
