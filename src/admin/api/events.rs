@@ -9,9 +9,8 @@ use axum::{
 
 use super::{json, list as listing, number, octets};
 use crate::{
-    admin::{Shared, fault::Fault, narrow::Sifted, question::Parameters, rows},
-    handler::Filter,
-    journal::{EventPage, EventQuery, Journal},
+    admin::{Shared, fault::Fault, narrow::sifted, question::Parameters, rows},
+    journal::EventQuery,
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
@@ -44,12 +43,6 @@ pub(super) async fn list(
         rows::push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
     }
     Ok(listing("events", &rows, page.next))
-}
-
-async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Fault> {
-    let mut sifted = Sifted::new(query);
-    while sifted.take(journal.events(sifted.reads()).await?, filter) {}
-    Ok(sifted.page())
 }
 
 /// `GET events/{seq}?raw=`

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// The pages of the navigation.
-const SECTIONS: &[(&str, &str)] = &[("/", "Overview")];
+const SECTIONS: &[(&str, &str)] =
+    &[("/", "Overview"), ("/conversations", "Conversations"), ("/search", "Search"), ("/events", "Events")];
 
 /// A browser's request for a page.
 pub(super) struct Visit {
@@ -60,6 +61,11 @@ impl Frame {
         let path = self.back.split('?').next().unwrap_or_default();
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
+    }
+
+    /// A section by its path, if it is there: a link that leads somewhere.
+    pub(super) fn section(&self, path: &str) -> Option<&'static str> {
+        SECTIONS.iter().map(|(section, _)| *section).find(|section| *section == path)
     }
 
     /// The URL of a browser's file.

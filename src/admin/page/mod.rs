@@ -8,11 +8,19 @@
 
 mod asked;
 mod assets;
+mod conversations;
+mod events;
 mod form;
 mod frame;
+mod json;
+mod messages;
 mod overview;
+mod period;
+mod person;
 mod reveal;
 mod seal;
+mod search;
+mod shown;
 mod sorry;
 mod veil;
 
@@ -39,6 +47,13 @@ use sorry::Sorry;
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(overview::overview))
+        .route("/search", get(search::search))
+        .route("/messages/{id}", get(messages::one))
+        .route("/conversations", get(conversations::list))
+        .route("/conversations/{contact}", get(conversations::one))
+        .route("/events", get(events::list))
+        .route("/events/{seq}", get(events::one))
+        .route("/events/{seq}/bytes", get(events::bytes))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))

@@ -3,13 +3,16 @@
 
 use std::borrow::Cow;
 
+/// So many digits may be a phone: error codes have six.
+const PHONE_DIGITS: usize = 7;
+
 /// Whether personal data is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Veil {
     pub(super) lifted: bool,
 }
 
-const HIDDEN: &str = "••••";
+pub(super) const HIDDEN: &str = "••••";
 
 impl Veil {
     /// A phone or another address: its last two characters.
@@ -20,11 +23,6 @@ impl Veil {
     /// An id that holds a phone, as those of WhatsApp do at their beginning: its last six characters.
     pub(super) fn id<'a>(self, text: &'a str) -> Cow<'a, str> {
         self.ending(text, 6)
-    }
-
-    /// A name: nothing of it.
-    pub(super) fn name<'a>(self, text: &'a str) -> Cow<'a, str> {
-        if self.lifted { Cow::Borrowed(text) } else { Cow::Borrowed(HIDDEN) }
     }
 
     /// What somebody wrote: how much it is.
@@ -43,17 +41,27 @@ impl Veil {
         if self.lifted {
             return Cow::Borrowed(text);
         }
-        let personal = |word: &str| {
-            word.contains('@')
-                || word.chars().filter(char::is_ascii_digit).count() >= 7
-                || word.starts_with("wamid")
+        let (mut out, mut digits, mut number) = (String::new(), 0, String::new());
+        let end = |out: &mut String, number: &mut String, digits: &mut usize| {
+            // A number may be written in groups: its blanks, hyphens and brackets belong to it.
+            out.push_str(if *digits >= PHONE_DIGITS { HIDDEN } else { number });
+            number.clear();
+            *digits = 0;
         };
-        if !text.split_whitespace().any(personal) {
-            return Cow::Borrowed(text);
+        for letter in text.chars() {
+            let grouping = !number.is_empty() && matches!(letter, ' ' | '-' | '(' | ')' | '.' | '/');
+            if letter.is_ascii_digit() || letter == '+' || grouping {
+                digits += usize::from(letter.is_ascii_digit());
+                number.push(letter);
+            } else {
+                end(&mut out, &mut number, &mut digits);
+                out.push(letter);
+            }
         }
-        let words: Vec<&str> =
-            text.split_whitespace().map(|word| if personal(word) { HIDDEN } else { word }).collect();
-        Cow::Owned(words.join(" "))
+        end(&mut out, &mut number, &mut digits);
+        let word =
+            |word: &str| if word.contains('@') || word.contains("wamid") { HIDDEN } else { word }.to_owned();
+        Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
     /// The last characters of a text that has at least twice as many, after a sign that there is more.
@@ -80,7 +88,6 @@ mod tests {
         assert_eq!(veil.address("919938438138"), "••••38");
         assert_eq!(veil.address("138"), "••••");
         assert_eq!(veil.id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVG"), "••••gSQkVG");
-        assert_eq!(veil.name("Asha"), "••••");
         assert_eq!(veil.said("Hi 😀"), "•••• (4 characters)");
         assert_eq!(Veil { lifted: true }.said("Hi"), "Hi");
     }
@@ -90,8 +97,8 @@ mod tests {
         let veil = Veil { lifted: false };
         let plain = "more than 24 hours have passed (error 131047)";
         assert_eq!(veil.sentence(plain), plain);
-        assert_eq!(veil.sentence("to +919938438138, a@b.example failed"), "to •••• •••• failed");
-        // Its groups are no number each.
-        assert_eq!(veil.sentence("to +91 99384 38138 failed"), "to +91 99384 38138 failed");
+        assert_eq!(veil.sentence("to +919938438138, a@b.example failed"), "to ••••, •••• failed");
+        assert_eq!(veil.sentence("(to +91 99384-38138)"), "(to ••••");
+        assert_eq!(veil.sentence("<b>131026</b> wamid.HBgM"), "<b>131026</b> ••••");
     }
 }

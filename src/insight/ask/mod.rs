@@ -10,6 +10,6 @@ mod words;
 
 pub use conversation::{Contact, Conversation, Entry, contact, contacts, conversation, waiting};
 pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
-pub use message::{Message, Sighting, Timeline, timeline};
+pub use message::{Message, Sighting, Timeline, timeline, timeline_of};
 pub use search::{Page, SearchQuery, search};
 pub use sender::{ArrivalRow, SourceRow, arrivals, sources};

@@ -14,6 +14,7 @@ use bikhook::{
     event::Class,
     handler::{Delivery, Failure, Filter, Handler},
     http::{self, CredentialKind, CredentialStatus, Form},
+    insight::{self, Insight},
     journal::{Batch, Cause, Ends, History, Journal, NewDead},
     metrics::Metrics,
     secret::Secret,
@@ -38,6 +39,7 @@ pub struct Operator {
     pub place: Place,
     pub stopping: watch::Sender<bool>,
     pub destination: Arc<Destination>,
+    pub insight: Option<Arc<Insight>>,
     tasks: JoinSet<()>,
 }
 
@@ -46,6 +48,7 @@ pub struct Operator {
 pub struct Guard {
     pub hosts: Vec<String>,
     pub credentials: Option<(&'static str, &'static str)>,
+    pub without_insight: bool,
 }
 
 impl Operator {
@@ -67,6 +70,14 @@ impl Operator {
         let (stopping, told) = watch::channel(false);
         let destination = Arc::new(Destination::default());
         let (desk, replayer) = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
+        let insight = (!guard.without_insight).then(|| {
+            let path = place.settings.path.with_file_name("insight.db");
+            let insight = Insight::open(&path, &insight::Settings::default(), Arc::clone(&metrics));
+            Arc::new(insight.expect("insight opens"))
+        });
+        if let Some(insight) = &insight {
+            tasks.spawn(Arc::clone(insight).run(Arc::clone(&journal), told.clone()));
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let credentials = guard.credentials.map(|(username, password)| admin::Credentials {
@@ -78,7 +89,7 @@ impl Operator {
             journal: Arc::clone(&journal),
             desk: Arc::new(desk),
             replayer,
-            insight: None,
+            insight: insight.clone(),
             credentials: Arc::new(|| vec![portal()]),
             metrics,
             stopping: told,
@@ -87,7 +98,7 @@ impl Operator {
         tasks.spawn(async move {
             http::serve(listener, site, bounds, std::future::pending::<Instant>()).await;
         });
-        Self { address, journal, place, stopping, destination, tasks }
+        Self { address, journal, place, stopping, destination, insight, tasks }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -97,6 +108,14 @@ impl Operator {
     /// Stores elements.
     pub async fn store<S: AsRef<str>>(&self, raws: impl IntoIterator<Item = S>) {
         self.journal.append(batch(raws)).await.unwrap();
+    }
+
+    /// Resolves when insight has taken in everything that is stored.
+    pub async fn learnt(&self) {
+        let tip = *self.journal.tip().borrow();
+        let mut progress = self.insight.as_ref().expect("insight is on").progress();
+        let caught_up = progress.wait_for(|progress| progress.cursor >= tip);
+        tokio::time::timeout(Duration::from_secs(10), caught_up).await.expect("insight catches up").unwrap();
     }
 
     /// Puts bytes into quarantine.
