@@ -184,11 +184,6 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
 }
 
-/// The user of `Authorization`, which was judged before.
-pub(super) fn user(headers: &HeaderMap) -> Option<String> {
-    basic(headers)?.split_once(':').map(|(user, _)| user.to_owned())
-}
-
 /// The decoded pair of `Authorization: Basic …` (RFC 7617).
 fn basic(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;

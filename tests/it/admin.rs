@@ -1,5 +1,6 @@
 //! The admin side over real sockets: its fences, health, metrics, and every route of the API.
 
+mod page;
 mod replays;
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};

@@ -5,7 +5,10 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::{extract::Query, http::Uri};
 
-use crate::{admin::fault::Fault, clock::Timestamp};
+use crate::{
+    admin::fault::Fault,
+    clock::{NotATime, Timestamp},
+};
 
 /// The fields, in order.
 #[derive(Clone, Debug, Default)]
@@ -33,11 +36,13 @@ impl Asked {
     /// A field that is a time: as the rest of this program reads times, or as a browser writes them, UTC.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Fault> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let of_a_browser = || [":00Z", "Z"].into_iter().find_map(|zone| format!("{text}{zone}").parse().ok());
-        match text.parse::<Timestamp>() {
-            Ok(time) => Ok(Some(time)),
-            Err(error) => of_a_browser().map(Some).ok_or_else(|| Fault::parameter(name, error.to_string())),
-        }
+        let is_civil = text.contains('T') && !text.ends_with(['Z', 'z']);
+        let text = match text.len() {
+            16 if is_civil => format!("{text}:00Z"),
+            19 if is_civil => format!("{text}Z"),
+            _ => text.to_owned(),
+        };
+        text.parse().map(Some).map_err(|error: NotATime| Fault::parameter(name, error.to_string()))
     }
 
     /// The same path with this field changed, and without `before`: a link.

@@ -22,6 +22,7 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 macro_rules! assets {
     ($($name:literal: $kind:expr,)*) => {
@@ -36,6 +37,8 @@ assets! {
     "icon.svg": "image/svg+xml",
     "page.css": STYLE,
     "page.js": SCRIPT,
+    "htmx.LICENSE": TEXT,
+    "uPlot.LICENSE": TEXT,
     "uPlot.iife.min.js": SCRIPT,
     "uPlot.min.css": STYLE,
 }

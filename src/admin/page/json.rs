@@ -12,7 +12,6 @@ const PLAIN: &[&str] = &[
     "event",
     "eventName",
     "eventSource",
-    "id",
     "isDeleted",
     "mediaType",
     "owner",
@@ -108,9 +107,11 @@ impl Written<'_> {
 
     /// Whether this key of an object tells nothing of a person: one that is no name may be anything.
     fn key(&mut self, key: &str) -> bool {
+        // The event's own id; one further inside may be a person's.
+        let is_own_id = key == "id" && self.within.len() == 1;
         if let Some(container) = self.within.last_mut() {
             container.key_is_next = false;
-            container.plain = PLAIN.contains(&key);
+            container.plain = is_own_id || PLAIN.contains(&key);
         }
         key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
     }
@@ -162,7 +163,7 @@ fn end_of_string(json: &[u8], start: usize) -> usize {
 mod tests {
     use super::*;
 
-    const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+91 1","n":123456789012345678901,"a":[1,"y"],"e":{},"f":[],"b":true,"status":""}],"919938":"\"<b>\\","storeId":"s"}"#;
+    const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+91 1","n":123456789012345678901,"a":[1,"y"],"e":{},"f":[],"b":true,"status":""}],"919938":"\"<b>\\","storeId":"s","id":"own","x":{"id":"other"}}"#;
 
     #[test]
     fn tokens_stay_as_they_came() {
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn under_a_veil_only_plain_values_are_told() {
         let shown = indented(JSON, Veil { lifted: false });
-        for hidden in ["+91", "1234", "\"y\"", "<b>", "919938"] {
+        for hidden in ["+91", "1234", "\"y\"", "<b>", "919938", "other"] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
         }
         for told in [
@@ -186,6 +187,7 @@ mod tests {
             "\"b\": true",
             "\"assetValue\": \"••••\"",
             "\"status\": \"\"",
+            "\"id\": \"own\"",
         ] {
             assert!(shown.contains(told), "{told}: {shown}");
         }

@@ -25,6 +25,8 @@
     const { heads, data } = read(table);
     if (data[0].length < 2) return;
     box.replaceChildren();
+    // It has a width only once it is shown.
+    box.hidden = false;
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
     const whole = (_chart, splits) => splits.map((value) => (Number.isInteger(value) ? value.toLocaleString("en") : ""));
     const chart = new uPlot({
@@ -60,5 +62,6 @@
     });
     document.addEventListener("htmx:after:swap", () => zoned(document));
   };
-  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+  // After every deferred script: the charts need theirs.
+  document.addEventListener("DOMContentLoaded", start);
 })();

@@ -23,8 +23,10 @@ pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(handlers: &[HandlerRow], figures: &Figures, waiting: usize, frame: &Frame) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut need = |colour, word: &str, what: String, path| {
-        needs.push(Need { tag: Tag::new(colour, word), what, link: frame.section(path) });
+    let mut need = |colour, word: &str, what: String, path: &'static str| {
+        let section = path.split('?').next().unwrap_or_default();
+        let link = frame.section(section).map(|_| path);
+        needs.push(Need { tag: Tag::new(colour, word), what, link });
     };
     for handler in handlers {
         let (name, failure) =
@@ -60,7 +62,7 @@ pub(super) fn all(handlers: &[HandlerRow], figures: &Figures, waiting: usize, fr
         let many = if waiting > WAITING_MAX { "more than " } else { "" };
         let customers = counted(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
         let what = format!("{many}{customers} for an answer since they wrote, in the last 24 hours");
-        need("note", "waiting", what, "/conversations");
+        need("note", "waiting", what, "/conversations?waiting=1");
     }
     needs
 }
