@@ -65,7 +65,7 @@ impl<'a> Browser<'a> {
     /// A form that is on a page, with its token, as a browser sends it.
     fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let origin = format!("http://{}", self.operator.address);
-        self.client.post(self.operator.url(path)).header(ORIGIN, origin).form(fields)
+        self.client.post(self.operator.url(path)).header(ORIGIN, origin).fields(fields)
     }
 
     async fn reveal(&mut self) {
@@ -76,6 +76,19 @@ impl<'a> Browser<'a> {
             (response.status(), &response.headers()[LOCATION]),
             (StatusCode::SEE_OTHER, &"/events".parse().unwrap())
         );
+    }
+}
+
+/// A request with the fields of a form, as browsers write them.
+trait WithFields {
+    fn fields(self, fields: &[(&str, &str)]) -> Self;
+}
+
+impl WithFields for RequestBuilder {
+    fn fields(self, fields: &[(&str, &str)]) -> Self {
+        let pairs = fields.iter().map(|(name, value)| format!("{name}={}", url_encoded(value)));
+        self.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(pairs.collect::<Vec<_>>().join("&"))
     }
 }
 
@@ -273,7 +286,7 @@ async fn a_form_is_taken_from_this_page_alone() {
     let token = token(&browser.page("/").await);
     let own = format!("http://{}", operator.address);
     let post = |browser: &Browser<'_>, token: &str| {
-        browser.client.post(operator.url("/reveal")).form(&[("token", token), ("wish", "show")])
+        browser.client.post(operator.url("/reveal")).fields(&[("token", token), ("wish", "show")])
     };
     let unsaid = browser.send(post(&browser, &token)).await;
     assert_eq!(unsaid.status(), 403, "no browser leaves out both Origin and Sec-Fetch-Site");

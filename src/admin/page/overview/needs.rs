@@ -1,4 +1,4 @@
-//! What a person should look at, the worst first.
+//! What a person should look at: handlers first, then what they left lying, then customers.
 
 use super::handlers::HandlerRow;
 use crate::{
