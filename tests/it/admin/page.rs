@@ -97,13 +97,6 @@ fn token(page: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// Waits until insight has everything.
-async fn taken_in(operator: &Operator) {
-    let tip = *operator.journal.tip().borrow();
-    let mut progress = operator.insight.as_ref().unwrap().progress();
-    progress.wait_for(|progress| progress.cursor >= tip).await.unwrap();
-}
-
 /// Every page that there is of one message.
 const PAGES: [&str; 10] = [
     "/",
@@ -122,7 +115,7 @@ const PAGES: [&str; 10] = [
 async fn every_page_tells_the_browser_to_ask_nobody_else_and_runs_nothing_of_its_own() {
     let operator = Operator::new().await;
     operator.store([incoming("i1", "m1"), status("s1", "m2", "failed")]).await;
-    taken_in(&operator).await;
+    operator.learnt().await;
     let mut browser = Browser::new(&operator);
     for path in PAGES.into_iter().chain(["/events/1", "/nothing", "/events/99", "/messages/none"]) {
         let request = browser.client.get(operator.url(path)).header(ACCEPT, "text/html");
@@ -195,7 +188,7 @@ async fn hostile_values_are_text_in_every_page() {
             ])
             .await;
     }
-    taken_in(&operator).await;
+    operator.learnt().await;
     let mut browser = Browser::new(&operator);
     for lifted in [false, true] {
         if lifted {
@@ -244,7 +237,7 @@ async fn personal_data_is_veiled_until_it_is_asked_for_and_that_is_counted() {
         .replace("\"message\":\"Hello\"", "\"message\":\"Hello from the shop\"")
         .replace("\"failureReason\":null", "\"failureReason\":\"undeliverable to +91 99384 38138\"");
     operator.store([raw.clone(), raw.replace("message-status-update", "incoming-message")]).await;
-    taken_in(&operator).await;
+    operator.learnt().await;
     let mut browser = Browser::new(&operator);
     for path in PAGES.iter().filter(|path| !path.contains("q=")).chain(&["/events/1", "/events/2"]) {
         let page = browser.page(path).await;
@@ -327,7 +320,7 @@ async fn the_overview_tells_what_needs_a_person() {
     operator.store([incoming("i1", "m1"), status("s1", "m2", "delivered")]).await;
     operator.quarantine("{").await;
     operator.bury(1).await;
-    taken_in(&operator).await;
+    operator.learnt().await;
     operator.journal.pause("crm".into(), "for a test".to_owned()).await.unwrap();
     until(async || {
         let page = Browser::new(&operator).page("/").await;
@@ -354,7 +347,7 @@ async fn one_box_finds_a_message_by_whatever_is_at_hand() {
         .replace("\"lastName\":\"B\"", "\"lastName\":\"B\",\"customerId\":4711");
     operator.store([failed]).await;
     operator.store((2..=60).map(|at| status(&format!("s{at}"), &format!("m{at}"), "sent"))).await;
-    taken_in(&operator).await;
+    operator.learnt().await;
     let mut browser = Browser::new(&operator);
     for (text, meaning) in [
         ("m1", "message id"),
@@ -394,7 +387,7 @@ async fn a_message_tells_its_way_and_a_conversation_what_was_said() {
         operator.store([raw]).await;
     }
     operator.store([r#"{"eventName":"linkClicked","eventInfo":{"messageId":"m9"},"id":"l1"}"#]).await;
-    taken_in(&operator).await;
+    operator.learnt().await;
     let mut browser = Browser::new(&operator);
     browser.reveal().await;
     let page = browser.page("/messages/m1").await;

@@ -28,6 +28,14 @@
     // It has a width only once it is shown.
     box.hidden = false;
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
+    const DAY = 24 * 60 * 60;
+    const daily = data[0][1] - data[0][0] >= DAY;
+    // Times as the rest of the page writes them: 24 hours, the month before the day.
+    const times = (_chart, splits, _axis, _space, step) => splits.map((at) => {
+      const text = new Date(at * 1000).toISOString();
+      return step >= DAY || text.slice(11, 16) === "00:00" ? text.slice(5, 10) : text.slice(11, 16);
+    });
+    const days = daily ? { incrs: [1, 2, 7, 14, 28, 56].map((days) => days * DAY) } : {};
     const whole = (_chart, splits) => splits.map((value) => (Number.isInteger(value) ? value.toLocaleString("en") : ""));
     const chart = new uPlot({
       width: box.clientWidth,
@@ -35,7 +43,7 @@
       tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_chart, _low, high) => [0, Math.max(high, 1) * 1.05] } },
-      axes: [axis, { ...axis, size: 60, values: whole }],
+      axes: [{ ...axis, ...days, values: times }, { ...axis, size: 60, values: whole }],
       series: [
         { label: "from", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
         ...heads.map((head) => ({
