@@ -107,6 +107,8 @@ pub struct Metrics {
     pub recent_delivery_seconds: Floats,
     /// Spans that were not exported: too many at once, or nobody took them.
     pub spans_dropped: Counter,
+    /// How often somebody asked the page to show personal data.
+    pub reveals: Counter,
 }
 
 impl Metrics {
@@ -233,6 +235,11 @@ impl Metrics {
             spans_dropped: register!(
                 "trace_spans_dropped",
                 "Spans that were not exported",
+                Counter::default()
+            ),
+            reveals: register!(
+                "page_reveals",
+                "Times that somebody asked the page to show personal data",
                 Counter::default()
             ),
             registry,

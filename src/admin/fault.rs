@@ -68,7 +68,8 @@ impl Fault {
         Self::Parameter { name: name.into(), what: what.into() }
     }
 
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

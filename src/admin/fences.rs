@@ -3,7 +3,8 @@
 //!
 //! A page that an operator's browser has open can send requests to the admin side: by a name that it makes resolve to
 //! loopback (DNS rebinding; its `Host` gives it away), or across origins (`Origin` gives it away, and JSON is a content
-//! type that browsers do not send to another origin unasked). An IP address cannot be rebound.
+//! type that browsers do not send to another origin unasked). The forms of our own page are no JSON: they are taken where
+//! the browser says that they come from here, and bring a token besides (`page::form`). An IP address cannot be rebound.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -29,6 +30,8 @@ use crate::http::Problem;
 
 /// Paths that need no credentials: a supervisor has none.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// How a browser sends a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// As configured.
 pub(super) struct Fences {
@@ -63,7 +66,7 @@ pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, ne
         }
     };
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
@@ -94,10 +97,18 @@ impl Fences {
         if !same_origin(headers, &host) {
             return Err(Stopped::Origin);
         }
-        if !is_json(headers) {
-            return Err(Stopped::ContentType);
+        let of_the_page = !request.uri().path().starts_with("/api/");
+        match content_type(headers) {
+            Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(()),
+            Some(kind) if of_the_page && kind.eq_ignore_ascii_case(FORM) => {
+                if says_same_origin(headers) {
+                    Ok(())
+                } else {
+                    Err(Stopped::Origin)
+                }
+            }
+            _ => Err(Stopped::ContentType),
         }
-        Ok(())
     }
 
     fn serves(&self, host: &Authority) -> bool {
@@ -161,10 +172,16 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+/// Of a form: every browser that is still kept says at least one of the two. What `Origin` says was judged before.
+fn says_same_origin(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => headers.contains_key(ORIGIN),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
 }
 
 /// The decoded pair of `Authorization: Basic …` (RFC 7617).

@@ -1,6 +1,7 @@
 //! ASK: what an operator sees and asks of a running receiver, on a listener of its own.
 //!
-//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, and the JSON API of the command line under `/api/v1`.
+//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API of the command line under `/api/v1`, and the
+//! page at `/`.
 //! Every request passes the `fences` first: the admin side sees personal data, and a browser must not be made to ask
 //! for it in an operator's name.
 
@@ -10,6 +11,7 @@ mod fences;
 mod health;
 pub mod narrow;
 pub mod onward;
+mod page;
 mod question;
 pub mod rows;
 mod scrape;
@@ -63,26 +65,26 @@ struct Shared {
     state: State,
     started: Instant,
     tails: Arc<Semaphore>,
+    /// What makes the page's forms known again.
+    seal: page::Seal,
 }
 
 /// The admin side. It has no bounds of connections or heads of its own: those are the listener's.
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
-    let shared = Arc::new(Shared { state, started: Instant::now(), tails: api::tails() });
+    let shared =
+        Arc::new(Shared { state, started: Instant::now(), tails: api::tails(), seal: page::Seal::new() });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(scrape::metrics))
         .nest("/api/v1", api::routes())
-        .fallback(nothing_here)
+        .merge(page::routes())
+        .fallback(page::nothing_here)
         .method_not_allowed_fallback(another_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(fences, fences::pass))
         .with_state(shared)
-}
-
-async fn nothing_here() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path").into_response(None)
 }
 
 /// The router adds `Allow`.

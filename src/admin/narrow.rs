@@ -4,7 +4,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     handler::Filter,
-    journal::{EventPage, EventQuery},
+    journal::{Error, EventPage, EventQuery, Journal},
 };
 
 /// What narrows a list down; what is given must all match.
@@ -76,6 +76,16 @@ impl Sifted {
     pub fn page(self) -> EventPage {
         self.page
     }
+}
+
+/// A page of the events that a filter lets pass, from a journal at work.
+///
+/// # Errors
+/// Whatever the journal says.
+pub async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Error> {
+    let mut sifted = Sifted::new(query);
+    while sifted.take(journal.events(sifted.reads()).await?, filter) {}
+    Ok(sifted.page())
 }
 
 #[cfg(test)]

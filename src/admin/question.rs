@@ -3,9 +3,9 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use axum::{
-    body::to_bytes,
+    body::{Body, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::request::Parts,
+    http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -148,25 +148,31 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Asked<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
-        let declared = request.headers().get(axum::http::header::CONTENT_LENGTH);
-        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if declared.is_some_and(|length| length > BODY_BYTES) {
-            return Err(Fault::TooLarge { limit: BODY_BYTES });
-        }
-        let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_BYTES))
-            .await
-            .map_err(|_elapsed| Fault::TooSlow)?
-            .map_err(|error| {
-                let too_large = std::error::Error::source(&error)
-                    .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-                if too_large {
-                    Fault::TooLarge { limit: BODY_BYTES }
-                } else {
-                    Fault::Body("it broke off".to_owned())
-                }
-            })?;
+        let (parts, body) = request.into_parts();
+        let body = body_of(&parts.headers, body).await?;
         serde_json::from_slice(&body).map(Self).map_err(|error| Fault::Body(error.to_string()))
     }
+}
+
+/// A body, of a bounded size and within a bounded time.
+pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {
+    let declared = headers.get(CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_BYTES) {
+        return Err(Fault::TooLarge { limit: BODY_BYTES });
+    }
+    tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES))
+        .await
+        .map_err(|_elapsed| Fault::TooSlow)?
+        .map_err(|error| {
+            let too_large = std::error::Error::source(&error)
+                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            if too_large {
+                Fault::TooLarge { limit: BODY_BYTES }
+            } else {
+                Fault::Body("it broke off".to_owned())
+            }
+        })
 }
 
 /// Which rows a changing request is about: `{"ids":[…]}`.

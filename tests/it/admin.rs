@@ -2,6 +2,7 @@
 
 mod insight;
 mod openapi;
+mod page;
 mod replays;
 mod tail;
 

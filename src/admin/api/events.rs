@@ -10,7 +10,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        narrow::{Narrowed, Sifted},
+        narrow::{Narrowed, sifted},
         onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
         rows,
@@ -53,12 +53,6 @@ pub(super) async fn list(
         rows::push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
     }
     Ok(listing("events", &rows, page.next))
-}
-
-async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Fault> {
-    let mut sifted = Sifted::new(query);
-    while sifted.take(journal.events(sifted.reads()).await?, filter) {}
-    Ok(sifted.page())
 }
 
 async fn oldest_first(

@@ -171,6 +171,25 @@ pub fn timeline(
     Ok(timelines)
 }
 
+/// A message by its place among all messages ([`Message::id`]); `None` where there is none.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn timeline_of(
+    connection: &Connection,
+    id: i64,
+    failures: &Failures,
+) -> rusqlite::Result<Option<Timeline>> {
+    let words = Words::new(connection);
+    let message = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.id = ?1"))?
+        .query_row([id], |row| Message::from_row(row, &words, failures))
+        .optional()?;
+    let Some(message) = message else { return Ok(None) };
+    let sightings = sightings(connection, &words, message.id)?;
+    Ok(Some(Timeline { message, sightings }))
+}
+
 fn sightings(connection: &Connection, words: &Words<'_>, message: i64) -> rusqlite::Result<Vec<Sighting>> {
     let mut select = connection.prepare_cached(
         "SELECT seq, status, at, created_at FROM sighting WHERE message = ?1 ORDER BY seq LIMIT 1000",

@@ -12,6 +12,6 @@ pub use conversation::{
     Contact, Conversation, Entry, contact, contacts, conversation, waiting, waiting_since,
 };
 pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
-pub use message::{Message, Sighting, Timeline, timeline};
+pub use message::{Message, Sighting, Timeline, timeline, timeline_of};
 pub use search::{Page, SearchQuery, search};
 pub use sender::{ArrivalRow, SourceRow, arrivals, sources};

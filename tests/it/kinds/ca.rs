@@ -77,7 +77,13 @@ async fn every_kind_with_the_key_ca_looks_at_every_certificate_and_says_what_is_
 #[tokio::test]
 async fn an_authority_for_a_way_without_tls_is_an_error() {
     let certificate = Certificate::make();
-    let plain = [("https:", "http:"), ("rediss:", "redis:"), ("amqps:", "amqp:"), ("=require", "=disable"), ("= true", "= false")];
+    let plain = [
+        ("https:", "http:"),
+        ("rediss:", "redis:"),
+        ("amqps:", "amqp:"),
+        ("=require", "=disable"),
+        ("= true", "= false"),
+    ];
     for row in KINDS.iter().filter(|row| row.name != "nats" && (row.keys)().contains(&"ca")) {
         let settings =
             plain.iter().fold(settings(row.name).to_owned(), |text, (tls, plain)| text.replace(tls, plain));

@@ -1,10 +1,10 @@
 //! Real servers, private to a test: each on a free port of the loopback, with its data in a folder of its own.
 
 pub mod certificate;
-#[cfg(feature = "kafka")]
-pub mod kafka;
 #[cfg(feature = "otel")]
 pub mod collector;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "nats")]

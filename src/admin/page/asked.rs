@@ -1,0 +1,96 @@
+//! What a page was asked for: the fields of a form, in the URL or in a body. A form sends a field that was left empty as an
+//! empty text: that counts as not given, and what nobody reads is let pass.
+
+use std::{fmt::Display, str::FromStr};
+
+use axum::{extract::Query, http::Uri};
+
+use crate::{
+    admin::fault::Fault,
+    clock::{NotATime, Timestamp},
+};
+
+/// The fields, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked(Vec<(String, String)>);
+
+impl Asked {
+    /// The query of a URL; one that cannot be read asks for nothing.
+    pub(super) fn of(uri: &Uri) -> Self {
+        Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_or_else(|_invalid| Self::default(), |query| Self::from(query.0))
+    }
+
+    /// A field as it was written, without blanks around it.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| given == name).map(|(_, text)| text.as_str())
+    }
+
+    /// A field, read.
+    pub(super) fn read<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Fault> {
+        let read =
+            |text: &str| text.parse().map_err(|error: T::Err| Fault::parameter(name, error.to_string()));
+        self.text(name).map(read).transpose()
+    }
+
+    /// A field that is a time: as the rest of this program reads times, or as a browser writes them, UTC.
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Fault> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let is_civil = text.contains('T') && !text.ends_with(['Z', 'z']);
+        let text = match text.len() {
+            16 if is_civil => format!("{text}:00Z"),
+            19 if is_civil => format!("{text}Z"),
+            _ => text.to_owned(),
+        };
+        text.parse().map(Some).map_err(|error: NotATime| Fault::parameter(name, error.to_string()))
+    }
+
+    /// The same path with this field changed, and without `before`: a link.
+    pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
+        let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
+        let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str())).chain(Some((name, value)));
+        let query: Vec<String> =
+            pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        format!("{path}?{}", query.join("&"))
+    }
+}
+
+impl From<Vec<(String, String)>> for Asked {
+    fn from(fields: Vec<(String, String)>) -> Self {
+        let trimmed = fields.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
+        Self(trimmed.filter(|(_, text)| !text.is_empty()).collect())
+    }
+}
+
+/// A text as a part of a URL.
+pub(super) fn encoded(text: &str) -> String {
+    askama::filters::urlencode_strict(text).map(|text| text.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(query: &str) -> Asked {
+        Asked::of(&format!("/x?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn times_are_read_as_a_browser_writes_them() {
+        let time =
+            |text: &str| asked(&format!("t={text}")).time("t").map(|time| time.map(|time| time.to_string()));
+        for text in ["2026-01-31T09:30", "2026-01-31T09:30:00", "2026-01-31T09:30:00Z"] {
+            assert_eq!(time(text).unwrap().unwrap(), "2026-01-31T09:30:00.000Z", "{text}");
+        }
+        assert_eq!(time("2026-01-31").unwrap().unwrap(), "2026-01-31T00:00:00.000Z");
+        assert!(time("").unwrap().is_none());
+        assert!(time("soon").is_err());
+    }
+
+    #[test]
+    fn a_link_keeps_the_other_fields_and_encodes_them() {
+        let asked = asked("a=x%26y&before=7&b=&c=1");
+        assert_eq!(asked.with("/p", "c", "é/"), "/p?a=x%26y&c=%C3%A9%2F");
+        assert_eq!(asked.with("/p", "before", "3"), "/p?a=x%26y&c=1&before=3");
+    }
+}

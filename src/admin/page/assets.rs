@@ -1,0 +1,97 @@
+//! The browser's files: in the binary, under a URL that holds a digest of their bytes, so that a browser asks for each once.
+//! Those of others are in `assets/` byte for byte as they were published; its `README.md` says what they are.
+
+use std::{fmt::Write as _, sync::LazyLock};
+
+use axum::{
+    extract::Path,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use super::sorry::Sorry;
+use crate::admin::fault::Fault;
+
+/// A file, and what it is.
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+macro_rules! assets {
+    ($($name:literal: $kind:expr,)*) => {
+        const ASSETS: &[Asset] =
+            &[$(Asset { name: $name, kind: $kind, bytes: include_bytes!(concat!("assets/", $name)) },)*];
+    };
+}
+
+assets! {
+    "htmx.min.js": SCRIPT,
+    "hx-sse.min.js": SCRIPT,
+    "icon.svg": "image/svg+xml",
+    "page.css": STYLE,
+    "page.js": SCRIPT,
+    "htmx.LICENSE": TEXT,
+    "uPlot.LICENSE": TEXT,
+    "uPlot.iife.min.js": SCRIPT,
+    "uPlot.min.css": STYLE,
+}
+
+/// The URL of each, in the order of [`ASSETS`].
+static URLS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let url = |asset: &Asset| format!("/assets/{}/{}", digest(asset.bytes), asset.name);
+    ASSETS.iter().map(url).collect()
+});
+
+/// The URL of a file; of one that is not there nothing, and a test looks.
+pub(super) fn url(name: &str) -> &'static str {
+    let at = ASSETS.iter().position(|asset| asset.name == name);
+    at.and_then(|at| URLS.get(at)).map_or("", String::as_str)
+}
+
+/// `GET /assets/{digest}/{name}`
+pub(super) async fn one(Path((digest, name)): Path<(String, String)>) -> Result<Response, Sorry> {
+    let path = format!("/assets/{digest}/{name}");
+    let asset = ASSETS.iter().zip(URLS.iter()).find(|(_, url)| **url == path);
+    let (asset, _) = asset.ok_or_else(|| Fault::Nothing("such file".to_owned()))?;
+    let forever = "public, max-age=31536000, immutable";
+    Ok(([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, forever)], asset.bytes).into_response())
+}
+
+/// The first 16 hex digits of its SHA-256.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_others_are_as_they_were_published() {
+        let sums = include_str!("assets/SHA256SUMS");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/page/assets");
+        let mut looked_at = 0;
+        for line in sums.lines() {
+            let (sum, name) = line.split_once("  ").unwrap();
+            let bytes = std::fs::read(folder.join(name)).unwrap();
+            assert_eq!(digest(&bytes), sum[..16], "{name}");
+            looked_at += 1;
+        }
+        assert_eq!(looked_at, 6);
+        for asset in ASSETS {
+            let own = ["icon.svg", "page.css", "page.js"].contains(&asset.name);
+            assert!(own || sums.contains(asset.name), "{} has no checksum", asset.name);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+// What the page gains with JavaScript: times in the reader's zone on hover, and charts drawn from the tables beside them.
+"use strict";
+(() => {
+  const zoned = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+      const at = new Date(time.dateTime);
+      if (!Number.isNaN(at.getTime())) time.title = at.toLocaleString() + " (your time)";
+    }
+  };
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+
+  // A chart's numbers are those of the table that data-table names: a row's <time> is x, each column with data-colour a line.
+  const read = (table) => {
+    const heads = [...table.querySelectorAll("thead th[data-colour]")];
+    const rows = [...table.querySelectorAll("tbody tr")];
+    const xs = rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000);
+    const lines = heads.map((head) => rows.map((row) => Number(row.cells[head.cellIndex].dataset.value)));
+    return { heads, data: [xs, ...lines] };
+  };
+
+  const draw = (box) => {
+    const table = document.getElementById(box.dataset.table);
+    if (!table || typeof uPlot === "undefined") return;
+    const { heads, data } = read(table);
+    if (data[0].length < 2) return;
+    box.replaceChildren();
+    // It has a width only once it is shown.
+    box.hidden = false;
+    const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
+    const DAY = 24 * 60 * 60;
+    const daily = data[0][1] - data[0][0] >= DAY;
+    // Times as the rest of the page writes them: 24 hours, the month before the day.
+    const times = (_chart, splits, _axis, _space, step) => splits.map((at) => {
+      const text = new Date(at * 1000).toISOString();
+      return step >= DAY || text.slice(11, 16) === "00:00" ? text.slice(5, 10) : text.slice(11, 16);
+    });
+    const days = daily ? { incrs: [1, 2, 7, 14, 28, 56].map((days) => days * DAY) } : {};
+    const whole = (_chart, splits) => splits.map((value) => (Number.isInteger(value) ? value.toLocaleString("en") : ""));
+    const chart = new uPlot({
+      width: box.clientWidth,
+      height: 240,
+      tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
+      cursor: { drag: { x: false, y: false } },
+      scales: { y: { range: (_chart, _low, high) => [0, Math.max(high, 1) * 1.05] } },
+      axes: [{ ...axis, ...days, values: times }, { ...axis, size: 60, values: whole }],
+      series: [
+        { label: "from", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+        ...heads.map((head) => ({
+          label: head.textContent.trim(),
+          stroke: colour(head.dataset.colour),
+          width: 2,
+          dash: head.dataset.dash ? [6, 4] : undefined,
+          points: { show: data[0].length < 40, size: 5 },
+        })),
+      ],
+    }, data, box);
+    box.chart = chart;
+  };
+
+  const drawAll = () => document.querySelectorAll(".chart[data-table]").forEach(draw);
+  const start = () => {
+    zoned(document);
+    drawAll();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+    addEventListener("resize", () => {
+      for (const box of document.querySelectorAll(".chart")) {
+        if (box.chart) box.chart.setSize({ width: box.clientWidth, height: 240 });
+      }
+    });
+    document.addEventListener("htmx:after:swap", () => zoned(document));
+  };
+  // After every deferred script: the charts need theirs.
+  document.addEventListener("DOMContentLoaded", start);
+})();

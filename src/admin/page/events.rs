@@ -1,0 +1,274 @@
+//! `/events`: what was received, newest first; and each event by itself.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    frame::{Frame, Visit},
+    json::indented,
+    shown::{Tag, When, counted},
+    sorry::Sorry,
+    veil::Veil,
+};
+use crate::{
+    admin::{Shared, fault::Fault, narrow::sifted},
+    event::{Event, View},
+    handler::{Filter, FilterSettings},
+    insight::ask,
+    journal::EventQuery,
+};
+
+/// Events of a page.
+const LIMIT: usize = 50;
+/// Of a longer element only so much is shown; its bytes can be had whole.
+const SHOWN_BYTES: usize = 256 * 1024;
+
+/// An event in the list.
+struct Row {
+    seq: u64,
+    at: When,
+    name: String,
+    statuses: Vec<Tag>,
+    source: Arc<str>,
+    channel: String,
+    owner: String,
+    address: String,
+}
+
+impl Row {
+    fn of(event: &Event, veil: Veil) -> Self {
+        let view = event.element.view();
+        let joined = |mut words: Vec<String>| {
+            words.dedup();
+            words.join(", ")
+        };
+        Self {
+            seq: event.seq,
+            at: When::from(event.received_at),
+            name: event.element.name().to_owned(),
+            statuses: view.statuses().take(10).map(|status| Tag::of_status(status.as_str())).collect(),
+            source: Arc::clone(&event.source),
+            channel: joined(view.channels().take(10).map(|channel| channel.as_str().to_owned()).collect()),
+            owner: joined(view.owners().take(10).map(|owner| owner.as_str().to_owned()).collect()),
+            address: joined(
+                view.addresses().take(3).map(|address| veil.address(address).into_owned()).collect(),
+            ),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct Page {
+    frame: Frame,
+    fields: Fields,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+/// The form, as it was filled in.
+struct Fields {
+    event: String,
+    status: String,
+    source: String,
+    phone: String,
+    message: String,
+    since: String,
+    until: String,
+}
+
+/// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
+pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let asked = &visit.asked;
+    let query = EventQuery {
+        name: None,
+        source: asked.text("source").map(str::to_owned),
+        since: asked.time("since")?,
+        until: asked.time("until")?,
+        before: asked.read("before")?,
+        limit: LIMIT,
+    };
+    let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
+    let settings = FilterSettings {
+        events: one("event"),
+        statuses: one("status"),
+        messages: one("message"),
+        phones: one("phone"),
+        ..FilterSettings::default()
+    };
+    let journal = &*shared.state.journal;
+    let page = if settings == FilterSettings::default() {
+        journal.events(query).await?
+    } else {
+        let filter = Filter::new(&settings).map_err(|error| Fault::parameter("event", error.to_string()))?;
+        sifted(journal, query, &filter).await?
+    };
+    let veil = visit.veil();
+    let rows = page.events.iter().map(|event| Row::of(event, veil)).collect();
+    let next = page.next.map(|next| asked.with("/events", "before", &next.to_string()));
+    let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
+    let fields = Fields {
+        event: text("event"),
+        status: text("status"),
+        source: text("source"),
+        phone: text("phone"),
+        message: text("message"),
+        since: text("since"),
+        until: text("until"),
+    };
+    visit.show(|frame| Page { frame, fields, rows, next })
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct One {
+    frame: Frame,
+    row: Row,
+    /// BIK's id of the event.
+    id: Option<String>,
+    store: Option<String>,
+    /// When it was made, as BIK says, exactly as BIK wrote it.
+    made: Vec<String>,
+    size: String,
+    json: String,
+    /// It is longer than what is shown.
+    cut: bool,
+    messages: Vec<Link>,
+    handlers: Vec<Passed>,
+    newest: u64,
+}
+
+/// A message that an event tells of.
+struct Link {
+    text: String,
+    /// Its number in insight; `None` where insight does not know it.
+    number: Option<i64>,
+}
+
+/// Whether a handler's lane has passed an event.
+struct Passed {
+    handler: Arc<str>,
+    lane: &'static str,
+    tag: Tag,
+}
+
+/// `GET /events/{seq}`
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(seq): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let event = event(&shared, &seq).await?;
+    let veil = visit.veil();
+    let rendered = event.element.rendered();
+    let cut = rendered.len() > SHOWN_BYTES;
+    let shown =
+        rendered.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHOWN_BYTES).last().unwrap_or(0);
+    let json = indented(if cut { &rendered[..shown] } else { &rendered }, veil);
+    let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
+    let messages = messages(&shared, &event.source, ids, veil).await?;
+    let handlers = passed(&shared, &event);
+    let view = event.element.view();
+    let (store, made) = (view.store_id().map(str::to_owned), made(&view));
+    let row = Row::of(&event, veil);
+    // A subscribed event's id ends with the number of a person or a thing.
+    let is_subscribed = matches!(view, View::Subscribed(_));
+    let id =
+        event.element.id().map(|id| if is_subscribed { veil.id(id).into_owned() } else { id.to_owned() });
+    let size = counted(event.element.raw().len() as u64, "byte", "bytes");
+    let newest = *shared.state.journal.tip().borrow();
+    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, handlers, newest })
+}
+
+/// `GET /events/{seq}/bytes`: exactly as they came, as a file.
+pub(super) async fn bytes(
+    State(shared): State<Arc<Shared>>,
+    Path(seq): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    if !visit.veil().lifted {
+        return Err(Sorry::Veiled);
+    }
+    let event = event(&shared, &seq).await?;
+    let name = format!("attachment; filename=\"event-{}.json\"", event.seq);
+    let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
+    Ok((headers, event.element.raw().as_bytes().to_vec()).into_response())
+}
+
+async fn event(shared: &Shared, seq: &str) -> Result<Arc<Event>, Sorry> {
+    let nothing = || Fault::Nothing(format!("event {seq}: it never was, or is older than what is kept"));
+    let seq: u64 = seq.parse().map_err(|_invalid| Fault::parameter("seq", "is not a number"))?;
+    Ok(shared.state.journal.get(seq).await?.ok_or_else(nothing)?)
+}
+
+/// The messages of these ids, as insight knows them.
+async fn messages(
+    shared: &Shared,
+    source: &Arc<str>,
+    ids: Vec<String>,
+    veil: Veil,
+) -> Result<Vec<Link>, Sorry> {
+    let unknown = |id: &String| Link { text: veil.id(id).into_owned(), number: None };
+    let Some(insight) = &shared.state.insight else { return Ok(ids.iter().map(unknown).collect()) };
+    let (classes, source) = (insight.failures().clone(), Arc::clone(source));
+    let asked = insight.ask(move |connection| {
+        let mut found = Vec::new();
+        for id in ids {
+            let all = ask::timeline(connection, &id, &classes)?;
+            let number = all.iter().map(|one| &one.message).find(|message| message.source == source);
+            found.push((number.map(|message| message.id), id));
+        }
+        Ok(found)
+    });
+    let link = |(number, id): (Option<i64>, String)| Link { number, ..unknown(&id) };
+    Ok(asked.await?.into_iter().map(link).collect())
+}
+
+/// The lanes that take events of its class, by handler.
+fn passed(shared: &Shared, event: &Event) -> Vec<Passed> {
+    let lane = event.element.class().as_str();
+    let lanes = shared.state.desk.status().into_iter().filter(|status| status.lane == lane);
+    lanes
+        .map(|status| {
+            let tag = if status.cursor >= event.seq {
+                Tag::new("ok", "passed")
+            } else {
+                Tag::new("warn", "not yet")
+            };
+            Passed { handler: status.handler, lane, tag }
+        })
+        .collect()
+}
+
+fn made(view: &View<'_>) -> Vec<String> {
+    let mut all: Vec<String> = match view {
+        View::Incoming(message) => message
+            .infos
+            .iter()
+            .filter_map(|info| info.created_at.as_ref())
+            .map(|at| at.text.to_string())
+            .collect(),
+        View::Status(update) => update
+            .infos
+            .iter()
+            .filter_map(|info| info.created_at.as_ref())
+            .map(|at| at.text.to_string())
+            .collect(),
+        View::Other(other) => other
+            .infos
+            .iter()
+            .filter_map(|info| info.created_at.as_ref())
+            .map(|at| at.text.to_string())
+            .collect(),
+        View::Subscribed(event) => event.created_at.iter().map(|at| at.text.to_string()).collect(),
+    };
+    all.dedup();
+    all.truncate(10);
+    all
+}

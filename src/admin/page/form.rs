@@ -1,0 +1,66 @@
+//! Forms that change something: they are taken from this page alone. The fences have seen to the origin; here is the token.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Form, FromRequest, FromRequestParts, Request},
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{asked::Asked, frame::Visit, sorry::Sorry};
+use crate::admin::{Shared, fault::Fault, question};
+
+/// A form that this page made, filled in.
+pub(super) struct Posted {
+    /// Who sent it.
+    pub(super) visit: Visit,
+    /// Its fields.
+    pub(super) fields: Asked,
+}
+
+impl Posted {
+    /// Back to the page that the form was on: to a path of this origin, whatever the form says.
+    pub(super) fn back(&self) -> Response {
+        let back = self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/");
+        Redirect::to(back).into_response()
+    }
+}
+
+impl FromRequest<Arc<Shared>> for Posted {
+    type Rejection = Sorry;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Sorry> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(visit) = Visit::from_request_parts(&mut parts, shared).await;
+        let body = question::body_of(&parts.headers, body).await?;
+        let request = Request::from_parts(parts, body.into());
+        let fields: Form<Vec<(String, String)>> = Form::from_request(request, &())
+            .await
+            .map_err(|_rejected| Fault::Body("its fields cannot be read".to_owned()))?;
+        let fields = Asked::from(fields.0);
+        if !shared.seal.knows(&visit.browser, fields.text("token").unwrap_or_default()) {
+            return Err(Sorry::Token);
+        }
+        Ok(Self { visit, fields })
+    }
+}
+
+/// `//evil.example` and `/\evil.example` are other origins to a browser.
+fn is_local(path: &str) -> bool {
+    path.starts_with('/') && !path[1..].starts_with(['/', '\\']) && !path.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_a_path_of_this_origin_is_gone_back_to() {
+        for path in ["/", "/search?q=1", "/events/7"] {
+            assert!(is_local(path), "{path}");
+        }
+        for path in ["//evil.example", "/\\evil.example", "https://evil.example", "events", "/\n/evil", ""] {
+            assert!(!is_local(path), "{path}");
+        }
+    }
+}

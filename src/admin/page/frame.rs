@@ -1,0 +1,166 @@
+//! What every page has around it, and what every request of a browser brings along.
+
+use std::{convert::Infallible, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderValue, header::SET_COOKIE, request::Parts},
+    response::{Html, IntoResponse, Response},
+};
+
+use super::{asked::Asked, assets, seal::Browser, sorry::Sorry, veil::Veil};
+use crate::{
+    admin::{Shared, health::Health},
+    clock::{self, Timestamp},
+};
+
+/// The pages of the navigation.
+const SECTIONS: &[(&str, &str)] =
+    &[("/", "Overview"), ("/conversations", "Conversations"), ("/search", "Search"), ("/events", "Events")];
+
+/// A browser's request for a page.
+pub(super) struct Visit {
+    /// What goes around the page.
+    pub(super) frame: Frame,
+    /// What it asked for in the URL.
+    pub(super) asked: Asked,
+    /// Whose browser.
+    pub(super) browser: Browser,
+    /// The user of the credentials, where there are any.
+    pub(super) user: Option<String>,
+}
+
+/// What goes around a page: a template has it as `frame`.
+#[derive(Default)]
+pub(super) struct Frame {
+    /// The path that was asked for, with its query: where a form leads back to.
+    pub(super) back: String,
+    /// The token that each form needs.
+    pub(super) token: String,
+    /// Whether personal data is shown; `None` on a page of an error.
+    pub(super) reveal: Option<Reveal>,
+    /// Why nothing can be stored, where it cannot.
+    pub(super) trouble: Option<String>,
+}
+
+/// Whether personal data is shown.
+pub(super) struct Reveal {
+    /// For how long yet; `None`: it is not shown.
+    pub(super) minutes_left: Option<i64>,
+}
+
+impl Frame {
+    /// Where the navigation leads, and what it says.
+    pub(super) fn sections(&self) -> &'static [(&'static str, &'static str)] {
+        SECTIONS
+    }
+
+    /// Whether this page belongs there.
+    pub(super) fn is_in(&self, section: &str) -> bool {
+        let path = self.back.split('?').next().unwrap_or_default();
+        let below = path.strip_prefix(section);
+        below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
+    }
+
+    /// A section by its path, if it is there: a link that leads somewhere.
+    pub(super) fn section(&self, path: &str) -> Option<&'static str> {
+        SECTIONS.iter().map(|(section, _)| *section).find(|section| *section == path)
+    }
+
+    /// The URL of a browser's file.
+    pub(super) fn asset(&self, name: &str) -> &'static str {
+        assets::url(name)
+    }
+
+    /// Of this binary.
+    pub(super) fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// How personal data is written on this page.
+    pub(super) fn veil(&self) -> Veil {
+        Veil { lifted: self.reveal.as_ref().is_some_and(|reveal| reveal.minutes_left.is_some()) }
+    }
+}
+
+impl Visit {
+    /// How personal data is written on this page.
+    pub(super) fn veil(&self) -> Veil {
+        self.frame.veil()
+    }
+
+    /// The page that `make` puts into the frame.
+    pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> Result<Response, Sorry> {
+        let cookie = self.browser.cookie();
+        let mut response = Html(make(self.frame).render()?).into_response();
+        set_cookie(&mut response, cookie);
+        Ok(response)
+    }
+}
+
+/// Adds a cookie to an answer.
+pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
+        let browser = Browser::of(&parts.headers);
+        let now = clock::now();
+        let until = shared.seal.shown_until(&browser, &parts.headers, now);
+        let frame = Frame {
+            back: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            token: shared.seal.token(&browser),
+            reveal: Some(Reveal { minutes_left: until.map(|until| minutes(until, now)) }),
+            trouble: trouble(shared),
+        };
+        let asked = Asked::of(&parts.uri);
+        // Whoever came in gave these credentials, where there are any.
+        let user = shared.state.settings.credentials.as_ref().map(|known| known.username.clone());
+        Ok(Self { frame, asked, browser, user })
+    }
+}
+
+/// Begun minutes.
+fn minutes(until: Timestamp, now: Timestamp) -> i64 {
+    (until.ms_since(now) + 59_999) / 60_000
+}
+
+fn trouble(shared: &Shared) -> Option<String> {
+    let health = Health::of(shared);
+    let why = match health.state {
+        "ready" => return None,
+        "full" => match health.held_by {
+            Some(handler) => {
+                return Some(format!(
+                    "The disk is full, and what the handler {handler} has not taken yet cannot be let go of."
+                ));
+            }
+            None => "The disk is full: the sender is told to come again until there is room.",
+        },
+        "stopping" => "This receiver is about to stop.",
+        "closed" => "The journal is closed.",
+        _ => "The journal failed to write: this process ends, to be started again.",
+    };
+    Some(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_in_its_own_section_alone() {
+        let is_in =
+            |path: &str, section: &str| Frame { back: path.to_owned(), ..Frame::default() }.is_in(section);
+        assert!(is_in("/?range=7d", "/"));
+        assert!(!is_in("/events", "/"));
+        assert!(is_in("/events/7?x=/", "/events"));
+        assert!(!is_in("/eventsx", "/events"));
+    }
+}

@@ -1,0 +1,202 @@
+//! JSON as people read it: indented, byte for byte the tokens that came. A parser would lose digits and halves of emoji.
+
+use super::veil::{HIDDEN, Veil};
+
+/// Keys whose values tell nothing of a person (BIK §2 and §3).
+const PLAIN: &[&str] = &[
+    "broadcastId",
+    "channel",
+    "channelId",
+    "createdAt",
+    "customerSource",
+    "event",
+    "eventName",
+    "eventSource",
+    "isDeleted",
+    "mediaType",
+    "owner",
+    "ownerId",
+    "source",
+    "status",
+    "storeId",
+    "templateId",
+    "timestamp",
+    "type",
+];
+
+/// An element as it is rendered (one line of JSON), on many lines; under a veil only plain values are told.
+pub(super) fn indented(json: &str, veil: Veil) -> String {
+    let mut written = Written { json, veil, out: String::with_capacity(json.len() * 2), within: Vec::new() };
+    let mut at = 0;
+    while let Some(byte) = json.as_bytes().get(at) {
+        at = match byte {
+            b'{' | b'[' => written.open(at),
+            b'}' | b']' => written.close(at),
+            b',' => written.next(at),
+            b':' => written.colon(at),
+            b'"' => written.text(at),
+            _ => written.literal(at),
+        };
+    }
+    written.out
+}
+
+struct Written<'a> {
+    json: &'a str,
+    veil: Veil,
+    out: String,
+    within: Vec<Container>,
+}
+
+/// An object or an array that is open.
+struct Container {
+    is_object: bool,
+    /// The next string is a key.
+    key_is_next: bool,
+    /// The values in it tell nothing of a person: for an object, of the last key.
+    plain: bool,
+}
+
+impl Written<'_> {
+    fn open(&mut self, at: usize) -> usize {
+        let is_object = self.json.as_bytes()[at] == b'{';
+        let plain = !is_object && self.plain();
+        self.within.push(Container { is_object, key_is_next: is_object, plain });
+        self.out.push_str(&self.json[at..=at]);
+        if !matches!(self.json.as_bytes().get(at + 1), Some(b'}' | b']')) {
+            self.line();
+        }
+        at + 1
+    }
+
+    fn close(&mut self, at: usize) -> usize {
+        self.within.pop();
+        if !self.out.ends_with(['{', '[']) {
+            self.line();
+        }
+        self.out.push_str(&self.json[at..=at]);
+        at + 1
+    }
+
+    fn next(&mut self, at: usize) -> usize {
+        if let Some(container) = self.within.last_mut() {
+            container.key_is_next = container.is_object;
+        }
+        self.out.push(',');
+        self.line();
+        at + 1
+    }
+
+    fn colon(&mut self, at: usize) -> usize {
+        self.out.push_str(": ");
+        at + 1
+    }
+
+    fn text(&mut self, at: usize) -> usize {
+        let end = end_of_string(self.json.as_bytes(), at);
+        let text = &self.json[at..end];
+        let is_key = self.within.last().is_some_and(|container| container.key_is_next);
+        let told = if is_key { self.key(text.trim_matches('"')) } else { self.plain() || text == "\"\"" };
+        if self.veil.lifted || told {
+            self.out.push_str(text)
+        } else {
+            self.hidden()
+        }
+        end
+    }
+
+    /// Whether this key of an object tells nothing of a person: one that is no name may be anything.
+    fn key(&mut self, key: &str) -> bool {
+        // The event's own id; one further inside may be a person's.
+        let is_own_id = key == "id" && self.within.len() == 1;
+        if let Some(container) = self.within.last_mut() {
+            container.key_is_next = false;
+            container.plain = is_own_id || PLAIN.contains(&key);
+        }
+        key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    }
+
+    fn literal(&mut self, at: usize) -> usize {
+        let rest = &self.json[at..];
+        let end = rest.find([',', '}', ']', ':', '"', '{', '[']).unwrap_or(rest.len()).max(1);
+        let literal = &rest[..end];
+        if self.veil.lifted || self.plain() || ["null", "true", "false"].contains(&literal) {
+            self.out.push_str(literal);
+        } else {
+            self.hidden();
+        }
+        at + end
+    }
+
+    fn plain(&self) -> bool {
+        self.within.last().is_some_and(|container| container.plain)
+    }
+
+    fn hidden(&mut self) {
+        self.out.push('"');
+        self.out.push_str(HIDDEN);
+        self.out.push('"');
+    }
+
+    fn line(&mut self) {
+        self.out.push('\n');
+        for _ in &self.within {
+            self.out.push_str("  ");
+        }
+    }
+}
+
+/// After the quote that ends the string which begins here.
+fn end_of_string(json: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+91 1","n":123456789012345678901,"a":[1,"y"],"e":{},"f":[],"b":true,"status":""}],"919938":"\"<b>\\","storeId":"s","id":"own","x":{"id":"other"}}"#;
+
+    #[test]
+    fn tokens_stay_as_they_came() {
+        let shown = indented(JSON, Veil { lifted: true });
+        assert!(shown.contains("123456789012345678901"), "{shown}");
+        assert!(shown.contains("\n  \"eventInfo\": [\n    {\n      \"assetValue\": \"+91 1\",\n"), "{shown}");
+        assert!(shown.contains("\"e\": {},\n      \"f\": [],\n"), "{shown}");
+        let squeezed: String = shown.lines().map(str::trim_start).collect::<String>().replace("\": ", "\":");
+        assert_eq!(squeezed, JSON);
+    }
+
+    #[test]
+    fn under_a_veil_only_plain_values_are_told() {
+        let shown = indented(JSON, Veil { lifted: false });
+        for hidden in ["+91", "1234", "\"y\"", "<b>", "919938", "other"] {
+            assert!(!shown.contains(hidden), "{hidden}: {shown}");
+        }
+        for told in [
+            "\"eventName\": \"x\"",
+            "\"storeId\": \"s\"",
+            "\"b\": true",
+            "\"assetValue\": \"••••\"",
+            "\"status\": \"\"",
+            "\"id\": \"own\"",
+        ] {
+            assert!(shown.contains(told), "{told}: {shown}");
+        }
+    }
+
+    #[test]
+    fn whatever_it_is_given_it_ends() {
+        for odd in ["", "\"", "\"\\", "{", "]", "nonsense", "{\"a\"", "é\"é"] {
+            indented(odd, Veil { lifted: false });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `/messages/{id}`: one message, and how it was told.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+
+use super::{
+    frame::{Frame, Visit},
+    person::Person,
+    shown::{Tag, When, duration},
+    sorry::Sorry,
+    veil::Veil,
+};
+use crate::{
+    admin::{Shared, fault::Fault},
+    insight::{
+        Failures,
+        ask::{self, Sighting, Timeline},
+    },
+};
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Page {
+    frame: Frame,
+    /// One from each source that has it.
+    messages: Vec<Shown>,
+}
+
+/// A message, as it is shown.
+struct Shown {
+    state: Tag,
+    deleted: bool,
+    id: String,
+    person: Person,
+    /// What is known of it, in lines.
+    facts: Vec<(&'static str, String)>,
+    first_at: When,
+    last_at: When,
+    created_at: Option<When>,
+    failure: Option<Failure>,
+    steps: Vec<Step>,
+}
+
+/// Why it failed.
+struct Failure {
+    class: String,
+    about: String,
+    text: Option<String>,
+}
+
+/// What one event told of it.
+struct Step {
+    seq: u64,
+    status: Tag,
+    colour: &'static str,
+    at: When,
+    created_at: Option<When>,
+    notes: Vec<Tag>,
+}
+
+/// `GET /messages/{id}`: the number that insight gave it, which the links of these pages have, or BIK's id of it.
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
+    let classes = insight.failures().clone();
+    let found = insight.ask(move |connection| {
+        let numbered = match id.parse() {
+            Ok(number) => ask::timeline_of(connection, number, &classes)?,
+            Err(_) => None,
+        };
+        match numbered {
+            Some(timeline) => Ok(vec![timeline]),
+            None => ask::timeline(connection, &id, &classes),
+        }
+    });
+    let found = found.await?;
+    if found.is_empty() {
+        return Err(Fault::Nothing(
+            "message of this id: nothing was told of it, or it is older than what is kept".to_owned(),
+        )
+        .into());
+    }
+    let veil = visit.veil();
+    let messages = found.into_iter().map(|timeline| Shown::of(timeline, insight.failures(), veil)).collect();
+    visit.show(|frame| Page { frame, messages })
+}
+
+impl Shown {
+    fn of(timeline: Timeline, classes: &Failures, veil: Veil) -> Self {
+        let message = timeline.message;
+        let of = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        let facts = [
+            ("Source", Some(message.source.to_string())),
+            ("Channel", of(&message.channel)),
+            ("Store", of(&message.store)),
+            ("Category", message.category.map(str::to_owned)),
+            ("Owner", of(&message.owner)),
+            ("Owner’s id", of(&message.owner_id)),
+        ];
+        let failure = message.failure.as_ref().map(|class| Failure {
+            class: class.clone(),
+            about: classes.about(class).to_owned(),
+            text: message.reason.as_deref().map(|text| veil.sentence(text).into_owned()),
+        });
+        Self {
+            state: Tag::of_state(message.state),
+            deleted: message.deleted,
+            id: veil.id(&message.message_id).into_owned(),
+            person: Person::of_message(&message, veil),
+            facts: facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
+            first_at: When::from(message.first_at),
+            last_at: When::from(message.last_at),
+            created_at: message.created_at.map(When::from),
+            failure,
+            steps: timeline.sightings.into_iter().map(Step::of).collect(),
+        }
+    }
+}
+
+impl Step {
+    fn of(sighting: Sighting) -> Self {
+        let mut notes = Vec::new();
+        if sighting.repeated {
+            notes.push(Tag::new("", "repeated: told before"));
+        }
+        if sighting.disordered {
+            notes.push(Tag::new("warn", "out of order: a later step was told before"));
+        }
+        if sighting.late {
+            let late = sighting.created_at.map(|made| duration(sighting.at.ms_since(made)));
+            notes.push(Tag::new("warn", format!("late: {} after BIK made it", late.unwrap_or_default())));
+        }
+        let status = sighting.status.as_deref();
+        let colour = match status.map(str::to_ascii_lowercase).as_deref() {
+            Some("failed") => "bad",
+            Some("deleted") => "warn",
+            _ if sighting.disordered || sighting.late => "warn",
+            _ => "ok",
+        };
+        Self {
+            seq: sighting.seq,
+            status: status.map_or_else(|| Tag::new("note", "the message itself"), Tag::of_status),
+            colour,
+            at: When::from(sighting.at),
+            created_at: sighting.created_at.map(When::from),
+            notes,
+        }
+    }
+}

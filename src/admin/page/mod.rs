@@ -1,0 +1,96 @@
+//! The page: what an operator sees with a browser. HTML from the templates in `templates/`, readable without JavaScript; the
+//! browser's files are in the binary, and nothing is asked of another host.
+//!
+//! How a page is made: a handler takes a `Visit` (who asks, for what, and what goes around a page), asks, and ends with
+//! `visit.show(|frame| Page { frame, … })`. Its template extends `base.html`. Every value is escaped; nothing is marked safe.
+//! Personal data is written by the `Veil` of the visit and by nothing else. A form that changes something holds
+//! `{{ frame.token }}`, and its handler takes a `Posted`. What goes wrong is a `Sorry`, which is a page too.
+
+mod asked;
+mod assets;
+mod conversations;
+mod events;
+mod form;
+mod frame;
+mod json;
+mod messages;
+mod overview;
+mod period;
+mod person;
+mod reveal;
+mod seal;
+mod search;
+mod shown;
+mod sorry;
+mod veil;
+
+pub(super) use seal::Seal;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{ACCEPT, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::{Shared, fault::Fault};
+use crate::http::Problem;
+use sorry::Sorry;
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(overview::overview))
+        .route("/search", get(search::search))
+        .route("/messages/{id}", get(messages::one))
+        .route("/conversations", get(conversations::list))
+        .route("/conversations/{contact}", get(conversations::one))
+        .route("/events", get(events::list))
+        .route("/events/{seq}", get(events::one))
+        .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/reveal", post(reveal::reveal))
+        .route("/assets/{digest}/{name}", get(assets::one))
+        .layer(middleware::from_fn(guarded))
+}
+
+/// What is answered where there is no such path: a page to a browser, a problem to a program.
+pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/html") {
+        return secured(Sorry::from(Fault::Nothing("page at this address".to_owned())).into_response());
+    }
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path").into_response(None)
+}
+
+async fn guarded(request: Request, next: Next) -> Response {
+    secured(next.run(request).await)
+}
+
+/// Whatever got into a page could ask nothing of anybody else, and no other site can frame it.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// With what tells a browser to be careful. A referrer stays within this origin: without one there, browsers would send
+/// `Origin: null` with our own forms.
+fn secured(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("same-origin"));
+    }
+    headers.insert(
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
+    );
+    response
+}

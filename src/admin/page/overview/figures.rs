@@ -1,0 +1,278 @@
+//! Figures of messages in a period: the funnel, over time, why they failed, and how the sender behaved.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::needs::WAITING_MAX;
+use crate::{
+    admin::page::{
+        asked::{Asked, encoded},
+        period::{Period, RANGES},
+        shown::{Share, When, count, duration, maybe_duration},
+        sorry::Sorry,
+    },
+    clock::Timestamp,
+    insight::{
+        Insight,
+        ask::{self, Dimension, FigureQuery, FunnelRow, SourceRow},
+    },
+};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Values that a field of the form offers, at most.
+const CHOICES_MAX: usize = 200;
+
+/// All of them.
+pub(super) struct Figures {
+    pub(super) period: Period,
+    pub(super) choices: Vec<Choice>,
+    pub(super) groups: Vec<Funnel>,
+    pub(super) total: Funnel,
+    pub(super) steps: Vec<Step>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) sources: Vec<Source>,
+    /// Customers who wrote in the last 24 hours and wait.
+    pub(super) waiting: usize,
+}
+
+/// A field that narrows the figures down.
+pub(super) struct Choice {
+    pub(super) name: &'static str,
+    pub(super) label: &'static str,
+    /// Its values, and whether each is chosen.
+    pub(super) values: Vec<(Arc<str>, bool)>,
+}
+
+/// What became of the messages of a group.
+pub(super) struct Funnel {
+    pub(super) name: String,
+    row: FunnelRow,
+}
+
+/// An hour or a day.
+pub(super) struct Step {
+    pub(super) at: When,
+    row: FunnelRow,
+}
+
+/// Messages that failed for one class of reasons.
+pub(super) struct Failure {
+    pub(super) class: Arc<str>,
+    pub(super) about: String,
+    pub(super) messages: String,
+    pub(super) share: Share,
+}
+
+/// A source.
+pub(super) struct Source {
+    row: SourceRow,
+    silent_ms: i64,
+}
+
+/// The fields, their labels, and what they narrow down.
+const FIELDS: [(&str, &str, Dimension); 4] = [
+    ("category", "Category", Dimension::Category),
+    ("channel", "Channel", Dimension::Channel),
+    ("store", "Store", Dimension::Store),
+    ("source", "Source", Dimension::Source),
+];
+
+impl Figures {
+    pub(super) async fn of(
+        insight: &Insight,
+        period: Period,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Self, Sorry> {
+        let classes = insight.failures().clone();
+        let only: Vec<(Dimension, String)> = FIELDS
+            .iter()
+            .filter_map(|(name, _, dimension)| Some((*dimension, asked.text(name)?.to_owned())))
+            .collect();
+        let all =
+            FigureQuery { since: Some(period.since), until: Some(period.until), ..FigureQuery::default() };
+        let since = period.since;
+        let step = period.step();
+        let answer = insight.ask(move |connection| {
+            let by = |by: &[Dimension]| FigureQuery { by: by.to_vec(), only: only.clone(), ..all.clone() };
+            let mut choices = Vec::new();
+            for (_, _, dimension) in FIELDS {
+                let rows = ask::funnel(connection, &FigureQuery { by: vec![dimension], ..all.clone() })?;
+                choices.push(rows.into_iter().filter_map(|row| row.group.into_iter().next()?));
+            }
+            Ok((
+                choices,
+                ask::funnel(connection, &by(&[Dimension::Category]))?,
+                ask::funnel(connection, &by(&[]))?,
+                ask::funnel(connection, &by(&[step]))?,
+                ask::failures(connection, &by(&[]), &classes)?,
+                ask::sources(connection, since)?,
+                ask::waiting(connection, now.plus_ms(-DAY_MS), WAITING_MAX + 1)?.len(),
+            ))
+        });
+        let (choices, groups, total, steps, failures, sources, waiting) = answer.await?;
+        let total = total.into_iter().next().unwrap_or_default();
+        let failed: i64 = failures.iter().map(|failure| failure.messages).sum();
+        Ok(Self {
+            choices: FIELDS.iter().zip(choices).map(|(field, values)| choice(field, values, asked)).collect(),
+            groups: groups.into_iter().filter(|row| row.messages > 0).map(Funnel::of_group).collect(),
+            total: Funnel { name: "All".to_owned(), row: total },
+            steps: by_step(&period, steps),
+            failures: failures
+                .into_iter()
+                .map(|row| Failure {
+                    class: row.class,
+                    about: row.about,
+                    messages: count(row.messages),
+                    share: Share::new(row.messages, failed, "bad"),
+                })
+                .collect(),
+            sources: sources
+                .into_iter()
+                .map(|row| Source { silent_ms: now.ms_since(row.last_at).max(0), row })
+                .collect(),
+            waiting,
+            period,
+        })
+    }
+
+    pub(super) fn ranges(&self) -> [(&'static str, &'static str); 4] {
+        RANGES
+    }
+
+    pub(super) fn since(&self) -> String {
+        Period::field(self.period.since)
+    }
+
+    pub(super) fn until(&self) -> String {
+        Period::field(self.period.until)
+    }
+
+    /// What a row over time is of.
+    pub(super) fn step(&self) -> &'static str {
+        if self.period.step() == Dimension::Hour { "hour" } else { "day" }
+    }
+}
+
+fn choice(
+    (name, label, _): &(&'static str, &'static str, Dimension),
+    values: impl Iterator<Item = Arc<str>>,
+    asked: &Asked,
+) -> Choice {
+    let chosen = asked.text(name);
+    let mut values: Vec<(Arc<str>, bool)> =
+        values.take(CHOICES_MAX).map(|value| (Arc::clone(&value), chosen == Some(&*value))).collect();
+    // What is chosen is shown as chosen, also where there is nothing of it.
+    if let Some(chosen) = chosen.filter(|_| !values.iter().any(|(_, chosen)| *chosen)) {
+        values.push((chosen.into(), true));
+    }
+    Choice { name, label, values }
+}
+
+/// Every step of the period, also those in which nothing was sent.
+fn by_step(period: &Period, rows: Vec<FunnelRow>) -> Vec<Step> {
+    let mut steps: BTreeMap<Timestamp, FunnelRow> =
+        period.steps().into_iter().map(|at| (at, FunnelRow::default())).collect();
+    for row in rows {
+        if let Some(at) = row.group.first().and_then(|at| at.as_ref()?.parse().ok()) {
+            steps.insert(at, row);
+        }
+    }
+    steps.into_iter().map(|(at, row)| Step { at: When::from(at), row }).collect()
+}
+
+impl Funnel {
+    fn of_group(row: FunnelRow) -> Self {
+        let category = row.group.first().and_then(Option::as_deref);
+        let name = match category {
+            None => "not told",
+            Some("crm") => "CRM",
+            Some("broadcast") => "Broadcast",
+            Some("automation") => "Automation",
+            Some("dev_api") => "Dev API",
+            Some(owner) => owner,
+        };
+        Self { name: name.to_owned(), row }
+    }
+
+    pub(super) fn incoming(&self) -> String {
+        count(self.row.incoming)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.row.messages == 0
+    }
+
+    pub(super) fn messages(&self) -> String {
+        count(self.row.messages)
+    }
+
+    pub(super) fn sent(&self) -> Share {
+        Share::new(self.row.sent, self.row.messages, "")
+    }
+
+    pub(super) fn delivered(&self) -> Share {
+        Share::new(self.row.delivered, self.row.messages, "ok")
+    }
+
+    pub(super) fn read(&self) -> Share {
+        Share::new(self.row.read, self.row.messages, "ok")
+    }
+
+    pub(super) fn failed(&self) -> Share {
+        Share::new(self.row.failed, self.row.messages, "bad")
+    }
+
+    /// The half, and nine tenths, from sent to delivered.
+    pub(super) fn to_deliver(&self) -> (String, String) {
+        (maybe_duration(self.row.to_deliver.p50_ms), maybe_duration(self.row.to_deliver.p90_ms))
+    }
+
+    /// The half, and nine tenths, from sent to read.
+    pub(super) fn to_read(&self) -> (String, String) {
+        (maybe_duration(self.row.to_read.p50_ms), maybe_duration(self.row.to_read.p90_ms))
+    }
+}
+
+impl Step {
+    /// Each column: its number, and as it is written.
+    pub(super) fn columns(&self) -> [(i64, String); 5] {
+        let row = &self.row;
+        [row.messages, row.delivered, row.read, row.failed, row.incoming]
+            .map(|number| (number, count(number)))
+    }
+}
+
+impl Source {
+    pub(super) fn name(&self) -> &str {
+        &self.row.source
+    }
+
+    pub(super) fn events(&self) -> String {
+        count(self.row.events)
+    }
+
+    pub(super) fn last_at(&self) -> When {
+        When::from(self.row.last_at)
+    }
+
+    pub(super) fn silent(&self) -> String {
+        duration(self.silent_ms)
+    }
+
+    /// The half, and nine tenths, from BIK's time to our receipt.
+    pub(super) fn late(&self) -> (String, String) {
+        (maybe_duration(self.row.late.p50_ms), maybe_duration(self.row.late.p90_ms))
+    }
+
+    pub(super) fn disordered(&self) -> Share {
+        Share::new(self.row.disordered, self.row.events, "")
+    }
+
+    pub(super) fn repeated(&self) -> Share {
+        Share::new(self.row.repeated, self.row.events, "")
+    }
+
+    pub(super) fn link(&self) -> String {
+        format!("/events?source={}", encoded(&self.row.source))
+    }
+}

@@ -1,0 +1,104 @@
+//! The handlers, each with both its lanes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    admin::{
+        Shared,
+        page::shown::{Tag, count, duration},
+    },
+    dispatch::{LaneCondition, LaneStatus},
+    journal::Figures,
+};
+
+/// A handler.
+pub(super) struct HandlerRow {
+    pub(super) name: Arc<str>,
+    pub(super) kind: &'static str,
+    pub(super) destination: Arc<str>,
+    /// What the worse of its lanes is doing.
+    pub(super) condition: LaneCondition,
+    pub(super) dead: u64,
+    pub(super) set_aside: usize,
+    pub(super) last_failure: Option<String>,
+    lag: u64,
+    lag_seconds: u64,
+}
+
+/// In the order of the configuration.
+pub(super) fn rows(shared: &Shared, figures: &Figures) -> Vec<HandlerRow> {
+    let dead: HashMap<&str, u64> = figures.dead.iter().map(|(name, dead)| (&**name, *dead)).collect();
+    let mut rows: Vec<HandlerRow> = Vec::new();
+    for lane in shared.state.desk.status() {
+        if rows.last().is_none_or(|row| row.name != lane.handler) {
+            rows.push(HandlerRow::new(&lane, dead.get(&*lane.handler).copied().unwrap_or_default()));
+        }
+        if let Some(row) = rows.last_mut() {
+            row.add(&lane);
+        }
+    }
+    rows
+}
+
+impl HandlerRow {
+    fn new(lane: &LaneStatus, dead: u64) -> Self {
+        Self {
+            name: Arc::clone(&lane.handler),
+            kind: lane.kind,
+            destination: Arc::clone(&lane.destination),
+            condition: lane.state,
+            dead,
+            set_aside: 0,
+            last_failure: None,
+            lag: 0,
+            lag_seconds: 0,
+        }
+    }
+
+    fn add(&mut self, lane: &LaneStatus) {
+        if badness(lane.state) > badness(self.condition) {
+            self.condition = lane.state;
+        }
+        self.set_aside += lane.set_aside;
+        // Both lanes stand in the same journal: the one that is further behind tells how far the handler is.
+        self.lag = self.lag.max(lane.lag);
+        self.lag_seconds = self.lag_seconds.max(lane.lag_seconds);
+        if lane.failures > 0 {
+            self.last_failure = lane.last_failure.clone().or_else(|| self.last_failure.take());
+        }
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        match self.condition {
+            LaneCondition::Running => Tag::new("ok", "running"),
+            LaneCondition::Waiting => Tag::new("warn", "unwell: tries again"),
+            LaneCondition::Paused => Tag::new("warn", "paused"),
+            LaneCondition::Full => Tag::new("bad", "full: too many set aside"),
+            LaneCondition::Stuck => Tag::new("bad", "stuck"),
+            LaneCondition::Stopped => Tag::new("", "stopped"),
+        }
+    }
+
+    pub(super) fn lag(&self) -> String {
+        count(self.lag)
+    }
+
+    /// For how long its oldest event has waited.
+    pub(super) fn waited(&self) -> String {
+        match i64::try_from(self.lag_seconds) {
+            Ok(0) => "–".to_owned(),
+            secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),
+        }
+    }
+}
+
+const fn badness(condition: LaneCondition) -> u8 {
+    match condition {
+        LaneCondition::Running => 0,
+        LaneCondition::Stopped => 1,
+        LaneCondition::Paused => 2,
+        LaneCondition::Waiting => 3,
+        LaneCondition::Full => 4,
+        LaneCondition::Stuck => 5,
+    }
+}

@@ -1,0 +1,63 @@
+//! `/`: how it goes. Figures of messages, what needs a person, the sources, and the handlers.
+
+mod figures;
+mod handlers;
+mod needs;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use super::{
+    frame::{Frame, Visit},
+    period::Period,
+    shown::counted,
+    sorry::Sorry,
+};
+use crate::{admin::Shared, clock};
+use figures::Figures;
+use handlers::HandlerRow;
+use needs::Need;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    frame: Frame,
+    /// Nothing was ever received.
+    is_empty: bool,
+    needs: Vec<Need>,
+    handlers: Vec<HandlerRow>,
+    /// `None` where insight is off.
+    figures: Option<Figures>,
+    /// Insight has not taken in everything yet.
+    behind: Option<String>,
+}
+
+/// `GET /?range=&since=&until=&category=&channel=&store=&source=`
+pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let now = clock::now();
+    let tip = *shared.state.journal.tip().borrow();
+    let insight = shared.state.insight.as_ref();
+    let figures = match insight {
+        Some(insight) => {
+            let period = Period::of(&visit.asked, now)?;
+            Some(Figures::of(insight, period, &visit.asked, now).await?)
+        }
+        None => None,
+    };
+    let journal = shared.state.journal.figures().await?;
+    let handlers = handlers::rows(&shared, &journal);
+    let waiting = figures.as_ref().map_or(0, |figures| figures.waiting);
+    let needs = needs::all(&handlers, &journal, waiting, &visit.frame);
+    let behind = insight.and_then(|insight| {
+        let progress = *insight.progress().borrow();
+        if let Some(end) = progress.rebuilding_to {
+            return Some(format!("They are being rebuilt: event {} of {end} is taken in.", progress.cursor));
+        }
+        // A moment's worth is always under way.
+        let lag = tip.saturating_sub(progress.cursor);
+        (lag > 1_000).then(|| format!("{} are not in them yet.", counted(lag, "event", "events")))
+    });
+    visit.show(|frame| Page { frame, is_empty: tip == 0, needs, handlers, figures, behind })
+}

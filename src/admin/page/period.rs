@@ -1,0 +1,94 @@
+//! The time that figures are of: the last day, week or month, or one of the reader's own.
+
+use super::asked::Asked;
+use crate::{admin::fault::Fault, clock::Timestamp, insight::ask::Dimension};
+
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Up to so long a time is told hour by hour, a longer one day by day.
+const BY_HOUR_MS: i64 = 3 * DAY_MS;
+/// At most this many days are told one by one.
+const STEPS_MAX: i64 = 400;
+
+/// From when to when.
+pub(super) struct Period {
+    /// The field's value: `24h`, `7d`, `30d`, or `own`.
+    pub(super) range: &'static str,
+    /// The first moment.
+    pub(super) since: Timestamp,
+    /// The moment after the last.
+    pub(super) until: Timestamp,
+}
+
+/// The choices, and what they are called.
+pub(super) const RANGES: [(&str, &str); 4] =
+    [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "From … to …")];
+
+impl Period {
+    /// As it is asked for: by `range`, or by `since` and `until`.
+    pub(super) fn of(asked: &Asked, now: Timestamp) -> Result<Self, Fault> {
+        // The hour that has begun belongs to it.
+        let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };
+        match asked.text("range") {
+            Some("24h") => Ok(last("24h", DAY_MS)),
+            None | Some("7d") => Ok(last("7d", 7 * DAY_MS)),
+            Some("30d") => Ok(last("30d", 30 * DAY_MS)),
+            Some("own") => {
+                let until = asked.time("until")?.unwrap_or_else(|| now.plus_ms(HOUR_MS));
+                let since = asked.time("since")?.unwrap_or_else(|| until.plus_ms(-7 * DAY_MS));
+                if since >= until {
+                    return Err(Fault::parameter("since", "must be before until"));
+                }
+                Ok(Self { range: "own", since, until })
+            }
+            Some(_) => Err(Fault::parameter("range", "must be 24h, 7d, 30d or own")),
+        }
+    }
+
+    /// By which steps it is told.
+    pub(super) fn step(&self) -> Dimension {
+        if self.until.ms_since(self.since) <= BY_HOUR_MS { Dimension::Hour } else { Dimension::Day }
+    }
+
+    /// Where each step begins; none where there are too many to be shown one by one.
+    pub(super) fn steps(&self) -> Vec<Timestamp> {
+        let step = if self.step() == Dimension::Hour { HOUR_MS } else { DAY_MS };
+        let (first, end) = (self.since.as_ms().div_euclid(step), (self.until.as_ms() - 1).div_euclid(step));
+        if end - first > STEPS_MAX {
+            return Vec::new();
+        }
+        let end =
+            if self.range == "own" { end } else { end.min((self.until.as_ms() - HOUR_MS).div_euclid(step)) };
+        (first..=end).map(|at| Timestamp::from_ms(at * step)).collect()
+    }
+
+    /// A moment as a browser's field for times writes it.
+    pub(super) fn field(time: Timestamp) -> String {
+        time.to_string().chars().take(16).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn period(query: &str) -> Result<Period, Fault> {
+        // 2026-01-10T12:30:00Z
+        let now = Timestamp::from_ms(1_768_048_200_000);
+        Period::of(&Asked::of(&format!("/?{query}").parse().unwrap()), now)
+    }
+
+    #[test]
+    fn each_range_is_told_by_its_steps() {
+        let day = period("range=24h").unwrap();
+        assert_eq!((day.step(), day.steps().len()), (Dimension::Hour, 25));
+        let week = period("").unwrap();
+        assert_eq!((week.range, week.step(), week.steps().len()), ("7d", Dimension::Day, 8));
+        let own = period("range=own&since=2026-01-01&until=2026-01-02").unwrap();
+        assert_eq!((own.step(), own.steps().len()), (Dimension::Hour, 24));
+        assert_eq!(period("range=own&since=1990-01-01").unwrap().steps().len(), 0, "too many");
+        for wrong in ["range=1y", "range=own&since=2026-01-02&until=2026-01-01", "range=own&since=soon"] {
+            assert!(period(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Who: a customer as it is named in tables.
+
+use super::veil::Veil;
+use crate::insight::ask::{Contact, Message};
+
+/// A customer, with the link to its conversation.
+pub(super) struct Person {
+    /// The customer's number in insight; `None` where it is not known.
+    pub(super) contact: Option<i64>,
+    /// Name and address, under the veil.
+    pub(super) text: String,
+}
+
+impl Person {
+    /// Whom a message is from, or to.
+    pub(super) fn of_message(message: &Message, veil: Veil) -> Self {
+        Self {
+            contact: message.contact,
+            text: text(message.name.as_deref(), message.address.as_deref(), message.contact, veil),
+        }
+    }
+
+    /// A customer of the list.
+    pub(super) fn of_contact(contact: &Contact, veil: Veil) -> Self {
+        let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), veil);
+        Self { contact: Some(contact.id), text }
+    }
+}
+
+fn text(name: Option<&str>, address: Option<&str>, contact: Option<i64>, veil: Veil) -> String {
+    let address = address.map(|address| veil.address(address));
+    match (name.filter(|_| veil.lifted), address, contact) {
+        (Some(name), Some(address), _) => format!("{name} · {address}"),
+        (Some(name), None, _) => name.to_owned(),
+        (None, Some(address), Some(number)) if !veil.lifted => format!("Customer {number} · {address}"),
+        (None, Some(address), _) => address.into_owned(),
+        (None, None, Some(number)) => format!("Customer {number}"),
+        (None, None, None) => "–".to_owned(),
+    }
+}

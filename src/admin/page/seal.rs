@@ -1,0 +1,127 @@
+//! What makes a form of this page known again, and who may see personal data: both signed with a key of this process, so
+//! that nothing is kept here for a browser.
+//!
+//! A browser gets a random name in a cookie. The token in each form is a signature over that name: another site can make
+//! the browser send the cookie at most, and never knows the token. The permission to see personal data is a second cookie,
+//! a signature over the name and a time.
+
+use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::clock::Timestamp;
+
+/// Names the browser.
+const BROWSER: &str = "bikhook-browser";
+/// Until when personal data is shown to it.
+const SHOWN: &str = "bikhook-shown";
+/// Personal data is shown for so long.
+pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
+
+/// The key of this process; without one nothing is known again, and nothing is shown.
+pub(in crate::admin) struct Seal(Option<Hmac<Sha256>>);
+
+/// A browser, by the random name that it was given.
+#[derive(Clone)]
+pub(super) struct Browser {
+    name: String,
+    /// It has to be told its name.
+    fresh: bool,
+}
+
+impl Seal {
+    /// With a random key: what was signed before a restart no longer counts.
+    pub(in crate::admin) fn new() -> Self {
+        Self(random().and_then(|key| Hmac::new_from_slice(&key).ok()))
+    }
+
+    /// The token of a browser's forms.
+    pub(super) fn token(&self, browser: &Browser) -> String {
+        self.sign(&format!("form {}", browser.name)).unwrap_or_default()
+    }
+
+    /// Whether that is the token of this browser's forms.
+    pub(super) fn knows(&self, browser: &Browser, token: &str) -> bool {
+        !browser.fresh && self.is(&format!("form {}", browser.name), token)
+    }
+
+    /// Until when personal data is shown to a browser; `None` where it is not.
+    pub(super) fn shown_until(
+        &self,
+        browser: &Browser,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let (until, signature) = cookie(headers, SHOWN)?.split_once('.')?;
+        let until = Timestamp::from_ms(until.parse().ok()?);
+        let holds = self.is(&format!("shown {} {}", browser.name, until.as_ms()), signature);
+        (holds && until > now && until.ms_since(now) <= SHOWN_MS).then_some(until)
+    }
+
+    /// The cookie that shows personal data to a browser from now on.
+    pub(super) fn show(&self, browser: &Browser, now: Timestamp) -> Option<HeaderValue> {
+        let until = now.plus_ms(SHOWN_MS).as_ms();
+        let signature = self.sign(&format!("shown {} {until}", browser.name))?;
+        set(SHOWN, &format!("{until}.{signature}"), Some(SHOWN_MS / 1_000))
+    }
+
+    /// The cookie that hides it again.
+    pub(super) fn hide(&self) -> Option<HeaderValue> {
+        set(SHOWN, "", Some(0))
+    }
+
+    fn sign(&self, text: &str) -> Option<String> {
+        let mut mac = self.0.clone()?;
+        mac.update(text.as_bytes());
+        Some(BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// Whether that is the signature of this text.
+    fn is(&self, text: &str, signature: &str) -> bool {
+        self.sign(text).is_some_and(|right| right.as_bytes().ct_eq(signature.as_bytes()).into())
+    }
+}
+
+impl Browser {
+    /// Who asks: by its cookie, or under a new name.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let known = cookie(headers, BROWSER).filter(|name| {
+            name.len() == 43 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        });
+        match known {
+            Some(name) => Self { name: name.to_owned(), fresh: false },
+            None => {
+                let name = random().map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
+                Self { name: name.unwrap_or_default(), fresh: true }
+            }
+        }
+    }
+
+    /// The cookie that tells it its name, where it has none.
+    pub(super) fn cookie(&self) -> Option<HeaderValue> {
+        self.fresh.then(|| set(BROWSER, &self.name, None))?
+    }
+}
+
+fn random() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(bytes),
+        Err(error) => {
+            tracing::error!(%error, "the system gives no random bytes: the page takes no forms");
+            None
+        }
+    }
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    all.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+fn set(name: &str, value: &str, max_age_secs: Option<i64>) -> Option<HeaderValue> {
+    let age = max_age_secs.map(|secs| format!("; Max-Age={secs}")).unwrap_or_default();
+    HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{age}")).ok()
+}

@@ -1,0 +1,164 @@
+//! Values as they are written on a page: times, words with a colour, shares, durations. Those that are HTML escape what they
+//! hold by a template of their own, so that a page's template can write them as they are.
+
+use askama::{Template, filters::HtmlSafe};
+
+use crate::{clock::Timestamp, insight::State};
+
+/// A time: for machines as RFC 3339, for people to the second.
+#[derive(Template)]
+#[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ short }}</time>"#, ext = "html")]
+pub(super) struct When {
+    exact: String,
+    short: String,
+}
+
+impl HtmlSafe for When {}
+
+impl From<Timestamp> for When {
+    fn from(time: Timestamp) -> Self {
+        let exact = time.to_string();
+        let short = exact.get(..19).unwrap_or(&exact).replace('T', " ");
+        Self { exact, short }
+    }
+}
+
+/// A word with a colour: `ok`, `warn`, `bad`, `note`, `info`, or none.
+#[derive(Clone, Template)]
+#[template(source = r#"<span class="tag {{ colour }}">{{ word }}</span>"#, ext = "html")]
+pub(super) struct Tag {
+    colour: &'static str,
+    word: String,
+}
+
+impl HtmlSafe for Tag {}
+
+impl Tag {
+    pub(super) fn new(colour: &'static str, word: impl Into<String>) -> Self {
+        Self { colour, word: word.into() }
+    }
+
+    /// What became of a message; of one from a customer, that it is one.
+    pub(super) fn of_state(state: Option<State>) -> Self {
+        let Some(state) = state else { return Self::new("note", "incoming") };
+        let colour = match state {
+            State::Accepted => "",
+            State::Sent => "info",
+            State::Delivered | State::Read | State::Played => "ok",
+            State::Failed => "bad",
+        };
+        Self::new(colour, state.as_str())
+    }
+
+    /// A status, as BIK wrote it.
+    pub(super) fn of_status(status: &str) -> Self {
+        State::from_name(status).map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
+    }
+}
+
+/// A part of a whole: as a percentage, over a bar.
+#[derive(Template)]
+#[template(
+    source = r#"{{ text }}<svg class="bar {{ colour }}" aria-hidden="true"><rect width="{{ width }}%" height="100%"/></svg>"#,
+    ext = "html"
+)]
+pub(super) struct Share {
+    text: String,
+    colour: &'static str,
+    width: String,
+}
+
+impl HtmlSafe for Share {}
+
+impl Share {
+    pub(super) fn new(part: i64, whole: i64, colour: &'static str) -> Self {
+        if whole <= 0 {
+            return Self { text: "–".to_owned(), colour, width: "0".to_owned() };
+        }
+        let share = 100.0 * part as f64 / whole as f64;
+        let text = match share {
+            _ if part == 0 || part == whole => format!("{share:.0} %"),
+            // What is not nothing is not shown as nothing, and what is not all not as all.
+            share if share < 0.1 => "< 0.1 %".to_owned(),
+            share if share > 99.9 => "> 99.9 %".to_owned(),
+            _ => format!("{share:.1} %"),
+        };
+        Self { text, colour, width: format!("{:.1}", share.clamp(0.0, 100.0)) }
+    }
+}
+
+/// A number with its thousands apart.
+pub(super) fn count(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("−{text}") } else { text }
+}
+
+/// A number and what it counts.
+pub(super) fn counted(number: impl Into<i128>, one: &str, many: &str) -> String {
+    let number: i128 = number.into();
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// A duration in its two largest units.
+pub(super) fn duration(ms: i64) -> String {
+    let secs = ms / 1_000;
+    match secs {
+        _ if ms < 1_000 => format!("{ms} ms"),
+        0..10 => format!("{secs}.{} s", ms % 1_000 / 100),
+        10..60 => format!("{secs} s"),
+        60..3_600 => two(secs / 60, "min", secs % 60, "s"),
+        3_600..86_400 => two(secs / 3_600, "h", secs % 3_600 / 60, "min"),
+        _ => two(secs / 86_400, "d", secs % 86_400 / 3_600, "h"),
+    }
+}
+
+/// A duration that may not be known.
+pub(super) fn maybe_duration(ms: Option<i64>) -> String {
+    ms.map_or_else(|| "–".to_owned(), duration)
+}
+
+fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_people_read_them() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(count(-1_000), "−1,000");
+        assert_eq!(
+            [5, 1_540, 12_000, 60_000, 3_661_000, 90_000_000].map(duration),
+            ["5 ms", "1.5 s", "12 s", "1 min", "1 h 1 min", "1 d 1 h"]
+        );
+        let share = |part, whole| Share::new(part, whole, "").text;
+        assert_eq!(
+            [share(0, 0), share(0, 9), share(9, 9), share(1, 9_999), share(9_998, 9_999), share(1, 3)],
+            ["–", "0 %", "100 %", "< 0.1 %", "> 99.9 %", "33.3 %"]
+        );
+    }
+
+    #[test]
+    fn what_is_html_escapes_what_it_holds() {
+        let hostile = Tag::new("", "<script>alert('x')</script>").to_string();
+        assert!(!hostile.contains("<script>"), "{hostile}");
+        assert_eq!(
+            When::from(Timestamp::from_ms(1_767_225_600_000)).to_string(),
+            r#"<time class="nowrap" datetime="2026-01-01T00:00:00.000Z">2026-01-01 00:00:00</time>"#
+        );
+    }
+}

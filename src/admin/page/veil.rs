@@ -1,0 +1,104 @@
+//! Personal data as it is written on a page: veiled until somebody asks to see it. What stays readable of a veiled value
+//! tells two of them apart, and no more.
+
+use std::borrow::Cow;
+
+/// So many digits may be a phone: error codes have six.
+const PHONE_DIGITS: usize = 7;
+
+/// Whether personal data is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Veil {
+    pub(super) lifted: bool,
+}
+
+pub(super) const HIDDEN: &str = "••••";
+
+impl Veil {
+    /// A phone or another address: its last two characters.
+    pub(super) fn address<'a>(self, text: &'a str) -> Cow<'a, str> {
+        self.ending(text, 2)
+    }
+
+    /// An id that holds a phone, as those of WhatsApp do at their beginning: its last six characters.
+    pub(super) fn id<'a>(self, text: &'a str) -> Cow<'a, str> {
+        self.ending(text, 6)
+    }
+
+    /// What somebody wrote: how much it is.
+    pub(super) fn said<'a>(self, text: &'a str) -> Cow<'a, str> {
+        if self.lifted {
+            return Cow::Borrowed(text);
+        }
+        match text.chars().count() {
+            1 => Cow::Borrowed("•••• (1 character)"),
+            letters => Cow::Owned(format!("•••• ({letters} characters)")),
+        }
+    }
+
+    /// A sentence of the channel's or of a program's, which may quote a number or an address: without those.
+    pub(super) fn sentence<'a>(self, text: &'a str) -> Cow<'a, str> {
+        if self.lifted {
+            return Cow::Borrowed(text);
+        }
+        let (mut out, mut digits, mut number) = (String::new(), 0, String::new());
+        let end = |out: &mut String, number: &mut String, digits: &mut usize| {
+            // A number may be written in groups: its blanks, hyphens and brackets belong to it.
+            out.push_str(if *digits >= PHONE_DIGITS { HIDDEN } else { number });
+            number.clear();
+            *digits = 0;
+        };
+        for letter in text.chars() {
+            let grouping = !number.is_empty() && matches!(letter, ' ' | '-' | '(' | ')' | '.' | '/');
+            if letter.is_ascii_digit() || letter == '+' || grouping {
+                digits += usize::from(letter.is_ascii_digit());
+                number.push(letter);
+            } else {
+                end(&mut out, &mut number, &mut digits);
+                out.push(letter);
+            }
+        }
+        end(&mut out, &mut number, &mut digits);
+        let word =
+            |word: &str| if word.contains('@') || word.contains("wamid") { HIDDEN } else { word }.to_owned();
+        Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
+    }
+
+    /// The last characters of a text that has at least twice as many, after a sign that there is more.
+    fn ending(self, text: &str, letters: usize) -> Cow<'_, str> {
+        if self.lifted {
+            return Cow::Borrowed(text);
+        }
+        let count = text.chars().count();
+        if count < letters * 2 {
+            return Cow::Borrowed(HIDDEN);
+        }
+        let end: String = text.chars().skip(count - letters).collect();
+        Cow::Owned(format!("{HIDDEN}{end}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_veiled_value_shows_its_end_at_most() {
+        let veil = Veil { lifted: false };
+        assert_eq!(veil.address("919938438138"), "••••38");
+        assert_eq!(veil.address("138"), "••••");
+        assert_eq!(veil.id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVG"), "••••gSQkVG");
+        assert_eq!(veil.said("Hi 😀"), "•••• (4 characters)");
+        assert_eq!(Veil { lifted: true }.said("Hi"), "Hi");
+    }
+
+    #[test]
+    fn a_veiled_sentence_keeps_its_words_and_loses_numbers_and_addresses() {
+        let veil = Veil { lifted: false };
+        let plain = "more than 24 hours have passed (error 131047)";
+        assert_eq!(veil.sentence(plain), plain);
+        assert_eq!(veil.sentence("to +919938438138, a@b.example failed"), "to ••••, •••• failed");
+        assert_eq!(veil.sentence("(to +91 99384-38138)"), "(to ••••");
+        assert_eq!(veil.sentence("<b>131026</b> wamid.HBgM"), "<b>131026</b> ••••");
+    }
+}
