@@ -50,7 +50,7 @@ pub struct Message {
     pub reason: Option<String>,
     /// The class of its failure; `None` where it has not failed.
     pub failure: Option<String>,
-    /// The customer's number in insight, for [`super::conversation`].
+    /// The customer's number in insight, for [`super::conversation()`].
     pub contact: Option<i64>,
     /// The customer's address on the channel.
     pub address: Option<String>,
@@ -75,7 +75,7 @@ pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 
 impl Message {
-    /// From a row of [`COLUMNS`].
+    /// From a row of `COLUMNS`.
     pub fn from_row(row: &Row<'_>, words: &Words<'_>, failures: &Failures) -> rusqlite::Result<Self> {
         let owner = words.optional(row.get(5)?)?;
         let state = row.get::<_, Option<usize>>(8)?.and_then(|state| State::ALL.get(state).copied());
