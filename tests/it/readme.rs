@@ -273,6 +273,8 @@ fn every_path_of_the_api_that_it_names_is_served() {
     for path in named {
         let (method, path) = path.split_once(' ').unwrap();
         let path = path.replace("{seq}", "1").replace("{id}", "1").replace("{name}", "log");
+        // A tail has no end: what is wrong with a question has.
+        let path = path.replace("/tail", "/tail?after=x");
         let ask = format!(
             "curl -s -X {method} -H 'Content-Type: application/json' -d '{{}}' http://127.0.0.1:8081{path}"
         );
