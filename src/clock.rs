@@ -58,8 +58,9 @@ impl FromStr for Timestamp {
         if let Ok(time) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(time.as_millisecond()));
         }
-        text.parse::<jiff::civil::Date>()
-            .ok()
+        // A time without its zone would be read as a date: hours would be lost without a word.
+        let date = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+        date.and_then(|date| date.parse::<jiff::civil::Date>().ok())
             .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
             .map(|midnight| Self(midnight.timestamp().as_millisecond()))
             .ok_or_else(|| NotATime(text.to_owned()))
@@ -83,4 +84,22 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[allow(clippy::disallowed_methods)] // the one place
 pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_dates_are_read_and_a_time_without_its_zone_is_not() {
+        let time = |text: &str| text.parse::<Timestamp>().map(Timestamp::as_ms).ok();
+        assert_eq!(time("2026-01-01T09:30:00Z"), Some(1_767_259_800_000));
+        assert_eq!(time("2026-01-01T15:00:00+05:30"), Some(1_767_259_800_000));
+        assert_eq!(time("2026-01-01"), Some(1_767_225_600_000));
+        for text in
+            ["2026-01-01T09:30", "2026-01-01T09:30:00", "2026-01-01 09:30", "2026-13-01", "yesterday", ""]
+        {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
 }

@@ -239,7 +239,7 @@ impl Metrics {
             ),
             reveals: register!(
                 "page_reveals",
-                "Times that somebody asked the page to show personal data",
+                "Times that the page was asked to show what it hides",
                 Counter::default()
             ),
             registry,
