@@ -7,10 +7,11 @@
 //!                                              │ journal  │  one SQLite file
 //!                                              └────┬─────┘
 //!                              ┌────────────────────┼───────────────────┐
-//!                        dispatch "audit"     dispatch "log"      dispatch …
-//!                          claim → deliver → settle, each at its own pace, each with its own cursor
-//!                              │                    │
-//!                        handler::jsonl       handler::log
+//!                        dispatch "audit"     dispatch "crm"          insight      what became of each message:
+//!                          claim → deliver → settle,                     │         message states, figures, search
+//!                          each at its own pace, with its own cursor     ▼
+//!                              │                    │             admin: page, API, metrics; the command line
+//!                        handler::jsonl       handler::http
 //! ```
 //!
 //! # Words
@@ -22,6 +23,8 @@
 //! - **handler**: a destination, of a **kind**. **lane**: one of a handler's two queues, incoming messages and the rest.
 //! - **cursor**: up to where a lane is done. **claim**: events taken to be delivered. **settle**: how they ended.
 //! - **attempt**: one try of a delivery. **dead letter**: an event that a handler will not get unless somebody asks.
+//! - **replay**: what is stored, delivered to a handler once more. **insight**: what is learnt of messages and customers.
+//! - **funnel**: how many messages were sent, delivered, read, or failed.
 //!
 //! # Invariants
 //!
