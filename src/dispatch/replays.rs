@@ -45,6 +45,8 @@ pub struct Matches {
     pub last: Option<u64>,
 }
 
+/// The journal is busy, or its disk is full: the end of a replay is stored when it can be.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Events that a dry run reads at once.
 const PAGE: usize = 1_000;
 
@@ -200,8 +202,11 @@ impl Replayer {
                 tracing::error!(
                     replay = id,
                     error = error.class(),
-                    "the end of a replay could not be stored"
+                    "the end of a replay could not be stored; it is tried again"
                 );
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                // Begun once more, its lanes find nothing to do and end at once.
+                self.at_work.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             }
         }
     }

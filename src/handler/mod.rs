@@ -31,7 +31,7 @@ mod sqlite;
 mod table;
 mod template;
 mod tls;
-#[cfg(any(feature = "kafka", feature = "nats"))]
+#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod waves;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
@@ -51,7 +51,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{Event, Key, Unreadable};
+use crate::event::{Event, Key, OrderKey, Unreadable};
 
 /// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
 /// is none. As in `[log] level`.
@@ -134,6 +134,11 @@ impl Delivery {
     pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
         let event = mask.apply(&self.event)?;
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
+    }
+
+    /// What the event is ordered by, whatever is masked.
+    pub fn order_key(&self) -> Option<OrderKey> {
+        self.received.as_ref().unwrap_or(&self.event).order_key()
     }
 
     /// The id by which the destination knows a repetition: the same in every delivery of this event, whatever is masked.

@@ -6,7 +6,6 @@ use rustls::AlertDescription;
 
 /// What to do about it, where it is TLS that keeps two sides apart: a person must look then, where a server that is away
 /// comes back by itself.
-#[cfg(any(feature = "nats", feature = "redis"))]
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -13,7 +13,7 @@ pub(super) fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
     std::iter::from_fn(move || {
         let mut messages = HashSet::new();
         let repeats =
-            |delivery: &Delivery| delivery.event.order_key().is_some_and(|message| !messages.insert(message));
+            |delivery: &Delivery| delivery.order_key().is_some_and(|message| !messages.insert(message));
         let end = rest.iter().position(repeats).unwrap_or(rest.len());
         let (wave, after) = rest.split_at(end);
         rest = after;
@@ -29,6 +29,7 @@ mod tests {
     use crate::{
         clock::Timestamp,
         event::{Element, Event},
+        handler::{Mask, MaskSettings},
     };
 
     fn delivery(seq: u64, message: Option<&str>) -> Delivery {
@@ -41,6 +42,14 @@ mod tests {
 
     fn seqs(events: &[Delivery]) -> Vec<Vec<u64>> {
         waves(events).map(|wave| wave.iter().map(|delivery| delivery.event.seq).collect()).collect()
+    }
+
+    #[test]
+    fn a_mask_that_hides_the_message_changes_no_wave() {
+        let settings: MaskSettings = toml::from_str("drop = [\"/eventInfo/messageId\"]").unwrap();
+        let mask = Mask::new(Some(&settings)).unwrap();
+        let events: Vec<Delivery> = [1, 2].map(|seq| delivery(seq, Some("a")).masked(&mask).unwrap()).into();
+        assert_eq!(seqs(&events), [[1], [2]]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{ChildStderr, ChildStdin, ChildStdout},
+    time::timeout,
 };
 
 use super::{
@@ -61,6 +62,10 @@ impl Worker {
     /// # Errors
     /// [`Broken`] where it ended, or said what is no answer: another has to be started.
     pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
+        // What it has said unasked would be taken for the answer to this one.
+        if let Ok(Ok([_, ..])) = timeout(Duration::ZERO, self.stdout.fill_buf()).await {
+            return Err(self.broken("answer", "it answered more than it was asked"));
+        }
         let line = delivery.to_envelope() + "\n";
         let mut answer = Vec::new();
         let Self { stdin, stdout, stderr, tail, .. } = self;

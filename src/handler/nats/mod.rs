@@ -33,6 +33,7 @@ const API: &str = "$JS.API.";
 
 /// The handler.
 pub struct Nats {
+    name: String,
     settings: Settings,
     kept: Mutex<Kept>,
 }
@@ -73,7 +74,7 @@ impl Kind for Nats {
         if let Some(ca) = &settings.ca {
             Ca::read(ca).await.map_err(wrong)?;
         }
-        let nats = Self { settings, kept: Mutex::default() };
+        let nats = Self { name: name.to_owned(), settings, kept: Mutex::default() };
         match nats.link().await {
             Ok(_link) => {}
             Err(Trouble::Away { class, what }) => {
@@ -89,7 +90,7 @@ impl Kind for Nats {
             return Ok(());
         }
         let link = self.link().await?;
-        publish::publish(&link, &self.settings, events).await
+        publish::publish(&link, &self.settings, &self.name, events).await
     }
 }
 

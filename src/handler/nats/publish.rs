@@ -24,11 +24,16 @@ const HEADER_CHARS: usize = 200;
 ///
 /// # Errors
 /// The first [`Failure`]: what comes after it in another wave was not sent.
-pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
+pub(super) async fn publish(
+    link: &Link,
+    settings: &Settings,
+    handler: &str,
+    events: &[Delivery],
+) -> Result<(), Failure> {
     let limit = link.client.max_payload();
     let mut messages = Vec::with_capacity(events.len());
     for delivery in events {
-        let message = Message::of(delivery, settings);
+        let message = Message::of(delivery, settings, handler);
         let bytes = message.wire_bytes();
         // Known for all of them before anything is sent.
         if bytes > limit {
@@ -70,14 +75,14 @@ struct Message {
 }
 
 impl Message {
-    fn of(delivery: &Delivery, settings: &Settings) -> Self {
+    fn of(delivery: &Delivery, settings: &Settings, handler: &str) -> Self {
         let event = &delivery.event;
         let payload = match settings.body {
             Body::Envelope => delivery.to_envelope(),
             Body::Raw => event.element.rendered().into_owned(),
         };
         let subject = settings.subject.0.render(event, Subject::is_safe);
-        Self { subject, headers: headers(delivery, settings), payload }
+        Self { subject, headers: headers(delivery, settings, handler), payload }
     }
 
     /// What the server counts: the payload with its headers, as they are written on the wire.
@@ -90,10 +95,16 @@ impl Message {
     }
 }
 
-fn headers(delivery: &Delivery, settings: &Settings) -> HeaderMap {
+fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap {
     let event = &delivery.event;
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, delivery.key().to_string());
+    let key = delivery.key();
+    headers.insert("Bikhook-Key", key.to_string());
+    // A stream knows a repetition whatever its subject: two handlers that publish to one would hide each other's messages.
+    // Who replays wants to have it once more.
+    if !delivery.replay {
+        headers.insert(NATS_MESSAGE_ID, format!("{handler}.{key}"));
+    }
     if let Some(stream) = &settings.stream {
         headers.insert(NATS_EXPECTED_STREAM, stream.0.as_str());
     }
@@ -137,8 +148,20 @@ mod tests {
     #[test]
     fn a_header_cannot_hold_another() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
-        let headers = headers(&delivery(1), &settings);
+        let headers = headers(&delivery(1), &settings, "crm");
         assert_eq!(headers.get("Bikhook-Event").unwrap().as_str(), "a_b");
-        assert_eq!(headers.get("Nats-Msg-Id").unwrap().as_str().len(), 32);
+        assert_eq!(headers.get("Bikhook-Key").unwrap().as_str().len(), 32);
+    }
+
+    #[test]
+    fn a_repetition_is_known_by_the_handler_and_the_key_and_a_replay_is_none() {
+        let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
+        let (one, again) = (delivery(1), Delivery::new(Arc::clone(&delivery(1).event), 2, true));
+        let id = |delivery: &Delivery, handler: &str| {
+            headers(delivery, &settings, handler).get(NATS_MESSAGE_ID).map(|id| id.as_str().to_owned())
+        };
+        assert_eq!(id(&one, "crm"), Some(format!("crm.{}", one.key())));
+        assert_ne!(id(&one, "crm"), id(&one, "lake"));
+        assert_eq!(id(&again, "crm"), None);
     }
 }

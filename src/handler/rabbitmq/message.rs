@@ -63,6 +63,9 @@ const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
+/// A header is sent in one frame, which the broker bounds: the body has the whole id.
+const ID_BYTES: usize = 1_024;
+
 fn properties(delivery: &Delivery) -> BasicProperties {
     let event = &delivery.event;
     let mut headers = FieldTable::default();
@@ -73,7 +76,7 @@ fn properties(delivery: &Delivery) -> BasicProperties {
     header("source", text(&event.source));
     header("received_at", text(&event.received_at.to_string()));
     if let Some(id) = event.element.id() {
-        header("id", text(id));
+        header("id", text(&id[..id.floor_char_boundary(ID_BYTES)]));
     }
     header("attempt", AMQPValue::LongLongInt(delivery.attempt.into()));
     header("replay", AMQPValue::Boolean(delivery.replay));

@@ -3,7 +3,7 @@
 //! ```text
 //! deliver ─▶ message   each event as a message
 //!         ─▶ link      one connection, on it a channel for each delivery under way
-//!         ─▶ publish   the whole batch, then every confirm
+//!         ─▶ publish   as many as may be under way together, then every confirm
 //! ```
 //! A repetition has the same `message_id`: by it a consumer has each event once.
 
@@ -16,7 +16,7 @@ mod settings;
 
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, waves::waves};
 use link::Link;
 use message::{Form, Message};
 use settings::Settings;
@@ -63,19 +63,25 @@ impl Kind for RabbitMq {
         let messages: Vec<Message> =
             events.iter().map(|delivery| self.form.message(delivery)).collect::<Result<_, _>>()?;
         let attempt = self.link.attempt();
-        let published = self.publish(messages).await;
+        let published = self.publish(events, messages).await;
         attempt.ended();
         published
     }
 }
 
 impl RabbitMq {
-    async fn publish(&self, messages: Vec<Message>) -> Result<(), Failure> {
+    /// A broker may turn one message away and take the next: so an event follows one of its message only once that is
+    /// confirmed.
+    async fn publish(&self, events: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
         // Unless all went well it is dropped: what is still under way on it must not be taken for the next delivery's.
         let channel = self.link.channel().await?;
-        tokio::select! {
-            published = publish::all(&channel, messages) => published?,
-            () = self.link.blocked() => return Err(failure::blocked()),
+        let mut messages = messages.into_iter();
+        for wave in waves(events) {
+            let wave = messages.by_ref().take(wave.len()).collect();
+            tokio::select! {
+                published = publish::all(&channel, wave) => published?,
+                () = self.link.blocked() => return Err(failure::blocked()),
+            }
         }
         self.link.give_back(channel);
         Ok(())

@@ -1,4 +1,4 @@
-//! Publishing a batch: every message goes out, in order, before the first confirm is waited for.
+//! Publishing messages that may be under way together: every one goes out, in order, before the first confirm is waited for.
 
 use lapin::{Channel, Confirmation, Error, ErrorKind, PublisherConfirm, options::BasicPublishOptions};
 

@@ -43,7 +43,7 @@ impl Kind for S3 {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let bucket = settings.client().await.map_err(wrong)?;
-        let s3 = Self { bucket, form: settings.form(), pace: Pace::new(settings.interval()) };
+        let s3 = Self { bucket, form: settings.form(name), pace: Pace::new(settings.interval()) };
         match s3.put(s3.form.named(PROBE), PutPayload::default()).await {
             Ok(()) => {}
             Err(Failure::Retry { error, .. }) => {

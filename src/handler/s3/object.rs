@@ -35,6 +35,8 @@ impl Compress {
 /// What the settings make of a batch.
 #[derive(Clone)]
 pub(super) struct Form {
+    /// The handler's name: another one's objects are others, also of the same events.
+    pub(super) handler: String,
     /// What every name begins with.
     pub(super) prefix: Path,
     pub(super) compress: Compress,
@@ -83,7 +85,7 @@ impl Form {
         let time = received_at.to_string();
         // As RFC 3339 has them.
         let (date, hour) = (time.get(..10).unwrap_or("unknown"), time.get(11..13).unwrap_or("00"));
-        let (digest, extension) = (digest(events), self.compress.extension());
+        let (digest, extension) = (digest(&self.handler, events), self.compress.extension());
         self.named(&format!("{date}/{hour}/{first:020}-{last:020}-{digest}.{extension}"))
     }
 }
@@ -99,9 +101,10 @@ fn write_lines(events: &[Delivery], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Of the keys, in their order: not of the lines, which say how often it was tried.
-fn digest(events: &[Delivery]) -> String {
+/// Of the handler and the keys, in their order: not of the lines, which say how often it was tried.
+fn digest(handler: &str, events: &[Delivery]) -> String {
     let mut hash = Sha256::new();
+    hash.update(handler.as_bytes());
     for delivery in events {
         hash.update(delivery.key().0);
     }
@@ -131,7 +134,18 @@ mod tests {
     }
 
     fn object(compress: Compress, events: &[Delivery]) -> Object {
-        Form { prefix: Path::from("lake/bik"), compress }.object(events).unwrap()
+        form("lake", compress).object(events).unwrap()
+    }
+
+    fn form(handler: &str, compress: Compress) -> Form {
+        Form { handler: handler.to_owned(), prefix: Path::from("lake/bik"), compress }
+    }
+
+    #[test]
+    fn two_handlers_never_replace_each_others_objects() {
+        let name =
+            |handler| form(handler, Compress::Gzip).object(&events(&[1, 3], 1)).unwrap().path.to_string();
+        assert_ne!(name("masked"), name("whole"));
     }
 
     #[test]

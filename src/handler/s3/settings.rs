@@ -95,10 +95,10 @@ impl TryFrom<Keys> for Settings {
 }
 
 impl Settings {
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self, handler: &str) -> Form {
         // It was parsed before.
         let prefix = Path::parse(&self.0.prefix).unwrap_or_default();
-        Form { prefix, compress: self.0.compress }
+        Form { handler: handler.to_owned(), prefix, compress: self.0.compress }
     }
 
     /// Bucket, prefix, and whose they are.

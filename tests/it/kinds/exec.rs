@@ -228,6 +228,25 @@ async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_i
     assert_eq!(starts(), 3);
 }
 
+/// One that says more than it is asked would be one answer ahead for ever: what it loses then would count as delivered.
+#[tokio::test]
+async fn an_answer_too_many_is_not_taken_for_the_next_events() {
+    let dir = TempDir::new().unwrap();
+    let script = r#"while read -r line; do echo "$line" >> got; case $line in
+        *twice*) printf 'ok\nok\n';;
+        *) echo "refuse it all";;
+        esac; done"#;
+    let handler = open("exec", &shell(dir.path(), script, "mode = \"lines\"")).await.unwrap();
+    let event = |name: &str| [delivery(1, &format!(r#"{{"eventName":"{name}"}}"#))];
+    handler.deliver(&event("twice")).await.unwrap();
+    let ahead = handler.deliver(&event("next")).await.unwrap_err();
+    assert!(matches!(&ahead, Failure::Retry { class, .. } if class == "answer"), "{ahead:?}");
+    // It was not handed over, and a fresh process is asked.
+    assert_eq!(fs::read_to_string(dir.path().join("got")).unwrap().lines().count(), 1);
+    let refused = handler.deliver(&event("next")).await.unwrap_err();
+    assert!(matches!(&refused, Failure::Refuse { .. }), "{refused:?}");
+}
+
 /// Whether the process whose number is in a file runs; a dead one that nobody has reaped does not.
 fn runs(pid_file: &Path) -> bool {
     let Ok(pid) = fs::read_to_string(pid_file) else { return false };

@@ -83,7 +83,7 @@ fn arrival(message: &Kept) -> Arrival {
         event: &'a serde_json::value::RawValue,
     }
     let Envelope { key, event } = serde_json::from_str(&message.payload).unwrap();
-    assert_eq!(message.headers.get("Nats-Msg-Id").unwrap().as_str(), key);
+    assert_eq!(message.headers.get("Bikhook-Key").unwrap().as_str(), key);
     Arrival { key, event: event.get().to_owned() }
 }
 
@@ -117,7 +117,8 @@ async fn a_message_has_the_envelope_or_the_event_alone_and_headers_with_the_rest
     assert_eq!(messages[0].payload, read.to_envelope());
     assert_eq!(messages[1].payload, incoming("b-1", "n"));
     let header = |name: &str| messages[0].headers.get(name).unwrap().as_str().to_owned();
-    assert_eq!(header("Nats-Msg-Id"), read.key().to_string());
+    assert_eq!(header("Bikhook-Key"), read.key().to_string());
+    assert!(header("Nats-Msg-Id").ends_with(&format!(".{}", read.key())));
     assert_eq!(header("Bikhook-Seq"), "7");
     assert_eq!(header("Bikhook-Source"), "bik");
     assert_eq!(header("Bikhook-Event"), "message-status-update");
