@@ -1,10 +1,10 @@
-//! Folders: that of a file, and one that is missing, made so that a power cut does not take it away again.
+//! Folders: that of a file, what goes with the file, and one that is missing, made so that a power cut does not take it away again.
 
 use std::{
     fs::{DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The folder that a path is in: the current one for a bare name, the root for the root.
@@ -14,6 +14,13 @@ pub fn of(path: &Path) -> &Path {
         Some(_) => Path::new("."),
         None => Path::new("/"),
     }
+}
+
+/// `journal.db` and `-wal`: the name of what goes with a file, in the same folder.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Makes a folder where there is none, with those above it, all with this mode; it is on disk when this returns.

@@ -18,6 +18,13 @@ pub(super) struct Selection {
     /// Received before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+    #[command(flatten)]
+    content: Content,
+}
+
+/// Options that select events by what is in them.
+#[derive(Default, clap::Args)]
+pub(super) struct Content {
     /// Only these event names, with * and ? (may be repeated)
     #[arg(long = "event", value_name = "NAME")]
     events: Vec<String>,
@@ -35,7 +42,7 @@ pub(super) struct Selection {
 impl Selection {
     /// Whether nothing is selected: all is meant.
     pub(super) fn is_everything(&self) -> bool {
-        self.since.is_none() && self.until.is_none() && self.filter().is_empty()
+        self.since.is_none() && self.until.is_none() && self.content.filter().is_empty()
     }
 
     /// `since`, `until` and `filter`, as the API takes them, beside other members of the body.
@@ -45,7 +52,7 @@ impl Selection {
                 body.insert(key.to_owned(), json!(time));
             }
         }
-        let filter = self.filter();
+        let filter = self.content.filter();
         if !filter.is_empty() {
             body.insert("filter".to_owned(), filter.into());
         }
@@ -54,7 +61,7 @@ impl Selection {
 
     /// The one event name that is meant: the journal finds it faster than a filter does.
     pub(super) fn name(&self) -> Option<String> {
-        match self.events.as_slice() {
+        match self.content.events.as_slice() {
             [name] if !name.contains(['*', '?', '[', '{', '\\']) => Some(name.clone()),
             _ => None,
         }
@@ -64,28 +71,35 @@ impl Selection {
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let times = [("since", self.since), ("until", self.until)];
         let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.to_string())));
+        times.chain(self.content.parameters()).collect()
+    }
+
+    /// The same, for a journal that is read without a receiver.
+    pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
+        let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        let Content { events, statuses, messages, phones } = &self.content;
+        let settings = FilterSettings {
+            events: given(events),
+            statuses: given(statuses),
+            messages: given(messages),
+            phones: given(phones),
+            ..FilterSettings::default()
+        };
+        let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
+        Ok(Narrowed { since: self.since, until: self.until, filter })
+    }
+}
+
+impl Content {
+    /// What a list or a tail is asked for by, as the API takes it in a URL.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
         let lists = [
             ("event", &self.events),
             ("status", &self.statuses),
             ("message", &self.messages),
             ("phone", &self.phones),
         ];
-        let lists = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())));
-        times.chain(lists).collect()
-    }
-
-    /// The same, for a journal that is read without a receiver.
-    pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
-        let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        let settings = FilterSettings {
-            events: given(&self.events),
-            statuses: given(&self.statuses),
-            messages: given(&self.messages),
-            phones: given(&self.phones),
-            ..FilterSettings::default()
-        };
-        let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
-        Ok(Narrowed { since: self.since, until: self.until, filter })
+        lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())))
     }
 
     fn filter(&self) -> Map<String, Value> {

@@ -17,6 +17,7 @@ use super::{
     client::{AdminArgs, Away, Client},
     events::cells,
     output::{plain, stdout},
+    selection::Content,
     signals::Signals,
     stream::{Message, Stream},
 };
@@ -30,18 +31,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Only these event names, with * and ? (may be repeated)
-    #[arg(long = "event", value_name = "NAME")]
-    events: Vec<String>,
-    /// Only these statuses, such as failed (may be repeated)
-    #[arg(long = "status", value_name = "STATUS")]
-    statuses: Vec<String>,
-    /// Only these message ids (may be repeated)
-    #[arg(long = "message", value_name = "ID")]
-    messages: Vec<String>,
-    /// Only customers with these phone numbers, compared by their digits (may be repeated)
-    #[arg(long = "phone", value_name = "PHONE")]
-    phones: Vec<String>,
+    #[command(flatten)]
+    content: Content,
     /// Only this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -116,15 +107,8 @@ impl Args {
     }
 
     fn parameters(&self, after: u64) -> Vec<(&'static str, String)> {
-        let lists = [
-            ("event", &self.events),
-            ("status", &self.statuses),
-            ("message", &self.messages),
-            ("phone", &self.phones),
-        ];
-        let lists = lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())));
         let source = self.source.iter().map(|source| ("source", source.clone()));
-        lists.chain(source).chain([("after", after.to_string())]).collect()
+        self.content.parameters().chain(source).chain([("after", after.to_string())]).collect()
     }
 
     fn tell(&self, line: &str) -> Result<(), Error> {

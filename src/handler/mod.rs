@@ -5,6 +5,8 @@
 //! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
 //! how often is dispatch's; a kind only delivers, or says why not.
 
+#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+mod body;
 mod ca;
 mod condition;
 mod envelope;

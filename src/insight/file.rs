@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::folder;
+use crate::folder::{self, with_suffix};
 
 /// The format that this version writes.
 const FORMAT: i64 = 1;
@@ -152,13 +152,6 @@ impl InsightFile {
 /// Every file that belongs to insight's at `path`: nothing else may write there.
 pub fn files(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), with_suffix(path, ".lock")]
-}
-
-/// `insight.db-wal`: SQLite's own naming, and ours for the lock.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 enum Wrong {

@@ -13,7 +13,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::{
-    figures::{Arrival, Figures, hour_of},
+    figures::{Arrival, Figures},
     message::{Order, Row},
     words::{Slice, Words},
 };
@@ -21,6 +21,7 @@ use super::{
     facts::{Fact, facts},
     failures::Failures,
     file::{InsightFile, OpenError},
+    hour::hour_of,
 };
 use crate::{
     clock::Timestamp,

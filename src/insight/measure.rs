@@ -9,15 +9,13 @@ use rusqlite::Connection;
 
 use super::{
     Error, Failures, Insight, UNKNOWN,
-    ask::{self, Dimension, FigureQuery, FunnelRow, Took},
+    ask::{self, Dimension, FigureQuery, FunnelRow, Took, WINDOW_MS},
+    hour::HOUR_MS,
 };
 use crate::{clock::Timestamp, event::Category, metrics::Metrics};
 
 /// What is of no known category or class.
 const OTHER: &str = "other";
-const HOUR_MS: i64 = 60 * 60 * 1_000;
-/// As long as an answer in free words is taken (BIK §4): who waits longer gets none.
-const WAITING_MS: i64 = 24 * HOUR_MS;
 /// More customers who wait are not counted.
 const WAITING_MOST: usize = 10_000;
 
@@ -42,7 +40,7 @@ impl Insight {
 }
 
 fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
-    let (customers, oldest) = ask::waiting_since(connection, now.plus_ms(-WAITING_MS), WAITING_MOST)?;
+    let (customers, oldest) = ask::waiting_since(connection, now.plus_ms(-WINDOW_MS), WAITING_MOST)?;
     metrics.customers_waiting.set(i64::try_from(customers).unwrap_or(i64::MAX));
     metrics.customer_waiting_seconds.set(oldest.map_or(0, |at| now.ms_since(at).max(0) / 1_000));
     Ok(())

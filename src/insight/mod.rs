@@ -9,6 +9,7 @@ pub mod ask;
 mod facts;
 mod failures;
 mod file;
+mod hour;
 mod ledger;
 mod measure;
 mod scribe;
@@ -18,6 +19,7 @@ mod state;
 
 pub use failures::{Failures, FailuresError, UNKNOWN};
 pub use file::{InsightFile, OpenError, files};
+pub use hour::HOUR_MS;
 pub use ledger::Ledger;
 pub use settings::Settings;
 pub use spread::{Spread, bucket_of, longest_of};

@@ -17,12 +17,14 @@ use crate::{
         question::{Parameters, no_such_word},
     },
     clock::{self, Timestamp},
-    insight::ask::{self, ArrivalRow, Dimension, FailureRow, FigureQuery, SourceRow},
+    insight::{
+        HOUR_MS,
+        ask::{self, ArrivalRow, Dimension, FailureRow, FigureQuery, SourceRow},
+    },
 };
 
 /// Figures are of so long, unless another time is asked for.
 const SINCE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
-const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// The most rows that an answer has.
 const ROWS: usize = 20_000;
 /// The dimensions that figures can be narrowed down to a value of.

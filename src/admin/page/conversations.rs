@@ -29,7 +29,6 @@ use crate::{
 const LIMIT: usize = 50;
 /// Messages of a page.
 const ENTRIES: usize = 40;
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer in the list.
 struct Row {
@@ -90,7 +89,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     let (contacts, next) = insight
         .ask(move |connection| {
             if waiting {
-                return Ok((ask::waiting(connection, now.plus_ms(-DAY_MS), LIMIT * 4)?, None));
+                return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), LIMIT * 4)?, None));
             }
             let page = ask::contacts(connection, asked.as_deref(), before, LIMIT)?;
             Ok((page.rows, page.next))

@@ -1,9 +1,12 @@
 //! The time that figures are of: the last day, week or month, or one of the reader's own.
 
 use super::asked::Asked;
-use crate::{admin::fault::Fault, clock::Timestamp, insight::ask::Dimension};
+use crate::{
+    admin::fault::Fault,
+    clock::Timestamp,
+    insight::{HOUR_MS, ask::Dimension},
+};
 
-const HOUR_MS: i64 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Up to so long a time is told hour by hour, a longer one day by day.
 const BY_HOUR_MS: i64 = 3 * DAY_MS;

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{error::Error, names::with_suffix};
+use super::error::Error;
+use crate::folder::with_suffix;
 
 /// The lock file of a file.
 pub fn lock_of(guarded: &Path) -> PathBuf {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::error::Error;
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, folder::with_suffix};
 
 /// The file that is written, and how its rotated files are called.
 #[derive(Clone, Debug)]
@@ -144,13 +144,6 @@ impl Names {
         };
         list().map_err(Error::io("list the directory", &self.dir))
     }
-}
-
-/// A name and what comes after it.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn stamp(now: Timestamp) -> String {

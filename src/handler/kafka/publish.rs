@@ -6,7 +6,6 @@ use super::{
     super::{Delivery, Failure, waves::waves},
     Settings,
     link::Link,
-    settings::Body,
 };
 
 /// Sends them, and returns when all are acknowledged.
@@ -37,10 +36,7 @@ impl Message {
     /// Refuses one that is larger than the settings allow.
     fn of(delivery: &Delivery, settings: &Settings) -> Result<Self, Failure> {
         let event = &delivery.event;
-        let payload = match settings.body {
-            Body::Envelope => delivery.to_envelope(),
-            Body::Raw => event.element.rendered().into_owned(),
-        };
+        let payload = settings.body.of(delivery);
         // Of an event without a message its own, which spreads such events over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use super::super::{Part, Template};
+use super::super::{Part, Template, body::Body};
 use crate::{event::Event, secret::Secret, settings::Size};
 
 /// What librdkafka takes for the size of a message, in bytes.
@@ -83,17 +83,6 @@ impl Settings {
     pub(super) fn shows_its_password(&self) -> bool {
         self.user.is_some() && !self.tls && matches!(self.mechanism, Mechanism::Plain)
     }
-}
-
-/// What a message holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Body {
-    /// The event with its key, seq, source and the rest, as JSON.
-    #[default]
-    Envelope,
-    /// The event alone, as BIK sent it; the rest is in the headers.
-    Raw,
 }
 
 /// How messages are compressed: of several together, by the producer.

@@ -14,7 +14,7 @@ use super::{
     Settings,
     error::of_publish,
     link::Link,
-    settings::{Body, Subject},
+    settings::Subject,
 };
 
 /// A header has as many characters of an event's name or id.
@@ -77,10 +77,7 @@ struct Message {
 impl Message {
     fn of(delivery: &Delivery, settings: &Settings, handler: &str) -> Self {
         let event = &delivery.event;
-        let payload = match settings.body {
-            Body::Envelope => delivery.to_envelope(),
-            Body::Raw => event.element.rendered().into_owned(),
-        };
+        let payload = settings.body.of(delivery);
         let subject = settings.subject.0.render(event, Subject::is_safe);
         Self { subject, headers: headers(delivery, settings, handler), payload }
     }

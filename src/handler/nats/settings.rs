@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use super::super::Template;
+use super::super::{Template, body::Body};
 use crate::secret::Secret;
 
 /// Its own keys.
@@ -71,17 +71,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// What a message holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Body {
-    /// The event with its key, seq, source and the rest, as JSON.
-    #[default]
-    Envelope,
-    /// The event alone, as BIK sent it; the rest is in the headers.
-    Raw,
 }
 
 /// Servers by their addresses; one at least.

@@ -4,23 +4,11 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use serde::Deserialize;
 
-use crate::handler::{Delivery, Failure, Template};
+use crate::handler::{Delivery, Failure, Template, body::Body};
 
 /// Of AMQP 0-9-1: on disk in a durable queue.
 const PERSISTENT: u8 = 2;
-
-/// What a message has for its body.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Body {
-    /// The envelope of every kind that sends JSON.
-    #[default]
-    Envelope,
-    /// The event alone, as BIK has it.
-    Raw,
-}
 
 /// What the settings make of an event.
 pub(super) struct Form {
@@ -44,16 +32,12 @@ impl Form {
     pub(super) fn message(&self, delivery: &Delivery) -> Result<Message, Failure> {
         let routing_key = ShortString::try_new(self.routing_key.render(&delivery.event, is_safe))
             .map_err(|error| Failure::refuse("routing key too long", error))?;
-        let body = match self.body {
-            Body::Envelope => delivery.to_envelope(),
-            Body::Raw => delivery.event.element.rendered().into_owned(),
-        };
         Ok(Message {
             exchange: self.exchange.clone(),
             routing_key,
             mandatory: self.mandatory,
             properties: properties(delivery),
-            body: body.into_bytes(),
+            body: self.body.of(delivery).into_bytes(),
         })
     }
 }

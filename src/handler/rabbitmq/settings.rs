@@ -5,12 +5,8 @@ use std::path::PathBuf;
 use lapin::types::ShortString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{
-    address::Address,
-    link::Target,
-    message::{Body, Form},
-};
-use crate::handler::{Part, Template};
+use super::{address::Address, link::Target, message::Form};
+use crate::handler::{Part, Template, body::Body};
 
 /// By what an exchange routes, unless the configuration says otherwise.
 const ROUTING_KEY: &str = "bik.{source}.{event}";

@@ -14,7 +14,7 @@ use super::{
 use crate::{clock::Timestamp, event::canonical_address};
 
 /// Free-form messages are taken for so long after the customer's last one (BIK §4).
-const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer on a channel.
 #[derive(Clone, Debug, Serialize)]

@@ -6,13 +6,15 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::Serialize;
 
 use super::{
-    super::{failures::Failures, spread::Spread},
+    super::{
+        failures::Failures,
+        hour::{begin_of, hour_of},
+        spread::Spread,
+    },
     message::category_of,
     words::Words,
 };
 use crate::{clock::Timestamp, event::Owner};
-
-const HOUR_MS: i64 = 60 * 60 * 1_000;
 
 /// By what figures are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +84,7 @@ impl Dimension {
 
     fn value(self, number: Option<i64>, words: &Words<'_>) -> rusqlite::Result<Option<Arc<str>>> {
         match self {
-            Self::Hour | Self::Day => {
-                Ok(number.map(|hour| Timestamp::from_ms(hour * HOUR_MS).to_string().into()))
-            }
+            Self::Hour | Self::Day => Ok(number.map(|hour| begin_of(hour).to_string().into())),
             Self::Category => {
                 Ok(words.optional(number)?.map(|owner| category_of(&owner).map_or(owner, Arc::from)))
             }
@@ -271,10 +271,9 @@ impl<'a> Asked<'a> {
     fn new(query: &'a FigureQuery, words: &Words<'_>) -> rusqlite::Result<Option<Self>> {
         let mut conditions = vec!["1".to_owned()];
         let mut values = Vec::new();
-        let hour = |time: Timestamp| time.as_ms().div_euclid(HOUR_MS);
         for (column, time) in [("at >=", query.since), ("at <", query.until)] {
             if let Some(time) = time {
-                values.push(hour(time));
+                values.push(hour_of(time));
                 conditions.push(format!("{column} ?{}", values.len()));
             }
         }

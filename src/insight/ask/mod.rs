@@ -9,7 +9,7 @@ mod sender;
 mod words;
 
 pub use conversation::{
-    Contact, Conversation, Entry, contact, contacts, conversation, waiting, waiting_since,
+    Contact, Conversation, Entry, WINDOW_MS, contact, contacts, conversation, waiting, waiting_since,
 };
 pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
 pub use message::{Message, Sighting, Timeline, timeline, timeline_of};

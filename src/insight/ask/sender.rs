@@ -5,10 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::{super::spread::Spread, figures::Took, words::Words};
+use super::{
+    super::{
+        hour::{HOUR_MS, begin_of, hour_of},
+        spread::Spread,
+    },
+    figures::Took,
+    words::Words,
+};
 use crate::clock::Timestamp;
-
-const HOUR_MS: i64 = 60 * 60 * 1_000;
 
 /// What came in an hour or a day (UTC), by source and name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,9 +70,9 @@ pub fn arrivals(
             "SELECT {at}, source, name, sum(events), sum(disordered), sum(repeated) FROM arrival
              WHERE at >= ?1 AND at < ?2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ))?
-        .query_map([hour(since), hour(until.plus_ms(HOUR_MS - 1))], |row| {
+        .query_map([hour_of(since), hour_of(until.plus_ms(HOUR_MS - 1))], |row| {
             Ok(ArrivalRow {
-                at: Timestamp::from_ms(row.get::<_, i64>(0)? * HOUR_MS),
+                at: begin_of(row.get(0)?),
                 source: words.text(row.get(1)?)?,
                 event_name: words.text(row.get(2)?)?,
                 events: row.get(3)?,
@@ -88,7 +93,7 @@ pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Ve
     let mut select = connection.prepare_cached(
         "SELECT source, bucket, sum(events) FROM lateness WHERE at >= ?1 GROUP BY source, bucket",
     )?;
-    let mut rows = select.query([hour(since)])?;
+    let mut rows = select.query([hour_of(since)])?;
     while let Some(row) = rows.next()? {
         spreads.entry(row.get(0)?).or_default().add(row.get(1)?, row.get(2)?);
     }
@@ -98,7 +103,7 @@ pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Ve
                coalesce(sum(repeated), 0)
              FROM heard LEFT JOIN arrival ON arrival.source = heard.source AND arrival.at >= ?1 GROUP BY heard.source",
         )?
-        .query_map(params![hour(since)], |row| {
+        .query_map(params![hour_of(since)], |row| {
             let source: i64 = row.get(0)?;
             Ok(SourceRow {
                 source: words.text(source)?,
@@ -113,8 +118,4 @@ pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Ve
         .collect::<rusqlite::Result<_>>()?;
     all.sort_by(|one, other| one.source.cmp(&other.source));
     Ok(all)
-}
-
-const fn hour(time: Timestamp) -> i64 {
-    time.as_ms().div_euclid(HOUR_MS)
 }

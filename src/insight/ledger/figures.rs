@@ -5,17 +5,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::{
-    super::{spread::bucket_of, state::Step},
+    super::{hour::hour_of, spread::bucket_of, state::Step},
     message::Row,
 };
-use crate::clock::Timestamp;
-
-const HOUR_MS: i64 = 60 * 60 * 1_000;
-
-/// The hour that a time is in, in hours since the epoch.
-pub const fn hour_of(time: Timestamp) -> i64 {
-    time.as_ms().div_euclid(HOUR_MS)
-}
 
 /// How long a message took, by the number in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Ledger, figures::hour_of};
+use super::{super::hour::hour_of, Ledger};
 use crate::clock::Timestamp;
 
 /// Messages that leave in one transaction.

@@ -11,7 +11,10 @@ use std::{
 
 use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
 
-use crate::{folder, journal::OpenError};
+use crate::{
+    folder::{self, with_suffix},
+    journal::OpenError,
+};
 
 /// The format that this version writes.
 pub const FORMAT: i64 = 3;
@@ -229,11 +232,4 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
-}
-
-/// `journal.db` and `-wal`: SQLite's own naming, and ours for the lock.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::{
     directory::Directory,
     durable::Durable,
-    file::{DatabaseFile, with_suffix},
+    file::DatabaseFile,
     group::{ENTRY, entry},
     lanes::Lanes,
     op::{Append, Change, Op},
@@ -58,6 +58,7 @@ use super::{
 use crate::{
     clock::{self, Timestamp},
     event::{Class, Event},
+    folder::with_suffix,
     metrics::Metrics,
 };
 

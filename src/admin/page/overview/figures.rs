@@ -17,7 +17,6 @@ use crate::{
     },
 };
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Values that a field of the form offers, at most.
 const CHOICES_MAX: usize = 200;
 
@@ -106,7 +105,7 @@ impl Figures {
                 ask::funnel(connection, &by(&[step]))?,
                 ask::failures(connection, &by(&[]), &classes)?,
                 ask::sources(connection, since)?,
-                ask::waiting(connection, now.plus_ms(-DAY_MS), WAITING_MAX + 1)?.len(),
+                ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING_MAX + 1)?.len(),
             ))
         });
         let (choices, groups, total, steps, failures, sources, waiting) = answer.await?;
