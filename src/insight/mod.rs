@@ -51,8 +51,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// It looks for so often for what is too old.
-const LET_GO_EVERY: Duration = Duration::from_secs(60);
+/// What has nothing to do is told so often that time has passed.
+const TICK_EVERY: Duration = Duration::from_secs(60);
 /// Connections that are kept for questions.
 const READERS: usize = 4;
 
@@ -143,7 +143,7 @@ impl Insight {
             self.try_to(self.rebuild(&*journal)).await;
         }
         let (state, mut failures) = (journal.state(), 0);
-        let mut let_go = tokio::time::interval(LET_GO_EVERY);
+        let mut ticks = tokio::time::interval(TICK_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
             let cursor = progress.borrow_and_update().cursor;
@@ -171,8 +171,8 @@ impl Insight {
                 _ = tip.changed() => {}
                 Ok(()) = progress.changed() => {} // a rebuild has begun
                 _ = stop.changed() => {}
-                _ = let_go.tick() => {
-                    self.try_to(self.scribe.ask(Op::LetGo)).await;
+                _ = ticks.tick() => {
+                    self.try_to(self.scribe.ask(Op::Tick)).await;
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Insight {
     /// The next events of both classes, in order of seq.
     async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
         let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
-        self.scribe.ask(Op::Apply { events, through: through.max(cursor) }).await
+        self.scribe.ask(Op::Apply { after: cursor, events, through: through.max(cursor) }).await
     }
 
     /// Whether it could be done; why not, the log tells.
