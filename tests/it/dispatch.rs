@@ -3,6 +3,7 @@
 
 mod pause;
 mod replay;
+mod replay_end;
 
 use std::{
     collections::HashSet,
