@@ -59,6 +59,7 @@ use crate::{
     clock::{self, Timestamp},
     event::{Class, Event},
     folder::with_suffix,
+    lock::lock_of,
     metrics::Metrics,
 };
 
@@ -535,5 +536,5 @@ impl From<DamagedKeys> for rusqlite::Error {
 
 /// The files that belong to a journal at `path`, for those who copy or delete one.
 pub fn files(path: &std::path::Path) -> [std::path::PathBuf; 4] {
-    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), with_suffix(path, ".lock")]
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }
