@@ -22,8 +22,14 @@ use crate::{
 };
 
 /// The pages of the navigation.
-const SECTIONS: &[(&str, &str)] =
-    &[("/", "Overview"), ("/conversations", "Conversations"), ("/search", "Search"), ("/events", "Events")];
+const SECTIONS: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/conversations", "Conversations"),
+    ("/search", "Search"),
+    ("/events", "Events"),
+    ("/handlers", "Handlers"),
+    ("/dead", "Dead letters"),
+];
 
 /// A browser's request for a page.
 pub(super) struct Visit {
@@ -65,6 +71,8 @@ impl Frame {
     /// Whether this page belongs there.
     pub(super) fn is_in(&self, section: &str) -> bool {
         let path = self.back.split('?').next().unwrap_or_default();
+        // Replays are of handlers.
+        let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
@@ -170,5 +178,6 @@ mod tests {
         assert!(!is_in("/events", "/"));
         assert!(is_in("/events/7?x=/", "/events"));
         assert!(!is_in("/eventsx", "/events"));
+        assert!(is_in("/replays/1/cancel", "/handlers"));
     }
 }
