@@ -166,11 +166,7 @@ pub(super) async fn one(
 ) -> Result<Response, Sorry> {
     let event = event(&shared, &seq).await?;
     let veil = visit.veil();
-    let rendered = event.element.rendered();
-    let cut = rendered.len() > SHOWN_BYTES;
-    let shown =
-        rendered.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHOWN_BYTES).last().unwrap_or(0);
-    let json = indented(if cut { &rendered[..shown] } else { &rendered }, veil);
+    let (json, cut) = shown_json(&event.element.rendered(), veil);
     let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
     let messages = messages(&shared, &event.source, ids, veil).await?;
     let handlers = passed(&shared, &event);
@@ -184,6 +180,12 @@ pub(super) async fn one(
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
     let newest = *shared.state.journal.tip().borrow();
     visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, handlers, newest })
+}
+
+/// An element as it is rendered, for people; and whether it is longer than what is shown.
+pub(super) fn shown_json(rendered: &str, veil: Veil) -> (String, bool) {
+    let end = rendered.floor_char_boundary(SHOWN_BYTES);
+    (indented(&rendered[..end], veil), end < rendered.len())
 }
 
 /// `GET /events/{seq}/bytes`: exactly as they came, as a file.

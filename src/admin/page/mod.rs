@@ -8,15 +8,20 @@
 
 mod asked;
 mod assets;
+mod choice;
+mod confirm;
 mod conversations;
+mod dead;
 mod events;
 mod form;
 mod frame;
+mod handlers;
 mod json;
 mod messages;
 mod overview;
 mod period;
 mod person;
+mod replays;
 mod reveal;
 mod seal;
 mod search;
@@ -54,6 +59,21 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::list))
         .route("/events/{seq}", get(events::one))
         .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/handlers", get(handlers::list))
+        .route("/handlers/{name}", get(handlers::one))
+        .route("/handlers/{name}/pause", post(handlers::pause))
+        .route("/handlers/{name}/resume", post(handlers::resume))
+        .route("/handlers/{name}/replay", get(handlers::replay_form).post(replays::count))
+        .route("/replays", get(replays::list).post(replays::start))
+        .route("/replays/{id}/pause", post(replays::pause))
+        .route("/replays/{id}/resume", post(replays::resume))
+        .route("/replays/{id}/cancel", get(replays::ask_to_cancel).post(replays::cancel))
+        .route("/dead", get(dead::list))
+        .route("/dead/retry", get(dead::to_the_list).post(dead::retry_matching))
+        .route("/dead/count", get(dead::to_the_list).post(dead::count_matching))
+        .route("/dead/{id}", get(dead::one))
+        .route("/dead/{id}/retry", post(dead::retry))
+        .route("/dead/{id}/drop", get(dead::ask_to_drop).post(dead::drop))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))
