@@ -6,9 +6,10 @@ mod scripts;
 mod world;
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use self::{scripts::play, world::World};
-use crate::support::events::status;
+use crate::support::{client::KEY, events::status, home::eventually};
 
 /// Pages that no link leads to.
 const MORE: [&str; 2] = ["/search?q=nothing", "/conversations?address=%2B910000000000"];
@@ -71,4 +72,25 @@ fn stored_markup_is_text_on_every_page() {
     let world = World::new();
     let shown = hostile::fill(&world);
     play("hostile", &world, json!({ "more": hostile::PAGES, "hostile": hostile::VALUES, "shown": shown }));
+}
+
+#[test]
+fn a_handler_is_held_back_a_replay_is_counted_and_started_and_dead_letters_are_retried() {
+    let door = TempDir::new().unwrap();
+    let door = door.path().join("door");
+    let refuses = format!(
+        "[handlers.refuses]\nkind = \"exec\"\nevents = [\"incoming-message\"]\n\
+         command = [\"sh\", \"-c\", \"cat >/dev/null; test -e {0} || {{ echo not yet >&2; exit 65; }}\"]\n",
+        door.display()
+    );
+    let world = World::with(&refuses);
+    world.campaign();
+    eventually("nothing becomes a dead letter", || {
+        let handlers = world.ask("/api/v1/handlers");
+        handlers["handlers"].as_array().unwrap().iter().all(|handler| {
+            handler["lanes"].as_array().unwrap().iter().all(|lane| lane["lag"] == 0 && lane["setAside"] == 0)
+        })
+    });
+    let told = json!({ "webhook": world.webhook(), "key": KEY, "door": door, "events": [status("held", "wamid.held", "sent")] });
+    play("act", &world, told);
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, process::Command};
 use serde_json::Value;
 
 use crate::support::{
+    client::KEY,
     events::{incoming, status},
     home::{Home, Process, eventually},
 };
@@ -36,7 +37,7 @@ impl World {
     }
 
     /// With handlers of the test's own, besides `audit`.
-    fn with(handlers: &str) -> Self {
+    pub fn with(handlers: &str) -> Self {
         let mut home = Home::new();
         home.more = handlers.to_owned();
         let process = home.start();
@@ -57,13 +58,17 @@ impl World {
         let sent = Command::new(env!("CARGO_BIN_EXE_bikhook"))
             .args(["send", "--generate", "300", "--batch", "20", "--seed", "7"])
             .args(["--disorder", "5%", "--garbage", "2%", "--duplicates", "2%"])
-            .args(["--key", crate::support::client::KEY])
-            .args(["--url", &format!("http://{}/webhook", self.process.address())])
+            .args(["--key", KEY, "--url", &self.webhook()])
             .output()
             .unwrap();
         assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
         self.post(&[incoming("known-1", "wamid.known1"), status("known-2", "wamid.known2", "failed")]);
         self.learnt();
+    }
+
+    /// Where events are posted to.
+    pub fn webhook(&self) -> String {
+        format!("http://{}/webhook", self.process.address())
     }
 
     /// Waits until insight has read everything that is stored.

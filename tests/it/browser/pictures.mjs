@@ -1,0 +1,54 @@
+// Pictures of every page, with a week of traffic, with little and with none: wide and narrow, light and dark. For people to
+// look at; `tests/screenshots` runs it.
+//
+//   node pictures.mjs BINARY FOLDER
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { NARROW, WIDE, eachKind, goto, kindOf, launch, open, reveal } from "./driver.mjs";
+import { Receiver, destination } from "./receiver.mjs";
+
+const [binary, folder] = process.argv.slice(2);
+const VIEWS = [["wide", WIDE, "light"], ["wide", WIDE, "dark"], ["narrow", NARROW, "light"], ["narrow", NARROW, "dark"]];
+/** Pages on which something changes when personal data is shown. */
+const PERSONAL = /^\/(messages|conversations|events|search|dead|quarantine)/;
+
+mkdirSync(folder, { recursive: true });
+const crm = await destination();
+const browser = await launch();
+try {
+  for (const [amount, messages] of [["much", 4_000], ["little", 3], ["none", 0]]) {
+    const receiver = new Receiver(binary, crm);
+    try {
+      await receiver.live(messages);
+      await pictures(receiver, amount);
+    } finally {
+      await receiver.end();
+    }
+  }
+} finally {
+  await browser.close();
+  crm.close();
+}
+
+async function pictures(receiver, amount) {
+  for (const [width, viewport, colorScheme] of VIEWS) {
+    if (amount !== "much" && (width === "wide") !== (colorScheme === "light")) continue;
+    const page = await open(browser, receiver.admin, { viewport, colorScheme });
+    const paths = await eachKind(page);
+    for (const lifted of [false, true]) {
+      if (lifted) {
+        await goto(page, "/");
+        await reveal(page);
+      }
+      for (const path of paths) {
+        if (lifted && !PERSONAL.test(path)) continue;
+        await goto(page, path);
+        const name = kindOf(path).replace(/^\/$/, "/overview").replace("/", "").replaceAll(/[^a-z0-9]+/gi, "-");
+        const file = `${amount}.${name}.${width}.${colorScheme}${lifted ? ".shown" : ""}.png`;
+        await page.screenshot({ path: join(folder, file), fullPage: true });
+      }
+    }
+    await page.context().close();
+  }
+}
