@@ -16,6 +16,7 @@ mod question;
 pub mod rows;
 mod scrape;
 mod settings;
+mod tail;
 
 pub use settings::{Credentials, Settings};
 
@@ -73,7 +74,7 @@ struct Shared {
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
     let shared =
-        Arc::new(Shared { state, started: Instant::now(), tails: api::tails(), seal: page::Seal::new() });
+        Arc::new(Shared { state, started: Instant::now(), tails: tail::places(), seal: page::Seal::new() });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

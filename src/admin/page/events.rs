@@ -15,11 +15,11 @@ use super::{
     shown::{Tag, When, counted},
     sorry::Sorry,
     veil::Veil,
+    wanted::Wanted,
 };
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
     event::{Event, View},
-    handler::{Filter, FilterSettings},
     insight::ask,
     journal::EventQuery,
 };
@@ -29,20 +29,20 @@ const LIMIT: usize = 50;
 /// Of a longer element only so much is shown; its bytes can be had whole.
 const SHOWN_BYTES: usize = 256 * 1024;
 
-/// An event in the list.
-struct Row {
-    seq: u64,
-    at: When,
-    name: String,
-    statuses: Vec<Tag>,
-    source: Arc<str>,
-    channel: String,
-    owner: String,
-    address: String,
+/// An event in a list.
+pub(super) struct Row {
+    pub(super) seq: u64,
+    pub(super) at: When,
+    pub(super) name: String,
+    pub(super) statuses: Vec<Tag>,
+    pub(super) source: Arc<str>,
+    pub(super) channel: String,
+    pub(super) owner: String,
+    pub(super) address: String,
 }
 
 impl Row {
-    fn of(event: &Event, veil: Veil) -> Self {
+    pub(super) fn of(event: &Event, veil: Veil) -> Self {
         let view = event.element.view();
         let joined = |mut words: Vec<String>| {
             words.dedup();
@@ -67,62 +67,36 @@ impl Row {
 #[template(path = "events.html")]
 struct Page {
     frame: Frame,
-    fields: Fields,
-    rows: Vec<Row>,
-    next: Option<String>,
-}
-
-/// The form, as it was filled in.
-struct Fields {
-    event: String,
-    status: String,
-    source: String,
-    phone: String,
-    message: String,
+    wanted: Wanted,
     since: String,
     until: String,
+    rows: Vec<Row>,
+    next: Option<String>,
 }
 
 /// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
 pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
     let asked = &visit.asked;
+    let wanted = Wanted::of(asked);
     let query = EventQuery {
         name: None,
-        source: asked.text("source").map(str::to_owned),
+        source: wanted.source(),
         since: asked.time("since")?,
         until: asked.time("until")?,
         before: asked.read("before")?,
         limit: LIMIT,
     };
-    let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
-    let settings = FilterSettings {
-        events: one("event"),
-        statuses: one("status"),
-        messages: one("message"),
-        phones: one("phone"),
-        ..FilterSettings::default()
-    };
     let journal = &*shared.state.journal;
-    let page = if settings == FilterSettings::default() {
-        journal.events(query).await?
-    } else {
-        let filter = Filter::new(&settings).map_err(|error| Fault::parameter("event", error.to_string()))?;
-        sifted(journal, query, &filter).await?
+    let page = match wanted.filter()? {
+        Some(filter) => sifted(journal, query, &filter).await?,
+        None => journal.events(query).await?,
     };
     let veil = visit.veil();
     let rows = page.events.iter().map(|event| Row::of(event, veil)).collect();
     let next = page.next.map(|next| asked.with("/events", "before", &next.to_string()));
     let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
-    let fields = Fields {
-        event: text("event"),
-        status: text("status"),
-        source: text("source"),
-        phone: text("phone"),
-        message: text("message"),
-        since: text("since"),
-        until: text("until"),
-    };
-    visit.show(|frame| Page { frame, fields, rows, next })
+    let (since, until) = (text("since"), text("until"));
+    visit.show(|frame| Page { frame, wanted, since, until, rows, next })
 }
 
 #[derive(Template)]

@@ -16,8 +16,15 @@ use crate::{
 };
 
 /// The pages of the navigation.
-const SECTIONS: &[(&str, &str)] =
-    &[("/", "Overview"), ("/conversations", "Conversations"), ("/search", "Search"), ("/events", "Events")];
+const SECTIONS: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/conversations", "Conversations"),
+    ("/search", "Search"),
+    ("/events", "Events"),
+    ("/tail", "Live"),
+    ("/quarantine", "Quarantine"),
+    ("/credentials", "Credentials"),
+];
 
 /// A browser's request for a page.
 pub(super) struct Visit {

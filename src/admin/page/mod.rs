@@ -13,6 +13,7 @@ mod events;
 mod form;
 mod frame;
 mod json;
+mod live;
 mod messages;
 mod overview;
 mod period;
@@ -23,6 +24,7 @@ mod search;
 mod shown;
 mod sorry;
 mod veil;
+mod wanted;
 
 pub(super) use seal::Seal;
 
@@ -54,6 +56,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::list))
         .route("/events/{seq}", get(events::one))
         .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/tail", get(live::page))
+        .route("/tail/rows", get(live::rows))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))
