@@ -6,12 +6,15 @@
 //! for it in an operator's name.
 
 mod api;
+mod chunks;
+mod decision;
 mod fault;
 mod fences;
 mod health;
 pub mod narrow;
 pub mod onward;
 mod page;
+mod passages;
 mod question;
 pub mod rows;
 mod scrape;

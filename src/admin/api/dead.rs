@@ -13,6 +13,7 @@ use super::{Page, handlers::at_work, number};
 use crate::{
     admin::{
         Shared,
+        chunks::each,
         fault::Fault,
         question::{Asked, LIMIT, Matching, Parameters, Segment, Which, Wish},
         rows::{DeadDetail, DeadRow},
@@ -146,7 +147,7 @@ async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Resu
             journal.dead_letters(DeadQuery { handler: Some(matching.handler.clone()), before, limit })
         };
         let found =
-            Page::each(LIMIT, before, read, |dead| (dead.id, matching.narrowed.takes(&dead.event))).await?;
+            each(LIMIT, before, read, |dead| (dead.id, matching.narrowed.takes(&dead.event))).await?;
         let Some(&(last, _)) = found.last() else { return Ok(Done { done, unknown: Vec::new() }) };
         before = Some(last);
         let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
