@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 
-use super::{handlers::first_after, json, list as listing, number, octets};
+use super::{json, list as listing, number, octets};
 use crate::{
     admin::{
         Shared,
         fault::Fault,
-        narrow::{Narrowed, sifted},
+        narrow::{Narrowed, first_after, sifted},
         onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
         rows,

@@ -87,6 +87,12 @@ impl Operator {
         let site = admin::router(admin::State {
             settings: admin::Settings { listen: address, hosts: guard.hosts, credentials },
             journal: Arc::clone(&journal),
+            handlers: vec![admin::About {
+                handler: "crm".into(),
+                wants: None,
+                masks: Some("drops /customerDetails".to_owned()),
+                dead_letters: false,
+            }],
             desk: Arc::new(desk),
             replayer,
             insight: insight.clone(),
