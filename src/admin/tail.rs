@@ -33,7 +33,9 @@ pub(super) fn places() -> Arc<Semaphore> {
 
 /// The seq that a client goes on after, by its `Last-Event-ID`.
 pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
-    let seq = |id: &str| id.parse().map_err(|_invalid| Fault::parameter("Last-Event-ID", "is not the seq of an event"));
+    let seq = |id: &str| {
+        id.parse().map_err(|_invalid| Fault::parameter("Last-Event-ID", "is not the seq of an event"))
+    };
     headers.get(LAST_EVENT_ID).map(|id| seq(id.to_str().unwrap_or_default())).transpose()
 }
 

@@ -12,16 +12,17 @@ use axum::{
 use super::{
     frame::{Frame, Visit},
     json::indented,
-    shown::{Tag, When, counted},
+    shown::{Tag, When, counted, duration},
     sorry::Sorry,
     veil::Veil,
     wanted::Wanted,
 };
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
+    clock::Timestamp,
     event::{Event, View},
     insight::ask,
-    journal::EventQuery,
+    journal::{EventQuery, Passage},
 };
 
 /// Events of a page.
@@ -114,7 +115,7 @@ struct One {
     /// It is longer than what is shown.
     cut: bool,
     messages: Vec<Link>,
-    handlers: Vec<Passed>,
+    stands: Vec<Stand>,
     newest: u64,
 }
 
@@ -125,11 +126,29 @@ struct Link {
     number: Option<i64>,
 }
 
-/// Whether a handler's lane has passed an event.
-struct Passed {
+/// How an event stands with a handler: with that of its lanes which the event goes through.
+struct Stand {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
+    /// The dead letter that it became.
+    dead: Option<i64>,
+    /// When the lane came past it, and how long after it was received; `None` where that is not known (any more).
+    at: Option<(When, String)>,
+}
+
+impl Stand {
+    fn of(passage: Passage, event: &Event) -> Self {
+        let Passage { handler, class, passed, at, aside, dead } = passage;
+        let tag = match (dead, aside, passed) {
+            (Some(_), ..) => Tag::new("bad", "dead letter"),
+            (None, true, _) => Tag::new("warn", "set aside"),
+            (None, false, true) => Tag::new("ok", "passed"),
+            (None, false, false) => Tag::new("warn", "not yet"),
+        };
+        let after = |at: Timestamp| duration(at.ms_since(event.received_at).max(0));
+        Self { handler, lane: class.as_str(), tag, dead, at: at.map(|at| (When::from(at), after(at))) }
+    }
 }
 
 /// `GET /events/{seq}`
@@ -147,7 +166,8 @@ pub(super) async fn one(
     let json = indented(if cut { &rendered[..shown] } else { &rendered }, veil);
     let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
     let messages = messages(&shared, &event.source, ids, veil).await?;
-    let handlers = passed(&shared, &event);
+    let passages = shared.passages(&event).await?;
+    let stands = passages.into_iter().map(|passage| Stand::of(passage, &event)).collect();
     let view = event.element.view();
     let (store, made) = (view.store_id().map(str::to_owned), made(&view));
     let row = Row::of(&event, veil);
@@ -157,7 +177,7 @@ pub(super) async fn one(
         event.element.id().map(|id| if is_subscribed { veil.id(id).into_owned() } else { id.to_owned() });
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
     let newest = *shared.state.journal.tip().borrow();
-    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, handlers, newest })
+    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })
 }
 
 /// `GET /events/{seq}/bytes`: exactly as they came, as a file.
@@ -202,22 +222,6 @@ async fn messages(
     });
     let link = |(number, id): (Option<i64>, String)| Link { number, ..unknown(&id) };
     Ok(asked.await?.into_iter().map(link).collect())
-}
-
-/// The lanes that take events of its class, by handler.
-fn passed(shared: &Shared, event: &Event) -> Vec<Passed> {
-    let lane = event.element.class().as_str();
-    let lanes = shared.state.desk.status().into_iter().filter(|status| status.lane == lane);
-    lanes
-        .map(|status| {
-            let tag = if status.cursor >= event.seq {
-                Tag::new("ok", "passed")
-            } else {
-                Tag::new("warn", "not yet")
-            };
-            Passed { handler: status.handler, lane, tag }
-        })
-        .collect()
 }
 
 fn made(view: &View<'_>) -> Vec<String> {

@@ -63,12 +63,8 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     let journal = &*shared.state.journal;
     // What comes while the page is made is left to the stream.
     let tip = *journal.tip().borrow();
-    let query = EventQuery {
-        source: wanted.source(),
-        before: Some(tip + 1),
-        limit: LIMIT,
-        ..EventQuery::default()
-    };
+    let query =
+        EventQuery { source: wanted.source(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
     let newest = match filter {
         Some(filter) => sifted(journal, query, &filter).await?,
         None => journal.events(query).await?,
@@ -142,7 +138,8 @@ impl Live {
         let rows = events.iter().rev().map(|event| Row::of(event, veil)).collect();
         let passed_over = (passed_over > 0).then(|| counted(passed_over, "event", "events"));
         let html = Rows { rows, passed_over }.render();
-        let html = html.inspect_err(|error| tracing::warn!(%error, "a tail ended: its rows cannot be written"));
+        let html =
+            html.inspect_err(|error| tracing::warn!(%error, "a tail ended: its rows cannot be written"));
         Some(line.event("rows").data(html.ok()?))
     }
 }

@@ -8,7 +8,9 @@
 
 mod asked;
 mod assets;
+mod confirm;
 mod conversations;
+mod credentials;
 mod events;
 mod form;
 mod frame;
@@ -18,6 +20,7 @@ mod messages;
 mod overview;
 mod period;
 mod person;
+mod quarantine;
 mod reveal;
 mod seal;
 mod search;
@@ -58,6 +61,12 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events/{seq}/bytes", get(events::bytes))
         .route("/tail", get(live::page))
         .route("/tail/rows", get(live::rows))
+        .route("/quarantine", get(quarantine::list))
+        .route("/quarantine/{id}", get(quarantine::one))
+        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/quarantine/{id}/retry", post(quarantine::retry))
+        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
+        .route("/credentials", get(credentials::list))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))

@@ -52,6 +52,8 @@ impl Wanted {
 
     /// Something is filled in.
     pub(super) fn is_narrow(&self) -> bool {
-        [&self.event, &self.status, &self.source, &self.phone, &self.message].iter().any(|text| !text.is_empty())
+        [&self.event, &self.status, &self.source, &self.phone, &self.message]
+            .iter()
+            .any(|text| !text.is_empty())
     }
 }
