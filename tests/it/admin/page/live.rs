@@ -7,7 +7,7 @@ use super::*;
 /// A page that listens.
 struct Listener {
     response: Response,
-    text: String,
+    bytes: Vec<u8>,
 }
 
 /// What was heard.
@@ -27,15 +27,17 @@ impl Listener {
             (response.status(), &*response.headers()[CONTENT_TYPE].to_str().unwrap()),
             (StatusCode::OK, "text/event-stream")
         );
-        Self { response, text: String::new() }
+        Self { response, bytes: Vec::new() }
     }
 
     /// The next thing that is heard; `None` when it has ended.
     async fn hear(&mut self) -> Option<Heard> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.bytes.windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.bytes.drain(..end + 2).collect();
+                let block = String::from_utf8(block).unwrap();
                 let mut heard = Heard::default();
-                for line in block.lines() {
+                for line in block.trim_end().lines() {
                     let (field, value) = line.split_once(':').unwrap();
                     let value = value.strip_prefix(' ').unwrap_or(value);
                     match field {
@@ -45,12 +47,11 @@ impl Listener {
                         _ => {}
                     }
                 }
-                self.text = rest.to_owned();
                 return Some(heard);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());
             let chunk = chunk.await.expect("something is heard in time").ok()??;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+            self.bytes.extend(&chunk);
         }
     }
 
@@ -223,7 +224,7 @@ async fn a_full_house_is_told_in_words_and_shared_with_the_api() {
             0 => Listener::new(&mut browser, "", None).await,
             _ => {
                 let response = Client::new().get(operator.url("/api/v1/tail")).send().await.unwrap();
-                Listener { response, text: String::new() }
+                Listener { response, bytes: Vec::new() }
             }
         };
         listener.hear().await.unwrap();
