@@ -11,16 +11,19 @@ mod assets;
 mod choice;
 mod confirm;
 mod conversations;
+mod credentials;
 mod dead;
 mod events;
 mod form;
 mod frame;
 mod handlers;
 mod json;
+mod live;
 mod messages;
 mod overview;
 mod period;
 mod person;
+mod quarantine;
 mod replays;
 mod reveal;
 mod seal;
@@ -28,6 +31,7 @@ mod search;
 mod shown;
 mod sorry;
 mod veil;
+mod wanted;
 
 pub(super) use seal::Seal;
 
@@ -74,6 +78,14 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/{id}", get(dead::one))
         .route("/dead/{id}/retry", post(dead::retry))
         .route("/dead/{id}/drop", get(dead::ask_to_drop).post(dead::drop))
+        .route("/tail", get(live::page))
+        .route("/tail/rows", get(live::rows))
+        .route("/quarantine", get(quarantine::list))
+        .route("/quarantine/{id}", get(quarantine::one))
+        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/quarantine/{id}/retry", post(quarantine::retry))
+        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
+        .route("/credentials", get(credentials::list))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))

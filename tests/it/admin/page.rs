@@ -1,5 +1,9 @@
 //! The page, as a browser asks for it: its headers, its forms, what it veils, and that nothing gets into it.
 
+mod credentials;
+mod live;
+mod quarantine;
+
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode,
     header::{
@@ -98,7 +102,7 @@ fn token(page: &str) -> String {
 }
 
 /// Every page that there is of one message.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 14] = [
     "/",
     "/?range=24h",
     "/search",
@@ -109,6 +113,10 @@ const PAGES: [&str; 10] = [
     "/conversations?waiting=1",
     "/conversations/1",
     "/events",
+    "/tail",
+    "/tail?event=message-*",
+    "/quarantine",
+    "/credentials",
 ];
 
 #[tokio::test]
@@ -205,6 +213,8 @@ async fn hostile_values_are_text_in_every_page() {
                 "/?store=",
                 "/events?event=",
                 "/events?phone=",
+                "/tail?event=",
+                "/tail?message=",
                 "/conversations?address=",
             ]
             .map(|path| format!("{path}{text}"))
