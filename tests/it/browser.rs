@@ -20,6 +20,17 @@ fn every_page_is_quiet_readable_by_all_and_fits_a_phone() {
     world.campaign();
     let expected = [
         "/",
+        "/tail",
+        "/handlers",
+        "/handlers/refuses",
+        "/replays",
+        "/dead",
+        "/dead/N",
+        "/dead/N/drop",
+        "/quarantine",
+        "/quarantine/N",
+        "/quarantine/N/drop",
+        "/credentials",
         "/search",
         "/search?state",
         "/messages/N",
@@ -69,23 +80,25 @@ fn a_phone_and_a_message_are_found_and_what_is_personal_is_hidden_until_it_is_as
 
 #[test]
 fn stored_markup_is_text_on_every_page() {
-    let world = World::new();
+    let world = World::with(hostile::REFUSES);
     let shown = hostile::fill(&world);
     play("hostile", &world, json!({ "more": hostile::PAGES, "hostile": hostile::VALUES, "shown": shown }));
 }
 
 #[test]
-fn a_handler_is_held_back_a_replay_is_counted_and_started_and_dead_letters_are_retried() {
-    let door = TempDir::new().unwrap();
-    let door = door.path().join("door");
-    let refuses = format!(
-        "[handlers.refuses]\nkind = \"exec\"\nevents = [\"incoming-message\"]\n\
-         command = [\"sh\", \"-c\", \"cat >/dev/null; test -e {0} || {{ echo not yet >&2; exit 65; }}\"]\n",
-        door.display()
-    );
-    let world = World::with(&refuses);
+fn an_event_is_on_the_live_page_within_a_second_and_a_pause_loses_nothing() {
+    let world = World::new();
+    let told = json!({ "webhook": world.webhook(), "key": KEY, "hostile": hostile::VALUES });
+    play("live", &world, told);
+}
+
+#[test]
+fn what_an_operator_decides_is_decided_by_its_buttons() {
+    let folder = TempDir::new().unwrap();
+    let door = folder.path().join("door");
+    let world = World::with(&world::refusing(&format!("test -e {} || ", door.display())));
     world.campaign();
-    eventually("nothing becomes a dead letter", || {
+    eventually("the handlers do not take what there is", || {
         let handlers = world.ask("/api/v1/handlers");
         handlers["handlers"].as_array().unwrap().iter().all(|handler| {
             handler["lanes"].as_array().unwrap().iter().all(|lane| lane["lag"] == 0 && lane["setAside"] == 0)

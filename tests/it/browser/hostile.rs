@@ -15,6 +15,14 @@ pub const VALUES: [&str; 7] = [
     "{{7*7}} ${window.owned=7} &lt;b&gt;",
 ];
 
+/// A handler whose dead letters quote the payload.
+pub const REFUSES: &str = r#"
+[handlers.refuses]
+kind = "exec"
+command = ["sh", "-c", "cat >&2; exit 65"]
+events = ["incoming-message"]
+"#;
+
 /// Pages that no link leads to, with such values in the question.
 pub const PAGES: [&str; 5] = [
     "/search?q=%3Cscript%3Ewindow.owned%3D8%3C%2Fscript%3E",
@@ -52,5 +60,8 @@ pub fn fill(world: &World) -> Value {
         "an event": "/events/",
         "the list of events": "/events",
         "search": "/search",
+        "the live page": "/tail",
+        "an entry of the quarantine": "/quarantine/",
+        "a dead letter": "/dead/",
     })
 }

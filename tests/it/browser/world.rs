@@ -13,16 +13,17 @@ use crate::support::{
 /// The phone of the events that the test world makes.
 pub const PHONE: &str = "+910000000000";
 
-/// Handlers that have nothing to do, that cannot do what they have to, and that refuse it.
-const HANDLERS: &str = r#"
-[handlers.away]
-kind = "http"
-url = "http://127.0.0.1:9/nobody-listens"
-[handlers.refuses]
-kind = "exec"
-command = ["sh", "-c", "cat >/dev/null; echo 'no such customer' >&2; exit 65"]
-events = ["incoming-message"]
-"#;
+/// A handler whose destination is away.
+const AWAY: &str = "[handlers.away]\nkind = \"http\"\nurl = \"http://127.0.0.1:9/nobody-listens\"\n";
+
+/// A handler that refuses some messages of customers, after what `unless` says to a shell.
+pub fn refusing(unless: &str) -> String {
+    let script = "text=$(cat); UNLESS case $text in *my\\ order*) echo no such order >&2; exit 65;; esac";
+    let script = script.replace("UNLESS", unless);
+    format!(
+        "[handlers.refuses]\nkind = \"exec\"\nevents = [\"incoming-message\"]\ncommand = [\"sh\", \"-c\", '{script}']\n"
+    )
+}
 
 /// A receiver at work.
 pub struct World {
@@ -33,7 +34,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self::with(HANDLERS)
+        Self::with(&format!("{AWAY}{}", refusing("")))
     }
 
     /// With handlers of the test's own, besides `audit`.
@@ -52,12 +53,12 @@ impl World {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// A few hundred events of many customers, and some of one that is known; something that cannot be read; some that a
+    /// Events of many customers, and some of one that is known; something that cannot be read; some that a
     /// handler refuses.
     pub fn campaign(&self) {
         let sent = Command::new(env!("CARGO_BIN_EXE_bikhook"))
-            .args(["send", "--generate", "300", "--batch", "20", "--seed", "7"])
-            .args(["--disorder", "5%", "--garbage", "2%", "--duplicates", "2%"])
+            .args(["send", "--generate", "90", "--batch", "15", "--seed", "7"])
+            .args(["--disorder", "5%", "--garbage", "5%", "--duplicates", "2%"])
             .args(["--key", KEY, "--url", &self.webhook()])
             .output()
             .unwrap();
