@@ -193,6 +193,15 @@ pub(super) struct Chosen {
     pub(super) filter: Filter,
 }
 
+impl TryFrom<FilterSettings> for Chosen {
+    type Error = String;
+
+    fn try_from(settings: FilterSettings) -> Result<Self, String> {
+        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
+        Ok(Self { settings, filter })
+    }
+}
+
 impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
     type Error = String;
 
@@ -203,8 +212,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
         }
         let settings: FilterSettings =
             serde_json::from_value(given.into()).map_err(|error| format!("filter: {error}"))?;
-        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
-        Ok(Self { settings, filter })
+        Self::try_from(settings)
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) async fn start(
     let Wish { handler, since, until, filter: chosen, rate, dry_run } = wish;
     let wish = replays::Wish { handler, since, until, upto: None, chosen, rate };
     let plan = Plan::of(&shared, wish).await?;
+    let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
     if dry_run {
         let Matches { events, first, last } = plan.count(&shared).await?;
         let handler = plan.new.handler;

@@ -36,8 +36,8 @@ pub(in crate::admin) struct Plan {
 }
 
 impl Plan {
-    /// What a wish comes to.
-    pub(in crate::admin) async fn of(shared: &Shared, wish: Wish) -> Result<Self, Fault> {
+    /// What a wish comes to; `None` where nothing was received in that time.
+    pub(in crate::admin) async fn of(shared: &Shared, wish: Wish) -> Result<Option<Self>, Fault> {
         let journal = &*shared.state.journal;
         let handler = at_work(shared, &wish.handler)?;
         let Chosen { settings, filter } = wish.chosen;
@@ -52,10 +52,11 @@ impl Plan {
             None => end,
         };
         if upto <= after {
-            return Err(Fault::Nothing("event that was received in that time".to_owned()));
+            return Ok(None);
         }
         let text = serde_json::to_string(&settings).map_err(|_never| Fault::Inside)?;
-        Ok(Self { new: NewReplay { handler, after, upto, filter: text, rate: wish.rate }, filter })
+        let new = NewReplay { handler, after, upto, filter: text, rate: wish.rate };
+        Ok(Some(Self { new, filter }))
     }
 
     /// What it would deliver: nothing is delivered.

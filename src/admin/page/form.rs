@@ -25,8 +25,12 @@ pub(super) struct Posted {
 impl Posted {
     /// Back to the page that the form was on: to a path of this origin, whatever the form says.
     pub(super) fn back(&self) -> Response {
-        let back = self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/");
-        Redirect::to(back).into_response()
+        Redirect::to(self.back_to()).into_response()
+    }
+
+    /// The path of that page.
+    pub(super) fn back_to(&self) -> &str {
+        self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/")
     }
 
     /// On to a page, which says what was done.

@@ -28,6 +28,8 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/search", "Search"),
     ("/events", "Events"),
     ("/tail", "Live"),
+    ("/handlers", "Handlers"),
+    ("/dead", "Dead letters"),
     ("/quarantine", "Quarantine"),
     ("/credentials", "Credentials"),
 ];
@@ -72,6 +74,8 @@ impl Frame {
     /// Whether this page belongs there.
     pub(super) fn is_in(&self, section: &str) -> bool {
         let path = self.back.split('?').next().unwrap_or_default();
+        // Replays are of handlers.
+        let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
@@ -177,5 +181,6 @@ mod tests {
         assert!(!is_in("/events", "/"));
         assert!(is_in("/events/7?x=/", "/events"));
         assert!(!is_in("/eventsx", "/events"));
+        assert!(is_in("/replays/1/cancel", "/handlers"));
     }
 }

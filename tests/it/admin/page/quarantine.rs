@@ -35,7 +35,7 @@ async fn entries_are_listed_newest_first_page_by_page() {
         links.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
     };
     assert_eq!(ids(&first), (11..=60).rev().collect::<Vec<_>>());
-    assert!(first.contains("syntax") && first.contains("<td class=\"num\">2</td>"), "{first}");
+    assert!(first.contains("syntax") && first.contains("data-label=\"Times\">2</td>"), "{first}");
     let next = first.split('"').find(|text| text.contains("before=")).expect("a next page");
     let second = browser.page(next).await;
     assert_eq!(ids(&second), (1..=10).rev().collect::<Vec<_>>());
