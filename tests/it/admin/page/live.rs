@@ -24,7 +24,7 @@ impl Listener {
         let request = last.into_iter().fold(request, |request, last| request.header("last-event-id", last));
         let response = browser.send(request).await;
         assert_eq!(
-            (response.status(), &*response.headers()[CONTENT_TYPE].to_str().unwrap()),
+            (response.status(), response.headers()[CONTENT_TYPE].to_str().unwrap()),
             (StatusCode::OK, "text/event-stream")
         );
         Self { response, bytes: Vec::new() }
