@@ -25,7 +25,7 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     let mut browser = Browser::new(&operator);
     assert!(browser.page("/replays").await.contains("None yet"));
     browser.is_fenced("/handlers/crm/replay").await;
-    let asked = [("status", "failed"), ("rate", "500"), ("event", "message-*")];
+    let asked = [("event", "message-*"), ("status", "failed"), ("rate", "500")];
     let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
     for text in
         ["2 events would be delivered", "event 2</a>, received <time", "event 3</a>", "at most 500 a second"]
