@@ -14,10 +14,12 @@ mod health;
 pub mod narrow;
 pub mod onward;
 mod page;
+mod passages;
 mod question;
 pub mod rows;
 mod scrape;
 mod settings;
+mod tail;
 
 pub use settings::{Credentials, Settings};
 
@@ -90,7 +92,7 @@ struct Shared {
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
     let shared =
-        Arc::new(Shared { state, started: Instant::now(), tails: api::tails(), seal: page::Seal::new() });
+        Arc::new(Shared { state, started: Instant::now(), tails: tail::places(), seal: page::Seal::new() });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -23,8 +23,6 @@ use axum::{
 };
 use serde::Serialize;
 
-pub(super) use tail::tails;
-
 use super::{Shared, chunks::CHUNK, fault::Fault, question::Parameters};
 use crate::journal;
 

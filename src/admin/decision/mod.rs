@@ -2,6 +2,7 @@
 
 pub(super) mod dead;
 pub(super) mod handlers;
+pub(super) mod quarantine;
 pub(super) mod replays;
 
 use super::Shared;

@@ -27,8 +27,11 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/conversations", "Conversations"),
     ("/search", "Search"),
     ("/events", "Events"),
+    ("/tail", "Live"),
     ("/handlers", "Handlers"),
     ("/dead", "Dead letters"),
+    ("/quarantine", "Quarantine"),
+    ("/credentials", "Credentials"),
 ];
 
 /// A browser's request for a page.

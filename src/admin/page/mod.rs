@@ -11,16 +11,19 @@ mod assets;
 mod choice;
 mod confirm;
 mod conversations;
+mod credentials;
 mod dead;
 mod events;
 mod form;
 mod frame;
 mod handlers;
 mod json;
+mod live;
 mod messages;
 mod overview;
 mod period;
 mod person;
+mod quarantine;
 mod replays;
 mod reveal;
 mod seal;
@@ -59,6 +62,14 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::list))
         .route("/events/{seq}", get(events::one))
         .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/tail", get(live::page))
+        .route("/tail/rows", get(live::rows))
+        .route("/quarantine", get(quarantine::list))
+        .route("/quarantine/{id}", get(quarantine::one))
+        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/quarantine/{id}/retry", post(quarantine::retry))
+        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
+        .route("/credentials", get(credentials::list))
         .route("/handlers", get(handlers::list))
         .route("/handlers/{name}", get(handlers::one))
         .route("/handlers/{name}/pause", post(handlers::pause))

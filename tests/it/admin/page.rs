@@ -1,8 +1,11 @@
 //! The page, as a browser asks for it: its headers, its forms, what it veils, and that nothing gets into it.
 
 mod browser;
+mod credentials;
 mod dead;
 mod handlers;
+mod live;
+mod quarantine;
 mod replays;
 
 use reqwest::{
@@ -30,7 +33,7 @@ const HOSTILE: [&str; 4] = [
 ];
 
 /// Every page that there is of one message.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 18] = [
     "/",
     "/?range=24h",
     "/search",
@@ -45,6 +48,10 @@ const PAGES: [&str; 14] = [
     "/handlers/crm",
     "/replays",
     "/dead",
+    "/tail",
+    "/tail?event=message-*",
+    "/quarantine",
+    "/credentials",
 ];
 
 #[tokio::test]
@@ -141,6 +148,8 @@ async fn hostile_values_are_text_in_every_page() {
                 "/?store=",
                 "/events?event=",
                 "/events?phone=",
+                "/tail?event=",
+                "/tail?message=",
                 "/conversations?address=",
             ]
             .map(|path| format!("{path}{text}"))
