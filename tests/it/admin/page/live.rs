@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::{Response, header::CONTENT_TYPE};
+
 use super::*;
 
 /// A page that listens.

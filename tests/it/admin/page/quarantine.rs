@@ -4,6 +4,7 @@ use bikhook::{
     event::{Quarantined, Reason},
     journal::Batch,
 };
+use reqwest::header::CONTENT_TYPE;
 
 use super::*;
 
