@@ -4,7 +4,7 @@ use super::{asked::Asked, period::Period};
 use crate::{
     admin::{fault::Fault, narrow::Narrowed, question::Chosen},
     clock::Timestamp,
-    handler::FilterSettings,
+    handler::{Filter, FilterSettings},
 };
 
 /// The fields, as they were filled in.
@@ -39,7 +39,7 @@ impl Choice {
         }
     }
 
-    /// The filter that it makes.
+    /// What it chooses.
     pub(super) fn chosen(asked: &Asked) -> Result<Chosen, Fault> {
         let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
         let settings = FilterSettings {
@@ -50,6 +50,12 @@ impl Choice {
             ..FilterSettings::default()
         };
         Chosen::try_from(settings).map_err(|error| Fault::parameter("event", error))
+    }
+
+    /// The filter that it makes; `None` where any event will do.
+    pub(super) fn filter(asked: &Asked) -> Result<Option<Filter>, Fault> {
+        let Chosen { settings, filter } = Self::chosen(asked)?;
+        Ok((settings != FilterSettings::default()).then_some(filter))
     }
 
     /// From when to when.

@@ -10,12 +10,12 @@ use axum::{
 };
 
 use super::{
+    choice::Choice,
     frame::{Frame, Visit},
     json::indented,
     shown::{Tag, When, counted, duration},
     sorry::Sorry,
     veil::Veil,
-    wanted::Wanted,
 };
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
@@ -68,9 +68,8 @@ impl Row {
 #[template(path = "events.html")]
 struct Page {
     frame: Frame,
-    wanted: Wanted,
-    since: String,
-    until: String,
+    choice: Choice,
+    source: String,
     rows: Vec<Row>,
     next: Option<String>,
 }
@@ -78,26 +77,26 @@ struct Page {
 /// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
 pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
     let asked = &visit.asked;
-    let wanted = Wanted::of(asked);
+    let source = asked.text("source");
+    let (since, until) = Choice::times(asked)?;
     let query = EventQuery {
         name: None,
-        source: wanted.source(),
-        since: asked.time("since")?,
-        until: asked.time("until")?,
+        source: source.map(str::to_owned),
+        since,
+        until,
         before: asked.read("before")?,
         limit: LIMIT,
     };
     let journal = &*shared.state.journal;
-    let page = match wanted.filter()? {
+    let page = match Choice::filter(asked)? {
         Some(filter) => sifted(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
     let veil = visit.veil();
     let rows = page.events.iter().map(|event| Row::of(event, veil)).collect();
     let next = page.next.map(|next| asked.with("/events", "before", &next.to_string()));
-    let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
-    let (since, until) = (text("since"), text("until"));
-    visit.show(|frame| Page { frame, wanted, since, until, rows, next })
+    let (choice, source) = (Choice::of(asked), source.unwrap_or_default().to_owned());
+    visit.show(|frame| Page { frame, choice, source, rows, next })
 }
 
 #[derive(Template)]

@@ -18,12 +18,12 @@ use futures_util::stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    choice::Choice,
     events::Row,
     frame::{Frame, Visit},
     shown::counted,
     sorry::Sorry,
     veil::Veil,
-    wanted::Wanted,
 };
 use crate::{
     admin::{
@@ -48,7 +48,10 @@ const BEHIND_MAX: u64 = 5_000;
 #[template(path = "tail.html")]
 struct Page {
     frame: Frame,
-    wanted: Wanted,
+    choice: Choice,
+    source: String,
+    /// Any event will do.
+    is_any: bool,
     rows: Vec<Row>,
     /// Older events were not all looked at.
     is_cut: bool,
@@ -58,21 +61,24 @@ struct Page {
 
 /// `GET /tail?event=&status=&source=&phone=&message=`
 pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let wanted = Wanted::of(&visit.asked);
-    let filter = wanted.filter()?;
+    let asked = &visit.asked;
+    let source = asked.text("source").map(str::to_owned);
+    let filter = Choice::filter(asked)?;
+    let is_any = source.is_none() && filter.is_none();
     let journal = &*shared.state.journal;
     // What comes while the page is made is left to the stream.
     let tip = *journal.tip().borrow();
     let query =
-        EventQuery { source: wanted.source(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
+        EventQuery { source: source.clone(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
     let newest = match filter {
         Some(filter) => sifted(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
     let veil = visit.veil();
     let rows = newest.events.iter().map(|event| Row::of(event, veil)).collect();
-    let stream = visit.asked.with("/tail/rows", "after", &tip.to_string());
-    visit.show(|frame| Page { frame, wanted, rows, is_cut: newest.next.is_some(), stream })
+    let stream = asked.with("/tail/rows", "after", &tip.to_string());
+    let (choice, source, is_cut) = (Choice::of(asked), source.unwrap_or_default(), newest.next.is_some());
+    visit.show(|frame| Page { frame, choice, source, is_any, rows, is_cut, stream })
 }
 
 /// Rows of events that came, newest first.
@@ -91,10 +97,11 @@ pub(super) async fn rows(
     headers: HeaderMap,
     visit: Visit,
 ) -> Result<Response, Sorry> {
-    let wanted = Wanted::of(&visit.asked);
-    let filter = wanted.filter()?.unwrap_or_default();
-    let after = last_seq(&headers)?.or(visit.asked.read("after")?);
-    let tail = match Tail::new(&shared, wanted.source(), filter, after) {
+    let asked = &visit.asked;
+    let source = asked.text("source").map(str::to_owned);
+    let filter = Choice::filter(asked)?.unwrap_or_default();
+    let after = last_seq(&headers)?.or(asked.read("after")?);
+    let tail = match Tail::new(&shared, source, filter, after) {
         Ok(tail) => tail,
         Err(full @ Fault::Crowded { .. }) => {
             let line = Line::default().event("full").data(full.to_string());

@@ -31,7 +31,6 @@ mod search;
 mod shown;
 mod sorry;
 mod veil;
-mod wanted;
 
 pub(super) use seal::Seal;
 
@@ -63,6 +62,14 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::list))
         .route("/events/{seq}", get(events::one))
         .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/tail", get(live::page))
+        .route("/tail/rows", get(live::rows))
+        .route("/quarantine", get(quarantine::list))
+        .route("/quarantine/{id}", get(quarantine::one))
+        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/quarantine/{id}/retry", post(quarantine::retry))
+        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
+        .route("/credentials", get(credentials::list))
         .route("/handlers", get(handlers::list))
         .route("/handlers/{name}", get(handlers::one))
         .route("/handlers/{name}/pause", post(handlers::pause))
@@ -78,14 +85,6 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/{id}", get(dead::one))
         .route("/dead/{id}/retry", post(dead::retry))
         .route("/dead/{id}/drop", get(dead::ask_to_drop).post(dead::drop))
-        .route("/tail", get(live::page))
-        .route("/tail/rows", get(live::rows))
-        .route("/quarantine", get(quarantine::list))
-        .route("/quarantine/{id}", get(quarantine::one))
-        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
-        .route("/quarantine/{id}/retry", post(quarantine::retry))
-        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
-        .route("/credentials", get(credentials::list))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::{Response, header::CONTENT_TYPE};
+
 use super::*;
 
 /// A page that listens.
@@ -24,7 +26,7 @@ impl Listener {
         let request = last.into_iter().fold(request, |request, last| request.header("last-event-id", last));
         let response = browser.send(request).await;
         assert_eq!(
-            (response.status(), &*response.headers()[CONTENT_TYPE].to_str().unwrap()),
+            (response.status(), response.headers()[CONTENT_TYPE].to_str().unwrap()),
             (StatusCode::OK, "text/event-stream")
         );
         Self { response, bytes: Vec::new() }
