@@ -22,6 +22,7 @@ try {
     try {
       await receiver.live(messages);
       await pictures(receiver, amount);
+      if (amount === "much") await readme(receiver);
     } finally {
       await receiver.end();
     }
@@ -35,7 +36,8 @@ async function pictures(receiver, amount) {
   for (const [width, viewport, colorScheme] of VIEWS) {
     if (amount !== "much" && (width === "wide") !== (colorScheme === "light")) continue;
     const page = await open(browser, receiver.admin, { viewport, colorScheme });
-    const paths = await eachKind(page);
+    const { message, talk } = await receiver.examples();
+    const paths = await eachKind(page, [message, talk].filter(Boolean));
     for (const lifted of [false, true]) {
       if (lifted) {
         await goto(page, "/");
@@ -49,6 +51,26 @@ async function pictures(receiver, amount) {
         await page.screenshot({ path: join(folder, file), fullPage: true });
       }
     }
+    await page.context().close();
+  }
+}
+
+/** Those of the README: what is seen without scrolling. */
+async function readme(receiver) {
+  const { message, talk } = await receiver.examples();
+  mkdirSync(join(folder, "readme"), { recursive: true });
+  for (const [name, path, colorScheme] of [
+    ["overview", "/", "light"],
+    ["message", message, "light"],
+    ["conversation", talk, "light"],
+    ["handlers", "/handlers", "dark"],
+  ]) {
+    const page = await open(browser, receiver.admin, { viewport: { width: 1_120, height: 800 }, colorScheme });
+    await goto(page, path);
+    if (name !== "overview" && name !== "handlers") await reveal(page);
+    const bottom = await page.evaluate(() => Math.min(document.querySelector(".foot").getBoundingClientRect().top, innerHeight));
+    const clip = { x: 0, y: 0, width: 1_120, height: bottom };
+    await page.screenshot({ path: join(folder, "readme", `${name}.png`), clip });
     await page.context().close();
   }
 }

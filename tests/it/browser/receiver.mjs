@@ -9,14 +9,17 @@ import { campaign } from "./campaign.mjs";
 import { eventually } from "./driver.mjs";
 
 const KEY = "the-key-of-the-pictures";
+/** Events that come last, one after the other. */
+const RECENT = 120;
+const LONG_MS = 120_000;
 
-/** A CRM that has no customer whose id ends with 97. */
+/** A CRM that has no customer whose id ends with 997. */
 export function destination() {
   const server = createServer((request, response) => {
     let body = "";
     request.on("data", (part) => (body += part));
     request.on("end", () => {
-      const unknown = /"customerId":"\d+97"/.test(body);
+      const unknown = /"customerId":"\d+997"/.test(body);
       response.writeHead(unknown ? 422 : 204).end(unknown ? "no customer with this number" : undefined);
     });
   });
@@ -43,22 +46,28 @@ export class Receiver {
     await this.#start();
     if (messages === 0) return;
     const events = campaign(Date.now(), messages);
-    for (let at = 0; at < events.length; at += 200) {
-      await this.#post(JSON.stringify(events.slice(at, at + 200).map(({ event }) => event)));
-    }
-    await this.#post('[{"eventName": "message-status-update", "eventInfo": {"status": "sent"');
-    if (messages > 100) await this.#post('[{"eventName": ["optedOut"], "id": "7d1c"}, 42]');
-    await eventually("the handlers take what there is", async () => {
-      const { handlers } = await this.ask("/api/v1/handlers");
-      const reachable = handlers.filter(({ handler }) => handler !== "warehouse");
-      return reachable.flatMap(({ lanes }) => lanes).every(({ lag }) => lag === 0);
-    }, 120_000);
-    await this.#stop();
-    writeFileSync(join(this.#home, "times.json"), JSON.stringify(events.map(({ at }) => at)));
-    execFileSync("python3", ["-c", REDATE, this.#home], { stdio: "inherit" });
-    await this.#start();
+    const past = events.slice(0, -RECENT);
+    await this.#post(past, 200);
+    await this.#send('[{"eventName": "message-status-update", "eventInfo": {"status": "sent"');
+    if (messages > RECENT) await this.#send('[{"eventName": ["optedOut"], "id": "7d1c"}, 42]');
+    await this.#handled();
+    if (past.length > 0) await this.#dateBack(past);
+    // The last of it comes while somebody looks.
+    await this.#post(events.slice(-RECENT, -RECENT / 2), 3);
+    await this.#handled();
     await this.ask("/api/v1/handlers/exports/pause", { reason: "the disk of the exports is being replaced" });
-    await eventually("insight learns", async () => (await this.ask("/api/v1/insight")).lag === 0, 120_000);
+    if (messages > RECENT) await this.ask("/api/v1/replays", { handler: "crm", filter: { statuses: ["failed"] }, rate: 5 });
+    await this.#post(events.slice(-RECENT / 2), 3);
+    await eventually("insight learns", async () => (await this.ask("/api/v1/insight")).lag === 0, LONG_MS);
+  }
+
+  /** A customer who waits for an answer, and has said more than others; a message that failed. */
+  async examples() {
+    const { messages } = await this.ask("/api/v1/messages?state=failed&limit=1");
+    const { contacts } = await this.ask("/api/v1/contacts/waiting");
+    const talks = await Promise.all(contacts.slice(0, 30).map(({ id }) => this.ask(`/api/v1/contacts/${id}`)));
+    talks.sort((one, other) => other.entries.length - one.entries.length);
+    return { message: messages[0] && `/messages/${messages[0].id}`, talk: talks[0] && `/conversations/${talks[0].contact.id}` };
   }
 
   async ask(path, body) {
@@ -74,7 +83,7 @@ export class Receiver {
   }
 
   async #start() {
-    this.#child = spawn(this.#binary, ["--config", join(this.#home, "bikhook.toml")], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(this.#binary, ["--config", "bikhook.toml"], { cwd: this.#home, stdio: ["ignore", "pipe", "pipe"] });
     let said = "";
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream.on("data", (part) => (said += part));
     const [, http, admin] = await eventually("the receiver is ready", () => / ready http=(\S+) admin=(\S+)/.exec(said));
@@ -89,7 +98,28 @@ export class Receiver {
     await ended;
   }
 
-  async #post(body) {
+  async #post(events, batch) {
+    for (let at = 0; at < events.length; at += batch) {
+      await this.#send(JSON.stringify(events.slice(at, at + batch).map(({ event }) => event)));
+    }
+  }
+
+  async #dateBack(past) {
+    await this.#stop();
+    writeFileSync(join(this.#home, "times.json"), JSON.stringify(past.map(({ at }) => at)));
+    execFileSync("python3", ["-c", REDATE, this.#home], { stdio: "inherit" });
+    await this.#start();
+  }
+
+  async #handled() {
+    await eventually("the handlers take what there is", async () => {
+      const { handlers } = await this.ask("/api/v1/handlers");
+      const reachable = handlers.filter(({ handler }) => handler !== "warehouse");
+      return reachable.flatMap(({ lanes }) => lanes).every(({ lag }) => lag === 0);
+    }, LONG_MS);
+  }
+
+  async #send(body) {
     const answer = await fetch(`${this.http}/webhook`, { method: "POST", headers: { authorization: `Basic ${KEY}` }, body });
     if (![200, 400].includes(answer.status)) throw new Error(`a body is answered with ${answer.status}`);
   }
@@ -103,17 +133,17 @@ listen = "127.0.0.1:0"
 [sources.bik]
 credentials.portal = { key = "${KEY}" }
 [journal]
-path = "${this.#home}/journal.db"
+path = "data/journal.db"
 disk_reserve = 0
 [handlers.audit]
 kind = "jsonl"
-path = "${this.#home}/events.jsonl"
+path = "data/events.jsonl"
 [handlers.crm]
 kind = "http"
 url = "http://127.0.0.1:${this.#crm.address().port}/hooks/bik"
 [handlers.exports]
 kind = "jsonl"
-path = "${this.#home}/exports.jsonl"
+path = "data/exports.jsonl"
 events = ["message-status-update"]
 [handlers.warehouse]
 kind = "http"
@@ -128,7 +158,7 @@ const REDATE = `
 import json, os, sqlite3, sys
 home = sys.argv[1]
 times = json.load(open(home + "/times.json"))
-journal = sqlite3.connect(home + "/journal.db")
+journal = sqlite3.connect(home + "/data/journal.db")
 at = lambda seq: times[min(max(seq, 1), len(times)) - 1]
 journal.create_function("came", 1, at)
 journal.execute("UPDATE event SET received_at = came(seq)")
@@ -138,6 +168,6 @@ journal.execute("UPDATE aside SET since = came(seq) + 200")
 journal.commit()
 journal.close()
 for name in ["insight.db", "insight.db-wal", "insight.db-shm"]:
-    if os.path.exists(home + "/" + name):
-        os.remove(home + "/" + name)
+    if os.path.exists(home + "/data/" + name):
+        os.remove(home + "/data/" + name)
 `;
