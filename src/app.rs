@@ -119,6 +119,7 @@ pub async fn serve(
     // Not before the addresses are ours: what is made is shown once, and a start that ends here shows nothing.
     config.store_generated()?;
     let journal = open_journal(config.journal, &metrics).await?;
+    let handlers = config.handlers.iter().map(about).collect();
     let Dispatch { desk, replayer, mut lanes, stop_lanes } =
         start_lanes(config.handlers, &journal, &metrics).await?;
     let insight = open_insight(config.insight, &metrics).await?;
@@ -139,6 +140,7 @@ pub async fn serve(
     let site = admin::router(admin::State {
         settings: admin::Settings { listen: addresses.admin, ..config.admin },
         journal: Arc::clone(&journal),
+        handlers,
         desk: Arc::new(desk),
         replayer,
         insight,
@@ -226,6 +228,17 @@ async fn open_insight(
     let metrics = Arc::clone(metrics);
     let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics)).await?;
     Ok(Some(Arc::new(opened?)))
+}
+
+/// What a handler was told, as the operator's side says it.
+fn about(handler: &HandlerConfig) -> admin::About {
+    let HandlerConfig { name, wants, mask, dead_letters, .. } = handler;
+    admin::About {
+        handler: Arc::clone(name),
+        wants: wants.in_words(),
+        masks: (!mask.is_empty()).then(|| mask.in_words()),
+        dead_letters: *dead_letters,
+    }
 }
 
 /// The lanes at work.

@@ -6,16 +6,20 @@
 //! for it in an operator's name.
 
 mod api;
+mod chunks;
+mod decision;
 mod fault;
 mod fences;
 mod health;
 pub mod narrow;
 pub mod onward;
 mod page;
+mod passages;
 mod question;
 pub mod rows;
 mod scrape;
 mod settings;
+mod tail;
 
 pub use settings::{Credentials, Settings};
 
@@ -46,6 +50,8 @@ pub struct State {
     pub settings: Settings,
     /// The journal.
     pub journal: Arc<dyn Journal>,
+    /// What each handler was told, in the order of the configuration.
+    pub handlers: Vec<About>,
     /// The lanes.
     pub desk: Arc<Desk>,
     /// Where replays work.
@@ -58,6 +64,19 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// True from the first moment of a stop.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What a handler was told by the configuration, in words.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name.
+    pub handler: Arc<str>,
+    /// Which events it wants; `None` where it wants all.
+    pub wants: Option<String>,
+    /// What of them its destination is not to see; `None` where it sees all.
+    pub masks: Option<String>,
+    /// It is told of the dead letters of others, and of nothing else.
+    pub dead_letters: bool,
 }
 
 /// What every route shares.
@@ -73,7 +92,7 @@ struct Shared {
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
     let shared =
-        Arc::new(Shared { state, started: Instant::now(), tails: api::tails(), seal: page::Seal::new() });
+        Arc::new(Shared { state, started: Instant::now(), tails: tail::places(), seal: page::Seal::new() });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

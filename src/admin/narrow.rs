@@ -88,6 +88,13 @@ pub async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -
     Ok(sifted.page())
 }
 
+/// The seq after the last event that was received before a time.
+pub(super) async fn first_after(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
+    let query = EventQuery { until: Some(time), limit: 1, ..EventQuery::default() };
+    let last = journal.events(query).await?.events;
+    Ok(last.first().map_or(0, |event| event.seq + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{fault::Fault, narrow::Narrowed};
+use super::{decision::dead::Matching, fault::Fault, narrow::Narrowed};
 use crate::{
     clock::Timestamp,
     handler::{Filter, FilterSettings},
@@ -193,6 +193,15 @@ pub(super) struct Chosen {
     pub(super) filter: Filter,
 }
 
+impl TryFrom<FilterSettings> for Chosen {
+    type Error = String;
+
+    fn try_from(settings: FilterSettings) -> Result<Self, String> {
+        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
+        Ok(Self { settings, filter })
+    }
+}
+
 impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
     type Error = String;
 
@@ -203,8 +212,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
         }
         let settings: FilterSettings =
             serde_json::from_value(given.into()).map_err(|error| format!("filter: {error}"))?;
-        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
-        Ok(Self { settings, filter })
+        Self::try_from(settings)
     }
 }
 
@@ -223,16 +231,8 @@ pub(super) struct Wish {
 pub(super) enum Which {
     /// These: from 1 to [`LIMIT`].
     Ids(Vec<i64>),
-    /// Those of a handler that match.
+    /// Those that match.
     Of(Box<Matching>),
-}
-
-/// Which of a handler's dead letters.
-pub(super) struct Matching {
-    /// Whose.
-    pub(super) handler: String,
-    /// Which of them.
-    pub(super) narrowed: Narrowed,
 }
 
 /// Either of them, as it is written.
@@ -256,7 +256,8 @@ impl TryFrom<Written> for Wish {
         let which = match written {
             Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter, .. } => {
                 let filter = filter.map(|chosen| chosen.filter).unwrap_or_default();
-                Which::Of(Box::new(Matching { handler, narrowed: Narrowed { since, until, filter } }))
+                let narrowed = Narrowed { since, until, filter };
+                Which::Of(Box::new(Matching { handler: Some(handler), narrowed, ..Matching::default() }))
             }
             Written { ids: Some(_), .. } => Which::Ids(Ids::try_from(written)?.ids),
             _ => return Err("give either ids, or a handler and \"all\": true".to_owned()),

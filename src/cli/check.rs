@@ -5,8 +5,6 @@ use std::io::Write;
 use super::{Cli, Error, against, output::plain, store::StoreArgs};
 use crate::{
     config::{Config, HandlerConfig, JournalSettings},
-    event::Pointer,
-    handler::{FilterSettings, Mask},
     http::{AuthMode, SourceSettings},
     journal::Start,
 };
@@ -56,47 +54,17 @@ fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
         };
         let HandlerConfig { name, kind, destination, .. } = handler;
         writeln!(out, "handler  {name}: {}, {}{start}", kind.name, plain(destination))?;
-        if let Some(filter) = filter(&handler.wants) {
+        if let Some(filter) = handler.wants.in_words() {
             writeln!(out, "  takes  {}", plain(&filter))?;
         }
         if !handler.mask.is_empty() {
-            writeln!(out, "  masks  {}", mask(&handler.mask))?;
+            writeln!(out, "  masks  {}", handler.mask.in_words())?;
         }
     }
     for (file, _) in config.not_stored() {
         writeln!(out, "secret   {}: will be made at the first start", file.display())?;
     }
     Ok(())
-}
-
-/// What a filter asks for. Of customers' phones, how many: the output may be kept somewhere.
-fn filter(wants: &FilterSettings) -> Option<String> {
-    let FilterSettings { events, owners, statuses, channels, sources, stores, messages, phones, conditions } =
-        wants;
-    let lists = [
-        ("events", events),
-        ("owners", owners),
-        ("statuses", statuses),
-        ("channels", channels),
-        ("sources", sources),
-        ("stores", stores),
-    ];
-    let listed =
-        lists.into_iter().filter_map(|(key, list)| Some(format!("{key} {}", list.as_ref()?.join(", "))));
-    let counted = [("messages", messages), ("phones", phones)]
-        .into_iter()
-        .filter_map(|(key, list)| Some(format!("{key} ({})", list.as_ref()?.len())));
-    let looked_at: Vec<&str> = conditions.iter().flatten().map(|one| one.pointer.as_str()).collect();
-    let conditions = (!looked_at.is_empty()).then(|| format!("where {}", looked_at.join(", ")));
-    let asked: Vec<String> = listed.chain(counted).chain(conditions).collect();
-    (!asked.is_empty()).then(|| asked.join("; "))
-}
-
-fn mask(mask: &Mask) -> String {
-    let all = |pointers: &[Pointer]| pointers.iter().map(Pointer::as_str).collect::<Vec<_>>().join(", ");
-    let said = [("drops", mask.dropped()), ("hashes", mask.hashed())];
-    let said = said.into_iter().filter(|(_, pointers)| !pointers.is_empty());
-    said.map(|(word, pointers)| format!("{word} {}", all(pointers))).collect::<Vec<_>>().join("; ")
 }
 
 fn who(source: &SourceSettings) -> String {

@@ -40,10 +40,14 @@ pub struct LaneStatus {
     pub set_aside: usize,
     /// Events delivered since the start.
     pub delivered: u64,
+    /// When the last of these was; `None` where none was.
+    pub delivered_at: Option<Timestamp>,
     /// What it is doing.
     pub state: LaneCondition,
     /// Failed probes in a row.
     pub failures: u32,
+    /// Since when its deliveries fail; `None` while the destination is well.
+    pub unwell_since: Option<Timestamp>,
     /// When it tries again.
     pub next_try: Option<Timestamp>,
     /// The class of the last failure.
@@ -92,8 +96,10 @@ impl LaneStatus {
             in_flight: 0,
             set_aside: 0,
             delivered: 0,
+            delivered_at: None,
             state: LaneCondition::Running,
             failures: 0,
+            unwell_since: None,
             next_try: None,
             last_failure: None,
             last_failure_at: None,
@@ -164,9 +170,12 @@ impl Show {
     }
 
     /// Events were delivered.
-    pub fn delivered(&self, events: u64) {
+    pub fn delivered(&self, events: u64, now: Timestamp) {
         self.delivered.inc_by(events);
-        self.status.send_modify(|status| status.delivered += events);
+        self.status.send_modify(|status| {
+            status.delivered += events;
+            status.delivered_at = Some(now);
+        });
     }
 
     /// A delivery failed, to be tried again; `class` is safe to show.
@@ -204,6 +213,11 @@ impl Show {
             status.set_aside = shown.set_aside;
             status.state = shown.state;
             status.failures = shown.failures;
+            status.unwell_since = match shown.failures {
+                0 => None,
+                // The first turn that tells of failures follows the first of them.
+                _ => status.unwell_since.or(status.last_failure_at),
+            };
             status.next_try = shown.next_try;
         });
     }

@@ -36,6 +36,29 @@ impl FilterSettings {
     pub fn asks_for_more_than_conditions(&self) -> bool {
         *self != Self { conditions: self.conditions.clone(), ..Self::default() }
     }
+
+    /// What it asks for, on one line; `None` where that is nothing. Of ids and of customers' phones, how many: the line may
+    /// be kept somewhere.
+    pub fn in_words(&self) -> Option<String> {
+        let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions } = self;
+        let lists = [
+            ("events", events),
+            ("owners", owners),
+            ("statuses", statuses),
+            ("channels", channels),
+            ("sources", sources),
+            ("stores", stores),
+        ];
+        let listed =
+            lists.into_iter().filter_map(|(key, list)| Some(format!("{key} {}", list.as_ref()?.join(", "))));
+        let counted = [("messages", messages), ("phones", phones)]
+            .into_iter()
+            .filter_map(|(key, list)| Some(format!("{key} ({})", list.as_ref()?.len())));
+        let looked_at: Vec<&str> = conditions.iter().flatten().map(|one| one.pointer.as_str()).collect();
+        let conditions = (!looked_at.is_empty()).then(|| format!("where {}", looked_at.join(", ")));
+        let asked: Vec<String> = listed.chain(counted).chain(conditions).collect();
+        (!asked.is_empty()).then(|| asked.join("; "))
+    }
 }
 
 /// Which events a handler wants: those that each given key matches. Of an event with several infos, any may match.

@@ -88,6 +88,14 @@ impl Mask {
         &self.hash
     }
 
+    /// What it does, on one line.
+    pub fn in_words(&self) -> String {
+        let all = |pointers: &[Pointer]| pointers.iter().map(Pointer::as_str).collect::<Vec<_>>().join(", ");
+        let said = [("drops", self.dropped()), ("hashes", self.hashed())];
+        let said = said.into_iter().filter(|(_, pointers)| !pointers.is_empty());
+        said.map(|(word, pointers)| format!("{word} {}", all(pointers))).collect::<Vec<_>>().join("; ")
+    }
+
     /// The event as the destination may see it.
     ///
     /// # Errors

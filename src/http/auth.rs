@@ -94,23 +94,27 @@ impl Keyring {
 
 /// Why nobody was let in. For the log: the peer is told less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
+pub enum Denied {
+    /// No header.
     #[error("no Authorization header")]
     Missing,
+    /// No credential matches.
     #[error("no credential matches")]
     Wrong,
+    /// What matches has ended.
     #[error("the credential is past its not_after")]
     Expired,
+    /// What matches is pinned to another form.
     #[error("the credential came in another form than it is pinned to")]
     OtherForm,
 }
 
 impl Denied {
     /// In the order of their declaration.
-    const ALL: [Self; 4] = [Self::Missing, Self::Wrong, Self::Expired, Self::OtherForm];
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Wrong, Self::Expired, Self::OtherForm];
 
-    /// As counted.
-    const fn as_str(self) -> &'static str {
+    /// As counted: the label `reason`.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Wrong => "wrong",

@@ -18,7 +18,7 @@ mod source;
 mod tally;
 mod unpack;
 
-pub use auth::{CredentialKind, CredentialStatus};
+pub use auth::{CredentialKind, CredentialStatus, Denied};
 pub use connection::{Bounds, Peer, Site, Stopped, bind, serve};
 pub use problem::{Problem, RequestId, RequestIds};
 pub use router::Intake;

@@ -9,15 +9,19 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Page, handlers::at_work, number};
+use super::{Page, number};
 use crate::{
     admin::{
         Shared,
+        decision::{
+            dead::{self, Done},
+            handlers::at_work,
+        },
         fault::Fault,
-        question::{Asked, LIMIT, Matching, Parameters, Segment, Which, Wish},
+        question::{Asked, Parameters, Segment, Which, Wish},
         rows::{DeadDetail, DeadRow},
     },
-    journal::{BoxFuture, DeadQuery, Error, Journal},
+    journal::DeadQuery,
 };
 
 /// `GET dead?handler=&since=&until=&event=&status=&message=&phone=&before=&limit=`
@@ -57,13 +61,15 @@ pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Wish { which, dry_run }): Asked<Wish>,
 ) -> Result<Response, Fault> {
-    if let Which::Of(matching) = &which {
-        at_work(&shared, &matching.handler)?;
+    if let Which::Of(matching) = &which
+        && let Some(handler) = &matching.handler
+    {
+        at_work(&shared, handler)?;
     }
     if dry_run {
         return counted(&shared, which).await;
     }
-    let Done { done: retried, unknown } = change(&shared, which, Journal::retry_dead).await?;
+    let Done { done: retried, unknown, .. } = dead::retry(&shared, which).await?;
     #[derive(Serialize)]
     struct Answer {
         retried: usize,
@@ -80,10 +86,7 @@ pub(super) async fn drop(
     if dry_run {
         return counted(&shared, which).await;
     }
-    let Done { done: dropped, unknown } = change(&shared, which, Journal::drop_dead).await?;
-    if dropped > 0 {
-        tracing::warn!(dropped, "dead letters were dropped by an operator's decision");
-    }
+    let Done { done: dropped, unknown, .. } = dead::drop(&shared, which).await?;
     #[derive(Serialize)]
     struct Answer {
         dropped: usize,
@@ -94,7 +97,7 @@ pub(super) async fn drop(
 
 /// How many a change would be about.
 async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
-    let Done { done: matches, unknown } = change(shared, which, known).await?;
+    let Done { done: matches, unknown, .. } = dead::count(shared, which).await?;
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Answer {
@@ -103,55 +106,4 @@ async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
         unknown: Vec<i64>,
     }
     Ok(Json(Answer { dry_run: true, matches, unknown }).into_response())
-}
-
-/// Changes nothing, and tells which there are.
-fn known<'a>(journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
-    Box::pin(async move {
-        let mut known = Vec::new();
-        for id in ids {
-            known.extend(journal.dead_letter(id).await?.map(|dead| dead.id));
-        }
-        Ok(known)
-    })
-}
-
-/// What a change came to.
-struct Done {
-    done: usize,
-    /// Ids that there are none of.
-    unknown: Vec<i64>,
-}
-
-type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>>;
-
-async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, Fault> {
-    let journal = &*shared.state.journal;
-    match which {
-        Which::Ids(ids) => {
-            let done = change(journal, ids.clone()).await?;
-            let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-            Ok(Done { done: done.len(), unknown })
-        }
-        Which::Of(matching) => all(journal, &matching, change).await,
-    }
-}
-
-/// Every dead letter of a handler that is meant and there now: from the newest down, so what dies meanwhile is left alone.
-async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Result<Done, Fault> {
-    let mut before = None;
-    let mut done = 0;
-    loop {
-        let read = |before, limit| {
-            journal.dead_letters(DeadQuery { handler: Some(matching.handler.clone()), before, limit })
-        };
-        let found =
-            Page::each(LIMIT, before, read, |dead| (dead.id, matching.narrowed.takes(&dead.event))).await?;
-        let Some(&(last, _)) = found.last() else { return Ok(Done { done, unknown: Vec::new() }) };
-        before = Some(last);
-        let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
-        if !ids.is_empty() {
-            done += change(journal, ids).await?.len();
-        }
-    }
 }

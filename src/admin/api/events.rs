@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 
-use super::{handlers::first_after, json, list as listing, number, octets};
+use super::{json, list as listing, number, octets};
 use crate::{
     admin::{
         Shared,
         fault::Fault,
-        narrow::{Narrowed, sifted},
+        narrow::{Narrowed, first_after, sifted},
         onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
         rows,
@@ -109,14 +109,8 @@ pub(super) async fn one(
     if raw {
         return Ok(octets(event.element.raw().as_bytes().to_vec()));
     }
-    let passages = shared.state.journal.passages(event.element.class(), seq).await?;
-    // A handler that is gone has its place here only for what it got.
-    let at_work: Vec<Arc<str>> = shared.state.desk.status().into_iter().map(|lane| lane.handler).collect();
-    let lanes: Vec<LaneRow> = passages
-        .into_iter()
-        .filter(|passage| passage.passed || at_work.contains(&passage.handler))
-        .map(LaneRow::from)
-        .collect();
+    let passages = shared.passages(&event).await?;
+    let lanes: Vec<LaneRow> = passages.into_iter().map(LaneRow::from).collect();
     let mut line = String::from("{");
     event.push_json_fields(&mut line);
     line.push_str(",\"lanes\":");

@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     admin::{
         Shared,
+        decision::handlers::{self, at_work, not_at_work},
         fault::Fault,
+        narrow::first_after,
         question::{Asked, Parameters, Segment},
     },
     clock::Timestamp,
     dispatch::LaneStatus,
-    journal::{EventQuery, Journal, Pause},
-    settings::nearest,
+    journal::Pause,
 };
 
 /// A handler, with both its lanes.
@@ -87,9 +88,6 @@ pub(super) struct Why {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// A reason is a line in a table.
-const REASON_CHARS: usize = 200;
-
 /// `POST handlers/{name}/pause`: it starts no delivery until it is resumed, also after a restart.
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
@@ -97,16 +95,8 @@ pub(super) async fn pause(
     Asked(Why { reason }): Asked<Why>,
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
-    let reason = reason.unwrap_or_else(|| "an operator paused it".to_owned());
-    if reason.chars().count() > REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(Fault::parameter(
-            "reason",
-            format!("give one line of at most {REASON_CHARS} characters"),
-        ));
-    }
-    shared.state.journal.pause(Arc::clone(&handler), reason).await?;
-    tracing::warn!(handler = &*handler, "paused by an operator's decision");
-    let paused = shared.state.journal.paused().borrow().get(&handler).map(PauseRow::from);
+    let paused = handlers::pause(&shared, &handler, reason.as_deref()).await?;
+    let paused = paused.as_ref().map(PauseRow::from);
     #[derive(Serialize)]
     struct Answer {
         handler: Arc<str>,
@@ -122,33 +112,13 @@ pub(super) async fn resume(
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
-    let resumed = shared.state.journal.resume(Arc::clone(&handler)).await?;
-    if resumed {
-        tracing::warn!(handler = &*handler, "resumed by an operator's decision");
-    }
+    let resumed = handlers::resume(&shared, &handler).await?;
     #[derive(Serialize)]
     struct Answer {
         handler: Arc<str>,
         resumed: bool,
     }
     Ok(Json(Answer { handler, resumed }).into_response())
-}
-
-/// The handler of that name, if this process has it.
-pub(super) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
-    let lanes = shared.state.desk.status();
-    let lane = lanes.iter().find(|lane| *lane.handler == *name);
-    lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
-}
-
-/// No handler of that name, and which there are.
-fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
-    let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
-    names.dedup();
-    let near = nearest(name, names.iter().copied());
-    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Fault::Nothing(format!("handler {name:?} at work{near} (at work: {names})"))
 }
 
 /// `{"before": SEQ}` or `{"before": TIME}`.
@@ -192,11 +162,4 @@ pub(super) async fn skip(
         return Err(not_at_work(&handler, &shared.state.desk.status()));
     }
     Ok(Json(Skipped { handler, before, lanes }).into_response())
-}
-
-/// The seq after the last event that was received before a time.
-pub(super) async fn first_after(journal: &dyn Journal, time: Timestamp) -> Result<u64, Fault> {
-    let query = EventQuery { until: Some(time), limit: 1, ..EventQuery::default() };
-    let last = journal.events(query).await?.events;
-    Ok(last.first().map_or(0, |event| event.seq + 1))
 }

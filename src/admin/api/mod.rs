@@ -23,15 +23,11 @@ use axum::{
 };
 use serde::Serialize;
 
-pub(super) use tail::tails;
-
-use super::{Shared, fault::Fault, question::Parameters};
+use super::{Shared, chunks::CHUNK, fault::Fault, question::Parameters};
 use crate::journal;
 
 /// Bytes of payload after which a page takes no further row.
 const PAGE_BYTES: usize = 4 << 20;
-/// Rows that a list reads at once: each may carry a payload of some MiB that the list does not show.
-const CHUNK: usize = 16;
 
 type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
 
@@ -132,28 +128,6 @@ impl Page {
             }
         }
         Ok(page)
-    }
-
-    /// What `look` says of up to `limit` rows, with the id of each.
-    async fn each<T, S, F>(
-        limit: usize,
-        before: Option<i64>,
-        read: impl Fn(Option<i64>, usize) -> F,
-        look: impl Fn(&T) -> (i64, S),
-    ) -> Result<Vec<(i64, S)>, Fault>
-    where
-        F: Future<Output = Result<Vec<T>, journal::Error>>,
-    {
-        let mut seen: Vec<(i64, S)> = Vec::new();
-        while seen.len() < limit {
-            let asked = CHUNK.min(limit - seen.len());
-            let chunk = read(seen.last().map(|(id, _)| *id).or(before), asked).await?;
-            seen.extend(chunk.iter().map(&look));
-            if chunk.len() < asked {
-                break;
-            }
-        }
-        Ok(seen)
     }
 
     fn answer(self, name: &str) -> Response {

@@ -13,12 +13,12 @@ use super::{Page, number, octets};
 use crate::{
     admin::{
         Shared,
+        decision::quarantine::{self, Retried, entry},
         fault::Fault,
         question::{Asked, Ids, Parameters, Segment},
         rows::{QuarantineDetail, QuarantineRow},
     },
-    event::{self, Decoded, Draft, Reason},
-    journal::{Batch, Journal, QuarantineEntry, QuarantineQuery, Receipt},
+    journal::QuarantineQuery,
 };
 
 /// `GET quarantine?before=&limit=`
@@ -44,7 +44,7 @@ pub(super) async fn one(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    Ok(Json(QuarantineDetail::from(entry(&shared, &id).await?)).into_response())
+    Ok(Json(QuarantineDetail::from(entry(&shared, number("id", &id)?).await?)).into_response())
 }
 
 /// `GET quarantine/{id}/bytes`
@@ -54,13 +54,7 @@ pub(super) async fn bytes(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    Ok(octets(entry(&shared, &id).await?.item.bytes))
-}
-
-async fn entry(shared: &Shared, id: &str) -> Result<QuarantineEntry, Fault> {
-    let id = number("id", id)?;
-    let entry = shared.state.journal.quarantined(id).await?;
-    entry.ok_or_else(|| Fault::Nothing(format!("entry {id} in quarantine")))
+    Ok(octets(entry(&shared, number("id", &id)?).await?.item.bytes))
 }
 
 /// `POST quarantine/drop`: for good.
@@ -68,10 +62,7 @@ pub(super) async fn drop(
     State(shared): State<Arc<Shared>>,
     Asked(Ids { ids }): Asked<Ids>,
 ) -> Result<Response, Fault> {
-    let done = shared.state.journal.drop_quarantined(ids.clone()).await?;
-    if !done.is_empty() {
-        tracing::warn!(dropped = done.len(), "quarantine was dropped by an operator's decision");
-    }
+    let done = quarantine::drop(&shared, ids.clone()).await?;
     #[derive(Serialize)]
     struct Answer {
         dropped: usize,
@@ -86,96 +77,13 @@ pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Ids { ids }): Asked<Ids>,
 ) -> Result<Response, Fault> {
-    let journal = &*shared.state.journal;
     let mut results = Vec::with_capacity(ids.len());
     for id in ids {
-        results.push(match journal.quarantined(id).await? {
-            Some(entry) => again(journal, entry).await?,
-            None => Retried { id, ..Retried::default() },
-        });
+        results.push(quarantine::retry(&shared, id).await?);
     }
     #[derive(Serialize)]
     struct Answer {
         results: Vec<Retried>,
     }
     Ok(Json(Answer { results }).into_response())
-}
-
-/// What became of an entry.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Retried {
-    id: i64,
-    outcome: Outcome,
-    accepted: u32,
-    duplicates: u32,
-    /// Elements of it that still cannot be read.
-    unreadable: usize,
-    /// Elements of it that have the key of a stored event with other content: each is in quarantine by itself.
-    conflicts: u32,
-    conflicts_with: Option<u64>,
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    /// All of it is stored: the entry left the quarantine.
-    Stored,
-    /// Something of it is stored, and something is not: the entry stays.
-    Partly,
-    /// Nothing of it can be read.
-    Unreadable,
-    /// A stored event has its key and other content.
-    Conflict,
-    /// There is no such entry.
-    #[default]
-    Unknown,
-}
-
-async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried, Fault> {
-    let QuarantineEntry { id, item, conflicts_with, .. } = entry;
-    if let (Reason::Conflict, Some(seq)) = (item.reason, conflicts_with)
-        && journal.get(seq).await?.is_some()
-    {
-        return Ok(Retried {
-            id,
-            outcome: Outcome::Conflict,
-            conflicts: 1,
-            conflicts_with,
-            ..Retried::default()
-        });
-    }
-    // Beside the runtime's threads: a body of some MiB takes a while.
-    let decoded = tokio::task::spawn_blocking(move || event::decode(&item.source, &item.bytes)).await;
-    let Ok(Decoded { drafts, quarantined, .. }) = decoded.map_err(|_panic| Fault::Inside)? else {
-        return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
-    };
-    // What still cannot be read is not kept a second time: the entry holds it.
-    let receipt = store(journal, drafts).await?;
-    let whole = quarantined.is_empty() && receipt.conflicts == 0;
-    if whole {
-        journal.drop_quarantined(vec![id]).await?;
-    }
-    let some = receipt.accepted + receipt.duplicates > 0;
-    Ok(Retried {
-        id,
-        outcome: match (whole, some) {
-            (true, _) => Outcome::Stored,
-            (false, true) => Outcome::Partly,
-            (false, false) if receipt.conflicts > 0 => Outcome::Conflict,
-            (false, false) => Outcome::Unreadable,
-        },
-        accepted: receipt.accepted,
-        duplicates: receipt.duplicates,
-        unreadable: quarantined.len(),
-        conflicts: receipt.conflicts,
-        conflicts_with,
-    })
-}
-
-async fn store(journal: &dyn Journal, drafts: Vec<Draft>) -> Result<Receipt, Fault> {
-    if drafts.is_empty() {
-        return Ok(Receipt::default());
-    }
-    Ok(journal.append(Batch { drafts, ..Batch::default() }).await?)
 }

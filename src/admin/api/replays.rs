@@ -8,21 +8,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::{
-    handlers::{Nothing, at_work, first_after},
-    number,
-};
+use super::{handlers::Nothing, number};
 use crate::{
     admin::{
         Shared,
+        decision::replays::{self, Plan, Row},
         fault::Fault,
         question::{Asked, Chosen, Parameters, Segment},
     },
     clock::Timestamp,
-    dispatch::{LaneStatus, Matches, Replayer},
-    journal::{NewReplay, Replay, ReplayState},
+    dispatch::Matches,
+    journal::ReplayState,
 };
 
 /// What to replay: `{"handler": "crm"}`, and what else is given.
@@ -49,32 +46,17 @@ pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
     Asked(wish): Asked<Wish>,
 ) -> Result<Response, Fault> {
-    let journal = &*shared.state.journal;
-    let handler = at_work(&shared, &wish.handler)?;
-    let Chosen { settings, filter } = wish.filter;
-    let tip = *journal.tip().borrow();
-    let after = match wish.since {
-        Some(since) => first_after(journal, since).await?.saturating_sub(1),
-        None => 0,
-    };
-    let upto = match wish.until {
-        Some(until) => first_after(journal, until).await?.saturating_sub(1).min(tip),
-        None => tip,
-    };
-    if upto <= after {
-        return Err(Fault::Nothing("event that was received in that time".to_owned()));
-    }
-    let text = serde_json::to_string(&settings).map_err(|_never| Fault::Inside)?;
-    let new = NewReplay { handler: Arc::clone(&handler), after, upto, filter: text, rate: wish.rate };
-    if wish.dry_run {
-        let matches = shared.state.replayer.dry_run(&new, &filter).await?;
-        let Matches { events, first, last } =
-            matches.ok_or_else(|| Fault::Nothing(format!("handler {handler:?} at work")))?;
+    let Wish { handler, since, until, filter: chosen, rate, dry_run } = wish;
+    let wish = replays::Wish { handler, since, until, upto: None, chosen, rate };
+    let plan = Plan::of(&shared, wish).await?;
+    let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
+    if dry_run {
+        let Matches { events, first, last } = plan.count(&shared).await?;
+        let handler = plan.new.handler;
         return Ok(Json(DryRun { dry_run: true, handler, events, first, last }).into_response());
     }
-    let id = journal.start_replay(new).await?;
-    tracing::warn!(replay = id, handler = &*handler, "a replay was started by an operator's decision");
-    row(&shared, id)
+    let id = plan.start(&shared).await?;
+    Ok(Json(Row::one(&shared, id)?).into_response())
 }
 
 /// What a replay would deliver.
@@ -88,72 +70,17 @@ struct DryRun {
     last: Option<u64>,
 }
 
-/// A replay, and how far it is.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    id: i64,
-    handler: Arc<str>,
-    state: &'static str,
-    /// Why it delivers nothing now; null while it goes on, and where somebody decided that it does not.
-    waits: Option<String>,
-    /// It begins after this seq …
-    after: u64,
-    /// … and ends with this one.
-    upto: u64,
-    /// How far it is; null while it waits for its turn.
-    cursor: Option<u64>,
-    /// Events delivered in this run of the process; null where it did not work in this run.
-    delivered: Option<u64>,
-    filter: Box<RawValue>,
-    rate: Option<NonZeroU32>,
-    created_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    lanes: Vec<LaneStatus>,
-}
-
-impl Row {
-    fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, Fault> {
-        let lanes = replayer.lanes(id);
-        let NewReplay { handler, after, upto, filter, rate } = replay.asked.clone();
-        let done = (replay.state == ReplayState::Done).then_some(upto);
-        Ok(Self {
-            id,
-            handler,
-            state: replay.state.as_str(),
-            waits: replayer.waits(id, replay).map(|waits| waits.to_string()),
-            after,
-            upto,
-            cursor: done.or_else(|| lanes.iter().map(|lane| lane.cursor.min(upto)).min()),
-            delivered: (!lanes.is_empty()).then(|| lanes.iter().map(|lane| lane.delivered).sum()),
-            filter: RawValue::from_string(filter).map_err(|_damaged| Fault::Inside)?,
-            rate,
-            created_at: replay.created_at,
-            ended_at: replay.ended_at,
-            lanes,
-        })
-    }
-}
-
-fn row(shared: &Shared, id: i64) -> Result<Response, Fault> {
-    let replays = Arc::clone(&shared.state.journal.replays().borrow());
-    let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;
-    Ok(Json(Row::new(id, replay, &shared.state.replayer)?).into_response())
-}
-
 /// `GET replays`: those at work and the last that ended, oldest first.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    let replays = Arc::clone(&shared.state.journal.replays().borrow());
-    let rows = replays.iter().map(|(id, replay)| Row::new(*id, replay, &shared.state.replayer));
     #[derive(Serialize)]
     struct Answer {
         replays: Vec<Row>,
     }
-    Ok(Json(Answer { replays: rows.collect::<Result<_, _>>()? }).into_response())
+    Ok(Json(Answer { replays: Row::all(&shared)? }).into_response())
 }
 
 /// `GET replays/{id}`
@@ -163,7 +90,7 @@ pub(super) async fn one(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    row(&shared, number("id", &id)?)
+    Ok(Json(Row::one(&shared, number("id", &id)?)?).into_response())
 }
 
 /// `POST replays/{id}/pause`: it starts no delivery until it is resumed, also after a restart.
@@ -200,15 +127,6 @@ async fn change(
     to: ReplayState,
 ) -> Result<Response, Fault> {
     let id = number("id", &id)?;
-    if shared.state.journal.change_replay(id, to).await? {
-        tracing::warn!(replay = id, state = to.as_str(), "a replay was changed by an operator's decision");
-        return row(&shared, id);
-    }
-    let state = shared.state.journal.replays().borrow().get(&id).map(|replay| replay.state);
-    match state {
-        Some(state) if state.has_ended() && state != to => {
-            Err(Fault::Nothing(format!("replay {id} at work: it is {}", state.as_str())))
-        }
-        _ => row(&shared, id),
-    }
+    replays::change(&shared, id, to).await?;
+    Ok(Json(Row::one(&shared, id)?).into_response())
 }

@@ -45,13 +45,24 @@ impl Asked {
         text.parse().map(Some).map_err(|error: NotATime| Fault::parameter(name, error.to_string()))
     }
 
+    /// The fields of these names that were given: to be asked once more.
+    pub(super) fn kept(&self, names: &[&str]) -> Vec<(String, String)> {
+        self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).cloned().collect()
+    }
+
+    /// A path that asks for these fields.
+    pub(super) fn link(path: &str, fields: &[(String, String)]) -> String {
+        let query: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+    }
+
     /// The same path with this field changed, and without `before`: a link.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
-        let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str())).chain(Some((name, value)));
-        let query: Vec<String> =
-            pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        format!("{path}?{}", query.join("&"))
+        let fields: Vec<(String, String)> =
+            kept.cloned().chain(Some((name.to_owned(), value.to_owned()))).collect();
+        Self::link(path, &fields)
     }
 }
 

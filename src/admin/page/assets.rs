@@ -33,8 +33,8 @@ macro_rules! assets {
 
 assets! {
     "htmx.min.js": SCRIPT,
-    "hx-sse.min.js": SCRIPT,
     "icon.svg": "image/svg+xml",
+    "live.js": SCRIPT,
     "page.css": STYLE,
     "page.js": SCRIPT,
     "htmx.LICENSE": TEXT,
@@ -88,9 +88,9 @@ mod tests {
             assert_eq!(digest(&bytes), sum[..16], "{name}");
             looked_at += 1;
         }
-        assert_eq!(looked_at, 6);
+        assert_eq!(looked_at, 5);
         for asset in ASSETS {
-            let own = ["icon.svg", "page.css", "page.js"].contains(&asset.name);
+            let own = ["icon.svg", "live.js", "page.css", "page.js"].contains(&asset.name);
             assert!(own || sums.contains(asset.name), "{} has no checksum", asset.name);
         }
     }

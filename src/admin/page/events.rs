@@ -10,18 +10,19 @@ use axum::{
 };
 
 use super::{
+    choice::Choice,
     frame::{Frame, Visit},
     json::indented,
-    shown::{Tag, When, counted},
+    shown::{Tag, When, counted, duration},
     sorry::Sorry,
     veil::Veil,
 };
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
+    clock::Timestamp,
     event::{Event, View},
-    handler::{Filter, FilterSettings},
     insight::ask,
-    journal::EventQuery,
+    journal::{EventQuery, Passage},
 };
 
 /// Events of a page.
@@ -29,20 +30,20 @@ const LIMIT: usize = 50;
 /// Of a longer element only so much is shown; its bytes can be had whole.
 const SHOWN_BYTES: usize = 256 * 1024;
 
-/// An event in the list.
-struct Row {
-    seq: u64,
-    at: When,
-    name: String,
-    statuses: Vec<Tag>,
-    source: Arc<str>,
-    channel: String,
-    owner: String,
-    address: String,
+/// An event in a list.
+pub(super) struct Row {
+    pub(super) seq: u64,
+    pub(super) at: When,
+    pub(super) name: String,
+    pub(super) statuses: Vec<Tag>,
+    pub(super) source: Arc<str>,
+    pub(super) channel: String,
+    pub(super) owner: String,
+    pub(super) address: String,
 }
 
 impl Row {
-    fn of(event: &Event, veil: Veil) -> Self {
+    pub(super) fn of(event: &Event, veil: Veil) -> Self {
         let view = event.element.view();
         let joined = |mut words: Vec<String>| {
             words.dedup();
@@ -67,62 +68,35 @@ impl Row {
 #[template(path = "events.html")]
 struct Page {
     frame: Frame,
-    fields: Fields,
+    choice: Choice,
+    source: String,
     rows: Vec<Row>,
     next: Option<String>,
-}
-
-/// The form, as it was filled in.
-struct Fields {
-    event: String,
-    status: String,
-    source: String,
-    phone: String,
-    message: String,
-    since: String,
-    until: String,
 }
 
 /// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
 pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
     let asked = &visit.asked;
+    let source = asked.text("source");
+    let (since, until) = Choice::times(asked)?;
     let query = EventQuery {
         name: None,
-        source: asked.text("source").map(str::to_owned),
-        since: asked.time("since")?,
-        until: asked.time("until")?,
+        source: source.map(str::to_owned),
+        since,
+        until,
         before: asked.read("before")?,
         limit: LIMIT,
     };
-    let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
-    let settings = FilterSettings {
-        events: one("event"),
-        statuses: one("status"),
-        messages: one("message"),
-        phones: one("phone"),
-        ..FilterSettings::default()
-    };
     let journal = &*shared.state.journal;
-    let page = if settings == FilterSettings::default() {
-        journal.events(query).await?
-    } else {
-        let filter = Filter::new(&settings).map_err(|error| Fault::parameter("event", error.to_string()))?;
-        sifted(journal, query, &filter).await?
+    let page = match Choice::filter(asked)? {
+        Some(filter) => sifted(journal, query, &filter).await?,
+        None => journal.events(query).await?,
     };
     let veil = visit.veil();
     let rows = page.events.iter().map(|event| Row::of(event, veil)).collect();
     let next = page.next.map(|next| asked.with("/events", "before", &next.to_string()));
-    let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
-    let fields = Fields {
-        event: text("event"),
-        status: text("status"),
-        source: text("source"),
-        phone: text("phone"),
-        message: text("message"),
-        since: text("since"),
-        until: text("until"),
-    };
-    visit.show(|frame| Page { frame, fields, rows, next })
+    let (choice, source) = (Choice::of(asked), source.unwrap_or_default().to_owned());
+    visit.show(|frame| Page { frame, choice, source, rows, next })
 }
 
 #[derive(Template)]
@@ -140,7 +114,7 @@ struct One {
     /// It is longer than what is shown.
     cut: bool,
     messages: Vec<Link>,
-    handlers: Vec<Passed>,
+    stands: Vec<Stand>,
     newest: u64,
 }
 
@@ -151,11 +125,29 @@ struct Link {
     number: Option<i64>,
 }
 
-/// Whether a handler's lane has passed an event.
-struct Passed {
+/// How an event stands with a handler: with that of its lanes which the event goes through.
+struct Stand {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
+    /// The dead letter that it became.
+    dead: Option<i64>,
+    /// When the lane came past it, and how long after it was received; `None` where that is not known (any more).
+    at: Option<(When, String)>,
+}
+
+impl Stand {
+    fn of(passage: Passage, event: &Event) -> Self {
+        let Passage { handler, class, passed, at, aside, dead } = passage;
+        let tag = match (dead, aside, passed) {
+            (Some(_), ..) => Tag::new("bad", "dead letter"),
+            (None, true, _) => Tag::new("warn", "set aside"),
+            (None, false, true) => Tag::new("ok", "passed"),
+            (None, false, false) => Tag::new("warn", "not yet"),
+        };
+        let after = |at: Timestamp| duration(at.ms_since(event.received_at).max(0));
+        Self { handler, lane: class.as_str(), tag, dead, at: at.map(|at| (When::from(at), after(at))) }
+    }
 }
 
 /// `GET /events/{seq}`
@@ -166,14 +158,11 @@ pub(super) async fn one(
 ) -> Result<Response, Sorry> {
     let event = event(&shared, &seq).await?;
     let veil = visit.veil();
-    let rendered = event.element.rendered();
-    let cut = rendered.len() > SHOWN_BYTES;
-    let shown =
-        rendered.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHOWN_BYTES).last().unwrap_or(0);
-    let json = indented(if cut { &rendered[..shown] } else { &rendered }, veil);
+    let (json, cut) = shown_json(&event.element.rendered(), veil);
     let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
     let messages = messages(&shared, &event.source, ids, veil).await?;
-    let handlers = passed(&shared, &event);
+    let passages = shared.passages(&event).await?;
+    let stands = passages.into_iter().map(|passage| Stand::of(passage, &event)).collect();
     let view = event.element.view();
     let (store, made) = (view.store_id().map(str::to_owned), made(&view));
     let row = Row::of(&event, veil);
@@ -183,7 +172,13 @@ pub(super) async fn one(
         event.element.id().map(|id| if is_subscribed { veil.id(id).into_owned() } else { id.to_owned() });
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
     let newest = *shared.state.journal.tip().borrow();
-    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, handlers, newest })
+    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })
+}
+
+/// An element as it is rendered, for people; and whether it is longer than what is shown.
+pub(super) fn shown_json(rendered: &str, veil: Veil) -> (String, bool) {
+    let end = rendered.floor_char_boundary(SHOWN_BYTES);
+    (indented(&rendered[..end], veil), end < rendered.len())
 }
 
 /// `GET /events/{seq}/bytes`: exactly as they came, as a file.
@@ -228,22 +223,6 @@ async fn messages(
     });
     let link = |(number, id): (Option<i64>, String)| Link { number, ..unknown(&id) };
     Ok(asked.await?.into_iter().map(link).collect())
-}
-
-/// The lanes that take events of its class, by handler.
-fn passed(shared: &Shared, event: &Event) -> Vec<Passed> {
-    let lane = event.element.class().as_str();
-    let lanes = shared.state.desk.status().into_iter().filter(|status| status.lane == lane);
-    lanes
-        .map(|status| {
-            let tag = if status.cursor >= event.seq {
-                Tag::new("ok", "passed")
-            } else {
-                Tag::new("warn", "not yet")
-            };
-            Passed { handler: status.handler, lane, tag }
-        })
-        .collect()
 }
 
 fn made(view: &View<'_>) -> Vec<String> {

@@ -7,7 +7,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::{asked::Asked, frame::Visit, sorry::Sorry};
+use super::{
+    asked::Asked,
+    frame::{Visit, set_cookie},
+    sorry::Sorry,
+};
 use crate::admin::{Shared, fault::Fault, question};
 
 /// A form that this page made, filled in.
@@ -21,8 +25,19 @@ pub(super) struct Posted {
 impl Posted {
     /// Back to the page that the form was on: to a path of this origin, whatever the form says.
     pub(super) fn back(&self) -> Response {
-        let back = self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/");
-        Redirect::to(back).into_response()
+        Redirect::to(self.back_to()).into_response()
+    }
+
+    /// The path of that page.
+    pub(super) fn back_to(&self) -> &str {
+        self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/")
+    }
+
+    /// On to a page, which says what was done.
+    pub(super) fn done(&self, shared: &Shared, path: &str, what: &str) -> Response {
+        let mut response = Redirect::to(path).into_response();
+        set_cookie(&mut response, shared.seal.notice(&self.visit.browser, what));
+        response
     }
 }
 

@@ -9,15 +9,30 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{asked::Asked, assets, seal::Browser, sorry::Sorry, veil::Veil};
+use super::{
+    asked::Asked,
+    assets,
+    seal::{self, Browser},
+    sorry::Sorry,
+    veil::Veil,
+};
 use crate::{
     admin::{Shared, health::Health},
     clock::{self, Timestamp},
 };
 
 /// The pages of the navigation.
-const SECTIONS: &[(&str, &str)] =
-    &[("/", "Overview"), ("/conversations", "Conversations"), ("/search", "Search"), ("/events", "Events")];
+const SECTIONS: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/conversations", "Conversations"),
+    ("/search", "Search"),
+    ("/events", "Events"),
+    ("/tail", "Live"),
+    ("/handlers", "Handlers"),
+    ("/dead", "Dead letters"),
+    ("/quarantine", "Quarantine"),
+    ("/credentials", "Credentials"),
+];
 
 /// A browser's request for a page.
 pub(super) struct Visit {
@@ -27,8 +42,6 @@ pub(super) struct Visit {
     pub(super) asked: Asked,
     /// Whose browser.
     pub(super) browser: Browser,
-    /// The user of the credentials, where there are any.
-    pub(super) user: Option<String>,
 }
 
 /// What goes around a page: a template has it as `frame`.
@@ -40,6 +53,8 @@ pub(super) struct Frame {
     pub(super) token: String,
     /// Whether personal data is shown; `None` on a page of an error.
     pub(super) reveal: Option<Reveal>,
+    /// What was done by the form before, where one was.
+    pub(super) notice: Option<String>,
     /// Why nothing can be stored, where it cannot.
     pub(super) trouble: Option<String>,
 }
@@ -59,6 +74,8 @@ impl Frame {
     /// Whether this page belongs there.
     pub(super) fn is_in(&self, section: &str) -> bool {
         let path = self.back.split('?').next().unwrap_or_default();
+        // Replays are of handlers.
+        let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
@@ -92,9 +109,12 @@ impl Visit {
 
     /// The page that `make` puts into the frame.
     pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> Result<Response, Sorry> {
-        let cookie = self.browser.cookie();
+        let cookies =
+            [self.browser.cookie(), self.frame.notice.as_ref().and_then(|_shown| seal::forgotten())];
         let mut response = Html(make(self.frame).render()?).into_response();
-        set_cookie(&mut response, cookie);
+        for cookie in cookies {
+            set_cookie(&mut response, cookie);
+        }
         Ok(response)
     }
 }
@@ -117,12 +137,11 @@ impl FromRequestParts<Arc<Shared>> for Visit {
             back: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             token: shared.seal.token(&browser),
             reveal: Some(Reveal { minutes_left: until.map(|until| minutes(until, now)) }),
+            notice: shared.seal.noticed(&browser, &parts.headers),
             trouble: trouble(shared),
         };
         let asked = Asked::of(&parts.uri);
-        // Whoever came in gave these credentials, where there are any.
-        let user = shared.state.settings.credentials.as_ref().map(|known| known.username.clone());
-        Ok(Self { frame, asked, browser, user })
+        Ok(Self { frame, asked, browser })
     }
 }
 
@@ -162,5 +181,6 @@ mod tests {
         assert!(!is_in("/events", "/"));
         assert!(is_in("/events/7?x=/", "/events"));
         assert!(!is_in("/eventsx", "/events"));
+        assert!(is_in("/replays/1/cancel", "/handlers"));
     }
 }

@@ -8,15 +8,23 @@
 
 mod asked;
 mod assets;
+mod choice;
+mod confirm;
 mod conversations;
+mod credentials;
+mod dead;
 mod events;
 mod form;
 mod frame;
+mod handlers;
 mod json;
+mod live;
 mod messages;
 mod overview;
 mod period;
 mod person;
+mod quarantine;
+mod replays;
 mod reveal;
 mod seal;
 mod search;
@@ -54,6 +62,29 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/events", get(events::list))
         .route("/events/{seq}", get(events::one))
         .route("/events/{seq}/bytes", get(events::bytes))
+        .route("/tail", get(live::page))
+        .route("/tail/rows", get(live::rows))
+        .route("/quarantine", get(quarantine::list))
+        .route("/quarantine/{id}", get(quarantine::one))
+        .route("/quarantine/{id}/bytes", get(quarantine::bytes))
+        .route("/quarantine/{id}/retry", post(quarantine::retry))
+        .route("/quarantine/{id}/drop", get(quarantine::ask).post(quarantine::drop))
+        .route("/credentials", get(credentials::list))
+        .route("/handlers", get(handlers::list))
+        .route("/handlers/{name}", get(handlers::one))
+        .route("/handlers/{name}/pause", post(handlers::pause))
+        .route("/handlers/{name}/resume", post(handlers::resume))
+        .route("/handlers/{name}/replay", get(handlers::replay_form).post(replays::count))
+        .route("/replays", get(replays::list).post(replays::start))
+        .route("/replays/{id}/pause", post(replays::pause))
+        .route("/replays/{id}/resume", post(replays::resume))
+        .route("/replays/{id}/cancel", get(replays::ask_to_cancel).post(replays::cancel))
+        .route("/dead", get(dead::list))
+        .route("/dead/retry", get(dead::to_the_list).post(dead::retry_matching))
+        .route("/dead/count", get(dead::to_the_list).post(dead::count_matching))
+        .route("/dead/{id}", get(dead::one))
+        .route("/dead/{id}/retry", post(dead::retry))
+        .route("/dead/{id}/drop", get(dead::ask_to_drop).post(dead::drop))
         .route("/reveal", post(reveal::reveal))
         .route("/assets/{digest}/{name}", get(assets::one))
         .layer(middleware::from_fn(guarded))

@@ -17,8 +17,11 @@ pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) ->
         let page =
             posted.fields.text("back").and_then(|back| back.split(['/', '?']).nth(1)).unwrap_or_default();
         let page = if page.chars().all(|letter| letter.is_ascii_lowercase()) { page } else { "?" };
-        let user = posted.visit.user.as_deref().unwrap_or("without credentials");
-        tracing::info!(user, page = format!("/{page}"), "personal data is shown on the page for 15 minutes");
+        tracing::info!(
+            user = shared.user(),
+            page = format!("/{page}"),
+            "personal data is shown on the page for 15 minutes"
+        );
         shared.state.metrics.reveals.inc();
         shared.seal.show(browser, clock::now())
     };

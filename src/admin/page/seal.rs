@@ -15,6 +15,10 @@ use crate::clock::Timestamp;
 
 /// Names the browser.
 const BROWSER: &str = "bikhook-browser";
+/// What was done, for its next page.
+const NOTICE: &str = "bikhook-notice";
+/// A page follows at once: what is not shown by then never is.
+const NOTICE_SECS: i64 = 60;
 /// Until when personal data is shown to it.
 const SHOWN: &str = "bikhook-shown";
 /// Personal data is shown for so long.
@@ -72,6 +76,20 @@ impl Seal {
         set(SHOWN, "", Some(0))
     }
 
+    /// The cookie that tells a browser's next page what was done: nobody else can make one.
+    pub(super) fn notice(&self, browser: &Browser, text: &str) -> Option<HeaderValue> {
+        let signature = self.sign(&format!("notice {} {text}", browser.name))?;
+        let text = BASE64_URL_SAFE_NO_PAD.encode(text);
+        set(NOTICE, &format!("{text}.{signature}"), Some(NOTICE_SECS))
+    }
+
+    /// What was done, as its cookie tells.
+    pub(super) fn noticed(&self, browser: &Browser, headers: &HeaderMap) -> Option<String> {
+        let (text, signature) = cookie(headers, NOTICE)?.split_once('.')?;
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        self.is(&format!("notice {} {text}", browser.name), signature).then_some(text)
+    }
+
     fn sign(&self, text: &str) -> Option<String> {
         let mut mac = self.0.clone()?;
         mac.update(text.as_bytes());
@@ -103,6 +121,11 @@ impl Browser {
     pub(super) fn cookie(&self) -> Option<HeaderValue> {
         self.fresh.then(|| set(BROWSER, &self.name, None))?
     }
+}
+
+/// The cookie that forgets what was done, once it is shown.
+pub(super) fn forgotten() -> Option<HeaderValue> {
+    set(NOTICE, "", Some(0))
 }
 
 fn random() -> Option<[u8; 32]> {

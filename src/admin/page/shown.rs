@@ -23,6 +23,24 @@ impl From<Timestamp> for When {
     }
 }
 
+/// A time that has passed: how long ago it was, and for machines as RFC 3339.
+#[derive(Template)]
+#[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ text }}</time>"#, ext = "html")]
+pub(super) struct Ago {
+    exact: String,
+    text: String,
+}
+
+impl HtmlSafe for Ago {}
+
+impl Ago {
+    pub(super) fn new(time: Timestamp, now: Timestamp) -> Self {
+        let ms = now.ms_since(time).max(0);
+        let text = if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", duration(ms)) };
+        Self { exact: time.to_string(), text }
+    }
+}
+
 /// A word with a colour: `ok`, `warn`, `bad`, `note`, `info`, or none.
 #[derive(Clone, Template)]
 #[template(source = r#"<span class="tag {{ colour }}">{{ word }}</span>"#, ext = "html")]

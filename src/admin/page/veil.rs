@@ -64,6 +64,25 @@ impl Veil {
         Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
+    /// An error of a destination, which may quote what it was sent: up to the first colon, behind which that stands.
+    pub(super) fn error<'a>(self, text: &'a str) -> Cow<'a, str> {
+        if self.lifted {
+            return Cow::Borrowed(text);
+        }
+        let (head, rest) = text.split_once(':').map_or((text, None), |(head, rest)| (head, Some(rest)));
+        let mut told = String::new();
+        // What is in quotes is quoted.
+        for (at, part) in head.split(['"', '`', '“', '”']).enumerate() {
+            told.push_str(if at % 2 == 0 { part } else { HIDDEN });
+        }
+        let mut told = self.sentence(&told).into_owned();
+        if rest.is_some() {
+            told.push_str(": ");
+            told.push_str(HIDDEN);
+        }
+        Cow::Owned(told)
+    }
+
     /// The last characters of a text that has at least twice as many, after a sign that there is more.
     fn ending(self, text: &str, letters: usize) -> Cow<'_, str> {
         if self.lifted {
@@ -90,6 +109,18 @@ mod tests {
         assert_eq!(veil.id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVG"), "••••gSQkVG");
         assert_eq!(veil.said("Hi 😀"), "•••• (4 characters)");
         assert_eq!(Veil { lifted: true }.said("Hi"), "Hi");
+    }
+
+    #[test]
+    fn a_veiled_error_says_what_kind_it_is() {
+        let veil = Veil { lifted: false };
+        assert_eq!(
+            veil.error("422 Unprocessable Entity: no customer Asha"),
+            "422 Unprocessable Entity: ••••"
+        );
+        assert_eq!(veil.error("timed out after 15 s"), "timed out after 15 s");
+        assert_eq!(veil.error("no customer \"Asha\" here"), "no customer •••• here");
+        assert_eq!(Veil { lifted: true }.error("a: b"), "a: b");
     }
 
     #[test]

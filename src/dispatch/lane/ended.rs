@@ -75,7 +75,7 @@ impl Lane {
             }
         }
         if delivered > 0 {
-            self.show.delivered(delivered);
+            self.show.delivered(delivered, now);
             self.succeeded(now);
         } else if refused > 0 {
             self.condition.failures = 0;
@@ -164,7 +164,7 @@ impl Lane {
         let attempts = row.attempts + 1;
         let trouble = match outcome {
             Outcome::Delivered => {
-                self.show.delivered(1);
+                self.show.delivered(1, now);
                 self.succeeded(now);
                 return self.release(seq, now);
             }
@@ -212,7 +212,7 @@ impl Lane {
     fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
         let (error, rests) = match outcome {
             Outcome::Delivered => {
-                self.show.delivered(1);
+                self.show.delivered(1, now);
                 self.succeeded(now);
                 self.ends.revived.push(id);
                 self.revival_done(id);

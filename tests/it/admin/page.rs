@@ -1,12 +1,16 @@
 //! The page, as a browser asks for it: its headers, its forms, what it veils, and that nothing gets into it.
 
+mod browser;
+mod credentials;
+mod dead;
+mod handlers;
+mod live;
+mod quarantine;
+mod replays;
+
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode,
-    header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION,
-        ORIGIN, SET_COOKIE,
-    },
-    redirect::Policy,
+    Client, StatusCode,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, LOCATION, ORIGIN},
 };
 use serde_json::{Value, json};
 
@@ -18,6 +22,7 @@ use crate::{
         operator::{Guard, Operator},
     },
 };
+use browser::{Browser, WithFields, fields_of, token, url_encoded};
 
 /// What a customer could send to get into a page.
 const HOSTILE: [&str; 4] = [
@@ -27,78 +32,8 @@ const HOSTILE: [&str; 4] = [
     "'><img src=x onerror=alert(1)>",
 ];
 
-/// A browser: it keeps cookies, and follows no redirect by itself.
-struct Browser<'a> {
-    operator: &'a Operator,
-    client: Client,
-    cookies: Vec<(String, String)>,
-}
-
-impl<'a> Browser<'a> {
-    fn new(operator: &'a Operator) -> Self {
-        let client = Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { operator, client, cookies: Vec::new() }
-    }
-
-    async fn send(&mut self, request: RequestBuilder) -> Response {
-        let cookies: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let response = request.header(COOKIE, cookies.join("; ")).send().await.unwrap();
-        for set in response.headers().get_all(SET_COOKIE) {
-            let set = set.to_str().unwrap();
-            assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
-            let (name, value) = set.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(known, _)| known != name);
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
-        response
-    }
-
-    /// A page, which is one.
-    async fn page(&mut self, path: &str) -> String {
-        let response = self.send(self.client.get(self.operator.url(path))).await;
-        assert_eq!(response.status(), StatusCode::OK, "{path}");
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
-        response.text().await.unwrap()
-    }
-
-    /// A form that is on a page, with its token, as a browser sends it.
-    fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
-        let origin = format!("http://{}", self.operator.address);
-        self.client.post(self.operator.url(path)).header(ORIGIN, origin).fields(fields)
-    }
-
-    async fn reveal(&mut self) {
-        let token = token(&self.page("/").await);
-        let form = self.form("/reveal", &[("token", &token), ("back", "/events"), ("wish", "show")]);
-        let response = self.send(form).await;
-        assert_eq!(
-            (response.status(), &response.headers()[LOCATION]),
-            (StatusCode::SEE_OTHER, &"/events".parse().unwrap())
-        );
-    }
-}
-
-/// A request with the fields of a form, as browsers write them.
-trait WithFields {
-    fn fields(self, fields: &[(&str, &str)]) -> Self;
-}
-
-impl WithFields for RequestBuilder {
-    fn fields(self, fields: &[(&str, &str)]) -> Self {
-        let pairs = fields.iter().map(|(name, value)| format!("{name}={}", url_encoded(value)));
-        self.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(pairs.collect::<Vec<_>>().join("&"))
-    }
-}
-
-fn token(page: &str) -> String {
-    let (_, rest) = page.split_once("name=\"token\" value=\"").expect("a token");
-    rest.split('"').next().unwrap().to_owned()
-}
-
 /// Every page that there is of one message.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 18] = [
     "/",
     "/?range=24h",
     "/search",
@@ -109,6 +44,14 @@ const PAGES: [&str; 10] = [
     "/conversations?waiting=1",
     "/conversations/1",
     "/events",
+    "/handlers",
+    "/handlers/crm",
+    "/replays",
+    "/dead",
+    "/tail",
+    "/tail?event=message-*",
+    "/quarantine",
+    "/credentials",
 ];
 
 #[tokio::test]
@@ -205,6 +148,8 @@ async fn hostile_values_are_text_in_every_page() {
                 "/?store=",
                 "/events?event=",
                 "/events?phone=",
+                "/tail?event=",
+                "/tail?message=",
                 "/conversations?address=",
             ]
             .map(|path| format!("{path}{text}"))
@@ -219,10 +164,6 @@ async fn hostile_values_are_text_in_every_page() {
     }
     let page = browser.page("/events/1").await;
     assert!(page.contains("&#60;script&#62;alert(1)"), "shown, as text: {page}");
-}
-
-fn url_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 #[tokio::test]

@@ -87,6 +87,12 @@ impl Operator {
         let site = admin::router(admin::State {
             settings: admin::Settings { listen: address, hosts: guard.hosts, credentials },
             journal: Arc::clone(&journal),
+            handlers: vec![admin::About {
+                handler: "crm".into(),
+                wants: None,
+                masks: Some("drops /customerDetails".to_owned()),
+                dead_letters: false,
+            }],
             desk: Arc::new(desk),
             replayer,
             insight: insight.clone(),
@@ -126,15 +132,20 @@ impl Operator {
 
     /// Makes a stored event a dead letter of `crm`.
     pub async fn bury(&self, seq: u64) {
+        self.bury_saying(seq, "422: phone +910000000000 is unknown").await;
+    }
+
+    /// The same, with what the destination said.
+    pub async fn bury_saying(&self, seq: u64, error: &str) {
         let event = self.journal.get(seq).await.unwrap().expect("a stored event");
         let id = lane("crm", event.element.class());
         let dead = NewDead {
             event,
             cause: Cause::Refused,
             attempts: 1,
-            error: "422: phone +910000000000 is unknown".to_owned(),
+            error: error.to_owned(),
             at: Timestamp::from_ms(1_767_225_600_000),
-            history: History::default(),
+            history: History::default().and(1, Timestamp::from_ms(1_767_225_600_000), error),
         };
         self.journal.settle(id, Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
         self.journal.flush().await.unwrap();

@@ -68,7 +68,7 @@
         if (box.chart) box.chart.setSize({ width: box.clientWidth, height: 240 });
       }
     });
-    document.addEventListener("htmx:after:swap", () => zoned(document));
+    for (const added of ["htmx:after:swap", "rows:added"]) document.addEventListener(added, () => zoned(document));
   };
   // After every deferred script: the charts need theirs.
   document.addEventListener("DOMContentLoaded", start);

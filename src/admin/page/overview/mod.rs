@@ -1,7 +1,6 @@
 //! `/`: how it goes. Figures of messages, what needs a person, the sources, and the handlers.
 
 mod figures;
-mod handlers;
 mod needs;
 
 use std::sync::Arc;
@@ -11,13 +10,13 @@ use axum::{extract::State, response::Response};
 
 use super::{
     frame::{Frame, Visit},
+    handlers::{self, HandlerRow},
     period::Period,
     shown::counted,
     sorry::Sorry,
 };
 use crate::{admin::Shared, clock};
 use figures::Figures;
-use handlers::HandlerRow;
 use needs::Need;
 
 #[derive(Template)]
@@ -47,7 +46,7 @@ pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) ->
         None => None,
     };
     let journal = shared.state.journal.figures().await?;
-    let handlers = handlers::rows(&shared, &journal);
+    let handlers = handlers::summaries(&shared, &journal);
     let waiting = figures.as_ref().map_or(0, |figures| figures.waiting);
     let needs = needs::all(&handlers, &journal, waiting, &visit.frame);
     let behind = insight.and_then(|insight| {

@@ -1,9 +1,9 @@
 //! What a person should look at: handlers first, then what they left lying, then customers.
 
-use super::handlers::HandlerRow;
 use crate::{
     admin::page::{
         frame::Frame,
+        handlers::HandlerRow,
         shown::{Tag, counted},
     },
     dispatch::LaneCondition,
@@ -15,7 +15,7 @@ pub(super) struct Need {
     pub(super) tag: Tag,
     pub(super) what: String,
     /// Where to go.
-    pub(super) link: Option<&'static str>,
+    pub(super) link: Option<String>,
 }
 
 /// Waiting customers are counted up to this.
@@ -23,36 +23,37 @@ pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(handlers: &[HandlerRow], figures: &Figures, waiting: usize, frame: &Frame) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut need = |colour, word: &str, what: String, path: &'static str| {
-        let section = path.split('?').next().unwrap_or_default();
-        let link = frame.section(section).map(|_| path);
+    let mut need = |colour, word: &str, what: String, path: &str| {
+        let section = path.split(['?', '/']).nth(1).unwrap_or_default();
+        let link = frame.section(&format!("/{section}")).map(|_| path.to_owned());
         needs.push(Need { tag: Tag::new(colour, word), what, link });
     };
     for handler in handlers {
         let (name, failure) =
             (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason was told"));
+        let own = handler.link();
         match handler.condition {
             LaneCondition::Stuck => {
-                need("bad", "stuck", format!("{name} cannot read the journal where it stands"), "/handlers");
+                need("bad", "stuck", format!("{name} cannot read the journal where it stands"), &own);
             }
             LaneCondition::Full => need(
                 "bad",
                 "full",
                 format!("{name} has set so many events aside that it waits: {failure}"),
-                "/handlers",
+                &own,
             ),
             LaneCondition::Waiting => {
-                need("warn", "unwell", format!("{name} waits for its destination: {failure}"), "/handlers");
+                need("warn", "unwell", format!("{name} waits for its destination: {failure}"), &own);
             }
             LaneCondition::Paused => {
-                need("warn", "paused", format!("{name} delivers nothing until it is resumed"), "/handlers");
+                need("warn", "paused", format!("{name} delivers nothing until it is resumed"), &own);
             }
             LaneCondition::Running | LaneCondition::Stopped => {}
         }
     }
     for handler in handlers.iter().filter(|handler| handler.dead > 0) {
         let dead = counted(handler.dead, "dead letter", "dead letters");
-        need("bad", "dead", format!("{dead} of {}: retry or drop them", handler.name), "/dead");
+        need("bad", "dead", format!("{dead} of {}: retry or drop them", handler.name), &handler.dead_link());
     }
     if figures.quarantined > 0 {
         let entries = counted(figures.quarantined, "entry", "entries");

@@ -1,32 +1,35 @@
-//! The handlers, each with both its lanes.
+//! The handlers, each with both its lanes in one line.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     admin::{
         Shared,
-        page::shown::{Tag, count, duration},
+        page::{
+            asked::encoded,
+            shown::{Tag, count, duration},
+        },
     },
     dispatch::{LaneCondition, LaneStatus},
     journal::Figures,
 };
 
 /// A handler.
-pub(super) struct HandlerRow {
-    pub(super) name: Arc<str>,
-    pub(super) kind: &'static str,
-    pub(super) destination: Arc<str>,
+pub(in crate::admin::page) struct HandlerRow {
+    pub(in crate::admin::page) name: Arc<str>,
+    pub(in crate::admin::page) kind: &'static str,
+    pub(in crate::admin::page) destination: Arc<str>,
     /// What the worse of its lanes is doing.
-    pub(super) condition: LaneCondition,
-    pub(super) dead: u64,
-    pub(super) set_aside: usize,
-    pub(super) last_failure: Option<String>,
+    pub(in crate::admin::page) condition: LaneCondition,
+    pub(in crate::admin::page) dead: u64,
+    pub(in crate::admin::page) set_aside: usize,
+    pub(in crate::admin::page) last_failure: Option<String>,
     lag: u64,
     lag_seconds: u64,
 }
 
 /// In the order of the configuration.
-pub(super) fn rows(shared: &Shared, figures: &Figures) -> Vec<HandlerRow> {
+pub(in crate::admin::page) fn summaries(shared: &Shared, figures: &Figures) -> Vec<HandlerRow> {
     let dead: HashMap<&str, u64> = figures.dead.iter().map(|(name, dead)| (&**name, *dead)).collect();
     let mut rows: Vec<HandlerRow> = Vec::new();
     for lane in shared.state.desk.status() {
@@ -68,23 +71,33 @@ impl HandlerRow {
         }
     }
 
-    pub(super) fn tag(&self) -> Tag {
+    /// Its page.
+    pub(in crate::admin::page) fn link(&self) -> String {
+        format!("/handlers/{}", encoded(&self.name))
+    }
+
+    /// Its dead letters.
+    pub(in crate::admin::page) fn dead_link(&self) -> String {
+        format!("/dead?handler={}", encoded(&self.name))
+    }
+
+    pub(in crate::admin::page) fn tag(&self) -> Tag {
         match self.condition {
             LaneCondition::Running => Tag::new("ok", "running"),
-            LaneCondition::Waiting => Tag::new("warn", "unwell: tries again"),
+            LaneCondition::Waiting => Tag::new("warn", "unwell"),
             LaneCondition::Paused => Tag::new("warn", "paused"),
-            LaneCondition::Full => Tag::new("bad", "full: too many set aside"),
+            LaneCondition::Full => Tag::new("bad", "full"),
             LaneCondition::Stuck => Tag::new("bad", "stuck"),
             LaneCondition::Stopped => Tag::new("", "stopped"),
         }
     }
 
-    pub(super) fn lag(&self) -> String {
+    pub(in crate::admin::page) fn lag(&self) -> String {
         count(self.lag)
     }
 
     /// For how long its oldest event has waited.
-    pub(super) fn waited(&self) -> String {
+    pub(in crate::admin::page) fn waited(&self) -> String {
         match i64::try_from(self.lag_seconds) {
             Ok(0) => "–".to_owned(),
             secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),

@@ -1,0 +1,29 @@
+//! Lists whose entries carry payloads: read in chunks, so that not all of them are in memory at once.
+
+use super::fault::Fault;
+use crate::journal;
+
+/// Entries that are read at once: each may carry a payload of some MiB that is not shown.
+pub(super) const CHUNK: usize = 16;
+
+/// What `look` says of up to `limit` entries, with the id of each. `read` gives a chunk after a cursor, newest first.
+pub(super) async fn each<T, S, F>(
+    limit: usize,
+    before: Option<i64>,
+    read: impl Fn(Option<i64>, usize) -> F,
+    look: impl Fn(&T) -> (i64, S),
+) -> Result<Vec<(i64, S)>, Fault>
+where
+    F: Future<Output = Result<Vec<T>, journal::Error>>,
+{
+    let mut seen: Vec<(i64, S)> = Vec::new();
+    while seen.len() < limit {
+        let asked = CHUNK.min(limit - seen.len());
+        let chunk = read(seen.last().map(|(id, _)| *id).or(before), asked).await?;
+        seen.extend(chunk.iter().map(&look));
+        if chunk.len() < asked {
+            break;
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,60 @@
+//! Handlers that are held back, and let go on.
+
+use std::sync::Arc;
+
+use crate::{
+    admin::{Shared, fault::Fault},
+    dispatch::LaneStatus,
+    journal::Pause,
+    settings::nearest,
+};
+
+/// A reason is a line in a table.
+const REASON_CHARS: usize = 200;
+
+/// Holds a handler back: it starts no delivery until it is resumed, also after a restart. One that is paused already keeps
+/// its first reason.
+pub(in crate::admin) async fn pause(
+    shared: &Shared,
+    handler: &Arc<str>,
+    reason: Option<&str>,
+) -> Result<Option<Pause>, Fault> {
+    let reason = reason.unwrap_or("an operator paused it");
+    if reason.chars().count() > REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(Fault::parameter(
+            "reason",
+            format!("give one line of at most {REASON_CHARS} characters"),
+        ));
+    }
+    // By whom: for who looks at it next.
+    let by = shared.known_user().map(|user| format!(" (by {user})")).unwrap_or_default();
+    shared.state.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
+    tracing::info!(user = shared.user(), handler = &**handler, "paused by an operator's decision");
+    Ok(shared.state.journal.paused().borrow().get(handler).cloned())
+}
+
+/// Lets a handler go on where it was; whether it was paused.
+pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Result<bool, Fault> {
+    let resumed = shared.state.journal.resume(Arc::clone(handler)).await?;
+    if resumed {
+        tracing::info!(user = shared.user(), handler = &**handler, "resumed by an operator's decision");
+    }
+    Ok(resumed)
+}
+
+/// The handler of that name, if this process has it.
+pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
+    let lanes = shared.state.desk.status();
+    let lane = lanes.iter().find(|lane| *lane.handler == *name);
+    lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
+}
+
+/// No handler of that name, and which there are.
+pub(in crate::admin) fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
+    let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
+    names.dedup();
+    let near = nearest(name, names.iter().copied());
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Fault::Nothing(format!("handler {name:?} at work{near} (at work: {names})"))
+}

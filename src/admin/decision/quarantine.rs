@@ -1,0 +1,133 @@
+//! Entries of the quarantine that are tried again, or dropped.
+
+use serde::Serialize;
+
+use crate::{
+    admin::{Shared, fault::Fault},
+    event::{self, Decoded, Draft, Reason},
+    journal::{Batch, Journal, QuarantineEntry, Receipt},
+};
+
+/// The entry that is meant.
+///
+/// # Errors
+/// [`Fault::Nothing`]: there is none of that id.
+pub(in crate::admin) async fn entry(shared: &Shared, id: i64) -> Result<QuarantineEntry, Fault> {
+    let entry = shared.state.journal.quarantined(id).await?;
+    entry.ok_or_else(|| Fault::Nothing(format!("entry {id} in quarantine")))
+}
+
+/// Deletes entries for good; those that there were.
+pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec<i64>, Fault> {
+    let done = shared.state.journal.drop_quarantined(ids).await?;
+    if !done.is_empty() {
+        let dropped = done.len();
+        tracing::info!(user = shared.user(), dropped, "quarantine was dropped by an operator's decision");
+    }
+    Ok(done)
+}
+
+/// Reads an entry again: what can be read by now becomes events, and what all of was read leaves the quarantine.
+pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
+    let journal = &*shared.state.journal;
+    let retried = match journal.quarantined(id).await? {
+        Some(entry) => again(journal, entry).await?,
+        None => return Ok(Retried { id, ..Retried::default() }),
+    };
+    let (user, outcome) = (shared.user(), retried.outcome.as_str());
+    tracing::info!(user, id, outcome, "an entry of the quarantine was tried again by an operator's decision");
+    Ok(retried)
+}
+
+/// What became of an entry.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::admin) struct Retried {
+    pub(in crate::admin) id: i64,
+    pub(in crate::admin) outcome: Outcome,
+    pub(in crate::admin) accepted: u32,
+    pub(in crate::admin) duplicates: u32,
+    /// Elements of it that still cannot be read.
+    pub(in crate::admin) unreadable: usize,
+    /// Elements of it that have the key of a stored event with other content: each is in quarantine by itself.
+    pub(in crate::admin) conflicts: u32,
+    pub(in crate::admin) conflicts_with: Option<u64>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::admin) enum Outcome {
+    /// All of it is stored: the entry left the quarantine.
+    Stored,
+    /// Something of it is stored, and something is not: the entry stays.
+    Partly,
+    /// Nothing of it can be read.
+    Unreadable,
+    /// A stored event has its key and other content.
+    Conflict,
+    /// There is no such entry.
+    #[default]
+    Unknown,
+}
+
+impl Outcome {
+    /// As in JSON.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Partly => "partly",
+            Self::Unreadable => "unreadable",
+            Self::Conflict => "conflict",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried, Fault> {
+    let QuarantineEntry { id, item, conflicts_with, .. } = entry;
+    if let (Reason::Conflict, Some(seq)) = (item.reason, conflicts_with)
+        && journal.get(seq).await?.is_some()
+    {
+        return Ok(Retried {
+            id,
+            outcome: Outcome::Conflict,
+            conflicts: 1,
+            conflicts_with,
+            ..Retried::default()
+        });
+    }
+    // Beside the runtime's threads: a body of some MiB takes a while.
+    let decoded = tokio::task::spawn_blocking(move || event::decode(&item.source, &item.bytes)).await;
+    let Ok(Decoded { drafts, quarantined, .. }) = decoded.map_err(|_panic| Fault::Inside)? else {
+        return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
+    };
+    // What still cannot be read is not kept a second time: the entry holds it.
+    let receipt = store(journal, drafts).await?;
+    let whole = quarantined.is_empty() && receipt.conflicts == 0;
+    if whole {
+        journal.drop_quarantined(vec![id]).await?;
+    }
+    let some = receipt.accepted + receipt.duplicates > 0;
+    Ok(Retried {
+        id,
+        outcome: match (whole, some) {
+            (true, _) => Outcome::Stored,
+            (false, true) => Outcome::Partly,
+            (false, false) if receipt.conflicts > 0 => Outcome::Conflict,
+            (false, false) => Outcome::Unreadable,
+        },
+        accepted: receipt.accepted,
+        duplicates: receipt.duplicates,
+        unreadable: quarantined.len(),
+        conflicts: receipt.conflicts,
+        conflicts_with,
+    })
+}
+
+async fn store(journal: &dyn Journal, drafts: Vec<Draft>) -> Result<Receipt, Fault> {
+    if drafts.is_empty() {
+        return Ok(Receipt::default());
+    }
+    Ok(journal.append(Batch { drafts, ..Batch::default() }).await?)
+}

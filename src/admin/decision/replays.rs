@@ -1,0 +1,163 @@
+//! Replays that are counted, started, and changed.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::handlers::at_work;
+use crate::{
+    admin::{Shared, fault::Fault, narrow::first_after, question::Chosen},
+    clock::Timestamp,
+    dispatch::{LaneStatus, Matches, Replayer},
+    handler::Filter,
+    journal::{NewReplay, Replay, ReplayState},
+};
+
+/// What to replay, as it is asked for.
+pub(in crate::admin) struct Wish {
+    pub(in crate::admin) handler: String,
+    /// Received at this time or later.
+    pub(in crate::admin) since: Option<Timestamp>,
+    /// Received before this time.
+    pub(in crate::admin) until: Option<Timestamp>,
+    /// Up to this seq: what was stored when it was counted.
+    pub(in crate::admin) upto: Option<u64>,
+    /// Which events, beside what the handler wants.
+    pub(in crate::admin) chosen: Chosen,
+    /// Events a second at most.
+    pub(in crate::admin) rate: Option<NonZeroU32>,
+}
+
+/// What is to be replayed: of what is stored now, and not of what comes later.
+pub(in crate::admin) struct Plan {
+    pub(in crate::admin) new: NewReplay,
+    filter: Filter,
+}
+
+impl Plan {
+    /// What a wish comes to; `None` where nothing was received in that time.
+    pub(in crate::admin) async fn of(shared: &Shared, wish: Wish) -> Result<Option<Self>, Fault> {
+        let journal = &*shared.state.journal;
+        let handler = at_work(shared, &wish.handler)?;
+        let Chosen { settings, filter } = wish.chosen;
+        let tip = *journal.tip().borrow();
+        let end = wish.upto.map_or(tip, |upto| upto.min(tip));
+        let after = match wish.since {
+            Some(since) => first_after(journal, since).await?.saturating_sub(1),
+            None => 0,
+        };
+        let upto = match wish.until {
+            Some(until) => first_after(journal, until).await?.saturating_sub(1).min(end),
+            None => end,
+        };
+        if upto <= after {
+            return Ok(None);
+        }
+        let text = serde_json::to_string(&settings).map_err(|_never| Fault::Inside)?;
+        let new = NewReplay { handler, after, upto, filter: text, rate: wish.rate };
+        Ok(Some(Self { new, filter }))
+    }
+
+    /// What it would deliver: nothing is delivered.
+    pub(in crate::admin) async fn count(&self, shared: &Shared) -> Result<Matches, Fault> {
+        let matches = shared.state.replayer.dry_run(&self.new, &self.filter).await?;
+        matches.ok_or_else(|| Fault::Nothing(format!("handler {:?} at work", self.new.handler)))
+    }
+
+    /// Starts it: its id.
+    pub(in crate::admin) async fn start(self, shared: &Shared) -> Result<i64, Fault> {
+        let handler = Arc::clone(&self.new.handler);
+        let id = shared.state.journal.start_replay(self.new).await?;
+        let user = shared.user();
+        tracing::info!(
+            user,
+            replay = id,
+            handler = &*handler,
+            "a replay was started by an operator's decision"
+        );
+        Ok(id)
+    }
+}
+
+/// Pauses a replay, resumes it, or ends it for good: what it has delivered stays delivered. Whether that changed anything.
+pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) -> Result<bool, Fault> {
+    if shared.state.journal.change_replay(id, to).await? {
+        let (user, state) = (shared.user(), to.as_str());
+        tracing::info!(user, replay = id, state, "a replay was changed by an operator's decision");
+        return Ok(true);
+    }
+    let state = shared.state.journal.replays().borrow().get(&id).map(|replay| replay.state);
+    match state {
+        Some(state) if state.has_ended() && state != to => {
+            Err(Fault::Nothing(format!("replay {id} at work: it is {}", state.as_str())))
+        }
+        Some(_) => Ok(false),
+        None => Err(Fault::Nothing(format!("replay {id}"))),
+    }
+}
+
+/// A replay, and how far it is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::admin) struct Row {
+    pub(in crate::admin) id: i64,
+    pub(in crate::admin) handler: Arc<str>,
+    #[serde(serialize_with = "in_words")]
+    pub(in crate::admin) state: ReplayState,
+    /// Why it delivers nothing now; null while it goes on, and where somebody decided that it does not.
+    pub(in crate::admin) waits: Option<String>,
+    /// It begins after this seq …
+    pub(in crate::admin) after: u64,
+    /// … and ends with this one.
+    pub(in crate::admin) upto: u64,
+    /// How far it is; null while it waits for its turn.
+    pub(in crate::admin) cursor: Option<u64>,
+    /// Events delivered in this run of the process; null where it did not work in this run.
+    pub(in crate::admin) delivered: Option<u64>,
+    pub(in crate::admin) filter: Box<RawValue>,
+    pub(in crate::admin) rate: Option<NonZeroU32>,
+    pub(in crate::admin) created_at: Timestamp,
+    pub(in crate::admin) ended_at: Option<Timestamp>,
+    pub(in crate::admin) lanes: Vec<LaneStatus>,
+}
+
+impl Row {
+    /// Those at work and the last that ended, oldest first.
+    pub(in crate::admin) fn all(shared: &Shared) -> Result<Vec<Self>, Fault> {
+        let replays = Arc::clone(&shared.state.journal.replays().borrow());
+        replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.state.replayer)).collect()
+    }
+
+    /// One of them.
+    pub(in crate::admin) fn one(shared: &Shared, id: i64) -> Result<Self, Fault> {
+        let replays = Arc::clone(&shared.state.journal.replays().borrow());
+        let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;
+        Self::new(id, replay, &shared.state.replayer)
+    }
+
+    fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, Fault> {
+        let lanes = replayer.lanes(id);
+        let NewReplay { handler, after, upto, filter, rate } = replay.asked.clone();
+        let done = (replay.state == ReplayState::Done).then_some(upto);
+        Ok(Self {
+            id,
+            handler,
+            state: replay.state,
+            waits: replayer.waits(id, replay).map(|waits| waits.to_string()),
+            after,
+            upto,
+            cursor: done.or_else(|| lanes.iter().map(|lane| lane.cursor.min(upto)).min()),
+            delivered: (!lanes.is_empty()).then(|| lanes.iter().map(|lane| lane.delivered).sum()),
+            filter: RawValue::from_string(filter).map_err(|_damaged| Fault::Inside)?,
+            rate,
+            created_at: replay.created_at,
+            ended_at: replay.ended_at,
+            lanes,
+        })
+    }
+}
+
+fn in_words<S: serde::Serializer>(state: &ReplayState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}

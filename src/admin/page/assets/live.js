@@ -1,0 +1,112 @@
+// The page of live events. Rows come as HTML over server-sent events, newest first; they are drawn once a frame, and the oldest
+// leave. The browser's own client comes back by itself after what it saw last; what it does not notice is noticed here.
+"use strict";
+(() => {
+  const ROWS_MAX = 200;
+  // The server says something every 5 s.
+  const SILENCE_MS = 15_000;
+  const AGAIN_MS = 3_000;
+  const FULL_MS = 10_000;
+  // What was said of a pause is soon of no interest.
+  const TOLD_MS = 10_000;
+
+  const start = () => {
+    const panel = document.getElementById("live");
+    const table = panel.querySelector("table");
+    const body = table.tBodies[0];
+    const button = document.getElementById("live-pause");
+    const stateTag = document.getElementById("live-state");
+    const cameText = document.getElementById("live-came");
+    const url = new URL(panel.dataset.rows, location.href);
+
+    let source = null;
+    let paused = false;
+    let came = 0;
+    let state = "connecting";
+    let drawing = false;
+    let timer = 0;
+    const waiting = document.createDocumentFragment();
+
+    // Only what changes is said, so that the live region is read out when the state changes, and not with every row.
+    const say = () => {
+      const word = paused && state === "live" ? "paused" : state;
+      const colour = { live: "ok", paused: "note", connecting: "" }[word] ?? "bad";
+      if (stateTag.textContent !== word) stateTag.textContent = word;
+      stateTag.className = `tag ${colour}`;
+      if (paused) cameText.textContent = `${came.toLocaleString("en")} came meanwhile`;
+    };
+
+    const draw = () => {
+      drawing = false;
+      if (paused || !waiting.firstChild) return;
+      body.prepend(waiting);
+      while (body.rows.length > ROWS_MAX) body.lastElementChild.remove();
+      table.hidden = false;
+      document.getElementById("live-none").hidden = true;
+      document.dispatchEvent(new CustomEvent("rows:added"));
+    };
+
+    const later = () => {
+      if (drawing || paused) return;
+      drawing = true;
+      requestAnimationFrame(draw);
+    };
+
+    const close = () => {
+      clearTimeout(timer);
+      if (source) source.close();
+      source = null;
+    };
+
+    const again = (word, ms) => {
+      state = word;
+      close();
+      timer = setTimeout(open, ms);
+      say();
+    };
+
+    // Whatever is heard shows that the connection lives.
+    const heard = (event) => {
+      if (event.lastEventId) url.searchParams.set("after", event.lastEventId);
+      state = "live";
+      clearTimeout(timer);
+      timer = setTimeout(() => again("connection lost, trying again", 0), SILENCE_MS);
+      say();
+    };
+
+    const open = () => {
+      close();
+      source = new EventSource(url);
+      source.addEventListener("quiet", heard);
+      source.addEventListener("rows", (event) => {
+        const part = document.createElement("template");
+        part.innerHTML = event.data;
+        came += part.content.querySelectorAll("tr:not(.gap)").length;
+        waiting.prepend(part.content);
+        while (waiting.childElementCount > ROWS_MAX) waiting.lastElementChild.remove();
+        heard(event);
+        later();
+      });
+      source.addEventListener("full", (event) => again(`no place: ${event.data}, trying again`, FULL_MS));
+      source.addEventListener("error", () => again("connection lost, trying again", AGAIN_MS));
+    };
+
+    button.addEventListener("click", () => {
+      paused = !paused;
+      button.textContent = paused ? "Continue" : "Pause";
+      const hidden = came - ROWS_MAX;
+      const told = !paused && hidden > 0 ? `the newest ${ROWS_MAX} of ${came.toLocaleString("en")} are shown` : "";
+      cameText.textContent = told;
+      setTimeout(() => { if (cameText.textContent === told) cameText.textContent = ""; }, TOLD_MS);
+      came = 0;
+      say();
+      later();
+    });
+    // A browser keeps few connections to one host: a page that nobody sees lets go of its own, and goes on where it was.
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+
+    panel.querySelector(".state").hidden = false;
+    if (!document.hidden) open();
+  };
+  document.addEventListener("DOMContentLoaded", start);
+})();

@@ -1,0 +1,167 @@
+//! `/dead`: what handlers will not get unless somebody retries it; and each dead letter by itself.
+
+mod actions;
+mod one;
+
+pub(super) use actions::{ask_to_drop, count_matching, counted, drop, retry, retry_matching, to_the_list};
+pub(super) use one::one;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use super::{
+    asked::Asked,
+    choice::{Choice, FIELDS},
+    frame::{Frame, Visit},
+    shown::{Tag, When, counted as number_of},
+    sorry::Sorry,
+    veil::Veil,
+};
+use crate::{
+    admin::{Shared, chunks::CHUNK, decision::dead::Matching, fault::Fault},
+    journal::{Cause, DeadLetter, DeadQuery},
+};
+
+/// Dead letters of a page.
+const LIMIT: usize = 50;
+/// A page ends after it has looked at so many: each is read with its payload.
+const LOOKED_AT: usize = 1_000;
+/// Of a longer error the beginning is shown in the list.
+const ERROR_CHARS: usize = 160;
+/// The fields of the form beside those of a [`Choice`].
+const OWN_FIELDS: [&str; 3] = ["handler", "cause", "error"];
+
+/// A dead letter in the list.
+struct Row {
+    id: i64,
+    died_at: When,
+    handler: Arc<str>,
+    name: String,
+    cause: Tag,
+    error: String,
+    attempts: u32,
+    retrying: bool,
+}
+
+impl Row {
+    fn of(dead: &DeadLetter, veil: Veil) -> Self {
+        let mut error: String = veil.error(&dead.error).chars().take(ERROR_CHARS + 1).collect();
+        if error.chars().count() > ERROR_CHARS {
+            error.pop();
+            error.push('…');
+        }
+        Self {
+            id: dead.id,
+            died_at: When::from(dead.died_at),
+            handler: Arc::clone(&dead.lane.handler),
+            name: dead.event.element.name().to_owned(),
+            cause: cause_tag(dead.cause),
+            error,
+            attempts: dead.attempts,
+            retrying: dead.retrying,
+        }
+    }
+}
+
+fn cause_tag(cause: Cause) -> Tag {
+    Tag::new(if cause == Cause::Refused { "bad" } else { "warn" }, cause.as_str())
+}
+
+#[derive(Template)]
+#[template(path = "dead.html")]
+struct Page {
+    frame: Frame,
+    /// Handlers with dead letters, and those at work: whether it is chosen, and how many it has.
+    handlers: Vec<(Arc<str>, bool, u64)>,
+    total: String,
+    is_empty: bool,
+    causes: [(&'static str, bool); 2],
+    choice: Choice,
+    error: String,
+    rows: Vec<Row>,
+    next: Option<String>,
+    /// Whether anything was chosen.
+    is_chosen: bool,
+    fields: Vec<(String, String)>,
+}
+
+/// `GET /dead?handler=&cause=&error=&event=&status=&phone=&message=&since=&until=&before=`
+pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let asked = &visit.asked;
+    let matching = matching(asked)?;
+    let (found, next) = page(&shared, &matching, asked.read("before")?, visit.veil()).await?;
+    let next = next.map(|next| asked.with("/dead", "before", &next.to_string()));
+    let figures = shared.state.journal.figures().await?;
+    let total: u64 = figures.dead.iter().map(|(_, dead)| dead).sum();
+    let chosen = |name: &str| matching.handler.as_deref() == Some(name);
+    let mut handlers: Vec<(Arc<str>, bool, u64)> =
+        figures.dead.iter().map(|(name, dead)| (Arc::clone(name), chosen(name), *dead)).collect();
+    for lane in shared.state.desk.status() {
+        if handlers.iter().all(|(name, ..)| *name != lane.handler) {
+            handlers.push((Arc::clone(&lane.handler), chosen(&lane.handler), 0));
+        }
+    }
+    handlers.sort();
+    let causes =
+        [Cause::Refused, Cause::Expired].map(|cause| (cause.as_str(), matching.cause == Some(cause)));
+    let fields = asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
+    let is_chosen = !fields.is_empty();
+    let (choice, error) = (Choice::of(asked), matching.error.unwrap_or_default());
+    visit.show(|frame| Page {
+        frame,
+        handlers,
+        total: number_of(total, "dead letter", "dead letters"),
+        is_empty: total == 0,
+        causes,
+        choice,
+        error,
+        rows: found,
+        next,
+        is_chosen,
+        fields,
+    })
+}
+
+/// Which are asked for.
+fn matching(asked: &Asked) -> Result<Matching, Fault> {
+    let cause = asked.text("cause").map(|cause| {
+        Cause::from_name(cause).ok_or_else(|| Fault::parameter("cause", "must be refused or expired"))
+    });
+    Ok(Matching {
+        handler: asked.text("handler").map(str::to_owned),
+        narrowed: Choice::narrowed(asked)?,
+        cause: cause.transpose()?,
+        error: asked.text("error").map(str::to_owned),
+        ..Matching::default()
+    })
+}
+
+/// A page of those that match, newest first, and where the next one begins.
+async fn page(
+    shared: &Shared,
+    matching: &Matching,
+    before: Option<i64>,
+    veil: Veil,
+) -> Result<(Vec<Row>, Option<i64>), Fault> {
+    let (mut rows, mut before, mut looked_at) = (Vec::new(), before, 0);
+    while looked_at < LOOKED_AT {
+        let query = DeadQuery { handler: matching.handler.clone(), before, limit: CHUNK };
+        let chunk = shared.state.journal.dead_letters(query).await?;
+        for dead in &chunk {
+            if rows.len() == LIMIT {
+                return Ok((rows, before));
+            }
+            before = Some(dead.id);
+            if matching.takes(dead) {
+                rows.push(Row::of(dead, veil));
+            }
+        }
+        if chunk.len() < CHUNK {
+            return Ok((rows, None));
+        }
+        looked_at += chunk.len();
+    }
+    Ok((rows, before))
+}

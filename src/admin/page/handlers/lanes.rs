@@ -1,0 +1,106 @@
+//! A lane of a handler, as a row.
+
+use crate::{
+    admin::page::shown::{Ago, Tag, count, duration},
+    clock::Timestamp,
+    dispatch::{LaneCondition, LaneStatus},
+    event::Class,
+};
+
+/// A message that has waited for less is on its way.
+const WAITS_SECS: u64 = 10;
+
+/// A lane.
+pub(super) struct LaneRow {
+    pub(super) lane: &'static str,
+    /// What goes through it.
+    pub(super) of: &'static str,
+    pub(super) tag: Tag,
+    /// More of its state.
+    pub(super) state: String,
+    pub(super) lag: String,
+    /// For how long its oldest event has waited.
+    pub(super) waited: String,
+    /// What waits is a customer's message.
+    pub(super) customer_waits: bool,
+    pub(super) set_aside: String,
+    /// Since the start.
+    pub(super) delivered: String,
+    pub(super) last_success: Option<Ago>,
+    /// The class of the last failure, and when it was.
+    pub(super) last_failure: Option<(String, Option<Ago>)>,
+}
+
+impl LaneRow {
+    pub(super) fn of(lane: &LaneStatus, now: Timestamp) -> Self {
+        let is_incoming = lane.lane == Class::Incoming.as_str();
+        let ago = |at: Timestamp| Ago::new(at, now);
+        let (tag, state) = state(lane, now);
+        Self {
+            lane: lane.lane,
+            of: if is_incoming { "customers’ messages" } else { "statuses and the rest" },
+            tag,
+            state,
+            lag: count(lane.lag),
+            waited: match i64::try_from(lane.lag_seconds) {
+                _ if lane.oldest_at.is_none() => "–".to_owned(),
+                secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),
+            },
+            customer_waits: is_incoming && lane.lag_seconds >= WAITS_SECS,
+            set_aside: count(lane.set_aside as u64),
+            delivered: count(lane.delivered),
+            last_success: lane.delivered_at.map(ago),
+            last_failure: lane.last_failure.clone().map(|class| (class, lane.last_failure_at.map(ago))),
+        }
+    }
+}
+
+fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
+    match lane.state {
+        LaneCondition::Running => (Tag::new("ok", "running"), String::new()),
+        LaneCondition::Waiting => {
+            let since = lane.unwell_since.map(|since| duration(now.ms_since(since).max(0)));
+            let since = since.map(|since| format!("for {since}; ")).unwrap_or_default();
+            let next = match lane.next_try {
+                Some(at) => format!("tries again in {}", duration(at.ms_since(now).max(0))),
+                None => "is tried now".to_owned(),
+            };
+            (Tag::new("warn", "unwell"), format!("{since}{next}"))
+        }
+        LaneCondition::Paused => (Tag::new("warn", "paused"), String::new()),
+        LaneCondition::Full => (Tag::new("bad", "full"), "too many are set aside".to_owned()),
+        LaneCondition::Stuck => (Tag::new("bad", "stuck"), "the journal cannot be read".to_owned()),
+        LaneCondition::Stopped => (Tag::new("", "stopped"), String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_says_since_when_it_is_unwell_and_who_waits() {
+        let now = Timestamp::from_ms(1_767_225_600_000);
+        let lane = LaneStatus {
+            state: LaneCondition::Waiting,
+            lag: 1_204,
+            lag_seconds: 90,
+            oldest_at: Some(now.plus_ms(-90_000)),
+            unwell_since: Some(now.plus_ms(-3_600_000)),
+            next_try: Some(now.plus_ms(12_000)),
+            last_failure: Some("status 503".to_owned()),
+            last_failure_at: Some(now.plus_ms(-5_000)),
+            ..LaneStatus::new("crm".into(), "http", Class::Incoming)
+        };
+        let row = LaneRow::of(&lane, now);
+        assert_eq!(row.state, "for 1 h; tries again in 12 s");
+        assert_eq!(
+            (row.lag.as_str(), row.waited.as_str(), row.customer_waits),
+            ("1,204", "1 min 30 s", true)
+        );
+        let (class, ago) = row.last_failure.unwrap();
+        assert!(class == "status 503" && ago.unwrap().to_string().contains(">5.0 s ago<"));
+        let other = LaneStatus { lane: Class::Other.as_str(), ..lane };
+        assert!(!LaneRow::of(&other, now).customer_waits);
+    }
+}

@@ -1,0 +1,182 @@
+//! `/handlers`: how far each handler is, lane by lane; and each by itself, with what can be asked of it.
+
+mod lanes;
+mod summary;
+
+pub(super) use summary::{HandlerRow, summaries};
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{
+    asked::encoded,
+    choice::Choice,
+    form::Posted,
+    frame::{Frame, Visit},
+    replays,
+    shown::{When, counted},
+    sorry::Sorry,
+};
+use crate::{
+    admin::{
+        Shared,
+        decision::handlers::{self, at_work},
+    },
+    clock::{self, Timestamp},
+    dispatch::LaneCondition,
+    journal::Figures,
+};
+use lanes::LaneRow;
+
+/// A handler, with its lanes.
+struct Whole {
+    row: HandlerRow,
+    lanes: Vec<LaneRow>,
+    /// Since when it is paused, and why.
+    paused: Option<(When, String)>,
+}
+
+impl Whole {
+    fn all(shared: &Shared, figures: &Figures, now: Timestamp) -> Vec<Self> {
+        let paused = Arc::clone(&shared.state.journal.paused().borrow());
+        let status = shared.state.desk.status();
+        let whole = |row: HandlerRow| {
+            let own = status.iter().filter(|lane| lane.handler == row.name);
+            let lanes = own.map(|lane| LaneRow::of(lane, now)).collect();
+            let paused = paused.get(&row.name).map(|pause| (When::from(pause.at), pause.reason.clone()));
+            Self { row, lanes, paused }
+        };
+        summaries(shared, figures).into_iter().map(whole).collect()
+    }
+
+    /// Its dead letters, counted.
+    fn dead(&self) -> String {
+        counted(self.row.dead, "dead letter", "dead letters")
+    }
+
+    /// What a person may want to know before anything else; empty where it just works.
+    fn says(&self) -> &'static str {
+        match self.row.condition {
+            LaneCondition::Running | LaneCondition::Stopped => "",
+            LaneCondition::Waiting => {
+                "Its destination is unwell. It is tried again by itself; nothing is lost or skipped."
+            }
+            LaneCondition::Paused => {
+                "It delivers nothing until it is resumed. The journal keeps what it has not taken."
+            }
+            LaneCondition::Full => {
+                "So many events are set aside that it waits: its destination fails for single events, see the last failure."
+            }
+            LaneCondition::Stuck => "The journal cannot be read where it stands: the log says why.",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "handlers.html")]
+struct Page {
+    frame: Frame,
+    handlers: Vec<Whole>,
+    /// Replays that have not ended.
+    replays: String,
+}
+
+/// `GET /handlers`
+pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let figures = shared.state.journal.figures().await?;
+    let handlers = Whole::all(&shared, &figures, clock::now());
+    let known = Arc::clone(&shared.state.journal.replays().borrow());
+    let at_work = known.values().filter(|replay| !replay.state.has_ended()).count();
+    let replays = match at_work {
+        0 => "Replays".to_owned(),
+        _ => counted(at_work as u64, "replay at work", "replays at work"),
+    };
+    visit.show(|frame| Page { frame, handlers, replays })
+}
+
+#[derive(Template)]
+#[template(path = "handler.html")]
+struct One {
+    frame: Frame,
+    handler: Whole,
+    /// What it wants, and what is hidden from its destination.
+    wants: String,
+    masks: Option<String>,
+    replays: Vec<replays::Row>,
+    choice: Choice,
+    rate: String,
+    /// Its dead letters are to be replayed, and nothing else.
+    dead_only: bool,
+}
+
+/// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`, the latter for the form of a replay.
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let name = at_work(&shared, &name)?;
+    let (figures, now) = (shared.state.journal.figures().await?, clock::now());
+    let mut all = Whole::all(&shared, &figures, now);
+    all.retain(|handler| handler.row.name == name);
+    let about = shared.state.handlers.iter().find(|about| about.handler == name);
+    let wants = match about {
+        Some(about) if about.dead_letters => "the dead letters of other handlers".to_owned(),
+        about => about.and_then(|about| about.wants.clone()).unwrap_or_else(|| "every event".to_owned()),
+    };
+    let masks = about.and_then(|about| about.masks.clone());
+    let replays = replays::Row::all(&shared, Some(&name))?;
+    let choice = Choice::of(&visit.asked);
+    let rate = visit.asked.text("rate").unwrap_or_default().to_owned();
+    let dead_only = visit.asked.text("of") == Some("dead");
+    // It was at work a moment ago.
+    let Some(handler) = all.pop() else { return Ok(Redirect::to("/handlers").into_response()) };
+    visit.show(|frame| One { frame, handler, wants, masks, replays, choice, rate, dead_only })
+}
+
+/// `GET /handlers/{name}/replay`: where the form is, for who loads the page of what it came to again.
+pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
+    Redirect::to(&format!("{}#replay", path_of(&name)))
+}
+
+/// `POST /handlers/{name}/pause`: field `reason`.
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let name = at_work(&shared, &name)?;
+    let was = shared.state.journal.paused().borrow().contains_key(&name);
+    handlers::pause(&shared, &name, posted.fields.text("reason")).await?;
+    let what = if was {
+        format!("{name} was paused already, and keeps its first reason.")
+    } else {
+        format!("{name} is paused: it starts no delivery until it is resumed.")
+    };
+    Ok(posted.done(&shared, &path_of(&name), &what))
+}
+
+/// `POST /handlers/{name}/resume`
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let name = at_work(&shared, &name)?;
+    let what = if handlers::resume(&shared, &name).await? {
+        format!("{name} goes on where it was.")
+    } else {
+        format!("{name} was not paused.")
+    };
+    Ok(posted.done(&shared, &path_of(&name), &what))
+}
+
+/// The page of a handler.
+pub(super) fn path_of(name: &str) -> String {
+    format!("/handlers/{}", encoded(name))
+}

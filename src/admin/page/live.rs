@@ -1,0 +1,152 @@
+//! `/tail`: events as they come. The page has the newest ones, and its script listens for the rows of those that follow.
+//!
+//! A browser's own client for server-sent events comes back by itself, after what it saw last. It does not tell its script
+//! why it was turned away, so a full house is told as an event.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event as Line, Sse},
+    },
+};
+use futures_util::stream;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    choice::Choice,
+    events::Row,
+    frame::{Frame, Visit},
+    shown::counted,
+    sorry::Sorry,
+    veil::Veil,
+};
+use crate::{
+    admin::{
+        Shared,
+        fault::Fault,
+        narrow::sifted,
+        tail::{News, Tail, last_seq},
+    },
+    clock::{self, Timestamp},
+    event::Event,
+    journal::EventQuery,
+};
+
+/// Events that the page begins with.
+const LIMIT: usize = 50;
+/// Rows come at most so often, so that a browser need not draw more often; what is behind comes without a pause.
+const PACE: Duration = Duration::from_millis(200);
+/// What is further behind is passed over: the page keeps few rows, and is about now.
+const BEHIND_MAX: u64 = 5_000;
+
+#[derive(Template)]
+#[template(path = "tail.html")]
+struct Page {
+    frame: Frame,
+    choice: Choice,
+    source: String,
+    /// Any event will do.
+    is_any: bool,
+    rows: Vec<Row>,
+    /// Older events were not all looked at.
+    is_cut: bool,
+    /// Where the rows come from, all after those that the page has.
+    stream: String,
+}
+
+/// `GET /tail?event=&status=&source=&phone=&message=`
+pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let asked = &visit.asked;
+    let source = asked.text("source").map(str::to_owned);
+    let filter = Choice::filter(asked)?;
+    let is_any = source.is_none() && filter.is_none();
+    let journal = &*shared.state.journal;
+    // What comes while the page is made is left to the stream.
+    let tip = *journal.tip().borrow();
+    let query =
+        EventQuery { source: source.clone(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
+    let newest = match filter {
+        Some(filter) => sifted(journal, query, &filter).await?,
+        None => journal.events(query).await?,
+    };
+    let veil = visit.veil();
+    let rows = newest.events.iter().map(|event| Row::of(event, veil)).collect();
+    let stream = asked.with("/tail/rows", "after", &tip.to_string());
+    let (choice, source, is_cut) = (Choice::of(asked), source.unwrap_or_default(), newest.next.is_some());
+    visit.show(|frame| Page { frame, choice, source, is_any, rows, is_cut, stream })
+}
+
+/// Rows of events that came, newest first.
+#[derive(Template)]
+#[template(path = "live-rows.html")]
+struct Rows {
+    rows: Vec<Row>,
+    /// How many older ones were passed over.
+    passed_over: Option<String>,
+}
+
+/// `GET /tail/rows?after=&…`, with `Last-Event-ID` of more weight than `after`: the events `rows` (HTML), `quiet` (nothing
+/// came for a while) and `full` (why there is no place for one more).
+pub(super) async fn rows(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let asked = &visit.asked;
+    let source = asked.text("source").map(str::to_owned);
+    let filter = Choice::filter(asked)?.unwrap_or_default();
+    let after = last_seq(&headers)?.or(asked.read("after")?);
+    let tail = match Tail::new(&shared, source, filter, after) {
+        Ok(tail) => tail,
+        Err(full @ Fault::Crowded { .. }) => {
+            let line = Line::default().event("full").data(full.to_string());
+            return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(line)])).into_response());
+        }
+        Err(fault) => return Err(fault.into()),
+    };
+    let shown_until = shared.seal.shown_until(&visit.browser, &headers, clock::now());
+    let live = Live { tail, shown_until, ready_at: Instant::now() };
+    let lines = stream::unfold(live, async |mut live| Some((Ok::<_, Infallible>(live.line().await?), live)));
+    Ok(Sse::new(lines).into_response())
+}
+
+/// A page that listens.
+struct Live {
+    tail: Tail,
+    /// Personal data is shown until then.
+    shown_until: Option<Timestamp>,
+    /// When the next rows may come.
+    ready_at: Instant,
+}
+
+impl Live {
+    async fn line(&mut self) -> Option<Line> {
+        sleep_until(self.ready_at).await;
+        let passed_over = self.tail.catch_up(BEHIND_MAX);
+        let news = self.tail.news().await?;
+        if !self.tail.is_behind() {
+            self.ready_at = Instant::now() + PACE;
+        }
+        let line = Line::default().id(self.tail.cursor().to_string());
+        match news {
+            News::Quiet if passed_over == 0 => Some(line.event("quiet").data("-")),
+            News::Quiet => self.rows(line, &[], passed_over),
+            News::Events(events) => self.rows(line, &events, passed_over),
+        }
+    }
+
+    fn rows(&self, line: Line, events: &[Arc<Event>], passed_over: u64) -> Option<Line> {
+        let veil = Veil { lifted: self.shown_until.is_some_and(|until| clock::now() < until) };
+        let rows = events.iter().rev().map(|event| Row::of(event, veil)).collect();
+        let passed_over = (passed_over > 0).then(|| counted(passed_over, "event", "events"));
+        let html = Rows { rows, passed_over }.render();
+        let html =
+            html.inspect_err(|error| tracing::warn!(%error, "a tail ended: its rows cannot be written"));
+        Some(line.event("rows").data(html.ok()?))
+    }
+}

@@ -1,0 +1,118 @@
+//! Bytes that may be anything, as they are shown.
+
+use std::fmt::Write as _;
+
+/// So many are shown as text …
+const TEXT_BYTES: usize = 16 * 1024;
+/// … of them so many before the place where something is wrong …
+const BEFORE_BYTES: usize = 4 * 1024;
+/// … and so many as hex digits.
+pub(super) const HEX_BYTES: usize = 2 * 1024;
+const HEX_ROW: usize = 16;
+
+/// Bytes as text, with the place where something is wrong.
+pub(super) struct Text {
+    /// They begin later than the text does.
+    pub(super) begins_at: usize,
+    pub(super) before: String,
+    /// What stands at the place; empty where that is the end, or there is none.
+    pub(super) marked: String,
+    pub(super) after: String,
+    /// The place is their end.
+    pub(super) ends_wrong: bool,
+    /// There are more.
+    pub(super) is_cut: bool,
+}
+
+impl Text {
+    /// As much as is shown, around the place.
+    pub(super) fn of(bytes: &[u8], wrong: Option<usize>) -> Self {
+        let begins_at = wrong.filter(|at| *at > TEXT_BYTES / 2).map_or(0, |at| at - BEFORE_BYTES);
+        let end = bytes.len().min(begins_at + TEXT_BYTES);
+        let at = wrong.unwrap_or(end).clamp(begins_at, end);
+        // A character of several bytes is marked whole.
+        let more = bytes[at..end].iter().skip(1).take_while(|byte| **byte & 0xC0 == 0x80).take(3).count();
+        let marked_end = if wrong.is_some() { end.min(at + 1 + more) } else { at };
+        Self {
+            begins_at,
+            before: readable(&bytes[begins_at..at]),
+            marked: readable(&bytes[at..marked_end]),
+            after: readable(&bytes[marked_end..end]),
+            ends_wrong: wrong == Some(bytes.len()),
+            is_cut: end < bytes.len(),
+        }
+    }
+}
+
+/// What is no UTF-8 becomes U+FFFD; a control character that would not be seen becomes its picture.
+fn readable(bytes: &[u8]) -> String {
+    let picture = |letter: char| match letter {
+        '\n' | '\t' => letter,
+        '\0'..='\x1f' => char::from_u32(0x2400 + letter as u32).unwrap_or(letter),
+        '\x7f' => '␡',
+        // What turns the direction of a text around would show another text than there is.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        _ => letter,
+    };
+    String::from_utf8_lossy(bytes).chars().map(picture).collect()
+}
+
+/// The first bytes as hex digits, and as ASCII where they are.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (row, part) in bytes[..bytes.len().min(HEX_BYTES)].chunks(HEX_ROW).enumerate() {
+        let mut digits = String::new();
+        for (at, byte) in part.iter().enumerate() {
+            let gap = if at == HEX_ROW / 2 {
+                "  "
+            } else if at > 0 {
+                " "
+            } else {
+                ""
+            };
+            // Writing to a String does not fail.
+            let _ = write!(digits, "{gap}{byte:02x}");
+        }
+        let ascii: String =
+            part.iter().map(|byte| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' }).collect();
+        let _ = writeln!(text, "{:06x}  {digits:<48}  {ascii}", row * HEX_ROW);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_marked_with_its_whole_character() {
+        let text = Text::of("{\"a\": é}".as_bytes(), Some(6));
+        assert_eq!((&*text.before, &*text.marked, &*text.after), ("{\"a\": ", "é", "}"));
+        let end = Text::of(b"{", Some(1));
+        assert_eq!((&*end.before, &*end.marked, end.ends_wrong), ("{", "", true));
+        let none = Text::of(b"null", None);
+        assert_eq!((&*none.before, none.ends_wrong, none.is_cut), ("null", false, false));
+        assert_eq!(Text::of(b"", None).before, "");
+    }
+
+    #[test]
+    fn a_place_far_behind_is_shown_with_what_is_around_it() {
+        let mut bytes = vec![b'a'; 100_000];
+        bytes[50_000] = b'!';
+        let text = Text::of(&bytes, Some(50_000));
+        assert_eq!((text.begins_at, &*text.marked), (50_000 - BEFORE_BYTES, "!"));
+        assert_eq!(text.before.len() + 1 + text.after.len(), TEXT_BYTES);
+        assert!(text.is_cut);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_has_a_picture() {
+        assert_eq!(readable(b"a\0\x1b\r\n\tb\xff"), "a␀␛␍\n\tb\u{fffd}");
+        assert_eq!(readable("\u{202e}x".as_bytes()), "\u{fffd}x");
+        assert_eq!(
+            hex(b"{\"a\":\xff}\n").lines().next().unwrap(),
+            format!("000000  {:<48}  {}", "7b 22 61 22 3a ff 7d 0a", "{\"a\":.}.")
+        );
+        assert_eq!(hex(&[0; 100_000]).lines().count(), HEX_BYTES / HEX_ROW);
+    }
+}

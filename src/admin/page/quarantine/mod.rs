@@ -1,0 +1,239 @@
+//! `/quarantine`: what could not be stored as events; each entry with its bytes, a second try, and its end.
+
+mod bytes;
+mod place;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    confirm::Confirm,
+    form::Posted,
+    frame::{Frame, Visit},
+    shown::{Tag, When, count, counted},
+    sorry::Sorry,
+    veil::Veil,
+};
+use crate::{
+    admin::{
+        Shared,
+        chunks::each,
+        decision::quarantine::{self, Outcome, Retried},
+        fault::Fault,
+    },
+    event::Reason,
+    journal::{QuarantineEntry, QuarantineQuery},
+};
+use bytes::{Text, hex};
+use place::Place;
+
+/// Entries of a page.
+const LIMIT: usize = 50;
+
+/// An entry, without anything of its bytes.
+struct Row {
+    id: i64,
+    source: Arc<str>,
+    reason: Tag,
+    about: &'static str,
+    conflicts_with: Option<u64>,
+    size: String,
+    count: u64,
+    first_at: When,
+    last_at: When,
+}
+
+impl Row {
+    fn of(entry: &QuarantineEntry) -> Self {
+        let reason = entry.item.reason;
+        let colour = if reason == Reason::Conflict { "note" } else { "warn" };
+        Self {
+            id: entry.id,
+            source: Arc::clone(&entry.item.source),
+            reason: Tag::new(colour, reason.as_str()),
+            about: about(reason),
+            conflicts_with: entry.conflicts_with,
+            size: count(entry.item.bytes.len() as u64),
+            count: entry.count,
+            first_at: When::from(entry.first_at),
+            last_at: When::from(entry.last_at),
+        }
+    }
+}
+
+const fn about(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotJson => "The whole body is no JSON; the sender got 400.",
+        Reason::Syntax => "One element is no JSON; others of its body may be stored.",
+        Reason::Utf8 => "The element is no UTF-8.",
+        Reason::Depth => "The element is nested deeper than 128.",
+        Reason::NotAnObject => "Something else stands where an object belongs.",
+        Reason::NoEventName => "The object has no eventName that is a text.",
+        Reason::TooMany => "The body has more elements than are read one by one.",
+        Reason::Conflict => "A stored event has the same id, and other content.",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "quarantine.html")]
+struct Page {
+    frame: Frame,
+    rows: Vec<Row>,
+    next: Option<String>,
+    is_first: bool,
+}
+
+/// `GET /quarantine?before=`
+pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let before = visit.asked.read("before")?;
+    let read = |before, limit| shared.state.journal.quarantine(QuarantineQuery { before, limit });
+    let mut found = each(LIMIT + 1, before, read, |entry| (entry.id, Row::of(entry))).await?;
+    let is_more = found.len() > LIMIT;
+    found.truncate(LIMIT);
+    let next = found.last().filter(|_| is_more);
+    let next = next.map(|(id, _)| visit.asked.with("/quarantine", "before", &id.to_string()));
+    let rows = found.into_iter().map(|(_, row)| row).collect();
+    visit.show(|frame| Page { frame, rows, next, is_first: before.is_none() })
+}
+
+#[derive(Template)]
+#[template(path = "quarantined.html")]
+struct One {
+    frame: Frame,
+    row: Row,
+    /// What is wrong, in the words of whoever tried to read it.
+    detail: String,
+    place: Option<Place>,
+    /// `None` under the veil.
+    shown: Option<Shown>,
+}
+
+/// What is shown of the bytes.
+struct Shown {
+    text: Text,
+    hex: String,
+    /// The bytes are more than the hex digits show.
+    is_cut: bool,
+}
+
+/// `GET /quarantine/{id}`
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let entry = quarantine::entry(&shared, number(&id)?).await?;
+    let Veil { lifted } = visit.veil();
+    let row = Row::of(&entry);
+    let (bytes, detail) = (&entry.item.bytes, &entry.item.detail);
+    let place = Place::told_by(detail);
+    let shown = lifted.then(|| Shown {
+        text: Text::of(bytes, place.as_ref().map(|place| place.offset(bytes))),
+        hex: hex(bytes),
+        is_cut: bytes.len() > bytes::HEX_BYTES,
+    });
+    // It may quote the payload, in whatever way.
+    let detail = visit.veil().said(detail).into_owned();
+    visit.show(|frame| One { frame, row, detail, place, shown })
+}
+
+/// `GET /quarantine/{id}/bytes`: exactly as they came, as a file.
+pub(super) async fn bytes(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    if !visit.veil().lifted {
+        return Err(Sorry::Veiled);
+    }
+    let entry = quarantine::entry(&shared, number(&id)?).await?;
+    let name = format!("attachment; filename=\"quarantine-{}.bin\"", entry.id);
+    let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
+    Ok((headers, entry.item.bytes).into_response())
+}
+
+/// `POST /quarantine/{id}/retry`
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let id = number(&id)?;
+    let retried = quarantine::retry(&shared, id).await?;
+    let has_left = matches!(retried.outcome, Outcome::Stored | Outcome::Unknown);
+    let path = if has_left { "/quarantine".to_owned() } else { format!("/quarantine/{id}") };
+    Ok(posted.done(&shared, &path, &told(&retried)))
+}
+
+/// `GET /quarantine/{id}/drop`: asks once more.
+pub(super) async fn ask(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let id = quarantine::entry(&shared, number(&id)?).await?.id;
+    visit.show(|frame| Confirm {
+        frame,
+        title: format!("Drop entry {id}?"),
+        what: vec![
+            "Its bytes are deleted for good: nothing of what BIK sent here is left, and no upgrade can read it."
+                .to_owned(),
+        ],
+        action: Some(format!("/quarantine/{id}/drop")),
+        fields: Vec::new(),
+        button: "Drop it for good".to_owned(),
+        for_good: true,
+        back: (format!("/quarantine/{id}"), "Keep it"),
+    })
+}
+
+/// `POST /quarantine/{id}/drop`
+pub(super) async fn drop(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let id = number(&id)?;
+    let done = quarantine::drop(&shared, vec![id]).await?;
+    let what = if done.is_empty() { "was there no more" } else { "was dropped" };
+    Ok(posted.done(&shared, "/quarantine", &format!("Entry {id} {what}.")))
+}
+
+fn number(id: &str) -> Result<i64, Fault> {
+    id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))
+}
+
+/// What became of an entry, in a sentence.
+fn told(retried: &Retried) -> String {
+    let id = retried.id;
+    let events = || {
+        let accepted = counted(retried.accepted, "event was stored", "events were stored");
+        match retried.duplicates {
+            0 => accepted,
+            duplicates => format!("{accepted}, {} stored already", counted(duplicates, "was", "were")),
+        }
+    };
+    match retried.outcome {
+        Outcome::Stored => format!("Entry {id} could be read: {}. It left the quarantine.", events()),
+        Outcome::Partly => format!(
+            "Entry {id} could be read in part: {}; {} not, so it stays.",
+            events(),
+            counted(
+                retried.unreadable as u64 + u64::from(retried.conflicts),
+                "element could",
+                "elements could"
+            )
+        ),
+        Outcome::Unreadable => format!("Entry {id} still cannot be read."),
+        Outcome::Conflict => {
+            format!("Entry {id} stays: a stored event still has its id, with other content.")
+        }
+        Outcome::Unknown => format!("Entry {id} was there no more."),
+    }
+}

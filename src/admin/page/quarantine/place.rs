@@ -1,0 +1,72 @@
+//! Where something is wrong: the detail of an entry ends with it.
+
+/// A place in the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Both counted from 1, the column in bytes.
+    Line(usize, usize),
+    /// Counted from 0.
+    Byte(usize),
+}
+
+impl Place {
+    /// As the detail tells it: `… at line 1 column 2`, `… at line 1, column 2`, `… at byte 3`.
+    pub(super) fn told_by(detail: &str) -> Option<Self> {
+        let (_, told) = detail.rsplit_once(" at ")?;
+        if let Some(byte) = told.strip_prefix("byte ") {
+            return byte.parse().ok().map(Self::Byte);
+        }
+        let (line, column) = told.strip_prefix("line ")?.split_once(" column ")?;
+        Some(Self::Line(line.trim_end_matches(',').parse().ok()?, column.parse().ok()?))
+    }
+
+    /// Its offset in these bytes; at most their end.
+    pub(super) fn offset(self, bytes: &[u8]) -> usize {
+        let at = match self {
+            Self::Byte(at) => at,
+            Self::Line(line, column) => {
+                let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+                let start = std::iter::once(0).chain(ends).nth(line.saturating_sub(1));
+                start.unwrap_or(bytes.len()).saturating_add(column.saturating_sub(1))
+            }
+        };
+        at.min(bytes.len())
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(line, column) => write!(f, "line {line}, column {column}"),
+            Self::Byte(at) => write!(f, "byte {at}, counted from 0"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::decode;
+
+    #[test]
+    fn a_place_is_found_as_reading_tells_it() {
+        assert_eq!(Place::told_by("expected value at line 1 column 2"), Some(Place::Line(1, 2)));
+        assert_eq!(Place::told_by("no value at line 10, column 3"), Some(Place::Line(10, 3)));
+        assert_eq!(Place::told_by("invalid UTF-8 at byte 7"), Some(Place::Byte(7)));
+        for detail in ["an array", "at the end", "looks at line x column 3", "at line 1", ""] {
+            assert_eq!(Place::told_by(detail), None, "{detail}");
+        }
+    }
+
+    #[test]
+    fn the_offset_of_a_place_is_where_reading_failed() {
+        let body = b"{\"a\": 1}\n{\"b\": !}";
+        assert_eq!(Place::Line(2, 7).offset(body), 15);
+        assert_eq!(body[15], b'!');
+        assert_eq!(Place::Line(9, 1).offset(body), body.len());
+        assert_eq!(Place::Byte(usize::MAX).offset(body), body.len());
+        let wrong = decode(&"bik".into(), b"{\"eventName\":\n !}").unwrap_err();
+        let place = Place::told_by(&wrong.quarantined.detail).expect("it tells its place");
+        assert_eq!(place, Place::Line(wrong.line, wrong.column));
+    }
+}

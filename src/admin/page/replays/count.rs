@@ -1,0 +1,169 @@
+//! A replay that is counted, and what starts it then.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+
+use crate::{
+    admin::{
+        Shared,
+        decision::{
+            handlers::at_work,
+            replays::{Plan, Wish},
+        },
+        fault::Fault,
+        page::{
+            asked::Asked,
+            choice::{Choice, FIELDS},
+            dead,
+            form::Posted,
+            frame::Frame,
+            handlers::path_of,
+            shown::{When, count as number, counted, duration},
+            sorry::Sorry,
+        },
+    },
+    dispatch::{LaneCondition, Matches},
+};
+
+/// What a replay would deliver.
+#[derive(Template)]
+#[template(path = "replay-count.html")]
+struct Counted {
+    frame: Frame,
+    handler: Arc<str>,
+    events: String,
+    is_something: bool,
+    /// The first event and the last, with when they were received.
+    first: Option<(u64, Option<When>)>,
+    last: Option<(u64, Option<When>)>,
+    /// What was asked for.
+    asked: Vec<(&'static str, String)>,
+    /// Why it would not begin now.
+    waits: Option<String>,
+    fields: Vec<(String, String)>,
+    /// The form, as it was filled in.
+    back: String,
+}
+
+/// `POST /handlers/{name}/replay`: counts, and delivers nothing. Fields `of`, `rate`, and those of a [`Choice`].
+pub(in crate::admin::page) async fn count(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let handler = at_work(&shared, &name)?;
+    let asked = &posted.fields;
+    let mut fields = asked.kept(&FIELDS);
+    let own = path_of(&handler);
+    if asked.text("of") == Some("dead") {
+        fields.push(("handler".to_owned(), handler.to_string()));
+        let back = Asked::link(&own, &asked.kept(&[&FIELDS[..], &["of"]].concat()));
+        return dead::counted(&shared, posted.visit, &Asked::from(fields), (back, "Change it")).await;
+    }
+    fields.extend(asked.kept(&["rate"]));
+    let back = Asked::link(&own, &fields);
+    let wish = wish(asked, &handler)?;
+    let rate = wish.rate;
+    let plan = Plan::of(&shared, wish).await?;
+    let matches = match &plan {
+        Some(plan) => plan.count(&shared).await?,
+        None => Matches::default(),
+    };
+    // What was counted is what is started, whatever is received meanwhile.
+    fields.push(("handler".to_owned(), handler.to_string()));
+    fields.extend(plan.map(|plan| ("upto".to_owned(), plan.new.upto.to_string())));
+    let first = placed(&shared, matches.first).await?;
+    let last = placed(&shared, matches.last).await?;
+    let asked = told(asked, rate, matches.events);
+    let events = counted(matches.events, "event", "events");
+    let (is_something, waits) = (matches.events > 0, waits(&shared, &handler));
+    posted.visit.show(|frame| Counted {
+        frame,
+        handler,
+        events,
+        is_something,
+        first,
+        last,
+        asked,
+        waits: waits.filter(|_| is_something),
+        fields,
+        back,
+    })
+}
+
+/// `POST /replays`: fields `handler`, `upto`, `rate`, and those of a [`Choice`].
+pub(in crate::admin::page) async fn start(
+    State(shared): State<Arc<Shared>>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let asked = &posted.fields;
+    let handler = at_work(&shared, asked.text("handler").unwrap_or_default())?;
+    let plan = Plan::of(&shared, wish(asked, &handler)?).await?;
+    let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
+    let id = plan.start(&shared).await?;
+    Ok(posted.done(&shared, "/replays", &format!("Replay {id} to {handler} is started.")))
+}
+
+fn wish(asked: &Asked, handler: &str) -> Result<Wish, Fault> {
+    let (since, until) = Choice::times(asked)?;
+    Ok(Wish {
+        handler: handler.to_owned(),
+        since,
+        until,
+        upto: asked.read("upto")?,
+        chosen: Choice::chosen(asked)?,
+        rate: asked.read("rate")?,
+    })
+}
+
+/// An event, with when it was received; retention may have taken it since.
+async fn placed(shared: &Shared, seq: Option<u64>) -> Result<Option<(u64, Option<When>)>, Sorry> {
+    let Some(seq) = seq else { return Ok(None) };
+    let event = shared.state.journal.get(seq).await?;
+    Ok(Some((seq, event.map(|event| When::from(event.received_at)))))
+}
+
+/// What was asked for, as it was filled in.
+fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static str, String)> {
+    let words = [
+        ("event", "Event name"),
+        ("status", "Status"),
+        ("phone", "Phone"),
+        ("message", "Message id"),
+        ("since", "Received from"),
+        ("until", "Received before"),
+    ];
+    let mut told: Vec<(&'static str, String)> = words
+        .into_iter()
+        .filter_map(|(name, word)| Some((word, asked.text(name)?.replace('T', " "))))
+        .collect();
+    if let Some(rate) = rate {
+        let ms = i64::try_from(events.saturating_mul(1_000) / u64::from(rate.get())).unwrap_or(i64::MAX);
+        let (a_second, in_all) = (number(rate.get()), duration(ms));
+        told.push(("Pace", format!("at most {a_second} a second: {in_all} or longer")));
+    }
+    told
+}
+
+/// Why a replay to this handler would not begin now.
+fn waits(shared: &Shared, handler: &str) -> Option<String> {
+    let known = Arc::clone(&shared.state.journal.replays().borrow());
+    let before = known.values().any(|one| !one.state.has_ended() && *one.asked.handler == *handler);
+    let lanes = shared.state.desk.status();
+    let own = || lanes.iter().filter(|lane| *lane.handler == *handler);
+    let why = if own().any(|lane| lane.state == LaneCondition::Paused) {
+        "the handler is paused: it begins when that is resumed"
+    } else if own().any(|lane| lane.state != LaneCondition::Running) {
+        "the handler’s destination is unwell: it begins when that takes events again"
+    } else if before {
+        "another replay to this handler goes first"
+    } else {
+        return None;
+    };
+    Some(format!("It would wait: {why}."))
+}

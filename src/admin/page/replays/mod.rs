@@ -1,0 +1,128 @@
+//! `/replays`: how far each is, and what can be asked of it. One is counted first, and then started by what that page holds.
+
+mod count;
+mod row;
+
+pub(super) use count::{count, start};
+pub(super) use row::Row;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+
+use super::{
+    confirm::Confirm,
+    form::Posted,
+    frame::{Frame, Visit},
+    handlers::path_of,
+    sorry::Sorry,
+};
+use crate::{
+    admin::{Shared, decision::replays, fault::Fault},
+    journal::ReplayState,
+};
+
+#[derive(Template)]
+#[template(path = "replays.html")]
+struct Page {
+    frame: Frame,
+    replays: Vec<Row>,
+    /// Handlers' pages, with their names.
+    handlers: Vec<(String, Arc<str>)>,
+    /// Some have not ended.
+    at_work: bool,
+}
+
+/// `GET /replays`
+pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+    let replays = Row::all(&shared, None)?;
+    let mut handlers: Vec<(String, Arc<str>)> =
+        shared.state.desk.status().into_iter().map(|lane| (path_of(&lane.handler), lane.handler)).collect();
+    handlers.dedup();
+    let at_work = replays.iter().any(|replay| replay.ended_at.is_none());
+    visit.show(|frame| Page { frame, replays, handlers, at_work })
+}
+
+/// `POST /replays/{id}/pause`
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    change(&shared, &id, &posted, ReplayState::Paused, "is paused").await
+}
+
+/// `POST /replays/{id}/resume`
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    change(&shared, &id, &posted, ReplayState::Running, "goes on").await
+}
+
+/// `GET /replays/{id}/cancel`: asks once more.
+pub(super) async fn ask_to_cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Sorry> {
+    let row = replays::Row::one(&shared, read(&id)?)?;
+    let id = row.id;
+    let has_ended = row.ended_at.is_some();
+    let what = if has_ended {
+        format!("It is {} already.", row.state.as_str())
+    } else {
+        "What it has delivered stays delivered; the rest is not delivered by it. It cannot be resumed after that."
+            .to_owned()
+    };
+    visit.show(|frame| Confirm {
+        frame,
+        title: format!("Cancel replay {id} to {}?", row.handler),
+        what: vec![what],
+        action: (!has_ended).then(|| format!("/replays/{id}/cancel")),
+        fields: Vec::new(),
+        button: format!("Cancel replay {id}"),
+        for_good: true,
+        back: ("/replays".to_owned(), "Leave it"),
+    })
+}
+
+/// `POST /replays/{id}/cancel`: for good.
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    change(&shared, &id, &posted, ReplayState::Cancelled, "is cancelled").await
+}
+
+async fn change(
+    shared: &Shared,
+    id: &str,
+    posted: &Posted,
+    to: ReplayState,
+    done: &str,
+) -> Result<Response, Sorry> {
+    let id = read(id)?;
+    let what = match replays::change(shared, id, to).await {
+        Ok(true) => format!("Replay {id} {done}."),
+        Ok(false) => format!("Replay {id} was so already."),
+        // It ended while somebody looked at it.
+        Err(error @ Fault::Nothing(_)) if replays::Row::one(shared, id).is_ok() => {
+            format!("Nothing was done: {error}.")
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // The page that asks once more is no page to go back to.
+    let back = if to == ReplayState::Cancelled { "/replays" } else { posted.back_to() };
+    Ok(posted.done(shared, back, &what))
+}
+
+fn read(id: &str) -> Result<i64, Fault> {
+    id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))
+}

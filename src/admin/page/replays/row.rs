@@ -1,0 +1,81 @@
+//! A replay, as a row.
+
+use std::sync::Arc;
+
+use crate::{
+    admin::{
+        Shared,
+        decision::replays,
+        fault::Fault,
+        page::{
+            handlers::path_of,
+            shown::{Share, Tag, When, count as number},
+        },
+    },
+    handler::FilterSettings,
+    journal::ReplayState,
+};
+
+/// A replay in the list.
+pub(in crate::admin::page) struct Row {
+    pub(in crate::admin::page) id: i64,
+    pub(in crate::admin::page) handler: Arc<str>,
+    /// Its handler's page, where this process has it.
+    pub(in crate::admin::page) link: Option<String>,
+    pub(in crate::admin::page) tag: Tag,
+    pub(in crate::admin::page) waits: Option<String>,
+    pub(in crate::admin::page) through: Share,
+    pub(in crate::admin::page) delivered: String,
+    pub(in crate::admin::page) first: u64,
+    pub(in crate::admin::page) last: u64,
+    /// Which events, and how fast.
+    pub(in crate::admin::page) chosen: String,
+    pub(in crate::admin::page) created_at: When,
+    pub(in crate::admin::page) ended_at: Option<When>,
+    pub(in crate::admin::page) is_paused: bool,
+}
+
+impl Row {
+    /// Newest first; of one handler, where it is given.
+    pub(in crate::admin::page) fn all(shared: &Shared, of: Option<&str>) -> Result<Vec<Self>, Fault> {
+        let status = shared.state.desk.status();
+        let known = replays::Row::all(shared)?.into_iter().rev();
+        let wanted = known.filter(|row| of.is_none_or(|of| *row.handler == *of));
+        Ok(wanted
+            .map(|row| {
+                let is_at_work = status.iter().any(|lane| lane.handler == row.handler);
+                Self::new(row, is_at_work)
+            })
+            .collect())
+    }
+
+    fn new(row: replays::Row, is_at_work: bool) -> Self {
+        let tag = match row.state {
+            ReplayState::Running if row.waits.is_some() => Tag::new("warn", "waits"),
+            ReplayState::Running => Tag::new("ok", "running"),
+            ReplayState::Paused => Tag::new("warn", "paused"),
+            ReplayState::Done => Tag::new("", "done"),
+            ReplayState::Cancelled => Tag::new("", "cancelled"),
+        };
+        let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let through = row.cursor.map_or(0, |cursor| cursor.saturating_sub(row.after));
+        let rate = row.rate.map(|rate| format!("at most {} a second", number(rate.get())));
+        let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
+        let chosen = settings.and_then(|settings| settings.in_words());
+        Self {
+            id: row.id,
+            link: is_at_work.then(|| path_of(&row.handler)),
+            handler: row.handler,
+            tag,
+            waits: row.waits,
+            through: Share::new(signed(through), signed(row.upto - row.after), "ok"),
+            delivered: row.delivered.map_or_else(|| "–".to_owned(), number),
+            first: row.after + 1,
+            last: row.upto,
+            chosen: chosen.into_iter().chain(rate).collect::<Vec<_>>().join("; "),
+            created_at: When::from(row.created_at),
+            ended_at: row.ended_at.map(When::from),
+            is_paused: row.state == ReplayState::Paused,
+        }
+    }
+}

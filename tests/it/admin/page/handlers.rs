@@ -1,0 +1,93 @@
+//! `/handlers`: how each is, and what is asked of it by forms.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::*;
+
+fn is_paused(operator: &Operator) -> bool {
+    operator.journal.paused().borrow().contains_key("crm")
+}
+
+#[tokio::test]
+async fn handlers_tell_lane_by_lane_how_they_are() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    let page = browser.page("/handlers").await;
+    for text in ["href=\"/handlers/crm\"", "test · there", "customers’ messages", "running"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    operator.store([incoming("i1", "m1")]).await;
+    until(async || Browser::new(&operator).page("/handlers").await.contains("tries again in")).await;
+    let page = browser.page("/handlers").await;
+    assert!(page.contains(">unwell<") && page.contains("data-label=\"Last failure\">unwell"), "{page}");
+    operator.destination.well.store(true, SeqCst);
+    until(async || !Browser::new(&operator).page("/handlers/crm").await.contains(">unwell<")).await;
+    let page = browser.page("/handlers/crm").await;
+    for text in ["data-label=\"Last success\"><time", "drops /customerDetails", "every event", "None."] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_is_paused_and_resumed_by_forms_and_the_page_says_so_once() {
+    let operator =
+        Operator::guarded(Guard { credentials: Some(("ops", "secret")), ..Guard::default() }).await;
+    let mut browser = Browser::of(&operator, "ops", "secret");
+    browser.is_fenced("/handlers/crm/pause").await;
+    assert!(!is_paused(&operator));
+    let done = browser.done("/handlers/crm/pause", &[("reason", HOSTILE[0])]).await;
+    let says = "crm is paused: it starts no delivery until it is resumed.";
+    assert_eq!(done, ("/handlers/crm".to_owned(), says.to_owned()));
+    let reason = operator.journal.paused().borrow()["crm"].reason.clone();
+    assert_eq!(reason, format!("{} (by ops)", HOSTILE[0]));
+    for path in ["/handlers", "/handlers/crm"] {
+        let page = browser.page(path).await;
+        assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62; (by ops)"), "{page}");
+    }
+    let (_, again) = browser.done("/handlers/crm/pause", &[("reason", "again")]).await;
+    assert!(again.contains("was paused already"), "{again}");
+    browser.is_fenced("/handlers/crm/resume").await;
+    assert!(is_paused(&operator));
+    assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm goes on where it was.");
+    assert!(!is_paused(&operator));
+    assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm was not paused.");
+    let long = browser.post("/handlers/crm/pause", &[("reason", &"x".repeat(201))]).await;
+    assert_eq!(long.status(), 400);
+    assert!(!is_paused(&operator));
+}
+
+#[tokio::test]
+async fn a_handler_that_there_is_not_is_named_with_the_nearest_one() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    for path in ["/handlers/crn", "/handlers/%3Cscript%3E"] {
+        let response = browser.send(browser.client.get(operator.url(path))).await;
+        assert_eq!(response.status(), 404);
+        let page = response.text().await.unwrap();
+        assert!(page.contains("at work: crm") && !page.contains("<script>"), "{page}");
+    }
+    for path in ["/handlers/crn/pause", "/handlers/crn/resume", "/handlers/crn/replay"] {
+        let response = browser.post(path, &[]).await;
+        assert_eq!(response.status(), 404, "{path}");
+        assert!(response.text().await.unwrap().contains("did you mean crm?"));
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_told_to_the_browser_that_did_it_and_cannot_be_made_up() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    browser.post("/handlers/crm/resume", &[]).await;
+    let own = browser.cookies.iter().find(|(name, _)| name == "bikhook-notice").unwrap().clone();
+    let mut other = Browser::new(&operator);
+    other.page("/").await;
+    other.cookies.push(own.clone());
+    assert!(!other.page("/handlers").await.contains("role=\"status\""));
+    // Another text under the same signature.
+    let (_, signature) = own.1.split_once('.').unwrap();
+    for text in ["PGI-aGk8L2I-", "", "!"] {
+        browser.cookies.retain(|(name, _)| name != "bikhook-notice");
+        browser.cookies.push((own.0.clone(), format!("{text}.{signature}")));
+        assert!(!browser.page("/handlers").await.contains("role=\"status\""), "{text}");
+    }
+}
