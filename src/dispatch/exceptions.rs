@@ -58,14 +58,15 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, failed_at });
     }
 
-    /// The head that is due for longest; marked as on its way. One that would have to wait for longer than `longest_ms` is
-    /// due, too: the clock that gave it its time was wrong.
-    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64) -> Option<Aside> {
+    /// The head up to a seq that is due for longest; marked as on its way. One that would have to wait for longer than
+    /// `longest_ms` is due, too: the clock that gave it its time was wrong.
+    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
             time => time,
         };
-        let heads = self.rows.values_mut().filter(|row| !row.in_flight && !row.aside.behind);
+        let rows = self.rows.range_mut(..=upto).map(|(_, row)| row);
+        let heads = rows.filter(|row| !row.in_flight && !row.aside.behind);
         let row = heads.filter(|row| due_since(row) <= now).min_by_key(|row| due_since(row))?;
         row.in_flight = true;
         Some(row.aside.clone())
@@ -90,10 +91,11 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// When the next head is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    /// When the next head up to a seq is due.
+    pub fn next_due(&self, upto: u64) -> Option<Timestamp> {
         self.rows
-            .values()
+            .range(..=upto)
+            .map(|(_, row)| row)
             .filter(|row| !row.in_flight && !row.aside.behind)
             .map(|row| row.aside.next_try)
             .min()

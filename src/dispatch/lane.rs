@@ -126,6 +126,8 @@ pub struct Lane {
     look_for_revivals: bool,
     paused: watch::Receiver<Pauses>,
     replays: watch::Receiver<Replays>,
+    /// It was held back when it last heard of pauses.
+    held: bool,
     /// The destination said that it is gone for good: why, until the journal knows.
     gone: Option<String>,
     /// An exception has just ended: now it is the turn of the lane's own deliveries.
@@ -200,6 +202,7 @@ impl Lane {
             look_for_revivals: parts.replay.is_none(),
             paused: parts.journal.paused(),
             replays: parts.journal.replays(),
+            held: true,
             gone: None,
             exception_ended: false,
             revival_next: false,
@@ -260,7 +263,7 @@ impl Lane {
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let (enough, target) = policy::window(self.parts.batch, self.share());
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        let enough = self.window.len() > enough || self.aside.len() >= self.parts.settings.aside_limit;
+        let enough = self.window.len() > enough || self.aside_is_full();
         if gathering || self.window.bytes() >= WINDOW_BYTES || (enough && !self.lacks_choice(now)) {
             return Ok(false);
         }
@@ -281,7 +284,7 @@ impl Lane {
             }
             if !self.settled.remove(&seq) && self.wants(&event) {
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
-                    Some(_) if self.aside.len() >= self.parts.settings.aside_limit => {
+                    Some(_) if self.aside_is_full() => {
                         return Ok(self.window.read_to() > read_to);
                     }
                     Some(_) => self.set_aside_in_order(&event, now),
@@ -364,7 +367,7 @@ impl Lane {
             return true;
         }
         for seq in &seqs {
-            self.window.put_back(*seq, false, now);
+            self.window.put_back(*seq, now);
         }
         let events = policy::probe_events(seqs.len());
         let heads = self.window.next_heads(events, policy::probe_turn(self.condition.failures, events));
@@ -378,19 +381,36 @@ impl Lane {
             return false;
         }
         let revival_first = std::mem::take(&mut self.revival_next);
-        (revival_first && self.start_revival(now)) || self.start_aside(now).await || self.start_revival(now)
+        (revival_first && self.start_revival(now).await)
+            || self.start_aside(now).await
+            || self.start_revival(now).await
     }
 
-    fn start_revival(&mut self, now: Timestamp) -> bool {
+    async fn start_revival(&mut self, now: Timestamp) -> bool {
         let Some(due) = self.revivals.take_due(now) else { return false };
-        let delivery = Delivery::new(due.event, due.attempts + 1, true);
-        self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+        match self.parts.journal.dead_letter(due.id).await {
+            Ok(Some(letter)) if letter.retrying => {
+                let delivery = Delivery::new(due.event, due.attempts + 1, true);
+                self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+            }
+            // Somebody has dropped it.
+            Ok(_) => self.revivals.remove(due.id),
+            Err(error) => {
+                tracing::error!(
+                    lane = %self.name(),
+                    dead = due.id,
+                    error = error.class(),
+                    "a dead letter cannot be read; it is tried again, and the lane goes on"
+                );
+                self.revivals.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
+            }
+        }
         true
     }
 
     async fn start_aside(&mut self, now: Timestamp) -> bool {
         let longest_ms = policy::longest_ms(self.parts.settings.aside_max);
-        let Some(row) = self.aside.take_due(now, longest_ms) else { return false };
+        let Some(row) = self.aside.take_due(now, longest_ms, self.aside_upto()) else { return false };
         match self.parts.journal.get(row.seq).await {
             Ok(Some(event)) => {
                 let delivery =
@@ -410,10 +430,20 @@ impl Lane {
                     "a set-aside event cannot be read; it is tried again, and the lane goes on"
                 );
                 self.show.failed("unreadable", now);
-                self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS));
+                self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
             }
         }
         true
+    }
+
+    /// Set-aside events up to here may be tried: after a restart, what is before them is claimed first, since some of it may
+    /// be of their messages. At the bound, where nothing more can be claimed, all of them.
+    fn aside_upto(&self) -> u64 {
+        if self.aside_is_full() { u64::MAX } else { self.window.read_to() }
+    }
+
+    fn aside_is_full(&self) -> bool {
+        self.aside.len() >= self.parts.settings.aside_limit
     }
 
     fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
@@ -468,7 +498,7 @@ impl Lane {
         let exceptions = if busy || !self.has_place() {
             None
         } else {
-            self.aside.next_due().into_iter().chain(self.revivals.next_due()).min()
+            self.aside.next_due(self.aside_upto()).into_iter().chain(self.revivals.next_due()).min()
         };
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);
@@ -492,7 +522,7 @@ impl Lane {
 
     fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
         let waits = self.condition.failures > 0;
-        let full = self.aside.len() >= self.parts.settings.aside_limit;
+        let full = self.aside_is_full();
         let state = state.unwrap_or(match (self.is_paused(), waits, full) {
             (true, ..) => LaneCondition::Paused,
             (_, true, _) => LaneCondition::Waiting,

@@ -31,6 +31,8 @@ pub struct Slot {
     pub attempts: u32,
     /// Not tried before this time, unless the lane probes.
     pub not_before: Timestamp,
+    /// When it failed last.
+    pub failed_at: Option<Timestamp>,
     in_flight: bool,
 }
 
@@ -72,7 +74,8 @@ impl Window {
 
     /// Takes an event that the handler wants.
     pub fn push(&mut self, event: Arc<Event>) {
-        let slot = Slot { attempts: 0, not_before: Timestamp::default(), in_flight: false, event };
+        let slot =
+            Slot { attempts: 0, not_before: Timestamp::default(), failed_at: None, in_flight: false, event };
         self.bytes += slot.event.element.raw().len();
         self.slots.insert(slot.event.seq, slot);
     }
@@ -154,15 +157,23 @@ impl Window {
         Some(event)
     }
 
-    /// It came back undone: it waits again, and has been tried once more if `tried`.
-    pub fn put_back(&mut self, seq: u64, tried: bool, not_before: Timestamp) {
+    /// It came back untried: it waits again.
+    pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         self.mark(seq, false);
         if self.has_let_go(seq) {
             self.remove(seq);
         }
         if let Some(slot) = self.slots.get_mut(&seq) {
-            slot.attempts += u32::from(tried);
             slot.not_before = not_before;
+        }
+    }
+
+    /// It failed: it has been tried once more, and waits again.
+    pub fn failed(&mut self, seq: u64, now: Timestamp, not_before: Timestamp) {
+        self.put_back(seq, not_before);
+        if let Some(slot) = self.slots.get_mut(&seq) {
+            slot.attempts += 1;
+            slot.failed_at = Some(now);
         }
     }
 

@@ -71,7 +71,7 @@ impl Lane {
                     refused += 1;
                 }
                 Outcome::Failed(trouble) => failed.push((*seq, trouble)),
-                Outcome::Untried => self.window.put_back(*seq, false, Timestamp::default()),
+                Outcome::Untried => self.window.put_back(*seq, Timestamp::default()),
             }
         }
         if delivered > 0 {
@@ -79,25 +79,43 @@ impl Lane {
             self.succeeded(now);
         } else if refused > 0 {
             self.condition.failures = 0;
+            self.condition.probing = false;
         }
         let Some((_, trouble)) = failed.first() else { return };
         self.heed(trouble);
         self.show.failed(&trouble.class, now);
-        if mode == Mode::OneByOne && delivered > 0 {
-            for (seq, trouble) in failed {
-                self.set_aside(seq, trouble, now);
+        let trouble = trouble.clone();
+        if mode == Mode::OneByOne {
+            let count = failed.len();
+            failed.retain(|(seq, trouble)| {
+                let bad = delivered > 0 || self.fails_while_others_succeed(*seq);
+                if bad {
+                    self.set_aside(*seq, trouble.clone(), now);
+                }
+                !bad
+            });
+            if failed.len() < count && failed.is_empty() {
+                return;
             }
-            return;
         }
         let not_before = if delivered > 0 {
             // Others of the batch were taken: it is these events, not the destination.
             now.plus_ms(self.backoff_ms(1))
         } else {
-            self.unwell(&trouble.clone(), now)
+            self.unwell(&trouble, now)
         };
         for (seq, _) in failed {
-            self.window.put_back(seq, true, not_before);
+            self.window.failed(seq, now, not_before);
         }
+    }
+
+    /// Whether something was delivered since it failed the last time, which was not its first: also in another delivery, for
+    /// where others are always under way, nothing is tried beside it.
+    fn fails_while_others_succeed(&self, seq: u64) -> bool {
+        self.window.get(seq).is_some_and(|slot| {
+            slot.attempts >= policy::BATCH_TRIES
+                && slot.failed_at.is_some_and(|at| self.condition.last_success > at)
+        })
     }
 
     /// The destination is unwell: when it is probed. Deliveries that were on their way when the first of them failed tell
@@ -184,7 +202,7 @@ impl Lane {
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
             // Its time runs out only while the destination takes others.
-            Fate::Dead if self.condition.last_success > failed_at => {
+            Fate::Dead if self.others_succeed_since(failed_at) => {
                 let history = row.history.and(attempts, now, &trouble.error);
                 self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
                 self.release(seq, now);
@@ -192,6 +210,13 @@ impl Lane {
             Fate::Dead => self.keep_aside(row, attempts, trouble, self.parts.settings.aside_max.as_ms(), now),
             Fate::Again(wait) => self.keep_aside(row, attempts, trouble, wait, now),
         }
+    }
+
+    /// Whether the destination took others since then; those of the handler's own lanes count for a replay, too.
+    fn others_succeed_since(&self, time: Timestamp) -> bool {
+        let live = self.parts.replay.iter().flat_map(|replay| &replay.live);
+        self.condition.last_success > time
+            || live.filter_map(|lane| lane.borrow().delivered_at).any(|at| at > time)
     }
 
     fn keep_aside(&mut self, row: Aside, attempts: u32, trouble: Trouble, wait_ms: i64, now: Timestamp) {
@@ -246,8 +271,8 @@ impl Lane {
 
     /// An event that fails while others succeed: later events of its message queue behind it.
     fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if self.window.has_let_go(seq) || self.aside.len() >= self.parts.settings.aside_limit {
-            self.window.put_back(seq, true, now.plus_ms(self.backoff_ms(1)));
+        if self.window.has_let_go(seq) || self.aside_is_full() {
+            self.window.failed(seq, now, now.plus_ms(self.backoff_ms(1)));
             return;
         }
         let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;

@@ -31,6 +31,7 @@ impl Lane {
         grace: Duration,
     ) -> Ended {
         let clock = LaneClock::new();
+        self.held = self.is_paused();
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
             self.tip.borrow_and_update();
@@ -67,9 +68,11 @@ impl Lane {
         now.plus_ms(STUCK_MS)
     }
 
-    /// Who resumes a handler wants to see it try at once.
+    /// Who resumes a handler wants to see it try at once: it, and no other.
     fn heard_of_pause(&mut self) {
-        if !self.is_paused() {
+        let is_held = self.is_paused();
+        let was_held = std::mem::replace(&mut self.held, is_held);
+        if was_held && !is_held {
             self.condition.wait_until = Timestamp::default();
         }
     }

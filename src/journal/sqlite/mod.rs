@@ -349,21 +349,7 @@ impl Journal for Sqlite {
     }
 
     fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        Box::pin(self.read(move |pages| {
-            let rows = pages.page(|connection| reader::retrying(connection, &lane))?;
-            let readable = |row: reader::RawDead| {
-                let id = row.id;
-                let told = |error: &Error| {
-                    tracing::error!(
-                        dead = id,
-                        error = error.class(),
-                        "a dead letter to be retried cannot be read"
-                    );
-                };
-                row.decode().inspect_err(told).ok()
-            };
-            Ok(rows.into_iter().filter_map(readable).collect())
-        }))
+        Box::pin(self.read(move |pages| pages.page(|connection| reader::retrying(connection, &lane))))
     }
 
     fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>> {

@@ -262,8 +262,7 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
 /// A dead letter as its row has it.
 pub struct RawDead {
     event: RawEvent,
-    /// Which.
-    pub id: i64,
+    id: i64,
     lane: LaneId,
     cause: String,
     attempts: u32,
@@ -335,23 +334,36 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
 }
 
 /// The dead letters of a lane that are to be delivered again, oldest first: a page, and no more once they have
-/// [`PAGE_BYTES`].
-pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<RawDead>> {
+/// [`PAGE_BYTES`]. Those that cannot be read are told by the log, and left out.
+pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(&format!(
         "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0
-         ORDER BY dead.id LIMIT ?3"
+         ORDER BY dead.id"
     ))?;
-    let mut found = select.query(params![&*lane.handler, class_number(lane.class), PAGE])?;
-    let mut rows = Vec::new();
+    let mut found = select.query(params![&*lane.handler, class_number(lane.class)])?;
+    let mut letters = Vec::new();
     let mut bytes = 0;
     while bytes < PAGE_BYTES
+        && letters.len() < PAGE as usize
         && let Some(row) = found.next()?
     {
-        let dead = RawDead::from_row(row)?;
-        bytes += dead.event.raw.len();
-        rows.push(dead);
+        let raw = RawDead::from_row(row)?;
+        let (id, size) = (raw.id, raw.event.raw.len());
+        match raw.decode() {
+            Ok(letter) => {
+                bytes += size;
+                letters.push(letter);
+            }
+            Err(error) => {
+                tracing::error!(
+                    dead = id,
+                    error = error.class(),
+                    "a dead letter to be retried cannot be read"
+                );
+            }
+        }
     }
-    Ok(rows)
+    Ok(letters)
 }
 
 /// Dead letters, by handler.

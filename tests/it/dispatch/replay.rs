@@ -135,6 +135,27 @@ async fn what_a_replay_cannot_deliver_is_one_dead_letter_of_the_handlers_own_lan
     assert!(world.dead().await.is_empty(), "it is retried through the handler's own lane");
 }
 
+/// Nothing else is left in the replay that could succeed: what the handler's own lanes deliver tells that it is the event.
+#[tokio::test]
+async fn a_replay_whose_last_event_always_fails_ends_with_a_dead_letter() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    world.delivered_live().await;
+    world.script.now(failing(&[3], retry));
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let live = tokio::sync::watch::Sender::new(well());
+    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
+    let replay = ReplayPart { upto: 10, filter: Filter::default(), live: vec![live.subscribe()] };
+    let lane = LaneId { replay: Some(id), ..parts.id.clone() };
+    let mut lane = Lane::restore(LaneParts { id: lane, replay: Some(replay), ..parts }).await.unwrap();
+    for _ in 0..200 {
+        live.send_modify(|lane| lane.delivered_at = Some(world.now));
+        world.turn_for(&mut lane, HOUR).await;
+    }
+    assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
+    assert_eq!(world.dead().await, [(3, Cause::Expired)]);
+}
+
 #[tokio::test]
 async fn retention_waits_for_a_replay_and_not_for_one_that_has_ended() {
     let mut world = World::new(Script::well()).await;

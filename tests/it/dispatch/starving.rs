@@ -144,10 +144,86 @@ async fn what_a_restart_claims_once_more_comes_before_what_is_set_aside_of_its_m
     assert_eq!((state.cursor, state.aside), (3, vec![]));
 }
 
+/// A destination that takes a while for each event, some for longer than others, so that one is always under way.
+struct Staggered {
+    script: Arc<Script>,
+    under_way: Mutex<u32>,
+}
+
+impl Handler for Staggered {
+    fn deliver<'a>(
+        &'a self,
+        events: &'a [Delivery],
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            *self.under_way.lock().unwrap() += 1;
+            for _ in 0..3 * (events[0].event.seq % 7) {
+                tokio::task::yield_now().await;
+            }
+            // The last of them waits for the next.
+            while events[0].event.seq > 1 && *self.under_way.lock().unwrap() < 2 {
+                tokio::task::yield_now().await;
+            }
+            *self.under_way.lock().unwrap() -= 1;
+            self.script.deliver(events).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_fails_beside_others_that_are_always_under_way_is_set_aside() {
+    let mut world = World::new(Script::new(failing(&[1], retry))).await;
+    (world.batch, world.concurrency) = (1, 8);
+    world.append(statuses(0..5_000)).await;
+    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(8)));
+    let handler = Arc::new(Staggered { script: Arc::clone(&world.script), under_way: Mutex::default() });
+    let mut lane = Lane::restore(LaneParts { handler, ..parts }).await.unwrap();
+    while world.script.taken().len() < 4_000 {
+        if lane.turn(world.now).await.unwrap() != Turn::Moved {
+            lane.delivery_ended().await;
+        }
+        world.now = world.now.plus_ms(20);
+    }
+    let state = world.state(Class::Other).await;
+    assert_eq!(state.aside.iter().map(|row| row.seq).collect::<Vec<_>>(), [1]);
+    assert!(state.cursor > 3_000, "{}", state.cursor);
+}
+
+#[tokio::test]
+async fn bad_events_at_the_head_of_a_long_backlog_are_set_aside_soon() {
+    for (batch, bad) in [(1, 4), (50, 10)] {
+        let bad: Vec<u64> = (1..=bad).collect();
+        let mut world = World::new(Script::new(failing(&bad, retry))).await;
+        world.batch = batch;
+        world.append(statuses(0..3_000)).await;
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, Duration::from_secs(600)).await;
+        let aside: Vec<u64> = world.state(Class::Other).await.aside.iter().map(|row| row.seq).collect();
+        assert_eq!((world.script.taken().len(), aside), (3_000 - bad.len(), bad), "batches of {batch}");
+    }
+}
+
+/// As after a restart whose first claim ends before the set-aside event.
+#[tokio::test]
+async fn what_is_set_aside_far_past_the_cursor_waits_until_what_is_before_it_is_claimed() {
+    let mut world = World::new(Script::well()).await;
+    world.batch = 1;
+    world.append((0..40).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent"))).await;
+    world.append([status("2", "m-aside", "sent"), status("3", "m-aside", "read")]).await;
+    let ends = Ends { set_aside: vec![set_aside(42, false, world.now)], ..Ends::default() };
+    world.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let of_message: Vec<u64> = world.script.taken().into_iter().filter(|seq| *seq > 40).collect();
+    assert_eq!(of_message, [41, 42]);
+}
+
 #[tokio::test]
 async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
     let mut world = World::new(Script::well()).await;
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
+    // Less than it waits for what cannot be read.
+    world.settings.aside_max = Period(Duration::from_secs(10));
     world.with_set_aside(vec![alone(1), alone(2)], 3).await;
     world.journal.close().await.unwrap();
     let path = world.place.path();
@@ -159,7 +235,8 @@ async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
     world.journal = world.place.open();
     world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
     let mut lane = world.lane(Class::Other).await;
-    world.turn_for(&mut lane, SECOND).await;
+    let turns = tokio::time::timeout(SECOND * 20, world.turn_for(&mut lane, SECOND));
+    turns.await.expect("it rests");
     let mut taken = world.script.taken();
     taken.sort_unstable();
     assert_eq!(taken, [2, 3, 4, 5]);
