@@ -48,7 +48,7 @@ pub struct Matches {
 /// The journal is busy, or its disk is full: the end of a replay is stored when it can be.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A replay whose lanes cannot be read begins when they can be.
-const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Events that a dry run reads at once.
 const PAGE: usize = 1_000;
 

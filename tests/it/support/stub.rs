@@ -21,13 +21,15 @@ pub struct Stub {
     pub state: watch::Sender<State>,
     /// How many changes of a replay it still cannot store.
     pub unstored: AtomicU32,
+    /// How many lanes it still cannot read.
+    pub unread: AtomicU32,
     inner: Arc<dyn Journal>,
 }
 
 impl Stub {
     /// Well, until a test says otherwise.
     pub fn over(inner: Arc<dyn Journal>) -> Self {
-        Self { state: watch::Sender::new(State::Ready), unstored: AtomicU32::new(0), inner }
+        Self { state: watch::Sender::new(State::Ready), unstored: AtomicU32::new(0), unread: AtomicU32::new(0), inner }
     }
 }
 
@@ -56,7 +58,8 @@ impl Journal for Stub {
     }
 
     fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {
-        self.inner.lane(lane)
+        let fails = self.unread.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Box::pin(async { Err(Error::Full) }) } else { self.inner.lane(lane) }
     }
 
     fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>> {
