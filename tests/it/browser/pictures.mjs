@@ -3,12 +3,12 @@
 //
 //   node pictures.mjs BINARY FOLDER
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { NARROW, WIDE, eachKind, goto, kindOf, launch, open, reveal } from "./driver.mjs";
 import { Receiver, destination } from "./receiver.mjs";
 
-const [binary, folder] = process.argv.slice(2);
+const [binary, folder] = process.argv.slice(2).map((path) => resolve(path));
 const VIEWS = [["wide", WIDE, "light"], ["wide", WIDE, "dark"], ["narrow", NARROW, "light"], ["narrow", NARROW, "dark"]];
 /** Pages on which something changes when personal data is shown. */
 const PERSONAL = /^\/(messages|conversations|events|search|dead|quarantine)/;
@@ -55,22 +55,21 @@ async function pictures(receiver, amount) {
   }
 }
 
-/** Those of the README: what is seen without scrolling. */
+/** Those of the README: what is seen first. */
 async function readme(receiver) {
   const { message, talk } = await receiver.examples();
   mkdirSync(join(folder, "readme"), { recursive: true });
-  for (const [name, path, colorScheme] of [
-    ["overview", "/", "light"],
-    ["message", message, "light"],
-    ["conversation", talk, "light"],
-    ["handlers", "/handlers", "dark"],
+  for (const [name, path, colorScheme, height] of [
+    ["overview", "/", "light", 965],
+    ["message", message, "light", 900],
+    ["conversation", talk, "light", 1_000],
+    ["handlers", "/handlers", "dark", 900],
   ]) {
-    const page = await open(browser, receiver.admin, { viewport: { width: 1_120, height: 800 }, colorScheme });
+    const page = await open(browser, receiver.admin, { viewport: { width: 1_280, height }, colorScheme });
     await goto(page, path);
-    if (name !== "overview" && name !== "handlers") await reveal(page);
+    if (PERSONAL.test(path)) await reveal(page);
     const bottom = await page.evaluate(() => Math.min(document.querySelector(".foot").getBoundingClientRect().top, innerHeight));
-    const clip = { x: 0, y: 0, width: 1_120, height: bottom };
-    await page.screenshot({ path: join(folder, "readme", `${name}.png`), clip });
+    await page.screenshot({ path: join(folder, "readme", `${name}.png`), clip: { x: 0, y: 0, width: 1_280, height: bottom } });
     await page.context().close();
   }
 }

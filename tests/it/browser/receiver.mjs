@@ -61,12 +61,13 @@ export class Receiver {
     await eventually("insight learns", async () => (await this.ask("/api/v1/insight")).lag === 0, LONG_MS);
   }
 
-  /** A customer who waits for an answer, and has said more than others; a message that failed. */
+  /** A customer who waits for an answer, and wrote more than others; a message that failed. */
   async examples() {
     const { messages } = await this.ask("/api/v1/messages?state=failed&limit=1");
     const { contacts } = await this.ask("/api/v1/contacts/waiting");
     const talks = await Promise.all(contacts.slice(0, 30).map(({ id }) => this.ask(`/api/v1/contacts/${id}`)));
-    talks.sort((one, other) => other.entries.length - one.entries.length);
+    const theirs = ({ entries }) => entries.filter(({ incoming }) => incoming).length;
+    talks.sort((one, other) => theirs(other) - theirs(one) || other.entries.length - one.entries.length);
     return { message: messages[0] && `/messages/${messages[0].id}`, talk: talks[0] && `/conversations/${talks[0].contact.id}` };
   }
 

@@ -23,7 +23,8 @@
     const table = document.getElementById(box.dataset.table);
     if (!table || typeof uPlot === "undefined") return;
     const { heads, data } = read(table);
-    if (data[0].length < 2) return;
+    // A line along the bottom says no more than the table.
+    if (data[0].length < 2 || data.slice(1).flat().every((value) => value === 0)) return;
     box.replaceChildren();
     // It has a width only once it is shown.
     box.hidden = false;
