@@ -60,6 +60,7 @@ pub mod settings;
 
 pub mod clock;
 pub mod folder;
+pub mod lock;
 pub mod metrics;
 pub mod secret;
 pub mod trace;

@@ -7,12 +7,16 @@
 
 mod fault;
 mod keys;
+#[cfg(any(feature = "kafka", feature = "nats"))]
+mod one_or_more;
 mod problem;
 mod read;
 mod section;
 mod tree;
 
 pub use keys::keys_of;
+#[cfg(any(feature = "kafka", feature = "nats"))]
+pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub use section::{Context, Section};
 pub(crate) use tree::{Entry, Node, Table, Value, parse as parse_toml};

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Measures the destinations that are asked for and that this bench was built with.
-pub fn destinations(args: &Args, report: &mut Report, asked: impl Fn(Part) -> bool) -> Result<(), Failed> {
+pub fn destinations(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let starts: [(Part, Start); _] = [
         #[cfg(feature = "postgres")]
         (Part::Postgres, || Ok(Box::new(super::bare::postgres::Postgres::start()))),
@@ -35,7 +35,7 @@ pub fn destinations(args: &Args, report: &mut Report, asked: impl Fn(Part) -> bo
         (Part::Sqlite, || Ok(Box::new(super::bare::sqlite::Sqlite::start()?))),
     ];
     let starts: Vec<Start> =
-        starts.into_iter().filter(|(part, _)| asked(*part)).map(|(_, start)| start).collect();
+        starts.into_iter().filter(|(part, _)| args.wants(*part)).map(|(_, start)| start).collect();
     if starts.is_empty() {
         return Ok(());
     }

@@ -28,24 +28,9 @@ mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::run::bench;
+use support::run::{self, bench};
 
-#[derive(Parser)]
-struct Args {
-    /// The parts to measure; all of them by default.
-    parts: Vec<Part>,
-    /// Few events: the figures say little.
-    #[arg(long)]
-    quick: bool,
-    /// Rounds.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// Events of the backlog, and of the one to each destination.
-    #[arg(long)]
-    events: Option<u64>,
-    #[arg(long, hide = true)]
-    bench: bool,
-}
+type Args = run::Args<Part>;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -74,23 +59,22 @@ enum Part {
 fn main() -> ExitCode {
     let args = Args::parse();
     bench(args.bench, |report| {
-        let asked = |part| args.parts.is_empty() || args.parts.contains(&part);
-        if asked(Part::Backlog) {
+        if args.wants(Part::Backlog) {
             backlog::backlog(&args, report)?;
         }
-        if asked(Part::Overtaking) {
+        if args.wants(Part::Overtaking) {
             overtaking::overtaking(&args, report)?;
         }
-        if asked(Part::Neighbours) {
+        if args.wants(Part::Neighbours) {
             neighbours::neighbours(&args, report)?;
         }
-        if asked(Part::Replay) {
+        if args.wants(Part::Replay) {
             replay::replay(&args, report)?;
         }
-        if asked(Part::Http) {
+        if args.wants(Part::Http) {
             calls::calls(&args, report)?;
         }
-        destinations::destinations(&args, report, asked)?;
+        destinations::destinations(&args, report)?;
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ use super::{
     arrivals::Watch,
     support::{
         disk,
+        in_turn::ratio_in_turn,
         report::{Bound, Report, median},
         run::Failed,
         server::Server,
@@ -26,38 +27,32 @@ pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let hanging = format!(
         "[handlers.hangs]\nkind = \"http\"\nurl = \"http://{address}/\"\ntimeout = \"1s\"\nprobe_first = \"100ms\"\nprobe_max = \"1s\"\n"
     );
-    let (mut ratios, mut delays_with, mut delays_without) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 1..=args.rounds {
-        let mut rates = [0.0; 2];
-        for turn in [round % 2, (round + 1) % 2] {
-            let with = turn == 1;
-            let place = folder.path().join(format!("{round}-{turn}"));
-            std::fs::create_dir(&place)?;
-            let path = place.join("well.jsonl");
-            let well = format!("[handlers.well]\nkind = \"jsonl\"\npath = {path:?}\nrotate_size = 0\n");
-            let server = Server::receiver(&place, &if with { format!("{well}{hanging}") } else { well })?;
-            let watch = Watch::new(path, 0, |_| true);
-            let load = wrk::Load {
-                connections: 64,
-                threads: 1,
-                duration: Duration::from_secs(seconds),
-                events: 1,
-                run: round * 2 + turn,
-            };
-            let outcome = load.run(server.address, &place)?;
-            server.wait_until_idle()?;
-            let delays = watch.finish()?;
-            println!(
-                "  round {round}: {} {:.0} requests/s; to the other handler {delays}",
-                if with { "with it   " } else { "without it" },
-                outcome.per_second
-            );
-            rates[turn as usize] = outcome.per_second;
-            if with { &mut delays_with } else { &mut delays_without }.push(delays.at_ms(0.99));
-        }
-        ratios.push(rates[1] / rates[0]);
-    }
-    let ratio = median(ratios);
+    let (mut delays_with, mut delays_without) = (Vec::new(), Vec::new());
+    let ratio = ratio_in_turn(args.rounds, |turn| {
+        let place = turn.folder(folder.path())?;
+        let path = place.join("well.jsonl");
+        let well = format!("[handlers.well]\nkind = \"jsonl\"\npath = {path:?}\nrotate_size = 0\n");
+        let server = Server::receiver(&place, &if turn.with { format!("{well}{hanging}") } else { well })?;
+        let watch = Watch::new(path, 0, |_| true);
+        let load = wrk::Load {
+            connections: 64,
+            threads: 1,
+            duration: Duration::from_secs(seconds),
+            events: 1,
+            run: turn.run(),
+        };
+        let outcome = load.run(server.address, &place)?;
+        server.wait_until_idle()?;
+        let delays = watch.finish()?;
+        println!(
+            "  round {}: {} {:.0} requests/s; to the other handler {delays}",
+            turn.round,
+            turn.name(),
+            outcome.per_second
+        );
+        if turn.with { &mut delays_with } else { &mut delays_without }.push(delays.at_ms(0.99));
+        Ok(outcome.per_second)
+    })?;
     report.figure(
         "intake beside a handler that always times out: ratio to without it",
         format!("{ratio:.3}"),

@@ -17,24 +17,9 @@ mod questions;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::run::bench;
+use support::run::{self, bench};
 
-#[derive(Parser)]
-struct Args {
-    /// The parts to measure; all of them by default.
-    parts: Vec<Part>,
-    /// Few events: the figures say little.
-    #[arg(long)]
-    quick: bool,
-    /// Rounds.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// Events that are stored before questions are asked.
-    #[arg(long)]
-    events: Option<u64>,
-    #[arg(long, hide = true)]
-    bench: bool,
-}
+type Args = run::Args<Part>;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -49,14 +34,13 @@ enum Part {
 fn main() -> ExitCode {
     let args = Args::parse();
     bench(args.bench, |report| {
-        let asked = |part| args.parts.is_empty() || args.parts.contains(&part);
-        if asked(Part::KeepingUp) {
+        if args.wants(Part::KeepingUp) {
             keeping_up::keeping_up(&args, report)?;
         }
-        if asked(Part::Beside) {
+        if args.wants(Part::Beside) {
             beside::beside(&args, report)?;
         }
-        if asked(Part::Questions) {
+        if args.wants(Part::Questions) {
             questions::questions(&args, report)?;
         }
         Ok(())

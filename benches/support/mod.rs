@@ -5,6 +5,7 @@ pub mod disk;
 pub mod events;
 pub mod fill;
 pub mod floor;
+pub mod in_turn;
 pub mod latency;
 pub mod open_loop;
 #[path = "../../tests/it/support/patience.rs"]

@@ -2,7 +2,34 @@
 
 use std::process::ExitCode;
 
+use clap::{Parser, ValueEnum};
+
 use super::report::Report;
+
+/// What to measure, and how much of it.
+#[derive(Parser)]
+pub struct Args<P: ValueEnum + Send + Sync + 'static> {
+    /// The parts to measure; all of them by default.
+    parts: Vec<P>,
+    /// Few events: the figures say little.
+    #[arg(long)]
+    pub quick: bool,
+    /// Rounds.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+    /// Events that are stored before a part begins; each part has its own number by default.
+    #[arg(long)]
+    pub events: Option<u64>,
+    #[arg(long, hide = true)]
+    pub bench: bool,
+}
+
+impl<P: ValueEnum + PartialEq + Send + Sync> Args<P> {
+    /// Whether a part is to be measured.
+    pub fn wants(&self, part: P) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
 
 /// Why it could not measure.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;

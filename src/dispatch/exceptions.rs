@@ -58,26 +58,36 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, failed_at });
     }
 
-    /// The heads that are due, at most `max`; marked as on their way. One that would have to wait for longer than
-    /// `longest_ms` is due, too: the clock that gave it its time was wrong.
-    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, max: usize) -> Vec<Aside> {
-        let is_due = |time: Timestamp| time <= now || time > now.plus_ms(longest_ms);
-        self.rows
-            .values_mut()
-            .filter(|row| !row.in_flight && !row.aside.behind && is_due(row.aside.next_try))
-            .take(max)
-            .map(|row| {
-                row.in_flight = true;
-                row.aside.clone()
-            })
-            .collect()
+    /// The head that is due for longest; marked as on its way. One that would have to wait for longer than `longest_ms` is
+    /// due, too: the clock that gave it its time was wrong.
+    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64) -> Option<Aside> {
+        let due_since = |row: &Row| match row.aside.next_try {
+            time if time > now.plus_ms(longest_ms) => Timestamp::default(),
+            time => time,
+        };
+        let heads = self.rows.values_mut().filter(|row| !row.in_flight && !row.aside.behind);
+        let row = heads.filter(|row| due_since(row) <= now).min_by_key(|row| due_since(row))?;
+        row.in_flight = true;
+        Some(row.aside.clone())
     }
 
-    /// It was not tried after all: it is due as it was.
-    pub fn put_back(&mut self, seq: u64) {
+    /// It was not tried after all, and is not before this time.
+    pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         if let Some(row) = self.rows.get_mut(&seq) {
             row.in_flight = false;
+            row.aside.next_try = not_before;
         }
+    }
+
+    /// The first of a message lets an earlier event go before it, where it is not on its way: its changed row.
+    pub fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
+        let first = *self.by_message.get(&key)?.first()?;
+        let row = self.rows.get_mut(&first)?;
+        if first < earlier || row.in_flight {
+            return None;
+        }
+        row.aside.behind = true;
+        Some(row.aside.clone())
     }
 
     /// When the next head is due.
@@ -153,17 +163,12 @@ impl Revivals {
         }
     }
 
-    /// Those that are due, at most `max`; marked as on their way.
-    pub fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<DueRevival> {
-        self.0
-            .iter_mut()
-            .filter(|(_, one)| !one.in_flight && one.not_before <= now)
-            .take(max)
-            .map(|(id, one)| {
-                one.in_flight = true;
-                DueRevival { id: *id, event: Arc::clone(&one.event), attempts: one.attempts }
-            })
-            .collect()
+    /// The one that is due for longest; marked as on its way.
+    pub fn take_due(&mut self, now: Timestamp) -> Option<DueRevival> {
+        let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
+        let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;
+        one.in_flight = true;
+        Some(DueRevival { id: *id, event: Arc::clone(&one.event), attempts: one.attempts })
     }
 
     /// When the next one is due.

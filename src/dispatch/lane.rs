@@ -44,10 +44,6 @@ use crate::{
 
 /// A lane that holds so many bytes claims no more: the events of a batch may be as large as a body.
 const WINDOW_BYTES: usize = 16 << 20;
-/// Events of a probe that go one by one, at least: one bad event alone could not be told from a bad destination.
-const PROBE_HEADS: usize = 4;
-/// Set-aside events and revived dead letters on their way at once.
-const EXCEPTIONS_AT_ONCE: usize = 1;
 
 /// What a lane is made of.
 #[derive(Clone)]
@@ -134,6 +130,8 @@ pub struct Lane {
     gone: Option<String>,
     /// An exception has just ended: now it is the turn of the lane's own deliveries.
     exception_ended: bool,
+    /// The last exception was a set-aside event: now it is a dead letter's turn.
+    revival_next: bool,
     show: Show,
 }
 
@@ -204,6 +202,7 @@ impl Lane {
             replays: parts.journal.replays(),
             gone: None,
             exception_ended: false,
+            revival_next: false,
             show: Show::new(&parts.id, parts.kind, &parts.destination, &parts.metrics, cursor),
             parts,
         })
@@ -238,7 +237,7 @@ impl Lane {
         let started = self.start(now).await;
         self.settle().await?;
         // What could be delivered was, and is settled, also where the journal cannot be read any further.
-        let (claimed, started) = (claimed?, started?);
+        let claimed = claimed?;
         self.show(now, None);
         if ended || claimed || started {
             return Ok(Turn::Moved);
@@ -261,8 +260,8 @@ impl Lane {
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let (enough, target) = policy::window(self.parts.batch, self.share());
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        let full = self.window.len() > enough || self.window.bytes() >= WINDOW_BYTES;
-        if full || gathering || self.aside.len() >= self.parts.settings.aside_limit {
+        let enough = self.window.len() > enough || self.aside.len() >= self.parts.settings.aside_limit;
+        if gathering || self.window.bytes() >= WINDOW_BYTES || (enough && !self.lacks_choice(now)) {
             return Ok(false);
         }
         let read_to = self.window.read_to();
@@ -270,7 +269,7 @@ impl Lane {
         if read_to >= end.min(*self.tip.borrow()) {
             return Ok(false);
         }
-        let max = target - self.window.len();
+        let max = target.saturating_sub(self.window.len()).max(policy::PROBE_EVENTS);
         let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
         if claim.events.len() < self.parts.batch {
             self.condition.next_claim = now.plus_ms(policy::GATHER_MS);
@@ -282,8 +281,10 @@ impl Lane {
             }
             if !self.settled.remove(&seq) && self.wants(&event) {
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
-                    Some(_) if self.aside.len() >= self.parts.settings.aside_limit => return Ok(true),
-                    Some(_) => self.set_aside_behind(&event, now),
+                    Some(_) if self.aside.len() >= self.parts.settings.aside_limit => {
+                        return Ok(self.window.read_to() > read_to);
+                    }
+                    Some(_) => self.set_aside_in_order(&event, now),
                     None => self.window.push(event),
                 }
             }
@@ -293,21 +294,27 @@ impl Lane {
         Ok(self.window.read_to() > read_to)
     }
 
+    /// Whether the next probe would have too few messages to choose from: where all in the window are bad, what follows
+    /// tells whether the destination is.
+    fn lacks_choice(&self, now: Timestamp) -> bool {
+        self.is_time_to_probe(now) && self.window.width() < policy::probe_width(self.condition.failures)
+    }
+
     /// Starts what may be started; whether anything was.
-    async fn start(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+    async fn start(&mut self, now: Timestamp) -> bool {
         if self.is_paused() || self.gives_way() {
-            return Ok(false);
+            return false;
         }
         if self.condition.failures > 0 {
-            return Ok(self.probe(now));
+            return self.probe(now).await;
         }
         // With one place only, what is due again and again would else leave it to nobody.
         let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now);
         if self.has_place() {
-            started |= self.start_exceptions(now).await?;
+            started |= self.start_exception(now).await;
         }
         started |= self.start_batches(now);
-        Ok(started)
+        started
     }
 
     fn is_paused(&self) -> bool {
@@ -334,11 +341,17 @@ impl Lane {
         started
     }
 
+    fn is_time_to_probe(&self, now: Timestamp) -> bool {
+        self.condition.failures > 0 && now >= self.condition.wait_until && self.carried.is_empty()
+    }
+
     /// One probe of a destination that is unwell, when it is time.
-    fn probe(&mut self, now: Timestamp) -> bool {
-        if now < self.condition.wait_until || !self.carried.is_empty() {
+    async fn probe(&mut self, now: Timestamp) -> bool {
+        if !self.is_time_to_probe(now) {
             return false;
         }
+        // It may be what was set aside that the destination takes, and nothing in the window.
+        self.start_aside(now).await;
         let seqs = self.window.next_batch(self.parts.batch, now, true);
         if seqs.is_empty() {
             // What failed was let go: there is nothing left to judge the destination by.
@@ -353,36 +366,54 @@ impl Lane {
         for seq in &seqs {
             self.window.put_back(*seq, false, now);
         }
-        let turn = policy::probe_turn(self.condition.failures);
-        let heads = self.window.next_heads(seqs.len(), PROBE_HEADS, turn);
+        let events = policy::probe_events(seqs.len());
+        let heads = self.window.next_heads(events, policy::probe_turn(self.condition.failures, events));
         self.spawn_events(heads, Mode::OneByOne, now);
         true
     }
 
-    /// Set-aside events and revived dead letters that are due, beside the lane's own deliveries.
-    async fn start_exceptions(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let busy = self.carried.values().filter(|one| !matches!(one, Carried::Events { .. })).count();
-        let free = EXCEPTIONS_AT_ONCE.saturating_sub(busy);
-        let mut started = false;
-        for row in self.aside.take_due(now, policy::longest_ms(self.parts.settings.aside_max), free) {
-            started = true;
-            let stored = self.parts.journal.get(row.seq).await;
-            let Some(event) = stored.inspect_err(|_unread| self.aside.put_back(row.seq))? else {
+    /// A set-aside event or a revived dead letter that is due, one at a time and in turn, beside the lane's own deliveries.
+    async fn start_exception(&mut self, now: Timestamp) -> bool {
+        if self.carried.values().any(|one| !matches!(one, Carried::Events { .. })) {
+            return false;
+        }
+        let revival_first = std::mem::take(&mut self.revival_next);
+        (revival_first && self.start_revival(now)) || self.start_aside(now).await || self.start_revival(now)
+    }
+
+    fn start_revival(&mut self, now: Timestamp) -> bool {
+        let Some(due) = self.revivals.take_due(now) else { return false };
+        let delivery = Delivery::new(due.event, due.attempts + 1, true);
+        self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+        true
+    }
+
+    async fn start_aside(&mut self, now: Timestamp) -> bool {
+        let longest_ms = policy::longest_ms(self.parts.settings.aside_max);
+        let Some(row) = self.aside.take_due(now, longest_ms) else { return false };
+        match self.parts.journal.get(row.seq).await {
+            Ok(Some(event)) => {
+                let delivery =
+                    Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
+                self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
+                self.revival_next = true;
+            }
+            Ok(None) => {
                 tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
                 self.release(row.seq, now);
-                continue;
-            };
-            let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
-            self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
-        }
-        if !started {
-            for due in self.revivals.take_due(now, free) {
-                started = true;
-                let delivery = Delivery::new(due.event, due.attempts + 1, true);
-                self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+            }
+            Err(error) => {
+                tracing::error!(
+                    lane = %self.name(),
+                    seq = row.seq,
+                    error = error.class(),
+                    "a set-aside event cannot be read; it is tried again, and the lane goes on"
+                );
+                self.show.failed("unreadable", now);
+                self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS));
             }
         }
-        Ok(started)
+        true
     }
 
     fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {

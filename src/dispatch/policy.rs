@@ -8,6 +8,12 @@ pub const BATCH_TRIES: u32 = 3;
 pub const REFUSALS_BELIEVED: u32 = 9;
 /// Single events tried in one probe before the destination is called unwell.
 pub const PROBE_EVENTS: usize = 10;
+/// Events tried in one probe, at least.
+const PROBE_HEADS: usize = 4;
+/// Messages that a lane looks at, at most, to tell a bad destination from bad events.
+const WIDEST: usize = 1_000;
+/// A set-aside event that the journal cannot give is asked for again after so long.
+pub const UNREADABLE_MS: i64 = 30_000;
 /// Tries of a dead letter that somebody asked to retry, before it rests again.
 pub const REVIVAL_TRIES: u32 = 5;
 /// A lane that has caught up gathers for so long before it claims again: a sync for every event would slow intake.
@@ -59,9 +65,26 @@ pub const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
-/// With which event a one-by-one probe begins, after so many failures in a row: each begins where the one before gave up.
-pub const fn probe_turn(failures: u32) -> usize {
-    failures.saturating_sub(BATCH_TRIES) as usize * PROBE_EVENTS
+/// Events of a one-by-one probe, of a handler that takes so many at once: one bad event alone could not be told from a bad
+/// destination.
+pub const fn probe_events(batch: usize) -> usize {
+    if batch > PROBE_HEADS { batch } else { PROBE_HEADS }
+}
+
+/// With which message a one-by-one probe of so many begins, after so many failures in a row: each begins where the one
+/// before gave up.
+pub const fn probe_turn(failures: u32, events: usize) -> usize {
+    let tried = if events < PROBE_EVENTS { events } else { PROBE_EVENTS };
+    failures.saturating_sub(BATCH_TRIES) as usize * tried
+}
+
+/// So many messages a lane looks at, whose destination has failed so often in a row: more with each failure, since all of
+/// those that were tried may be bad where the destination is well. Bounded, for it may as well be away for a week.
+pub fn probe_width(failures: u32) -> usize {
+    match failures.checked_sub(BATCH_TRIES - 1) {
+        None => 0,
+        Some(probes) => (PROBE_HEADS + PROBE_EVENTS * probes as usize).min(WIDEST),
+    }
 }
 
 /// What becomes of an event that failed while others succeeded.
@@ -154,6 +177,15 @@ mod tests {
             [0, 1, 2, 3, 4].map(mode),
             [Mode::Batch, Mode::Batch, Mode::Batch, Mode::OneByOne, Mode::OneByOne]
         );
+    }
+
+    #[test]
+    fn a_probe_finds_more_to_choose_from_with_each_failure_and_begins_where_the_last_gave_up() {
+        assert_eq!([0, 1, 2, 3, 4].map(probe_width), [0, 0, 4, 14, 24]);
+        assert_eq!(probe_width(u32::MAX), WIDEST);
+        assert_eq!([1, 4, 5, 500].map(probe_events), [4, 4, 5, 500]);
+        assert_eq!([2, 3, 4, 5].map(|failures| probe_turn(failures, 4)), [0, 0, 4, 8]);
+        assert_eq!(probe_turn(5, 500), 20);
     }
 
     #[test]

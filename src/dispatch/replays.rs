@@ -47,6 +47,8 @@ pub struct Matches {
 
 /// The journal is busy, or its disk is full: the end of a replay is stored when it can be.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A replay whose lanes cannot be read begins when they can be.
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Events that a dry run reads at once.
 const PAGE: usize = 1_000;
 
@@ -114,21 +116,29 @@ impl Replayer {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, grace: Duration) {
         let mut replays = self.journal.replays();
         let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
+        let mut through = Through::default();
         while !*stop.borrow_and_update() {
             let known = Arc::clone(&replays.borrow_and_update());
+            let mut all_begun = true;
             for (id, replay) in self.next(&known) {
                 if let Err(error) = self.begin(id, &replay, &mut lanes, &stop, grace).await {
-                    tracing::error!(replay = id, error = error.class(), "a replay cannot begin");
+                    tracing::error!(
+                        replay = id,
+                        error = error.class(),
+                        "a replay cannot begin; it is tried again"
+                    );
+                    all_begun = false;
                 }
             }
             tokio::select! {
                 _ = replays.changed() => {}
                 _ = stop.changed() => {}
-                Some(ended) = lanes.join_next() => self.lane_ended(ended).await,
+                Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
+                () = tokio::time::sleep(BEGIN_AGAIN_AFTER), if !all_begun => {}
             }
         }
         while let Some(ended) = lanes.join_next().await {
-            self.lane_ended(ended).await;
+            self.lane_ended(ended, &mut through).await;
         }
     }
 
@@ -186,12 +196,12 @@ impl Replayer {
     }
 
     /// One lane of a replay has ended: with the other, the replay is done.
-    async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>) {
+    async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>, through: &mut Through) {
         let (id, ended) = match ended {
             Ok(ended) => ended,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        if ended == Ended::Stopped || !self.lanes(id).iter().all(LaneStatus::has_stopped) {
+        if !through.has(id, ended) {
             return;
         }
         match self.journal.change_replay(id, ReplayState::Done).await {
@@ -212,8 +222,43 @@ impl Replayer {
     }
 }
 
+/// The replays of which one lane is through.
+#[derive(Default)]
+struct Through(HashSet<i64>);
+
+impl Through {
+    /// Whether a replay is through, now that a lane of it has ended: both of them must be, and neither only stopped.
+    fn has(&mut self, id: i64, ended: Ended) -> bool {
+        match ended {
+            Ended::Stopped => false,
+            Ended::Through if self.0.remove(&id) => true,
+            Ended::Through => {
+                self.0.insert(id);
+                false
+            }
+        }
+    }
+}
+
 /// The filter of a replay as the journal keeps it.
 fn read_filter(json: &str) -> Option<Filter> {
     let settings: FilterSettings = serde_json::from_str(json).ok()?;
     Filter::new(&settings).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_is_through_once_both_its_lanes_are() {
+        let mut through = Through::default();
+        assert!(!through.has(1, Ended::Through));
+        assert!(!through.has(2, Ended::Stopped), "stopped by a stop");
+        assert!(!through.has(2, Ended::Through), "and the other was through in the same moment");
+        assert!(through.has(1, Ended::Through));
+        // Begun once more, since its end could not be stored.
+        assert!(!through.has(1, Ended::Through));
+        assert!(through.has(1, Ended::Through));
+    }
 }

@@ -82,11 +82,6 @@ impl LaneStatus {
         Self { lag_seconds: waited_ms.unsigned_abs() / 1_000, ..self }
     }
 
-    /// Whether its work has ended.
-    pub fn has_stopped(&self) -> bool {
-        self.state == LaneCondition::Stopped
-    }
-
     /// Of a lane that has not begun.
     pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
         Self {

@@ -103,24 +103,32 @@ impl Window {
         batch
     }
 
-    /// The first waiting event of each message, for a probe that goes one by one; at least `min` of them where there
-    /// are so many, starting with the `turn`th of the batch. They are marked as on their way.
-    pub fn next_heads(&mut self, batch: usize, min: usize, turn: usize) -> Vec<u64> {
+    /// The first waiting event of each message.
+    fn heads(&self) -> impl Iterator<Item = u64> {
         let mut seen: HashSet<OrderKey> = HashSet::new();
-        let mut heads: Vec<u64> = self
-            .slots
+        self.slots
             .iter()
             .filter(|(_, slot)| !slot.in_flight)
-            .filter(|(_, slot)| {
+            .filter(move |(_, slot)| {
                 slot.event.order_key().is_none_or(|key| !self.busy.contains_key(&key) && seen.insert(key))
             })
             .map(|(seq, _)| *seq)
-            .take(batch.max(min))
-            .collect();
+    }
+
+    /// How many messages have an event that waits and could go: what a probe has to choose from.
+    pub fn width(&self) -> usize {
+        self.heads().count()
+    }
+
+    /// At most `max` of the first waiting events of each message, for a probe that goes one by one: from the `turn`th on,
+    /// and round to those before it. They are marked as on their way.
+    pub fn next_heads(&mut self, max: usize, turn: usize) -> Vec<u64> {
+        let mut heads: Vec<u64> = self.heads().collect();
         if !heads.is_empty() {
             let turn = turn % heads.len();
             heads.rotate_left(turn);
         }
+        heads.truncate(max);
         for seq in &heads {
             self.mark(*seq, true);
         }

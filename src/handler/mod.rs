@@ -12,6 +12,10 @@ mod condition;
 mod envelope;
 mod exec;
 mod filter;
+#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis", feature = "s3"))]
+mod first_look;
+#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod given_up;
 mod http;
 mod jsonl;
 #[cfg(feature = "kafka")]
@@ -203,6 +207,17 @@ impl Failure {
     /// [`Failure::Misconfigured`].
     pub fn misconfigured(class: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Misconfigured { class: class.into(), error: error.to_string() }
+    }
+
+    /// The same failure, its story told in other words.
+    #[must_use]
+    pub fn retold(mut self, tell: impl FnOnce(String) -> String) -> Self {
+        let (Self::Retry { error, .. }
+        | Self::Refuse { error, .. }
+        | Self::Misconfigured { error, .. }
+        | Self::Gone { error, .. }) = &mut self;
+        *error = tell(std::mem::take(error));
+        self
     }
 }
 

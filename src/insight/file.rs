@@ -1,7 +1,7 @@
 //! Insight's file: its lock, its connections, its format.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::OpenOptions,
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -10,7 +10,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::folder::{self, with_suffix};
+use crate::{
+    folder::{self, with_suffix},
+    lock::{Lock, LockError, lock_of},
+};
 
 /// The format that this version writes.
 const FORMAT: i64 = 1;
@@ -26,8 +29,13 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("insight's file {0} is in use by another process")]
-    Locked(String),
+    #[error("insight's file {path} is in use by another process ({lock})")]
+    Locked {
+        /// The file.
+        path: String,
+        /// Its lock.
+        lock: LockError,
+    },
     /// The file is not insight's, or of a newer version.
     #[error(
         "{path} is not a file of this version's insight ({what}): name another in [insight] path, or move it away"
@@ -62,7 +70,7 @@ pub enum OpenError {
 /// The file, locked for this process while this value lives.
 pub struct InsightFile {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl InsightFile {
@@ -73,16 +81,12 @@ impl InsightFile {
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
-        let mut private = OpenOptions::new();
-        private.write(true).create(true).truncate(false).mode(0o600);
-        let lock = private.open(with_suffix(path, ".lock")).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(path.display().to_string())),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        let lock = Lock::take(path).map_err(|error| match error {
+            LockError::Io(source) => io(source),
+            lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
+        })?;
         // It holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
-        private.open(path).map_err(io)?;
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -151,7 +155,7 @@ impl InsightFile {
 
 /// Every file that belongs to insight's at `path`: nothing else may write there.
 pub fn files(path: &Path) -> [PathBuf; 4] {
-    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), with_suffix(path, ".lock")]
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }
 
 enum Wrong {

@@ -12,6 +12,7 @@ mod file;
 mod hour;
 mod ledger;
 mod measure;
+mod pace;
 mod scribe;
 mod settings;
 mod spread;
@@ -28,7 +29,7 @@ pub use state::{Merged, State, Step};
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -37,7 +38,10 @@ use tokio::{
     time::timeout,
 };
 
-use self::scribe::{Op, Scribe};
+use self::{
+    pace::Pace,
+    scribe::{Op, Scribe},
+};
 use crate::{
     journal::{self, Claim, Journal, State as JournalState},
     metrics::Metrics,
@@ -45,12 +49,6 @@ use crate::{
 
 /// Events of a class that are taken in at once.
 const BATCH: usize = 2_000;
-/// What has caught up gathers for so long.
-const GATHER: Duration = Duration::from_millis(50);
-/// It rests for so long where its file or the journal cannot be read or written, and longer each time …
-const REST: Duration = Duration::from_secs(5);
-/// … up to this.
-const LONGEST_REST: Duration = Duration::from_secs(60);
 /// What has nothing to do is told so often that time has passed.
 const TICK_EVERY: Duration = Duration::from_secs(60);
 /// Connections that are kept for questions.
@@ -142,7 +140,8 @@ impl Insight {
             tracing::warn!("the journal was begun anew: insight forgets what the old one told");
             self.try_to(self.rebuild(&*journal)).await;
         }
-        let (state, mut failures) = (journal.state(), 0);
+        let state = journal.state();
+        let mut pace = Pace::new(*tip.borrow(), Instant::now());
         let mut ticks = tokio::time::interval(TICK_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
@@ -150,6 +149,7 @@ impl Insight {
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
                 // What is left of a full disk is for what has to be delivered.
+                let begun = Instant::now();
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let went = tokio::select! {
                     went = self.try_to(self.take_in(&*journal, cursor)), if !full => went,
@@ -157,13 +157,8 @@ impl Insight {
                     _ = stop.wait_for(|stop| *stop), if !full => break,
                     else => false,
                 };
-                failures = if went { 0 } else { failures + 1 };
-                let rest = match (went, newest - cursor < BATCH as u64) {
-                    (false, _) => (REST * failures).min(LONGEST_REST),
-                    // What has nearly caught up gathers: a transaction for each event would be work for nothing.
-                    (true, true) => GATHER,
-                    (true, false) => Duration::ZERO,
-                };
+                let rest =
+                    if went { pace.went(cursor, (newest, begun), Instant::now()) } else { pace.failed() };
                 let _stopped = timeout(rest, stop.wait_for(|stop| *stop)).await;
                 continue;
             }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::lock::LockError;
+
 /// Why the journal could not do what it was asked, appends aside.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -48,14 +50,12 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("the journal {path} is in use by another process (lock file {lock}{by})")]
+    #[error("the journal {path} is in use by another process ({lock})")]
     Locked {
         /// The journal.
         path: String,
-        /// The lock file.
-        lock: String,
-        /// What the lock file says of its holder, with a leading `, `.
-        by: String,
+        /// Its lock.
+        lock: LockError,
     },
     /// It was written by a newer version.
     #[error(

@@ -89,7 +89,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Bumped whenever dead letters were marked to be retried.
     fn retries(&self) -> watch::Receiver<u64>;
 
-    /// The dead letters of a lane that are marked to be retried.
+    /// The dead letters of a lane that are marked to be retried; without those that cannot be read, of which the log tells.
     fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
     /// Holds a handler back, durably, until [`Journal::resume`]: both its lanes start no delivery. One that is paused

@@ -8,12 +8,18 @@ mod tail;
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
+use crate::{
+    handlers::until,
+    support::{
+        events::{incoming, status},
+        journals::Place,
+        operator::{Guard, Operator},
+        stub::Stub,
+    },
+};
 use bikhook::{
     admin,
-    journal::{
-        AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-        EventQuery, Figures, Journal, LaneId, LaneState, QuarantineEntry, QuarantineQuery, Receipt, State,
-    },
+    journal::{Journal, State},
     metrics::Metrics,
 };
 use reqwest::{
@@ -21,16 +27,6 @@ use reqwest::{
     header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
-
-use crate::{
-    handlers::until,
-    support::{
-        events::{incoming, status},
-        journals::Place,
-        operator::{Guard, Operator},
-    },
-};
 
 /// An answer, read.
 #[derive(Debug)]
@@ -480,9 +476,8 @@ async fn status_credentials_and_metrics_say_how_it_does() {
 
 #[tokio::test]
 async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
-    let (state, _) = watch::channel(State::Ready);
     let place = Place::new();
-    let journal = Arc::new(Stub { state, inner: place.open() });
+    let journal = Arc::new(Stub::over(place.open()));
     let operator =
         Operator::over(Guard::default(), place, Arc::clone(&journal) as Arc<dyn Journal>, Metrics::new())
             .await;
@@ -509,140 +504,4 @@ async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
     assert_eq!(get(&operator, "/metrics").await.status.as_u16(), 200);
     let seen = get(&operator, "/api/v1/status").await;
     seen.is_problem(503, "the journal failed");
-}
-
-/// A journal whose state the test sets; once it failed, it gives no figures.
-struct Stub {
-    state: watch::Sender<State>,
-    inner: Arc<dyn Journal>,
-}
-
-impl Journal for Stub {
-    fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>> {
-        match *self.state.borrow() {
-            State::Failed(_) => Box::pin(async { Err(Error::Failed) }),
-            _ => self.inner.figures(),
-        }
-    }
-
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>> {
-        self.inner.append(batch)
-    }
-
-    fn tip(&self) -> watch::Receiver<u64> {
-        self.inner.tip()
-    }
-
-    fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.enrol(handlers)
-    }
-
-    fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {
-        self.inner.lane(lane)
-    }
-
-    fn claim(
-        &self,
-        class: bikhook::event::Class,
-        after: u64,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Claim, Error>> {
-        self.inner.claim(class, after, max)
-    }
-
-    fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.settle(lane, ends)
-    }
-
-    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.flush()
-    }
-
-    fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
-        self.inner.get(seq)
-    }
-
-    fn passages(
-        &self,
-        class: bikhook::event::Class,
-        seq: u64,
-    ) -> BoxFuture<'_, Result<Vec<bikhook::journal::Passage>, Error>> {
-        self.inner.passages(class, seq)
-    }
-
-    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
-        self.inner.events(query)
-    }
-
-    fn dead_letters(&self, query: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        self.inner.dead_letters(query)
-    }
-
-    fn dead_letter(&self, id: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
-        self.inner.dead_letter(id)
-    }
-
-    fn retry_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        self.inner.retry_dead(ids)
-    }
-
-    fn drop_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        self.inner.drop_dead(ids)
-    }
-
-    fn retries(&self) -> watch::Receiver<u64> {
-        self.inner.retries()
-    }
-
-    fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        self.inner.retrying(lane)
-    }
-
-    fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.pause(handler, reason)
-    }
-
-    fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>> {
-        self.inner.resume(handler)
-    }
-
-    fn paused(&self) -> watch::Receiver<bikhook::journal::Pauses> {
-        self.inner.paused()
-    }
-
-    fn start_replay(&self, replay: bikhook::journal::NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
-        self.inner.start_replay(replay)
-    }
-
-    fn change_replay(
-        &self,
-        id: i64,
-        state: bikhook::journal::ReplayState,
-    ) -> BoxFuture<'_, Result<bool, Error>> {
-        self.inner.change_replay(id, state)
-    }
-
-    fn replays(&self) -> watch::Receiver<bikhook::journal::Replays> {
-        self.inner.replays()
-    }
-
-    fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
-        self.inner.quarantine(query)
-    }
-
-    fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>> {
-        self.inner.quarantined(id)
-    }
-
-    fn drop_quarantined(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
-        self.inner.drop_quarantined(ids)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
-        self.inner.close()
-    }
 }

@@ -3,6 +3,8 @@
 
 mod pause;
 mod replay;
+mod replay_end;
+mod starving;
 
 use std::{
     collections::HashSet,
@@ -931,23 +933,4 @@ proptest! {
             assert_eq!(world.state(Class::Other).await.cursor, fates.len() as u64);
         });
     }
-}
-
-#[tokio::test]
-async fn a_set_aside_event_that_could_not_be_read_is_tried_again_once_it_can_be() {
-    let mut world = World::new(Script::well()).await;
-    world.with_set_aside(vec![set_aside(1, false, world.now)], 0).await;
-    world.journal.close().await.unwrap();
-    let write = |raw: &[u8]| {
-        let file = rusqlite::Connection::open(world.place.path()).unwrap();
-        file.execute("UPDATE event SET raw = ?1 WHERE seq = 1", [raw]).unwrap();
-    };
-    write(b"{");
-    world.journal = world.place.open();
-    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
-    let mut lane = world.lane(Class::Other).await;
-    assert!(lane.turn(world.now).await.is_err());
-    write(status("aside-0", "m-aside", "sent").as_bytes());
-    world.turn_for(&mut lane, SECOND).await;
-    assert_eq!(world.script.taken(), [1]);
 }

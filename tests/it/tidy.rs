@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Modules from those who use to those who are used: each uses only what comes after it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "main", "cli", "app", "config", "admin", "http", "dispatch", "insight", "handler", "journal", "event",
-    "settings", "secret", "metrics", "trace",
+    "settings", "secret", "metrics", "trace", "lock",
 ];
 /// What everybody may use, and which uses nothing.
 const GROUND: [&str; 2] = ["clock", "folder"];

@@ -270,21 +270,25 @@ impl Lane {
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, now);
         for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
-            self.set_aside_behind(&later, now);
+            self.set_aside_in_order(&later, now);
         }
     }
 
-    pub(super) fn set_aside_behind(&mut self, event: &Event, now: Timestamp) {
+    /// Sets an event aside that did not fail, in the order of its message: behind what is set aside of it, or before that,
+    /// where a restart claims it once more.
+    pub(super) fn set_aside_in_order(&mut self, event: &Event, now: Timestamp) {
+        let follows = event.order_key().and_then(|key| self.aside.yields(key, event.seq));
         let row = Aside {
             seq: event.seq,
             order_key: event.order_key(),
-            behind: true,
+            behind: follows.is_none(),
             attempts: 0,
             since: now,
             next_try: now,
             error: String::new(),
             history: History::default(),
         };
+        self.ends.set_aside.extend(follows);
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, now);
     }

@@ -21,9 +21,9 @@ use tracing::warn;
 use super::{
     error::Error,
     live::sync_dir_of,
-    lock::Lock,
     names::{Forms, Names, Rotated},
 };
+use crate::lock::Lock;
 
 /// What is compressed between two looks at whether to stop.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -5,20 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::handler::Failure;
+use crate::{
+    handler::Failure,
+    lock::{LockError, lock_of},
+};
 
 /// Why the file could not be opened, written or rotated. Nothing in it quotes an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another handler or process writes it.
-    #[error(
-        "{path} is in use by another handler or process (lock file {lock}): give each handler its own path"
-    )]
+    #[error("{path} is in use by another handler or process ({lock}): give each handler its own path")]
     InUse {
         /// The file.
         path: PathBuf,
-        /// The lock file.
-        lock: PathBuf,
+        /// Its lock.
+        lock: LockError,
     },
     /// A directory, a pipe, a device, a link that leads nowhere.
     #[error("{path} is not a regular file: a jsonl handler needs one that it can cut back and rotate")]
@@ -54,6 +55,14 @@ impl Error {
     /// Says what was being done, and to which file; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// Of a file whose lock could not be taken; for `map_err`.
+    pub fn lock(guarded: &Path) -> impl FnOnce(LockError) -> Self {
+        move |error| match error {
+            LockError::Io(source) => Self::io("open the lock file", &lock_of(guarded))(source),
+            lock @ LockError::Held { .. } => Self::InUse { path: guarded.to_owned(), lock },
+        }
     }
 
     /// What to do about it, where the error itself does not say so; begins with a colon.

@@ -9,7 +9,6 @@
 mod archive;
 mod error;
 mod live;
-mod lock;
 mod names;
 mod writer;
 
@@ -19,10 +18,9 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::{clock, event::Event, settings::Size};
+use crate::{clock, event::Event, lock::lock_of, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
-use lock::lock_of;
 use writer::{Rotation, Writer};
 
 /// What is rendered before it is handed to the file: bounds the memory of a batch of large events.

@@ -13,10 +13,9 @@ use tracing::warn;
 use super::{
     error::Error,
     live::{Cut, Live, resolve, sync_dir_of},
-    lock::Lock,
     names::Names,
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, lock::Lock};
 
 const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -47,7 +46,7 @@ impl Writer {
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
         let path = resolve(path)?;
         let names = Names::of(&path)?;
-        let lock = Arc::new(Lock::take(&path)?);
+        let lock = Arc::new(Lock::take(&path).map_err(Error::lock(&path))?);
         let live = Some(Live::open(&path, None)?);
         Ok(Self { names, rotation, lock, live, cut: None })
     }
@@ -122,7 +121,8 @@ impl Writer {
             return Ok(live);
         }
         if !self.lock.is_in_place() {
-            self.lock = Arc::new(Lock::take(&self.names.live)?);
+            let live = &self.names.live;
+            self.lock = Arc::new(Lock::take(live).map_err(Error::lock(live))?);
         }
         let live = Live::open(&self.names.live, self.cut)?;
         self.cut = None;

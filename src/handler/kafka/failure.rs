@@ -4,110 +4,72 @@ use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use super::super::Failure;
 
-/// Why there is no producer to send with.
-#[derive(Clone, Debug)]
-pub(super) enum Trouble {
-    /// The brokers are away, or not ready: they may be back by themselves.
-    Away {
-        /// Safe for logs.
-        class: &'static str,
-        /// The whole of it.
-        what: String,
-    },
-    /// Something must be changed, here or there.
-    Wrong {
-        /// Safe for logs.
-        class: &'static str,
-        /// What, and what to do about it.
-        what: String,
-    },
+/// Of settings that librdkafka does not take. The value is not shown: it may be a secret.
+pub(super) fn of_settings(error: &KafkaError) -> Failure {
+    let what = match error {
+        KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take its {key}"),
+        KafkaError::ClientCreation(what) => what.clone(),
+        other => other.to_string(),
+    };
+    Failure::misconfigured("settings", what)
 }
 
-impl Trouble {
-    pub(super) fn away(class: &'static str, what: impl Into<String>) -> Self {
-        Self::Away { class, what: what.into() }
+/// Of what librdkafka says of a broker, where a person must look; anything else may pass.
+pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
+    let wrong = |class, advice: &str| Some(Failure::misconfigured(class, format!("{reason}: {advice}")));
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            wrong("credentials", "mind `user`, `password` and `mechanism`")
+        }
+        Code::UnsupportedSASLMechanism => wrong("credentials", "mind `mechanism`"),
+        Code::SSL if reason.contains("verify") => wrong(
+            "tls",
+            "set `ca` to the certificate of who signed the brokers', and in `brokers` use the names that they have",
+        ),
+        Code::SSL if reason.contains("wrong version number") => wrong("tls", "nobody speaks TLS there"),
+        _ => None,
     }
+}
 
-    pub(super) fn wrong(class: &'static str, what: impl Into<String>) -> Self {
-        Self::Wrong { class, what: what.into() }
+/// Of brokers that are all away, by what was last said of one.
+pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
+    let class = match code {
+        Code::Resolve => "dns",
+        Code::SSL => "tls",
+        Code::OperationTimedOut => "timeout",
+        _ if reason.contains("refused") => "connection refused",
+        _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
+        _ => "connection closed",
+    };
+    // Who hangs up may be a broker that stops, or one that was spoken to in the wrong way.
+    if reason.contains("SSL_HANDSHAKE") {
+        reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
+    } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
+        reason.push_str(": mind `tls`, and `user`");
     }
+    Failure::retry(class, reason)
+}
 
-    /// Of settings that librdkafka does not take. The value is not shown: it may be a secret.
-    pub(super) fn of_settings(error: &KafkaError) -> Self {
-        let what = match error {
-            KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take its {key}"),
-            KafkaError::ClientCreation(what) => what.clone(),
-            other => other.to_string(),
-        };
-        Self::wrong("settings", what)
-    }
-
-    /// Of what librdkafka says of a broker, where a person must look; anything else may pass.
-    pub(super) fn of_broker(code: Code, reason: &str) -> Option<Self> {
-        let wrong = |class, advice: &str| Some(Self::wrong(class, format!("{reason}: {advice}")));
-        match code {
-            Code::Authentication | Code::SaslAuthenticationFailed => {
-                wrong("credentials", "mind `user`, `password` and `mechanism`")
-            }
-            Code::UnsupportedSASLMechanism => wrong("credentials", "mind `mechanism`"),
-            Code::SSL if reason.contains("verify") => wrong(
-                "tls",
-                "set `ca` to the certificate of who signed the brokers', and in `brokers` use the names that they have",
+/// Of a topic that was asked for.
+pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
+    match code {
+        // It is being made, or moved to another broker.
+        Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
+        Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Failure::misconfigured(
+            "no topic",
+            format!(
+                "there is no topic {topic:?}: create it, or write `auto_create = true` where the brokers make topics \
+                 by themselves"
             ),
-            Code::SSL if reason.contains("wrong version number") => wrong("tls", "nobody speaks TLS there"),
-            _ => None,
+        )),
+        Code::TopicAuthorizationFailed => Some(Failure::misconfigured(
+            "permission",
+            format!("the user may not write to the topic {topic:?}: it needs the ACL WRITE"),
+        )),
+        Code::InvalidTopic => {
+            Some(Failure::misconfigured("topic", format!("{topic:?} is no name of a topic: mind `topic`")))
         }
-    }
-
-    /// Of brokers that are all away, by what was last said of one.
-    pub(super) fn of_reason(code: Code, mut reason: String) -> Self {
-        let class = match code {
-            Code::Resolve => "dns",
-            Code::SSL => "tls",
-            Code::OperationTimedOut => "timeout",
-            _ if reason.contains("refused") => "connection refused",
-            _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
-            _ => "connection closed",
-        };
-        // Who hangs up may be a broker that stops, or one that was spoken to in the wrong way.
-        if reason.contains("SSL_HANDSHAKE") {
-            reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
-        } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
-            reason.push_str(": mind `tls`, and `user`");
-        }
-        Self::away(class, reason)
-    }
-
-    /// Of a topic that was asked for.
-    pub(super) fn of_topic(topic: &str, code: Code) -> Option<Self> {
-        match code {
-            // It is being made, or moved to another broker.
-            Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
-            Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Self::wrong(
-                "no topic",
-                format!(
-                    "there is no topic {topic:?}: create it, or write `auto_create = true` where the brokers make topics \
-                     by themselves"
-                ),
-            )),
-            Code::TopicAuthorizationFailed => Some(Self::wrong(
-                "permission",
-                format!("the user may not write to the topic {topic:?}: it needs the ACL WRITE"),
-            )),
-            Code::InvalidTopic => {
-                Some(Self::wrong("topic", format!("{topic:?} is no name of a topic: mind `topic`")))
-            }
-            code => Some(Self::away("metadata", format!("the topic {topic:?}: {code}"))),
-        }
-    }
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Away { class, what } => Self::retry(class, what),
-            Trouble::Wrong { class, what } => Self::misconfigured(class, what),
-        }
+        code => Some(Failure::retry("metadata", format!("the topic {topic:?}: {code}"))),
     }
 }
 
@@ -123,10 +85,7 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::UnknownTopic
         | Code::UnknownTopicOrPartition
         | Code::TopicAuthorizationFailed
-        | Code::InvalidTopic => match Trouble::of_topic(topic, code) {
-            Some(trouble) => trouble.into(),
-            None => Failure::retry("metadata", what),
-        },
+        | Code::InvalidTopic => of_topic(topic, code).unwrap_or_else(|| Failure::retry("metadata", what)),
         Code::ClusterAuthorizationFailed => Failure::misconfigured(
             "permission",
             format!(
@@ -210,7 +169,7 @@ mod tests {
             "sasl.password".to_owned(),
             "sesame".to_owned(),
         );
-        let Trouble::Wrong { what, .. } = Trouble::of_settings(&error) else { panic!() };
+        let what = of_settings(&error).to_string();
         assert!(what.contains("sasl.password") && !what.contains("sesame"), "{what}");
     }
 }

@@ -1,12 +1,6 @@
 //! The producer, and the brokers that it speaks with.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -18,12 +12,15 @@ use rdkafka::{
 use tokio::{runtime::Handle, sync::oneshot, task::spawn_blocking};
 
 use super::{
-    failure::{Trouble, of_message, worse},
+    failure::{of_message, of_settings, of_topic, worse},
     publish::Message,
     settings::Settings,
     watch::{TARGET, Watch},
 };
-use crate::handler::Failure;
+use crate::handler::{
+    Failure,
+    given_up::{Attempt, GivenUp},
+};
 
 /// For a connection to be made, and for the answer to a question.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,43 +35,22 @@ pub(super) struct Link {
     /// There until it is dropped.
     producer: Option<Arc<Producer>>,
     watch: Arc<Watch>,
-    /// A delivery failed, or was given up: it is not to be used again.
-    given_up: AtomicBool,
-}
-
-/// A delivery under way. Dropped before it ended, it was given up.
-pub(super) struct Attempt<'a> {
-    link: &'a Link,
-    ended: bool,
-}
-
-impl Attempt<'_> {
-    /// It came to an end. Only what is about the events leaves the producer as it was.
-    pub(super) fn ended(mut self, end: &Result<(), Failure>) {
-        self.ended = matches!(end, Ok(()) | Err(Failure::Refuse { .. }));
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.link.given_up.store(true, SeqCst);
-        }
-    }
+    /// A delivery failed, or was given up.
+    given_up: GivenUp,
 }
 
 impl Link {
     /// Makes a producer, and looks whether it can do what the settings ask for.
-    pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Trouble> {
+    pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Failure> {
         let config = config(handler, settings);
         // It reads certificates.
         let made = spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await;
         let producer = match made {
-            Ok(made) => Arc::new(made.map_err(|error| Trouble::of_settings(&error))?),
-            Err(interrupted) => return Err(Trouble::away("interrupted", interrupted.to_string())),
+            Ok(made) => Arc::new(made.map_err(|error| of_settings(&error))?),
+            Err(interrupted) => return Err(Failure::retry("interrupted", interrupted.to_string())),
         };
         let watch = Arc::clone(producer.client().context());
-        let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: AtomicBool::new(false) };
+        let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
         let topic = settings.topic.literal().map(str::to_owned);
         let may_be_missing = settings.auto_create;
         // Given up, it ends by itself within its time-out.
@@ -84,7 +60,7 @@ impl Link {
             trouble = link.watch.trouble() => Err(trouble),
             looked = looking => match looked {
                 Ok(looked) => looked,
-                Err(interrupted) => Err(Trouble::away("interrupted", interrupted.to_string())),
+                Err(interrupted) => Err(Failure::retry("interrupted", interrupted.to_string())),
             },
         }?;
         link.watch.is_back();
@@ -93,15 +69,13 @@ impl Link {
 
     /// To be called before a delivery does anything here.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
-        Attempt { link: self, ended: false }
+        self.given_up.attempt()
     }
 
     /// Whether the next delivery may use it.
     pub(super) fn is_sound(&self) -> bool {
         let has_ended = |producer: &Arc<Producer>| producer.client().fatal_error().is_some();
-        !self.given_up.load(SeqCst)
-            && !self.watch.has_trouble()
-            && !self.producer.as_ref().is_none_or(has_ended)
+        !self.given_up.is_so() && !self.watch.has_trouble() && !self.producer.as_ref().is_none_or(has_ended)
     }
 
     /// Sends messages together, and returns when there is a report of each, or no broker left to report.
@@ -109,7 +83,7 @@ impl Link {
         tokio::select! {
             biased;
             sent = self.send_all(wave) => sent?,
-            trouble = self.watch.trouble() => return Err(trouble.into()),
+            trouble = self.watch.trouble() => return Err(trouble),
         }
         self.watch.is_back();
         Ok(())
@@ -158,7 +132,7 @@ impl Drop for Link {
 }
 
 /// Asks the brokers for the topic; where it depends on the event, only whether there are any.
-fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Trouble> {
+fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Failure> {
     let client = producer.client();
     let away = || client.context().away("no broker answers within 5 s");
     let Some(topic) = topic else {
@@ -168,7 +142,7 @@ fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Resul
     let error = metadata.topics().iter().find(|found| found.name() == topic).and_then(|found| found.error());
     match error.map_or(Code::NoError, Code::from) {
         Code::UnknownTopicOrPartition if may_be_missing => Ok(()),
-        code => Trouble::of_topic(topic, code).map_or(Ok(()), Err),
+        code => of_topic(topic, code).map_or(Ok(()), Err),
     }
 }
 

@@ -24,8 +24,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
-use failure::Trouble;
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look};
 use link::Link;
 pub use settings::Settings;
 
@@ -65,13 +64,7 @@ impl Kind for Kafka {
             );
         }
         let kafka = Self { name: name.to_owned(), settings, link: Mutex::default() };
-        match kafka.link().await {
-            Ok(_link) => {}
-            Err(Trouble::Away { class, what }) => {
-                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
-            }
-            Err(Trouble::Wrong { what, .. }) => return Err(wrong(what)),
-        }
+        first_look::<Self>(name, kafka.link().await.map(drop))?;
         Ok(kafka)
     }
 
@@ -82,7 +75,12 @@ impl Kind for Kafka {
         let link = self.link().await?;
         let attempt = link.attempt();
         let ended = publish::publish(&link, &self.settings, events).await;
-        attempt.ended(&ended);
+        // Only what is about the events leaves the producer as it was.
+        if matches!(ended, Ok(()) | Err(Failure::Refuse { .. })) {
+            attempt.ended();
+        } else {
+            drop(attempt);
+        }
         if !link.is_sound() {
             self.leave(&link);
         }
@@ -92,7 +90,7 @@ impl Kind for Kafka {
 
 impl Kafka {
     /// The producer; made where there is none, or none that is sound. Whoever else needs it waits meanwhile.
-    async fn link(&self) -> Result<Arc<Link>, Trouble> {
+    async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut held = self.link.lock().await;
         if let Some(link) = held.as_ref().filter(|link| link.is_sound()) {
             return Ok(Arc::clone(link));

@@ -2,13 +2,14 @@
 
 use std::{fmt, path::PathBuf};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::super::{Part, Template, body::Body};
-use crate::{event::Event, secret::Secret, settings::Size};
+use crate::{
+    event::Event,
+    secret::Secret,
+    settings::{Size, one_or_more},
+};
 
 /// What librdkafka takes for the size of a message, in bytes.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
@@ -144,32 +145,15 @@ pub struct Brokers(pub String);
 
 impl<'de> Deserialize<'de> for Brokers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Brokers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("brokers such as \"kafka.example:9092\", or a list of them")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Brokers, E> {
-                let brokers: Vec<&str> =
-                    text.split(',').map(broker).collect::<Result<_, _>>().map_err(E::custom)?;
-                Ok(Brokers(brokers.join(",")))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Brokers, A::Error> {
-                let mut texts: Vec<String> = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                self.visit_str(&texts.join(","))
-            }
-        }
-
-        deserializer.deserialize_any(Texts)
+        let texts = one_or_more(deserializer, "kafka.example:9092", brokers)?;
+        Ok(Self(texts.join(",")))
     }
+}
+
+/// As Kafka's own tools have several: with commas in between.
+fn brokers(text: &str) -> Result<String, &'static str> {
+    let brokers: Vec<&str> = text.split(',').map(broker).collect::<Result<_, _>>()?;
+    Ok(brokers.join(","))
 }
 
 /// The text is not quoted where it is wrong: it may hold a password.
@@ -269,7 +253,8 @@ mod tests {
     fn what_is_wrong_is_said_without_a_password() {
         for (toml, word) in [
             ("", "brokers"),
-            ("brokers = []", "HOST:9092"),
+            ("brokers = []", "the list is empty: write \"kafka.example:9092\""),
+            ("brokers = 9092", "such as \"kafka.example:9092\", or a list"),
             ("brokers = \"SASL_SSL://h:9092\"", "HOST:9092"),
             ("brokers = \"me:sesame@h:9092\"", "HOST:9092"),
             ("brokers = \"h:port\"", "HOST:9092"),

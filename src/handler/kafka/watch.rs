@@ -18,7 +18,8 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use super::failure::Trouble;
+use super::failure::{of_broker, of_reason};
+use crate::handler::Failure;
 
 /// The target of its lines: see [`QUIET`](super::super::QUIET).
 pub(super) const TARGET: &str = "librdkafka";
@@ -32,7 +33,7 @@ pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
 /// What is known of the brokers of one producer.
 pub(super) struct Watch {
     /// What makes the producer useless.
-    trouble: watch::Sender<Option<Trouble>>,
+    trouble: watch::Sender<Option<Failure>>,
     /// What was last said of a broker: that all are down says nothing of why.
     last: Mutex<Option<(Code, String)>>,
 }
@@ -47,11 +48,11 @@ impl Watch {
     }
 
     /// Returns when there is trouble that stays, or was.
-    pub(super) async fn trouble(&self) -> Trouble {
+    pub(super) async fn trouble(&self) -> Failure {
         let mut seen = self.trouble.subscribe();
         // It does not close: the sender is in `self`.
         let _ = seen.wait_for(Option::is_some).await;
-        let is_wrong = |trouble: &Option<Trouble>| matches!(trouble, Some(Trouble::Wrong { .. }));
+        let is_wrong = |trouble: &Option<Failure>| matches!(trouble, Some(Failure::Misconfigured { .. }));
         let _ = timeout(GRACE, seen.wait_for(is_wrong)).await;
         let known = self.trouble.borrow().clone();
         known.unwrap_or_else(|| self.away("closed"))
@@ -60,21 +61,23 @@ impl Watch {
     /// A broker has answered.
     pub(super) fn is_back(&self) {
         self.trouble.send_if_modified(|known| {
-            known.take_if(|trouble| matches!(trouble, Trouble::Away { .. })).is_some()
+            known.take_if(|trouble| matches!(trouble, Failure::Retry { .. })).is_some()
         });
     }
 
     /// The brokers are away: why, as far as it is known.
-    pub(super) fn away(&self, otherwise: &str) -> Trouble {
+    pub(super) fn away(&self, otherwise: &str) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));
-        Trouble::of_reason(code, reason)
+        of_reason(code, reason)
     }
 
-    fn set(&self, trouble: Trouble) {
+    fn set(&self, trouble: Failure) {
         self.trouble.send_if_modified(|known| {
-            let tells_more =
-                matches!((&known, &trouble), (None, _) | (Some(Trouble::Away { .. }), Trouble::Wrong { .. }));
+            let tells_more = matches!(
+                (&known, &trouble),
+                (None, _) | (Some(Failure::Retry { .. }), Failure::Misconfigured { .. })
+            );
             if tells_more {
                 *known = Some(trouble);
             }
@@ -97,7 +100,7 @@ impl ClientContext for Watch {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-        if let Some(trouble) = Trouble::of_broker(code, reason) {
+        if let Some(trouble) = of_broker(code, reason) {
             self.set(trouble);
         } else if code == Code::AllBrokersDown {
             self.set(self.away(reason));

@@ -12,76 +12,43 @@ use async_nats::{
 
 use super::super::{Failure, tls};
 
-/// Why there is no connection to publish on.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The server is away, or not ready: it may be back by itself.
-    Away {
-        /// Safe for logs.
-        class: &'static str,
-        /// The whole of it.
-        what: String,
-    },
-    /// Something must be changed, here or there.
-    Wrong {
-        /// Safe for logs.
-        class: &'static str,
-        /// What, and what to do about it.
-        what: String,
-    },
-}
-
-impl Trouble {
-    pub(super) fn away(class: &'static str, what: impl Into<String>) -> Self {
-        Self::Away { class, what: what.into() }
+/// Of a connection that could not be made.
+pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
+    use ConnectErrorKind as Kind;
+    if let Some(advice) = tls::advice(error) {
+        return Failure::misconfigured(
+            "tls",
+            format!("{server} cannot be trusted over TLS ({error}): {advice}"),
+        );
     }
-
-    pub(super) fn wrong(class: &'static str, what: impl Into<String>) -> Self {
-        Self::Wrong { class, what: what.into() }
-    }
-
-    /// Of a connection that could not be made.
-    pub(super) fn of_connect(server: &str, error: &ConnectError) -> Self {
-        use ConnectErrorKind as Kind;
-        if let Some(advice) = tls::advice(error) {
-            return Self::wrong("tls", format!("{server} cannot be trusted over TLS ({error}): {advice}"));
-        }
-        match error.kind() {
-            Kind::AuthorizationViolation | Kind::Authentication => Self::wrong(
-                "credentials",
-                format!(
-                    "{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"
-                ),
+    match error.kind() {
+        Kind::AuthorizationViolation | Kind::Authentication => Failure::misconfigured(
+            "credentials",
+            format!(
+                "{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"
             ),
-            Kind::Tls => Self::wrong("tls", format!("TLS cannot be set up ({error}): mind `ca`")),
-            Kind::ServerParse => Self::wrong("url", format!("{server} is no address ({error}): mind `url`")),
-            Kind::TimedOut => Self::away("timeout", format!("{server} does not answer within 5 s")),
-            Kind::Dns => Self::away("dns", format!("the name of {server} cannot be looked up ({error})")),
-            Kind::Io | Kind::MaxReconnects => {
-                Self::away("connect", format!("{server} cannot be reached ({error})"))
-            }
+        ),
+        Kind::Tls => Failure::misconfigured("tls", format!("TLS cannot be set up ({error}): mind `ca`")),
+        Kind::ServerParse => {
+            Failure::misconfigured("url", format!("{server} is no address ({error}): mind `url`"))
         }
-    }
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Away { class, what } => Self::retry(class, what),
-            Trouble::Wrong { class, what } => Self::misconfigured(class, what),
+        Kind::TimedOut => Failure::retry("timeout", format!("{server} does not answer within 5 s")),
+        Kind::Dns => Failure::retry("dns", format!("the name of {server} cannot be looked up ({error})")),
+        Kind::Io | Kind::MaxReconnects => {
+            Failure::retry("connect", format!("{server} cannot be reached ({error})"))
         }
     }
 }
 
 /// What an answer of JetStream means that is an error, to a question about streams.
-pub(super) fn of_api(asked: &str, error: &ApiError) -> Trouble {
+pub(super) fn of_api(asked: &str, error: &ApiError) -> Failure {
     let what = format!("{asked}: {error}");
     match error.error_code() {
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
-            Trouble::wrong("no jetstream", format!("{what}: {ENABLE}"))
+            Failure::misconfigured("no jetstream", format!("{what}: {ENABLE}"))
         }
-        _ if error.code() == 503 => Trouble::away("jetstream", what),
-        _ => Trouble::wrong("jetstream", what),
+        _ if error.code() == 503 => Failure::retry("jetstream", what),
+        _ => Failure::misconfigured("jetstream", what),
     }
 }
 

@@ -8,7 +8,11 @@ use async_nats::{
 };
 use tokio::sync::watch;
 
-use super::{Settings, error::Trouble};
+use super::{Settings, error::of_connect};
+use crate::handler::{
+    Failure,
+    given_up::{Attempt, GivenUp},
+};
 
 /// How long a server has to answer before the next is tried.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,6 +26,8 @@ pub(super) struct Link {
     state: watch::Receiver<State>,
     /// Says that it is not sound, where nobody else noticed.
     doubt: watch::Sender<State>,
+    /// What is beside such a delivery goes on: it may still be acknowledged.
+    given_up: GivenUp,
 }
 
 /// What a connection has told of itself.
@@ -35,13 +41,13 @@ enum State {
 
 impl Link {
     /// Connects to the first server that answers. After one that does not, the next attempt begins with another.
-    pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Trouble> {
+    pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
         let servers = &settings.url.0;
         let begun = Instant::now();
-        let mut trouble = Trouble::away("connect", "there is no server");
+        let mut trouble = Failure::retry("connect", "there is no server");
         for server in servers.iter().cycle().skip(*turn % servers.len()).take(servers.len()) {
             trouble = match Self::connect_to(server, settings).await {
-                Err(trouble @ Trouble::Away { .. }) => trouble,
+                Err(trouble @ Failure::Retry { .. }) => trouble,
                 linked_or_wrong => return linked_or_wrong,
             };
             *turn = turn.wrapping_add(1);
@@ -52,19 +58,24 @@ impl Link {
         Err(trouble)
     }
 
-    async fn connect_to(server: &ServerAddr, settings: &Settings) -> Result<Self, Trouble> {
+    async fn connect_to(server: &ServerAddr, settings: &Settings) -> Result<Self, Failure> {
         let (doubt, state) = watch::channel(State::Sound);
         let client = options(settings, doubt.clone())?
             .connect(server)
             .await
-            .map_err(|error| Trouble::of_connect(&format!("{}:{}", server.host(), server.port()), &error))?;
+            .map_err(|error| of_connect(&format!("{}:{}", server.host(), server.port()), &error))?;
         let jetstream = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
-        Ok(Self { client, jetstream, state, doubt })
+        Ok(Self { client, jetstream, state, doubt, given_up: GivenUp::default() })
+    }
+
+    /// To be called before a delivery does anything here.
+    pub(super) const fn attempt(&self) -> Attempt<'_> {
+        self.given_up.attempt()
     }
 
     /// Whether nothing is known to be wrong with it.
     pub(super) fn is_sound(&self) -> bool {
-        *self.state.borrow() == State::Sound
+        *self.state.borrow() == State::Sound && !self.given_up.is_so()
     }
 
     /// Gives it up: a server that does not answer may never.
@@ -73,7 +84,7 @@ impl Link {
     }
 
     /// Waits for what comes of `work`, unless the connection breaks before.
-    pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, Trouble> {
+    pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -81,30 +92,30 @@ impl Link {
         }
     }
 
-    async fn broken(&self) -> Trouble {
+    async fn broken(&self) -> Failure {
         let mut state = self.state.clone();
         match state.wait_for(|state| *state != State::Sound).await.as_deref() {
             Ok(State::Denied(what)) => denial(what),
-            _ => Trouble::away("disconnected", "the connection broke"),
+            _ => Failure::retry("disconnected", "the connection broke"),
         }
     }
 }
 
 /// What the server says of its own accord; of what ends a connection, not all is about who we are.
-fn denial(said: &str) -> Trouble {
+fn denial(said: &str) -> Failure {
     let what = format!("the server says: {said}");
     let said = said.to_ascii_lowercase();
     if said.contains("permissions violation") {
-        Trouble::wrong("permission", what)
+        Failure::misconfigured("permission", what)
     } else if said.contains("auth") {
-        Trouble::wrong("credentials", what)
+        Failure::misconfigured("credentials", what)
     } else {
-        Trouble::away("server error", what)
+        Failure::retry("server error", what)
     }
 }
 
 /// The client gives up once it is disconnected: what it has buffered must not be sent after it was reported as failed.
-fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Trouble> {
+fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")
         .connection_timeout(CONNECT)
@@ -134,7 +145,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         // A secret has lost the end of its last line, without which the library does not know it.
         let whole = format!("{}\n", credentials.expose());
         options = options.credentials(&whole).map_err(|_quotes_them| {
-            Trouble::wrong(
+            Failure::misconfigured(
                 "credentials",
                 "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",
             )

@@ -10,7 +10,8 @@
 //! hence the waves.
 //!
 //! **A broken connection is not mended.** async-nats would connect again by itself and send what it had buffered: this
-//! kind drops the client with what is in it, and the next delivery makes another.
+//! kind drops the client with what is in it, and the next delivery makes another. So it does where a delivery was given up
+//! half-way: of a stream that hangs, each try would leave one more copy in the client.
 
 mod error;
 mod link;
@@ -23,8 +24,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
-use error::Trouble;
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look};
 use link::Link;
 pub use settings::Settings;
 
@@ -75,13 +75,7 @@ impl Kind for Nats {
             Ca::read(ca).await.map_err(wrong)?;
         }
         let nats = Self { name: name.to_owned(), settings, kept: Mutex::default() };
-        match nats.link().await {
-            Ok(_link) => {}
-            Err(Trouble::Away { class, what }) => {
-                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
-            }
-            Err(Trouble::Wrong { what, .. }) => return Err(wrong(what)),
-        }
+        first_look::<Self>(name, nats.link().await.map(drop))?;
         Ok(nats)
     }
 
@@ -90,13 +84,16 @@ impl Kind for Nats {
             return Ok(());
         }
         let link = self.link().await?;
-        publish::publish(&link, &self.settings, &self.name, events).await
+        let attempt = link.attempt();
+        let published = publish::publish(&link, &self.settings, &self.name, events).await;
+        attempt.ended();
+        published
     }
 }
 
 impl Nats {
     /// The connection; made where there is none, or none that is sound. Whoever else needs it waits meanwhile.
-    async fn link(&self) -> Result<Arc<Link>, Trouble> {
+    async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut kept = self.kept.lock().await;
         if let Some(link) = kept.link.as_ref().filter(|link| link.is_sound()) {
             return Ok(Arc::clone(link));
@@ -108,8 +105,8 @@ impl Nats {
         }
         match stream::check(&link, &self.settings).await {
             Ok(()) => Ok(Arc::clone(kept.link.insert(link))),
-            Err(Trouble::Wrong { class: "permission", what }) if what.contains(API) => {
-                warn!(kind = Self::NAME, "{what}: whether a stream captures the subject is not checked");
+            Err(Failure::Misconfigured { class, error }) if class == "permission" && error.contains(API) => {
+                warn!(kind = Self::NAME, "{error}: whether a stream captures the subject is not checked");
                 kept.unchecked = true;
                 link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
                 Ok(Arc::clone(kept.link.insert(link)))

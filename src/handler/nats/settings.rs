@@ -1,15 +1,12 @@
 //! The keys of the kind.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use async_nats::ServerAddr;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::super::{Template, body::Body};
-use crate::secret::Secret;
+use crate::{secret::Secret, settings::one_or_more};
 
 /// Its own keys.
 #[derive(Deserialize)]
@@ -78,32 +75,7 @@ pub struct Servers(pub Vec<ServerAddr>);
 
 impl<'de> Deserialize<'de> for Servers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Servers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as \"nats://127.0.0.1:4222\", or a list of them")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Servers, E> {
-                Ok(Servers(vec![server(text).map_err(E::custom)?]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Servers, A::Error> {
-                let mut servers = Vec::new();
-                while let Some(text) = list.next_element::<String>()? {
-                    servers.push(server(&text).map_err(A::Error::custom)?);
-                }
-                if servers.is_empty() {
-                    return Err(A::Error::custom("the list is empty: name a server"));
-                }
-                Ok(Servers(servers))
-            }
-        }
-
-        deserializer.deserialize_any(Texts)
+        one_or_more(deserializer, "nats://127.0.0.1:4222", server).map(Self)
     }
 }
 

@@ -13,9 +13,10 @@ use serde_json::json;
 
 use super::{
     Settings,
-    error::{ENABLE, Trouble, of_api},
+    error::{ENABLE, of_api},
     link::Link,
 };
+use crate::handler::Failure;
 
 /// How long a stream of ours knows an id again: longer than the longest wait between two tries.
 const REMEMBERS: Duration = Duration::from_mins(10);
@@ -23,8 +24,8 @@ const REMEMBERS: Duration = Duration::from_mins(10);
 /// Checks that a stream captures the subject, or some of what it can come to.
 ///
 /// # Errors
-/// [`Trouble`], with the command that makes the stream.
-pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Trouble> {
+/// A [`Failure`], with the command that makes the stream.
+pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Failure> {
     let pattern = settings.subject.pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };
     let name = name.0.as_str();
@@ -32,7 +33,7 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Troubl
         if subjects.iter().any(|subject| overlap(subject, &pattern)) {
             return Ok(());
         }
-        return Err(Trouble::wrong(
+        return Err(Failure::misconfigured(
             "no stream",
             format!(
                 "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or \
@@ -44,10 +45,13 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Troubl
         return make(link, name, pattern).await;
     }
     let or = "or set create_stream = true";
-    Err(Trouble::wrong("no stream", format!("there is no stream {name}: {}, {or}", advice(name, &pattern))))
+    Err(Failure::misconfigured(
+        "no stream",
+        format!("there is no stream {name}: {}, {or}", advice(name, &pattern)),
+    ))
 }
 
-async fn any(link: &Link, pattern: &str) -> Result<(), Trouble> {
+async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Names {
         streams: Option<Vec<String>>,
@@ -59,7 +63,7 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Trouble> {
     };
     if names.is_empty() {
         let advice = advice("BIK", pattern);
-        return Err(Trouble::wrong(
+        return Err(Failure::misconfigured(
             "no stream",
             format!("no stream captures the subject {pattern}: {advice}"),
         ));
@@ -68,7 +72,7 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Trouble> {
 }
 
 /// What a stream captures; `None` where there is no such stream.
-async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Trouble> {
+async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Failure> {
     let asked = format!("what the stream {name} captures");
     match ask::<Info>(link, &asked, &format!("STREAM.INFO.{name}"), &()).await? {
         Response::Ok(info) => Ok(Some(info.config.subjects)),
@@ -77,7 +81,7 @@ async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Tro
     }
 }
 
-async fn make(link: &Link, name: &str, pattern: String) -> Result<(), Trouble> {
+async fn make(link: &Link, name: &str, pattern: String) -> Result<(), Failure> {
     let asked = format!("making the stream {name}");
     let config = Config {
         name: name.to_owned(),
@@ -97,18 +101,18 @@ async fn ask<T: DeserializeOwned>(
     asked: &str,
     what: &str,
     with: &(impl Serialize + Sync),
-) -> Result<Response<T>, Trouble> {
+) -> Result<Response<T>, Failure> {
     let answer = link.unless_broken(link.jetstream.request(what.to_owned(), with)).await?;
     answer.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => {
-            Trouble::wrong("no jetstream", format!("{asked}: nobody answers for JetStream: {ENABLE}"))
+            Failure::misconfigured("no jetstream", format!("{asked}: nobody answers for JetStream: {ENABLE}"))
         }
         RequestErrorKind::TimedOut => {
             link.give_up();
-            Trouble::away("timeout", format!("{asked}: no answer within 5 s"))
+            Failure::retry("timeout", format!("{asked}: no answer within 5 s"))
         }
         RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
-            Trouble::away("jetstream", format!("{asked}: {error}"))
+            Failure::retry("jetstream", format!("{asked}: {error}"))
         }
     })
 }

@@ -83,6 +83,11 @@ impl Error {
     /// What to do about it, where the text itself does not say so; begins with a colon.
     pub fn advice(&self) -> &'static str {
         match self.state() {
+            // Its pg_hba.conf has no line for this user from here, or none for the way that was taken.
+            Some("28000") => {
+                ": check the user in `url`, and whether the server wants TLS of it: `?sslmode=require` in `url` has it, \
+                 `?sslmode=disable` does without"
+            }
             Some(state) if state.starts_with("28") => ": check the user in `url`, and `password`",
             Some("3D000") => ": create the database, or name another in `url`",
             Some("3F000") => ": create the schema, or name another in `table`",

@@ -6,10 +6,7 @@
 //! broker may hang. What the settings name is looked at (or made) each time, since it may be a new broker.
 
 use std::{
-    sync::{
-        Mutex as StdMutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Mutex as StdMutex, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +21,10 @@ use super::{
     address::{Address, CONNECT_TIMEOUT, within},
     failure::{self, Phase},
 };
-use crate::handler::Failure;
+use crate::handler::{
+    Failure,
+    given_up::{Attempt, GivenUp},
+};
 
 /// How often a delivery under way looks whether the broker blocks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -57,42 +57,25 @@ pub(super) struct Link {
     target: Target,
     connection: Mutex<Option<Connection>>,
     idle: StdMutex<Vec<Channel>>,
-    /// A delivery was given up: the connection is not to be used again.
-    given_up: AtomicBool,
-}
-
-/// A delivery under way. Dropped before it ended, it was given up.
-pub(super) struct Attempt<'a>(&'a AtomicBool);
-
-impl Attempt<'_> {
-    /// It came to an end, whichever.
-    pub(super) const fn ended(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
+    given_up: GivenUp,
 }
 
 impl Link {
     pub(super) fn new(handler: &str, address: Address, target: Target) -> Self {
         let name = format!("bikhook {handler}");
         let (connection, idle) = (Mutex::new(None), StdMutex::new(Vec::new()));
-        Self { name, address, target, connection, idle, given_up: AtomicBool::new(false) }
+        Self { name, address, target, connection, idle, given_up: GivenUp::default() }
     }
 
     /// To be called before a delivery does anything here.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
-        Attempt(&self.given_up)
+        self.given_up.attempt()
     }
 
     /// A channel on which everything published is confirmed; connects where that is needed.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let mut held = self.connection.lock().await;
-        if self.given_up.swap(false, SeqCst) {
+        if self.given_up.take() {
             // A delivery beside this one keeps it open, through its channel, until that has ended.
             *held = None;
         }
@@ -172,16 +155,11 @@ impl Link {
 
     /// A failure to connect, with what a person needs to put it right.
     fn told(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::Misconfigured { class, error } => {
-                let advice = self.advice(&class);
-                Failure::Misconfigured { class, error: format!("{}: {error}{advice}", self.address.place()) }
-            }
-            Failure::Retry { class, error, after } => {
-                Failure::Retry { class, error: format!("{}: {error}", self.address.place()), after }
-            }
-            other => other,
-        }
+        let advice = match &failure {
+            Failure::Misconfigured { class, .. } => self.advice(class),
+            _ => String::new(),
+        };
+        failure.retold(|error| format!("{}: {error}{advice}", self.address.place()))
     }
 
     fn advice(&self, class: &str) -> String {

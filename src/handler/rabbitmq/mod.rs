@@ -14,9 +14,7 @@ mod message;
 mod publish;
 mod settings;
 
-use tracing::warn;
-
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, waves::waves};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look, waves::waves};
 use link::Link;
 use message::{Form, Message};
 use settings::Settings;
@@ -46,13 +44,7 @@ impl Kind for RabbitMq {
             address.trust(&Ca::read(&ca).await.map_err(wrong)?);
         }
         let link = Link::new(name, address, target);
-        match link.channel().await {
-            Ok(channel) => link.give_back(channel),
-            Err(Failure::Retry { error, .. }) => {
-                warn!(handler = name, error, "the broker is away: deliveries wait for it");
-            }
-            Err(failure) => return Err(wrong(failure.to_string())),
-        }
+        first_look::<Self>(name, link.channel().await.map(|channel| link.give_back(channel)))?;
         Ok(Self { link, form })
     }
 

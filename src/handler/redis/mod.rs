@@ -3,20 +3,28 @@
 //! A delivery is one transaction (`MULTI` … `EXEC`): all of its entries are there, in their order, or none. Redis does
 //! not know a repetition: what was delivered twice is there twice, with the same `key`. And an entry is as durable as
 //! the server's append-only file makes it: with `appendfsync everysec` the last second can be lost with the machine.
+//!
+//! **A key that holds something else.** Redis takes nothing back: where one key of a transaction is no stream, the entries
+//! for the others stay, and each try would add them again. So where `stream` depends on the event, the keys' types are
+//! asked for first, and nothing is added unless all can be. What is about one stream of many is refused: its events become
+//! dead letters, those for the other streams go on at once, and when the key is free again `bikhook dead retry` delivers
+//! what waits for it. With one stream for all of them the handler waits instead, as for anything that a person must put
+//! right.
+//!
+//! **A server that hangs.** What was sent to it stays in its queue: a connection on which a delivery was given up is not
+//! used again, so that there is one copy of it at most.
 
 mod error;
 mod settings;
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU64, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Pipeline, RedisResult, TlsCertificates, Value, aio::MultiplexedConnection,
 };
 use tokio::sync::Mutex;
-use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
-use error::{Meaning, Trouble};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look, given_up::GivenUp};
 pub use settings::Settings;
 use settings::Stream;
 
@@ -31,15 +39,16 @@ pub struct Redis {
     stream: Stream,
     maxlen: Option<NonZeroU64>,
     max_bytes: usize,
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<Arc<Link>>>,
 }
 
 /// A connection, and what is known of the server at its other end.
-#[derive(Clone)]
 struct Link {
+    /// Each delivery takes a clone, which is the same connection.
     connection: MultiplexedConnection,
     /// The server ends a connection on which a larger value comes, and may not be heard to say why.
     value_bytes: usize,
+    given_up: GivenUp,
 }
 
 impl Kind for Redis {
@@ -66,13 +75,7 @@ impl Kind for Redis {
             max_bytes: settings.max_bytes.as_usize(),
             link: Mutex::new(None),
         };
-        match redis.link().await {
-            Ok(_link) => {}
-            Err(Trouble { meaning: Meaning::Away, class, what }) => {
-                warn!(handler = name, kind = Self::NAME, class, "{what}: deliveries wait until it is back");
-            }
-            Err(trouble) => return Err(wrong(trouble.what)),
-        }
+        first_look::<Self>(name, redis.link().await.map(drop))?;
         Ok(redis)
     }
 
@@ -80,18 +83,15 @@ impl Kind for Redis {
         if events.is_empty() {
             return Ok(());
         }
-        let mut link = self.link().await?;
-        let entries = self.entries(events, link.value_bytes)?;
-        match entries.exec_async(&mut link.connection).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let trouble = Trouble::of(&error);
-                if trouble.breaks_the_connection() {
-                    *self.link.lock().await = None;
-                }
-                Err(trouble.into())
-            }
+        let link = self.link().await?;
+        let streams: Vec<String> = events.iter().map(|delivery| self.stream.name(&delivery.event)).collect();
+        let entries = self.entries(events, &streams, link.value_bytes)?;
+        let attempt = link.given_up.attempt();
+        let added = self.add(link.connection.clone(), &streams, &entries).await;
+        if added.as_ref().err().is_none_or(error::leaves_the_connection) {
+            attempt.ended();
         }
+        added
     }
 }
 
@@ -105,34 +105,57 @@ async fn client(settings: &Settings) -> Result<Client, String> {
 
 impl Redis {
     /// The connection; made where there is none. Whoever else needs it waits meanwhile.
-    async fn link(&self) -> Result<Link, Trouble> {
+    async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut kept = self.link.lock().await;
-        if let Some(link) = kept.as_ref() {
-            return Ok(link.clone());
+        if let Some(link) = kept.as_ref().filter(|link| !link.given_up.is_so()) {
+            return Ok(Arc::clone(link));
         }
-        let link =
-            self.connect().await.map_err(|trouble| trouble.at(self.client.get_connection_info().addr()))?;
-        Ok(kept.insert(link).clone())
+        // What was not sent of it yet goes with it.
+        *kept = None;
+        let at = |error| format!("{}: {error}", self.client.get_connection_info().addr());
+        let link = self.connect().await.map_err(|failure| failure.retold(at))?;
+        Ok(Arc::clone(kept.insert(Arc::new(link))))
     }
 
-    async fn connect(&self) -> Result<Link, Trouble> {
+    async fn connect(&self) -> Result<Link, Failure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connection.map_err(|error| Trouble::of(&error))?;
+        let mut connection = connection.map_err(|error| error::of(&error))?;
         if let Some(stream) = self.stream.literal() {
             probe(&mut connection, stream).await?;
         }
         let value_bytes = value_bytes(&mut connection).await?;
-        Ok(Link { connection, value_bytes })
+        Ok(Link { connection, value_bytes, given_up: GivenUp::default() })
+    }
+
+    /// Adds entries to streams that are such, or to none.
+    async fn add(
+        &self,
+        mut connection: MultiplexedConnection,
+        streams: &[String],
+        entries: &Pipeline,
+    ) -> Result<(), Failure> {
+        if self.stream.literal().is_none() {
+            let streams: BTreeSet<&str> = streams.iter().map(String::as_str).collect();
+            if let Some((stream, found)) = other_than_streams(&mut connection, streams).await? {
+                return Err(Failure::refuse("wrong type", holds(stream, &found)));
+            }
+        }
+        entries.exec_async(&mut connection).await.map_err(|error| error::of(&error))
     }
 
     /// The transaction that adds them all.
-    fn entries(&self, events: &[Delivery], value_bytes: usize) -> Result<Pipeline, Failure> {
+    fn entries(
+        &self,
+        events: &[Delivery],
+        streams: &[String],
+        value_bytes: usize,
+    ) -> Result<Pipeline, Failure> {
         let mut entries = Pipeline::with_capacity(events.len());
         entries.atomic();
-        for delivery in events {
+        for (delivery, stream) in events.iter().zip(streams) {
             let event = &delivery.event;
             let rendered = event.element.rendered();
             let (bytes, limit) = (rendered.len(), self.max_bytes.min(value_bytes));
@@ -144,7 +167,7 @@ impl Redis {
                     format!("the event has {bytes} bytes, and {key} is {limit}"),
                 ));
             }
-            entries.cmd("XADD").arg(self.stream.name(event));
+            entries.cmd("XADD").arg(stream);
             if let Some(maxlen) = self.maxlen {
                 entries.arg("MAXLEN").arg("~").arg(maxlen.get());
             }
@@ -159,8 +182,30 @@ impl Redis {
     }
 }
 
+/// The first of these keys that holds something else, and what it holds.
+async fn other_than_streams<'a>(
+    connection: &mut MultiplexedConnection,
+    keys: BTreeSet<&'a str>,
+) -> Result<Option<(&'a str, String)>, Failure> {
+    let mut ask = Pipeline::with_capacity(keys.len());
+    for key in &keys {
+        ask.cmd("TYPE").arg(key);
+    }
+    let found: Vec<String> = ask.query_async(connection).await.map_err(|error| error::of(&error))?;
+    Ok(keys.into_iter().zip(found).find(|(_, found)| !may_take_entries(found)))
+}
+
+/// As `TYPE` answers: a key that is not there yet becomes a stream.
+fn may_take_entries(found: &str) -> bool {
+    matches!(found, "none" | "stream")
+}
+
+fn holds(key: &str, found: &str) -> String {
+    format!("the key {key} holds a {found}, not a stream: give `stream` another name, or remove that key")
+}
+
 /// Whether entries could be added: asked within a transaction that is then dropped, so that nothing is.
-async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Trouble> {
+async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Failure> {
     let mut probe = redis::pipe();
     probe.ignore_errors();
     probe
@@ -174,30 +219,25 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
         .cmd("TYPE")
         .arg(stream);
     let answers: Vec<RedisResult<Value>> =
-        probe.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+        probe.query_async(connection).await.map_err(|error| error::of(&error))?;
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
-        return Err(Trouble::of(error));
+        return Err(error::of(error));
     }
     // Who may not ask for the type is told by the first delivery.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
-        && !matches!(found.as_str(), "none" | "stream")
+        && !may_take_entries(found)
     {
-        return Err(Trouble::wrong(
-            "wrong type",
-            format!(
-                "the key {stream} holds a {found}, not a stream: give `stream` another name, or remove that key"
-            ),
-        ));
+        return Err(Failure::misconfigured("wrong type", holds(stream, found)));
     }
     Ok(())
 }
 
 /// The largest value that the server takes; any, where it does not say, as those that others run often do not.
-async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Trouble> {
+async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Failure> {
     let mut ask = redis::pipe();
     ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");
     let answers: Vec<RedisResult<Vec<String>>> =
-        ask.query_async(connection).await.map_err(|error| Trouble::of(&error))?;
+        ask.query_async(connection).await.map_err(|error| error::of(&error))?;
     let told = answers.into_iter().next().and_then(Result::ok).and_then(|pair| pair.get(1)?.parse().ok());
     Ok(told.unwrap_or(usize::MAX))
 }

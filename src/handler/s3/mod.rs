@@ -11,9 +11,8 @@ mod pace;
 mod settings;
 
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
-use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, first_look::first_look};
 use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
@@ -44,13 +43,12 @@ impl Kind for S3 {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let bucket = settings.client().await.map_err(wrong)?;
         let s3 = Self { bucket, form: settings.form(name), pace: Pace::new(settings.interval()) };
-        match s3.put(s3.form.named(PROBE), PutPayload::default()).await {
-            Ok(()) => {}
-            Err(Failure::Retry { error, .. }) => {
-                warn!(handler = name, error, "the bucket is away: deliveries wait for it");
-            }
-            Err(failure) => return Err(wrong(format!("{failure}{}", settings.advice()))),
-        }
+        let probed = s3.put(s3.form.named(PROBE), PutPayload::default()).await;
+        let advised = |failure| match failure {
+            away @ Failure::Retry { .. } => away,
+            wrong => wrong.retold(|error| error + &settings.advice()),
+        };
+        first_look::<Self>(name, probed.map_err(advised))?;
         Ok(s3)
     }
 

@@ -1,8 +1,7 @@
 //! The database file: its lock, its connections, its format.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    fs::{File, OpenOptions},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,6 +13,7 @@ use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
 use crate::{
     folder::{self, with_suffix},
     journal::OpenError,
+    lock::{Lock, LockError},
 };
 
 /// The format that this version writes.
@@ -33,7 +33,7 @@ pub struct DatabaseFile {
     /// Open until the last connection is closed: closing it drops the locks that this process has on the file (POSIX),
     /// those of SQLite among them.
     data: Mutex<Option<File>>,
-    lock: File,
+    lock: Lock,
 }
 
 impl DatabaseFile {
@@ -44,35 +44,10 @@ impl DatabaseFile {
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
-        let lock_path = with_suffix(path, ".lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // The lock file's text only improves the message.
-                let by = match lock.read_to_string(&mut holder) {
-                    Ok(_) if !holder.trim().is_empty() => format!(", held by process {}", holder.trim()),
-                    _ => String::new(),
-                };
-                return Err(OpenError::Locked {
-                    path: path.display().to_string(),
-                    lock: lock_path.display().to_string(),
-                    by,
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
-        lock.set_len(0).map_err(io)?;
-        lock.rewind().map_err(io)?;
-        write!(lock, "{}", std::process::id()).map_err(io)?;
+        let lock = Lock::take(path).map_err(|error| match error {
+            LockError::Io(source) => io(source),
+            lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
+        })?;
         // The database holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
         let mut data = OpenOptions::new();
         let data = data.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
@@ -85,7 +60,7 @@ impl DatabaseFile {
     /// Whatever the file system says.
     pub fn release(&self) -> std::io::Result<()> {
         drop(self.data().take());
-        self.lock.unlock()
+        self.lock.release()
     }
 
     /// Makes what was written to it durable. SQLite does so itself before it counts on it; this is to have it done by

@@ -59,6 +59,7 @@ use crate::{
     clock::{self, Timestamp},
     event::{Class, Event},
     folder::with_suffix,
+    lock::lock_of,
     metrics::Metrics,
 };
 
@@ -350,7 +351,18 @@ impl Journal for Sqlite {
     fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
         Box::pin(self.read(move |pages| {
             let rows = pages.page(|connection| reader::retrying(connection, &lane))?;
-            rows.into_iter().map(reader::RawDead::decode).collect()
+            let readable = |row: reader::RawDead| {
+                let id = row.id;
+                let told = |error: &Error| {
+                    tracing::error!(
+                        dead = id,
+                        error = error.class(),
+                        "a dead letter to be retried cannot be read"
+                    );
+                };
+                row.decode().inspect_err(told).ok()
+            };
+            Ok(rows.into_iter().filter_map(readable).collect())
         }))
     }
 
@@ -535,5 +547,5 @@ impl From<DamagedKeys> for rusqlite::Error {
 
 /// The files that belong to a journal at `path`, for those who copy or delete one.
 pub fn files(path: &std::path::Path) -> [std::path::PathBuf; 4] {
-    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), with_suffix(path, ".lock")]
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }

@@ -262,7 +262,8 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
 /// A dead letter as its row has it.
 pub struct RawDead {
     event: RawEvent,
-    id: i64,
+    /// Which.
+    pub id: i64,
     lane: LaneId,
     cause: String,
     attempts: u32,

@@ -1,9 +1,12 @@
 //! The contract, with a NATS server; below it, what the `nats` kind promises beyond.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use async_nats::{ConnectOptions, jetstream::stream::Config};
-use bikhook::handler::Failure;
+use bikhook::handler::{Delivery, Failure};
 use rustix::process::Signal;
 
 use crate::{
@@ -208,6 +211,24 @@ async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
     server.signal(Signal::CONT);
     handler.deliver(&events).await.unwrap();
     assert_eq!(server.messages("BIK", 1).len(), 1);
+}
+
+/// A replay has no id by which the stream would know it again: each copy would be there.
+#[tokio::test]
+async fn of_deliveries_that_were_given_up_one_copy_is_left() {
+    let server = NatsServer::start_new();
+    server.make_stream(stream("BIK", "bik.>"));
+    let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
+    let events = [Delivery::new(delivery(1, &incoming("1", "m")).event, 2, true)];
+    server.signal(Signal::STOP);
+    for _ in 0..6 {
+        let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(&events)).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+    }
+    server.signal(Signal::CONT);
+    handler.deliver(&events).await.unwrap();
+    let copies = server.messages("BIK", 1).len();
+    assert!((1..=2).contains(&copies), "{copies}");
 }
 
 const USERS: &str = r#"authorization { users: [

@@ -201,3 +201,20 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
     assert!(matches!(&failure, Failure::Misconfigured { class, .. } if class == "tls"), "{failure:?}");
     assert_eq!(server.sql("bik", "SELECT count(*) FROM bik_events"), "5\n");
 }
+
+#[tokio::test]
+async fn a_server_that_lets_nobody_in_without_tls_is_told_with_what_to_write() {
+    let certificate = Certificate::make();
+    let mut server = Server::with_tls(&certificate);
+    server.kill();
+    server.let_in("hostssl all all 127.0.0.1/32 scram-sha-256\n");
+    server.start();
+    let keys = |url: &str, more: &str| format!("url = {url:?}\npassword = \"secret\"\n{more}");
+    for url in [server.url(), server.url() + "?sslmode=disable"] {
+        let error = open("postgres", &keys(&url, "")).await.err().unwrap_or_else(|| panic!("took {url}"));
+        assert!(error.contains("`?sslmode=require`"), "{error}");
+    }
+    let ca = format!("ca = {:?}", certificate.ca());
+    let handler = open("postgres", &keys(&(server.url() + "?sslmode=require"), &ca)).await.unwrap();
+    handler.deliver(&deliveries(1..=3)).await.unwrap();
+}

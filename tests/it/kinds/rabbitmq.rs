@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{deliveries, open},
+    handlers::{deliveries, delivery, open},
     support::{
         events::status,
         home::{Home, eventually},
@@ -225,6 +225,41 @@ async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the
     seqs.dedup();
     let first = |seq| seqs.iter().position(|known| *known == seq).unwrap();
     assert!((1..8).all(|seq| first(seq) < first(seq + 1)), "{seqs:?}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_message_is_in_the_queue_after_what_the_broker_turned_away_of_it() {
+    let server = RabbitMq::start_new();
+    let mut bounded = FieldTable::default();
+    bounded.insert(short("x-max-length-bytes"), AMQPValue::LongLongInt(16 * 1024));
+    bounded.insert(short("x-overflow"), AMQPValue::LongString("reject-publish".into()));
+    server.make_queue("bounded", bounded);
+    let handler = open_at(&server.url(), "routing_key = \"bounded\"").await.unwrap();
+    // The queue has no room for the third, and would have some for what is smaller.
+    let large = status(&"x".repeat(20 * 1024), "m", "delivered");
+    let events = [
+        delivery(1, &status("1", "n", "sent")),
+        delivery(2, &status("2", "m", "sent")),
+        delivery(3, &large),
+        delivery(4, &status("4", "m", "read")),
+    ];
+    assert_eq!(outcome(handler.deliver(&events).await), told("retry", "nack"));
+    let seqs = || server.take_all("bounded").iter().map(Received::seq).collect::<Vec<_>>();
+    assert_eq!(seqs(), [1, 2]);
+    handler.deliver(&events[3..]).await.unwrap();
+    assert_eq!(seqs(), [4]);
+}
+
+#[tokio::test]
+async fn an_id_of_any_length_is_cut_in_the_header_and_whole_in_the_body() {
+    let server = RabbitMq::with("frame_max = 8192\n");
+    let handler = open_at(&server.url(), "routing_key = \"events\"\ndeclare = true").await.unwrap();
+    let id = format!("{}é{}", "x".repeat(1_023), "y".repeat(20_000));
+    handler.deliver(&[delivery(1, &status(&id, "m", "sent"))]).await.unwrap();
+    let [message] = <[Received; 1]>::try_from(server.take_all("events")).ok().expect("one message");
+    assert!(message.body.contains(&id));
+    let headers = message.properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["id"], AMQPValue::LongString("x".repeat(1_023).into()), "no character is cut in two");
 }
 
 #[tokio::test]

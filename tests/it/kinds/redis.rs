@@ -1,6 +1,9 @@
 //! The contract, with a Redis server; below it, what the `redis` kind promises beyond.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use bikhook::handler::{Failure, Handler};
 use rustix::process::Signal;
@@ -10,6 +13,7 @@ use crate::{
     handlers::{delivery, open},
     support::{
         events::{incoming, status},
+        home::Home,
         servers::{certificate::Certificate, free_ports, redis::RedisServer},
     },
 };
@@ -165,6 +169,87 @@ async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
     assert!(begun.elapsed().as_secs() < 14, "longer than a delivery may take");
     server.signal(Signal::CONT);
     handler.deliver(&[delivery(2, &incoming("2", "m"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn where_a_key_of_a_batch_is_no_stream_nothing_is_added_and_it_alone_is_refused() {
+    let server = RedisServer::start_new();
+    server.ask::<String>(&["SET", "bik:read", "x"]);
+    let by_status = format!("url = {:?}\nstream = \"bik:{{status}}\"", server.url());
+    let handler = open("redis", &by_status).await.unwrap();
+    let events = [("1", "sent"), ("2", "read"), ("3", "sent")];
+    let events = events.map(|(id, value)| delivery(id.parse().unwrap(), &status(id, "m", value)));
+    for _ in 0..3 {
+        let failure = handler.deliver(&events).await.unwrap_err();
+        assert_eq!(class_of(&failure), ("refuse", "wrong type"));
+        assert!(failure.to_string().contains("bik:read holds a string"), "{failure}");
+    }
+    assert_eq!(server.ask::<u64>(&["EXISTS", "bik:sent"]), 0);
+    // As dispatch halves it.
+    handler.deliver(&events[..1]).await.unwrap();
+    assert_eq!(class_of(&handler.deliver(&events[1..2]).await.unwrap_err()), ("refuse", "wrong type"));
+    handler.deliver(&events[2..]).await.unwrap();
+    assert_eq!(entries(&server, "bik:sent").len(), 2);
+    server.ask::<u64>(&["DEL", "bik:read"]);
+    handler.deliver(&events[1..2]).await.unwrap();
+    assert_eq!(entries(&server, "bik:read").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_by_the_event_needs_the_type_of_its_key_and_says_so() {
+    let server = RedisServer::start_new();
+    server.ask::<String>(&["ACL", "SETUSER", "writer", "on", ">w", "~bik:*", "+xadd", "+multi", "+exec"]);
+    let url = server.url().replace("redis://", "redis://writer:w@");
+    let handler = open("redis", &format!("url = {url:?}\nstream = \"bik:{{status}}\"")).await.unwrap();
+    let events = [delivery(1, &status("1", "m", "sent"))];
+    let failure = handler.deliver(&events).await.unwrap_err();
+    assert_eq!(class_of(&failure), ("misconfigured", "permission"));
+    assert!(failure.to_string().contains("+type"), "{failure}");
+    server.ask::<String>(&["ACL", "SETUSER", "writer", "+type"]);
+    handler.deliver(&events).await.unwrap();
+    assert_eq!(entries(&server, "bik:sent").len(), 1);
+}
+
+#[test]
+fn events_of_the_other_streams_come_once_and_what_has_no_stream_is_a_dead_letter() {
+    let server = RedisServer::start_new();
+    server.ask::<String>(&["SET", "bik:read", "x"]);
+    let mut home = Home::new();
+    home.more = format!(
+        "[handlers.out]\nkind = \"redis\"\nurl = {:?}\nstream = \"bik:{{status}}\"\nstart = \"beginning\"\n",
+        server.url()
+    );
+    let mut receiver = home.start();
+    let value = |n: u32| if n % 10 == 3 { "read" } else { "sent" };
+    let events: Vec<String> =
+        (0..50).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), value(n))).collect();
+    assert_eq!(receiver.connect().post(&format!("[{}]", events.join(","))).unwrap().status, 200);
+    home.wait_until_delivered_to("out");
+    let metrics = receiver.operator().get("/metrics").unwrap();
+    assert!(metrics.body.contains("bikhook_dead_letters{handler=\"out\"} 5\n"), "{}", metrics.body);
+    receiver.stop();
+    let seqs: Vec<u32> =
+        entries(&server, "bik:sent").iter().map(|(_, fields)| fields["seq"].parse().unwrap()).collect();
+    assert_eq!(seqs, (1..=50).filter(|seq| value(seq - 1) == "sent").collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn of_deliveries_that_were_given_up_one_copy_is_left_and_is_known_by_its_key() {
+    let server = RedisServer::start_new();
+    let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
+    let events = [1, 2, 3].map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")));
+    server.signal(Signal::STOP);
+    for _ in 0..6 {
+        let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(&events)).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+    }
+    server.signal(Signal::CONT);
+    handler.deliver(&events).await.unwrap();
+    let kept = entries(&server, "bik:events");
+    assert!((3..=6).contains(&kept.len()), "{} of 3 events", kept.len());
+    let keys: Vec<&str> = kept.iter().map(|(_, fields)| fields["key"].as_str()).collect();
+    let expected = events.each_ref().map(|delivery| delivery.key().to_string());
+    assert!(keys.chunks(3).all(|copy| copy == expected), "{keys:?}");
 }
 
 #[tokio::test]

@@ -15,3 +15,4 @@ pub mod proof;
 pub mod receiver;
 pub mod root;
 pub mod servers;
+pub mod stub;

@@ -6,6 +6,9 @@
   // The server says something every 5 s.
   const SILENCE_MS = 15_000;
   const AGAIN_MS = 3_000;
+  const FULL_MS = 10_000;
+  // What was said of a pause is soon of no interest.
+  const TOLD_MS = 10_000;
 
   const start = () => {
     const panel = document.getElementById("live");
@@ -78,13 +81,13 @@
       source.addEventListener("rows", (event) => {
         const part = document.createElement("template");
         part.innerHTML = event.data;
-        came += part.content.querySelectorAll("tr").length;
+        came += part.content.querySelectorAll("tr:not(.gap)").length;
         waiting.prepend(part.content);
         while (waiting.childElementCount > ROWS_MAX) waiting.lastElementChild.remove();
         heard(event);
         later();
       });
-      source.addEventListener("full", (event) => again(`no place: ${event.data}. Trying again`, 10_000));
+      source.addEventListener("full", (event) => again(`no place: ${event.data}, trying again`, FULL_MS));
       source.addEventListener("error", () => again("connection lost, trying again", AGAIN_MS));
     };
 
@@ -92,7 +95,9 @@
       paused = !paused;
       button.textContent = paused ? "Continue" : "Pause";
       const hidden = came - ROWS_MAX;
-      cameText.textContent = !paused && hidden > 0 ? `${hidden.toLocaleString("en")} older ones of these are not shown` : "";
+      const told = !paused && hidden > 0 ? `the newest ${ROWS_MAX} of ${came.toLocaleString("en")} are shown` : "";
+      cameText.textContent = told;
+      setTimeout(() => { if (cameText.textContent === told) cameText.textContent = ""; }, TOLD_MS);
       came = 0;
       say();
       later();

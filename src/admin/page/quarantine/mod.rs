@@ -69,10 +69,8 @@ impl Row {
 
 const fn about(reason: Reason) -> &'static str {
     match reason {
-        Reason::NotJson => "The whole body is no JSON, trailing commas forgiven; the sender got 400.",
-        Reason::Syntax => {
-            "One element of a body is no JSON, trailing commas forgiven; the others were stored."
-        }
+        Reason::NotJson => "The whole body is no JSON; the sender got 400.",
+        Reason::Syntax => "One element is no JSON; others of its body may be stored.",
         Reason::Utf8 => "The element is no UTF-8.",
         Reason::Depth => "The element is nested deeper than 128.",
         Reason::NotAnObject => "Something else stands where an object belongs.",

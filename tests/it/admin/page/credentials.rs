@@ -1,6 +1,10 @@
 //! The credentials of the public side in a browser, and which handler has passed an event.
 
 use super::*;
+use crate::support::{
+    client::KEY,
+    home::{Home, eventually},
+};
 
 #[tokio::test]
 async fn every_credential_is_shown_with_its_last_use_and_without_a_secret() {
@@ -34,4 +38,41 @@ async fn an_event_tells_which_handler_passed_it_and_how_long_after_it_came() {
     .await;
     operator.bury(1).await;
     assert!(browser.page("/events/1").await.contains("dead letter"));
+}
+
+#[test]
+fn who_was_refused_is_counted_and_the_log_says_who_decided() {
+    let home = Home::new();
+    let process = home.start();
+    let mut sender = process.connect();
+    assert_eq!(sender.post("{").unwrap().status, 400);
+    sender.send("POST /webhook HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert_eq!(sender.answer().unwrap().status, 401);
+    let mut sender = process.connect();
+    sender
+        .send("POST /webhook HTTP/1.1\r\nHost: test\r\nAuthorization: no\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
+    assert_eq!(sender.answer().unwrap().status, 401);
+    let mut operator = process.operator();
+    let page = operator.get("/credentials").unwrap().body;
+    for text in [
+        "<strong>1</strong> without an Authorization header",
+        "<strong>1</strong> with a credential that is none of these",
+        "Basic key",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains(KEY), "{page}");
+    let id = r#"{"ids":[1]}"#;
+    assert_eq!(operator.ask("/api/v1/quarantine/retry", id).unwrap().status, 200);
+    assert_eq!(operator.ask("/api/v1/quarantine/drop", id).unwrap().status, 200);
+    for text in
+        ["was tried again by an operator's decision", "quarantine was dropped by an operator's decision"]
+    {
+        eventually("it is not in the log", || {
+            home.log().lines().any(|line| {
+                line.contains(text) && line.contains("INFO") && line.contains("without credentials")
+            })
+        });
+    }
 }

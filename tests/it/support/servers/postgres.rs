@@ -86,6 +86,13 @@ impl Server {
         file.write_all(settings.as_bytes()).unwrap();
     }
 
+    /// Whom it lets in, and how (pg_hba.conf), from its next start on.
+    pub fn let_in(&self, rules: &str) {
+        let mut file =
+            fs::File::options().write(true).truncate(true).open(self.data().join("pg_hba.conf")).unwrap();
+        file.write_all(rules.as_bytes()).unwrap();
+    }
+
     /// SIGKILL for all of it.
     pub fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };

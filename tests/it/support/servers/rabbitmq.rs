@@ -50,15 +50,20 @@ pub struct Received {
 impl RabbitMq {
     /// Starts one, and waits until it answers.
     pub fn start_new() -> Self {
-        Self::start_with(None)
+        Self::with("")
+    }
+
+    /// One with more in its configuration.
+    pub fn with(config: &str) -> Self {
+        Self::start_with(None, config)
     }
 
     /// One that speaks TLS, too.
     pub fn with_tls(certificate: &Certificate) -> Self {
-        Self::start_with(Some(certificate))
+        Self::start_with(Some(certificate), "")
     }
 
-    fn start_with(certificate: Option<&Certificate>) -> Self {
+    fn start_with(certificate: Option<&Certificate>, more: &str) -> Self {
         assert!(
             Path::new(PROGRAM).exists(),
             "{PROGRAM} is missing, which this test needs. Debian's package is `rabbitmq-server`; tests/run installs it"
@@ -67,7 +72,7 @@ impl RabbitMq {
         let [port, tls_port, dist_port, epmd_port] = free_ports();
         let mut config = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\nmax_message_size = {MAX_MESSAGE_BYTES}\n\
-             disk_free_limit.absolute = 1MB\nloopback_users.guest = true\n"
+             disk_free_limit.absolute = 1MB\nloopback_users.guest = true\n{more}"
         );
         if let Some(certificate) = certificate {
             config += &format!(

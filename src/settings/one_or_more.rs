@@ -1,0 +1,49 @@
+//! A key that takes one text, or a list of them.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+/// Reads one text, or a list with one at least; `read` judges each, and says what to write instead. `such_as` is an example,
+/// for whoever wrote something that is neither.
+///
+/// # Errors
+/// The deserializer's, in the words of `read`; the text itself is not quoted: it may hold a password.
+pub fn one_or_more<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    such_as: &'static str,
+    read: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(Texts { such_as, read })
+}
+
+struct Texts<F> {
+    such_as: &'static str,
+    read: F,
+}
+
+impl<'de, T, F: Fn(&str) -> Result<T, &'static str>> Visitor<'de> for Texts<F> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a text such as \"{}\", or a list of them", self.such_as)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+        Ok(vec![(self.read)(text).map_err(E::custom)?])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            all.push((self.read)(&text).map_err(A::Error::custom)?);
+        }
+        if all.is_empty() {
+            return Err(A::Error::custom(format!("the list is empty: write \"{}\"", self.such_as)));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,58 @@
+//! A replay whose beginning, or end, the journal could not give or take at once.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use bikhook::{
+    dispatch::{Owner, Replayer},
+    journal::{NewReplay, ReplayState},
+};
+use tokio::sync::watch;
+
+use super::*;
+use crate::{handlers::until, support::stub::Stub};
+
+/// Ten events, and a replay from each of these seqs on: what was delivered once all are done.
+async fn replayed(world: &mut World, stub: &Arc<Stub>, from: &[u64]) -> Vec<u64> {
+    world.journal = Arc::clone(stub) as Arc<dyn Journal>;
+    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
+    let owner = Owner { parts, live: Vec::new() };
+    let replayer = Arc::new(Replayer::new(Arc::clone(&world.journal), vec![owner]));
+    let (stop, told) = watch::channel(false);
+    for after in from {
+        let asked =
+            NewReplay { handler: "crm".into(), after: *after, upto: 10, filter: "{}".to_owned(), rate: None };
+        world.journal.start_replay(asked).await.unwrap();
+    }
+    let works = replayer.run(told, SECOND);
+    let ends = async {
+        let done = || world.journal.replays().borrow().values().all(|one| one.state == ReplayState::Done);
+        until(async || done()).await;
+        stop.send_replace(true);
+    };
+    tokio::join!(works, ends);
+    world.script.taken()
+}
+
+async fn with_a_stub() -> (World, Arc<Stub>) {
+    let world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    let stub = Arc::new(Stub::over(Arc::clone(&world.journal)));
+    (world, stub)
+}
+
+#[tokio::test]
+async fn a_replay_whose_end_could_not_be_stored_is_ended_later_and_delivers_nothing_again() {
+    let (mut world, stub) = with_a_stub().await;
+    stub.unstored.store(1, SeqCst);
+    let taken = replayed(&mut world, &stub, &[0, 8]).await;
+    assert_eq!(stub.unstored.load(SeqCst), 0, "its end could be stored at once");
+    assert_eq!(taken, (1..=10).chain(9..=10).collect::<Vec<_>>(), "each has delivered what is its own, once");
+}
+
+#[tokio::test]
+async fn a_replay_whose_lanes_could_not_be_read_begins_later() {
+    let (mut world, stub) = with_a_stub().await;
+    stub.unread.store(1, SeqCst);
+    let taken = replayed(&mut world, &stub, &[0]).await;
+    assert_eq!((stub.unread.load(SeqCst), taken), (0, (1..=10).collect()));
+}

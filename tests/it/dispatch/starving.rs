@@ -1,0 +1,195 @@
+//! What always fails keeps nothing else from being delivered: not in a small window, not beside the lane, not after a
+//! restart.
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Everything but these was taken, and none of these is forgotten.
+async fn all_but(world: &mut World, lane: &mut Lane, bad: &[u64], all: u64) {
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    let expected: Vec<u64> = (1..=all).filter(|seq| !bad.contains(seq)).collect();
+    assert_eq!(taken, expected, "{:?} {:?}", world.state(Class::Other).await, world.dead().await);
+    world.script.now(|_| Ok(()));
+    world.turn_for(lane, HOUR * 2).await;
+    let mut ended = world.script.taken();
+    ended.extend(world.dead().await.into_iter().map(|(seq, _)| seq));
+    ended.sort_unstable();
+    assert_eq!(ended, (1..=all).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn messages_at_the_head_that_always_fail_are_told_from_a_destination_that_is_away() {
+    // As `http` is: one event a call, eight calls at once. As many as a probe tries, and more than the window holds.
+    for bad in [4, 5, 33, 60] {
+        let bad: Vec<u64> = (1..=bad).collect();
+        let mut world = World::new(Script::new(failing(&bad, retry))).await;
+        (world.batch, world.concurrency) = (1, 8);
+        world.append(statuses(0..200)).await;
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, DAY * 2).await;
+        all_but(&mut world, &mut lane, &bad, 200).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lane_of_one_event_at_a_time_looks_past_what_always_fails() {
+    // As `exec` is. A second event of the bad message, or a second bad one, fills the window.
+    let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+    for (raws, bad) in [
+        (vec![message(1, "x"), message(2, "x"), message(3, "a"), message(4, "b")], vec![1]),
+        (vec![message(1, "x"), message(2, "y"), message(3, "a"), message(4, "b")], vec![1, 2]),
+    ] {
+        let mut world = World::new(Script::new(failing(&bad, retry))).await;
+        world.batch = 1;
+        world.append(raws).await;
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, HOUR * 4).await;
+        assert_eq!(world.script.taken(), [3, 4], "{bad:?} fail");
+        world.script.now(|_| Ok(()));
+        world.turn_for(&mut lane, HOUR * 4).await;
+        assert_eq!(world.script.taken().len(), 4, "{bad:?} failed");
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_is_away_does_not_fill_the_memory() {
+    let mut world = World::new(Script::new(|_| Err(retry()))).await;
+    world.batch = 1;
+    world.append(statuses(0..2_000)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, DAY * 5).await;
+    let looked_at = world.script.calls().iter().flatten().max().copied().unwrap();
+    assert!((500..=1_100).contains(&looked_at), "it has looked as far as {looked_at}");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken().len(), 2_000);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_tried_also_at_its_bound_with_nothing_but_bad_events_in_the_window() {
+    let mut world = World::new(Script::new(failing(&[1, 2, 3, 4, 5, 6], retry))).await;
+    (world.batch, world.settings.aside_limit) = (1, 2);
+    world.append(statuses(0..12)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 4).await;
+    assert_eq!(world.state(Class::Other).await.aside.len(), 2);
+    // These two are taken at last; there is room again.
+    let aside: Vec<u64> = world.state(Class::Other).await.aside.iter().map(|row| row.seq).collect();
+    let still: Vec<u64> = (1..=6).filter(|seq| !aside.contains(seq)).take(2).collect();
+    world.script.now(failing(&still, retry));
+    world.turn_for(&mut lane, HOUR * 12).await;
+    all_but(&mut world, &mut lane, &still, 12).await;
+}
+
+#[tokio::test]
+async fn set_aside_events_that_always_fail_leave_those_behind_them_their_turn() {
+    let mut world = World::new(Script::new(failing(&[1, 2, 3], retry))).await;
+    (world.settings.aside_first, world.settings.aside_max) = (Period(Duration::ZERO), Period(Duration::ZERO));
+    let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
+    world.with_set_aside((1..=4).map(alone).collect(), 0).await;
+    let mut lane = world.lane(Class::Other).await;
+    for _ in 0..20 {
+        lane.turn(world.now).await.unwrap();
+        lane.delivery_ended().await;
+        world.now = world.now.plus_ms(1);
+    }
+    assert_eq!(world.script.taken(), [4]);
+}
+
+#[tokio::test]
+async fn a_retried_dead_letter_has_its_turn_beside_set_aside_events_that_are_always_due() {
+    let decide = |events: &[Delivery]| Err(if events[0].event.seq == 3 { refuse() } else { retry() });
+    let mut world = World::new(Script::new(decide)).await;
+    (world.settings.aside_first, world.settings.aside_max) = (Period(Duration::ZERO), Period(Duration::ZERO));
+    let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
+    world.with_set_aside(vec![alone(1), alone(2)], 1).await;
+    let mut lane = world.lane(Class::Other).await;
+    for _ in 0..20 {
+        lane.turn(world.now).await.unwrap();
+        lane.delivery_ended().await;
+        world.now = world.now.plus_ms(1);
+    }
+    assert_eq!(world.dead().await, [(3, Cause::Refused)]);
+    world.script.now(failing(&[1, 2], retry));
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
+    world.journal.retry_dead(vec![id]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    for _ in 0..20 {
+        lane.turn(world.now).await.unwrap();
+        lane.delivery_ended().await;
+        world.now = world.now.plus_ms(1);
+    }
+    assert_eq!(world.script.taken(), [3]);
+}
+
+/// The cursor waits for an earlier event; the first of a message was delivered after it had been set aside, the second still
+/// is. A restart claims the first once more: it must not come after the second.
+#[tokio::test]
+async fn what_a_restart_claims_once_more_comes_before_what_is_set_aside_of_its_message() {
+    let mut world = World::new(Script::well()).await;
+    world
+        .append([status("1", "a", "sent"), status("2", "m-aside", "sent"), status("3", "m-aside", "read")])
+        .await;
+    let later = world.now.plus_ms(60_000);
+    let ends = Ends { set_aside: vec![set_aside(3, false, later)], ..Ends::default() };
+    world.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let of_message: Vec<u64> = world.script.taken().into_iter().filter(|seq| *seq > 1).collect();
+    assert_eq!(of_message, [2, 3]);
+    let state = world.state(Class::Other).await;
+    assert_eq!((state.cursor, state.aside), (3, vec![]));
+}
+
+#[tokio::test]
+async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
+    let mut world = World::new(Script::well()).await;
+    let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
+    world.with_set_aside(vec![alone(1), alone(2)], 3).await;
+    world.journal.close().await.unwrap();
+    let path = world.place.path();
+    let write = |raw: &[u8]| {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute("UPDATE event SET raw = ?1 WHERE seq = 1", [raw]).unwrap();
+    };
+    write(b"{");
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, [2, 3, 4, 5]);
+    assert_eq!(shown(&lane).last_failure.as_deref(), Some("unreadable"));
+    write(status("aside-0", "m-aside", "sent").as_bytes());
+    world.turn_for(&mut lane, HOUR).await;
+    assert_eq!(world.script.taken().last(), Some(&1), "it is tried again once it can be");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_read_keeps_nothing_else_back() {
+    let mut world = World::new(Script::new(failing(&[1, 2], refuse))).await;
+    world.append(statuses(0..3)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.dead().await.len(), 2);
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    let ids = world.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect();
+    world.journal.retry_dead(ids).await.unwrap();
+    world.journal.close().await.unwrap();
+    let file = rusqlite::Connection::open(world.place.path()).unwrap();
+    file.execute("UPDATE dead SET raw = x'7b' WHERE seq = 1", []).unwrap();
+    drop(file);
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    world.script.now(|_| Ok(()));
+    world.append(statuses(3..5)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, [2, 3, 4, 5]);
+}
