@@ -21,7 +21,7 @@ const LAG: &str = "bikhook_insight_lag_events";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1_800);
 /// What is asked for, by what stands in it: `{phone}`, `{message}`, `{customer}`, `{contact}`, `{seq}`.
-const ROUTES: [&str; 33] = [
+const ROUTES: [&str; 43] = [
     "/api/v1/events",
     "/api/v1/events?event=optedOut",
     "/api/v1/events/{seq}",
@@ -54,7 +54,17 @@ const ROUTES: [&str; 33] = [
     "/messages/{message}",
     "/conversations",
     "/conversations/{contact}",
+    "/conversations?waiting=1",
+    "/events",
+    "/events?event=optedOut",
+    "/events?phone=%2B{phone}",
     "/events/{seq}",
+    "/tail",
+    "/handlers",
+    "/replays",
+    "/dead",
+    "/quarantine",
+    "/credentials",
 ];
 
 pub fn questions(args: &Args, report: &mut Report) -> Result<(), Failed> {

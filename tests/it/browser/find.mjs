@@ -43,7 +43,7 @@ await play(async ({ browser, origin, phone, message, words, check }) => {
     await reveal(page);
     equal("it is the same page", new URL(page.url()).pathname, conversation);
     equal("what was said and by whom", (await visible()).sort(), [phone.slice(1), words].sort());
-    await page.getByText("Personal data is shown for 15 min").waitFor();
+    await page.getByText("Shown for 15 min").waitFor();
     await page.getByRole("button", { name: "Hide it" }).click();
     await page.getByRole("button", { name: "Show personal data" }).waitFor();
     none("shown still", await visible());
