@@ -29,7 +29,12 @@ pub struct Stub {
 impl Stub {
     /// Well, until a test says otherwise.
     pub fn over(inner: Arc<dyn Journal>) -> Self {
-        Self { state: watch::Sender::new(State::Ready), unstored: AtomicU32::new(0), unread: AtomicU32::new(0), inner }
+        Self {
+            state: watch::Sender::new(State::Ready),
+            unstored: AtomicU32::new(0),
+            unread: AtomicU32::new(0),
+            inner,
+        }
     }
 }
 
