@@ -45,6 +45,11 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     let done = start(&mut browser, &counted).await;
     assert_eq!(done, ("/replays".to_owned(), "Replay 1 to crm is started.".to_owned()));
     until(async || Browser::new(&operator).page("/replays").await.contains(">done<")).await;
+    let again = start(&mut browser, &counted).await;
+    let says = "Replay 1 to crm is started already: nothing was started twice.";
+    assert_eq!(again, ("/replays".to_owned(), says.to_owned()));
+    assert_eq!(operator.journal.replays().borrow().len(), 1);
+    assert_eq!(browser.post("/replays", &[("handler", "crm")]).await.status(), 400, "not of a counted page");
     assert_eq!(taken(&operator)[4..], [2, 3], "what came after it was counted is not in it");
     let page = browser.page("/replays").await;
     assert!(page.contains("statuses failed") && page.contains("100 %"), "{page}");
