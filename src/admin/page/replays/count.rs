@@ -152,7 +152,11 @@ fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static s
     ];
     let mut told: Vec<(&'static str, String)> = words
         .into_iter()
-        .filter_map(|(name, word)| Some((word, asked.text(name)?.replace('T', " "))))
+        .filter_map(|(name, word)| {
+            let text = asked.text(name)?;
+            let is_time = ["since", "until"].contains(&name);
+            Some((word, if is_time { text.replace('T', " ") } else { text.to_owned() }))
+        })
         .collect();
     if let Some(rate) = rate {
         let ms = i64::try_from(events.saturating_mul(1_000) / u64::from(rate.get())).unwrap_or(i64::MAX);

@@ -85,6 +85,15 @@ async fn a_dry_run_that_finds_nothing_offers_nothing_and_leads_back() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_is_told_as_it_was_written() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    let asked = [("status", "SENT"), ("since", "2026-01-31T09:30")];
+    let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
+    assert!(counted.contains("<dd>SENT</dd>") && counted.contains("<dd>2026-01-31 09:30</dd>"), "{counted}");
+}
+
+#[tokio::test]
 async fn a_replay_is_paused_resumed_and_after_a_question_cancelled() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent")]).await;
