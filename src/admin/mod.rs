@@ -86,13 +86,20 @@ struct Shared {
     tails: Arc<Semaphore>,
     /// What makes the page's forms known again.
     seal: page::Seal,
+    /// Which forms have started their replays.
+    starts: page::Starts,
 }
 
 /// The admin side. It has no bounds of connections or heads of its own: those are the listener's.
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
-    let shared =
-        Arc::new(Shared { state, started: Instant::now(), tails: tail::places(), seal: page::Seal::new() });
+    let shared = Arc::new(Shared {
+        state,
+        started: Instant::now(),
+        tails: tail::places(),
+        seal: page::Seal::new(),
+        starts: page::Starts::new(),
+    });
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

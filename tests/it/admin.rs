@@ -242,6 +242,9 @@ async fn events_come_by_page_newest_first_with_every_digit_and_duplicate_key() {
     assert!(since.body.starts_with("{\"events\":[{\"seq\":4,"), "{}", since.body);
     assert_eq!(since.body.matches("\"seq\":").count(), 1);
 
+    let beyond = get(&operator, &format!("/api/v1/events?after={}", u64::MAX)).await.json();
+    assert!(seqs(&beyond).is_empty(), "{beyond}");
+
     let one = get(&operator, "/api/v1/events/4").await;
     assert!(one.body.starts_with("{\"seq\":4,") && one.body.contains(element), "{}", one.body);
     let lanes = &get(&operator, "/api/v1/events/3").await.json()["lanes"];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     admin::{
         Shared,
-        decision::handlers::{self, at_work, not_at_work},
+        decision::handlers::{self, at_work},
         fault::Fault,
         narrow::first_after,
         question::{Asked, Parameters, Segment},
@@ -157,9 +157,6 @@ pub(super) async fn skip(
         Before::Seq(seq) => seq.min(end),
         Before::Time(time) => first_after(&**journal, time).await?.min(end),
     };
-    let lanes = shared.state.desk.skip(&handler, before).await;
-    if lanes == 0 {
-        return Err(not_at_work(&handler, &shared.state.desk.status()));
-    }
+    let lanes = handlers::skip(&shared, &handler, before).await?;
     Ok(Json(Skipped { handler, before, lanes }).into_response())
 }

@@ -1,4 +1,4 @@
-//! Handlers that are held back, and let go on.
+//! Handlers that are held back, let go on, and told to let go of events.
 
 use std::sync::Arc;
 
@@ -28,8 +28,11 @@ pub(in crate::admin) async fn pause(
     }
     // By whom: for who looks at it next.
     let by = shared.known_user().map(|user| format!(" (by {user})")).unwrap_or_default();
+    let was_paused = shared.state.journal.paused().borrow().contains_key(handler);
     shared.state.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
-    tracing::info!(user = shared.user(), handler = &**handler, "paused by an operator's decision");
+    if !was_paused {
+        tracing::info!(user = shared.user(), handler = &**handler, "paused by an operator's decision");
+    }
     Ok(shared.state.journal.paused().borrow().get(handler).cloned())
 }
 
@@ -42,6 +45,16 @@ pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Res
     Ok(resumed)
 }
 
+/// Lets go of everything before a place, in each of a handler's lanes: how many these are.
+pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) -> Result<usize, Fault> {
+    let lanes = shared.state.desk.skip(handler, before).await;
+    if lanes == 0 {
+        return Err(not_at_work(handler, &shared.state.desk.status()));
+    }
+    tracing::info!(user = shared.user(), handler, before, "events are skipped by an operator's decision");
+    Ok(lanes)
+}
+
 /// The handler of that name, if this process has it.
 pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
     let lanes = shared.state.desk.status();
@@ -50,7 +63,7 @@ pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>,
 }
 
 /// No handler of that name, and which there are.
-pub(in crate::admin) fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
+fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
     let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
     names.dedup();
     let near = nearest(name, names.iter().copied());

@@ -178,7 +178,8 @@ pub(super) async fn one(
 /// An element as it is rendered, for people; and whether it is longer than what is shown.
 pub(super) fn shown_json(rendered: &str, veil: Veil) -> (String, bool) {
     let end = rendered.floor_char_boundary(SHOWN_BYTES);
-    (indented(&rendered[..end], veil), end < rendered.len())
+    let (json, cut) = indented(&rendered[..end], veil);
+    (json, cut || end < rendered.len())
 }
 
 /// `GET /events/{seq}/bytes`: exactly as they came, as a file.

@@ -24,11 +24,23 @@ const PLAIN: &[&str] = &[
     "type",
 ];
 
-/// An element as it is rendered (one line of JSON), on many lines; under a veil only plain values are told.
-pub(super) fn indented(json: &str, veil: Veil) -> String {
-    let mut written = Written { json, veil, out: String::with_capacity(json.len() * 2), within: Vec::new() };
+/// No more is written: what is deep inside takes many times its length.
+const WRITTEN_BYTES: usize = 1024 * 1024;
+
+/// An element as it is rendered (one line of JSON), on many lines; under a veil only plain values are told. And whether
+/// it was cut, since it takes more than [`WRITTEN_BYTES`].
+pub(super) fn indented(json: &str, veil: Veil) -> (String, bool) {
+    let mut written = Written {
+        json,
+        veil,
+        out: String::with_capacity((json.len() * 2).min(WRITTEN_BYTES)),
+        within: Vec::new(),
+    };
     let mut at = 0;
     while let Some(byte) = json.as_bytes().get(at) {
+        if written.out.len() > WRITTEN_BYTES {
+            return (written.out, true);
+        }
         at = match byte {
             b'{' | b'[' => written.open(at),
             b'}' | b']' => written.close(at),
@@ -38,7 +50,7 @@ pub(super) fn indented(json: &str, veil: Veil) -> String {
             _ => written.literal(at),
         };
     }
-    written.out
+    (written.out, false)
 }
 
 struct Written<'a> {
@@ -167,7 +179,8 @@ mod tests {
 
     #[test]
     fn tokens_stay_as_they_came() {
-        let shown = indented(JSON, Veil { lifted: true });
+        let (shown, cut) = indented(JSON, Veil { lifted: true });
+        assert!(!cut);
         assert!(shown.contains("123456789012345678901"), "{shown}");
         assert!(shown.contains("\n  \"eventInfo\": [\n    {\n      \"assetValue\": \"+91 1\",\n"), "{shown}");
         assert!(shown.contains("\"e\": {},\n      \"f\": [],\n"), "{shown}");
@@ -177,7 +190,7 @@ mod tests {
 
     #[test]
     fn under_a_veil_only_plain_values_are_told() {
-        let shown = indented(JSON, Veil { lifted: false });
+        let (shown, _) = indented(JSON, Veil { lifted: false });
         for hidden in ["+91", "1234", "\"y\"", "<b>", "919938", "other"] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
         }
@@ -191,6 +204,13 @@ mod tests {
         ] {
             assert!(shown.contains(told), "{told}: {shown}");
         }
+    }
+
+    #[test]
+    fn what_is_deep_inside_is_cut() {
+        let deep = format!("{}{}", "[".repeat(127), "1,".repeat(128 * 1024));
+        let (shown, cut) = indented(&deep, Veil { lifted: true });
+        assert!(cut && shown.len() < WRITTEN_BYTES + 1024, "{}", shown.len());
     }
 
     #[test]

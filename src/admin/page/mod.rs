@@ -32,6 +32,7 @@ mod shown;
 mod sorry;
 mod veil;
 
+pub(super) use replays::Starts;
 pub(super) use seal::Seal;
 
 use std::sync::Arc;

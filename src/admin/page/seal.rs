@@ -38,7 +38,7 @@ pub(super) struct Browser {
 impl Seal {
     /// With a random key: what was signed before a restart no longer counts.
     pub(in crate::admin) fn new() -> Self {
-        Self(random().and_then(|key| Hmac::new_from_slice(&key).ok()))
+        Self(random::<32>().and_then(|key| Hmac::new_from_slice(&key).ok()))
     }
 
     /// The token of a browser's forms.
@@ -111,7 +111,7 @@ impl Browser {
         match known {
             Some(name) => Self { name: name.to_owned(), fresh: false },
             None => {
-                let name = random().map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
+                let name = random::<32>().map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
                 Self { name: name.unwrap_or_default(), fresh: true }
             }
         }
@@ -128,8 +128,9 @@ pub(super) fn forgotten() -> Option<HeaderValue> {
     set(NOTICE, "", Some(0))
 }
 
-fn random() -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
+/// Bytes that nobody can guess.
+pub(super) fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
     match getrandom::fill(&mut bytes) {
         Ok(()) => Some(bytes),
         Err(error) => {

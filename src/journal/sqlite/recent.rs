@@ -47,11 +47,12 @@ impl Recent {
     pub fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
         let inner = self.inner();
         let first = inner.events.front()?.seq;
-        if after + 1 < first {
+        let next = after.saturating_add(1);
+        if next < first {
             return None;
         }
         let mut claim = Claim { events: Vec::new(), through: after };
-        let skip = usize::try_from(after + 1 - first).unwrap_or(usize::MAX);
+        let skip = usize::try_from(next - first).unwrap_or(usize::MAX);
         for event in inner.events.iter().skip(skip) {
             if event.element.class() == class {
                 if claim.events.len() == max {

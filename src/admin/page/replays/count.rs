@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 
+use super::starts::{Begun, Starts};
 use crate::{
     admin::{
         Shared,
@@ -77,6 +78,7 @@ pub(in crate::admin::page) async fn count(
     // What was counted is what is started, whatever is received meanwhile.
     fields.push(("handler".to_owned(), handler.to_string()));
     fields.extend(plan.map(|plan| ("upto".to_owned(), plan.new.upto.to_string())));
+    fields.extend(Starts::number().map(|number| ("start".to_owned(), number.to_string())));
     let first = placed(&shared, matches.first).await?;
     let last = placed(&shared, matches.last).await?;
     let asked = told(asked, rate, matches.events);
@@ -96,17 +98,27 @@ pub(in crate::admin::page) async fn count(
     })
 }
 
-/// `POST /replays`: fields `handler`, `upto`, `rate`, and those of a [`Choice`].
+/// `POST /replays`: fields `handler`, `upto`, `rate`, `start` (a number of its own, which starts one replay), and those of a [`Choice`].
 pub(in crate::admin::page) async fn start(
     State(shared): State<Arc<Shared>>,
     posted: Posted,
 ) -> Result<Response, Sorry> {
     let asked = &posted.fields;
     let handler = at_work(&shared, asked.text("handler").unwrap_or_default())?;
+    let number: Option<u128> = asked.read("start")?;
+    let number = number.ok_or_else(|| Fault::parameter("start", "is missing: count the events again"))?;
     let plan = Plan::of(&shared, wish(asked, &handler)?).await?;
     let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
-    let id = plan.start(&shared).await?;
-    Ok(posted.done(&shared, "/replays", &format!("Replay {id} to {handler} is started.")))
+    // The second click of two makes a browser leave the first request: what that began is carried through, and remembered.
+    let starting = Arc::clone(&shared);
+    let begun = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
+    let what = match begun.await.map_err(|_panicked| Fault::Inside)?? {
+        Begun::Now(id) => format!("Replay {id} to {handler} is started."),
+        Begun::Already(id) => {
+            format!("Replay {id} to {handler} is started already: nothing was started twice.")
+        }
+    };
+    Ok(posted.done(&shared, "/replays", &what))
 }
 
 fn wish(asked: &Asked, handler: &str) -> Result<Wish, Fault> {
@@ -140,7 +152,11 @@ fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static s
     ];
     let mut told: Vec<(&'static str, String)> = words
         .into_iter()
-        .filter_map(|(name, word)| Some((word, asked.text(name)?.replace('T', " "))))
+        .filter_map(|(name, word)| {
+            let text = asked.text(name)?;
+            let is_time = ["since", "until"].contains(&name);
+            Some((word, if is_time { text.replace('T', " ") } else { text.to_owned() }))
+        })
         .collect();
     if let Some(rate) = rate {
         let ms = i64::try_from(events.saturating_mul(1_000) / u64::from(rate.get())).unwrap_or(i64::MAX);

@@ -2,9 +2,11 @@
 
 mod count;
 mod row;
+mod starts;
 
 pub(super) use count::{count, start};
 pub(super) use row::Row;
+pub(in crate::admin) use starts::Starts;
 
 use std::sync::Arc;
 

@@ -58,7 +58,12 @@ impl Row {
             ReplayState::Cancelled => Tag::new("", "cancelled"),
         };
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
-        let through = row.cursor.map_or(0, |cursor| cursor.saturating_sub(row.after));
+        let through = row.cursor.map(|cursor| cursor.saturating_sub(row.after));
+        // How far one came that ended before this process began, or waits for its turn, is not known.
+        let through = through.map_or_else(
+            || Share::new(0, 0, ""),
+            |through| Share::new(signed(through), signed(row.upto - row.after), "ok"),
+        );
         let rate = row.rate.map(|rate| format!("at most {} a second", number(rate.get())));
         let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
         let chosen = settings.and_then(|settings| settings.in_words());
@@ -68,7 +73,7 @@ impl Row {
             handler: row.handler,
             tag,
             waits: row.waits,
-            through: Share::new(signed(through), signed(row.upto - row.after), "ok"),
+            through,
             delivered: row.delivered.map_or_else(|| "–".to_owned(), number),
             first: row.after + 1,
             last: row.upto,

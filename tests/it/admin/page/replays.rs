@@ -45,6 +45,11 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     let done = start(&mut browser, &counted).await;
     assert_eq!(done, ("/replays".to_owned(), "Replay 1 to crm is started.".to_owned()));
     until(async || Browser::new(&operator).page("/replays").await.contains(">done<")).await;
+    let again = start(&mut browser, &counted).await;
+    let says = "Replay 1 to crm is started already: nothing was started twice.";
+    assert_eq!(again, ("/replays".to_owned(), says.to_owned()));
+    assert_eq!(operator.journal.replays().borrow().len(), 1);
+    assert_eq!(browser.post("/replays", &[("handler", "crm")]).await.status(), 400, "not of a counted page");
     assert_eq!(taken(&operator)[4..], [2, 3], "what came after it was counted is not in it");
     let page = browser.page("/replays").await;
     assert!(page.contains("statuses failed") && page.contains("100 %"), "{page}");
@@ -77,6 +82,15 @@ async fn a_dry_run_that_finds_nothing_offers_nothing_and_leads_back() {
     // Who loads such a page again is led to the form.
     let again = browser.send(browser.client.get(operator.url("/handlers/crm/replay"))).await;
     assert_eq!(again.headers()[LOCATION], "/handlers/crm#replay");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_told_as_it_was_written() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    let asked = [("status", "SENT"), ("since", "2026-01-31T09:30")];
+    let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
+    assert!(counted.contains("<dd>SENT</dd>") && counted.contains("<dd>2026-01-31 09:30</dd>"), "{counted}");
 }
 
 #[tokio::test]
