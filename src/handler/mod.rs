@@ -154,6 +154,9 @@ impl Delivery {
 }
 
 /// Why a delivery did not succeed. The texts may quote the payload: they go into rows, never into logs.
+///
+/// A whole story begins with words of the handler's own, and has whatever was quoted or said by the destination behind its
+/// first colon: the operator's page shows what is before it even while personal data is hidden.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The destination is unwell; the same events may succeed later.

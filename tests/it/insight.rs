@@ -221,6 +221,48 @@ fn a_conversation_has_both_sides_and_what_else_happened() {
 }
 
 #[test]
+fn a_page_of_customers_or_of_a_conversation_never_ends_within_an_event() {
+    let mut book = Book::new();
+    let info = |message: &str, phone: &str| {
+        format!(
+            r#"{{"messageId":"{message}","channelId":"whatsapp","message":"hi","assetValue":"91909090000{phone}"}}"#
+        )
+    };
+    let told = |infos: &[String]| {
+        format!(
+            r#"{{"eventName":"incoming-message","eventInfo":[{}],"id":"{}"}}"#,
+            infos.join(","),
+            infos[0].len()
+        )
+    };
+    book.take(&told(&[info("a", "1")]), DAY_ONE);
+    book.take(&told(&[info("b", "2"), info("c", "3"), info("d", "4"), info("e", "4")]), DAY_ONE + 1);
+    book.take(&told(&[info("f", "4")]), DAY_ONE + 2);
+    let (mut before, mut addresses) = (None, Vec::new());
+    loop {
+        let page = ask::contacts(&book.asks, None, before, 2).unwrap();
+        addresses.extend(page.rows.into_iter().map(|contact| contact.address));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(addresses[0], "919090900004");
+    addresses.sort();
+    assert_eq!(addresses, ["1", "2", "3", "4"].map(|phone| format!("91909090000{phone}")));
+    let contact = ask::contacts(&book.asks, Some("919090900004"), None, 1).unwrap().rows.remove(0);
+    let page = |before, limit| {
+        ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
+    };
+    let seqs = |page: &ask::Conversation| page.entries.iter().map(ask::Entry::seq).collect::<Vec<_>>();
+    let (first, whole) = (page(None, 1), page(None, 2));
+    assert_eq!((seqs(&first), first.next), (vec![3], Some(3)));
+    assert_eq!((seqs(&whole), whole.next), (vec![3, 2, 2], None));
+    let rest = page(first.next, 1);
+    assert_eq!((seqs(&rest), rest.next), (vec![2, 2], None));
+}
+
+#[test]
 fn trials_of_broadcasts_are_left_out_unless_they_are_asked_for() {
     let mut book = Book::new();
     book.take(&told("1", "sent", "TEST_CAMPAIGN", ""), DAY_ONE);

@@ -94,14 +94,16 @@ struct EntryRow {
 }
 
 impl Told {
-    /// Insight keeps no texts: they are the journal's. A page ends early where they are long.
+    /// Insight keeps no texts: they are the journal's. A page ends early where they are long, though
+    /// never within an event: its cursor is a seq.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, Fault> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());
         let mut bytes = 0;
         for entry in all {
-            if bytes >= PAGE_BYTES {
-                next = entries.last().map(|row: &EntryRow| row.entry.seq());
+            let last = entries.last().map(|row: &EntryRow| row.entry.seq());
+            if bytes >= PAGE_BYTES && last != Some(entry.seq()) {
+                next = last;
                 break;
             }
             let text = text_of(&entry, journal).await?;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, header::CACHE_CONTROL},
     response::{
         IntoResponse, Response,
         sse::{Event as Line, Sse},
@@ -43,7 +43,8 @@ pub(super) async fn tail(
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))
     });
-    Ok(Sse::new(batches.flatten()).into_response())
+    // A stream's own `no-cache` would let a copy be kept.
+    Ok(([(CACHE_CONTROL, "no-store")], Sse::new(batches.flatten())).into_response())
 }
 
 fn line(event: &Event) -> Line {

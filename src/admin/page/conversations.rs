@@ -27,6 +27,8 @@ use crate::{
 
 /// Customers of a page.
 const LIMIT: usize = 50;
+/// Customers who wait, on their page.
+const WAITING: usize = 200;
 /// Messages of a page.
 const ENTRIES: usize = 40;
 
@@ -73,6 +75,8 @@ struct Page {
     frame: Frame,
     /// Only those who wait.
     waiting: bool,
+    /// How many of those who wait are shown, where more do.
+    longest: Option<usize>,
     address: String,
     rows: Vec<Row>,
     next: Option<String>,
@@ -86,19 +90,21 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     let address = visit.asked.text("address").map(str::to_owned);
     let before = visit.asked.read("before")?;
     let asked = address.clone();
-    let (contacts, next) = insight
+    let (mut contacts, next) = insight
         .ask(move |connection| {
             if waiting {
-                return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), LIMIT * 4)?, None));
+                return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING + 1)?, None));
             }
             let page = ask::contacts(connection, asked.as_deref(), before, LIMIT)?;
             Ok((page.rows, page.next))
         })
         .await?;
+    let longest = (waiting && contacts.len() > WAITING).then_some(WAITING);
+    contacts.truncate(longest.unwrap_or(contacts.len()));
     let rows = contacts.iter().map(|contact| Row::of(contact, now, veil)).collect();
     let next = next.map(|next: i64| visit.asked.with("/conversations", "before", &next.to_string()));
     let address = address.unwrap_or_default();
-    visit.show(|frame| Page { frame, waiting, address, rows, next })
+    visit.show(|frame| Page { frame, waiting, longest, address, rows, next })
 }
 
 #[derive(Template)]

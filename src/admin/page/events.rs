@@ -168,8 +168,10 @@ pub(super) async fn one(
     let row = Row::of(&event, veil);
     // A subscribed event's id ends with the number of a person or a thing.
     let is_subscribed = matches!(view, View::Subscribed(_));
-    let id =
-        event.element.id().map(|id| if is_subscribed { veil.id(id).into_owned() } else { id.to_owned() });
+    let id = event
+        .element
+        .id()
+        .map(|id| if is_subscribed { veil.address(id).into_owned() } else { id.to_owned() });
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
     let newest = *shared.state.journal.tip().borrow();
     visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })

@@ -1,20 +1,20 @@
 //! `/tail`: events as they come. The page has the newest ones, and its script listens for the rows of those that follow.
 //!
 //! A browser's own client for server-sent events comes back by itself, after what it saw last. It does not tell its script
-//! why it was turned away, so a full house is told as an event.
+//! why it was turned away, so a full house is told as an event, as is the end of a stream that shows personal data.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, header::CACHE_CONTROL},
     response::{
         IntoResponse, Response,
         sse::{Event as Line, Sse},
     },
 };
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -41,6 +41,8 @@ use crate::{
 const LIMIT: usize = 50;
 /// Rows come at most so often, so that a browser need not draw more often; what is behind comes without a pause.
 const PACE: Duration = Duration::from_millis(200);
+/// A stream that shows personal data is no longer than this: its page asks again, and is told by then that it was hidden.
+const UNVEILED: Duration = Duration::from_secs(30);
 /// What is further behind is passed over: the page keeps few rows, and is about now.
 const BEHIND_MAX: u64 = 5_000;
 
@@ -91,7 +93,8 @@ struct Rows {
 }
 
 /// `GET /tail/rows?after=&…`, with `Last-Event-ID` of more weight than `after`: the events `rows` (HTML), `quiet` (nothing
-/// came for a while) and `full` (why there is no place for one more).
+/// came for a while), `again` (it ends, and goes on for who comes back at once) and `full` (why there is no place for one
+/// more).
 pub(super) async fn rows(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -105,14 +108,26 @@ pub(super) async fn rows(
         Ok(tail) => tail,
         Err(full @ Fault::Crowded { .. }) => {
             let line = Line::default().event("full").data(full.to_string());
-            return Ok(Sse::new(stream::iter([Ok::<_, Infallible>(line)])).into_response());
+            return Ok(told(stream::iter([Ok(line)])));
         }
         Err(fault) => return Err(fault.into()),
     };
     let shown_until = shared.seal.shown_until(&visit.browser, &headers, clock::now());
-    let live = Live { tail, shown_until, ready_at: Instant::now() };
-    let lines = stream::unfold(live, async |mut live| Some((Ok::<_, Infallible>(live.line().await?), live)));
-    Ok(Sse::new(lines).into_response())
+    let now = Instant::now();
+    let live = Live { tail, shown_until, again_at: shown_until.map(|_| now + UNVEILED), ready_at: now };
+    Ok(told(stream::unfold(Some(live), async |live| {
+        let mut live = live?;
+        if live.again_at.is_some_and(|at| at <= Instant::now()) {
+            // Its place is free by the time its page is back.
+            return Some((Ok(live.blank().event("again").data("-")), None));
+        }
+        Some((Ok(live.line().await?), Some(live)))
+    })))
+}
+
+/// Lines as they come. A stream's own `no-cache` would let a copy be kept.
+fn told(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) -> Response {
+    ([(CACHE_CONTROL, "no-store")], Sse::new(lines)).into_response()
 }
 
 /// A page that listens.
@@ -120,11 +135,18 @@ struct Live {
     tail: Tail,
     /// Personal data is shown until then.
     shown_until: Option<Timestamp>,
+    /// When it ends, so that its page asks again whether it is.
+    again_at: Option<Instant>,
     /// When the next rows may come.
     ready_at: Instant,
 }
 
 impl Live {
+    /// A line to go on after.
+    fn blank(&self) -> Line {
+        Line::default().id(self.tail.cursor().to_string())
+    }
+
     async fn line(&mut self) -> Option<Line> {
         sleep_until(self.ready_at).await;
         let passed_over = self.tail.catch_up(BEHIND_MAX);
@@ -132,7 +154,7 @@ impl Live {
         if !self.tail.is_behind() {
             self.ready_at = Instant::now() + PACE;
         }
-        let line = Line::default().id(self.tail.cursor().to_string());
+        let line = self.blank();
         match news {
             News::Quiet if passed_over == 0 => Some(line.event("quiet").data("-")),
             News::Quiet => self.rows(line, &[], passed_over),

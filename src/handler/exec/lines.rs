@@ -106,10 +106,10 @@ impl Worker {
                 "asked for a retry",
                 self.tail.tell(&format!("it asked for a retry: {rest}")),
             ))),
-            _ => Err(self.broken(
-                "answer",
-                &format!("{line:?} is no answer: it must be ok, refuse TEXT or retry TEXT"),
-            )),
+            _ => {
+                let story = format!("its answer must be ok, refuse TEXT or retry TEXT: {line:?}");
+                Err(self.broken("answer", &story))
+            }
         }
     }
 

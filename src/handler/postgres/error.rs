@@ -18,11 +18,11 @@ pub enum Error {
     Unfit(String),
 }
 
-/// An error with its causes, and what the server adds.
+/// An error with its causes, and what the server adds: behind a colon, as it may quote an event.
 fn story(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        return format!("{}{detail} (SQLSTATE {})", database.message(), database.code().code());
+        return format!("SQLSTATE {}: {}{detail}", database.code().code(), database.message());
     }
     let mut text = error.to_string();
     let mut cause = error.source();

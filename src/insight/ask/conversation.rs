@@ -78,7 +78,8 @@ pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Cont
         .optional()
 }
 
-/// A page of customers, who was heard of last first; of one address (whole, on any channel), or all.
+/// A page of customers, who was heard of last first; of one address (whole, on any channel), or all. It is longer than the
+/// limit where its last event concerns more of them.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -91,24 +92,42 @@ pub fn contacts(
     let words = Words::new(connection);
     let limit = limit.clamp(1, 1_000);
     let before = before.unwrap_or(i64::MAX);
-    let mut rows: Vec<Contact> = match address {
-        Some(address) => connection
-            .prepare_cached(&format!(
-                "{CONTACT} WHERE address = ?1 AND last_seq < ?2 ORDER BY last_seq DESC LIMIT ?3"
-            ))?
-            .query_map(params![canonical_address(address), before, limit + 1], |row| {
-                Contact::from_row(row, &words)
-            })?
-            .collect::<rusqlite::Result<_>>()?,
-        None => connection
-            .prepare_cached(&format!("{CONTACT} WHERE last_seq < ?1 ORDER BY last_seq DESC LIMIT ?2"))?
-            .query_map(params![before, limit + 1], |row| Contact::from_row(row, &words))?
-            .collect::<rusqlite::Result<_>>()?,
+    let read = |row: &Row<'_>| Contact::from_row(row, &words);
+    let (rows, next) = match address {
+        Some(address) => {
+            let mut found = connection.prepare_cached(&format!(
+                "{CONTACT} WHERE address = ?1 AND last_seq < ?2 ORDER BY last_seq DESC"
+            ))?;
+            let found = found.query_map(params![canonical_address(address), before], read)?;
+            whole(found, limit, |contact| contact.last_seq)?
+        }
+        None => {
+            let mut found = connection
+                .prepare_cached(&format!("{CONTACT} WHERE last_seq < ?1 ORDER BY last_seq DESC"))?;
+            let found = found.query_map([before], read)?;
+            whole(found, limit, |contact| contact.last_seq)?
+        }
     };
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|last| last.last_seq.cast_signed());
-    Ok(Page { rows, next })
+    Ok(Page { rows, next: next.map(u64::cast_signed) })
+}
+
+/// The first rows, at least as many as the limit if there are, and the seq that the next page is before. A cursor is a seq, so
+/// a page ends between two of them: all rows of its last event are on it.
+fn whole<T>(
+    rows: impl IntoIterator<Item = rusqlite::Result<T>>,
+    limit: usize,
+    seq: impl Fn(&T) -> u64,
+) -> rusqlite::Result<(Vec<T>, Option<u64>)> {
+    let mut page: Vec<T> = Vec::new();
+    for row in rows {
+        let row = row?;
+        let last = page.last().filter(|_| page.len() >= limit).map(&seq);
+        if last.is_some_and(|last| last != seq(&row)) {
+            return Ok((page, last));
+        }
+        page.push(row);
+    }
+    Ok((page, None))
 }
 
 /// Customers who wrote since this time and got no answer yet (a broadcast is none), who waits longest first.
@@ -183,7 +202,8 @@ impl Entry {
     }
 }
 
-/// A page of a conversation, newest first: what was first seen before an event. `None` for a customer that is not known.
+/// A page of a conversation, newest first: what was first seen before an event. `None` for a customer that is not known. It is
+/// longer than the limit where more was first seen in its last event.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -198,31 +218,29 @@ pub fn conversation(
     let words = Words::new(connection);
     let limit = limit.clamp(1, 1_000);
     let below = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-    let messages: Vec<Entry> = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM {TABLES} WHERE message.contact = ?1 AND message.first_seq < ?2
-             ORDER BY message.id DESC LIMIT ?3"
-        ))?
-        .query_map(params![id, below, limit + 1], |row| {
-            Message::from_row(row, &words, failures).map(|message| Entry::Message(Box::new(message)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let events: Vec<Entry> = connection
-        .prepare_cached(
-            "SELECT seq, name, at FROM occurrence WHERE contact = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
-        )?
-        .query_map(params![id, below, limit + 1], |row| {
-            Ok(Entry::Event {
-                seq: row.get(0)?,
-                name: words.text(row.get(1)?)?,
-                at: Timestamp::from_ms(row.get(2)?),
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut messages = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {TABLES} WHERE message.contact = ?1 AND message.first_seq < ?2
+         ORDER BY message.id DESC"
+    ))?;
+    let messages = messages.query_map(params![id, below], |row| {
+        Message::from_row(row, &words, failures).map(|message| Entry::Message(Box::new(message)))
+    })?;
+    let (messages, older_messages) = whole(messages, limit, Entry::seq)?;
+    let mut events = connection.prepare_cached(
+        "SELECT seq, name, at FROM occurrence WHERE contact = ?1 AND seq < ?2 ORDER BY seq DESC",
+    )?;
+    let events = events.query_map(params![id, below], |row| {
+        Ok(Entry::Event {
+            seq: row.get(0)?,
+            name: words.text(row.get(1)?)?,
+            at: Timestamp::from_ms(row.get(2)?),
+        })
+    })?;
+    let (events, older_events) = whole(events, limit, Entry::seq)?;
     let mut entries = [messages, events].concat();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.seq()));
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(Entry::seq);
+    let (entries, older) = whole(entries.into_iter().map(Ok), limit, Entry::seq)?;
+    // Where the page has all that was read, what was read ends where the page does.
+    let next = older.or(older_messages).or(older_events);
     Ok(Some(Conversation { contact, entries, next }))
 }

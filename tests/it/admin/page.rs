@@ -317,6 +317,38 @@ async fn one_box_finds_a_message_by_whatever_is_at_hand() {
 }
 
 #[tokio::test]
+async fn where_more_wait_than_are_shown_the_page_says_so() {
+    let operator = Operator::new().await;
+    let wrote = |at: usize| {
+        incoming(&format!("i{at}"), &format!("m{at}"))
+            .replace("910000000000", &format!("{}", 910_000_000_000 + at))
+    };
+    operator.store((0..200).map(wrote)).await;
+    operator.learnt().await;
+    let mut browser = Browser::new(&operator);
+    let all = browser.page("/conversations?waiting=1").await;
+    assert_eq!(
+        (all.matches("href=\"/conversations/").count(), all.contains("longest: more do")),
+        (200, false)
+    );
+    operator.store([wrote(200)]).await;
+    operator.learnt().await;
+    let most = browser.page("/conversations?waiting=1").await;
+    assert_eq!(most.matches("href=\"/conversations/").count(), 200);
+    assert!(most.contains("These are the 200 who wait longest: more do"), "{most}");
+}
+
+#[tokio::test]
+async fn the_id_of_a_subscribed_event_is_hidden_but_for_two_characters() {
+    let operator = Operator::new().await;
+    operator
+        .store([r#"{"eventName":"optedOut","eventId":"optedOut-221036","eventProperties":{},"channel":"whatsapp","assets":["+910000000000"]}"#])
+        .await;
+    let page = Browser::new(&operator).page("/events/1").await;
+    assert!(page.contains("••••36") && !page.contains("1036"), "{page}");
+}
+
+#[tokio::test]
 async fn a_message_tells_its_way_and_a_conversation_what_was_said() {
     let operator = Operator::new().await;
     for raw in [

@@ -218,7 +218,12 @@ async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_i
     assert!(matches!(&later, Failure::Retry { error, .. } if error.contains("in a minute")), "{later:?}");
     assert_eq!(starts(), 1);
     let nonsense = handler.deliver(&event("nonsense")).await.unwrap_err();
-    assert!(matches!(&nonsense, Failure::Retry { class, .. } if class == "answer"), "{nonsense:?}");
+    // What the program said stands behind a colon.
+    assert!(
+        matches!(&nonsense, Failure::Retry { class, error, .. }
+            if class == "answer" && error.starts_with("its answer must be ok, refuse TEXT or retry TEXT: \"")),
+        "{nonsense:?}"
+    );
     let silent = handler.deliver(&event("silent")).await.unwrap_err();
     assert!(
         matches!(&silent, Failure::Retry { class, error, .. } if class == "ended" && error.contains("last words")),

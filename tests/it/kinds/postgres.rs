@@ -130,6 +130,20 @@ fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
     server.sql("bik", "SELECT phone FROM bik_events");
 }
 
+#[tokio::test]
+async fn what_the_server_says_of_a_row_stands_behind_its_code_and_a_colon() {
+    let server = Server::start_new();
+    let settings = format!("url = {:?}\npassword = \"secret\"", server.url());
+    let handler = open("postgres", &settings).await.unwrap();
+    server.sql("bik", "ALTER TABLE bik_events ADD CONSTRAINT nobody CHECK (seq < 0)");
+    let failure = handler.deliver(&deliveries(1..=1)).await.unwrap_err();
+    let Failure::Refuse { class, error } = &failure else { panic!("{failure:?}") };
+    assert_eq!(class, "sqlstate 23514");
+    let (head, rest) = error.split_once(':').unwrap();
+    assert_eq!(head, "SQLSTATE 23514");
+    assert!(rest.contains("nobody") && rest.contains("Failing row contains"), "{error}");
+}
+
 /// Each try would else leave one more statement behind, until the database has no connection left.
 #[test]
 fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {

@@ -65,19 +65,29 @@
       say();
     };
 
+    const awaitNews = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => again("connection lost, trying again", 0), SILENCE_MS);
+    };
+
     // Whatever is heard shows that the connection lives.
     const heard = (event) => {
       if (event.lastEventId) url.searchParams.set("after", event.lastEventId);
       state = "live";
-      clearTimeout(timer);
-      timer = setTimeout(() => again("connection lost, trying again", 0), SILENCE_MS);
+      awaitNews();
       say();
     };
 
     const open = () => {
       close();
       source = new EventSource(url);
+      awaitNews();
       source.addEventListener("quiet", heard);
+      // It shows personal data, and is to ask again whether it still may: nothing was lost.
+      source.addEventListener("again", (event) => {
+        heard(event);
+        open();
+      });
       source.addEventListener("rows", (event) => {
         const part = document.createElement("template");
         part.innerHTML = event.data;

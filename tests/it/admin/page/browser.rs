@@ -95,8 +95,16 @@ impl<'a> Browser<'a> {
     }
 
     pub async fn reveal(&mut self) {
+        self.wish("show").await;
+    }
+
+    pub async fn hide(&mut self) {
+        self.wish("hide").await;
+    }
+
+    async fn wish(&mut self, wish: &str) {
         let token = token(&self.page("/").await);
-        let form = self.form("/reveal", &[("token", &token), ("back", "/events"), ("wish", "show")]);
+        let form = self.form("/reveal", &[("token", &token), ("back", "/events"), ("wish", wish)]);
         let response = self.send(form).await;
         assert_eq!(
             (response.status(), &response.headers()[LOCATION]),

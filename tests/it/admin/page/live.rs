@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Response, header::CONTENT_TYPE};
+use reqwest::{
+    Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 
 use super::*;
 
@@ -29,6 +32,7 @@ impl Listener {
             (response.status(), response.headers()[CONTENT_TYPE].to_str().unwrap()),
             (StatusCode::OK, "text/event-stream")
         );
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         Self { response, bytes: Vec::new() }
     }
 
@@ -201,6 +205,30 @@ async fn rows_that_come_later_are_veiled_until_personal_data_is_asked_for() {
     browser.reveal().await;
     let rows = Listener::new(&mut browser, "after=0", None).await.rows().await.data;
     assert!(rows.contains("910000000000"), "{rows}");
+}
+
+#[tokio::test]
+async fn a_page_that_listens_is_veiled_soon_after_another_one_was_and_misses_nothing() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    browser.reveal().await;
+    operator.store([incoming("i1", "m1")]).await;
+    let mut listener = Listener::new(&mut browser, "after=0", None).await;
+    assert!(listener.rows().await.data.contains("910000000000"));
+    let began = std::time::Instant::now();
+    let last = loop {
+        let heard = listener.hear().await.expect("it says that it ends");
+        if heard.kind == "again" {
+            break heard;
+        }
+    };
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    assert!(listener.hear().await.is_none(), "it ends");
+    browser.hide().await;
+    operator.store([incoming("i2", "m2")]).await;
+    let rows = Listener::new(&mut browser, "after=0", Some(&last.id)).await.rows().await.data;
+    assert_eq!(seqs_of(&rows), [2]);
+    assert!(rows.contains("••••00") && !rows.contains("910000000000"), "{rows}");
 }
 
 #[tokio::test]
