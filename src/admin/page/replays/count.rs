@@ -111,6 +111,7 @@ pub(in crate::admin::page) async fn start(
     let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
     // The second click of two makes a browser leave the first request: what that began is carried through, and remembered.
     let starting = Arc::clone(&shared);
+    #[expect(clippy::disallowed_methods, reason = "it ends when the journal has answered")]
     let begun = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
     let what = match begun.await.map_err(|_panicked| Fault::Inside)?? {
         Begun::Now(id) => format!("Replay {id} to {handler} is started."),
