@@ -781,3 +781,15 @@ async fn who_only_reads_leaves_a_journal_of_an_older_format_as_it_is_and_says_so
     assert!(error.to_string().contains("at its next start"), "{error}");
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }
+
+#[tokio::test]
+async fn the_metric_of_the_tip_is_true_from_the_start() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch((0..3).map(|n| status(&format!("id-{n}"), "m", "sent")))).await.unwrap();
+    journal.close().await.unwrap();
+    let metrics = bikhook::metrics::Metrics::new();
+    let journal =
+        bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
+    assert_eq!((*journal.tip().borrow(), metrics.tip.get()), (3, 3));
+}

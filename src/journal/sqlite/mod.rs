@@ -115,6 +115,7 @@ impl Sqlite {
             metrics,
         });
         shared.metrics.journal_ready.set(1);
+        shared.metrics.tip.set(i64::try_from(restored.tip).unwrap_or(i64::MAX));
         shared.metrics.keys_limit.set(settings.dedup_keys.try_into().unwrap_or(i64::MAX));
         let frames = Arc::clone(&shared);
         connection
