@@ -11,7 +11,6 @@ use super::{
         report::{Bound, Report, median},
         run::Failed,
         server::Server,
-        wrk,
     },
 };
 
@@ -34,13 +33,7 @@ pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
         let well = format!("[handlers.well]\nkind = \"jsonl\"\npath = {path:?}\nrotate_size = 0\n");
         let server = Server::receiver(&place, &if turn.with { format!("{well}{hanging}") } else { well })?;
         let watch = Watch::new(path, 0, |_| true);
-        let load = wrk::Load {
-            connections: 64,
-            threads: 1,
-            duration: Duration::from_secs(seconds),
-            events: 1,
-            run: turn.run(),
-        };
+        let load = turn.full_load(Duration::from_secs(seconds));
         let outcome = load.run(server.address, &place)?;
         server.wait_until_idle()?;
         let delays = watch.finish()?;

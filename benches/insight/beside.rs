@@ -10,7 +10,6 @@ use super::{
         report::{Bound, Report},
         run::Failed,
         server::Server,
-        wrk,
     },
 };
 
@@ -21,13 +20,7 @@ pub fn beside(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let ratio = ratio_in_turn(args.rounds, |turn| {
         let place = turn.folder(folder.path())?;
         let server = if turn.with { Server::with_insight(&place)? } else { Server::receiver(&place, "")? };
-        let load = wrk::Load {
-            connections: 64,
-            threads: 1,
-            duration: Duration::from_secs(seconds),
-            events: 1,
-            run: turn.run(),
-        };
+        let load = turn.full_load(Duration::from_secs(seconds));
         let outcome = load.run(server.address, &place)?;
         let behind = if turn.with {
             format!("; behind by {:.0} events at the end", server.metric("bikhook_insight_lag_events")?)

@@ -1,8 +1,11 @@
 //! Two runs that differ in one thing, in turn: which of them comes first changes with each round.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{report::median, run::Failed};
+use super::{report::median, run::Failed, wrk::Load};
 
 /// One run of the two.
 #[derive(Clone, Copy)]
@@ -24,6 +27,11 @@ impl Turn {
         let folder = within.join(self.run().to_string());
         std::fs::create_dir(&folder)?;
         Ok(folder)
+    }
+
+    /// As many requests as it takes, of one event, over 64 connections.
+    pub fn full_load(self, duration: Duration) -> Load {
+        Load { connections: 64, threads: 1, duration, events: 1, run: self.run() }
     }
 
     /// For the lines as it goes.

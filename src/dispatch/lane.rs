@@ -261,9 +261,9 @@ impl Lane {
 
     /// Claims while there is room; whether anything moved.
     async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let (enough, target) = policy::window(self.parts.batch, self.share());
+        let (most, target) = policy::window(self.parts.batch, self.share());
         let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        let enough = self.window.len() > enough || self.aside_is_full();
+        let enough = self.window.len() > most || self.aside_is_full();
         if gathering || self.window.bytes() >= WINDOW_BYTES || (enough && !self.lacks_choice(now)) {
             return Ok(false);
         }

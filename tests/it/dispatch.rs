@@ -17,7 +17,9 @@ use bikhook::{
     dispatch::{Lane, LaneCondition, LaneParts, LaneStatus, Settings, Turn},
     event::Class,
     handler::{Delivery, Failure, Filter, Handler, Mask, MaskSettings},
-    journal::{Aside, Cause, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneState, Start},
+    journal::{
+        Aside, Cause, DeadLetter, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneState, Start,
+    },
     metrics::Metrics,
     settings::Period,
 };
@@ -183,15 +185,37 @@ impl World {
         self.turn_until(lane, horizon).await
     }
 
+    /// Turns the lane so often, a millisecond apart, with a delivery that ends after each.
+    async fn turn_times(&mut self, lane: &mut Lane, times: u32) {
+        for _ in 0..times {
+            lane.turn(self.now).await.unwrap();
+            lane.delivery_ended().await;
+            self.now = self.now.plus_ms(1);
+        }
+    }
+
     async fn state(&self, class: Class) -> LaneState {
         self.journal.lane(lane("crm", class)).await.unwrap()
     }
 
-    async fn dead(&self) -> Vec<(u64, Cause)> {
+    /// The dead letters, oldest first.
+    async fn letters(&self) -> Vec<DeadLetter> {
         self.journal.flush().await.unwrap();
         let query = DeadQuery { handler: None, before: None, limit: 1_000 };
-        let letters = self.journal.dead_letters(query).await.unwrap();
-        letters.iter().rev().map(|dead| (dead.event.seq, dead.cause)).collect()
+        let mut letters = self.journal.dead_letters(query).await.unwrap();
+        letters.reverse();
+        letters
+    }
+
+    async fn dead(&self) -> Vec<(u64, Cause)> {
+        self.letters().await.iter().map(|dead| (dead.event.seq, dead.cause)).collect()
+    }
+
+    /// Asks for every dead letter to be retried: their ids, oldest first.
+    async fn retry_all(&self) -> Vec<i64> {
+        let ids: Vec<i64> = self.letters().await.iter().map(|dead| dead.id).collect();
+        self.journal.retry_dead(ids.clone()).await.unwrap();
+        ids
     }
 }
 
@@ -544,12 +568,9 @@ async fn a_retried_dead_letter_comes_again_says_so_and_is_gone() {
     world.append(statuses(0..2)).await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
-    let query = DeadQuery { handler: Some("crm".to_owned()), before: None, limit: 10 };
-    world.journal.flush().await.unwrap();
-    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
 
     // Refused once more: it rests, and counts.
-    world.journal.retry_dead(vec![id]).await.unwrap();
+    let id = world.retry_all().await[0];
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     world.journal.flush().await.unwrap();
@@ -619,9 +640,7 @@ async fn a_retry_that_was_asked_for_while_the_journal_was_busy_is_not_forgotten(
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert_eq!(world.dead().await, [(1, Cause::Refused)]);
-    let query = DeadQuery { handler: None, before: None, limit: 10 };
-    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
-    world.journal.retry_dead(vec![id]).await.unwrap();
+    world.retry_all().await;
     world.script.now(|_| Ok(()));
     let mut lane = world.lane(Class::Other).await;
     let blocker = rusqlite::Connection::open(world.place.path()).unwrap();
@@ -662,10 +681,7 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
     }
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
-    let query = DeadQuery { handler: None, before: None, limit: 10 };
-    assert_eq!(world.dead().await.len(), 8);
-    let ids = world.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect();
-    world.journal.retry_dead(ids).await.unwrap();
+    assert_eq!(world.retry_all().await.len(), 8);
     let at_once = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
     assert!(at_once.len() < 8);
     world.script.now(|_| Ok(()));
@@ -827,11 +843,7 @@ async fn set_aside_events_that_are_always_due_leave_the_lane_its_turn() {
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
     world.with_set_aside(vec![alone(1), alone(2)], 5).await;
     let mut lane = world.lane(Class::Other).await;
-    for _ in 0..20 {
-        lane.turn(world.now).await.unwrap();
-        lane.delivery_ended().await;
-        world.now = world.now.plus_ms(1);
-    }
+    world.turn_times(&mut lane, 20).await;
     assert_eq!(world.script.taken(), (3..=7).collect::<Vec<_>>());
     let exceptions = world.script.calls().iter().filter(|call| call[0] < 3).count();
     assert!(exceptions >= 5, "and the lane leaves them theirs: {exceptions}");

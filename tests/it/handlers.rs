@@ -173,6 +173,14 @@ fn row(kind: &str) -> &'static KindRow {
     KINDS.iter().find(|row| row.name == kind).unwrap()
 }
 
+/// Delivers so often to a destination that does not answer, and gives each delivery up.
+pub async fn give_up(handler: &dyn Handler, events: &[Delivery], times: u32) {
+    for _ in 0..times {
+        let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(events)).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+    }
+}
+
 pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
     let context = Context::new(BTreeMap::new());
     let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;

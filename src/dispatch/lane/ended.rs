@@ -86,7 +86,6 @@ impl Lane {
         self.show.failed(&trouble.class, now);
         let trouble = trouble.clone();
         if mode == Mode::OneByOne {
-            let count = failed.len();
             failed.retain(|(seq, trouble)| {
                 let bad = delivered > 0 || self.fails_while_others_succeed(*seq);
                 if bad {
@@ -94,7 +93,7 @@ impl Lane {
                 }
                 !bad
             });
-            if failed.len() < count && failed.is_empty() {
+            if failed.is_empty() {
                 return;
             }
         }

@@ -94,14 +94,12 @@ async fn a_dead_letter_that_is_dropped_before_its_retry_is_not_delivered() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert_eq!(world.dead().await, [(1, Cause::Refused)]);
-    let query = DeadQuery { handler: None, before: None, limit: 10 };
-    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
     world.script.now(|_| Ok(()));
     world.journal.pause("crm".into(), "for a test".to_owned()).await.unwrap();
-    world.journal.retry_dead(vec![id]).await.unwrap();
+    let ids = world.retry_all().await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
-    world.journal.drop_dead(vec![id]).await.unwrap();
+    world.journal.drop_dead(ids).await.unwrap();
     world.journal.resume("crm".into()).await.unwrap();
     world.turn_for(&mut lane, HOUR).await;
     assert_eq!(world.script.taken(), [2]);

@@ -127,9 +127,7 @@ async fn what_a_replay_cannot_deliver_is_one_dead_letter_of_the_handlers_own_lan
     assert_eq!(world.dead().await, [(3, Cause::Refused)], "it is dead already");
     world.script.now(|_| Ok(()));
     world.journal.change_replay(id, ReplayState::Done).await.unwrap();
-    let query = DeadQuery { handler: Some("crm".to_owned()), before: None, limit: 10 };
-    let dead = world.journal.dead_letters(query).await.unwrap();
-    world.journal.retry_dead(vec![dead[0].id]).await.unwrap();
+    world.retry_all().await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert!(world.dead().await.is_empty(), "it is retried through the handler's own lane");

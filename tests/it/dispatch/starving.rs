@@ -90,11 +90,7 @@ async fn set_aside_events_that_always_fail_leave_those_behind_them_their_turn() 
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
     world.with_set_aside((1..=4).map(alone).collect(), 0).await;
     let mut lane = world.lane(Class::Other).await;
-    for _ in 0..20 {
-        lane.turn(world.now).await.unwrap();
-        lane.delivery_ended().await;
-        world.now = world.now.plus_ms(1);
-    }
+    world.turn_times(&mut lane, 20).await;
     assert_eq!(world.script.taken(), [4]);
 }
 
@@ -106,22 +102,12 @@ async fn a_retried_dead_letter_has_its_turn_beside_set_aside_events_that_are_alw
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
     world.with_set_aside(vec![alone(1), alone(2)], 1).await;
     let mut lane = world.lane(Class::Other).await;
-    for _ in 0..20 {
-        lane.turn(world.now).await.unwrap();
-        lane.delivery_ended().await;
-        world.now = world.now.plus_ms(1);
-    }
+    world.turn_times(&mut lane, 20).await;
     assert_eq!(world.dead().await, [(3, Cause::Refused)]);
     world.script.now(failing(&[1, 2], retry));
-    let query = DeadQuery { handler: None, before: None, limit: 10 };
-    let id = world.journal.dead_letters(query).await.unwrap()[0].id;
-    world.journal.retry_dead(vec![id]).await.unwrap();
+    world.retry_all().await;
     let mut lane = world.lane(Class::Other).await;
-    for _ in 0..20 {
-        lane.turn(world.now).await.unwrap();
-        lane.delivery_ended().await;
-        world.now = world.now.plus_ms(1);
-    }
+    world.turn_times(&mut lane, 20).await;
     assert_eq!(world.script.taken(), [3]);
 }
 
@@ -252,10 +238,7 @@ async fn a_dead_letter_that_cannot_be_read_keeps_nothing_else_back() {
     world.append(statuses(0..3)).await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
-    assert_eq!(world.dead().await.len(), 2);
-    let query = DeadQuery { handler: None, before: None, limit: 10 };
-    let ids = world.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect();
-    world.journal.retry_dead(ids).await.unwrap();
+    assert_eq!(world.retry_all().await.len(), 2);
     world.journal.close().await.unwrap();
     let file = rusqlite::Connection::open(world.place.path()).unwrap();
     file.execute("UPDATE dead SET raw = x'7b' WHERE seq = 1", []).unwrap();

@@ -1,9 +1,6 @@
 //! The contract, with a NATS server; below it, what the `nats` kind promises beyond.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use async_nats::{ConnectOptions, jetstream::stream::Config};
 use bikhook::handler::{Delivery, Failure};
@@ -11,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{delivery, open},
+    handlers::{delivery, give_up, open},
     support::{
         events::{incoming, status},
         servers::{
@@ -221,10 +218,7 @@ async fn of_deliveries_that_were_given_up_one_copy_is_left() {
     let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
     let events = [Delivery::new(delivery(1, &incoming("1", "m")).event, 2, true)];
     server.signal(Signal::STOP);
-    for _ in 0..6 {
-        let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(&events)).await;
-        assert!(given_up.is_err(), "{given_up:?}");
-    }
+    give_up(&*handler, &events, 6).await;
     server.signal(Signal::CONT);
     handler.deliver(&events).await.unwrap();
     let copies = server.messages("BIK", 1).len();

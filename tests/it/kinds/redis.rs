@@ -1,16 +1,13 @@
 //! The contract, with a Redis server; below it, what the `redis` kind promises beyond.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use bikhook::handler::{Failure, Handler};
 use rustix::process::Signal;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{delivery, open},
+    handlers::{delivery, give_up, open},
     support::{
         events::{incoming, status},
         home::Home,
@@ -239,10 +236,7 @@ async fn of_deliveries_that_were_given_up_one_copy_is_left_and_is_known_by_its_k
     let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
     let events = [1, 2, 3].map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")));
     server.signal(Signal::STOP);
-    for _ in 0..6 {
-        let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(&events)).await;
-        assert!(given_up.is_err(), "{given_up:?}");
-    }
+    give_up(&*handler, &events, 6).await;
     server.signal(Signal::CONT);
     handler.deliver(&events).await.unwrap();
     let kept = entries(&server, "bik:events");
