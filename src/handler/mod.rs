@@ -33,6 +33,7 @@ mod redis;
 mod row;
 #[cfg(feature = "s3")]
 mod s3;
+mod safe_text;
 mod sqlite;
 mod table;
 mod template;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::safe_text::push_safe;
 use crate::event::Event;
 
 /// A value is cut to as many characters: BIK's names are shorter, and destinations bound the whole.
@@ -56,19 +57,16 @@ impl Placeholder {
 
     fn push(self, event: &Event, is_safe: impl Fn(char) -> bool, out: &mut String) {
         match self {
-            Self::Source => push_safe(&event.source, is_safe, out),
-            Self::Event => push_safe(event.element.name(), is_safe, out),
+            Self::Source => push_safe(&event.source, VALUE_CHARS, is_safe, out),
+            Self::Event => push_safe(event.element.name(), VALUE_CHARS, is_safe, out),
             Self::Class => out.push_str(event.element.class().as_str()),
             Self::Status => {
                 let view = event.element.view();
-                push_safe(view.statuses().next().map_or(NO_VALUE, |status| status.as_str()), is_safe, out);
+                let status = view.statuses().next().map_or(NO_VALUE, |status| status.as_str());
+                push_safe(status, VALUE_CHARS, is_safe, out);
             }
         }
     }
-}
-
-fn push_safe(value: &str, is_safe: impl Fn(char) -> bool, out: &mut String) {
-    out.extend(value.chars().take(VALUE_CHARS).map(|c| if is_safe(c) { c } else { '_' }));
 }
 
 /// Why a text is no template; says what to write.

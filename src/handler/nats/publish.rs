@@ -1,7 +1,7 @@
 //! Deliveries become messages; these are published in waves, and acknowledged.
 
 use async_nats::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID},
     jetstream::{
         context::{PublishError, PublishErrorKind},
@@ -10,7 +10,7 @@ use async_nats::{
 };
 
 use super::{
-    super::{Delivery, Failure, waves::waves},
+    super::{Delivery, Failure, safe_text::push_safe, waves::waves},
     Settings,
     error::of_publish,
     link::Link,
@@ -19,6 +19,15 @@ use super::{
 
 /// A header has as many characters of an event's name or id.
 const HEADER_CHARS: usize = 200;
+
+const KEY: HeaderName = HeaderName::from_static("Bikhook-Key");
+const SEQ: HeaderName = HeaderName::from_static("Bikhook-Seq");
+const RECEIVED_AT: HeaderName = HeaderName::from_static("Bikhook-Received-At");
+const SOURCE: HeaderName = HeaderName::from_static("Bikhook-Source");
+const EVENT: HeaderName = HeaderName::from_static("Bikhook-Event");
+const ID: HeaderName = HeaderName::from_static("Bikhook-Id");
+const ATTEMPT: HeaderName = HeaderName::from_static("Bikhook-Attempt");
+const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 
 /// Publishes them, and returns when all are acknowledged.
 ///
@@ -96,7 +105,7 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
     let event = &delivery.event;
     let mut headers = HeaderMap::new();
     let key = delivery.key();
-    headers.insert("Bikhook-Key", key.to_string());
+    headers.insert(KEY, key.to_string());
     // A stream knows a repetition whatever its subject: two handlers that publish to one would hide each other's messages.
     // Who replays wants to have it once more.
     if !delivery.replay {
@@ -105,24 +114,24 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
     if let Some(stream) = &settings.stream {
         headers.insert(NATS_EXPECTED_STREAM, stream.0.as_str());
     }
-    headers.insert("Bikhook-Seq", event.seq.to_string());
-    headers.insert("Bikhook-Received-At", event.received_at.to_string());
-    headers.insert("Bikhook-Source", header(&event.source));
-    headers.insert("Bikhook-Event", header(event.element.name()));
+    headers.insert(SEQ, event.seq.to_string());
+    headers.insert(RECEIVED_AT, event.received_at.to_string());
+    headers.insert(SOURCE, header(&event.source));
+    headers.insert(EVENT, header(event.element.name()));
     if let Some(id) = event.element.id() {
-        headers.insert("Bikhook-Id", header(id));
+        headers.insert(ID, header(id));
     }
-    headers.insert("Bikhook-Attempt", delivery.attempt.to_string());
+    headers.insert(ATTEMPT, delivery.attempt.to_string());
     if delivery.replay {
-        headers.insert("Bikhook-Replay", "true");
+        headers.insert(REPLAY, "true");
     }
     headers
 }
 
-/// A value that cannot end its line: BIK's texts may hold anything.
+/// A value that cannot end its line.
 fn header(text: &str) -> HeaderValue {
-    let safe: String =
-        text.chars().take(HEADER_CHARS).map(|c| if c.is_control() { '_' } else { c }).collect();
+    let mut safe = String::new();
+    push_safe(text, HEADER_CHARS, |c| !c.is_control(), &mut safe);
     HeaderValue::from(safe)
 }
 
@@ -146,8 +155,8 @@ mod tests {
     fn a_header_cannot_hold_another() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
         let headers = headers(&delivery(1), &settings, "crm");
-        assert_eq!(headers.get("Bikhook-Event").unwrap().as_str(), "a_b");
-        assert_eq!(headers.get("Bikhook-Key").unwrap().as_str().len(), 32);
+        assert_eq!(headers.get(EVENT).unwrap().as_str(), "a_b");
+        assert_eq!(headers.get(KEY).unwrap().as_str().len(), 32);
     }
 
     #[test]
