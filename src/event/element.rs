@@ -20,6 +20,7 @@ pub struct Element {
     name: Text,
     id: Option<Text>,
     message_id: Option<Text>,
+    key: OnceLock<Key>,
     order_key: OnceLock<OrderKey>,
     /// The same less trailing commas, where it has any.
     repaired: Option<Box<str>>,
@@ -67,18 +68,13 @@ impl Element {
 
     /// The typed view: reads the bytes each time.
     pub fn view(&self) -> View<'_> {
-        let json = self.repaired.as_deref().unwrap_or(&self.raw);
-        // It was read before, so it can be read again.
-        let envelope: Box<Envelope<'_>> = scan::whole(json).unwrap_or_default();
-        envelope.view(self.name(), &mut Reader::default())
+        self.envelope().view(self.name(), &mut Reader::default())
     }
 
-    /// What makes it the same as another (T6), in a source: reads the bytes each time, as intake did once.
+    /// What makes it the same as another (T6). An element has one source. Intake finds it; where the element was kept, the
+    /// bytes are read again when it is first asked for.
     pub fn key(&self, source: &str) -> Key {
-        let json = self.repaired.as_deref().unwrap_or(&self.raw);
-        // It was read before, so it can be read again.
-        let envelope: Box<Envelope<'_>> = scan::whole(json).unwrap_or_default();
-        envelope.key(source, self.name(), &self.raw)
+        *self.key.get_or_init(|| self.envelope().key(source, self.name(), &self.raw))
     }
 
     /// The lane it takes.
@@ -91,6 +87,12 @@ impl Element {
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
+    }
+
+    fn envelope(&self) -> Box<Envelope<'_>> {
+        let json = self.repaired.as_deref().unwrap_or(&self.raw);
+        // It was read before, so it can be read again.
+        scan::whole(json).unwrap_or_default()
     }
 }
 
@@ -195,11 +197,12 @@ impl Reading {
     /// Reads a piece of a body; `text` are the piece's bytes where they are known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
         read(piece, text, |found| {
-            let element = found.element();
+            let key = found.envelope.key(source, &found.name, found.raw);
+            let element = Element { key: key.into(), ..found.element() };
             let mut reader = Reader::counting();
             found.envelope.view(&found.name, &mut reader);
             Self {
-                key: found.envelope.key(source, &found.name, found.raw),
+                key,
                 content: Content::of(&element.rendered()),
                 repaired: found.repaired.is_some(),
                 warnings: reader.warnings,
@@ -226,6 +229,7 @@ impl Found<'_> {
             name: text(self.name.clone()),
             id: self.envelope.id().map(text),
             message_id: self.envelope.message_id().map(text),
+            key: OnceLock::new(),
             order_key: OnceLock::new(),
             repaired: self.repaired.map(Box::from),
             compact: self.compact,

@@ -48,13 +48,7 @@ pub use mask::{Mask, MaskError, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
 pub use template::{Part, Placeholder, Template, TemplateError};
 
-use std::{
-    fmt,
-    future::Future,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -124,14 +118,12 @@ pub struct Delivery {
     pub replay: bool,
     /// The event as it was received, where `event` is not that.
     received: Option<Arc<Event>>,
-    /// See [`Delivery::key`]; found when it is asked for first.
-    key: OnceLock<Key>,
 }
 
 impl Delivery {
     /// An event as it was received; `attempt` counts from 1.
     pub const fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
-        Self { event, attempt, replay, received: None, key: OnceLock::new() }
+        Self { event, attempt, replay, received: None }
     }
 
     /// The same, with the event as the mask leaves it.
@@ -150,7 +142,7 @@ impl Delivery {
 
     /// The id by which the destination knows a repetition: the same in every delivery of this event, whatever is masked.
     pub fn key(&self) -> Key {
-        *self.key.get_or_init(|| self.received.as_ref().unwrap_or(&self.event).key())
+        self.received.as_ref().unwrap_or(&self.event).key()
     }
 }
 

@@ -23,7 +23,7 @@ const PAGE_BYTES: usize = 4 << 20;
 pub struct RawEvent {
     seq: u64,
     received_at: Timestamp,
-    source: String,
+    source: Arc<str>,
     raw: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl RawEvent {
         Ok(Arc::new(Event {
             seq: self.seq,
             received_at: self.received_at,
-            source: self.source.into(),
+            source: self.source,
             element: Arc::new(element),
         }))
     }
@@ -386,7 +386,7 @@ fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
     Ok(QuarantineEntry {
         id: row.get(0)?,
         item: Quarantined {
-            source: row.get::<_, String>(1)?.into(),
+            source: row.get(1)?,
             reason,
             detail: row.get(3)?,
             bytes: row.get(5)?,

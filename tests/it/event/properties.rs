@@ -186,6 +186,7 @@ fn reads_the_same_again(first: &Draft) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.name(), element.name());
     prop_assert_eq!(again.id(), element.id());
     prop_assert_eq!(again.class(), element.class());
+    prop_assert_eq!((element.key("bik"), again.key("bik")), (first.key, first.key));
     prop_assert_eq!(again.order_key("bik"), element.order_key("bik"));
     prop_assert_eq!(again.rendered(), element.rendered());
     prop_assert_eq!(format!("{again:?}"), format!("{element:?}"), "the views");

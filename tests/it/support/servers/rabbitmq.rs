@@ -165,7 +165,9 @@ impl RabbitMq {
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("LC_ALL", "C.UTF-8")
-            .env("HOME", self.dir.path());
+            .env("HOME", self.dir.path())
+            // Not where the tests run.
+            .env("ERL_CRASH_DUMP", self.dir.path().join("erl_crash.dump"));
     }
 
     /// A durable topic exchange with a durable queue of the same name that takes everything.
