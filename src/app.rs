@@ -144,6 +144,7 @@ pub async fn serve(
         desk: Arc::new(desk),
         replayer,
         insight,
+        open_sources: intake.open_sources(),
         credentials,
         metrics,
         stopping: stopping_shown,

@@ -58,7 +58,9 @@ pub struct State {
     pub replayer: Arc<Replayer>,
     /// What became of the messages; `None` where insight is switched off.
     pub insight: Option<Arc<Insight>>,
-    /// The credentials of the public side, with their last uses.
+    /// The sources of the public side that ask for no credentials.
+    pub open_sources: Vec<Arc<str>>,
+    /// The credentials of the others, with their last uses.
     pub credentials: Arc<dyn Fn() -> Vec<CredentialStatus> + Send + Sync>,
     /// What is measured.
     pub metrics: Arc<Metrics>,

@@ -81,6 +81,14 @@ impl Intake {
         all
     }
 
+    /// The names of the sources that ask for no credentials.
+    pub fn open_sources(&self) -> Vec<Arc<str>> {
+        let open = self.inner.by_path.values().filter(|source| source.is_open());
+        let mut names: Vec<_> = open.map(|source| Arc::clone(&source.name)).collect();
+        names.sort();
+        names
+    }
+
     /// Logs what came in since it was last called; says nothing of nothing. For a task that calls it once a minute.
     pub fn log_summary(&self) {
         let now = self.inner.totals();

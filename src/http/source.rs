@@ -183,6 +183,11 @@ impl Source {
         pace.rate.take(&pace.due_ns, pace.ticks.now_ns()).map_err(Refusal::TooFast)
     }
 
+    /// Whether everybody may post to it.
+    pub(super) const fn is_open(&self) -> bool {
+        self.keyring.is_none()
+    }
+
     /// What is known of its credentials.
     pub(super) fn credentials(&self) -> impl Iterator<Item = CredentialStatus> {
         self.keyring.iter().flat_map(|keyring| keyring.status(&self.name))

@@ -55,7 +55,7 @@ pub(in crate::admin) struct Retried {
 }
 
 /// How it ended.
-#[derive(Clone, Copy, Default, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::admin) enum Outcome {
     /// All of it is stored: the entry left the quarantine.

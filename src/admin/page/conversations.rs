@@ -11,6 +11,7 @@ use axum::{
 use super::{
     frame::{Frame, Visit},
     person::Person,
+    said::Said,
     shown::{Tag, When, duration},
     sorry::Sorry,
     veil::Veil,
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     admin::{Shared, fault::Fault},
     clock::{self, Timestamp},
-    event::View,
     insight::{
         State as MessageState,
         ask::{self, Contact, Entry, Message},
@@ -204,13 +204,7 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
 }
 
 async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Result<Bubble, Sorry> {
-    let event = shared.state.journal.get(message.first_seq).await?;
-    let (said, is_about) =
-        match event.as_deref().map(|event| said(&event.element.view(), &message.message_id)) {
-            None => ("its text is no longer kept".to_owned(), true),
-            Some(Said::Text(text)) => (veil.said(&text).into_owned(), false),
-            Some(Said::About(what)) => (what, true),
-        };
+    let said = Said::of(shared, message).await?;
     let failed = message.state == Some(MessageState::Failed);
     let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
     Ok(Bubble {
@@ -220,8 +214,8 @@ async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Result<Bu
             false if failed => "ours failed",
             false => "ours",
         },
-        said,
-        is_about,
+        is_about: said.is_about(),
+        said: said.shown(veil),
         at: When::from(message.first_at),
         ticks: message.state.and_then(ticks),
         failure: message.failure.clone(),
@@ -240,43 +234,5 @@ const fn ticks(state: MessageState) -> Option<(&'static str, &'static str, &'sta
         MessageState::Read => Some(("✓✓", "read", "read")),
         MessageState::Played => Some(("✓✓", "read", "played")),
         MessageState::Failed => None,
-    }
-}
-
-/// What a message says.
-enum Said {
-    Text(String),
-    About(String),
-}
-
-/// The text of a message in an event; of one without a text, what it is.
-fn said(view: &View<'_>, message: &str) -> Said {
-    match view {
-        View::Incoming(incoming) => {
-            let Some(info) = incoming.infos.iter().find(|info| info.message_id.as_deref() == Some(message))
-            else {
-                return Said::About("a message".to_owned());
-            };
-            if let Some(text) = info.message.as_deref().filter(|text| !text.is_empty()) {
-                return Said::Text(text.to_owned());
-            }
-            let parts = [
-                ("a place", info.location.is_some()),
-                ("an order", info.order.is_some()),
-                ("a picture or a file", info.media.is_some() || info.media_type.is_some()),
-                ("a choice", info.options.is_some() || info.buttons.is_some()),
-            ];
-            let what =
-                parts.into_iter().find(|(_, is)| *is).map_or("a message without text", |(what, _)| what);
-            Said::About(what.to_owned())
-        }
-        View::Status(update) => {
-            let info = update.infos.iter().find(|info| info.message_id.as_deref() == Some(message));
-            match info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
-                Some(text) => Said::Text(text.to_owned()),
-                None => Said::About("a message without text".to_owned()),
-            }
-        }
-        View::Subscribed(_) | View::Other(_) => Said::About("a message".to_owned()),
     }
 }

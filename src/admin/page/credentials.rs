@@ -20,6 +20,8 @@ use crate::{
 #[template(path = "credentials.html")]
 struct Page {
     frame: Frame,
+    /// Those that ask for no credentials.
+    open: Vec<Arc<str>>,
     sources: Vec<Source>,
     /// For how long this process has counted.
     up: String,
@@ -68,7 +70,8 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
         }
     }
     let up = i64::try_from(shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-    visit.show(|frame| Page { frame, sources, up: duration(up) })
+    let open = shared.state.open_sources.clone();
+    visit.show(|frame| Page { frame, open, sources, up: duration(up) })
 }
 
 /// Those reasons for which there was a refusal.

@@ -10,6 +10,7 @@ use axum::{
 use super::{
     asked::Asked,
     frame::{Visit, set_cookie},
+    seal::Notice,
     sorry::Sorry,
 };
 use crate::admin::{Shared, fault::Fault, question};
@@ -33,10 +34,10 @@ impl Posted {
         self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/")
     }
 
-    /// On to a page, which says what was done.
-    pub(super) fn done(&self, shared: &Shared, path: &str, what: &str) -> Response {
+    /// On to a page, which says what came of it, in a sentence; `done` is whether it did what was asked for.
+    pub(super) fn says(&self, shared: &Shared, path: &str, done: bool, text: String) -> Response {
         let mut response = Redirect::to(path).into_response();
-        set_cookie(&mut response, shared.seal.notice(&self.visit.browser, what));
+        set_cookie(&mut response, shared.seal.notice(&self.visit.browser, &Notice { done, text }));
         response
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use super::{
     asked::Asked,
     assets,
-    seal::{self, Browser},
+    seal::{self, Browser, Notice},
     sorry::Sorry,
     veil::Veil,
 };
@@ -53,8 +53,8 @@ pub(super) struct Frame {
     pub(super) token: String,
     /// Whether personal data is shown; `None` on a page of an error.
     pub(super) reveal: Option<Reveal>,
-    /// What was done by the form before, where one was.
-    pub(super) notice: Option<String>,
+    /// What came of the form before, where there was one.
+    pub(super) notice: Option<Notice>,
     /// Why nothing can be stored, where it cannot.
     pub(super) trouble: Option<String>,
 }

@@ -11,6 +11,7 @@ use axum::{
 use super::{
     frame::{Frame, Visit},
     person::Person,
+    said::Said,
     shown::{Tag, When, duration},
     sorry::Sorry,
     veil::Veil,
@@ -37,6 +38,9 @@ struct Shown {
     deleted: bool,
     id: String,
     person: Person,
+    said: String,
+    /// `said` is not what it says, but what we say of it.
+    is_about: bool,
     /// What is known of it, in lines.
     facts: Vec<(&'static str, String)>,
     first_at: When,
@@ -89,12 +93,16 @@ pub(super) async fn one(
         .into());
     }
     let veil = visit.veil();
-    let messages = found.into_iter().map(|timeline| Shown::of(timeline, insight.failures(), veil)).collect();
+    let mut messages = Vec::with_capacity(found.len());
+    for timeline in found {
+        let said = Said::of(&shared, &timeline.message).await?;
+        messages.push(Shown::of(timeline, said, insight.failures(), veil));
+    }
     visit.show(|frame| Page { frame, messages })
 }
 
 impl Shown {
-    fn of(timeline: Timeline, classes: &Failures, veil: Veil) -> Self {
+    fn of(timeline: Timeline, said: Said, classes: &Failures, veil: Veil) -> Self {
         let message = timeline.message;
         let of = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let facts = [
@@ -115,6 +123,8 @@ impl Shown {
             deleted: message.deleted,
             id: veil.id(&message.message_id).into_owned(),
             person: Person::of_message(&message, veil),
+            is_about: said.is_about(),
+            said: said.shown(veil),
             facts: facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
             first_at: When::from(message.first_at),
             last_at: When::from(message.last_at),

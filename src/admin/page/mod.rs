@@ -26,6 +26,7 @@ mod person;
 mod quarantine;
 mod replays;
 mod reveal;
+mod said;
 mod seal;
 mod search;
 mod shown;

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 
 /// Names the browser.
 const BROWSER: &str = "bikhook-browser";
-/// What was done, for its next page.
+/// What came of a form, for its next page.
 const NOTICE: &str = "bikhook-notice";
 /// A page follows at once: what is not shown by then never is.
 const NOTICE_SECS: i64 = 60;
@@ -26,6 +26,14 @@ pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
 
 /// The key of this process; without one nothing is known again, and nothing is shown.
 pub(in crate::admin) struct Seal(Option<Hmac<Sha256>>);
+
+/// What came of a form, for the browser's next page.
+pub(super) struct Notice {
+    /// It did what was asked for.
+    pub(super) done: bool,
+    /// In a sentence.
+    pub(super) text: String,
+}
 
 /// A browser, by the random name that it was given.
 #[derive(Clone)]
@@ -76,18 +84,20 @@ impl Seal {
         set(SHOWN, "", Some(0))
     }
 
-    /// The cookie that tells a browser's next page what was done: nobody else can make one.
-    pub(super) fn notice(&self, browser: &Browser, text: &str) -> Option<HeaderValue> {
-        let signature = self.sign(&format!("notice {} {text}", browser.name))?;
-        let text = BASE64_URL_SAFE_NO_PAD.encode(text);
-        set(NOTICE, &format!("{text}.{signature}"), Some(NOTICE_SECS))
+    /// The cookie that tells a browser's next page what came of a form: nobody else can make one.
+    pub(super) fn notice(&self, browser: &Browser, notice: &Notice) -> Option<HeaderValue> {
+        let signature = self.sign(&notice.signed(browser))?;
+        let text = BASE64_URL_SAFE_NO_PAD.encode(&notice.text);
+        set(NOTICE, &format!("{}.{text}.{signature}", u8::from(notice.done)), Some(NOTICE_SECS))
     }
 
-    /// What was done, as its cookie tells.
-    pub(super) fn noticed(&self, browser: &Browser, headers: &HeaderMap) -> Option<String> {
-        let (text, signature) = cookie(headers, NOTICE)?.split_once('.')?;
+    /// What came of a form, as its cookie tells.
+    pub(super) fn noticed(&self, browser: &Browser, headers: &HeaderMap) -> Option<Notice> {
+        let (done, rest) = cookie(headers, NOTICE)?.split_once('.')?;
+        let (text, signature) = rest.split_once('.')?;
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        self.is(&format!("notice {} {text}", browser.name), signature).then_some(text)
+        let notice = Notice { done: done == "1", text };
+        self.is(&notice.signed(browser), signature).then_some(notice)
     }
 
     fn sign(&self, text: &str) -> Option<String> {
@@ -99,6 +109,12 @@ impl Seal {
     /// Whether that is the signature of this text.
     fn is(&self, text: &str, signature: &str) -> bool {
         self.sign(text).is_some_and(|right| right.as_bytes().ct_eq(signature.as_bytes()).into())
+    }
+}
+
+impl Notice {
+    fn signed(&self, browser: &Browser) -> String {
+        format!("notice {} {} {}", browser.name, self.done, self.text)
     }
 }
 
@@ -123,7 +139,7 @@ impl Browser {
     }
 }
 
-/// The cookie that forgets what was done, once it is shown.
+/// The cookie that forgets what came of a form, once it is shown.
 pub(super) fn forgotten() -> Option<HeaderValue> {
     set(NOTICE, "", Some(0))
 }

@@ -385,12 +385,7 @@ fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
     let reason = Reason::from_name(&reason).ok_or(rusqlite::Error::InvalidQuery)?;
     Ok(QuarantineEntry {
         id: row.get(0)?,
-        item: Quarantined {
-            source: row.get(1)?,
-            reason,
-            detail: row.get(3)?,
-            bytes: row.get(5)?,
-        },
+        item: Quarantined { source: row.get(1)?, reason, detail: row.get(3)?, bytes: row.get(5)? },
         conflicts_with: row.get(4)?,
         count: row.get(6)?,
         first_at: Timestamp::from_ms(row.get(7)?),

@@ -96,6 +96,7 @@ impl Operator {
             desk: Arc::new(desk),
             replayer,
             insight: insight.clone(),
+            open_sources: vec!["anybody".into()],
             credentials: Arc::new(|| vec![portal()]),
             metrics,
             stopping: told,

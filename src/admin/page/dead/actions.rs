@@ -84,7 +84,7 @@ pub(in crate::admin::page) async fn retry_matching(
         }
     };
     let path = Asked::link("/dead", &asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat()));
-    Ok(posted.done(&shared, &path, &what))
+    Ok(posted.says(&shared, &path, done > 0, what))
 }
 
 /// `GET /dead/count`, `GET /dead/retry`: for who loads the answer to a form again.
@@ -102,7 +102,7 @@ pub(in crate::admin::page) async fn retry(
     let (id, handler) = (dead.id, at_work(&shared, &dead.lane.handler)?);
     dead::retry(&shared, Which::Ids(vec![id])).await?;
     let what = format!("Dead letter {id} is being retried: it is gone from here when {handler} has it.");
-    Ok(posted.done(&shared, "/dead", &what))
+    Ok(posted.says(&shared, "/dead", true, what))
 }
 
 /// `GET /dead/{id}/drop`: asks once more.
@@ -137,7 +137,7 @@ pub(in crate::admin::page) async fn drop(
 ) -> Result<Response, Sorry> {
     let id = dead_letter(&shared, &id).await?.id;
     dead::drop(&shared, Which::Ids(vec![id])).await?;
-    Ok(posted.done(&shared, "/dead", &format!("Dead letter {id} is dropped.")))
+    Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} is dropped.")))
 }
 
 /// What a question for many is about: of handlers at work alone, since nobody else retries.

@@ -158,7 +158,7 @@ pub(super) async fn pause(
     } else {
         format!("{name} is paused: it starts no delivery until it is resumed.")
     };
-    Ok(posted.done(&shared, &path_of(&name), &what))
+    Ok(posted.says(&shared, &path_of(&name), !was, what))
 }
 
 /// `POST /handlers/{name}/resume`
@@ -168,12 +168,9 @@ pub(super) async fn resume(
     posted: Posted,
 ) -> Result<Response, Sorry> {
     let name = at_work(&shared, &name)?;
-    let what = if handlers::resume(&shared, &name).await? {
-        format!("{name} goes on where it was.")
-    } else {
-        format!("{name} was not paused.")
-    };
-    Ok(posted.done(&shared, &path_of(&name), &what))
+    let was = handlers::resume(&shared, &name).await?;
+    let what = if was { format!("{name} goes on where it was.") } else { format!("{name} was not paused.") };
+    Ok(posted.says(&shared, &path_of(&name), was, what))
 }
 
 /// The page of a handler.

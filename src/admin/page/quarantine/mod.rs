@@ -168,7 +168,7 @@ pub(super) async fn retry(
     let retried = quarantine::retry(&shared, id).await?;
     let has_left = matches!(retried.outcome, Outcome::Stored | Outcome::Unknown);
     let path = if has_left { "/quarantine".to_owned() } else { format!("/quarantine/{id}") };
-    Ok(posted.done(&shared, &path, &told(&retried)))
+    Ok(posted.says(&shared, &path, retried.outcome == Outcome::Stored, told(&retried)))
 }
 
 /// `GET /quarantine/{id}/drop`: asks once more.
@@ -200,9 +200,9 @@ pub(super) async fn drop(
     posted: Posted,
 ) -> Result<Response, Sorry> {
     let id = number(&id)?;
-    let done = quarantine::drop(&shared, vec![id]).await?;
-    let what = if done.is_empty() { "was there no more" } else { "was dropped" };
-    Ok(posted.done(&shared, "/quarantine", &format!("Entry {id} {what}.")))
+    let was_there = !quarantine::drop(&shared, vec![id]).await?.is_empty();
+    let what = if was_there { "was dropped" } else { "was there no more" };
+    Ok(posted.says(&shared, "/quarantine", was_there, format!("Entry {id} {what}.")))
 }
 
 fn number(id: &str) -> Result<i64, Fault> {

@@ -119,7 +119,7 @@ pub(in crate::admin::page) async fn start(
             format!("Replay {id} to {handler} is started already: nothing was started twice.")
         }
     };
-    Ok(posted.done(&shared, "/replays", &what))
+    Ok(posted.says(&shared, "/replays", true, what))
 }
 
 fn wish(asked: &Asked, handler: &str) -> Result<Wish, Fault> {

@@ -111,18 +111,18 @@ async fn change(
     done: &str,
 ) -> Result<Response, Sorry> {
     let id = read(id)?;
-    let what = match replays::change(shared, id, to).await {
-        Ok(true) => format!("Replay {id} {done}."),
-        Ok(false) => format!("Replay {id} was so already."),
+    let (is_done, what) = match replays::change(shared, id, to).await {
+        Ok(true) => (true, format!("Replay {id} {done}.")),
+        Ok(false) => (true, format!("Replay {id} was so already.")),
         // It ended while somebody looked at it.
         Err(error @ Fault::Nothing(_)) if replays::Row::one(shared, id).is_ok() => {
-            format!("Nothing was done: {error}.")
+            (false, format!("Nothing was done: {error}."))
         }
         Err(error) => return Err(error.into()),
     };
     // The page that asks once more is no page to go back to.
     let back = if to == ReplayState::Cancelled { "/replays" } else { posted.back_to() };
-    Ok(posted.done(shared, back, &what))
+    Ok(posted.says(shared, back, is_done, what))
 }
 
 fn read(id: &str) -> Result<i64, Fault> {

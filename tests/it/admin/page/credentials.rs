@@ -17,6 +17,8 @@ async fn every_credential_is_shown_with_its_last_use_and_without_a_secret() {
         "2026-01-01 00:00:00",
         "Nobody was refused",
         "bikhook auth",
+        "Source anybody",
+        "auth = \"none\"",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }

@@ -1,0 +1,67 @@
+//! What a message says: insight does not keep it, the journal has it for as long as it has the event.
+
+use super::{sorry::Sorry, veil::Veil};
+use crate::{admin::Shared, event::View, insight::ask::Message};
+
+/// What a message says.
+pub(super) enum Said {
+    /// Its text.
+    Text(String),
+    /// Of one without a text, what it is.
+    About(String),
+}
+
+impl Said {
+    /// By the event that told of it first.
+    pub(super) async fn of(shared: &Shared, message: &Message) -> Result<Self, Sorry> {
+        let event = shared.state.journal.get(message.first_seq).await?;
+        Ok(match event {
+            Some(event) => said(&event.element.view(), &message.message_id),
+            None => Self::About("its text is no longer kept".to_owned()),
+        })
+    }
+
+    /// Whether it is not what was said, but what we say of it.
+    pub(super) const fn is_about(&self) -> bool {
+        matches!(self, Self::About(_))
+    }
+
+    /// As a page shows it: the customer's words are behind the veil.
+    pub(super) fn shown(self, veil: Veil) -> String {
+        match self {
+            Self::Text(text) => veil.said(&text).into_owned(),
+            Self::About(what) => what,
+        }
+    }
+}
+
+fn said(view: &View<'_>, message: &str) -> Said {
+    match view {
+        View::Incoming(incoming) => {
+            let Some(info) = incoming.infos.iter().find(|info| info.message_id.as_deref() == Some(message))
+            else {
+                return Said::About("a message".to_owned());
+            };
+            if let Some(text) = info.message.as_deref().filter(|text| !text.is_empty()) {
+                return Said::Text(text.to_owned());
+            }
+            let parts = [
+                ("a place", info.location.is_some()),
+                ("an order", info.order.is_some()),
+                ("a picture or a file", info.media.is_some() || info.media_type.is_some()),
+                ("a choice", info.options.is_some() || info.buttons.is_some()),
+            ];
+            let what =
+                parts.into_iter().find(|(_, is)| *is).map_or("a message without text", |(what, _)| what);
+            Said::About(what.to_owned())
+        }
+        View::Status(update) => {
+            let info = update.infos.iter().find(|info| info.message_id.as_deref() == Some(message));
+            match info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
+                Some(text) => Said::Text(text.to_owned()),
+                None => Said::About("a message without text".to_owned()),
+            }
+        }
+        View::Subscribed(_) | View::Other(_) => Said::About("a message".to_owned()),
+    }
+}
