@@ -94,9 +94,14 @@ impl Seal {
     /// What came of a form, as its cookie tells.
     pub(super) fn noticed(&self, browser: &Browser, headers: &HeaderMap) -> Option<Notice> {
         let (done, rest) = cookie(headers, NOTICE)?.split_once('.')?;
+        let done = match done {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
         let (text, signature) = rest.split_once('.')?;
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let notice = Notice { done: done == "1", text };
+        let notice = Notice { done, text };
         self.is(&notice.signed(browser), signature).then_some(notice)
     }
 

@@ -77,7 +77,7 @@ await play(async ({ browser, origin, webhook, key, events, door, check }) => {
     await reveal(page);
     await says("<b>torn</b>");
     await page.getByRole("button", { name: "Try again" }).click();
-    await page.locator(".notice.done").waitFor();
+    await page.locator(".notice.warn").waitFor();
     equal("entries after it was tried", await entries(), before);
     await page.locator("main a[href$='/drop']").click();
     equal("entries before it is confirmed", await entries(), before);

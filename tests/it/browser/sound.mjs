@@ -40,7 +40,9 @@ async function look(page, path, status) {
 
 /** What is wider than the window, or scrolls sideways, and is not a table in its own frame. */
 function sideways(page) {
-  return page.evaluate(() => {
+  return page.evaluate(async () => {
+    // A new width is told to the page before the next frame; the charts follow it.
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
     const told = (element) => element.cloneNode(false).outerHTML.slice(0, 120);
     const wide = [];
     const root = document.documentElement;

@@ -151,8 +151,9 @@ async fn a_notice_cannot_be_made_by_anybody_else() {
     let (Some("1"), Some(text), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
         panic!("{own}")
     };
-    // `<b>x</b>` in base64, and what failed, with the signature of another text.
-    let forged = [format!("1.PGI-eDwvYj4.{signature}"), format!("0.{text}.{signature}")];
+    // With the signature of another text: `<b>x</b>` in base64, nothing, no base64; that it was not done; in another form.
+    let forged = ["1.PGI-eDwvYj4", "1.", "1.!", &format!("0.{text}"), &format!("2.{text}"), text]
+        .map(|start| format!("{start}.{signature}"));
     let mut other = Browser::new(&operator);
     other.page("/").await;
     let foreign = [&*forged[0], &*own, "x", ""];
