@@ -1,7 +1,9 @@
 //! One delivery, as a task: a batch that is refused is halved until the bad event is alone; a probe goes one by one.
 
 use std::{
+    any::Any,
     collections::HashSet,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Instrument, Span};
@@ -163,41 +166,42 @@ impl Attempt {
     async fn hand_over(&self, events: &[Delivery]) -> Outcome {
         let began = Instant::now();
         let span = self.span(events);
-        let deliver = tokio::time::timeout(self.timeout, self.handler.deliver(events));
-        let done = deliver.instrument(span.clone()).await;
+        let deliver = AssertUnwindSafe(async { self.handler.deliver(events).await }).catch_unwind();
+        let ended = tokio::time::timeout(self.timeout, deliver).instrument(span.clone()).await;
+        let done = match ended {
+            Ok(Ok(done)) => done,
+            // Caught here, it is this delivery's and not that of others of the batch.
+            Ok(Err(panicked)) => Err(Failure::retry("panic", said_by_panic(&*panicked))),
+            Err(_elapsed) => {
+                Err(Failure::retry("timeout", format!("no answer within {} s", self.timeout.as_secs_f64())))
+            }
+        };
         self.seconds.observe(began.elapsed().as_secs_f64());
         let (outcome, class) = match &done {
-            Ok(Ok(())) => ("delivered", None),
-            Ok(Err(Failure::Refuse { class, .. })) => ("refuse", Some(&**class)),
-            Ok(Err(
+            Ok(()) => ("delivered", None),
+            Err(Failure::Refuse { class, .. }) => ("refuse", Some(&**class)),
+            Err(
                 Failure::Retry { class, .. }
                 | Failure::Misconfigured { class, .. }
                 | Failure::Gone { class, .. },
-            )) => ("retry", Some(&**class)),
-            Err(_elapsed) => ("retry", Some("timeout")),
+            ) => ("retry", Some(&**class)),
         };
         trace::delivered(&span, outcome, class);
         match done {
-            Ok(Ok(())) => {
+            Ok(()) => {
                 self.refusals.store(0, Relaxed);
                 Outcome::Delivered
             }
-            Ok(Err(Failure::Retry { class, error, after })) => {
+            Err(Failure::Retry { class, error, after }) => {
                 Outcome::Failed(Trouble { class, error, after, gravity: Gravity::Unwell })
             }
-            Ok(Err(Failure::Misconfigured { class, error })) => {
+            Err(Failure::Misconfigured { class, error }) => {
                 Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Misconfigured })
             }
-            Ok(Err(Failure::Gone { class, error })) => {
+            Err(Failure::Gone { class, error }) => {
                 Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Gone })
             }
-            Ok(Err(Failure::Refuse { class, error })) => self.believe(events.len(), class, error),
-            Err(_elapsed) => Outcome::Failed(Trouble {
-                class: "timeout".to_owned(),
-                error: format!("no answer within {} s", self.timeout.as_secs_f64()),
-                after: None,
-                gravity: Gravity::Unwell,
-            }),
+            Err(Failure::Refuse { class, error }) => self.believe(events.len(), class, error),
         }
     }
 
@@ -227,4 +231,11 @@ impl Attempt {
             gravity: Gravity::Misconfigured,
         })
     }
+}
+
+/// The story of a panic; its text may quote the payload.
+fn said_by_panic(carried: &(dyn Any + Send)) -> String {
+    let text = carried.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| carried.downcast_ref::<String>().map(String::as_str));
+    format!("the handler panicked: {}", text.unwrap_or("it does not say why"))
 }

@@ -268,10 +268,11 @@ impl Lane {
             return Ok(false);
         }
         let read_to = self.window.read_to();
-        let end = self.end();
+        let end = self.reach();
         if read_to >= end.min(*self.tip.borrow()) {
             return Ok(false);
         }
+        let set_aside_by_own = self.set_aside_by_own(end).await?;
         let max = target.saturating_sub(self.window.len()).max(policy::PROBE_EVENTS);
         let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
         if claim.events.len() < self.parts.batch {
@@ -282,7 +283,7 @@ impl Lane {
             if seq > end {
                 break;
             }
-            if !self.settled.remove(&seq) && self.wants(&event) {
+            if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
                     Some(_) if self.aside_is_full() => {
                         return Ok(self.window.read_to() > read_to);
@@ -394,7 +395,7 @@ impl Lane {
                 self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
             }
             // Somebody has dropped it.
-            Ok(_) => self.revivals.remove(due.id),
+            Ok(_) => self.revival_done(due.id),
             Err(error) => {
                 tracing::error!(
                     lane = %self.name(),
@@ -503,7 +504,8 @@ impl Lane {
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);
         let window = self.window.next_due(now);
-        [exceptions, gathered, window].into_iter().flatten().min()
+        let own = self.awaits_own().then(|| now.plus_ms(policy::GIVES_WAY_MS));
+        [exceptions, gathered, window, own].into_iter().flatten().min()
     }
 
     fn backoff_ms(&self, failures: u32) -> i64 {

@@ -75,7 +75,7 @@ impl Replayer {
             return Some(Waits::for_handler(handler));
         };
         let own = self.lanes(id);
-        let live = || live.iter().find_map(|lane| Waits::for_live(&lane.borrow()));
+        let at_work = || live.iter().find_map(|lane| Waits::for_live(&lane.borrow()));
         let turn = || {
             let known = Arc::clone(&self.journal.replays().borrow());
             let first = known
@@ -83,7 +83,13 @@ impl Replayer {
                 .find(|(_, other)| !other.state.has_ended() && other.asked.handler == replay.asked.handler);
             first.filter(|(first, _)| **first < id).map(|(first, _)| Waits::for_turn(handler, *first))
         };
-        turn().or_else(live).or_else(|| own.iter().find_map(Waits::for_own))
+        let pass = || {
+            let lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
+            lanes
+                .into_iter()
+                .find_map(|(lane, live)| Waits::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
+        };
+        turn().or_else(at_work).or_else(|| own.iter().find_map(Waits::for_own)).or_else(pass)
     }
 
     /// What a replay would deliver, by reading all that it would read; `None` for a handler that is not at work.

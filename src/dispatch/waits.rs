@@ -47,6 +47,12 @@ impl Waits {
         Some(Self { handler: Arc::clone(&lane.handler), for_what })
     }
 
+    /// Of a replay's lane that has come to where the handler's own is, before its end.
+    pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
+        let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
+        waits.then(|| Self { handler: Arc::clone(&own.handler), for_what: ForWhat::Lag(own.lag) })
+    }
+
     /// What keeps one of the replay's lanes. One that has stopped is through.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
@@ -98,6 +104,10 @@ mod tests {
         assert_eq!(live(LaneCondition::Paused, 20_000).unwrap(), "handler crm is paused");
         assert_eq!(live(LaneCondition::Waiting, 0).unwrap(), "the destination of handler crm is unwell");
         assert!(live(LaneCondition::Stopped, 0).is_some());
+        let at = |cursor| LaneStatus { cursor, ..lane(LaneCondition::Running, 7) };
+        let passes = |cursor, upto| Waits::for_own_to_pass(&at(cursor), &at(100), upto);
+        assert_eq!(passes(100, 101).unwrap().to_string(), "handler crm is 7 events behind with what is new");
+        assert_eq!((passes(99, 101), passes(100, 100)), (None, None));
         let own = |state| Waits::for_own(&lane(state, 50_000));
         assert_eq!((own(LaneCondition::Running), own(LaneCondition::Stopped)), (None, None));
         assert!(own(LaneCondition::Full).is_some());

@@ -54,6 +54,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The delivery state of an enrolled lane, as it was last settled.
     fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>>;
 
+    /// What a lane has set aside in `after+1 ..= through`, by all that was settled before this call.
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>>;
+
     /// The next events of a class after `after`, at most `max`, with how far was looked.
     fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>>;
 

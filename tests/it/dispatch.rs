@@ -517,6 +517,34 @@ async fn a_handler_that_panics_or_hangs_is_a_destination_that_is_unwell() {
     assert_eq!(world.script.taken(), [1, 2, 3]);
 }
 
+/// As with any other failure, it is that event which is set aside, and its message behind it.
+#[tokio::test]
+async fn a_handler_that_panics_over_one_event_delivers_all_others_once_and_its_message_in_order() {
+    for (batch, concurrency) in [(4, 1), (1, 1), (4, 3)] {
+        let bug = |events: &[Delivery]| {
+            assert!(events.iter().all(|delivery| delivery.event.seq != 1), "a bug in a handler");
+            Ok(())
+        };
+        let mut world = World::new(Script::new(bug)).await;
+        (world.batch, world.concurrency) = (batch, concurrency);
+        let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+        world.append([message(1, "x"), message(2, "x")]).await;
+        world.append(statuses(2..20)).await;
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, HOUR).await;
+        let mut taken = world.script.taken();
+        taken.sort_unstable();
+        assert_eq!(taken, (3..=20).collect::<Vec<_>>(), "batches of {batch}, {concurrency} at once");
+        let aside = world.state(Class::Other).await.aside;
+        let rows: Vec<_> = aside.iter().map(|row| (row.seq, row.behind)).collect();
+        assert_eq!(rows, [(1, false), (2, true)]);
+        assert!(aside[0].error.contains("a bug in a handler"), "{}", aside[0].error);
+        world.script.now(|_| Ok(()));
+        world.turn_for(&mut lane, HOUR * 2).await;
+        assert_eq!(world.script.taken()[18..], [1, 2]);
+    }
+}
+
 #[tokio::test]
 async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
     struct Hangs(Arc<Script>);
@@ -688,6 +716,27 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert_eq!(world.script.taken(), (1..=8).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn dead_letters_that_are_dropped_before_their_retry_keep_no_others_back() {
+    let mut world = World::new(Script::new(|_| Err(refuse()))).await;
+    for n in 0..8 {
+        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
+        world.append([event.replace("Hello", &"x".repeat(1 << 20))]).await;
+    }
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    world.journal.pause("crm".into(), "for a test".to_owned()).await.unwrap();
+    world.retry_all().await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND).await;
+    let loaded = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
+    world.journal.drop_dead(loaded.iter().map(|dead| dead.id).collect()).await.unwrap();
+    world.script.now(|_| Ok(()));
+    world.journal.resume("crm".into()).await.unwrap();
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken(), (loaded.len() as u64 + 1..=8).collect::<Vec<_>>());
 }
 
 fn set_aside(seq: u64, behind: bool, next_try: Timestamp) -> Aside {

@@ -165,7 +165,7 @@ pub(super) async fn one(
     let mut day = String::new();
     for entry in found.entries.iter().rev() {
         let mut bubble = match entry {
-            Entry::Message(message) => of_message(&shared, message, veil).await?,
+            Entry::Message(message) => of_message(&shared, message, veil).await,
             Entry::Event { seq, name, at } => of_event(*seq, name, *at),
         };
         let at = match entry {
@@ -203,11 +203,11 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     }
 }
 
-async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Result<Bubble, Sorry> {
-    let said = Said::of(shared, message).await?;
+async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Bubble {
+    let said = Said::of(shared, message).await;
     let failed = message.state == Some(MessageState::Failed);
     let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
-    Ok(Bubble {
+    Bubble {
         day: None,
         class: match message.incoming {
             true => "theirs",
@@ -222,7 +222,7 @@ async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Result<Bu
         deleted: message.deleted,
         sent_by: message.owner.as_deref().map(|owner| format!("{owner}{owner_id}")).unwrap_or_default(),
         link: format!("/messages/{}", message.id),
-    })
+    }
 }
 
 /// The ticks that people know from WhatsApp; a word goes with them.

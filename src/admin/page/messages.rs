@@ -95,7 +95,7 @@ pub(super) async fn one(
     let veil = visit.veil();
     let mut messages = Vec::with_capacity(found.len());
     for timeline in found {
-        let said = Said::of(&shared, &timeline.message).await?;
+        let said = Said::of(&shared, &timeline.message).await;
         messages.push(Shown::of(timeline, said, insight.failures(), veil));
     }
     visit.show(|frame| Page { frame, messages })

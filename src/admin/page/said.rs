@@ -1,6 +1,6 @@
 //! What a message says: insight does not keep it, the journal has it for as long as it has the event.
 
-use super::{sorry::Sorry, veil::Veil};
+use super::veil::Veil;
 use crate::{admin::Shared, event::View, insight::ask::Message};
 
 /// What a message says.
@@ -12,13 +12,20 @@ pub(super) enum Said {
 }
 
 impl Said {
-    /// By the event that told of it first.
-    pub(super) async fn of(shared: &Shared, message: &Message) -> Result<Self, Sorry> {
-        let event = shared.state.journal.get(message.first_seq).await?;
-        Ok(match event {
-            Some(event) => said(&event.element.view(), &message.message_id),
-            None => Self::About("its text is no longer kept".to_owned()),
-        })
+    /// By the event that told of it first. What cannot be read takes nothing else from a page.
+    pub(super) async fn of(shared: &Shared, message: &Message) -> Self {
+        match shared.state.journal.get(message.first_seq).await {
+            Ok(Some(event)) => said(&event.element.view(), &message.message_id),
+            Ok(None) => Self::About("its text is no longer kept".to_owned()),
+            Err(error) => {
+                tracing::error!(
+                    seq = message.first_seq,
+                    error = error.class(),
+                    "an event cannot be read for a page"
+                );
+                Self::About("its text cannot be read".to_owned())
+            }
+        }
     }
 
     /// Whether it is not what was said, but what we say of it.

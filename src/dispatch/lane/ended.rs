@@ -31,6 +31,8 @@ impl Lane {
             };
             match self.carried.remove(&id) {
                 Some(Carried::Events { seqs, mode, since }) => {
+                    // What happened to each is not known: none is judged by itself.
+                    let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
                     let delivered = outcomes.iter().all(|outcome| *outcome == Outcome::Delivered);
@@ -262,7 +264,7 @@ impl Lane {
         }
     }
 
-    fn revival_done(&mut self, id: i64) {
+    pub(super) fn revival_done(&mut self, id: i64) {
         self.revivals.remove(id);
         // The journal gives a bounded number at a time.
         self.look_for_revivals |= self.revivals.is_empty();
@@ -339,10 +341,11 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
     }
 }
 
+/// Of a delivery's task, not of the handler in it.
 fn panicked(error: &JoinError) -> Trouble {
     Trouble {
         class: "panic".to_owned(),
-        error: format!("the handler panicked: {error}"),
+        error: format!("the delivery panicked: {error}"),
         after: None,
         gravity: Gravity::Unwell,
     }

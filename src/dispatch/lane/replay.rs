@@ -1,5 +1,7 @@
-//! What a lane of a replay does otherwise: it has an end and a filter of its own, and it gives way to the handler's own
-//! lanes.
+//! What a lane of a replay does otherwise: it has an end and a filter of its own, gives way to the handler's own lanes, and
+//! comes after them: of what they have not passed or have set aside it delivers nothing.
+
+use std::collections::HashSet;
 
 use tokio::sync::watch;
 
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     event::Event,
     handler::Filter,
-    journal::{Replay, ReplayState},
+    journal::{self, LaneId, Replay, ReplayState},
 };
 
 /// What makes a lane one of a replay.
@@ -36,6 +38,33 @@ impl Lane {
     /// The last seq that concerns it.
     pub(super) fn end(&self) -> u64 {
         self.parts.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
+    }
+
+    /// The last seq that it may claim now: what the handler's own lane has not passed yet is not there to be delivered again.
+    pub(super) fn reach(&self) -> u64 {
+        self.own().map_or(u64::MAX, |own| own.cursor).min(self.end())
+    }
+
+    /// Whether the handler's own lane has to pass something before it can go on.
+    pub(super) fn awaits_own(&self) -> bool {
+        let read_to = self.window.read_to();
+        read_to >= self.reach() && read_to < self.end()
+    }
+
+    /// What the handler's own lane has set aside up to here, and will deliver itself, in the order of each message.
+    pub(super) async fn set_aside_by_own(&self, through: u64) -> Result<HashSet<u64>, journal::Error> {
+        if self.own().is_none_or(|own| own.set_aside == 0) {
+            return Ok(HashSet::new());
+        }
+        let own = LaneId { replay: None, ..self.parts.id.clone() };
+        let set_aside = self.parts.journal.set_aside(own, self.window.read_to(), through).await?;
+        Ok(set_aside.into_iter().collect())
+    }
+
+    /// How the handler's own lane of the same class does.
+    fn own(&self) -> Option<LaneStatus> {
+        let live = &self.parts.replay.as_ref()?.live;
+        live.iter().map(|lane| lane.borrow().clone()).find(|own| own.lane == self.parts.id.class.as_str())
     }
 
     pub(super) fn wants(&self, event: &Event) -> bool {

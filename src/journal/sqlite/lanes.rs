@@ -266,28 +266,26 @@ fn write_ends<'a>(
     Ok(new)
 }
 
-/// A new dead letter: its id. What dies in a replay and is dead already stays one.
+/// A new dead letter: its id. What is dead already, by the handler's own lane or by a replay, stays one.
 fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    if lane.replay != 0 {
-        let again = connection
-            .prepare_cached(
-                "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8
-                 WHERE lane = ?1 AND seq = ?2",
-            )?
-            .execute(params![
-                lane.home,
-                event.seq,
-                dead.cause.as_str(),
-                dead.attempts,
-                dead.error,
-                dead.at.as_ms(),
-                dead.history.to_json(),
-                lane.replay
-            ])?;
-        if again > 0 {
-            return Ok(None);
-        }
+    let again = connection
+        .prepare_cached(
+            "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8
+             WHERE lane = ?1 AND seq = ?2",
+        )?
+        .execute(params![
+            lane.home,
+            event.seq,
+            dead.cause.as_str(),
+            dead.attempts,
+            dead.error,
+            dead.at.as_ms(),
+            dead.history.to_json(),
+            lane.replay
+        ])?;
+    if again > 0 {
+        return Ok(None);
     }
     connection
         .prepare_cached(

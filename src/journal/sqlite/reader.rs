@@ -222,6 +222,20 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
     Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
 }
 
+/// What a lane has set aside in `after+1 ..= through`; nothing of one that was never enrolled.
+pub fn set_aside(
+    connection: &Connection,
+    lane: &LaneId,
+    after: u64,
+    through: u64,
+) -> rusqlite::Result<Vec<u64>> {
+    let Some((id, _)) = lane_row(connection, lane)? else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached("SELECT seq FROM aside WHERE lane = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq")?
+        .query_map(params![id, after, through], |row| row.get(0))?
+        .collect()
+}
+
 /// How an event of a class stands with each handler, by name.
 pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
     // The first row past it tells when only where one before it is kept: the lane was seen to come past it.

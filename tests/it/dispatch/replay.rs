@@ -5,6 +5,8 @@ use bikhook::{
     journal::{NewReplay, ReplayState},
 };
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::handlers::until;
 
@@ -15,7 +17,16 @@ impl World {
 
     /// A lane of a replay; the handler's own lanes look as `live` says.
     async fn replay_lane(&self, id: i64, class: Class, upto: u64, live: LaneStatus) -> Lane {
-        let live = tokio::sync::watch::Sender::new(live).subscribe();
+        self.replay_lane_beside(id, class, upto, watch::Sender::new(live).subscribe()).await
+    }
+
+    async fn replay_lane_beside(
+        &self,
+        id: i64,
+        class: Class,
+        upto: u64,
+        live: watch::Receiver<LaneStatus>,
+    ) -> Lane {
         let replay = ReplayPart { upto, filter: Filter::default(), live: vec![live] };
         let parts = self.parts(class, &Arc::new(Semaphore::new(self.concurrency)));
         let id = LaneId { replay: Some(id), ..parts.id.clone() };
@@ -29,8 +40,9 @@ impl World {
     }
 }
 
+/// A lane that has passed all there is.
 fn well() -> LaneStatus {
-    LaneStatus::new("crm".into(), "script", Class::Other)
+    LaneStatus { cursor: u64::MAX, ..LaneStatus::new("crm".into(), "script", Class::Other) }
 }
 
 #[tokio::test]
@@ -141,17 +153,62 @@ async fn a_replay_whose_last_event_always_fails_ends_with_a_dead_letter() {
     world.delivered_live().await;
     world.script.now(failing(&[3], retry));
     let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
-    let live = tokio::sync::watch::Sender::new(well());
-    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
-    let replay = ReplayPart { upto: 10, filter: Filter::default(), live: vec![live.subscribe()] };
-    let lane = LaneId { replay: Some(id), ..parts.id.clone() };
-    let mut lane = Lane::restore(LaneParts { id: lane, replay: Some(replay), ..parts }).await.unwrap();
+    let live = watch::Sender::new(well());
+    let mut lane = world.replay_lane_beside(id, Class::Other, 10, live.subscribe()).await;
     for _ in 0..200 {
         live.send_modify(|lane| lane.delivered_at = Some(world.now));
         world.turn_for(&mut lane, HOUR).await;
     }
     assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
     assert_eq!(world.dead().await, [(3, Cause::Expired)]);
+}
+
+#[tokio::test]
+async fn a_replay_delivers_nothing_before_the_handlers_own_lane_has_passed_it() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let live = watch::Sender::new(LaneStatus { cursor: 4, lag: 6, ..well() });
+    let mut lane = world.replay_lane_beside(id, Class::Other, 10, live.subscribe()).await;
+    assert!(world.turn_for(&mut lane, HOUR).await.is_some(), "it looks again");
+    assert_eq!(world.script.taken(), [1, 2, 3, 4]);
+    live.send_modify(|live| live.cursor = 10);
+    assert_eq!(world.turn_for(&mut lane, HOUR).await, None);
+    assert_eq!(world.script.taken(), (1..=10).collect::<Vec<_>>());
+    assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
+}
+
+/// The handler's own lane delivers it, and what follows of its message: a replay would come before that.
+#[tokio::test]
+async fn a_replay_passes_over_what_the_handlers_own_lane_has_set_aside() {
+    let mut world = World::new(Script::new(failing(&[2], retry))).await;
+    let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+    world.append([message(1, "a"), message(2, "x"), message(3, "b"), message(4, "x"), message(5, "c")]).await;
+    let mut own = world.lane(Class::Other).await;
+    world.turn_for(&mut own, Duration::from_secs(60)).await;
+    assert_eq!((world.script.taken(), shown(&own).set_aside), (vec![1, 3, 5], 2));
+    world.script.now(|_| Ok(()));
+    let id = world.journal.start_replay(World::asks(0, 5)).await.unwrap();
+    let mut replay = world.replay_lane_beside(id, Class::Other, 5, own.status()).await;
+    assert_eq!(world.turn_for(&mut replay, SECOND).await, None);
+    assert_eq!(world.script.taken(), [1, 3, 5, 1, 3, 5]);
+    world.turn_for(&mut own, HOUR).await;
+    assert_eq!(world.script.taken(), [1, 3, 5, 1, 3, 5, 2, 4]);
+}
+
+#[tokio::test]
+async fn what_died_in_a_replay_and_dies_in_the_handlers_own_lane_is_one_dead_letter() {
+    let mut world = World::new(Script::new(failing(&[3], refuse))).await;
+    world.append(statuses(0..10)).await;
+    let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let mut replay = world.replay_lane(id, Class::Other, 10, well()).await;
+    world.turn_for(&mut replay, SECOND).await;
+    assert_eq!(world.dead().await, [(3, Cause::Refused)]);
+    // As after a crash, with a cursor that is behind what it had passed.
+    let mut own = world.lane(Class::Other).await;
+    world.turn_for(&mut own, SECOND).await;
+    assert_eq!(world.dead().await, [(3, Cause::Refused)]);
+    assert_eq!(world.state(Class::Other).await.cursor, 10);
 }
 
 #[tokio::test]

@@ -443,6 +443,10 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
+    fn set_aside(&self, _: LaneId, _: u64, _: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>> {
+        unreachable!("intake never asks")
+    }
+
     fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> BoxFuture<'_, Result<Claim, Error>> {
         unreachable!("intake never asks")
     }

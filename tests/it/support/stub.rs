@@ -67,6 +67,10 @@ impl Journal for Stub {
         if fails { Box::pin(async { Err(Error::Full) }) } else { self.inner.lane(lane) }
     }
 
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>> {
+        self.inner.set_aside(lane, after, through)
+    }
+
     fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>> {
         self.inner.claim(class, after, max)
     }
