@@ -23,10 +23,17 @@ async fn with_dead(count: u64) -> Operator {
     operator
 }
 
+/// One more, of an event of its own.
+async fn another_dies(operator: &Operator, error: &str) {
+    let n = *operator.journal.tip().borrow() + 1;
+    operator.store([status(&format!("s{n}"), &format!("m{n}"), "failed")]).await;
+    operator.bury_saying(n, error).await;
+}
+
 #[tokio::test]
 async fn dead_letters_are_listed_page_by_page_and_narrowed_down() {
     let operator = with_dead(60).await;
-    operator.bury_saying(7, "timed out after 15 s").await;
+    another_dies(&operator, "timed out after 15 s").await;
     let mut browser = Browser::new(&operator);
     let first = browser.page("/dead").await;
     let rows = |page: &str| page.matches("<tr><th><a href=\"/dead/").count();
@@ -55,7 +62,7 @@ async fn dead_letters_are_listed_page_by_page_and_narrowed_down() {
 async fn what_an_error_quotes_is_veiled_and_nothing_in_it_is_markup() {
     let operator = with_dead(1).await;
     for hostile in HOSTILE {
-        operator.bury_saying(1, &format!("422 {hostile}: {hostile} Asharani")).await;
+        another_dies(&operator, &format!("422 {hostile}: {hostile} Asharani")).await;
     }
     let mut browser = Browser::new(&operator);
     let one = format!("/dead/{}", dead(&operator).await.last().unwrap());
@@ -126,7 +133,7 @@ async fn a_dead_letter_is_dropped_only_after_a_question() {
 #[tokio::test]
 async fn all_that_match_are_counted_first_and_then_retried() {
     let operator = with_dead(3).await;
-    operator.bury_saying(2, "timed out").await;
+    another_dies(&operator, "timed out").await;
     let mut browser = Browser::new(&operator);
     for path in ["/dead/count", "/dead/retry"] {
         browser.is_fenced(path).await;
@@ -142,7 +149,7 @@ async fn all_that_match_are_counted_first_and_then_retried() {
     assert!(counted.contains("3 dead letters of crm to be retried"), "{counted}");
     assert_eq!(retrying().await, 0, "nothing is retried by counting");
     // What dies after it was counted is left alone.
-    operator.bury(1).await;
+    another_dies(&operator, "422").await;
     let fields = fields_of(&counted, "/dead/retry");
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
     let (to, said) = browser.done("/dead/retry", &fields).await;
