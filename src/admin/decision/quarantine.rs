@@ -27,7 +27,9 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
     Ok(done)
 }
 
-/// Reads an entry again: what can be read by now becomes events, and what all of was read leaves the quarantine.
+/// Reads an entry again: what can be read by now becomes events, and leaves the quarantine. Of an entry that was read in part,
+/// each element that could not be read is an entry by itself then: tried again later, it cannot bring a second time what was
+/// stored, however long ago that was.
 pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
     let journal = &*shared.state.journal;
     let retried = match journal.quarantined(id).await? {
@@ -60,7 +62,7 @@ pub(in crate::admin) struct Retried {
 pub(in crate::admin) enum Outcome {
     /// All of it is stored: the entry left the quarantine.
     Stored,
-    /// Something of it is stored, and something is not: the entry stays.
+    /// Something of it is stored, and something is not: that is in quarantine by itself.
     Partly,
     /// Nothing of it can be read.
     Unreadable,
@@ -102,13 +104,17 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     let Ok(Decoded { drafts, quarantined, .. }) = decoded.map_err(|_panic| Fault::Inside)? else {
         return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
     };
-    // What still cannot be read is not kept a second time: the entry holds it.
     let receipt = store(journal, drafts).await?;
-    let whole = quarantined.is_empty() && receipt.conflicts == 0;
-    if whole {
+    let unreadable = quarantined.len();
+    let whole = unreadable == 0 && receipt.conflicts == 0;
+    let some = receipt.accepted + receipt.duplicates > 0;
+    if some {
+        // Conflicts are there by themselves already.
+        if unreadable > 0 {
+            journal.append(Batch { quarantined, ..Batch::default() }).await?;
+        }
         journal.drop_quarantined(vec![id]).await?;
     }
-    let some = receipt.accepted + receipt.duplicates > 0;
     Ok(Retried {
         id,
         outcome: match (whole, some) {
@@ -119,7 +125,7 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
         },
         accepted: receipt.accepted,
         duplicates: receipt.duplicates,
-        unreadable: quarantined.len(),
+        unreadable,
         conflicts: receipt.conflicts,
         conflicts_with,
     })

@@ -166,7 +166,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Sorry> {
     let id = number(&id)?;
     let retried = quarantine::retry(&shared, id).await?;
-    let has_left = matches!(retried.outcome, Outcome::Stored | Outcome::Unknown);
+    let has_left = matches!(retried.outcome, Outcome::Stored | Outcome::Partly | Outcome::Unknown);
     let path = if has_left { "/quarantine".to_owned() } else { format!("/quarantine/{id}") };
     Ok(posted.says(&shared, &path, retried.outcome == Outcome::Stored, told(&retried)))
 }
@@ -222,12 +222,12 @@ fn told(retried: &Retried) -> String {
     match retried.outcome {
         Outcome::Stored => format!("Entry {id} could be read: {}. It left the quarantine.", events()),
         Outcome::Partly => format!(
-            "Entry {id} could be read in part: {}; {} not, so it stays.",
+            "Entry {id} could be read in part: {}; {}.",
             events(),
             counted(
                 retried.unreadable as u64 + u64::from(retried.conflicts),
-                "element could",
-                "elements could"
+                "element that could not be stored is an entry of its own now",
+                "elements that could not be stored are entries of their own now"
             )
         ),
         Outcome::Unreadable => format!("Entry {id} still cannot be read."),
