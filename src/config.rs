@@ -121,6 +121,14 @@ impl Config {
         fill_in(&mut reading.root, given);
         match read(&mut reading, path) {
             Some(mut config) if reading.problems.is_empty() => {
+                if path.is_none() && Path::new(FILE_NAME).is_file() {
+                    let help = format!("say `--config {FILE_NAME}`, or set BIKHOOK_CONFIG");
+                    reading.warn(
+                        &[],
+                        format!("{FILE_NAME} is in this folder and is not read: no file was named"),
+                        Some(help),
+                    );
+                }
                 let near = overrides::warnings(&reading.root, &reading.context, &unmatched);
                 reading.warnings.extend(near);
                 config.warnings = Report::warnings(origin, reading.warnings);
@@ -235,6 +243,8 @@ fn fill_in_source(root: &mut Table) {
 }
 
 const DEFAULT_SOURCE: &str = "bik";
+/// What people call their file; none is read that was not named.
+const FILE_NAME: &str = "bikhook.toml";
 
 /// Beside the journal.
 fn data_dir(root: &Table) -> PathBuf {

@@ -186,9 +186,10 @@ impl Client {
         if error.is_connect() {
             let why = cause(error);
             let journal =
-                if self.or_journal { " Where it is stopped, --journal FILE reads its journal" } else { "" };
+                if self.or_journal { " Where it is stopped, --journal FILE reads its journal." } else { "" };
             return Error::Failed(format!(
-                "cannot reach the admin side at {base} ({why}): is bikhook running?{journal}"
+                "cannot reach the admin side at {base} ({why}): is bikhook running?{journal} Where it has another \
+                 address, --config FILE or --admin URL names it"
             ));
         }
         Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))

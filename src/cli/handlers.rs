@@ -182,7 +182,7 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
                 cell(lane.lag_seconds.map(waits)),
                 lane.set_aside.to_string(),
                 // They are the handler's: once is enough.
-                cell((at == 0).then_some(dead)),
+                if at == 0 { dead.to_string() } else { String::new() },
                 cell(lane.delivered),
                 cell(lane.next_try),
                 cell(lane.last_failure.map(|class| failure(class, lane.last_failure_at, now))),

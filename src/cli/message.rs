@@ -14,7 +14,8 @@ use crate::clock::Timestamp;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// BIK's id of it
+    /// BIK's messageId, as `bikhook events --json` and the page show it; the ID of `bikhook events` is the event's
+    #[arg(value_name = "MESSAGE_ID")]
     id: String,
     /// An object a line: one for each source that has such a message
     #[arg(long)]

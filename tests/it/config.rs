@@ -454,6 +454,17 @@ fn check_shows_what_a_configuration_comes_to_and_makes_nothing() {
 }
 
 #[test]
+fn a_file_that_lies_there_and_is_not_named_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("bikhook.toml"), "[handlers.audit]\nkind = 'log'\n").unwrap();
+    let (code, _, err) = bikhook(home.path(), &["check"], &[]);
+    assert!(code == 0 && err.contains("bikhook.toml is in this folder and is not read"), "{err}");
+    assert!(err.contains("--config bikhook.toml"), "{err}");
+    let (_, _, err) = bikhook(home.path(), &["check", "--config", "bikhook.toml"], &[]);
+    assert!(!err.contains("is not read"), "{err}");
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_code_2_and_plain_text() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("bikhook.toml"), "[http]\nlisen = 'x'\n").unwrap();
