@@ -315,7 +315,8 @@ fn what_librdkafka_says_is_not_in_the_log_and_a_broker_that_is_away_is() {
     );
     let mut receiver = home.start();
     assert_eq!(receiver.connect().post(&status("1", "m-secret", "sent")).unwrap().status, 200);
-    eventually("it is not away", || home.log().contains("connection refused"));
+    // Which failure it is depends on whether another test listens where the broker did.
+    eventually("it is not away", || home.log().contains("the destination is unwell"));
     receiver.stop();
     let log = home.log();
     assert!(!log.contains("librdkafka") && !log.contains("m-secret") && !log.contains(" ERROR "), "{log}");
