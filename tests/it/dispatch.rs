@@ -700,8 +700,8 @@ async fn a_row_that_cannot_be_read_stops_the_lane_there_and_not_before() {
     assert_eq!(world.state(Class::Other).await.cursor, 2, "what was delivered is settled all the same");
 }
 
-#[tokio::test]
-async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
+/// More than are retried at once.
+async fn with_eight_large_dead_letters() -> World {
     let mut world = World::new(Script::new(|_| Err(refuse()))).await;
     for n in 0..8 {
         let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
@@ -709,6 +709,12 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
     }
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
+    world
+}
+
+#[tokio::test]
+async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
+    let mut world = with_eight_large_dead_letters().await;
     assert_eq!(world.retry_all().await.len(), 8);
     let at_once = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
     assert!(at_once.len() < 8);
@@ -720,13 +726,7 @@ async fn large_dead_letters_are_retried_a_few_at_a_time_until_the_last() {
 
 #[tokio::test]
 async fn dead_letters_that_are_dropped_before_their_retry_keep_no_others_back() {
-    let mut world = World::new(Script::new(|_| Err(refuse()))).await;
-    for n in 0..8 {
-        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
-        world.append([event.replace("Hello", &"x".repeat(1 << 20))]).await;
-    }
-    let mut lane = world.lane(Class::Other).await;
-    world.turn_for(&mut lane, SECOND).await;
+    let mut world = with_eight_large_dead_letters().await;
     world.journal.pause("crm".into(), "for a test".to_owned()).await.unwrap();
     world.retry_all().await;
     let mut lane = world.lane(Class::Other).await;
