@@ -84,10 +84,8 @@ impl Replayer {
             first.filter(|(first, _)| **first < id).map(|(first, _)| Waits::for_turn(handler, *first))
         };
         let pass = || {
-            let lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
-            lanes
-                .into_iter()
-                .find_map(|(lane, live)| Waits::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
+            let mut lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
+            lanes.find_map(|(lane, live)| Waits::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
         };
         turn().or_else(at_work).or_else(|| own.iter().find_map(Waits::for_own)).or_else(pass)
     }

@@ -62,9 +62,9 @@ impl Lane {
     }
 
     /// How the handler's own lane of the same class does.
-    fn own(&self) -> Option<LaneStatus> {
+    fn own(&self) -> Option<watch::Ref<'_, LaneStatus>> {
         let live = &self.parts.replay.as_ref()?.live;
-        live.iter().map(|lane| lane.borrow().clone()).find(|own| own.lane == self.parts.id.class.as_str())
+        live.iter().map(watch::Receiver::borrow).find(|own| own.lane == self.parts.id.class.as_str())
     }
 
     pub(super) fn wants(&self, event: &Event) -> bool {

@@ -281,12 +281,10 @@ impl Journal for Sqlite {
     fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>> {
         Box::pin(async move {
             self.flush().await?;
-            let set_aside = self
-                .read(move |pages| {
-                    pages.page(|connection| reader::set_aside(connection, &lane, after, through))
-                })
-                .await?;
-            Ok(set_aside)
+            self.read(move |pages| {
+                pages.page(|connection| reader::set_aside(connection, &lane, after, through))
+            })
+            .await
         })
     }
 
