@@ -39,6 +39,7 @@ impl Sender {
             id: format!("e-{number}"),
             message: format!("m-{number}"),
             step: (number % 4 > 0).then_some(0),
+            padding: 0,
         };
         let events: Vec<Made> = new.map(make).collect();
         let elements: Vec<String> = events.iter().map(Made::element).collect();

@@ -19,6 +19,7 @@ mod kinds;
 mod metrics;
 mod model;
 mod packaging;
+mod power;
 mod process;
 mod readme;
 mod support;

@@ -17,8 +17,13 @@ struct Case {
 impl Case {
     /// A message with three statuses and one from a customer, each posted alone; the second post had to be repeated.
     fn sound() -> Self {
-        let status = |id: &str, step| Made { id: id.to_owned(), message: "m".to_owned(), step: Some(step) };
-        let incoming = Made { id: "d".to_owned(), message: "n".to_owned(), step: None };
+        let status = |id: &str, step| Made {
+            id: id.to_owned(),
+            message: "m".to_owned(),
+            step: Some(step),
+            padding: 0,
+        };
+        let incoming = Made { id: "d".to_owned(), message: "n".to_owned(), step: None, padding: 0 };
         let events = vec![status("a", 0), status("b", 1), status("c", 2), incoming];
         let receipt = |accepted, seq| Receipt { accepted, duplicates: 1 - accepted, quarantined: 0, seq };
         let post = |tries, receipt| Post { events: 1, fresh: 1, tries, receipt };

@@ -28,14 +28,20 @@ pub struct Made {
     pub message: String,
     /// Which of the statuses; `None` for a message from a customer.
     pub step: Option<usize>,
+    /// Letters that the text of a status has beyond the usual.
+    pub padding: usize,
 }
 
 impl Made {
     /// As it was posted.
     pub fn element(&self) -> String {
-        match self.step {
+        let element = match self.step {
             Some(step) => events::status(&self.id, &self.message, STATUSES[step]),
-            None => events::incoming(&self.id, &self.message),
+            None => return events::incoming(&self.id, &self.message),
+        };
+        match self.padding {
+            0 => element,
+            more => element.replacen("Hello", &format!("Hello{}", "o".repeat(more)), 1),
         }
     }
 }
@@ -222,12 +228,14 @@ impl Sender {
         let id = format!("e-{}-{}", self.name, self.made);
         let message = format!("m-{}-{}", self.name, self.made);
         if self.dice.percent(15) {
-            return Made { id, message, step: None };
+            return Made { id, message, step: None, padding: 0 };
         }
         // A fifth of the messages are never heard of again, as with BIK.
         match self.open.pop_front().filter(|_| self.dice.percent(80)) {
-            Some(before) => Made { id, message: before.message, step: before.step.map(|step| step + 1) },
-            None => Made { id, message, step: Some(0) },
+            Some(before) => {
+                Made { id, message: before.message, step: before.step.map(|step| step + 1), padding: 0 }
+            }
+            None => Made { id, message, step: Some(0), padding: 0 },
         }
     }
 
