@@ -2,9 +2,11 @@
 //! the test's own: nothing here sleeps.
 
 mod pause;
+mod recovered;
 mod replay;
 mod replay_end;
 mod starving;
+mod stopping;
 
 use std::{
     collections::HashSet,

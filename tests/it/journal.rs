@@ -1,5 +1,7 @@
 //! The journal's promises. The contract is written against the trait; below it, what only a file can do.
 
+mod leaving;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bikhook::{

@@ -159,6 +159,26 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
+fn a_stop_leaves_the_whole_journal_in_its_one_file() {
+    let home = Home::new();
+    let mut process = home.start();
+    let receipt = process.connect().post(&format!("[{}]", status("e1", "m", "sent"))).unwrap().receipt();
+    process.stop();
+    let beside: Vec<String> = fs::read_dir(home.journal_file().parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("journal.db-"))
+        .collect();
+    assert_eq!(beside, [""; 0]);
+    // A copy of that one file is a whole backup.
+    let copy = Home::new();
+    fs::copy(home.journal_file(), copy.journal_file()).unwrap();
+    let mut stored = Vec::new();
+    copy.each_stored(|event| stored.push(event.seq));
+    assert_eq!(stored, [receipt.seq.unwrap()]);
+}
+
+#[test]
 fn what_is_measured_is_a_number_in_a_log_of_json() {
     let mut home = Home::new();
     home.journal_keys = "disk_reserve = 0\n[log]\nlevel = \"debug\"\nformat = \"json\"";
