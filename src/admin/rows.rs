@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock::Timestamp,
-    event::Event,
+    event::{Event, WORD_CHARS, excerpt},
     http::CredentialStatus,
     journal::{DeadLetter, Figures, History, QuarantineEntry},
 };
@@ -51,7 +51,7 @@ impl From<&DeadLetter> for DeadRow {
             seq: dead.event.seq,
             received_at: dead.event.received_at,
             source: Arc::clone(&dead.event.source),
-            event_name: dead.event.element.name().to_owned(),
+            event_name: excerpt(dead.event.element.name(), WORD_CHARS).into_owned(),
             cause: dead.cause.as_str(),
             attempts: dead.attempts,
             died_at: dead.died_at,

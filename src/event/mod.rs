@@ -7,6 +7,7 @@ mod decode;
 mod digest;
 mod element;
 mod envelope;
+mod excerpt;
 mod field;
 mod line;
 mod pointer;
@@ -21,6 +22,7 @@ pub use address::canonical_address;
 pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
+pub use excerpt::{WORD_CHARS, excerpt};
 pub use pointer::{Edit, Found, NoPointer, Pointer};
 pub use view::{
     Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, Stamp, StatusInfo, StatusUpdate,

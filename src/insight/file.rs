@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The format that this version writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// "biki": marks the file as insight's.
 const APPLICATION_ID: i64 = 0x6269_6b69;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,6 +24,28 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 64 << 10;
 /// Pages of the log after which it is taken over into the file.
 const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// Words get their vocabularies; those that are too long are cut, unless what is left is a word already.
+const FROM_1_TO_2: &str = "
+    UPDATE OR IGNORE word SET text = substr(text, 1, 200) || '…' WHERE length(text) > 201;
+    UPDATE OR IGNORE reason SET text = substr(text, 1, 1000) || '…' WHERE length(text) > 1001;
+    CREATE TABLE vocabulary (
+      kind        INTEGER NOT NULL,
+      word        INTEGER NOT NULL,
+      PRIMARY KEY (kind, word)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO vocabulary
+      SELECT 0, source FROM slice UNION SELECT 0, source FROM heard UNION SELECT 0, source FROM arrival
+      UNION SELECT 1, store FROM slice WHERE store IS NOT NULL
+      UNION SELECT 1, store FROM contact WHERE store IS NOT NULL
+      UNION SELECT 2, channel FROM slice WHERE channel IS NOT NULL
+      UNION SELECT 2, channel FROM contact WHERE channel <> 0
+      UNION SELECT 3, owner FROM slice WHERE owner IS NOT NULL
+      UNION SELECT 4, owner_id FROM slice WHERE owner_id IS NOT NULL
+      UNION SELECT 5, status FROM sighting WHERE status <> 0
+      UNION SELECT 6, name FROM arrival UNION SELECT 6, name FROM occurrence
+      UNION SELECT 7, class FROM failure;
+";
 
 /// Why insight's file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +139,9 @@ impl InsightFile {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        match (tables, pragma("application_id")?, pragma("user_version")?) {
-            (0, _, _) | (_, APPLICATION_ID, FORMAT) => {}
+        let format = pragma("user_version")?;
+        match (tables, pragma("application_id")?, format) {
+            (0, _, _) | (_, APPLICATION_ID, 1..=FORMAT) => {}
             (_, APPLICATION_ID, format) => {
                 return Err(Wrong::Foreign(format!("it has format {format}, this version has {FORMAT}")));
             }
@@ -134,6 +157,11 @@ impl InsightFile {
             connection.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;",
                 include_str!("schema.sql")
+            ))?;
+        } else if format < FORMAT {
+            tracing::info!(from = format, to = FORMAT, "insight's file is brought to this version's format");
+            connection.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {FROM_1_TO_2} PRAGMA user_version = {FORMAT}; COMMIT;"
             ))?;
         }
         Ok(connection)

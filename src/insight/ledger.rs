@@ -5,6 +5,7 @@
 
 mod figures;
 mod message;
+mod old_words;
 mod retention;
 mod words;
 
@@ -22,10 +23,11 @@ use super::{
     failures::Failures,
     file::{InsightFile, OpenError},
     hour::hour_of,
+    vocabulary::Vocabulary,
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, OrderKey, canonical_address},
+    event::{Event, OrderKey, WORD_CHARS, canonical_address, excerpt},
 };
 
 /// What writes insight's file.
@@ -37,6 +39,8 @@ pub struct Ledger {
     cursor: u64,
     /// Figures of this hour and before stay as they are: what they were made of is gone from the journal.
     figures_after: i64,
+    /// The day that old words were last looked for, in days since the epoch.
+    folded_day: Option<i64>,
 }
 
 /// What a batch does, before it is written.
@@ -89,6 +93,7 @@ impl Ledger {
             next_message: 0,
             cursor: 0,
             figures_after: 0,
+            folded_day: None,
         };
         ledger.reload()?;
         Ok(ledger)
@@ -203,8 +208,8 @@ impl Ledger {
 
     /// One event.
     fn take(&mut self, page: &mut Page, event: &Event) -> rusqlite::Result<()> {
-        let source = self.words.id(&self.connection, &event.source)?;
-        let name = self.words.id(&self.connection, event.element.name())?;
+        let source = self.words.id(&self.connection, Vocabulary::Source, &event.source)?;
+        let name = self.words.id(&self.connection, Vocabulary::EventName, event.element.name())?;
         let hour = hour_of(event.received_at);
         let mut arrival = Arrival { events: 1, ..Arrival::default() };
         let view = event.element.view();
@@ -233,11 +238,13 @@ impl Ledger {
     fn contact(&mut self, page: &mut Page, event: &Event, fact: &Fact<'_>) -> rusqlite::Result<Option<i64>> {
         let Some(address) = fact.address else { return Ok(None) };
         let channel = match fact.channel {
-            Some(channel) => self.words.id(&self.connection, channel.as_str())?,
+            Some(channel) => self.words.id(&self.connection, Vocabulary::Channel, channel.as_str())?,
             None => 0,
         };
-        let id = self.words.contact(&self.connection, channel, &canonical_address(address), event)?;
-        let store = fact.store.map(|store| self.words.id(&self.connection, store)).transpose()?;
+        let address = canonical_address(address);
+        let id = self.words.contact(&self.connection, channel, &excerpt(&address, WORD_CHARS), event)?;
+        let store =
+            fact.store.map(|store| self.words.id(&self.connection, Vocabulary::Store, store)).transpose()?;
         let change = page.contacts.entry(id).or_default();
         change.last_seq = event.seq;
         change.last_at = event.received_at;
@@ -248,9 +255,10 @@ impl Ledger {
             change.answered_at = Some(event.received_at);
         }
         if let Some(customer) = fact.customer {
-            change.customer = Some(customer.to_owned());
+            change.customer = Some(excerpt(customer, WORD_CHARS).into_owned());
         }
-        change.name = fact.name.clone().or(change.name.take());
+        let name = fact.name.as_deref().map(|name| excerpt(name, WORD_CHARS).into_owned());
+        change.name = name.or(change.name.take());
         change.store = store.or(change.store);
         Ok(Some(id))
     }
@@ -280,7 +288,7 @@ impl Ledger {
         };
         let slice = self.slice(source, fact)?;
         let status = match fact.status {
-            Some(status) => self.words.id(&self.connection, status.as_str())?,
+            Some(status) => self.words.id(&self.connection, Vocabulary::Status, status.as_str())?,
             None => 0,
         };
         let row = &mut page.rows[at].row;
@@ -301,13 +309,14 @@ impl Ledger {
 
     fn slice(&mut self, source: i64, fact: &Fact<'_>) -> rusqlite::Result<Slice> {
         let connection = &self.connection;
-        let mut word = |text: Option<&str>| text.map(|text| self.words.id(connection, text)).transpose();
+        let mut word =
+            |kind, text: Option<&str>| text.map(|text| self.words.id(connection, kind, text)).transpose();
         Ok(Slice {
             source,
-            store: word(fact.store)?,
-            channel: word(fact.channel.map(|channel| channel.as_str()))?,
-            owner: word(fact.owner.map(|owner| owner.as_str()))?,
-            owner_id: word(fact.owner_id)?,
+            store: word(Vocabulary::Store, fact.store)?,
+            channel: word(Vocabulary::Channel, fact.channel.map(|channel| channel.as_str()))?,
+            owner: word(Vocabulary::Owner, fact.owner.map(|owner| owner.as_str()))?,
+            owner_id: word(Vocabulary::OwnerId, fact.owner_id)?,
         })
     }
 
@@ -332,10 +341,10 @@ impl Ledger {
                 let Some(row) = row else { continue };
                 let slice = self.words.slice(&self.connection, row.slice)?;
                 let class = match row.is_failure() {
-                    true => Some(
-                        self.words
-                            .id(&self.connection, self.failures.class_of(row.merged.reason.as_deref()))?,
-                    ),
+                    true => {
+                        let class = self.failures.class_of(row.merged.reason.as_deref());
+                        Some(self.words.id(&self.connection, Vocabulary::FailureClass, class)?)
+                    }
                     false => None,
                 };
                 page.figures.count(row, slice, class, sign);

@@ -17,6 +17,7 @@ mod scribe;
 mod settings;
 mod spread;
 mod state;
+mod vocabulary;
 
 pub use failures::{Failures, FailuresError, UNKNOWN};
 pub use file::{InsightFile, OpenError, files};

@@ -1,4 +1,4 @@
--- What insight has learnt, format 1. Times are milliseconds since the Unix epoch, UTC, by our clock unless it says BIK.
+-- What insight has learnt, format 2. Times are milliseconds since the Unix epoch, UTC, by our clock unless it says BIK.
 -- Everything here comes from the journal: what is lost can be learnt again, for as long as the journal has it.
 
 CREATE TABLE mark (
@@ -7,11 +7,19 @@ CREATE TABLE mark (
                                           -- 'by_the_day': before this hour they are by the day
 ) WITHOUT ROWID;
 
--- Words that repeat: sources, stores, channels, owners, their ids, statuses, names of events, classes of failures.
+-- Words that repeat; those from the wire are cut after 200 characters and end with … then.
 CREATE TABLE word (
   id          INTEGER PRIMARY KEY,
   text        TEXT    NOT NULL UNIQUE
 );
+
+-- What a word is used as: 0 source, 1 store, 2 channel, 3 owner, 4 ownerId, 5 status, 6 eventName, 7 class of failures. Each
+-- kind has a bound; words beyond it are counted as 'other'.
+CREATE TABLE vocabulary (
+  kind        INTEGER NOT NULL,
+  word        INTEGER NOT NULL,
+  PRIMARY KEY (kind, word)
+) WITHOUT ROWID;
 
 -- A customer on a channel.
 CREATE TABLE contact (

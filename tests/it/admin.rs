@@ -5,6 +5,7 @@ mod openapi;
 mod page;
 mod replays;
 mod tail;
+mod words;
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod run;
+mod words;
 
 use std::sync::Arc;
 

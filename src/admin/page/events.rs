@@ -20,7 +20,7 @@ use super::{
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
     clock::Timestamp,
-    event::{Event, View},
+    event::{Event, View, WORD_CHARS, excerpt},
     insight::ask,
     journal::{EventQuery, Passage},
 };
@@ -29,6 +29,11 @@ use crate::{
 const LIMIT: usize = 50;
 /// Of a longer element only so much is shown; its bytes can be had whole.
 const SHOWN_BYTES: usize = 256 * 1024;
+
+/// A word from the wire as a page shows it, cut where it is long.
+pub(super) fn word(text: &str) -> String {
+    excerpt(text, WORD_CHARS).into_owned()
+}
 
 /// An event in a list.
 pub(super) struct Row {
@@ -52,14 +57,12 @@ impl Row {
         Self {
             seq: event.seq,
             at: When::from(event.received_at),
-            name: event.element.name().to_owned(),
-            statuses: view.statuses().take(10).map(|status| Tag::of_status(status.as_str())).collect(),
+            name: word(event.element.name()),
+            statuses: view.statuses().take(10).map(|status| Tag::of_status(&word(status.as_str()))).collect(),
             source: Arc::clone(&event.source),
-            channel: joined(view.channels().take(10).map(|channel| channel.as_str().to_owned()).collect()),
-            owner: joined(view.owners().take(10).map(|owner| owner.as_str().to_owned()).collect()),
-            address: joined(
-                view.addresses().take(3).map(|address| veil.address(address).into_owned()).collect(),
-            ),
+            channel: joined(view.channels().take(10).map(|channel| word(channel.as_str())).collect()),
+            owner: joined(view.owners().take(10).map(|owner| word(owner.as_str())).collect()),
+            address: joined(view.addresses().take(3).map(|address| word(&veil.address(address))).collect()),
         }
     }
 }
@@ -164,14 +167,11 @@ pub(super) async fn one(
     let passages = shared.passages(&event).await?;
     let stands = passages.into_iter().map(|passage| Stand::of(passage, &event)).collect();
     let view = event.element.view();
-    let (store, made) = (view.store_id().map(str::to_owned), made(&view));
+    let (store, made) = (view.store_id().map(word), made(&view));
     let row = Row::of(&event, veil);
     // A subscribed event's id ends with the number of a person or a thing.
     let is_subscribed = matches!(view, View::Subscribed(_));
-    let id = event
-        .element
-        .id()
-        .map(|id| if is_subscribed { veil.address(id).into_owned() } else { id.to_owned() });
+    let id = event.element.id().map(|id| if is_subscribed { word(&veil.address(id)) } else { word(id) });
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
     let newest = *shared.state.journal.tip().borrow();
     visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })
@@ -212,7 +212,7 @@ async fn messages(
     ids: Vec<String>,
     veil: Veil,
 ) -> Result<Vec<Link>, Sorry> {
-    let unknown = |id: &String| Link { text: veil.id(id).into_owned(), number: None };
+    let unknown = |id: &String| Link { text: word(&veil.id(id)), number: None };
     let Some(insight) = &shared.state.insight else { return Ok(ids.iter().map(unknown).collect()) };
     let (classes, source) = (insight.failures().clone(), Arc::clone(source));
     let asked = insight.ask(move |connection| {
@@ -234,21 +234,15 @@ fn made(view: &View<'_>) -> Vec<String> {
             .infos
             .iter()
             .filter_map(|info| info.created_at.as_ref())
-            .map(|at| at.text.to_string())
+            .map(|at| word(&at.text))
             .collect(),
-        View::Status(update) => update
-            .infos
-            .iter()
-            .filter_map(|info| info.created_at.as_ref())
-            .map(|at| at.text.to_string())
-            .collect(),
-        View::Other(other) => other
-            .infos
-            .iter()
-            .filter_map(|info| info.created_at.as_ref())
-            .map(|at| at.text.to_string())
-            .collect(),
-        View::Subscribed(event) => event.created_at.iter().map(|at| at.text.to_string()).collect(),
+        View::Status(update) => {
+            update.infos.iter().filter_map(|info| info.created_at.as_ref()).map(|at| word(&at.text)).collect()
+        }
+        View::Other(other) => {
+            other.infos.iter().filter_map(|info| info.created_at.as_ref()).map(|at| word(&at.text)).collect()
+        }
+        View::Subscribed(event) => event.created_at.iter().map(|at| word(&at.text)).collect(),
     };
     all.dedup();
     all.truncate(10);

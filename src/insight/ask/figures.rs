@@ -1,6 +1,9 @@
 //! Figures of messages: the funnel, how long they took, and why they failed; by hours, apart by what is asked for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::Serialize;
@@ -10,11 +13,19 @@ use super::{
         failures::Failures,
         hour::{begin_of, hour_of},
         spread::Spread,
+        vocabulary::OTHER,
     },
     message::category_of,
     words::Words,
 };
 use crate::{clock::Timestamp, event::Owner};
+
+/// Groups of an answer, hours and days aside: those with the most messages. The rest is one group, named `other`.
+pub const GROUPS: usize = 500;
+/// Their texts together, in bytes.
+const GROUP_BYTES: usize = 256 << 10;
+/// With so few slices an answer is small in any case.
+const FEW_SLICES: i64 = 64;
 
 /// By what figures are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +78,10 @@ impl Dimension {
     /// The dimension of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dimension| dimension.as_str() == name)
+    }
+
+    const fn is_time(self) -> bool {
+        matches!(self, Self::Hour | Self::Day)
     }
 
     const fn column(self) -> &'static str {
@@ -185,7 +200,7 @@ type See<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlit
 /// Whatever SQLite says.
 pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<Vec<FunnelRow>> {
     let words = Words::new(connection);
-    let Some(asked) = Asked::new(query, &words)? else { return Ok(Vec::new()) };
+    let Some(asked) = Asked::new(connection, query, &words)? else { return Ok(Vec::new()) };
     let mut rows: BTreeMap<Group, FunnelRow> = BTreeMap::new();
     let sums = "sum(incoming), sum(messages), sum(sent), sum(delivered), sum(read), sum(played), sum(failed), sum(deleted)";
     asked.each(connection, "figure", "", sums, &mut |group, row, at| {
@@ -236,7 +251,7 @@ pub fn failures(
     classes: &Failures,
 ) -> rusqlite::Result<Vec<FailureRow>> {
     let words = Words::new(connection);
-    let Some(asked) = Asked::new(query, &words)? else { return Ok(Vec::new()) };
+    let Some(asked) = Asked::new(connection, query, &words)? else { return Ok(Vec::new()) };
     let mut sums: BTreeMap<(Group, Arc<str>), i64> = BTreeMap::new();
     asked.each(connection, "failure", "class", "sum(messages)", &mut |group, row, at| {
         let class = words.text(row.get(at)?)?;
@@ -264,11 +279,17 @@ struct Asked<'a> {
     by: &'a [Dimension],
     conditions: String,
     values: Vec<i64>,
+    /// The groups that are told apart, hours and days aside; `None`: all of them.
+    shown: Option<HashSet<Vec<Option<i64>>>>,
 }
 
 impl<'a> Asked<'a> {
     /// `None` where a value that is asked for was never seen.
-    fn new(query: &'a FigureQuery, words: &Words<'_>) -> rusqlite::Result<Option<Self>> {
+    fn new(
+        connection: &Connection,
+        query: &'a FigureQuery,
+        words: &Words<'_>,
+    ) -> rusqlite::Result<Option<Self>> {
         let mut conditions = vec!["1".to_owned()];
         let mut values = Vec::new();
         for (column, time) in [("at >=", query.since), ("at <", query.until)] {
@@ -298,7 +319,47 @@ impl<'a> Asked<'a> {
             values.push(test);
             conditions.push(format!("slice.owner IS NOT ?{}", values.len()));
         }
-        Ok(Some(Self { by: &query.by, conditions: conditions.join(" AND "), values }))
+        let mut asked = Self { by: &query.by, conditions: conditions.join(" AND "), values, shown: None };
+        asked.shown = asked.largest(connection, words)?;
+        Ok(Some(asked))
+    }
+
+    /// The largest groups, where there are too many to tell all apart.
+    fn largest(
+        &self,
+        connection: &Connection,
+        words: &Words<'_>,
+    ) -> rusqlite::Result<Option<HashSet<Vec<Option<i64>>>>> {
+        let kinds: Vec<Dimension> =
+            self.by.iter().copied().filter(|dimension| !dimension.is_time()).collect();
+        let slices: i64 = connection
+            .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM slice LIMIT ?1)")?
+            .query_row([FEW_SLICES + 1], |row| row.get(0))?;
+        if kinds.is_empty() || slices <= FEW_SLICES {
+            return Ok(None);
+        }
+        let columns = kinds.iter().map(|dimension| dimension.column()).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT {columns} FROM figure JOIN slice ON slice.id = figure.slice WHERE {}
+             GROUP BY {columns} ORDER BY sum(incoming + messages) DESC, {columns} LIMIT {}",
+            self.conditions,
+            GROUPS + 1
+        );
+        let mut select = connection.prepare_cached(&sql)?;
+        let mut rows = select.query(params_from_iter(self.values.iter().map(|value| value as &dyn ToSql)))?;
+        let (mut shown, mut bytes) = (HashSet::new(), 0);
+        while let Some(row) = rows.next()? {
+            let group: Vec<Option<i64>> =
+                (0..kinds.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+            for word in &group {
+                bytes += words.optional(*word)?.map_or(0, |text| text.len());
+            }
+            if shown.len() == GROUPS || bytes > GROUP_BYTES {
+                return Ok(Some(shown));
+            }
+            shown.insert(group);
+        }
+        Ok(None)
     }
 
     /// Shows each row of sums.
@@ -329,6 +390,14 @@ impl<'a> Asked<'a> {
     }
 
     fn group(&self, numbers: Vec<Option<i64>>, words: &Words<'_>) -> rusqlite::Result<Group> {
-        self.by.iter().zip(numbers).map(|(dimension, number)| dimension.value(number, words)).collect()
+        let is_shown = self.shown.as_ref().is_none_or(|shown| {
+            let of_kinds = self.by.iter().zip(&numbers).filter(|(dimension, _)| !dimension.is_time());
+            shown.contains(&of_kinds.map(|(_, number)| *number).collect::<Vec<_>>())
+        });
+        let value = |(dimension, number): (&Dimension, Option<i64>)| match is_shown || dimension.is_time() {
+            true => dimension.value(number, words),
+            false => Ok(Some(OTHER.into())),
+        };
+        self.by.iter().zip(numbers).map(value).collect()
     }
 }

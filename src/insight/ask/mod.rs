@@ -11,7 +11,7 @@ mod words;
 pub use conversation::{
     Contact, Conversation, Entry, WINDOW_MS, contact, contacts, conversation, waiting, waiting_since,
 };
-pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, Took, failures, funnel};
+pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, GROUPS, Took, failures, funnel};
 pub use message::{Message, Sighting, Timeline, timeline, timeline_of};
 pub use search::{Page, SearchQuery, search};
 pub use sender::{ArrivalRow, SourceRow, arrivals, sources};

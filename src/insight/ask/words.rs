@@ -4,6 +4,8 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::event::{WORD_CHARS, excerpt};
+
 /// Looks words up, each once.
 pub struct Words<'a> {
     connection: &'a Connection,
@@ -39,7 +41,7 @@ impl<'a> Words<'a> {
     pub fn id(&self, text: &str) -> rusqlite::Result<Option<i64>> {
         self.connection
             .prepare_cached("SELECT id FROM word WHERE text = ?1")?
-            .query_row([text], |row| row.get(0))
+            .query_row([&*excerpt(text, WORD_CHARS)], |row| row.get(0))
             .optional()
     }
 }

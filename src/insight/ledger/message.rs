@@ -11,8 +11,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, Status},
+    event::{Event, Status, WORD_CHARS, excerpt},
 };
+
+/// The longest text of a failure that is kept, in characters.
+const REASON_CHARS: usize = 1_000;
 
 /// A message.
 #[derive(Clone)]
@@ -54,7 +57,7 @@ impl Row {
         Self {
             id,
             key,
-            message_id: message_id.to_owned(),
+            message_id: excerpt(message_id, WORD_CHARS).into_owned(),
             slice: Slice { source, store: None, channel: None, owner: None, owner_id: None },
             incoming,
             contact: None,
@@ -121,7 +124,9 @@ impl Row {
         self.last_at = self.last_at.max(event.received_at);
         self.merged.deleted |= fact.deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
-            self.merged.see(status, fact.reason);
+            // Cut before it is merged and classified: a text that was stored must come to the same again.
+            let reason = fact.reason.map(|text| excerpt(text, REASON_CHARS));
+            self.merged.see(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
                 first.get_or_insert(event.received_at);
             }

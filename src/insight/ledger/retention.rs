@@ -1,4 +1,5 @@
-//! What leaves: messages and customers past their time. Their figures stay, from then on by the day.
+//! What leaves: messages and customers past their time, with the texts of their failures. Their figures stay, from then on
+//! by the day.
 
 use rusqlite::params;
 
@@ -49,6 +50,7 @@ impl Ledger {
         })?;
         if !more {
             self.by_the_day(before)?;
+            self.fold_old_words(before)?;
         }
         Ok(more)
     }

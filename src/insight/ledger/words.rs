@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::Event;
+use super::super::vocabulary::{OTHER, Vocabulary};
+use crate::event::{Event, WORD_CHARS, excerpt};
 
+/// How many slices there are at most; messages of a further one are counted by their source alone.
+pub const SLICES: usize = 50_000;
 /// Customers that are kept in mind: those who are written to now.
 const CONTACTS_IN_MIND: usize = 200_000;
 /// Texts of failures that are kept in mind.
@@ -41,7 +44,8 @@ impl Slice {
 
 /// The numbers.
 pub struct Words {
-    words: HashMap<Box<str>, i64>,
+    /// By vocabulary.
+    words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
     slices: HashMap<Slice, i64>,
     by_id: HashMap<i64, Slice>,
     reasons: HashMap<Box<str>, i64>,
@@ -51,11 +55,15 @@ pub struct Words {
 impl Words {
     /// As the file has them.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut words = HashMap::new();
-        let mut select = connection.prepare_cached("SELECT text, id FROM word")?;
-        for row in select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
-            let (text, id) = row?;
-            words.insert(text.into_boxed_str(), id);
+        let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
+        let mut select = connection.prepare_cached(
+            "SELECT vocabulary.kind, text, id FROM vocabulary JOIN word ON word.id = vocabulary.word",
+        )?;
+        for row in select.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))? {
+            let (kind, text, id): (usize, String, i64) = row?;
+            if let Some(words) = words.get_mut(kind) {
+                words.insert(text.into_boxed_str(), id);
+            }
         }
         let mut slices = HashMap::new();
         let mut by_id = HashMap::new();
@@ -79,19 +87,54 @@ impl Words {
         Ok(Self { words, slices, by_id, reasons: HashMap::new(), contacts: HashMap::new() })
     }
 
-    /// A word's number; a new one is stored.
-    pub fn id(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.words.get(text) {
+    /// The number of a word, cut where it is long; a new one is stored. A full vocabulary gives the number of [`OTHER`].
+    pub fn id(&mut self, connection: &Connection, kind: Vocabulary, text: &str) -> rusqlite::Result<i64> {
+        let text = &*excerpt(text, WORD_CHARS);
+        let words = &self.words[kind as usize];
+        if let Some(id) = words.get(text) {
             return Ok(*id);
         }
-        connection.prepare_cached("INSERT INTO word (text) VALUES (?1)")?.execute([text])?;
-        let id = connection.last_insert_rowid();
-        self.words.insert(text.into(), id);
+        let is_full = words.len() >= kind.bound();
+        let text = if is_full && !kind.is_documented(text) { OTHER } else { text };
+        if let Some(id) = words.get(text) {
+            return Ok(*id);
+        }
+        connection
+            .prepare_cached("INSERT INTO word (text) VALUES (?1) ON CONFLICT (text) DO NOTHING")?
+            .execute([text])?;
+        let id = connection
+            .prepare_cached("SELECT id FROM word WHERE text = ?1")?
+            .query_row([text], |row| row.get(0))?;
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO vocabulary (kind, word) VALUES (?1, ?2)")?
+            .execute(params![kind as i64, id])?;
+        self.words[kind as usize].insert(text.into(), id);
         Ok(id)
     }
 
-    /// A slice's number; a new one is stored.
+    /// How many words a vocabulary has.
+    pub fn len(&self, kind: Vocabulary) -> usize {
+        self.words[kind as usize].len()
+    }
+
+    /// How many slices there are.
+    pub fn slices(&self) -> usize {
+        self.slices.len()
+    }
+
+    /// Every slice, with its number.
+    pub fn all_slices(&self) -> Vec<(i64, Slice)> {
+        self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
+    }
+
+    /// A slice's number; a new one is stored. Beyond the bound it is the number of the slice that holds what its source
+    /// has no room for.
     pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
+        if let Some(id) = self.slices.get(&slice) {
+            return Ok(*id);
+        }
+        let slice =
+            if self.slices.len() >= SLICES { self.other_slice(connection, slice.source)? } else { slice };
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
@@ -104,6 +147,18 @@ impl Words {
         self.slices.insert(slice, id);
         self.by_id.insert(id, slice);
         Ok(id)
+    }
+
+    /// The slice of a source that holds what there is no room for.
+    fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
+        let mut other = |kind| self.id(connection, kind, OTHER).map(Some);
+        Ok(Slice {
+            source,
+            store: other(Vocabulary::Store)?,
+            channel: other(Vocabulary::Channel)?,
+            owner: other(Vocabulary::Owner)?,
+            owner_id: other(Vocabulary::OwnerId)?,
+        })
     }
 
     /// The slice of a number.
@@ -165,5 +220,10 @@ impl Words {
     /// Customers were deleted: what is kept in mind of them is not true any more.
     pub fn forget_contacts(&mut self) {
         self.contacts.clear();
+    }
+
+    /// Texts of failures were deleted.
+    pub fn forget_reasons(&mut self) {
+        self.reasons.clear();
     }
 }

@@ -39,7 +39,7 @@ async fn a_few(operator: &Operator) {
     operator.learnt().await;
 }
 
-fn column<'a>(rows: &'a Value, name: &str) -> Vec<&'a Value> {
+pub(super) fn column<'a>(rows: &'a Value, name: &str) -> Vec<&'a Value> {
     rows.as_array().unwrap().iter().map(|row| &row[name]).collect()
 }
 

@@ -16,7 +16,7 @@ use crate::admin::{
     },
     fault::Fault,
     page::{
-        asked::Asked, choice::FIELDS, confirm::Confirm, form::Posted, frame::Visit,
+        asked::Asked, choice::FIELDS, confirm::Confirm, events::word, form::Posted, frame::Visit,
         shown::counted as number_of, sorry::Sorry,
     },
     question::Which,
@@ -113,7 +113,7 @@ pub(in crate::admin::page) async fn ask_to_drop(
 ) -> Result<Response, Sorry> {
     let dead = dead_letter(&shared, &id).await?;
     let id = dead.id;
-    let event = format!("event {} ({})", dead.event.seq, dead.event.element.name());
+    let event = format!("event {} ({})", dead.event.seq, word(dead.event.element.name()));
     visit.show(|frame| Confirm {
         frame,
         title: format!("Drop dead letter {id}?"),

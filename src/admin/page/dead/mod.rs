@@ -14,6 +14,7 @@ use axum::{extract::State, response::Response};
 use super::{
     asked::Asked,
     choice::{Choice, FIELDS},
+    events::word,
     frame::{Frame, Visit},
     shown::{Tag, When, counted as number_of},
     sorry::Sorry,
@@ -56,7 +57,7 @@ impl Row {
             id: dead.id,
             died_at: When::from(dead.died_at),
             handler: Arc::clone(&dead.lane.handler),
-            name: dead.event.element.name().to_owned(),
+            name: word(dead.event.element.name()),
             cause: cause_tag(dead.cause),
             error,
             attempts: dead.attempts,

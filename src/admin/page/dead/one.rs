@@ -14,7 +14,7 @@ use crate::{
         Shared,
         fault::Fault,
         page::{
-            events::shown_json,
+            events::{shown_json, word},
             frame::{Frame, Visit},
             handlers::path_of,
             shown::{Tag, When},
@@ -79,7 +79,7 @@ pub(in crate::admin::page) async fn one(
         lane: lane.class.as_str(),
         seq: event.seq,
         has_event,
-        name: event.element.name().to_owned(),
+        name: word(event.element.name()),
         source: Arc::clone(&event.source),
         received_at: When::from(event.received_at),
         died_at: When::from(died_at),

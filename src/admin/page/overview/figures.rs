@@ -17,8 +17,12 @@ use crate::{
     },
 };
 
-/// Values that a field of the form offers, at most.
+/// Values that a field of the form offers, at most …
 const CHOICES_MAX: usize = 200;
+/// … and their bytes.
+const CHOICE_BYTES: usize = 16 << 10;
+/// Groups of the funnel, at most: BIK's categories, and owners that belong to none.
+const GROUPS_MAX: usize = 20;
 
 /// All of them.
 pub(super) struct Figures {
@@ -113,7 +117,7 @@ impl Figures {
         let failed: i64 = failures.iter().map(|failure| failure.messages).sum();
         Ok(Self {
             choices: FIELDS.iter().zip(choices).map(|(field, values)| choice(field, values, asked)).collect(),
-            groups: groups.into_iter().filter(|row| row.messages > 0).map(Funnel::of_group).collect(),
+            groups: largest(groups).into_iter().map(Funnel::of_group).collect(),
             total: Funnel { name: "All".to_owned(), row: total },
             steps: by_step(&period, steps),
             failures: failures
@@ -152,14 +156,29 @@ impl Figures {
     }
 }
 
+/// Groups with messages to customers, those with the most where there are many, in the order of their names.
+fn largest(groups: Vec<FunnelRow>) -> Vec<FunnelRow> {
+    let mut rows: Vec<FunnelRow> = groups.into_iter().filter(|row| row.messages > 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.messages));
+    rows.truncate(GROUPS_MAX);
+    rows.sort_by(|one, other| one.group.cmp(&other.group));
+    rows
+}
+
 fn choice(
     (name, label, _): &(&'static str, &'static str, Dimension),
     values: impl Iterator<Item = Arc<str>>,
     asked: &Asked,
 ) -> Choice {
     let chosen = asked.text(name);
+    let mut bytes = 0;
+    let fits = |value: &Arc<str>| {
+        bytes += value.len();
+        bytes <= CHOICE_BYTES
+    };
+    let values = values.take(CHOICES_MAX).take_while(fits);
     let mut values: Vec<(Arc<str>, bool)> =
-        values.take(CHOICES_MAX).map(|value| (Arc::clone(&value), chosen == Some(&*value))).collect();
+        values.map(|value| (Arc::clone(&value), chosen == Some(&*value))).collect();
     // What is chosen is shown as chosen, also where there is nothing of it.
     if let Some(chosen) = chosen.filter(|_| !values.iter().any(|(_, chosen)| *chosen)) {
         values.push((chosen.into(), true));

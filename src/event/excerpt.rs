@@ -1,0 +1,39 @@
+//! Words from the wire in a bounded form, for indexes, pages and lists.
+
+use std::borrow::Cow;
+
+/// The longest word that an index or a list holds, in characters.
+pub const WORD_CHARS: usize = 200;
+/// Stands at the end of what was cut.
+const MARK: char = '…';
+
+/// The text, or its first `chars` characters and a mark where it is longer. Cutting a cut text again changes nothing.
+pub fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
+    // A character has at most four bytes: most texts need not be counted.
+    if text.len() <= chars {
+        return Cow::Borrowed(text);
+    }
+    let Some((end, _)) = text.char_indices().nth(chars) else { return Cow::Borrowed(text) };
+    if text[end..].chars().eq([MARK]) {
+        return Cow::Borrowed(text);
+    }
+    let mut cut = String::with_capacity(end + MARK.len_utf8());
+    cut.push_str(&text[..end]);
+    cut.push(MARK);
+    Cow::Owned(cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character_and_marked() {
+        assert!(matches!(excerpt("store", 5), Cow::Borrowed("store")));
+        assert_eq!(excerpt("stores", 5), "store…");
+        assert_eq!(excerpt("äöüäöü", 5), "äöüäö…");
+        assert_eq!(excerpt("äöüäö", 5), "äöüäö");
+        let cut = excerpt("😀😀😀", 2).into_owned();
+        assert_eq!(excerpt(&cut, 2), cut);
+    }
+}

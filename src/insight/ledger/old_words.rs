@@ -1,0 +1,177 @@
+//! Old words and slices leave a vocabulary that is more than half full, so that words of today have a place. Their figures
+//! stay, counted as `other`. Texts of failures leave with their last message.
+
+use std::collections::HashSet;
+
+use rusqlite::params;
+
+use super::{
+    super::{
+        hour::hour_of,
+        vocabulary::{OTHER, Vocabulary},
+    },
+    Ledger,
+    words::{SLICES, Slice},
+};
+use crate::clock::Timestamp;
+
+/// The vocabularies of a slice's columns.
+const COLUMNS: [(&str, Vocabulary); 4] = [
+    ("store", Vocabulary::Store),
+    ("channel", Vocabulary::Channel),
+    ("owner", Vocabulary::Owner),
+    ("owner_id", Vocabulary::OwnerId),
+];
+const HOURS_OF_A_DAY: i64 = 24;
+
+impl Ledger {
+    /// Deletes texts of failures that no message has any more, and folds words that no message and no figure since `before`
+    /// uses into `other` where there are too many. Looks once for each day of `before`.
+    ///
+    /// # Errors
+    /// Whatever SQLite says: nothing was changed then.
+    pub(super) fn fold_old_words(&mut self, before: Timestamp) -> rusqlite::Result<()> {
+        let day = hour_of(before).div_euclid(HOURS_OF_A_DAY);
+        if self.folded_day == Some(day) {
+            return Ok(());
+        }
+        self.transact(|ledger| {
+            let sql = "DELETE FROM reason WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.reason = reason.id)";
+            ledger.connection.execute(sql, []).map(drop)
+        })?;
+        self.words.forget_reasons();
+        let crowded: Vec<Vocabulary> = Vocabulary::ALL
+            .into_iter()
+            .filter(|kind| kind.bound() != usize::MAX && self.words.len(*kind) > kind.bound() / 2)
+            .collect();
+        if !crowded.is_empty() || self.words.slices() > SLICES / 2 {
+            self.transact(|ledger| ledger.fold(before, &crowded))?;
+            self.reload()?;
+        }
+        self.folded_day = Some(day);
+        Ok(())
+    }
+
+    fn fold(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
+        self.connection.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS folded (old INTEGER PRIMARY KEY, new INTEGER NOT NULL);
+             DELETE FROM folded;",
+        )?;
+        self.choose_slices(before, crowded)?;
+        for (table, keys, sums) in [
+            (
+                "figure",
+                "",
+                &["incoming", "messages", "sent", "delivered", "read", "played", "failed", "deleted"][..],
+            ),
+            ("failure", ", class", &["messages"]),
+            ("spread", ", measure, bucket", &["messages"]),
+        ] {
+            self.move_figures(table, "slice", &format!("at, new{keys}"), &format!("at, slice{keys}"), sums)?;
+        }
+        self.connection.execute("DELETE FROM slice WHERE id IN (SELECT old FROM folded)", [])?;
+        self.connection.execute("DELETE FROM folded", [])?;
+        if crowded.contains(&Vocabulary::EventName) {
+            self.fold_event_names(before)?;
+        }
+        for (column, kind) in COLUMNS {
+            let also = match kind {
+                Vocabulary::Store => "UNION SELECT store FROM contact WHERE store IS NOT NULL",
+                Vocabulary::Channel => "UNION SELECT channel FROM contact",
+                _ => "",
+            };
+            let used = format!("SELECT {column} FROM slice WHERE {column} IS NOT NULL {also}");
+            self.forget_words(kind, crowded, &used)?;
+        }
+        let used = "SELECT name FROM arrival UNION SELECT name FROM occurrence";
+        self.forget_words(Vocabulary::EventName, crowded, used)?;
+        self.forget_words(Vocabulary::Status, crowded, "SELECT DISTINCT status FROM sighting")?;
+        self.connection
+            .execute("DELETE FROM word WHERE id NOT IN (SELECT word FROM vocabulary)", [])
+            .map(drop)
+    }
+
+    /// Which slices are folded, and into which.
+    fn choose_slices(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
+        let live: HashSet<i64> = self
+            .connection
+            .prepare("SELECT slice FROM figure WHERE at >= ?1 UNION SELECT slice FROM message")?
+            .query_map([hour_of(before)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let all: Vec<(i64, Slice)> = self.words.all_slices();
+        let columns = |slice: &Slice| [slice.store, slice.channel, slice.owner, slice.owner_id];
+        let mut live_words: [HashSet<i64>; COLUMNS.len()] = Default::default();
+        for (_, slice) in all.iter().filter(|(id, _)| live.contains(id)) {
+            for (words, word) in live_words.iter_mut().zip(columns(slice)) {
+                words.extend(word);
+            }
+        }
+        let too_many = all.len() > SLICES / 2;
+        for (id, slice) in all.into_iter().filter(|(id, _)| !live.contains(id)) {
+            let mut words = columns(&slice);
+            for ((word, live), (_, kind)) in words.iter_mut().zip(&live_words).zip(COLUMNS) {
+                let is_old = word.is_some_and(|word| !live.contains(&word));
+                if too_many || (is_old && crowded.contains(&kind)) {
+                    *word = Some(self.words.id(&self.connection, kind, OTHER)?);
+                }
+            }
+            let [store, channel, owner, owner_id] = words;
+            let new = Slice { source: slice.source, store, channel, owner, owner_id };
+            if new != slice {
+                let new = self.words.slice(&self.connection, new)?;
+                self.connection
+                    .prepare_cached("INSERT INTO folded (old, new) VALUES (?1, ?2)")?
+                    .execute([id, new])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of events that nothing since `before` has.
+    fn fold_event_names(&mut self, before: Timestamp) -> rusqlite::Result<()> {
+        let other = self.words.id(&self.connection, Vocabulary::EventName, OTHER)?;
+        self.connection.execute(
+            "INSERT INTO folded (old, new) SELECT DISTINCT name, ?2 FROM arrival
+             WHERE name <> ?2 AND name NOT IN (SELECT name FROM arrival WHERE at >= ?1)",
+            params![hour_of(before), other],
+        )?;
+        let sums = &["events", "disordered", "repeated"];
+        self.move_figures("arrival", "name", "at, source, new", "at, source, name", sums)?;
+        self.connection.execute("DELETE FROM folded", []).map(drop)
+    }
+
+    /// Adds the rows of what is folded to those of what it is folded into.
+    fn move_figures(
+        &self,
+        table: &str,
+        column: &str,
+        new_keys: &str,
+        keys: &str,
+        sums: &[&str],
+    ) -> rusqlite::Result<()> {
+        let columns = sums.join(", ");
+        let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
+        let added =
+            sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
+        self.connection.execute(
+            &format!(
+                "INSERT INTO {table} ({keys}, {columns})
+                 SELECT {new_keys}, {summed} FROM {table} JOIN folded ON folded.old = {table}.{column}
+                 WHERE 1 GROUP BY {new_keys}
+                 ON CONFLICT ({keys}) DO UPDATE SET {added}"
+            ),
+            [],
+        )?;
+        self.connection
+            .execute(&format!("DELETE FROM {table} WHERE {column} IN (SELECT old FROM folded)"), [])
+            .map(drop)
+    }
+
+    fn forget_words(&self, kind: Vocabulary, crowded: &[Vocabulary], used: &str) -> rusqlite::Result<()> {
+        if !crowded.contains(&kind) {
+            return Ok(());
+        }
+        let sql = format!("DELETE FROM vocabulary WHERE kind = ?1 AND word NOT IN ({used})");
+        self.connection.execute(&sql, [kind as i64]).map(drop)
+    }
+}
