@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::certificate::Certificate;
+use super::{certificate::Certificate, process::until_it_answers};
 use crate::support::{patience::eventually, root::as_root};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -66,7 +66,8 @@ impl Server {
     /// Starts it again, where it was, and waits until it answers.
     pub fn start(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.own.path().join("log")).unwrap();
-        let child = unprivileged("postgres")
+        let mut command = unprivileged("postgres");
+        let child = command
             .arg("-D")
             .arg(self.data())
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
@@ -76,8 +77,14 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.process = Some(child);
-        eventually("PostgreSQL does not start", || self.psql("postgres", "SELECT 1").is_ok());
+        let child = self.process.insert(child);
+        let log = self.own.path().join("log");
+        until_it_answers(&command, child, &log, || psql(self.port, "postgres", "SELECT 1").is_ok());
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.own.path().join("log")).unwrap()
     }
 
     /// Further settings, the last of which count, for its next start.
@@ -116,20 +123,44 @@ impl Server {
 
     /// The same, where it may fail.
     pub fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
-        let output = Command::new(Path::new(BIN).join("psql"))
-            .args(["-XqAt", "-F", "\t", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "bik"])
-            .args(["-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement])
+        psql(self.port, database, statement)
+    }
+
+    /// Locks a table against everybody, until what is returned is dropped.
+    pub fn hold_lock(&self, table: &str) -> LockHolder {
+        let mut holder = Command::new(Path::new(BIN).join("psql"))
+            .args(["-Xq", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "bik", "-d", "bik"])
             .env("PGPASSWORD", "secret")
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
             .unwrap();
-        if output.status.success() {
-            return Ok(String::from_utf8(output.stdout).unwrap());
-        }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        let statement = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;\n");
+        holder.stdin.as_mut().unwrap().write_all(statement.as_bytes()).unwrap();
+        eventually("nobody holds the lock", || {
+            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+            self.sql("bik", held).trim() != "0"
+        });
+        LockHolder(holder)
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     fn data(&self) -> PathBuf {
         self.own.path().join("data")
+    }
+}
+
+/// Holds a lock of a table.
+pub struct LockHolder(Child);
+
+impl Drop for LockHolder {
+    fn drop(&mut self) {
+        // Its transaction ends with its input.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -139,9 +170,28 @@ impl Drop for Server {
     }
 }
 
+/// What a statement gives that is sent to a port of the loopback: a line a row, values separated by tabs.
+pub fn psql(port: u16, database: &str, statement: &str) -> Result<String, String> {
+    let output = Command::new(Path::new(BIN).join("psql"))
+        .args(["-XqAt", "-F", "\t", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "bik"])
+        .args(["-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement])
+        .env("PGPASSWORD", "secret")
+        .output()
+        .unwrap();
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout).unwrap());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 fn unprivileged(program: &str) -> Command {
+    as_nobody(&Path::new(BIN).join(program))
+}
+
+/// A program that does not run as root; it ends with the test.
+pub fn as_nobody(program: &Path) -> Command {
     let mut command = as_root("setpriv");
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--pdeathsig", "KILL"]);
-    command.arg(Path::new(BIN).join(program));
+    command.arg(program);
     command
 }

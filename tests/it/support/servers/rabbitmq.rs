@@ -22,8 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use super::{certificate::Certificate, free_ports};
-use crate::support::patience::eventually;
+use super::{certificate::Certificate, free_ports, process::until_it_answers};
 
 /// Messages larger than this it refuses for good.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -131,8 +130,10 @@ impl RabbitMq {
             .stderr(log)
             .process_group(0)
             .spawn();
-        self.node = Some(node.unwrap());
-        eventually("the broker does not start", || self.block_on(async || self.connect().await.is_ok()));
+        let mut node = node.unwrap();
+        let said = at("said");
+        until_it_answers(&command, &mut node, &said, || self.block_on(async || self.connect().await.is_ok()));
+        self.node = Some(node);
     }
 
     /// SIGKILL, to the node and to whatever it started.

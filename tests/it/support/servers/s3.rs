@@ -5,20 +5,22 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use tempfile::TempDir;
 
-use super::{certificate::Certificate, free_ports};
-use crate::support::patience::eventually;
+use super::{certificate::Certificate, free_ports, process::ServerProcess};
 
 /// A store with the bucket `bik`. Killed when it is dropped.
 pub struct S3 {
-    moto: Child,
+    _moto: ServerProcess,
+    /// Where it logs.
+    _own: TempDir,
     tls: Option<Arc<ClientConfig>>,
     inner: SocketAddr,
     proxy: Proxy,
@@ -62,16 +64,13 @@ impl S3 {
             command.arg("-c").arg(certificate.cert()).arg("-k").arg(certificate.key());
         }
         let tls = certificate.map(Certificate::client_config);
-        let moto = command
-            .args(["-p", &inner.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.args(["-p", &inner.to_string()]);
+        let own = TempDir::new().unwrap();
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let store = Self { moto, tls, inner: local(inner), proxy: Proxy::new(local(outer), local(inner)) };
-        eventually("the store does not start", || TcpStream::connect(store.inner).is_ok());
+        let answers = || TcpStream::connect(local(inner)).is_ok();
+        let moto = ServerProcess::start(&mut command, own.path(), answers);
+        let proxy = Proxy::new(local(outer), local(inner));
+        let store = Self { _moto: moto, _own: own, tls, inner: local(inner), proxy };
         assert_eq!(store.ask("PUT", "/bik", "s3", "").status, 200);
         store
     }
@@ -165,8 +164,6 @@ impl S3 {
 impl Drop for S3 {
     fn drop(&mut self) {
         self.proxy.cut();
-        let _ = self.moto.kill();
-        let _ = self.moto.wait();
     }
 }
 

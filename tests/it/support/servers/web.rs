@@ -72,7 +72,7 @@ impl Web {
         tls: Option<Arc<rustls::ServerConfig>>,
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = super::listen();
         let address = listener.local_addr().unwrap();
         let shared =
             Shared { script: Box::new(script), came: Mutex::default(), connections: AtomicUsize::new(0) };
