@@ -18,6 +18,60 @@ pub enum Error {
     Unfit(String),
 }
 
+/// What a pooler says no to by itself, in front of the server. PgBouncer gives all of it the SQLSTATE 08P01.
+#[derive(Clone, Copy)]
+enum PoolerRefusal {
+    Credentials,
+    Database,
+    StartupParameter,
+    StatementMode,
+}
+
+impl PoolerRefusal {
+    /// Of an error with the SQLSTATE 08P01; `None` where the pooler is merely without a server, or full.
+    fn of(message: &str) -> Option<Self> {
+        let says = |words: &str| message.contains(words);
+        if says("unsupported startup parameter") {
+            Some(Self::StartupParameter)
+        } else if says("statement pooling mode") {
+            Some(Self::StatementMode)
+        } else if says("authentication failed") || says("no such user") {
+            Some(Self::Credentials)
+        } else if says("no such database") || (says("database") && says("does not exist")) {
+            Some(Self::Database)
+        } else {
+            None
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Credentials => "pooler credentials",
+            Self::Database => "pooler database",
+            Self::StartupParameter => "pooler startup parameter",
+            Self::StatementMode => "pooler mode",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Credentials => CREDENTIALS,
+            Self::Database => DATABASE,
+            Self::StartupParameter => {
+                ": the pooler does not pass it on: leave it out of `url`, and set it in the database \
+                 (ALTER ROLE … SET …)"
+            }
+            Self::StatementMode => {
+                ": set pool_mode = transaction, or session, for this database in the pooler: a batch and its time \
+                 limits are one transaction"
+            }
+        }
+    }
+}
+
+const CREDENTIALS: &str = ": check the user in `url`, and `password`";
+const DATABASE: &str = ": create the database, or name another in `url`";
+
 /// An error with its causes, and what the server adds: behind a colon, as it may quote an event.
 fn story(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
@@ -44,8 +98,17 @@ impl Error {
         }
     }
 
+    fn pooler_refusal(&self) -> Option<PoolerRefusal> {
+        let Self::Postgres(error) = self else { return None };
+        let database = error.as_db_error().filter(|database| database.code().code() == "08P01")?;
+        PoolerRefusal::of(database.message())
+    }
+
     /// A class that is safe for logs.
     pub fn class(&self) -> String {
+        if let Some(refusal) = self.pooler_refusal() {
+            return refusal.class().to_owned();
+        }
         match self {
             Self::Timeout(_) => "timeout".to_owned(),
             Self::Unfit(_) => "unfit table".to_owned(),
@@ -64,15 +127,13 @@ impl Error {
             Self::Timeout(_) => true,
             Self::Unfit(_) => false,
             Self::Postgres(error) => match self.state() {
+                // A statement that took too long, or that somebody cancelled: the database is there.
+                Some("57014") => false,
+                Some("08P01") => self.pooler_refusal().is_none(),
                 Some(state) => ["57", "53", "08"].contains(&&state[..2]),
                 None => is_io(error) && !is_tls(error),
             },
         }
-    }
-
-    /// Whether only the connection is of no more use, as after a change of the table.
-    pub fn is_stale(&self) -> bool {
-        self.state() == Some("0A000")
     }
 
     /// Whether it is one of the values that the database did not take.
@@ -82,14 +143,17 @@ impl Error {
 
     /// What to do about it, where the text itself does not say so; begins with a colon.
     pub fn advice(&self) -> &'static str {
+        if let Some(refusal) = self.pooler_refusal() {
+            return refusal.advice();
+        }
         match self.state() {
             // Its pg_hba.conf has no line for this user from here, or none for the way that was taken.
             Some("28000") => {
                 ": check the user in `url`, and whether the server wants TLS of it: `?sslmode=require` in `url` has it, \
                  `?sslmode=disable` does without"
             }
-            Some(state) if state.starts_with("28") => ": check the user in `url`, and `password`",
-            Some("3D000") => ": create the database, or name another in `url`",
+            Some(state) if state.starts_with("28") => CREDENTIALS,
+            Some("3D000") => DATABASE,
             Some("3F000") => ": create the schema, or name another in `table`",
             Some("42501") => {
                 ": grant the user of `url` what it needs (SELECT and INSERT; CREATE on the schema)"
@@ -132,6 +196,9 @@ fn causes(error: &tokio_postgres::Error, is_so: impl Fn(&io::Error) -> bool) -> 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let class = error.class();
+        if error.pooler_refusal().is_some() {
+            return Self::misconfigured(class, format!("{error}{}", error.advice()));
+        }
         match error.state() {
             // A value, a constraint, an exception that a trigger raised: about the events.
             Some(state) if ["22", "23", "P0"].contains(&&state[..2]) => Self::refuse(class, error),

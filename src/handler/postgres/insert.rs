@@ -1,15 +1,19 @@
 //! Rows into the table: a batch in one statement, and where a value is not taken, each row by itself.
 
-use tokio_postgres::{Client, Statement, types::ToSql};
+use futures_util::future::join3;
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 
-use super::{Row, error::Error, jsonb, table::Table};
+use super::{Row, error::Error, jsonb, session::BEGIN, table::Table};
 use crate::{clock::Timestamp, handler::row::COLUMNS};
 
 /// The years 1 to 9999, which every client can read, in milliseconds.
 const YEARS_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
 /// `INSERT … SELECT FROM unnest(…)`: an array for each column.
-pub fn statement(table: &Table) -> String {
+pub fn statement(table: &str) -> String {
     let names = COLUMNS.map(|column| column.name).join(", ");
     let arrays: Vec<String> = COLUMNS
         .iter()
@@ -29,7 +33,7 @@ pub fn statement(table: &Table) -> String {
     format!(
         "INSERT INTO {} ({names}) SELECT {} FROM unnest({}) WITH ORDINALITY AS rows ({names}, place) ORDER BY place \
          ON CONFLICT (key) DO NOTHING",
-        table.quoted(),
+        table,
         values.join(", "),
         arrays.join(", ")
     )
@@ -44,19 +48,29 @@ fn sent_as(postgres: &str) -> &str {
     }
 }
 
+/// The array of a column. Given with the statement: asking the server would need a named one.
+fn array_of(postgres: &str) -> Type {
+    match sent_as(postgres) {
+        "bigint" => Type::INT8_ARRAY,
+        "boolean" => Type::BOOL_ARRAY,
+        "bytea" => Type::BYTEA_ARRAY,
+        _ => Type::TEXT_ARRAY,
+    }
+}
+
 /// All of them. Where one is refused, those before it may be there already: their keys say so when they come again.
-pub async fn all(client: &Client, insert: &Statement, rows: &[Row]) -> Result<(), Error> {
+pub async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    match execute(client, insert, rows, Json::Guarded).await {
+    match execute(client, table, rows, Json::Guarded).await {
         Err(error) if error.is_value() => {}
         done => return done,
     }
     // A safety net under the guard: no value of `event` may keep its row away.
     for row in rows.chunks(1) {
-        match execute(client, insert, row, Json::Guarded).await {
-            Err(error) if error.is_value() => execute(client, insert, row, Json::None).await?,
+        match execute(client, table, row, Json::Guarded).await {
+            Err(error) if error.is_value() => execute(client, table, row, Json::None).await?,
             done => done?,
         }
     }
@@ -70,7 +84,8 @@ enum Json {
     None,
 }
 
-async fn execute(client: &Client, insert: &Statement, rows: &[Row], json: Json) -> Result<(), Error> {
+/// In a transaction of its own, sent in one piece: it costs no round trip more than the statement alone.
+async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Result<(), Error> {
     let texts = |of: fn(&Row) -> &str| rows.iter().map(|row| text(of(row))).collect::<Vec<_>>();
     let some = |of: fn(&Row) -> &Option<String>| {
         rows.iter().map(|row| of(row).as_deref().map(text)).collect::<Vec<_>>()
@@ -99,10 +114,21 @@ async fn execute(client: &Client, insert: &Statement, rows: &[Row], json: Json) 
         Box::new(rows.iter().map(event).collect::<Vec<_>>()),
         Box::new(rows.iter().map(|row| row.raw.clone()).collect::<Vec<_>>()),
     ];
-    let arrays: Vec<&(dyn ToSql + Sync)> =
-        arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-    client.execute(insert, &arrays).await?;
-    Ok(())
+    let arrays: Vec<(&(dyn ToSql + Sync), Type)> = arrays
+        .iter()
+        .zip(&COLUMNS)
+        .map(|(array, column)| (&**array as &(dyn ToSql + Sync), array_of(column.postgres)))
+        .collect();
+    // Each is sent when it is polled first, in this order.
+    let (begun, inserted, committed) = join3(
+        client.batch_execute(BEGIN),
+        client.execute_typed(table.insert(), &arrays),
+        client.batch_execute("COMMIT"),
+    )
+    .await;
+    begun?;
+    inserted?;
+    Ok(committed?)
 }
 
 /// `text` has no place for U+0000.

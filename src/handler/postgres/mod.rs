@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! deliver ─▶ session     one connection, made by whoever needs it, driven inside of the delivery
-//!              │ table   made, checked and migrated once a connection
-//!              └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; a value that jsonb cannot hold is left NULL
+//!   │          │ table   made, checked and migrated once a connection
+//!   │          └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; a value that jsonb cannot hold is left NULL
+//!   └ given up ─▶ cancel the server ends the statement
 //! ```
 
 mod address;
+mod cancel;
+mod cancel_request;
 mod error;
 mod insert;
 mod jsonb;
 mod session;
 mod table;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -24,14 +27,17 @@ use super::{
 };
 use crate::secret::Secret;
 use address::Address;
+use cancel::Canceller;
+use error::Error;
 use session::Session;
 use table::Table;
 
 /// The handler.
 pub struct Postgres {
-    address: Address,
+    address: Arc<Address>,
     table: Table,
     session: Mutex<Option<Session>>,
+    canceller: Canceller,
 }
 
 /// Its own keys.
@@ -81,40 +87,53 @@ impl Kind for Postgres {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let table = Table::new(&settings.table, settings.create).map_err(wrong)?;
-        let address = Address::of(&settings).await.map_err(wrong)?;
-        let session = match Session::open(&address, &table).await {
-            Ok(session) => Some(session),
+        let address = Arc::new(Address::of(&settings).await.map_err(wrong)?);
+        let canceller = Canceller::new(Arc::clone(&address));
+        let mut postgres = Self { address, table, session: Mutex::new(None), canceller };
+        match postgres.connect_and_insert(&[]).await {
+            Ok(session) => postgres.session = Mutex::new(session),
             Err(error) if error.is_away() => {
                 tracing::warn!(
                     handler = name,
                     class = error.class(),
                     "the database is away, and is tried again"
                 );
-                None
             }
             Err(error) => return Err(wrong(format!("{error}{}", error.advice()))),
-        };
-        Ok(Self { address, table, session: Mutex::new(session) })
+        }
+        Ok(postgres)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let rows: Vec<Row> = events.iter().map(Row::of).collect();
         let mut slot = self.session.lock().await;
         // Taken out: a delivery that is dropped takes its connection with it.
-        if let Some(mut session) = slot.take() {
-            match session.insert(&rows).await {
-                Ok(()) => {
-                    *slot = Some(session);
+        if let Some(session) = slot.take() {
+            match self.insert(session, &rows).await {
+                Ok(session) => {
+                    *slot = session;
                     return Ok(());
                 }
                 // It may have broken long ago: the new one costs no attempt.
-                Err(error) if error.is_away() || error.is_stale() => {}
+                Err(error) if error.is_away() => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut session = Session::open(&self.address, &self.table).await.map_err(Failure::from)?;
-        session.insert(&rows).await.map_err(Failure::from)?;
-        *slot = Some(session);
+        *slot = self.connect_and_insert(&rows).await?;
         Ok(())
+    }
+}
+
+impl Postgres {
+    async fn connect_and_insert(&self, rows: &[Row]) -> Result<Option<Session>, Error> {
+        self.insert(Session::connect(&self.address).await?, rows).await
+    }
+
+    /// Gives the session back once all rows are in the table. Dropped half-way, the statement is cancelled.
+    async fn insert(&self, session: Session, rows: &[Row]) -> Result<Option<Session>, Error> {
+        let mut busy = self.canceller.busy();
+        let inserted = busy.session.insert(session).insert(&self.table, rows).await;
+        let session = busy.session.take();
+        inserted.map(|()| session)
     }
 }

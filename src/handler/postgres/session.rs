@@ -1,9 +1,13 @@
 //! One connection, with its table ready. Nothing drives it in between: whoever uses it does.
+//!
+//! The connection may lead to a pooler that lends another connection of the server to each transaction (PgBouncer with
+//! `pool_mode = transaction`). So nothing of ours outlives a transaction: only `SET LOCAL`, only unnamed statements, and
+//! no lock of a session.
 
 use std::{future::Future, pin::Pin};
 
 use tokio::time::timeout;
-use tokio_postgres::{Client, Connection, NoTls, Statement};
+use tokio_postgres::{CancelToken, Client, Connection, NoTls};
 
 use super::{
     Row,
@@ -15,34 +19,45 @@ use super::{
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// Beyond the time-out of a delivery nobody waits for a statement any more.
-const BOUNDS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'";
+/// How every transaction begins. A delivery that is given up cancels its statement; these bounds hold where the
+/// cancellation does not arrive.
+pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
-/// A connection that is ready for rows.
+/// A connection. Its table is prepared with the first rows.
 pub struct Session {
     client: Client,
     driving: Driving,
-    insert: Statement,
+    prepared: bool,
 }
 
 impl Session {
-    /// Connects, and makes or checks the table.
-    pub async fn open(address: &Address, table: &Table) -> Result<Self, Error> {
+    /// Connects.
+    pub async fn connect(address: &Address) -> Result<Self, Error> {
         let given_up = |_elapsed| Error::Timeout(CONNECT.as_secs());
-        let (mut client, mut driving) = timeout(CONNECT, connect(address)).await.map_err(given_up)??;
-        let insert = drive(&mut driving, async {
-            // A delivery that was given up must not wait on in the server, or each try would leave one more behind.
-            client.batch_execute(BOUNDS).await?;
-            table.prepare(&mut client).await?;
-            Ok(client.prepare(&insert::statement(table)).await?)
-        })
-        .await?;
-        Ok(Self { client, driving, insert })
+        let (client, driving) = timeout(CONNECT, connect(address)).await.map_err(given_up)??;
+        Ok(Self { client, driving, prepared: false })
     }
 
-    /// All rows in one statement; where a value is not taken, each by itself.
-    pub async fn insert(&mut self, rows: &[Row]) -> Result<(), Error> {
-        drive(&mut self.driving, insert::all(&self.client, &self.insert, rows)).await
+    /// All rows in one statement; where a value is not taken, each by itself. Makes or checks the table before the first.
+    pub async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
+        let Self { client, driving, prepared } = self;
+        drive(driving, async {
+            if !*prepared {
+                table.prepare(client).await?;
+                *prepared = true;
+            }
+            insert::all(client, table, rows).await
+        })
+        .await
+    }
+
+    /// What cancels the statement under way, and what waits for its end. The connection is held meanwhile: a pooler forgets
+    /// a request for cancellation when its client leaves.
+    pub fn into_cancellation(self) -> (CancelToken, impl Future<Output = Result<(), Error>>) {
+        let Self { client, mut driving, .. } = self;
+        let token = client.cancel_token();
+        let ended = async move { drive(&mut driving, async { Ok(client.batch_execute("").await?) }).await };
+        (token, ended)
     }
 }
 

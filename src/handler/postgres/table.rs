@@ -3,9 +3,12 @@
 //! The version is kept as the table's comment. Whoever makes or changes it holds an advisory lock, so that two receivers
 //! that start at once do not get into each other's way.
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 
-use super::error::Error;
+use super::{error::Error, insert, session::BEGIN};
 use crate::handler::row::{COLUMNS, VERSION, table_name};
 
 /// The key of the advisory lock: "bikhook" in ASCII.
@@ -15,8 +18,10 @@ const COMMENT: &str = "Events of BIK, written by bikhook; version ";
 
 /// The table by its name.
 pub struct Table {
+    /// With its schema if it has one.
     quoted: String,
     create: bool,
+    insert: String,
 }
 
 /// A column that is there.
@@ -33,30 +38,31 @@ impl Table {
     pub fn new(name: &str, create: bool) -> Result<Self, String> {
         let parts = table_name(name, 2)?;
         let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
-        Ok(Self { quoted, create })
+        let insert = insert::statement(&quoted);
+        Ok(Self { quoted, create, insert })
     }
 
-    /// The name, quoted, with its schema if it has one.
-    pub fn quoted(&self) -> &str {
-        &self.quoted
+    /// The statement that inserts rows.
+    pub fn insert(&self) -> &str {
+        &self.insert
     }
 
-    /// Makes or changes the table where that is due, and checks it.
-    pub async fn prepare(&self, client: &mut Client) -> Result<(), Error> {
-        let transaction = client.transaction().await?;
-        let mut found = self.columns(&transaction).await?;
+    /// Makes or changes the table where that is due, and checks it. After an error the transaction is open: the
+    /// connection must be closed.
+    pub async fn prepare(&self, client: &Client) -> Result<(), Error> {
+        client.batch_execute(BEGIN).await?;
+        let mut found = self.columns(client).await?;
         if self.create && !lacking(&found).is_empty() {
-            transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-            found = self.columns(&transaction).await?;
-            self.make(&transaction, &found).await?;
-            found = self.columns(&transaction).await?;
+            client.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
+            found = self.columns(client).await?;
+            self.make(client, &found).await?;
+            found = self.columns(client).await?;
         }
-        self.check(&transaction, &found).await?;
-        transaction.commit().await?;
-        Ok(())
+        self.check(client, &found).await?;
+        Ok(client.batch_execute("COMMIT").await?)
     }
 
-    async fn make(&self, transaction: &Transaction<'_>, found: &[Found]) -> Result<(), Error> {
+    async fn make(&self, client: &Client, found: &[Found]) -> Result<(), Error> {
         let table = &self.quoted;
         let change = if found.is_empty() {
             let columns: Vec<String> = COLUMNS
@@ -69,7 +75,7 @@ impl Table {
                 })
                 .collect();
             format!("CREATE TABLE {table} ({})", columns.join(", "))
-        } else if self.version(transaction).await?.is_some_and(|version| version < VERSION) {
+        } else if self.version(client).await?.is_some_and(|version| version < VERSION) {
             let columns: Vec<String> =
                 lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
             format!("ALTER TABLE {table} {}", columns.join(", "))
@@ -77,29 +83,32 @@ impl Table {
             // Not ours to change: the check says what is missing.
             return Ok(());
         };
-        transaction
-            .batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'"))
-            .await?;
+        client.batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'")).await?;
         Ok(())
     }
 
-    async fn version(&self, transaction: &Transaction<'_>) -> Result<Option<u32>, Error> {
+    /// As the parameter of an unnamed statement.
+    fn name(&self) -> (&(dyn ToSql + Sync), Type) {
+        (&self.quoted, Type::TEXT)
+    }
+
+    async fn version(&self, client: &Client) -> Result<Option<u32>, Error> {
         let select = "SELECT obj_description(to_regclass($1::text), 'pg_class')";
-        let comment: Option<String> = transaction.query_one(select, &[&self.quoted]).await?.get(0);
+        let comment: Option<String> = client.query_typed_one(select, &[self.name()]).await?.get(0);
         Ok(comment.and_then(|comment| comment.strip_prefix(COMMENT)?.parse().ok()))
     }
 
-    async fn columns(&self, transaction: &Transaction<'_>) -> Result<Vec<Found>, Error> {
+    async fn columns(&self, client: &Client) -> Result<Vec<Found>, Error> {
         let select = "SELECT attname::text, format_type(atttypid, NULL),
                              attnotnull AND NOT atthasdef AND attidentity = ''
                       FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
-        let rows = transaction.query(select, &[&self.quoted]).await?;
+        let rows = client.query_typed(select, &[self.name()]).await?;
         let found =
             |row: tokio_postgres::Row| Found { name: row.get(0), postgres: row.get(1), required: row.get(2) };
         Ok(rows.into_iter().map(found).collect())
     }
 
-    async fn check(&self, transaction: &Transaction<'_>, found: &[Found]) -> Result<(), Error> {
+    async fn check(&self, client: &Client, found: &[Found]) -> Result<(), Error> {
         let unfit = |what: String| Err(Error::Unfit(format!("the table {} {what}", self.quoted)));
         if found.is_empty() {
             return unfit("is not there: create it, or set `create = true`".to_owned());
@@ -131,7 +140,7 @@ impl Table {
                                        ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                                      WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indpred IS NULL
                                        AND i.indnkeyatts = 1 AND a.attname = 'key')";
-        let row = transaction.query_one(select, &[&self.quoted]).await?;
+        let row = client.query_typed_one(select, &[self.name()]).await?;
         if !row.get::<_, bool>(0) || !row.get::<_, bool>(1) {
             return unfit("may not be written by the user of `url`: grant it SELECT and INSERT".to_owned());
         }

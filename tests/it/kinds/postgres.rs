@@ -1,12 +1,10 @@
 //! The contract, with a table of a real PostgreSQL; and what the `postgres` kind promises beyond it.
 
-use std::time::{Duration, Instant};
-
 use bikhook::handler::Failure;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{deliveries, open},
+    handlers::{deliveries, give_up, open},
     support::{
         home::{Home, eventually},
         servers::{certificate::Certificate, postgres::Server},
@@ -145,36 +143,24 @@ async fn what_the_server_says_of_a_row_stands_behind_its_code_and_a_colon() {
 }
 
 /// Each try would else leave one more statement behind, until the database has no connection left.
-#[test]
-fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {
     let server = Server::start_new();
     let settings = format!("url = {:?}\npassword = \"secret\"", server.url());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let handler = runtime.block_on(open("postgres", &settings)).unwrap();
-    runtime.block_on(handler.deliver(&deliveries(1..=3))).unwrap();
-    std::thread::scope(|scope| {
-        let lock = "BEGIN; LOCK TABLE bik_events IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(25); COMMIT";
-        scope.spawn(|| server.psql("bik", lock));
-        let waiting = || {
-            let count = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-            server.sql("bik", count).trim().parse::<u32>().unwrap()
-        };
-        eventually("nobody holds the lock", || {
-            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
-            server.sql("bik", held).trim() != "0"
-        });
-        for _ in 0..3 {
-            let events = deliveries(4..=6);
-            let tried = runtime.block_on(async {
-                tokio::time::timeout(Duration::from_millis(500), handler.deliver(&events)).await
-            });
-            assert!(tried.is_err(), "the lock was not in its way");
-        }
-        let begun = Instant::now();
-        assert!(waiting() > 0);
-        eventually("they wait on", || waiting() == 0);
-        assert!(begun.elapsed() < Duration::from_secs(20), "they waited for as long as the lock was held");
-    });
+    let handler = open("postgres", &settings).await.unwrap();
+    handler.deliver(&deliveries(1..=3)).await.unwrap();
+    let holder = server.hold_lock("bik_events");
+    for _ in 0..3 {
+        give_up(&*handler, &deliveries(4..=5), 1).await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        eventually("the statement waits on", || server.sql("bik", waiting).trim() == "0");
+    }
+    let log = server.log();
+    assert!(log.contains("canceling statement due to user request"), "{log}");
+    assert!(!log.contains("due to lock timeout"), "{log}");
+    drop(holder);
+    handler.deliver(&deliveries(4..=5)).await.unwrap();
+    assert_eq!(server.sql("bik", "SELECT count(*) FROM bik_events"), "5\n");
 }
 
 #[tokio::test]
