@@ -135,6 +135,12 @@ impl Delivery {
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
     }
 
+    /// The same, as it is tried once more.
+    #[must_use]
+    pub fn next_attempt(&self) -> Self {
+        Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
+    }
+
     /// What the event is ordered by, whatever is masked.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.received.as_ref().unwrap_or(&self.event).order_key()

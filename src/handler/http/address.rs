@@ -1,8 +1,9 @@
-//! Where requests may go: anywhere but to link-local addresses, behind which clouds keep their credentials.
+//! Where requests may go: anywhere but to link-local addresses and the metadata services of clouds, which give credentials
+//! to whoever asks from inside.
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use reqwest::{
@@ -14,7 +15,18 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::secret::Secret;
 
 /// What a resolver's error and a setting's error say alike.
-pub(super) const LINK_LOCAL: &str = "a link-local address (169.254.0.0/16, fe80::/10) is never posted to";
+pub(super) const FORBIDDEN: &str = "a link-local address or a cloud's metadata service (169.254.0.0/16, fe80::/10, \
+    fd00:ec2::254, 100.100.100.200, 168.63.129.16 and such) is never posted to";
+
+/// Metadata services outside of the link-local addresses: Alibaba Cloud, Azure, Oracle Cloud.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+/// AWS, Google Cloud, Scaleway.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
 
 /// Reads the URL, for `#[serde(deserialize_with = "…")]`.
 ///
@@ -36,8 +48,8 @@ fn checked(text: &str) -> Result<Url, String> {
     }
     // Nobody resolves an address that is written out.
     let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-    if literal.is_some_and(is_link_local) {
-        return Err(format!("{LINK_LOCAL}; write another host"));
+    if literal.is_some_and(is_forbidden) {
+        return Err(format!("{FORBIDDEN}; write another host"));
     }
     Ok(url)
 }
@@ -56,21 +68,44 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let allowed: Vec<SocketAddr> =
-                found.iter().copied().filter(|address| !is_link_local(address.ip())).collect();
+                found.iter().copied().filter(|address| !is_forbidden(address.ip())).collect();
             if allowed.is_empty() && !found.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, LINK_LOCAL).into());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, FORBIDDEN).into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+fn is_forbidden(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V4(v4) => is_forbidden_v4(v4),
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.to_ipv4().is_some_and(|mapped| mapped.is_link_local())
+            v6.is_unicast_link_local()
+                || METADATA_V6.contains(&v6)
+                || embedded(v6).into_iter().flatten().any(is_forbidden_v4)
         }
+    }
+}
+
+fn is_forbidden_v4(v4: Ipv4Addr) -> bool {
+    v4.is_link_local() || METADATA_V4.contains(&v4)
+}
+
+/// The IPv4 addresses that an IPv6 address may lead to.
+fn embedded(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match v6.segments() {
+        // NAT64 (RFC 6052, RFC 8215).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, .., high, low] => [v4(high, low), None],
+        // 6to4 (RFC 3056).
+        [0x2002, high, low, ..] => [v4(high, low), None],
+        // Teredo (RFC 4380): the server, and the client with every bit turned.
+        [0x2001, 0, high, low, .., client_high, client_low] => [v4(high, low), v4(!client_high, !client_low)],
+        // ISATAP (RFC 5214), in any network.
+        [.., 0 | 0x200, 0x5efe, high, low] => [v4(high, low), None],
+        // Mapped, and compatible (RFC 4291).
+        _ => [v6.to_ipv4(), None],
     }
 }
 
@@ -79,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_local_address_is_refused_however_it_is_written() {
+    fn a_metadata_service_is_refused_however_it_is_written() {
         for host in [
             "169.254.169.254",
             "0xA9FEA9FE",
@@ -89,11 +124,39 @@ mod tests {
             "[febf::1]",
             "[::ffff:169.254.169.254]",
             "[::ffff:a9fe:a9fe]",
+            "169.254.169.254.",
+            "[fd00:ec2::254]",
+            "[fd20:ce::254]",
+            "[fd00:42::42]",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "[::ffff:100.100.100.200]",
+            "[::168.63.129.16]",
+            "[64:ff9b::169.254.169.254]",
+            "[64:ff9b::a83f:8110]",
+            "[64:ff9b:1::6464:64c8]",
+            "[2002:a9fe:a9fe::1]",
+            "[2002:6464:64c8::]",
+            "[2001:0:a9fe:a9fe::1]",
+            "[2001:0:102:304::5601:5601]",
+            "[2001:db8::5efe:169.254.169.254]",
         ] {
             let error = checked(&format!("http://{host}/latest")).unwrap_err();
             assert!(error.contains("link-local"), "{host}: {error}");
         }
-        for host in ["127.0.0.1", "10.0.0.1", "[::1]", "[fec0::1]", "169.253.0.1", "hooks.example"] {
+        for host in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "[::1]",
+            "[fec0::1]",
+            "169.253.0.1",
+            "hooks.example",
+            "100.100.100.201",
+            "[fd00:ec2::253]",
+            "[64:ff9b::8.8.8.8]",
+            "[2002:808:808::1]",
+        ] {
             checked(&format!("http://{host}:8080/x")).unwrap();
         }
     }

@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use reqwest::{Response, header::RETRY_AFTER};
 
-use crate::{
-    clock::{self, Timestamp},
-    handler::Failure,
-};
+use super::retry_after::retry_after;
+use crate::{clock, handler::Failure};
 
 /// As much of an answer is read; of the rest nobody would read an error text.
 const ANSWER_BYTES: usize = 16 * 1024;
 /// As long is waited for its body: its status has decided already.
 const BODY_WAIT: Duration = Duration::from_secs(2);
-/// A destination may ask for longer, and is looked after sooner all the same.
-const LONGEST_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How the delivery ended.
 ///
@@ -54,36 +50,4 @@ async fn body(mut answer: Response) -> String {
     // What came until then is the text.
     let _ = tokio::time::timeout(BODY_WAIT, read).await;
     String::from_utf8_lossy(&bytes).trim().to_owned()
-}
-
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let after = match text.trim().parse::<u64>() {
-        Ok(secs) => Duration::from_secs(secs),
-        Err(_no_number) => {
-            let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
-            Duration::from_millis(u64::try_from(at.saturating_sub(now.as_ms())).unwrap_or(0))
-        }
-    };
-    Some(after.min(LONGEST_AFTER))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_asked_for_in_seconds_or_by_a_date() {
-        let now = Timestamp::from_ms(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
-        for (text, secs) in [
-            ("120", Some(120)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("99999999999", Some(86_400)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            assert_eq!(retry_after(text, now), secs.map(Duration::from_secs), "{text}");
-        }
-    }
 }

@@ -71,16 +71,17 @@ impl Shape {
         }
     }
 
-    /// The requests for a batch, to be sent one after the other; each is made when it is asked for.
-    pub(super) fn requests(self, events: &[Delivery]) -> impl Iterator<Item = Request> {
+    /// The events of each request for a batch, to be sent one after the other.
+    pub(super) fn requests(self, events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
         let a_request = match self {
             Self::Envelopes | Self::CloudEvent(Mode::Batched) => events.len().max(1),
             _ => 1,
         };
-        events.chunks(a_request).map(move |events| self.request(events))
+        events.chunks(a_request)
     }
 
-    fn request(self, events: &[Delivery]) -> Request {
+    /// A request with these events.
+    pub(super) fn request(self, events: &[Delivery]) -> Request {
         let mut headers = HeaderMap::new();
         let (content_type, body) = match (self, events) {
             (Self::Raw, [delivery, ..]) => {

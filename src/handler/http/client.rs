@@ -1,6 +1,6 @@
 //! The client: how it is made, and what its errors mean.
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use reqwest::{
     Certificate, Client, Url,
@@ -9,7 +9,7 @@ use reqwest::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::address::{LINK_LOCAL, Resolver};
+use super::address::{FORBIDDEN, Resolver};
 use crate::{
     handler::{Failure, ca::Ca, tls},
     secret::Secret,
@@ -27,29 +27,49 @@ const RESERVED: [&str; 7] = [
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "bikhook-", "ce-"];
 
-/// A client for a URL, which trusts the certificates of a file too.
-///
-/// # Errors
-/// What is wrong with the file, or why there is no client.
-pub(super) async fn build(url: &Url, ca: Option<&Path>) -> Result<Client, String> {
-    let builder = Client::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .redirect(Policy::none())
-        .no_proxy()
-        .referer(false)
-        .tcp_keepalive(Duration::from_secs(30))
-        .pool_idle_timeout(Duration::from_secs(60))
-        .user_agent(concat!("bikhook/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(Resolver));
-    let builder = match ca {
-        Some(file) => builder.tls_certs_merge(certificates(file).await?),
-        // The system's certificates may be missing where nobody needs them.
-        None if url.scheme() == "http" => builder.tls_certs_only([]),
-        None => builder,
-    };
-    builder.build().map_err(|error| {
-        format!("{}; are the system's certificates installed (ca-certificates)?", whole_story(&error))
-    })
+/// What a client is made of.
+pub(super) struct Maker {
+    /// Trusted besides those of the system.
+    certificates: Option<Vec<Certificate>>,
+    /// Nothing is sent over TLS.
+    plain: bool,
+}
+
+impl Maker {
+    /// For a URL; the certificates of a file are trusted too.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(super) async fn of(url: &Url, ca: Option<&Path>) -> Result<Self, String> {
+        let certificates = match ca {
+            Some(file) => Some(certificates(file).await?),
+            None => None,
+        };
+        Ok(Self { certificates, plain: url.scheme() == "http" })
+    }
+
+    /// # Errors
+    /// Why there is no client.
+    pub(super) fn make(&self) -> Result<Client, String> {
+        let builder = Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .tcp_keepalive(Duration::from_secs(30))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .user_agent(concat!("bikhook/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(Resolver));
+        let builder = match &self.certificates {
+            Some(certificates) => builder.tls_certs_merge(certificates.iter().cloned()),
+            // The system's certificates may be missing where nobody needs them.
+            None if self.plain => builder.tls_certs_only([]),
+            None => builder,
+        };
+        builder.build().map_err(|error| {
+            format!("{}; are the system's certificates installed (ca-certificates)?", whole_story(&error))
+        })
+    }
 }
 
 async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
@@ -89,8 +109,8 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
     if let Some(advice) = advice {
         return Failure::misconfigured("tls", format!("{story}: {advice}"));
     }
-    if story.contains(LINK_LOCAL) {
-        return Failure::misconfigured("link-local", story);
+    if story.contains(FORBIDDEN) {
+        return Failure::misconfigured("forbidden address", story);
     }
     let class = match (timeout, connect) {
         (true, _) => "timeout",
@@ -99,6 +119,30 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
         _ => "connection",
     };
     Failure::retry(class, story)
+}
+
+/// Whether the connection was closed under a request: some of it may have been sent, and no answer came.
+pub(super) fn is_closed_under_request(error: &reqwest::Error) -> bool {
+    if error.is_timeout() || error.is_connect() || !error.is_request() {
+        return false;
+    }
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.downcast_ref().is_some_and(is_closed) || error.downcast_ref().is_some_and(is_cut_off) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn is_closed(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+}
+
+fn is_cut_off(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
 }
 
 fn whole_story(error: &dyn Error) -> String {

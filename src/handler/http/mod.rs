@@ -3,38 +3,47 @@
 //! ```text
 //! deliver ─▶ body ─▶ signature ─▶ POST ─▶ answer     no redirects, no proxy, TLS always verified
 //!                                  │
-//!                               address                never to a link-local one, by whatever name
+//!                             connections              replaced when they are old, or closed under a request
+//!                                  │
+//!                               address                never a cloud's metadata service, by whatever name
 //! ```
 
 mod address;
 mod answer;
 mod body;
 mod client;
+mod connections;
+mod retry_after;
 mod signature;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use reqwest::{
-    Client, Url,
+    Response, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::{clock, secret::Secret, trace};
+use crate::{clock, secret::Secret, settings::Period, trace};
 use body::{Body, Mode, Request, Shape};
+use client::Maker;
+use connections::{Connections, Generation};
 use signature::SigningKey;
 
 /// How long the look at the destination at the start may take.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// A client that is replaced for each request would keep no connection.
+const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// By which the destination's spans join ours (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The handler.
 pub struct Http {
-    client: Client,
+    connections: Connections,
     url: Url,
     headers: HeaderMap,
     signing_keys: Vec<SigningKey>,
@@ -63,6 +72,13 @@ pub struct Settings {
     /// A PEM file with certificates that are trusted besides those of the system.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// After so long a connection takes no further request: the name of the destination is looked up again.
+    #[serde(default = "default_max_connection_age")]
+    pub max_connection_age: Period,
+}
+
+const fn default_max_connection_age() -> Period {
+    Period::secs(60)
 }
 
 impl Kind for Http {
@@ -82,6 +98,9 @@ impl Kind for Http {
         if settings.ca.is_some() && settings.url.scheme() == "http" {
             return Err("ca: it is for TLS: write `url` with https://, or leave `ca` out".to_owned());
         }
+        if *settings.max_connection_age < LEAST_AGE {
+            return Err("max_connection_age: it must be at least \"1s\"".to_owned());
+        }
         signing_keys(&settings.signing_keys).map(drop)
     }
 
@@ -90,15 +109,17 @@ impl Kind for Http {
         let shape = Shape::of(settings.body, settings.mode).map_err(wrong)?;
         let headers = client::headers(&settings.headers).map_err(wrong)?;
         let signing_keys = signing_keys(&settings.signing_keys).map_err(wrong)?;
-        let client = client::build(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
-        let http = Self { client, url: settings.url, headers, signing_keys, shape };
+        let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
+        let connections =
+            Connections::open(name, maker, *settings.max_connection_age).await.map_err(wrong)?;
+        let http = Self { connections, url: settings.url, headers, signing_keys, shape };
         http.look(name).await.map_err(wrong)?;
         Ok(http)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        for request in self.shape.requests(events) {
-            self.post(request).await?;
+        for events in self.shape.requests(events) {
+            self.post(events).await?;
         }
         Ok(())
     }
@@ -113,8 +134,8 @@ impl Http {
     /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); what it is answered
     /// does not matter.
     async fn look(&self, name: &str) -> Result<(), String> {
-        let asked =
-            self.client.request(reqwest::Method::OPTIONS, self.url.clone()).timeout(LOOK).send().await;
+        let Generation { client, .. } = self.connections.current().await;
+        let asked = client.request(reqwest::Method::OPTIONS, self.url.clone()).timeout(LOOK).send().await;
         match asked.map_err(client::failure) {
             Ok(_answer) => {}
             Err(Failure::Misconfigured { error, .. }) => return Err(format!("url: {error}")),
@@ -127,14 +148,33 @@ impl Http {
         Ok(())
     }
 
-    async fn post(&self, request: Request) -> Result<(), Failure> {
+    /// A request with these events. One whose connection was kept of an earlier request and is closed under it, as by a
+    /// server that ends idle connections, is sent once more at once, on a new connection.
+    async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {
+        let connections = self.connections.current().await;
+        let is_used = connections.is_used();
+        let sent = match self.send(&connections, self.shape.request(events)).await {
+            Err(error) if is_used && client::is_closed_under_request(&error) => {
+                let connections = self.connections.after(&connections).await;
+                // The destination may have had it.
+                let again: Vec<Delivery> = events.iter().map(Delivery::next_attempt).collect();
+                self.send(&connections, self.shape.request(&again)).await
+            }
+            sent => sent,
+        };
+        answer::outcome(sent.map_err(client::failure)?).await
+    }
+
+    async fn send(&self, connections: &Generation, request: Request) -> reqwest::Result<Response> {
         let mut headers = request.headers;
         signature::sign(&self.signing_keys, &request.id, &request.body, clock::now(), &mut headers);
         if let Some(parent) = trace::traceparent().and_then(|parent| HeaderValue::try_from(parent).ok()) {
             headers.insert(TRACEPARENT, parent);
         }
         headers.extend(self.headers.clone());
-        let sent = self.client.post(self.url.clone()).headers(headers).body(request.body).send().await;
-        answer::outcome(sent.map_err(client::failure)?).await
+        let post = connections.client.post(self.url.clone()).headers(headers).body(request.body);
+        let answer = post.send().await?;
+        connections.answered();
+        Ok(answer)
     }
 }
