@@ -122,7 +122,7 @@ pub async fn serve(
     let handlers = config.handlers.iter().map(about).collect();
     let Dispatch { desk, replayer, mut lanes, stop_lanes } =
         start_lanes(config.handlers, &journal, &metrics).await?;
-    let insight = open_insight(config.insight, &metrics).await?;
+    let insight = open_insight(config.insight, &journal, &metrics).await?;
     if let Some(insight) = &insight {
         lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), stop_lanes.subscribe()));
     }
@@ -223,11 +223,12 @@ async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Resu
 /// `None` where it is switched off.
 async fn open_insight(
     settings: insight::Settings,
+    journal: &Arc<dyn Journal>,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<Insight>>, Error> {
     let Some(path) = settings.path.clone().filter(|_| settings.enabled) else { return Ok(None) };
-    let metrics = Arc::clone(metrics);
-    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics)).await?;
+    let (metrics, clock) = (Arc::clone(metrics), journal.clock().clone());
+    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics, clock)).await?;
     Ok(Some(Arc::new(opened?)))
 }
 

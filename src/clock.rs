@@ -1,4 +1,15 @@
-//! The wall clock, read in one place, and the one form in which times are stored and shown.
+//! The clocks of the machine, read in one place, and the one form in which times are stored and shown.
+//!
+//! [`Clock`] is the trusted clock of a running receiver: the wall clock, checked against the time since boot. [`now`] is
+//! the wall clock unchecked, for what neither stores, deletes nor compares with what is stored.
+
+mod machine;
+mod trust;
+mod trusted;
+
+pub use machine::{Machine, Reading};
+pub use trust::{Correction, LastKnown};
+pub use trusted::{Clock, ClockStatus};
 
 use std::{fmt, str::FromStr};
 
@@ -80,10 +91,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The time now, by this machine's clock.
-#[allow(clippy::disallowed_methods)] // the one place
+/// The time now, by this machine's wall clock.
 pub fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_millisecond())
+    machine::wall()
 }
 
 #[cfg(test)]

@@ -70,6 +70,12 @@ pub struct Metrics {
     pub room_bytes: Gauge,
     /// 1 while the journal can store, else 0.
     pub journal_ready: Gauge,
+    /// 1 while the wall clock is believed, else 0.
+    pub clock_trusted: Gauge,
+    /// Wall clock minus trusted clock, in seconds.
+    pub clock_offset_seconds: Gauge,
+    /// How far deletion by age is behind the trusted clock, in seconds.
+    pub deletion_behind_seconds: Gauge,
     /// The highest durable sequence number.
     pub tip: Gauge,
     /// Entries in quarantine.
@@ -183,6 +189,21 @@ impl Metrics {
             wal_bytes: register!("journal_wal_bytes", "Bytes of the write-ahead log", Gauge::default()),
             room_bytes: register!("journal_room_bytes", "Room on the journal's disk", Gauge::default()),
             journal_ready: register!("journal_ready", "1 while the journal can store", Gauge::default()),
+            clock_trusted: register!(
+                "clock_trusted",
+                "1 while the wall clock is believed, 0 after a jump",
+                Gauge::default()
+            ),
+            clock_offset_seconds: register!(
+                "clock_offset_seconds",
+                "Wall clock minus trusted clock",
+                Gauge::default()
+            ),
+            deletion_behind_seconds: register!(
+                "journal_deletion_behind_seconds",
+                "How far deletion by age is behind the trusted clock",
+                Gauge::default()
+            ),
             tip: register!("journal_tip", "The highest durable sequence number", Gauge::default()),
             quarantine: register!("quarantine_entries", "Entries in quarantine", Gauge::default()),
             delivered: register!("delivered_events", "Events delivered", Counters::default()),

@@ -99,7 +99,8 @@ fn decoded(body: &[u8], count: u64) -> Result<Vec<Draft>, Failed> {
 pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
     let received_at = bikhook::clock::now();
     let delivery = |(draft, seq): (Draft, u64)| {
-        let event = Event { seq, received_at, source: draft.source, element: draft.element };
+        let event =
+            Event { seq, came_at: received_at, received_at, source: draft.source, element: draft.element };
         Delivery::new(Arc::new(event), 1, false)
     };
     let mut all = Vec::new();

@@ -88,11 +88,16 @@ pub async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -
     Ok(sifted.page())
 }
 
-/// The seq after the last event that was received before a time.
-pub(super) async fn first_after(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
+/// Everything up to this seq was received before a time; the next one, if there is one, was not.
+pub(super) async fn before_all_since(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
+    let tip = *journal.tip().borrow();
+    Ok(journal.received_from(time).await?.map_or(tip, |first| first - 1))
+}
+
+/// The last event that was received before a time; 0 without one.
+pub(super) async fn last_before(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
     let query = EventQuery { until: Some(time), limit: 1, ..EventQuery::default() };
-    let last = journal.events(query).await?.events;
-    Ok(last.first().map_or(0, |event| event.seq + 1))
+    Ok(journal.events(query).await?.events.first().map_or(0, |event| event.seq))
 }
 
 #[cfg(test)]
@@ -107,7 +112,13 @@ mod tests {
             let name = if seq.is_multiple_of(100) { "wanted" } else { "other" };
             let raw = format!("{{\"eventName\":\"{name}\"}}");
             let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-            Arc::new(Event { seq, received_at: Timestamp::default(), source: "bik".into(), element })
+            Arc::new(Event {
+                seq,
+                came_at: Timestamp::default(),
+                received_at: Timestamp::default(),
+                source: "bik".into(),
+                element,
+            })
         };
         seqs.rev().map(event).collect()
     }

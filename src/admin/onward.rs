@@ -23,7 +23,8 @@ pub const CHUNK: usize = 1_000;
 pub struct OnwardQuery {
     /// Only what has a higher seq: where the page before ended.
     pub after: u64,
-    /// Only what has a lower seq.
+    /// Only what has a lower seq. Whoever narrows down by `until` bounds it by that, too: a page does not end by a time, since
+    /// a correction of the clock lets times fall.
     pub before: Option<u64>,
     /// Only this event name.
     pub name: Option<String>,
@@ -91,10 +92,9 @@ impl Onward {
 }
 
 impl OnwardQuery {
-    /// Neither this event is meant nor any behind it: the times of receipt never fall.
+    /// Neither this event is meant nor any behind it.
     fn is_over_at(&self, event: &Event) -> bool {
         self.before.is_some_and(|before| event.seq >= before)
-            || self.narrowed.until.is_some_and(|until| event.received_at >= until)
     }
 
     fn takes(&self, event: &Event) -> bool {
@@ -117,7 +117,13 @@ mod tests {
         let name = if seq.is_multiple_of(3) { "incoming-message" } else { "message-status-update" };
         let element = Element::read(format!("{{\"eventName\":\"{name}\"}}").as_bytes()).unwrap();
         let received_at = Timestamp::from_ms(i64::try_from(seq).unwrap() * 1_000);
-        Arc::new(Event { seq, received_at, source: "bik".into(), element: Arc::new(element) })
+        Arc::new(Event {
+            seq,
+            came_at: received_at,
+            received_at,
+            source: "bik".into(),
+            element: Arc::new(element),
+        })
     }
 
     /// A page out of as many events, claimed a few at a time.
@@ -149,7 +155,7 @@ mod tests {
     #[test]
     fn a_page_ends_at_the_time_or_the_seq_that_is_asked_for_and_after_it_has_looked_at_many() {
         let narrowed = Narrowed { until: Some(Timestamp::from_ms(6_000)), ..Narrowed::default() };
-        let query = OnwardQuery { after: 2, limit: 100, narrowed, ..OnwardQuery::default() };
+        let query = OnwardQuery { after: 2, before: Some(8), limit: 100, narrowed, ..OnwardQuery::default() };
         assert_eq!(page(500, query), (vec![3, 4, 5], None));
         let between = OnwardQuery { after: 2, before: Some(5), limit: 100, ..OnwardQuery::default() };
         assert_eq!(page(500, between), (vec![3, 4], None));

@@ -49,7 +49,7 @@ impl From<&DeadLetter> for DeadRow {
             handler: Arc::clone(&dead.lane.handler),
             lane: dead.lane.class.as_str(),
             seq: dead.event.seq,
-            received_at: dead.event.received_at,
+            received_at: dead.event.came_at,
             source: Arc::clone(&dead.event.source),
             event_name: excerpt(dead.event.element.name(), WORD_CHARS).into_owned(),
             cause: dead.cause.as_str(),

@@ -136,7 +136,7 @@ fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
     let Row { seq, received_at, source, raw } = parse(row)?;
     let element = Element::read(raw.as_bytes())
         .map_err(|error| Error::Failed(format!("the stored event {seq}: {error}")))?;
-    Ok(Arc::new(Event { seq, received_at, source, element: Arc::new(element) }))
+    Ok(Arc::new(Event { seq, came_at: received_at, received_at, source, element: Arc::new(element) }))
 }
 
 impl<'a> Taken<'a> {

@@ -104,16 +104,27 @@ impl Store {
             }
             Self::Stopped(journal) => {
                 let narrowed = selection.narrowed()?;
-                let early = EventQuery { until: narrowed.since, limit: 1, ..EventQuery::default() };
-                let early = match narrowed.since {
-                    Some(_) => journal.events(&early).map_err(failed)?.events,
-                    None => Vec::new(),
+                let after = match narrowed.since {
+                    Some(since) => after.max(journal.before_all_since(since).map_err(failed)?),
+                    None => after,
                 };
-                let after = early.first().map_or(after, |last| last.seq.max(after));
+                let late = EventQuery { until: narrowed.until, limit: 1, ..EventQuery::default() };
+                let before = match narrowed.until {
+                    Some(_) => Some(
+                        journal.events(&late).map_err(failed)?.events.first().map_or(1, |last| last.seq + 1),
+                    ),
+                    None => None,
+                };
                 let source = source.map(str::to_owned);
                 let limit = PAGE;
-                let mut onward =
-                    Onward::new(OnwardQuery { after, source, narrowed, limit, ..OnwardQuery::default() });
+                let mut onward = Onward::new(OnwardQuery {
+                    after,
+                    before,
+                    source,
+                    narrowed,
+                    limit,
+                    ..OnwardQuery::default()
+                });
                 while let Some(after) = onward.reads() {
                     onward.take(journal.claim_all(after, onward::CHUNK).map_err(failed)?);
                 }

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, watch};
 
 use super::{Control, Lane, LaneStatus};
-use crate::clock;
+use crate::clock::Clock;
 
 /// The lanes of every handler, seen from outside.
 #[derive(Default)]
@@ -12,20 +12,20 @@ pub struct Desk(Vec<Post>);
 struct Post {
     status: watch::Receiver<LaneStatus>,
     control: mpsc::Sender<Control>,
+    clock: Clock,
 }
 
 impl Desk {
     /// Takes a lane up; what comes back belongs to its [`Lane::run`].
     pub fn take_up(&mut self, lane: &Lane) -> mpsc::Receiver<Control> {
         let (control, asked) = mpsc::channel(8);
-        self.0.push(Post { status: lane.status(), control });
+        self.0.push(Post { status: lane.status(), control, clock: lane.clock() });
         asked
     }
 
     /// The status of every lane, in the order of the configuration.
     pub fn status(&self) -> Vec<LaneStatus> {
-        let now = clock::now();
-        self.0.iter().map(|post| post.status.borrow().clone().aged(now)).collect()
+        self.0.iter().map(|post| post.status.borrow().clone().aged(post.clock.now())).collect()
     }
 
     /// Lets both lanes of a handler let go of everything below `seq`; how many lanes were asked.

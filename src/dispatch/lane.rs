@@ -35,7 +35,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     event::Event,
     handler::{Delivery, Filter, Handler, Mask},
     journal::{self, Ends, Journal, LaneId, LaneState, Pauses, Replays},
@@ -214,6 +214,11 @@ impl Lane {
     /// What it shows of itself, now and as it changes.
     pub fn status(&self) -> watch::Receiver<LaneStatus> {
         self.show.status.subscribe()
+    }
+
+    /// The journal's clock.
+    pub fn clock(&self) -> Clock {
+        self.parts.journal.clock().clone()
     }
 
     /// One turn, at a time that never falls. Never waits for a destination.

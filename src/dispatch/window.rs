@@ -64,7 +64,7 @@ impl Window {
 
     /// When the first of its events was received.
     pub fn oldest_at(&self) -> Option<Timestamp> {
-        self.slots.first_key_value().map(|(_, slot)| slot.event.received_at)
+        self.slots.first_key_value().map(|(_, slot)| slot.event.came_at)
     }
 
     /// Everything up to `through` was looked at.

@@ -34,7 +34,7 @@ impl Event {
         out.push_str("\"seq\":");
         out.push_str(&self.seq.to_string());
         out.push_str(",\"receivedAt\":\"");
-        out.push_str(&self.received_at.to_string());
+        out.push_str(&self.came_at.to_string());
         out.push_str("\",\"source\":");
         push_string(out, &self.source);
         out.push_str(",\"eventName\":");

@@ -57,7 +57,9 @@ pub struct Draft {
 pub struct Event {
     /// Its place in the journal: never repeats, never falls.
     pub seq: u64,
-    /// When it was received, by our clock; never falls from one seq to the next.
+    /// When it was received, by the trusted clock: what is shown and delivered, and what its age is counted from.
+    pub came_at: Timestamp,
+    /// The same, but it never falls from one seq to the next within an era of the clock: what `since` and `until` look at.
     pub received_at: Timestamp,
     /// The name of the source that it came in by.
     pub source: Arc<str>,

@@ -38,6 +38,7 @@ mod tests {
         let element = Element::read(br#"{ "eventName": "x", "id": 7, }"#).unwrap();
         let event = Event {
             seq: 5,
+            came_at: Timestamp::default(),
             received_at: Timestamp::default(),
             source: "bik".into(),
             element: Arc::new(element),

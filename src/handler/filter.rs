@@ -269,6 +269,7 @@ mod tests {
         let filter = Filter::new(&toml::from_str(toml).unwrap()).unwrap();
         let event = |raw: &str| Event {
             seq: 1,
+            came_at: Timestamp::default(),
             received_at: Timestamp::default(),
             source: "bik".into(),
             element: Arc::new(Element::read(raw.as_bytes()).unwrap()),

@@ -324,6 +324,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
         let event = Event {
             seq: 7,
+            came_at: Timestamp::default(),
             received_at: Timestamp::default(),
             source: "bik".into(),
             element: Arc::new(Element::read(raw.as_bytes()).unwrap()),

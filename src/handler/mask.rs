@@ -163,7 +163,13 @@ mod tests {
 
     fn masked(mask: &Mask) -> String {
         let element = Arc::new(Element::read(JSON.as_bytes()).unwrap());
-        let event = Event { seq: 1, received_at: Timestamp::default(), source: "bik".into(), element };
+        let event = Event {
+            seq: 1,
+            came_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element,
+        };
         mask.apply(&event).unwrap().element.raw().to_owned()
     }
 

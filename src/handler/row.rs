@@ -121,7 +121,7 @@ impl Row {
         Self {
             key: delivery.key().to_string(),
             seq: i64::try_from(event.seq).unwrap_or(i64::MAX),
-            received_at: event.received_at,
+            received_at: event.came_at,
             source: event.source.to_string(),
             event_name: element.name().to_owned(),
             bik_id: element.id().map(str::to_owned),
@@ -299,7 +299,13 @@ mod tests {
 
     fn row(raw: &str) -> Row {
         let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let event = Event { seq: 3, received_at: Timestamp::from_ms(1), source: "bik".into(), element };
+        let event = Event {
+            seq: 3,
+            came_at: Timestamp::from_ms(1),
+            received_at: Timestamp::from_ms(1),
+            source: "bik".into(),
+            element,
+        };
         Row::of(&Delivery::new(Arc::new(event), 2, true))
     }
 

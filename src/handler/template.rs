@@ -174,7 +174,13 @@ mod tests {
 
     fn event(raw: &str) -> Event {
         let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        Event { seq: 1, received_at: Timestamp::default(), source: "shop.eu".into(), element }
+        Event {
+            seq: 1,
+            came_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            source: "shop.eu".into(),
+            element,
+        }
     }
 
     fn rendered(template: &str, raw: &str) -> String {

@@ -36,7 +36,13 @@ mod tests {
         let info = message.map_or(String::new(), |id| format!(r#","eventInfo":{{"messageId":"{id}"}}"#));
         let raw = format!(r#"{{"eventName":"x","id":"{seq}"{info}}}"#);
         let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let event = Event { seq, received_at: Timestamp::default(), source: "bik".into(), element };
+        let event = Event {
+            seq,
+            came_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element,
+        };
         Delivery::new(Arc::new(event), 1, false)
     }
 

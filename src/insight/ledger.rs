@@ -9,7 +9,7 @@ mod old_words;
 mod retention;
 mod words;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -41,6 +41,8 @@ pub struct Ledger {
     figures_after: i64,
     /// The day that old words were last looked for, in days since the epoch.
     folded_day: Option<i64>,
+    /// When what leaves by its age last caught up with the clock.
+    caught_up: Option<Instant>,
 }
 
 /// What a batch does, before it is written.
@@ -94,6 +96,7 @@ impl Ledger {
             cursor: 0,
             figures_after: 0,
             folded_day: None,
+            caught_up: None,
         };
         ledger.reload()?;
         Ok(ledger)
@@ -210,7 +213,7 @@ impl Ledger {
     fn take(&mut self, page: &mut Page, event: &Event) -> rusqlite::Result<()> {
         let source = self.words.id(&self.connection, Vocabulary::Source, &event.source)?;
         let name = self.words.id(&self.connection, Vocabulary::EventName, event.element.name())?;
-        let hour = hour_of(event.received_at);
+        let hour = hour_of(event.came_at);
         let mut arrival = Arrival { events: 1, ..Arrival::default() };
         let view = event.element.view();
         for fact in facts(&view) {
@@ -222,7 +225,7 @@ impl Ledger {
             match self.message(page, event, source, message_id, &fact, contact)? {
                 Order::First => {
                     if let Some(created_at) = fact.created_at {
-                        page.figures.late(hour, source, event.received_at.ms_since(created_at));
+                        page.figures.late(hour, source, event.came_at.ms_since(created_at));
                     }
                 }
                 Order::Next => {}
@@ -231,7 +234,7 @@ impl Ledger {
             }
         }
         page.figures.arrived(hour, source, name, arrival);
-        page.heard.insert(source, (event.seq, event.received_at));
+        page.heard.insert(source, (event.seq, event.came_at));
         Ok(())
     }
 
@@ -247,12 +250,12 @@ impl Ledger {
             fact.store.map(|store| self.words.id(&self.connection, Vocabulary::Store, store)).transpose()?;
         let change = page.contacts.entry(id).or_default();
         change.last_seq = event.seq;
-        change.last_at = event.received_at;
+        change.last_at = event.came_at;
         if fact.incoming && !fact.deleted {
-            change.incoming_at = Some(event.received_at);
+            change.incoming_at = Some(event.came_at);
         }
         if fact.is_answer() {
-            change.answered_at = Some(event.received_at);
+            change.answered_at = Some(event.came_at);
         }
         if let Some(customer) = fact.customer {
             change.customer = Some(excerpt(customer, WORD_CHARS).into_owned());
@@ -301,7 +304,7 @@ impl Ledger {
                 row.id,
                 event.seq,
                 status,
-                event.received_at.as_ms(),
+                event.came_at.as_ms(),
                 fact.created_at.map(Timestamp::as_ms)
             ])?;
         Ok(order)
@@ -325,7 +328,7 @@ impl Ledger {
             .prepare_cached(
                 "INSERT OR IGNORE INTO occurrence (seq, name, contact, at) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![event.seq, name, contact, event.received_at.as_ms()])
+            .execute(params![event.seq, name, contact, event.came_at.as_ms()])
             .map(drop)
     }
 

@@ -44,6 +44,7 @@ use self::{
     scribe::{Op, Scribe},
 };
 use crate::{
+    clock::Clock,
     journal::{self, Claim, Journal, State as JournalState},
     metrics::Metrics,
 };
@@ -108,17 +109,22 @@ pub struct Insight {
 }
 
 impl Insight {
-    /// Opens the file and starts the thread that writes it. Blocks.
+    /// Opens the file and starts the thread that writes it. What leaves by its age leaves by the journal's clock. Blocks.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+    pub fn open(
+        path: &Path,
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let engine = |source| OpenError::Engine { path: path.display().to_string(), source };
         let failures = Failures::load(settings.failures.as_deref())?;
         let (ledger, file) = Ledger::open(path, failures.clone())?;
         let rebuilding_to = ledger.rebuilding_to().map_err(engine)?;
         let (progress, shown) = watch::channel(Progress { cursor: ledger.cursor(), rebuilding_to });
-        let scribe = Scribe::start(ledger, settings.retention, progress)
+        let scribe = Scribe::start(ledger, settings.retention, clock, progress)
             .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
         let measuring = Arc::new(Semaphore::new(1));
         Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, measuring, file })
@@ -182,7 +188,7 @@ impl Insight {
     pub async fn rebuild(&self, journal: &dyn Journal) -> Result<(), Error> {
         let tip = *journal.tip().borrow();
         let low = journal.figures().await?.span.map_or(1, |(low, _)| low);
-        let from = journal.get(low).await?.map(|event| event.received_at);
+        let from = journal.get(low).await?.map(|event| event.came_at);
         self.scribe.ask(Op::Rebuild { after: low - 1, from, tip }).await
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Error, Progress, ledger::Ledger};
 use crate::{
-    clock::{self, Timestamp},
+    clock::{Clock, Timestamp},
     event::Event,
     settings::Period,
 };
@@ -65,12 +65,13 @@ impl Scribe {
     pub fn start(
         ledger: Ledger,
         retention: Period,
+        clock: Clock,
         progress: watch::Sender<Progress>,
     ) -> std::io::Result<Self> {
         let (ops, asked) = mpsc::channel(1);
         let thread = thread::Builder::new()
             .name("insight".to_owned())
-            .spawn(move || work(ledger, retention, &progress, asked))?;
+            .spawn(move || work(ledger, (retention, clock), &progress, asked))?;
         Ok(Self { ops: Some(ops), thread: Some(thread) })
     }
 
@@ -98,7 +99,7 @@ impl Drop for Scribe {
 
 fn work(
     mut ledger: Ledger,
-    retention: Period,
+    (retention, clock): (Period, Clock),
     progress: &watch::Sender<Progress>,
     mut asked: mpsc::Receiver<Asked>,
 ) {
@@ -122,7 +123,7 @@ fn work(
         drop(reply.send(done.map_err(|error| Error::from(&error))));
         // A slice after each, so that it has its turn under traffic, too; all of it while nothing else is to be done.
         while due <= Instant::now() {
-            due = let_go(&mut ledger, retention);
+            due = let_go(&mut ledger, retention, &clock);
             // Whoever stops does not wait for it: the next start goes on.
             if !asked.is_empty() || asked.is_closed() {
                 break;
@@ -132,8 +133,8 @@ fn work(
 }
 
 /// Lets go of a slice of what is too old: when it is the turn of the next.
-fn let_go(ledger: &mut Ledger, retention: Period) -> Instant {
-    match ledger.let_go(clock::now().plus_ms(-retention.as_ms())) {
+fn let_go(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
+    match ledger.let_go(clock.deletion(), retention) {
         Ok(true) => Instant::now(),
         Ok(false) => Instant::now() + LET_GO_EVERY,
         Err(error) => {
@@ -154,7 +155,11 @@ mod tests {
     fn scribe(path: &Path) -> (Scribe, watch::Receiver<Progress>, rusqlite::Connection) {
         let (ledger, file) = Ledger::open(path, Failures::load(None).unwrap()).unwrap();
         let (progress, shown) = watch::channel(Progress::default());
-        (Scribe::start(ledger, Period::days(1), progress).unwrap(), shown, file.reader().unwrap())
+        (
+            Scribe::start(ledger, Period::days(1), Clock::system(), progress).unwrap(),
+            shown,
+            file.reader().unwrap(),
+        )
     }
 
     /// Messages that were received long ago.
@@ -162,7 +167,13 @@ mod tests {
         let event = |seq: u64| {
             let raw = format!(r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{seq}"}}}}"#);
             let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-            Arc::new(Event { seq, received_at: Timestamp::from_ms(1), source: "bik".into(), element })
+            Arc::new(Event {
+                seq,
+                came_at: Timestamp::from_ms(1),
+                received_at: Timestamp::from_ms(1),
+                source: "bik".into(),
+                element,
+            })
         };
         seqs.map(event).collect()
     }

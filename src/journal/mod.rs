@@ -30,7 +30,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::event::{Class, Event};
+use crate::{
+    clock::{Clock, Timestamp},
+    event::{Class, Event},
+};
 
 /// A boxed future: the trait is used as `Arc<dyn Journal>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -40,6 +43,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Makes a batch durable and says what became of it. Runs on the journal's own thread: a caller that goes away
     /// after the batch was queued does not cancel it, and `batch.hold` is dropped when it has ended.
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>>;
+
+    /// The trusted clock: it stamps what is stored, and whoever compares with that reads it.
+    fn clock(&self) -> &Clock;
+
+    /// Believes the wall clock where it is in doubt, and begins a clock era; confirms a gap at the start. Durable; `false`
+    /// where nothing was in doubt.
+    fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>>;
 
     /// Whether it can store, now and as it changes.
     fn state(&self) -> watch::Receiver<State>;
@@ -73,6 +83,9 @@ pub trait Journal: Send + Sync + 'static {
     /// How an event of a class stands with every handler that is known, by name; of those that no longer are configured,
     /// too. What was settled within the last second may be missing.
     fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>>;
+
+    /// The lowest seq that was received at this time or later; `None` where all that is stored came before.
+    fn received_from(&self, time: Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>>;
 
     /// A page of events, newest first.
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>>;

@@ -38,7 +38,7 @@ pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
         "diedAt": at,
         "event": {
             "seq": event.seq,
-            "receivedAt": event.received_at,
+            "receivedAt": event.came_at,
             "source": &*event.source,
             "eventName": event.element.name(),
         },
@@ -61,6 +61,7 @@ mod tests {
         NewDead {
             event: Arc::new(Event {
                 seq: 7,
+                came_at: Timestamp::default(),
                 received_at: Timestamp::default(),
                 source: source.into(),
                 element: Arc::new(Element::read(raw.as_bytes()).unwrap()),

@@ -324,7 +324,7 @@ async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
     let far = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 1_000_000})).await.json();
     assert_eq!(far["before"], 4);
     let long_ago = json!({"before": "2001-01-01T00:00:00Z"});
-    assert_eq!(post(&operator, "/api/v1/handlers/crm/skip", long_ago).await.json()["before"], 0);
+    assert_eq!(post(&operator, "/api/v1/handlers/crm/skip", long_ago).await.json()["before"], 1);
     let later = json!({"before": "2999-01-01"});
     assert_eq!(post(&operator, "/api/v1/handlers/crm/skip", later).await.json()["before"], 4);
 }
@@ -344,7 +344,9 @@ async fn dead_letters_are_listed_without_and_shown_with_what_is_personal() {
         (&json!(2), &json!("refused"), &json!("other"))
     );
     assert_eq!((&newest["attempts"], &newest["retrying"]), (&json!(1), &json!(false)));
-    assert_eq!(newest["diedAt"], "2026-01-01T00:00:00.000Z");
+    let died_at: bikhook::clock::Timestamp = newest["diedAt"].as_str().unwrap().parse().unwrap();
+    let ago = bikhook::clock::now().ms_since(died_at);
+    assert!((0..60_000).contains(&ago), "a clock that was not the journal's is not believed: {ago}");
     let next = list["next"].as_i64().unwrap();
     let rest = get(&operator, &format!("/api/v1/dead?before={next}")).await.json();
     assert_eq!((&rest["dead"][0]["seq"], &rest["next"]), (&json!(1), &Value::Null));

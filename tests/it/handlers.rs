@@ -197,7 +197,11 @@ pub fn deliveries(seqs: impl IntoIterator<Item = u64>) -> Vec<Delivery> {
 pub fn delivery(seq: u64, raw: &str) -> Delivery {
     let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
     let received_at = Timestamp::from_ms(1_795_342_500_000 + i64::try_from(seq).unwrap());
-    Delivery::new(Arc::new(Event { seq, received_at, source: "bik".into(), element }), 1, false)
+    Delivery::new(
+        Arc::new(Event { seq, came_at: received_at, received_at, source: "bik".into(), element }),
+        1,
+        false,
+    )
 }
 
 #[test]

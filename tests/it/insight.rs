@@ -13,6 +13,7 @@ use bikhook::{
         Failures, Ledger, State,
         ask::{self, Dimension, FigureQuery, SearchQuery},
     },
+    settings::Period,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -66,6 +67,7 @@ impl Book {
 fn event(seq: u64, raw: &str, at: i64) -> Arc<Event> {
     Arc::new(Event {
         seq,
+        came_at: Timestamp::from_ms(at),
         received_at: Timestamp::from_ms(at),
         source: "bik".into(),
         element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
@@ -289,7 +291,7 @@ fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
         }
     }
     let before = book.funnel(&[Dimension::Day]);
-    assert!(!book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 2 * 24 * HOUR)).unwrap());
+    assert!(!book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 3 * 24 * HOUR), Period::days(1)).unwrap());
     assert_eq!(book.search(&SearchQuery::default()), ["24", "23"]);
     assert_eq!(book.funnel(&[Dimension::Day]), before);
     let hours = book.funnel(&[Dimension::Hour]).iter().map(|row| row.messages).collect::<Vec<_>>();

@@ -1,11 +1,12 @@
 //! The journal's promises. The contract is written against the trait; below it, what only a file can do.
 
+mod clock;
 mod leaving;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bikhook::{
-    clock::{self, Timestamp},
+    clock::{self as wall, Timestamp},
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
@@ -176,7 +177,7 @@ async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell()
     journal.append(batch(events)).await.unwrap();
     let late = Enrolment { handler: "late".into(), start: None, dead_letters: false };
     journal.enrol(vec![from_beginning("audit"), late]).await.unwrap();
-    let before = clock::now();
+    let before = wall::now();
     for cursor in [1, 2] {
         let ends = Ends { cursor: Some(cursor), ..Ends::default() };
         journal.settle(lane("audit", Class::Other), ends).await.unwrap();
@@ -227,7 +228,7 @@ async fn old_settles_leave_but_the_last_before_a_long_silence() {
     until(async || left() == 2).await;
     pass(&journal, 4).await;
     let at = async |seq| journal.passages(Class::Other, seq).await.unwrap()[0].at;
-    assert!(at(4).await > Some(clock::now().plus_ms(-60_000)));
+    assert!(at(4).await > Some(wall::now().plus_ms(-60_000)));
     assert_eq!(at(3).await, None);
 }
 
@@ -277,7 +278,7 @@ async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
         .await
         .unwrap();
     journal.append(batch([status("1", "m", "sent")])).await.unwrap();
-    let between = wait_past(clock::now());
+    let between = wait_past(wall::now());
     journal.append(batch([status("2", "m", "sent"), status("3", "m", "sent")])).await.unwrap();
     let enrol = |handler: &str, start| Enrolment { handler: handler.into(), start, dead_letters: false };
     journal
@@ -303,7 +304,7 @@ async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
 /// The clock has moved past a time: a time between what was stored before and what is stored after.
 fn wait_past(time: Timestamp) -> Timestamp {
     loop {
-        let now = clock::now();
+        let now = wall::now();
         if now > time {
             return now;
         }
@@ -342,7 +343,7 @@ async fn exceptions_are_kept_replaced_and_resolved() {
         cause: Cause::Expired,
         attempts: 9,
         error: "for ever".to_owned(),
-        at: clock::now(),
+        at: wall::now(),
         history: History::default(),
     };
     let ends = Ends { resolved: vec![1, 2], dead: vec![dead], ..Ends::default() };
@@ -364,7 +365,7 @@ async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
             cause: Cause::Refused,
             attempts: 1,
             error: "422".to_owned(),
-            at: clock::now(),
+            at: wall::now(),
             history: History::default(),
         };
         journal.settle(other.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
@@ -406,7 +407,7 @@ async fn pages_of_events_go_newest_first_and_by_name_source_and_time() {
     let journal = place.open();
     let first: Vec<_> = (0..1_500).map(|n| draft(&status(&n.to_string(), "m", "sent"))).collect();
     journal.append(Batch { drafts: first, ..Batch::default() }).await.unwrap();
-    let between = wait_past(clock::now());
+    let between = wait_past(wall::now());
     let drafts = vec![draft_from("shop", &incoming("i", "m")), draft(&status("last", "m", "read"))];
     journal.append(Batch { drafts, ..Batch::default() }).await.unwrap();
 
@@ -481,7 +482,7 @@ async fn a_journal_of_a_newer_version_and_a_foreign_file_are_left_alone() {
     raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
     let before = std::fs::read(place.path()).unwrap();
-    let Err(OpenError::Newer { found: 99, known: 3, .. }) = place.try_open() else { panic!("it opened") };
+    let Err(OpenError::Newer { found: 99, known: 4, .. }) = place.try_open() else { panic!("it opened") };
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 
     let place = Place::new();
@@ -529,8 +530,8 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
         order_key: event.order_key(),
         behind: false,
         attempts: 3,
-        since: clock::now(),
-        next_try: clock::now(),
+        since: wall::now(),
+        next_try: wall::now(),
         error: String::new(),
         history: History::default(),
     };
@@ -779,7 +780,7 @@ async fn who_only_reads_leaves_a_journal_of_an_older_format_as_it_is_and_says_so
     std::fs::copy(kept, place.path()).unwrap();
     let before = std::fs::read(place.path()).unwrap();
     let Err(error) = sqlite::Offline::open(&place.path()) else { panic!("it opened") };
-    assert!(matches!(error, OpenError::Older { found: 1, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Older { found: 1, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("at its next start"), "{error}");
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }

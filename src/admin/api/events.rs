@@ -10,7 +10,7 @@ use crate::{
     admin::{
         Shared,
         fault::Fault,
-        narrow::{Narrowed, first_after, sifted},
+        narrow::{Narrowed, before_all_since, last_before, sifted},
         onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
         rows,
@@ -63,8 +63,12 @@ async fn oldest_first(
 ) -> Result<EventPage, Fault> {
     let EventQuery { name, source, since, until, before, limit } = query;
     let after = match since {
-        Some(since) => after.max(first_after(journal, since).await?.saturating_sub(1)),
+        Some(since) => after.max(before_all_since(journal, since).await?),
         None => after,
+    };
+    let before = match until {
+        Some(until) => Some((last_before(journal, until).await? + 1).min(before.unwrap_or(u64::MAX))),
+        None => before,
     };
     let narrowed = Narrowed { since, until, filter };
     let mut onward = Onward::new(OnwardQuery { after, before, name, source, narrowed, limit });

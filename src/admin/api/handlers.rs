@@ -14,7 +14,7 @@ use crate::{
         Shared,
         decision::handlers::{self, at_work},
         fault::Fault,
-        narrow::first_after,
+        narrow::before_all_since,
         question::{Asked, Parameters, Segment},
     },
     clock::Timestamp,
@@ -155,7 +155,7 @@ pub(super) async fn skip(
     let end = journal.tip().borrow().saturating_add(1);
     let before = match before {
         Before::Seq(seq) => seq.min(end),
-        Before::Time(time) => first_after(&**journal, time).await?.min(end),
+        Before::Time(time) => (before_all_since(&**journal, time).await? + 1).min(end),
     };
     let lanes = handlers::skip(&shared, &handler, before).await?;
     Ok(Json(Skipped { handler, before, lanes }).into_response())

@@ -7,7 +7,12 @@ use serde_json::value::RawValue;
 
 use super::handlers::at_work;
 use crate::{
-    admin::{Shared, fault::Fault, narrow::first_after, question::Chosen},
+    admin::{
+        Shared,
+        fault::Fault,
+        narrow::{before_all_since, last_before},
+        question::Chosen,
+    },
     clock::Timestamp,
     dispatch::{LaneStatus, Matches, Replayer},
     handler::Filter,
@@ -44,11 +49,11 @@ impl Plan {
         let tip = *journal.tip().borrow();
         let end = wish.upto.map_or(tip, |upto| upto.min(tip));
         let after = match wish.since {
-            Some(since) => first_after(journal, since).await?.saturating_sub(1),
+            Some(since) => before_all_since(journal, since).await?,
             None => 0,
         };
         let upto = match wish.until {
-            Some(until) => first_after(journal, until).await?.saturating_sub(1).min(end),
+            Some(until) => last_before(journal, until).await?.min(end),
             None => end,
         };
         if upto <= after {

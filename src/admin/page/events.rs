@@ -56,7 +56,7 @@ impl Row {
         };
         Self {
             seq: event.seq,
-            at: When::from(event.received_at),
+            at: When::from(event.came_at),
             name: word(event.element.name()),
             statuses: view.statuses().take(10).map(|status| Tag::of_status(&word(status.as_str()))).collect(),
             source: Arc::clone(&event.source),
@@ -148,7 +148,7 @@ impl Stand {
             (None, false, true) => Tag::new("ok", "passed"),
             (None, false, false) => Tag::new("warn", "not yet"),
         };
-        let after = |at: Timestamp| duration(at.ms_since(event.received_at).max(0));
+        let after = |at: Timestamp| duration(at.ms_since(event.came_at).max(0));
         Self { handler, lane: class.as_str(), tag, dead, at: at.map(|at| (When::from(at), after(at))) }
     }
 }

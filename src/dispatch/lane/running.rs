@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::{super::status::LaneCondition, Control, Lane, Turn, replay::Decided};
-use crate::{clock::Timestamp, journal};
+use crate::{
+    clock::{Clock, Timestamp},
+    journal,
+};
 
 /// How long a lane rests that cannot read the journal.
 const STUCK_MS: i64 = 30_000;
@@ -30,7 +33,7 @@ impl Lane {
         mut control: mpsc::Receiver<Control>,
         grace: Duration,
     ) -> Ended {
-        let clock = LaneClock::new();
+        let clock = LaneClock::new(self.parts.journal.clock());
         self.held = self.is_paused();
         while !*stop.borrow_and_update() {
             // Interest first, then the look: what is appended in between wakes the lane.
@@ -104,19 +107,20 @@ impl Lane {
     }
 }
 
-/// A clock that never falls: the wall's at its making, and what has passed since.
+/// A clock that never falls: the trusted time at its making, and what has passed since. It orders what one life of a lane
+/// does; what is stored is stamped by the journal.
 struct LaneClock {
-    wall: Timestamp,
+    began: Timestamp,
     since: tokio::time::Instant,
 }
 
 impl LaneClock {
-    fn new() -> Self {
-        Self { wall: crate::clock::now(), since: tokio::time::Instant::now() }
+    fn new(clock: &Clock) -> Self {
+        Self { began: clock.now(), since: tokio::time::Instant::now() }
     }
 
     fn now(&self) -> Timestamp {
-        self.wall.plus_ms(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.began.plus_ms(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
     /// How long until then; a millisecond more, so that it has come.

@@ -137,7 +137,7 @@ fn tell(command: &mut Command, delivery: &Delivery) {
     command
         .env("BIKHOOK_KEY", delivery.key().to_string())
         .env("BIKHOOK_SEQ", event.seq.to_string())
-        .env("BIKHOOK_RECEIVED_AT", event.received_at.to_string())
+        .env("BIKHOOK_RECEIVED_AT", event.came_at.to_string())
         .env("BIKHOOK_SOURCE", value(&event.source))
         .env("BIKHOOK_EVENT_NAME", value(event.element.name()))
         .env("BIKHOOK_ID", value(event.element.id().unwrap_or_default()))

@@ -151,7 +151,7 @@ fn metadata(delivery: &Delivery, prefix: &str, headers: &mut HeaderMap) {
         |name: &str, value: &str| insert(headers, &format!("{prefix}{name}"), &percent_encoded(value));
     put("key", &delivery.key().to_string());
     put("seq", &event.seq.to_string());
-    put("received-at", &event.received_at.to_string());
+    put("received-at", &event.came_at.to_string());
     put("source", &event.source);
     put("event-name", event.element.name());
     put("attempt", &delivery.attempt.to_string());
@@ -172,7 +172,7 @@ fn attributes(delivery: &Delivery) -> Vec<(&'static str, String)> {
         // A URI reference: what it cannot have is encoded.
         ("source", percent_encoded(&event.source)),
         ("type", format!("ai.bik.{}", element.name())),
-        ("time", event.received_at.to_string()),
+        ("time", event.came_at.to_string()),
         ("sequence", event.seq.to_string()),
     ];
     let view = element.view();

@@ -158,6 +158,7 @@ mod tests {
         let jsonl = Jsonl::open("audit", settings).await.unwrap();
         let event = Event {
             seq: 1,
+            came_at: Timestamp::default(),
             received_at: Timestamp::default(),
             source: "bik".into(),
             element: Arc::new(Element::read(br#"{"eventName":"x"}"#).unwrap()),

@@ -53,7 +53,7 @@ impl Message {
             topic: settings.topic.name(event),
             key,
             payload,
-            timestamp_ms: event.received_at.as_ms(),
+            timestamp_ms: event.came_at.as_ms(),
             headers: owned(&headers),
         })
     }
@@ -64,7 +64,7 @@ fn headers(delivery: &Delivery) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("key", delivery.key().to_string()),
         ("seq", event.seq.to_string()),
-        ("received_at", event.received_at.to_string()),
+        ("received_at", event.came_at.to_string()),
         ("source", event.source.to_string()),
         ("event_name", event.element.name().to_owned()),
         ("attempt", delivery.attempt.to_string()),

@@ -115,7 +115,7 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
         headers.insert(NATS_EXPECTED_STREAM, stream.0.as_str());
     }
     headers.insert(SEQ, event.seq.to_string());
-    headers.insert(RECEIVED_AT, event.received_at.to_string());
+    headers.insert(RECEIVED_AT, event.came_at.to_string());
     headers.insert(SOURCE, header(&event.source));
     headers.insert(EVENT, header(event.element.name()));
     if let Some(id) = event.element.id() {
@@ -147,7 +147,13 @@ mod tests {
 
     fn delivery(seq: u64) -> Delivery {
         let element = Arc::new(Element::read(br#"{"eventName":"a\nb"}"#).unwrap());
-        let event = Event { seq, received_at: Timestamp::default(), source: "bik".into(), element };
+        let event = Event {
+            seq,
+            came_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            source: "bik".into(),
+            element,
+        };
         Delivery::new(Arc::new(event), 1, false)
     }
 

@@ -58,7 +58,7 @@ fn properties(delivery: &Delivery) -> BasicProperties {
     };
     header("seq", AMQPValue::LongLongInt(i64::try_from(event.seq).unwrap_or(i64::MAX)));
     header("source", text(&event.source));
-    header("received_at", text(&event.received_at.to_string()));
+    header("received_at", text(&event.came_at.to_string()));
     if let Some(id) = event.element.id() {
         header("id", text(&id[..id.floor_char_boundary(ID_BYTES)]));
     }
@@ -69,7 +69,7 @@ fn properties(delivery: &Delivery) -> BasicProperties {
         .with_app_id(short("bikhook"))
         .with_content_type(short("application/json"))
         .with_delivery_mode(PERSISTENT)
-        .with_timestamp(u64::try_from(event.received_at.as_ms() / 1000).unwrap_or(0))
+        .with_timestamp(u64::try_from(event.came_at.as_ms() / 1000).unwrap_or(0))
         .with_headers(headers);
     properties.with_type(short(event.element.name()))
 }
@@ -98,6 +98,7 @@ mod tests {
         let element = Element::read(format!(r#"{{ "eventName": "{name}", "id": 7 }}"#).as_bytes()).unwrap();
         let event = Event {
             seq: 5,
+            came_at: Timestamp::from_ms(1_500),
             received_at: Timestamp::from_ms(1_500),
             source: "bik".into(),
             element: Arc::new(element),

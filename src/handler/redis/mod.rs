@@ -172,7 +172,7 @@ impl Redis {
                 entries.arg("MAXLEN").arg("~").arg(maxlen.get());
             }
             entries.arg("*").arg("key").arg(delivery.key().to_string());
-            entries.arg("seq").arg(event.seq).arg("received_at").arg(event.received_at.to_string());
+            entries.arg("seq").arg(event.seq).arg("received_at").arg(event.came_at.to_string());
             entries.arg("source").arg(&*event.source).arg("event_name").arg(event.element.name());
             entries.arg("id").arg(event.element.id().unwrap_or_default());
             entries.arg("attempt").arg(delivery.attempt).arg("replay").arg(u8::from(delivery.replay));

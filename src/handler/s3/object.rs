@@ -81,7 +81,7 @@ impl Form {
     fn path(&self, events: &[Delivery]) -> Path {
         let seqs = || events.iter().map(|delivery| delivery.event.seq);
         let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));
-        let received_at = events.first().map(|delivery| delivery.event.received_at).unwrap_or_default();
+        let received_at = events.first().map(|delivery| delivery.event.came_at).unwrap_or_default();
         let time = received_at.to_string();
         // As RFC 3339 has them.
         let (date, hour) = (time.get(..10).unwrap_or("unknown"), time.get(11..13).unwrap_or("00"));
@@ -124,6 +124,7 @@ mod tests {
     fn events(seqs: &[u64], attempt: u32) -> Vec<Delivery> {
         let event = |seq: &u64| Event {
             seq: *seq,
+            came_at: Timestamp::from_ms(1_795_342_500_000),
             received_at: Timestamp::from_ms(1_795_342_500_000),
             source: "bik".into(),
             element: Arc::new(

@@ -62,8 +62,8 @@ impl Row {
             incoming,
             contact: None,
             first_seq: event.seq,
-            first_at: event.received_at,
-            last_at: event.received_at,
+            first_at: event.came_at,
+            last_at: event.came_at,
             merged: Merged::default(),
             sent_at: None,
             delivered_at: None,
@@ -121,14 +121,14 @@ impl Row {
         self.slice = self.slice.or(slice);
         self.contact = self.contact.or(contact);
         self.created_at = self.created_at.or(fact.created_at);
-        self.last_at = self.last_at.max(event.received_at);
+        self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
             // Cut before it is merged and classified: a text that was stored must come to the same again.
             let reason = fact.reason.map(|text| excerpt(text, REASON_CHARS));
             self.merged.see(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
-                first.get_or_insert(event.received_at);
+                first.get_or_insert(event.came_at);
             }
         }
         order

@@ -1,23 +1,29 @@
 //! What leaves: messages and customers past their time, with the texts of their failures. Their figures stay, from then on
 //! by the day.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::params;
 
 use super::{super::hour::hour_of, Ledger};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, settings::Period};
 
 /// Messages that leave in one transaction.
 const SLICE: usize = 2_000;
 const DAY_HOURS: i64 = 24;
 
 impl Ledger {
-    /// Lets go of a slice of what is older than `before`; whether there may be more.
+    /// Lets go of a slice of what is older than `retention` at `now`; whether there may be more. What is noted of `now` may
+    /// be far behind, since the clock may have been corrected: it catches up by at most a day an hour.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub fn let_go(&mut self, before: Timestamp) -> rusqlite::Result<bool> {
+    pub fn let_go(&mut self, now: Timestamp, retention: Period) -> rusqlite::Result<bool> {
         let mut more = false;
+        let now = self.catch_up(now)?;
+        let before = now.plus_ms(-retention.as_ms());
         self.transact(|ledger| {
+            ledger.set_mark("deletion", now.as_ms())?;
             let limit = i64::try_from(SLICE).unwrap_or(i64::MAX);
             let ms = before.as_ms();
             // In the order in which they were first seen, so the first that is young enough ends it.
@@ -53,6 +59,15 @@ impl Ledger {
             self.fold_old_words(before)?;
         }
         Ok(more)
+    }
+
+    /// The time up to which this may let go now.
+    fn catch_up(&mut self, now: Timestamp) -> rusqlite::Result<Timestamp> {
+        let last = self.mark("deletion")?.map_or(now, Timestamp::from_ms);
+        let passed = self.caught_up.map_or(Duration::ZERO, |at| at.elapsed());
+        self.caught_up = Some(Instant::now());
+        let allowed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX).saturating_mul(DAY_HOURS);
+        Ok(now.min(last.plus_ms(allowed)))
     }
 
     /// Figures of whole days of which no message is kept any more, so none of them changes: one row a day.

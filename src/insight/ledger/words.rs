@@ -207,7 +207,7 @@ impl Words {
                 .prepare_cached(
                     "INSERT INTO contact (channel, address, last_seq, last_at) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![channel, address, event.seq, event.received_at.as_ms()])?;
+                .execute(params![channel, address, event.seq, event.came_at.as_ms()])?;
             connection.last_insert_rowid()
         };
         if self.contacts.len() >= CONTACTS_IN_MIND {

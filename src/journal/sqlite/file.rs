@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The format that this version writes.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 /// "bikh": marks a database file as ours.
 const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows by this much at a time: growing makes a sync slow.
@@ -187,7 +187,8 @@ impl DatabaseFile {
 }
 
 /// What leads to each format from the one before.
-const STEPS: [(i64, &str); 2] = [(2, include_str!("schema-2.sql")), (3, include_str!("schema-3.sql"))];
+const STEPS: [(i64, &str); 3] =
+    [(2, include_str!("schema-2.sql")), (3, include_str!("schema-3.sql")), (4, include_str!("schema-4.sql"))];
 
 /// One step for each format that came after the first; a new file takes the schema as it is now.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

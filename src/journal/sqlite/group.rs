@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use super::directory::Directory;
+use super::{directory::Directory, eras::Moment};
 use crate::{
     clock::Timestamp,
     event::{Class, Content, Draft, Event, Key, Quarantined, Reason},
@@ -27,6 +27,7 @@ pub struct Group<'a> {
     insert: CachedStatement<'a>,
     directory: &'a Directory,
     first: u64,
+    moment: Moment,
     received_at: Timestamp,
     tip_before: u64,
     /// Where in `entries` the keys of this group are.
@@ -45,21 +46,24 @@ enum Known {
 }
 
 impl<'a> Group<'a> {
-    /// A group of a transaction that has begun, after `tip`, at `received_at`, with room for so many events.
+    /// A group of a transaction that has begun, after `tip`, with room for so many events. `received_at` is not before the
+    /// moment.
     pub fn new(
         connection: &'a Connection,
         directory: &'a Directory,
         tip: u64,
+        moment: Moment,
         received_at: Timestamp,
         events: usize,
     ) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
             insert: connection.prepare_cached(
-                "INSERT INTO event (seq, received_at, class, source, name, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO event (seq, received_at, class, source, name, raw, behind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
             directory,
             first: tip + 1,
+            moment,
             received_at,
             tip_before: tip,
             keys: HashTable::with_capacity(events),
@@ -96,7 +100,7 @@ impl<'a> Group<'a> {
     pub fn finish(&mut self) -> rusqlite::Result<()> {
         let mut insert = self
             .connection
-            .prepare_cached("INSERT INTO key_run (first, received_at, entries) VALUES (?1, ?2, ?3)")?;
+            .prepare_cached("INSERT INTO key_run (first, came_at, entries) VALUES (?1, ?2, ?3)")?;
         let mut blob = Vec::with_capacity(self.entries.len().min(RUN) * ENTRY);
         let mut first = self.first;
         for run in self.entries.chunks(RUN) {
@@ -105,7 +109,7 @@ impl<'a> Group<'a> {
                 blob.extend_from_slice(&key.0);
                 blob.extend_from_slice(&content.0);
             }
-            insert.execute(params![first, self.received_at.as_ms(), blob])?;
+            insert.execute(params![first, self.moment.at.as_ms(), blob])?;
             first += run.len() as u64;
         }
         Ok(())
@@ -150,13 +154,15 @@ impl<'a> Group<'a> {
             class_number(element.class()),
             &*draft.source,
             element.name(),
-            element.raw().as_bytes()
+            element.raw().as_bytes(),
+            self.received_at.ms_since(self.moment.at)
         ])?;
         let (key, entries) = (draft.key, &mut self.entries);
         self.keys.insert_unique(spread(&key), entries.len(), |index| spread(&entries[*index].0));
         entries.push((key, draft.content));
         self.events.push(Arc::new(Event {
             seq,
+            came_at: self.moment.at,
             received_at: self.received_at,
             source: Arc::clone(&draft.source),
             element: Arc::clone(element),
@@ -174,16 +180,18 @@ impl<'a> Group<'a> {
         let digest = digest.finalize();
         let again = self
             .connection
-            .prepare_cached("UPDATE quarantine SET count = count + 1, last_at = ?2 WHERE digest = ?1")?
-            .execute(params![digest.as_slice(), self.received_at.as_ms()])?;
+            .prepare_cached(
+                "UPDATE quarantine SET count = count + 1, last_at = ?2, era = ?3 WHERE digest = ?1",
+            )?
+            .execute(params![digest.as_slice(), self.moment.at.as_ms(), self.moment.era])?;
         // An insert that gives way to an update would use up a number all the same.
         if again > 0 {
             return Ok(());
         }
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO quarantine
-               (digest, source, reason, detail, conflicts_with, bytes, count, first_at, last_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7)",
+               (digest, source, reason, detail, conflicts_with, bytes, count, first_at, last_at, era)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7, ?8)",
         )?;
         insert.execute(params![
             digest.as_slice(),
@@ -192,7 +200,8 @@ impl<'a> Group<'a> {
             item.detail,
             conflicts_with,
             item.bytes,
-            self.received_at.as_ms()
+            self.moment.at.as_ms(),
+            self.moment.era
         ])?;
         Ok(())
     }

@@ -3,23 +3,26 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, params};
 
-use super::group::class_number;
+use super::{eras::Moment, group::class_number};
 use crate::{
-    clock::Timestamp,
     event::{Class, Draft},
     journal::{Ends, Enrolment, LaneId, NewDead, Start, notice},
 };
+
+/// A dead letter is settled so soon after it died, unless the clocks differ.
+const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// Every lane that the file knows, and the settles that wait for a commit.
 #[derive(Default)]
 pub struct Lanes {
     known: HashMap<LaneId, Lane>,
     pending: Vec<(LaneId, Ends)>,
-    pending_since: Option<Timestamp>,
+    pending_since: Option<Instant>,
     /// Who is configured is known: before that, anybody may need anything.
     enrolled: bool,
     /// Somebody wants to be told of dead letters.
@@ -95,7 +98,7 @@ impl Lanes {
         connection: &Connection,
         enrolments: &[Enrolment],
         tip: u64,
-        now: Timestamp,
+        now: Moment,
     ) -> rusqlite::Result<Enrolled> {
         let tells_of_dead = enrolments.iter().any(|enrolment| enrolment.dead_letters);
         let mut enrolled = Enrolled { lanes: Vec::new(), tells_of_dead };
@@ -134,8 +137,8 @@ impl Lanes {
     }
 
     /// Takes a settle, to be written with a later commit.
-    pub fn pend(&mut self, lane: LaneId, ends: Ends, now: Timestamp) {
-        self.pending_since.get_or_insert(now);
+    pub fn pend(&mut self, lane: LaneId, ends: Ends) {
+        self.pending_since.get_or_insert_with(Instant::now);
         // A cursor that only moves on replaces the one that waits, unless rows were settled in between.
         if let Some((_, last)) = self.pending.iter_mut().rev().find(|(pending, _)| *pending == lane)
             && ends.has_no_rows()
@@ -147,13 +150,13 @@ impl Lanes {
     }
 
     /// How long the oldest settle has waited.
-    pub fn waiting_ms(&self, now: Timestamp) -> Option<i64> {
-        self.pending_since.map(|since| now.ms_since(since))
+    pub fn waited(&self) -> Option<Duration> {
+        self.pending_since.map(|since| since.elapsed())
     }
 
     /// Writes what is pending; [`Self::settled`] forgets it after the commit. Returns what is to be told of it: events of
     /// the same transaction.
-    pub fn write(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Draft>> {
+    pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
         let mut notices = Vec::new();
         for (id, ends) in &self.pending {
             let Some(lane) = self.known.get(id) else { continue };
@@ -211,7 +214,7 @@ fn write_ends<'a>(
     connection: &Connection,
     lane: Lane,
     ends: &'a Ends,
-    now: Timestamp,
+    now: Moment,
 ) -> rusqlite::Result<Vec<(i64, &'a NewDead)>> {
     if let Some(cursor) = ends.cursor {
         connection
@@ -245,7 +248,7 @@ fn write_ends<'a>(
     }
     let mut new = Vec::new();
     for dead in &ends.dead {
-        new.extend(bury(connection, lane, dead)?.map(|id| (id, dead)));
+        new.extend(bury(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
     for id in &ends.revived {
         connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
@@ -267,11 +270,14 @@ fn write_ends<'a>(
 }
 
 /// A new dead letter: its id. What is dead already, by the handler's own lane or by a replay, stays one.
-fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result<Option<i64>> {
+fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
+    // The lane that says so has a clock of its own, which a correction of the trusted one does not reach.
+    let is_told_in_time = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
+    let died_at = if is_told_in_time { dead.at } else { now.at };
     let again = connection
         .prepare_cached(
-            "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8
+            "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8, era = ?9
              WHERE lane = ?1 AND seq = ?2",
         )?
         .execute(params![
@@ -280,9 +286,10 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result
             dead.cause.as_str(),
             dead.attempts,
             dead.error,
-            dead.at.as_ms(),
+            died_at.as_ms(),
             dead.history.to_json(),
-            lane.replay
+            lane.replay,
+            now.era
         ])?;
     if again > 0 {
         return Ok(None);
@@ -290,29 +297,30 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead) -> rusqlite::Result
     connection
         .prepare_cached(
             "INSERT INTO dead
-               (lane, seq, received_at, source, raw, cause, attempts, error, died_at, history, replay)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+               (lane, seq, came_at, source, raw, cause, attempts, error, died_at, history, replay, era)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             lane.home,
             event.seq,
-            event.received_at.as_ms(),
+            event.came_at.as_ms(),
             &*event.source,
             event.element.raw().as_bytes(),
             dead.cause.as_str(),
             dead.attempts,
             dead.error,
-            dead.at.as_ms(),
+            died_at.as_ms(),
             dead.history.to_json(),
-            lane.replay
+            lane.replay,
+            now.era
         ])?;
     Ok(Some(connection.last_insert_rowid()))
 }
 
 /// A row of the cursor's history.
-fn record(connection: &Connection, lane: i64, upto: u64, now: Timestamp) -> rusqlite::Result<()> {
+fn record(connection: &Connection, lane: i64, upto: u64, now: Moment) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO settle (lane, upto, at) VALUES (?1, ?2, ?3)")?
-        .execute(params![lane, upto, now.as_ms()])?;
+        .prepare_cached("INSERT INTO settle (lane, upto, at, era) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![lane, upto, now.at.as_ms(), now.era])?;
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod checkpoint;
 mod directory;
 mod durable;
+mod eras;
 mod file;
 mod group;
 mod lanes;
@@ -21,6 +22,7 @@ mod retention;
 mod room;
 mod settings;
 mod shared;
+mod timekeeping;
 mod writer;
 
 pub use offline::Offline;
@@ -40,6 +42,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::{
     directory::Directory,
     durable::Durable,
+    eras::Eras,
     file::DatabaseFile,
     group::{ENTRY, entry},
     lanes::Lanes,
@@ -56,7 +59,7 @@ use super::{
     QuarantineEntry, QuarantineQuery, Receipt, ReplayState, Replays, State,
 };
 use crate::{
-    clock::{self, Timestamp},
+    clock::{Clock, LastKnown, Timestamp},
     event::{Class, Event},
     folder::with_suffix,
     lock::lock_of,
@@ -74,6 +77,7 @@ const READERS: usize = 4;
 pub struct Sqlite {
     file: Arc<DatabaseFile>,
     shared: Arc<Shared>,
+    clock: Clock,
     ops: mpsc::Sender<Op>,
     readers: Arc<Mutex<Vec<Connection>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -81,11 +85,20 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, brings its format up to date, empties the write-ahead log, and rebuilds the key directory.
+    /// [`Self::open_with`] the clock of the operating system.
+    ///
+    /// # Errors
+    /// Those of [`Self::open_with`].
+    pub fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        Self::open_with(settings, metrics, Clock::system())
+    }
+
+    /// Opens the file, brings its format up to date, empties the write-ahead log, rebuilds the key directory, and compares
+    /// the clock with the last known time.
     ///
     /// # Errors
     /// [`OpenError`]; where the file is in use, newer or foreign, nothing was touched.
-    pub fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+    pub fn open_with(settings: Settings, metrics: Arc<Metrics>, clock: Clock) -> Result<Self, OpenError> {
         let file = Arc::new(DatabaseFile::lock(&settings.path)?);
         let engine = |error: rusqlite::Error| OpenError::Engine {
             path: settings.path.display().to_string(),
@@ -95,6 +108,9 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(64);
         connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE).map_err(engine)?;
         let restored = Restored::read(&connection).map_err(engine)?;
+        if let Some(known) = restored.known {
+            clock.start(known);
+        }
         let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
         // From here on a commit is synced by `durable`.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
@@ -115,6 +131,7 @@ impl Sqlite {
             metrics,
         });
         shared.metrics.journal_ready.set(1);
+        shared.metrics.clock_trusted.set(i64::from(clock.status().trusted));
         shared.metrics.tip.set(i64::try_from(restored.tip).unwrap_or(i64::MAX));
         shared.metrics.keys_limit.set(settings.dedup_keys.try_into().unwrap_or(i64::MAX));
         let frames = Arc::clone(&shared);
@@ -138,6 +155,9 @@ impl Sqlite {
             room_measured: None,
             tip: restored.tip,
             received_at: restored.received_at,
+            clock: clock.clone(),
+            eras: restored.eras,
+            clock_seen: [None; 2],
             settings,
             identity: file.identity(),
             file: Arc::clone(&file),
@@ -146,6 +166,7 @@ impl Sqlite {
         let threads = vec![checkpointer.map_err(io)?, thread.map_err(io)?];
         Ok(Self {
             shared,
+            clock,
             ops,
             readers: Arc::default(),
             threads: Mutex::new(threads),
@@ -239,6 +260,14 @@ impl Pages {
 }
 
 impl Journal for Sqlite {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>> {
+        Box::pin(async move { Ok(!self.change(Change::AcceptClock).await?.is_empty()) })
+    }
+
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>> {
         Box::pin(async move {
             let gone = || if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped };
@@ -323,6 +352,10 @@ impl Journal for Sqlite {
         Box::pin(self.read(move |pages| pages.page(|connection| reader::passages(connection, class, seq))))
     }
 
+    fn received_from(&self, time: Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        Box::pin(self.read(move |pages| pages.page(|connection| reader::first_at_or_after(connection, time))))
+    }
+
     fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
         Box::pin(
             self.read(move |pages| {
@@ -364,7 +397,7 @@ impl Journal for Sqlite {
     }
 
     fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>> {
-        let pause = Pause { at: clock::now(), reason };
+        let pause = Pause { at: self.clock.now(), reason };
         Box::pin(async move { self.change(Change::Pause { handler, pause }).await.map(drop) })
     }
 
@@ -409,7 +442,8 @@ impl Journal for Sqlite {
 
     fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>> {
         Box::pin(async move {
-            let mut figures = self.read(stored_figures).await?;
+            let now = self.clock.now();
+            let mut figures = self.read(move |pages| stored_figures(pages, now)).await?;
             let metrics = &self.shared.metrics;
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             metrics.keys.set(gauge(figures.keys));
@@ -440,12 +474,12 @@ impl Journal for Sqlite {
     }
 }
 
-fn stored_figures(pages: &Pages) -> Result<Figures, Error> {
+fn stored_figures(pages: &Pages, now: Timestamp) -> Result<Figures, Error> {
     let oldest = pages.shared.oldest_key_ms.load(Relaxed);
     Ok(Figures {
         span: pages.page(reader::span)?,
         keys: pages.shared.keys.load(Relaxed),
-        window_ms: if oldest == i64::MAX { 0 } else { clock::now().as_ms().saturating_sub(oldest) },
+        window_ms: if oldest == i64::MAX { 0 } else { now.as_ms().saturating_sub(oldest).max(0) },
         file_bytes: std::fs::metadata(pages.file.path()).map_or(0, |meta| meta.len()),
         quarantined: pages.page(reader::quarantine_count)?,
         dead: pages.page(reader::dead_counts)?,
@@ -458,6 +492,8 @@ struct Restored {
     tip: u64,
     low: u64,
     received_at: Timestamp,
+    eras: Eras,
+    known: Option<LastKnown>,
     directory: Directory,
     oldest_key: Option<Timestamp>,
     lanes: Lanes,
@@ -467,28 +503,41 @@ struct Restored {
 
 impl Restored {
     fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mark = |name: &str| -> rusqlite::Result<i64> {
-            let value = connection
+        let mark = |name: &str| -> rusqlite::Result<Option<i64>> {
+            connection
                 .query_row("SELECT value FROM mark WHERE name = ?1", [name], |row| row.get(0))
-                .optional()?;
-            Ok(value.unwrap_or_default())
+                .optional()
         };
+        let eras = Eras::load(connection)?;
         let last_event: Option<(u64, i64)> = connection
             .query_row("SELECT seq, received_at FROM event ORDER BY seq DESC LIMIT 1", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
-        let mut tip = u64::try_from(mark("seq")?).unwrap_or_default();
-        let mut received_at = mark("received_at")?;
+        let mut tip = mark("seq")?.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
+        let mut received_at = mark("received_at")?.unwrap_or_default();
         if let Some((seq, at)) = last_event {
             tip = tip.max(seq);
-            received_at = received_at.max(at);
+            if eras.of(seq) == eras.now() {
+                received_at = received_at.max(at);
+            }
         }
+        let last_settle: Option<i64> = connection
+            .query_row("SELECT at FROM settle ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        let noted = mark("clock")?;
+        // What was stored after the last note is later, and of the same era.
+        let at = noted.into_iter().chain([received_at]).chain(last_settle.filter(|_| noted.is_none())).max();
+        let deletion = mark("deletion")?.map(Timestamp::from_ms);
+        let known = at.filter(|at| *at != 0).map(|at| LastKnown {
+            at: Timestamp::from_ms(at),
+            deletion,
+            noted: noted.is_some(),
+        });
         let mut directory = Directory::new();
         let mut oldest_key = None;
         let mut next = None;
-        let mut runs =
-            connection.prepare("SELECT first, received_at, entries FROM key_run ORDER BY first")?;
+        let mut runs = connection.prepare("SELECT first, came_at, entries FROM key_run ORDER BY first")?;
         let mut rows = runs.query([])?;
         while let Some(row) = rows.next()? {
             let (first, at): (u64, i64) = (row.get(0)?, row.get(1)?);
@@ -497,8 +546,7 @@ impl Restored {
             if !is_whole || next.is_some_and(|next| next != first) {
                 return Err(DamagedKeys { seq: next.unwrap_or(first) }.into());
             }
-            oldest_key.get_or_insert(Timestamp::from_ms(at));
-            received_at = received_at.max(at);
+            oldest_key.get_or_insert(eras.aged(eras.of(first), Timestamp::from_ms(at)));
             let mut seq = first;
             for index in 0..entries.len() / ENTRY {
                 if let Some((key, _)) = entry(entries, index) {
@@ -520,6 +568,8 @@ impl Restored {
             tip,
             low,
             received_at: Timestamp::from_ms(received_at),
+            eras,
+            known,
             directory,
             oldest_key,
             lanes,

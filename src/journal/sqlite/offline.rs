@@ -14,6 +14,7 @@ use super::{
     reader,
 };
 use crate::{
+    clock::Timestamp,
     event::Class,
     journal::{
         Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError,
@@ -58,6 +59,15 @@ impl Offline {
     /// [`Error::Read`].
     pub fn tip(&self) -> Result<u64, Error> {
         Ok(self.read(reader::span)?.map_or(0, |(_, high)| high))
+    }
+
+    /// Everything up to this seq was received before a time; the next one, if there is one, was not.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn before_all_since(&self, time: Timestamp) -> Result<u64, Error> {
+        let first = self.read(|connection| reader::first_at_or_after(connection, time))?;
+        first.map_or_else(|| self.tip(), |first| Ok(first - 1))
     }
 
     /// See [`crate::journal::Journal::events`].

@@ -56,6 +56,8 @@ pub enum Change {
     TurnReplay(i64, ReplayState),
     /// Delete entries of the quarantine.
     DropQuarantined(Vec<i64>),
+    /// Believe the wall clock, and confirm a gap at the start.
+    AcceptClock,
     /// Nothing of its own: everything before it becomes durable.
     Flush,
 }

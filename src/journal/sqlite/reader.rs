@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::group::class_number;
+use super::{eras::Eras, group::class_number};
 use crate::{
     clock::Timestamp,
     event::{Class, Element, Event, OrderKey, Quarantined, Reason},
@@ -23,15 +23,19 @@ const PAGE_BYTES: usize = 4 << 20;
 pub struct RawEvent {
     seq: u64,
     received_at: Timestamp,
+    came_at: Timestamp,
     source: Arc<str>,
     raw: Vec<u8>,
 }
 
 impl RawEvent {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let received_at = Timestamp::from_ms(row.get(1)?);
+        let behind: i64 = row.get(4)?;
         Ok(Self {
             seq: row.get(0)?,
-            received_at: Timestamp::from_ms(row.get(1)?),
+            received_at,
+            came_at: received_at.plus_ms(-behind),
             source: row.get(2)?,
             raw: row.get(3)?,
         })
@@ -46,6 +50,7 @@ impl RawEvent {
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
         Ok(Arc::new(Event {
             seq: self.seq,
+            came_at: self.came_at,
             received_at: self.received_at,
             source: self.source,
             element: Arc::new(element),
@@ -53,7 +58,7 @@ impl RawEvent {
     }
 }
 
-const EVENT: &str = "SELECT seq, received_at, source, raw FROM event";
+const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
 /// The rows of a class in `after+1 ..= through`: a page of them, at most `max`, and no more once they have
 /// [`PAGE_BYTES`].
@@ -130,35 +135,57 @@ pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
     Ok(low.zip(high))
 }
 
-/// The first event received at `time` or later, by bisection: `received_at` never falls.
+/// The first event received at `time` or later, by bisection of each era: within one `received_at` never falls.
 pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
-    let Some((mut low, high)) = span(connection)? else { return Ok(None) };
-    let mut end = high + 1;
+    let Some((low, high)) = span(connection)? else { return Ok(None) };
+    for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
+        let edge = edge(connection, low, end, time)?;
+        if edge < end {
+            return Ok(Some(edge));
+        }
+    }
+    Ok(None)
+}
+
+/// The first seq of `low..end`, which is of one era, that was received at `time` or later; `end` without one.
+fn edge(connection: &Connection, mut low: u64, end: u64, time: Timestamp) -> rusqlite::Result<u64> {
+    let mut edge = end;
     let mut received_at = connection.prepare_cached("SELECT received_at FROM event WHERE seq = ?1")?;
-    while low < end {
-        let middle = low + (end - low) / 2;
+    while low < edge {
+        let middle = low + (edge - low) / 2;
         // A gap counts as early: what is asked for lies behind it.
         let at: Option<i64> = received_at.query_row([middle], |row| row.get(0)).optional()?;
         if at.is_some_and(|at| at >= time.as_ms()) {
-            end = middle;
+            edge = middle;
         } else {
             low = middle + 1;
         }
     }
-    Ok((end <= high).then_some(end))
+    Ok(edge)
+}
+
+/// The seqs that were received since and until then: one range of each era that has some, in order.
+fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(u64, u64)>> {
+    let Some((low, high)) = span(connection)? else { return Ok(Vec::new()) };
+    let end = (high + 1).min(query.before.unwrap_or(u64::MAX));
+    if query.since.is_none() && query.until.is_none() {
+        return Ok(Vec::from_iter((low < end).then_some((low, end))));
+    }
+    let mut ranges = Vec::new();
+    for (low, high) in Eras::load(connection)?.parts(low, high + 1) {
+        let from = query.since.map_or(Ok(low), |since| edge(connection, low, high, since))?;
+        let to = query.until.map_or(Ok(high), |until| edge(connection, low, high, until))?.min(end);
+        if from < to {
+            ranges.push((from, to));
+        }
+    }
+    Ok(ranges)
 }
 
 /// A page of events, newest first: the rows, and `before` of the next page.
 pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
-    let Some((low, high)) = span(connection)? else { return Ok((Vec::new(), None)) };
-    let edge = |time: Option<Timestamp>| -> rusqlite::Result<Option<u64>> {
-        time.map(|time| first_at_or_after(connection, time).map(|seq| seq.unwrap_or(high + 1))).transpose()
-    };
-    let low = edge(query.since)?.unwrap_or(low);
-    let end = edge(query.until)?.unwrap_or(high + 1).min(query.before.unwrap_or(u64::MAX)).min(high + 1);
-    if end <= low {
-        return Ok((Vec::new(), None));
-    }
+    let mut ranges = ranges(connection, query)?;
+    let Some((low, end)) = ranges.pop() else { return Ok((Vec::new(), None)) };
     let from = end.saturating_sub(PAGE).max(low);
     let limit = query.limit.clamp(1, PAGE as usize);
     let mut select = connection.prepare_cached(&format!(
@@ -179,7 +206,8 @@ pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
             break;
         }
     }
-    Ok((rows, (looked_to > low).then_some(looked_to)))
+    let next = if looked_to > low { Some(looked_to) } else { ranges.pop().map(|(_, end)| end) };
+    Ok((rows, next))
 }
 
 /// The page that rows make.
@@ -286,23 +314,23 @@ pub struct RawDead {
     history: History,
 }
 
-const DEAD: &str = "SELECT dead.seq, dead.received_at, dead.source, dead.raw, dead.id, lane.handler, lane.class,
+const DEAD: &str = "SELECT dead.seq, dead.came_at, dead.source, dead.raw, 0, dead.id, lane.handler, lane.class,
     dead.cause, dead.attempts, dead.error, dead.died_at, dead.retrying, dead.history FROM dead JOIN lane ON lane.id = dead.lane";
 
 impl RawDead {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let handler: String = row.get(5)?;
-        let class = if row.get::<_, i64>(6)? == 0 { Class::Incoming } else { Class::Other };
+        let handler: String = row.get(6)?;
+        let class = if row.get::<_, i64>(7)? == 0 { Class::Incoming } else { Class::Other };
         Ok(Self {
             event: RawEvent::from_row(row)?,
-            id: row.get(4)?,
+            id: row.get(5)?,
             lane: LaneId::live(handler.into(), class),
-            cause: row.get(7)?,
-            attempts: row.get(8)?,
-            error: row.get(9)?,
-            died_at: Timestamp::from_ms(row.get(10)?),
-            retrying: row.get(11)?,
-            history: History::from_json(row.get_ref(12)?.as_str()?),
+            cause: row.get(8)?,
+            attempts: row.get(9)?,
+            error: row.get(10)?,
+            died_at: Timestamp::from_ms(row.get(11)?),
+            retrying: row.get(12)?,
+            history: History::from_json(row.get_ref(13)?.as_str()?),
         })
     }
 

@@ -10,12 +10,17 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     directory::Directory,
+    eras::Eras,
     group::{ENTRY, entry},
     lanes::Lanes,
     settings::Settings,
     shared::Shared,
 };
-use crate::{clock::Timestamp, event::Key, settings::Period};
+use crate::{
+    clock::{Clock, Timestamp},
+    event::Key,
+    settings::Period,
+};
 
 /// Rows of one slice, at most.
 const SLICE: u64 = 1_000;
@@ -33,7 +38,7 @@ const LONG_REST: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Evicted {
     keys: Vec<(Key, u64)>,
-    /// When the oldest run that is left was received.
+    /// When the oldest run that is left came, as ages are counted now.
     oldest: Option<Option<Timestamp>>,
     runs: u64,
     bound: bool,
@@ -64,6 +69,7 @@ impl Retention {
     pub fn make_room_for_keys(
         &self,
         connection: &Connection,
+        eras: &Eras,
         old: u64,
         new: u64,
         settings: &Settings,
@@ -72,7 +78,7 @@ impl Retention {
         if over == 0 {
             return Ok(Evicted::default());
         }
-        let mut evicted = evict(connection, over, |_, gone| gone < over)?;
+        let mut evicted = evict(connection, eras, over, |_, gone| gone < over)?;
         evicted.bound = !evicted.keys.is_empty();
         Ok(evicted)
     }
@@ -95,8 +101,8 @@ impl Retention {
     }
 
     /// Events were stored at this time.
-    pub fn stored(&self, received_at: Timestamp, shared: &Shared) {
-        shared.oldest_key_ms.fetch_min(received_at.as_ms(), Relaxed);
+    pub fn stored(&self, came_at: Timestamp, shared: &Shared) {
+        shared.oldest_key_ms.fetch_min(came_at.as_ms(), Relaxed);
     }
 
     /// One slice, in a transaction of its own; nothing where it is not time yet.
@@ -104,17 +110,18 @@ impl Retention {
         &mut self,
         connection: &Connection,
         lanes: &Lanes,
+        (eras, clock): (&Eras, &Clock),
         tip: u64,
-        now: Timestamp,
         received_at: Timestamp,
         settings: &Settings,
     ) -> rusqlite::Result<Evicted> {
         if self.rested.is_some_and(|since| since.elapsed() < REST) {
             return Ok(Evicted::default());
         }
-        let events_to = self.deletable(connection, lanes, tip, now, settings)?;
+        let now = clock.deletion();
+        let events_to = self.deletable(connection, lanes, eras, tip, now, settings)?;
         let keys_before = now.plus_ms(-settings.dedup_window.as_ms());
-        let keys = oldest_run(connection)?.is_some_and(|oldest| oldest < keys_before);
+        let keys = oldest_run(connection, eras)?.is_some_and(|oldest| oldest < keys_before);
         let sweep = self.swept.is_none_or(|since| since.elapsed() >= LONG_REST);
         if events_to.is_none() && !keys && !sweep {
             self.rested = Some(Instant::now());
@@ -126,7 +133,7 @@ impl Retention {
             connection.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([to])?;
         }
         if keys {
-            evicted = evict(connection, RUNS, |received_at, _| received_at < keys_before)?;
+            evicted = evict(connection, eras, RUNS, |came_at, _| came_at < keys_before)?;
         }
         if events_to.is_some() || keys {
             // What the rows told of the highest seq and time must outlive them.
@@ -137,9 +144,11 @@ impl Retention {
             mark.execute(params!["seq", tip])?;
             mark.execute(params!["received_at", received_at.as_ms()])?;
         }
+        // Another start goes on from here: it cannot let more than a day of an hour leave.
+        note(connection, "deletion", now)?;
         let mut more = false;
         if sweep {
-            more = sweep_rows(connection, now, settings)?;
+            more = sweep_rows(connection, eras, now, settings)?;
         }
         connection.execute_batch("COMMIT")?;
         let full_slice = events_to.is_some_and(|to| to + 1 == self.low + SLICE) || evicted.runs == RUNS;
@@ -161,6 +170,7 @@ impl Retention {
         &self,
         connection: &Connection,
         lanes: &Lanes,
+        eras: &Eras,
         tip: u64,
         now: Timestamp,
         settings: &Settings,
@@ -169,11 +179,11 @@ impl Retention {
             return Ok(None);
         }
         let needed_above = lanes.needed_above(connection)?.map_or(tip, |(above, _)| above);
-        let to = needed_above.min(self.low + SLICE - 1);
+        let to = needed_above.min(self.low + SLICE - 1).min(eras.last_of(self.low));
         if to < self.low {
             return Ok(None);
         }
-        old_in(connection, self.low, to, now.plus_ms(-settings.retention.as_ms()))
+        old_in(connection, eras, self.low, to, now.plus_ms(-settings.retention.as_ms()))
     }
 
     /// The handler that keeps events past their age from being deleted.
@@ -181,39 +191,57 @@ impl Retention {
         &self,
         connection: &Connection,
         lanes: &Lanes,
+        eras: &Eras,
         now: Timestamp,
         settings: &Settings,
     ) -> Option<Arc<str>> {
         let look = || -> rusqlite::Result<Option<Arc<str>>> {
             let Some((above, handler)) = lanes.needed_above(connection)? else { return Ok(None) };
             let horizon = now.plus_ms(-settings.retention.as_ms());
-            Ok(old_in(connection, above + 1, above + 1, horizon)?.map(|_| handler))
+            Ok(old_in(connection, eras, above + 1, above + 1, horizon)?.map(|_| handler))
         };
         // It only improves a message; the state itself is known.
         look().unwrap_or_default()
     }
 }
 
-/// The highest seq in `low..=to` that was received before the horizon; the rows are in order of time.
-fn old_in(connection: &Connection, low: u64, to: u64, horizon: Timestamp) -> rusqlite::Result<Option<u64>> {
+/// The highest seq in `low..=to`, which are of one era, up to which everything came before the horizon.
+fn old_in(
+    connection: &Connection,
+    eras: &Eras,
+    low: u64,
+    to: u64,
+    horizon: Timestamp,
+) -> rusqlite::Result<Option<u64>> {
+    let horizon = eras.horizon(eras.of(low), horizon);
     connection
         .prepare_cached(
-            "SELECT max(seq) FROM (SELECT seq, received_at FROM event WHERE seq BETWEEN ?1 AND ?2)
-             WHERE received_at < ?3",
+            "SELECT max(seq) FROM event WHERE seq BETWEEN ?1 AND coalesce(
+               (SELECT seq - 1 FROM event WHERE seq BETWEEN ?1 AND ?2 AND received_at - behind >= ?3 ORDER BY seq LIMIT 1), ?2)",
         )?
         .query_row(params![low, to, horizon.as_ms()], |row| row.get(0))
 }
 
-fn oldest_run(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+/// When the oldest run came, as ages are counted now.
+pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
     connection
-        .prepare_cached("SELECT received_at FROM key_run ORDER BY first LIMIT 1")?
-        .query_row([], |row| row.get(0).map(Timestamp::from_ms))
+        .prepare_cached("SELECT first, came_at FROM key_run ORDER BY first LIMIT 1")?
+        .query_row([], |row| Ok(eras.aged(eras.of(row.get(0)?), Timestamp::from_ms(row.get(1)?))))
         .optional()
 }
 
-/// Deletes the oldest runs, at most `max` of them, while `leaves(received_at, keys gone so far)` says so.
+/// Notes a time that outlives this process.
+pub fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
+        .execute(params![name, time.as_ms()])
+        .map(drop)
+}
+
+/// Deletes the oldest runs, at most `max` of them, while `leaves(came_at, keys gone so far)` says so.
 fn evict(
     connection: &Connection,
+    eras: &Eras,
     max: u64,
     leaves: impl Fn(Timestamp, u64) -> bool,
 ) -> rusqlite::Result<Evicted> {
@@ -221,12 +249,12 @@ fn evict(
     let mut last = None;
     {
         let mut runs = connection
-            .prepare_cached("SELECT first, received_at, entries FROM key_run ORDER BY first LIMIT ?1")?;
+            .prepare_cached("SELECT first, came_at, entries FROM key_run ORDER BY first LIMIT ?1")?;
         let mut rows = runs.query([max])?;
         while let Some(row) = rows.next()? {
-            let (first, received_at): (u64, i64) = (row.get(0)?, row.get(1)?);
-            let received_at = Timestamp::from_ms(received_at);
-            if !leaves(received_at, evicted.keys.len() as u64) {
+            let first: u64 = row.get(0)?;
+            let came_at = eras.aged(eras.of(first), Timestamp::from_ms(row.get(1)?));
+            if !leaves(came_at, evicted.keys.len() as u64) {
                 break;
             }
             let entries = row.get_ref(2)?.as_blob()?;
@@ -241,38 +269,45 @@ fn evict(
     }
     if let Some(last) = last {
         connection.prepare_cached("DELETE FROM key_run WHERE first <= ?1")?.execute([last])?;
-        evicted.oldest = Some(oldest_run(connection)?);
+        evicted.oldest = Some(oldest_run(connection, eras)?);
     }
     Ok(evicted)
 }
 
 /// Old settles, dead letters and quarantine; whether there may be more.
-fn sweep_rows(connection: &Connection, now: Timestamp, settings: &Settings) -> rusqlite::Result<bool> {
-    let before = |kept: Period| now.plus_ms(-kept.as_ms()).as_ms();
+fn sweep_rows(
+    connection: &Connection,
+    eras: &Eras,
+    now: Timestamp,
+    settings: &Settings,
+) -> rusqlite::Result<bool> {
     let mut more = false;
-    for (sql, horizon) in [
+    for (sql, kept) in [
         (
             // The last row of a lane before those that are kept stays: it tells where the first of them began. So one row
             // a lane is looked at in vain.
-            "DELETE FROM settle WHERE at < ?1
-               AND (SELECT next.at FROM settle AS next WHERE next.lane = settle.lane
+            "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
+               AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
+                    FROM settle AS next WHERE next.lane = settle.lane
                       AND next.upto >= settle.upto AND next.id > settle.id
-                    ORDER BY next.upto, next.id LIMIT 1) < ?1
-               AND id IN (SELECT id FROM settle ORDER BY id LIMIT ?2 + (SELECT count(*) FROM lane))",
-            before(SETTLES_KEPT),
+                    ORDER BY next.upto, next.id LIMIT 1)
+               AND id IN (SELECT id FROM settle ORDER BY id LIMIT ?1 + (SELECT count(*) FROM lane))",
+            SETTLES_KEPT,
         ),
         (
-            "DELETE FROM dead WHERE died_at < ?1 AND retrying = 0
-               AND id IN (SELECT id FROM dead ORDER BY id LIMIT ?2)",
-            before(settings.dead_letter_retention),
+            "DELETE FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era) AND retrying = 0
+               AND id IN (SELECT id FROM dead ORDER BY id LIMIT ?1)",
+            settings.dead_letter_retention,
         ),
         (
             "DELETE FROM quarantine WHERE id IN
-               (SELECT id FROM quarantine WHERE last_at < ?1 ORDER BY last_at LIMIT ?2)",
-            before(settings.quarantine_retention),
+               (SELECT id FROM quarantine WHERE last_at < (SELECT at FROM horizon WHERE era = quarantine.era)
+                  AND last_at < (SELECT max(at) FROM horizon) ORDER BY last_at LIMIT ?1)",
+            settings.quarantine_retention,
         ),
     ] {
-        more |= connection.prepare_cached(sql)?.execute(params![horizon, SLICE])? as u64 >= SLICE;
+        let horizons = eras.horizons(now.plus_ms(-kept.as_ms()));
+        more |= connection.execute(&format!("{horizons} {sql}"), [SLICE])? as u64 >= SLICE;
     }
     Ok(more)
 }

@@ -1,28 +1,40 @@
--- The journal, format 3. Times are milliseconds since the Unix epoch, UTC.
+-- The journal, format 4. Times are milliseconds since the Unix epoch, UTC, by the trusted clock.
 -- Events and keys are append-only: rows are added at the end, and retention takes them from the beginning.
 
 -- One row an event. `seq` never repeats and never falls, also when the table is empty (see `mark`).
 CREATE TABLE event (
   seq         INTEGER PRIMARY KEY,
-  received_at INTEGER NOT NULL,           -- by our clock; never falls from one seq to the next
+  received_at INTEGER NOT NULL,           -- never falls from one seq to the next of an era: `since` and `until` bisect it
   class       INTEGER NOT NULL,           -- the lane: 0 incoming-message, 1 everything else
   source      TEXT    NOT NULL,           -- the name of the source in the configuration
   name        TEXT    NOT NULL,           -- eventName
-  raw         BLOB    NOT NULL            -- the element's bytes exactly as they came
+  raw         BLOB    NOT NULL,           -- the element's bytes exactly as they came
+  behind      INTEGER NOT NULL DEFAULT 0  -- received_at minus the time when it really came, ms; nearly always 0
 );
 
 -- The deduplication window: one row a run of consecutive events, of at most 128.
 CREATE TABLE key_run (
   first       INTEGER PRIMARY KEY,        -- the seq of the first event of the run
-  received_at INTEGER NOT NULL,
+  came_at     INTEGER NOT NULL,
   entries     BLOB    NOT NULL            -- 32 bytes an event: 16 of the key's digest, 16 of the content's
 );
 
 -- Marks that outlive the rows that they come from.
 CREATE TABLE mark (
-  name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever given; 'received_at': the latest ever given
+  name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever given; 'received_at': the last given;
+                                          -- 'clock': the last known time; 'deletion': up to where deletion by age had come
   value       INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Clock eras: each correction of the trusted clock begins one. What is older than the first row is of era 0.
+CREATE TABLE era (
+  number      INTEGER PRIMARY KEY,        -- from 1
+  first       INTEGER NOT NULL,           -- the first seq that is given in it
+  began_at    INTEGER NOT NULL,           -- the corrected time
+  by_ms       INTEGER NOT NULL,           -- by how much the clock was corrected
+  shift_ms    INTEGER NOT NULL,           -- what is added to older times where an age is counted
+  reason      TEXT    NOT NULL            -- 'accepted' by an operator, or 'agreed' for an hour
+);
 
 -- A handler's two lanes, and two more for each of its replays. Everything up to `cursor` is delivered, not wanted, set
 -- aside or dead.
@@ -60,7 +72,8 @@ CREATE TABLE settle (
   id          INTEGER PRIMARY KEY,
   lane        INTEGER NOT NULL,
   upto        INTEGER NOT NULL,
-  at          INTEGER NOT NULL
+  at          INTEGER NOT NULL,
+  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `at` is of
 );
 CREATE INDEX settle_upto ON settle (lane, upto);
 
@@ -83,7 +96,7 @@ CREATE TABLE dead (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   lane        INTEGER NOT NULL,
   seq         INTEGER NOT NULL,
-  received_at INTEGER NOT NULL,
+  came_at     INTEGER NOT NULL,
   source      TEXT    NOT NULL,
   raw         BLOB    NOT NULL,
   cause       TEXT    NOT NULL,           -- 'refused', 'expired'
@@ -92,7 +105,8 @@ CREATE TABLE dead (
   died_at     INTEGER NOT NULL,
   retrying    INTEGER NOT NULL DEFAULT 0, -- 1: to be delivered again
   history     TEXT    NOT NULL DEFAULT '[]', -- as of `aside`
-  replay      INTEGER NOT NULL DEFAULT 0  -- the replay that it died in; 0: the handler's own lane
+  replay      INTEGER NOT NULL DEFAULT 0, -- the replay that it died in; 0: the handler's own lane
+  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `died_at` is of
 );
 CREATE INDEX dead_lane ON dead (lane, id);
 CREATE INDEX dead_event ON dead (lane, seq);
@@ -109,6 +123,7 @@ CREATE TABLE quarantine (
   bytes       BLOB    NOT NULL,
   count       INTEGER NOT NULL,
   first_at    INTEGER NOT NULL,
-  last_at     INTEGER NOT NULL
+  last_at     INTEGER NOT NULL,
+  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `last_at` is of
 );
 CREATE INDEX quarantine_last_at ON quarantine (last_at);

@@ -17,6 +17,7 @@ use super::{
     checkpoint,
     directory::Directory,
     durable::{Committed, Durable, answer},
+    eras::{Era, Eras, Moment},
     file::{DatabaseFile, Identity},
     group::Group,
     lanes::{Enrolled, KnownLane, Lanes},
@@ -28,7 +29,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    clock::{self, Timestamp},
+    clock::{Clock, Correction, Timestamp},
     journal::{AppendError, Batch, Error, Receipt, Replays, State},
 };
 
@@ -37,9 +38,9 @@ const GROUP_BYTES: usize = 1 << 19;
 /// A group ends at this many requests.
 const GROUP_OPS: usize = 4_096;
 /// Settles ride on a commit once they have waited for so long …
-const SETTLE_RIDES_MS: i64 = 100;
+const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// … and get one of their own after this.
-const SETTLE_LATEST_MS: i64 = 900;
+const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 
 /// The writer's own state.
@@ -62,8 +63,14 @@ pub struct Writer {
     pub room_measured: Option<Instant>,
     /// The highest seq ever given.
     pub tip: u64,
-    /// The latest `received_at` ever given.
+    /// The latest `received_at` of this era.
     pub received_at: Timestamp,
+    /// The trusted clock.
+    pub clock: Clock,
+    /// Where it was corrected.
+    pub eras: Eras,
+    /// When the clocks were last compared, and when the last known time was noted.
+    pub clock_seen: [Option<Instant>; 2],
     /// The configuration.
     pub settings: Settings,
     /// The files that its connection has open.
@@ -88,6 +95,7 @@ struct Stored {
     answers: Vec<Vec<i64>>,
     enrolled: Option<Enrolled>,
     replays: Option<(Replays, Vec<KnownLane>)>,
+    corrected: Option<(Era, Correction)>,
     evicted: super::retention::Evicted,
     settled: bool,
 }
@@ -125,7 +133,7 @@ impl Writer {
                     bytes += append.bytes();
                     work.appends.push(append);
                 }
-                Op::Settle(lane, ends) => self.lanes.pend(lane, ends, clock::now()),
+                Op::Settle(lane, ends) => self.lanes.pend(lane, ends),
                 Op::Change(change, reply) => work.changes.push((change, reply)),
                 Op::Tick => {}
                 Op::Close(reply) => {
@@ -164,22 +172,21 @@ impl Writer {
             }
             return;
         }
-        let now = clock::now();
-        let patience = if appends.is_empty() { SETTLE_LATEST_MS } else { SETTLE_RIDES_MS };
-        let settle = match self.lanes.waiting_ms(now) {
-            // A clock that was set back must not keep a settle waiting.
-            Some(waited) => closing || !changes.is_empty() || waited >= patience || waited < 0,
+        let patience = if appends.is_empty() { SETTLE_LATEST } else { SETTLE_RIDES };
+        let settle = match self.lanes.waited() {
+            Some(waited) => closing || !changes.is_empty() || waited >= patience,
             None => false,
         };
         if appends.is_empty() && changes.is_empty() && !settle {
             return;
         }
         let began = Instant::now();
-        let received_at = now.max(self.received_at);
-        let stored = self.transact(&appends, &changes, received_at, settle);
+        let now = Moment { at: self.clock.now(), era: self.eras.now() };
+        let received_at = now.at.max(self.received_at);
+        let stored = self.transact(&appends, &changes, now, received_at, settle);
         match stored {
             Ok(stored) => {
-                let committed = self.take_over(stored, received_at, began, appends, changes);
+                let committed = self.take_over(stored, (now.at, received_at), began, appends, changes);
                 self.durable.make(committed, more);
             }
             Err(error) => self.give_up(&error, appends, changes),
@@ -191,40 +198,53 @@ impl Writer {
         &self,
         appends: &[Append],
         changes: &[(Change, Reply<Vec<i64>>)],
+        now: Moment,
         received_at: Timestamp,
         settle: bool,
     ) -> rusqlite::Result<Stored> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let drafts = appends.iter().map(|append| append.batch.drafts.len()).sum();
-        let mut group = Group::new(&self.connection, &self.directory, self.tip, received_at, drafts)?;
+        let mut group = Group::new(&self.connection, &self.directory, self.tip, now, received_at, drafts)?;
         let mut receipts = Vec::with_capacity(appends.len());
         for append in appends {
             receipts.push(group.append(&append.batch)?);
         }
         if settle {
-            let drafts = self.lanes.write(&self.connection, received_at)?;
+            let drafts = self.lanes.write(&self.connection, now)?;
             group.append(&Batch { drafts, ..Batch::default() })?;
         }
         group.finish()?;
         let Group { entries, events, .. } = group;
         let (old, new) = (self.directory.len(), entries.len() as u64);
-        let evicted = self.retention.make_room_for_keys(&self.connection, old, new, &self.settings)?;
+        let evicted =
+            self.retention.make_room_for_keys(&self.connection, &self.eras, old, new, &self.settings)?;
         let mut answers = Vec::with_capacity(changes.len());
         let mut enrolled = None;
+        let mut corrected = None;
         for (change, _) in changes {
             answers.push(match change {
                 Change::Enrol(enrolments) => {
                     let tip = self.tip + events.len() as u64;
-                    enrolled = Some(self.lanes.enrol(&self.connection, enrolments, tip, received_at)?);
+                    enrolled = Some(self.lanes.enrol(&self.connection, enrolments, tip, now)?);
                     Vec::new()
                 }
                 Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
                 Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
                 Change::Resume(handler) => pauses::remove(&self.connection, handler)?,
-                Change::StartReplay(new) => replays::insert(&self.connection, new, received_at)?,
-                Change::TurnReplay(id, state) => replays::change(&self.connection, *id, *state, received_at)?,
+                Change::StartReplay(new) => replays::insert(&self.connection, new, now.at)?,
+                Change::TurnReplay(id, state) => replays::change(&self.connection, *id, *state, now.at)?,
                 Change::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1")?,
+                Change::AcceptClock => {
+                    if corrected.is_none()
+                        && let Some(correction) = self.clock.correction(true)
+                    {
+                        let first = self.tip + events.len() as u64 + 1;
+                        corrected = Some((self.begin_era(first, &correction, "accepted")?, correction));
+                    }
+                    let confirmed = self.clock.confirm() || corrected.is_some();
+                    Vec::from_iter(confirmed.then_some(1))
+                }
                 Change::Flush => Vec::new(),
             });
         }
@@ -239,7 +259,17 @@ impl Writer {
             })
             .transpose()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(Stored { receipts, entries, events, answers, enrolled, replays, evicted, settled: settle })
+        Ok(Stored {
+            receipts,
+            entries,
+            events,
+            answers,
+            enrolled,
+            replays,
+            corrected,
+            evicted,
+            settled: settle,
+        })
     }
 
     /// Runs a statement for each id; the ids that it changed something for.
@@ -258,12 +288,13 @@ impl Writer {
     fn take_over(
         &mut self,
         stored: Stored,
-        received_at: Timestamp,
+        (came_at, received_at): (Timestamp, Timestamp),
         began: Instant,
         appends: Vec<Append>,
         changes: Vec<(Change, Reply<Vec<i64>>)>,
     ) -> Committed {
-        let Stored { receipts, entries, events, answers, enrolled, replays, evicted, settled } = stored;
+        let Stored { receipts, entries, events, answers, enrolled, replays, corrected, evicted, settled } =
+            stored;
         for (offset, (key, _)) in entries.iter().enumerate() {
             self.directory.insert(key, self.tip + 1 + offset as u64);
         }
@@ -281,7 +312,10 @@ impl Writer {
         self.received_at = received_at;
         if !events.is_empty() {
             self.tip += events.len() as u64;
-            self.retention.stored(received_at, &self.shared);
+            self.retention.stored(came_at, &self.shared);
+        }
+        if let Some(corrected) = corrected {
+            self.corrected(corrected);
         }
         self.shared.keys.store(self.directory.len(), Relaxed);
         Committed {
@@ -320,7 +354,7 @@ impl Writer {
         }
     }
 
-    fn roll_back(&self) {
+    pub(super) fn roll_back(&self) {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
             && !self.connection.is_autocommit()
@@ -330,7 +364,7 @@ impl Writer {
     }
 
     /// Transient, or sticky: after a failed write or sync nothing can be assumed.
-    fn judge(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
+    pub(super) fn judge(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => self.full(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
@@ -399,7 +433,8 @@ impl Writer {
                 held_by: self.retention.held_by(
                     &self.connection,
                     &self.lanes,
-                    self.received_at,
+                    &self.eras,
+                    self.clock.deletion(),
                     &self.settings,
                 ),
             }
@@ -433,12 +468,12 @@ impl Writer {
         if self.shared.reset_wanted.load(Relaxed) || frames > checkpoint::MAX_FRAMES {
             self.finish_checkpoint(frames > checkpoint::MAX_FRAMES);
         }
-        let now = clock::now();
+        self.compare_clocks();
         let done = self.retention.slice(
             &self.connection,
             &self.lanes,
+            (&self.eras, &self.clock),
             self.tip,
-            now,
             self.received_at,
             &self.settings,
         );
@@ -476,6 +511,12 @@ impl Writer {
     }
 
     fn close(self, reply: Reply<()>) {
+        // What was settled last is durable; this is a note for the next start.
+        if !self.shared.failed()
+            && let Err(error) = self.note_clock()
+        {
+            tracing::warn!(%error, "the journal could not note the time");
+        }
         drop(self.durable);
         let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
         self.shared.state.send_if_modified(|state| {

@@ -164,7 +164,7 @@ at = lambda seq: times[min(max(seq, 1), len(times)) - 1]
 journal.create_function("came", 1, at)
 journal.execute("UPDATE event SET received_at = came(seq)")
 journal.execute("UPDATE settle SET at = came(upto) + 350")
-journal.execute("UPDATE dead SET received_at = came(seq), died_at = came(seq) + 900")
+journal.execute("UPDATE dead SET came_at = came(seq), died_at = came(seq) + 900")
 journal.execute("UPDATE aside SET since = came(seq) + 200")
 journal.commit()
 journal.close()

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bikhook::{
+    clock::Clock,
     insight::{Insight, Settings},
     journal::Journal,
     metrics::Metrics,
@@ -27,7 +28,8 @@ struct AtWork {
 
 impl AtWork {
     fn start(path: &Path, journal: &Arc<dyn Journal>) -> Self {
-        let insight = Arc::new(Insight::open(path, &Settings::default(), Metrics::new()).unwrap());
+        let insight =
+            Arc::new(Insight::open(path, &Settings::default(), Metrics::new(), Clock::system()).unwrap());
         let (stop, told) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&insight).run(Arc::clone(journal), told));
         Self { insight, stop, task }
@@ -62,7 +64,10 @@ async fn it_goes_on_after_a_restart_and_counts_each_event_once() {
     let at_work = AtWork::start(&path, &journal);
     at_work.caught_up(&journal).await;
     assert_eq!(at_work.messages().await, (1, 1));
-    assert!(Insight::open(&path, &Settings::default(), Metrics::new()).is_err(), "two write the same file");
+    assert!(
+        Insight::open(&path, &Settings::default(), Metrics::new(), Clock::system()).is_err(),
+        "two write the same file"
+    );
     at_work.stop().await;
     journal.append(batch([status("3", "b", "read"), status("4", "c", "sent")])).await.unwrap();
     let at_work = AtWork::start(&path, &journal);

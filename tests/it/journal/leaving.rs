@@ -12,7 +12,7 @@ async fn aged(place: &Place, age: Duration) -> [String; 3] {
     journal.append(batch(&raws[1..])).await.unwrap();
     journal.close().await.unwrap();
     let raw = rusqlite::Connection::open(place.path()).unwrap();
-    let sql = "UPDATE key_run SET received_at = received_at - ?1 WHERE first = 1";
+    let sql = "UPDATE key_run SET came_at = came_at - ?1 WHERE first = 1";
     assert_eq!(raw.execute(sql, [i64::try_from(age.as_millis()).unwrap()]).unwrap(), 1);
     raws
 }

@@ -3,11 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bikhook::{
+    clock::Clock,
     event::Class,
     journal::{Enrolment, Journal, LaneId, OpenError, Start, sqlite},
     metrics::Metrics,
 };
 use tempfile::TempDir;
+
+use super::clock::Hands;
 
 /// A place for a journal, which can be opened, closed and opened again.
 pub struct Place {
@@ -32,6 +35,13 @@ impl Place {
 
     pub fn try_open(&self) -> Result<sqlite::Sqlite, OpenError> {
         sqlite::Sqlite::open(self.settings.clone(), Metrics::new())
+    }
+
+    /// With a clock of the test's own.
+    pub fn open_by(&self, hands: &Hands) -> Arc<dyn Journal> {
+        let clock = Clock::of(hands.clone());
+        let opened = sqlite::Sqlite::open_with(self.settings.clone(), Metrics::new(), clock);
+        Arc::new(opened.expect("the journal opens"))
     }
 
     pub fn open(&self) -> Arc<dyn Journal> {

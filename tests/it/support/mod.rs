@@ -2,6 +2,7 @@
 //! a check that nothing acknowledged is lost.
 
 pub mod client;
+pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod events;

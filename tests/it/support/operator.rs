@@ -72,7 +72,12 @@ impl Operator {
         let (desk, replayer) = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
         let insight = (!guard.without_insight).then(|| {
             let path = place.settings.path.with_file_name("insight.db");
-            let insight = Insight::open(&path, &insight::Settings::default(), Arc::clone(&metrics));
+            let insight = Insight::open(
+                &path,
+                &insight::Settings::default(),
+                Arc::clone(&metrics),
+                journal.clock().clone(),
+            );
             Arc::new(insight.expect("insight opens"))
         });
         if let Some(insight) = &insight {

@@ -39,6 +39,18 @@ impl Stub {
 }
 
 impl Journal for Stub {
+    fn clock(&self) -> &bikhook::clock::Clock {
+        self.inner.clock()
+    }
+
+    fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>> {
+        self.inner.accept_clock()
+    }
+
+    fn received_from(&self, time: bikhook::clock::Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+        self.inner.received_from(time)
+    }
+
     fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }

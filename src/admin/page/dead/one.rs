@@ -81,7 +81,7 @@ pub(in crate::admin::page) async fn one(
         has_event,
         name: word(event.element.name()),
         source: Arc::clone(&event.source),
-        received_at: When::from(event.received_at),
+        received_at: When::from(event.came_at),
         died_at: When::from(died_at),
         cause: cause_tag(cause),
         why: match cause {

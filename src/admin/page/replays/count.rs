@@ -138,7 +138,7 @@ fn wish(asked: &Asked, handler: &str) -> Result<Wish, Fault> {
 async fn placed(shared: &Shared, seq: Option<u64>) -> Result<Option<(u64, Option<When>)>, Sorry> {
     let Some(seq) = seq else { return Ok(None) };
     let event = shared.state.journal.get(seq).await?;
-    Ok(Some((seq, event.map(|event| When::from(event.received_at)))))
+    Ok(Some((seq, event.map(|event| When::from(event.came_at)))))
 }
 
 /// What was asked for, as it was filled in.

@@ -1,0 +1,390 @@
+//! Which time is believed: pure decisions over readings of both clocks.
+//!
+//! The wall clock is believed while its offset to the time since boot stays where it was. A jump beyond [`TOLERANCE_MS`]
+//! puts it in doubt: the trusted time goes on from the last offset until the wall clock comes back, or until a
+//! [`Correction`] is made, which somebody accepted or which an hour of agreement allows. A suspended machine is no jump:
+//! the time since boot includes it.
+//!
+//! Deletion has a time of its own, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`] hours an
+//! hour, and only in real time while the wall clock is in doubt or while a gap at the start is not confirmed.
+
+use super::{Reading, Timestamp};
+
+/// A jump beyond this is not believed. Also the most that the wall clock may drift within an hour.
+const TOLERANCE_MS: i64 = 10 * 60_000;
+/// After so long without another jump the wall clock may be believed again.
+const AGREEMENT_MS: i64 = 3_600_000;
+/// At a start, a gap up to this is downtime; a correction up to this makes what is stored older.
+const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
+/// Deletion catches up by at most so many hours an hour.
+const CATCH_UP: i64 = 24;
+
+/// What a journal knows of the time of its last life.
+#[derive(Clone, Copy, Debug)]
+pub struct LastKnown {
+    /// The last time that is known.
+    pub at: Timestamp,
+    /// Up to where deletion had come; `None` where nobody noted it.
+    pub deletion: Option<Timestamp>,
+    /// Noted every minute, not taken from the last event: the receiver ran until then, and stopped.
+    pub noted: bool,
+}
+
+/// Why and since when the wall clock is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// The offset that the wall clock has now.
+    offset_ms: i64,
+    /// Milliseconds since boot at which it got this offset.
+    since_ms: i64,
+}
+
+/// The step from the trusted time to the wall clock's: the end of a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// The trusted time from here on.
+    pub to: Timestamp,
+    /// By how much it changes, in milliseconds.
+    pub by_ms: i64,
+    offset_ms: i64,
+}
+
+impl Correction {
+    /// By how much the stored times before it are moved, where their age is asked for. Beyond downtime the clock was wrong
+    /// before, and nothing became older by it.
+    pub const fn shift_ms(&self) -> i64 {
+        if self.by_ms > DOWNTIME_MS { self.by_ms } else { 0 }
+    }
+}
+
+/// What a look at the clocks found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing new.
+    Nothing,
+    /// The wall clock jumped by so many milliseconds.
+    Jumped(i64),
+    /// It jumped again while it was in doubt: so far it is off now.
+    JumpedAgain(i64),
+    /// It came back by itself.
+    CameBack,
+    /// At the start: it is ahead of the last known time, by so much; that is downtime.
+    Downtime(i64),
+    /// At the start: it is behind the last known time, or too far ahead of it.
+    Implausible(i64),
+}
+
+/// What is believed.
+#[derive(Debug)]
+pub(super) struct Trust {
+    /// Trusted time minus time since boot.
+    offset_ms: i64,
+    /// The offset that jumps are measured against; renewed after an hour, so that a fast clock is no jump but is found.
+    reference_ms: i64,
+    reference_at: i64,
+    doubt: Option<Doubt>,
+    /// Before this time since boot a gap at the start is not confirmed.
+    unconfirmed_until: i64,
+    deletion: Timestamp,
+    deletion_at: i64,
+}
+
+impl Trust {
+    /// Believes the first reading.
+    pub(super) const fn new(first: Reading) -> Self {
+        Self {
+            offset_ms: first.offset_ms(),
+            reference_ms: first.offset_ms(),
+            reference_at: first.boot_ms,
+            doubt: None,
+            unconfirmed_until: i64::MIN,
+            deletion: first.wall,
+            deletion_at: first.boot_ms,
+        }
+    }
+
+    /// Compares with what a journal knows of its last life.
+    pub(super) fn start(&mut self, reading: Reading, known: LastKnown) -> Finding {
+        *self = Self::new(reading);
+        let gap = reading.wall.ms_since(known.at);
+        // Nothing noted when the receiver stopped: a long gap may be a quiet sender.
+        let finding = if gap < -TOLERANCE_MS || (gap > DOWNTIME_MS && known.noted) {
+            self.offset_ms = known.at.as_ms() - reading.boot_ms;
+            self.doubt = Some(Doubt { offset_ms: reading.offset_ms(), since_ms: reading.boot_ms });
+            Finding::Implausible(gap)
+        } else if gap > TOLERANCE_MS {
+            Finding::Downtime(gap)
+        } else {
+            Finding::Nothing
+        };
+        // A journal that noted nothing may have been stamped by a clock that was ahead.
+        let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
+        self.deletion = deletion.min(self.trusted(reading));
+        // Also where the start before this one found the gap: a restart does not shorten the hour.
+        if self.trusted(reading).ms_since(self.deletion) > TOLERANCE_MS {
+            self.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
+        }
+        finding
+    }
+
+    /// What of a reading can be believed.
+    pub(super) fn look(&mut self, reading: Reading) -> Finding {
+        let offset_ms = reading.offset_ms();
+        let Some(doubt) = self.doubt else {
+            let drift = offset_ms - self.reference_ms;
+            if drift.abs() > TOLERANCE_MS {
+                let jumped = offset_ms - self.offset_ms;
+                self.advance_deletion(reading);
+                self.doubt = Some(Doubt { offset_ms, since_ms: reading.boot_ms });
+                return Finding::Jumped(jumped);
+            }
+            self.offset_ms = offset_ms;
+            if reading.boot_ms - self.reference_at >= AGREEMENT_MS {
+                (self.reference_ms, self.reference_at) = (offset_ms, reading.boot_ms);
+            }
+            return Finding::Nothing;
+        };
+        if (offset_ms - self.offset_ms).abs() <= TOLERANCE_MS {
+            self.advance_deletion(reading);
+            self.believe(offset_ms, reading.boot_ms);
+            return Finding::CameBack;
+        }
+        if (offset_ms - doubt.offset_ms).abs() > TOLERANCE_MS {
+            self.doubt = Some(Doubt { offset_ms, since_ms: reading.boot_ms });
+            return Finding::JumpedAgain(offset_ms - self.offset_ms);
+        }
+        Finding::Nothing
+    }
+
+    /// The trusted time.
+    pub(super) const fn trusted(&self, reading: Reading) -> Timestamp {
+        Timestamp::from_ms(reading.boot_ms.saturating_add(self.offset_ms))
+    }
+
+    pub(super) const fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    pub(super) const fn reference_ms(&self) -> i64 {
+        self.reference_ms
+    }
+
+    /// Until when deletion waits for a confirmation, by the trusted time.
+    pub(super) fn unconfirmed_until(&self, reading: Reading) -> Option<Timestamp> {
+        let doubt_until = self.doubt.map(|doubt| doubt.since_ms + AGREEMENT_MS);
+        let until = doubt_until.unwrap_or(self.unconfirmed_until);
+        (self.doubt.is_some() || until > reading.boot_ms)
+            .then(|| Timestamp::from_ms(until.saturating_add(self.offset_ms)))
+    }
+
+    /// The correction that ends the doubt: where the wall clock has kept its offset for an hour, or somebody accepted it.
+    pub(super) fn correction(&self, reading: Reading, accepted: bool) -> Option<Correction> {
+        let doubt = self.doubt?;
+        let agreed = reading.boot_ms - doubt.since_ms >= AGREEMENT_MS;
+        (accepted || agreed).then(|| Correction {
+            to: reading.wall,
+            by_ms: reading.wall.ms_since(self.trusted(reading)),
+            offset_ms: reading.offset_ms(),
+        })
+    }
+
+    /// Makes a correction.
+    pub(super) fn correct(&mut self, reading: Reading, correction: &Correction) {
+        self.advance_deletion(reading);
+        self.believe(correction.offset_ms, reading.boot_ms);
+        self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
+    }
+
+    /// A gap at the start is confirmed: deletion may catch up. `false` where there is none.
+    pub(super) fn confirm(&mut self, reading: Reading) -> bool {
+        self.advance_deletion(reading);
+        let waited = self.unconfirmed_until > reading.boot_ms;
+        self.unconfirmed_until = i64::MIN;
+        waited
+    }
+
+    /// The time by which what is stored is old enough to be deleted.
+    pub(super) fn deletion(&mut self, reading: Reading) -> Timestamp {
+        self.advance_deletion(reading);
+        self.deletion
+    }
+
+    fn advance_deletion(&mut self, reading: Reading) {
+        let (from, to) = (self.deletion_at, reading.boot_ms.max(self.deletion_at));
+        let slow_until = if self.doubt.is_some() { to } else { self.unconfirmed_until.clamp(from, to) };
+        let allowed = (slow_until - from).saturating_add((to - slow_until).saturating_mul(CATCH_UP));
+        self.deletion = self.deletion.plus_ms(allowed).min(self.trusted(reading));
+        self.deletion_at = to;
+    }
+
+    fn believe(&mut self, offset_ms: i64, boot_ms: i64) {
+        self.offset_ms = offset_ms;
+        (self.reference_ms, self.reference_at) = (offset_ms, boot_ms);
+        self.doubt = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    const NOW: i64 = 1_796_000_000_000;
+
+    fn at(boot_ms: i64, offset_ms: i64) -> Reading {
+        Reading { wall: Timestamp::from_ms(boot_ms + offset_ms), boot_ms }
+    }
+
+    fn noted(at: i64, deletion: i64) -> LastKnown {
+        LastKnown { at: Timestamp::from_ms(at), deletion: Some(Timestamp::from_ms(deletion)), noted: true }
+    }
+
+    #[test]
+    fn a_jump_is_found_once_and_ends_when_the_clock_comes_back() {
+        let mut trust = Trust::new(at(0, NOW));
+        assert_eq!(trust.look(at(MINUTE, NOW + 9 * MINUTE)), Finding::Nothing);
+        assert_eq!(trust.look(at(2 * MINUTE, NOW + 60 * DAY)), Finding::Jumped(60 * DAY - 9 * MINUTE));
+        let later = at(3 * MINUTE, NOW + 60 * DAY);
+        assert_eq!(trust.look(later), Finding::Nothing);
+        assert_eq!(trust.trusted(later).as_ms(), NOW + 12 * MINUTE, "the last trusted time and what passed");
+        assert_eq!(trust.look(at(4 * MINUTE, NOW - DAY)), Finding::JumpedAgain(-DAY - 9 * MINUTE));
+        assert_eq!(trust.look(at(5 * MINUTE, NOW)), Finding::CameBack);
+        assert_eq!(trust.doubt(), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_too_fast_is_found_within_the_hour() {
+        let mut trust = Trust::new(at(0, NOW));
+        let found =
+            (1..60).find(|minute| trust.look(at(minute * MINUTE, NOW + minute * MINUTE)) != Finding::Nothing);
+        assert_eq!(found, Some(11));
+        let mut slow = Trust::new(at(0, NOW));
+        // As ntpd slews: half a millisecond a second.
+        let drifts = (1..3_000).map(|minute| slow.look(at(minute * MINUTE, NOW + minute * 30)));
+        assert!(drifts.into_iter().all(|finding| finding == Finding::Nothing));
+    }
+
+    #[test]
+    fn a_correction_waits_for_an_hour_of_agreement_unless_it_is_accepted() {
+        let mut trust = Trust::new(at(0, NOW));
+        assert_eq!(trust.correction(at(0, NOW), true), None, "nothing is in doubt");
+        trust.look(at(MINUTE, NOW + DAY));
+        assert!(trust.correction(at(MINUTE, NOW + DAY), true).is_some_and(|it| it.by_ms == DAY));
+        trust.look(at(50 * MINUTE, NOW + 2 * DAY));
+        let wall = at(80 * MINUTE, NOW + 2 * DAY);
+        assert_eq!(trust.correction(wall, false), None, "half an hour only");
+        let wall = at(110 * MINUTE, NOW + 2 * DAY);
+        let correction = trust.correction(wall, false).unwrap();
+        trust.correct(wall, &correction);
+        assert_eq!((trust.doubt(), trust.trusted(wall)), (None, wall.wall));
+    }
+
+    #[test]
+    fn a_start_believes_downtime_and_neither_a_step_back_nor_a_month() {
+        let start = |gap: i64| {
+            let mut trust = Trust::new(at(0, NOW));
+            let finding = trust.start(at(0, NOW), noted(NOW - gap, NOW - gap));
+            (finding, trust)
+        };
+        assert_eq!(start(9 * MINUTE).0, Finding::Nothing);
+        assert_eq!(start(-9 * MINUTE).0, Finding::Nothing);
+        let (finding, mut trust) = start(3 * DAY);
+        assert_eq!((finding, trust.doubt()), (Finding::Downtime(3 * DAY), None));
+        assert_eq!(trust.trusted(at(0, NOW)).as_ms(), NOW);
+        assert_eq!(trust.deletion(at(HOUR, NOW)).as_ms(), NOW - 3 * DAY + HOUR, "it waits an hour");
+        assert_eq!(
+            trust.deletion(at(2 * HOUR, NOW)).as_ms(),
+            NOW - 3 * DAY + 25 * HOUR,
+            "then a day an hour"
+        );
+        assert!(start(3 * DAY).1.confirm(at(0, NOW)));
+        for gap in [31 * DAY, -DAY] {
+            let (finding, mut trust) = start(gap);
+            assert_eq!(finding, Finding::Implausible(gap));
+            assert_eq!(trust.trusted(at(MINUTE, NOW)).as_ms(), NOW - gap + MINUTE);
+            assert_eq!(trust.deletion(at(MINUTE, NOW)).as_ms(), NOW - gap + MINUTE);
+        }
+    }
+
+    #[test]
+    fn a_restart_does_not_shorten_the_hour_that_deletion_waits() {
+        let mut trust = Trust::new(at(0, NOW));
+        trust.start(at(0, NOW), noted(NOW - 3 * DAY, NOW - 3 * DAY));
+        let deletion = trust.deletion(at(MINUTE, NOW)).as_ms();
+        assert_eq!(trust.start(at(MINUTE, NOW), noted(NOW + MINUTE, deletion)), Finding::Nothing);
+        assert_eq!(trust.deletion(at(61 * MINUTE, NOW)).as_ms(), deletion + HOUR);
+    }
+
+    #[test]
+    fn a_journal_that_noted_nothing_may_have_been_quiet_or_stamped_ahead() {
+        let known = |gap: i64| LastKnown { at: Timestamp::from_ms(NOW - gap), deletion: None, noted: false };
+        let mut trust = Trust::new(at(0, NOW));
+        assert_eq!(trust.start(at(0, NOW), known(90 * DAY)), Finding::Downtime(90 * DAY));
+        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW - 90 * DAY);
+        assert_eq!(trust.start(at(0, NOW), known(-3_650 * DAY)), Finding::Implausible(-3_650 * DAY));
+        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW, "not what the wrong clock would delete");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Passes(i64),
+        Jumps(i64),
+        Restarts,
+        Accepts,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..5 * HOUR).prop_map(Step::Passes),
+            2 => (-100 * DAY..100 * DAY).prop_map(Step::Jumps),
+            1 => Just(Step::Restarts),
+            1 => Just(Step::Accepts),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// A correction beyond downtime moves deletion and what is stored alike: that is no advance.
+        #[test]
+        fn deletion_advances_by_a_day_an_hour_at_most_also_over_restarts(steps in steps()) {
+            let (mut boot_ms, mut offset_ms) = (0, NOW);
+            let mut trust = Trust::new(at(boot_ms, offset_ms));
+            let mut bound = NOW;
+            for step in steps {
+                let before = at(boot_ms, offset_ms);
+                match step {
+                    Step::Passes(ms) => {
+                        boot_ms += ms;
+                        bound += CATCH_UP * ms;
+                    }
+                    Step::Jumps(ms) => offset_ms += ms,
+                    Step::Restarts => {
+                        trust.look(before);
+                        let deletion = trust.deletion(before).as_ms();
+                        let known = noted(trust.trusted(before).as_ms(), deletion);
+                        trust = Trust::new(before);
+                        trust.start(before, known);
+                    }
+                    Step::Accepts => {
+                        trust.look(before);
+                        if let Some(correction) = trust.correction(before, true) {
+                            trust.correct(before, &correction);
+                            bound += correction.shift_ms();
+                        }
+                        trust.confirm(before);
+                    }
+                }
+                let reading = at(boot_ms, offset_ms);
+                trust.look(reading);
+                let deletion = trust.deletion(reading);
+                prop_assert!(deletion <= trust.trusted(reading));
+                prop_assert!(deletion.as_ms() <= bound, "{} ahead", deletion.as_ms() - bound);
+                bound = bound.min(deletion.as_ms());
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The trusted clock of a running receiver.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
+};
+
+use serde::Serialize;
+
+use super::{
+    Correction, LastKnown, Machine, Reading, Timestamp,
+    machine::System,
+    trust::{Finding, Trust},
+};
+
+/// A jump beyond this is looked at under the lock; within it the wall clock is believed at once.
+const NEAR_MS: i64 = 5 * 60_000;
+
+/// The trusted clock. A journal makes it, compares it with the time of its last life, and records its corrections;
+/// whoever stores times, deletes by age or compares with stored times reads this one. Clones are the same clock.
+#[derive(Clone)]
+pub struct Clock(Arc<Inner>);
+
+struct Inner {
+    machine: Box<dyn Machine>,
+    /// The wall clock is believed, and this is the offset to compare with: read without the lock.
+    believed: AtomicBool,
+    reference_ms: AtomicI64,
+    trust: Mutex<Trust>,
+}
+
+/// What an operator sees of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockStatus {
+    /// The trusted time.
+    pub now: Timestamp,
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// Whether the wall clock is believed.
+    pub trusted: bool,
+    /// What is stored is deleted by its age at this time.
+    pub deletion: Timestamp,
+    /// Until when deletion waits for the clock to be confirmed; `None` where it does not wait.
+    pub unconfirmed_until: Option<Timestamp>,
+}
+
+impl Clock {
+    /// Of the operating system.
+    pub fn system() -> Self {
+        Self::of(System)
+    }
+
+    /// Of any machine.
+    pub fn of(machine: impl Machine) -> Self {
+        let first = machine.read();
+        Self(Arc::new(Inner {
+            machine: Box::new(machine),
+            believed: AtomicBool::new(true),
+            reference_ms: AtomicI64::new(first.offset_ms()),
+            trust: Mutex::new(Trust::new(first)),
+        }))
+    }
+
+    /// The trusted time now. Cheap: both clocks are read without a system call, and without a lock while all is well.
+    pub fn now(&self) -> Timestamp {
+        let reading = self.0.machine.read();
+        let drift = reading.offset_ms() - self.0.reference_ms.load(Relaxed);
+        if drift.abs() <= NEAR_MS && self.0.believed.load(Relaxed) {
+            return reading.wall;
+        }
+        self.look(reading).trusted(reading)
+    }
+
+    /// What is believed, and since when not.
+    pub fn status(&self) -> ClockStatus {
+        let reading = self.0.machine.read();
+        let mut trust = self.look(reading);
+        ClockStatus {
+            now: trust.trusted(reading),
+            wall: reading.wall,
+            trusted: trust.doubt().is_none(),
+            deletion: trust.deletion(reading),
+            unconfirmed_until: trust.unconfirmed_until(reading),
+        }
+    }
+
+    /// The time by which the age of what may be deleted is measured: never ahead of [`Clock::now`].
+    pub fn deletion(&self) -> Timestamp {
+        let reading = self.0.machine.read();
+        self.look(reading).deletion(reading)
+    }
+
+    /// Compares the wall clock with what a journal knows of its last life.
+    pub fn start(&self, known: LastKnown) {
+        let reading = self.0.machine.read();
+        let mut trust = self.trust();
+        let finding = trust.start(reading, known);
+        self.publish(&trust);
+        drop(trust);
+        tell(finding, reading);
+    }
+
+    /// The correction that is due: `accepted` by an operator, else after an hour of agreement. The journal records it,
+    /// then makes it by [`Clock::correct`].
+    pub fn correction(&self, accepted: bool) -> Option<Correction> {
+        let reading = self.0.machine.read();
+        self.look(reading).correction(reading, accepted)
+    }
+
+    /// Makes a correction that is on record.
+    pub fn correct(&self, correction: &Correction) {
+        let reading = self.0.machine.read();
+        let mut trust = self.trust();
+        trust.correct(reading, correction);
+        self.publish(&trust);
+    }
+
+    /// Confirms a gap at the start, so that deletion may catch up; `false` where nothing waited for it.
+    pub fn confirm(&self) -> bool {
+        let reading = self.0.machine.read();
+        self.look(reading).confirm(reading)
+    }
+
+    fn look(&self, reading: Reading) -> MutexGuard<'_, Trust> {
+        let mut trust = self.trust();
+        let finding = trust.look(reading);
+        self.publish(&trust);
+        tell(finding, reading);
+        trust
+    }
+
+    fn publish(&self, trust: &Trust) {
+        self.0.reference_ms.store(trust.reference_ms(), Relaxed);
+        self.0.believed.store(trust.doubt().is_none(), Relaxed);
+    }
+
+    fn trust(&self) -> MutexGuard<'_, Trust> {
+        // Nothing in here panics half-way through a change.
+        self.0.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
+    }
+}
+
+fn tell(finding: Finding, reading: Reading) {
+    let wall = reading.wall;
+    let seconds = |ms: i64| ms / 1_000;
+    match finding {
+        Finding::Nothing => {}
+        Finding::Jumped(ms) => tracing::error!(
+            jump_seconds = seconds(ms), %wall,
+            "the wall clock jumped and is not believed: times go on from the last trusted time, nothing is deleted by the \
+             jump; repair the clock, or run `bikhook clock accept`"
+        ),
+        Finding::JumpedAgain(ms) => tracing::warn!(
+            off_seconds = seconds(ms), %wall, "the wall clock jumped again; it is still not believed"
+        ),
+        Finding::CameBack => tracing::info!(%wall, "the wall clock came back and is believed again"),
+        Finding::Downtime(ms) => tracing::info!(
+            gap_seconds = seconds(ms), %wall, "the receiver was down; deletion by age waits an hour"
+        ),
+        Finding::Implausible(ms) => tracing::error!(
+            gap_seconds = seconds(ms), %wall,
+            "the wall clock does not fit the last known time and is not believed: times go on from there; repair the \
+             clock, or run `bikhook clock accept`"
+        ),
+    }
+}

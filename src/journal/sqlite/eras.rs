@@ -1,0 +1,169 @@
+//! Clock eras: where the trusted clock was corrected, and how old what was stored before is.
+//!
+//! Within an era `received_at` never falls, so that a bisection finds a time; across eras it may. What was stored in an
+//! earlier era keeps its times, but its age is counted by the eras that followed: it cannot be younger than the correction
+//! after it, and a correction beyond downtime made nothing older.
+
+use rusqlite::{Connection, params};
+
+use crate::clock::{Correction, Timestamp};
+
+/// Every era after the first, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Eras(Vec<Era>);
+
+/// One era that a correction began. They are numbered from 1; what came before the first correction is of era 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Era {
+    /// The first seq of it, whether it is given yet or not.
+    pub first: u64,
+    /// The trusted time with which it began.
+    pub began_at: Timestamp,
+    /// By how much the times of what is older are moved where their age is asked for, in milliseconds.
+    pub shift_ms: i64,
+}
+
+/// A trusted time, and the era that it is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub at: Timestamp,
+    /// The number of its era.
+    pub era: usize,
+}
+
+impl Eras {
+    /// As the file has them.
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut select =
+            connection.prepare_cached("SELECT first, began_at, shift_ms FROM era ORDER BY number")?;
+        let eras = select.query_map([], |row| {
+            let began_at = Timestamp::from_ms(row.get(1)?);
+            Ok(Era { first: row.get(0)?, began_at, shift_ms: row.get(2)? })
+        })?;
+        eras.collect::<rusqlite::Result<_>>().map(Self)
+    }
+
+    /// Writes the era that a correction begins; [`Self::push`] takes it over after the commit.
+    pub fn insert(
+        &self,
+        connection: &Connection,
+        first: u64,
+        correction: &Correction,
+        reason: &str,
+    ) -> rusqlite::Result<Era> {
+        let era = Era { first, began_at: correction.to, shift_ms: correction.shift_ms() };
+        connection
+            .prepare_cached(
+                "INSERT INTO era (number, first, began_at, by_ms, shift_ms, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                self.now() + 1,
+                era.first,
+                era.began_at.as_ms(),
+                correction.by_ms,
+                era.shift_ms,
+                reason
+            ])?;
+        Ok(era)
+    }
+
+    /// The era that was inserted is durable.
+    pub fn push(&mut self, era: Era) {
+        self.0.push(era);
+    }
+
+    /// The number of the era that is now.
+    pub fn now(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of the era that a seq is of.
+    pub fn of(&self, seq: u64) -> usize {
+        self.0.partition_point(|era| era.first <= seq)
+    }
+
+    /// The last seq that may be of the same era as this one.
+    pub fn last_of(&self, seq: u64) -> u64 {
+        self.0.get(self.of(seq)).map_or(u64::MAX, |next| next.first - 1)
+    }
+
+    /// The parts of `low..end` that are each of one era, in order; none of them is empty.
+    pub fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut parts = Vec::with_capacity(self.0.len() + 1);
+        let mut from = low;
+        for border in self.0.iter().map(|era| era.first).chain([u64::MAX]) {
+            let to = border.min(end);
+            if from < to {
+                parts.push((from, to));
+                from = to;
+            }
+        }
+        parts
+    }
+
+    /// A time of an era, as the present era counts ages.
+    pub fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
+        let later = self.0.get(era..).unwrap_or_default();
+        later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
+    }
+
+    /// Times of an era below this are [`Self::aged`] to below `horizon`.
+    pub fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
+        let later = self.0.get(era..).unwrap_or_default();
+        later.iter().rev().fold(horizon, |horizon, era| {
+            if era.began_at < horizon { Timestamp::from_ms(i64::MAX) } else { horizon.plus_ms(-era.shift_ms) }
+        })
+    }
+
+    /// [`Self::horizon`] of every era, as a table of SQL: `horizon (era, at)`.
+    pub fn horizons(&self, horizon: Timestamp) -> String {
+        let rows: Vec<String> =
+            (0..=self.now()).map(|era| format!("({era},{})", self.horizon(era, horizon).as_ms())).collect();
+        format!("WITH horizon (era, at) AS (VALUES {})", rows.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn eras() -> impl Strategy<Value = Eras> {
+        let era = (0_u64..40, -1_000_i64..1_000, prop_oneof![Just(0_i64), 1_i64..500]);
+        prop::collection::vec(era, 0..6).prop_map(|rows| {
+            let mut first = 1;
+            Eras(
+                rows.into_iter()
+                    .map(|(more, at, shift_ms)| {
+                        first += more;
+                        Era { first, began_at: Timestamp::from_ms(at), shift_ms }
+                    })
+                    .collect(),
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_below_the_horizon_of_its_era_is_as_old_as_that(
+            eras in eras(), number in 0_usize..8, time in -2_000_i64..2_000, horizon in -2_000_i64..2_000,
+        ) {
+            let number = number.min(eras.now());
+            let (time, horizon) = (Timestamp::from_ms(time), Timestamp::from_ms(horizon));
+            prop_assert_eq!(time < eras.horizon(number, horizon), eras.aged(number, time) < horizon);
+        }
+
+        #[test]
+        fn the_parts_of_a_range_are_all_of_it_and_each_is_of_one_era(eras in eras(), low in 1_u64..200, end in 1_u64..200) {
+            let mut seqs = Vec::new();
+            for (from, to) in eras.parts(low, end) {
+                prop_assert!(from < to && eras.of(from) == eras.of(to - 1));
+                prop_assert!(eras.last_of(from) >= to - 1);
+                seqs.extend(from..to);
+            }
+            prop_assert_eq!(seqs, (low..end).collect::<Vec<_>>());
+        }
+    }
+}

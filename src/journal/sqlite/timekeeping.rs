@@ -1,0 +1,105 @@
+//! The writer's part in keeping time: the clocks are compared once a second, a correction begins a clock era, and the time
+//! is noted for the next start.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use super::{
+    eras::Era,
+    retention::{note, oldest_run},
+    writer::Writer,
+};
+use crate::clock::{ClockStatus, Correction, Timestamp};
+
+/// How often the clocks are compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// How often the last known time is noted.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+
+impl Writer {
+    /// Once a second: a correction that is due, the figures, and once a minute a note of the time for the next start.
+    pub(super) fn compare_clocks(&mut self) {
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.duration_since(at) >= every);
+        let [compared, noted] = self.clock_seen;
+        if !is_due(compared, COMPARE_EVERY) {
+            return;
+        }
+        self.clock_seen[0] = Some(now);
+        let status = self.clock.status();
+        self.show_clock(&status);
+        let due = if status.trusted { None } else { self.clock.correction(false) };
+        let done = match due {
+            Some(correction) => self.correct(correction),
+            None if is_due(noted, NOTE_EVERY) => {
+                self.clock_seen[1] = Some(now);
+                self.note_clock()
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = done {
+            let verdict = self.judge("clock", &error);
+            self.roll_back();
+            tracing::warn!(%error, ?verdict, "the journal could not note the time");
+        }
+    }
+
+    /// The wall clock has agreed with itself for an hour.
+    fn correct(&mut self, correction: Correction) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let era = self.begin_era(self.tip + 1, &correction, "agreed")?;
+        self.connection.execute_batch("COMMIT")?;
+        self.corrected((era, correction));
+        Ok(())
+    }
+
+    pub(super) fn note_clock(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        note(&self.connection, "clock", self.clock.now())?;
+        note(&self.connection, "deletion", self.clock.deletion())?;
+        self.connection.execute_batch("COMMIT")
+    }
+
+    fn show_clock(&self, status: &ClockStatus) {
+        let metrics = &self.shared.metrics;
+        metrics.clock_trusted.set(i64::from(status.trusted));
+        metrics.clock_offset_seconds.set(status.wall.ms_since(status.now) / 1_000);
+        metrics.deletion_behind_seconds.set(status.now.ms_since(status.deletion) / 1_000);
+    }
+
+    /// Writes that the clock is corrected; [`Self::corrected`] takes it over after the commit.
+    pub(super) fn begin_era(
+        &self,
+        first: u64,
+        correction: &Correction,
+        reason: &str,
+    ) -> rusqlite::Result<Era> {
+        let era = self.eras.insert(&self.connection, first, correction, reason)?;
+        let deletion = self.clock.deletion().plus_ms(correction.shift_ms()).min(correction.to);
+        for (name, time) in [("clock", correction.to), ("deletion", deletion), ("received_at", correction.to)]
+        {
+            note(&self.connection, name, time)?;
+        }
+        tracing::warn!(
+            reason,
+            by_seconds = correction.by_ms / 1_000,
+            to = %correction.to,
+            first_seq = first,
+            "the clock was corrected to the wall clock: a new clock era begins"
+        );
+        Ok(era)
+    }
+
+    /// The correction is committed: from here on times are by the wall clock again.
+    pub(super) fn corrected(&mut self, (era, correction): (Era, Correction)) {
+        self.clock.correct(&correction);
+        self.received_at = correction.to;
+        self.eras.push(era);
+        // It only improves a figure.
+        if let Ok(oldest) = oldest_run(&self.connection, &self.eras) {
+            self.shared.oldest_key_ms.store(oldest.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
+        }
+    }
+}
