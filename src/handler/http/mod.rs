@@ -134,10 +134,10 @@ impl Http {
     /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); what it is answered
     /// does not matter.
     async fn look(&self, name: &str) -> Result<(), String> {
-        let Generation { client, .. } = self.connections.current().await;
-        let asked = client.request(reqwest::Method::OPTIONS, self.url.clone()).timeout(LOOK).send().await;
-        match asked.map_err(client::failure) {
-            Ok(_answer) => {}
+        let connections = self.connections.current().await;
+        let options = connections.client.request(reqwest::Method::OPTIONS, self.url.clone());
+        match options.timeout(LOOK).send().await.map_err(client::failure) {
+            Ok(_answer) => connections.answered(),
             Err(Failure::Misconfigured { error, .. }) => return Err(format!("url: {error}")),
             // Of a class nothing is personal; the whole story may name a secret URL.
             Err(Failure::Retry { class, .. }) => {

@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use crate::{
     handlers::{delivery, open},
     support::{
         events::status,
+        patience::LONG,
         servers::{
             certificate::Certificate,
             web::{Answer, Request, Web},
@@ -280,6 +282,57 @@ async fn a_connection_is_used_again() {
     }
     assert_eq!(web.came("/hook").len(), 20);
     assert!(web.connections() <= 2, "{} connections", web.connections());
+}
+
+#[tokio::test]
+async fn a_connection_takes_no_request_after_its_time() {
+    let web = Web::new(|_| Answer::status(200));
+    let handler = open("http", &(url(&web) + "max_connection_age = \"1s\"")).await.unwrap();
+    let begun = Instant::now();
+    let mut seq = 0;
+    while web.connections() < 3 {
+        assert!(begun.elapsed() < LONG, "{} connections after {seq} requests", web.connections());
+        seq += 1;
+        handler.deliver(&[sample(seq)]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Not for each request, either.
+    assert!(begun.elapsed() > Duration::from_secs(2) && web.came("/hook").len() > 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_lives_shorter_than_a_request_is_an_error_of_the_settings() {
+    let settings = "url = \"http://127.0.0.1:1\"\nmax_connection_age = \"0s\"";
+    let error = open("http", settings).await.err().expect("it took it");
+    assert!(error.contains("max_connection_age") && error.contains("1s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_whose_kept_connection_is_closed_is_sent_again_at_once_and_says_so() {
+    let closes = AtomicBool::new(true);
+    let web = Web::new(move |request| {
+        let closes = request.body.contains("\"e2\"") && closes.swap(false, Ordering::SeqCst);
+        if closes { Answer::Close } else { Answer::status(200) }
+    });
+    let handler = open("http", &url(&web)).await.unwrap();
+    handler.deliver(&[sample(1)]).await.unwrap();
+    handler.deliver(&[sample(2)]).await.unwrap();
+    let attempts: Vec<Value> = web
+        .came("/hook")
+        .iter()
+        .map(|it| serde_json::from_str::<Value>(&it.body).unwrap()["attempt"].clone())
+        .collect();
+    assert_eq!(attempts, [1, 1, 2]);
+    assert_eq!(web.connections(), 2, "the second try is on a connection of its own");
+}
+
+#[tokio::test]
+async fn a_destination_that_closes_every_connection_has_two_requests_a_delivery() {
+    let web = Web::new(|_| Answer::Close);
+    let handler = open("http", &url(&web)).await.unwrap();
+    let failure = handler.deliver(&[sample(1)]).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Retry { class, .. } if class == "connection"), "{failure:?}");
+    assert_eq!(web.came("/hook").len(), 2);
 }
 
 #[tokio::test]
