@@ -1,9 +1,10 @@
 //! Opens, wires, runs, stops.
 //!
 //! The order of a start: listeners are bound, so that a caller waits instead of being refused; secrets that are missing
-//! are made; the journal is opened and every handler has its cursors; only then intake opens. The order of a stop: not
-//! ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its supervisor
-//! to start it again.
+//! are made; the journal is opened and every handler has its cursors; then intake opens. Only after that the lanes start,
+//! and each opens its handler beside the others: a destination can neither delay intake nor end the start. The order of a
+//! stop: not ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its
+//! supervisor to start it again.
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
     config::{Config, HandlerConfig, JournalSettings},
     dispatch::{self, Desk, Lane, LaneParts, Owner, Pace, Replayer},
     event::Class,
-    handler::{self, Handler},
+    handler::{Deferred, Handler},
     http::{self, Intake},
     insight::{self, Insight},
     journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
@@ -64,15 +65,12 @@ pub enum Error {
     /// Insight could not be opened.
     #[error(transparent)]
     Insight(#[from] insight::OpenError),
-    /// A handler could not be opened.
-    #[error(transparent)]
-    Handler(#[from] handler::OpenError),
     /// The admin side would be open to everybody.
     #[error(transparent)]
     Unguarded(#[from] admin::Unguarded),
     /// A source cannot be served as configured.
     #[error(transparent)]
-    Source(#[from] http::SourceError),
+    Source(#[from] http::Unservable),
     /// The journal failed.
     #[error("{0}")]
     Journal(#[from] journal::Error),
@@ -89,6 +87,20 @@ pub enum Error {
     Panicked(#[from] tokio::task::JoinError),
 }
 
+impl Error {
+    /// Whether a person has to change something: a restart does not help.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Listen { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Secret(error) => error.is_lasting(),
+            Self::Open(error) => error.is_lasting(),
+            Self::Insight(error) => error.is_lasting(),
+            Self::Unguarded(_) | Self::Source(_) => true,
+            Self::Journal(_) | Self::Failed(_) | Self::Stalled | Self::Panicked(_) => false,
+        }
+    }
+}
+
 /// Where it listens, once it does.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
@@ -98,7 +110,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Serves until `stop` resolves, measuring as it goes, then stops gracefully. `ready` is told once events are taken.
+/// Serves until `stop` resolves, measuring as it goes, then stops gracefully. `ready` is told once events are taken. A stop
+/// during the start ends it at once.
 ///
 /// # Errors
 /// [`Error`]: it could not start, or the journal failed.
@@ -108,6 +121,7 @@ pub async fn serve(
     ready: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    tokio::pin!(stop);
     admin::check_bind(&config.admin)?;
     raise_open_files(config.http.connections);
     let public = listen("http", config.http.listen)?;
@@ -118,47 +132,66 @@ pub async fn serve(
     };
     // Not before the addresses are ours: what is made is shown once, and a start that ends here shows nothing.
     config.store_generated()?;
-    let journal = open_journal(config.journal, &metrics).await?;
-    let handlers = config.handlers.iter().map(about).collect();
-    let Dispatch { desk, replayer, mut lanes, stop_lanes } =
-        start_lanes(config.handlers, &journal, &metrics).await?;
-    let insight = open_insight(config.insight, &journal, &metrics).await?;
-    if let Some(insight) = &insight {
-        lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), stop_lanes.subscribe()));
-    }
+    let about = config.handlers.iter().map(about).collect();
+    let opened = async {
+        let journal = open_journal(config.journal, &metrics).await?;
+        enrol(&config.handlers, &journal).await?;
+        Ok::<_, Error>(journal)
+    };
+    let journal = tokio::select! {
+        opened = opened => opened?,
+        () = &mut stop => {
+            tracing::info!("stopped before the journal was open");
+            return Ok(());
+        }
+    };
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
     let bounds = http::Bounds::from(&config.http);
     let mut servers = JoinSet::new();
     servers.spawn(say_cut(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    servers.spawn(summaries(intake.clone(), told));
+
     let (not_ready, stopping_shown) = watch::channel(false);
-    let credentials = {
-        let intake = intake.clone();
-        Arc::new(move || intake.credentials())
-    };
-    let site = admin::router(admin::State {
-        settings: admin::Settings { listen: addresses.admin, ..config.admin },
-        journal: Arc::clone(&journal),
-        handlers,
-        desk: Arc::new(desk),
-        replayer,
-        insight,
-        open_sources: intake.open_sources(),
-        credentials,
-        metrics,
-        stopping: stopping_shown,
-    });
     // The operator still sees what happens while intake and lanes wind up.
     let (stop_operator, operator_told) = watch::channel(None);
-    let mut operators = JoinSet::new();
-    let few = http::Bounds { connections: OPERATOR_CONNECTIONS, ..bounds };
-    operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
-    servers.spawn(summaries(intake, told));
-    tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
-    ready(addresses);
-
-    let why = until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await;
+    let (stop_lanes, lanes_told) = watch::channel(false);
+    let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
+    let start = async {
+        let (desk, replayer) =
+            start_lanes(config.handlers, &journal, &metrics, &lanes_told, &mut lanes).await?;
+        let insight = open_insight(config.insight, &journal, &metrics).await?;
+        if let Some(insight) = &insight {
+            lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_told));
+        }
+        let site = admin::router(admin::State {
+            settings: admin::Settings { listen: addresses.admin, ..config.admin },
+            journal: Arc::clone(&journal),
+            handlers: about,
+            desk: Arc::new(desk),
+            replayer,
+            insight,
+            open_sources: intake.open_sources(),
+            credentials: Arc::new(move || intake.credentials()),
+            metrics,
+            stopping: stopping_shown,
+        });
+        let few = http::Bounds { connections: OPERATOR_CONNECTIONS, ..bounds };
+        operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
+        tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
+        ready(addresses);
+        Ok::<_, Error>(())
+    };
+    let started = tokio::select! {
+        started = start => started.map(|()| true),
+        () = &mut stop => Ok(false),
+    };
+    let why = match started {
+        Ok(true) => until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await,
+        Ok(false) => Why::Asked,
+        Err(error) => Why::NotStarted(error),
+    };
     tracing::info!(graceful = matches!(why, Why::Asked), "stopping");
     not_ready.send_replace(true);
     stopping.send_replace(Some(Instant::now() + INTAKE_GRACE));
@@ -172,6 +205,7 @@ pub async fn serve(
     stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
     let operator_ended = all(&mut operators).await;
     match why {
+        Why::NotStarted(error) => return Err(error),
         Why::Failed(what) => return Err(Error::Failed(what)),
         Why::Panicked(error) => return Err(error.into()),
         Why::Asked => {}
@@ -243,54 +277,41 @@ fn about(handler: &HandlerConfig) -> admin::About {
     }
 }
 
-/// The lanes at work.
-struct Dispatch {
-    desk: Desk,
-    replayer: Arc<Replayer>,
-    lanes: JoinSet<()>,
-    stop_lanes: watch::Sender<bool>,
+/// Stores the cursors of new handlers.
+async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>) -> Result<(), Error> {
+    for HandlerConfig { name, .. } in handlers.iter().filter(|handler| handler.start.is_some()) {
+        if journal.lane(LaneId::live(Arc::clone(name), Class::Other)).await.is_ok() {
+            tracing::info!(
+                handler = &**name,
+                "`start` is not looked at: the handler has its place in the journal already; \
+                 `bikhook replay --handler {name} --since TIME` delivers what is stored once more"
+            );
+        }
+    }
+    let enrolments = handlers.iter().map(|handler| Enrolment {
+        handler: Arc::clone(&handler.name),
+        start: handler.start,
+        dead_letters: handler.dead_letters,
+    });
+    Ok(journal.enrol(enrolments.collect()).await?)
 }
 
-/// Opens every handler, stores the cursors of new ones, and starts the lanes.
+/// Starts the lanes of every handler; each opens its handler by itself.
 async fn start_lanes(
     handlers: Vec<HandlerConfig>,
     journal: &Arc<dyn Journal>,
     metrics: &Arc<Metrics>,
-) -> Result<Dispatch, Error> {
-    let mut open = Vec::new();
-    let mut enrolments = Vec::new();
-    for handler in handlers {
-        let HandlerConfig {
-            name,
-            kind,
-            opener,
-            destination,
-            filter,
-            mask,
-            dispatch,
-            start,
-            dead_letters,
-            ..
-        } = handler;
-        let handler: Arc<dyn Handler> = Arc::from(opener(name.to_string()).await?);
-        enrolments.push(Enrolment { handler: Arc::clone(&name), start, dead_letters });
-        open.push((name, kind, handler, Arc::from(destination), filter, Arc::new(mask), dispatch));
-    }
-    for Enrolment { handler, .. } in enrolments.iter().filter(|enrolment| enrolment.start.is_some()) {
-        if journal.lane(LaneId::live(Arc::clone(handler), Class::Other)).await.is_ok() {
-            tracing::info!(
-                handler = &**handler,
-                "`start` is not looked at: the handler has its place in the journal already; \
-                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
-            );
-        }
-    }
-    journal.enrol(enrolments).await?;
-    let (stop_lanes, stop) = watch::channel(false);
+    stop: &watch::Receiver<bool>,
+    lanes: &mut JoinSet<()>,
+) -> Result<(Desk, Arc<Replayer>), Error> {
     let mut desk = Desk::default();
-    let mut lanes = JoinSet::new();
     let mut owners = Vec::new();
-    for (name, kind, handler, destination, filter, mask, settings) in open {
+    for handler in handlers {
+        let HandlerConfig { name, kind, opener, destination, filter, mask, dispatch: settings, .. } = handler;
+        let (destination, mask): (Arc<str>, _) = (destination.into(), Arc::new(mask));
+        let opened_late =
+            Deferred::new(Arc::clone(&name), kind.name, Arc::clone(&destination), opener, *settings.timeout);
+        let handler: Arc<dyn Handler> = Arc::new(opened_late);
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
         // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
@@ -334,13 +355,15 @@ async fn start_lanes(
         owners.push(Owner { parts: of_class(Class::Other), live });
     }
     let replayer = Arc::new(Replayer::new(Arc::clone(journal), owners));
-    lanes.spawn(Arc::clone(&replayer).run(stop, LANES_GRACE));
-    Ok(Dispatch { desk, replayer, lanes, stop_lanes })
+    lanes.spawn(Arc::clone(&replayer).run(stop.clone(), LANES_GRACE));
+    Ok((desk, replayer))
 }
 
 /// Why it stops.
 enum Why {
     Asked,
+    /// Intake was open, and the rest could not be started.
+    NotStarted(Error),
     /// The journal failed: what it said.
     Failed(Arc<str>),
     /// Without that part it would only seem to run.

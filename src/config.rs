@@ -273,6 +273,9 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     if let Some(JournalSettings::Sqlite(sqlite)) = &journal {
         check::sqlite(reading, sqlite);
     }
+    if let Some(insight) = &insight {
+        check::insight(reading, insight);
+    }
     if let Some(log) = &log {
         check::log(reading, log);
     }

@@ -39,6 +39,25 @@ pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Whether an error stays until a person changes something, such as the path or a permission: trying again does not help.
+pub fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+        PermissionDenied, ReadOnlyFilesystem,
+    };
+    matches!(
+        error.kind(),
+        AlreadyExists
+            | InvalidFilename
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+            | ReadOnlyFilesystem
+    )
+}
+
 /// Makes the names in a folder durable: a file in it that was made, renamed or deleted.
 ///
 /// # Errors

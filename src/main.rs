@@ -1,4 +1,5 @@
-//! The `bikhook` command. Exit codes: 0 done, 1 failed, 2 the configuration or the command line is wrong.
+//! The `bikhook` command. Exit codes: 0 done; 1 failed, and may succeed when it is tried again; 2 wrong until a person changes
+//! something: the configuration, the command line, or a file that they name.
 
 use std::process::ExitCode;
 

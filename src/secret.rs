@@ -74,6 +74,15 @@ pub struct FileError {
 }
 
 impl FileError {
+    /// Whether a person has to change something: a restart does not help.
+    pub fn is_lasting(&self) -> bool {
+        match &self.what {
+            Fault::Io(error) => folder::is_lasting(error),
+            Fault::Empty | Fault::TooLarge | Fault::NotUtf8 => true,
+            Fault::Random(_) => false,
+        }
+    }
+
     fn new(path: &Path, what: Fault) -> Self {
         Self { path: path.to_owned(), what }
     }

@@ -140,6 +140,7 @@ struct Lane {
     next_try: Option<Timestamp>,
     last_failure: Option<String>,
     last_failure_at: Option<Timestamp>,
+    open_error: Option<String>,
 }
 
 const HEADER: [&str; 12] = [
@@ -165,12 +166,14 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
     let now = clock::now();
     let mut cells = Vec::new();
-    let mut pauses = Vec::new();
+    let mut notes = Vec::new();
     for row in &rows {
         let Handler { handler, kind, paused, dead, lanes } = parse(row)?;
-        pauses.extend(
+        notes.extend(
             paused.map(|Paused { at, reason }| format!("{handler} is paused since {at}: {}", plain(&reason))),
         );
+        let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
+        notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.clone(),
@@ -190,8 +193,8 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
         }));
     }
     table(out, HEADER, cells)?;
-    for pause in pauses {
-        writeln!(out, "{pause}")?;
+    for note in notes {
+        writeln!(out, "{note}")?;
     }
     Ok(out.flush()?)
 }

@@ -150,16 +150,19 @@ pub enum Error {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// What is set up cannot be used, such as a journal of a newer version; trying again does not help.
+    #[error("{0}")]
+    Unusable(String),
     /// Anything else; the text says what to do about it.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Error {
-    /// 2 where the configuration is wrong, else 1.
+    /// 2 where a person has to change something before trying again, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Unusable(_) => 2,
             Self::Output(_) | Self::Failed(_) => 1,
         }
     }

@@ -40,7 +40,10 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
             signals.next().await;
         };
         tokio::select! {
-            served = serving => served.map_err(|error| Error::Failed(error.to_string())),
+            served = serving => served.map_err(|error| {
+                let told = error.to_string();
+                if error.is_lasting() { Error::Unusable(told) } else { Error::Failed(told) }
+            }),
             () = signalled => Err(Error::Failed("ended at once, as a second signal asked".to_owned())),
         }
     });

@@ -376,7 +376,8 @@ fn not_opened(error: OpenError) -> Error {
         OpenError::Locked { .. } => ": without --journal, the receiver that has it is asked",
         _ => "",
     };
-    Error::Failed(format!("{error}{help}"))
+    let told = format!("{error}{help}");
+    if error.is_lasting() { Error::Unusable(told) } else { Error::Failed(told) }
 }
 
 fn failed(error: impl std::error::Error) -> Error {

@@ -8,39 +8,15 @@ use super::{
 };
 use crate::{
     admin, clock, dispatch, event,
-    http::{self, AuthMode, CredentialSettings, Form, SourceSettings},
-    journal,
-    settings::{Period, Problem, Size, nearest},
+    http::{self, AuthMode, SourceSettings},
+    insight, journal,
+    settings::{Period, Problem, nearest},
 };
-
-/// The smallest buffer for a head that the HTTP library takes.
-const HEADER_LIMIT_MIN: Size = Size::kib(8);
 
 const NAME_LENGTH_MAX: usize = 64;
 
 pub(super) fn http(reading: &mut Reading, http: &http::Settings) {
-    let at = &["http"];
-    above_zero(
-        reading,
-        at,
-        &[
-            ("body_limit", http.body_limit.0),
-            ("header_timeout", ms(http.header_timeout)),
-            ("idle_timeout", ms(http.idle_timeout)),
-            ("body_timeout", ms(http.body_timeout)),
-            ("deadline", ms(http.deadline)),
-            ("in_flight", http.in_flight as u64),
-            ("connections", http.connections as u64),
-            ("auth_failures_per_minute", http.auth_failures_per_minute.into()),
-        ],
-    );
-    if http.header_limit < HEADER_LIMIT_MIN {
-        reading.wrong(&["http", "header_limit"], "http.header_limit: must be 8KiB or more", None);
-    }
-    if http.in_flight_bytes < http.body_limit {
-        let message = "http.in_flight_bytes: must be at least http.body_limit, or the largest body would never be taken";
-        reading.wrong(&["http", "in_flight_bytes"], message, None);
-    }
+    unservable(reading, http::check_http(http));
     if !http.listen.ip().is_loopback() {
         let message = format!("http.listen: {} is open to others over plain HTTP", http.listen);
         let help = "let a proxy in front of it speak TLS: passwords and messages can be read on the way";
@@ -49,14 +25,21 @@ pub(super) fn http(reading: &mut Reading, http: &http::Settings) {
 }
 
 pub(super) fn admin(reading: &mut Reading, admin: &admin::Settings, http: Option<&http::Settings>) {
-    if !admin.listen.ip().is_loopback() && admin.credentials.is_none() {
+    if admin::check_bind(admin).is_err() {
         let message = format!("admin.listen: {} is open to others and needs credentials", admin.listen);
         let help =
             "add `credentials = { username = \"admin\", password = { generate = \"data/admin-password\" } }`";
         reading.wrong(&["admin", "listen"], message, Some(help.to_owned()));
     }
     if let Some(credentials) = &admin.credentials {
-        username(reading, &["admin", "credentials", "username"], &credentials.username);
+        if let Some(what) = http::wrong_username(&credentials.username) {
+            let message = format!("admin.credentials.username: {what}");
+            reading.wrong(&["admin", "credentials", "username"], message, None);
+        }
+        if credentials.password.expose().is_empty() {
+            let message = "admin.credentials.password: must not be empty";
+            reading.wrong(&["admin", "credentials", "password"], message, None);
+        }
     }
     if http.is_some_and(|http| same_port(http.listen, admin.listen)) {
         let message = format!("admin.listen: http.listen has port {} already", admin.listen.port());
@@ -79,7 +62,6 @@ pub(super) fn sources(reading: &mut Reading, sources: &BTreeMap<String, SourceSe
             Some(help.to_owned()),
         );
     }
-    let mut paths = BTreeMap::new();
     for name in &names {
         charset(reading, &["sources"], name);
         if name == event::OWN_SOURCE {
@@ -88,106 +70,33 @@ pub(super) fn sources(reading: &mut Reading, sources: &BTreeMap<String, SourceSe
         }
         let Some(source) = sources.get(name) else { continue };
         check_source(reading, name, source);
-        if let Some(other) = paths.insert(source.path.clone(), name) {
-            let message = format!("sources.{name}.path: {:?} is the path of `{other}` already", source.path);
-            reading.wrong(&["sources", name, "path"], message, None);
-        }
+    }
+    let in_order = names.iter().filter_map(|name| Some((name.as_str(), sources.get(name)?)));
+    unservable(reading, http::check_sources(in_order));
+}
+
+/// What the public side itself refuses.
+fn unservable(reading: &mut Reading, all: Vec<http::Unservable>) {
+    for http::Unservable { path, what, help } in all {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        reading.wrong(&path, format!("{}: {what}", path.join(".")), help.map(str::to_owned));
     }
 }
 
+/// What may not be meant.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
-    if let Some(what) = wrong_path(&source.path) {
-        reading.wrong(&["sources", name, "path"], format!("sources.{name}.path: {what}"), None);
-    }
-    if source.rate == Some(0) {
-        let help = Some("leave it out for no limit".to_owned());
-        reading.wrong(&["sources", name, "rate"], format!("sources.{name}.rate: must be more than 0"), help);
-    }
-    match source.auth {
-        AuthMode::Basic if source.credentials.is_empty() => {
-            let message = format!("sources.{name}: it has no credentials");
-            let help = "add `credentials.portal = { key = … }`, or `auth = \"none\"` to accept everybody";
-            reading.wrong(&["sources", name], message, Some(help.to_owned()));
-        }
-        AuthMode::Basic => {}
-        AuthMode::None => {
-            let message = match source.credentials.len() {
-                0 => format!("sources.{name}.auth: everybody who reaches this source can post to it"),
-                _ => format!(
-                    "sources.{name}.auth: \"none\" accepts everybody, the credentials are not asked for"
-                ),
-            };
-            reading.warn(&["sources", name, "auth"], message, None);
-        }
+    if source.auth == AuthMode::None {
+        let message = format!("sources.{name}.auth: everybody who reaches this source can post to it");
+        reading.warn(&["sources", name, "auth"], message, None);
     }
     for (credential, settings) in &source.credentials {
         charset(reading, &["sources", name, "credentials"], credential);
-        check_credential(reading, name, credential, settings);
-    }
-}
-
-/// What no URL's path can be, or what a client would not send as it is written.
-fn wrong_path(path: &str) -> Option<String> {
-    if !path.starts_with('/') {
-        return Some(format!("{path:?} must begin with a `/`"));
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()+,;=:@%".contains(c);
-    path.chars().find(|c| !plain(*c)).map(|c| format!("{path:?} must not contain {c:?}"))
-}
-
-fn check_credential(reading: &mut Reading, source: &str, name: &str, settings: &CredentialSettings) {
-    let path = ["sources", source, "credentials", name];
-    let full = path.join(".");
-    let pair = settings.username.is_some() || settings.password.is_some();
-    match (pair, &settings.key) {
-        (true, Some(_)) => {
-            reading.wrong(
-                &path,
-                format!("{full}: has a key and a username with password: only one can be meant"),
-                None,
-            );
+        if settings.not_after.is_some_and(|end| end <= clock::now()) {
+            let path = ["sources", name, "credentials", credential, "not_after"];
+            let message = format!("{}: is past, so this credential is not accepted", path.join("."));
+            reading.warn(&path, message, None);
         }
-        (false, None) => {
-            let help = "write `{ key = … }`, or `{ username = …, password = … }`";
-            reading.wrong(
-                &path,
-                format!("{full}: has neither a key nor a username with password"),
-                Some(help.into()),
-            );
-        }
-        (true, None) if settings.username.is_none() || settings.password.is_none() => {
-            let missing = if settings.username.is_none() { "username" } else { "password" };
-            reading.wrong(&path, format!("{full}: the key `{missing}` is missing"), None);
-        }
-        _ => {}
     }
-    if let Some(name) = &settings.username {
-        username(reading, &[&path[..], &["username"]].concat(), name);
-    }
-    if let Some(form) = settings.form
-        && pair != (form == Form::Pair)
-    {
-        let message = if pair {
-            format!("{full}.form: a username with password comes only as \"pair\"")
-        } else {
-            format!("{full}.form: \"pair\" is for a username with password")
-        };
-        reading.wrong(&[&path[..], &["form"]].concat(), message, None);
-    }
-    if settings.not_after.is_some_and(|end| end <= clock::now()) {
-        let message = format!("{full}.not_after: is past, so this credential is not accepted");
-        reading.warn(&[&path[..], &["not_after"]].concat(), message, None);
-    }
-}
-
-/// A colon would end the name on the wire (RFC 7617 §2).
-fn username(reading: &mut Reading, path: &[&str], name: &str) {
-    let what = match name {
-        "" => "must not be empty",
-        name if name.contains(':') => "must not contain a colon: it would end the name there",
-        _ => return,
-    };
-    reading.wrong(path, format!("{}: {what}", path.join(".")), None);
 }
 
 pub(super) fn sqlite(reading: &mut Reading, sqlite: &journal::sqlite::Settings) {
@@ -205,6 +114,13 @@ pub(super) fn sqlite(reading: &mut Reading, sqlite: &journal::sqlite::Settings) 
             ("dedup_keys", sqlite.dedup_keys),
         ],
     );
+}
+
+/// The file is read: one that cannot be used would end the start.
+pub(super) fn insight(reading: &mut Reading, insight: &insight::Settings) {
+    if let Err(error) = insight.check() {
+        reading.wrong(&["insight", "failures"], format!("insight.failures: {error}"), None);
+    }
 }
 
 pub(super) fn handlers(reading: &mut Reading) {

@@ -54,6 +54,19 @@ pub struct Trouble {
     pub gravity: Gravity,
 }
 
+impl Trouble {
+    fn of(failure: Failure) -> Self {
+        let (class, error, after, gravity) = match failure {
+            Failure::Retry { class, error, after } => (class, error, after, Gravity::Unwell),
+            Failure::Gone { class, error } => (class, error, None, Gravity::Gone),
+            Failure::Misconfigured { class, error } | Failure::Refuse { class, error } => {
+                (class, error, None, Gravity::Misconfigured)
+            }
+        };
+        Self { class, error, after, gravity }
+    }
+}
+
 /// Who can help where a destination does not take something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gravity {
@@ -99,6 +112,12 @@ impl Attempt {
             Mode::Batch => self.halving(&events).await,
             Mode::OneByOne => self.one_by_one(&events).await,
         }
+    }
+
+    /// Opens the handler where it is not open, and looks at its destination; in the time that the handler has for it.
+    pub async fn look(self) -> Vec<Outcome> {
+        let looked = self.handler.look().await;
+        vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
     /// The whole batch; where it is refused, its halves, left before right, until the refused event is alone.

@@ -7,6 +7,7 @@
 //! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter.
 
 mod ended;
+mod look;
 mod replay;
 mod running;
 
@@ -21,7 +22,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, watch},
-    task::{Id, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
 use self::replay::Decided;
@@ -98,9 +99,15 @@ pub enum Control {
 
 /// What a delivery on its way carries.
 enum Carried {
-    Events { seqs: Vec<u64>, mode: Mode, since: Timestamp },
+    Events {
+        seqs: Vec<u64>,
+        mode: Mode,
+        since: Timestamp,
+    },
     Aside(Arc<Event>),
     Revival(i64),
+    /// No event: the handler is being opened.
+    Look,
 }
 
 /// How a delivery task ended: its outcomes, or a panic.
@@ -116,6 +123,8 @@ pub struct Lane {
     revivals: Revivals,
     deliveries: JoinSet<Vec<Outcome>>,
     carried: HashMap<Id, Carried>,
+    /// The opening of the handler that is under way.
+    look: Option<AbortHandle>,
     joined: Vec<Joined>,
     attempt: Attempt,
     ends: Ends,
@@ -184,6 +193,7 @@ impl Lane {
             revivals: Revivals::default(),
             deliveries: JoinSet::new(),
             carried: HashMap::new(),
+            look: None,
             joined: Vec::new(),
             ends: Ends::default(),
             settled_to: cursor,
@@ -313,6 +323,9 @@ impl Lane {
     async fn start(&mut self, now: Timestamp) -> bool {
         if self.is_paused() || self.gives_way() {
             return false;
+        }
+        if let Some(started) = self.start_look(now) {
+            return started;
         }
         if self.condition.failures > 0 {
             return self.probe(now).await;
@@ -540,7 +553,7 @@ impl Lane {
         self.show.publish(&Shown {
             cursor: self.window.done_to(),
             tip,
-            in_flight: self.carried.len(),
+            in_flight: self.carried.len() - usize::from(self.look.is_some()),
             oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
             set_aside: self.aside.len(),
             state,

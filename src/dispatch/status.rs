@@ -13,6 +13,9 @@ use crate::{
     metrics::{Labels, Metrics},
 };
 
+/// An error that is longer is cut where it is shown.
+const ERROR_CHARS: usize = 500;
+
 /// A lane's figures.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +57,8 @@ pub struct LaneStatus {
     pub last_failure: Option<String>,
     /// When that was.
     pub last_failure_at: Option<Timestamp>,
+    /// Why the handler could not be opened; `None` once its destination has answered.
+    pub open_error: Option<String>,
 }
 
 /// What a lane is doing.
@@ -103,6 +108,7 @@ impl LaneStatus {
             next_try: None,
             last_failure: None,
             last_failure_at: None,
+            open_error: None,
         }
     }
 }
@@ -190,6 +196,13 @@ impl Show {
         self.last_failure(class, now);
     }
 
+    /// The handler could not be opened, for this reason; `class` and `error` are safe to show.
+    pub fn not_ready(&self, class: &str, error: &str, now: Timestamp) {
+        self.last_failure(class, now);
+        let error = error.chars().take(ERROR_CHARS).collect();
+        self.status.send_modify(|status| status.open_error = Some(error));
+    }
+
     fn last_failure(&self, class: &str, now: Timestamp) {
         self.status.send_modify(|status| {
             status.last_failure = Some(class.to_owned());
@@ -218,6 +231,9 @@ impl Show {
                 // The first turn that tells of failures follows the first of them.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
+            if shown.failures == 0 {
+                status.open_error = None;
+            }
             status.next_try = shown.next_try;
         });
     }

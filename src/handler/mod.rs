@@ -9,11 +9,10 @@
 mod body;
 mod ca;
 mod condition;
+mod deferred;
 mod envelope;
 mod exec;
 mod filter;
-#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis", feature = "s3"))]
-mod first_look;
 #[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod given_up;
 mod http;
@@ -42,10 +41,11 @@ mod tls;
 mod waves;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
+pub use deferred::Deferred;
 pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
-pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener};
+pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener, Readiness};
 pub use template::{Part, Placeholder, Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
@@ -69,7 +69,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// How many events a delivery has at most, unless the configuration says otherwise.
     const BATCH: usize;
     /// Its own keys of `[handlers.NAME]`, with `deny_unknown_fields`; the common keys are not among them.
-    type Settings: DeserializeOwned + Send + 'static;
+    type Settings: DeserializeOwned + Clone + Send + Sync + 'static;
 
     /// The files that it writes, with the keys that name them: nothing else may have them.
     fn files(_settings: &Self::Settings) -> Vec<(&'static str, PathBuf)> {
@@ -94,11 +94,20 @@ pub trait Kind: Sized + Send + Sync + 'static {
         delivery.to_envelope()
     }
 
-    /// Opens the destination, once, at start. I/O belongs here.
+    /// Makes the handler from its settings: reads the files that they name. Called again after each failure, never on the
+    /// way of intake. The destination is [`Kind::look`]'s.
     ///
     /// # Errors
-    /// [`OpenError`] where the settings or the destination are wrong; it says what to do about it.
+    /// [`OpenError`] where what the settings name is wrong; it says what to do about it.
     fn open(name: &str, settings: Self::Settings) -> impl Future<Output = Result<Self, OpenError>> + Send;
+
+    /// Connects to the destination and checks it without delivering anything: so trouble is shown before the first event.
+    ///
+    /// # Errors
+    /// [`Failure`], as of a delivery. Its text is safe for logs: it quotes no event and no secret.
+    fn look(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Delivers events, in order; `Ok` only when the destination has all of them for good.
     ///

@@ -88,25 +88,29 @@ impl Kind for Sqlite {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let table = Arc::new(Table { path: settings.path, name: settings.table, create: settings.create });
-        let opening = Arc::clone(&table);
-        let opened = tokio::task::spawn_blocking(move || {
-            folder::make(folder::of(&opening.path), 0o750)
-                .map_err(|error| Error::Io(opening.path.clone(), error))?;
-            opening.open()
-        });
-        let open = match opened.await.map_err(|error| wrong(error.to_string()))? {
-            Ok(open) => Some(open),
-            Err(error) if error.is_passing() => {
-                tracing::warn!(
-                    handler = name,
-                    class = error.class(),
-                    "the file is not ready, and is tried again"
-                );
-                None
+        let making = Arc::clone(&table);
+        tokio::task::spawn_blocking(move || folder::make(folder::of(&making.path), 0o750))
+            .await
+            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|error| wrong(Error::Io(table.path.clone(), error).to_string()))?;
+        Ok(Self { table, open: Arc::default() })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        let mut open = Arc::clone(&self.open).lock_owned().await;
+        let table = Arc::clone(&self.table);
+        let looked = tokio::task::spawn_blocking(move || {
+            if open.is_none() {
+                *open = Some(table.open()?);
             }
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        Ok(Self { table, open: Arc::new(Mutex::new(open)) })
+            Ok::<_, Error>(())
+        });
+        looked.await.map_err(|error| Failure::retry("interrupted", error))?.map_err(|error| {
+            if error.is_passing() {
+                return error.into();
+            }
+            Failure::misconfigured(error.class(), error)
+        })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
@@ -335,7 +339,7 @@ impl Error {
         }
     }
 
-    /// Whether a start goes on all the same.
+    /// Whether it passes by itself.
     fn is_passing(&self) -> bool {
         matches!(self.class(), "locked" | "disk full")
     }

@@ -1,6 +1,6 @@
 //! The table of kinds, and the one place where a kind's type is erased.
 
-use std::{future::Future, path::PathBuf, pin::Pin};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 #[cfg(feature = "kafka")]
 use super::kafka::Kafka;
@@ -18,22 +18,49 @@ use super::{
     Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log, sqlite::Sqlite,
 };
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// An open handler of any kind.
+/// A handler of any kind.
 pub trait Handler: Send + Sync + 'static {
     /// See [`Kind::deliver`].
     fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// See [`Kind::look`]; opens the handler first where it is not open.
+    fn look(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Whether it can deliver.
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+}
+
+/// Whether a handler can deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is not open: [`Handler::look`] opens it.
+    Closed,
+    /// It is open, and its destination has not answered yet.
+    Unchecked,
+    /// Its destination has answered.
+    Ready,
 }
 
 impl<K: Kind> Handler for K {
     fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(Kind::deliver(self, events))
     }
+
+    fn look(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(Kind::look(self))
+    }
 }
 
-/// What opens a handler whose settings were read.
-pub type Opener = Box<dyn FnOnce(String) -> BoxFuture<'static, Result<Box<dyn Handler>, OpenError>> + Send>;
+/// Opens a handler whose settings were read, as often as it is asked to.
+pub type Opener = Arc<dyn Fn(String) -> Opening + Send + Sync>;
+/// A handler that is being opened.
+pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Handler>, OpenError>>;
 
 /// A handler whose settings were read.
 pub struct Configured {
@@ -120,7 +147,8 @@ const fn row<K: Kind>() -> KindRow {
             let settings: K::Settings = section.read_checked(K::check)?;
             let files = K::files(&settings);
             let destination = K::destination(&settings);
-            let opener: Opener = Box::new(move |name| {
+            let opener: Opener = Arc::new(move |name| {
+                let settings = settings.clone();
                 Box::pin(async move {
                     let handler = K::open(&name, settings).await?;
                     Ok(Box::new(handler) as Box<dyn Handler>)

@@ -27,8 +27,6 @@ use crate::{clock::Timestamp, metrics::Metrics};
 
 /// The longest header that is judged; a longer one is wrong. No credential is as long.
 const LONGEST: usize = 8 * 1024;
-/// The longest key, user or password that can be configured: its base64 is well within [`LONGEST`].
-const LONGEST_SECRET: usize = 2 * 1024;
 
 /// The credentials of a source.
 pub(super) struct Keyring {
@@ -39,24 +37,20 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    /// From the configuration.
+    /// From a configuration that was checked: a credential that cannot be used is left out.
     pub(super) fn new(
         source: &Arc<str>,
         settings: &BTreeMap<String, CredentialSettings>,
         metrics: &Metrics,
-    ) -> Result<Self, (String, &'static str)> {
-        let credentials = settings
-            .iter()
-            .map(|(name, settings)| {
-                Credential::new(source, name, settings, metrics).map_err(|what| (name.clone(), what))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+    ) -> Self {
+        let credential = |(name, settings): (&String, _)| Credential::new(source, name, settings, metrics);
+        let credentials: Vec<_> = settings.iter().filter_map(credential).collect();
         let has_keys = credentials.iter().any(|credential| credential.kind == CredentialKind::Key);
         let denied = Denied::ALL.map(|why| {
             let labels = vec![("source", Arc::clone(source)), ("reason", why.as_str().into())];
             metrics.authentication_failures.get_or_create_owned(&labels)
         });
-        Ok(Self { credentials, has_keys, denied })
+        Self { credentials, has_keys, denied }
     }
 
     /// Judges an `Authorization` header, and records which credential matched, and in which form; or why none did.
@@ -182,16 +176,8 @@ struct Credential {
 }
 
 impl Credential {
-    fn new(
-        source: &Arc<str>,
-        name: &str,
-        settings: &CredentialSettings,
-        metrics: &Metrics,
-    ) -> Result<Self, &'static str> {
+    fn new(source: &Arc<str>, name: &str, settings: &CredentialSettings, metrics: &Metrics) -> Option<Self> {
         let (kind, digest) = secret_of(settings)?;
-        if settings.form.is_some_and(|form| !kind.comes_as(form)) {
-            return Err("cannot come in that form: a pair comes as \"pair\", a key in any other");
-        }
         let name: Arc<str> = name.into();
         let by_form = Form::ALL.map(|form| {
             metrics.authenticated.get_or_create_owned(&vec![
@@ -200,7 +186,7 @@ impl Credential {
                 ("form", form.as_str().into()),
             ])
         });
-        Ok(Self {
+        Some(Self {
             name,
             kind,
             digest,
@@ -251,31 +237,17 @@ impl Credential {
     }
 }
 
-fn secret_of(settings: &CredentialSettings) -> Result<(CredentialKind, [u8; 32]), &'static str> {
-    let CredentialSettings { username, password, key, .. } = settings;
-    match (username, password, key) {
+/// What is compared; `None` where it cannot be used.
+fn secret_of(settings: &CredentialSettings) -> Option<(CredentialKind, [u8; 32])> {
+    let kind = settings.kind()?;
+    let digest = match (&settings.username, &settings.password, &settings.key) {
         (Some(username), Some(password), None) => {
-            if username.is_empty() || password.expose().is_empty() {
-                return Err("has an empty username or password");
-            }
-            if username.contains(':') {
-                return Err("has a username with a colon: Basic authentication splits at the first one");
-            }
-            Ok((CredentialKind::Pair, digest_of(&format!("{username}:{}", password.expose()))?))
+            sha256(format!("{username}:{}", password.expose()).as_bytes())
         }
-        (None, None, Some(key)) => match key.expose().trim() {
-            "" => Err("has an empty key"),
-            key => Ok((CredentialKind::Key, digest_of(key)?)),
-        },
-        _ => Err("must have either a username and a password, or a key"),
-    }
-}
-
-fn digest_of(secret: &str) -> Result<[u8; 32], &'static str> {
-    if secret.len() > LONGEST_SECRET {
-        return Err("is longer than 2 KiB");
-    }
-    Ok(sha256(secret.as_bytes()))
+        (None, None, Some(key)) => sha256(key.expose().trim().as_bytes()),
+        _ => return None,
+    };
+    Some((kind, digest))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -349,13 +321,19 @@ fn split_pair(decoded: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 
-    use super::*;
+    use super::{
+        super::{
+            rules::{LONGEST_SECRET, check_sources},
+            settings::{AuthMode, SourceSettings},
+        },
+        *,
+    };
     use crate::secret::Secret;
 
     fn ring(credentials: &[(&str, CredentialSettings)]) -> Keyring {
         let settings =
             credentials.iter().map(|(name, settings)| ((*name).to_owned(), settings.clone())).collect();
-        Keyring::new(&"bik".into(), &settings, &Metrics::new()).unwrap()
+        Keyring::new(&"bik".into(), &settings, &Metrics::new())
     }
 
     fn key(key: &str) -> CredentialSettings {
@@ -384,15 +362,15 @@ mod tests {
         Ok(last.form.unwrap())
     }
 
-    fn wrong(settings: CredentialSettings) -> &'static str {
-        let settings = BTreeMap::from([("portal".to_owned(), settings)]);
-        match Keyring::new(&"bik".into(), &settings, &Metrics::new()) {
-            Ok(_) => panic!("accepted"),
-            Err((name, what)) => {
-                assert_eq!(name, "portal");
-                what
-            }
-        }
+    fn wrong(settings: CredentialSettings) -> String {
+        let source = SourceSettings {
+            path: "/webhook".to_owned(),
+            auth: AuthMode::Basic,
+            credentials: BTreeMap::from([("portal".to_owned(), settings)]),
+            rate: None,
+        };
+        let wrong = check_sources([("bik", &source)]);
+        wrong.first().expect("accepted").to_string()
     }
 
     #[test]
@@ -493,16 +471,19 @@ mod tests {
 
     #[test]
     fn a_credential_that_cannot_work_is_refused() {
-        assert!(wrong(key(" ")).contains("empty key"));
-        assert!(wrong(pair("", "x")).contains("empty username"));
-        assert!(wrong(pair("x", "")).contains("empty username or password"));
+        let at = |key: &str| format!("sources.bik.credentials.portal{key}: ");
+        assert_eq!(wrong(key(" ")), at(".key") + "must not be empty");
+        assert_eq!(wrong(pair("", "x")), at(".username") + "must not be empty");
+        assert_eq!(wrong(pair("x", "")), at(".password") + "must not be empty");
         assert!(wrong(pair("a:b", "x")).contains("colon"));
-        assert!(wrong(CredentialSettings { password: None, ..pair("a", "b") }).contains("either"));
-        assert!(
-            wrong(CredentialSettings { key: Some(Secret::new("k")), ..pair("a", "b") }).contains("either")
-        );
-        assert!(wrong(CredentialSettings { form: Some(Form::User), ..pair("a", "b") }).contains("form"));
-        assert!(wrong(CredentialSettings { form: Some(Form::Pair), ..key("k") }).contains("form"));
-        assert!(wrong(key(&"k".repeat(LONGEST_SECRET + 1))).contains("2 KiB"));
+        let without_password = CredentialSettings { password: None, ..pair("a", "b") };
+        assert_eq!(wrong(without_password), at("") + "the key `password` is missing");
+        let both = CredentialSettings { key: Some(Secret::new("k")), ..pair("a", "b") };
+        assert!(wrong(both).contains("only one"));
+        assert!(wrong(CredentialSettings { form: Some(Form::User), ..pair("a", "b") }).contains(".form"));
+        assert!(wrong(CredentialSettings { form: Some(Form::Pair), ..key("k") }).contains(".form"));
+        let too_long = "k".repeat(LONGEST_SECRET + 1);
+        assert_eq!(wrong(key(&too_long)), at(".key") + "must not be longer than 2 KiB");
+        assert_eq!(wrong(pair("u", &too_long[2..])), at(".password") + "must not be longer than 2 KiB");
     }
 }

@@ -29,8 +29,9 @@ use super::{
     connection::Site,
     problem::{Problem, RequestId, RequestIds, X_REQUEST_ID},
     receive::{other_method, post, probe},
+    rules::{self, Unservable},
     settings::{Settings, SourceSettings},
-    source::{self, Shared, Source, SourceError},
+    source::{self, Shared, Source},
     tally::{Tally, Totals, Visit},
 };
 use crate::{journal::Journal, metrics::Metrics, trace};
@@ -55,15 +56,20 @@ impl Intake {
     /// From the configuration.
     ///
     /// # Errors
-    /// [`SourceError`] names the source and the credential that cannot be served as configured.
+    /// [`Unservable`] names the first setting that cannot be served.
     pub fn new(
         settings: &Settings,
         sources: &BTreeMap<String, SourceSettings>,
         journal: Arc<dyn Journal>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, SourceError> {
-        let shared = Arc::new(Shared::new(settings, journal, &metrics)?);
-        let sources = source::all(sources, &shared, &metrics)?;
+    ) -> Result<Self, Unservable> {
+        let by_name = sources.iter().map(|(name, source)| (name.as_str(), source));
+        let wrong = [rules::check_http(settings), rules::check_sources(by_name)].concat();
+        if let Some(wrong) = wrong.into_iter().next() {
+            return Err(wrong);
+        }
+        let shared = Arc::new(Shared::new(settings, journal, &metrics));
+        let sources = source::all(sources, &shared, &metrics);
         let inner = Arc::new(Inner {
             ids: RequestIds::new(),
             nowhere: Tally::new(&"".into(), &metrics),

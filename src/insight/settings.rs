@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::failures::{Failures, FailuresError};
 use crate::settings::Period;
 
 /// What insight keeps, and where.
@@ -18,6 +19,16 @@ pub struct Settings {
     pub retention: Period,
     /// A table of classes of failures in place of the binary's own.
     pub failures: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Whether the table of failures can be used.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), FailuresError> {
+        if self.enabled { Failures::load(self.failures.as_deref()).map(drop) } else { Ok(()) }
+    }
 }
 
 impl Default for Settings {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::lock::LockError;
+use crate::{folder, lock::LockError};
 
 /// Why the journal could not do what it was asked, appends aside.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -104,5 +104,19 @@ pub enum OpenError {
         path: String,
         /// Why.
         what: String,
+        /// A restart does not help.
+        lasting: bool,
     },
+}
+
+impl OpenError {
+    /// Whether a person has to change something: a restart does not help.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Locked { .. } => false,
+            Self::Newer { .. } | Self::Older { .. } | Self::Foreign { .. } => true,
+            Self::Io { source, .. } => folder::is_lasting(source),
+            Self::Engine { lasting, .. } => *lasting,
+        }
+    }
 }

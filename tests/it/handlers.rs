@@ -185,7 +185,12 @@ pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String
     let context = Context::new(BTreeMap::new());
     let section = Section::parse(settings, context).map_err(|invalid| invalid.to_string())?;
     let configured = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
-    (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())
+    let handler = (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())?;
+    match handler.look().await {
+        // It is away, not wrong.
+        Ok(()) | Err(Failure::Retry { .. }) => Ok(handler),
+        Err(wrong) => Err(wrong.to_string()),
+    }
 }
 
 /// First deliveries of mixed events.

@@ -48,6 +48,7 @@ impl Lane {
                     self.exception_ended = true;
                     self.revival_ended(dead, single(outcomes), now);
                 }
+                Some(Carried::Look) => self.look_ended(single(outcomes), now),
                 None => {}
             }
         }
@@ -121,7 +122,7 @@ impl Lane {
 
     /// The destination is unwell: when it is probed. Deliveries that were on their way when the first of them failed tell
     /// nothing new: with many of them one hiccup would else be a wait of minutes.
-    fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
+    pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         if known {
             return self.condition.wait_until;

@@ -94,6 +94,7 @@ impl Lane {
     }
 
     async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
+        self.give_up_look();
         let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
         if last.is_err() {
             tracing::warn!(lane = %self.name(), "a delivery did not end in time; it is made again after the next start");

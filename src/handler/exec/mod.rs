@@ -30,7 +30,7 @@ pub struct Exec {
 }
 
 /// Its own keys.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The program, and its arguments.

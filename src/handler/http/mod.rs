@@ -23,7 +23,6 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
-use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError};
 use crate::{clock, secret::Secret, settings::Period, trace};
@@ -32,7 +31,7 @@ use client::Maker;
 use connections::{Connections, Generation};
 use signature::SigningKey;
 
-/// How long the look at the destination at the start may take.
+/// How long a look at the destination may take.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// A client that is replaced for each request would keep no connection.
@@ -51,7 +50,7 @@ pub struct Http {
 }
 
 /// Its own keys.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Where events are posted to; a path or query may hold a token, so it may be given as a secret.
@@ -112,9 +111,26 @@ impl Kind for Http {
         let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
         let connections =
             Connections::open(name, maker, *settings.max_connection_age).await.map_err(wrong)?;
-        let http = Self { connections, url: settings.url, headers, signing_keys, shape };
-        http.look(name).await.map_err(wrong)?;
-        Ok(http)
+        Ok(Self { connections, url: settings.url, headers, signing_keys, shape })
+    }
+
+    /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); its answer does
+    /// not matter.
+    async fn look(&self) -> Result<(), Failure> {
+        let connections = self.connections.current().await;
+        let options = connections.client.request(reqwest::Method::OPTIONS, self.url.clone());
+        let asked = options.timeout(LOOK).send().await;
+        if asked.is_ok() {
+            connections.answered();
+        }
+        match asked.map_err(client::failure) {
+            // The whole story may name a secret URL.
+            Err(Failure::Retry { class, after, .. }) => {
+                let error = format!("the destination does not answer ({class})");
+                Err(Failure::Retry { class, error, after })
+            }
+            looked => looked.map(drop).map_err(|failure| failure.retold(|error| format!("url: {error}"))),
+        }
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
@@ -131,23 +147,6 @@ fn signing_keys(keys: &[Secret]) -> Result<Vec<SigningKey>, String> {
 }
 
 impl Http {
-    /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); what it is answered
-    /// does not matter.
-    async fn look(&self, name: &str) -> Result<(), String> {
-        let connections = self.connections.current().await;
-        let options = connections.client.request(reqwest::Method::OPTIONS, self.url.clone());
-        match options.timeout(LOOK).send().await.map_err(client::failure) {
-            Ok(_answer) => connections.answered(),
-            Err(Failure::Misconfigured { error, .. }) => return Err(format!("url: {error}")),
-            // Of a class nothing is personal; the whole story may name a secret URL.
-            Err(Failure::Retry { class, .. }) => {
-                warn!(handler = name, class, "the destination is away; events wait until it is back");
-            }
-            Err(_) => {}
-        }
-        Ok(())
-    }
-
     /// A request with these events. One whose connection was kept of an earlier request and is closed under it, as by a
     /// server that ends idle connections, is sent once more at once, on a new connection.
     async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {

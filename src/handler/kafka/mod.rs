@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 pub use settings::Settings;
 
@@ -63,9 +63,11 @@ impl Kind for Kafka {
                 "the password goes over the wire in the clear: set tls = true"
             );
         }
-        let kafka = Self { name: name.to_owned(), settings, link: Mutex::default() };
-        first_look::<Self>(name, kafka.link().await.map(drop))?;
-        Ok(kafka)
+        Ok(Self { name: name.to_owned(), settings, link: Mutex::default() })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        self.link().await.map(drop)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

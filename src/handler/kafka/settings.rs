@@ -17,7 +17,7 @@ const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
 const TOPIC_BYTES: usize = 249;
 
 /// Its own keys.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Some of the cluster's brokers: they name the others.
@@ -140,7 +140,7 @@ impl Mechanism {
 }
 
 /// Brokers by their addresses, with commas in between; one at least.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Brokers(pub String);
 
 impl<'de> Deserialize<'de> for Brokers {
@@ -177,6 +177,7 @@ fn broker(text: &str) -> Result<&str, &'static str> {
 }
 
 /// A template that comes to the name of a topic for any event.
+#[derive(Clone)]
 pub struct Topic(Template);
 
 impl fmt::Display for Topic {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 pub use settings::Settings;
 
@@ -74,9 +74,11 @@ impl Kind for Nats {
         if let Some(ca) = &settings.ca {
             Ca::read(ca).await.map_err(wrong)?;
         }
-        let nats = Self { name: name.to_owned(), settings, kept: Mutex::default() };
-        first_look::<Self>(name, nats.link().await.map(drop))?;
-        Ok(nats)
+        Ok(Self { name: name.to_owned(), settings, kept: Mutex::default() })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        self.link().await.map(drop)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

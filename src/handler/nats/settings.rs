@@ -9,7 +9,7 @@ use super::super::{Template, body::Body};
 use crate::{secret::Secret, settings::one_or_more};
 
 /// Its own keys.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The server, or those of a cluster: tried in turn.
@@ -71,6 +71,7 @@ impl Settings {
 }
 
 /// Servers by their addresses; one at least.
+#[derive(Clone)]
 pub struct Servers(pub Vec<ServerAddr>);
 
 impl<'de> Deserialize<'de> for Servers {
@@ -94,7 +95,7 @@ fn server(text: &str) -> Result<ServerAddr, &'static str> {
 }
 
 /// A stream's name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StreamName(pub String);
 
 impl<'de> Deserialize<'de> for StreamName {
@@ -111,6 +112,7 @@ impl<'de> Deserialize<'de> for StreamName {
 }
 
 /// A template that comes to a subject for any event.
+#[derive(Clone)]
 pub struct Subject(pub Template);
 
 impl Subject {

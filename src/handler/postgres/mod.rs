@@ -89,19 +89,20 @@ impl Kind for Postgres {
         let table = Table::new(&settings.table, settings.create).map_err(wrong)?;
         let address = Arc::new(Address::of(&settings).await.map_err(wrong)?);
         let canceller = Canceller::new(Arc::clone(&address));
-        let mut postgres = Self { address, table, session: Mutex::new(None), canceller };
-        match postgres.connect_and_insert(&[]).await {
-            Ok(session) => postgres.session = Mutex::new(session),
-            Err(error) if error.is_away() => {
-                tracing::warn!(
-                    handler = name,
-                    class = error.class(),
-                    "the database is away, and is tried again"
-                );
-            }
-            Err(error) => return Err(wrong(format!("{error}{}", error.advice()))),
+        Ok(Self { address, table, session: Mutex::new(None), canceller })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        let mut slot = self.session.lock().await;
+        if slot.is_none() {
+            *slot = self.connect_and_insert(&[]).await.map_err(|error| {
+                if error.is_away() {
+                    return error.into();
+                }
+                Failure::misconfigured(error.class(), format!("{error}{}", error.advice()))
+            })?;
         }
-        Ok(postgres)
+        Ok(())
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT_SECS: u16 = 10;
 
 /// A broker's address, with the credentials: never shown.
+#[derive(Clone)]
 pub(super) struct Address {
     uri: AMQPUri,
     tls: OwnedTLSConfig,

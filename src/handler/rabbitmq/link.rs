@@ -30,6 +30,7 @@ use crate::handler::{
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What the settings name on the broker.
+#[derive(Clone)]
 pub(super) enum Target {
     /// A named exchange.
     Exchange {

@@ -11,6 +11,7 @@ use crate::handler::{Delivery, Failure, Template, body::Body};
 const PERSISTENT: u8 = 2;
 
 /// What the settings make of an event.
+#[derive(Clone)]
 pub(super) struct Form {
     pub(super) exchange: ShortString,
     pub(super) routing_key: Template,

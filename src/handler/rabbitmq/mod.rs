@@ -14,7 +14,7 @@ mod message;
 mod publish;
 mod settings;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look, waves::waves};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, waves::waves};
 use link::Link;
 use message::{Form, Message};
 use settings::Settings;
@@ -43,9 +43,11 @@ impl Kind for RabbitMq {
         if let Some(ca) = ca {
             address.trust(&Ca::read(&ca).await.map_err(wrong)?);
         }
-        let link = Link::new(name, address, target);
-        first_look::<Self>(name, link.channel().await.map(|channel| link.give_back(channel)))?;
-        Ok(Self { link, form })
+        Ok(Self { link: Link::new(name, address, target), form })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        self.link.channel().await.map(|channel| self.link.give_back(channel))
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use crate::handler::{Part, Template, body::Body};
 const ROUTING_KEY: &str = "bik.{source}.{event}";
 
 /// Its own keys, checked.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct Settings {
     pub(super) address: Address,

@@ -24,7 +24,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, first_look::first_look, given_up::GivenUp};
+use super::{Delivery, Failure, Kind, OpenError, ca::Ca, given_up::GivenUp};
 pub use settings::Settings;
 use settings::Stream;
 
@@ -68,15 +68,17 @@ impl Kind for Redis {
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
-        let redis = Self {
+        Ok(Self {
             client: client(&settings).await.map_err(wrong)?,
             stream: settings.stream,
             maxlen: settings.maxlen,
             max_bytes: settings.max_bytes.as_usize(),
             link: Mutex::new(None),
-        };
-        first_look::<Self>(name, redis.link().await.map(drop))?;
-        Ok(redis)
+        })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        self.link().await.map(drop)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use super::super::{Part, Template};
 use crate::{event::Event, secret::Secret, settings::Size};
 
 /// Its own keys.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Where the server is, and who we are there.
@@ -47,6 +47,7 @@ fn default_max_bytes() -> Size {
 }
 
 /// A URL, read as a secret: it may hold a password.
+#[derive(Clone)]
 pub struct Address(pub ConnectionInfo);
 
 impl<'de> Deserialize<'de> for Address {
@@ -69,6 +70,7 @@ impl<'de> Deserialize<'de> for Address {
 }
 
 /// A template that comes to the key of a stream for any event.
+#[derive(Clone)]
 pub struct Stream(Template);
 
 impl Stream {

@@ -12,7 +12,7 @@ mod settings;
 
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
 
-use super::{Delivery, Failure, Kind, OpenError, first_look::first_look};
+use super::{Delivery, Failure, Kind, OpenError};
 use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
@@ -25,6 +25,8 @@ pub struct S3 {
     bucket: AmazonS3,
     form: Form,
     pace: Pace,
+    /// What to do where it is refused.
+    advice: String,
 }
 
 impl Kind for S3 {
@@ -42,14 +44,16 @@ impl Kind for S3 {
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
         let bucket = settings.client().await.map_err(wrong)?;
-        let s3 = Self { bucket, form: settings.form(name), pace: Pace::new(settings.interval()) };
-        let probed = s3.put(s3.form.named(PROBE), PutPayload::default()).await;
-        let advised = |failure| match failure {
+        let (form, pace) = (settings.form(name), Pace::new(settings.interval()));
+        Ok(Self { bucket, form, pace, advice: settings.advice() })
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        let probed = self.put(self.form.named(PROBE), PutPayload::default()).await;
+        probed.map_err(|failure| match failure {
             away @ Failure::Retry { .. } => away,
-            wrong => wrong.retold(|error| error + &settings.advice()),
-        };
-        first_look::<Self>(name, probed.map_err(advised))?;
-        Ok(s3)
+            wrong => wrong.retold(|error| error + &self.advice),
+        })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

@@ -18,12 +18,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_INTERVAL: Period = Period::secs(10);
 
 /// Its own keys, checked.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct Settings(Keys);
 
 /// Its own keys, as they are written.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     /// The bucket; it must be there.

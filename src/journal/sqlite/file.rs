@@ -2,13 +2,14 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags};
+use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, FileControl, OpenFlags};
 
 use crate::{
     folder::{self, with_suffix},
@@ -181,8 +182,31 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    fn engine(&self, error: &rusqlite::Error) -> OpenError {
-        OpenError::Engine { path: self.path.display().to_string(), what: error.to_string() }
+    /// What SQLite said of it.
+    pub fn engine(&self, error: &rusqlite::Error) -> OpenError {
+        let lasting = match error {
+            // What is stored makes no sense.
+            rusqlite::Error::FromSqlConversionFailure(..) => true,
+            error => match error.sqlite_error_code() {
+                Some(
+                    ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::ReadOnly,
+                ) => true,
+                Some(ErrorCode::CannotOpen) => self.may_not_be_opened(),
+                _ => false,
+            },
+        };
+        OpenError::Engine { path: self.path.display().to_string(), what: error.to_string(), lasting }
+    }
+
+    /// Whether one of the files is there, and this process may not open it.
+    fn may_not_be_opened(&self) -> bool {
+        ["", "-wal", "-shm"].iter().any(|suffix| {
+            let opened = OpenOptions::new().read(true).write(true).open(with_suffix(&self.path, suffix));
+            opened.is_err_and(|error| error.kind() != io::ErrorKind::NotFound && folder::is_lasting(&error))
+        })
     }
 }
 

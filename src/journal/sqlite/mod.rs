@@ -100,10 +100,7 @@ impl Sqlite {
     /// [`OpenError`]; where the file is in use, newer or foreign, nothing was touched.
     pub fn open_with(settings: Settings, metrics: Arc<Metrics>, clock: Clock) -> Result<Self, OpenError> {
         let file = Arc::new(DatabaseFile::lock(&settings.path)?);
-        let engine = |error: rusqlite::Error| OpenError::Engine {
-            path: settings.path.display().to_string(),
-            what: error.to_string(),
-        };
+        let engine = |error: rusqlite::Error| file.engine(&error);
         let mut connection = file.writer()?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE).map_err(engine)?;

@@ -48,8 +48,7 @@ impl Offline {
             FORMAT => {}
             found => return Err(OpenError::Older { path: named(), found, known: FORMAT }),
         }
-        let connection =
-            file.reader().map_err(|error| OpenError::Engine { path: named(), what: error.to_string() })?;
+        let connection = file.reader().map_err(|error| file.engine(&error))?;
         Ok(Self { connection, _file: file })
     }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use bikhook::{
     clock::{self, Timestamp},
-    http::{
-        AuthMode, CredentialKind, CredentialSettings, Form, Intake, Settings, SourceError, SourceSettings,
-    },
+    http::{AuthMode, CredentialKind, CredentialSettings, Form, Intake, Settings, SourceSettings},
     metrics::Metrics,
     secret::Secret,
 };
@@ -152,30 +150,26 @@ fn sources_that_cannot_work_are_refused_by_name() {
     let settings = Settings::default();
     let good = || source("/webhook", key(KEY));
     for (sources, expected) in [
-        (vec![("a", good()), ("b", good())], r#"sources "a" and "b" have the same path "/webhook""#),
-        (
-            vec![("a", source("webhook", key(KEY)))],
-            r#"source "a": the path "webhook" must begin with / and hold only characters of a URL's path"#,
-        ),
+        (vec![("a", good()), ("b", good())], r#"sources.b.path: "/webhook" is the path of `a` already"#),
+        (vec![("a", source("webhook", key(KEY)))], r#"sources.a.path: "webhook" must begin with a `/`"#),
         (
             vec![("a", SourceSettings { credentials: BTreeMap::new(), ..good() })],
-            r#"source "a" has no credentials; if everybody may post to it, say auth = "none""#,
+            "sources.a: it has no credentials",
         ),
         (
             vec![("a", SourceSettings { auth: AuthMode::None, ..good() })],
-            r#"source "a" has credentials, and auth = "none", which never asks for them"#,
+            r#"sources.a.auth: "none" accepts everybody, and never asks for its credentials"#,
         ),
-        (vec![("a", source("/a", key("")))], r#"source "a": credential "portal" has an empty key"#),
+        (vec![("a", source("/a", key("")))], "sources.a.credentials.portal.key: must not be empty"),
         (
             vec![("a", source("/a", CredentialSettings { key: Some(Secret::new("k")), ..pair("u", "p") }))],
-            r#"source "a": credential "portal" must have either a username and a password, or a key"#,
+            "sources.a.credentials.portal: has a key and a username with password: only one can be meant",
         ),
-        (vec![("a", SourceSettings { rate: Some(0), ..good() })], "sources.a.rate must be at least 1"),
+        (vec![("a", SourceSettings { rate: Some(0), ..good() })], "sources.a.rate: must be more than 0"),
     ] {
-        assert_eq!(refused(&settings, &sources), expected);
+        let refused = refused(&settings, &sources);
+        assert!(refused.starts_with(expected), "{refused}");
     }
     let none = Settings { in_flight: 0, ..Settings::default() };
-    assert_eq!(refused(&none, &[("a", good())]), "http.in_flight must be at least 1");
-    let same = SourceError::SamePath { first: "a".into(), second: "b".into(), path: "/webhook".into() };
-    assert!(same.to_string().contains("same path"));
+    assert_eq!(refused(&none, &[("a", good())]), "http.in_flight: must be more than 0");
 }

@@ -24,6 +24,8 @@ pub(in crate::admin::page) struct HandlerRow {
     pub(in crate::admin::page) dead: u64,
     pub(in crate::admin::page) set_aside: usize,
     pub(in crate::admin::page) last_failure: Option<String>,
+    /// Why it could not be opened.
+    pub(in crate::admin::page) open_error: Option<String>,
     lag: u64,
     lag_seconds: u64,
 }
@@ -53,6 +55,7 @@ impl HandlerRow {
             dead,
             set_aside: 0,
             last_failure: None,
+            open_error: None,
             lag: 0,
             lag_seconds: 0,
         }
@@ -66,6 +69,9 @@ impl HandlerRow {
         // Both lanes stand in the same journal: the one that is further behind tells how far the handler is.
         self.lag = self.lag.max(lane.lag);
         self.lag_seconds = self.lag_seconds.max(lane.lag_seconds);
+        if self.open_error.is_none() {
+            self.open_error.clone_from(&lane.open_error);
+        }
         if lane.failures > 0 {
             self.last_failure = lane.last_failure.clone().or_else(|| self.last_failure.take());
         }

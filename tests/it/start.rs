@@ -1,0 +1,187 @@
+//! A start: intake opens whatever the destinations do, and what cannot be mended by a restart ends with code 2.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    events::status,
+    home::{Home, Process, eventually},
+};
+
+/// A handler whose program is not there until [`Late::repair`] puts it there.
+struct Late {
+    own: TempDir,
+}
+
+impl Late {
+    fn new() -> Self {
+        Self { own: TempDir::new().unwrap() }
+    }
+
+    fn program(&self) -> PathBuf {
+        self.own.path().join("deliver")
+    }
+
+    fn section(&self, keys: &str) -> String {
+        format!("[handlers.late]\nkind = \"exec\"\ncommand = [{:?}]\n{keys}\n", self.program())
+    }
+
+    fn repair(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let out = self.own.path().join("out");
+        fs::write(self.program(), format!("#!/bin/sh\ncat >> {out:?}\n")).unwrap();
+        fs::set_permissions(self.program(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// One of the lanes of a handler, as the API shows it.
+fn lane(process: &Process, handler: &str) -> Value {
+    let answer = process.operator().get("/api/v1/handlers").unwrap();
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let mut handlers = answer["handlers"].as_array().unwrap().iter();
+    handlers.find(|one| one["handler"] == handler).expect("the handler")["lanes"][1].clone()
+}
+
+fn post(process: &Process, id: &str) {
+    let body = format!("[{}]", status(id, "m", "sent"));
+    assert_eq!(process.connect().post(&body).unwrap().status, 200);
+}
+
+#[test]
+fn a_destination_that_refuses_leaves_intake_open_and_is_shown() {
+    let late = Late::new();
+    let foreign = late.own.path().join("foreign.jsonl");
+    fs::write(&foreign, "no line of ours\n").unwrap();
+    let mut home = Home::new();
+    home.more = late.section("probe_first = \"1h\"\nprobe_max = \"1h\"")
+        + &format!("[handlers.foreign]\nkind = \"jsonl\"\npath = {foreign:?}\n");
+    let mut process = home.start();
+    post(&process, "e1");
+    home.wait_until_delivered_to("audit");
+    for (handler, why) in [("late", late.program()), ("foreign", foreign.clone())] {
+        let why = why.to_str().unwrap().to_owned();
+        eventually("it is not shown as unwell", || lane(&process, handler)["state"] == "waiting");
+        let shown = lane(&process, handler);
+        assert!(shown["openError"].as_str().unwrap().contains(&why), "{shown}");
+        assert_eq!(shown["lastFailure"], "cannot be opened");
+        let metrics = process.operator().get("/metrics").unwrap().body;
+        for lane in ["incoming", "other"] {
+            let unwell = format!("bikhook_lane_waiting{{handler=\"{handler}\",lane=\"{lane}\"}} 1");
+            assert!(metrics.contains(&unwell), "{unwell}: {metrics}");
+        }
+        let page = process.operator().get(&format!("/handlers/{handler}")).unwrap().body;
+        assert!(page.contains("It could not be opened") && page.contains(&why), "{page}");
+        let is_error = |line: &str| line.contains("ERROR") && line.contains(&why);
+        eventually("it is not logged", || home.log().lines().any(is_error));
+    }
+    process.stop();
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "no line of ours\n");
+}
+
+#[test]
+fn a_handler_is_opened_again_by_itself_and_delivers_what_waits() {
+    let late = Late::new();
+    let mut home = Home::new();
+    home.more = late.section("probe_first = \"100ms\"\nprobe_max = \"100ms\"");
+    let mut process = home.start();
+    post(&process, "e1");
+    eventually("it is not unwell", || lane(&process, "late")["state"] == "waiting");
+    late.repair();
+    home.wait_until_delivered_to("late");
+    eventually("it is not well", || lane(&process, "late")["state"] == "running");
+    assert_eq!(lane(&process, "late")["openError"], Value::Null);
+    process.stop();
+    let out = fs::read_to_string(late.own.path().join("out")).unwrap();
+    assert_eq!(out.lines().count(), 1, "{out}");
+}
+
+#[test]
+fn an_idle_handler_is_opened_again_when_it_is_resumed() {
+    let late = Late::new();
+    let mut home = Home::new();
+    home.more = late.section("probe_first = \"1h\"\nprobe_max = \"1h\"");
+    let mut process = home.start();
+    eventually("it is not unwell", || lane(&process, "late")["state"] == "waiting");
+    late.repair();
+    let ask = |what: &str| {
+        let asked = process.operator().ask(&format!("/api/v1/handlers/late/{what}"), "{}").unwrap();
+        assert_eq!(asked.status, 200, "{}", asked.body);
+    };
+    ask("pause");
+    eventually("it is not paused", || lane(&process, "late")["state"] == "paused");
+    ask("resume");
+    eventually("it is not opened", || lane(&process, "late")["state"] == "running");
+    process.stop();
+}
+
+#[test]
+fn destinations_that_never_answer_delay_neither_intake_nor_a_stop() {
+    // Whoever connects is in the backlog, and never accepted.
+    let silent: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let at = |n: usize| silent[n].local_addr().unwrap().to_string();
+    let mut home = Home::new();
+    let keys = "timeout = \"5m\"";
+    let kinds = [
+        format!("kind = \"http\"\nurl = \"http://{}/\"", at(0)),
+        format!("kind = \"redis\"\nurl = \"redis://{}\"", at(1)),
+        format!("kind = \"nats\"\nurl = \"nats://{}\"", at(2)),
+        format!("kind = \"rabbitmq\"\nurl = \"amqp://{}\"\nrouting_key = \"q\"", at(3)),
+        format!("kind = \"postgres\"\nurl = \"postgres://bik@{}/bik\"", at(4)),
+        format!(
+            "kind = \"s3\"\nbucket = \"b\"\nendpoint = \"http://{}\"\naccess_key_id = \"k\"\nsecret_access_key = \"s\"",
+            at(5)
+        ),
+    ];
+    for (n, kind) in kinds.iter().enumerate() {
+        home.more += &format!("[handlers.silent{n}]\n{kind}\n{keys}\n");
+    }
+    let mut process = home.start();
+    post(&process, "e1");
+    // None was given up yet when the first event got its 200: nothing waited for one of them.
+    let log = home.log();
+    assert!(!log.contains("unwell") && !log.contains("refuses"), "{log}");
+    home.wait_until_delivered_to("audit");
+    process.stop();
+}
+
+/// What a start in this folder ends with: its code, and its last line.
+fn ended(home: &Home) -> (i32, String) {
+    let code = home.spawn(home.command()).exit_code();
+    (code, home.log().lines().last().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_a_restart_cannot_mend_ends_a_start_with_code_2() {
+    let home = Home::new();
+    home.start().stop();
+    let journal = rusqlite::Connection::open(home.journal_file()).unwrap();
+    journal.pragma_update(None, "user_version", 99).unwrap();
+    drop(journal);
+    let (code, error) = ended(&home);
+    assert!(code == 2 && error.contains("newer bikhook"), "{code} {error}");
+    fs::write(home.journal_file(), "no database").unwrap();
+    let (code, error) = ended(&home);
+    assert!(code == 2 && error.contains("not a bikhook journal"), "{code} {error}");
+
+    // A folder that is none, or that nobody may read: root may read everything.
+    let own = TempDir::new().unwrap();
+    let not_a_folder = own.path().join("file");
+    fs::write(&not_a_folder, "").unwrap();
+    let data = |path: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bikhook"));
+        command.current_dir(own.path()).env("BIKHOOK_JOURNAL_PATH", path);
+        command.env("BIKHOOK_HTTP_LISTEN", "127.0.0.1:0").env("BIKHOOK_ADMIN_LISTEN", "127.0.0.1:0");
+        command.env("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL_KEY", "the-key");
+        command.output().unwrap()
+    };
+    let output = data(&not_a_folder.join("journal.db"));
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = data(own.path());
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
