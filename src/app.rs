@@ -6,7 +6,7 @@
 //! stop: not ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its
 //! supervisor to start it again.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -24,7 +24,7 @@ use crate::{
     handler::{Deferred, Handler},
     http::{self, Intake},
     insight::{self, Insight},
-    journal::{self, Enrolment, Journal, LaneId, State, sqlite::Sqlite},
+    journal::{self, Enrolment, Journal, LaneId, LanePlace, State, sqlite::Sqlite},
     metrics::Metrics,
     secret,
 };
@@ -277,10 +277,12 @@ fn about(handler: &HandlerConfig) -> admin::About {
     }
 }
 
-/// Stores the cursors of new handlers.
+/// Stores the cursors of new handlers, and says of each where it begins, and of those that are not configured any more what
+/// they have not delivered.
 async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>) -> Result<(), Error> {
+    let known: HashSet<Arc<str>> = journal.handlers().await?.into_iter().map(|place| place.handler).collect();
     for HandlerConfig { name, .. } in handlers.iter().filter(|handler| handler.start.is_some()) {
-        if journal.lane(LaneId::live(Arc::clone(name), Class::Other)).await.is_ok() {
+        if known.contains(name) {
             tracing::info!(
                 handler = &**name,
                 "`start` is not looked at: the handler has its place in the journal already; \
@@ -293,7 +295,28 @@ async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>) -> Result
         start: handler.start,
         dead_letters: handler.dead_letters,
     });
-    Ok(journal.enrol(enrolments.collect()).await?)
+    journal.enrol(enrolments.collect()).await?;
+    for place in journal.handlers().await? {
+        let handler = &*place.handler;
+        if !place.configured {
+            tracing::warn!(
+                handler,
+                undelivered = place.undelivered(),
+                "handler not configured any more: its events wait for nobody, and retention does not keep them; \
+                 `bikhook handlers rename {handler} NEW` gives its place to another name"
+            );
+        } else if !known.contains(&place.handler) {
+            let Some(LanePlace { cursor, before, .. }) = place.lanes.first() else { continue };
+            tracing::info!(
+                handler,
+                begins_after = cursor,
+                stored_before = before,
+                "new handler: it begins after this seq, and gets nothing that is stored before; \
+                 `bikhook replay --handler {handler} --since TIME` delivers that"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Starts the lanes of every handler; each opens its handler by itself.

@@ -28,6 +28,16 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 
+/// What a name of a source, a handler or a credential may be: it is a label of a metric, and a part of a variable's name and
+/// of a URL.
+pub const NAME_RULE: &str = "a name has 1 to 64 of a-z, 0-9, `_` and `-`";
+
+/// Whether it keeps [`NAME_RULE`].
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
+}
+
 /// A duration in a configuration: `"90s"`, `"1h 30m"`, `"30d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);

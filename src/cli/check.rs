@@ -1,8 +1,11 @@
-//! `bikhook check`: what the configuration comes to. One that is wrong does not come here: loading it is the check.
+//! `bikhook check`: what the configuration comes to, and whether its destinations answer. One that is wrong does not come
+//! here: loading it is the check.
 
 use std::io::Write;
 
-use super::{Cli, Error, against, output::plain, store::StoreArgs};
+use clap::ArgGroup;
+
+use super::{Cli, Error, against, connect, output::plain, store::StoreArgs};
 use crate::{
     config::{Config, HandlerConfig, JournalSettings},
     http::{AuthMode, SourceSettings},
@@ -10,6 +13,7 @@ use crate::{
 };
 
 #[derive(clap::Args)]
+#[command(group(ArgGroup::new("asks").args(["against_journal", "connect"]).multiple(true)))]
 pub(super) struct Args {
     /// Also show what its handlers would take of the last N stored events; nothing is delivered
     #[arg(long, value_name = "N")]
@@ -17,8 +21,12 @@ pub(super) struct Args {
     /// With --against-journal: so many events of each handler, as its destination would see them: personal data
     #[arg(long, value_name = "N", requires = "against_journal", default_value_t = 0)]
     show: usize,
-    /// With --against-journal: an object a line, and nothing else
-    #[arg(long, requires = "against_journal")]
+    /// Also open every destination as `serve` does, with the handler's `timeout`, and say what is wrong: exit code 1 where
+    /// one refuses or does not answer; nothing is delivered
+    #[arg(long)]
+    connect: bool,
+    /// With --against-journal or --connect: one JSON object per line, and nothing else
+    #[arg(long, requires = "asks")]
     json: bool,
     #[command(flatten)]
     store: StoreArgs,
@@ -30,9 +38,14 @@ pub(super) fn run(args: &Args, cli: &Cli, out: &mut impl Write) -> Result<(), Er
     if !args.json {
         comes_to(&config, out)?;
     }
-    let Some(count) = args.against_journal else { return Ok(()) };
-    let form = against::Form { show: args.show, json: args.json };
-    against::run(&config.handlers, &args.store.open(cli)?, count, form, out)
+    if let Some(count) = args.against_journal {
+        let form = against::Form { show: args.show, json: args.json };
+        against::run(&config.handlers, &args.store.open(cli)?, count, form, out)?;
+    }
+    if args.connect {
+        connect::run(config.handlers, args.json, out)?;
+    }
+    Ok(())
 }
 
 fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {

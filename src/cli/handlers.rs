@@ -1,20 +1,21 @@
 //! `bikhook handlers`: how far each handler is, and letting go of what holds the journal.
 
-use std::io::Write;
+use std::{io::Write, path::PathBuf};
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Cli, Error,
     client::AdminArgs,
     output::{cell, confirm, lines, parse, plain, stdout, table, told},
-    store::StoreArgs,
+    store::{StoreArgs, not_opened},
 };
 use crate::{
     clock::{self, Timestamp},
-    settings::Period,
+    journal::{RenameError, RenameRefusal, sqlite::rename_offline},
+    settings::{NAME_RULE, Period, is_name},
 };
 
 #[derive(clap::Args)]
@@ -37,6 +38,9 @@ enum Command {
     Pause(Pause),
     /// Let a handler go on where it was
     Resume(Resume),
+    /// Give the place of a handler that is not configured any more to another name: its cursors, dead letters, events set
+    /// aside, replays and pause
+    Rename(Rename),
 }
 
 #[derive(clap::Args)]
@@ -57,6 +61,22 @@ struct Pause {
 struct Resume {
     /// The handler
     name: String,
+    /// An object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(clap::Args)]
+struct Rename {
+    /// The old name, which no section of the configuration has
+    old: String,
+    /// The new name; of a running receiver, one that is not at work yet
+    new: String,
+    /// Do it in this journal, of a receiver that is stopped
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// An object
     #[arg(long)]
     json: bool,
@@ -107,6 +127,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         Some(Command::Skip(skip)) => skip.run(cli),
         Some(Command::Pause(pause)) => pause.run(cli),
         Some(Command::Resume(resume)) => resume.run(cli),
+        Some(Command::Rename(rename)) => rename.run(cli),
         None => list(args, cli),
     }
 }
@@ -255,6 +276,49 @@ impl Resume {
             true => format!("{} goes on", self.name),
             false => format!("{} was not paused", self.name),
         })
+    }
+}
+
+impl Rename {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Renamed<'a> {
+            handler: &'a str,
+            to: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Body<'a> {
+            to: &'a str,
+        }
+        let Self { old, new, .. } = self;
+        let answer: Box<RawValue> = match &self.journal {
+            Some(path) => {
+                self.check_names(cli)?;
+                rename_offline(path, old, new).map_err(|error| match error {
+                    RenameError::Open(error) => not_opened(error),
+                    other => Error::Failed(other.to_string()),
+                })?;
+                to_raw_value(&Renamed { handler: old, to: new }).map_err(std::io::Error::from)?
+            }
+            None => {
+                let path = ["api", "v1", "handlers", old, "rename"];
+                self.admin.client(cli)?.post(&path, &Body { to: new })?
+            }
+        };
+        told(self.json, answer, |_: IgnoredAny| {
+            format!("The place of {old} is {new}'s now: a section [handlers.{new}] goes on from there")
+        })
+    }
+
+    /// The configuration, where one was named, must not have the old name.
+    fn check_names(&self, cli: &Cli) -> Result<(), Error> {
+        if !is_name(&self.new) {
+            return Err(Error::Failed(format!("{:?} is not a name: {NAME_RULE}", self.new)));
+        }
+        if cli.file().is_some() && cli.load()?.handlers.iter().any(|handler| *handler.name == *self.old) {
+            return Err(Error::Failed(RenameRefusal::Configured.to_string()));
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod auth;
 mod check;
 mod client;
 mod completions;
+mod connect;
 mod dead;
 mod events;
 mod export;

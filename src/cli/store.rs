@@ -371,7 +371,7 @@ fn nothing(what: &str, id: i64) -> Error {
     Error::Failed(format!("there is no {what} {id}"))
 }
 
-fn not_opened(error: OpenError) -> Error {
+pub(super) fn not_opened(error: OpenError) -> Error {
     let help = match &error {
         OpenError::Locked { .. } => ": without --journal, the receiver that has it is asked",
         _ => "",

@@ -10,10 +10,8 @@ use crate::{
     admin, clock, dispatch, event,
     http::{self, AuthMode, SourceSettings},
     insight, journal,
-    settings::{Period, Problem, nearest},
+    settings::{NAME_RULE, Period, Problem, is_name, nearest},
 };
-
-const NAME_LENGTH_MAX: usize = 64;
 
 pub(super) fn http(reading: &mut Reading, http: &http::Settings) {
     unservable(reading, http::check_http(http));
@@ -207,16 +205,13 @@ fn log_level(reading: &mut Reading, log: &LogSettings) {
     }
 }
 
-/// A name is a label of a metric, a part of a variable's name and of a URL.
 fn charset(reading: &mut Reading, path: &[&str], name: &str) {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if (1..=NAME_LENGTH_MAX).contains(&name.len()) && name.chars().all(plain) {
+    if is_name(name) {
         return;
     }
     let key = table_at(&reading.root, path).and_then(|table| table.get(name)).map(|entry| entry.key.clone());
     let message = format!("{}: {name:?} is not a name", path.join("."));
-    let help = format!("a name has 1 to {NAME_LENGTH_MAX} of a-z, 0-9, `_` and `-`");
-    reading.problems.push(Problem::new(key.unwrap_or_else(|| reading.place(path)), message).help(help));
+    reading.problems.push(Problem::new(key.unwrap_or_else(|| reading.place(path)), message).help(NAME_RULE));
 }
 
 fn above_zero(reading: &mut Reading, path: &[&str], values: &[(&str, u64)]) {

@@ -77,6 +77,9 @@ pub enum LaneCondition {
     Stuck,
     /// It has ended.
     Stopped,
+    /// The configuration does not name its handler any more.
+    #[serde(rename = "not configured")]
+    NotConfigured,
 }
 
 impl LaneStatus {

@@ -77,6 +77,9 @@ impl fmt::Display for Waits {
                 write!(f, "handler {handler} has set aside as many events as it may")
             }
             ForWhat::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
+            ForWhat::Lane(LaneCondition::NotConfigured) => {
+                write!(f, "handler {handler} is not in this configuration")
+            }
             ForWhat::Lane(LaneCondition::Running | LaneCondition::Stopped) => {
                 write!(f, "handler {handler} has stopped")
             }

@@ -242,4 +242,13 @@ pub struct OpenError {
     pub kind: &'static str,
     /// What is wrong.
     pub what: String,
+    /// Another process has what it needs: the receiver that runs, perhaps.
+    pub in_use: bool,
+}
+
+impl OpenError {
+    /// Of what nobody else has.
+    pub fn new(handler: &str, kind: &'static str, what: String) -> Self {
+        Self { handler: handler.to_owned(), kind, what, in_use: false }
+    }
 }

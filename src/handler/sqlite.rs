@@ -86,7 +86,7 @@ impl Kind for Sqlite {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let table = Arc::new(Table { path: settings.path, name: settings.table, create: settings.create });
         let making = Arc::clone(&table);
         tokio::task::spawn_blocking(move || folder::make(folder::of(&making.path), 0o750))

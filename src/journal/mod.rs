@@ -11,6 +11,7 @@ mod events;
 mod history;
 mod lane;
 mod notice;
+mod place;
 mod quarantine;
 mod replay;
 pub mod sqlite;
@@ -22,6 +23,7 @@ pub use error::{Error, OpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
 pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Passage, Pause, Pauses, Start};
+pub use place::{HandlerPlace, LanePlace, RenameError, RenameRefusal};
 pub use quarantine::{QuarantineEntry, QuarantineQuery};
 pub use replay::{NewReplay, Replay, ReplayState, Replays};
 pub use state::{Figures, State};
@@ -60,6 +62,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Stores a cursor for both lanes of each handler that has none yet, durably. Cursors of handlers that are not
     /// named here stay, but no longer hold retention back.
     fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Every handler that the journal knows, by name, whether or not it is configured in this run.
+    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>>;
+
+    /// Gives the place of a handler that is not configured to another name, durably: its cursors, what it has set aside, its
+    /// dead letters, its replays and its pause.
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>>;
 
     /// The delivery state of an enrolled lane, as it was last settled.
     fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>>;

@@ -56,6 +56,12 @@ impl Ran {
         assert!(self.code == 1 && self.err.contains(why), "{self:?}");
     }
 
+    /// What it was given cannot be used, and trying again does not help.
+    #[track_caller]
+    fn unusable(self, why: &str) {
+        assert!(self.code == 2 && self.err.contains(why), "{self:?}");
+    }
+
     #[track_caller]
     fn objects(self) -> Vec<Value> {
         self.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -215,16 +221,16 @@ async fn a_journal_is_read_while_its_receiver_is_stopped_and_only_then() {
 async fn what_is_no_journal_is_told_and_nothing_is_made() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("deep/journal.db");
-    read(&path, &["events"]).await.failed("cannot open the journal");
+    read(&path, &["events"]).await.unusable("cannot open the journal");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking makes nothing");
     let empty = folder.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
-    read(&empty, &["events"]).await.failed("is not a bikhook journal: it is empty");
+    read(&empty, &["events"]).await.unusable("is not a bikhook journal: it is empty");
     let text = folder.path().join("text.db");
     std::fs::write(&text, "no database at all, but long enough to be looked at as one".repeat(20)).unwrap();
-    read(&text, &["dead", "list"]).await.failed("is not a bikhook journal");
+    read(&text, &["dead", "list"]).await.unusable("is not a bikhook journal");
     assert!(!folder.path().join("text.db.lock").exists(), "nor is anything made beside it");
-    read(folder.path(), &["events"]).await.failed("cannot open the journal");
+    read(folder.path(), &["events"]).await.unusable("cannot open the journal");
 }
 
 #[tokio::test(flavor = "multi_thread")]

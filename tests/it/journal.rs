@@ -2,6 +2,7 @@
 
 mod clock;
 mod leaving;
+mod places;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

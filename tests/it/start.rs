@@ -150,6 +150,96 @@ fn destinations_that_never_answer_delay_neither_intake_nor_a_stop() {
     process.stop();
 }
 
+#[test]
+fn check_connect_opens_every_destination_and_says_what_is_wrong() {
+    let late = Late::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut home = Home::new();
+    home.more = late.section("")
+        + &format!(
+            "[handlers.silent]\nkind = \"redis\"\nurl = \"redis://{}\"\ntimeout = \"300ms\"\n",
+            silent.local_addr().unwrap()
+        );
+    let mut process = home.start();
+    let (code, said, error) = bikhook(&home, &["check", "--connect"]);
+    assert_eq!(code, 1, "{said} {error}");
+    // The file of the receiver that runs is no trouble, and is told.
+    let audit = said.lines().find(|line| line.starts_with("connect  audit: ok, but")).expect(&said);
+    assert!(audit.contains("in use") && audit.contains(&process.pid().to_string()), "{audit}");
+    let failed = format!("connect  late: FAILED: command: {}", late.program().display());
+    assert!(said.lines().any(|line| line.starts_with(&failed)), "{said}");
+    assert!(said.contains("connect  silent: FAILED: no answer within 0.3 s"), "{said}");
+    assert!(error.contains("2 of 3 destinations"), "{error}");
+    process.stop();
+
+    late.repair();
+    home.more = late.section("");
+    home.start().stop();
+    let (code, said, error) = bikhook(&home, &["check", "--connect", "--json"]);
+    assert_eq!((code, error.as_str()), (0, ""), "{said}");
+    let rows: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["ok"] == true && row["error"] == Value::Null), "{said}");
+
+    home.more = "[handlers.late]\nkind = \"exe\"\n".to_owned();
+    fs::write(home.config_file(), &home.more).unwrap();
+    assert_eq!(bikhook(&home, &["check", "--connect"]).0, 2);
+}
+
+#[test]
+fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
+    let mut home = Home::new();
+    let crm = "[handlers.crm]\nkind = \"http\"\nurl = \"http://127.0.0.1:1/\"\nstart = \"beginning\"\n";
+    home.more = crm.to_owned();
+    let mut process = home.start();
+    post(&process, "e1");
+    post(&process, "e2");
+    home.wait_until_delivered_to("audit");
+    process.stop();
+
+    home.more = "[handlers.fresh]\nkind = \"log\"\n".to_owned();
+    let mut process = home.start();
+    let log = home.log();
+    let warns = |line: &&str| line.contains("WARN") && line.contains("handler not configured any more");
+    let warned = log.lines().find(warns).expect(&log);
+    assert!(warned.contains("handler=\"crm\"") && warned.contains("undelivered=2"), "{warned}");
+    assert!(warned.contains("handlers rename crm NEW"), "{warned}");
+    let of_fresh = |line: &&str| line.contains("new handler") && line.contains("handler=\"fresh\"");
+    let new = log.lines().find(of_fresh).expect(&log);
+    assert!(new.contains("begins_after=2") && new.contains("stored_before=2"), "{new}");
+    let listed = bikhook(&home, &["handlers", "--admin", &format!("http://{}", process.admin())]);
+    let row = listed.1.lines().find(|line| line.starts_with("crm")).expect(&listed.1);
+    assert!(row.contains("not configured"), "{row}");
+    let page = process.operator().get("/handlers").unwrap().body;
+    assert!(page.contains("crm is not configured any more: 2 events are undelivered"), "{page}");
+    let refused = process.operator().ask("/api/v1/handlers/audit/rename", "{\"to\":\"sales\"}").unwrap();
+    assert!(refused.status == 400 && refused.body.contains("still configured"), "{}", refused.body);
+    let answer = process.operator().ask("/api/v1/handlers/crm/rename", "{\"to\":\"sales\"}").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(home.log().contains("handler renamed by an operator"));
+    process.stop();
+
+    // And back, while it is stopped: the configuration that was named must not have the old name.
+    let journal = home.journal_file();
+    let rename = |old: &str, new: &str| {
+        bikhook(&home, &["handlers", "rename", old, new, "--journal", journal.to_str().unwrap()])
+    };
+    assert_eq!(rename("sales", "orders").0, 0);
+    let (code, _, error) = rename("fresh", "sales");
+    assert!(code == 1 && error.contains("still configured"), "{error}");
+    home.more = crm.replace("crm", "orders");
+    let mut process = home.start();
+    assert_eq!(lane(&process, "orders")["cursor"], 0, "it goes on where the old name was");
+    process.stop();
+}
+
+/// What a command says and ends with.
+fn bikhook(home: &Home, args: &[&str]) -> (i32, String, String) {
+    let output = home.command().args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
 /// What a start in this folder ends with: its code, and its last line.
 fn ended(home: &Home) -> (i32, String) {
     let code = home.spawn(home.command()).exit_code();

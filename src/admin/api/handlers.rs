@@ -18,17 +18,18 @@ use crate::{
         question::{Asked, Parameters, Segment},
     },
     clock::Timestamp,
-    dispatch::LaneStatus,
-    journal::Pause,
+    dispatch::{LaneCondition, LaneStatus},
+    journal::{LanePlace, Pause},
 };
 
 /// A handler, with both its lanes.
 #[derive(Serialize)]
 struct Row {
     handler: Arc<str>,
-    kind: &'static str,
+    /// Null where the configuration does not name it any more, and so is its destination.
+    kind: Option<&'static str>,
     /// Where its events go, without secrets.
-    destination: Arc<str>,
+    destination: Option<Arc<str>>,
     /// Since when it is held back, and why; null while it is not.
     paused: Option<PauseRow>,
     dead: u64,
@@ -61,19 +62,39 @@ pub(super) async fn list(
             Some(row) => row.lanes.push(lane),
             None => rows.push(Row {
                 handler: Arc::clone(&lane.handler),
-                kind: lane.kind,
-                destination: Arc::clone(&lane.destination),
+                kind: Some(lane.kind),
+                destination: Some(Arc::clone(&lane.destination)),
                 paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
                 lanes: vec![lane],
             }),
         }
     }
+    let places = shared.state.journal.handlers().await?;
+    rows.extend(places.iter().filter(|place| !place.configured).map(|place| Row {
+        handler: Arc::clone(&place.handler),
+        kind: None,
+        destination: None,
+        paused: paused.get(&place.handler).map(PauseRow::from),
+        dead: dead.get(&place.handler).copied().unwrap_or_default(),
+        lanes: place.lanes.iter().map(|lane| not_configured(&place.handler, lane)).collect(),
+    }));
     #[derive(Serialize)]
     struct Answer {
         handlers: Vec<Row>,
     }
     Ok(Json(Answer { handlers: rows }).into_response())
+}
+
+/// A lane of a handler that the configuration does not name any more.
+fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
+    LaneStatus {
+        cursor: lane.cursor,
+        lag: lane.lag,
+        set_aside: usize::try_from(lane.set_aside).unwrap_or(usize::MAX),
+        state: LaneCondition::NotConfigured,
+        ..LaneStatus::new(Arc::clone(handler), "", lane.class)
+    }
 }
 
 /// `{}`, or `{"reason": "TEXT"}`.
@@ -119,6 +140,28 @@ pub(super) async fn resume(
         resumed: bool,
     }
     Ok(Json(Answer { handler, resumed }).into_response())
+}
+
+/// `{"to": NAME}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rename {
+    to: String,
+}
+
+/// `POST handlers/{name}/rename`: its place in the journal is given to another name.
+pub(super) async fn rename(
+    State(shared): State<Arc<Shared>>,
+    Segment(handler): Segment,
+    Asked(Rename { to }): Asked<Rename>,
+) -> Result<Response, Fault> {
+    handlers::rename(&shared, &handler, &to).await?;
+    #[derive(Serialize)]
+    struct Answer {
+        handler: String,
+        to: String,
+    }
+    Ok(Json(Answer { handler, to }).into_response())
 }
 
 /// `{"before": SEQ}` or `{"before": TIME}`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     admin::{Shared, fault::Fault},
     dispatch::LaneStatus,
-    journal::Pause,
-    settings::nearest,
+    journal::{Pause, RenameError, RenameRefusal},
+    settings::{NAME_RULE, is_name, nearest},
 };
 
 /// A reason is a line in a table.
@@ -53,6 +53,22 @@ pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) 
     }
     tracing::info!(user = shared.user(), handler, before, "events are skipped by an operator's decision");
     Ok(lanes)
+}
+
+/// Gives the place of a handler that is not configured to another name.
+pub(in crate::admin) async fn rename(shared: &Shared, old: &str, new: &str) -> Result<(), Fault> {
+    if !is_name(new) {
+        return Err(Fault::parameter("to", NAME_RULE));
+    }
+    shared.state.journal.rename_handler(old.into(), new.into()).await.map_err(|error| match error {
+        RenameError::Refused(RenameRefusal::Unknown) => {
+            Fault::Nothing(format!("handler {old:?} in the journal"))
+        }
+        RenameError::Journal(error) => Fault::Journal(error),
+        refused => Fault::parameter("to", refused.to_string()),
+    })?;
+    tracing::info!(user = shared.user(), handler = old, to = new, "handler renamed by an operator");
+    Ok(())
 }
 
 /// The handler of that name, if this process has it.

@@ -97,7 +97,7 @@ impl Kind for Exec {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let (body, mode) = (settings.body, settings.mode);
         let handler = name.to_owned();
         let found = tokio::task::spawn_blocking(move || {

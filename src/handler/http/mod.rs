@@ -104,7 +104,7 @@ impl Kind for Http {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let shape = Shape::of(settings.body, settings.mode).map_err(wrong)?;
         let headers = client::headers(&settings.headers).map_err(wrong)?;
         let signing_keys = signing_keys(&settings.signing_keys).map_err(wrong)?;

@@ -72,7 +72,7 @@ impl Kind for Jsonl {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let rotation = Rotation {
             size_bytes: Some(settings.rotate_size.0).filter(|bytes| *bytes > 0),
             daily: settings.rotate_daily,
@@ -81,7 +81,10 @@ impl Kind for Jsonl {
         let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation))
             .await
             .map_err(|error| wrong(error.to_string()))?
-            .map_err(|error| wrong(format!("{error}{}", error.advice())))?;
+            .map_err(|error| {
+                let in_use = matches!(error, Error::InUse { .. });
+                OpenError { in_use, ..wrong(format!("{error}{}", error.advice())) }
+            })?;
         let rules = Rules { gzip: settings.gzip, keep: settings.keep };
         let archive = Archive::new(writer.names().clone(), rules, writer.lock());
         archive.tidy_soon();

@@ -52,7 +52,7 @@ impl Kind for Kafka {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         if let Some(ca) = &settings.ca {
             Ca::read(ca).await.map_err(wrong)?;
         }

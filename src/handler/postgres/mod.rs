@@ -85,7 +85,7 @@ impl Kind for Postgres {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let table = Table::new(&settings.table, settings.create).map_err(wrong)?;
         let address = Arc::new(Address::of(&settings).await.map_err(wrong)?);
         let canceller = Canceller::new(Arc::clone(&address));

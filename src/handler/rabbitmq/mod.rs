@@ -38,7 +38,7 @@ impl Kind for RabbitMq {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let Settings { mut address, ca, target, form } = settings;
         if let Some(ca) = ca {
             address.trust(&Ca::read(&ca).await.map_err(wrong)?);

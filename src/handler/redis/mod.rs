@@ -67,7 +67,7 @@ impl Kind for Redis {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         Ok(Self {
             client: client(&settings).await.map_err(wrong)?,
             stream: settings.stream,

@@ -42,7 +42,7 @@ impl Kind for S3 {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError { handler: name.to_owned(), kind: Self::NAME, what };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let bucket = settings.client().await.map_err(wrong)?;
         let (form, pace) = (settings.form(name), Pace::new(settings.interval()));
         Ok(Self { bucket, form, pace, advice: settings.advice() })

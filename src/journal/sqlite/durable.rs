@@ -147,6 +147,12 @@ impl Committed {
                 Change::Pause { handler, pause } => shared.paused.send_modify(|paused| {
                     Arc::make_mut(paused).entry(handler).or_insert(pause);
                 }),
+                Change::Rename { old, new } if !ids.is_empty() => shared.paused.send_modify(|paused| {
+                    let paused = Arc::make_mut(paused);
+                    if let Some(pause) = paused.remove(&old) {
+                        paused.insert(new, pause);
+                    }
+                }),
                 Change::Resume(handler) => shared.paused.send_modify(|paused| {
                     Arc::make_mut(paused).remove(&handler);
                 }),

@@ -136,6 +136,14 @@ impl Lanes {
         self.tells_of_dead = tells_of_dead;
     }
 
+    /// The place of a handler that is not configured was given to another name.
+    pub fn renamed(&mut self, old: &Arc<str>, new: &Arc<str>) {
+        for class in Class::ALL {
+            let lane = self.known.remove(&LaneId::live(Arc::clone(old), class));
+            self.known.extend(lane.map(|lane| (LaneId::live(Arc::clone(new), class), lane)));
+        }
+    }
+
     /// Takes a settle, to be written with a later commit.
     pub fn pend(&mut self, lane: LaneId, ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
@@ -181,6 +189,14 @@ impl Lanes {
     /// Whether it is known who is configured, and so what retention may take.
     pub const fn are_enrolled(&self) -> bool {
         self.enrolled
+    }
+
+    /// The ids of the lanes whose handlers are known not to be configured, as a list of SQL.
+    pub fn not_configured(&self) -> String {
+        let gone = self.known.values().filter(|lane| self.enrolled && !lane.configured);
+        let mut ids: Vec<i64> = gone.map(|lane| lane.id).collect();
+        ids.sort_unstable();
+        ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// What retention must keep: everything above this seq, and the handler that needs it. `None`: nothing is needed.

@@ -15,6 +15,7 @@ mod lanes;
 mod offline;
 mod op;
 mod pauses;
+mod places;
 mod reader;
 mod recent;
 mod replays;
@@ -26,6 +27,7 @@ mod timekeeping;
 mod writer;
 
 pub use offline::Offline;
+pub use places::rename_offline;
 pub use settings::Settings;
 
 use std::{
@@ -55,8 +57,9 @@ use self::{
 };
 use super::{
     AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-    EventQuery, Figures, Journal, LaneId, LaneState, NewReplay, OpenError, Passage, Pause, Pauses,
-    QuarantineEntry, QuarantineQuery, Receipt, ReplayState, Replays, State,
+    EventQuery, Figures, HandlerPlace, Journal, LaneId, LaneState, NewReplay, OpenError, Passage, Pause,
+    Pauses, QuarantineEntry, QuarantineQuery, Receipt, RenameError, RenameRefusal, ReplayState, Replays,
+    State,
 };
 use crate::{
     clock::{Clock, LastKnown, Timestamp},
@@ -291,6 +294,45 @@ impl Journal for Sqlite {
             self.change(Change::Enrol(handlers)).await?;
             *self.enrolled.write().unwrap_or_else(PoisonError::into_inner) = lanes;
             Ok(())
+        })
+    }
+
+    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+        Box::pin(async move {
+            self.flush().await?;
+            let enrolled = self.enrolled.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let tip = *self.shared.tip.borrow();
+            let low = self.shared.low.load(Relaxed);
+            self.read(move |pages| {
+                pages.page(|connection| {
+                    places::all(connection, tip, low, |name| {
+                        enrolled.iter().any(|lane| &*lane.handler == name)
+                    })
+                })
+            })
+            .await
+        })
+    }
+
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>> {
+        Box::pin(async move {
+            let is_at_work = |name: &Arc<str>| self.is_known(&LaneId::live(Arc::clone(name), Class::Other));
+            if is_at_work(&old) {
+                return Err(RenameRefusal::Configured.into());
+            }
+            if is_at_work(&new) {
+                return Err(RenameRefusal::AtWork.into());
+            }
+            let (from, to) = (Arc::clone(&old), Arc::clone(&new));
+            let refused = self
+                .read(move |pages| pages.page(|connection| places::refusal(connection, &from, &to)))
+                .await?;
+            if let Some(refusal) = refused {
+                return Err(refusal.into());
+            }
+            let renamed = self.change(Change::Rename { old, new }).await?;
+            // Nothing but another such change can have come between.
+            if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
         })
     }
 

@@ -11,14 +11,14 @@ use rusqlite::Connection;
 
 use super::{
     file::{DatabaseFile, FORMAT},
-    reader,
+    places, reader,
 };
 use crate::{
     clock::Timestamp,
     event::Class,
     journal::{
-        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, LaneId, LaneState, OpenError,
-        QuarantineEntry, QuarantineQuery,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerPlace, LaneId, LaneState,
+        OpenError, QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -142,13 +142,24 @@ impl Offline {
         Ok(lanes)
     }
 
+    /// Every handler that the journal knows, with how far it is.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn handlers(&self) -> Result<Vec<HandlerPlace>, Error> {
+        self.read(|connection| {
+            let (low, tip) = places::span(connection)?;
+            places::all(connection, tip, low, |_| false)
+        })
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         read(&self.connection).map_err(|error| Error::Read(error.to_string().into()))
     }
 }
 
 /// What is no database at all is told before a lock file is made beside it.
-fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     let named = || path.display().to_string();
     let mut head = Vec::new();

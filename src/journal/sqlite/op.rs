@@ -37,6 +37,13 @@ pub struct Append {
 pub enum Change {
     /// Store cursors for new handlers.
     Enrol(Vec<Enrolment>),
+    /// Give the place of a handler to another name.
+    Rename {
+        /// Whose place it is.
+        old: Arc<str>,
+        /// Who gets it.
+        new: Arc<str>,
+    },
     /// Mark dead letters to be delivered again.
     RetryDead(Vec<i64>),
     /// Delete dead letters.

@@ -83,6 +83,12 @@ impl Retention {
         Ok(evicted)
     }
 
+    /// The handlers are known now: what is kept for one that is gone may leave.
+    pub const fn sweep_soon(&mut self) {
+        self.swept = None;
+        self.rested = None;
+    }
+
     /// The transaction that evicted these is durable.
     pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
         for (key, seq) in &evicted.keys {
@@ -148,7 +154,7 @@ impl Retention {
         note(connection, "deletion", now)?;
         let mut more = false;
         if sweep {
-            more = sweep_rows(connection, eras, now, settings)?;
+            more = sweep_rows(connection, lanes, eras, now, settings)?;
         }
         connection.execute_batch("COMMIT")?;
         let full_slice = events_to.is_some_and(|to| to + 1 == self.low + SLICE) || evicted.runs == RUNS;
@@ -277,10 +283,19 @@ fn evict(
 /// Old settles, dead letters and quarantine; whether there may be more.
 fn sweep_rows(
     connection: &Connection,
+    lanes: &Lanes,
     eras: &Eras,
     now: Timestamp,
     settings: &Settings,
 ) -> rusqlite::Result<bool> {
+    // Nobody will retry what is marked for a handler that is not configured.
+    let gone = lanes.not_configured();
+    let dead = format!(
+        "DELETE FROM dead WHERE id IN
+           (SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
+              AND died_at < (SELECT max(at) FROM horizon) AND (retrying = 0 OR lane IN ({gone}))
+            ORDER BY died_at LIMIT ?1)"
+    );
     let mut more = false;
     for (sql, kept) in [
         (
@@ -294,11 +309,7 @@ fn sweep_rows(
                AND id IN (SELECT id FROM settle ORDER BY id LIMIT ?1 + (SELECT count(*) FROM lane))",
             SETTLES_KEPT,
         ),
-        (
-            "DELETE FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era) AND retrying = 0
-               AND id IN (SELECT id FROM dead ORDER BY id LIMIT ?1)",
-            settings.dead_letter_retention,
-        ),
+        (&dead, settings.dead_letter_retention),
         (
             "DELETE FROM quarantine WHERE id IN
                (SELECT id FROM quarantine WHERE last_at < (SELECT at FROM horizon WHERE era = quarantine.era)

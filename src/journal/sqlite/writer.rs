@@ -22,7 +22,7 @@ use super::{
     group::Group,
     lanes::{Enrolled, KnownLane, Lanes},
     op::{Append, Change, Op, Reply},
-    pauses, replays,
+    pauses, places, replays,
     retention::Retention,
     room::Room,
     settings::Settings,
@@ -228,6 +228,7 @@ impl Writer {
                     enrolled = Some(self.lanes.enrol(&self.connection, enrolments, tip, now)?);
                     Vec::new()
                 }
+                Change::Rename { old, new } => places::rename(&self.connection, old, new)?,
                 Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
                 Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
@@ -250,7 +251,9 @@ impl Writer {
         }
         let replays = changes
             .iter()
-            .any(|(change, _)| matches!(change, Change::StartReplay(_) | Change::TurnReplay(..)))
+            .any(|(change, _)| {
+                matches!(change, Change::StartReplay(_) | Change::TurnReplay(..) | Change::Rename { .. })
+            })
             .then(|| {
                 Ok::<_, rusqlite::Error>((
                     replays::load(&self.connection)?,
@@ -304,6 +307,12 @@ impl Writer {
         }
         if let Some(enrolled) = enrolled {
             self.lanes.enrolled(enrolled);
+            self.retention.sweep_soon();
+        }
+        for ((change, _), answer) in changes.iter().zip(&answers) {
+            if let (Change::Rename { old, new }, false) = (change, answer.is_empty()) {
+                self.lanes.renamed(old, new);
+            }
         }
         let replays = replays.map(|(replays, lanes)| {
             self.lanes.reloaded(lanes);

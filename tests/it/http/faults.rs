@@ -105,6 +105,7 @@ fn the_bytes_of_a_body_are_held_until_its_append_has_ended() {
     let world = World::with(|settings| {
         settings.deadline.0 = Duration::from_millis(200);
         settings.in_flight_bytes.0 = 100;
+        settings.body_limit.0 = 100;
     });
     world.journal.stall();
     assert_eq!(world.post(event("e1")).status, 503);

@@ -14,7 +14,8 @@ use bikhook::{
     http::{AuthMode, Bounds, CredentialSettings, Intake, Settings, SourceSettings, Stopped, bind, serve},
     journal::{
         AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-        EventQuery, Figures, Journal, LaneId, LaneState, QuarantineEntry, QuarantineQuery, Receipt, State,
+        EventQuery, Figures, HandlerPlace, Journal, LaneId, LaneState, QuarantineEntry, QuarantineQuery,
+        Receipt, RenameError, State,
     },
     metrics::Metrics,
     secret::Secret,
@@ -444,6 +445,14 @@ impl Journal for Told {
     }
 
     fn retries(&self) -> watch::Receiver<u64> {
+        unreachable!("intake never asks")
+    }
+
+    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+        unreachable!("intake never asks")
+    }
+
+    fn rename_handler(&self, _: Arc<str>, _: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>> {
         unreachable!("intake never asks")
     }
 

@@ -115,7 +115,15 @@ fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
     let mut home = Home::new();
     home.more =
         format!("[handlers.out]\nkind = \"postgres\"\nurl = {:?}\npassword = \"secret\"\n", server.url());
-    home.start().stop();
+    let open = || {
+        let is_opened = |line: &&str| line.contains("handler opened") && line.contains("postgres");
+        let opened = || home.log().lines().filter(is_opened).count();
+        let before = opened();
+        let mut receiver = home.start();
+        eventually("it is not opened", || opened() > before);
+        receiver.stop();
+    };
+    open();
     let version = "SELECT obj_description('bik_events'::regclass)";
     let ours = server.sql("bik", version);
     let older = format!("{}0", ours.trim_end().trim_end_matches(|c: char| c.is_ascii_digit()));
@@ -123,7 +131,7 @@ fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
         "bik",
         &format!("ALTER TABLE bik_events DROP COLUMN phone; COMMENT ON TABLE bik_events IS '{older}'"),
     );
-    home.start().stop();
+    open();
     assert_eq!(server.sql("bik", version), ours);
     server.sql("bik", "SELECT phone FROM bik_events");
 }

@@ -9,8 +9,8 @@ use bikhook::{
     event::{Class, Event},
     journal::{
         AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-        EventQuery, Figures, Journal, LaneId, LaneState, NewReplay, Passage, Pauses, QuarantineEntry,
-        QuarantineQuery, Receipt, ReplayState, Replays, State,
+        EventQuery, Figures, HandlerPlace, Journal, LaneId, LaneState, NewReplay, Passage, Pauses,
+        QuarantineEntry, QuarantineQuery, Receipt, RenameError, ReplayState, Replays, State,
     },
 };
 use tokio::sync::watch;
@@ -72,6 +72,14 @@ impl Journal for Stub {
 
     fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.enrol(handlers)
+    }
+
+    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+        self.inner.handlers()
+    }
+
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>> {
+        self.inner.rename_handler(old, new)
     }
 
     fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {

@@ -71,6 +71,7 @@ fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
         LaneCondition::Full => (Tag::new("bad", "full"), "too many are set aside".to_owned()),
         LaneCondition::Stuck => (Tag::new("bad", "stuck"), "the journal cannot be read".to_owned()),
         LaneCondition::Stopped => (Tag::new("", "stopped"), String::new()),
+        LaneCondition::NotConfigured => (Tag::new("", "not configured"), String::new()),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     },
     clock::{self, Timestamp},
     dispatch::LaneCondition,
-    journal::Figures,
+    journal::{Figures, HandlerPlace},
 };
 use lanes::LaneRow;
 
@@ -62,7 +62,7 @@ impl Whole {
     /// What a person may want to know before anything else; empty where it just works.
     fn says(&self) -> &'static str {
         match self.row.condition {
-            LaneCondition::Running | LaneCondition::Stopped => "",
+            LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => "",
             LaneCondition::Waiting => {
                 "Its destination is unwell. It is tried again by itself; nothing is lost or skipped."
             }
@@ -82,6 +82,8 @@ impl Whole {
 struct Page {
     frame: Frame,
     handlers: Vec<Whole>,
+    /// What is said of handlers that the configuration does not name any more.
+    gone: Vec<String>,
     /// Replays that have not ended.
     replays: String,
 }
@@ -96,7 +98,17 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
         0 => "Replays".to_owned(),
         _ => counted(at_work as u64, "replay at work", "replays at work"),
     };
-    visit.show(|frame| Page { frame, handlers, replays })
+    let places = shared.state.journal.handlers().await?;
+    let gone = places.iter().filter(|place| !place.configured).map(not_configured).collect();
+    visit.show(|frame| Page { frame, handlers, gone, replays })
+}
+
+fn not_configured(place: &HandlerPlace) -> String {
+    let undelivered = counted(place.undelivered(), "event is undelivered", "events are undelivered");
+    let name = &place.handler;
+    format!(
+        "{name} is not configured any more: {undelivered}. `bikhook handlers rename {name} NEW` gives its place to another name."
+    )
 }
 
 #[derive(Template)]

@@ -95,6 +95,7 @@ impl HandlerRow {
             LaneCondition::Full => Tag::new("bad", "full"),
             LaneCondition::Stuck => Tag::new("bad", "stuck"),
             LaneCondition::Stopped => Tag::new("", "stopped"),
+            LaneCondition::NotConfigured => Tag::new("", "not configured"),
         }
     }
 
@@ -114,7 +115,7 @@ impl HandlerRow {
 const fn badness(condition: LaneCondition) -> u8 {
     match condition {
         LaneCondition::Running => 0,
-        LaneCondition::Stopped => 1,
+        LaneCondition::Stopped | LaneCondition::NotConfigured => 1,
         LaneCondition::Paused => 2,
         LaneCondition::Waiting => 3,
         LaneCondition::Full => 4,

@@ -48,7 +48,7 @@ pub(super) fn all(handlers: &[HandlerRow], figures: &Figures, waiting: usize, fr
             LaneCondition::Paused => {
                 need("warn", "paused", format!("{name} delivers nothing until it is resumed"), &own);
             }
-            LaneCondition::Running | LaneCondition::Stopped => {}
+            LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => {}
         }
     }
     for handler in handlers.iter().filter(|handler| handler.dead > 0) {

@@ -1,0 +1,117 @@
+//! Handlers' places in the journal: those of handlers that are not configured any more, and giving one to another name.
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    file::{DatabaseFile, FORMAT},
+    offline::refuse_foreign,
+    reader,
+};
+use crate::{
+    event::Class,
+    journal::{Error, HandlerPlace, LanePlace, OpenError, RenameError, RenameRefusal},
+};
+
+/// Every handler that the file has, by name; `configured` tells of each whether it is.
+pub fn all(
+    connection: &Connection,
+    tip: u64,
+    low: u64,
+    configured: impl Fn(&str) -> bool,
+) -> rusqlite::Result<Vec<HandlerPlace>> {
+    let mut select = connection.prepare_cached(
+        "SELECT handler, class, cursor, (SELECT count(*) FROM aside WHERE aside.lane = lane.id) FROM lane
+         WHERE replay = 0 ORDER BY handler, class",
+    )?;
+    let mut rows = select.query([])?;
+    let mut places: Vec<HandlerPlace> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let handler: Arc<str> = row.get::<_, String>(0)?.into();
+        let cursor: u64 = row.get(2)?;
+        let lane = LanePlace {
+            class: if row.get::<_, i64>(1)? == 0 { Class::Incoming } else { Class::Other },
+            cursor,
+            // What retention has taken does not wait any more.
+            lag: tip.saturating_sub(cursor.max(low.saturating_sub(1))),
+            before: (cursor + 1).saturating_sub(low),
+            set_aside: row.get(3)?,
+        };
+        match places.last_mut().filter(|place| place.handler == handler) {
+            Some(place) => place.lanes.push(lane),
+            None => {
+                let configured = configured(&handler);
+                places.push(HandlerPlace { handler, configured, lanes: vec![lane] });
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Why the place of `old` cannot be given to `new`; part of the transaction that gives it.
+pub fn refusal(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Option<RenameRefusal>> {
+    let has = |sql: &str, name: &str| connection.prepare_cached(sql)?.exists([name]);
+    if !has("SELECT 1 FROM lane WHERE handler = ?1 AND replay = 0", old)? {
+        return Ok(Some(RenameRefusal::Unknown));
+    }
+    // A lane that was only enrolled has one row of its cursor's history, and nothing else.
+    let progressed = "SELECT 1 FROM lane WHERE handler = ?1 AND (replay <> 0
+           OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
+           OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
+           OR EXISTS (SELECT 1 FROM dead WHERE dead.lane = lane.id))";
+    // The history is kept for some days only: what it would pass over must not be lost.
+    let ahead = "SELECT 1 FROM lane AS old JOIN lane AS new ON new.class = old.class AND new.replay = 0
+         WHERE old.handler = ?1 AND old.replay = 0 AND new.handler = ?2 AND old.cursor > new.cursor";
+    let is_ahead = connection.prepare_cached(ahead)?.exists([old, new])?;
+    Ok((is_ahead || has(progressed, new)?).then_some(RenameRefusal::Progressed))
+}
+
+/// Gives the place of `old` to `new`: cursors, what is set aside, dead letters, replays, the pause. One change, or none
+/// where it is refused.
+pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
+    if old == new || refusal(connection, old, new)?.is_some() {
+        return Ok(Vec::new());
+    }
+    connection
+        .prepare_cached("DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)")?
+        .execute([new])?;
+    connection.prepare_cached("DELETE FROM lane WHERE handler = ?1")?.execute([new])?;
+    for sql in [
+        "UPDATE lane SET handler = ?2 WHERE handler = ?1",
+        "UPDATE replay SET handler = ?2 WHERE handler = ?1",
+        "UPDATE OR REPLACE pause SET handler = ?2 WHERE handler = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![old, new])?;
+    }
+    Ok(vec![1])
+}
+
+/// The same in the journal of a receiver that is stopped.
+///
+/// # Errors
+/// [`RenameError`]: nothing was changed.
+pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameError> {
+    let named = || path.display().to_string();
+    std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
+    refuse_foreign(path)?;
+    let file = DatabaseFile::lock(path)?;
+    match file.format()? {
+        FORMAT => {}
+        found => return Err(OpenError::Older { path: named(), found, known: FORMAT }.into()),
+    }
+    let read = |error: rusqlite::Error| Error::Read(error.to_string().into());
+    let mut connection = file.writer()?;
+    let transaction = connection.transaction().map_err(read)?;
+    if let Some(refusal) = refusal(&transaction, old, new).map_err(read)? {
+        return Err(refusal.into());
+    }
+    rename(&transaction, old, new).map_err(read)?;
+    transaction.commit().map_err(read)?;
+    Ok(())
+}
+
+/// The lowest seq that is stored, and the highest; of an empty file, as if the next one were the lowest.
+pub fn span(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    Ok(reader::span(connection)?.unwrap_or((1, 0)))
+}
