@@ -26,7 +26,7 @@ use crate::{
     insight::{self, Insight},
     journal::{self, Enrolment, Journal, LaneId, LanePlace, State, sqlite::Sqlite},
     metrics::Metrics,
-    secret,
+    panics, secret,
 };
 
 /// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
@@ -83,7 +83,7 @@ pub enum Error {
     )]
     Stalled,
     /// A task of the application panicked.
-    #[error("a part of the process ended: {0}")]
+    #[error("a part of the process ended: {}", panics::why_ended(.0))]
     Panicked(#[from] tokio::task::JoinError),
 }
 

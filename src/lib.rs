@@ -62,5 +62,6 @@ pub mod clock;
 pub mod folder;
 pub mod lock;
 pub mod metrics;
+pub mod panics;
 pub mod secret;
 pub mod trace;

@@ -24,7 +24,7 @@ use crate::{
     config::{LogFormat, LogSettings},
     handler,
     metrics::Metrics,
-    trace,
+    panics, trace,
 };
 
 /// Lines that wait to be written; what comes beyond is counted.
@@ -92,6 +92,7 @@ impl Log {
                 "{name} is set, but this binary exports no spans: it was built without the feature `otel`"
             );
         }
+        panics::log_places();
         Ok(Self {
             #[cfg(feature = "otel")]
             _spans,

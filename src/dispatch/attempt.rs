@@ -1,7 +1,6 @@
 //! One delivery, as a task: a batch that is refused is halved until the bad event is alone; a probe goes one by one.
 
 use std::{
-    any::Any,
     collections::HashSet,
     panic::AssertUnwindSafe,
     sync::{
@@ -190,7 +189,9 @@ impl Attempt {
         let done = match ended {
             Ok(Ok(done)) => done,
             // Caught here, it is this delivery's and not that of others of the batch.
-            Ok(Err(panicked)) => Err(Failure::retry("panic", said_by_panic(&*panicked))),
+            Ok(Err(_may_quote_the_payload)) => {
+                Err(Failure::retry("panic", "the handler panicked; the log says where"))
+            }
             Err(_elapsed) => {
                 Err(Failure::retry("timeout", format!("no answer within {} s", self.timeout.as_secs_f64())))
             }
@@ -250,11 +251,4 @@ impl Attempt {
             gravity: Gravity::Misconfigured,
         })
     }
-}
-
-/// The story of a panic; its text may quote the payload.
-fn said_by_panic(carried: &(dyn Any + Send)) -> String {
-    let text = carried.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| carried.downcast_ref::<String>().map(String::as_str));
-    format!("the handler panicked: {}", text.unwrap_or("it does not say why"))
 }

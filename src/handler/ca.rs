@@ -11,6 +11,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+use crate::panics;
+
 /// The certificates of a file, one at least.
 #[derive(Debug)]
 pub(super) struct Ca(Vec<CertificateDer<'static>>);
@@ -22,8 +24,8 @@ impl Ca {
     /// What is wrong with the file, with the name of the key.
     pub(super) async fn read(path: &Path) -> Result<Self, String> {
         let file = path.to_owned();
-        let read =
-            tokio::task::spawn_blocking(move || fs::read(file)).await.map_err(|error| error.to_string());
+        let read = tokio::task::spawn_blocking(move || fs::read(file)).await;
+        let read = read.map_err(|ended| panics::why_ended(&ended).to_owned());
         let wrong = |what: String| format!("ca: {} {what}", path.display());
         let bytes = read
             .and_then(|read| read.map_err(|error| error.to_string()))

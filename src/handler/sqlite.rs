@@ -13,13 +13,13 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinError};
 
 use super::{
     Delivery, Failure, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::folder;
+use crate::{folder, panics};
 
 /// For so long another writer of the file is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ impl Kind for Sqlite {
         let making = Arc::clone(&table);
         tokio::task::spawn_blocking(move || folder::make(folder::of(&making.path), 0o750))
             .await
-            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?
             .map_err(|error| wrong(Error::Io(table.path.clone(), error).to_string()))?;
         Ok(Self { table, open: Arc::default() })
     }
@@ -105,7 +105,7 @@ impl Kind for Sqlite {
             }
             Ok::<_, Error>(())
         });
-        looked.await.map_err(|error| Failure::retry("interrupted", error))?.map_err(|error| {
+        looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(|error| {
             if error.is_passing() {
                 return error.into();
             }
@@ -114,7 +114,7 @@ impl Kind for Sqlite {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        let interrupted = |error| Failure::retry("interrupted", error);
+        let interrupted = |ended: JoinError| Failure::retry("interrupted", panics::why_ended(&ended));
         let events = events.to_vec();
         // Made while another delivery has the file.
         let making = tokio::task::spawn_blocking(move || events.iter().map(Row::of).collect::<Vec<Row>>());

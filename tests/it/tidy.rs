@@ -12,7 +12,7 @@ const ORDER: [&str; 16] = [
     "settings", "secret", "metrics", "trace", "lock",
 ];
 /// What everybody may use, and which uses nothing.
-const GROUND: [&str; 2] = ["clock", "folder"];
+const GROUND: [&str; 3] = ["clock", "folder", "panics"];
 
 /// Absences that matter most, besides the order.
 const NEVER: [(&str, &[&str]); 2] = [("http", &["dispatch", "handler"]), ("handler", &["journal"])];

@@ -15,6 +15,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     journal::{Aside, Cause, DeadAgain, History, NewDead},
+    panics,
 };
 
 impl Lane {
@@ -346,7 +347,7 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
 fn panicked(error: &JoinError) -> Trouble {
     Trouble {
         class: "panic".to_owned(),
-        error: format!("the delivery panicked: {error}"),
+        error: format!("the delivery ended: {}", panics::why_ended(error)),
         after: None,
         gravity: Gravity::Unwell,
     }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::secret::Secret;
+use crate::{panics, secret::Secret};
 use command::Program;
 use lines::Worker;
 
@@ -103,7 +103,8 @@ impl Kind for Exec {
         let found = tokio::task::spawn_blocking(move || {
             Program::find(handler, settings.command, settings.dir, settings.env)
         });
-        let program = found.await.map_err(|error| wrong(error.to_string()))?.map_err(wrong)?;
+        let program =
+            found.await.map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?.map_err(wrong)?;
         Ok(Self { program, body, mode, worker: Mutex::new(None) })
     }
 

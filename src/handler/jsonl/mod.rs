@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::{clock, event::Event, lock::lock_of, settings::Size};
+use crate::{clock, event::Event, lock::lock_of, panics, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
 use writer::{Rotation, Writer};
@@ -80,7 +80,7 @@ impl Kind for Jsonl {
         let path = settings.path;
         let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation))
             .await
-            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?
             .map_err(|error| {
                 let in_use = matches!(error, Error::InUse { .. });
                 OpenError { in_use, ..wrong(format!("{error}{}", error.advice())) }
@@ -99,11 +99,7 @@ impl Kind for Jsonl {
         let archive = Arc::clone(&self.archive);
         tokio::task::spawn_blocking(move || append(&mut writer, &archive, &events))
             .await
-            .map_err(|error| Failure::Retry {
-                class: "interrupted".to_owned(),
-                error: error.to_string(),
-                after: None,
-            })?
+            .map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
             .map_err(Failure::from)
     }
 }

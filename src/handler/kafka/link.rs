@@ -17,9 +17,12 @@ use super::{
     settings::Settings,
     watch::{TARGET, Watch},
 };
-use crate::handler::{
-    Failure,
-    given_up::{Attempt, GivenUp},
+use crate::{
+    handler::{
+        Failure,
+        given_up::{Attempt, GivenUp},
+    },
+    panics,
 };
 
 /// For a connection to be made, and for the answer to a question.
@@ -47,7 +50,7 @@ impl Link {
         let made = spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await;
         let producer = match made {
             Ok(made) => Arc::new(made.map_err(|error| of_settings(&error))?),
-            Err(interrupted) => return Err(Failure::retry("interrupted", interrupted.to_string())),
+            Err(interrupted) => return Err(Failure::retry("interrupted", panics::why_ended(&interrupted))),
         };
         let watch = Arc::clone(producer.client().context());
         let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
@@ -60,7 +63,7 @@ impl Link {
             trouble = link.watch.trouble() => Err(trouble),
             looked = looking => match looked {
                 Ok(looked) => looked,
-                Err(interrupted) => Err(Failure::retry("interrupted", interrupted.to_string())),
+                Err(interrupted) => Err(Failure::retry("interrupted", panics::why_ended(&interrupted))),
             },
         }?;
         link.watch.is_back();

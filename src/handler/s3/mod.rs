@@ -13,6 +13,7 @@ mod settings;
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
 
 use super::{Delivery, Failure, Kind, OpenError};
+use crate::panics;
 use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
@@ -63,7 +64,7 @@ impl Kind for S3 {
         let (form, events) = (self.form.clone(), events.to_vec());
         let made = tokio::task::spawn_blocking(move || form.object(&events)).await;
         let Object { path, bytes } = made
-            .map_err(|error| Failure::retry("interrupted", error))?
+            .map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
             .map_err(|error| Failure::retry("not compressed", error))?;
         self.pace.wait().await;
         self.put(path, bytes.into()).await?;

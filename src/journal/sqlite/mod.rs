@@ -67,6 +67,7 @@ use crate::{
     folder::with_suffix,
     lock::lock_of,
     metrics::Metrics,
+    panics,
 };
 
 /// What may be queued for the writer; more wait.
@@ -187,7 +188,7 @@ impl Sqlite {
             pool: Arc::clone(&self.readers),
         };
         let done = tokio::task::spawn_blocking(move || read(&pages)).await;
-        done.unwrap_or_else(|panic| Err(Error::Read(panic.to_string().into())))
+        done.unwrap_or_else(|ended| Err(Error::Read(panics::why_ended(&ended).into())))
     }
 
     async fn change(&self, change: Change) -> Result<Vec<i64>, Error> {

@@ -1,0 +1,24 @@
+//! Panics, told by their place alone: the text of one may quote an event, a secret or a whole payload.
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic, thread,
+};
+
+use tokio::task::JoinError;
+
+/// Writes every panic of the process to the log, with its place and without its text.
+pub fn log_places() {
+    panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let thread = thread::current();
+        tracing::error!(at, thread = thread.name().unwrap_or("?"), backtrace, "a thread panicked");
+    }));
+}
+
+/// Why a task ended before its time. The error's own text quotes that of the panic.
+pub fn why_ended(task: &JoinError) -> &'static str {
+    if task.is_panic() { "it panicked; the log says where" } else { "it was cancelled" }
+}
