@@ -200,7 +200,12 @@ impl<'a> Taken<'a> {
 
 /// Pointers at which nothing is in any of the events, not even `null`. Of no events nothing can be said.
 fn nowhere<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
-    let pointers = handler.filter.pointers().chain(handler.mask.dropped()).chain(handler.mask.hashed());
+    let pointers = handler
+        .filter
+        .pointers()
+        .chain(handler.mask.kept())
+        .chain(handler.mask.dropped())
+        .chain(handler.mask.hashed());
     let is_nowhere = |pointer: &&Pointer| !events.iter().any(|event| pointer.any(&event.element, |_| true));
     if events.is_empty() { Vec::new() } else { pointers.filter(is_nowhere).map(Pointer::as_str).collect() }
 }

@@ -55,6 +55,11 @@ impl Pointer {
         &self.text
     }
 
+    /// Whether it points at, or into, what the other points at.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.steps.starts_with(&other.steps)
+    }
+
     /// Whether any value that it finds passes the test.
     pub fn any(&self, element: &Element, mut test: impl FnMut(Found<'_>) -> bool) -> bool {
         any(&element.rendered(), &self.steps, &mut test)
@@ -96,6 +101,52 @@ impl Element {
         rewrite(&rendered, &steps, &mut out);
         Self::read(out.as_bytes())
     }
+}
+
+/// What stays of the members of an object that no pointer needs to name: without it an element is none.
+const NAME: &str = "eventName";
+
+impl Element {
+    /// Only what these pointers find, and the event's name; an object or a list of which nothing stays is left out.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where what is left is no element.
+    pub fn kept<'a>(&self, pointers: impl IntoIterator<Item = &'a Pointer>) -> Result<Self, Unreadable> {
+        let rendered = self.rendered();
+        let name = [NAME.to_owned()];
+        let mut wanted: Vec<&[String]> = pointers.into_iter().map(|pointer| &*pointer.steps).collect();
+        wanted.push(&name);
+        let mut out = String::with_capacity(rendered.len());
+        keep(&rendered, &wanted, &mut out);
+        Self::read(out.as_bytes())
+    }
+}
+
+/// Writes what the pointers find in a value; `false` where that is nothing.
+fn keep(json: &str, wanted: &[&[String]], out: &mut String) -> bool {
+    if wanted.iter().any(|steps| steps.is_empty()) {
+        out.push_str(json);
+        return true;
+    }
+    let before = out.len();
+    match json.as_bytes().first() {
+        Some(b'{') => write_list(out, ['{', '}'], members(json), |(name, value), out| {
+            let deeper: Vec<&[String]> =
+                wanted.iter().filter(|steps| says(name, &steps[0])).map(|steps| &steps[1..]).collect();
+            out.push_str(name.get());
+            out.push(':');
+            keep(value.get(), &deeper, out)
+        }),
+        Some(b'[') => write_list(out, ['[', ']'], items(json).into_iter().enumerate(), |(at, item), out| {
+            let deeper = wanted.iter().filter_map(|steps| match steps[0].parse::<usize>() {
+                Ok(index) => (index == at).then_some(&steps[1..]),
+                Err(_) => Some(*steps),
+            });
+            keep(item.get(), &deeper.collect::<Vec<_>>(), out)
+        }),
+        _ => return false,
+    }
+    out.len() > before + 2
 }
 
 fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -> bool {
@@ -254,6 +305,31 @@ mod tests {
             let error = Pointer::parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("/eventInfo/status"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_what_the_pointers_find_and_the_name() {
+        let kept = |json: &str, pointers: &[&str]| {
+            let pointers: Vec<Pointer> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
+            element(json).kept(&pointers).unwrap().raw().to_owned()
+        };
+        for (pointers, left) in [
+            (&["/nothing", "/eventName/x"][..], r#"{"eventName":"x"}"#),
+            (
+                &["/eventInfo/status"],
+                r#"{"eventName":"x","eventInfo":[{"status":"sent"},{"status":"read"}]}"#,
+            ),
+            (&["/eventInfo/n", "/a~1b"], r#"{"eventName":"x","eventInfo":[{"n":1}],"a/b":{"~":null}}"#),
+            (&["/eventInfo/1", "/a~1b/x"], r#"{"eventName":"x","eventInfo":[{"status":"read"}]}"#),
+            (
+                &["/eventInfo", "/eventInfo/n"],
+                r#"{"eventName":"x","eventInfo":[{"status":"sent","n":1},{"status":"read"}]}"#,
+            ),
+        ] {
+            assert_eq!(kept(TWO, pointers), left, "{pointers:?}");
+        }
+        let odd = r#"{"n":1e3,"eventName":"x","\u006e":2,"\ud83d":3,"l":[[{"n":4,"m":5}]]}"#;
+        assert_eq!(kept(odd, &["/n", "/l/n"]), r#"{"n":1e3,"eventName":"x","\u006e":2,"l":[[{"n":4}]]}"#);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a destination is not to see: fields that are dropped or hashed before delivery.
+//! What a destination is not to see: fields that are dropped or hashed before delivery, or everything but those that are
+//! kept.
 //!
 //! A hash is keyed (HMAC-SHA256): the same phone number gives the same text, so that a destination can count and join,
 //! and nobody without the key can try all numbers.
@@ -18,6 +19,8 @@ use crate::{
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskSettings {
+    /// JSON pointers to the only fields that are delivered, besides the event's name and what is hashed.
+    pub keep: Option<Vec<String>>,
     /// JSON pointers to what is left out.
     pub drop: Vec<String>,
     /// JSON pointers to what becomes a keyed hash of itself: 32 hexadecimal digits.
@@ -36,8 +39,17 @@ pub enum MaskError {
     #[error("{0:?} cannot be masked: an event without its name is none")]
     Name(String),
     /// It would do nothing.
-    #[error("give `drop` or `hash`, or leave the mask out")]
+    #[error("give `keep`, `drop` or `hash`, or leave the mask out")]
     Nothing,
+    /// Both say what is left out.
+    #[error("`keep` and `drop` exclude each other: `keep` leaves out everything that it does not name")]
+    KeepAndDrop,
+    /// Nothing but the name would be left, which is hardly meant.
+    #[error("`keep` is empty: name at least one field, such as \"/id\"")]
+    KeepNothing,
+    /// It would be both as it is and hashed.
+    #[error("{0:?} cannot be kept: it is, or is a part of, what is hashed")]
+    KeepHashed(String),
     /// Hashes that anybody could undo by trying all phone numbers.
     #[error("`hash` needs a `key` of at least {KEY_BYTES} bytes")]
     Key,
@@ -49,6 +61,8 @@ const KEY_BYTES: usize = 16;
 /// A mask, checked.
 #[derive(Clone, Default)]
 pub struct Mask {
+    /// With these, everything else is left out.
+    keep: Option<Vec<Pointer>>,
     drop: Vec<Pointer>,
     hash: Vec<Pointer>,
     /// There where anything is hashed.
@@ -61,21 +75,35 @@ impl Mask {
     /// # Errors
     /// [`MaskError`].
     pub fn new(settings: Option<&MaskSettings>) -> Result<Self, MaskError> {
-        let Some(MaskSettings { drop, hash, key }) = settings else { return Ok(Self::default()) };
-        if drop.is_empty() && hash.is_empty() {
-            return Err(MaskError::Nothing);
+        let Some(MaskSettings { keep, drop, hash, key }) = settings else { return Ok(Self::default()) };
+        match keep {
+            None if drop.is_empty() && hash.is_empty() => return Err(MaskError::Nothing),
+            Some(_) if !drop.is_empty() => return Err(MaskError::KeepAndDrop),
+            Some(keep) if keep.is_empty() => return Err(MaskError::KeepNothing),
+            _ => {}
         }
         let key = key.as_ref().map(|key| key.expose().as_bytes()).filter(|key| key.len() >= KEY_BYTES);
         if !hash.is_empty() && key.is_none() {
             return Err(MaskError::Key);
         }
         let mac = key.map(KeyInit::new_from_slice).transpose().map_err(|_never| MaskError::Key)?;
-        Ok(Self { drop: pointers(drop)?, hash: pointers(hash)?, mac })
+        let keep = keep.as_ref().map(|keep| keep.iter().map(|text| Pointer::parse(text)).collect());
+        let mask = Self { keep: keep.transpose()?, drop: pointers(drop)?, hash: pointers(hash)?, mac };
+        let is_hashed = |kept: &&Pointer| mask.hash.iter().any(|hashed| kept.is_within(hashed));
+        match mask.kept().iter().find(is_hashed) {
+            Some(kept) => Err(MaskError::KeepHashed(kept.as_str().to_owned())),
+            None => Ok(mask),
+        }
     }
 
     /// Whether it leaves every event as it is.
     pub const fn is_empty(&self) -> bool {
-        self.drop.is_empty() && self.hash.is_empty()
+        self.keep.is_none() && self.drop.is_empty() && self.hash.is_empty()
+    }
+
+    /// What alone is delivered, besides what is hashed; empty where there is no such list.
+    pub fn kept(&self) -> &[Pointer] {
+        self.keep.as_deref().unwrap_or_default()
     }
 
     /// Where something is left out.
@@ -91,7 +119,7 @@ impl Mask {
     /// What it does, on one line.
     pub fn in_words(&self) -> String {
         let all = |pointers: &[Pointer]| pointers.iter().map(Pointer::as_str).collect::<Vec<_>>().join(", ");
-        let said = [("drops", self.dropped()), ("hashes", self.hashed())];
+        let said = [("keeps only", self.kept()), ("drops", self.dropped()), ("hashes", self.hashed())];
         let said = said.into_iter().filter(|(_, pointers)| !pointers.is_empty());
         said.map(|(word, pointers)| format!("{word} {}", all(pointers))).collect::<Vec<_>>().join("; ")
     }
@@ -110,7 +138,11 @@ impl Mask {
         let drop = |_: Found<'_>| None;
         let dropped = self.drop.iter().map(|pointer| Edit { pointer, replace: &drop });
         let hashed = self.hash.iter().map(|pointer| Edit { pointer, replace: &hash });
-        element.edited(&dropped.chain(hashed).collect::<Vec<_>>())
+        let edits: Vec<Edit<'_>> = dropped.chain(hashed).collect();
+        match &self.keep {
+            Some(keep) => element.kept(keep.iter().chain(&self.hash))?.edited(&edits),
+            None => element.edited(&edits),
+        }
     }
 
     /// A JSON string: of what a string says, of any other value its JSON.
@@ -148,6 +180,7 @@ mod tests {
 
     fn mask(toml: &str) -> Result<Mask, MaskError> {
         let settings = MaskSettings {
+            keep: toml.contains("keep").then(|| list(toml, "keep")),
             drop: list(toml, "drop"),
             hash: list(toml, "hash"),
             key: toml.contains("key").then(|| Secret::new("0123456789abcdef")),
@@ -189,11 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_not_on_the_list_of_kept_ones_is_gone() {
+        let only = mask("keep = ['/eventInfo/message', '/eventInfo/n']").unwrap();
+        assert_eq!(masked(&only), r#"{"eventName":"x","eventInfo":[{"message":"hi"},{"n":1.0}]}"#);
+        assert_eq!(only.in_words(), "keeps only /eventInfo/message, /eventInfo/n");
+        let hashed = mask("keep = ['/eventInfo']\nhash = ['/eventInfo/assetValue']\nkey = 'k'").unwrap();
+        let phone = "a80d7fe3889272d92b5a7ac33e89e915";
+        assert_eq!(
+            masked(&hashed),
+            format!(
+                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{phone}","message":"hi"}},{{"assetValue":"{phone}","n":1.0}}]}}"#
+            )
+        );
+    }
+
+    #[test]
     fn a_mask_that_cannot_hold_is_told() {
         let error = |toml: &str| mask(toml).err().unwrap().to_string();
         assert!(error("hash = ['/x']").contains("at least 16 bytes"));
         assert!(error("drop = ['/eventName']").contains("cannot be masked"));
         assert!(error("drop = ['x']").contains("is no JSON pointer"));
         assert!(error("").contains("leave the mask out"));
+        assert!(error("keep = []").contains("at least one field"));
+        assert!(error("keep = ['x']").contains("is no JSON pointer"));
+        assert!(error("keep = ['/id']\ndrop = ['/x']").contains("exclude each other"));
+        assert!(error("keep = ['/a/b']\nhash = ['/a']\nkey = 'k'").contains("\"/a/b\" cannot be kept"));
     }
 }
