@@ -128,50 +128,48 @@ fn title(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
 
-/// Names one request, in the answer and in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId {
-    process: u32,
-    number: u64,
-}
+/// Names one request, in the answer and in the log. It tells nobody how many there were before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
 
 impl RequestId {
     /// As the value of a header.
     pub fn to_header(self) -> HeaderValue {
-        // Hex digits and a hyphen are always a header value.
+        // Hex digits are always a header value.
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{:x}", self.process, self.number)
+        write!(f, "{:016x}", self.0)
     }
 }
 
-/// Gives every request its id: random once, then counted.
+/// Gives every request its id: a keyed hash of a count, since random bytes would be a system call for each.
 #[derive(Debug)]
 pub struct RequestIds {
-    process: u32,
+    key: RandomState,
     next: AtomicU64,
 }
 
 impl RequestIds {
-    /// With a random start, so that two processes do not repeat each other's ids.
+    /// With a random key, so that two processes do not repeat each other's ids.
     #[allow(clippy::new_without_default)] // each call differs: that is no default
     pub fn new() -> Self {
-        let random = RandomState::new().hash_one(());
-        Self { process: (random >> 32) as u32, next: AtomicU64::new(1) }
+        Self { key: RandomState::new(), next: AtomicU64::new(0) }
     }
 
     /// The next id.
     pub fn next(&self) -> RequestId {
-        RequestId { process: self.process, number: self.next.fetch_add(1, Ordering::Relaxed) }
+        RequestId(self.key.hash_one(self.next.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -195,8 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_do_not_repeat() {
+    fn ids_do_not_repeat_and_tell_no_count() {
         let ids = RequestIds::new();
-        assert_ne!(ids.next(), ids.next());
+        let first: Vec<RequestId> = (0..10_000).map(|_| ids.next()).collect();
+        assert_eq!(first.iter().collect::<HashSet<_>>().len(), first.len());
+        let steps: HashSet<u64> = first.windows(2).map(|pair| pair[1].0.wrapping_sub(pair[0].0)).collect();
+        assert!(steps.len() > 9_900, "only {} different steps from one id to the next", steps.len());
+        assert_eq!(first[0].to_string().len(), 16);
+        assert_ne!(RequestIds::new().next(), first[0], "another process has others");
     }
 }
