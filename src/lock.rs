@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
+
 use crate::folder::with_suffix;
 
 /// The lock file of a file.
@@ -43,12 +45,20 @@ impl Lock {
     /// Takes the lock of `guarded`, whose folder must be there.
     ///
     /// # Errors
-    /// [`LockError::Held`] where another process has it, or another place of this one.
+    /// [`LockError::Held`] where another process has it, or another place of this one; [`LockError::Io`] also where the
+    /// lock file is a symbolic link, which is not followed.
     pub fn take(guarded: &Path) -> Result<Self, LockError> {
         let path = lock_of(guarded);
         let mut private = OpenOptions::new();
         private.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = private.open(&path)?;
+        private.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let mut file = match private.open(&path) {
+            Err(_) if path.is_symlink() => {
+                let what = format!("{} is a symbolic link: remove it", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, what).into());
+            }
+            opened => opened?,
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -112,6 +122,22 @@ mod tests {
         assert!(
             Lock::take(&home.path().join("no/such")).is_err_and(|error| matches!(error, LockError::Io(_)))
         );
+    }
+
+    #[test]
+    fn a_lock_file_that_is_a_link_is_refused_and_what_it_names_is_untouched() {
+        let home = tempfile::tempdir().unwrap();
+        let (victim, missing) = (home.path().join("victim"), home.path().join("missing"));
+        fs::write(&victim, "precious").unwrap();
+        for target in [&victim, &missing] {
+            let guarded = home.path().join("x");
+            std::os::unix::fs::symlink(target, lock_of(&guarded)).unwrap();
+            let refused = Lock::take(&guarded).unwrap_err().to_string();
+            assert!(refused.contains("x.lock is a symbolic link"), "{refused}");
+            fs::remove_file(lock_of(&guarded)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(!missing.exists());
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Archive {
     /// `false` where it was stopped.
     fn write_gzip(&self, plain: &Path, gzip: &Path) -> io::Result<bool> {
         let mut from = File::open(plain)?;
-        let to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(gzip)?;
+        let to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(gzip)?;
         let mut encoder = GzEncoder::new(to, Compression::default());
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
@@ -279,6 +279,20 @@ mod tests {
         fs::write(&part, b"half of a gzip file").unwrap();
         world.archive.tidy().unwrap();
         assert!(!part.exists() && !plain.exists());
+        assert_eq!(unpacked(&gzip), line);
+    }
+
+    #[test]
+    fn a_part_that_is_a_link_is_not_followed() {
+        let world = world(GZIP);
+        let (plain, gzip, line) = world.rotated(1);
+        let part = PathBuf::from(format!("{}.tmp", gzip.display()));
+        let victim = world.dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &part).unwrap();
+        assert!(world.archive.write_gzip(&plain, &part).is_err());
+        world.archive.tidy().unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(unpacked(&gzip), line);
     }
 
