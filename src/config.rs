@@ -5,11 +5,14 @@
 //! told at once.
 
 mod check;
+mod exposure;
 mod files;
 mod handlers;
 mod overrides;
 mod reading;
+mod redaction;
 mod report;
+mod schema;
 
 pub use handlers::HandlerConfig;
 pub use report::Report;
@@ -17,7 +20,7 @@ pub use report::Report;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -31,6 +34,7 @@ use crate::{
     settings::{Context, Table, nearest, parse_toml},
 };
 use reading::Reading;
+use redaction::HiddenTexts;
 use report::Origin;
 
 /// Everything that was configured, valid as a whole.
@@ -64,7 +68,7 @@ pub enum JournalSettings {
 }
 
 /// `[log]`: what this process says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// A level (`info`), or directives as `info,bikhook::http=debug`.
@@ -78,6 +82,14 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text, otlp: None }
+    }
+}
+
+/// Without the URL: it may hold a token.
+impl fmt::Debug for LogSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { level, format, otlp: _ } = self;
+        f.debug_struct("LogSettings").field("level", level).field("format", format).finish_non_exhaustive()
     }
 }
 
@@ -119,7 +131,10 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let Begun { origin, mut reading, unmatched, given } = Begun::of(path, variables)?;
         fill_in(&mut reading.root, given);
-        match read(&mut reading, path) {
+        fill_in_digest_keys(&mut reading.root);
+        let config = read(&mut reading, path);
+        let hidden = HiddenTexts::of(&reading.root, Some(&reading.context));
+        match config {
             Some(mut config) if reading.problems.is_empty() => {
                 if path.is_none() && Path::new(FILE_NAME).is_file() {
                     let help = format!("say `--config {FILE_NAME}`, or set BIKHOOK_CONFIG");
@@ -131,11 +146,11 @@ impl Config {
                 }
                 let near = overrides::warnings(&reading.root, &reading.context, &unmatched);
                 reading.warnings.extend(near);
-                config.warnings = Report::warnings(origin, reading.warnings);
+                config.warnings = Report::warnings(origin, reading.warnings, &hidden);
                 config.not_stored = reading.context.not_stored();
                 Ok(config)
             }
-            _ => Err(ConfigError::Invalid(Report::errors(origin, reading.problems))),
+            _ => Err(ConfigError::Invalid(Report::errors(origin, reading.problems, &hidden))),
         }
     }
 
@@ -154,9 +169,10 @@ impl Config {
         if let Some(admin) = &admin {
             check::admin(&mut reading, admin, None);
         }
-        admin
-            .filter(|_| reading.problems.is_empty())
-            .ok_or_else(|| ConfigError::Invalid(Report::errors(origin, reading.problems)))
+        admin.filter(|_| reading.problems.is_empty()).ok_or_else(|| {
+            let hidden = HiddenTexts::of(&reading.root, Some(&reading.context));
+            ConfigError::Invalid(Report::errors(origin, reading.problems, &hidden))
+        })
     }
 
     /// The files of `{ generate = … }` that do not exist yet, with fresh secrets that hold only once they are stored.
@@ -199,7 +215,8 @@ impl Begun {
         let origin = Origin::new(path, &text);
         let (mut root, problems) = parse_toml(&text);
         if !problems.is_empty() {
-            return Err(ConfigError::Invalid(Report::syntax(origin, problems)));
+            let hidden = HiddenTexts::of(&root, None);
+            return Err(ConfigError::Invalid(Report::syntax(origin, problems, &hidden)));
         }
         let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
         // A name that is not UTF-8 is none of ours.
@@ -242,6 +259,20 @@ fn fill_in_source(root: &mut Table) {
     reading::put(root, &key, &credential.to_string_lossy());
 }
 
+/// Handlers of kind `log` share one key of their digests, beside the credential, unless they name one.
+fn fill_in_digest_keys(root: &mut Table) {
+    let file = data_dir(root).join("log-digest-key");
+    let handlers = reading::table_at(root, &["handlers"]).into_iter().flatten();
+    let without = handlers.filter(|(_, entry)| {
+        let handler = entry.node.as_table();
+        let kind = handler.and_then(|handler| handler.get("kind")?.node.as_text());
+        kind == Some("log") && handler.is_some_and(|handler| !handler.contains_key(files::DIGEST_KEY_FILE))
+    });
+    for name in without.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        reading::put(root, &["handlers", &name, files::DIGEST_KEY_FILE], &file.to_string_lossy());
+    }
+}
+
 const DEFAULT_SOURCE: &str = "bik";
 /// What people call their file; none is read that was not named.
 const FILE_NAME: &str = "bikhook.toml";
@@ -281,6 +312,9 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     }
     check::handlers(reading);
     files::check(reading, file, journal.as_ref(), insight.as_ref(), &handlers);
+    exposure::guessable(reading, admin.as_ref(), &sources);
+    exposure::readable(reading, file);
+    exposure::plain_http(reading);
     let journal = journal?;
     let JournalSettings::Sqlite(sqlite) = &journal;
     let data_dir = folder::of(&sqlite.path).to_owned();

@@ -86,6 +86,11 @@ impl FileError {
     fn new(path: &Path, what: Fault) -> Self {
         Self { path: path.to_owned(), what }
     }
+
+    /// Whether a file stands where a new one should be.
+    fn is_taken(&self) -> bool {
+        matches!(&self.what, Fault::Io(error) if error.kind() == io::ErrorKind::AlreadyExists)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +132,22 @@ fn read(file: File) -> Result<Secret, Fault> {
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(Fault::Empty),
         text => Ok(Secret::new(text)),
+    }
+}
+
+/// The secret in a file; where there is none, a fresh one, which is kept there from then on.
+///
+/// # Errors
+/// As [`load`] and [`store`].
+pub fn load_or_make(path: &Path) -> Result<Secret, FileError> {
+    if let Some(secret) = load(path)? {
+        return Ok(secret);
+    }
+    let secret = Secret::random(path)?;
+    match store(path, &secret) {
+        // Another has made it meanwhile.
+        Err(error) if error.is_taken() => load(path)?.ok_or(error),
+        stored => stored.map(|()| secret),
     }
 }
 
@@ -189,6 +210,19 @@ mod tests {
         assert!(store(&path, &Secret::new("second")).is_err());
         assert_eq!(load(&path).unwrap().unwrap().expose(), "first");
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn those_who_make_a_secret_at_once_have_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("data/key");
+        let make = || load_or_make(&path).unwrap().expose().to_owned();
+        let made: Vec<String> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|secret| *secret == made[0]), "{made:?}");
+        assert_eq!(make(), made[0]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub use keys::keys_of;
 #[cfg(any(feature = "kafka", feature = "nats"))]
 pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
+pub(crate) use read::SECRET_FORMS;
 pub use section::{Context, Section};
 pub(crate) use tree::{Entry, Node, Table, Value, parse as parse_toml};
 

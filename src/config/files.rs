@@ -6,8 +6,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{HandlerConfig, JournalSettings, reading::Reading};
+use super::{
+    HandlerConfig, JournalSettings,
+    reading::{Reading, node_at},
+};
 use crate::{insight, journal};
+
+/// The key of a handler that names a secret's file, which several handlers may share.
+pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
 /// Reports every file that the configuration gives to two.
 pub(super) fn check(
@@ -23,6 +29,12 @@ pub(super) fn check(
     }
     for secret in reading.context.secret_files() {
         owners.of.insert(resolved(&secret), "is where a secret is kept".to_owned());
+    }
+    for name in reading.names(&["handlers"]) {
+        if let Some(secret) = node_at(&reading.root, &["handlers", &name, DIGEST_KEY_FILE]) {
+            let file = Path::new(secret.as_text().unwrap_or_default());
+            owners.of.insert(resolved(file), "is where a secret is kept".to_owned());
+        }
     }
     if let Some(JournalSettings::Sqlite(sqlite)) = journal {
         let files = journal::sqlite::files(&sqlite.path).map(|file| ("path", file));

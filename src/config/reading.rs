@@ -91,7 +91,11 @@ impl Reading {
 
     /// Reports a value that its owner should think about.
     pub fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
-        let place = self.place(path);
+        self.warn_at(self.place(path), message, help);
+    }
+
+    /// Reports something at a place that its owner should think about.
+    pub fn warn_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.warnings.push(Problem { place, message: message.into(), help });
     }
 }

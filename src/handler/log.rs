@@ -1,17 +1,27 @@
 //! `kind = "log"`: a structured line per event in the log of this process, at INFO.
 //!
-//! Personal data (BIK T10) is masked: a message id becomes a short digest that still tells messages apart, of a phone
+//! Personal data (BIK T10) is masked: a message id becomes a short keyed digest that still tells messages apart, of a phone
 //! number its last two digits stay, names and texts are left out. `personal_data = true` shows all of it.
 
-use std::{borrow::Cow, fmt::Write, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use tokio::sync::Mutex;
 use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::event::{Customer, Event, View};
+use crate::{
+    event::{Customer, Event, View},
+    panics,
+    secret::{self, Secret},
+};
 
 /// The target of its lines: by it they are told from what the process says of itself.
 pub const TARGET: &str = module_path!();
@@ -30,7 +40,7 @@ pub struct Log {
 
 struct Lines {
     handler: String,
-    personal_data: bool,
+    show: Show,
 }
 
 /// Its own keys.
@@ -39,6 +49,9 @@ struct Lines {
 pub struct Settings {
     /// Shows message ids, phone numbers, names and texts as they are.
     pub personal_data: bool,
+    /// Where the key of the digests of message ids is kept; made if it is missing. By default `log-digest-key` beside the
+    /// journal.
+    pub digest_key_file: Option<PathBuf>,
 }
 
 impl Kind for Log {
@@ -54,7 +67,10 @@ impl Kind for Log {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let lines = Lines { handler: name.to_owned(), personal_data: settings.personal_data };
+        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
+        let opened = tokio::task::spawn_blocking(move || Show::of(&settings)).await;
+        let show = opened.map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?.map_err(wrong)?;
+        let lines = Lines { handler: name.to_owned(), show };
         Ok(Self { lines: Arc::new(Mutex::new(lines)) })
     }
 
@@ -67,18 +83,14 @@ impl Kind for Log {
                 lines.write(delivery);
             }
         });
-        written.await.map_err(|error| Failure::Retry {
-            class: "interrupted".to_owned(),
-            error: error.to_string(),
-            after: None,
-        })
+        written.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))
     }
 }
 
 impl Lines {
     fn write(&self, delivery: &Delivery) {
         let event = &delivery.event;
-        let facts = Facts::of(event, if self.personal_data { Show::All } else { Show::Masked });
+        let facts = Facts::of(event, &self.show);
         info!(
             handler = self.handler,
             seq = event.seq,
@@ -116,7 +128,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(event: &Event, show: Show) -> Self {
+    fn of(event: &Event, show: &Show) -> Self {
         let element = &event.element;
         let view = element.view();
         let personal = Personal::of(&view);
@@ -198,36 +210,53 @@ impl<'a> Personal<'a> {
 }
 
 /// Whether personal data is shown.
-#[derive(Clone, Copy)]
 enum Show {
     All,
-    Masked,
+    Masked(DigestKey),
 }
 
+/// Nobody without it can try all phone numbers: a message id of WhatsApp holds one.
+type DigestKey = Hmac<Sha256>;
+
 impl Show {
+    /// Reads the key of the digests, or makes it.
+    fn of(settings: &Settings) -> Result<Self, String> {
+        if settings.personal_data {
+            return Ok(Self::All);
+        }
+        let key = match &settings.digest_key_file {
+            Some(file) => secret::load_or_make(file),
+            // For this process alone.
+            None => Secret::random(Path::new("log-digest-key")),
+        };
+        let key = key.map_err(|error| format!("digest_key_file: {error}"))?;
+        let key = DigestKey::new_from_slice(key.expose().as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Self::Masked(key))
+    }
+
     /// A word that should not be personal, wherever BIK has put one that is.
-    fn word(self, text: &str) -> String {
+    fn word(&self, text: &str) -> String {
         match self {
-            Self::Masked if may_be_personal(text) => HIDDEN.to_owned(),
+            Self::Masked(_) if may_be_personal(text) => HIDDEN.to_owned(),
             _ => text.to_owned(),
         }
     }
 
-    fn message_id(self, id: &str) -> String {
+    fn message_id(&self, id: &str) -> String {
         match self {
             Self::All => id.to_owned(),
-            Self::Masked => short_digest(id),
+            Self::Masked(key) => short_digest(key, id),
         }
     }
 
-    fn phone(self, address: &str) -> String {
+    fn phone(&self, address: &str) -> String {
         match self {
             Self::All => address.to_owned(),
-            Self::Masked => masked_phone(address),
+            Self::Masked(_) => masked_phone(address),
         }
     }
 
-    fn text(self, text: &str) -> Option<String> {
+    fn text(&self, text: &str) -> Option<String> {
         match self {
             Self::All if !text.is_empty() => Some(text.to_owned()),
             _ => None,
@@ -266,9 +295,11 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// Tells messages apart without telling the phone number that a WhatsApp id holds.
-fn short_digest(id: &str) -> String {
+fn short_digest(key: &DigestKey, id: &str) -> String {
+    let mut mac = key.clone();
+    mac.update(id.as_bytes());
     let mut text = String::from("#");
-    for byte in &Sha256::digest(id.as_bytes())[..4] {
+    for byte in &mac.finalize().into_bytes()[..4] {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
     }
@@ -287,7 +318,7 @@ fn masked_phone(phone: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Mutex};
+    use std::{io, os::unix::fs::PermissionsExt, sync::Mutex};
 
     use serde_json::Value;
 
@@ -329,7 +360,7 @@ mod tests {
             source: "bik".into(),
             element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
         };
-        let log = Lines { handler: "console".into(), personal_data: settings_of(settings).personal_data };
+        let log = Lines { handler: "console".into(), show: Show::of(&settings_of(settings)).unwrap() };
         tracing::subscriber::with_default(subscriber, || {
             log.write(&Delivery::new(Arc::new(event), attempt, replay));
         });
@@ -385,6 +416,22 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_of_a_message_id_cannot_be_made_without_the_key_of_this_data_directory() {
+        let digest = |file: Option<PathBuf>| {
+            let settings = Settings { digest_key_file: file, ..Settings::default() };
+            Show::of(&settings).unwrap().message_id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1")
+        };
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("data/log-digest-key");
+        let first = digest(Some(file.clone()));
+        assert_eq!(digest(Some(file.clone())), first, "the key is kept");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_file(&file).unwrap();
+        assert_ne!(digest(Some(file)), first, "it depends on the key");
+        assert_ne!(digest(None), digest(None), "without a file each process has its own");
+    }
+
+    #[test]
     fn a_text_cannot_forge_a_line() {
         let raw = r#"{"eventName":"a\n{\"level\":\"ERROR\"}"}"#;
         logged(raw, "personal_data = true", 1, false);
@@ -392,6 +439,7 @@ mod tests {
 
     #[test]
     fn words_that_may_be_personal_are_masked_and_ordinary_ones_are_not() {
+        let masked = Show::of(&Settings::default()).unwrap();
         for ordinary in [
             "message-status-update",
             "DEV_API",
@@ -400,12 +448,12 @@ mod tests {
             "32176522-1117-4002-8013-617479012345",
             "p60HYv5wjgQaOrPdqT5NjbpkroD2",
         ] {
-            assert_eq!(Show::Masked.word(ordinary), ordinary);
+            assert_eq!(masked.word(ordinary), ordinary);
         }
         for personal in
             ["919090909090", "+91 90909 09090", "(0)30-1234.5678", "a@b.example", "WAMID.x", &"x".repeat(81)]
         {
-            assert_eq!(Show::Masked.word(personal), HIDDEN, "{personal}");
+            assert_eq!(masked.word(personal), HIDDEN, "{personal}");
         }
     }
 

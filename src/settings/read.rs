@@ -212,9 +212,10 @@ impl<'a> MapAccess<'a> for Entries<'a> {
 /// A secret in any of its forms: a text, `{ env = … }`, `{ file = … }`, `{ generate = … }`.
 struct Secret<'a>(Reader<'a>);
 
-impl Secret<'_> {
-    const FORMS: [&'static str; 3] = ["env", "file", "generate"];
+/// The keys of a secret's table.
+pub(crate) const SECRET_FORMS: [&str; 3] = ["env", "file", "generate"];
 
+impl Secret<'_> {
     fn resolve(&self) -> Result<String, Fault> {
         let text = match &self.0.node.value {
             Value::Text(text) | Value::Variable(text) => text.clone(),
@@ -227,14 +228,18 @@ impl Secret<'_> {
                 )));
             }
         };
-        if text.is_empty() { Err(Fault::wrong("must not be empty")) } else { Ok(text) }
+        if text.is_empty() {
+            return Err(Fault::wrong("must not be empty"));
+        }
+        self.0.context.resolved(&text, &self.0.node.place);
+        Ok(text)
     }
 
     fn resolve_table(&self, table: &tree::Table) -> Result<String, Fault> {
         for (key, entry) in table {
-            if !Self::FORMS.contains(&key.as_str()) {
+            if !SECRET_FORMS.contains(&key.as_str()) {
                 let fault = Fault::wrong(format!("a secret has no form `{key}`"));
-                return Err(fault.helped(meant(key, &Self::FORMS)).at(&entry.key));
+                return Err(fault.helped(meant(key, &SECRET_FORMS)).at(&entry.key));
             }
         }
         let mut entries = table.iter();

@@ -126,6 +126,7 @@ pub struct Context {
     asked: RefCell<BTreeSet<String>>,
     generated: RefCell<BTreeMap<PathBuf, Secret>>,
     secret_files: RefCell<BTreeSet<PathBuf>>,
+    secrets: RefCell<Vec<(String, Place)>>,
 }
 
 impl Context {
@@ -173,6 +174,20 @@ impl Context {
         let secret = Secret::random(path)?;
         generated.insert(path.to_owned(), secret.clone());
         Ok(secret)
+    }
+
+    /// Remembers the text of a secret, so that no message quotes it.
+    pub(super) fn resolved(&self, secret: &str, place: &Place) {
+        let secret = (secret.to_owned(), place.clone());
+        let mut secrets = self.secrets.borrow_mut();
+        if !secrets.contains(&secret) {
+            secrets.push(secret);
+        }
+    }
+
+    /// Every secret that was read, with the place of its value.
+    pub(crate) fn secrets(&self) -> Vec<(String, Place)> {
+        self.secrets.borrow().clone()
     }
 
     /// The files in which secrets are kept, or are to be.

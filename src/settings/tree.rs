@@ -126,7 +126,7 @@ fn convert(value: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => Value::Number(whole(number).unwrap_or_else(|| {
-            problems.push(Problem::new(place.clone(), format!("the number {number} is too large")));
+            problems.push(Problem::new(place.clone(), "the number is too large"));
             0
         })),
         // A float of TOML is one of Rust, less its underscores.

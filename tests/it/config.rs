@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    os::unix::ffi::OsStringExt,
+    os::unix::{ffi::OsStringExt, fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -26,7 +26,13 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("bikhook.toml");
     std::fs::write(&path, text).unwrap();
+    keep_private(&path);
     load(Some(&path), variables).map_err(|error| error.to_string())
+}
+
+/// A file that others can read is warned about, and how a clone has it is not this test's business.
+fn keep_private(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 fn fixtures(folder: &str) -> Vec<PathBuf> {
@@ -44,6 +50,7 @@ fn fixtures(folder: &str) -> Vec<PathBuf> {
 
 /// A fixture, with the variables that its comments ask for.
 fn load_fixture(path: &Path) -> Result<Config, ConfigError> {
+    keep_private(path);
     let text = std::fs::read_to_string(path).unwrap();
     let variables: Vec<_> = text
         .lines()
@@ -318,12 +325,12 @@ fn a_variable_sets_a_key_of_whatever_type() {
             ("BIKHOOK_HTTP_DEADLINE", "1s"),
             ("BIKHOOK_ADMIN_HOSTS", "[\"a.example\", \"b.example\"]"),
             ("BIKHOOK_ADMIN_CREDENTIALS_USERNAME", "admin"),
-            ("BIKHOOK_ADMIN_CREDENTIALS_PASSWORD", "123456"),
+            ("BIKHOOK_ADMIN_CREDENTIALS_PASSWORD", "123456789012"),
             ("BIKHOOK_SOURCES_MY_SHOP_PATH", "/elsewhere"),
             ("BIKHOOK_SOURCES_MY_SHOP_RATE", "5"),
-            ("BIKHOOK_SOURCES_MY_SHOP_CREDENTIALS_PORTAL_KEY", "true"),
+            ("BIKHOOK_SOURCES_MY_SHOP_CREDENTIALS_PORTAL_KEY", "1234567890123456"),
             ("BIKHOOK_SOURCES_MY_SHOP_CREDENTIALS_NEW_ONE_USERNAME", "bik"),
-            ("BIKHOOK_SOURCES_MY_SHOP_CREDENTIALS_NEW_ONE_PASSWORD", "y"),
+            ("BIKHOOK_SOURCES_MY_SHOP_CREDENTIALS_NEW_ONE_PASSWORD", "correct-horse"),
             ("BIKHOOK_HANDLERS_AUDIT_PROBE_MAX", "1h"),
             ("BIKHOOK_HANDLERS_AUDIT_EVENTS", "order*"),
             ("BIKHOOK_HANDLERS_SECOND_LOG_KIND", "log"),
@@ -338,11 +345,11 @@ fn a_variable_sets_a_key_of_whatever_type() {
     assert_eq!((config.http.in_flight_bytes.0, config.http.deadline), (2 * 1024 * 1024, Period::secs(1)));
     assert_eq!(config.admin.hosts, ["a.example", "b.example"]);
     let operator = config.admin.credentials.as_ref().unwrap();
-    assert_eq!((operator.username.as_str(), operator.password.expose()), ("admin", "123456"));
+    assert_eq!((operator.username.as_str(), operator.password.expose()), ("admin", "123456789012"));
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["my-shop"]);
     let source = &config.sources["my-shop"];
     assert_eq!((source.path.as_str(), source.rate), ("/elsewhere", Some(5)));
-    assert_eq!(source.credentials["portal"].key.as_ref().unwrap().expose(), "true");
+    assert_eq!(source.credentials["portal"].key.as_ref().unwrap().expose(), "1234567890123456");
     assert_eq!(source.credentials["new_one"].username.as_deref(), Some("bik"));
     assert_eq!(config.handlers.len(), 2);
     assert_eq!(config.handlers[0].dispatch.probe_max, Period::secs(3600));

@@ -22,6 +22,7 @@ mod packaging;
 mod power;
 mod process;
 mod readme;
+mod secrets;
 mod start;
 mod support;
 mod tidy;

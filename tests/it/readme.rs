@@ -31,7 +31,7 @@ const SKIPPED: [(&str, &str); 6] = [
 const SHOWN: [&str; 3] = ["nginx", "caddy", "dockerfile"];
 
 /// A key for the variable that the configuration of the page asks for.
-const KEY: &str = "change-me";
+const KEY: &str = "a-key-for-this-page";
 
 #[test]
 fn only_the_blocks_that_are_listed_are_not_run() {
@@ -161,13 +161,14 @@ fn every_toml_is_accepted() {
     for block in blocks().iter().filter(|block| block.language == "toml") {
         let path = desk.path("read.toml");
         fs::write(&path, &block.text).unwrap();
-        let variables = [("BIK_KEY".into(), KEY.into())];
+        let secrets = [("BIK_KEY", KEY), ("DATABASE_PASSWORD", "x"), ("KAFKA_PASSWORD", "x")];
+        let variables = secrets.map(|(name, value)| (name.into(), value.into()));
         let config = Config::load(Some(&path), variables).unwrap_or_else(|error| panic!("{error}"));
         // A part of a file has no handlers, which is warned about.
         let whole = block.first().starts_with('#');
         assert!(config.warnings.is_empty() || !whole, "{}", config.warnings);
         let mut check = desk.command(env!("CARGO_BIN_EXE_bikhook"), "127.0.0.1:8080", "127.0.0.1:8081");
-        let checked = check.args(["check", "--config", "read.toml"]).env("BIK_KEY", KEY).output().unwrap();
+        let checked = check.args(["check", "--config", "read.toml"]).envs(secrets).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
 }
@@ -183,7 +184,7 @@ fn its_configuration_keeps_every_event_and_sorts_out_the_failures_of_broadcasts(
 
     let receiver = desk.start(&["--config", "bikhook.toml"]);
     // One of an agent, which is no broadcast, and two of a campaign.
-    let send = "BIK_KEY=change-me bikhook --config bikhook.toml send fixtures/bik/page/status-failed.json broadcast.json";
+    let send = "BIK_KEY=a-key-for-this-page bikhook --config bikhook.toml send fixtures/bik/page/status-failed.json broadcast.json";
     desk.succeed(&receiver, send);
     let ids = |name: &str| {
         let text = fs::read_to_string(desk.path(name)).unwrap_or_default();

@@ -103,10 +103,14 @@ impl Settings {
 
     /// Bucket, prefix, and whose they are.
     pub(super) fn destination(&self) -> String {
-        let Keys { bucket, prefix, region, endpoint, .. } = &self.0;
-        let endpoint = endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
-        let at = endpoint.map_or_else(|| region.clone(), |url| url.origin().ascii_serialization());
-        format!("s3://{bucket}/{prefix} at {at}")
+        let Keys { bucket, prefix, region, .. } = &self.0;
+        format!("s3://{bucket}/{prefix} at {}", self.server().as_ref().unwrap_or(region))
+    }
+
+    /// The endpoint without what may be secret in it.
+    fn server(&self) -> Option<String> {
+        let endpoint = reqwest::Url::parse(self.0.endpoint.as_deref()?).ok()?;
+        Some(endpoint.origin().ascii_serialization())
     }
 
     pub(super) fn interval(&self) -> Duration {
@@ -150,8 +154,8 @@ impl Settings {
 
     /// What a person should look at where the bucket takes nothing.
     pub(super) fn advice(&self) -> String {
-        let Keys { bucket, region, endpoint, .. } = &self.0;
-        let at = endpoint.as_deref().unwrap_or("Amazon");
+        let Keys { bucket, region, .. } = &self.0;
+        let at = self.server().unwrap_or_else(|| "Amazon".to_owned());
         format!(
             " (is there a bucket {bucket:?} in region {region:?} at {at}, and may this key put objects into it? The \
              policy that it needs is s3:PutObject)"

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
@@ -191,6 +192,8 @@ impl Home {
             self.more,
         );
         fs::write(self.config_file(), text).expect("the configuration");
+        // It holds a key: for its owner alone.
+        fs::set_permissions(self.config_file(), fs::Permissions::from_mode(0o600)).expect("its mode");
     }
 }
 

@@ -1,0 +1,186 @@
+//! Warnings about secrets that others can guess or read: short or example ones, files that every user of the machine can
+//! read, and a password that goes over plain HTTP.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::reading::{Reading, node_at};
+use crate::{
+    admin, folder,
+    http::{AuthMode, SourceSettings},
+    secret::Secret,
+    settings::{Node, Place, Table, Value},
+};
+
+/// What is asked for at a door of ours has at least this length: a shorter one can be guessed by trying.
+const DOOR_CHARS_MIN: usize = 12;
+
+/// Parts of what people leave in place of a secret.
+const EXAMPLES: [&str; 10] = [
+    "change-me",
+    "change_me",
+    "changeme",
+    "replace-me",
+    "replace_me",
+    "replaceme",
+    "your-key",
+    "your-password",
+    "your-secret",
+    "your-token",
+];
+
+/// Where orchestrators put secrets, readable by all: nobody else is in the container.
+const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
+
+const ANYBODY_READS: u32 = 0o004;
+const ANYBODY_ENTERS: u32 = 0o001;
+
+/// Warns about secrets that can be guessed.
+pub(super) fn guessable(
+    reading: &mut Reading,
+    admin: Option<&admin::Settings>,
+    sources: &BTreeMap<String, SourceSettings>,
+) {
+    for (secret, place) in reading.context.secrets() {
+        if is_example(&secret) {
+            let message = "this secret is an example: anybody can guess it";
+            reading.warn_at(place, message, Some("make one: `openssl rand -base64 24`".to_owned()));
+        }
+    }
+    if let Some(credentials) = admin.and_then(|admin| admin.credentials.as_ref()) {
+        door(reading, &["admin", "credentials", "password"], &credentials.password);
+    }
+    for (name, source) in sources.iter().filter(|(_, source)| source.auth == AuthMode::Basic) {
+        for (credential, settings) in &source.credentials {
+            for (key, secret) in [("key", &settings.key), ("password", &settings.password)] {
+                if let Some(secret) = secret {
+                    door(reading, &["sources", name, "credentials", credential, key], secret);
+                }
+            }
+        }
+    }
+}
+
+fn door(reading: &mut Reading, path: &[&str], secret: &Secret) {
+    if secret.expose().chars().count() < DOOR_CHARS_MIN && !is_example(secret.expose()) {
+        let message =
+            format!("{}: is shorter than {DOOR_CHARS_MIN} characters, and can be guessed", path.join("."));
+        reading.warn(path, message, Some("make one: `openssl rand -base64 24`".to_owned()));
+    }
+}
+
+fn is_example(secret: &str) -> bool {
+    let secret = secret.to_lowercase();
+    EXAMPLES.iter().any(|example| secret.contains(example))
+}
+
+/// Warns about files with secrets that every user of the machine can read.
+pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
+    if let Some(file) = file.filter(|file| has_secret(reading) && is_readable_by_all(file)) {
+        let message = format!("every user of this machine can read {}, which holds secrets", file.display());
+        let help = format!(
+            "`chmod o-r {}`, or keep them elsewhere: {{ env = … }} or {{ file = … }}",
+            file.display()
+        );
+        reading.warn_at(Place::BuiltIn, message, Some(help));
+    }
+    let files: Vec<PathBuf> = reading.context.secret_files().into_iter().collect();
+    for file in files.iter().filter(|file| is_readable_by_all(file)) {
+        let message = format!("every user of this machine can read the secret in {}", file.display());
+        reading.warn_at(Place::BuiltIn, message, Some(format!("`chmod 0600 {}`", file.display())));
+    }
+}
+
+/// Whether a secret stands in the file itself, or a URL with a password.
+fn has_secret(reading: &Reading) -> bool {
+    let is_in_file = |place: &Place| matches!(place, Place::File(_));
+    let written = |node: &Node| node.as_text().is_some();
+    reading
+        .context
+        .secrets()
+        .iter()
+        .any(|(_, place)| is_in_file(place) && at(&reading.root, place).is_some_and(written))
+        || any(&reading.root, &|node| is_in_file(&node.place) && node.as_text().is_some_and(has_password))
+}
+
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    authority.is_some_and(|authority| authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')))
+}
+
+/// The value at a place.
+fn at<'a>(table: &'a Table, place: &Place) -> Option<&'a Node> {
+    table.values().find_map(|entry| at_node(&entry.node, place))
+}
+
+fn at_node<'a>(node: &'a Node, place: &Place) -> Option<&'a Node> {
+    match &node.value {
+        _ if node.place == *place => Some(node),
+        Value::Table(table) => at(table, place),
+        Value::List(items) => items.iter().find_map(|item| at_node(item, place)),
+        _ => None,
+    }
+}
+
+fn any(table: &Table, test: &impl Fn(&Node) -> bool) -> bool {
+    table.values().any(|entry| any_node(&entry.node, test))
+}
+
+fn any_node(node: &Node, test: &impl Fn(&Node) -> bool) -> bool {
+    match &node.value {
+        Value::Table(table) => any(table, test),
+        Value::List(items) => items.iter().any(|item| any_node(item, test)),
+        _ => test(node),
+    }
+}
+
+/// Whether the file, and every folder on the way to it, is open to all.
+fn is_readable_by_all(file: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(file) else { return false };
+    if MOUNTED.iter().any(|mounted| file.starts_with(mounted) || real.starts_with(mounted)) {
+        return false;
+    }
+    let has = |path: &Path, mode: u32| path.metadata().is_ok_and(|metadata| metadata.mode() & mode != 0);
+    has(&real, ANYBODY_READS) && folder::of(&real).ancestors().all(|folder| has(folder, ANYBODY_ENTERS))
+}
+
+/// Warns about a handler that sends an Authorization header where it can be read on the way.
+pub(super) fn plain_http(reading: &mut Reading) {
+    for name in reading.names(&["handlers"]) {
+        let of = |key: &str| node_at(&reading.root, &["handlers", &name, key]);
+        let Some(url) = of("url").filter(|_| of("kind").and_then(Node::as_text) == Some("http")) else {
+            continue;
+        };
+        let Some(url) = text_of(reading, url).and_then(|url| reqwest::Url::parse(&url).ok()) else {
+            continue;
+        };
+        let headers = of("headers").and_then(Node::as_table);
+        let signs_in = !url.username().is_empty()
+            || headers
+                .is_some_and(|headers| headers.keys().any(|key| key.eq_ignore_ascii_case("authorization")));
+        if url.scheme() == "http" && signs_in && !is_loopback(&url) {
+            let message = format!("handlers.{name}.url: http:// sends the Authorization header in the clear");
+            let help = "write https://, or sign the requests instead: `signing_keys`";
+            reading.warn(&["handlers", &name, "url"], message, Some(help.to_owned()));
+        }
+    }
+}
+
+/// A text, or the one that a secret's form names.
+fn text_of(reading: &Reading, node: &Node) -> Option<String> {
+    if let Some(text) = node.as_text() {
+        return Some(text.to_owned());
+    }
+    let resolved = |place: &Place| reading.context.secrets().into_iter().find(|(_, at)| at == place);
+    resolved(&node.place).map(|(secret, _)| secret)
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}

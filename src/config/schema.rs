@@ -1,0 +1,393 @@
+//! The keys of the configuration as a tree: which environment variable sets which key, and which values and keys a message
+//! may show.
+//!
+//! A value is shown only where this tree says that it is harmless; a key that is not listed here is hidden by default, so
+//! a new key can leak nothing before somebody has thought about it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path, PathBuf},
+};
+
+use super::{LogSettings, handlers, reading::node_at};
+use crate::{
+    admin, dispatch,
+    handler::{ConditionSettings, KINDS, MaskSettings},
+    http::{self, CredentialSettings, SourceSettings},
+    insight, journal,
+    settings::{SECRET_FORMS, Table, keys_of, nearest},
+};
+
+/// The keys of handlers, of whatever kind, whose values are harmless.
+const HARMLESS_HANDLER_KEYS: [&str; 35] = [
+    // every handler
+    "kind",
+    "start",
+    "dead_letters",
+    "events",
+    "owners",
+    "statuses",
+    "channels",
+    "sources",
+    // the kinds
+    "auto_create",
+    "body",
+    "bucket",
+    "ca",
+    "compress",
+    "create",
+    "create_stream",
+    "digest_key_file",
+    "dir",
+    "exchange",
+    "gzip",
+    "interval",
+    "keep",
+    "max_bytes",
+    "maxlen",
+    "mechanism",
+    "mode",
+    "path",
+    "personal_data",
+    "prefix",
+    "region",
+    "rotate_daily",
+    "rotate_size",
+    "routing_key",
+    "stream",
+    "subject",
+    "table",
+];
+
+/// The keys of handlers that hold a secret in one of its forms.
+const SECRET_HANDLER_KEYS: [&str; 6] =
+    ["credentials", "nkey", "password", "secret_access_key", "session_token", "token"];
+
+/// What may stand at a place of the configuration.
+pub(super) enum Shape {
+    /// A value that may hold a secret or personal data.
+    Value,
+    /// A value that is harmless.
+    Harmless,
+    /// A secret, in any of its forms.
+    Secret,
+    /// A table with these keys.
+    Keys(BTreeMap<&'static str, Shape>),
+    /// A table of tables, by names that the operator chooses.
+    Named(Box<Shape>),
+    /// A list of such tables; no variable sets a part of one.
+    List(Box<Shape>),
+}
+
+/// The whole configuration.
+pub(super) fn schema() -> Shape {
+    let credential = Shape::values(keys_of::<CredentialSettings>())
+        .harmless(&["form", "not_after"])
+        .with("password", Shape::Secret)
+        .with("key", Shape::Secret);
+    let source = Shape::values(keys_of::<SourceSettings>())
+        .harmless(keys_of::<SourceSettings>())
+        .with("credentials", Shape::Named(Box::new(credential)));
+    let operator = Shape::values(keys_of::<admin::Credentials>()).with("password", Shape::Secret);
+    Shape::Keys(BTreeMap::from([
+        ("http", Shape::all_harmless(keys_of::<http::Settings>())),
+        ("admin", Shape::all_harmless(keys_of::<admin::Settings>()).with("credentials", operator)),
+        ("sources", Shape::Named(Box::new(source))),
+        ("insight", Shape::all_harmless(keys_of::<insight::Settings>())),
+        (
+            "journal",
+            Shape::all_harmless(keys_of::<journal::sqlite::Settings>()).with("kind", Shape::Harmless),
+        ),
+        ("handlers", Shape::Named(Box::new(handler()))),
+        ("log", Shape::values(keys_of::<LogSettings>()).harmless(&["level", "format"])),
+    ]))
+}
+
+fn handler() -> Shape {
+    let kinds: Vec<_> = KINDS.iter().flat_map(|row| (row.keys)()).copied().collect();
+    let known = [handlers::common_keys(), kinds].concat();
+    let mut shape = Shape::values(&known)
+        .harmless(&HARMLESS_HANDLER_KEYS)
+        .harmless(keys_of::<dispatch::Settings>())
+        .with(
+            "where",
+            Shape::List(Box::new(Shape::values(keys_of::<ConditionSettings>()).harmless(&["pointer"]))),
+        )
+        .with("mask", Shape::all_harmless(keys_of::<MaskSettings>()).with("key", Shape::Secret));
+    for key in SECRET_HANDLER_KEYS.into_iter().filter(|key| known.contains(key)) {
+        shape = shape.with(key, Shape::Secret);
+    }
+    shape
+}
+
+impl Shape {
+    fn values(keys: &[&'static str]) -> Self {
+        Self::Keys(keys.iter().map(|key| (*key, Self::Value)).collect())
+    }
+
+    fn all_harmless(keys: &[&'static str]) -> Self {
+        Self::values(keys).harmless(keys)
+    }
+
+    /// With those of its keys harmless; a key that it does not have is left out.
+    fn harmless(mut self, harmless: &[&str]) -> Self {
+        if let Self::Keys(keys) = &mut self {
+            keys.iter_mut()
+                .filter(|(key, _)| harmless.contains(key))
+                .for_each(|(_, shape)| *shape = Self::Harmless);
+        }
+        self
+    }
+
+    fn with(mut self, key: &'static str, shape: Self) -> Self {
+        if let Self::Keys(keys) = &mut self {
+            keys.insert(key, shape);
+        }
+        self
+    }
+
+    /// What may stand at a path; `None` where the path is not known. A list has the path of its items.
+    fn at(&self, path: &[String]) -> Option<&Self> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        match self {
+            Self::Keys(keys) => keys.get(first.as_str())?.at(rest),
+            Self::Named(shape) => shape.at(rest),
+            Self::List(shape) => shape.at(path),
+            Self::Value | Self::Harmless | Self::Secret => None,
+        }
+    }
+
+    /// Whether a message may show this value of a path.
+    pub(super) fn shows_value(&self, path: &[String], text: &str) -> bool {
+        // A user or a password may stand in whatever looks like a URL.
+        if text.contains('@') || text.contains("://") {
+            return false;
+        }
+        if matches!(self.at(path), Some(Self::Harmless)) {
+            return true;
+        }
+        let Some((form, secret)) = path.split_last() else { return false };
+        let is_secret = matches!(self.at(secret), Some(Self::Secret | Self::Value) | None);
+        // A secret itself is easily written where its variable or its file should be named.
+        is_secret
+            && match form.as_str() {
+                "env" => is_variable_name(text),
+                "file" | "generate" => is_path(text),
+                _ => false,
+            }
+    }
+
+    /// Whether a message may show this key of a table.
+    pub(super) fn shows_key(&self, table: &[String], key: &str) -> bool {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !key.chars().all(bare) {
+            return false;
+        }
+        let has_upper = key.contains(|c: char| c.is_ascii_uppercase());
+        let has_digit = key.contains(|c: char| c.is_ascii_digit());
+        match self.at(table) {
+            // A name, as the operator chose it: letters and digits in a muddle are none.
+            Some(Self::Named(_) | Self::List(_) | Self::Value | Self::Harmless) => !has_upper || !has_digit,
+            Some(Self::Keys(keys)) => {
+                let is_guarded =
+                    keys.values().any(|shape| matches!(shape, Self::Secret)) && !is_handler(table);
+                nearest(key, keys.keys().copied()).is_some() || !is_guarded && !has_upper && !has_digit
+            }
+            Some(Self::Secret) | None => nearest(key, SECRET_FORMS.into_iter().chain(self.words())).is_some(),
+        }
+    }
+
+    /// Every key of the configuration.
+    pub(super) fn words(&self) -> BTreeSet<&'static str> {
+        match self {
+            Self::Keys(keys) => {
+                let inner = keys.values().flat_map(Self::words);
+                keys.keys().copied().chain(inner).collect()
+            }
+            Self::Named(shape) | Self::List(shape) => shape.words(),
+            Self::Value | Self::Harmless | Self::Secret => BTreeSet::new(),
+        }
+    }
+
+    /// Where the rest of a variable's name points to. Names that are there come before names that would be new, and of
+    /// those the shortest is taken: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
+    pub(super) fn find(&self, rest: &str, there: Option<&Table>) -> Option<Target> {
+        match self {
+            Self::Value | Self::Harmless | Self::List(_) => rest.is_empty().then(Target::default),
+            Self::Secret if rest == "FILE" => Some(Target { secret_file: true, ..Target::default() }),
+            Self::Secret => rest.is_empty().then(Target::default),
+            Self::Keys(keys) => keys.iter().find_map(|(key, shape)| {
+                let inner = there.and_then(|table| table_at(table, key));
+                Some(shape.find(strip(rest, key)?, inner)?.under(key))
+            }),
+            Self::Named(shape) => {
+                let known = there.into_iter().flatten().find_map(|(name, entry)| {
+                    Some(shape.find(strip(rest, name)?, entry.node.as_table())?.under(name))
+                });
+                known.or_else(|| {
+                    rest.match_indices('_').find_map(|(end, _)| {
+                        let name = rest[..end].to_lowercase();
+                        Some(shape.find(&rest[end + 1..], None)?.under(&name))
+                    })
+                })
+            }
+        }
+    }
+
+    /// Every name that a variable can have, for the names that are there.
+    pub(super) fn list(&self, prefix: &str, there: Option<&Table>, names: &mut Vec<String>) {
+        match self {
+            Self::Value | Self::Harmless | Self::List(_) => names.push(prefix.to_owned()),
+            Self::Secret => names.extend([prefix.to_owned(), format!("{prefix}_FILE")]),
+            Self::Keys(keys) => {
+                for (key, shape) in keys {
+                    let inner = there.and_then(|table| table_at(table, key));
+                    shape.list(&format!("{prefix}_{}", upper(key)), inner, names);
+                }
+            }
+            Self::Named(shape) => {
+                for (name, entry) in there.into_iter().flatten() {
+                    shape.list(&format!("{prefix}_{}", upper(name)), entry.node.as_table(), names);
+                }
+            }
+        }
+    }
+}
+
+/// `handlers.NAME`: an unknown key there is told from a secret by its place.
+fn is_handler(table: &[String]) -> bool {
+    matches!(table, [section, _] if section == "handlers")
+}
+
+/// As people name variables: random letters and digits without a `_` are rather the secret itself.
+fn is_variable_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.chars().all(plain) && (text.contains('_') || !text.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// A path into a folder that is there: a random text with a `/` in it hardly ever is one.
+fn is_path(text: &str) -> bool {
+    let mut folder = PathBuf::new();
+    for part in Path::new(text).components() {
+        folder.push(part);
+        if matches!(part, Component::Normal(_)) {
+            return text.contains('/') && folder.is_dir();
+        }
+    }
+    !text.is_empty()
+}
+
+/// Where a variable points to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) keys: Vec<String>,
+    /// It names the file of a secret, in the way of containers: `…_PASSWORD_FILE`.
+    pub(super) secret_file: bool,
+}
+
+impl Target {
+    fn under(mut self, key: &str) -> Self {
+        self.keys.insert(0, key.to_owned());
+        self
+    }
+}
+
+fn upper(key: &str) -> String {
+    key.to_uppercase().replace('-', "_")
+}
+
+/// What follows a key in the name of a variable.
+fn strip<'a>(rest: &'a str, key: &str) -> Option<&'a str> {
+    let rest = rest.strip_prefix(upper(key).as_str())?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('_') }
+}
+
+fn table_at<'a>(table: &'a Table, key: &str) -> Option<&'a Table> {
+    node_at(table, &[key])?.as_table()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::ABSENT;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_value_is_shown_only_where_its_key_is_harmless() {
+        let schema = schema();
+        for shown in
+            ["http.listen", "sources.x.path", "handlers.x.kind", "handlers.x.where.pointer", "log.level"]
+        {
+            assert!(schema.shows_value(&path(shown), "text"), "{shown}");
+        }
+        for hidden in [
+            "http.lisen",
+            "admin.credentials.username",
+            "admin.credentials.password",
+            "sources.x.credentials.y.key",
+            "sources.x.credentials.y.pasword",
+            "handlers.x.url",
+            "handlers.x.headers.X-Token",
+            "handlers.x.signing_keys",
+            "handlers.x.mask.key",
+            "handlers.x.phones",
+            "handlers.x.where.equals",
+            "log.otlp",
+            "elsewhere",
+        ] {
+            assert!(!schema.shows_value(&path(hidden), "text"), "{hidden}");
+        }
+        assert!(!schema.shows_value(&path("sources.x.path"), "http://u:p@h/"));
+    }
+
+    #[test]
+    fn a_secret_in_place_of_the_name_of_its_variable_or_file_is_hidden() {
+        let schema = schema();
+        let env = path("admin.credentials.password.env");
+        for (text, shown) in
+            [("BIK_KEY_2", true), ("PASSWORD", true), ("correct-horse", false), ("AKIA7EXAMPLE", false)]
+        {
+            assert_eq!(schema.shows_value(&env, text), shown, "{text}");
+        }
+        let file = path("handlers.x.headers.X-Token.file");
+        for (text, shown) in
+            [("/etc/nowhere", true), ("src/nowhere", true), ("hunter2", false), ("q7/Ab+c=", false)]
+        {
+            assert_eq!(schema.shows_value(&file, text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_may_be_a_secret_is_hidden() {
+        let schema = schema();
+        for (table, key, shown) in [
+            ("http", "lisen", true),
+            ("handlers.x", "anything", true),
+            ("handlers.x", "hunter2", false),
+            ("handlers.x.headers", "X-Token", true),
+            ("sources.x.credentials", "portal", true),
+            ("sources.x.credentials", "hunter2:", false),
+            ("sources.x.credentials.portal", "passwrd", true),
+            ("sources.x.credentials.portal", "hunter2", false),
+            ("sources.x.credentials.portal.key", "evn", true),
+            ("sources.x.credentials.portal.key", "hunter2", false),
+        ] {
+            assert_eq!(schema.shows_key(&path(table), key), shown, "{table}.{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_classified_exists() {
+        if !ABSENT.is_empty() {
+            return;
+        }
+        let kinds: Vec<_> = KINDS.iter().flat_map(|row| (row.keys)()).copied().collect();
+        let known = [handlers::common_keys(), kinds].concat();
+        for key in HARMLESS_HANDLER_KEYS.iter().chain(&SECRET_HANDLER_KEYS) {
+            assert!(known.contains(key), "no handler has `{key}`");
+        }
+    }
+}
