@@ -1,6 +1,10 @@
 //! The client of a running receiver's admin side.
 
-use std::{ffi::OsString, net::SocketAddr, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -49,26 +53,51 @@ impl AdminArgs {
             (None, _) => None,
         };
         let url = given(&self.admin, "BIKHOOK_ADMIN")?;
+        let url = url.map(|url| parse_url(&url, ADMIN_EXAMPLE)).transpose()?;
         if let (Some(url), Some(_)) = (&url, &credentials) {
-            return Client::new(url, credentials, patience);
+            return Client::new(url.clone(), credentials, patience);
         }
         let admin = cli.load_admin()?;
-        let credentials = credentials.or_else(|| admin.credentials.map(|one| (one.username, one.password)));
-        Client::new(&url.unwrap_or_else(|| url_of(admin.listen)), credentials, patience)
+        let configured = admin.credentials.map(|one| (one.username, one.password));
+        if let (Some(url), None, Some(_)) = (&url, &credentials, &configured) {
+            let instead = "give --admin-user, with its password in BIKHOOK_ADMIN_PASSWORD";
+            keep_from_others(url, admin.listen, instead)?;
+        }
+        let url = match url {
+            Some(url) => url,
+            None => url_of(admin.listen)?,
+        };
+        Client::new(url, credentials.or(configured), patience)
     }
 
     /// A client for what needs no credentials, and is answered at once or not at all.
     pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
         let url = match given(&self.admin, "BIKHOOK_ADMIN")? {
-            Some(url) => url,
-            None => url_of(cli.load_admin()?.listen),
+            Some(url) => parse_url(&url, ADMIN_EXAMPLE)?,
+            None => url_of(cli.load_admin()?.listen)?,
         };
-        Client::new(&url, None, PROBE_PATIENCE)
+        Client::new(url, None, PROBE_PATIENCE)
     }
 }
 
-fn url_of(listen: SocketAddr) -> String {
-    format!("http://{}", reachable(listen))
+fn url_of(listen: SocketAddr) -> Result<Url, Error> {
+    parse_url(&format!("http://{}", reachable(listen)), ADMIN_EXAMPLE)
+}
+
+/// Refuses to send what is configured for the receiver at `own` to a URL that somebody named, where it could be read on the
+/// way; `instead` says how to give credentials for that URL.
+pub(super) fn keep_from_others(url: &Url, own: SocketAddr, instead: &str) -> Result<(), Error> {
+    let host = url.host_str().unwrap_or_default();
+    let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    let is_own = |ip: IpAddr| {
+        url.port_or_known_default().map(|port| SocketAddr::new(ip, port)) == Some(reachable(own))
+    };
+    if url.scheme() == "https" || host == "localhost" || ip.is_some_and(|ip| ip.is_loopback() || is_own(ip)) {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "the configured credentials are not sent to {url} over plain HTTP: write https://, or {instead}"
+    )))
 }
 
 /// What an argument says, else an environment variable.
@@ -76,7 +105,7 @@ fn given(argument: &Option<String>, name: &str) -> Result<Option<String>, Error>
     argument.clone().map_or_else(|| text_of(name), |text| Ok(Some(text)))
 }
 
-fn text_of(name: &str) -> Result<Option<String>, Error> {
+pub(super) fn text_of(name: &str) -> Result<Option<String>, Error> {
     let text = variable(name).map(OsString::into_string).transpose();
     text.map_err(|_not_utf8| Error::Failed(format!("{name} is not UTF-8")))
 }
@@ -92,8 +121,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn new(base: &str, credentials: Option<(String, Secret)>, patience: Duration) -> Result<Self, Error> {
-        let base = parse_url(base, ADMIN_EXAMPLE)?;
+    fn new(base: Url, credentials: Option<(String, Secret)>, patience: Duration) -> Result<Self, Error> {
         let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
         let http = build(builder, &base)?;
         let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
@@ -217,11 +245,17 @@ pub(super) enum Away {
 /// How the URL of an admin side is written.
 const ADMIN_EXAMPLE: &str = "http://127.0.0.1:8081";
 
-/// A URL that can be asked; else an error with an example of one.
+/// A URL that can be asked; else an error with an example of one. A password in it would be seen by every user of this
+/// machine, and is not quoted.
 pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
+    let failed = |what: String| Err(Error::Failed(what));
     match Url::parse(text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            failed(format!("a URL with a user or a password in it is not taken: write it as {example}"))
+        }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(Error::Failed(format!("{text:?} is no URL: write it as {example}"))),
+        _ if text.contains('@') => failed(format!("this is no URL: write it as {example}")),
+        _ => failed(format!("{text:?} is no URL: write it as {example}")),
     }
 }
 
@@ -271,4 +305,43 @@ async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
         }
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configured_credentials_go_over_tls_to_loopback_or_home_and_nowhere_else() {
+        let own = "10.1.2.3:8081".parse().unwrap();
+        for (url, goes) in [
+            ("http://127.0.0.1:9", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:9/x", true),
+            ("http://localhost:9", true),
+            ("https://bikhook.example", true),
+            ("http://10.1.2.3:8081", true),
+            ("http://10.1.2.3:8082", false),
+            ("http://10.1.2.4:8081", false),
+            ("http://localhost.example:8081", false),
+            ("http://127.0.0.1.example", false),
+            ("http://[::2]:8081", false),
+        ] {
+            let kept = keep_from_others(&parse_url(url, ADMIN_EXAMPLE).unwrap(), own, "ask");
+            assert_eq!(kept.is_ok(), goes, "{url}");
+            if let Err(error) = kept {
+                assert!(error.to_string().contains("write https://, or ask"), "{error}");
+            }
+        }
+        let everywhere = "0.0.0.0:8081".parse().unwrap();
+        assert!(keep_from_others(&parse_url("http://10.1.2.3:8081", "").unwrap(), everywhere, "").is_err());
+    }
+
+    #[test]
+    fn a_url_with_a_password_in_it_is_refused_and_not_quoted() {
+        for url in ["http://u:hunter2@127.0.0.1", "https://hunter2@h", "htp://u:hunter2@h", "u:hunter2@h"] {
+            let error = parse_url(url, ADMIN_EXAMPLE).unwrap_err().to_string();
+            assert!(error.contains(ADMIN_EXAMPLE) && !error.contains("hunter2"), "{error}");
+        }
+    }
 }

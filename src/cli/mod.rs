@@ -26,6 +26,7 @@ mod stats;
 mod store;
 mod stream;
 mod tail;
+mod terminal;
 
 use std::{
     ffi::OsString,

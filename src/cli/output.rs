@@ -11,11 +11,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::Error;
+use super::{
+    Error,
+    terminal::{Output, acts},
+};
 
-/// The standard output as it is: what was stored passes through unchanged.
+/// The standard output: what was stored passes through unchanged, unless it would act on a terminal.
 pub(super) fn stdout() -> impl Write {
-    BufWriter::new(io::stdout().lock())
+    BufWriter::new(Output::new())
 }
 
 /// Rows as they are, one a line.
@@ -98,10 +101,10 @@ pub(super) fn bar(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))
 }
 
-/// Text that does nothing to a terminal: what was posted may hold its control sequences.
+/// Text that does nothing to a terminal: what was posted may hold its control sequences, or turn the order of a line round.
 pub(super) fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
-        if c.is_control() {
+        if acts(c) {
             // Writing to a String does not fail.
             let _ = write!(plain, "{}", c.escape_default());
         } else {
@@ -162,6 +165,7 @@ mod tests {
     #[test]
     fn what_was_posted_cannot_move_the_cursor_of_a_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\n"), "a\\u{1b}[2Jb\\u{9b}c\\n");
+        assert_eq!(plain("a\u{202e}b\u{2069}"), "a\\u{202e}b\\u{2069}");
         assert_eq!(plain("नमस्ते 👋"), "नमस्ते 👋");
     }
 

@@ -97,6 +97,13 @@ async fn ask(operator: &Operator, args: &[&str]) -> Ran {
     run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", args).await
 }
 
+/// A configuration that nobody else can read: there is nothing to warn about.
+fn write_private(file: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// Reads a stopped journal.
 async fn read(journal: &Path, args: &[&str]) -> Ran {
     run_with(&[], b"", &[args, &["--journal", journal.to_str().unwrap()]].concat()).await
@@ -507,8 +514,8 @@ async fn send_posts_files_byte_for_byte() {
     let file = file.to_str().unwrap();
     let url = receiver.url();
     let send = async |args: &[&str]| {
-        let args = [&["send", "--url", &url, "--key", "portal-key"], args].concat();
-        run_with(&[], incoming("i-1", "m-1").as_bytes(), &args).await
+        let args = [&["send", "--url", &url], args].concat();
+        run_with(&[("BIKHOOK_SEND_KEY", "portal-key")], incoming("i-1", "m-1").as_bytes(), &args).await
     };
     let summary = send(&[file, file, "-"]).await.ok();
     assert!(summary.contains("3 requests") && summary.contains("200: 3"), "{summary}");
@@ -520,12 +527,17 @@ async fn send_posts_files_byte_for_byte() {
     std::fs::write(&bad, "no json").unwrap();
     send(&[bad.to_str().unwrap()]).await.failed("1 of 1 answers were not 200; the first: 400");
     send(&["nowhere.json"]).await.failed("cannot read nowhere.json");
-    run_with(&[], b"", &["send", "--url", &url, "--key", "wrong", file]).await.failed("401");
-    run_with(&[], b"", &["send", "--url", &url, "--user", "portal", "--password", "portal-key", file])
-        .await
-        .ok();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "portal-key\n").unwrap();
+    let secret = secret.to_str().unwrap();
+    run_with(&[], b"", &["send", "--url", &url, "--key-file", secret, file]).await.ok();
+    run_with(&[("BIKHOOK_SEND_KEY", "wrong")], b"", &["send", "--url", &url, file]).await.failed("401");
+    let as_user = ["send", "--url", &url, "--user", "portal", file];
+    run_with(&[("BIKHOOK_SEND_PASSWORD", "portal-key")], b"", &as_user).await.ok();
+    run_with(&[], b"", &[&as_user[..], &["--password-file", secret]].concat()).await.ok();
     run_with(&[], b"", &["send"]).await.code_is(2);
-    let no_url = run_with(&[], b"", &["send", "--url", "127.0.0.1:8080", "--key", "k", file]).await;
+    let no_url =
+        run_with(&[("BIKHOOK_SEND_KEY", "k")], b"", &["send", "--url", "127.0.0.1:8080", file]).await;
     no_url.failed("write it as http://127.0.0.1:8080/webhook");
 }
 
@@ -557,8 +569,8 @@ async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belong
     let receiver = Receiver::over(&operator.journal).await;
     let url = receiver.url();
     let send = async |extra: &[&str]| {
-        let common = ["send", "--url", &url, "--key", "portal-key", "--json", "--seed", "7", "--generate"];
-        let ran = run_with(&[], b"", &[&common, extra].concat()).await;
+        let common = ["send", "--url", &url, "--json", "--seed", "7", "--generate"];
+        let ran = run_with(&[("BIKHOOK_SEND_KEY", "portal-key")], b"", &[&common, extra].concat()).await;
         serde_json::from_str::<Value>(&ran.ok()).unwrap()
     };
     let first = send(&["400", "--batch", "4", "--connections", "4"]).await;
@@ -585,8 +597,9 @@ async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belong
         "--rate",
         "5000",
     ];
-    let common = ["send", "--url", &url, "--key", "portal-key", "--json", "--generate"];
-    let messy = run_with(&[], b"", &[&common[..], &messy[..]].concat()).await.ok();
+    let common = ["send", "--url", &url, "--json", "--generate"];
+    let messy =
+        run_with(&[("BIKHOOK_SEND_KEY", "portal-key")], b"", &[&common[..], &messy[..]].concat()).await.ok();
     let messy: Value = serde_json::from_str(&messy).unwrap();
     let count = |name: &str| messy[name].as_u64().unwrap();
     let garbled = messy["answers"]["400"].as_u64().unwrap();
@@ -600,11 +613,9 @@ async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belong
 async fn send_gives_up_where_nobody_answers() {
     let (_kept, nobody) = nobody();
     let url = format!("http://{nobody}/webhook");
-    let args = ["send", "--url", &url, "--key", "k", "--generate", "100000000"];
-    run_with(&[], b"", &args).await.failed("cannot reach");
-    run_with(&[], b"x", &["send", "--url", &url, "--key", "k", "-"])
-        .await
-        .failed("1 of 1 answers were not 200");
+    let key = [("BIKHOOK_SEND_KEY", "k")];
+    run_with(&key, b"", &["send", "--url", &url, "--generate", "100000000"]).await.failed("cannot reach");
+    run_with(&key, b"x", &["send", "--url", &url, "-"]).await.failed("1 of 1 answers were not 200");
 }
 
 /// With the real receiver: a file gets its lines once more, and only those that were asked for.
@@ -687,10 +698,10 @@ async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing()
     operator.store([status("1", "a", "sent"), status("2", "b", "failed"), incoming("3", "c")]).await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("new.toml");
-    let text = "[sources.bik]\ncredentials.portal = { key = \"k\" }\n\
+    let text = "[sources.bik]\ncredentials.portal = { key = \"0123456789abcdef\" }\n\
         [handlers.failures]\nkind = \"log\"\nstatuses = [\"failed\"]\nmask = { drop = [\"/customerDetails\"] }\n\
         [handlers.all]\nkind = \"log\"\n";
-    std::fs::write(&file, text).unwrap();
+    write_private(&file, text);
     let check = async |more: &[&str]| {
         let args = [&["check", "--config", file.to_str().unwrap(), "--against-journal", "2"], more].concat();
         run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await
@@ -719,13 +730,13 @@ async fn a_check_tells_what_each_handler_does_and_what_may_be_a_slip() {
     operator.store([status("1", "a", "sent"), status("2", "b", "failed")]).await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("new.toml");
-    let text = "[sources.bik]\ncredentials.portal = { key = \"k\" }\n\
+    let text = "[sources.bik]\ncredentials.portal = { key = \"0123456789abcdef\" }\n\
         [handlers.crm]\nkind = \"http\"\nurl = \"https://crm.example/s3cret\"\nstart = \"beginning\"\n\
         statuses = [\"failed\", \"sent\"]\nphones = [\"+91 99\"]\n\
         where = [{ pointer = \"/eventinfo/status\", exists = false }, { pointer = \"/eventInfo/status\", exists = true }]\n\
         mask = { drop = [\"/customer\", \"/customerDetails\"], hash = [\"/eventInfo/messageId\"], key = \"s3cret-0123456789\" }\n\
         [handlers.table]\nkind = \"sqlite\"\npath = \"never-made/table.db\"\nstart = \"now\"\n";
-    std::fs::write(&file, text).unwrap();
+    write_private(&file, text);
     let check = async |more: &[&str]| {
         let args = [&["check", "--config", file.to_str().unwrap()], more].concat();
         run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await

@@ -2,21 +2,21 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Stdout, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     thread,
 };
 
 use tempfile::NamedTempFile;
 
-use super::super::{Error, client, signals::Signals};
+use super::super::{Error, client, signals::Signals, terminal::Output};
 
 /// Bytes that are written at once.
 const BUFFER: usize = 256 * 1024;
 
 /// Where the bytes go.
 pub(super) enum Destination {
-    Stdout(BufWriter<Stdout>),
+    Stdout(BufWriter<Output>),
     File { part: BufWriter<NamedTempFile>, file: PathBuf },
 }
 
@@ -24,7 +24,7 @@ impl Destination {
     /// The file, else the standard output.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
         let Some(file) = file else {
-            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())));
+            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, Output::new())));
         };
         if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
             let what = "is no file; without --output it is written to the standard output";

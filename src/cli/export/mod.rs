@@ -9,7 +9,10 @@ mod parquet;
 mod row;
 mod spreadsheet;
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -64,6 +67,10 @@ trait Sheet {
 }
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    if matches!(args.format, Format::Parquet) && args.output.is_none() && io::stdout().is_terminal() {
+        let what = "Parquet is not for a terminal: name a file with --output, or write to a pipe";
+        return Err(Error::Failed(what.to_owned()));
+    }
     let store = args.store.open(cli)?;
     let mut to = Destination::open(args.output.as_deref())?;
     let mut sheet = args.format.sheet(&mut to)?;

@@ -2,30 +2,27 @@
 
 mod answer;
 mod body;
+mod credential;
 mod generate;
 mod post;
 mod summary;
 
 use std::path::PathBuf;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::{Url, header::HeaderValue};
 
 use self::{
+    credential::{CredentialArgs, configured},
     generate::{Generator, Mix, Percent},
     post::{Bodies, TIMEOUT, Target, post_all},
 };
 use super::{
     Cli, Error,
-    auth::{all_stored, on_the_wire, reachable},
-    client::{build, cause, parse_url, runtime},
+    auth::{all_stored, reachable},
+    client::{build, cause, keep_from_others, parse_url, runtime},
     output::stdout,
 };
-use crate::{
-    clock,
-    config::Config,
-    http::{AuthMode, SourceSettings},
-};
+use crate::{config::Config, http::SourceSettings};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -38,15 +35,8 @@ pub(super) struct Args {
     /// With several sources in the configuration: which
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// The authorization key; without it, and without a user, a credential of the configuration
-    #[arg(long, conflicts_with_all = ["user", "password"])]
-    key: Option<String>,
-    /// A username, with --password
-    #[arg(long, requires = "password")]
-    user: Option<String>,
-    /// A password, with --user
-    #[arg(long, requires = "user")]
-    password: Option<String>,
+    #[command(flatten)]
+    credential: CredentialArgs,
     /// Make up that many events instead of posting files
     #[arg(long, value_name = "N", conflicts_with = "files")]
     generate: Option<u64>,
@@ -120,25 +110,28 @@ impl Args {
 
     /// Where to post, and the header to post with: as given, else as the configuration serves it.
     fn aim(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
-        let given = match (&self.key, &self.user, &self.password) {
-            (Some(key), ..) => Some(on_the_wire(key, None)),
-            (None, Some(user), Some(password)) => Some(pair(user, password)),
-            _ => None,
-        };
-        if let (Some(url), Some(given)) = (&self.url, &given) {
-            return Ok((parse_url(url, EXAMPLE)?, Some(header(given)?)));
+        let url = self.url.as_ref().map(|url| parse_url(url, EXAMPLE)).transpose()?;
+        let given = self.credential.read()?;
+        if let (Some(url), Some(given)) = (&url, &given) {
+            return Ok((url.clone(), Some(header(given)?)));
         }
         let config = cli.load()?;
         let source = self.source(&config)?;
-        let url = match &self.url {
-            Some(url) => parse_url(url, EXAMPLE)?,
+        let elsewhere = url.is_some();
+        let url = match url {
+            Some(url) => url,
             None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path), EXAMPLE)?,
         };
         let authorization = match given {
             Some(given) => Some(given),
             None => {
                 all_stored(&config)?;
-                credential(source)?
+                let configured = configured(source)?;
+                if elsewhere && configured.is_some() {
+                    let instead = "give --key-file, or --user with --password-file";
+                    keep_from_others(&url, config.http.listen, instead)?;
+                }
+                configured
             }
         };
         Ok((url, authorization.as_deref().map(header).transpose()?))
@@ -151,28 +144,6 @@ impl Args {
         };
         found.ok_or_else(|| Error::Failed("the configuration has no source of that name".to_owned()))
     }
-}
-
-/// The first credential of a source that is accepted now; `None` where it asks for none.
-fn credential(source: &SourceSettings) -> Result<Option<String>, Error> {
-    if source.auth == AuthMode::None {
-        return Ok(None);
-    }
-    let now = clock::now();
-    let mut accepted =
-        source.credentials.values().filter(|credential| credential.not_after.is_none_or(|end| now <= end));
-    let wire =
-        accepted.find_map(|credential| match (&credential.key, &credential.username, &credential.password) {
-            (Some(key), ..) => Some(on_the_wire(key.expose(), credential.form)),
-            (None, Some(user), Some(password)) => Some(pair(user, password.expose())),
-            _ => None,
-        });
-    wire.map(Some)
-        .ok_or_else(|| Error::Failed("the source has no credential that is accepted now".to_owned()))
-}
-
-fn pair(user: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
 fn header(text: &str) -> Result<HeaderValue, Error> {

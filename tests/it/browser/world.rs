@@ -59,7 +59,8 @@ impl World {
         let sent = Command::new(env!("CARGO_BIN_EXE_bikhook"))
             .args(["send", "--generate", "90", "--batch", "15", "--seed", "7"])
             .args(["--disorder", "5%", "--garbage", "5%", "--duplicates", "2%"])
-            .args(["--key", KEY, "--url", &self.webhook()])
+            .args(["--url", &self.webhook()])
+            .env("BIKHOOK_SEND_KEY", KEY)
             .output()
             .unwrap();
         assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));

@@ -1,0 +1,141 @@
+//! The credential that `send` posts with: never on the command line, which every user of the machine can read.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::{
+    cli::{Error, auth::on_the_wire, client::text_of},
+    clock,
+    http::{AuthMode, SourceSettings},
+    secret,
+};
+
+/// Who posts; without any of these, a credential of the configuration.
+#[derive(clap::Args)]
+pub(super) struct CredentialArgs {
+    /// A file with the authorization key, else BIKHOOK_SEND_KEY; without either, and without a user, a credential of the
+    /// configuration
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"])]
+    key_file: Option<PathBuf>,
+    /// A username; its password is in --password-file or BIKHOOK_SEND_PASSWORD, else it is asked for
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A file with the password of --user
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    // Refused, with what to write instead: what is in a command line is seen by all.
+    #[arg(long, hide = true)]
+    key: Option<String>,
+    #[arg(long, hide = true)]
+    password: Option<String>,
+}
+
+impl CredentialArgs {
+    /// What was given, as it goes on the wire.
+    pub(super) fn read(&self) -> Result<Option<String>, Error> {
+        if self.key.is_some() {
+            return Err(seen("key"));
+        }
+        if self.password.is_some() {
+            return Err(seen("password"));
+        }
+        if let Some(user) = &self.user {
+            let password = match (&self.password_file, text_of("BIKHOOK_SEND_PASSWORD")?) {
+                (Some(file), _) => kept_in(file)?,
+                (None, Some(password)) => password,
+                (None, None) => ask_password(user)?,
+            };
+            return Ok(Some(pair(user, &password)));
+        }
+        let key = match &self.key_file {
+            Some(file) => Some(kept_in(file)?),
+            None => text_of("BIKHOOK_SEND_KEY")?,
+        };
+        Ok(key.map(|key| on_the_wire(&key, None)))
+    }
+}
+
+fn seen(what: &str) -> Error {
+    let variable = what.to_uppercase();
+    Error::Failed(format!(
+        "--{what} would show its value to every user of this machine: use --{what}-file FILE or the variable \
+         BIKHOOK_SEND_{variable}"
+    ))
+}
+
+fn kept_in(file: &Path) -> Result<String, Error> {
+    match secret::load(file) {
+        Ok(Some(secret)) => Ok(secret.expose().to_owned()),
+        Ok(None) => Err(Error::Failed(format!("the file {} does not exist", file.display()))),
+        Err(error) => Err(Error::Failed(error.to_string())),
+    }
+}
+
+/// At the terminal, whatever the standard input is, and without showing what is typed.
+fn ask_password(user: &str) -> Result<String, Error> {
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_none| {
+        let what =
+            "there is no terminal to ask for the password: use --password-file or BIKHOOK_SEND_PASSWORD";
+        Error::Failed(what.to_owned())
+    })?;
+    let failed =
+        |error: &dyn std::fmt::Display| Error::Failed(format!("cannot ask for the password: {error}"));
+    let silent = Silent::new(&terminal).map_err(|error| failed(&error))?;
+    write!(&terminal, "password of {user}: ")?;
+    let mut password = String::new();
+    BufReader::new(&terminal).read_line(&mut password).map_err(|error| failed(&error))?;
+    drop(silent);
+    writeln!(&terminal)?;
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silent<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+impl<'a> Silent<'a> {
+    fn new(terminal: &'a File) -> rustix::io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// The first credential of a source that is accepted now; `None` where it asks for none.
+pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Error> {
+    if source.auth == AuthMode::None {
+        return Ok(None);
+    }
+    let now = clock::now();
+    let mut accepted =
+        source.credentials.values().filter(|credential| credential.not_after.is_none_or(|end| now <= end));
+    let wire =
+        accepted.find_map(|credential| match (&credential.key, &credential.username, &credential.password) {
+            (Some(key), ..) => Some(on_the_wire(key.expose(), credential.form)),
+            (None, Some(user), Some(password)) => Some(pair(user, password.expose())),
+            _ => None,
+        });
+    wire.map(Some)
+        .ok_or_else(|| Error::Failed("the source has no credential that is accepted now".to_owned()))
+}
+
+fn pair(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
