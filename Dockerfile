@@ -3,8 +3,16 @@
 #   docker build -t bikhook .
 #   docker run -p 8080:8080 -v bikhook-data:/data bikhook
 #   docker run --rm -v bikhook-data:/data bikhook auth      what to paste into BIK's portal
+#
+# A tag moves. To build from what you have tested, name both images by digest (`docker buildx imagetools inspect IMAGE`):
+#
+#   docker build --build-arg BUILD_IMAGE=rust:1.95-bookworm@sha256:… \
+#     --build-arg RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:… -t bikhook .
 
-FROM rust:1.95-bookworm AS build
+ARG BUILD_IMAGE=rust:1.95-bookworm
+ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY . .
 # AWS-LC comes with its crate and is compiled in; a library of the system is never picked up in its place.
@@ -17,7 +25,7 @@ RUN strip --strip-debug target/release/bikhook
 # The volume takes the owner of this directory when it is first used.
 RUN mkdir /data && chmod 0700 /data
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM ${RUN_IMAGE}
 COPY --from=build /src/target/release/bikhook /usr/local/bin/bikhook
 COPY config/container.toml /etc/bikhook/bikhook.toml
 COPY --from=build --chown=65532:65532 /data /data

@@ -36,6 +36,24 @@ fn variables() -> Vec<(String, String)> {
 }
 
 #[test]
+fn both_base_images_can_be_named_by_digest_and_the_page_says_how() {
+    let dockerfile = dockerfile();
+    let page = fs::read_to_string("README.md").unwrap();
+    let bases: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert_eq!(bases.len(), 2, "{bases:?}");
+    for base in bases {
+        let name = base.split_whitespace().next().unwrap();
+        let argument = name
+            .strip_prefix("${")
+            .and_then(|name| name.strip_suffix('}'))
+            .unwrap_or_else(|| panic!("{base}"));
+        let default = format!("ARG {argument}=");
+        let default = dockerfile.lines().find_map(|line| line.strip_prefix(&default)).expect("a default");
+        assert!(page.contains(&format!("--build-arg {argument}={default}@sha256:")), "{argument}");
+    }
+}
+
+#[test]
 fn the_configuration_of_the_image_is_accepted_with_the_variables_of_the_image() {
     let variables = variables().into_iter().filter(|(name, _)| name != "BIKHOOK_CONFIG");
     let mut check = Command::new(env!("CARGO_BIN_EXE_bikhook"));

@@ -50,6 +50,13 @@ fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_could_do_to_othe
     told(Command::new("systemd-analyze").args(security).output().unwrap());
 }
 
+#[test]
+fn a_process_that_dies_leaves_no_memory_behind() {
+    assert_eq!(values("LimitCORE"), ["0"]);
+    let compose = fs::read_to_string("config/compose.yaml").unwrap();
+    assert!(compose.lines().any(|line| line.trim() == "core: 0"), "{compose}");
+}
+
 /// A receiver as the unit starts it, by way of a tracer of system calls or not.
 fn start(place: &Place, config: &str, tracer: &[&str]) -> Command {
     let binary = place.path("bikhook");
