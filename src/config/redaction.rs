@@ -310,15 +310,15 @@ mod tests {
             "[handlers.x]\nkind = 'http'\nurl = 'http://h/hunter2'\nsigning_keys = [\"a\", 'b']\nbatch = 5\nzzz = 12345\nyyy = true",
             "[handlers.x]\nkind = 'http'\nurl = ******************\nsigning_keys = [***, ***]\nbatch = 5\nzzz = *****\nyyy = true",
         );
-        assert_masked("\"a b\".c = '''x\ny'''\n[[u.v]]\nw.x = 1", "*****.c = ****\n****\n[[u.v]]\nw.x = *");
+        assert_masked("\"a b\".c = '''x\ny'''\n[[u.v]]\nw.x = 1", "** **.c = ****\n****\n[[u.*]]\n*.* = *");
     }
 
     #[test]
     fn a_file_of_wrong_syntax_shows_no_more() {
         for (text, masked) in [
             ("[admin]\nkey = hunter2 hunter2", "[admin]\nkey = ******* *******"),
-            ("[admin]\npassword: 'hunter2'", "[admin]\npassword* *********"),
-            ("[admin]\nhunter2 = 'x'\n= 1", "[admin]\nhunter2 = ***\n= *"),
+            ("[admin]\npassword: 'hunter2'", "[admin]\n********* *********"),
+            ("[admin]\nhunter2 = 'x'\n= 1", "[admin]\n******* = ***\n= *"),
             ("[sources.a]\npath = '/a, key = \"hunter2\"", "[sources.a]\npath = **** *** * *********"),
             ("[http]\nlisten = 127.0.0.1:8080", "[http]\nlisten = 127.0.0.1:8080"),
         ] {

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::client::Maker;
+use crate::panics;
 
 /// The client of the handler, and those that come after it.
 pub(super) struct Connections {
@@ -102,5 +103,7 @@ impl Connections {
 /// Reads the certificates of the system: not on a thread that others wait for.
 async fn make(maker: &Arc<Maker>) -> Result<Client, String> {
     let maker = Arc::clone(maker);
-    tokio::task::spawn_blocking(move || maker.make()).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(move || maker.make())
+        .await
+        .map_err(|ended| panics::why_ended(&ended).to_owned())?
 }
