@@ -40,7 +40,9 @@ pub struct Log {
 
 struct Lines {
     handler: String,
-    show: Show,
+    settings: Settings,
+    /// Made with the first event: the key of the digests is the receiver's, and nobody who only opens this makes it.
+    show: Option<Show>,
 }
 
 /// Its own keys.
@@ -67,30 +69,33 @@ impl Kind for Log {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let opened = tokio::task::spawn_blocking(move || Show::of(&settings)).await;
-        let show = opened.map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?.map_err(wrong)?;
-        let lines = Lines { handler: name.to_owned(), show };
+        let lines = Lines { handler: name.to_owned(), settings, show: None };
         Ok(Self { lines: Arc::new(Mutex::new(lines)) })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         // A pipe that nobody reads blocks whoever writes: a thread that may block, and one of them at most.
-        let lines = Arc::clone(&self.lines).lock_owned().await;
+        let mut lines = Arc::clone(&self.lines).lock_owned().await;
         let events = events.to_vec();
-        let written = tokio::task::spawn_blocking(move || {
-            for delivery in &events {
-                lines.write(delivery);
-            }
-        });
-        written.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))
+        let written = tokio::task::spawn_blocking(move || lines.write(&events));
+        written.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
     }
 }
 
 impl Lines {
-    fn write(&self, delivery: &Delivery) {
+    fn write(&mut self, events: &[Delivery]) -> Result<(), Failure> {
+        let show = match self.show.take() {
+            Some(show) => show,
+            None => Show::of(&self.settings).map_err(|error| Failure::misconfigured("digest key", error))?,
+        };
+        events.iter().for_each(|delivery| self.write_one(delivery, &show));
+        self.show = Some(show);
+        Ok(())
+    }
+
+    fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
-        let facts = Facts::of(event, &self.show);
+        let facts = Facts::of(event, show);
         info!(
             handler = self.handler,
             seq = event.seq,
@@ -360,9 +365,9 @@ mod tests {
             source: "bik".into(),
             element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
         };
-        let log = Lines { handler: "console".into(), show: Show::of(&settings_of(settings)).unwrap() };
+        let mut log = Lines { handler: "console".into(), settings: settings_of(settings), show: None };
         tracing::subscriber::with_default(subscriber, || {
-            log.write(&Delivery::new(Arc::new(event), attempt, replay));
+            log.write(&[Delivery::new(Arc::new(event), attempt, replay)]).unwrap();
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "not one line: {text}");

@@ -105,12 +105,14 @@ impl Kind for Sqlite {
             }
             Ok::<_, Error>(())
         });
-        looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(|error| {
-            if error.is_passing() {
-                return error.into();
-            }
-            Failure::misconfigured(error.class(), error)
-        })
+        looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(
+            |error| {
+                if error.is_passing() {
+                    return error.into();
+                }
+                Failure::misconfigured(error.class(), error)
+            },
+        )
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {

@@ -37,7 +37,7 @@ fn what_a_start_makes_is_closed_to_others() {
     let made = below(home.path());
     drop(receiver);
     let kept = |name: &str| made.iter().any(|path| path.ends_with(name));
-    assert!(kept("data/credential") && kept("data/log-digest-key") && kept("data/events.jsonl"), "{made:?}");
+    assert!(kept("data/credential") && kept("data/events.jsonl"), "{made:?}");
     for path in made.iter().filter(|path| path.starts_with(&data)) {
         let most = match path.extension().and_then(|extension| extension.to_str()) {
             _ if path.is_dir() => 0o700,
