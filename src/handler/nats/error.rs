@@ -55,13 +55,21 @@ pub(super) fn of_api(asked: &str, error: &ApiError) -> Failure {
 /// What to do where nobody answers for JetStream.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
+/// The class of a message that no stream captured.
+const NO_STREAM: &str = "no stream";
+
+/// Whether no stream captured the message.
+pub(super) fn is_no_stream(failure: &Failure) -> bool {
+    matches!(failure, Failure::Misconfigured { class, .. } if class == NO_STREAM)
+}
+
 /// What a missing acknowledgement means. `pattern` is every subject that there may be.
 pub(super) fn of_publish(pattern: &str, error: &PublishError) -> Failure {
     use PublishErrorKind as Kind;
     match error.kind() {
         Kind::MaxPayloadExceeded => Failure::refuse("too large", error),
         Kind::StreamNotFound => {
-            Failure::misconfigured("no stream", format!("{error}: no stream captures it, of {pattern:?}"))
+            Failure::misconfigured(NO_STREAM, format!("{error}: no stream captures it, of {pattern:?}"))
         }
         Kind::TimedOut => Failure::retry("timeout", error),
         Kind::BrokenPipe | Kind::MaxAckPending => Failure::retry("disconnected", error),

@@ -87,7 +87,14 @@ impl Kind for Nats {
         }
         let link = self.link().await?;
         let attempt = link.attempt();
-        let published = publish::publish(&link, &self.settings, &self.name, events).await;
+        let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
+        if self.settings.create_stream && published.as_ref().is_err_and(error::is_no_stream) {
+            // Deleted while this runs: it is made again, as at the start.
+            published = match stream::check(&link, &self.settings).await {
+                Ok(()) => publish::publish(&link, &self.settings, &self.name, events).await,
+                Err(trouble) => Err(trouble),
+            };
+        }
         attempt.ended();
         published
     }

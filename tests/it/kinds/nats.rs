@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    handlers::{delivery, give_up, open},
+    handlers::{deliveries, delivery, give_up, open},
     support::{
         events::{incoming, status},
         servers::{
@@ -144,11 +144,6 @@ async fn without_a_stream_it_does_not_start_and_says_how_to_make_one_or_makes_it
     assert_eq!(server.messages("CRM", 1).len(), 1, "it came twice with one key");
     let other = error("stream = \"CRM\"\nsubject = \"other.{event}\"").await;
     assert!(other.contains("does not capture the subject other.*"), "{other}");
-    server.ask(async |jetstream| jetstream.delete_stream("CRM").await.unwrap());
-    let handler = open("nats", &made).await.unwrap();
-    server.ask(async |jetstream| jetstream.delete_stream("CRM").await.unwrap());
-    let failure = handler.deliver(&[delivery(2, &incoming("b", "m"))]).await.unwrap_err();
-    assert!(matches!(&failure, Failure::Misconfigured { class, .. } if class == "no stream"), "{failure:?}");
 }
 
 #[tokio::test]
@@ -349,4 +344,21 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
             open("nats", &format!("url = {:?}\n{demands}", plain.url())).await.err().expect("plain text");
         assert!(demanded.contains("TLS"), "{demanded}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_is_made_again_where_that_was_asked_for() {
+    let server = NatsServer::start_new();
+    let keys = format!("url = {:?}\nstream = \"BIK\"\ncreate_stream = ", server.url());
+    let makes = open("nats", &(keys.clone() + "true")).await.unwrap();
+    let waits = open("nats", &(keys + "false")).await.unwrap();
+    for handler in [&makes, &waits] {
+        handler.deliver(&deliveries(1..=3)).await.unwrap();
+    }
+    server.delete_stream("BIK");
+    let failure = waits.deliver(&deliveries(4..=5)).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Misconfigured { class, .. } if class == "no stream"), "{failure:?}");
+    makes.deliver(&deliveries(4..=5)).await.unwrap();
+    assert_eq!(server.messages("BIK", 1).len(), 2);
+    waits.deliver(&deliveries(1..=1)).await.unwrap();
 }

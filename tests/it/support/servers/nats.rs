@@ -92,6 +92,12 @@ impl NatsServer {
         });
     }
 
+    pub fn delete_stream(&self, stream: &str) {
+        self.ask(async |jetstream| {
+            jetstream.delete_stream(stream).await.unwrap();
+        });
+    }
+
     /// Takes all messages out of a stream.
     pub fn purge(&self, stream: &str) {
         self.ask(async |jetstream| {
