@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -143,6 +143,9 @@ impl Table {
     }
 
     fn open(&self) -> Result<Open, Error> {
+        // Made here: SQLite would let everybody read it. Its -wal and -shm have the mode of the file. Where it cannot be
+        // made, or is there, SQLite says what is wrong, if anything.
+        let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&self.path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection =
             Connection::open_with_flags(&self.path, flags).map_err(|error| self.error(error))?;

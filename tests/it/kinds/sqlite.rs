@@ -1,12 +1,13 @@
 //! The contract, with a table of an SQLite file; and what the `sqlite` kind promises beyond it.
 
-use std::{fs, ops::Range, path::Path};
+use std::{fs, ops::Range, os::unix::fs::PermissionsExt, path::Path};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
+    handlers::{deliveries, open},
     support::{
         disk::SmallDisk,
         events::status,
@@ -81,6 +82,25 @@ pub fn destination() -> Box<dyn Destination> {
 #[test]
 fn sqlite_keeps_the_contract() {
     hold_to(&mut *destination());
+}
+
+#[tokio::test]
+async fn others_may_not_read_the_file_and_a_file_of_the_user_keeps_its_mode() {
+    let folder = TempDir::new().unwrap();
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    let (own, other) = (folder.path().join("own.db"), folder.path().join("other.db"));
+    fs::write(&other, "").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o664)).unwrap();
+    // SQLite deletes the other files when it closes the last connection.
+    let mut open_handlers = Vec::new();
+    for path in [own, other] {
+        let handler = open("sqlite", &format!("path = {path:?}")).await.unwrap();
+        handler.deliver(&deliveries(1..=3)).await.unwrap();
+        assert!(folder.path().join(format!("{}-wal", path.file_name().unwrap().display())).exists());
+        open_handlers.push(handler);
+    }
+    assert_eq!([mode("own.db"), mode("own.db-wal"), mode("own.db-shm")], [0o640; 3]);
+    assert_eq!(mode("other.db"), 0o664);
 }
 
 /// A receiver with the handler `out` and little patience.
