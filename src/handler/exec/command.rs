@@ -12,7 +12,10 @@ use std::{
 use rustix::fs::{Access, access};
 use tokio::process::Command;
 
-use super::group::Group;
+use super::{
+    group::Group,
+    orphans::{HANDLER, MARK, Mark},
+};
 use crate::{
     handler::{Delivery, Failure},
     secret::Secret,
@@ -29,6 +32,8 @@ pub(super) struct Program {
     dir: Option<PathBuf>,
     env: BTreeMap<String, Secret>,
     search: Option<OsString>,
+    /// By which the next receiver finds what this one leaves running.
+    mark: Option<String>,
 }
 
 impl Program {
@@ -41,6 +46,7 @@ impl Program {
         command: Vec<String>,
         dir: Option<PathBuf>,
         env: BTreeMap<String, Secret>,
+        mark: Option<Mark>,
     ) -> Result<Self, String> {
         let mut words = command.into_iter();
         let Some(name) = words.next().filter(|name| !name.is_empty()) else {
@@ -60,7 +66,8 @@ impl Program {
         }
         let search = env.get("PATH").map(|path| path.expose().into()).or_else(|| env::var_os("PATH"));
         let path = locate(&name, search.as_ref())?;
-        Ok(Self { handler, path, arguments, dir, env, search })
+        let mark = mark.map(|mark| mark.to_text());
+        Ok(Self { handler, path, arguments, dir, env, search, mark })
     }
 
     /// A command with pipes on all sides; `delivery` is what its environment tells of.
@@ -76,7 +83,8 @@ impl Program {
             .kill_on_drop(true);
         command.envs(self.search.iter().map(|path| ("PATH", path)));
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
-        command.env("BIKHOOK_HANDLER", &self.handler);
+        command.env(HANDLER, &self.handler);
+        command.envs(self.mark.iter().map(|mark| (MARK, mark)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }

@@ -2,22 +2,26 @@
 //!
 //! Either it runs once for each event and its exit code decides, or (`mode = "lines"`) it runs on, gets a line an event,
 //! and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`. It leads a process group of its own, which is killed
-//! whole when it ended, when its time is up, and when the receiver stops: what it started does not outlive it.
+//! whole when it ended, when its time is up, and when the receiver stops: what it started does not outlive it. What a
+//! receiver leaves behind that is killed itself, the next one ends before its first delivery.
 
 mod command;
 mod group;
 mod lines;
 mod once;
+mod orphans;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError};
 use crate::{panics, secret::Secret};
 use command::Program;
 use lines::Worker;
+use orphans::Mark;
 
 /// The handler.
 pub struct Exec {
@@ -101,7 +105,8 @@ impl Kind for Exec {
         let (body, mode) = (settings.body, settings.mode);
         let handler = name.to_owned();
         let found = tokio::task::spawn_blocking(move || {
-            Program::find(handler, settings.command, settings.dir, settings.env)
+            let mark = end_orphans(&handler)?;
+            Program::find(handler, settings.command, settings.dir, settings.env, mark)
         });
         let program =
             found.await.map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?.map_err(wrong)?;
@@ -119,6 +124,26 @@ impl Kind for Exec {
             Mode::Lines => self.feed(events).await,
         }
     }
+}
+
+/// Ends what receivers left running that were killed, and returns the mark of this one.
+fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
+    let mark = match Mark::own() {
+        Ok(mark) => mark,
+        Err(error) => {
+            warn!(
+                handler,
+                %error,
+                "/proc cannot be read: programs that a killed receiver leaves running are not found"
+            );
+            return Ok(None);
+        }
+    };
+    let killed = orphans::kill(&mark, handler)?;
+    if killed > 0 {
+        warn!(handler, processes = killed, "killed programs that a killed receiver left running");
+    }
+    Ok(Some(mark))
 }
 
 impl Exec {

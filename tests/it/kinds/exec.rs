@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{delivery, open},
-    support::{events::status, home::eventually},
+    support::{
+        events::status,
+        home::{Home, eventually},
+    },
 };
 
 /// A program that appends what it gets to a file, unless it is told that this is away.
@@ -258,4 +261,60 @@ fn runs(pid_file: &Path) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !pid.trim().is_empty()
         && stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim().starts_with(['Z', 'X']))
+}
+
+/// Notes itself, and whether one before it still runs; then takes its time, whatever is closed meanwhile.
+const SLOW: &str = r#"
+note() {
+  for other in $(cat "$OUT/ids" 2>/dev/null); do
+    grep -qs '^State:.[^Z]' "/proc/$other/status" && echo "$other beside $$" >> "$OUT/beside"
+  done
+  sleep 600 &
+  echo "$$" "$!" >> "$OUT/ids"
+}
+trap '' PIPE
+if [ "$1" = lines ]; then while IFS= read -r line; do note; wait; done; else note; wait; fi
+wait
+"#;
+
+/// The processes that have noted themselves, and what they started.
+fn noted(dir: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(dir.join("ids")).unwrap_or_default();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+/// Whether a process runs: one that has ended may be there still, until somebody takes note.
+fn is_running(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+#[test]
+fn a_program_does_not_outlive_a_killed_receiver_beyond_the_next_start() {
+    for mode in ["once", "lines"] {
+        let dir = TempDir::new().unwrap();
+        let mut home = Home::new();
+        home.more = format!(
+            // Of a name that no other test has: its handler would end what is left.
+            "[handlers.slow_{}]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{SLOW}''', \"slow\", \"{mode}\"]\n\
+             mode = \"{mode}\"\nenv.OUT = {:?}\nstart = \"beginning\"\ntimeout = \"10m\"\n",
+            std::process::id(),
+            dir.path()
+        );
+        let mut receiver = home.start();
+        assert_eq!(receiver.connect().post(&status("e1", "m1", "sent")).unwrap().status, 200);
+        for life in 1..=3 {
+            eventually("the program does not run", || noted(dir.path()).len() == 2 * life);
+            receiver.kill();
+            let left = noted(dir.path()).split_off(2 * (life - 1));
+            assert!(left.iter().all(|id| is_running(*id)), "{mode}: nothing is left to be killed");
+            receiver = home.start();
+        }
+        eventually("the program does not run", || noted(dir.path()).len() == 8);
+        assert!(!dir.path().join("beside").exists(), "{mode}: a program of the event ran beside another");
+        receiver.stop();
+        let log = home.log();
+        assert_eq!(log.matches("killed programs that a killed receiver left running").count(), 3, "{log}");
+        eventually("a program runs on", || !noted(dir.path()).into_iter().any(is_running));
+    }
 }

@@ -1,0 +1,268 @@
+//! Programs that a killed receiver left running.
+//!
+//! A receiver that is killed cannot kill its programs, and the next one delivers their events again: the program of one
+//! event would run twice at once. So every program has a mark in its environment, which what it starts inherits: the
+//! receiver's process id and start time. Before its first delivery a handler kills whatever has its name and the mark of a
+//! receiver that is gone.
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{self, ErrorKind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal},
+};
+
+/// The variable that holds the mark.
+pub(super) const MARK: &str = "BIKHOOK_RECEIVER";
+/// The variable that holds the handler's name.
+pub(super) const HANDLER: &str = "BIKHOOK_HANDLER";
+/// How long a killed process may take to end.
+const END: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A receiver: one process, of this system since its start, within its PID namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Process ids of another namespace, as of a container's, are not comparable.
+    namespace: u64,
+    pid: i32,
+    /// In ticks since the system started: a process id is given again.
+    start: u64,
+}
+
+impl Mark {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// Where /proc cannot be read.
+    pub(super) fn own() -> io::Result<Self> {
+        let pid = getpid().as_raw_nonzero().get();
+        let link = fs::read_link("/proc/self/ns/pid")?;
+        let namespace =
+            link.to_str().and_then(|link| link.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok());
+        let (Some(namespace), Some(stat)) = (namespace, Stat::of(pid)) else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        Ok(Self { namespace, pid, start: stat.start })
+    }
+
+    /// As the value of [`MARK`].
+    pub(super) fn to_text(&self) -> String {
+        format!("{}.{}.{}", self.namespace, self.pid, self.start)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let mark = Self {
+            namespace: parts.next()?.parse().ok()?,
+            pid: parts.next()?.parse().ok()?,
+            start: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(mark)
+    }
+
+    fn is_alive(&self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_over())
+    }
+}
+
+/// Kills the programs that this handler of a receiver left running that is gone, and returns how many processes they were
+/// once all have ended.
+///
+/// # Errors
+/// Which processes do not end.
+pub(super) fn kill(own: &Mark, handler: &str) -> Result<usize, String> {
+    let begun = Instant::now();
+    let mut killed = HashSet::new();
+    loop {
+        let orphans = find(own, handler).map_err(|error| format!("/proc cannot be read: {error}"))?;
+        if orphans.is_empty() {
+            return Ok(killed.len());
+        }
+        if begun.elapsed() > END {
+            let ids: Vec<String> = orphans.iter().map(|orphan| orphan.pid.to_string()).collect();
+            return Err(format!(
+                "programs of a receiver that was killed still run, and do not end: kill the processes {}",
+                ids.join(", ")
+            ));
+        }
+        for orphan in orphans {
+            orphan.kill();
+            killed.insert(orphan);
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// A process, which no other is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Process {
+    pid: i32,
+    start: u64,
+}
+
+impl Process {
+    fn kill(self) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        // Held open, the number is not given to another process. What is gone meanwhile needs no killing.
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(file) if self.is_there() => {
+                let _ = pidfd_send_signal(file, Signal::KILL);
+            }
+            // A kernel, or a sandbox, without it.
+            Err(Errno::NOSYS | Errno::PERM) if self.is_there() => {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_there(self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.start == self.start)
+    }
+}
+
+/// Whatever has the handler's name and the mark of a receiver that is gone, and the rest of its process group: a program may clear the
+/// environment of what it starts.
+fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
+    let own_group = Stat::of(own.pid).map(|stat| stat.group);
+    let mut running = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if let Some(stat) = Stat::of(pid).filter(|stat| pid != own.pid && !stat.is_over()) {
+            running.push((pid, stat));
+        }
+    }
+    let is_marked = |pid: i32| {
+        mark_of(pid, handler).is_some_and(|mark| mark.namespace == own.namespace && !mark.is_alive())
+    };
+    let marked: HashSet<i32> = running.iter().map(|(pid, _)| *pid).filter(|pid| is_marked(*pid)).collect();
+    let groups: HashSet<i32> = running
+        .iter()
+        .filter(|(pid, stat)| marked.contains(pid) && Some(stat.group) != own_group)
+        .map(|(_, stat)| stat.group)
+        .collect();
+    let orphans =
+        running.into_iter().filter(|(pid, stat)| marked.contains(pid) || groups.contains(&stat.group));
+    Ok(orphans.map(|(pid, stat)| Process { pid, start: stat.start }).collect())
+}
+
+/// The mark in the environment of a program of this handler; `None` too where that is not for us to see.
+fn mark_of(pid: i32, handler: &str) -> Option<Mark> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |name: &str| {
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    let mark = Mark::parse(std::str::from_utf8(value(MARK)?).ok()?)?;
+    (value(HANDLER)? == handler.as_bytes()).then_some(mark)
+}
+
+/// What /proc says of a process (proc(5), `/proc/pid/stat`).
+struct Stat {
+    state: char,
+    group: i32,
+    start: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name before it may have anything in it, a parenthesis too.
+        let (_, rest) = text.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        // The third field of the line is the first of these.
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            state: field(3)?.chars().next()?,
+            group: field(5)?.parse().ok()?,
+            start: field(22)?.parse().ok()?,
+        })
+    }
+
+    /// It has ended, and only waits for somebody to take note.
+    const fn is_over(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::CommandExt,
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    /// A program with this mark, and two children of it: the environment of one is empty.
+    fn program(mark: &Mark, handler: &str) -> Child {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "env -i sleep 60 & sleep 60; true"])
+            .env(MARK, mark.to_text())
+            .env(HANDLER, handler);
+        command.stdin(Stdio::null()).process_group(0).spawn().unwrap()
+    }
+
+    fn group_of(leader: &Child) -> usize {
+        let group = leader.id().cast_signed();
+        let entries = fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<i32>().ok());
+        pids.filter_map(Stat::of).filter(|stat| stat.group == group && !stat.is_over()).count()
+    }
+
+    #[test]
+    fn programs_of_a_receiver_that_is_gone_end_and_those_of_others_run_on() {
+        let own = Mark::own().unwrap();
+        let gone = Mark { start: own.start + 1, ..own.clone() };
+        let elsewhere = Mark { namespace: own.namespace + 1, ..gone.clone() };
+        // Tests of another process must not take them for theirs.
+        let handler = format!("handler_{}", own.pid);
+        let orphan = program(&gone, &handler);
+        let others = [
+            program(&own, &handler),
+            program(&elsewhere, &handler),
+            program(&gone, &(handler.clone() + "_2")),
+        ];
+        while group_of(&orphan) < 3 || others.iter().any(|program| group_of(program) < 3) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(kill(&own, &handler), Ok(3));
+        assert_eq!(group_of(&orphan), 0);
+        assert!(others.iter().all(|program| group_of(program) == 3));
+        assert_eq!(kill(&own, &handler), Ok(0));
+        for program in &others {
+            rustix::process::kill_process_group(Pid::from_child(program), Signal::KILL).unwrap();
+        }
+        for mut program in others.into_iter().chain([orphan]) {
+            program.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let mark = Mark { namespace: 4_026_531_836, pid: 17, start: 99 };
+        assert_eq!(Mark::parse(&mark.to_text()), Some(mark));
+        for text in ["", "1.2", "1.2.3.4", "a.2.3", "1.-.3"] {
+            assert_eq!(Mark::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_process_may_have_anything_in_it() {
+        let stat = Stat::parse("7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0").unwrap();
+        assert_eq!((stat.state, stat.group, stat.start), ('S', 7, 4711));
+    }
+}
