@@ -21,12 +21,12 @@ impl GivenUp {
     }
 
     /// Whether one was: nothing is to be sent on it any more.
+    #[cfg(any(test, feature = "kafka", feature = "nats", feature = "redis"))]
     pub(super) fn is_so(&self) -> bool {
         self.0.load(SeqCst)
     }
 
-    /// The same, told once: for who then makes another connection.
-    #[cfg(feature = "rabbitmq")]
+    /// The same, told once: for who then makes another connection, or looks again at what is there.
     pub(super) fn take(&self) -> bool {
         self.0.swap(false, SeqCst)
     }

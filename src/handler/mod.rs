@@ -13,7 +13,6 @@ mod deferred;
 mod envelope;
 mod exec;
 mod filter;
-#[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod given_up;
 mod http;
 mod jsonl;

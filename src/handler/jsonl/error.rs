@@ -39,6 +39,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// It begins with zeros.
+    #[error("{path} is damaged: it begins with zeros")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file system said no.
     #[error("cannot {doing} {path}: {source}")]
     Io {
@@ -81,6 +87,7 @@ impl Error {
             Self::InUse { .. } => "in use",
             Self::NotAFile { .. } | Self::NoName { .. } => "not a file",
             Self::Foreign { .. } => "foreign file",
+            Self::Damaged { .. } => "damaged file",
             Self::Io { doing, source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk full",
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "no permission",

@@ -13,7 +13,7 @@ use super::error::Error;
 use crate::folder;
 
 /// How every file of this handler begins, as `Event::to_json_line` writes it.
-const FIRST_BYTES: &[u8] = b"{\"seq\":";
+pub const FIRST_BYTES: &[u8] = b"{\"seq\":";
 /// What is read at once in the search for the last line break.
 const CHUNK_BYTES: u64 = 64 * 1024;
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
@@ -37,6 +37,14 @@ pub struct Cut {
     len: u64,
 }
 
+/// How a file begins.
+enum Beginning {
+    Ours,
+    /// As after a power cut.
+    Zeroed,
+    Foreign,
+}
+
 /// Device and inode.
 type Id = (u64, u64);
 
@@ -45,7 +53,7 @@ impl Live {
     /// a torn last line. Returns when all of this is on disk.
     ///
     /// # Errors
-    /// Where the path leads to anything but a file of this handler, or the file system says no.
+    /// Where the path leads to anything but a file of this handler, or to a damaged one, or the file system says no.
     pub fn open(path: &Path, cut: Option<Cut>) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
@@ -64,10 +72,14 @@ impl Live {
         if let Some(cut) = cut.filter(|cut| cut.id == live.id && cut.len < live.len) {
             live.cut_back(cut.len)?;
         }
-        if !live.begins_as_ours().map_err(Error::io("read", path))? {
-            return Err(Error::Foreign { path: path.to_owned() });
+        match live.beginning().map_err(Error::io("read", path))? {
+            Beginning::Ours => {}
+            Beginning::Zeroed => return Err(Error::Damaged { path: path.to_owned() }),
+            Beginning::Foreign => return Err(Error::Foreign { path: path.to_owned() }),
         }
         live.cut_torn_line()?;
+        // Lines of a process that was killed may not be on disk yet, and are not written again.
+        live.file.sync_data().map_err(Error::io("sync", path))?;
         sync_dir_of(path)?;
         Ok(live)
     }
@@ -118,11 +130,17 @@ impl Live {
         self.cut_back(end)
     }
 
-    fn begins_as_ours(&self) -> io::Result<bool> {
+    fn beginning(&self) -> io::Result<Beginning> {
         let mut first = [0; FIRST_BYTES.len()];
         let len = usize::try_from(self.len).unwrap_or(usize::MAX).min(first.len());
         self.file.read_exact_at(&mut first[..len], 0)?;
-        Ok(first[..len] == FIRST_BYTES[..len])
+        Ok(if first[..len] == FIRST_BYTES[..len] {
+            Beginning::Ours
+        } else if first[..len].contains(&0) {
+            Beginning::Zeroed
+        } else {
+            Beginning::Foreign
+        })
     }
 
     fn cut_back(&mut self, len: u64) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! `kind = "jsonl"`: an object a line, appended to a file, on disk before the events count as delivered.
 //!
 //! ```text
-//! deliver ─▶ writer ─▶ live        one batch, one sync; a failed one is cut back
-//!              │
+//! deliver ─▶ writer ─▶ live        one batch, one sync; a failed one is cut back, a damaged file repaired
+//!              │  └──▶ tail        what is in the file already
 //!              └─▶ names ─▶ archive   rotated files, compressed in the background
 //! ```
 
@@ -10,6 +10,8 @@ mod archive;
 mod error;
 mod live;
 mod names;
+mod repair;
+mod tail;
 mod writer;
 
 use std::{num::NonZeroU32, path::PathBuf, slice, sync::Arc};
@@ -17,10 +19,11 @@ use std::{num::NonZeroU32, path::PathBuf, slice, sync::Arc};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, given_up::GivenUp};
 use crate::{clock, event::Event, lock::lock_of, panics, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
+use tail::Tail;
 use writer::{Rotation, Writer};
 
 /// What is rendered before it is handed to the file: bounds the memory of a batch of large events.
@@ -30,6 +33,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 pub struct Jsonl {
     writer: Arc<Mutex<Writer>>,
     archive: Arc<Archive>,
+    given_up: GivenUp,
 }
 
 /// Its own keys.
@@ -88,17 +92,22 @@ impl Kind for Jsonl {
         let rules = Rules { gzip: settings.gzip, keep: settings.keep };
         let archive = Archive::new(writer.names().clone(), rules, writer.lock());
         archive.tidy_soon();
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), archive })
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), archive, given_up: GivenUp::default() })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        let events: Vec<Arc<Event>> = events.iter().map(|delivery| Arc::clone(&delivery.event)).collect();
+        let events = events.to_vec();
         // Waited for here: a delivery that is given up while the one before it hangs must not be written after all,
         // nor hold a thread until then.
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        if self.given_up.take() {
+            writer.forget_tail();
+        }
+        let attempt = self.given_up.attempt();
         let archive = Arc::clone(&self.archive);
-        tokio::task::spawn_blocking(move || append(&mut writer, &archive, &events))
-            .await
+        let appended = tokio::task::spawn_blocking(move || append(&mut writer, &archive, &events)).await;
+        attempt.ended();
+        appended
             .map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
             .map_err(Failure::from)
     }
@@ -110,7 +119,11 @@ impl Drop for Jsonl {
     }
 }
 
-fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Arc<Event>]) -> Result<(), Error> {
+fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Delivery]) -> Result<(), Error> {
+    let events = missing(writer.tail()?, events);
+    if events.is_empty() {
+        return Ok(());
+    }
     let bytes: usize = events.iter().map(|event| event.json_line_size_hint()).sum();
     if writer.rotate_if_due(clock::now(), bytes as u64)? {
         archive.tidy_soon();
@@ -118,8 +131,18 @@ fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Arc<Event>]) ->
     writer.append(Lines(events.iter()))
 }
 
+/// The events whose lines the file has not. A replay was asked for, and is written again.
+fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
+    let is_there = |delivery: &Delivery| {
+        !delivery.replay
+            && tail.may_have(delivery.event.seq)
+            && tail.has(delivery.event.to_json_line().as_bytes())
+    };
+    events.iter().filter(|delivery| !is_there(delivery)).map(|delivery| &*delivery.event).collect()
+}
+
 /// The lines of events, in chunks.
-struct Lines<'a>(slice::Iter<'a, Arc<Event>>);
+struct Lines<'a>(slice::Iter<'a, &'a Event>);
 
 impl Iterator for Lines<'_> {
     type Item = String;
@@ -138,31 +161,90 @@ impl Iterator for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
 
     use super::*;
     use crate::{clock::Timestamp, event::Element};
 
-    #[tokio::test]
-    async fn a_delivery_that_was_given_up_before_its_turn_is_never_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
+    async fn jsonl(path: &Path) -> Jsonl {
         let settings = Settings {
-            path: path.clone(),
+            path: path.to_owned(),
             rotate_size: Size(0),
             rotate_daily: false,
             gzip: false,
             keep: None,
         };
-        let jsonl = Jsonl::open("audit", settings).await.unwrap();
+        let begun = Instant::now();
+        loop {
+            // The background of an earlier one may hold the lock for a moment.
+            match Jsonl::open("audit", settings.clone()).await {
+                Ok(jsonl) => return jsonl,
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn event(seq: u64) -> Delivery {
         let event = Event {
-            seq: 1,
+            seq,
             came_at: Timestamp::default(),
             received_at: Timestamp::default(),
             source: "bik".into(),
             element: Arc::new(Element::read(br#"{"eventName":"x"}"#).unwrap()),
         };
-        let events = [Delivery::new(Arc::new(event), 1, false)];
+        Delivery::new(Arc::new(event), 1, false)
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    /// Gives up a delivery that is written all the same: it waits for nobody else, and is polled once.
+    async fn give_up(jsonl: &Jsonl, events: &[Delivery]) {
+        let mut delivery = Box::pin(jsonl.deliver(events));
+        assert!(futures_util::poll!(&mut delivery).is_pending());
+        drop(delivery);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_was_given_up_and_written_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let jsonl = jsonl(&path).await;
+        give_up(&jsonl, &[event(1), event(2)]).await;
+        jsonl.deliver(&[event(1)]).await.unwrap();
+        jsonl.deliver(&[event(2), event(3)]).await.unwrap();
+        assert_eq!(lines(&path), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_file_at_the_start_is_not_written_again_unless_it_is_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
+        for _ in 0..3 {
+            jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
+        }
+        assert_eq!(lines(&path), 2);
+        let replayed = Delivery { replay: true, ..event(1) };
+        jsonl(&path).await.deliver(&[replayed]).await.unwrap();
+        assert_eq!(lines(&path), 3);
+        let of_another_journal = Event { came_at: Timestamp::from_ms(1), ..(*event(1).event).clone() };
+        let delivery = Delivery::new(Arc::new(of_another_journal), 1, false);
+        jsonl(&path).await.deliver(&[delivery]).await.unwrap();
+        assert_eq!(lines(&path), 4);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_was_given_up_before_its_turn_is_never_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let jsonl = jsonl(&path).await;
+        let events = [event(1)];
         let hangs = Arc::clone(&jsonl.writer).lock_owned().await;
         for _ in 0..3 {
             tokio::time::timeout(Duration::from_millis(20), jsonl.deliver(&events)).await.unwrap_err();
@@ -170,6 +252,6 @@ mod tests {
         drop(hangs);
         jsonl.deliver(&events).await.unwrap();
         drop(jsonl);
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        assert_eq!(lines(&path), 1);
     }
 }

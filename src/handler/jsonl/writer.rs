@@ -4,7 +4,7 @@
 //! failed sync, a panic), the file is closed, opened again, and cut back to that end before anything else is written:
 //! at once, and where that fails too, ahead of the next batch. So the same batch delivered again follows on what was
 //! there before it. A process that dies in between leaves at most a torn line, cut off at the next start, and whole
-//! lines of a batch that nobody settled: these are delivered again.
+//! lines of a batch that nobody settled: its events are delivered again, and the [`Tail`] says that they are there.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -14,6 +14,8 @@ use super::{
     error::Error,
     live::{Cut, Live, resolve, sync_dir_of},
     names::Names,
+    repair::repair,
+    tail::Tail,
 };
 use crate::{clock::Timestamp, lock::Lock};
 
@@ -36,6 +38,8 @@ pub struct Writer {
     lock: Arc<Lock>,
     live: Option<Live>,
     cut: Option<Cut>,
+    /// `None` where it must be read again.
+    tail: Option<Tail>,
 }
 
 impl Writer {
@@ -47,8 +51,37 @@ impl Writer {
         let path = resolve(path)?;
         let names = Names::of(&path)?;
         let lock = Arc::new(Lock::take(&path).map_err(Error::lock(&path))?);
-        let live = Some(Live::open(&path, None)?);
-        Ok(Self { names, rotation, lock, live, cut: None })
+        let mut live = open_or_repair(&path, None)?;
+        let mut tail = read_tail(&names)?;
+        if tail.is_damaged {
+            drop(live);
+            repair(&path)?;
+            live = open_or_repair(&path, None)?;
+            tail = read_tail(&names)?;
+        }
+        Ok(Self { names, rotation, lock, live: Some(live), cut: None, tail: Some(tail) })
+    }
+
+    /// What the end of the file has already.
+    ///
+    /// # Errors
+    /// Where it must be read, and the file system says no.
+    pub fn tail(&mut self) -> Result<&Tail, Error> {
+        let tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => {
+                // With nothing in it that must be cut back.
+                let live = self.ready()?;
+                self.live = Some(live);
+                read_tail(&self.names)?
+            }
+        };
+        Ok(self.tail.insert(tail))
+    }
+
+    /// To be called where a batch may be in the file that nobody was told of.
+    pub fn forget_tail(&mut self) {
+        self.tail = None;
     }
 
     /// What its files are called.
@@ -124,10 +157,24 @@ impl Writer {
             let live = &self.names.live;
             self.lock = Arc::new(Lock::take(live).map_err(Error::lock(live))?);
         }
-        let live = Live::open(&self.names.live, self.cut)?;
+        let live = open_or_repair(&self.names.live, self.cut)?;
         self.cut = None;
         Ok(live)
     }
+}
+
+fn open_or_repair(path: &Path, cut: Option<Cut>) -> Result<Live, Error> {
+    match Live::open(path, cut) {
+        Err(Error::Damaged { .. }) => {
+            repair(path)?;
+            Live::open(path, None)
+        }
+        opened => opened,
+    }
+}
+
+fn read_tail(names: &Names) -> Result<Tail, Error> {
+    Tail::read(names).map_err(Error::io("read the end of", &names.live))
 }
 
 #[cfg(test)]
@@ -249,6 +296,22 @@ mod tests {
         second.append(["{\"seq\":2}\n"].into_iter()).unwrap();
         assert_eq!(content(&path), "{\"seq\":2}\n");
         assert_eq!(second.names().rotated().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_broken_block_in_the_middle_is_no_end_of_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        for damaged in [
+            [b"{\"seq\":1}\n{\"seq\":2,\"x".as_slice(), &[0; 4096], b"\"}\n{\"seq\":4}\n"].concat(),
+            [&[0; 4096], b"\"}\n{\"seq\":1}\n{\"seq\":4}\n".as_slice()].concat(),
+        ] {
+            fs::write(&path, damaged).unwrap();
+            let mut writer = Writer::open(&path, Rotation::default()).unwrap();
+            writer.append(["{\"seq\":5}\n"].into_iter()).unwrap();
+            assert_eq!(content(&path), "{\"seq\":1}\n{\"seq\":4}\n{\"seq\":5}\n");
+        }
+        assert!(dir.path().join("events.jsonl.damaged-2").exists());
     }
 
     #[test]

@@ -7,7 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
-    support::folder::MovableFolder,
+    support::{
+        folder::MovableFolder,
+        home::{Home, eventually},
+    },
 };
 
 /// A file for each scene.
@@ -64,4 +67,57 @@ pub fn destination() -> Box<dyn Destination> {
 #[test]
 fn jsonl_keeps_the_contract() {
     hold_to(&mut *destination());
+}
+
+/// A settle is on disk a second after its delivery at the latest: each of these lives ends before.
+#[test]
+fn a_receiver_that_is_killed_again_and_again_writes_no_line_twice() {
+    let home = Home::new();
+    for life in 1..=8 {
+        let mut receiver = home.start();
+        let body = format!(r#"{{"eventName":"x","id":"{life}"}}"#);
+        assert_eq!(receiver.connect().post(&body).unwrap().status, 200);
+        eventually("the line is not written", || {
+            let mut is_there = false;
+            home.each_line(|line| is_there |= line.contains(&format!(r#""id":"{life}""#)));
+            is_there
+        });
+        receiver.kill();
+    }
+    let mut receiver = home.start();
+    home.wait_until_delivered();
+    receiver.stop();
+    let mut ids = Vec::new();
+    home.each_line(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        ids.push(line["id"].as_str().unwrap().to_owned());
+    });
+    assert_eq!(ids, ["1", "2", "3", "4", "5", "6", "7", "8"]);
+}
+
+#[test]
+fn a_damaged_file_is_repaired_with_an_error_and_the_receiver_starts() {
+    let home = Home::new();
+    let mut receiver = home.start();
+    for id in 1..=3 {
+        let body = format!(r#"{{"eventName":"x","id":"{id}"}}"#);
+        assert_eq!(receiver.connect().post(&body).unwrap().status, 200);
+    }
+    home.wait_until_delivered();
+    receiver.stop();
+    let file = home.journal_file().with_file_name("events.jsonl");
+    let whole = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let zeroed_head = whole.replacen(&lines[0][..20], &"\0".repeat(20), 1);
+    let broken_middle = whole.replacen(&lines[1][30..60], &"\0".repeat(30), 1);
+    for (damaged, left, kept) in
+        [(zeroed_head, "events.jsonl.damaged-1", [1, 2]), (broken_middle, "events.jsonl.damaged-2", [0, 2])]
+    {
+        fs::write(&file, &damaged).unwrap();
+        home.start().stop();
+        assert_eq!(fs::read_to_string(&file).unwrap(), kept.map(|at| lines[at].to_owned() + "\n").concat());
+        assert_eq!(fs::read_to_string(file.with_file_name(left)).unwrap(), damaged);
+        let log = home.log();
+        assert!(log.contains("ERROR") && log.contains(left), "{log}");
+    }
 }

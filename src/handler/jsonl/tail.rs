@@ -1,0 +1,178 @@
+//! What the end of the file has already, so that no event is written twice.
+//!
+//! A process that dies, and a delivery that is given up, may leave lines whose events nobody settled: these are delivered
+//! again. So the end of the file is read before the first batch, and before the one that follows a delivery which was
+//! given up. An event whose line is there counts as delivered.
+
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+    time::Duration,
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
+
+/// What is read of the file, and of the rotated one before it: more than is written between two settles.
+const TAIL_BYTES: u64 = 64 * 1024 * 1024;
+/// Of a compressed file, whose end cannot be found without what is before it, as many lines are kept.
+const COMPRESSED_LINES: usize = 500_000;
+/// A file in use for longer has every line whose event may not be settled.
+const SETTLED: Duration = Duration::from_mins(10);
+
+/// By what a line is known: its `seq`, and a digest of its `receivedAt`, since another journal counts from 1 again.
+type Id = (u64, u64);
+
+/// The lines at the end of the file.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// Sorted.
+    ids: Vec<Id>,
+    /// The largest `seq` of them.
+    newest: u64,
+    /// A line of the live file is damaged.
+    pub is_damaged: bool,
+}
+
+impl Tail {
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn read(names: &Names) -> io::Result<Self> {
+        let mut tail = Self::default();
+        let live = File::open(&names.live)?;
+        let metadata = live.metadata()?;
+        tail.take_plain(live, TAIL_BYTES)?;
+        let in_use = metadata.created().ok().zip(metadata.modified().ok());
+        let in_use = in_use.and_then(|(created, modified)| modified.duration_since(created).ok());
+        let rest = TAIL_BYTES.saturating_sub(metadata.len());
+        if rest > 0 && in_use.is_none_or(|in_use| in_use < SETTLED) {
+            let was_damaged = tail.is_damaged;
+            tail.take_rotated(names, rest)?;
+            tail.is_damaged = was_damaged;
+        }
+        tail.ids.sort_unstable();
+        tail.newest = tail.ids.last().map_or(0, |(seq, _)| *seq);
+        Ok(tail)
+    }
+
+    /// Whether it may have the line of an event with this `seq`. Nearly always it has not.
+    pub const fn may_have(&self, seq: u64) -> bool {
+        seq <= self.newest
+    }
+
+    /// Whether it has this line.
+    pub fn has(&self, line: &[u8]) -> bool {
+        id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
+    }
+
+    /// The newest rotated file, in the form that it has.
+    fn take_rotated(&mut self, names: &Names, bytes: u64) -> io::Result<()> {
+        let listed = names.rotated().map_err(io::Error::other)?;
+        let Some((newest, _)) = listed.last() else { return Ok(()) };
+        // It may be compressed meanwhile: its compressed form is there before the plain one is deleted.
+        match open_if_there(&names.plain(newest))? {
+            Some(plain) => self.take_plain(plain, bytes),
+            None => match open_if_there(&names.gzip(newest))? {
+                Some(gzip) => self.take_compressed(gzip),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn take_plain(&mut self, mut file: File, bytes: u64) -> io::Result<()> {
+        let len = file.metadata()?.len();
+        let start = len.saturating_sub(bytes);
+        file.seek(SeekFrom::Start(start))?;
+        let mut lines = BufReader::with_capacity(1 << 16, file.take(len - start));
+        let mut line = Vec::new();
+        if start > 0 {
+            // The rest of a line whose beginning is not read.
+            lines.skip_until(b'\n')?;
+        }
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            self.is_damaged |= !is_whole(&line);
+            self.ids.extend(id(&line));
+            line.clear();
+        }
+        Ok(())
+    }
+
+    fn take_compressed(&mut self, file: File) -> io::Result<()> {
+        let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+        let (mut ids, mut line) = (Vec::new(), Vec::new());
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            ids.extend(id(&line));
+            line.clear();
+            if ids.len() >= 2 * COMPRESSED_LINES {
+                ids.drain(..COMPRESSED_LINES);
+            }
+        }
+        self.ids.append(&mut ids);
+        Ok(())
+    }
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn id(line: &[u8]) -> Option<Id> {
+    let rest = line.strip_prefix(FIRST_BYTES)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let seq = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+    let received_at =
+        rest[digits..].strip_prefix(b",\"receivedAt\":\"")?.split(|byte| *byte == b'"').next()?;
+    let mut digest = DefaultHasher::new();
+    received_at.hash(&mut digest);
+    Some((seq, digest.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn line(seq: u64, received_at: &str) -> String {
+        format!("{{\"seq\":{seq},\"receivedAt\":\"{received_at}\",\"source\":\"bik\"}}\n")
+    }
+
+    fn names(dir: &tempfile::TempDir) -> Names {
+        Names::of(&dir.path().join("events.jsonl")).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_known_by_its_seq_and_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names(&dir);
+        fs::write(&names.live, line(7, "a") + &line(5, "b")).unwrap();
+        let tail = Tail::read(&names).unwrap();
+        assert!(tail.may_have(7) && !tail.may_have(8));
+        assert!(tail.has(line(7, "a").as_bytes()) && tail.has(line(5, "b").as_bytes()));
+        assert!(!tail.has(line(6, "b").as_bytes()), "it was never written");
+        assert!(!tail.has(line(5, "a").as_bytes()), "it is of another journal");
+        assert!(!tail.is_damaged);
+    }
+
+    #[test]
+    fn the_newest_rotated_file_belongs_to_it_in_either_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names(&dir);
+        let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
+        fs::write(&names.live, "").unwrap();
+        fs::write(names.plain(&rotated), line(7, "a")).unwrap();
+        assert!(Tail::read(&names).unwrap().has(line(7, "a").as_bytes()));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut gzip, line(7, "a").as_bytes()).unwrap();
+        fs::write(names.gzip(&rotated), gzip.finish().unwrap()).unwrap();
+        fs::remove_file(names.plain(&rotated)).unwrap();
+        assert!(Tail::read(&names).unwrap().has(line(7, "a").as_bytes()));
+    }
+}
