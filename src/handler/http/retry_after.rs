@@ -20,13 +20,14 @@ pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
         // More digits than any number has.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        let at = date(text, now)?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond();
-        Duration::from_millis(u64::try_from(at.saturating_sub(now.as_ms())).unwrap_or(0))
+        let now = jiff::Timestamp::from_millisecond(now.as_ms()).ok()?.to_zoned(TimeZone::UTC).datetime();
+        // A date that is past asks for no wait.
+        Duration::try_from(date(text, now)?.duration_since(now)).unwrap_or_default()
     };
     Some(after.min(LONGEST))
 }
 
-fn date(text: &str, now: Timestamp) -> Option<DateTime> {
+fn date(text: &str, now: DateTime) -> Option<DateTime> {
     let (_day_of_week, rest) = text.split_once([',', ' '])?;
     let rest = rest.trim_start();
     let parsed = |form: &str| strtime::parse(form, rest).ok()?.to_datetime().ok();
@@ -34,11 +35,9 @@ fn date(text: &str, now: Timestamp) -> Option<DateTime> {
 }
 
 /// Of two digits: a year that would be more than 50 years ahead is one of the past (RFC 9110, section 5.6.7).
-fn in_century(date: DateTime, now: Timestamp) -> DateTime {
-    let Ok(now) = jiff::Timestamp::from_millisecond(now.as_ms()) else { return date };
-    let this_year = now.to_zoned(TimeZone::UTC).year();
-    let year = this_year - this_year.rem_euclid(100) + date.year().rem_euclid(100);
-    let year = if year > this_year + 50 { year - 100 } else { year };
+fn in_century(date: DateTime, now: DateTime) -> DateTime {
+    let year = now.year() - now.year().rem_euclid(100) + date.year().rem_euclid(100);
+    let year = if year > now.year() + 50 { year - 100 } else { year };
     date.with().year(year).build().unwrap_or(date)
 }
 
