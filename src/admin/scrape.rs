@@ -6,7 +6,6 @@ use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
 use tokio::time::timeout;
 
 use super::Shared;
-use crate::clock;
 
 /// What the text is: see the OpenMetrics specification, "Overall Structure".
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,7 +41,7 @@ async fn of_the_journal(shared: &Shared) {
 
 async fn of_insight(shared: &Shared) {
     let Some(insight) = &shared.state.insight else { return };
-    match timeout(PATIENCE, insight.measure(clock::now())).await {
+    match timeout(PATIENCE, insight.measure(shared.state.journal.clock().now())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without insight's own figures"),
         Err(_elapsed) => tracing::warn!("metrics without insight's own figures: it took too long"),

@@ -4,6 +4,7 @@ mod against;
 mod auth;
 mod check;
 mod client;
+mod clock;
 mod completions;
 mod connect;
 mod dead;
@@ -87,6 +88,8 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Whether the receiver is alive: exit code 0 or 1
     Health(health::Args),
+    /// Show whether the wall clock is believed; accept it after a jump
+    Clock(clock::Args),
     /// List the kinds of handlers and their keys
     Kinds(kinds::Args),
     /// Print a completion script for a shell
@@ -125,6 +128,7 @@ impl Cli {
             Command::Replay(args) => replay::run(args, self),
             Command::Quarantine(args) => quarantine::run(args, self),
             Command::Health(args) => health::run(args, self),
+            Command::Clock(args) => clock::run(args, self),
             Command::Kinds(args) => kinds::run(args, out),
             Command::Completions(args) => completions::run(args, out),
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, atomic::Ordering::SeqCst};
 use crate::{
     handlers::until,
     support::{
+        clock::{DAY, Hands},
         events::{incoming, status},
         journals::Place,
         operator::{Guard, Operator},
@@ -510,4 +511,28 @@ async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
     assert_eq!(get(&operator, "/metrics").await.status.as_u16(), 200);
     let seen = get(&operator, "/api/v1/status").await;
     seen.is_problem(503, "the journal failed");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_is_shown_and_accepted_by_the_api() {
+    let (place, hands) = (Place::new(), Hands::new());
+    let journal = place.open_by(&hands);
+    let operator = Operator::over(Guard::default(), place, journal, Metrics::new()).await;
+    let start = hands.wall().to_string();
+    let calm = get(&operator, "/api/v1/clock").await.json();
+    let expected =
+        json!({"now": start, "wall": start, "trusted": true, "deletion": start, "unconfirmedUntil": null});
+    assert_eq!(calm, expected);
+    hands.jump(40 * DAY);
+    let jumped = hands.wall().to_string();
+    let doubted = get(&operator, "/api/v1/clock").await.json();
+    let trusted = (&doubted["now"], &doubted["wall"], &doubted["trusted"]);
+    assert_eq!(trusted, (&json!(start), &json!(jumped), &json!(false)));
+    assert!(get(&operator, "/").await.body.contains("bikhook clock accept"), "the page says it");
+    let accepted = post(&operator, "/api/v1/clock/accept", json!({})).await.json();
+    assert_eq!((&accepted["accepted"], &accepted["now"]), (&json!(true), &json!(jumped)));
+    let again = post(&operator, "/api/v1/clock/accept", json!({})).await.json();
+    assert_eq!((&again["accepted"], &again["trusted"]), (&json!(false), &json!(true)));
+    assert!(!get(&operator, "/").await.body.contains("bikhook clock accept"));
+    post(&operator, "/api/v1/clock/accept", json!({"to": 1})).await.is_problem(400, "to");
 }

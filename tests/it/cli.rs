@@ -29,8 +29,10 @@ use tokio::{
 use crate::{
     handlers::until,
     support::{
+        clock::{DAY, Hands},
         events::{incoming, status},
         home::Home,
+        journals::Place,
         operator::{Guard, Operator},
     },
 };
@@ -767,4 +769,18 @@ async fn a_check_tells_what_each_handler_does_and_what_may_be_a_slip() {
     assert_eq!((&row["message_id"], &row["status"]), (&json!("b"), &json!("failed")), "{row}");
     let none = check(&["--against-journal", "0", "--json"]).await.objects();
     assert!(none[0].get("nowhere").is_none(), "of no events nothing can be said");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_shows_a_jump_and_accepts_it() {
+    let (place, hands) = (Place::new(), Hands::new());
+    let journal = place.open_by(&hands);
+    let operator = Operator::over(Guard::default(), place, journal, Metrics::new()).await;
+    hands.jump(40 * DAY);
+    let shown = ask(&operator, &["clock"]).await.ok();
+    assert!(shown.lines().any(|line| line.starts_with("trusted") && line.ends_with("false")), "{shown}");
+    let accepted = ask(&operator, &["clock", "accept"]).await.ok();
+    assert_eq!(accepted, format!("the wall clock is accepted: it is {}\n", hands.wall()));
+    let objects = ask(&operator, &["clock", "--json"]).await.objects();
+    assert_eq!(objects[0]["trusted"], json!(true));
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod browser;
 mod cli;
+mod clock;
 mod config;
 mod contract;
 mod crash;

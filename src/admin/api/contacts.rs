@@ -16,7 +16,6 @@ use crate::{
         fault::Fault,
         question::{Parameters, Segment},
     },
-    clock,
     insight::ask::{self, Contact, Conversation, Entry, Page},
     journal::Journal,
 };
@@ -49,7 +48,8 @@ pub(super) async fn waiting(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
-    let since = parameters.take("since")?.unwrap_or_else(|| clock::now().plus_ms(-WAITING_MS));
+    let since =
+        parameters.take("since")?.unwrap_or_else(|| shared.state.journal.clock().now().plus_ms(-WAITING_MS));
     let limit = parameters.limit()?;
     parameters.end()?;
     let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;

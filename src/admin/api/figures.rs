@@ -16,7 +16,7 @@ use crate::{
         fault::Fault,
         question::{Parameters, no_such_word},
     },
-    clock::{self, Timestamp},
+    clock::Timestamp,
     insight::{
         HOUR_MS,
         ask::{self, ArrivalRow, Dimension, FailureRow, FigureQuery, SourceRow},
@@ -52,7 +52,7 @@ pub(super) async fn funnel(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
-    let wanted = Wanted::take(&mut parameters)?;
+    let wanted = Wanted::take(&shared, &mut parameters)?;
     parameters.end()?;
     let query = wanted.query.clone();
     let rows = insight::of(&shared)?.ask(move |file| ask::funnel(file, &query)).await?;
@@ -64,7 +64,7 @@ pub(super) async fn failures(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
-    let wanted = Wanted::take(&mut parameters)?;
+    let wanted = Wanted::take(&shared, &mut parameters)?;
     parameters.end()?;
     let query = wanted.query.clone();
     let asked = insight::of(&shared)?;
@@ -80,8 +80,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn take(parameters: &mut Parameters) -> Result<Self, Fault> {
-        let span = Span::take(parameters)?;
+    fn take(shared: &Shared, parameters: &mut Parameters) -> Result<Self, Fault> {
+        let span = Span::take(shared, parameters)?;
         let by = match parameters.take::<String>("by")? {
             Some(names) if !names.is_empty() => dimensions(&names)?,
             _ => Vec::new(),
@@ -125,7 +125,7 @@ pub(super) async fn arrivals(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
-    let span = Span::take(&mut parameters)?;
+    let span = Span::take(&shared, &mut parameters)?;
     let by_day = |name: &str| match name {
         "hour" => Some(false),
         "day" => Some(true),
@@ -148,7 +148,7 @@ pub(super) async fn sources(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
 ) -> Result<Response, Fault> {
-    let now = clock::now();
+    let now = shared.state.journal.clock().now();
     let since = parameters.take("since")?.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
     parameters.end()?;
     let rows = insight::of(&shared)?.ask(move |file| ask::sources(file, since)).await?;
@@ -176,8 +176,8 @@ struct Span {
 }
 
 impl Span {
-    fn take(parameters: &mut Parameters) -> Result<Self, Fault> {
-        let until = parameters.take("until")?.unwrap_or_else(clock::now);
+    fn take(shared: &Shared, parameters: &mut Parameters) -> Result<Self, Fault> {
+        let until = parameters.take("until")?.unwrap_or_else(|| shared.state.journal.clock().now());
         let since = parameters.take("since")?.unwrap_or_else(|| until.plus_ms(-SINCE_MS));
         Ok(Self { since, until })
     }

@@ -1,6 +1,7 @@
 //! `/api/v1`: JSON. Lists come newest first, by cursor: `next` of one page is `before` of the following one, and `null`
 //! after the last. A page has a bound of bytes beside its limit, so it may be shorter than asked and still have a next.
 
+mod clock;
 mod contacts;
 mod dead;
 mod events;
@@ -32,7 +33,7 @@ const PAGE_BYTES: usize = 4 << 20;
 type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
 
 /// Every route; what each takes and answers is in [`DOCUMENT`].
-const ROUTES: [Route; 37] = [
+const ROUTES: [Route; 39] = [
     (MethodFilter::GET, "/events", |method| on(method, events::list)),
     (MethodFilter::GET, "/events/{seq}", |method| on(method, events::one)),
     (MethodFilter::GET, "/handlers", |method| on(method, handlers::list)),
@@ -67,6 +68,8 @@ const ROUTES: [Route; 37] = [
     (MethodFilter::GET, "/sources", |method| on(method, figures::sources)),
     (MethodFilter::GET, "/insight", |method| on(method, insight::progress)),
     (MethodFilter::POST, "/insight/rebuild", |method| on(method, insight::rebuild)),
+    (MethodFilter::GET, "/clock", |method| on(method, clock::show)),
+    (MethodFilter::POST, "/clock/accept", |method| on(method, clock::accept)),
     (MethodFilter::GET, "/credentials", |method| on(method, status::credentials)),
     (MethodFilter::GET, "/status", |method| on(method, status::status)),
     (MethodFilter::GET, "/openapi.json", |method| on(method, document)),

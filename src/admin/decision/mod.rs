@@ -1,5 +1,6 @@
 //! What an operator decides. The API and the page do it by the same functions, and who did it is in the log.
 
+pub(super) mod clock;
 pub(super) mod dead;
 pub(super) mod handlers;
 pub(super) mod quarantine;

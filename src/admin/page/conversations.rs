@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     admin::{Shared, fault::Fault},
-    clock::{self, Timestamp},
+    clock::Timestamp,
     insight::{
         State as MessageState,
         ask::{self, Contact, Entry, Message},
@@ -85,7 +85,7 @@ struct Page {
 /// `GET /conversations?waiting=1`, or `?address=&before=`
 pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
     let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
-    let (now, veil) = (clock::now(), visit.veil());
+    let (now, veil) = (shared.state.journal.clock().now(), visit.veil());
     let waiting = visit.asked.text("waiting") == Some("1");
     let address = visit.asked.text("address").map(str::to_owned);
     let before = visit.asked.read("before")?;
@@ -160,7 +160,7 @@ pub(super) async fn one(
                     .to_owned(),
             )
         })?;
-    let (now, veil) = (clock::now(), visit.veil());
+    let (now, veil) = (shared.state.journal.clock().now(), visit.veil());
     let mut bubbles = Vec::new();
     let mut day = String::new();
     for entry in found.entries.iter().rev() {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     admin::{Shared, health::Health},
-    clock::{self, Timestamp},
+    clock::Timestamp,
 };
 
 /// The pages of the navigation.
@@ -131,7 +131,7 @@ impl FromRequestParts<Arc<Shared>> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
         let browser = Browser::of(&parts.headers);
-        let now = clock::now();
+        let now = shared.state.journal.clock().now();
         let until = shared.seal.shown_until(&browser, &parts.headers, now);
         let frame = Frame {
             back: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),

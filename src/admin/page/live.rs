@@ -32,7 +32,7 @@ use crate::{
         narrow::sifted,
         tail::{News, Tail, last_seq},
     },
-    clock::{self, Timestamp},
+    clock::{Clock, Timestamp},
     event::Event,
     journal::EventQuery,
 };
@@ -112,9 +112,11 @@ pub(super) async fn rows(
         }
         Err(fault) => return Err(fault.into()),
     };
-    let shown_until = shared.seal.shown_until(&visit.browser, &headers, clock::now());
+    let shown_until = shared.seal.shown_until(&visit.browser, &headers, shared.state.journal.clock().now());
+    let clock = shared.state.journal.clock().clone();
     let now = Instant::now();
-    let live = Live { tail, shown_until, again_at: shown_until.map(|_| now + UNVEILED), ready_at: now };
+    let live =
+        Live { clock, tail, shown_until, again_at: shown_until.map(|_| now + UNVEILED), ready_at: now };
     Ok(told(stream::unfold(Some(live), async |live| {
         let mut live = live?;
         if live.again_at.is_some_and(|at| at <= Instant::now()) {
@@ -132,6 +134,7 @@ fn told(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) ->
 
 /// A page that listens.
 struct Live {
+    clock: Clock,
     tail: Tail,
     /// Personal data is shown until then.
     shown_until: Option<Timestamp>,
@@ -163,7 +166,7 @@ impl Live {
     }
 
     fn rows(&self, line: Line, events: &[Arc<Event>], passed_over: u64) -> Option<Line> {
-        let veil = Veil { lifted: self.shown_until.is_some_and(|until| clock::now() < until) };
+        let veil = Veil { lifted: self.shown_until.is_some_and(|until| self.clock.now() < until) };
         let rows = events.iter().rev().map(|event| Row::of(event, veil)).collect();
         let passed_over = (passed_over > 0).then(|| counted(passed_over, "event", "events"));
         let html = Rows { rows, passed_over }.render();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 
 use super::{form::Posted, frame::set_cookie};
-use crate::{admin::Shared, clock};
+use crate::admin::Shared;
 
 /// Fields `wish` (`show` or `hide`) and `back`.
 pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) -> Response {
@@ -23,7 +23,7 @@ pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) ->
             "personal data is shown on the page for 15 minutes"
         );
         shared.state.metrics.reveals.inc();
-        shared.seal.show(browser, clock::now())
+        shared.seal.show(browser, shared.state.journal.clock().now())
     };
     let mut response = posted.back();
     set_cookie(&mut response, cookie);

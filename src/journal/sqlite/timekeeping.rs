@@ -18,6 +18,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How often the last known time is noted.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
+/// So far behind, deletion is catching up after downtime.
+const CATCHING_UP_MS: i64 = 3_600_000;
+
 impl Writer {
     /// Once a second: a correction that is due, the figures, and once a minute a note of the time for the next start.
     pub(super) fn compare_clocks(&mut self) {
@@ -60,6 +63,20 @@ impl Writer {
         note(&self.connection, "clock", self.clock.now())?;
         note(&self.connection, "deletion", self.clock.deletion())?;
         self.connection.execute_batch("COMMIT")
+    }
+
+    /// On a full disk: that the clock keeps old events from leaving, where it does.
+    pub(super) fn tell_held_back(&self) {
+        let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
+        let behind_ms = now.ms_since(deletion);
+        if trusted && unconfirmed_until.is_none() && behind_ms < CATCHING_UP_MS {
+            return;
+        }
+        tracing::error!(
+            clock_trusted = trusted,
+            deletion_behind_hours = behind_ms / 3_600_000,
+            "deletion by age is held back until the clock is confirmed: if the wall clock is right, `bikhook clock accept`"
+        );
     }
 
     fn show_clock(&self, status: &ClockStatus) {

@@ -458,6 +458,7 @@ impl Writer {
                             held_by = held_by.as_deref(),
                             "the journal's disk is at its reserve: intake stops"
                         );
+                        self.tell_held_back();
                     }
                     _ => tracing::info!("the journal's disk has room again"),
                 }

@@ -27,7 +27,7 @@ use crate::{
         Shared,
         decision::handlers::{self, at_work},
     },
-    clock::{self, Timestamp},
+    clock::Timestamp,
     dispatch::LaneCondition,
     journal::{Figures, HandlerPlace},
 };
@@ -91,7 +91,7 @@ struct Page {
 /// `GET /handlers`
 pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
     let figures = shared.state.journal.figures().await?;
-    let handlers = Whole::all(&shared, &figures, clock::now());
+    let handlers = Whole::all(&shared, &figures, shared.state.journal.clock().now());
     let known = Arc::clone(&shared.state.journal.replays().borrow());
     let at_work = known.values().filter(|replay| !replay.state.has_ended()).count();
     let replays = match at_work {
@@ -133,7 +133,7 @@ pub(super) async fn one(
     visit: Visit,
 ) -> Result<Response, Sorry> {
     let name = at_work(&shared, &name)?;
-    let (figures, now) = (shared.state.journal.figures().await?, clock::now());
+    let (figures, now) = (shared.state.journal.figures().await?, shared.state.journal.clock().now());
     let mut all = Whole::all(&shared, &figures, now);
     all.retain(|handler| handler.row.name == name);
     let about = shared.state.handlers.iter().find(|about| about.handler == name);

@@ -15,7 +15,7 @@ use super::{
     shown::counted,
     sorry::Sorry,
 };
-use crate::{admin::Shared, clock};
+use crate::admin::Shared;
 use figures::Figures;
 use needs::Need;
 
@@ -35,7 +35,7 @@ struct Page {
 
 /// `GET /?range=&since=&until=&category=&channel=&store=&source=`
 pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let now = clock::now();
+    let now = shared.state.journal.clock().now();
     let tip = *shared.state.journal.tip().borrow();
     let insight = shared.state.insight.as_ref();
     let figures = match insight {
@@ -48,7 +48,8 @@ pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) ->
     let journal = shared.state.journal.figures().await?;
     let handlers = handlers::summaries(&shared, &journal);
     let waiting = figures.as_ref().map_or(0, |figures| figures.waiting);
-    let needs = needs::all(&handlers, &journal, waiting, &visit.frame);
+    let needs =
+        needs::all(&shared.state.journal.clock().status(), &handlers, &journal, waiting, &visit.frame);
     let behind = insight.and_then(|insight| {
         let progress = *insight.progress().borrow();
         if let Some(end) = progress.rebuilding_to {

@@ -6,6 +6,7 @@ use crate::{
         handlers::HandlerRow,
         shown::{Tag, counted},
     },
+    clock::ClockStatus,
     dispatch::LaneCondition,
     journal::Figures,
 };
@@ -21,13 +22,26 @@ pub(super) struct Need {
 /// Waiting customers are counted up to this.
 pub(super) const WAITING_MAX: usize = 100;
 
-pub(super) fn all(handlers: &[HandlerRow], figures: &Figures, waiting: usize, frame: &Frame) -> Vec<Need> {
+pub(super) fn all(
+    clock: &ClockStatus,
+    handlers: &[HandlerRow],
+    figures: &Figures,
+    waiting: usize,
+    frame: &Frame,
+) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |colour, word: &str, what: String, path: &str| {
         let section = path.split(['?', '/']).nth(1).unwrap_or_default();
         let link = frame.section(&format!("/{section}")).map(|_| path.to_owned());
         needs.push(Need { tag: Tag::new(colour, word), what, link });
     };
+    if !clock.trusted {
+        let what = format!(
+            "the wall clock jumped to {} and is not believed: repair it, or run bikhook clock accept",
+            clock.wall
+        );
+        need("bad", "clock", what, "/clock");
+    }
     for handler in handlers {
         let (name, failure) =
             (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason was told"));

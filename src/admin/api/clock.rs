@@ -1,0 +1,45 @@
+//! The clock: whether the wall clock is believed, and an operator who says that it is right.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::handlers::Nothing;
+use crate::{
+    admin::{
+        Shared,
+        decision::clock,
+        fault::Fault,
+        question::{Asked, Parameters},
+    },
+    clock::ClockStatus,
+};
+
+/// `GET clock`
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    parameters.end()?;
+    Ok(Json(shared.state.journal.clock().status()).into_response())
+}
+
+/// `POST clock/accept`: the wall clock is right.
+pub(super) async fn accept(
+    State(shared): State<Arc<Shared>>,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Result<Response, Fault> {
+    #[derive(Serialize)]
+    struct Answer {
+        accepted: bool,
+        #[serde(flatten)]
+        clock: ClockStatus,
+    }
+    let accepted = clock::accept(&shared).await?;
+    Ok(Json(Answer { accepted, clock: shared.state.journal.clock().status() }).into_response())
+}

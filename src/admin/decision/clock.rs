@@ -1,0 +1,12 @@
+//! A wall clock that is believed.
+
+use crate::admin::{Shared, fault::Fault};
+
+/// Believes the wall clock, and lets deletion catch up; whether anything was in doubt.
+pub(in crate::admin) async fn accept(shared: &Shared) -> Result<bool, Fault> {
+    let accepted = shared.state.journal.accept_clock().await?;
+    if accepted {
+        tracing::warn!(user = shared.user(), "the wall clock was accepted by an operator");
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,70 @@
+//! `bikhook clock`: whether the wall clock is believed, and an operator who says that it is right.
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Cli, Error,
+    client::AdminArgs,
+    output::{lines, members, stdout, told},
+};
+use crate::clock::Timestamp;
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Believe the wall clock after a jump, and let deletion by age catch up
+    Accept(Accept),
+}
+
+#[derive(clap::Args)]
+struct Accept {
+    /// A JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+    match &args.command {
+        Some(Command::Accept(accept)) => accept.run(cli),
+        None => show(args, cli),
+    }
+}
+
+fn show(args: &Args, cli: &Cli) -> Result<(), Error> {
+    let answer: Box<RawValue> = args.admin.client(cli)?.get(&["api", "v1", "clock"], &[])?;
+    let out = &mut stdout();
+    if args.json {
+        return lines(out, &[answer]);
+    }
+    members(out, &answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
+}
+
+impl Accept {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Clock {
+            accepted: bool,
+            now: Timestamp,
+        }
+        let answer = self.admin.client(cli)?.post(&["api", "v1", "clock", "accept"], &json!({}))?;
+        told(self.json, answer, |Clock { accepted, now }| match accepted {
+            true => format!("the wall clock is accepted: it is {now}"),
+            false => format!("nothing was in doubt: it is {now}"),
+        })
+    }
+}
