@@ -91,6 +91,12 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// Milliseconds since this machine was booted, suspended time included: for how long something took, whatever happens to
+/// the wall clock.
+pub fn since_boot_ms() -> i64 {
+    machine::boot_ms()
+}
+
 /// The time now, by this machine's wall clock.
 pub fn now() -> Timestamp {
     machine::wall()

@@ -31,12 +31,13 @@ pub(super) struct System;
 
 impl Machine for System {
     fn read(&self) -> Reading {
-        let boot = clock_gettime(ClockId::Boottime);
-        Reading {
-            wall: wall(),
-            boot_ms: boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000),
-        }
+        Reading { wall: wall(), boot_ms: boot_ms() }
     }
+}
+
+pub(super) fn boot_ms() -> i64 {
+    let boot = clock_gettime(ClockId::Boottime);
+    boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000)
 }
 
 #[allow(clippy::disallowed_methods)] // the one place

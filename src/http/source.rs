@@ -17,7 +17,6 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    clock,
     journal::Journal,
     metrics::{Metrics, Silence},
 };
@@ -96,7 +95,7 @@ impl Source {
     /// Whether this sender may post here. One that may is never held back by what others at its address got wrong.
     pub(super) fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Refusal> {
         let Some(keyring) = &self.keyring else { return Ok(()) };
-        keyring.judge(headers.get(AUTHORIZATION), clock::now()).map_err(|denied| {
+        keyring.judge(headers.get(AUTHORIZATION), self.shared.journal.clock().now()).map_err(|denied| {
             match peer.map_or(Ok(()), |peer| self.shared.failures.count(peer)) {
                 Ok(()) => Refusal::NotAuthenticated(denied),
                 Err(wait) => Refusal::TooManyFailures(denied, wait),

@@ -51,7 +51,8 @@ fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
     for row in ask::sources(connection, now)? {
         // One that is configured no more is silent for good.
         if let Some(silence) = metrics.silence.get(&vec![("source", row.source)]) {
-            silence.heard(row.last_at);
+            // One that came while the clock was ahead was not heard later than now.
+            silence.heard(now.ms_since(row.last_at).max(0));
         }
     }
     Ok(())

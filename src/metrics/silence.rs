@@ -13,39 +13,42 @@ use prometheus_client::{
     metrics::{MetricType, TypedMetric},
 };
 
-use crate::clock::{self, Timestamp};
+use crate::clock::since_boot_ms;
 
 /// Seconds since something was heard, or since this was made where nothing ever was. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Silence {
-    /// Milliseconds since the Unix epoch; `i64::MIN` while nothing was heard.
+    /// When something was heard last, in milliseconds since boot, since a wall clock may jump; `i64::MIN` while nothing was.
     heard_ms: Arc<AtomicI64>,
-    made: Timestamp,
+    made_ms: i64,
 }
 
 impl Default for Silence {
     fn default() -> Self {
-        Self { heard_ms: Arc::new(AtomicI64::new(i64::MIN)), made: clock::now() }
+        Self { heard_ms: Arc::new(AtomicI64::new(i64::MIN)), made_ms: since_boot_ms() }
     }
 }
 
 impl Silence {
-    /// Something was heard at this time; what was heard later counts.
-    pub fn heard(&self, at: Timestamp) {
-        self.heard_ms.fetch_max(at.as_ms(), Relaxed);
+    /// Something was heard so many milliseconds ago; what was heard later counts.
+    pub fn heard(&self, ago_ms: i64) {
+        self.heard_at(since_boot_ms().saturating_sub(ago_ms));
     }
 
-    /// For how long nothing was heard, at this time; never negative.
-    pub fn seconds(&self, now: Timestamp) -> i64 {
+    fn heard_at(&self, boot_ms: i64) {
+        self.heard_ms.fetch_max(boot_ms, Relaxed);
+    }
+
+    fn seconds(&self, boot_ms: i64) -> i64 {
         let heard = self.heard_ms.load(Relaxed);
-        let since = if heard == i64::MIN { self.made } else { Timestamp::from_ms(heard) };
-        now.ms_since(since).max(0) / 1_000
+        let since = if heard == i64::MIN { self.made_ms } else { heard };
+        boot_ms.saturating_sub(since).max(0) / 1_000
     }
 }
 
 impl EncodeMetric for Silence {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_gauge(&self.seconds(clock::now()))
+        encoder.encode_gauge(&self.seconds(since_boot_ms()))
     }
 
     fn metric_type(&self) -> MetricType {
@@ -64,13 +67,12 @@ mod tests {
     #[test]
     fn it_grows_from_what_was_heard_last_whatever_is_told_afterwards() {
         let silence = Silence::default();
-        let at = Timestamp::from_ms;
-        assert_eq!(silence.seconds(silence.made.plus_ms(7_900)), 7);
-        silence.heard(at(5_000));
-        assert_eq!(silence.seconds(at(9_000)), 4);
-        silence.heard(at(2_000));
-        assert_eq!(silence.seconds(at(9_000)), 4);
-        silence.clone().heard(at(8_000));
-        assert_eq!((silence.seconds(at(9_000)), silence.seconds(at(7_000))), (1, 0));
+        assert_eq!(silence.seconds(silence.made_ms + 7_900), 7);
+        silence.heard_at(5_000);
+        assert_eq!(silence.seconds(9_000), 4);
+        silence.heard_at(2_000);
+        assert_eq!(silence.seconds(9_000), 4);
+        silence.clone().heard_at(8_000);
+        assert_eq!((silence.seconds(9_000), silence.seconds(7_000)), (1, 0));
     }
 }

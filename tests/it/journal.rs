@@ -20,6 +20,7 @@ use bikhook::{
 use crate::{
     handlers::until,
     support::{
+        clock::{DAY, Hands, START},
         events::{batch, draft, draft_from, incoming, status, unreadable},
         journals::{Place, from_beginning, lane},
     },
@@ -772,6 +773,95 @@ async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
     let replay = journal.replays().borrow()[&1].clone();
     assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
+}
+
+/// As format 3, and its clock was corrected before the event that comes last.
+#[tokio::test]
+async fn a_journal_of_format_4_is_opened_with_everything_in_it() {
+    let (place, journal) = kept(4);
+    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    let audit = passages.iter().find(|passage| &*passage.handler == "audit").unwrap();
+    assert!(audit.passed && audit.at.is_some() && audit.dead == Some(1), "{audit:?}");
+    assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
+    let replay = journal.replays().borrow()[&1].clone();
+    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
+    let last = journal.get(7).await.unwrap().unwrap();
+    assert_eq!(last.came_at, START.plus_ms(-40 * DAY));
+    let before = EventQuery { until: Some(START), limit: 10, ..EventQuery::default() };
+    let before = journal.events(before).await.unwrap().events;
+    assert_eq!(before.iter().map(|event| event.seq).collect::<Vec<_>>(), [7], "bisection knows the era");
+    assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
+}
+
+/// What a journal of the present format holds to be kept: `BIKHOOK_KEEP=fixtures/journal/format-4.db` writes it.
+async fn write_samples(place: &Place) {
+    let hands = Hands::new();
+    let journal = place.open_by(&hands);
+    let alarm = Enrolment { dead_letters: true, ..from_beginning("alarm") };
+    journal.enrol(vec![from_beginning("audit"), alarm]).await.unwrap();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/bik/page");
+    for name in ["incoming-message", "status-delivered", "status-read", "status-sent", "status-failed"] {
+        let raw = std::fs::read_to_string(format!("{page}/{name}.json")).unwrap();
+        journal.append(batch([raw])).await.unwrap();
+    }
+    let error = "422: made by a test";
+    let dead = NewDead {
+        event: journal.get(5).await.unwrap().unwrap(),
+        cause: Cause::Refused,
+        attempts: 1,
+        error: error.to_owned(),
+        at: hands.wall(),
+        history: History::default().and(1, hands.wall(), error),
+    };
+    let ends = Ends { cursor: Some(5), dead: vec![dead], ..Ends::default() };
+    journal.settle(lane("audit", Class::Other), ends).await.unwrap();
+    journal.flush().await.unwrap();
+    hands.jump(-40 * DAY);
+    assert!(journal.accept_clock().await.unwrap());
+    let subscribed = r#"{"eventName":"optedOut","customerDetails":{"firstName":"A"},"id":"opt-1"}"#;
+    let quarantined = vec![unreadable("{\"eventName\":")];
+    journal.append(Batch { quarantined, ..batch([subscribed]) }).await.unwrap();
+    let asked = NewReplay { handler: "audit".into(), after: 0, upto: 7, filter: "{}".to_owned(), rate: None };
+    let id = journal.start_replay(asked).await.unwrap();
+    for class in Class::ALL {
+        let ends = Ends { cursor: Some(7), ..Ends::default() };
+        journal.settle(lane("audit", class), ends).await.unwrap();
+        let of_replay = LaneId { replay: Some(id), ..lane("audit", class) };
+        journal.settle(of_replay, Ends { cursor: Some(4), ..Ends::default() }).await.unwrap();
+    }
+    assert!(journal.change_replay(id, ReplayState::Paused).await.unwrap());
+    journal.pause("audit".into(), "an operator paused it".to_owned()).await.unwrap();
+    journal.close().await.unwrap();
+}
+
+/// Tables, indexes and columns, in an order of their own: an added column comes last.
+fn schema(file: &std::path::Path) -> Vec<String> {
+    let journal = rusqlite::Connection::open(file).unwrap();
+    let mut select = journal
+        .prepare(
+            "SELECT m.name || ' ' || coalesce(c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk, '')
+             FROM sqlite_schema AS m LEFT JOIN pragma_table_info(m.name) AS c ORDER BY 1",
+        )
+        .unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn migrated_and_kept_journals_have_the_schema_of_a_new_one() {
+    let new = Place::new();
+    write_samples(&new).await;
+    if let Some(kept) = std::env::var_os("BIKHOOK_KEEP") {
+        let journal = rusqlite::Connection::open(new.path()).unwrap();
+        journal.execute("VACUUM INTO ?1", [kept.to_str().unwrap()]).unwrap();
+    }
+    for format in [1, 2, 3, 4] {
+        let (place, journal) = kept(format);
+        if format == 4 {
+            assert_eq!(schema(&place.path()), schema(&new.path()), "write it anew, as write_samples says");
+        }
+        journal.close().await.unwrap();
+        assert_eq!(schema(&place.path()), schema(&new.path()), "format {format}");
+    }
 }
 
 #[tokio::test]
