@@ -5,6 +5,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use axum::{
@@ -166,6 +167,11 @@ impl RequestIds {
     }
 }
 
+/// A wait as `Retry-After` tells it: never none.
+pub(super) fn whole_secs(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -201,5 +207,12 @@ mod tests {
         assert!(steps.len() > 9_900, "only {} different steps from one id to the next", steps.len());
         assert_eq!(first[0].to_string().len(), 16);
         assert_ne!(RequestIds::new().next(), first[0], "another process has others");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
+        assert_eq!(whole_secs(Duration::ZERO), 1);
+        assert_eq!(whole_secs(Duration::from_millis(1_001)), 2);
+        assert_eq!(whole_secs(Duration::from_secs(60)), 60);
     }
 }

@@ -21,7 +21,8 @@ use tracing::{Instrument, Span};
 
 use super::{
     body,
-    limits::Place,
+    connection::Peer,
+    places::Place,
     problem::Problem,
     refusal::Refusal,
     source::Source,
@@ -66,14 +67,17 @@ pub(super) async fn other_method(State(source): State<Arc<Source>>, request: Req
 
 async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Result<Receipt, Refusal> {
     let (head, body) = request.into_parts();
-    source.authenticate(&head.headers, visit.peer)?;
+    source.authenticate(&head.headers, visit.peer).await?;
+    if let Some(peer) = head.extensions.get::<Peer>() {
+        peer.authenticated();
+    }
     source.pace()?;
     let coding = Coding::of(&head.headers).map_err(|_unknown| Refusal::UnknownCoding)?;
     let room = room_for(coding, &body, source.shared.body_limit)?;
+    drop(head); // the request may wait from here on, and a head can be large
 
     let arrived = Instant::now();
-    let place =
-        source.shared.places.take(room, arrived + source.shared.deadline).await.ok_or(Refusal::NoPlace)?;
+    let place = source.places.take(room, arrived + source.shared.deadline).await.ok_or(Refusal::NoPlace)?;
     let waited = arrived.elapsed();
 
     let packed =
@@ -81,8 +85,8 @@ async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Resul
             .await
             .map_err(|_elapsed| Refusal::TooSlow)??;
 
-    let left = source.shared.deadline.saturating_sub(waited);
-    timeout_at(Instant::now() + left, store(source, place, coding, packed))
+    let until = Instant::now() + source.shared.deadline.saturating_sub(waited);
+    timeout_at(until, store(source, place, coding, packed, until))
         .await
         .map_err(|_elapsed| Refusal::TooLate)?
 }
@@ -101,8 +105,9 @@ async fn store(
     place: Place,
     coding: Coding,
     packed: Bytes,
+    until: Instant,
 ) -> Result<Receipt, Refusal> {
-    let (place, read) = unpack_and_decode(source, place, coding, packed).await?;
+    let (place, read) = unpack_and_decode(source, place, coding, packed, until).await?;
     match read {
         Read::Events(decoded) => {
             source.tally.decoded(&decoded);
@@ -129,15 +134,16 @@ async fn unpack_and_decode(
     mut place: Place,
     coding: Coding,
     packed: Bytes,
+    until: Instant,
 ) -> Result<(Place, Read), Refusal> {
     if place.bytes() <= LARGE {
-        let read = read(source, &mut place, coding, &packed)?;
+        let read = read(source, &mut place, coding, &packed, until)?;
         return Ok((place, read));
     }
     let source = Arc::clone(source);
     let request = Span::current();
     let work = tokio::task::spawn_blocking(move || {
-        let read = request.in_scope(|| read(&source, &mut place, coding, &packed))?;
+        let read = request.in_scope(|| read(&source, &mut place, coding, &packed, until))?;
         Ok((place, read))
     });
     match work.await {
@@ -150,10 +156,16 @@ async fn unpack_and_decode(
     }
 }
 
-fn read(source: &Source, place: &mut Place, coding: Coding, packed: &Bytes) -> Result<Read, Refusal> {
+fn read(
+    source: &Source,
+    place: &mut Place,
+    coding: Coding,
+    packed: &Bytes,
+    until: Instant,
+) -> Result<Read, Refusal> {
     let _span = trace::decode(packed.len()).entered();
     let limit = source.shared.body_limit;
-    match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX)) {
+    match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX), until) {
         Ok(body) => {
             place.shrink(body.len());
             Ok(match event::decode(&source.name, &body) {
@@ -164,6 +176,7 @@ fn read(source: &Source, place: &mut Place, coding: Coding, packed: &Bytes) -> R
             })
         }
         Err(UnpackError::TooLarge) => Err(Refusal::TooLarge { limit }),
+        Err(UnpackError::TooLate) => Err(Refusal::TooLate),
         Err(UnpackError::Broken(error)) => {
             place.shrink(packed.len());
             let kept = Quarantined {

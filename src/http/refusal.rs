@@ -7,7 +7,11 @@ use axum::http::{
     header::{ACCEPT_ENCODING, WWW_AUTHENTICATE},
 };
 
-use super::{auth::Denied, problem::Problem};
+use super::{
+    auth::Denied,
+    failures::TooManyFailures,
+    problem::{Problem, whole_secs},
+};
 use crate::journal::AppendError;
 
 /// Why a request was refused. Its text is for the log: it holds nothing of a payload, nor of a credential.
@@ -15,8 +19,8 @@ use crate::journal::AppendError;
 pub(super) enum Refusal {
     #[error("not authenticated: {0}")]
     NotAuthenticated(#[from] Denied),
-    #[error("not authenticated, too often: {0}")]
-    TooManyFailures(Denied, Duration),
+    #[error("not authenticated, too often: {denied}")]
+    TooManyFailures { denied: Denied, too_many: TooManyFailures },
     #[error("more requests a second than the source's rate")]
     TooFast(Duration),
     #[error("a Content-Encoding that is not read here")]
@@ -43,7 +47,7 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::NotAuthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::TooManyFailures(..) | Self::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyFailures { .. } | Self::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -59,8 +63,8 @@ impl Refusal {
             // Which of the reasons it was is nobody's business who does not know a credential.
             Self::NotAuthenticated(_) => problem("this URL takes posts with its credential in Authorization only")
                 .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\"")),
-            Self::TooManyFailures(_, wait) => {
-                problem("too many requests without a valid credential").retry_after(whole_secs(*wait))
+            Self::TooManyFailures { too_many, .. } => {
+                too_many.explain(problem("too many requests without a valid credential"))
             }
             Self::TooFast(wait) => problem("too many requests a second").retry_after(whole_secs(*wait)),
             Self::UnknownCoding => problem("the Content-Encoding must be gzip or deflate, or none")
@@ -101,20 +105,4 @@ fn not_stored(status: StatusCode, error: &AppendError, held_by: Option<&str>) ->
         None => Problem::new(status, detail),
     }
     .retry_after(secs)
-}
-
-fn whole_secs(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
-        assert_eq!(whole_secs(Duration::ZERO), 1);
-        assert_eq!(whole_secs(Duration::from_millis(1_001)), 2);
-        assert_eq!(whole_secs(Duration::from_secs(60)), 60);
-    }
 }

@@ -68,7 +68,7 @@ impl Intake {
         if let Some(wrong) = wrong.into_iter().next() {
             return Err(wrong);
         }
-        let shared = Arc::new(Shared::new(settings, journal, &metrics));
+        let shared = Arc::new(Shared::new(settings, sources.len(), journal, &metrics));
         let sources = source::all(sources, &shared, &metrics);
         let inner = Arc::new(Inner {
             ids: RequestIds::new(),

@@ -44,10 +44,12 @@ pub fn check_http(http: &Settings) -> Vec<Unservable> {
         ("body_limit", http.body_limit.0),
         ("header_timeout", ms(http.header_timeout)),
         ("idle_timeout", ms(http.idle_timeout)),
+        ("unauthenticated_idle_timeout", ms(http.unauthenticated_idle_timeout)),
         ("body_timeout", ms(http.body_timeout)),
         ("deadline", ms(http.deadline)),
         ("in_flight", http.in_flight as u64),
         ("connections", http.connections as u64),
+        ("connections_per_address", http.connections_per_address as u64),
         ("auth_failures_per_minute", http.auth_failures_per_minute.into()),
     ];
     let zero = values.iter().filter(|(_, value)| *value == 0);
@@ -55,6 +57,10 @@ pub fn check_http(http: &Settings) -> Vec<Unservable> {
         zero.map(|(key, _)| Unservable::new(&["http", key], "must be more than 0")).collect();
     if http.header_limit < HEADER_LIMIT_MIN {
         wrong.push(Unservable::new(&["http", "header_limit"], "must be 8KiB or more"));
+    }
+    if http.header_bytes < http.header_limit {
+        let what = "must be at least http.header_limit, or the largest head would never be taken";
+        wrong.push(Unservable::new(&["http", "header_bytes"], what));
     }
     if http.in_flight_bytes < http.body_limit {
         let what = "must be at least http.body_limit, or the largest body would never be taken";

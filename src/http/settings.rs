@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::Deserialize;
 
+use super::network::Network;
 use crate::{
     clock::Timestamp,
     secret::Secret,
@@ -25,6 +26,8 @@ pub struct Settings {
     pub header_timeout: Period,
     /// How long a connection may be idle between requests.
     pub idle_timeout: Period,
+    /// The same, before its first request with an accepted credential.
+    pub unauthenticated_idle_timeout: Period,
     /// From the head to the last byte of the body.
     pub body_timeout: Period,
     /// From the last byte of the body to the answer; then 503. A request that waits for a place has as long.
@@ -33,8 +36,14 @@ pub struct Settings {
     pub in_flight: usize,
     /// Bytes of bodies under way at once; more wait.
     pub in_flight_bytes: Size,
-    /// Connections open at once; more wait in the kernel's queue.
+    /// Connections open at once; for one more the longest idle one is closed.
     pub connections: usize,
+    /// Connections of one address that have not brought an accepted credential; for one more an older one is closed.
+    pub connections_per_address: usize,
+    /// Addresses that many senders share: exempt from `connections_per_address` and `unauthenticated_idle_timeout`.
+    pub trusted_proxies: Vec<Network>,
+    /// Bytes of unfinished heads over all connections.
+    pub header_bytes: Size,
     /// Failed authentications a minute from one address before it gets 429 instead of 401.
     pub auth_failures_per_minute: u32,
 }
@@ -47,11 +56,15 @@ impl Default for Settings {
             header_limit: Size::kib(32),
             header_timeout: Period::secs(10),
             idle_timeout: Period::secs(75),
+            unauthenticated_idle_timeout: Period::secs(10),
             body_timeout: Period::secs(15),
             deadline: Period::secs(2),
             in_flight: 512,
             in_flight_bytes: Size::mib(64),
             connections: 20_000,
+            connections_per_address: 256,
+            trusted_proxies: Network::LOOPBACK.to_vec(),
+            header_bytes: Size::mib(64),
             auth_failures_per_minute: 60,
         }
     }

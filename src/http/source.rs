@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     auth::{CredentialStatus, Keyring},
-    limits::{Failures, Places, Rate, Ticks},
+    failures::Failures,
+    limits::{Rate, Ticks},
+    places::{Places, Room},
     refusal::Refusal,
     settings::{AuthMode, Settings, SourceSettings},
     tally::Tally,
@@ -24,20 +26,26 @@ use crate::{
 /// What all sources share.
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) places: Places,
-    pub(super) failures: Failures,
+    room: Room,
+    failures: Failures,
     pub(super) body_limit: u64,
     pub(super) body_timeout: Duration,
     pub(super) deadline: Duration,
 }
 
 impl Shared {
-    pub(super) fn new(settings: &Settings, journal: Arc<dyn Journal>, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        sources: usize,
+        journal: Arc<dyn Journal>,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             journal,
-            places: Places::new(
+            room: Room::new(
                 settings.in_flight,
                 settings.in_flight_bytes.as_usize(),
+                sources,
                 metrics.in_flight.clone(),
             ),
             failures: Failures::new(settings.auth_failures_per_minute),
@@ -55,6 +63,7 @@ pub(super) struct Source {
     pub(super) shared: Arc<Shared>,
     pub(super) tally: Tally,
     pub(super) silence: Silence,
+    pub(super) places: Places,
     /// `None` lets everybody in.
     keyring: Option<Keyring>,
     pace: Option<Pace>,
@@ -80,6 +89,7 @@ impl Source {
                 AuthMode::Basic => Some(Keyring::new(&label, &settings.credentials, metrics)),
             },
             path: settings.path.clone(),
+            places: shared.room.places(),
             shared: Arc::clone(shared),
             tally: Tally::new(&label, metrics),
             silence: metrics.silence.get_or_create_owned(&vec![("source", Arc::clone(&label))]),
@@ -92,14 +102,20 @@ impl Source {
         }
     }
 
-    /// Whether this sender may post here. One that may is never held back by what others at its address got wrong.
-    pub(super) fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Refusal> {
+    /// Whether this sender may post here. One that may is never held back by what others at its address got wrong; one
+    /// that may not, and has tried too often, is told so only after a while.
+    pub(super) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let Some(keyring) = &self.keyring else { return Ok(()) };
-        keyring.judge(headers.get(AUTHORIZATION), self.shared.journal.clock().now()).map_err(|denied| {
-            match peer.map_or(Ok(()), |peer| self.shared.failures.count(peer)) {
-                Ok(()) => Refusal::NotAuthenticated(denied),
-                Err(wait) => Refusal::TooManyFailures(denied, wait),
-            }
+        let now = self.shared.journal.clock().now();
+        let Err(denied) = keyring.judge(headers.get(AUTHORIZATION), now) else { return Ok(()) };
+        let Some(peer) = peer else { return Err(denied.into()) };
+        Err(match self.shared.failures.count(peer).await {
+            Ok(()) => denied.into(),
+            Err(too_many) => Refusal::TooManyFailures { denied, too_many },
         })
     }
 

@@ -140,7 +140,7 @@ impl Visit {
         let extensions = request.extensions();
         Self {
             id: extensions.get::<RequestId>().copied(),
-            peer: extensions.get::<Peer>().map(|peer| peer.0.ip()),
+            peer: extensions.get::<Peer>().map(|peer| peer.address().ip()),
         }
     }
 }

@@ -4,13 +4,16 @@ use std::io::{self, Read};
 
 use axum::http::{HeaderMap, header::CONTENT_ENCODING};
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
+use flate2::{Decompress, FlushDecompress, Status, bufread::GzDecoder};
+use tokio::time::Instant;
 
 use super::body::extend_within;
 
 /// Deflate makes at most so many bytes of one.
 const MOST_PER_BYTE: u64 = 1032;
 const STEP: usize = 16 * 1024;
+/// The members that a body of gzip may have.
+const MEMBERS_MAX: usize = 10_000;
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +66,12 @@ impl Coding {
     }
 
     /// Unpacks a body to at most `limit` bytes, never holding more.
-    pub(super) fn unpack(self, packed: &Bytes, limit: usize) -> Result<Bytes, UnpackError> {
+    pub(super) fn unpack(self, packed: &Bytes, limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
         match self {
             Self::Identity => Ok(packed.clone()),
-            Self::Gzip => gunzip(packed, limit),
-            Self::Deflate => match inflate(packed, limit, true) {
-                Err(UnpackError::Broken(_)) => inflate(packed, limit, false),
+            Self::Gzip => gunzip(packed, limit, until),
+            Self::Deflate => match inflate(packed, limit, until, true) {
+                Err(UnpackError::Broken(_)) => inflate(packed, limit, until, false),
                 unpacked => unpacked,
             },
         }
@@ -80,32 +83,49 @@ impl Coding {
 pub(super) enum UnpackError {
     #[error("more than the limit comes out of it")]
     TooLarge,
+    #[error("it took too long")]
+    TooLate,
     #[error("it is not what its Content-Encoding says: {0}")]
     Broken(#[from] io::Error),
 }
 
-/// One member or several; each ends with a checksum.
-fn gunzip(packed: &[u8], limit: usize) -> Result<Bytes, UnpackError> {
-    let mut decoder = MultiGzDecoder::new(packed);
+/// One member or several; each ends with a checksum. To begin a member costs as much as to unpack some KB, and it need not
+/// hold anything: that is why they are counted.
+fn gunzip(packed: &[u8], limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
+    let mut rest = packed;
     let mut unpacked = Vec::new();
     let mut step = [0; STEP];
-    loop {
-        match decoder.read(&mut step)? {
-            0 => return Ok(unpacked.into()),
-            n => extend(&mut unpacked, &step[..n], limit)?,
+    for _ in 0..MEMBERS_MAX {
+        let mut member = GzDecoder::new(rest);
+        loop {
+            in_time(until)?;
+            match member.read(&mut step)? {
+                0 => break,
+                n => extend(&mut unpacked, &step[..n], limit)?,
+            }
+        }
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(unpacked.into());
         }
     }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it has too many members").into())
+}
+
+fn in_time(until: Instant) -> Result<(), UnpackError> {
+    if Instant::now() < until { Ok(()) } else { Err(UnpackError::TooLate) }
 }
 
 /// A stream must end, and where its bytes end: raw deflate has no checksum, and other bytes may look like a little of
 /// it. (flate2's readers take the end of the bytes for that of the stream.)
-fn inflate(packed: &[u8], limit: usize, zlib: bool) -> Result<Bytes, UnpackError> {
+fn inflate(packed: &[u8], limit: usize, until: Instant, zlib: bool) -> Result<Bytes, UnpackError> {
     let mut decoder = Decompress::new(zlib);
     let mut unpacked = Vec::new();
     let mut step = [0; STEP];
     loop {
         let rest =
             usize::try_from(decoder.total_in()).ok().and_then(|read| packed.get(read..)).unwrap_or(&[]);
+        in_time(until)?;
         let before = decoder.total_out();
         let status = decoder.decompress(rest, &mut step, FlushDecompress::None).map_err(io::Error::from)?;
         let n = (decoder.total_out() - before) as usize;
@@ -132,7 +152,7 @@ fn extend(unpacked: &mut Vec<u8>, more: &[u8], limit: usize) -> Result<(), Unpac
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, time::Duration};
 
     use axum::http::HeaderValue;
     use flate2::{
@@ -146,6 +166,10 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
     }
 
     fn coding(values: &[&str]) -> Result<Coding, UnknownCoding> {
@@ -178,8 +202,8 @@ mod tests {
     #[test]
     fn gzip_of_one_and_of_several_members_comes_out_whole() {
         let packed = Bytes::from([gzip(b"[1,"), gzip(b"2]")].concat());
-        assert_eq!(Coding::Gzip.unpack(&packed, 100).unwrap(), "[1,2]");
-        assert_eq!(Coding::Gzip.unpack(&gzip(b"[]").into(), 2).unwrap(), "[]");
+        assert_eq!(Coding::Gzip.unpack(&packed, 100, later()).unwrap(), "[1,2]");
+        assert_eq!(Coding::Gzip.unpack(&gzip(b"[]").into(), 2, later()).unwrap(), "[]");
     }
 
     #[test]
@@ -190,8 +214,9 @@ mod tests {
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
         raw.write_all(&body).unwrap();
         for packed in [zlib.finish().unwrap(), raw.finish().unwrap()] {
-            let unpack =
-                |packed: &[u8], limit| Coding::Deflate.unpack(&Bytes::copy_from_slice(packed), limit);
+            let unpack = |packed: &[u8], limit| {
+                Coding::Deflate.unpack(&Bytes::copy_from_slice(packed), limit, later())
+            };
             assert_eq!(unpack(&packed, 100_000).unwrap(), body);
             assert!(matches!(unpack(&packed, 99_999), Err(UnpackError::TooLarge)));
             for torn in [1, packed.len() / 2, packed.len() - 1] {
@@ -206,24 +231,45 @@ mod tests {
     fn a_bomb_stops_at_the_limit() {
         let bomb = Bytes::from(gzip(&vec![b' '; 10_000_000]));
         assert!(bomb.len() < 20_000);
-        assert!(matches!(Coding::Gzip.unpack(&bomb, 1_000_000), Err(UnpackError::TooLarge)));
+        assert!(matches!(Coding::Gzip.unpack(&bomb, 1_000_000, later()), Err(UnpackError::TooLarge)));
     }
 
     #[test]
     fn exactly_the_limit_is_not_too_large() {
         let packed = Bytes::from(gzip(&[b' '; 5_000]));
-        assert_eq!(Coding::Gzip.unpack(&packed, 5_000).unwrap().len(), 5_000);
-        assert!(matches!(Coding::Gzip.unpack(&packed, 4_999), Err(UnpackError::TooLarge)));
+        assert_eq!(Coding::Gzip.unpack(&packed, 5_000, later()).unwrap().len(), 5_000);
+        assert!(matches!(Coding::Gzip.unpack(&packed, 4_999, later()), Err(UnpackError::TooLarge)));
     }
 
     #[test]
     fn what_is_cut_off_or_no_gzip_at_all_is_broken() {
         let whole = gzip(b"[1,2,3]");
         for packed in [&whole[..whole.len() - 3], &b"[1,2,3]"[..], b""] {
-            let unpacked = Coding::Gzip.unpack(&Bytes::copy_from_slice(packed), 100);
+            let unpacked = Coding::Gzip.unpack(&Bytes::copy_from_slice(packed), 100, later());
             assert!(matches!(unpacked, Err(UnpackError::Broken(_))), "{packed:?}");
         }
-        let unpacked = Coding::Deflate.unpack(&Bytes::from_static(b"{\"eventName\":\"x\"}"), 100);
+        let unpacked = Coding::Deflate.unpack(&Bytes::from_static(b"{\"eventName\":\"x\"}"), 100, later());
         assert!(matches!(unpacked, Err(UnpackError::Broken(_))));
+    }
+
+    #[test]
+    fn as_many_members_as_are_allowed_are_unpacked_and_no_more() {
+        let unpack = |members| {
+            let packed: Bytes = [gzip(b"").repeat(members - 1), gzip(b"[]")].concat().into();
+            Coding::Gzip.unpack(&packed, 100, later())
+        };
+        assert_eq!(unpack(MEMBERS_MAX).unwrap(), "[]");
+        assert!(matches!(unpack(MEMBERS_MAX + 1), Err(UnpackError::Broken(_))));
+    }
+
+    #[test]
+    fn unpacking_ends_when_its_time_is_up() {
+        let past = Instant::now();
+        for (coding, packed) in [(Coding::Gzip, gzip(b"[]")), (Coding::Deflate, b"\x03\x00".to_vec())] {
+            assert!(
+                matches!(coding.unpack(&packed.into(), 100, past), Err(UnpackError::TooLate)),
+                "{coding:?}"
+            );
+        }
     }
 }

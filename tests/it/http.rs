@@ -2,8 +2,11 @@
 
 mod answers;
 mod auth;
+mod binary;
 mod bounds;
+mod connections;
 mod crowd;
 mod early;
 mod faults;
+mod shares;
 mod world;

@@ -1,6 +1,9 @@
 //! Who may post (BIK T1).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use bikhook::{
@@ -10,7 +13,12 @@ use bikhook::{
     secret::Secret,
 };
 
-use super::world::{KEY, Told, World, event, head, key, pair, post, request, source};
+use super::world::{
+    Answer, Client, KEY, Told, World, event, eventually, head, key, pair, post, request, source,
+};
+
+/// Failed authentications with a wrong key.
+const FAILURES: &str = r#"bikhook_authentication_failures_total{source="bik",reason="wrong"}"#;
 
 fn with_header(authorization: &str) -> Vec<u8> {
     request("POST /webhook", &[&format!("Authorization: {authorization}")], event("e1"))
@@ -127,6 +135,44 @@ fn too_many_failures_get_429_while_a_valid_credential_still_passes() {
     assert!((1..=20).contains(&answer.retry_after()), "{answer:?}");
     assert_eq!(client.ask(post(event("e1"))).status, 200);
     assert_eq!(client.ask(with_header("wrong")).status, 429);
+}
+
+#[test]
+fn after_too_many_failures_only_a_failing_answer_is_delayed() {
+    let world = World::with(|settings| settings.auth_failures_per_minute = 1);
+    assert_eq!(world.connect().ask(with_header("wrong")).status, 401);
+    let begun = Instant::now();
+    let mut guesses: Vec<_> = (0..80).map(|_| world.connect()).collect();
+    for guess in &mut guesses {
+        guess.send(with_header("wrong"));
+    }
+    let mut closed: Vec<_> = guesses.iter_mut().map(Client::answer).collect();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(closed.iter().all(|answer| answer.status == 429));
+    closed.retain(|answer| answer.header("connection") == Some("close"));
+    assert!(closed.len() <= 80 - 64, "{} of 80 were not held", closed.len());
+    // While an answer is held, a valid credential gets in.
+    let mut held = world.connect();
+    held.send(with_header("wrong"));
+    eventually("it is counted", || world.metric(FAILURES) == 82);
+    assert_eq!(world.post(event("e1")).status, 200);
+    assert!(held.is_open());
+    assert_eq!(held.answer().status, 429);
+}
+
+#[test]
+fn more_failing_answers_than_may_be_held_end_their_connections() {
+    let world = World::with(|settings| settings.auth_failures_per_minute = 1);
+    assert_eq!(world.connect().ask(with_header("wrong")).status, 401);
+    // Each of them is judged before the first of them is answered.
+    let mut guesses: Vec<_> = (0..200).map(|_| world.connect()).collect();
+    for guess in &mut guesses {
+        guess.send(with_header("wrong"));
+    }
+    let closing = |answer: &Answer| answer.header("connection") == Some("close");
+    let answers: Vec<_> = guesses.iter_mut().map(Client::answer).collect();
+    assert!(answers.iter().any(closing));
+    assert!(answers.iter().any(|answer| !closing(answer)));
 }
 
 #[test]

@@ -238,16 +238,9 @@ fn a_request_is_never_idle() {
 }
 
 #[test]
-fn a_connection_above_the_cap_waits_until_another_one_ends() {
-    let world = World::with(|settings| settings.connections = 2);
-    let (mut first, mut second) = (world.connect(), world.connect());
-    assert_eq!(first.ask(post(event("e1"))).status, 200);
-    assert_eq!(second.ask(post(event("e2"))).status, 200);
-    let mut third = world.connect();
-    third.send(post(event("e3")));
-    thread::sleep(Duration::from_millis(200)); // long enough to be served, if it were
-    assert!(third.is_open());
-    assert_eq!(world.metric("bikhook_http_connections"), 2);
-    drop(first);
-    assert_eq!(third.answer().status, 200);
+fn a_body_of_very_many_empty_members_is_not_unpacked_but_kept() {
+    let world = World::new();
+    let empty = gzip(b"").repeat(200_000);
+    world.connect().ask(packed("gzip", &empty)).assert_problem(400);
+    assert_eq!(world.journal.quarantined()[0].bytes, empty);
 }

@@ -1,0 +1,199 @@
+//! The accept loop. `axum::serve` has no bounds: no timers, no cap. Here every connection is in a table that holds them to
+//! their bounds; the loop owns its connections, and nothing of them outlives it.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+
+use super::{
+    connection::{Site, attend},
+    limits::Quiet,
+    table::{Bounds, ConnectionTable},
+};
+
+/// Linux allows no more, unless told to (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// How a listener came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still at work when time was up, and were cut.
+    pub cut: usize,
+}
+
+/// Listens, with as long a queue of connections that wait to be accepted as the system allows: with the usual 128 a
+/// burst of connections is turned away, and each tries again only after a second.
+///
+/// # Errors
+/// Those of binding, such as an address in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?; // or a restart would find its own old connections in the way
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `stop` resolves, to the time at which to give up: from then on nothing more is accepted, idle
+/// connections close at once, and requests under way are finished until that time.
+pub async fn serve<S: Site>(
+    listener: TcpListener,
+    site: S,
+    bounds: Bounds,
+    stop: impl Future<Output = Instant>,
+) -> Stopped {
+    let bounds = Arc::new(bounds);
+    let table = ConnectionTable::new(Arc::clone(&bounds));
+    let mut acceptor = Acceptor::new(listener, Arc::clone(&table), bounds.connections);
+    let mut open = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    let give_up = loop {
+        tokio::select! {
+            give_up = &mut stop => break give_up,
+            Some(ended) = open.join_next() => report(ended),
+            (stream, peer, slot) = acceptor.next() => {
+                let membership = table.enter(peer.ip());
+                let (site, bounds) = (site.clone(), Arc::clone(&bounds));
+                open.spawn(async move {
+                    attend(stream, peer, membership, site, bounds).await;
+                    drop(slot);
+                });
+            }
+        }
+    };
+    drop(acceptor);
+    table.close_all();
+    let all = async {
+        while let Some(ended) = open.join_next().await {
+            report(ended);
+        }
+    };
+    let in_time = timeout_at(give_up, all).await;
+    let cut = in_time.map_or(open.len(), |()| 0);
+    open.shutdown().await;
+    Stopped { cut }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection's task panicked");
+    }
+}
+
+/// Accepts, whatever happens: no error of accept is the end of the listener.
+struct Acceptor {
+    listener: TcpListener,
+    table: Arc<ConnectionTable>,
+    slots: Arc<Semaphore>,
+    /// Accepted, and without a slot yet.
+    newcomer: Option<(TcpStream, SocketAddr)>,
+    not_before: Instant,
+    pause: Duration,
+    log: Quiet,
+}
+
+impl Acceptor {
+    const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+    /// While all connections are busy: how often it is looked for one that is idle.
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+    fn new(listener: TcpListener, table: Arc<ConnectionTable>, connections: usize) -> Self {
+        Self {
+            listener,
+            table,
+            slots: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            newcomer: None,
+            not_before: Instant::now(),
+            pause: Self::SHORTEST_PAUSE,
+            log: Quiet::new(),
+        }
+    }
+
+    /// The next connection, and its place among the open ones. Can be dropped and called again.
+    async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        loop {
+            if self.newcomer.is_none() {
+                self.newcomer = Some(self.accept().await);
+            }
+            let slot = self.slot().await;
+            if let Some((stream, peer)) = self.newcomer.take() {
+                return (stream, peer, slot);
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            if self.pause > Self::SHORTEST_PAUSE {
+                sleep_until(self.not_before).await;
+            }
+            match self.listener.accept().await {
+                Ok(accepted) => {
+                    self.pause = Self::SHORTEST_PAUSE;
+                    return accepted;
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+    }
+
+    /// A place for the newcomer: a free one, or that of an idle connection.
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                return slot;
+            }
+            self.table.make_room();
+            match timeout(Self::LOOK_AGAIN, Arc::clone(&self.slots).acquire_owned()).await {
+                Ok(Ok(slot)) => return slot,
+                // Nobody closes the semaphore; if it were closed there would be no place, ever.
+                Ok(Err(_closed)) => drop(std::future::pending::<Infallible>().await),
+                Err(_all_are_busy) => {}
+            }
+        }
+    }
+
+    /// A peer that left before it was accepted is nothing; anything else (no file descriptors left) may pass.
+    fn failed(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+            return;
+        }
+        self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
+        self.not_before = Instant::now() + self.pause;
+        if let Some(unsaid) = self.log.say() {
+            let more_before = (unsaid > 0).then_some(unsaid);
+            tracing::error!(%error, more_before, "cannot accept connections; trying again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Settings;
+
+    #[tokio::test]
+    async fn an_accept_that_fails_is_tried_again_after_a_bounded_pause() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let table = ConnectionTable::new(Arc::new(Bounds::from(&Settings::default())));
+        let mut acceptor = Acceptor::new(listener, table, 1);
+        acceptor.failed(&io::ErrorKind::ConnectionAborted.into());
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "a peer that left is no reason to wait");
+        for _ in 0..10 {
+            acceptor.failed(&io::Error::other("no file descriptors left"));
+        }
+        assert_eq!(acceptor.pause, Acceptor::LONGEST_PAUSE);
+        acceptor.not_before = Instant::now();
+        let connecting = TcpStream::connect(address);
+        let (connected, (_stream, peer, _slot)) = tokio::join!(connecting, acceptor.next());
+        assert_eq!(connected.unwrap().local_addr().unwrap(), peer);
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE);
+    }
+}

@@ -1,0 +1,254 @@
+//! How many requests are under way at once, and how many bytes their bodies take.
+//!
+//! With several sources half of the room is shared, and the other half is kept for them in equal parts: whatever one
+//! source does, the others find their part free. A single source has all of it.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+/// The room of all sources together.
+pub(super) struct Room {
+    requests: Shared,
+    bytes: Shared,
+    taken: Gauge,
+}
+
+/// A part that everybody may take from, and a part for each source.
+struct Shared {
+    semaphore: Arc<Semaphore>,
+    size: u32,
+    reserve: u32,
+}
+
+impl Shared {
+    fn new(total: usize, sources: usize) -> Self {
+        let total = u32::try_from(total.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let sources = u32::try_from(sources).unwrap_or(u32::MAX);
+        let reserve = if sources > 1 { total / 2 / sources } else { 0 };
+        let size = total - reserve * sources;
+        Self { semaphore: Arc::new(Semaphore::new(size as usize)), size, reserve }
+    }
+
+    fn share(&self) -> Share {
+        Share {
+            shared: Arc::clone(&self.semaphore),
+            shared_size: self.size,
+            own: Arc::new(Semaphore::new(self.reserve as usize)),
+            own_size: self.reserve,
+        }
+    }
+}
+
+impl Room {
+    pub(super) fn new(requests: usize, bytes: usize, sources: usize, taken: Gauge) -> Self {
+        Self { requests: Shared::new(requests, sources), bytes: Shared::new(bytes, sources), taken }
+    }
+
+    /// The places of one more source.
+    pub(super) fn places(&self) -> Places {
+        Places { requests: self.requests.share(), bytes: self.bytes.share(), taken: self.taken.clone() }
+    }
+}
+
+/// The places of one source's requests under way, and of the bytes of their bodies.
+pub(super) struct Places {
+    requests: Share,
+    bytes: Share,
+    taken: Gauge,
+}
+
+impl Places {
+    /// A place with room for so many bytes, in order of arrival; `None` if there was none by then. A body larger than
+    /// all the room there is takes all of it.
+    pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<Place> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match timeout_at(until, self.wait(bytes)).await {
+            Ok(Ok(place)) => Some(place),
+            Ok(Err(_closed)) => None, // nobody closes them
+            Err(_elapsed) => None,
+        }
+    }
+
+    async fn wait(&self, bytes: u32) -> Result<Place, AcquireError> {
+        let request = self.requests.take(1).await?;
+        let bytes = self.bytes.take(bytes).await?;
+        self.taken.inc();
+        Ok(Place { _request: request, bytes, taken: self.taken.clone() })
+    }
+}
+
+/// What one source may take from.
+struct Share {
+    shared: Arc<Semaphore>,
+    shared_size: u32,
+    own: Arc<Semaphore>,
+    own_size: u32,
+}
+
+impl Share {
+    /// From one part where that is large enough, from both where not; from the own part first.
+    async fn take(&self, wanted: u32) -> Result<Taken, AcquireError> {
+        if wanted > self.shared_size.max(self.own_size) {
+            let shared = acquire(&self.shared, self.shared_size).await?;
+            let own = acquire(&self.own, (wanted - self.shared_size).min(self.own_size)).await?;
+            return Ok(Taken { own: Some(own), shared: Some(shared) });
+        }
+        if wanted > self.own_size {
+            return acquire(&self.shared, wanted).await.map(Taken::shared);
+        }
+        if wanted > self.shared_size {
+            return acquire(&self.own, wanted).await.map(Taken::own);
+        }
+        tokio::select! {
+            biased;
+            own = acquire(&self.own, wanted) => own.map(Taken::own),
+            shared = acquire(&self.shared, wanted) => shared.map(Taken::shared),
+        }
+    }
+}
+
+async fn acquire(from: &Arc<Semaphore>, wanted: u32) -> Result<OwnedSemaphorePermit, AcquireError> {
+    Arc::clone(from).acquire_many_owned(wanted).await
+}
+
+struct Taken {
+    own: Option<OwnedSemaphorePermit>,
+    shared: Option<OwnedSemaphorePermit>,
+}
+
+impl Taken {
+    const fn own(own: OwnedSemaphorePermit) -> Self {
+        Self { own: Some(own), shared: None }
+    }
+
+    const fn shared(shared: OwnedSemaphorePermit) -> Self {
+        Self { own: None, shared: Some(shared) }
+    }
+
+    fn count(&self) -> usize {
+        let of = |permit: &Option<OwnedSemaphorePermit>| permit.as_ref().map_or(0, |it| it.num_permits());
+        of(&self.own) + of(&self.shared)
+    }
+
+    fn give_back(&mut self, mut count: usize) {
+        for permit in [&mut self.shared, &mut self.own].into_iter().flatten() {
+            let from_here = count.min(permit.num_permits());
+            drop(permit.split(from_here));
+            count -= from_here;
+        }
+    }
+}
+
+/// A request's place; dropped when its append has ended, whether or not anybody still waits for the answer.
+pub(super) struct Place {
+    _request: Taken,
+    bytes: Taken,
+    taken: Gauge,
+}
+
+impl Place {
+    /// How many bytes it has room for.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.count()
+    }
+
+    /// Gives back what the body turned out not to need.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.bytes.give_back(self.bytes.count().saturating_sub(bytes));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn room(requests: usize, bytes: usize, sources: usize) -> Room {
+        Room::new(requests, bytes, sources, Gauge::default())
+    }
+
+    /// As many places for so many bytes as there are now.
+    async fn take_all(places: &Places, bytes: usize) -> Vec<Place> {
+        let mut all = Vec::new();
+        while let Some(place) = places.take(bytes, Instant::now()).await {
+            all.push(place);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_place_is_waited_for_until_it_is_free_or_too_late() {
+        let places = room(1, 100, 1).places();
+        let first = places.take(1_000, Instant::now()).await.unwrap();
+        assert_eq!(first.bytes(), 100);
+        assert!(places.take(1, Instant::now() + Duration::from_millis(20)).await.is_none());
+        let (second, ()) =
+            tokio::join!(places.take(1, Instant::now() + Duration::from_secs(60)), async { drop(first) });
+        assert_eq!(second.unwrap().bytes(), 1);
+        assert_eq!(places.taken.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_given_back_are_free_for_others() {
+        let places = room(2, 100, 1).places();
+        let mut first = places.take(100, Instant::now()).await.unwrap();
+        assert!(places.take(40, Instant::now()).await.is_none());
+        first.shrink(60);
+        assert!(places.take(40, Instant::now()).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_single_source_has_all_places_and_of_several_each_keeps_its_part() {
+        assert_eq!(take_all(&room(512, 100, 1).places(), 0).await.len(), 512);
+        let room = room(512, 100, 2);
+        let (a, b) = (room.places(), room.places());
+        let taken = take_all(&a, 0).await;
+        assert_eq!(taken.len(), 384);
+        assert_eq!(take_all(&b, 0).await.len(), 128);
+        drop(taken);
+        assert_eq!(take_all(&b, 0).await.len(), 384);
+    }
+
+    #[tokio::test]
+    async fn bytes_come_from_one_part_or_from_both_and_never_from_anothers() {
+        let room = room(512, 100, 2);
+        let (a, b) = (room.places(), room.places());
+        let large = a.take(1_000, Instant::now()).await.unwrap();
+        assert_eq!(large.bytes(), 75);
+        assert_eq!(take_all(&b, 25).await.len(), 1);
+        drop(large);
+        let mut both = a.take(60, Instant::now()).await.unwrap();
+        assert_eq!(both.bytes(), 60);
+        both.shrink(55);
+        assert_eq!(both.bytes(), 55);
+        both.shrink(0);
+        assert_eq!(take_all(&a, 25).await.len(), 3, "all of it is back");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_takes_whichever_part_is_free_first() {
+        let room = room(4, 100, 2);
+        let (a, b) = (room.places(), room.places());
+        let own = a.take(0, Instant::now()).await.unwrap();
+        let shared = b.take(0, Instant::now()).await.unwrap();
+        let rest = take_all(&b, 0).await;
+        assert_eq!(rest.len(), 2);
+        let later = || Instant::now() + Duration::from_secs(60);
+        let (waited, ()) = tokio::join!(a.take(0, later()), async { drop(rest) });
+        let more = a.take(0, Instant::now()).await;
+        drop((own, shared, waited.unwrap(), more));
+        assert_eq!(room.taken.get(), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! What hyper reads from and writes to: a socket, a request's body and an answer's body that keep a [`Pulse`].
+//!
+//! Two things that hyper does not do are done here. It closes a socket with bytes unread, which resets it and may take the
+//! last answer away from the peer: [`Socket`] leaves the closing to the driver. And it answers a head that it cannot read
+//! by itself, without a body or a request id: [`Socket`] keeps that back, and the driver answers instead.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pulse::Pulse;
+
+/// A stream that keeps a [`Pulse`].
+pub(super) struct Socket<T> {
+    stream: T,
+    /// Bytes that were read from the stream before, and go first.
+    before: Bytes,
+    pulse: Arc<Pulse>,
+}
+
+impl<T> Socket<T> {
+    pub(super) const fn new(stream: T, before: Bytes, pulse: Arc<Pulse>) -> Self {
+        Self { stream, before, pulse }
+    }
+
+    /// The stream, and the bytes that were not read.
+    pub(super) fn into_parts(self) -> (T, Bytes) {
+        (self.stream, self.before)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let n = self.before.len().min(buf.remaining());
+            buf.put_slice(&self.before.split_to(n));
+            self.pulse.has_read();
+            return Poll::Ready(Ok(()));
+        }
+        let filled = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > filled {
+            self.pulse.has_read();
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.pulse.keeps_back(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if polled.is_ready() {
+            self.pulse.has_written();
+        }
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.pulse.keeps_back(bufs.first().map_or(&[], |first| first)) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if polled.is_ready() {
+            self.pulse.has_written();
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pulse.has_flushed();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Nothing: the driver closes it, after hyper.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// An answer's body, which tells the pulse when hyper has taken all of it.
+pub(super) struct Answer<B> {
+    body: B,
+    pulse: Arc<Pulse>,
+}
+
+impl<B> Answer<B> {
+    pub(super) const fn new(body: B, pulse: Arc<Pulse>) -> Self {
+        Self { body, pulse }
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        self.pulse.taken();
+    }
+}
+
+/// A request's body, which tells the pulse when it has been read to its end.
+pub(super) struct Tracked {
+    body: Incoming,
+    pulse: Arc<Pulse>,
+    /// The peer waits for `100 Continue`, which the first poll would send.
+    waits: bool,
+}
+
+impl Tracked {
+    pub(super) const fn new(body: Incoming, waits: bool, pulse: Arc<Pulse>) -> Self {
+        Self { body, pulse, waits }
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.waits = false;
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) {
+            self.pulse.body_read();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    /// A small body is there as a whole when its head is. Refused unread, it need not cost the peer its connection.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while !self.waits && self.pulse.has_body_left() {
+            match Pin::new(&mut *self).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(_dropped))) => {}
+                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! All connections of a listener: which may stay when a bound is reached.
+//!
+//! A newcomer is always let in; another connection gives way to it. At the bound of connections that is the one that has
+//! been idle for the longest time. The bytes of unfinished heads are bounded over all connections, and the strangers
+//! (connections that have not brought an accepted credential) for each address: there the oldest unfinished head gives
+//! way, of the address that holds most. Nobody waits here, and a request that is whole never comes here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    limits::Quiet,
+    network::{Network, origin},
+    pulse::{Order, Phase, Pulse, Timeouts},
+    settings::Settings,
+};
+
+/// How many idle connections are looked up at once, for newcomers to come: looking means to visit all.
+const LOOKED_UP: usize = 64;
+
+/// The bounds of a listener and of each of its connections.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Connections open at once.
+    pub connections: usize,
+    /// Of one address, connections that have not brought an accepted credential.
+    pub connections_per_address: usize,
+    /// Addresses of which every connection counts as one with an accepted credential.
+    pub trusted_proxies: Arc<[Network]>,
+    /// The largest head of a request, in bytes.
+    pub header_limit: usize,
+    /// Unfinished heads of all connections together, in bytes.
+    pub header_bytes: usize,
+    /// From the first byte of a head to its last.
+    pub header_timeout: Duration,
+    /// From an answer to the next byte.
+    pub idle_timeout: Duration,
+    /// The same, before the connection has brought an accepted credential.
+    pub unauthenticated_idle_timeout: Duration,
+}
+
+impl From<&Settings> for Bounds {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            connections: settings.connections,
+            connections_per_address: settings.connections_per_address,
+            trusted_proxies: settings.trusted_proxies.clone().into(),
+            header_limit: settings.header_limit.as_usize(),
+            header_bytes: settings.header_bytes.as_usize(),
+            header_timeout: *settings.header_timeout,
+            idle_timeout: *settings.idle_timeout,
+            unauthenticated_idle_timeout: *settings.unauthenticated_idle_timeout,
+        }
+    }
+}
+
+/// The open connections of a listener.
+pub(super) struct ConnectionTable {
+    epoch: Instant,
+    bounds: Arc<Bounds>,
+    open: Mutex<Open>,
+    log: Quiet,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    pulses: HashMap<u64, Arc<Pulse>>,
+    addresses: HashMap<u64, Address>,
+    /// Addresses by the bytes of their unfinished heads.
+    by_bytes: BTreeSet<(usize, u64)>,
+    head_bytes: usize,
+    /// The connections that had been idle for the longest time when they were last looked up, behind since when.
+    idle: VecDeque<(u64, u64)>,
+}
+
+/// An address, or what counts as one.
+#[derive(Default)]
+struct Address {
+    strangers: BTreeSet<u64>,
+    /// Unfinished heads in the order of their begin, with their bytes.
+    heads: BTreeMap<u64, (u64, usize)>,
+    bytes: usize,
+}
+
+impl Address {
+    fn is_empty(&self) -> bool {
+        self.strangers.is_empty() && self.heads.is_empty()
+    }
+}
+
+impl ConnectionTable {
+    pub(super) fn new(bounds: Arc<Bounds>) -> Arc<Self> {
+        Arc::new(Self { epoch: Instant::now(), bounds, open: Mutex::default(), log: Quiet::new() })
+    }
+
+    /// Takes a connection in, which may make another one of its address give way.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Membership {
+        let trusted = self.bounds.trusted_proxies.iter().any(|network| network.contains(address));
+        let timeouts = Timeouts {
+            head: self.bounds.header_timeout,
+            idle: self.bounds.idle_timeout,
+            stranger_idle: self.bounds.unauthenticated_idle_timeout.min(self.bounds.idle_timeout),
+        };
+        let pulse = Arc::new(Pulse::new(self.epoch, timeouts, trusted));
+        let origin = origin(address);
+        let mut open = self.open();
+        open.next += 1;
+        let id = open.next;
+        open.pulses.insert(id, Arc::clone(&pulse));
+        if !trusted {
+            open.stranger_came(id, origin, self.bounds.connections_per_address);
+        }
+        drop(open);
+        Membership(Arc::new(Member {
+            id,
+            origin,
+            pulse,
+            table: Arc::clone(self),
+            head_begin: AtomicU64::new(0),
+            head_bytes: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Makes the connection that has been idle for the longest time close, if one is idle.
+    pub(super) fn make_room(&self) {
+        let ordered = self.open().close_longest_idle();
+        if ordered && let Some(unsaid) = self.log.say() {
+            let connections = self.bounds.connections;
+            let more_before = (unsaid > 0).then_some(unsaid);
+            tracing::warn!(
+                connections,
+                more_before,
+                "as many connections are open as may be: the longest idle one is closed for a new one"
+            );
+        }
+    }
+
+    /// The listener stops: every connection closes once it is idle.
+    pub(super) fn close_all(&self) {
+        for pulse in self.open().pulses.values() {
+            pulse.order(Order::Close);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn stranger_came(&mut self, id: u64, origin: u64, most: usize) {
+        let address = self.addresses.entry(origin).or_default();
+        let full = address.strangers.len() >= most;
+        address.strangers.insert(id);
+        if full {
+            self.stranger_gives_way(origin, id);
+        }
+    }
+
+    /// The oldest unfinished head of a stranger of this address is given up, else its longest idle stranger closes. If all
+    /// are busy, none: their requests have bounds of their own.
+    fn stranger_gives_way(&mut self, origin: u64, newcomer: u64) {
+        let Some(address) = self.addresses.get(&origin) else { return };
+        let mut heads = address.heads.iter().map(|(begin, (id, _))| (*begin, *id));
+        if let Some((begin, id)) = heads.find(|(_, id)| address.strangers.contains(id)) {
+            self.drop_head(origin, begin);
+            self.forget_stranger(id, origin);
+            return;
+        }
+        let idle = address.strangers.iter().filter(|id| **id != newcomer).filter_map(|id| {
+            let pulse = self.pulses.get(id)?;
+            (pulse.phase() == Phase::Idle).then(|| (pulse.since_ms(), *id))
+        });
+        if let Some((_, id)) = idle.min() {
+            if let Some(pulse) = self.pulses.get(&id) {
+                pulse.order(Order::Close);
+            }
+            self.forget_stranger(id, origin);
+        }
+    }
+
+    fn drop_head(&mut self, origin: u64, begin: u64) {
+        let dropped = self.addresses.get(&origin).and_then(|address| address.heads.get(&begin));
+        if let Some(pulse) = dropped.and_then(|(id, _)| self.pulses.get(id)) {
+            pulse.order(Order::DropHead);
+        }
+        self.forget_head(origin, begin);
+    }
+
+    fn forget_stranger(&mut self, id: u64, origin: u64) {
+        let Some(address) = self.addresses.get_mut(&origin) else { return };
+        address.strangers.remove(&id);
+        if address.is_empty() {
+            self.addresses.remove(&origin);
+        }
+    }
+
+    fn forget_head(&mut self, origin: u64, begin: u64) {
+        let Some(address) = self.addresses.get_mut(&origin) else { return };
+        let Some((_, bytes)) = address.heads.remove(&begin) else { return };
+        self.by_bytes.remove(&(address.bytes, origin));
+        address.bytes -= bytes;
+        self.head_bytes -= bytes;
+        if address.bytes > 0 {
+            self.by_bytes.insert((address.bytes, origin));
+        }
+        if address.is_empty() {
+            self.addresses.remove(&origin);
+        }
+    }
+
+    /// Counts the unfinished head of a connection, which takes so many bytes now. Heads are in the order of `begin`.
+    fn count_head(&mut self, id: u64, origin: u64, begin: u64, bytes: usize) {
+        self.forget_head(origin, begin);
+        let address = self.addresses.entry(origin).or_default();
+        self.by_bytes.remove(&(address.bytes, origin));
+        address.heads.insert(begin, (id, bytes));
+        address.bytes += bytes;
+        self.head_bytes += bytes;
+        self.by_bytes.insert((address.bytes, origin));
+    }
+
+    /// Drops the oldest unfinished heads of whoever holds most, until they are within the bound together.
+    fn bound_heads(&mut self, most: usize) {
+        while self.head_bytes > most {
+            let Some((_, origin)) = self.by_bytes.last().copied() else { return };
+            let oldest = self.addresses.get(&origin).and_then(|address| address.heads.keys().next());
+            let Some(begin) = oldest.copied() else { return };
+            self.drop_head(origin, begin);
+        }
+    }
+
+    fn close_longest_idle(&mut self) -> bool {
+        self.close_looked_up() || {
+            self.look_up_idle();
+            self.close_looked_up()
+        }
+    }
+
+    fn close_looked_up(&mut self) -> bool {
+        while let Some((since_ms, id)) = self.idle.pop_front() {
+            let Some(pulse) = self.pulses.get(&id) else { continue };
+            if idle_since(pulse) == Some(since_ms) && !pulse.is_ordered(Order::Close) {
+                pulse.order(Order::Close);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn look_up_idle(&mut self) {
+        let unordered = self.pulses.iter().filter(|(_, pulse)| !pulse.is_ordered(Order::Close));
+        let mut idle: Vec<_> =
+            unordered.filter_map(|(id, pulse)| idle_since(pulse).map(|since_ms| (since_ms, *id))).collect();
+        if idle.len() > LOOKED_UP {
+            idle.select_nth_unstable(LOOKED_UP);
+            idle.truncate(LOOKED_UP);
+        }
+        idle.sort_unstable();
+        self.idle = idle.into();
+    }
+}
+
+/// Since when a connection has had no request under way; one that only waits to be closed comes before all others.
+fn idle_since(pulse: &Pulse) -> Option<u64> {
+    match pulse.phase() {
+        Phase::Closing => Some(0),
+        Phase::Idle => Some(pulse.since_ms()),
+        Phase::Head | Phase::Busy | Phase::Answering => None,
+    }
+}
+
+/// A connection in the table.
+pub(super) struct Member {
+    id: u64,
+    origin: u64,
+    pulse: Arc<Pulse>,
+    table: Arc<ConnectionTable>,
+    /// The place of its unfinished head among the others by their begin, and its bytes; 0 where none is counted.
+    head_begin: AtomicU64,
+    head_bytes: AtomicUsize,
+}
+
+impl Member {
+    pub(super) const fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Its head has not ended yet, and takes so many bytes.
+    pub(super) fn hold_head(&self, bytes: usize) {
+        if self.head_bytes.swap(bytes, Relaxed) == bytes {
+            return;
+        }
+        let mut open = self.table.open();
+        if self.pulse.is_ordered(Order::DropHead) {
+            return;
+        }
+        if self.head_begin.load(Relaxed) == 0 {
+            open.next += 1;
+            self.head_begin.store(open.next, Relaxed);
+        }
+        open.count_head(self.id, self.origin, self.head_begin.load(Relaxed), bytes);
+        open.bound_heads(self.table.bounds.header_bytes);
+    }
+
+    /// Its head has ended, whichever way.
+    pub(super) fn end_head(&self) {
+        if self.head_bytes.swap(0, Relaxed) > 0 {
+            self.table.open().forget_head(self.origin, self.head_begin.swap(0, Relaxed));
+        }
+    }
+
+    /// It has brought an accepted credential.
+    pub(super) fn become_known(&self) {
+        if self.pulse.become_known() {
+            self.table.open().forget_stranger(self.id, self.origin);
+        }
+    }
+
+    /// It is about to be closed, and counts only as a connection from now on.
+    pub(super) fn begin_closing(&self) {
+        self.end_head();
+        self.pulse.enter(Phase::Closing);
+        self.table.open().forget_stranger(self.id, self.origin);
+    }
+}
+
+/// Keeps a connection in the table for as long as it lives.
+pub(super) struct Membership(pub(super) Arc<Member>);
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let Member { id, origin, table, .. } = &*self.0;
+        self.0.end_head();
+        let mut open = table.open();
+        open.pulses.remove(id);
+        open.forget_stranger(*id, *origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(change: impl FnOnce(&mut Bounds)) -> Arc<ConnectionTable> {
+        let mut bounds = Bounds::from(&Settings::default());
+        change(&mut bounds);
+        ConnectionTable::new(Arc::new(bounds))
+    }
+
+    fn enter(table: &Arc<ConnectionTable>, address: &str) -> Membership {
+        table.enter(address.parse().unwrap())
+    }
+
+    fn head(member: &Membership, bytes: usize) {
+        member.0.pulse().has_read();
+        member.0.hold_head(bytes);
+    }
+
+    /// Which of them have that order.
+    fn ordered(members: &[&Membership], order: Order) -> Vec<usize> {
+        (0..members.len()).filter(|n| members[*n].0.pulse().is_ordered(order)).collect()
+    }
+
+    fn assert_empty(table: &ConnectionTable) {
+        let open = table.open();
+        assert!(open.pulses.is_empty() && open.addresses.is_empty() && open.by_bytes.is_empty());
+        assert_eq!(open.head_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_head_of_the_address_with_most_bytes_gives_way() {
+        let table = table(|bounds| bounds.header_bytes = 10_000);
+        let small = enter(&table, "192.0.2.1");
+        let (first, second) = (enter(&table, "192.0.2.2"), enter(&table, "192.0.2.2"));
+        head(&small, 4_000);
+        head(&second, 3_000);
+        head(&first, 3_000);
+        let all = [&small, &first, &second];
+        assert_eq!(ordered(&all, Order::DropHead), [0; 0]);
+        small.0.hold_head(4_001);
+        assert_eq!(ordered(&all, Order::DropHead), [2], "the begin counts, not the growth");
+        first.0.hold_head(6_000);
+        assert_eq!(ordered(&all, Order::DropHead), [1, 2]);
+        drop((small, first, second));
+        assert_empty(&table);
+    }
+
+    #[tokio::test]
+    async fn an_ended_head_and_a_closed_connection_hold_no_bytes() {
+        let table = table(|bounds| bounds.header_bytes = 1_000);
+        let kept = enter(&table, "127.0.0.1");
+        for _ in 0..100 {
+            head(&kept, 900);
+            kept.0.end_head();
+            let gone = enter(&table, "127.0.0.1");
+            head(&gone, 900);
+            drop(gone);
+        }
+        assert!(!kept.0.pulse().is_ordered(Order::DropHead));
+        drop(kept);
+        assert_empty(&table);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_over_the_bound_of_its_address_makes_an_older_one_give_way() {
+        let table = table(|bounds| bounds.connections_per_address = 2);
+        let (idle, partial) = (enter(&table, "192.0.2.1"), enter(&table, "192.0.2.1"));
+        head(&partial, 10);
+        let third = enter(&table, "192.0.2.1");
+        let all = [&idle, &partial, &third];
+        assert_eq!((ordered(&all, Order::DropHead), ordered(&all, Order::Close)), (vec![1], vec![]));
+        let elsewhere = enter(&table, "192.0.2.9");
+        assert_eq!(ordered(&all, Order::Close), [0; 0]);
+        let fourth = enter(&table, "192.0.2.1");
+        let all = [&idle, &partial, &third, &elsewhere, &fourth];
+        assert_eq!(ordered(&all, Order::Close), [0], "the longest idle one");
+        drop((idle, partial, third, elsewhere, fourth));
+        assert_empty(&table);
+    }
+
+    #[tokio::test]
+    async fn known_connections_and_trusted_proxies_are_not_counted_by_address() {
+        let table = table(|bounds| bounds.connections_per_address = 1);
+        let known = enter(&table, "192.0.2.1");
+        known.0.become_known();
+        let stranger = enter(&table, "192.0.2.1");
+        let (proxied, too) = (enter(&table, "127.0.0.1"), enter(&table, "127.0.0.1"));
+        let all = [&known, &stranger, &proxied, &too];
+        assert_eq!(ordered(&all, Order::Close), [0; 0]);
+        let newcomer = enter(&table, "192.0.2.1");
+        assert_eq!(ordered(&all, Order::Close), [1]);
+        drop((known, stranger, proxied, too, newcomer));
+        assert_empty(&table);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_by_the_longest_idle_connection_and_never_by_a_busy_one() {
+        let table = table(|_| {});
+        let busy = enter(&table, "127.0.0.1");
+        busy.0.pulse().request(false);
+        let mut idle = Vec::new();
+        for _ in 0..LOOKED_UP + 3 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            idle.push(enter(&table, "127.0.0.1"));
+        }
+        tokio::time::advance(Duration::from_millis(10)).await;
+        idle[0].0.pulse().enter(Phase::Idle); // the longest idle is the second now
+        let closing = enter(&table, "127.0.0.1");
+        closing.0.begin_closing();
+        table.make_room();
+        assert!(closing.0.pulse().is_ordered(Order::Close));
+        for round in 1..idle.len() {
+            table.make_room();
+            let all: Vec<_> = idle.iter().collect();
+            assert_eq!(ordered(&all, Order::Close), (1..=round).collect::<Vec<_>>());
+        }
+        table.make_room();
+        assert!(idle[0].0.pulse().is_ordered(Order::Close));
+        table.make_room();
+        assert!(!busy.0.pulse().is_ordered(Order::Close));
+    }
+}
