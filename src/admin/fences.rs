@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Settings;
-use crate::http::Problem;
+use crate::http::{Failures, Peer, Problem, Quiet, TooManyFailures};
 
 /// Paths that need no credentials: a supervisor has none.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -39,7 +39,12 @@ pub(super) struct Fences {
     hosts: Vec<String>,
     /// Of `user:password`: digests are of one length, whatever is compared.
     credentials: Option<[u8; 32]>,
+    failures: Failures,
+    log: Quiet,
 }
+
+/// Failed authentications a minute from one address before their answers are delayed: people mistype, scripts guess.
+const FAILURES_PER_MINUTE: u32 = 60;
 
 /// Which fence stopped a request.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,8 @@ enum Stopped {
     Host,
     #[error("the admin side needs its credentials")]
     Credentials,
+    #[error("too many requests without valid credentials")]
+    TooManyFailures(TooManyFailures),
     #[error("requests from pages of another origin change nothing here")]
     Origin,
     #[error("a request that changes something is JSON: content-type application/json")]
@@ -58,11 +65,18 @@ enum Stopped {
 
 /// The middleware.
 pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned();
     let mut response = match fences.judge(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            if let Some(peer) = peer.filter(|_| !OPEN.contains(&request.uri().path())) {
+                peer.authenticated();
+            }
+            next.run(request).await
+        }
         Err(stopped) => {
-            tracing::info!(why = %stopped, "an admin request was refused");
-            stopped.answer()
+            let peer = peer.map(|peer| peer.address().ip());
+            fences.log_refusal(&stopped, peer);
+            fences.delay(stopped, peer).await.answer()
         }
     };
     let headers = response.headers_mut();
@@ -79,6 +93,24 @@ impl Fences {
             listen: settings.listen.ip(),
             hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             credentials: settings.credentials.as_ref().map(digest),
+            failures: Failures::new(FAILURES_PER_MINUTE),
+            log: Quiet::new(),
+        }
+    }
+
+    fn log_refusal(&self, stopped: &Stopped, peer: Option<IpAddr>) {
+        if let Some(unsaid) = self.log.say() {
+            let more_before = (unsaid > 0).then_some(unsaid);
+            tracing::info!(why = %stopped, peer = peer.map(display), more_before, "an admin request was refused");
+        }
+    }
+
+    /// A failed authentication becomes [`Stopped::TooManyFailures`], and is held for a while, where its address had too many.
+    async fn delay(&self, stopped: Stopped, peer: Option<IpAddr>) -> Stopped {
+        let (Stopped::Credentials, Some(peer)) = (&stopped, peer) else { return stopped };
+        match self.failures.count(peer).await {
+            Ok(()) => stopped,
+            Err(too_many) => Stopped::TooManyFailures(too_many),
         }
     }
 
@@ -134,6 +166,7 @@ impl Stopped {
             Self::NoHost => StatusCode::BAD_REQUEST,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Credentials => StatusCode::UNAUTHORIZED,
+            Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         };
@@ -142,6 +175,7 @@ impl Stopped {
             Self::Credentials => {
                 problem.header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook admin\""))
             }
+            Self::TooManyFailures(too_many) => too_many.explain(problem),
             _ => problem,
         }
         .into_response(None)
