@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{Config, HandlerConfig, JournalSettings},
+    config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
     dispatch::{self, Desk, Lane, LaneParts, Owner, Pace, Replayer},
     event::Class,
     handler::{Deferred, Handler},
@@ -36,10 +36,10 @@ const LANES_GRACE: Duration = Duration::from_secs(3);
 /// How long a lane or the journal may be waited for that does not answer.
 const STALLED_GRACE: Duration = Duration::from_secs(2);
 /// Open files besides the connections: the journal's, the handlers'.
-const OTHER_FILES: u64 = 256;
+const OTHER_FILES: usize = 256;
 /// What an operator's request may take once everything else has ended.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Operators' connections at once; more wait.
+/// Operators' connections at once; for one more the longest idle one is closed.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
@@ -123,7 +123,10 @@ pub async fn serve(
 ) -> Result<(), Error> {
     tokio::pin!(stop);
     admin::check_bind(&config.admin)?;
-    raise_open_files(config.http.connections);
+    let most = raise_open_files(config.http.connections);
+    if let Some(shortage) = MemoryLimit::of_process().and_then(|limit| Memory::of(&config).shortage(limit)) {
+        tracing::warn!("{shortage}");
+    }
     let public = listen("http", config.http.listen)?;
     let operator = listen("admin", config.admin.listen)?;
     let addresses = Addresses {
@@ -148,9 +151,9 @@ pub async fn serve(
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
     let (stopping, told) = watch::channel(None);
-    let bounds = http::Bounds::from(&config.http);
+    let bounds = http::Bounds { connections: most.public, ..http::Bounds::from(&config.http) };
     let mut servers = JoinSet::new();
-    servers.spawn(say_cut(http::serve(public, intake.clone(), bounds, give_up(told.clone()))));
+    servers.spawn(say_cut(http::serve(public, intake.clone(), bounds.clone(), give_up(told.clone()))));
     servers.spawn(summaries(intake.clone(), told));
 
     let (not_ready, stopping_shown) = watch::channel(false);
@@ -177,7 +180,7 @@ pub async fn serve(
             metrics,
             stopping: stopping_shown,
         });
-        let few = http::Bounds { connections: OPERATOR_CONNECTIONS, ..bounds };
+        let few = http::Bounds { connections: most.operator, ..bounds };
         operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
         tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
         ready(addresses);
@@ -217,23 +220,52 @@ pub async fn serve(
     Ok(())
 }
 
-/// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
-fn raise_open_files(connections: usize) {
-    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
-    let wanted = connections.saturating_add(OTHER_FILES);
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
+/// Connections that may be open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Connections {
+    public: usize,
+    operator: usize,
+}
+
+impl Connections {
+    /// Shares out the open files that are allowed: where they are too few for what is configured, the public side has half
+    /// of them, and the operator's side, the journal and the handlers keep theirs.
+    fn within(files: usize, configured: usize) -> Self {
+        let operator = OPERATOR_CONNECTIONS.min(files / 8);
+        let others = OTHER_FILES.min(files * 3 / 8);
+        Self {
+            public: configured.min(files.saturating_sub(operator + others)).max(1),
+            operator: operator.max(1),
+        }
     }
-    let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
-    if set.is_err() || raised < connections {
+}
+
+/// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
+fn raise_open_files(configured: usize) -> Connections {
+    let wanted = configured.saturating_add(OPERATOR_CONNECTIONS + OTHER_FILES);
+    let as_u64 = |files| u64::try_from(files).unwrap_or(u64::MAX);
+    let as_usize = |files| usize::try_from(files).unwrap_or(usize::MAX);
+    let limit = getrlimit(Resource::Nofile);
+    let mut allowed = limit.current.map_or(usize::MAX, as_usize);
+    if allowed < wanted {
+        let raised = limit.maximum.map_or(wanted, |maximum| wanted.min(as_usize(maximum)));
+        let new = Rlimit { current: Some(as_u64(raised)), maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, new) {
+            Ok(()) => allowed = raised,
+            Err(error) => tracing::warn!(%error, wanted, allowed, "cannot raise the limit of open files"),
+        }
+    }
+    let connections = Connections::within(allowed, configured);
+    if connections.public < configured {
         tracing::warn!(
+            configured,
+            used = connections.public,
+            open_files = allowed,
             wanted,
-            allowed = raised,
-            "fewer open files are allowed than connections are configured"
+            "the limit of open files allows fewer connections than http.connections: raise `ulimit -n` or LimitNOFILE"
         );
     }
+    connections
 }
 
 fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -477,5 +509,20 @@ mod tests {
         let parts = [&mut servers, &mut lanes, &mut operators];
         let ended = until_stopped(&journal, std::future::pending(), parts).await;
         assert!(matches!(ended, Why::Panicked(error) if error.is_panic()));
+    }
+
+    #[test]
+    fn open_files_are_shared_out_so_that_intake_leaves_the_others_theirs() {
+        let within = |files, configured| {
+            let Connections { public, operator } = Connections::within(files, configured);
+            (public, operator)
+        };
+        assert_eq!(within(usize::MAX / 8, 20_000), (20_000, 128));
+        assert_eq!(within(20_384, 20_000), (20_000, 128));
+        assert_eq!(within(20_000, 20_000), (19_616, 128));
+        assert_eq!(within(1_024, 20_000), (640, 128));
+        assert_eq!(within(256, 20_000), (128, 32));
+        assert_eq!(within(256, 10), (10, 32));
+        assert_eq!(within(0, 10), (1, 1));
     }
 }

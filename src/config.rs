@@ -8,6 +8,7 @@ mod check;
 mod exposure;
 mod files;
 mod handlers;
+mod memory;
 mod overrides;
 mod reading;
 mod redaction;
@@ -15,6 +16,7 @@ mod report;
 mod schema;
 
 pub use handlers::HandlerConfig;
+pub use memory::{Memory, MemoryLimit};
 pub use report::Report;
 
 use std::{

@@ -7,7 +7,7 @@ use clap::ArgGroup;
 
 use super::{Cli, Error, against, connect, output::plain, store::StoreArgs};
 use crate::{
-    config::{Config, HandlerConfig, JournalSettings},
+    config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
     http::{AuthMode, SourceSettings},
     journal::Start,
 };
@@ -35,6 +35,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
     let config = cli.load()?;
     super::warn(&config)?;
+    if let Some(shortage) = MemoryLimit::of_process().and_then(|limit| Memory::of(&config).shortage(limit)) {
+        writeln!(anstream::stderr().lock(), "warning: {shortage}")?;
+    }
     if !args.json {
         comes_to(&config, out)?;
     }

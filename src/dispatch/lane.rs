@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// A lane that holds so many bytes claims no more: the events of a batch may be as large as a body.
-const WINDOW_BYTES: usize = 16 << 20;
+pub const WINDOW_BYTES: usize = 16 << 20;
 
 /// What a lane is made of.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ mod waits;
 mod window;
 
 pub use desk::Desk;
-pub use lane::{Control, Ended, Lane, LaneParts, ReplayPart, Turn};
+pub use lane::{Control, Ended, Lane, LaneParts, ReplayPart, Turn, WINDOW_BYTES};
 pub use pace::Pace;
 pub use replays::{Matches, Owner, Replayer};
 pub use settings::Settings;

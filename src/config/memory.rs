@@ -1,0 +1,194 @@
+//! The memory that the bounds of a configuration come to together, and the memory that the process may use.
+
+use std::{fmt, fs, path::Path};
+
+use bytesize::ByteSize;
+
+use super::{Config, JournalSettings};
+use crate::{dispatch, http};
+
+const MIB: u64 = 1024 * 1024;
+/// The process at rest.
+const BASE: u64 = 32 * MIB;
+/// An idle connection: its task and its socket, the kernel's part included.
+const CONNECTION: u64 = 6 * 1024;
+/// A request under way, besides its body: hyper's state and buffers, and the task.
+const REQUEST: u64 = 32 * 1024;
+/// How often a body is in memory until it is stored: as it came, as its events, and as what is written.
+const BODY_COPIES: u64 = 3;
+/// A key of the deduplication window.
+const KEY: u64 = 16;
+/// The journal's caches, and the events that were just stored.
+const JOURNAL: u64 = 64 * MIB;
+/// Insight's caches, and the page of events that it learns from.
+const INSIGHT: u64 = 96 * MIB;
+/// A handler's windows of its two lanes, and a delivery.
+const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
+
+/// The most memory that each part may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    parts: [(&'static str, u64); 7],
+}
+
+impl Memory {
+    /// Of this configuration.
+    pub fn of(config: &Config) -> Self {
+        let http::Settings { connections, in_flight, in_flight_bytes, header_bytes, .. } = &config.http;
+        let JournalSettings::Sqlite(journal) = &config.journal;
+        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let bodies = in_flight_bytes.0.saturating_mul(BODY_COPIES).saturating_add(times(*in_flight, REQUEST));
+        Self {
+            parts: [
+                ("http.connections", times(*connections, CONNECTION)),
+                ("http.header_bytes", header_bytes.0),
+                ("http.in_flight and in_flight_bytes", bodies),
+                ("journal.dedup_keys", journal.dedup_keys.saturating_mul(KEY)),
+                ("handlers", times(config.handlers.len(), HANDLER)),
+                ("insight", if config.insight.enabled { INSIGHT } else { 0 }),
+                ("the rest", BASE + JOURNAL),
+            ],
+        }
+    }
+
+    /// All of it, in bytes.
+    pub fn total(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+
+    /// Where the process may use less: what to say about it.
+    pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
+        (self.total() > limit.bytes).then(|| {
+            format!(
+                "the bounds of this configuration come to {} of memory, and the process may use {} ({}): {self}; \
+                 lower one of them, or raise the limit",
+                ByteSize(self.total()),
+                ByteSize(limit.bytes),
+                limit.set_by,
+            )
+        })
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (part, bytes)) in self.parts.iter().enumerate() {
+            write!(f, "{}{part} {}", if n == 0 { "" } else { ", " }, ByteSize(*bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// The most memory that the process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// In bytes.
+    pub bytes: u64,
+    /// For people.
+    pub set_by: &'static str,
+}
+
+impl MemoryLimit {
+    /// Of this process; `None` where the system does not say.
+    pub fn of_process() -> Option<Self> {
+        Self::found(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
+    }
+
+    /// The lowest of those of the cgroup, of the cgroups around it, and of the machine.
+    fn found(proc: &Path, cgroups: &Path) -> Option<Self> {
+        let own = fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
+        let of_cgroup = own.lines().filter_map(|line| cgroup_limit(line, cgroups)).min();
+        let of_cgroup = of_cgroup.map(|bytes| Self { bytes, set_by: "the limit of its cgroup" });
+        let memory = fs::read_to_string(proc.join("meminfo")).unwrap_or_default();
+        let of_machine = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB"));
+        let of_machine = of_machine.and_then(|kib| kib.trim().parse::<u64>().ok());
+        let of_machine = of_machine
+            .map(|kib| Self { bytes: kib.saturating_mul(1024), set_by: "the memory of the machine" });
+        of_cgroup.into_iter().chain(of_machine).min_by_key(|limit| limit.bytes)
+    }
+}
+
+/// From a line of `/proc/self/cgroup`: `0::/PATH` of version 2, `N:memory:/PATH` of version 1. In a container the path may
+/// be one of the host, and what is mounted is its own group: there the way up ends.
+fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    let (root, file) = match controllers {
+        "" => (cgroups.to_owned(), "memory.max"),
+        _ if controllers.split(',').any(|name| name == "memory") => {
+            (cgroups.join("memory"), "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
+    let own = root.join(path.trim_start_matches('/'));
+    let around = own.ancestors().take_while(|folder| folder.starts_with(&root));
+    around.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(path: Option<&str>) -> Config {
+        let path = path.map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        match Config::load(path.as_deref(), []) {
+            Ok(config) => config,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_shipped_fits_into_the_memory_that_is_shipped_with_it() {
+        let limit = MemoryLimit { bytes: 1024 * MIB, set_by: "the unit" };
+        for path in [None, Some("config/container.toml")] {
+            assert_eq!(Memory::of(&config(path)).shortage(limit), None, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_shortage_is_told_with_its_figures() {
+        let mut config = config(None);
+        config.http.in_flight_bytes.0 = 300 * MIB;
+        let limit = MemoryLimit { bytes: 1024 * MIB, set_by: "the limit of its cgroup" };
+        let told = Memory::of(&config).shortage(limit).unwrap();
+        for figure in [
+            "1.0 GiB (the limit of its cgroup)",
+            "http.in_flight and in_flight_bytes 916.0 MiB",
+            "handlers 36.0 MiB",
+        ] {
+            assert!(told.contains(figure), "{told}");
+        }
+    }
+
+    /// Files below a folder, with their texts.
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn found(files: &[(&str, &str)]) -> Option<u64> {
+        let root = tree(files);
+        MemoryLimit::found(&root.path().join("proc"), &root.path().join("cgroup")).map(|limit| limit.bytes)
+    }
+
+    #[test]
+    fn the_limit_is_the_lowest_of_the_cgroups_and_the_machine() {
+        let machine = ("proc/meminfo", "MemTotal:       2048 kB\nMemFree: 1 kB\n");
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[machine]), Some(2048 * 1024));
+        let v2 = ("proc/self/cgroup", "0::/a.slice/b.service\n");
+        let unlimited = ("cgroup/a.slice/b.service/memory.max", "max\n");
+        assert_eq!(found(&[machine, v2, unlimited]), Some(2048 * 1024));
+        assert_eq!(found(&[machine, v2, unlimited, ("cgroup/a.slice/memory.max", "1000\n")]), Some(1000));
+        let v1 = ("proc/self/cgroup", "5:devices:/x\n4:cpu,memory:/docker/1\n0::/\n");
+        let inside = ("cgroup/memory/memory.limit_in_bytes", "3000\n");
+        assert_eq!(found(&[machine, v1, inside]), Some(3000), "a container sees its own group as the root");
+        let never = ("cgroup/memory/docker/1/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(found(&[machine, v1, never]), Some(2048 * 1024));
+    }
+}
