@@ -268,7 +268,7 @@ async fn answer<S: Site>(
     });
     request.extensions_mut().insert(peer.clone());
     let mut response = site.answer(request).await;
-    if !pulse.answered() {
+    if !pulse.answered() || pulse.is_ordered(Order::Close) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, Arc::clone(pulse))))
@@ -302,8 +302,8 @@ where
             if stopping || pulse.poll_order(cx).is_pending() {
                 break;
             }
-            if pulse.phase() == Phase::Idle {
-                return Poll::Ready(if pulse.is_separable() { Ended::Idle } else { Ended::ByHyper });
+            if pulse.phase() == Phase::Idle && pulse.is_separable() {
+                return Poll::Ready(Ended::Idle);
             }
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Very many connections from one address, without a credential, each with 31 KB of an unfinished head."""
 
+import json
 import selectors
 import socket
 import sys
@@ -44,10 +45,8 @@ def attack(address, count, seconds):
 
 
 def one_round(judge, args, cgroup, proxied):
-    trusted = "[]" if not proxied else f'["{STRANGER}", "127.0.0.1"]'
-    trusted = '["127.0.0.1"]' if not proxied else trusted
-    config = "" if args.before else f"[http]\ntrusted_proxies = {trusted}\n"
-    with Receiver(args.binary, config, cgroup) as receiver:
+    trusted = ["127.0.0.1", STRANGER] if proxied else ["127.0.0.1"]
+    with Receiver(args.binary, f"[http]\ntrusted_proxies = {json.dumps(trusted)}\n", cgroup) as receiver:
         begin = receiver.resident()
         neighbour = Neighbour(receiver.http)
         opened, answered = attack(receiver.http, args.connections, args.seconds)
@@ -66,11 +65,10 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument("--connections", type=int, default=19_800)
     parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--before", action="store_true", help="the binary knows no trusted_proxies")
     args = parser.parse_args()
     args.connections = min(args.connections, more_files() - 100)
     judge = Judge()
-    for proxied in [False] if args.before else [False, True]:
+    for proxied in [False, True]:
         print(f"---- {args.connections} connections x {len(HEAD)} bytes, from "
               f"{'a trusted proxy' if proxied else 'a stranger'}")
         one_round(judge, args, None, proxied)

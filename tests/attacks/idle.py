@@ -30,7 +30,6 @@ def main():
             judge.holds(f"health beside {len(idle)} idle sockets, round {round + 1}", seconds or 99, 1, " s")
         neighbour = Neighbour(receiver.http)
         idle += [connect(receiver.http) for _ in range(public + 100)]
-        begun = time.monotonic()
         newcomer = Neighbour(receiver.http)
         time.sleep(5)
         _, newcomer_p99, _, newcomer_failures = newcomer.finish()
@@ -40,7 +39,6 @@ def main():
         judge.holds("resident at its peak", receiver.resident_peak() / MIB, 512, " MiB")
         judge.holds("p99 of a sender that came when all places were taken", newcomer_p99, 1, " s")
         judge.true(f"every post got 200 {(failures + newcomer_failures)[:3]}", not failures + newcomer_failures)
-        del begun
     judge.exit()
 
 

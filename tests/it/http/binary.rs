@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{
     connections::connect_from,
-    world::{Client, event, eventually, request},
+    world::{Client, event, eventually},
 };
 use crate::support::receiver::Receiver;
 
@@ -138,7 +138,7 @@ fn guesses_at_the_operators_side_are_slowed_down_and_logged_once_a_minute() {
     let ask = |client: &mut Client, pair: &str| {
         use base64::prelude::{BASE64_STANDARD, Engine};
         let authorization = format!("Authorization: Basic {}", BASE64_STANDARD.encode(pair));
-        client.ask(request("GET /api/v1/handlers", &[&authorization], ""))
+        client.ask(format!("GET /api/v1/handlers HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n\r\n"))
     };
     let mut client = Client::to(binary.receiver.admin);
     for _ in 0..60 {
