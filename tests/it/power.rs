@@ -61,8 +61,8 @@ fn cut(cuts: u64, ignored: Ignored, first_only: bool) -> BTreeMap<u64, String> {
                 return;
             }
             let mut dice = Dice::new(seed() ^ cut.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let at = moment(&recording.log, &mut dice);
-            let state = disk.cut(at, ignored, &mut dice);
+            let (at, worst) = moment(&recording.log, &mut dice);
+            let state = disk.cut(at, worst, ignored, &mut dice);
             let faults = restart::faults(recording, &state, at);
             if !faults.is_empty() {
                 found.lock().unwrap().insert(cut, format!("{}: {}", state.story, faults.join("; ")));
@@ -73,16 +73,20 @@ fn cut(cuts: u64, ignored: Ignored, first_only: bool) -> BTreeMap<u64, String> {
     found.into_inner().unwrap()
 }
 
-/// When the power is cut: at any time, or close to a sync, a change of names or an answer.
-fn moment(log: &Log, dice: &mut Dice) -> usize {
+/// When the power is cut: at any time; close to a sync, an answer or a change of names; or right after an answer, at its worst.
+fn moment(log: &Log, dice: &mut Dice) -> (usize, bool) {
     let any = dice.below(log.end as u64) as usize;
-    if dice.percent(50) {
-        return any;
+    let next =
+        |is_one: fn(&What) -> bool| log.operations.iter().find(|one| one.begun >= any && is_one(&one.what));
+    match dice.below(3) {
+        0 => (any, false),
+        1 => {
+            let one =
+                next(|what| !matches!(what, What::Write { .. } | What::Resize { .. } | What::Grow { .. }));
+            (one.map_or(any, |one| one.ended.min(log.end)) + dice.below(3) as usize, false)
+        }
+        _ => (next(|what| matches!(what, What::Answer { .. })).map_or(any, |one| one.begun + 1), true),
     }
-    let is_close =
-        |what: &What| !matches!(what, What::Write { .. } | What::Resize { .. } | What::Grow { .. });
-    let close = log.operations.iter().find(|one| one.begun >= any && is_close(&one.what));
-    close.map_or(any, |close| close.ended.min(log.end) + dice.below(3) as usize)
 }
 
 #[test]

@@ -152,17 +152,18 @@ impl<'a> Disk<'a> {
         disk
     }
 
-    /// The disk after a power cut at this time.
-    pub fn cut(&self, at: usize, ignored: Ignored, dice: &mut Dice) -> State {
+    /// The disk after a power cut at this time. At the `worst`, all that was not synced is lost.
+    pub fn cut(&self, at: usize, worst: bool, ignored: Ignored, dice: &mut Dice) -> State {
+        let roll = |dice: &mut Dice| if worst { Luck::Lost } else { Luck::roll(dice) };
         let mut story = format!("cut at {at} of {}", self.log.end);
-        let (folders, names) = self.names_after(at, ignored, dice, &mut story);
+        let (folders, names) = self.names_after(at, roll(dice), ignored, dice, &mut story);
         let mut files = BTreeMap::new();
         for (path, place) in names {
             let file = &self.files[place];
             let is_ignored =
                 matches!(ignored, Ignored::File(end) if file.made_as.to_string_lossy().ends_with(end));
             let durable_to = if is_ignored { 0 } else { file.syncs.durable_to(at) };
-            let luck = Luck::roll(dice);
+            let luck = roll(dice);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.ends_with("-shm") {
                 // SQLite makes it again: what is in it after a crash says nothing.
@@ -191,11 +192,11 @@ impl<'a> Disk<'a> {
     fn names_after(
         &self,
         at: usize,
+        luck: Luck,
         ignored: Ignored,
         dice: &mut Dice,
         story: &mut String,
     ) -> (Vec<PathBuf>, BTreeMap<PathBuf, usize>) {
-        let luck = Luck::roll(dice);
         let in_order = dice.percent(50);
         write!(story, "; names: {luck:?}{}", if in_order { " in order" } else { "" }).unwrap();
         let mut folders = Vec::new();

@@ -4,7 +4,8 @@
  * in append mode: the order of the records is the order of the operations. Changes of names are made under a lock and have
  * an END only. Whatever the model of the disk does not know is recorded as UNKNOWN and fails the test.
  *
- * RECORDER_LOG: the log. RECORDER_FOLDER: the folder, without links. RECORDER_SYNC_US: how long a sync takes at least. */
+ * RECORDER_LOG: the log. RECORDER_FOLDER: the folder, without links. RECORDER_SYNC_US: how long a sync takes at least.
+ * That of much takes longer than to put the next much together, and every third stalls: what arrives meanwhile waits. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +39,9 @@ struct header {
 
 #define FILES 65536
 #define PARTS 64
+#define MUCH_BYTES (192 << 10)
+#define MUCH_US 60000
+#define STALL_US 300000
 
 static int log_fd = -1;
 static char folder[PATH_MAX];
@@ -45,6 +50,10 @@ static useconds_t sync_us;
 /* Which file a descriptor is: a number for each open; 0 where it is not below the folder. */
 static _Atomic uint32_t file_of[FILES];
 static _Atomic uint32_t opened, operations;
+/* By inode: bytes that were written to a file since its last sync, and its syncs of much. */
+#define INODES 4096
+static _Atomic uint64_t unsynced[INODES];
+static _Atomic uint32_t large_syncs[INODES];
 static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((constructor)) static void start(void) {
@@ -205,6 +214,11 @@ static int64_t place(int fd) {
     return lseek(fd, 0, SEEK_CUR);
 }
 
+static size_t inode(int fd) {
+    struct stat stat;
+    return fstat(fd, &stat) ? 0 : stat.st_ino % INODES;
+}
+
 static void answer(const struct iovec *parts, int count) {
     static const char ok[] = "HTTP/1.1 200";
     if (log_fd >= 0 && count > 0 && parts[0].iov_len >= sizeof ok && !memcmp(parts[0].iov_base, ok, sizeof ok - 1))
@@ -219,6 +233,7 @@ static void answer(const struct iovec *parts, int count) {
     } \
     uint32_t operation = begin(WRITE, file, where, parts, count, SIZE_MAX); \
     ssize_t result = call; \
+    if (result > 0) unsynced[inode(fd)] += (uint64_t)result; \
     end(WRITE, operation, result); \
     return result;
 
@@ -316,8 +331,10 @@ PUNCHES(fallocate64, off64_t)
         uint32_t file = known(fd); \
         if (!file) return real(fd); \
         uint32_t operation = begin(SYNC, file, 0, 0, 0, 0); \
+        int is_much = atomic_exchange(&unsynced[inode(fd)], 0) >= MUCH_BYTES; \
+        int stalls = is_much && ++large_syncs[inode(fd)] % 3 == 0; \
         int result = real(fd); \
-        if (sync_us) usleep(sync_us); \
+        if (sync_us) usleep(stalls ? STALL_US : is_much ? MUCH_US : sync_us); \
         end(SYNC, operation, result); \
         return result; \
     }

@@ -24,10 +24,10 @@ const SENDERS: u64 = 6;
 /// Answers that the senders wait for before and after a burst.
 const ANSWERS: u64 = 60;
 /// Connections that post large events at once: more than one group of commits takes, and enough of it for a checkpoint.
-const LARGE_SENDERS: usize = 24;
-const LARGE_POSTS: usize = 8;
+const LARGE_SENDERS: usize = 64;
+const LARGE_POSTS: usize = 3;
 const LARGE_BYTES: usize = 60_000;
-/// A sync takes at least so long, as on a disk: what arrives meanwhile waits.
+/// A sync takes at least so long, as on a disk.
 const SYNC_US: u32 = 1_500;
 
 /// What happened, and what the senders were told.
