@@ -4,7 +4,11 @@ use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, Condvar, Mutex, mpsc},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -102,7 +106,7 @@ impl World {
         let intake =
             Intake::new(&settings, sources, Arc::<Told>::clone(&journal), Arc::clone(&metrics)).unwrap();
         let entered = runtime.enter();
-        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = bind((own_address(), 0).into()).unwrap();
         drop(entered);
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -151,6 +155,13 @@ impl World {
             .unwrap()
             .unwrap()
     }
+}
+
+/// A loopback address that no other server has: when this one has stopped, nobody else answers at its port.
+fn own_address() -> [u8; 4] {
+    static SERVERS: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = SERVERS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    [127, 128 + (std::process::id() % 100) as u8, high, low]
 }
 
 /// Waits for what is bound to become true, and says what never did.
