@@ -128,3 +128,53 @@ fn names_say_something() {
         .collect();
     assert!(empty.is_empty(), "{empty:?}");
 }
+
+/// A mistake in one place of the code, as `tests/mutants/run` makes it: the file, the lines that are taken out, the file and
+/// the name of the test that must catch it.
+struct Mutant {
+    name: String,
+    file: String,
+    out: Vec<String>,
+    tests: String,
+    test: String,
+}
+
+fn mutants() -> Vec<Mutant> {
+    let entries = fs::read_dir(root().join("tests/mutants")).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(path).unwrap();
+        let after = |start: &str| -> Vec<String> {
+            text.lines()
+                .filter_map(|line| line.strip_prefix(start))
+                .map(|rest| rest.trim().to_owned())
+                .collect()
+        };
+        let (test, unit) = (after("test ").concat(), after("unit ").concat());
+        let (folder, test) = if unit.is_empty() { ("tests/it", test) } else { ("src", unit) };
+        let (modules, test) = test.rsplit_once("::").expect("a module and a test");
+        let tests = format!("{folder}/{}.rs", modules.trim_end_matches("::tests").replace("::", "/"));
+        Mutant { name, file: after("file ").concat(), out: after("-"), tests, test: test.to_owned() }
+    };
+    entries.filter(|path| !path.ends_with("run")).map(read).collect()
+}
+
+#[test]
+fn every_mutant_applies_and_names_a_test_that_is_there() {
+    let mutants = mutants();
+    assert!(mutants.len() >= 9, "the mutants were not found");
+    let mut wrong = Vec::new();
+    for Mutant { name, file, out, tests, test } in mutants {
+        let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let places = lines.windows(out.len().max(1)).filter(|lines| *lines == out).count();
+        if places != 1 {
+            wrong.push(format!("{name}: its lines are {places} times in {file}"));
+        }
+        let text = fs::read_to_string(root().join(&tests)).unwrap_or_default();
+        if !text.contains(&format!("fn {test}(")) {
+            wrong.push(format!("{name}: {tests} has no test {test}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -176,3 +176,45 @@ impl Committed {
 pub fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     drop(reply.send(result));
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{
+        journal::sqlite::{Settings, Sqlite},
+        metrics::Metrics,
+    };
+
+    #[test]
+    fn however_many_groups_wait_none_is_told_of_without_a_sync() {
+        for groups in 1..=3 {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = Settings { path: folder.path().join("journal.db"), ..Settings::default() };
+            let journal = Sqlite::open(settings, Metrics::new()).unwrap();
+            // What this file is asked to sync fails.
+            let file = File::open("/dev/null").unwrap();
+            let log = Log { file, shared: Arc::clone(&journal.shared) };
+            let (groups, mut answers): (Vec<_>, Vec<_>) = (0..groups).map(|_| flushed()).unzip();
+            log.make(groups);
+            for answer in &mut answers {
+                assert!(matches!(answer.try_recv(), Ok(Err(Error::Failed))));
+            }
+        }
+    }
+
+    /// A group that somebody waits for.
+    fn flushed() -> (Committed, oneshot::Receiver<Result<Vec<i64>, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let group = Committed {
+            began: Instant::now(),
+            tip: 0,
+            events: Vec::new(),
+            replays: None,
+            appends: Vec::new(),
+            changes: vec![(Change::Flush, reply, Vec::new())],
+        };
+        (group, answer)
+    }
+}
