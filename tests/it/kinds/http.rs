@@ -296,8 +296,7 @@ async fn a_connection_takes_no_request_after_its_time() {
         handler.deliver(&[sample(seq)]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Not for each request, either.
-    assert!(begun.elapsed() > Duration::from_secs(2) && web.came("/hook").len() > 3);
+    assert!(web.came("/hook").len() > 3, "a connection for each request");
 }
 
 #[tokio::test]
