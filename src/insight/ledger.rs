@@ -9,9 +9,15 @@ mod old_words;
 mod retention;
 mod words;
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, types::Type};
 
 use self::{
     figures::{Arrival, Figures},
@@ -44,6 +50,11 @@ pub struct Ledger {
     /// When what leaves by its age last caught up with the clock.
     caught_up: Option<Instant>,
 }
+
+/// A transaction that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Panicked;
 
 /// What a batch does, before it is written.
 #[derive(Default)]
@@ -172,10 +183,15 @@ impl Ledger {
         self.reload()
     }
 
-    /// Runs a transaction; where it fails, what is known in memory is read anew.
+    /// Runs a transaction; where it fails, or panics, what is known in memory is read anew. Insight in trouble disturbs nobody:
+    /// it is tried again later, as a handler is.
     fn transact(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let done = work(self).and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+        let worked = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let worked = worked.unwrap_or_else(|_panic| {
+            Err(rusqlite::Error::FromSqlConversionFailure(0, Type::Null, Box::new(Panicked)))
+        });
+        let done = worked.and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
         if done.is_err() {
             if !self.connection.is_autocommit() {
                 self.connection.execute_batch("ROLLBACK")?;
@@ -378,5 +394,26 @@ impl Ledger {
                 .execute(params![source, seq, at.as_ms()])?;
         }
         page.figures.write(&self.connection, self.figures_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_takes_nothing_in_and_the_next_transaction_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, _file) =
+            Ledger::open(&folder.path().join("insight.db"), Failures::load(None).unwrap()).unwrap();
+        ledger.apply(&[], 3).unwrap();
+        let panicked = ledger.transact(|ledger| {
+            ledger.set_mark("cursor", 7)?;
+            panic!("a fault of ours")
+        });
+        assert!(panicked.is_err());
+        assert_eq!((ledger.cursor(), ledger.mark("cursor").unwrap()), (3, Some(3)));
+        ledger.apply(&[], 4).unwrap();
+        assert_eq!(ledger.mark("cursor").unwrap(), Some(4));
     }
 }
