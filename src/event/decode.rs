@@ -8,37 +8,100 @@ use super::{
     split::{Piece, Pieces},
 };
 
-/// More elements than this are not read one by one: a small body of tiny elements would take a great deal of memory, and
-/// the journal a long time. The largest batch to be expected is 10,000 (BIK, "Build for the worst case").
-const ELEMENTS_MAX: usize = 20_000;
+/// Elements that any body may have: the largest batch to be expected is 10,000 (BIK, "Build for the worst case").
+const ELEMENTS_LEAST: u64 = 20_000;
+/// Where a body may be larger than that takes, so many bytes count as one element. BIK's events have several hundred.
+const ELEMENT_BYTES: u64 = 256;
+
+/// How many elements a body may have where it may have so many bytes. Without a bound a small body of tiny elements would take
+/// a great deal of memory, and the journal a long time.
+pub const fn elements_limit(body_limit: u64) -> u64 {
+    let limit = body_limit / ELEMENT_BYTES;
+    if limit > ELEMENTS_LEAST { limit } else { ELEMENTS_LEAST }
+}
 
 /// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
 ///
 /// # Errors
 /// [`NotJson`] only where the body as a whole cannot be split or nothing in it is JSON.
 pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
-    let text = std::str::from_utf8(body).ok();
-    let mut decoded = Decoded::default();
-    let mut no_json = None; // the first place that is no JSON
-    for (count, piece) in Pieces::of(body, text).enumerate() {
-        if count == ELEMENTS_MAX {
-            return Ok(Decoded::too_many(source, body));
-        }
-        let piece = piece.map_err(|broken| NotJson::new(source, body, broken.at, broken.what))?;
-        let known = text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
-        match Reading::of(source, &piece, known) {
-            Ok(reading) => decoded.accept(source, reading),
-            Err(unreadable) => {
-                if unreadable.reason == Reason::Syntax {
-                    no_json.get_or_insert(piece.at + unreadable.at);
-                }
-                decoded.quarantine(source, &piece, unreadable);
+    Decoder::of(source, body).rest()
+}
+
+/// The same for a body of at most `limit` elements; `None` where it has more.
+///
+/// # Errors
+/// [`NotJson`] as above.
+pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Option<Decoded>, NotJson> {
+    let mut decoder = Decoder::of(source, body);
+    decoder.left = usize::try_from(limit).unwrap_or(usize::MAX);
+    let decoded = decoder.rest()?;
+    Ok(match decoder.pieces.next() {
+        None => Some(decoded),
+        Some(Ok(_more)) => None,
+        Some(Err(broken)) => return Err(NotJson::new(source, body, broken.at, broken.what)),
+    })
+}
+
+/// Reads a body part by part, so that one of any number of elements takes no more memory than a part.
+pub struct Decoder<'a> {
+    source: &'a Arc<str>,
+    body: &'a [u8],
+    text: Option<&'a str>,
+    pieces: Pieces<'a>,
+    /// Elements of the part that are still to be read.
+    left: usize,
+}
+
+impl<'a> Decoder<'a> {
+    /// Of a body from this source.
+    pub fn of(source: &'a Arc<str>, body: &'a [u8]) -> Self {
+        let text = std::str::from_utf8(body).ok();
+        Self { source, body, text, pieces: Pieces::of(body, text), left: usize::MAX }
+    }
+
+    /// The next elements, at most `most` of them; `None` at the end.
+    ///
+    /// # Errors
+    /// [`NotJson`] where the body cannot be split further.
+    pub fn part(&mut self, most: usize) -> Result<Option<Decoded>, NotJson> {
+        self.left = most;
+        let decoded = self.read(&mut None)?;
+        Ok((!decoded.drafts.is_empty() || !decoded.quarantined.is_empty()).then_some(decoded))
+    }
+
+    /// What is left of the part, where it is all that is asked of the body.
+    fn rest(&mut self) -> Result<Decoded, NotJson> {
+        let mut no_json = None;
+        let decoded = self.read(&mut no_json)?;
+        match no_json {
+            Some(at) if decoded.is_no_json() => {
+                Err(NotJson::new(self.source, self.body, at, "this is no JSON value"))
             }
+            _ => Ok(decoded),
         }
     }
-    match no_json {
-        Some(at) if decoded.is_no_json() => Err(NotJson::new(source, body, at, "this is no JSON value")),
-        _ => Ok(decoded),
+
+    /// `no_json` becomes the first place that is no JSON.
+    fn read(&mut self, no_json: &mut Option<usize>) -> Result<Decoded, NotJson> {
+        let mut decoded = Decoded::default();
+        while let Some(left) = self.left.checked_sub(1) {
+            let Some(piece) = self.pieces.next() else { break };
+            self.left = left;
+            let piece =
+                piece.map_err(|broken| NotJson::new(self.source, self.body, broken.at, broken.what))?;
+            let known = self.text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
+            match Reading::of(self.source, &piece, known) {
+                Ok(reading) => decoded.accept(self.source, reading),
+                Err(unreadable) => {
+                    if unreadable.reason == Reason::Syntax {
+                        no_json.get_or_insert(piece.at + unreadable.at);
+                    }
+                    decoded.quarantine(self.source, &piece, unreadable);
+                }
+            }
+        }
+        Ok(decoded)
     }
 }
 
@@ -56,16 +119,6 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    fn too_many(source: &Arc<str>, body: &[u8]) -> Self {
-        let whole = Quarantined {
-            source: Arc::clone(source),
-            bytes: body.to_vec(),
-            reason: Reason::TooMany,
-            detail: format!("a body of more than {ELEMENTS_MAX} elements"),
-        };
-        Self { quarantined: vec![whole], ..Self::default() }
-    }
-
     fn accept(&mut self, source: &Arc<str>, reading: Reading) {
         let Reading { element, key, content, repaired, warnings } = reading;
         self.repaired += u32::from(repaired);
@@ -124,7 +177,7 @@ pub enum Reason {
     NotAnObject,
     /// An object without an `eventName` that is a non-empty string.
     NoEventName,
-    /// More elements in one body than are read one by one.
+    /// More elements in one body than earlier versions read one by one; now it is refused with 413.
     TooMany,
     /// The key of a stored event with other content (T6): found by the journal, not by decoding.
     Conflict,

@@ -19,7 +19,7 @@ mod view;
 mod words;
 
 pub use address::canonical_address;
-pub use decode::{Decoded, NotJson, Quarantined, Reason, decode};
+pub use decode::{Decoded, Decoder, NotJson, Quarantined, Reason, decode, decode_within, elements_limit};
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
 pub use excerpt::{WORD_CHARS, excerpt};

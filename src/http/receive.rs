@@ -168,8 +168,10 @@ fn read(
     match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX), until) {
         Ok(body) => {
             place.shrink(body.len());
-            Ok(match event::decode(&source.name, &body) {
-                Ok(decoded) => Read::Events(decoded),
+            let elements = event::elements_limit(limit);
+            Ok(match event::decode_within(&source.name, &body, elements) {
+                Ok(Some(decoded)) => Read::Events(decoded),
+                Ok(None) => return Err(Refusal::TooManyElements { limit: elements }),
                 Err(NotJson { line, column, detail, quarantined }) => {
                     Read::Nothing(*quarantined, Refusal::NotJson { line, column, detail })
                 }

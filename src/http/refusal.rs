@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     UnknownCoding,
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("the body has more than {limit} elements")]
+    TooManyElements { limit: u64 },
     #[error("the body took too long")]
     TooSlow,
     #[error("the body broke off")]
@@ -49,7 +51,7 @@ impl Refusal {
             Self::NotAuthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::TooManyFailures { .. } | Self::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooManyElements { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff | Self::NotPacked | Self::NotJson { .. } => StatusCode::BAD_REQUEST,
             Self::NoPlace | Self::TooLate | Self::NotStored { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -72,6 +74,10 @@ impl Refusal {
             Self::TooLarge { limit } => Problem::new(
                 self.status(),
                 format!("the body must not be larger than {limit} bytes, unpacked"),
+            ),
+            Self::TooManyElements { limit } => Problem::new(
+                self.status(),
+                format!("the body must not have more than {limit} elements; nothing of it was stored: send fewer in each request"),
             ),
             Self::TooSlow => problem("the body did not arrive in time"),
             Self::BrokenOff => problem("the body broke off before its end"),

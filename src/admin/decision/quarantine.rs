@@ -1,12 +1,18 @@
 //! Entries of the quarantine that are tried again, or dropped.
 
+use std::sync::Arc;
+
 use serde::Serialize;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     admin::{Shared, fault::Fault},
-    event::{self, Decoded, Draft, Reason},
+    event::{Decoded, Decoder, Draft, NotJson, Quarantined, Reason},
     journal::{Batch, Journal, QuarantineEntry, Receipt},
 };
+
+/// Elements that are read and stored at once.
+const PART: usize = 10_000;
 
 /// The entry that is meant.
 ///
@@ -99,18 +105,32 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
             ..Retried::default()
         });
     }
-    // Beside the runtime's threads: a body of some MiB takes a while.
-    let decoded = tokio::task::spawn_blocking(move || event::decode(&item.source, &item.bytes)).await;
-    let Ok(Decoded { drafts, quarantined, .. }) = decoded.map_err(|_panic| Fault::Inside)? else {
+    let item = Arc::new(item);
+    // All of it is read once before anything of it is stored.
+    let mut unreadable = 0;
+    let mut parts = Parts::of(&item);
+    while let Some(part) = parts.next().await? {
+        unreadable += part.quarantined.len();
+    }
+    if parts.are_broken {
         return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
-    };
-    let receipt = store(journal, drafts).await?;
-    let unreadable = quarantined.len();
+    }
+    let mut receipt = Receipt::default();
+    let mut parts = Parts::of(&item);
+    while let Some(part) = parts.next().await? {
+        let stored = store(journal, part.drafts).await?;
+        receipt.accepted += stored.accepted;
+        receipt.duplicates += stored.duplicates;
+        receipt.conflicts += stored.conflicts;
+    }
     let whole = unreadable == 0 && receipt.conflicts == 0;
     let some = receipt.accepted + receipt.duplicates > 0;
     if some {
         // Conflicts are there by themselves already.
-        if unreadable > 0 {
+        let mut parts = Parts::of(&item);
+        while unreadable > 0
+            && let Some(Decoded { quarantined, .. }) = parts.next().await?
+        {
             journal.append(Batch { quarantined, ..Batch::default() }).await?;
         }
         journal.drop_quarantined(vec![id]).await?;
@@ -129,6 +149,41 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
         conflicts: receipt.conflicts,
         conflicts_with,
     })
+}
+
+/// A body, read part by part beside the runtime's threads: it may be of some MiB, and of any number of elements.
+struct Parts {
+    read: mpsc::Receiver<Decoded>,
+    reading: JoinHandle<Result<(), NotJson>>,
+    /// It is no JSON, or not to its end.
+    are_broken: bool,
+}
+
+impl Parts {
+    fn of(item: &Arc<Quarantined>) -> Self {
+        let (parts, read) = mpsc::channel(1);
+        let item = Arc::clone(item);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut decoder = Decoder::of(&item.source, &item.bytes);
+            while let Some(part) = decoder.part(PART)? {
+                // Whoever asked may have failed.
+                if parts.blocking_send(part).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Self { read, reading, are_broken: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<Decoded>, Fault> {
+        let part = self.read.recv().await;
+        if part.is_none() {
+            let ended = (&mut self.reading).await.map_err(|_panic| Fault::Inside)?;
+            self.are_broken = ended.is_err();
+        }
+        Ok(part)
+    }
 }
 
 async fn store(journal: &dyn Journal, drafts: Vec<Draft>) -> Result<Receipt, Fault> {

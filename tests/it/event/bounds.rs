@@ -1,23 +1,41 @@
 //! Bounds of what one body, and one event, may make of its bytes.
 
-use bikhook::event::{Reason, View};
+use bikhook::event::{Decoder, View, decode_within, elements_limit};
 
-use super::{decoded, element};
+use super::element;
 
 fn array(elements: usize) -> Vec<u8> {
     format!("[{}]", vec![r#"{"eventName":"x"}"#; elements].join(",")).into_bytes()
 }
 
 #[test]
-fn a_body_of_more_elements_than_are_read_goes_to_quarantine_whole() {
-    let most = decoded(&array(20_000)).unwrap();
-    assert_eq!((most.drafts.len(), most.quarantined.len()), (20_000, 0));
-    let body = array(20_001);
-    let more = decoded(&body).unwrap();
-    assert!(more.drafts.is_empty());
-    assert_eq!(more.quarantined.len(), 1);
-    assert_eq!(more.quarantined[0].reason, Reason::TooMany);
-    assert_eq!(more.quarantined[0].bytes, body);
+fn the_bound_of_elements_grows_with_the_body_and_is_never_below_a_batch() {
+    assert_eq!([0, 1 << 20, 5 << 20, 64 << 20].map(elements_limit), [20_000, 20_000, 20_480, 262_144]);
+}
+
+#[test]
+fn a_body_of_more_elements_than_the_bound_is_told_from_one_that_has_as_many() {
+    let within = |elements, limit| decode_within(&"bik".into(), &array(elements), limit);
+    assert_eq!(within(300, 300).unwrap().expect("as many").drafts.len(), 300);
+    assert!(within(301, 300).unwrap().is_none());
+    let broken = [&array(300)[..], b" and more"].concat();
+    assert!(decode_within(&"bik".into(), &broken, 300).is_err());
+}
+
+#[test]
+fn a_body_that_is_read_in_parts_has_the_same_elements() {
+    let source = "bik".into();
+    let body = [b"[17,", &array(1_000)[1..]].concat();
+    for most in [1, 7, 500, 1_001, 2_000] {
+        let mut decoder = Decoder::of(&source, &body);
+        let (mut drafts, mut unreadable) = (0, 0);
+        while let Some(part) = decoder.part(most).unwrap() {
+            assert!(part.drafts.len() + part.quarantined.len() <= most);
+            drafts += part.drafts.len();
+            unreadable += part.quarantined.len();
+        }
+        assert_eq!((drafts, unreadable), (1_000, 1), "in parts of {most}");
+    }
 }
 
 #[test]

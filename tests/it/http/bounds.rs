@@ -56,6 +56,21 @@ fn a_body_of_the_limit_is_taken_and_of_one_byte_more_is_413() {
 }
 
 #[test]
+fn a_body_of_too_many_elements_is_413_and_says_how_many_may_be_sent() {
+    let world = World::new();
+    let tiny = |elements: usize| format!("[{}]", vec![r#"{"eventName":"x","id":"1"}"#; elements].join(","));
+    assert_eq!(world.post(tiny(20_480)).status, 200);
+    let refused = world.post(tiny(20_481));
+    refused.assert_problem(413);
+    assert!(refused.body.contains("not have more than 20480 elements"), "{refused:?}");
+    // The most that fit into 5 MiB.
+    let most = vec!["{}"; LIMIT / 3 - 1].join(",");
+    world.post(format!("[{most}]")).assert_problem(413);
+    assert_eq!((world.journal.ids().len(), world.journal.quarantined().len()), (20_480, 0));
+    assert_eq!(world.metric("bikhook_http_in_flight"), 0);
+}
+
+#[test]
 fn a_small_chunked_body_is_taken_and_the_connection_stays() {
     let world = World::new();
     let mut client = world.connect();

@@ -75,7 +75,9 @@ const fn about(reason: Reason) -> &'static str {
         Reason::Depth => "The element is nested deeper than 128.",
         Reason::NotAnObject => "Something else stands where an object belongs.",
         Reason::NoEventName => "The object has no eventName that is a text.",
-        Reason::TooMany => "The body has more elements than are read one by one.",
+        Reason::TooMany => {
+            "The body has more elements than an earlier version read one by one; retry reads all of them."
+        }
         Reason::Conflict => "A stored event has the same id, and other content.",
     }
 }
