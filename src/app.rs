@@ -24,9 +24,13 @@ use crate::{
     handler::{Deferred, Handler},
     http::{self, Intake},
     insight::{self, Insight},
-    journal::{self, Enrolment, Journal, LaneId, LanePlace, State, sqlite::Sqlite},
+    journal::{
+        self, Enrolment, Journal, LaneId, LanePlace, State,
+        sqlite::{self, Sqlite},
+    },
     metrics::Metrics,
     panics, secret,
+    settings::Period,
 };
 
 /// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
@@ -75,7 +79,7 @@ pub enum Error {
     #[error("{0}")]
     Journal(#[from] journal::Error),
     /// The journal failed while it ran.
-    #[error("the journal failed: {0}; nothing that got a 200 is lost, and a restart goes on from there")]
+    #[error("the journal failed: {0}")]
     Failed(Arc<str>),
     /// It stopped without the last word of its lanes and its journal.
     #[error(
@@ -137,7 +141,7 @@ pub async fn serve(
     config.store_generated()?;
     let about = config.handlers.iter().map(about).collect();
     let opened = async {
-        let journal = open_journal(config.journal, &metrics).await?;
+        let journal = open_journal(config.journal, config.http.deadline, &metrics).await?;
         enrol(&config.handlers, &journal).await?;
         Ok::<_, Error>(journal)
     };
@@ -272,10 +276,16 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-async fn open_journal(settings: JournalSettings, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
+/// Where an append waits for longer than `deadline`, nobody waits for its answer any more.
+async fn open_journal(
+    settings: JournalSettings,
+    deadline: Period,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
     match settings {
         JournalSettings::Sqlite(settings) => {
+            let settings = sqlite::Settings { deadline, ..settings };
             let path = settings.path.display().to_string();
             let began = Instant::now();
             let sqlite = tokio::task::spawn_blocking(move || Sqlite::open(settings, metrics)).await??;

@@ -59,6 +59,7 @@ pub mod event;
 pub mod settings;
 
 pub mod clock;
+pub mod disk;
 pub mod folder;
 pub mod lock;
 pub mod metrics;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Shared;
 use crate::journal;
 
-/// Alive: it answers, and a restart would not help. A full disk is alive.
+/// Alive: it answers, and a restart would not help. A full disk is alive, and one that does not answer.
 pub(super) async fn alive(State(shared): State<Arc<Shared>>) -> Response {
     let health = Health::of(&shared);
     let status = if health.state == "failed" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
@@ -31,7 +31,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Health {
     pub(super) ready: bool,
-    /// `ready`, `full`, `failed`, `closed` or `stopping`.
+    /// `ready`, `full`, `stalled`, `failed`, `closed` or `stopping`.
     pub(super) state: &'static str,
     /// The handler whose undelivered events keep a full journal from making room.
     pub(super) held_by: Option<Arc<str>>,
@@ -43,6 +43,7 @@ impl Health {
             journal::State::Failed(_) => ("failed", None),
             _ if *shared.state.stopping.borrow() => ("stopping", None),
             journal::State::Ready => ("ready", None),
+            journal::State::Stalled => ("stalled", None),
             journal::State::Full { held_by } => ("full", held_by.clone()),
             journal::State::Closed => ("closed", None),
         };

@@ -19,7 +19,7 @@ use super::{
     Delivery, Failure, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::{folder, panics};
+use crate::{disk, folder, panics};
 
 /// For so long another writer of the file is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -331,7 +331,7 @@ impl Error {
             Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => "not found",
             Self::Io(..) => "no permission",
             Self::Unfit(_) => "unfit table",
-            Self::Sqlite(_, error) => match error.sqlite_error_code() {
+            Self::Sqlite(path, error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "locked",
                 Some(ErrorCode::DiskFull) => "disk full",
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "read-only",
@@ -339,6 +339,8 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => "not a database",
                 Some(ErrorCode::ConstraintViolation) => "constraint",
                 Some(ErrorCode::TooBig) => "too big",
+                // Over a quota.
+                _ if disk::is_full_sqlite(error, path) => "disk full",
                 _ => "sqlite",
             },
         }

@@ -7,12 +7,15 @@ use std::sync::Arc;
 pub enum State {
     /// It can.
     Ready,
-    /// The disk is at its reserve; names the lane that holds retention back, if one does.
+    /// A write or a sync takes longer than a request may wait: it can store again once the disk answers.
+    Stalled,
+    /// The disk is at its reserve, or refuses writes; names the lane that holds retention back, if one does.
     Full {
         /// The handler whose undelivered events keep the oldest rows from being deleted.
         held_by: Option<Arc<str>>,
     },
-    /// A write, sync or checkpoint failed: the process must end. The text is for the log.
+    /// A write, sync or checkpoint failed, or its files were changed by somebody else: the process must end. The text is for
+    /// the log, and says what may be lost.
     Failed(Arc<str>),
     /// Closed in good order.
     Closed,
@@ -31,7 +34,8 @@ pub struct Figures {
     pub wal_bytes: u64,
     /// Bytes of the database file.
     pub file_bytes: u64,
-    /// Room: free space of the file system plus free pages of the file.
+    /// Room, the reserve included: free space of the file system, and as much of the file's free pages as intake may use
+    /// before the file system alone is at half of the reserve.
     pub room_bytes: u64,
     /// Entries in quarantine.
     pub quarantined: u64,

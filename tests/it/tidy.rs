@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Modules from those who use to those who are used: each uses only what comes after it.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "main", "cli", "app", "config", "admin", "http", "dispatch", "insight", "handler", "journal", "event",
-    "settings", "secret", "metrics", "trace", "lock",
+    "settings", "secret", "metrics", "trace", "lock", "disk",
 ];
 /// What everybody may use, and which uses nothing.
 const GROUND: [&str; 3] = ["clock", "folder", "panics"];

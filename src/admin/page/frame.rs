@@ -162,6 +162,7 @@ fn trouble(shared: &Shared) -> Option<String> {
             }
             None => "The disk is full: the sender is told to come again until there is room.",
         },
+        "stalled" => "The disk does not answer: the sender is told to come again until it does.",
         "stopping" => "This receiver is about to stop.",
         "closed" => "The journal is closed.",
         _ => "The journal failed to write: this process ends, to be started again.",

@@ -18,6 +18,7 @@ use std::{
 use super::{
     op::{Append, Change, Reply},
     shared::Shared,
+    stall::Stage,
 };
 use crate::{
     event::Event,
@@ -30,6 +31,8 @@ pub struct Committed {
     pub began: Instant,
     /// The highest seq so far.
     pub tip: u64,
+    /// Frames in the log, its own included.
+    pub frames: u32,
     /// The new events, in order.
     pub events: Vec<Arc<Event>>,
     /// The replays, where they changed.
@@ -68,7 +71,7 @@ impl Durable {
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));
             thread::Builder::new().name("journal-sync".to_owned()).spawn(move || {
-                let _watched = log.shared.watch();
+                let _watched = log.shared.watch("syncs its log");
                 work(&log, &under_way, &groups);
             })?
         };
@@ -93,17 +96,19 @@ impl Drop for Durable {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
-            self.log.shared.fail("the thread that syncs it panicked");
+            self.log.shared.fail("the thread that syncs its log panicked");
         }
     }
 }
 
 fn work(log: &Log, under_way: &AtomicUsize, groups: &Receiver<Committed>) {
     while let Ok(first) = groups.recv() {
+        log.shared.waiting.enter(Stage::Sync, first.oldest());
         let mut ready = vec![first];
         ready.extend(groups.try_iter());
         let count = ready.len();
         log.make(ready);
+        log.shared.waiting.leave(Stage::Sync);
         under_way.fetch_sub(count, AcqRel);
     }
 }
@@ -116,6 +121,13 @@ impl Log {
         {
             self.shared.fail(&format!("sync: {error}"));
         }
+        // A sync of a file that nobody will find again goes well, too.
+        if !self.shared.failed()
+            && let Some(last) = groups.last()
+            && let Err(tampered) = self.shared.presence.check(last.frames)
+        {
+            self.shared.tampered(tampered);
+        }
         for group in groups {
             if self.shared.failed() { group.refuse() } else { group.tell(&self.shared) }
         }
@@ -123,6 +135,11 @@ impl Log {
 }
 
 impl Committed {
+    /// Since when the oldest of its appends waits.
+    fn oldest(&self) -> Instant {
+        self.appends.first().map_or(self.began, |(append, _)| append.since)
+    }
+
     fn tell(self, shared: &Shared) {
         shared.metrics.commits.inc();
         shared.metrics.commit_seconds.observe(self.began.elapsed().as_secs_f64());
@@ -135,7 +152,7 @@ impl Committed {
         if let Some(replays) = self.replays {
             shared.replays.send_replace(replays);
         }
-        for (Append { batch, reply }, receipt) in self.appends {
+        for (Append { batch, reply, .. }, receipt) in self.appends {
             answer(reply, Ok(receipt));
             drop(batch);
         }

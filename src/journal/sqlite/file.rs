@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, FileControl, OpenFlags};
 
 use crate::{
+    disk,
     folder::{self, with_suffix},
     journal::OpenError,
     lock::{Lock, LockError},
@@ -24,9 +25,6 @@ const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows by this much at a time: growing makes a sync slow.
 const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Device and inode of the database and of its write-ahead log.
-pub type Identity = [Option<(u64, u64)>; 2];
 
 /// A journal's database file, locked for this process while this value lives.
 pub struct DatabaseFile {
@@ -94,10 +92,9 @@ impl DatabaseFile {
         &self.path
     }
 
-    /// Which files are at its path: the database's and its write-ahead log's.
-    pub fn identity(&self) -> Identity {
-        [self.path.clone(), with_suffix(&self.path, "-wal")]
-            .map(|path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino())))
+    /// Whether the lock file is still the one that another process would find.
+    pub fn is_lock_in_place(&self) -> bool {
+        self.lock.is_in_place()
     }
 
     /// The connection that writes: makes the schema where the file is new, and brings an older format up to date.
@@ -199,7 +196,9 @@ impl DatabaseFile {
                 _ => false,
             },
         };
-        OpenError::Engine { path: self.path.display().to_string(), what: error.to_string(), lasting }
+        let full = disk::is_full_sqlite(error, &self.path);
+        let why = if full { ": the disk is full, or a quota is used up" } else { "" };
+        OpenError::Engine { path: self.path.display().to_string(), what: format!("{error}{why}"), lasting }
     }
 
     /// Whether one of the files is there, and this process may not open it.

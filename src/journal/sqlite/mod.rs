@@ -16,6 +16,7 @@ mod offline;
 mod op;
 mod pauses;
 mod places;
+mod presence;
 mod reader;
 mod recent;
 mod replays;
@@ -23,6 +24,7 @@ mod retention;
 mod room;
 mod settings;
 mod shared;
+mod stall;
 mod timekeeping;
 mod writer;
 
@@ -32,16 +34,18 @@ pub use settings::Settings;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
+    time::Instant,
 };
 
 use rusqlite::{Connection, DEFAULT_NAME, OptionalExtension, wal::CheckpointMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
+    checkpoint::Copier,
     directory::Directory,
     durable::Durable,
     eras::Eras,
@@ -49,10 +53,12 @@ use self::{
     group::{ENTRY, entry},
     lanes::Lanes,
     op::{Append, Change, Op},
+    presence::Presence,
     recent::Recent,
     retention::Retention,
     room::Room,
     shared::Shared,
+    stall::Waiting,
     writer::Writer,
 };
 use super::{
@@ -63,6 +69,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, LastKnown, Timestamp},
+    disk,
     event::{Class, Event},
     folder::with_suffix,
     lock::lock_of,
@@ -107,7 +114,13 @@ impl Sqlite {
         let engine = |error: rusqlite::Error| file.engine(&error);
         let mut connection = file.writer()?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE).map_err(engine)?;
+        match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
+            // What is in the log can be read there, and room may come.
+            Err(error) if disk::is_full_sqlite(&error, &settings.path) => {
+                tracing::warn!(%error, "the journal's log is not emptied: the disk is full, or a quota is used up");
+            }
+            emptied => drop(emptied.map_err(engine)?),
+        }
         let restored = Restored::read(&connection).map_err(engine)?;
         if let Some(known) = restored.known {
             clock.start(known);
@@ -116,6 +129,9 @@ impl Sqlite {
         // From here on a commit is synced by `durable`.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
         let log = file.log().map_err(io)?;
+        let page_bytes =
+            connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(engine)?;
+        let presence = Presence::new(Arc::clone(&file), page_bytes).map_err(io)?;
         let shared = Arc::new(Shared {
             recent: Recent::default(),
             tip: watch::Sender::new(restored.tip),
@@ -129,6 +145,9 @@ impl Sqlite {
             wal_frames: AtomicU32::new(0),
             reset_wanted: AtomicBool::new(false),
             pages: RwLock::new(()),
+            waiting: Waiting::new(),
+            presence,
+            tampering: OnceLock::new(),
             metrics,
         });
         shared.metrics.journal_ready.set(1);
@@ -143,8 +162,10 @@ impl Sqlite {
             }))
             .map_err(engine)?;
         let (ops, queue) = mpsc::channel(QUEUE);
-        let checkpointer =
-            checkpoint::spawn(file.checkpointer()?, Arc::clone(&shared), ops.downgrade(), Arc::clone(&file));
+        let copier =
+            Copier { connection: file.checkpointer()?, shared: Arc::clone(&shared), file: Arc::clone(&file) };
+        let checkpointer = checkpoint::spawn(Arc::clone(&shared), ops.downgrade(), move || copier.copy());
+        let (stall, running) = stall::spawn(Arc::clone(&shared), *settings.deadline).map_err(io)?;
         let writer = Writer {
             connection,
             shared: Arc::clone(&shared),
@@ -160,11 +181,15 @@ impl Sqlite {
             eras: restored.eras,
             clock_seen: [None; 2],
             settings,
-            identity: file.identity(),
+            chores_paused: None,
             file: Arc::clone(&file),
         };
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(queue));
-        let threads = vec![checkpointer.map_err(io)?, thread.map_err(io)?];
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            // Dropped at its end, which ends the thread that looks whether the disk answers.
+            let _running = running;
+            writer.run(queue);
+        });
+        let threads = vec![checkpointer.map_err(io)?, stall, thread.map_err(io)?];
         Ok(Self {
             shared,
             clock,
@@ -273,7 +298,10 @@ impl Journal for Sqlite {
         Box::pin(async move {
             let gone = || if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped };
             let (reply, answer) = oneshot::channel();
-            self.ops.send(Op::Append(Append { batch, reply })).await.map_err(|_closed| gone())?;
+            self.ops
+                .send(Op::Append(Append { since: Instant::now(), batch, reply }))
+                .await
+                .map_err(|_closed| gone())?;
             answer.await.map_err(|_closed| gone())?
         })
     }

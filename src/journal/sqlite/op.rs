@@ -1,6 +1,6 @@
 //! What the writer is asked to do, and where its answer goes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::oneshot;
 
@@ -27,6 +27,8 @@ pub enum Op {
 
 /// A batch to store.
 pub struct Append {
+    /// Since when it waits.
+    pub since: Instant,
     /// The batch; its `hold` is dropped with it.
     pub batch: Batch,
     /// Where the receipt goes.

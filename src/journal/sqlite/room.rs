@@ -1,58 +1,197 @@
-//! Room on the journal's disk: free space of the file system plus free pages of the file (deleted rows do not shrink it).
+//! Room on the journal's disk, and whether intake may use it.
+//!
+//! Two bounds keep the reserve. What is left of the file system and of the file's free pages (deleted rows do not shrink
+//! it) must be more than the reserve; and since the log, its index, insight and a handler's files lie outside the journal's
+//! file, the file system alone must have more than half of the reserve. A quota is not measured: a write that the disk
+//! refuses counts as full until a probe of some MiB succeeds.
+//!
+//! Intake that was stopped opens again only with some room more than the bound, so that it does not open and close with
+//! each row that retention deletes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use rusqlite::Connection;
 
-use crate::{folder, settings::Size};
+use crate::{disk, folder, settings::Size};
 
 /// At most this is kept in reserve unless the configuration says otherwise, and at most 5 % of the file system.
 const RESERVE_BYTES: u64 = 1 << 30;
+/// Intake opens again with this part of the reserve more than the bound, and with this much at least.
+const MARGIN_PART: u64 = 8;
+const MARGIN_LEAST_BYTES: u64 = 1 << 20;
+/// How often a disk that refused a write is probed, and how long a refused write answers for those after it.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Measures the room.
+/// Measures the room, and remembers whether it was short.
 pub struct Room {
-    folder: PathBuf,
+    file: PathBuf,
     reserve: Option<Size>,
+    short: Option<Shortage>,
+    /// When a write was refused, or a probe after it.
+    refused: Option<Instant>,
+    /// The file system did not answer, and the log has said so.
+    unmeasured: bool,
+}
+
+/// Why intake must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The file system and the free pages of the file together are at the reserve.
+    Reserve,
+    /// The file system alone is at half of the reserve, whatever the file itself has.
+    FileSystem,
+    /// A write was refused: no room, or a quota.
+    Refused,
 }
 
 /// What was measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Measured {
-    /// Bytes that can still be written.
-    pub room: u64,
+    /// Free bytes of the file system, for this user.
+    pub free: u64,
+    /// Bytes in free pages of the file.
+    pub pages: u64,
     /// Bytes that intake leaves for settles, retention and checkpoints.
     pub reserve: u64,
 }
 
 impl Measured {
-    /// Whether intake may go on.
-    pub const fn enough(&self) -> bool {
-        self.room > self.reserve
+    /// The room that counts, the reserve included: of both bounds the one that is nearer.
+    pub const fn room(&self) -> u64 {
+        let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
+        if all < outside { all } else { outside }
+    }
+
+    /// The free space of the file system, raised so that it is at the reserve where half of the reserve is left.
+    const fn outside(&self) -> u64 {
+        self.free.saturating_add(self.reserve - self.reserve / 2)
+    }
+
+    /// What is short. Where it was short before, more is asked for.
+    fn shortage(&self, was_short: bool) -> Option<Shortage> {
+        let margin = if was_short { (self.reserve / MARGIN_PART).max(MARGIN_LEAST_BYTES) } else { 0 };
+        let bound = self.reserve.saturating_add(margin);
+        if self.free.saturating_add(self.pages) <= bound {
+            Some(Shortage::Reserve)
+        } else if self.outside() <= bound {
+            Some(Shortage::FileSystem)
+        } else {
+            None
+        }
     }
 }
 
 impl Room {
-    /// For the file system that holds `path`.
-    pub fn new(path: &Path, reserve: Option<Size>) -> Self {
-        Self { folder: folder::of(path).to_owned(), reserve }
+    /// For the file system that holds `file`.
+    pub fn new(file: &Path, reserve: Option<Size>) -> Self {
+        Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
-    /// Measures.
-    ///
-    /// # Errors
-    /// A text for the log, where the file system does not answer.
-    pub fn measure(&self, connection: &Connection) -> Result<Measured, String> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| format!("free space: {error}"))?;
+    /// Measures; why intake must stop now, if it must. A measurement that fails stops nothing: the write itself will tell.
+    pub fn look(&mut self, connection: &Connection) -> (Option<Measured>, Option<Shortage>) {
+        let measured = match self.measure(connection) {
+            Ok(measured) => Some(measured),
+            Err(error) => {
+                if !std::mem::replace(&mut self.unmeasured, true) {
+                    tracing::warn!(%error, "the room on the journal's disk cannot be measured");
+                }
+                None
+            }
+        };
+        self.unmeasured &= measured.is_none();
+        let was_short = self.short.is_some();
+        self.short =
+            measured.and_then(|measured| measured.shortage(was_short)).or_else(|| self.still_refused());
+        (measured, self.short)
+    }
+
+    /// Whether the statement failed for lack of room; then intake must stop until a probe succeeds.
+    pub fn is_refused(&mut self, error: &rusqlite::Error) -> bool {
+        let just_now = self.refused.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
+        let refused =
+            if just_now { disk::may_be_full_sqlite(error) } else { disk::is_full_sqlite(error, &self.file) };
+        if refused {
+            self.refused = Some(Instant::now());
+            self.short.get_or_insert(Shortage::Refused);
+        }
+        refused
+    }
+
+    /// Why intake must stop, by the last look and the refusals since.
+    pub const fn shortage(&self) -> Option<Shortage> {
+        self.short
+    }
+
+    fn still_refused(&mut self) -> Option<Shortage> {
+        let at = self.refused?;
+        if at.elapsed() >= PROBE_INTERVAL {
+            let full = disk::probe(&self.file).is_err_and(|error| disk::is_full(&error));
+            self.refused = full.then(Instant::now);
+        }
+        self.refused.map(|_| Shortage::Refused)
+    }
+
+    fn measure(&self, connection: &Connection) -> Result<Measured, String> {
+        let disk =
+            rustix::fs::statvfs(folder::of(&self.file)).map_err(|error| format!("free space: {error}"))?;
         let pragma = |name: &str| -> Result<u64, String> {
             connection
                 .pragma_query_value(None, name, |row| row.get(0))
                 .map_err(|error| format!("{name}: {error}"))
         };
-        let free_pages = pragma("freelist_count")? * pragma("page_size")?;
+        let pages = pragma("freelist_count")? * pragma("page_size")?;
         let reserve = self.reserve.map_or_else(
             || RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 20),
             |size| size.0,
         );
-        Ok(Measured { room: disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free_pages), reserve })
+        Ok(Measured { free: disk.f_bavail.saturating_mul(disk.f_frsize), pages, reserve })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn measured(free_mib: u64, pages_mib: u64, reserve_mib: u64) -> Measured {
+        Measured { free: free_mib * MIB, pages: pages_mib * MIB, reserve: reserve_mib * MIB }
+    }
+
+    #[test]
+    fn free_pages_count_but_half_of_the_reserve_stays_free_outside_the_file() {
+        let short = |free, pages| measured(free, pages, 64).shortage(false);
+        assert_eq!(short(65, 0), None);
+        assert_eq!(short(64, 0), Some(Shortage::Reserve));
+        assert_eq!(short(33, 1_000), None);
+        assert_eq!(short(32, 1_000), Some(Shortage::FileSystem));
+        assert_eq!(short(0, 64), Some(Shortage::Reserve));
+    }
+
+    #[test]
+    fn the_room_that_counts_is_at_the_reserve_where_intake_stops() {
+        for (free, pages) in [(64, 0), (32, 1_000), (65, 0), (33, 1_000), (20, 44), (0, 0)] {
+            let measured = measured(free, pages, 64);
+            assert_eq!(
+                measured.room() <= measured.reserve,
+                measured.shortage(false).is_some(),
+                "{measured:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn intake_opens_again_only_with_a_margin() {
+        let short = |free, pages| measured(free, pages, 64).shortage(true);
+        assert_eq!(short(72, 0), Some(Shortage::Reserve));
+        assert_eq!(short(73, 0), None);
+        assert_eq!(short(40, 1_000), Some(Shortage::FileSystem));
+        assert_eq!(short(41, 1_000), None);
+        // Without a reserve, too.
+        assert_eq!(measured(1, 0, 0).shortage(true), Some(Shortage::Reserve));
+        assert_eq!(measured(2, 0, 0).shortage(true), None);
     }
 }

@@ -24,6 +24,9 @@ pub struct Settings {
     pub dedup_keys: u64,
     /// Free room below which intake stops; by default the smaller of 1 GiB and 5 % of the file system.
     pub disk_reserve: Option<Size>,
+    /// How long an append may wait before the disk counts as not answering: the deadline of a request, not a key of its own.
+    #[serde(skip)]
+    pub deadline: Period,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             dedup_window: Period::days(8),
             dedup_keys: 20_000_000,
             disk_reserve: None,
+            deadline: Period::secs(2),
         }
     }
 }

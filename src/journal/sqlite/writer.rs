@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 
 use super::{
@@ -18,15 +18,18 @@ use super::{
     directory::Directory,
     durable::{Committed, Durable, answer},
     eras::{Era, Eras, Moment},
-    file::{DatabaseFile, Identity},
+    file::DatabaseFile,
     group::Group,
     lanes::{Enrolled, KnownLane, Lanes},
     op::{Append, Change, Op, Reply},
-    pauses, places, replays,
+    pauses, places,
+    presence::Tampered,
+    replays,
     retention::Retention,
-    room::Room,
+    room::{Measured, Room, Shortage},
     settings::Settings,
     shared::Shared,
+    stall::Stage,
 };
 use crate::{
     clock::{Clock, Correction, Timestamp},
@@ -42,6 +45,8 @@ const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// … and get one of their own after this.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
+/// Chores that failed are tried again after this.
+const CHORES_PAUSE: Duration = Duration::from_secs(1);
 
 /// The writer's own state.
 pub struct Writer {
@@ -73,8 +78,8 @@ pub struct Writer {
     pub clock_seen: [Option<Instant>; 2],
     /// The configuration.
     pub settings: Settings,
-    /// The files that its connection has open.
-    pub identity: Identity,
+    /// Chores failed: the log has said so, and they rest until then.
+    pub chores_paused: Option<Instant>,
     /// Its lock outlives the connection: fields are dropped in order.
     pub file: Arc<DatabaseFile>,
 }
@@ -105,9 +110,11 @@ impl Writer {
     pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
         // Declared last, dropped first: the failure is known before those who wait learn that nobody will answer.
         let shared = Arc::clone(&self.shared);
-        let _watched = shared.watch();
+        let _watched = shared.watch("writes it");
         while let Some(work) = self.take(&mut ops) {
             let Work { appends, changes, close } = work;
+            let oldest = appends.first().map_or_else(Instant::now, |append| append.since);
+            shared.waiting.enter(Stage::Write, oldest);
             self.group(appends, changes, close.is_some(), !ops.is_empty());
             if let Some(reply) = close {
                 // What is still queued is answered as stopped, when the receiver is dropped with its senders.
@@ -119,6 +126,7 @@ impl Writer {
                 return;
             }
             self.chores();
+            shared.waiting.leave(Stage::Write);
         }
     }
 
@@ -183,9 +191,14 @@ impl Writer {
         let began = Instant::now();
         let now = Moment { at: self.clock.now(), era: self.eras.now() };
         let received_at = now.at.max(self.received_at);
+        let frames = self.shared.wal_frames.load(Relaxed);
         let stored = self.transact(&appends, &changes, now, received_at, settle);
         match stored {
             Ok(stored) => {
+                let frames_now = self.shared.wal_frames.load(Relaxed);
+                if let Err(tampered) = self.shared.presence.check_log(frames, frames_now) {
+                    self.shared.tampered(tampered);
+                }
                 let committed = self.take_over(stored, (now.at, received_at), began, appends, changes);
                 self.durable.make(committed, more);
             }
@@ -330,6 +343,7 @@ impl Writer {
         Committed {
             began,
             tip: self.tip,
+            frames: self.shared.wal_frames.load(Relaxed),
             events,
             replays,
             appends: appends.into_iter().zip(receipts).collect(),
@@ -375,13 +389,10 @@ impl Writer {
     /// Transient, or sticky: after a failed write or sync nothing can be assumed.
     pub(super) fn judge(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => self.full(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
-            // The log's index could not grow: on a full disk that is the same as full.
-            Some(ErrorCode::SystemIoFailure)
-                if extended_code(error) == Some(ffi::SQLITE_IOERR_SHMSIZE) && !self.room_is_enough() =>
-            {
-                self.full()
+            _ if self.room.is_refused(error) => {
+                self.show_room(None, self.room.shortage());
+                AppendError::Full
             }
             _ => {
                 self.shared.fail(&format!("{doing}: {error}"));
@@ -390,17 +401,10 @@ impl Writer {
         }
     }
 
-    fn full(&mut self) -> AppendError {
-        self.show_state(false);
-        // Tried again soon: nothing but trying tells whether there is room.
-        self.room_measured = Some(Instant::now());
-        AppendError::Full
-    }
-
     /// Why nothing can be appended now.
     fn refusal(&self) -> Option<AppendError> {
         match &*self.shared.state.borrow() {
-            State::Ready => None,
+            State::Ready | State::Stalled => None,
             State::Full { .. } => Some(AppendError::Full),
             State::Failed(_) => Some(AppendError::Failed),
             State::Closed => Some(AppendError::Stopped),
@@ -412,73 +416,91 @@ impl Writer {
             return;
         }
         self.room_measured = Some(Instant::now());
-        if self.file.identity() != self.identity {
-            // What is written to a file that nobody will find again is lost, whatever the system says.
-            return self.shared.fail("its file or its write-ahead log was moved or deleted");
+        let frames = self.shared.wal_frames.load(Relaxed);
+        let presence = &self.shared.presence;
+        if let Err(tampered) = presence.check(frames).and_then(|()| presence.check_lock()) {
+            return self.shared.tampered(tampered);
         }
-        let enough = self.room_is_enough();
-        self.show_state(enough);
+        let (measured, shortage) = self.room.look(&self.connection);
+        self.show_room(measured, shortage);
     }
 
-    /// A measurement that fails stops nothing: the write itself will tell.
-    fn room_is_enough(&self) -> bool {
-        match self.room.measure(&self.connection) {
-            Ok(measured) => {
-                self.shared.metrics.room_bytes.set(measured.room.try_into().unwrap_or(i64::MAX));
-                measured.enough()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the journal's disk could not be measured");
-                true
-            }
+    fn show_room(&self, measured: Option<Measured>, shortage: Option<Shortage>) {
+        if let Some(measured) = measured {
+            self.shared.metrics.room_bytes.set(measured.room().try_into().unwrap_or(i64::MAX));
         }
-    }
-
-    fn show_state(&self, ready: bool) {
-        let next = if ready {
-            State::Ready
-        } else {
-            State::Full {
-                held_by: self.retention.held_by(
-                    &self.connection,
-                    &self.lanes,
-                    &self.eras,
-                    self.clock.deletion(),
-                    &self.settings,
-                ),
+        let Some(shortage) = shortage else {
+            if self.shared.turn(|state| matches!(state, State::Full { .. }).then_some(State::Ready)) {
+                tracing::info!("the journal's disk has room again: intake goes on");
             }
+            return;
         };
-        self.shared.metrics.journal_ready.set(i64::from(ready));
-        self.shared.state.send_if_modified(|state| {
-            let changed = !matches!(state, State::Failed(_)) && *state != next;
-            if changed {
-                match &next {
-                    State::Full { held_by } => {
-                        tracing::error!(
-                            held_by = held_by.as_deref(),
-                            "the journal's disk is at its reserve: intake stops"
-                        );
-                        self.tell_held_back();
-                    }
-                    _ => tracing::info!("the journal's disk has room again"),
-                }
-                *state = next;
+        // What retention deletes makes room in the file only.
+        let held_by = match shortage {
+            Shortage::Reserve => {
+                let (lanes, eras, deletion) = (&self.lanes, &self.eras, self.clock.deletion());
+                self.retention.held_by(&self.connection, lanes, eras, deletion, &self.settings)
             }
-            changed
+            Shortage::FileSystem | Shortage::Refused => None,
+        };
+        let mut was_full = false;
+        let turned = self.shared.turn(|state| {
+            was_full = matches!(state, State::Full { .. });
+            Some(State::Full { held_by: held_by.clone() })
         });
+        if !turned || was_full {
+            return;
+        }
+        let why = match shortage {
+            Shortage::Reserve => "the journal's disk is at its reserve: intake stops",
+            Shortage::FileSystem => {
+                "the journal's file system is at half of the reserve: intake stops, and deleted events make no room there"
+            }
+            Shortage::Refused => "the journal's disk refused a write, as full or over a quota: intake stops",
+        };
+        let Measured { free, pages, reserve } = measured.unwrap_or_default();
+        tracing::error!(
+            held_by = held_by.as_deref(),
+            free_bytes = measured.map(|_| free),
+            free_page_bytes = measured.map(|_| pages),
+            reserve_bytes = measured.map(|_| reserve),
+            "{why}"
+        );
+        self.tell_held_back();
     }
 
     /// Between two groups.
     fn chores(&mut self) {
+        let frames = self.shared.wal_frames.load(Relaxed);
+        self.shared.metrics.wal_bytes.set(i64::from(frames) * 4096);
         if self.shared.failed() {
             return;
         }
-        let frames = self.shared.wal_frames.load(Relaxed);
-        self.shared.metrics.wal_bytes.set(i64::from(frames) * 4096);
-        if self.shared.reset_wanted.load(Relaxed) || frames > checkpoint::MAX_FRAMES {
-            self.finish_checkpoint(frames > checkpoint::MAX_FRAMES);
-        }
         self.compare_clocks();
+        if self.chores_paused.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        // A file that cannot grow can still have rows deleted.
+        let (copied, deleted) = (self.finish_checkpoint(frames), self.delete());
+        let done = copied.and(deleted);
+        let was_paused = self.chores_paused.take().is_some();
+        match done {
+            Ok(()) if was_paused => tracing::info!("retention and checkpoints go on"),
+            Ok(()) => {}
+            Err((doing, error)) => {
+                let verdict = self.judge(doing, &error);
+                self.roll_back();
+                self.chores_paused = Some(Instant::now() + CHORES_PAUSE);
+                // Once: it is tried each second.
+                if !was_paused {
+                    tracing::warn!(%error, ?verdict, doing, "retention and checkpoints wait");
+                }
+            }
+        }
+    }
+
+    /// A slice of retention.
+    fn delete(&mut self) -> Result<(), (&'static str, rusqlite::Error)> {
         let done = self.retention.slice(
             &self.connection,
             &self.lanes,
@@ -488,35 +510,34 @@ impl Writer {
             &self.settings,
         );
         self.shared.low.store(self.retention.low(), Relaxed);
-        match done {
-            Ok(evicted) => self.retention.evicted(&mut self.directory, evicted, &self.shared),
-            Err(error) => {
-                let verdict = self.judge("retention", &error);
-                self.roll_back();
-                tracing::warn!(%error, ?verdict, "retention could not delete");
-            }
-        }
+        self.retention.evicted(
+            &mut self.directory,
+            done.map_err(|error| ("retention", error))?,
+            &self.shared,
+        );
         self.shared.keys.store(self.directory.len(), Relaxed);
+        Ok(())
     }
 
-    /// With `must`, the log is at its bound: intake waits until it has been started over.
-    fn finish_checkpoint(&mut self, must: bool) {
+    /// Copies the last frames of a checkpoint. Where the log is at its bound, intake waits until it has been started over.
+    fn finish_checkpoint(&self, frames: u32) -> Result<(), (&'static str, rusqlite::Error)> {
+        let must = frames > checkpoint::MAX_FRAMES;
+        if !must && !self.shared.reset_wanted.load(Relaxed) {
+            return Ok(());
+        }
+        let mut told = false;
         loop {
-            match checkpoint::finish(&self.connection, &self.shared) {
-                Ok(done) if done || !must => return,
-                Ok(_) => {
-                    tracing::warn!(
-                        "the journal's log is at its bound, and somebody reads the file: intake waits"
-                    );
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                Err(error) => {
-                    let verdict = self.judge("checkpoint", &error);
-                    if verdict != AppendError::Busy || !must {
-                        return;
-                    }
-                }
+            let done =
+                checkpoint::finish(&self.connection, &self.shared).map_err(|error| ("checkpoint", error))?;
+            if done || !must {
+                return Ok(());
             }
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(
+                    "the journal's log is at its bound, and somebody reads the file: intake waits"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 
@@ -528,14 +549,23 @@ impl Writer {
             tracing::warn!(%error, "the journal could not note the time");
         }
         drop(self.durable);
-        let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
-        self.shared.state.send_if_modified(|state| {
-            let open = !matches!(state, State::Failed(_));
-            if open {
-                *state = State::Closed;
+        self.shared.before_close(&self.connection);
+        // The log is still open, and with it all that it has.
+        if matches!(self.shared.tampering.get(), Some(Tampered::LogGone(_))) {
+            match checkpoint::finish(&self.connection, &self.shared) {
+                Ok(true) => {
+                    tracing::warn!(
+                        "the log was copied into the database before the end: nothing of it is lost"
+                    );
+                }
+                Ok(false) => {
+                    tracing::warn!("the log could not be copied into the database: another program reads it");
+                }
+                Err(error) => tracing::warn!(%error, "the log could not be copied into the database"),
             }
-            open
-        });
+        }
+        let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
+        self.shared.close();
         let Self { connection, file, .. } = self;
         drop(connection);
         drop(file);
@@ -550,12 +580,5 @@ fn refuse(op: Op) {
         Op::Change(_, reply) => answer(reply, Err(Error::Stopped)),
         Op::Close(reply) => answer(reply, Err(Error::Stopped)),
         Op::Settle(..) | Op::Tick => {}
-    }
-}
-
-fn extended_code(error: &rusqlite::Error) -> Option<i32> {
-    match error {
-        rusqlite::Error::SqliteFailure(error, _) => Some(error.extended_code),
-        _ => None,
     }
 }

@@ -1,12 +1,22 @@
 //! A disk that is full, and a disk that fails.
 
-use std::{io, process::Command, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags};
 
 use super::{Body, Sender};
 use crate::support::{
     client::{Answer, Client},
     disk::SmallDisk,
     home::{Home, eventually, strace},
+    preload::FaultyDisk,
 };
 
 /// Room for the journal's file, which begins with 32 MiB, and some more.
@@ -27,6 +37,167 @@ fn a_disk_without_any_room_is_503_until_there_is_room_again_without_a_restart() 
     home.journal_keys = "disk_reserve = 0";
     home.audit_keys = "probe_first = \"50ms\"\nprobe_max = \"100ms\"";
     fill_up_and_make_room(&home, &disk, 100 << 10, 50);
+}
+
+#[test]
+fn a_quota_is_503_until_there_is_room_again_without_a_restart() {
+    let disk = FaultyDisk::new();
+    let mut home = Home::new();
+    let rows = home.journal_file().with_file_name("rows.db");
+    home.more = format!("[handlers.rows]\nkind = \"sqlite\"\npath = {rows:?}");
+    let mut process = home.spawn(disk.command(&home, &["journal.db", "events", "rows.db", "insight.db"]));
+    process.wait_until_ready();
+    let mut sender = Sender::default();
+    let mut client = process.connect();
+    sender.post_new(&mut client, 20);
+    disk.begin("quota");
+
+    let (mut body, refusal) = post_until_refused(&mut sender, &mut client, 50);
+    let refusal = refusal.expect("an answer");
+    refusal.assert_come_again();
+    assert!(refusal.body.contains("the disk is full"), "{refusal:?}");
+    // Longer than a probe is waited for: one that fails opens nothing.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        sender.post(&mut client, &mut body).assert_come_again();
+        assert_eq!((process.health("/healthz"), process.health("/readyz")), (200, 503));
+    }
+    assert!(process.is_alive());
+
+    disk.end("quota");
+    eventually("it takes nothing although there is room", || {
+        sender.post(&mut client, &mut body).status == 200
+    });
+    assert_eq!(process.health("/readyz"), 200);
+    sender.post_new(&mut client, 20);
+    home.wait_until_delivered_to("rows");
+    sender.assert_kept(&home, &mut process);
+    assert_eq!(lines(&home, "intake stops"), 1, "{}", home.log());
+    assert_eq!(lines(&home, "has room again"), 1, "{}", home.log());
+    assert_quiet(&home);
+}
+
+#[test]
+fn free_pages_do_not_use_up_the_file_system_and_the_log_says_so_once() {
+    let disk = SmallDisk::mount("200m");
+    let mut home = Home::at(disk.path().to_owned());
+    home.journal_keys = "disk_reserve = \"8MiB\"\nretention = \"1s\"\n[insight]\nenabled = false";
+    let mut process = home.start();
+    let mut sender = Sender::default();
+    let mut client = process.connect();
+    // Deleted as soon as they are delivered: what the file has then is free.
+    for _ in 0..60 {
+        sender.post_new(&mut client, 1_000);
+    }
+    let free_pages = || {
+        let journal =
+            Connection::open_with_flags(home.journal_file(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let pages: u64 = journal
+            .query_row("SELECT freelist_count FROM pragma_freelist_count", [], |row| row.get(0))
+            .unwrap();
+        pages * 4_096
+    };
+    eventually("retention makes no room in the file", || free_pages() > 8 << 20);
+    disk.fill_up_to(3 << 20);
+    let (mut body, refusal) = post_until_refused(&mut sender, &mut client, 50);
+    refusal.expect("an answer").assert_come_again();
+    assert!(
+        free_bytes(disk.path()) > 2 << 20,
+        "what is outside the file has no room: {}",
+        free_bytes(disk.path())
+    );
+    // Back and forth around the bound: that is neither room nor a new alarm.
+    for left in [4_608 << 10, 3_584 << 10, 4_608 << 10, 3_584 << 10] {
+        disk.fill_up_to(left);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(500) {
+            sender.post(&mut client, &mut body).assert_come_again();
+        }
+    }
+    disk.make_room();
+    eventually("it takes nothing although there is room", || {
+        sender.post(&mut client, &mut body).status == 200
+    });
+    process.stop();
+    assert_eq!(lines(&home, "intake stops"), 1, "{}", home.log());
+    assert_eq!(lines(&home, "has room again"), 1, "{}", home.log());
+    assert_quiet(&home);
+}
+
+fn free_bytes(folder: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(folder).unwrap();
+    disk.f_bavail * disk.f_frsize
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_not_ready_and_the_log_says_so_once() {
+    let disk = FaultyDisk::new();
+    let home = Home::new();
+    let mut process = home.spawn(disk.command(&home, &["journal.db"]));
+    process.wait_until_ready();
+    let mut sender = Sender::default();
+    let mut client = process.connect();
+    sender.post_new(&mut client, 20);
+    disk.begin("hang");
+
+    let mut body = sender.body(5);
+    sender.post(&mut client, &mut body).assert_come_again();
+    eventually("it is ready all the same", || process.health("/readyz") == 503);
+    let ready = process.operator().get("/readyz").unwrap().body;
+    assert_eq!(ready, "{\"ready\":false,\"state\":\"stalled\",\"heldBy\":null}\n");
+    assert_eq!(process.health("/healthz"), 200, "a restart does not mend it");
+    let metrics = process.operator().get("/metrics").unwrap().body;
+    assert!(metrics.contains("\nbikhook_journal_ready 0\n"), "{metrics}");
+    for _ in 0..2 {
+        sender.post(&mut client, &mut body).assert_come_again();
+    }
+
+    disk.end("hang");
+    eventually("it is not ready again", || process.health("/readyz") == 200);
+    // The append that was under way has completed: this one is its repetition.
+    assert_eq!(client.post(&body.text).unwrap().receipt().duplicates, 5);
+    sender.post_new(&mut client, 20);
+    home.wait_until_delivered();
+    process.stop();
+    assert_eq!(lines(&home, " ERROR "), 1, "{}", home.log());
+    assert_eq!(lines(&home, "disk does not answer"), 1, "{}", home.log());
+    assert_eq!(lines(&home, "disk answers again"), 1, "{}", home.log());
+}
+
+#[test]
+fn a_journal_whose_file_was_deleted_says_what_is_lost() {
+    let home = Home::new();
+    let mut process = home.start();
+    let mut sender = Sender::default();
+    let mut client = process.connect();
+    sender.post_new(&mut client, 20);
+    fs::remove_file(home.journal_file()).unwrap();
+    let mut body = sender.body(1);
+    // The process may have noticed before, and then it has ended.
+    if let Ok(answer) = sender.try_post(&mut client, &mut body) {
+        answer.assert_come_again();
+    }
+    assert_eq!(process.exit_code(), 1);
+    let log = home.log();
+    let last = log.lines().last().unwrap();
+    assert!(last.contains("journal.db was deleted, moved or replaced while it was open"), "{log}");
+    assert!(!log.contains("nothing that got a 200 is lost"), "{log}");
+}
+
+/// How many lines of the log have this text.
+fn lines(home: &Home, text: &str) -> usize {
+    home.log().lines().filter(|line| line.contains(text)).count()
+}
+
+/// That the log has no line that is there over and over.
+fn assert_quiet(home: &Home) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let log = home.log();
+    for line in log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")) {
+        let text = line.split_once(' ').map_or(line, |(_, rest)| rest);
+        *counts.entry(text.split('=').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| *count <= 5), "{counts:#?}");
 }
 
 fn fill_up_and_make_room(home: &Home, disk: &SmallDisk, left_bytes: u64, events: usize) {

@@ -1,7 +1,8 @@
 //! A file system small enough to fill up.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -26,11 +27,17 @@ impl SmallDisk {
         self.dir.path()
     }
 
-    /// Takes room away, until only so much is left.
+    /// Takes room away, or gives some back, until only so much is left.
     pub fn fill_up_to(&self, left_bytes: u64) {
+        let mut ballast = File::options().create(true).append(true).open(self.ballast()).unwrap();
         let disk = rustix::fs::statvfs(self.path()).unwrap();
-        let bytes = (disk.f_bavail * disk.f_frsize).saturating_sub(left_bytes);
-        fs::write(self.ballast(), vec![0; usize::try_from(bytes).unwrap()]).unwrap();
+        let free = disk.f_bavail * disk.f_frsize;
+        if free < left_bytes {
+            let length = ballast.metadata().unwrap().len();
+            ballast.set_len(length.saturating_sub(left_bytes - free)).unwrap();
+        } else {
+            ballast.write_all(&vec![0; usize::try_from(free - left_bytes).unwrap()]).unwrap();
+        }
     }
 
     /// Gives it back.

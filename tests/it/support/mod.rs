@@ -12,6 +12,7 @@ pub mod journals;
 pub mod load;
 pub mod operator;
 pub mod patience;
+pub mod preload;
 pub mod proof;
 pub mod receiver;
 pub mod root;

@@ -1,0 +1,86 @@
+//! Room on a disk: whether an error means that there is none, and whether a write finds some again.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rusqlite::{ErrorCode, ffi};
+
+use crate::folder;
+
+/// A probe writes this much: more than one commit of a large request needs.
+const PROBE_BYTES: usize = 8 << 20;
+
+/// Whether a write failed because the file system, or a quota of it, has no room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The same for a statement on an SQLite file. SQLite says "full" for ENOSPC alone: EDQUOT, and an index of the log that
+/// cannot grow, are I/O errors like any other, and a write beside the file tells them apart.
+pub fn is_full_sqlite(error: &rusqlite::Error, file: &Path) -> bool {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => true,
+        _ => may_be_full_sqlite(error) && probe(file).is_err_and(|error| is_full(&error)),
+    }
+}
+
+/// Whether SQLite reports a lack of room in this way, among other failures.
+pub fn may_be_full_sqlite(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(error, _) = error else { return false };
+    error.code == ErrorCode::DiskFull
+        || matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_WRITE
+                | ffi::SQLITE_IOERR_SHMOPEN
+                | ffi::SQLITE_IOERR_SHMSIZE
+                | ffi::SQLITE_IOERR_SHMMAP
+        )
+}
+
+/// Writes some MiB beside a file, which are gone when this returns, however it ends.
+///
+/// # Errors
+/// Those of the file system; [`is_full`] where there is no room.
+pub fn probe(file: &Path) -> io::Result<()> {
+    let path = folder::with_suffix(file, "-probe");
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    // From here on nobody finds it, and it ends with this process.
+    fs::remove_file(&path)?;
+    let zeros = vec![0; 64 << 10];
+    for _ in 0..PROBE_BYTES / zeros.len() {
+        probe.write_all(&zeros)?;
+    }
+    probe.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_quota_are_full_and_other_errors_are_not() {
+        assert!(is_full(&io::ErrorKind::StorageFull.into()) && is_full(&io::ErrorKind::QuotaExceeded.into()));
+        assert!(!is_full(&io::ErrorKind::PermissionDenied.into()));
+        let home = tempfile::tempdir().unwrap();
+        let sqlite = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        let full = |code| is_full_sqlite(&sqlite(code), &home.path().join("a.db"));
+        assert!(full(ffi::SQLITE_FULL));
+        // There is room beside the file.
+        assert!(!full(ffi::SQLITE_IOERR_WRITE) && !full(ffi::SQLITE_IOERR_FSYNC));
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        probe(&home.path().join("a.db")).unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether the files at the journal's path are still the ones that it has open, with all that was written to them.
+//!
+//! A file that somebody deletes, replaces or cuts short takes every write and every sync all the same. So before a 200 the
+//! path is looked at (three calls of stat), and after a commit the log: a cut below its end leaves zeros where frames
+//! were, since the next frames are written where SQLite expects the end. Each frame repeats the salts of the log's header,
+//! so the header, the last frame before the commit and the last one of it show whether anything between was cut.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{file::DatabaseFile, shared::NOTHING_LOST};
+use crate::folder::with_suffix;
+
+/// The header of the log, and of each frame in it (https://sqlite.org/walformat.html).
+const HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+
+/// The files as they were opened.
+pub struct Presence {
+    file: Arc<DatabaseFile>,
+    /// To look at frames. No lock of SQLite's is on it.
+    log: File,
+    page_bytes: u64,
+    database: Opened,
+    wal: Opened,
+    index: Opened,
+    /// The longest that the database was seen: it never shrinks.
+    database_bytes: AtomicU64,
+}
+
+/// A path, with device and inode of the file that was opened there.
+struct Opened {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+/// What somebody did to the files. The text says what may be lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Tampered {
+    /// The database was deleted, moved or replaced.
+    #[error(
+        "{} was deleted, moved or replaced while it was open; what is stored is lost unless that file is put back or a \
+         backup is restored: a start without it begins an empty journal", _0.display()
+    )]
+    DatabaseGone(PathBuf),
+    /// The database was cut short.
+    #[error(
+        "{} was cut short or overwritten while it was open; events that got a 200 may be lost: check it with \
+         `PRAGMA integrity_check`, or restore a backup", _0.display()
+    )]
+    DatabaseCut(PathBuf),
+    /// The log was deleted, moved or replaced.
+    #[error(
+        "{} was deleted, moved or replaced while it was open; events that got a 200 since the last checkpoint may be lost",
+        _0.display()
+    )]
+    LogGone(PathBuf),
+    /// The log was cut short.
+    #[error(
+        "{} was cut short or overwritten while it was open; events that got a 200 since the last checkpoint may be lost: \
+         check the database with `PRAGMA integrity_check`, or restore a backup", _0.display()
+    )]
+    LogCut(PathBuf),
+    /// The log's index was deleted, moved or replaced.
+    #[error("{} was deleted, moved or replaced while it was open; {}", _0.display(), NOTHING_LOST)]
+    IndexGone(PathBuf),
+    /// The lock file was deleted, moved or replaced.
+    #[error(
+        "its lock file was deleted, moved or replaced, so that another process could have opened it too; {}",
+        NOTHING_LOST
+    )]
+    LockGone,
+}
+
+impl Presence {
+    /// Of a journal whose writing connection is open; a page of it has so many bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
+        let path = file.path();
+        let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
+            .map(|path| fs::metadata(&path).map(|meta| Opened { path, id: (meta.dev(), meta.ino()) }));
+        Ok(Self {
+            log: file.log()?,
+            page_bytes,
+            database: database?,
+            wal: wal?,
+            index: index?,
+            database_bytes: AtomicU64::new(0),
+            file,
+        })
+    }
+
+    /// Looks at the files of the path; `frames` are in the log.
+    ///
+    /// # Errors
+    /// [`Tampered`].
+    pub fn check(&self, frames: u32) -> Result<(), Tampered> {
+        let gone = |gone: fn(PathBuf) -> Tampered, opened: &Opened| gone(opened.path.clone());
+        let bytes = self.database.bytes().ok_or_else(|| gone(Tampered::DatabaseGone, &self.database))?;
+        if self.database_bytes.fetch_max(bytes, Relaxed) > bytes {
+            return Err(Tampered::DatabaseCut(self.database.path.clone()));
+        }
+        let bytes = self.wal.bytes().ok_or_else(|| gone(Tampered::LogGone, &self.wal))?;
+        if frames > 0 && bytes < self.end_of(frames) && !self.was_started_over(frames) {
+            return Err(Tampered::LogCut(self.wal.path.clone()));
+        }
+        self.index.bytes().ok_or_else(|| gone(Tampered::IndexGone, &self.index))?;
+        Ok(())
+    }
+
+    /// Looks at the log after a commit that wrote to it: it had `before` frames and has `after`.
+    ///
+    /// # Errors
+    /// [`Tampered::LogCut`].
+    pub fn check_log(&self, before: u32, after: u32) -> Result<(), Tampered> {
+        // A log that was started over has its first frames anew, and those behind them from before.
+        let last_before = Some(before).filter(|before| (1..after).contains(before));
+        if after == 0
+            || self.has_frames(last_before.into_iter().chain([after]))
+            || self.was_started_over(after)
+        {
+            return Ok(());
+        }
+        Err(Tampered::LogCut(self.wal.path.clone()))
+    }
+
+    /// Looks whether another process could take the lock.
+    ///
+    /// # Errors
+    /// [`Tampered::LockGone`].
+    pub fn check_lock(&self) -> Result<(), Tampered> {
+        if self.file.is_lock_in_place() { Ok(()) } else { Err(Tampered::LockGone) }
+    }
+
+    fn has_frames(&self, mut frames: impl Iterator<Item = u32>) -> bool {
+        let mut header = [0; HEADER_BYTES];
+        let read = self.log.read_exact_at(&mut header, 0);
+        let (_, salts) = header.split_at(16);
+        let is_frame = |frame: u32| {
+            let mut head = [0; FRAME_HEADER_BYTES];
+            let read = self.log.read_exact_at(&mut head, self.end_of(frame - 1));
+            let (page, rest) = head.split_at(4);
+            read.is_ok() && page != [0; 4] && rest[4..12] == salts[..8]
+        };
+        read.is_ok() && frames.all(is_frame)
+    }
+
+    /// Whether SQLite itself knows of fewer frames: somebody else's checkpoint has emptied the log.
+    fn was_started_over(&self, frames: u32) -> bool {
+        let known = self.file.checkpointer().ok().and_then(|connection| {
+            let noop =
+                connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>("log"));
+            noop.ok()
+        });
+        known.is_some_and(|known| (0..i64::from(frames)).contains(&known))
+    }
+
+    /// Where a log of so many frames ends.
+    const fn end_of(&self, frames: u32) -> u64 {
+        HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
+    }
+}
+
+impl Opened {
+    /// How long it is, where it is still at its path.
+    fn bytes(&self) -> Option<u64> {
+        let meta = fs::metadata(&self.path).ok()?;
+        ((meta.dev(), meta.ino()) == self.id).then_some(meta.len())
+    }
+}

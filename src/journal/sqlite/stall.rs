@@ -1,0 +1,162 @@
+//! A disk that does not answer: a write or a sync that hangs fails nothing, and nobody would hear of it.
+//!
+//! The writer and the thread that syncs note since when the oldest append waits for what they do. A thread of its own, which
+//! touches no file, compares that with the deadline of a request: past it the journal is not ready, and the log says so once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::shared::Shared;
+use crate::journal::State;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Since when the oldest append waits, by what it waits for.
+pub struct Waiting {
+    begun: Instant,
+    /// Milliseconds since `begun`, and one more; 0 where nothing waits.
+    stages: [AtomicU64; 2],
+}
+
+/// What an append waits for.
+#[derive(Clone, Copy)]
+pub enum Stage {
+    /// The writer: its transaction, its sync, its chores.
+    Write,
+    /// The sync beside the writer.
+    Sync,
+}
+
+impl Waiting {
+    /// Nothing waits.
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), stages: [const { AtomicU64::new(0) }; 2] }
+    }
+
+    /// A thread begins with what came in at `since`.
+    pub fn enter(&self, stage: Stage, since: Instant) {
+        let ms = since.saturating_duration_since(self.begun).as_millis();
+        self.of(stage).store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
+    }
+
+    /// It has ended with it.
+    pub fn leave(&self, stage: Stage) {
+        self.of(stage).store(0, Relaxed);
+    }
+
+    fn of(&self, stage: Stage) -> &AtomicU64 {
+        let [write, sync] = &self.stages;
+        match stage {
+            Stage::Write => write,
+            Stage::Sync => sync,
+        }
+    }
+
+    /// For how long the oldest has waited.
+    fn oldest(&self) -> Option<Duration> {
+        let since = self.stages.iter().filter_map(|stage| stage.load(Relaxed).checked_sub(1)).min()?;
+        Some(self.begun.elapsed().saturating_sub(Duration::from_millis(since)))
+    }
+}
+
+/// Starts the thread that looks; it ends when what is returned beside it is dropped.
+///
+/// # Errors
+/// Those of starting a thread.
+pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
+    let (running, ended) = sync_channel(0);
+    let thread = thread::Builder::new().name("journal-stall".to_owned()).spawn(move || {
+        let _watched = shared.watch("looks whether its disk answers");
+        look(&shared, deadline, &ended);
+    })?;
+    Ok((thread, running))
+}
+
+fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
+    // Since when it does not answer, and until when nothing may wait for so long again.
+    let mut stalled: Option<(Instant, Instant)> = None;
+    while ended.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
+        let now = Instant::now();
+        let waited = shared.waiting.oldest().filter(|waited| *waited > deadline);
+        match (waited, stalled) {
+            (Some(waited), None) => {
+                stalled = Some((now.checked_sub(waited).unwrap_or(now), now + deadline));
+                tracing::error!(
+                    waited_ms = ms(waited),
+                    "the journal's disk does not answer: a write or sync takes longer than a request may wait"
+                );
+            }
+            (Some(_), Some((since, _))) => stalled = Some((since, now + deadline)),
+            (None, Some((since, until))) if now >= until => {
+                stalled = None;
+                let after_ms = ms(now.saturating_duration_since(since));
+                tracing::info!(after_ms, "the journal's disk answers again");
+            }
+            (None, _) => {}
+        }
+        // A full disk may hide either from those who ask for the state, and not for longer than it is full.
+        shared.turn(|state| match (state, stalled.is_some()) {
+            (State::Ready, true) => Some(State::Stalled),
+            (State::Stalled, false) => Some(State::Ready),
+            _ => None,
+        });
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::sqlite::shared::tests::fresh;
+
+    #[test]
+    fn what_waits_is_as_old_as_the_oldest_of_both_stages() {
+        let waiting = Waiting::new();
+        assert_eq!(waiting.oldest(), None);
+        let now = Instant::now();
+        waiting.enter(Stage::Sync, now);
+        waiting.enter(Stage::Write, now + Duration::from_secs(100));
+        assert!(waiting.oldest().is_some_and(|waited| waited < Duration::from_secs(90)));
+        waiting.leave(Stage::Sync);
+        assert_eq!(waiting.oldest(), Some(Duration::ZERO));
+        waiting.leave(Stage::Write);
+        assert_eq!(waiting.oldest(), None);
+    }
+
+    #[test]
+    fn a_full_journal_that_stalls_is_full_and_then_stalled() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = fresh(folder.path());
+        shared.turn(|_| Some(State::Full { held_by: None }));
+        shared.waiting.enter(Stage::Write, Instant::now());
+        let (thread, running) = spawn(Arc::clone(&shared), Duration::from_millis(1)).unwrap();
+        let mut state = shared.state.subscribe();
+        let until = |state: &mut tokio::sync::watch::Receiver<State>, wanted: &State| {
+            let begun = Instant::now();
+            while *state.borrow_and_update() != *wanted {
+                assert!(begun.elapsed() < Duration::from_secs(60), "it is not {wanted:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        until(&mut state, &State::Full { held_by: None });
+        // Room again, and no answer yet.
+        shared.turn(|_| Some(State::Ready));
+        until(&mut state, &State::Stalled);
+        assert_eq!(shared.metrics.journal_ready.get(), 0);
+        shared.waiting.leave(Stage::Write);
+        until(&mut state, &State::Ready);
+        assert_eq!(shared.metrics.journal_ready.get(), 1);
+        drop(running);
+        thread.join().unwrap();
+    }
+}
