@@ -6,12 +6,14 @@
 //! stop: not ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its
 //! supervisor to start it again.
 
-use std::{collections::HashSet, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+mod handlers;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, timeout},
 };
@@ -19,13 +21,10 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
-    dispatch::{self, Desk, Lane, LaneParts, Owner, Pace, Replayer},
-    event::Class,
-    handler::{Deferred, Handler},
     http::{self, Intake},
     insight::{self, Insight},
     journal::{
-        self, Enrolment, Journal, LaneId, LanePlace, State,
+        self, Journal, State,
         sqlite::{self, Sqlite},
     },
     metrics::Metrics,
@@ -66,9 +65,6 @@ pub enum Error {
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
-    /// Insight could not be opened.
-    #[error(transparent)]
-    Insight(#[from] insight::OpenError),
     /// The admin side would be open to everybody.
     #[error(transparent)]
     Unguarded(#[from] admin::Unguarded),
@@ -98,7 +94,6 @@ impl Error {
             Self::Listen { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Secret(error) => error.is_lasting(),
             Self::Open(error) => error.is_lasting(),
-            Self::Insight(error) => error.is_lasting(),
             Self::Unguarded(_) | Self::Source(_) => true,
             Self::Journal(_) | Self::Failed(_) | Self::Stalled | Self::Panicked(_) => false,
         }
@@ -142,7 +137,7 @@ pub async fn serve(
     let about = config.handlers.iter().map(about).collect();
     let opened = async {
         let journal = open_journal(config.journal, config.http.deadline, &metrics).await?;
-        enrol(&config.handlers, &journal).await?;
+        handlers::enrol(&config.handlers, &journal).await?;
         Ok::<_, Error>(journal)
     };
     let journal = tokio::select! {
@@ -167,8 +162,8 @@ pub async fn serve(
     let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
     let start = async {
         let (desk, replayer) =
-            start_lanes(config.handlers, &journal, &metrics, &lanes_told, &mut lanes).await?;
-        let insight = open_insight(config.insight, &journal, &metrics).await?;
+            handlers::start_lanes(config.handlers, &journal, &metrics, &lanes_told, &mut lanes).await?;
+        let insight = open_insight(config.insight, &journal, &metrics).await;
         if let Some(insight) = &insight {
             lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_told));
         }
@@ -296,16 +291,24 @@ async fn open_journal(
     }
 }
 
-/// `None` where it is switched off.
+/// `None` where it is switched off, or cannot be opened: intake and handlers do not depend on it.
 async fn open_insight(
     settings: insight::Settings,
     journal: &Arc<dyn Journal>,
     metrics: &Arc<Metrics>,
-) -> Result<Option<Arc<Insight>>, Error> {
-    let Some(path) = settings.path.clone().filter(|_| settings.enabled) else { return Ok(None) };
-    let (metrics, clock) = (Arc::clone(metrics), journal.clock().clone());
-    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, metrics, clock)).await?;
-    Ok(Some(Arc::new(opened?)))
+) -> Option<Arc<Insight>> {
+    let path = settings.path.clone().filter(|_| settings.enabled)?;
+    let (opening, clock) = (Arc::clone(metrics), journal.clock().clone());
+    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, opening, clock)).await;
+    let error = match opened {
+        Ok(Ok(insight)) => return Some(Arc::new(insight)),
+        Ok(Err(error)) => error.to_string(),
+        Err(panicked) => panicked.to_string(),
+    };
+    // It has taken in nothing.
+    metrics.insight_lag.set(i64::try_from(*journal.tip().borrow()).unwrap_or(i64::MAX));
+    tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");
+    None
 }
 
 /// What a handler was told, as the operator's side says it.
@@ -317,111 +320,6 @@ fn about(handler: &HandlerConfig) -> admin::About {
         masks: (!mask.is_empty()).then(|| mask.in_words()),
         dead_letters: *dead_letters,
     }
-}
-
-/// Stores the cursors of new handlers, and says of each where it begins, and of those that are not configured any more what
-/// they have not delivered.
-async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>) -> Result<(), Error> {
-    let known: HashSet<Arc<str>> = journal.handlers().await?.into_iter().map(|place| place.handler).collect();
-    for HandlerConfig { name, .. } in handlers.iter().filter(|handler| handler.start.is_some()) {
-        if known.contains(name) {
-            tracing::info!(
-                handler = &**name,
-                "`start` is not looked at: the handler has its place in the journal already; \
-                 `bikhook replay --handler {name} --since TIME` delivers what is stored once more"
-            );
-        }
-    }
-    let enrolments = handlers.iter().map(|handler| Enrolment {
-        handler: Arc::clone(&handler.name),
-        start: handler.start,
-        dead_letters: handler.dead_letters,
-    });
-    journal.enrol(enrolments.collect()).await?;
-    for place in journal.handlers().await? {
-        let handler = &*place.handler;
-        if !place.configured {
-            tracing::warn!(
-                handler,
-                undelivered = place.undelivered(),
-                "handler not configured any more: its events wait for nobody, and retention does not keep them; \
-                 `bikhook handlers rename {handler} NEW` gives its place to another name"
-            );
-        } else if !known.contains(&place.handler) {
-            let Some(LanePlace { cursor, before, .. }) = place.lanes.first() else { continue };
-            tracing::info!(
-                handler,
-                begins_after = cursor,
-                stored_before = before,
-                "new handler: it begins after this seq, and gets nothing that is stored before; \
-                 `bikhook replay --handler {handler} --since TIME` delivers that"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Starts the lanes of every handler; each opens its handler by itself.
-async fn start_lanes(
-    handlers: Vec<HandlerConfig>,
-    journal: &Arc<dyn Journal>,
-    metrics: &Arc<Metrics>,
-    stop: &watch::Receiver<bool>,
-    lanes: &mut JoinSet<()>,
-) -> Result<(Desk, Arc<Replayer>), Error> {
-    let mut desk = Desk::default();
-    let mut owners = Vec::new();
-    for handler in handlers {
-        let HandlerConfig { name, kind, opener, destination, filter, mask, dispatch: settings, .. } = handler;
-        let (destination, mask): (Arc<str>, _) = (destination.into(), Arc::new(mask));
-        let opened_late =
-            Deferred::new(Arc::clone(&name), kind.name, Arc::clone(&destination), opener, *settings.timeout);
-        let handler: Arc<dyn Handler> = Arc::new(opened_late);
-        let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
-        // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
-        let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
-        let batch = settings.batch.unwrap_or(kind.batch).min(rate);
-        let concurrency = settings.concurrency.unwrap_or(kind.concurrency);
-        tracing::info!(
-            handler = &*name,
-            kind = kind.name,
-            destination = &*destination,
-            batch,
-            concurrency,
-            "a handler is at work"
-        );
-        let slots = Arc::new(Semaphore::new(concurrency));
-        let of_class = |class| LaneParts {
-            id: LaneId::live(Arc::clone(&name), class),
-            kind: kind.name,
-            destination: Arc::clone(&destination),
-            handler: Arc::clone(&handler),
-            filter: filter.clone(),
-            mask: Arc::clone(&mask),
-            settings: dispatch::Settings::clone(&settings),
-            batch,
-            concurrency,
-            slots: Arc::clone(&slots),
-            paces: pace.iter().cloned().collect(),
-            journal: Arc::clone(journal),
-            metrics: Arc::clone(metrics),
-            replay: None,
-        };
-        let mut live = Vec::new();
-        for class in Class::ALL {
-            let lane = Lane::restore(of_class(class)).await?;
-            live.push(lane.status());
-            let control = desk.take_up(&lane);
-            let run = lane.run(stop.clone(), control, LANES_GRACE);
-            lanes.spawn(async move {
-                run.await;
-            });
-        }
-        owners.push(Owner { parts: of_class(Class::Other), live });
-    }
-    let replayer = Arc::new(Replayer::new(Arc::clone(journal), owners));
-    lanes.spawn(Arc::clone(&replayer).run(stop.clone(), LANES_GRACE));
-    Ok((desk, replayer))
 }
 
 /// Why it stops.

@@ -45,8 +45,10 @@ pub(super) enum Fault {
     /// The journal could not store.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// Insight is switched off.
-    #[error("insight is switched off: set enabled = true under [insight]")]
+    /// Insight is switched off, or could not be opened.
+    #[error(
+        "insight is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
+    )]
     NoInsight,
     /// Insight could not do it. Its text may quote a row, too.
     #[error("insight: {}", .0.class())]

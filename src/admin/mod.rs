@@ -56,7 +56,7 @@ pub struct State {
     pub desk: Arc<Desk>,
     /// Where replays work.
     pub replayer: Arc<Replayer>,
-    /// What became of the messages; `None` where insight is switched off.
+    /// What became of the messages; `None` where insight is switched off, or could not be opened.
     pub insight: Option<Arc<Insight>>,
     /// The sources of the public side that ask for no credentials.
     pub open_sources: Vec<Arc<str>>,

@@ -89,17 +89,6 @@ pub enum OpenError {
     Failures(#[from] super::failures::FailuresError),
 }
 
-impl OpenError {
-    /// Whether a person has to change something.
-    pub fn is_lasting(&self) -> bool {
-        match self {
-            Self::Foreign { .. } | Self::Failures(_) => true,
-            Self::Io { source, .. } => folder::is_lasting(source),
-            Self::Locked { .. } | Self::Engine { .. } => false,
-        }
-    }
-}
-
 /// The file, locked for this process while this value lives.
 pub struct InsightFile {
     path: PathBuf,

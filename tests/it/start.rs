@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
@@ -208,7 +210,7 @@ fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
     let new = log.lines().find(of_fresh).expect(&log);
     assert!(new.contains("begins_after=2") && new.contains("stored_before=2"), "{new}");
     let listed = bikhook(&home, &["handlers", "--admin", &format!("http://{}", process.admin())]);
-    let row = listed.1.lines().find(|line| line.starts_with("crm")).expect(&listed.1);
+    let row = listed.1.lines().find(|line| line.trim_start().starts_with("crm ")).expect(&listed.1);
     assert!(row.contains("not configured"), "{row}");
     let page = process.operator().get("/handlers").unwrap().body;
     assert!(page.contains("crm is not configured any more: 2 events are undelivered"), "{page}");
@@ -231,6 +233,106 @@ fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
     let mut process = home.start();
     assert_eq!(lane(&process, "orders")["cursor"], 0, "it goes on where the old name was");
     process.stop();
+}
+
+#[test]
+fn insight_that_cannot_be_opened_leaves_intake_open() {
+    let own = TempDir::new().unwrap();
+    let foreign = own.path().join("insight.db");
+    fs::write(&foreign, "no database of ours, and longer than the head of one would be ".repeat(20)).unwrap();
+    let mut home = Home::new();
+    home.more = format!("[insight]\npath = {foreign:?}\n");
+    let mut process = home.start();
+    post(&process, "e1");
+    home.wait_until_delivered_to("audit");
+    let log = home.log();
+    let told = |line: &str| line.contains("ERROR") && line.contains("insight cannot be opened");
+    assert!(log.lines().any(told), "{log}");
+    let page = process.operator().get("/").unwrap();
+    assert!(page.status == 200 && page.body.contains("could not be opened"), "{}", page.body);
+    process.stop();
+}
+
+/// A configuration, with what the environment has for it.
+struct Made {
+    name: String,
+    text: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Made {
+    fn fixtures(folder: &str) -> Vec<Self> {
+        let mut all = Vec::new();
+        for entry in Path::new("fixtures/config").join(folder).read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = fs::read_to_string(&path).unwrap();
+                let variables = text.lines().filter_map(|line| line.strip_prefix("# variable "));
+                let variables = variables.map(|line| line.split_once('=').unwrap());
+                let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                all.push(Self { name: path.display().to_string(), text, variables });
+            }
+        }
+        assert!(!all.is_empty(), "{folder}");
+        all
+    }
+
+    fn text(text: &str) -> Self {
+        Self { name: text.to_owned(), text: text.to_owned(), variables: Vec::new() }
+    }
+
+    /// The code of `check`, and that of `serve`, which is stopped once it is ready.
+    fn codes(&self) -> (i32, i32) {
+        let own = TempDir::new().unwrap();
+        let config = own.path().join("bikhook.toml");
+        fs::write(&config, &self.text).unwrap();
+        let command = |what: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
+            command.current_dir(own.path()).env_clear().envs(self.variables.iter().cloned());
+            command.arg("--config").arg(&config).arg(what);
+            command
+        };
+        let checked = command("check").output().unwrap().status.code().unwrap();
+        let mut serve = command("serve");
+        if checked == 0 {
+            serve.env("BIKHOOK_HTTP_LISTEN", "127.0.0.1:0").env("BIKHOOK_ADMIN_LISTEN", "127.0.0.1:0");
+        }
+        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        if said.next().is_some() {
+            assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        }
+        (checked, child.wait().unwrap().code().unwrap())
+    }
+}
+
+#[test]
+fn what_check_passes_serve_starts_and_what_it_refuses_ends_with_2() {
+    let source = |keys: &str| Made::text(&format!("[sources.bik]\n{keys}\n"));
+    let key = |key: &str| source(&format!("credentials.portal = {{ key = {key:?} }}"));
+    let mut good = Made::fixtures("good");
+    good.push(source("path = \"/*\"\ncredentials.portal = { key = \"the-key\" }"));
+    good.push(key(&"k".repeat(2_048)));
+    good.push(Made::text("[insight]\nenabled = false\nfailures = \"/nowhere/failures.toml\"\n"));
+    for made in good {
+        assert_eq!(made.codes(), (0, 0), "{}", made.name);
+    }
+    let mut bad = Made::fixtures("bad");
+    bad.extend([
+        key(""),
+        key("  "),
+        key(&"k".repeat(2_049)),
+        source("credentials.portal = { username = \"u\", password = \"\" }"),
+        source("credentials.portal = { username = \"\", password = \"p\" }"),
+        source("auth = \"none\"\ncredentials.portal = { key = \"the-key\" }"),
+        Made::text("[http]\nheader_limit = \"4KiB\"\n"),
+        Made::text("[http]\nin_flight_bytes = \"1MiB\"\n"),
+        Made::text("[insight]\nfailures = \"/nowhere/failures.toml\"\n"),
+        Made::text("[admin]\ncredentials = { username = \"ops\", password = \"\" }\n"),
+    ]);
+    for made in bad {
+        assert_eq!(made.codes(), (2, 2), "{}", made.name);
+    }
 }
 
 /// What a command says and ends with.
@@ -264,7 +366,7 @@ fn what_a_restart_cannot_mend_ends_a_start_with_code_2() {
     let not_a_folder = own.path().join("file");
     fs::write(&not_a_folder, "").unwrap();
     let data = |path: &Path| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bikhook"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
         command.current_dir(own.path()).env("BIKHOOK_JOURNAL_PATH", path);
         command.env("BIKHOOK_HTTP_LISTEN", "127.0.0.1:0").env("BIKHOOK_ADMIN_LISTEN", "127.0.0.1:0");
         command.env("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL_KEY", "the-key");

@@ -20,7 +20,7 @@ pub(super) enum Sorry {
     Insight(#[from] insight::Error),
     /// What was asked for is learnt by insight, which is off.
     #[error(
-        "this page shows what insight learns, and it is switched off: set enabled = true under [insight]"
+        "this page shows what insight learns, and it is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
     )]
     InsightOff,
     /// A form without the token of this browser.

@@ -83,12 +83,6 @@ impl Retention {
         Ok(evicted)
     }
 
-    /// The handlers are known now: what is kept for one that is gone may leave.
-    pub const fn sweep_soon(&mut self) {
-        self.swept = None;
-        self.rested = None;
-    }
-
     /// The transaction that evicted these is durable.
     pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
         for (key, seq) in &evicted.keys {

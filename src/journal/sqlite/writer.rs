@@ -320,7 +320,6 @@ impl Writer {
         }
         if let Some(enrolled) = enrolled {
             self.lanes.enrolled(enrolled);
-            self.retention.sweep_soon();
         }
         for ((change, _), answer) in changes.iter().zip(&answers) {
             if let (Change::Rename { old, new }, false) = (change, answer.is_empty()) {
