@@ -227,6 +227,7 @@ mod tests {
         let group = Committed {
             began: Instant::now(),
             tip: 0,
+            frames: 0,
             events: Vec::new(),
             replays: None,
             appends: Vec::new(),
