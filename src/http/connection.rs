@@ -152,7 +152,7 @@ pub(super) async fn attend<S: Site>(
 /// Resolves when a newcomer needs the place of a connection that is being closed.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
-        Poll::Ready(()) if pulse.is_ordered(Order::Close) => Poll::Ready(()),
+        Poll::Ready(()) if pulse.is_ordered(Order::Leave) => Poll::Ready(()),
         _ => Poll::Pending,
     })
     .await;
@@ -201,7 +201,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
             pulse.poll_order(cx).is_ready().then(|| obey(pulse)).flatten().map_or(Poll::Pending, Poll::Ready)
         });
         let ended = tokio::select! {
-            ended = ordered => ended,
+            biased; // a request that is there is served, whatever is ordered
             readable = stream.readable() => match readable.and_then(|()| head.read(stream)) {
                 Ok(Progress::Ready) => Ended::HeadReady,
                 Ok(Progress::Partial) => continue,
@@ -211,6 +211,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
                     Ended::ByPeer
                 }
             },
+            ended = ordered => ended,
             () = sleep_until(deadline) => if head.is_empty() { Ended::Idle } else { Ended::TooSlow },
         };
         member.end_head();

@@ -71,6 +71,8 @@ pub(super) enum Order {
     Close = 1,
     /// Give up the unfinished head, with 408.
     DropHead = 2,
+    /// Do not wait for the peer to take the last answer: a newcomer needs the place of a connection that is closing.
+    Leave = 4,
 }
 
 impl Pulse {

@@ -250,8 +250,8 @@ impl Open {
     fn close_looked_up(&mut self) -> bool {
         while let Some((since_ms, id)) = self.idle.pop_front() {
             let Some(pulse) = self.pulses.get(&id) else { continue };
-            if idle_since(pulse) == Some(since_ms) && !pulse.is_ordered(Order::Close) {
-                pulse.order(Order::Close);
+            if idle_since(pulse) == Some(since_ms) && !pulse.is_ordered(way_out(pulse)) {
+                pulse.order(way_out(pulse));
                 return true;
             }
         }
@@ -259,7 +259,7 @@ impl Open {
     }
 
     fn look_up_idle(&mut self) {
-        let unordered = self.pulses.iter().filter(|(_, pulse)| !pulse.is_ordered(Order::Close));
+        let unordered = self.pulses.iter().filter(|(_, pulse)| !pulse.is_ordered(way_out(pulse)));
         let mut idle: Vec<_> =
             unordered.filter_map(|(id, pulse)| idle_since(pulse).map(|since_ms| (since_ms, *id))).collect();
         if idle.len() > LOOKED_UP {
@@ -269,6 +269,11 @@ impl Open {
         idle.sort_unstable();
         self.idle = idle.into();
     }
+}
+
+/// How a connection makes room.
+fn way_out(pulse: &Pulse) -> Order {
+    if pulse.phase() == Phase::Closing { Order::Leave } else { Order::Close }
 }
 
 /// Since when a connection has had no request under way; one that only waits to be closed comes before all others.
@@ -459,7 +464,7 @@ mod tests {
         let closing = enter(&table, "127.0.0.1");
         closing.0.begin_closing();
         table.make_room();
-        assert!(closing.0.pulse().is_ordered(Order::Close));
+        assert!(closing.0.pulse().is_ordered(Order::Leave));
         for round in 1..idle.len() {
             table.make_room();
             let all: Vec<_> = idle.iter().collect();

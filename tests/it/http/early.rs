@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::world::{KEY, World, event, head, post, request};
+use super::world::{KEY, LONG, World, event, head, post, request};
 
 const MIB: usize = 1024 * 1024;
 
@@ -105,4 +105,16 @@ fn two_posts_in_one_write_get_two_answers() {
     client.send([post(event("e1")), post(event("e2"))].concat());
     assert_eq!((client.answer().status, client.answer().status), (200, 200));
     assert_eq!(world.journal.ids(), ["e1", "e2"]);
+}
+
+#[test]
+fn a_stop_does_not_cut_an_early_answer_that_is_on_its_way() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    client.send(head("POST /webhook", &["Authorization: wrong", "Content-Length: 8000000"]));
+    world.until(r#"bikhook_http_requests_total{source="bik",status="401"}"#, 1);
+    world.stop(LONG);
+    client.send(vec![b' '; 1_000_000]); // a closed connection would be reset by it, and the answer lost
+    client.answer().assert_problem(401);
+    assert_eq!(world.stopped().cut, 0);
 }
