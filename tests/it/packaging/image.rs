@@ -54,6 +54,20 @@ fn both_base_images_can_be_named_by_digest_and_the_page_says_how() {
 }
 
 #[test]
+fn the_openssl_that_is_compiled_in_is_of_a_line_that_gets_fixes() {
+    let lock = fs::read_to_string("Cargo.lock").unwrap();
+    let packages = lock.split("[[package]]").filter(|package| package.contains("name = \"openssl-src\"\n"));
+    // The version of the crate, and after a `+` that of OpenSSL; what is in vendor/ has none of its own.
+    let built: Vec<&str> = packages
+        .filter_map(|package| {
+            package.lines().find_map(|line| line.strip_prefix("version = \"")?.split_once('+'))
+        })
+        .map(|(_, openssl)| openssl)
+        .collect();
+    assert!(matches!(built[..], [one] if one.starts_with("4.")), "{built:?}");
+}
+
+#[test]
 fn the_configuration_of_the_image_is_accepted_with_the_variables_of_the_image() {
     let variables = variables().into_iter().filter(|(name, _)| name != "BIKHOOK_CONFIG");
     let mut check = Command::new(env!("CARGO_BIN_EXE_bikhook"));
