@@ -11,7 +11,7 @@ use std::{
 use super::reading::{Reading, node_at};
 use crate::{
     admin, folder,
-    http::{AuthMode, SourceSettings},
+    http::SourceSettings,
     secret::Secret,
     settings::{Node, Place, Table, Value},
 };
@@ -54,7 +54,7 @@ pub(super) fn guessable(
     if let Some(credentials) = admin.and_then(|admin| admin.credentials.as_ref()) {
         door(reading, &["admin", "credentials", "password"], &credentials.password);
     }
-    for (name, source) in sources.iter().filter(|(_, source)| source.auth == AuthMode::Basic) {
+    for (name, source) in sources {
         for (credential, settings) in &source.credentials {
             for (key, secret) in [("key", &settings.key), ("password", &settings.password)] {
                 if let Some(secret) = secret {

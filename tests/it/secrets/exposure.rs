@@ -74,9 +74,6 @@ fn a_secret_that_can_be_guessed_is_warned_about_and_not_shown() {
         assert!(!told.contains("hunter2"), "{text}:\n{told}");
     }
     assert_eq!(open.warnings(&source(&long()), 0o600, &[]), "");
-    // Nobody is asked for it.
-    let unasked = "[sources.bik]\nauth = \"none\"\ncredentials.portal = { key = \"hunter2\" }\n";
-    assert!(!open.warnings(unasked, 0o600, &[]).contains("shorter"));
 }
 
 fn long() -> String {
