@@ -96,6 +96,8 @@ pub struct Metrics {
     pub dead_letters: Gauges,
     /// 1 while a lane waits for its destination, by `handler` and `lane`.
     pub waiting: Gauges,
+    /// 1 while a lane has as many events set aside as may be.
+    pub full: Gauges,
     /// 1 while a lane is held back by a pause, by `handler` and `lane`.
     pub paused: Gauges,
     /// Events that insight has not taken in yet.
@@ -222,6 +224,11 @@ impl Metrics {
             set_aside: register!("lane_set_aside", "Events set aside", Gauges::default()),
             dead_letters: register!("dead_letters", "Dead letters", Gauges::default()),
             waiting: register!("lane_waiting", "1 while a lane waits for its destination", Gauges::default()),
+            full: register!(
+                "lane_full",
+                "1 while a lane has as many events set aside as aside_limit allows",
+                Gauges::default()
+            ),
             paused: register!("lane_paused", "1 while a lane is held back by a pause", Gauges::default()),
             insight_lag: register!(
                 "insight_lag_events",

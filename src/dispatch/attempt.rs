@@ -1,14 +1,6 @@
 //! One delivery, as a task: a batch that is refused is halved until the bad event is alone; a probe goes one by one.
 
-use std::{
-    collections::HashSet,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, ops::Range, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::histogram::Histogram;
@@ -17,12 +9,12 @@ use tracing::{Instrument, Span};
 
 use super::{
     pace::Pace,
-    policy::{Mode, PROBE_EVENTS, REFUSALS_BELIEVED},
+    policy::{DOUBTS, Mode, PROBE_EVENTS},
     status::lane_name,
 };
 use crate::{
     event::OrderKey,
-    handler::{Delivery, Failure, Handler, Mask},
+    handler::{About, Delivery, Failure, Handler, Mask},
     journal::LaneId,
     trace::{self, Load},
 };
@@ -32,9 +24,9 @@ use crate::{
 pub enum Outcome {
     /// The destination has it.
     Delivered,
-    /// The destination will never take it, and is believed.
+    /// It cannot be delivered, whatever the destination would say.
     Refused(String),
-    /// The destination did not take it now.
+    /// The destination did not take it.
     Failed(Trouble),
     /// It was not its turn: something before it failed.
     Untried,
@@ -49,20 +41,35 @@ pub struct Trouble {
     pub error: String,
     /// How long the destination asked to be left alone.
     pub after: Option<Duration>,
+    /// Whether the event or the destination is in question.
+    pub about: About,
     /// Who can help.
     pub gravity: Gravity,
 }
 
 impl Trouble {
+    /// Whether the destination answered, and may take other events.
+    pub const fn is_about_event(&self) -> bool {
+        matches!(self.about, About::Event | About::Repetition)
+    }
+
+    /// A failure that is not a success, as dispatch sees it.
     fn of(failure: Failure) -> Self {
-        let (class, error, after, gravity) = match failure {
-            Failure::Retry { class, error, after } => (class, error, after, Gravity::Unwell),
-            Failure::Gone { class, error } => (class, error, None, Gravity::Gone),
-            Failure::Misconfigured { class, error } | Failure::Refuse { class, error } => {
-                (class, error, None, Gravity::Misconfigured)
+        match failure {
+            Failure::Retry { class, error, after, about } => {
+                Self { class, error, after, about, gravity: Gravity::Unwell }
             }
-        };
-        Self { class, error, after, gravity }
+            Failure::Refuse { class, error } => {
+                Self { class, error, after: None, about: About::Event, gravity: Gravity::Refused }
+            }
+            Failure::Misconfigured { class, error, about } => {
+                Self { class, error, after: None, about, gravity: Gravity::Misconfigured }
+            }
+            // One resource that is gone is not the whole destination.
+            Failure::Gone { class, error } => {
+                Self { class, error, after: None, about: About::Event, gravity: Gravity::Gone }
+            }
+        }
     }
 }
 
@@ -71,6 +78,8 @@ impl Trouble {
 pub enum Gravity {
     /// Time, most likely.
     Unwell,
+    /// Nobody, where others are taken: the destination will never take this event. A person, where none is.
+    Refused,
     /// A person: it is not as the settings say.
     Misconfigured,
     /// Nobody: it is gone for good. The handler pauses.
@@ -92,8 +101,6 @@ pub struct Attempt {
     pub paces: Vec<Arc<Pace>>,
     /// Longer counts as failed.
     pub timeout: Duration,
-    /// Refusals in a row without a success.
-    pub refusals: Arc<AtomicU32>,
     /// How long deliveries take.
     pub seconds: Histogram,
 }
@@ -119,25 +126,53 @@ impl Attempt {
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
-    /// The whole batch; where it is refused, its halves, left before right, until the refused event is alone.
+    /// The whole batch; where the answer is about one of its events, its halves, left before right, until that is alone.
+    /// Later events of its message are left out. Gives up where many fail one after the other.
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(events.len());
-        let mut parts = vec![events];
+        let mut outcomes = vec![Outcome::Untried; events.len()];
+        let mut failed_messages: HashSet<OrderKey> = HashSet::new();
+        let mut failures = 0;
+        let all = 0..events.len();
+        let mut parts: Vec<Range<usize>> = Vec::from([all]);
         while let Some(part) = parts.pop() {
-            match self.deliver(part).await {
-                Outcome::Refused(_) if part.len() > 1 => {
-                    let (left, right) = part.split_at(part.len() / 2);
-                    parts.push(right);
-                    parts.push(left);
+            let blocked =
+                |at: &usize| events[*at].order_key().is_some_and(|key| failed_messages.contains(&key));
+            let tried: Vec<usize> = part.filter(|at| !blocked(at)).collect();
+            let (Some(first), Some(last)) = (tried.first(), tried.last()) else { continue };
+            let whole = *first..last + 1;
+            let outcome = if tried.len() == whole.len() {
+                self.deliver(&events[whole.clone()]).await
+            } else {
+                let some: Vec<Delivery> = tried.iter().map(|at| events[*at].clone()).collect();
+                self.deliver(&some).await
+            };
+            let is_of_one = match &outcome {
+                Outcome::Refused(_) => true,
+                Outcome::Failed(trouble) => trouble.is_about_event(),
+                Outcome::Delivered | Outcome::Untried => false,
+            };
+            if is_of_one && tried.len() > 1 {
+                let middle = tried[tried.len() / 2];
+                parts.push(middle..whole.end);
+                parts.push(whole.start..middle);
+                continue;
+            }
+            let is_of_destination = matches!(outcome, Outcome::Failed(_)) && !is_of_one;
+            match outcome {
+                Outcome::Delivered => failures = 0,
+                Outcome::Failed(_) if is_of_one => {
+                    failures += 1;
+                    failed_messages.extend(events[*first].order_key());
                 }
-                Outcome::Failed(trouble) => {
-                    outcomes.extend(part.iter().map(|_| Outcome::Failed(trouble.clone())));
-                    break;
-                }
-                outcome => outcomes.extend(part.iter().map(|_| outcome.clone())),
+                _ => {}
+            }
+            for at in tried {
+                outcomes[at] = outcome.clone();
+            }
+            if is_of_destination || failures >= DOUBTS {
+                break;
             }
         }
-        outcomes.resize(events.len(), Outcome::Untried);
         outcomes
     }
 
@@ -148,7 +183,7 @@ impl Attempt {
         let mut failed_messages: HashSet<OrderKey> = HashSet::new();
         let (mut failures, mut successes) = (0, 0);
         for event in events {
-            let key = event.event.order_key();
+            let key = event.order_key();
             let given_up = successes == 0 && failures >= PROBE_EVENTS;
             if given_up || key.is_some_and(|key| failed_messages.contains(&key)) {
                 outcomes.push(Outcome::Untried);
@@ -190,11 +225,14 @@ impl Attempt {
             Ok(Ok(done)) => done,
             // Caught here, it is this delivery's and not that of others of the batch.
             Ok(Err(_may_quote_the_payload)) => {
-                Err(Failure::retry("panic", "the handler panicked; the log says where"))
+                let story = "the handler panicked; the log says where";
+                Err(Failure::retry_about(About::Unanswered, "panic", story))
             }
-            Err(_elapsed) => {
-                Err(Failure::retry("timeout", format!("no answer within {} s", self.timeout.as_secs_f64())))
-            }
+            Err(_elapsed) => Err(Failure::retry_about(
+                About::Unanswered,
+                "timeout",
+                format!("no answer within {} s", self.timeout.as_secs_f64()),
+            )),
         };
         self.seconds.observe(began.elapsed().as_secs_f64());
         let (outcome, class) = match &done {
@@ -208,20 +246,8 @@ impl Attempt {
         };
         trace::delivered(&span, outcome, class);
         match done {
-            Ok(()) => {
-                self.refusals.store(0, Relaxed);
-                Outcome::Delivered
-            }
-            Err(Failure::Retry { class, error, after }) => {
-                Outcome::Failed(Trouble { class, error, after, gravity: Gravity::Unwell })
-            }
-            Err(Failure::Misconfigured { class, error }) => {
-                Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Misconfigured })
-            }
-            Err(Failure::Gone { class, error }) => {
-                Outcome::Failed(Trouble { class, error, after: None, gravity: Gravity::Gone })
-            }
-            Err(Failure::Refuse { class, error }) => self.believe(events.len(), class, error),
+            Ok(()) => Outcome::Delivered,
+            Err(failure) => Outcome::Failed(Trouble::of(failure)),
         }
     }
 
@@ -233,22 +259,5 @@ impl Attempt {
             attempt: events.iter().map(|delivery| delivery.attempt).max().unwrap_or(0),
         };
         trace::deliver(&self.lane.handler, lane_name(&self.lane), load)
-    }
-
-    /// A destination that refuses everything is set up wrongly: that must not turn a backlog into dead letters.
-    fn believe(&self, events: usize, class: String, error: String) -> Outcome {
-        if events > 1 {
-            return Outcome::Refused(error);
-        }
-        let in_a_row = self.refusals.fetch_add(1, Relaxed) + 1;
-        if in_a_row <= REFUSALS_BELIEVED {
-            return Outcome::Refused(error);
-        }
-        Outcome::Failed(Trouble {
-            class: format!("refuses everything ({class})"),
-            error,
-            after: None,
-            gravity: Gravity::Misconfigured,
-        })
     }
 }

@@ -21,8 +21,20 @@ pub struct AsideRows {
 struct Row {
     aside: Aside,
     in_flight: bool,
-    /// When it failed last, in this run.
-    failed_at: Timestamp,
+    trace: Trace,
+}
+
+/// What this process knows of the deliveries of a set-aside event.
+#[derive(Clone, Copy, Default)]
+pub struct Trace {
+    /// When it failed last.
+    pub failed_at: Timestamp,
+    /// How many deliveries of the lane had succeeded then.
+    pub failed_after: u64,
+    /// An attempt ended without an answer: the destination may have it.
+    pub unanswered: bool,
+    /// Answers that said the destination has it already, or works on it.
+    pub repetitions: u32,
 }
 
 impl AsideRows {
@@ -30,7 +42,8 @@ impl AsideRows {
     pub fn restore(rows: Vec<Aside>) -> Self {
         let mut restored = Self::default();
         for aside in rows {
-            restored.insert(aside, Timestamp::default());
+            // What was under way when the process before ended has no answer.
+            restored.insert(aside, Trace { unanswered: true, ..Trace::default() });
         }
         restored
     }
@@ -50,12 +63,12 @@ impl AsideRows {
         self.by_message.contains_key(&key)
     }
 
-    /// Sets an event aside that failed at this time, or replaces its row.
-    pub fn insert(&mut self, aside: Aside, failed_at: Timestamp) {
+    /// Sets an event aside, or replaces its row.
+    pub fn insert(&mut self, aside: Aside, trace: Trace) {
         if let Some(key) = aside.order_key {
             self.by_message.entry(key).or_default().insert(aside.seq);
         }
-        self.rows.insert(aside.seq, Row { aside, in_flight: false, failed_at });
+        self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
     /// The head up to a seq that is due for longest; marked as on its way. One that would have to wait for longer than
@@ -101,9 +114,16 @@ impl AsideRows {
             .min()
     }
 
-    /// Its row, and when it failed last.
-    pub fn get(&self, seq: u64) -> Option<(&Aside, Timestamp)> {
-        self.rows.get(&seq).map(|row| (&row.aside, row.failed_at))
+    /// Its row, and what is known of its deliveries.
+    pub fn get(&self, seq: u64) -> Option<(&Aside, Trace)> {
+        self.rows.get(&seq).map(|row| (&row.aside, row.trace))
+    }
+
+    /// Every head is due now.
+    pub fn hurry(&mut self, now: Timestamp) {
+        for row in self.rows.values_mut() {
+            row.aside.next_try = row.aside.next_try.min(now);
+        }
     }
 
     /// It is done with. The next event of its message becomes a head, due now: its changed row.
@@ -199,6 +219,18 @@ impl Revivals {
             one.in_flight = false;
             one.not_before = not_before;
         }
+    }
+
+    /// Every one is due now.
+    pub fn hurry(&mut self, now: Timestamp) {
+        for one in self.0.values_mut() {
+            one.not_before = one.not_before.min(now);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether none is left.

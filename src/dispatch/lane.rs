@@ -4,20 +4,26 @@
 //! be started, and settles. Tests call it; [`Lane::run`] calls it and waits in between.
 //!
 //! A destination that is unwell is probed after a wait that doubles; nothing is skipped for its sake. An event that keeps
-//! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter.
+//! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter
+//! once another message was taken: see [`doubt`].
 
+mod aside;
+mod claim;
+mod doubt;
 mod ended;
 mod look;
 mod replay;
 mod running;
+mod shown;
+mod start;
 
 pub use replay::ReplayPart;
 pub use running::Ended;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, atomic::AtomicU32},
+    sync::Arc,
 };
 
 use tokio::{
@@ -25,20 +31,20 @@ use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use self::replay::Decided;
+use self::{doubt::Belief, replay::Decided};
 use super::{
     Settings,
     attempt::{Attempt, Outcome},
     exceptions::{AsideRows, Revivals},
     pace::Pace,
     policy::{self, Mode},
-    status::{LaneCondition, LaneStatus, Show, Shown},
+    status::{LaneStatus, Show},
     window::Window,
 };
 use crate::{
     clock::{Clock, Timestamp},
     event::Event,
-    handler::{Delivery, Filter, Handler, Mask},
+    handler::{About, Filter, Handler, Mask},
     journal::{self, Ends, Journal, LaneId, LaneState, Pauses, Replays},
     metrics::Metrics,
 };
@@ -91,10 +97,19 @@ pub enum Turn {
 }
 
 /// What an operator asks of a lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Control {
     /// Let go of everything below this seq.
     SkipTo(u64),
+    /// Try again now whatever waits to be tried again.
+    Retry,
+    /// Believe the refusals of this class of the events up to this seq, until the next success.
+    Believe {
+        /// The last seq that it holds for.
+        upto: u64,
+        /// The class of the refusals, such as `status 422`.
+        class: String,
+    },
 }
 
 /// What a delivery on its way carries.
@@ -139,6 +154,18 @@ pub struct Lane {
     held: bool,
     /// The destination said that it is gone for good: why, until the journal knows.
     gone: Option<String>,
+    /// Which refusals an operator believes.
+    belief: Option<Belief>,
+    /// Events of a replay that were claimed and wanted.
+    claimed: u64,
+    /// The tip when the lane was restored: the process before may have delivered what is up to here.
+    restored_to: u64,
+    /// Of that: events settled durably, and events that ended since.
+    resettled: u64,
+    unsettled: u64,
+    backlog_is_settled: bool,
+    /// As many events are set aside as may be, and the log says so.
+    told_full: bool,
     /// An exception has just ended: now it is the turn of the lane's own deliveries.
     exception_ended: bool,
     /// The last exception was a set-aside event: now it is a dead letter's turn.
@@ -150,12 +177,23 @@ pub struct Lane {
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
-    /// What is on its way is a probe: what it tells is news.
+    /// While it is unwell: what the failures are about. The backlog is searched where it is events.
+    about: About,
+    /// It is not as the settings say: no other message will change that.
+    misconfigured: bool,
+    /// The deliveries in flight are probes; their results decide the lane's health.
     probing: bool,
+    /// Somebody asked to try again: the next probe is of a retried dead letter, too.
+    woken: bool,
+    /// Searches of the backlog in a row, and the events that the current one still has to try.
+    searches: u32,
+    search: VecDeque<u64>,
     /// While it is unwell: when it is probed.
     wait_until: Timestamp,
     /// When something was delivered last, in this run.
     last_success: Timestamp,
+    /// Events delivered in this run.
+    successes: u64,
     /// A lane that has caught up gathers until then.
     next_claim: Timestamp,
     /// Quick deliveries in a row: see [`policy::share`].
@@ -181,7 +219,6 @@ impl Lane {
                 lane: parts.id.clone(),
                 paces: parts.paces.clone(),
                 timeout: *parts.settings.timeout,
-                refusals: Arc::new(AtomicU32::new(0)),
                 seconds: parts
                     .metrics
                     .delivery_seconds
@@ -199,13 +236,26 @@ impl Lane {
             settled_to: cursor,
             condition: Condition {
                 failures: 0,
+                about: About::Destination,
+                misconfigured: false,
+                woken: false,
                 probing: false,
+                searches: 0,
+                search: VecDeque::new(),
                 wait_until: Timestamp::default(),
                 last_success: Timestamp::default(),
+                successes: 0,
                 next_claim: Timestamp::default(),
                 quick: 0,
                 seed: hasher.finish(),
             },
+            restored_to: *parts.journal.tip().borrow(),
+            claimed: 0,
+            resettled: 0,
+            unsettled: 0,
+            backlog_is_settled: false,
+            told_full: false,
+            belief: None,
             tip: parts.journal.tip(),
             retries: parts.journal.retries(),
             // The dead letters of a replay are the handler's own lanes'.
@@ -244,20 +294,24 @@ impl Lane {
             self.parts.journal.pause(Arc::clone(&self.parts.id.handler), reason).await?;
             self.gone = None;
         }
+        if self.retries.has_changed().unwrap_or(false) {
+            self.retries.borrow_and_update();
+            self.look_for_revivals = self.parts.replay.is_none();
+        }
+        let believed = self.bury_believed(now).await;
+        self.settle_redelivered().await?;
         if self.look_for_revivals {
-            // Those that were delivered must not be read again: their ends are made durable first.
-            self.settle().await?;
-            self.parts.journal.flush().await?;
-            self.revivals.extend(self.parts.journal.retrying(self.parts.id.clone()).await?);
-            self.look_for_revivals = false;
+            self.find_revivals(now).await?;
         }
         let claimed = self.fill(now).await;
-        let started = self.start(now).await;
+        // A search tries many at once: these are claimed first.
+        let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
+        let started = !gathers && self.start(now).await;
         self.settle().await?;
         // What could be delivered was, and is settled, also where the journal cannot be read any further.
         let claimed = claimed?;
         self.show(now, None);
-        if ended || claimed || started {
+        if ended || believed || claimed || started {
             return Ok(Turn::Moved);
         }
         if self.is_finished() {
@@ -272,221 +326,6 @@ impl Lane {
         let some = joined.is_some();
         self.joined.extend(joined);
         some
-    }
-
-    /// Claims while there is room; whether anything moved.
-    async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let (most, target) = policy::window(self.parts.batch, self.share());
-        let gathering = self.window.len() == 0 && now < self.condition.next_claim;
-        let enough = self.window.len() > most || self.aside_is_full();
-        if gathering || self.window.bytes() >= WINDOW_BYTES || (enough && !self.lacks_choice(now)) {
-            return Ok(false);
-        }
-        let read_to = self.window.read_to();
-        let end = self.reach();
-        if read_to >= end.min(*self.tip.borrow()) {
-            return Ok(false);
-        }
-        let set_aside_by_own = self.set_aside_by_own(end).await?;
-        let max = target.saturating_sub(self.window.len()).max(policy::PROBE_EVENTS);
-        let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
-        if claim.events.len() < self.parts.batch {
-            self.condition.next_claim = now.plus_ms(policy::GATHER_MS);
-        }
-        for event in claim.events {
-            let seq = event.seq;
-            if seq > end {
-                break;
-            }
-            if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
-                match event.order_key().filter(|key| self.aside.holds(*key)) {
-                    Some(_) if self.aside_is_full() => {
-                        return Ok(self.window.read_to() > read_to);
-                    }
-                    Some(_) => self.set_aside_in_order(&event, now),
-                    None => self.window.push(event),
-                }
-            }
-            self.window.advance(seq);
-        }
-        self.window.advance(claim.through.min(end));
-        Ok(self.window.read_to() > read_to)
-    }
-
-    /// Whether the next probe would have too few messages to choose from: where all in the window are bad, what follows
-    /// tells whether the destination is.
-    fn lacks_choice(&self, now: Timestamp) -> bool {
-        self.is_time_to_probe(now) && self.window.width() < policy::probe_width(self.condition.failures)
-    }
-
-    /// Starts what may be started; whether anything was.
-    async fn start(&mut self, now: Timestamp) -> bool {
-        if self.is_paused() || self.gives_way() {
-            return false;
-        }
-        if let Some(started) = self.start_look(now) {
-            return started;
-        }
-        if self.condition.failures > 0 {
-            return self.probe(now).await;
-        }
-        // With one place only, what is due again and again would else leave it to nobody.
-        let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now);
-        if self.has_place() {
-            started |= self.start_exception(now).await;
-        }
-        started |= self.start_batches(now);
-        started
-    }
-
-    fn is_paused(&self) -> bool {
-        self.gone.is_some()
-            || self.decided() == Decided::Paused
-            || self.paused.borrow().contains_key(&self.parts.id.handler)
-    }
-
-    fn has_place(&self) -> bool {
-        self.carried.len() < self.share()
-    }
-
-    fn start_batches(&mut self, now: Timestamp) -> bool {
-        let mut started = false;
-        while self.has_place() {
-            let seqs = self.window.next_batch(self.parts.batch, now, false);
-            if seqs.is_empty() {
-                break;
-            }
-            let mode = policy::mode(self.most_attempts(&seqs));
-            self.spawn_events(seqs, mode, now);
-            started = true;
-        }
-        started
-    }
-
-    fn is_time_to_probe(&self, now: Timestamp) -> bool {
-        self.condition.failures > 0 && now >= self.condition.wait_until && self.carried.is_empty()
-    }
-
-    /// One probe of a destination that is unwell, when it is time.
-    async fn probe(&mut self, now: Timestamp) -> bool {
-        if !self.is_time_to_probe(now) {
-            return false;
-        }
-        // It may be what was set aside that the destination takes, and nothing in the window.
-        self.start_aside(now).await;
-        let seqs = self.window.next_batch(self.parts.batch, now, true);
-        if seqs.is_empty() {
-            // What failed was let go: there is nothing left to judge the destination by.
-            self.condition.failures = 0;
-            return true;
-        }
-        self.condition.probing = true;
-        if policy::mode(self.most_attempts(&seqs)) == Mode::Batch {
-            self.spawn_events(seqs, Mode::Batch, now);
-            return true;
-        }
-        for seq in &seqs {
-            self.window.put_back(*seq, now);
-        }
-        let events = policy::probe_events(seqs.len());
-        let heads = self.window.next_heads(events, policy::probe_turn(self.condition.failures, events));
-        self.spawn_events(heads, Mode::OneByOne, now);
-        true
-    }
-
-    /// A set-aside event or a revived dead letter that is due, one at a time and in turn, beside the lane's own deliveries.
-    async fn start_exception(&mut self, now: Timestamp) -> bool {
-        if self.carried.values().any(|one| !matches!(one, Carried::Events { .. })) {
-            return false;
-        }
-        let revival_first = std::mem::take(&mut self.revival_next);
-        (revival_first && self.start_revival(now).await)
-            || self.start_aside(now).await
-            || self.start_revival(now).await
-    }
-
-    async fn start_revival(&mut self, now: Timestamp) -> bool {
-        let Some(due) = self.revivals.take_due(now) else { return false };
-        match self.parts.journal.dead_letter(due.id).await {
-            Ok(Some(letter)) if letter.retrying => {
-                let delivery = Delivery::new(due.event, due.attempts + 1, true);
-                self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
-            }
-            // Somebody has dropped it.
-            Ok(_) => self.revival_done(due.id),
-            Err(error) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    dead = due.id,
-                    error = error.class(),
-                    "a dead letter cannot be read; it is tried again, and the lane goes on"
-                );
-                self.revivals.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
-            }
-        }
-        true
-    }
-
-    async fn start_aside(&mut self, now: Timestamp) -> bool {
-        let longest_ms = policy::longest_ms(self.parts.settings.aside_max);
-        let Some(row) = self.aside.take_due(now, longest_ms, self.aside_upto()) else { return false };
-        match self.parts.journal.get(row.seq).await {
-            Ok(Some(event)) => {
-                let delivery =
-                    Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
-                self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
-                self.revival_next = true;
-            }
-            Ok(None) => {
-                tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
-                self.release(row.seq, now);
-            }
-            Err(error) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    seq = row.seq,
-                    error = error.class(),
-                    "a set-aside event cannot be read; it is tried again, and the lane goes on"
-                );
-                self.show.failed("unreadable", now);
-                self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
-            }
-        }
-        true
-    }
-
-    /// Set-aside events up to here may be tried: after a restart, what is before them is claimed first, since some of it may
-    /// be of their messages. At the bound, where nothing more can be claimed, all of them.
-    fn aside_upto(&self) -> u64 {
-        if self.aside_is_full() { u64::MAX } else { self.window.read_to() }
-    }
-
-    fn aside_is_full(&self) -> bool {
-        self.aside.len() >= self.parts.settings.aside_limit
-    }
-
-    fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
-        let deliveries = seqs
-            .iter()
-            .filter_map(|seq| self.window.get(*seq))
-            .map(|slot| {
-                Delivery::new(Arc::clone(&slot.event), slot.attempts + 1, self.parts.replay.is_some())
-            })
-            .collect();
-        self.spawn(deliveries, mode, Carried::Events { seqs, mode, since });
-    }
-
-    fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, carried: Carried) {
-        let task = self.deliveries.spawn(self.attempt.clone().run(deliveries, mode));
-        self.carried.insert(task.id(), carried);
-    }
-
-    fn most_attempts(&self, seqs: &[u64]) -> u32 {
-        seqs.iter()
-            .filter_map(|seq| self.window.get(*seq))
-            .map(|slot| slot.attempts)
-            .max()
-            .unwrap_or_default()
     }
 
     /// Hands over how things ended, with the cursor.
@@ -513,8 +352,8 @@ impl Lane {
         if self.condition.failures > 0 {
             return self.carried.is_empty().then_some(self.condition.wait_until);
         }
-        let busy = self.carried.values().any(|one| !matches!(one, Carried::Events { .. }));
-        let exceptions = if busy || !self.has_place() {
+        let exceptions_in_flight = self.exceptions_in_flight();
+        let exceptions = if exceptions_in_flight >= policy::exceptions(self.share()) || !self.has_place() {
             None
         } else {
             self.aside.next_due(self.aside_upto()).into_iter().chain(self.revivals.next_due()).min()
@@ -538,28 +377,5 @@ impl Lane {
             Some(id) => format!("{own}/replay {id}"),
             None => own,
         }
-    }
-
-    fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
-        let waits = self.condition.failures > 0;
-        let full = self.aside_is_full();
-        let state = state.unwrap_or(match (self.is_paused(), waits, full) {
-            (true, ..) => LaneCondition::Paused,
-            (_, true, _) => LaneCondition::Waiting,
-            (_, _, true) => LaneCondition::Full,
-            _ => LaneCondition::Running,
-        });
-        let tip = self.end().min(*self.tip.borrow());
-        self.show.publish(&Shown {
-            cursor: self.window.done_to(),
-            tip,
-            in_flight: self.carried.len() - usize::from(self.look.is_some()),
-            oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
-            set_aside: self.aside.len(),
-            state,
-            failures: self.condition.failures,
-            next_try: (state == LaneCondition::Waiting && self.condition.wait_until > now)
-                .then_some(self.condition.wait_until),
-        });
     }
 }

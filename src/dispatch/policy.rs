@@ -4,8 +4,22 @@ use crate::settings::Period;
 
 /// A batch that failed so often is probed one event at a time.
 pub const BATCH_TRIES: u32 = 3;
-/// Refusals in a row, without a success, that are believed; the next is taken for a wrong set-up.
-pub const REFUSALS_BELIEVED: u32 = 9;
+/// Messages that fail by an answer about them, without a success in between, before the destination is called unwell.
+pub const DOUBTS: usize = 10;
+/// Answers about an event before it is set aside, where others succeed in between: a destination that fails now and then
+/// fails hardly any event that often.
+pub const EVENT_TRIES: u32 = 3;
+/// The wait before the second try of an event that was answered by a failure; it doubles before the third.
+const SOON_MS: i64 = 250;
+/// While the answers are about events, the backlog is searched for one that succeeds at least this often.
+const SEARCH_MS: i64 = 30_000;
+/// New messages of one search, at most, where the destination refuses, and where it fails by itself.
+const SEARCH_REFUSED: usize = 1_000;
+const SEARCH_FAILED: usize = 100;
+/// Events of which a judgement is awaited, at most: a lane that has more claims no more.
+pub const DOUBTED_MAX: usize = 10_000;
+/// Of more errors than this that await a judgement, only the beginning stays in memory.
+pub const WHOLE_ERRORS: usize = 100;
 /// Single events tried in one probe before the destination is called unwell.
 pub const PROBE_EVENTS: usize = 10;
 /// Events tried in one probe, at least.
@@ -34,6 +48,38 @@ pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // durations far below 2^52 ms
     let wait = (base as f64 * (0.8 + 0.4 * jitter.clamp(0.0, 1.0))) as i64;
     wait
+}
+
+/// When an event is tried again whose last answer was about it: twice soon, since it may be chance, then as a destination
+/// that is unwell.
+pub fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
+    match attempts {
+        0 | 1 => SOON_MS.min(first.as_ms()),
+        2 => (SOON_MS * 2).min(first.as_ms()),
+        _ => backoff_ms(first, max, attempts - 2, jitter),
+    }
+}
+
+/// The wait before the backlog is searched again.
+pub fn search_wait_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
+    backoff_ms(first, max, failures, jitter).min(SEARCH_MS)
+}
+
+/// How many new messages the next search tries after so many in vain: twice as many each time.
+pub fn search_events(searches: u32, refused: bool) -> usize {
+    let most = if refused { SEARCH_REFUSED } else { SEARCH_FAILED };
+    (DOUBTS << searches.min(16)).min(most)
+}
+
+/// Whether an event counts as delivered though every attempt failed: one of them had no answer, and the destination has said
+/// twice since that it has the event.
+pub const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
+    unanswered && repetitions >= 2
+}
+
+/// Set-aside events and dead letters that are tried at once, beside the deliveries of a lane with so many places.
+pub const fn exceptions(share: usize) -> usize {
+    if share < 8 { 1 } else { share / 4 }
 }
 
 /// The longest wait that [`backoff_ms`] gives: one that is longer was given by a clock that was wrong.
@@ -80,7 +126,11 @@ pub const fn probe_turn(failures: u32, events: usize) -> usize {
 
 /// So many messages a lane looks at, whose destination has failed so often in a row: more with each failure, since all of
 /// those that were tried may be bad where the destination is well. Bounded, for it may as well be away for a week.
-pub fn probe_width(failures: u32) -> usize {
+pub fn probe_width(failures: u32, batch: usize) -> usize {
+    if batch == 1 {
+        // One more message for each probe.
+        return (failures as usize + 1).min(WIDEST);
+    }
     match failures.checked_sub(BATCH_TRIES - 1) {
         None => 0,
         Some(probes) => (PROBE_HEADS + PROBE_EVENTS * probes as usize).min(WIDEST),
@@ -111,6 +161,12 @@ pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize)
         crate::event::Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
         _ => concurrency,
     }
+}
+
+/// How many deliveries a lane of a replay may have under way: the places that the handler's own lanes and the replay's other
+/// lane leave. One at least: whoever delivers live waits for the end of one delivery at most.
+pub fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
+    share(crate::event::Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
 /// How many events a lane holds before it claims no more, and how many it then claims up to. Events that wait for an earlier
@@ -158,6 +214,26 @@ mod tests {
         }
 
         #[test]
+        fn the_backlog_is_searched_twice_a_minute_at_least(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
+            let settings = Settings::default();
+            let wait = search_wait_ms(settings.probe_first, settings.probe_max, failures, jitter);
+            prop_assert!((4_000..=30_000).contains(&wait), "{wait}");
+        }
+
+        #[test]
+        fn a_search_is_never_smaller_than_the_last(searches in 0_u32..100, refused: bool) {
+            prop_assert!(search_events(searches, refused) <= search_events(searches + 1, refused));
+            prop_assert!((DOUBTS..=SEARCH_REFUSED).contains(&search_events(searches, refused)));
+        }
+
+        #[test]
+        fn an_event_waits_no_shorter_after_more_answers(attempts in 1_u32..100, jitter in 0.0_f64..=1.0) {
+            let settings = Settings::default();
+            let wait = |attempts| event_wait_ms(settings.probe_first, settings.probe_max, attempts, jitter);
+            prop_assert!(wait(attempts) <= wait(attempts + 1));
+        }
+
+        #[test]
         fn jitter_is_a_fraction(seed: u64, failures: u32) {
             let jitter = jitter(seed, failures);
             prop_assert!((0.0..1.0).contains(&jitter), "{jitter}");
@@ -181,8 +257,9 @@ mod tests {
 
     #[test]
     fn a_probe_finds_more_to_choose_from_with_each_failure_and_begins_where_the_last_gave_up() {
-        assert_eq!([0, 1, 2, 3, 4].map(probe_width), [0, 0, 4, 14, 24]);
-        assert_eq!(probe_width(u32::MAX), WIDEST);
+        assert_eq!([0, 1, 2, 3, 4].map(|failures| probe_width(failures, 100)), [0, 0, 4, 14, 24]);
+        assert_eq!([1, 2, 3].map(|failures| probe_width(failures, 1)), [2, 3, 4], "one message a probe");
+        assert_eq!([1, 100].map(|batch| probe_width(u32::MAX >> 1, batch)), [WIDEST; 2]);
         assert_eq!([1, 4, 5, 500].map(probe_events), [4, 4, 5, 500]);
         assert_eq!([2, 3, 4, 5].map(|failures| probe_turn(failures, 4)), [0, 0, 4, 8]);
         assert_eq!(probe_turn(5, 500), 20);
@@ -193,6 +270,12 @@ mod tests {
         use crate::event::Class::{Incoming, Other};
         assert_eq!([share(Incoming, 8, 0), share(Other, 8, 7)], [8, 7]);
         assert_eq!([share(Incoming, 1, 0), share(Other, 1, 0)], [1, 1]);
+    }
+
+    #[test]
+    fn a_replay_has_the_places_that_are_left() {
+        assert_eq!([0, 1, 3, 7, 20].map(|taken| replay_share(8, 0, taken)), [7, 6, 4, 1, 1]);
+        assert_eq!([replay_share(8, 8, 0), replay_share(1, 0, 0), replay_share(1, 9, 1)], [8, 1, 1]);
     }
 
     #[test]

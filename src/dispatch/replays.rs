@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Ended, Lane, LaneParts, LaneStatus, Pace, ReplayPart, Waits};
+use super::{Ended, Lane, LaneParts, LaneStatus, Pace, Progress, ReplayPart, Waits};
 use crate::{
     event::Class,
     handler::{Filter, FilterSettings},
@@ -24,6 +24,8 @@ pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, Owner>,
     at_work: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
+    /// As they were when their lanes began in this run, once that is counted.
+    counted: Mutex<BTreeMap<i64, Progress>>,
 }
 
 /// A handler whose events can be replayed.
@@ -56,13 +58,35 @@ impl Replayer {
     /// For these handlers.
     pub fn new(journal: Arc<dyn Journal>, owners: Vec<Owner>) -> Self {
         let handlers = owners.into_iter().map(|owner| (Arc::clone(&owner.parts.id.handler), owner)).collect();
-        Self { journal, handlers, at_work: Mutex::default() }
+        Self { journal, handlers, at_work: Mutex::default(), counted: Mutex::default() }
     }
 
     /// The lanes of a replay that has begun to work in this run.
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
         let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         at_work.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// How far a replay is in events; `None` where it did not work in this run, or is not counted yet.
+    pub fn progress(&self, id: i64) -> Option<Progress> {
+        let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?;
+        let passed: u64 = self.lanes(id).iter().map(|lane| lane.passed).sum();
+        Some(Progress { done: (counted.done + passed).min(counted.events), ..counted })
+    }
+
+    async fn count(self: Arc<Self>, id: i64, asked: NewReplay, cursors: Vec<(Class, u64)>) {
+        let Some(Owner { parts, .. }) = self.handlers.get(&asked.handler) else { return };
+        let Some(filter) = read_filter(&asked.filter) else { return };
+        match Progress::count(&*self.journal, &asked, [&parts.filter, &filter], &cursors).await {
+            Ok(progress) => {
+                self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
+            }
+            Err(error) => tracing::warn!(
+                replay = id,
+                error = error.class(),
+                "the events of a replay cannot be counted: its progress is not shown"
+            ),
+        }
     }
 
     /// What a replay waits for that delivers nothing now; `None` where it goes on, or somebody decided that it does not.
@@ -120,24 +144,33 @@ impl Replayer {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, grace: Duration) {
         let mut replays = self.journal.replays();
         let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
+        let mut counts: JoinSet<()> = JoinSet::new();
         let mut through = Through::default();
         while !*stop.borrow_and_update() {
             let known = Arc::clone(&replays.borrow_and_update());
             let mut all_begun = true;
             for (id, replay) in self.next(&known) {
-                if let Err(error) = self.begin(id, &replay, &mut lanes, &stop, grace).await {
-                    tracing::error!(
-                        replay = id,
-                        error = error.class(),
-                        "a replay cannot begin; it is tried again"
-                    );
-                    all_begun = false;
+                match self.begin(id, &replay, &mut lanes, &stop, grace).await {
+                    Ok(cursors) => {
+                        counts.spawn(Arc::clone(&self).count(id, replay.asked, cursors));
+                    }
+                    Err(error) => {
+                        tracing::error!(
+                            replay = id,
+                            error = error.class(),
+                            "a replay cannot begin; it is tried again"
+                        );
+                        all_begun = false;
+                    }
                 }
             }
             tokio::select! {
                 _ = replays.changed() => {}
                 _ = stop.changed() => {}
                 Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
+                Some(counted) = counts.join_next() => if let Err(error) = counted {
+                    tracing::error!(%error, "the events of a replay were not counted");
+                },
                 () = tokio::time::sleep(BEGIN_AGAIN_AFTER), if !all_begun => {}
             }
         }
@@ -167,24 +200,27 @@ impl Replayer {
         lanes: &mut JoinSet<(i64, Ended)>,
         stop: &watch::Receiver<bool>,
         grace: Duration,
-    ) -> Result<(), journal::Error> {
+    ) -> Result<Vec<(Class, u64)>, journal::Error> {
         let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
-        let Some(Owner { parts, live }) = self.handlers.get(handler) else { return Ok(()) };
+        let Some(Owner { parts, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
         let filter = read_filter(filter).ok_or(journal::Error::Read("the filter of a replay".into()))?;
         let pace = rate.map(|rate| Arc::new(Pace::new(rate)));
         let batch = rate
             .map_or(parts.batch, |rate| parts.batch.min(usize::try_from(rate.get()).unwrap_or(usize::MAX)));
+        let part = ReplayPart::new(*upto, filter, live.clone());
         let mut status = Vec::new();
         let mut both = Vec::new();
+        let mut cursors = Vec::new();
         for class in Class::ALL {
             let lane = Lane::restore(LaneParts {
                 id: LaneId { handler: Arc::clone(handler), class, replay: Some(id) },
                 batch,
                 paces: parts.paces.iter().cloned().chain(pace.clone()).collect(),
-                replay: Some(ReplayPart { upto: *upto, filter: filter.clone(), live: live.clone() }),
+                replay: Some(part.clone()),
                 ..parts.clone()
             })
             .await?;
+            cursors.push((class, lane.status().borrow().cursor));
             status.push(lane.status());
             both.push(lane);
         }
@@ -196,7 +232,7 @@ impl Replayer {
             let stop = stop.clone();
             lanes.spawn(async move { (id, lane.run(stop, asked, grace).await) });
         }
-        Ok(())
+        Ok(cursors)
     }
 
     /// One lane of a replay has ended: with the other, the replay is done.

@@ -41,6 +41,9 @@ pub struct LaneStatus {
     pub in_flight: usize,
     /// Events set aside.
     pub set_aside: usize,
+    /// Events that it is done with since the start: delivered, set aside or dead. Of a replay alone.
+    #[serde(skip)]
+    pub passed: u64,
     /// Events delivered since the start.
     pub delivered: u64,
     /// When the last of these was; `None` where none was.
@@ -53,6 +56,10 @@ pub struct LaneStatus {
     pub unwell_since: Option<Timestamp>,
     /// When it tries again.
     pub next_try: Option<Timestamp>,
+    /// What it waits for, in words; `None` while it waits for nothing.
+    pub waits_for: Option<String>,
+    /// The class of the failures that no success has followed, such as `status 422`: what an operator may believe.
+    pub refused: Option<String>,
     /// The class of the last failure.
     pub last_failure: Option<String>,
     /// When that was.
@@ -71,7 +78,7 @@ pub enum LaneCondition {
     Waiting,
     /// Held back until somebody resumes the handler.
     Paused,
-    /// So many events are set aside that it waits.
+    /// As many events are set aside as may be: it goes on with others, and what fails now stays in its way.
     Full,
     /// The journal cannot be read at its cursor: a person must look.
     Stuck,
@@ -103,12 +110,15 @@ impl LaneStatus {
             lag_seconds: 0,
             in_flight: 0,
             set_aside: 0,
+            passed: 0,
             delivered: 0,
             delivered_at: None,
             state: LaneCondition::Running,
             failures: 0,
             unwell_since: None,
             next_try: None,
+            waits_for: None,
+            refused: None,
             last_failure: None,
             last_failure_at: None,
             open_error: None,
@@ -126,6 +136,7 @@ pub struct Show {
     lag: Gauge,
     set_aside: Gauge,
     waiting: Gauge,
+    full: Gauge,
     paused: Gauge,
 }
 
@@ -141,12 +152,20 @@ pub struct Shown {
     pub oldest_at: Option<Timestamp>,
     /// Events set aside.
     pub set_aside: usize,
+    /// Events that it is done with, of a replay.
+    pub passed: u64,
     /// What the lane is doing.
     pub state: LaneCondition,
+    /// As many events are set aside as may be.
+    pub full: bool,
     /// Failed probes in a row.
     pub failures: u32,
     /// When it tries again.
     pub next_try: Option<Timestamp>,
+    /// What it waits for, in words.
+    pub waits_for: Option<String>,
+    /// The class of the failures that no success has followed.
+    pub refused: Option<String>,
 }
 
 impl Show {
@@ -174,6 +193,7 @@ impl Show {
             lag: metrics.lag.get_or_create_owned(&labels),
             set_aside: metrics.set_aside.get_or_create_owned(&labels),
             waiting: metrics.waiting.get_or_create_owned(&labels),
+            full: metrics.full.get_or_create_owned(&labels),
             paused: metrics.paused.get_or_create_owned(&labels),
         }
     }
@@ -214,12 +234,14 @@ impl Show {
     }
 
     /// The figures of a turn.
-    pub fn publish(&self, shown: &Shown) {
+    pub fn publish(&self, shown: Shown) {
         let lag = shown.tip.saturating_sub(shown.cursor);
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.set_aside.set(i64::try_from(shown.set_aside).unwrap_or(i64::MAX));
-        let waits = !matches!(shown.state, LaneCondition::Running | LaneCondition::Paused);
+        let waits =
+            !matches!(shown.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
         self.waiting.set(i64::from(waits));
+        self.full.set(i64::from(shown.full));
         self.paused.set(i64::from(shown.state == LaneCondition::Paused));
         self.status.send_modify(|status| {
             status.cursor = shown.cursor;
@@ -227,6 +249,7 @@ impl Show {
             status.oldest_at = shown.oldest_at;
             status.in_flight = shown.in_flight;
             status.set_aside = shown.set_aside;
+            status.passed = shown.passed;
             status.state = shown.state;
             status.failures = shown.failures;
             status.unwell_since = match shown.failures {
@@ -238,6 +261,8 @@ impl Show {
                 status.open_error = None;
             }
             status.next_try = shown.next_try;
+            status.waits_for = shown.waits_for;
+            status.refused = shown.refused;
         });
     }
 }

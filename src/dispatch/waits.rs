@@ -40,8 +40,11 @@ impl Waits {
     /// What one of the handler's own lanes makes a replay wait for.
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
         let for_what = match lane.state {
-            LaneCondition::Running if lane.lag > policy::LAG_TO_GIVE_WAY => ForWhat::Lag(lane.lag),
-            LaneCondition::Running => return None,
+            // A full lane goes on with what its destination takes, for days perhaps.
+            LaneCondition::Running | LaneCondition::Full if lane.lag > policy::LAG_TO_GIVE_WAY => {
+                ForWhat::Lag(lane.lag)
+            }
+            LaneCondition::Running | LaneCondition::Full => return None,
             state => ForWhat::Lane(state),
         };
         Some(Self { handler: Arc::clone(&lane.handler), for_what })
@@ -56,7 +59,7 @@ impl Waits {
     /// What keeps one of the replay's lanes. One that has stopped is through.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
-            LaneCondition::Running | LaneCondition::Stopped => None,
+            LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,
             state => Some(Self { handler: Arc::clone(&lane.handler), for_what: ForWhat::Lane(state) }),
         }
     }
@@ -73,14 +76,11 @@ impl fmt::Display for Waits {
             ForWhat::Lane(LaneCondition::Waiting) => {
                 write!(f, "the destination of handler {handler} is unwell")
             }
-            ForWhat::Lane(LaneCondition::Full) => {
-                write!(f, "handler {handler} has set aside as many events as it may")
-            }
             ForWhat::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
             ForWhat::Lane(LaneCondition::NotConfigured) => {
                 write!(f, "handler {handler} is not in this configuration")
             }
-            ForWhat::Lane(LaneCondition::Running | LaneCondition::Stopped) => {
+            ForWhat::Lane(LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped) => {
                 write!(f, "handler {handler} has stopped")
             }
         }
@@ -113,6 +113,7 @@ mod tests {
         assert_eq!((passes(99, 101), passes(100, 100)), (None, None));
         let own = |state| Waits::for_own(&lane(state, 50_000));
         assert_eq!((own(LaneCondition::Running), own(LaneCondition::Stopped)), (None, None));
-        assert!(own(LaneCondition::Full).is_some());
+        assert!(own(LaneCondition::Waiting).is_some());
+        assert_eq!((live(LaneCondition::Full, 0), own(LaneCondition::Full)), (None, None), "it goes on");
     }
 }

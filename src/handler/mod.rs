@@ -175,6 +175,8 @@ pub enum Failure {
         error: String,
         /// How long the destination asked to be left alone.
         after: Option<Duration>,
+        /// Whether the event or the destination is in question.
+        about: About,
     },
     /// The destination will never take these events.
     #[error("{error}")]
@@ -192,6 +194,8 @@ pub enum Failure {
         class: String,
         /// The whole story.
         error: String,
+        /// Whether the event or the destination is in question.
+        about: About,
     },
     /// The destination is gone for good, and says so: the handler pauses until somebody resumes it.
     #[error("{error}")]
@@ -203,10 +207,29 @@ pub enum Failure {
     },
 }
 
+/// What a failed delivery is about. A kind that cannot tell says [`About::Destination`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The event: the destination answered, and may take another one. Another message is tried at once.
+    Event,
+    /// The destination: it takes nothing now. It is left alone for a while first.
+    Destination,
+    /// As [`About::Destination`], but no answer came: it may have taken the events.
+    Unanswered,
+    /// The event: the destination says that it has it already. Where an attempt before had no answer and it says so twice,
+    /// the event counts as delivered.
+    Repetition,
+}
+
 impl Failure {
-    /// [`Failure::Retry`], without a time that the destination asked for.
+    /// [`Failure::Retry`] about the destination, without a time that it asked for.
     pub fn retry(class: impl Into<String>, error: impl fmt::Display) -> Self {
-        Self::Retry { class: class.into(), error: error.to_string(), after: None }
+        Self::retry_about(About::Destination, class, error)
+    }
+
+    /// [`Failure::Retry`], without a time that the destination asked for.
+    pub fn retry_about(about: About, class: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::Retry { class: class.into(), error: error.to_string(), after: None, about }
     }
 
     /// [`Failure::Refuse`].
@@ -214,9 +237,9 @@ impl Failure {
         Self::Refuse { class: class.into(), error: error.to_string() }
     }
 
-    /// [`Failure::Misconfigured`].
+    /// [`Failure::Misconfigured`] about the destination.
     pub fn misconfigured(class: impl Into<String>, error: impl fmt::Display) -> Self {
-        Self::Misconfigured { class: class.into(), error: error.to_string() }
+        Self::Misconfigured { class: class.into(), error: error.to_string(), about: About::Destination }
     }
 
     /// The same failure, its story told in other words.

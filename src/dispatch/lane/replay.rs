@@ -1,7 +1,13 @@
 //! What a lane of a replay does otherwise: it has an end and a filter of its own, gives way to the handler's own lanes, and
 //! comes after them: of what they have not passed or have set aside it delivers nothing.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use tokio::sync::watch;
 
@@ -24,6 +30,15 @@ pub struct ReplayPart {
     pub filter: Filter,
     /// The handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
+    /// Deliveries in flight of both lanes of the replay.
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl ReplayPart {
+    /// Of a replay that ends with this seq, beside the handler's own lanes. Its two lanes share one, as clones.
+    pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
+        Self { upto, filter, live, in_flight: Arc::default() }
+    }
 }
 
 /// What somebody decided of the replay.
@@ -74,10 +89,22 @@ impl Lane {
 
     /// Deliveries under way at once.
     pub(super) fn share(&self) -> usize {
-        match self.parts.replay {
-            // Whoever delivers live waits for one delivery of a replay at most.
-            Some(_) => 1,
-            None => policy::share(self.parts.id.class, self.parts.concurrency, self.condition.quick),
+        let (concurrency, quick) = (self.parts.concurrency, self.condition.quick);
+        let Some(replay) = &self.parts.replay else {
+            return policy::share(self.parts.id.class, concurrency, quick);
+        };
+        let live: usize = replay.live.iter().map(|lane| lane.borrow().in_flight).sum();
+        let other = replay.in_flight.load(Relaxed).saturating_sub(self.carried.len());
+        policy::replay_share(concurrency, quick, live + other)
+    }
+
+    /// A delivery of a replay started, or ended.
+    pub(super) fn count_in_flight(&self, started: bool) {
+        let Some(replay) = &self.parts.replay else { return };
+        if started {
+            replay.in_flight.fetch_add(1, Relaxed);
+        } else {
+            replay.in_flight.fetch_sub(1, Relaxed);
         }
     }
 

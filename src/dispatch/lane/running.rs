@@ -55,7 +55,7 @@ impl Lane {
                 _ = self.replays.changed() => self.heard_of_pause(),
                 _ = self.retries.changed() => self.look_for_revivals = self.parts.replay.is_none(),
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
-                Some(asked) = control.recv() => self.control(asked),
+                Some(asked) = control.recv() => self.control(asked, clock.now()),
                 _ = stop.changed() => {}
                 () = tokio::time::sleep(rest) => {}
             }
@@ -80,8 +80,10 @@ impl Lane {
         }
     }
 
-    fn control(&mut self, asked: Control) {
+    fn control(&mut self, asked: Control, now: Timestamp) {
         match asked {
+            Control::Retry => self.retry_now(now),
+            Control::Believe { upto, class } => self.believe(upto, class),
             Control::SkipTo(seq) => {
                 let mut let_go = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {
@@ -91,6 +93,15 @@ impl Lane {
                 tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "skipped by an operator's decision");
             }
         }
+    }
+
+    /// Everything that waits to be tried again is due.
+    pub(super) fn retry_now(&mut self, now: Timestamp) {
+        self.condition.wait_until = now;
+        self.condition.woken = true;
+        self.window.forget_waits();
+        self.aside.hurry(now);
+        self.revivals.hurry(now);
     }
 
     async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {

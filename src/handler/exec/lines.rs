@@ -12,7 +12,7 @@ use super::{
     command::Program,
     group::{Group, Tail},
 };
-use crate::handler::{Delivery, Failure};
+use crate::handler::{About, Delivery, Failure};
 
 /// An answer has no more bytes than this.
 const ANSWER_BYTES: u64 = 4 * 1024;
@@ -36,7 +36,8 @@ pub(super) struct Broken {
 
 impl Broken {
     pub(super) fn into_failure(self) -> Failure {
-        Failure::retry(self.class, self.story)
+        // It ended over the event that it was handed.
+        Failure::retry_about(About::Event, self.class, self.story)
     }
 }
 
@@ -102,7 +103,8 @@ impl Worker {
             "refuse" => {
                 Ok(Err(Failure::refuse("refused", self.tail.tell(&format!("it refused the event: {rest}")))))
             }
-            "retry" => Ok(Err(Failure::retry(
+            "retry" => Ok(Err(Failure::retry_about(
+                About::Event,
                 "asked for a retry",
                 self.tail.tell(&format!("it asked for a retry: {rest}")),
             ))),

@@ -9,7 +9,7 @@ use super::{
     command::Program,
     group::{Group, Tail},
 };
-use crate::handler::{Delivery, Failure};
+use crate::handler::{About, Delivery, Failure};
 
 const REFUSED: i32 = 65;
 /// A process that left its group may hold the pipes: nobody waits for it longer than this.
@@ -75,12 +75,13 @@ fn judge(status: ExitStatus, tail: &Tail) -> Result<(), Failure> {
         (Some(0), _) => Ok(()),
         (Some(REFUSED), _) => Err(Failure::refuse("exit 65", tail.tell("it refused the event (exit 65)"))),
         (Some(code), _) => {
-            Err(Failure::retry(format!("exit {code}"), tail.tell(&format!("it ended with {code}"))))
+            let story = tail.tell(&format!("it ended with {code}"));
+            Err(Failure::retry_about(About::Event, format!("exit {code}"), story))
         }
         (None, signal) => {
             let signal = signal.unwrap_or_default();
             let story = format!("it was ended by signal {signal}");
-            Err(Failure::retry(format!("signal {signal}"), tail.tell(&story)))
+            Err(Failure::retry_about(About::Event, format!("signal {signal}"), tail.tell(&story)))
         }
     }
 }

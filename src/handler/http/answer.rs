@@ -5,18 +5,21 @@ use std::time::Duration;
 use reqwest::{Response, header::RETRY_AFTER};
 
 use super::retry_after::retry_after;
-use crate::{clock, handler::Failure};
+use crate::{
+    clock,
+    handler::{About, Failure},
+};
 
 /// As much of an answer is read; of the rest nobody would read an error text.
 const ANSWER_BYTES: usize = 16 * 1024;
 /// As long is waited for its body: its status has decided already.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// How the delivery ended.
+/// How the delivery ended; `conflict` is what 409 is about.
 ///
 /// # Errors
 /// The failure that the status stands for, with the answer's text in its error.
-pub(super) async fn outcome(answer: Response) -> Result<(), Failure> {
+pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Failure> {
     let status = answer.status();
     let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = asked.and_then(|text| retry_after(text, clock::now()));
@@ -24,16 +27,37 @@ pub(super) async fn outcome(answer: Response) -> Result<(), Failure> {
     let text = body(answer).await;
     let class = format!("status {}", status.as_u16());
     let error = if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
-    match status.as_u16() {
+    judge(status.as_u16(), class, error, after, conflict)
+}
+
+/// 500 and most of 4xx are about the event: the destination answered, and may take another one. What asks for a pause, is
+/// about who we are (401, 403, 407), or says that the server is overloaded or away is about the destination.
+fn judge(
+    status: u16,
+    class: String,
+    error: String,
+    after: Option<Duration>,
+    conflict: About,
+) -> Result<(), Failure> {
+    let retry = |about, class, error| Err(Failure::Retry { class, error, after, about });
+    match status {
         200..=299 => Ok(()),
+        400..=599 if after.is_some() => retry(About::Destination, class, error),
         400 | 413 | 414 | 422 => Err(Failure::Refuse { class, error }),
-        408 | 425 | 429 | 500..=599 => Err(Failure::Retry { class, error, after }),
+        // The first request with this idempotency key may still be under way.
+        409 => retry(conflict, class, error),
         410 => Err(Failure::Gone { class, error }),
+        500 => retry(About::Event, class, error),
+        // A gateway gave up waiting: what is behind it may have the event.
+        502 | 504 => retry(About::Unanswered, class, error),
+        408 | 425 | 429 | 501..=599 => retry(About::Destination, class, error),
         300..=399 => {
             let error = format!("{error}; redirects are not followed: write the final address as `url`");
-            Err(Failure::Misconfigured { class, error })
+            Err(Failure::Misconfigured { class, error, about: About::Destination })
         }
-        _ => Err(Failure::Misconfigured { class, error }),
+        401 | 403 | 407 => Err(Failure::Misconfigured { class, error, about: About::Destination }),
+        400..=499 => Err(Failure::Misconfigured { class, error, about: About::Event }),
+        _ => Err(Failure::Misconfigured { class, error, about: About::Destination }),
     }
 }
 
@@ -50,4 +74,37 @@ async fn body(mut answer: Response) -> String {
     // What came until then is the text.
     let _ = tokio::time::timeout(BODY_WAIT, read).await;
     String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_about_the_event_or_about_the_destination() {
+        let about = |status, after: Option<u64>, conflict| {
+            let after = after.map(Duration::from_secs);
+            match judge(status, String::new(), String::new(), after, conflict) {
+                Ok(()) => None,
+                Err(Failure::Retry { about, .. } | Failure::Misconfigured { about, .. }) => Some(about),
+                Err(Failure::Refuse { .. } | Failure::Gone { .. }) => Some(About::Event),
+            }
+        };
+        for status in [400, 402, 404, 405, 406, 409, 410, 411, 413, 415, 422, 423, 451, 500] {
+            assert_eq!(about(status, None, About::Event), Some(About::Event), "{status}");
+            assert_eq!(
+                about(status, Some(5), About::Event),
+                Some(About::Destination),
+                "{status}, asked to wait"
+            );
+        }
+        for status in [301, 401, 403, 407, 408, 425, 429, 501, 503, 505] {
+            assert_eq!(about(status, None, About::Event), Some(About::Destination), "{status}");
+        }
+        for status in [502, 504] {
+            assert_eq!(about(status, None, About::Event), Some(About::Unanswered), "{status}");
+        }
+        assert_eq!(about(409, None, About::Repetition), Some(About::Repetition));
+        assert_eq!(about(204, Some(5), About::Event), None);
+    }
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::address::{FORBIDDEN, Resolver};
 use crate::{
-    handler::{Failure, ca::Ca, tls},
+    handler::{About, Failure, ca::Ca, tls},
     secret::Secret,
 };
 
@@ -118,7 +118,9 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
         (_, true) => "connect",
         _ => "connection",
     };
-    Failure::retry(class, story)
+    // Without a connection nothing was sent.
+    let about = if connect { About::Destination } else { About::Unanswered };
+    Failure::retry_about(about, class, story)
 }
 
 /// Whether the connection was closed under a request: some of it may have been sent, and no answer came.

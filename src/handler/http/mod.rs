@@ -24,7 +24,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{About, Delivery, Failure, Kind, OpenError};
 use crate::{clock, secret::Secret, settings::Period, trace};
 use body::{Body, Mode, Request, Shape};
 use client::Maker;
@@ -47,6 +47,8 @@ pub struct Http {
     headers: HeaderMap,
     signing_keys: Vec<SigningKey>,
     shape: Shape,
+    /// What status 409 is about.
+    conflict: About,
 }
 
 /// Its own keys.
@@ -74,6 +76,10 @@ pub struct Settings {
     /// After so long a connection takes no further request: the name of the destination is looked up again.
     #[serde(default = "default_max_connection_age")]
     pub max_connection_age: Period,
+    /// Status 409 says that the destination has the event: it counts as delivered where an earlier attempt had no answer,
+    /// once a second try is answered by 409, too.
+    #[serde(default)]
+    pub conflict_is_delivered: bool,
 }
 
 const fn default_max_connection_age() -> Period {
@@ -111,7 +117,8 @@ impl Kind for Http {
         let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
         let connections =
             Connections::open(name, maker, *settings.max_connection_age).await.map_err(wrong)?;
-        Ok(Self { connections, url: settings.url, headers, signing_keys, shape })
+        let conflict = if settings.conflict_is_delivered { About::Repetition } else { About::Event };
+        Ok(Self { connections, url: settings.url, headers, signing_keys, shape, conflict })
     }
 
     /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); its answer does
@@ -125,9 +132,9 @@ impl Kind for Http {
         }
         match asked.map_err(client::failure) {
             // The whole story may name a secret URL.
-            Err(Failure::Retry { class, after, .. }) => {
+            Err(Failure::Retry { class, after, about, .. }) => {
                 let error = format!("the destination does not answer ({class})");
-                Err(Failure::Retry { class, error, after })
+                Err(Failure::Retry { class, error, after, about })
             }
             looked => looked.map(drop).map_err(|failure| failure.retold(|error| format!("url: {error}"))),
         }
@@ -152,16 +159,20 @@ impl Http {
     async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {
         let connections = self.connections.current().await;
         let is_used = connections.is_used();
+        let mut conflict = self.conflict;
         let sent = match self.send(&connections, self.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
-                // The destination may have had it.
+                // The destination may have had it: a conflict says so, and has to be repeated to count.
+                if conflict == About::Repetition {
+                    conflict = About::Unanswered;
+                }
                 let again: Vec<Delivery> = events.iter().map(Delivery::next_attempt).collect();
                 self.send(&connections, self.shape.request(&again)).await
             }
             sent => sent,
         };
-        answer::outcome(sent.map_err(client::failure)?).await
+        answer::outcome(sent.map_err(client::failure)?, conflict).await
     }
 
     async fn send(&self, connections: &Generation, request: Request) -> reqwest::Result<Response> {

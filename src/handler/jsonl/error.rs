@@ -101,7 +101,7 @@ impl Error {
 /// A file takes any event: whatever is wrong is wrong with the file, and may be put right.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Retry { class: error.class().to_owned(), error: error.to_string(), after: None }
+        Self::retry(error.class(), error)
     }
 }
 

@@ -114,7 +114,9 @@ impl Nats {
         }
         match stream::check(&link, &self.settings).await {
             Ok(()) => Ok(Arc::clone(kept.link.insert(link))),
-            Err(Failure::Misconfigured { class, error }) if class == "permission" && error.contains(API) => {
+            Err(Failure::Misconfigured { class, error, .. })
+                if class == "permission" && error.contains(API) =>
+            {
                 warn!(kind = Self::NAME, "{error}: whether a stream captures the subject is not checked");
                 kept.unchecked = true;
                 link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);

@@ -27,7 +27,7 @@ impl World {
         upto: u64,
         live: watch::Receiver<LaneStatus>,
     ) -> Lane {
-        let replay = ReplayPart { upto, filter: Filter::default(), live: vec![live] };
+        let replay = ReplayPart::new(upto, Filter::default(), vec![live]);
         let parts = self.parts(class, &Arc::new(Semaphore::new(self.concurrency)));
         let id = LaneId { replay: Some(id), ..parts.id.clone() };
         Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap()
@@ -143,6 +143,85 @@ async fn what_a_replay_cannot_deliver_is_one_dead_letter_of_the_handlers_own_lan
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert!(world.dead().await.is_empty(), "it is retried through the handler's own lane");
+}
+
+#[tokio::test]
+async fn a_replay_uses_the_places_that_live_lanes_leave() {
+    let mut world = World::new(Script::well()).await;
+    (world.concurrency, world.batch) = (8, 1);
+    world.append(statuses(0..200)).await;
+    let id = world.journal.start_replay(World::asks(0, 200)).await.unwrap();
+    let live = watch::Sender::new(well());
+    let replay = ReplayPart::new(200, Filter::default(), vec![live.subscribe()]);
+    let slots = Arc::new(Semaphore::new(0));
+    let parts = world.parts(Class::Other, &slots);
+    let id = LaneId { replay: Some(id), ..parts.id.clone() };
+    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    let mut in_flight = Vec::new();
+    for of_live in [0, 0, 0, 5, 8] {
+        live.send_modify(|live| live.in_flight = of_live);
+        while lane.turn(world.now).await.unwrap() == Turn::Moved {}
+        in_flight.push(shown(&lane).in_flight);
+        slots.add_permits(8);
+        while lane.delivery_ended().await {}
+        slots.forget_permits(8);
+    }
+    assert_eq!(in_flight, [7, 7, 8, 3, 1], "one place is lent while deliveries are quick");
+}
+
+/// Each round, everything in flight ends: as at a destination that takes as long for each.
+async fn rounds(world: &mut World, lane: &mut Lane, slots: &Semaphore, events: u64) -> u32 {
+    let mut rounds = 0;
+    while shown(lane).delivered < events {
+        while lane.turn(world.now).await.unwrap() == Turn::Moved {}
+        slots.add_permits(8);
+        while lane.delivery_ended().await {}
+        slots.forget_permits(8);
+        lane.turn(world.now).await.unwrap();
+        world.now = world.now.plus_ms(20);
+        rounds += 1;
+    }
+    rounds
+}
+
+#[tokio::test]
+async fn a_replay_is_as_fast_as_the_handlers_own_lane() {
+    let mut world = World::new(Script::well()).await;
+    (world.concurrency, world.batch) = (8, 1);
+    world.append(statuses(0..800)).await;
+    let slots = Arc::new(Semaphore::new(0));
+    let mut own = world.lane_with(Class::Other, &slots).await;
+    let of_own = rounds(&mut world, &mut own, &slots, 800).await;
+    let id = world.journal.start_replay(World::asks(0, 800)).await.unwrap();
+    let parts = world.parts(Class::Other, &slots);
+    let id = LaneId { replay: Some(id), ..parts.id.clone() };
+    let replay = ReplayPart::new(800, Filter::default(), vec![own.status()]);
+    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    let of_replay = rounds(&mut world, &mut lane, &slots, 800).await;
+    println!("800 events, eight at once: own lane {of_own} rounds, replay {of_replay} rounds");
+    assert!(of_own * 10 >= of_replay * 8, "{of_own} and {of_replay}");
+}
+
+#[tokio::test]
+async fn a_replay_tells_how_far_it_is_in_events() {
+    let world = World::new(Script::well()).await;
+    world.append(statuses(0..30)).await;
+    world.append([incoming("in", "m")]).await;
+    let slots = Arc::new(Semaphore::new(1));
+    let owner = bikhook::dispatch::Owner { parts: world.parts(Class::Other, &slots), live: Vec::new() };
+    let replayer = Arc::new(bikhook::dispatch::Replayer::new(Arc::clone(&world.journal), vec![owner]));
+    let filter = r#"{"statuses":["sent"]}"#.to_owned();
+    let asked = NewReplay { filter, ..World::asks(10, 31) };
+    let id = world.journal.start_replay(asked).await.unwrap();
+    assert_eq!(replayer.progress(id), None);
+    let (stop, stopped) = watch::channel(false);
+    let works = Arc::clone(&replayer).run(stopped, SECOND);
+    let ends = async {
+        let whole = bikhook::dispatch::Progress { done: 20, events: 20 };
+        until(async || replayer.progress(id) == Some(whole)).await;
+        stop.send_replace(true);
+    };
+    tokio::join!(works, ends);
 }
 
 /// Nothing else is left in the replay that could succeed: what the handler's own lanes deliver tells that it is the event.

@@ -70,7 +70,7 @@ impl Handler for Moody {
             let (class, error) = ("test".to_owned(), "told to".to_owned());
             match self.mood {
                 Mood::Well => {}
-                Mood::Fails => return Err(Failure::Retry { class, error, after: None }),
+                Mood::Fails => return Err(Failure::retry(class, error)),
                 Mood::Hangs => std::future::pending().await,
                 Mood::Panics => panic!("told to"),
             }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bikhook::handler::{Delivery, Failure};
+use bikhook::handler::{About, Delivery, Failure};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -244,12 +244,28 @@ async fn a_status_decides() {
         let (name, class, error) = match failure.unwrap_err() {
             Failure::Retry { class, error, .. } => ("retry", class, error),
             Failure::Refuse { class, error } => ("refuse", class, error),
-            Failure::Misconfigured { class, error } => ("misconfigured", class, error),
+            Failure::Misconfigured { class, error, .. } => ("misconfigured", class, error),
             Failure::Gone { class, error } => ("gone", class, error),
         };
         assert_eq!((name, class), (wanted, format!("status {code}")));
         assert!(error.contains("no such order") && error.len() < 17_000, "{} bytes", error.len());
     }
+}
+
+#[tokio::test]
+async fn status_409_is_a_repetition_only_where_the_settings_say_so() {
+    let web = Web::new(|_| Answer::status(409));
+    for (settings, about) in [
+        (url(&web), About::Event),
+        (format!("{}\nconflict_is_delivered = true", url(&web)), About::Repetition),
+    ] {
+        let handler = open("http", &settings).await.unwrap();
+        let failure = handler.deliver(&[sample(1)]).await.unwrap_err();
+        assert!(matches!(failure, Failure::Retry { about: told, .. } if told == about), "{failure:?}");
+    }
+    // A connection that breaks may have brought the event there; one that was never made has not.
+    let broken = answered(|| Answer::Close).await.unwrap_err();
+    assert!(matches!(broken, Failure::Retry { about: About::Unanswered, .. }), "{broken:?}");
 }
 
 #[tokio::test]

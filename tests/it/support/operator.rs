@@ -180,6 +180,8 @@ impl Operator {
 #[derive(Default)]
 pub struct Destination {
     pub well: std::sync::atomic::AtomicBool,
+    /// While it is not well: it refuses each event.
+    pub refuses: std::sync::atomic::AtomicBool,
     pub taken: Mutex<Vec<u64>>,
 }
 
@@ -190,8 +192,11 @@ impl Handler for Destination {
     ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
         Box::pin(async move {
             if !self.well.load(std::sync::atomic::Ordering::SeqCst) {
+                if self.refuses.load(std::sync::atomic::Ordering::SeqCst) {
+                    return Err(Failure::refuse("status 422", "not this one"));
+                }
                 let (class, error) = ("unwell".to_owned(), "the destination is unwell".to_owned());
-                return Err(Failure::Retry { class, error, after: None });
+                return Err(Failure::retry(class, error));
             }
             self.taken.lock().unwrap().extend(events.iter().map(|delivery| delivery.event.seq));
             Ok(())

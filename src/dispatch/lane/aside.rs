@@ -1,0 +1,221 @@
+//! The exceptions beside a lane's own deliveries: events set aside, and dead letters that somebody asked to retry.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        attempt::{Gravity, Outcome, Trouble},
+        exceptions::Trace,
+        policy::{self, Fate},
+    },
+    Lane,
+};
+use crate::{
+    clock::Timestamp,
+    event::{Event, OrderKey},
+    handler::About,
+    journal::{Aside, Cause, DeadAgain, History},
+};
+
+impl Lane {
+    /// A set-aside event came back.
+    pub(super) fn aside_ended(&mut self, event: &Arc<Event>, outcome: Outcome, now: Timestamp) {
+        let seq = event.seq;
+        let Some((row, mut trace)) = self.aside.get(seq).map(|(row, trace)| (row.clone(), trace)) else {
+            return;
+        };
+        let attempts = row.attempts + 1;
+        self.unsettled += u64::from(seq <= self.restored_to);
+        let trouble = match outcome {
+            Outcome::Delivered => {
+                self.show.delivered(1, now);
+                self.succeeded(1, now);
+                return self.release(seq, now);
+            }
+            Outcome::Refused(error) => {
+                let history = row.history.and(attempts, now, &error);
+                self.bury(Arc::clone(event), Cause::Refused, attempts, error, history, now);
+                return self.release(seq, now);
+            }
+            Outcome::Failed(trouble) => trouble,
+            Outcome::Untried => return self.aside.insert(row, trace),
+        };
+        self.show.failed(&trouble.class, now);
+        if self.window.has_let_go(seq) {
+            return self.release(seq, now);
+        }
+        trace.unanswered |= trouble.about == About::Unanswered;
+        trace.repetitions += u32::from(trouble.about == About::Repetition);
+        if policy::is_delivered(trace.unanswered, trace.repetitions) {
+            self.counted_as_delivered(seq, now);
+            return self.release(seq, now);
+        }
+        if !trouble.is_about_event() {
+            self.heed(&trouble);
+        }
+        // The destination answers: it takes others, unless these are in doubt, too.
+        let answers = trouble.is_about_event()
+            && (self.condition.successes > trace.failed_after
+                || (self.condition.failures == 0 && self.window.doubted() == 0));
+        let takes_others = answers || self.others_succeed_since(trace.failed_at);
+        trace.failed_at = now;
+        trace.failed_after = self.condition.successes;
+        if trouble.gravity == Gravity::Refused && answers {
+            let history = row.history.and(attempts, now, &trouble.error);
+            self.bury(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
+            return self.release(seq, now);
+        }
+        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
+        match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
+            // Its time runs out only while the destination takes others.
+            Fate::Dead if takes_others => {
+                let history = row.history.and(attempts, now, &trouble.error);
+                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
+                self.release(seq, now);
+            }
+            Fate::Dead => {
+                let wait = self.parts.settings.aside_max.as_ms();
+                self.keep_aside((row, trace), attempts, trouble, wait, now);
+            }
+            Fate::Again(wait) => self.keep_aside((row, trace), attempts, trouble, wait, now),
+        }
+    }
+
+    /// Whether the destination took others since then; those of the handler's own lanes count for a replay, too.
+    fn others_succeed_since(&self, time: Timestamp) -> bool {
+        let live = self.parts.replay.iter().flat_map(|replay| &replay.live);
+        self.condition.last_success > time
+            || live.filter_map(|lane| lane.borrow().delivered_at).any(|at| at > time)
+    }
+
+    fn keep_aside(
+        &mut self,
+        (row, trace): (Aside, Trace),
+        attempts: u32,
+        trouble: Trouble,
+        wait_ms: i64,
+        now: Timestamp,
+    ) {
+        let history = row.history.and(attempts, now, &trouble.error);
+        let next_try = now.plus_ms(wait_ms.max(asked_ms(&trouble)));
+        let row = Aside { attempts, error: trouble.error, history, next_try, ..row };
+        self.ends.set_aside.push(row.clone());
+        self.aside.insert(row, trace);
+    }
+
+    /// A set-aside event is done with; the next of its message follows.
+    pub(super) fn release(&mut self, seq: u64, now: Timestamp) {
+        self.ends.resolved.push(seq);
+        self.ends.set_aside.retain(|row| row.seq != seq);
+        let key = self.aside.get(seq).and_then(|(row, _)| row.order_key);
+        self.ends.set_aside.extend(self.aside.remove(seq, now));
+        if let Some(key) = key.filter(|key| !self.aside.holds(*key)) {
+            self.window.unhold(key);
+        }
+    }
+
+    /// A dead letter that somebody asked to retry came back.
+    pub(super) fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
+        self.unsettled += 1;
+        let (error, rests, asked) = match outcome {
+            Outcome::Delivered => {
+                self.show.delivered(1, now);
+                self.succeeded(1, now);
+                self.ends.revived.push(id);
+                self.revival_done(id);
+                return;
+            }
+            Outcome::Refused(error) => (error, true, 0),
+            Outcome::Failed(trouble) => {
+                if !trouble.is_about_event() {
+                    self.heed(&trouble);
+                }
+                let asked = asked_ms(&trouble);
+                (trouble.error, trouble.gravity == Gravity::Refused, asked)
+            }
+            Outcome::Untried => return self.revivals.put_back(id, now),
+        };
+        let Some((tries, attempts, history)) = self.revivals.failed(id, now, &error) else { return };
+        let rests = rests || tries >= policy::REVIVAL_TRIES;
+        self.ends.dead_again.push(DeadAgain { id, attempts, error, history, still_retrying: !rests });
+        if rests {
+            self.revival_done(id);
+        } else {
+            let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
+            let settings = &self.parts.settings;
+            let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
+            self.revivals.put_back(id, now.plus_ms(wait.max(asked)));
+        }
+    }
+
+    pub(super) fn revival_done(&mut self, id: i64) {
+        self.revivals.remove(id);
+        // The journal gives a bounded number at a time.
+        self.look_for_revivals |= self.revivals.is_empty();
+    }
+
+    /// An event that fails while others succeed: later events of its message queue behind it.
+    pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        let successes = self.condition.successes;
+        if self.window.has_let_go(seq) || self.aside_is_full() {
+            let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
+            let not_before = now.plus_ms(self.backoff_ms(attempts));
+            let doubt = trouble.is_about_event().then_some(trouble);
+            return self.window.failed(seq, successes, not_before, doubt);
+        }
+        let Some(slot) = self.window.remove(seq) else { return };
+        let attempts = slot.attempts + 1;
+        tracing::warn!(lane = %self.name(), seq, failure = %trouble.class, "set aside: it fails while others succeed");
+        let order_key = slot.key;
+        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
+        let settings = &self.parts.settings;
+        let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
+        let row = Aside {
+            seq,
+            order_key,
+            behind: false,
+            attempts,
+            since: now,
+            next_try: now.plus_ms(wait),
+            history: History::default().and(attempts, now, &trouble.error),
+            error: trouble.error,
+        };
+        self.ends.set_aside.push(row.clone());
+        let trace = Trace {
+            failed_at: now,
+            failed_after: successes,
+            unanswered: slot.unanswered,
+            repetitions: slot.repetitions,
+        };
+        self.aside.insert(row, trace);
+        for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
+            self.set_aside_in_order(later, order_key, now);
+        }
+    }
+
+    /// Sets an event aside that did not fail, in the order of its message: behind what is set aside of it, or before that,
+    /// where a restart claims it once more.
+    pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
+        let follows = order_key.and_then(|key| self.aside.yields(key, seq));
+        let row = Aside {
+            seq,
+            order_key,
+            behind: follows.is_none(),
+            attempts: 0,
+            since: now,
+            next_try: now,
+            error: String::new(),
+            history: History::default(),
+        };
+        self.ends.set_aside.extend(follows);
+        self.ends.set_aside.push(row.clone());
+        let unanswered = seq <= self.restored_to;
+        self.aside.insert(row, Trace { failed_at: now, unanswered, ..Trace::default() });
+    }
+}
+
+/// How long the destination asked to be left alone.
+pub(super) fn asked_ms(trouble: &Trouble) -> i64 {
+    let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+    asked.min(policy::LONGEST_ASKED_MS)
+}

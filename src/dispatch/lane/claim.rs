@@ -1,0 +1,116 @@
+//! What a lane takes from its journal: the next events, dead letters to retry; and what it settles first after a restart.
+
+use super::{super::policy, Lane, WINDOW_BYTES};
+use crate::{clock::Timestamp, journal};
+
+/// Events of a claim for a search, at most.
+const CLAIM_EVENTS: usize = 1_000;
+/// After a restart a lane has no more redelivered events unsettled than one in so many that are settled.
+const RESETTLED_PART: u64 = 4;
+
+impl Lane {
+    /// Claims while there is room; whether anything moved.
+    pub(super) async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+        let (most, target) = policy::window(self.parts.batch, self.share());
+        if self.window.len() == 0 && now < self.condition.next_claim {
+            return Ok(false);
+        }
+        let lacks_choice = self.lacks_choice(now);
+        if self.window.bytes() >= WINDOW_BYTES && (lacks_choice || self.window.ready() == 0) {
+            self.window.drop_failed_bodies();
+        }
+        let enough = self.window.ready() > most || self.window.len() >= policy::DOUBTED_MAX + most;
+        if self.window.bytes() >= WINDOW_BYTES || (enough && !lacks_choice) {
+            return Ok(false);
+        }
+        let read_to = self.window.read_to();
+        let end = self.reach();
+        if read_to >= end.min(*self.tip.borrow()) {
+            return Ok(false);
+        }
+        let set_aside_by_own = self.set_aside_by_own(end).await?;
+        let wanted = if lacks_choice { self.choice().min(CLAIM_EVENTS) } else { target };
+        let max = wanted.saturating_sub(self.window.ready()).max(policy::PROBE_EVENTS);
+        let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
+        if claim.events.len() < self.parts.batch {
+            self.condition.next_claim = now.plus_ms(policy::GATHER_MS);
+        }
+        for event in claim.events {
+            let seq = event.seq;
+            if seq > end {
+                break;
+            }
+            // Counted by the same filters as a replay's events are.
+            self.claimed += u64::from(self.parts.replay.is_some() && self.wants(&event));
+            if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
+                let unanswered = seq <= self.restored_to;
+                match event.order_key().filter(|key| self.aside.holds(*key)) {
+                    Some(key) if self.aside_is_full() => {
+                        self.window.hold(key);
+                        self.window.push(event, unanswered);
+                    }
+                    Some(_) => self.set_aside_in_order(seq, event.order_key(), now),
+                    None => self.window.push(event, unanswered),
+                }
+            }
+            self.window.advance(seq);
+        }
+        self.window.advance(claim.through.min(end));
+        Ok(self.window.read_to() > read_to)
+    }
+
+    /// Whether the next probe would have too few messages to choose from: where all in the window are bad, what follows
+    /// tells whether the destination is.
+    pub(super) fn lacks_choice(&self, now: Timestamp) -> bool {
+        if !self.is_time_to_probe(now) || self.window.len() >= policy::DOUBTED_MAX {
+            return false;
+        }
+        match self.searches() {
+            true => self.window.untried() < self.choice(),
+            false => self.window.width() < self.choice(),
+        }
+    }
+
+    /// How many messages the next probe wants to choose from.
+    pub(super) fn choice(&self) -> usize {
+        match self.searches() {
+            true => policy::search_events(self.condition.searches, self.is_refused()),
+            false if self.condition.misconfigured => 0,
+            false => policy::probe_width(self.condition.failures, self.parts.batch),
+        }
+    }
+
+    /// The dead letters that somebody asked to retry; new ones are a reason to try at once.
+    pub(super) async fn find_revivals(&mut self, now: Timestamp) -> Result<(), journal::Error> {
+        // Those that were delivered must not be read again: their ends are made durable first.
+        self.settle().await?;
+        self.parts.journal.flush().await?;
+        let before = self.revivals.len();
+        self.revivals.extend(self.parts.journal.retrying(self.parts.id.clone()).await?);
+        self.look_for_revivals = false;
+        if self.revivals.len() > before {
+            self.retry_now(now);
+        }
+        Ok(())
+    }
+
+    /// What the process before may have delivered, too, is settled durably before more is delivered: a process that is
+    /// killed again and again must not deliver the same events each time. In steps that grow with what is settled.
+    pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
+        if self.unsettled == 0 {
+            return Ok(());
+        }
+        let is_last = !self.backlog_is_settled && self.window.done_to() >= self.restored_to;
+        if !is_last && self.unsettled * RESETTLED_PART < self.resettled {
+            return Ok(());
+        }
+        self.backlog_is_settled |= is_last;
+        self.settle().await?;
+        self.resettled += std::mem::take(&mut self.unsettled);
+        if let Err(error) = self.parts.journal.flush().await {
+            // Such as on a full disk: deliveries go on, and are settled once there is room.
+            tracing::warn!(lane = %self.name(), error = error.class(), "redelivered events could not be settled at once");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! Is it the event, or the destination? An answer about an event is a doubt until another message tells.
+//!
+//! The lane goes on with other messages without a wait. Where one succeeds it is the event: a refused one becomes a dead
+//! letter when it is refused again soon, another one is set aside when it fails again. Where [`policy::DOUBTS`] messages fail with no success in
+//! between it is the destination: the lane waits, and searches the backlog for a message that is taken, more of it each
+//! time. After such a time nobody can tell what the refusals meant: each refused event is set aside and tried again.
+
+use super::{
+    super::{
+        attempt::{Gravity, Trouble},
+        policy,
+    },
+    Lane,
+};
+use crate::{
+    clock::Timestamp,
+    handler::About,
+    journal::{Cause, History},
+};
+
+/// The end of an error of which only the beginning is kept.
+const CUT_CHARS: usize = 200;
+
+/// Refusals that an operator believes, until the next success.
+pub(super) struct Belief {
+    /// The last seq that it holds for.
+    pub(super) upto: u64,
+    /// The class of the refusals.
+    pub(super) class: String,
+}
+
+impl Belief {
+    fn holds(&self, seq: u64, trouble: &Trouble) -> bool {
+        seq <= self.upto && trouble.is_about_event() && trouble.class == self.class
+    }
+}
+
+impl Lane {
+    /// An event was answered by a failure about itself; `beside` others of the same delivery that succeeded.
+    pub(super) fn event_failed(&mut self, seq: u64, mut trouble: Trouble, beside: bool, now: Timestamp) {
+        if self.window.has_let_go(seq) {
+            self.window.remove(seq);
+            return;
+        }
+        let Some(slot) = self.window.get_mut(seq) else { return };
+        slot.repetitions += u32::from(trouble.about == About::Repetition);
+        if policy::is_delivered(slot.unanswered, slot.repetitions) {
+            self.window.remove(seq);
+            return self.counted_as_delivered(seq, now);
+        }
+        let tried = slot.attempts;
+        let was_refused = slot.doubt.as_ref().is_some_and(|doubt| doubt.gravity == Gravity::Refused);
+        let others = beside || slot.doubted_after.is_some_and(|then| self.condition.successes > then);
+        let believed = self.belief.as_ref().is_some_and(|belief| belief.holds(seq, &trouble));
+        if believed || (others && trouble.gravity == Gravity::Refused) {
+            return self.bury_slot(seq, trouble, now);
+        }
+        // A replay has an end: after its last event no other comes to tell.
+        let is_alone = self.parts.replay.is_some()
+            && self.condition.failures == 0
+            && self.window.doubted() < policy::DOUBTS;
+        if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
+            return self.set_aside(seq, trouble, now);
+        }
+        // Nothing else was there to tell by: twice refused, with a wait in between, it is believed.
+        let is_refused_again = was_refused && trouble.gravity == Gravity::Refused;
+        if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
+            return self.bury_slot(seq, trouble, now);
+        }
+        let settings = &self.parts.settings;
+        let jitter = policy::jitter(self.condition.seed ^ seq, tried + 1);
+        let wait = match (trouble.gravity, trouble.about) {
+            (Gravity::Refused, _) | (_, About::Repetition) => {
+                policy::backoff_ms(settings.aside_first, settings.aside_max, tried + 1, jitter)
+            }
+            _ => policy::event_wait_ms(settings.probe_first, settings.probe_max, tried + 1, jitter),
+        };
+        if self.window.doubted() >= policy::WHOLE_ERRORS {
+            trouble.error = trouble.error.chars().take(CUT_CHARS).collect();
+        }
+        // Those beside it count as delivered after it.
+        let successes = self.condition.successes - u64::from(beside);
+        self.window.failed(seq, successes, now.plus_ms(wait), Some(trouble));
+    }
+
+    fn bury_slot(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        let Some(slot) = self.window.get(seq) else { return };
+        let attempts = slot.attempts + 1;
+        // Where its body left the memory it is tried again, and read again for that.
+        let Some(event) = slot.event.clone() else { return self.window.put_back(seq, now) };
+        self.window.remove(seq);
+        let history = History::default().and(attempts, now, &trouble.error);
+        self.bury(event, Cause::Refused, attempts, trouble.error, history, now);
+    }
+
+    /// The destination says that it has the event, and an attempt without an answer may have brought it there.
+    pub(super) fn counted_as_delivered(&mut self, seq: u64, now: Timestamp) {
+        tracing::info!(lane = %self.name(), seq, "counted as delivered: the destination says again that it has the event");
+        self.show.delivered(1, now);
+    }
+
+    /// With so many messages in doubt, and none that succeeded, it is the destination.
+    pub(super) fn doubt_destination(&mut self, now: Timestamp) {
+        if self.condition.failures > 0 {
+            // A destination that was away answers: it may answer others otherwise.
+            if self.condition.probing && !self.searches() {
+                self.condition.probing = false;
+                self.condition.about = About::Event;
+                self.condition.misconfigured = false;
+                self.condition.searches = 0;
+                self.condition.wait_until = now;
+            }
+            return;
+        }
+        if self.window.doubted() < policy::DOUBTS {
+            return;
+        }
+        let last = {
+            let mut doubts = self.window.doubts(self.condition.successes);
+            doubts.nth(policy::DOUBTS - 1).map(|(.., trouble)| trouble.clone())
+        };
+        let Some(trouble) = last else { return };
+        self.heed(&trouble);
+        self.condition.about = About::Event;
+        self.condition.misconfigured = false;
+        self.condition.searches = 1;
+        self.wait_for_search(now);
+        tracing::warn!(
+            lane = %self.name(),
+            destination = &*self.parts.destination,
+            failure = %trouble.class,
+            next_try = %self.condition.wait_until,
+            "the destination takes no message: the lane waits and searches the backlog, nothing is skipped"
+        );
+    }
+
+    /// None of the messages that were tried was taken.
+    pub(super) fn search_failed(&mut self, now: Timestamp) {
+        self.condition.probing = false;
+        self.condition.searches += 1;
+        self.wait_for_search(now);
+    }
+
+    fn wait_for_search(&mut self, now: Timestamp) {
+        self.condition.failures += 1;
+        self.condition.search.clear();
+        let settings = &self.parts.settings;
+        let jitter = policy::jitter(self.condition.seed, self.condition.failures);
+        let failures = self.condition.failures;
+        let wait = policy::search_wait_ms(settings.probe_first, settings.probe_max, failures, jitter);
+        self.condition.wait_until = now.plus_ms(wait);
+    }
+
+    /// Whether what is in doubt was refused.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut doubts = self.window.doubts(self.condition.successes);
+        doubts.next().is_some_and(|(_, _, trouble)| trouble.gravity != Gravity::Unwell)
+    }
+
+    /// Another message succeeded: what was in doubt is judged.
+    pub(super) fn judge_doubts(&mut self, searched: bool, now: Timestamp) {
+        if self.window.doubted() == 0 {
+            return;
+        }
+        if searched {
+            // Nobody can tell what the answers meant: each is tried again, and none holds the lane.
+            for (seq, trouble) in self.window.waiting_doubts() {
+                self.set_aside_again(seq, trouble, now);
+            }
+        }
+        // Others are tried once more, soon: what is refused again is believed.
+        self.window.hurry(now.plus_ms(policy::event_wait_ms(
+            self.parts.settings.probe_first,
+            self.parts.settings.probe_max,
+            1,
+            0.0,
+        )));
+    }
+
+    /// As [`Self::bury_slot`], of a try that was counted.
+    fn bury_judged(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        if let Some(slot) = self.window.get_mut(seq) {
+            slot.attempts = slot.attempts.saturating_sub(1);
+        }
+        self.bury_slot(seq, trouble, now);
+    }
+
+    fn set_aside_again(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        if let Some(slot) = self.window.get_mut(seq) {
+            slot.attempts = slot.attempts.saturating_sub(1);
+        }
+        self.set_aside(seq, trouble, now);
+    }
+
+    /// What an operator's belief holds for becomes a dead letter; whether anything did.
+    pub(super) async fn bury_believed(&mut self, now: Timestamp) -> bool {
+        let Some(belief) = &self.belief else { return false };
+        let doubts = self.window.waiting_doubts();
+        let held: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| belief.holds(*seq, trouble)).collect();
+        let mut any = false;
+        for (seq, trouble) in held {
+            if self.body(seq, now).await.is_some() {
+                self.bury_judged(seq, trouble, now);
+                any = true;
+            }
+        }
+        if !any {
+            return false;
+        }
+        if self.searches() {
+            self.condition.failures = 0;
+            self.condition.probing = false;
+            self.condition.search.clear();
+        }
+        true
+    }
+
+    /// An operator believes the refusals of a class.
+    pub(super) fn believe(&mut self, upto: u64, class: String) {
+        tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals are believed by an operator's decision");
+        self.belief = Some(Belief { upto, class });
+    }
+
+    /// Where the destination says that it is gone, and no other message is there that it may take: the handler pauses.
+    pub(super) fn gone_for_all(&mut self) -> bool {
+        if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.untried() > 0 {
+            return false;
+        }
+        let gone = {
+            let mut doubts = self.window.doubts(self.condition.successes);
+            doubts.find(|(.., trouble)| trouble.gravity == Gravity::Gone).map(|(.., trouble)| trouble.clone())
+        };
+        if let Some(trouble) = &gone {
+            self.heed(trouble);
+        }
+        gone.is_some()
+    }
+}

@@ -1,0 +1,108 @@
+//! What a lane shows of itself: its state, and what it waits for.
+
+use super::{
+    super::status::{LaneCondition, Shown},
+    Lane,
+};
+use crate::clock::Timestamp;
+
+impl Lane {
+    pub(super) fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
+        let undecided = self.undecided();
+        let waits = self.condition.failures > 0 || undecided.is_some();
+        let full = self.aside_is_full();
+        self.tell_full(full);
+        let state = state.unwrap_or(match (self.is_paused(), waits, full) {
+            (true, ..) => LaneCondition::Paused,
+            (_, true, _) => LaneCondition::Waiting,
+            (_, _, true) => LaneCondition::Full,
+            _ => LaneCondition::Running,
+        });
+        let tip = self.end().min(*self.tip.borrow());
+        self.show.publish(Shown {
+            cursor: self.window.done_to(),
+            tip,
+            in_flight: self.carried.len() - usize::from(self.look.is_some()),
+            oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
+            set_aside: self.aside.len(),
+            passed: self.claimed.saturating_sub(self.window.len() as u64),
+            state,
+            full,
+            failures: self.condition.failures.max(undecided.unwrap_or_default()),
+            next_try: self.next_try(now).filter(|_| state == LaneCondition::Waiting),
+            waits_for: self.waits_for(state),
+            refused: self.doubted_class(),
+        });
+    }
+
+    /// An ERROR once it is full, and once more after it was not.
+    fn tell_full(&mut self, full: bool) {
+        // Well below the bound, so that one event more or less does not tell it anew.
+        let has_room = self.aside.len() * 10 <= self.parts.settings.aside_limit * 9;
+        if full && !self.told_full {
+            self.told_full = true;
+            tracing::error!(
+                lane = %self.name(),
+                set_aside = self.aside.len(),
+                destination = &*self.parts.destination,
+                "as many events are set aside as `aside_limit` allows: events that fail now stay in the lane's way"
+            );
+        } else if !full && has_room && self.told_full {
+            self.told_full = false;
+            tracing::info!(lane = %self.name(), set_aside = self.aside.len(), "there is room to set events aside again");
+        }
+    }
+
+    /// The tries of what waits for another message to tell, where nothing else is there to be tried; `None` while there is.
+    pub(super) fn undecided(&self) -> Option<u32> {
+        if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.ready() > 0 {
+            return None;
+        }
+        self.window.doubts(self.condition.successes).map(|(_, slot, _)| slot.attempts).max()
+    }
+
+    /// The class of the answers that are in doubt, such as `status 422`.
+    pub(super) fn doubted_class(&self) -> Option<String> {
+        if self.window.doubted() == 0 {
+            return None;
+        }
+        self.window.doubts(self.condition.successes).last().map(|(_, _, trouble)| trouble.class.clone())
+    }
+
+    /// When something is tried again, while the lane waits.
+    pub(super) fn next_try(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = match self.condition.failures {
+            0 => self.window.next_due(now)?,
+            _ => self.condition.wait_until,
+        };
+        (at > now).then_some(at)
+    }
+
+    /// What the lane waits for, in words for an operator.
+    pub(super) fn waits_for(&self, state: LaneCondition) -> Option<String> {
+        let doubted = self.window.doubted();
+        match state {
+            LaneCondition::Waiting if self.condition.failures > 0 && !self.searches() => Some(
+                if self.condition.misconfigured {
+                    "the destination is not as the settings say: a person must look; it is tried again"
+                } else {
+                    "the destination takes nothing now: each probe tries another message"
+                }
+                .to_owned(),
+            ),
+            LaneCondition::Waiting if self.condition.failures > 0 => Some(format!(
+                "{doubted} events failed ({}) and none was taken: each probe tries more of the backlog",
+                self.doubted_class().unwrap_or_default()
+            )),
+            LaneCondition::Waiting => Some(format!(
+                "{doubted} events failed ({}): the next message tells whether it is the destination",
+                self.doubted_class().unwrap_or_default()
+            )),
+            LaneCondition::Full => Some(format!(
+                "{} events are set aside, as many as aside_limit allows: what fails now stays in the way",
+                self.aside.len()
+            )),
+            _ => None,
+        }
+    }
+}

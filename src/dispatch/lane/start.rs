@@ -1,0 +1,292 @@
+//! What a lane starts: batches, probes, searches of the backlog, and the exceptions beside them.
+
+use std::sync::Arc;
+
+use super::{
+    super::policy::{self, Mode},
+    Carried, Decided, Lane,
+};
+use crate::{
+    clock::Timestamp,
+    event::Event,
+    handler::{About, Delivery},
+};
+
+impl Lane {
+    /// Starts what may be started; whether anything was.
+    pub(super) async fn start(&mut self, now: Timestamp) -> bool {
+        if self.is_paused() || self.gives_way() {
+            return false;
+        }
+        if let Some(started) = self.start_look(now) {
+            return started;
+        }
+        if self.gone_for_all() {
+            return true;
+        }
+        if self.condition.failures > 0 {
+            return self.probe(now).await;
+        }
+        // With one place only, what is due again and again would else leave it to nobody.
+        let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now).await;
+        if self.has_place() {
+            started |= self.start_exception(now).await;
+        }
+        started |= self.start_batches(now).await;
+        started
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.gone.is_some()
+            || self.decided() == Decided::Paused
+            || self.paused.borrow().contains_key(&self.parts.id.handler)
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.carried.len() < self.share()
+    }
+
+    async fn start_batches(&mut self, now: Timestamp) -> bool {
+        let mut started = false;
+        while self.has_place() {
+            let seqs = self.window.next_batch(self.parts.batch, now, false);
+            if seqs.is_empty() {
+                break;
+            }
+            let mode = policy::mode(self.most_attempts(&seqs));
+            self.spawn_events(seqs, mode, now).await;
+            started = true;
+        }
+        started
+    }
+
+    pub(super) fn is_time_to_probe(&self, now: Timestamp) -> bool {
+        self.condition.failures > 0
+            && now >= self.condition.wait_until
+            && self.carried.is_empty()
+            && self.condition.search.is_empty()
+    }
+
+    /// Whether the backlog is searched for an event that the destination takes.
+    pub(super) const fn searches(&self) -> bool {
+        matches!(self.condition.about, About::Event | About::Repetition)
+    }
+
+    /// One probe of a destination that is unwell, when it is time.
+    async fn probe(&mut self, now: Timestamp) -> bool {
+        if self.searches() && self.condition.probing {
+            return self.search_on(now).await;
+        }
+        if !self.is_time_to_probe(now) {
+            return false;
+        }
+        // It may be what was set aside that the destination takes, and nothing in the window.
+        let mut started = self.start_aside(now).await;
+        if std::mem::take(&mut self.condition.woken) {
+            started |= self.start_revival(now).await;
+        }
+        if self.searches() {
+            return self.search(now).await || started;
+        }
+        if self.parts.batch == 1 {
+            // Each probe is of another message: it may be these events and not the destination.
+            let heads = self.window.least_tried(1, 1);
+            return self.probe_with(heads, Mode::Batch, now).await || started;
+        }
+        let seqs = self.window.next_batch(self.parts.batch, now, true);
+        if policy::mode(self.most_attempts(&seqs)) == Mode::Batch {
+            return self.probe_with(seqs, Mode::Batch, now).await || started;
+        }
+        for seq in &seqs {
+            self.window.put_back(*seq, now);
+        }
+        let events = policy::probe_events(seqs.len());
+        let heads = self.window.next_heads(events, policy::probe_turn(self.condition.failures, events));
+        self.probe_with(heads, Mode::OneByOne, now).await || started
+    }
+
+    async fn probe_with(&mut self, seqs: Vec<u64>, mode: Mode, now: Timestamp) -> bool {
+        if seqs.is_empty() {
+            // What failed was let go: there is nothing left to judge the destination by.
+            self.condition.failures = 0;
+            return true;
+        }
+        self.condition.probing = true;
+        for seq in &seqs {
+            self.window.take(*seq);
+        }
+        self.spawn_events(seqs, mode, now).await;
+        if self.carried.is_empty() {
+            // None of them can be read.
+            self.condition.wait_until = now.plus_ms(policy::UNREADABLE_MS);
+        }
+        true
+    }
+
+    /// Begins a search: each message by itself, as many at once as may be in flight.
+    async fn search(&mut self, now: Timestamp) -> bool {
+        // At once, only what was not tried: the others have just been.
+        let again = if self.condition.searches == 0 { 0 } else { policy::DOUBTS };
+        let heads = self.window.least_tried(self.choice(), again);
+        if heads.is_empty() {
+            if self.window.doubted() > 0 {
+                self.search_failed(now);
+            } else {
+                self.condition.failures = 0;
+            }
+            return true;
+        }
+        self.condition.search = heads.into();
+        self.condition.probing = true;
+        self.search_on(now).await
+    }
+
+    async fn search_on(&mut self, now: Timestamp) -> bool {
+        let mut started = false;
+        while self.has_place()
+            && let Some(seq) = self.condition.search.pop_front()
+        {
+            if self.window.take(seq) {
+                self.spawn_events(vec![seq], Mode::Batch, now).await;
+                started = true;
+            }
+        }
+        if !started && self.carried.is_empty() {
+            self.search_failed(now);
+            return true;
+        }
+        started
+    }
+
+    pub(super) fn exceptions_in_flight(&self) -> usize {
+        self.carried.values().filter(|one| matches!(one, Carried::Aside(_) | Carried::Revival(_))).count()
+    }
+
+    /// A set-aside event or a revived dead letter that is due, in turn, beside the lane's own deliveries.
+    async fn start_exception(&mut self, now: Timestamp) -> bool {
+        if self.exceptions_in_flight() >= policy::exceptions(self.share()) {
+            return false;
+        }
+        let revival_first = std::mem::take(&mut self.revival_next);
+        (revival_first && self.start_revival(now).await)
+            || self.start_aside(now).await
+            || self.start_revival(now).await
+    }
+
+    async fn start_revival(&mut self, now: Timestamp) -> bool {
+        let Some(due) = self.revivals.take_due(now) else { return false };
+        match self.parts.journal.dead_letter(due.id).await {
+            Ok(Some(letter)) if letter.retrying => {
+                let delivery = Delivery::new(due.event, due.attempts + 1, true);
+                self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+            }
+            // Somebody has dropped it.
+            Ok(_) => self.revival_done(due.id),
+            Err(error) => {
+                tracing::error!(
+                    lane = %self.name(),
+                    dead = due.id,
+                    error = error.class(),
+                    "a dead letter cannot be read; it is tried again, and the lane goes on"
+                );
+                self.revivals.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
+            }
+        }
+        true
+    }
+
+    async fn start_aside(&mut self, now: Timestamp) -> bool {
+        let longest_ms = policy::longest_ms(self.parts.settings.aside_max);
+        let Some(row) = self.aside.take_due(now, longest_ms, self.aside_upto()) else { return false };
+        match self.parts.journal.get(row.seq).await {
+            Ok(Some(event)) => {
+                let delivery =
+                    Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
+                self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
+                self.revival_next = true;
+            }
+            Ok(None) => {
+                tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
+                self.release(row.seq, now);
+            }
+            Err(error) => {
+                tracing::error!(
+                    lane = %self.name(),
+                    seq = row.seq,
+                    error = error.class(),
+                    "a set-aside event cannot be read; it is tried again, and the lane goes on"
+                );
+                self.show.failed("unreadable", now);
+                self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
+            }
+        }
+        true
+    }
+
+    /// Set-aside events up to here may be tried: after a restart, what is before them is claimed first, since some of it may
+    /// be of their messages. At the bound, where nothing more can be claimed, all of them.
+    pub(super) fn aside_upto(&self) -> u64 {
+        let stands_still = self.aside_is_full() && self.window.len() >= policy::DOUBTED_MAX;
+        if stands_still { u64::MAX } else { self.window.read_to() }
+    }
+
+    pub(super) fn aside_is_full(&self) -> bool {
+        self.aside.len() >= self.parts.settings.aside_limit
+    }
+
+    /// Events that are marked as on their way.
+    async fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
+        let mut deliveries = Vec::with_capacity(seqs.len());
+        let mut ready = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let Some(event) = self.body(seq, since).await else { continue };
+            let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts);
+            deliveries.push(Delivery::new(event, attempts + 1, self.parts.replay.is_some()));
+            ready.push(seq);
+        }
+        if !ready.is_empty() {
+            self.spawn(deliveries, mode, Carried::Events { seqs: ready, mode, since });
+        }
+    }
+
+    /// The event of a slot, read again where it left the memory; `None` where it waits until it can be read, or is gone.
+    pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<Arc<Event>> {
+        if let Some(event) = &self.window.get(seq)?.event {
+            return Some(Arc::clone(event));
+        }
+        match self.parts.journal.get(seq).await {
+            Ok(Some(event)) => {
+                self.window.load(&event);
+                return Some(event);
+            }
+            Ok(None) => {
+                tracing::error!(lane = %self.name(), seq, "an event that failed is not in the journal any more");
+                self.window.remove(seq);
+            }
+            Err(error) => {
+                tracing::error!(
+                    lane = %self.name(),
+                    seq,
+                    error = error.class(),
+                    "an event that failed cannot be read; it is tried again, and the lane goes on"
+                );
+                self.window.put_back(seq, now.plus_ms(policy::UNREADABLE_MS));
+            }
+        }
+        None
+    }
+
+    fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, carried: Carried) {
+        let task = self.deliveries.spawn(self.attempt.clone().run(deliveries, mode));
+        self.carried.insert(task.id(), carried);
+        self.count_in_flight(true);
+    }
+
+    pub(super) fn most_attempts(&self, seqs: &[u64]) -> u32 {
+        seqs.iter()
+            .filter_map(|seq| self.window.get(*seq))
+            .map(|slot| slot.attempts)
+            .max()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,50 @@
+//! How far a replay is, in events. What it wants is counted once in each run of the process, beside its deliveries.
+
+use crate::{
+    event::Class,
+    handler::Filter,
+    journal::{self, Journal, NewReplay},
+};
+
+/// Events that are read at once.
+const PAGE: usize = 1_000;
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Events that it is done with: delivered, set aside or dead.
+    pub done: u64,
+    /// Events that both the handler and the replay want.
+    pub events: u64,
+}
+
+impl Progress {
+    /// Of a replay whose lanes have come to these cursors, by reading all of its part.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(super) async fn count(
+        journal: &dyn Journal,
+        asked: &NewReplay,
+        filters: [&Filter; 2],
+        cursors: &[(Class, u64)],
+    ) -> Result<Self, journal::Error> {
+        let mut progress = Self::default();
+        for (class, cursor) in cursors {
+            let mut after = asked.after;
+            while after < asked.upto {
+                let claim = journal.claim(*class, after, PAGE).await?;
+                let within = claim.events.iter().filter(|event| event.seq <= asked.upto);
+                for event in within.filter(|event| filters.iter().all(|filter| filter.wants(event))) {
+                    progress.events += 1;
+                    progress.done += u64::from(event.seq <= *cursor);
+                }
+                if claim.through <= after {
+                    break;
+                }
+                after = claim.through;
+            }
+        }
+        Ok(progress)
+    }
+}

@@ -1,0 +1,117 @@
+//! A lane that has as many events set aside as it may: it goes on, and has a way out.
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+fn bad_events() -> Failure {
+    Failure::retry_about(About::Event, "status 500", "it fails over this one")
+}
+
+/// A lane with five of five events set aside, of a hundred and as many more that came one by one.
+async fn full(failure: fn() -> Failure, more: u64) -> (World, Lane) {
+    let mut world = World::new(Script::new(failing(&[1, 2, 3, 4, 5], failure))).await;
+    (world.batch, world.concurrency, world.settings.aside_limit) = (1, 8, 5);
+    world.append(statuses(0..100)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, HOUR).await;
+    for n in 100..100 + more {
+        world.append(statuses(n..n + 1)).await;
+        world.turn_for(&mut lane, SECOND * 120).await;
+    }
+    assert_eq!(shown(&lane).set_aside, 5);
+    (world, lane)
+}
+
+#[tokio::test]
+async fn a_full_lane_goes_on_with_what_the_destination_takes() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    let mut taken = world.script.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, (6..=100).collect::<Vec<_>>());
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).state), (100, LaneCondition::Full));
+    world.append(statuses(100..150)).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.script.taken().len(), 145);
+}
+
+#[tokio::test]
+async fn events_set_aside_die_in_their_time_also_in_a_full_lane() {
+    // Answers about the event tell that the destination is there; for its time-outs others must succeed meanwhile.
+    for (failure, comes_more) in [(bad_events as fn() -> Failure, false), (retry, true)] {
+        // An event that times out is told from a destination that is away by those that come after it.
+        let more = if comes_more { 40 } else { 0 };
+        let (mut world, mut lane) = full(failure, more).await;
+        for n in 0..4 {
+            if comes_more {
+                for hour in 0..24 {
+                    let n = 100 + more + n * 24 + hour;
+                    world.append(statuses(n..n + 1)).await;
+                    world.turn_for(&mut lane, HOUR).await;
+                }
+            } else {
+                world.turn_for(&mut lane, DAY).await;
+            }
+        }
+        let mut dead: Vec<u64> = world.dead().await.into_iter().map(|(seq, _)| seq).collect();
+        dead.sort_unstable();
+        assert_eq!(dead, [1, 2, 3, 4, 5]);
+        assert_eq!((shown(&lane).set_aside, shown(&lane).state), (0, LaneCondition::Running));
+    }
+}
+
+/// What cannot be set aside for want of room stays in the window, and what comes behind it there as well.
+#[tokio::test]
+async fn a_full_lane_keeps_the_order_of_messages_and_finds_room_again() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    let message = |n: u64, message: &str| status(&format!("more-{n}"), message, "sent");
+    // 101 is of a message that is set aside; 102 and 103 fail, and so 104 of the message of 103 waits.
+    world.script.now(failing(&[1, 2, 3, 4, 5, 102, 103], bad_events));
+    world
+        .append([message(1, "m-0"), message(2, "y"), message(3, "z"), message(4, "z"), message(5, "w")])
+        .await;
+    world.turn_for(&mut lane, HOUR).await;
+    let taken: Vec<u64> = world.script.taken().into_iter().filter(|seq| *seq > 100).collect();
+    assert_eq!(taken, [105]);
+    assert_eq!(world.state(Class::Other).await.cursor, 100, "it stands before what has no room");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let taken = world.script.taken();
+    assert_eq!(taken.len(), 105);
+    let place = |seq: u64| taken.iter().position(|taken| *taken == seq).unwrap();
+    assert!(place(1) < place(101) && place(103) < place(104), "{taken:?}");
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (105, 0));
+}
+
+/// A replay whose last event fails has nothing else that could succeed, and holds retention and the replays after it.
+#[tokio::test]
+async fn a_replay_ends_though_its_last_event_fails_and_nothing_new_comes() {
+    for batch in [1, 100] {
+        ends_though_its_last_event_fails(batch).await;
+    }
+}
+
+async fn ends_though_its_last_event_fails(batch: usize) {
+    let mut world = World::new(Script::well()).await;
+    world.batch = batch;
+    world.append(statuses(0..10)).await;
+    let mut own = world.lane(Class::Other).await;
+    world.turn_for(&mut own, SECOND).await;
+    world.script.now(failing(&[10], bad_events));
+    let asked = bikhook::journal::NewReplay {
+        handler: "crm".into(),
+        after: 0,
+        upto: 10,
+        filter: "{}".to_owned(),
+        rate: None,
+    };
+    let id = world.journal.start_replay(asked).await.unwrap();
+    let live = own.status();
+    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
+    let replay = bikhook::dispatch::ReplayPart::new(10, Filter::default(), vec![live]);
+    let id = LaneId { replay: Some(id), ..parts.id.clone() };
+    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    world.turn_for(&mut lane, DAY * 5).await;
+    assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
+    assert_eq!(world.dead().await.len(), 1);
+}
