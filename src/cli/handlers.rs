@@ -41,6 +41,35 @@ enum Command {
     /// Give the place of a handler that is not configured any more to another name: its cursors, dead letters, events set
     /// aside, replays and pause
     Rename(Rename),
+    /// Try now whatever waits to be tried again: after a repair
+    Retry(Retry),
+    /// Believe the refusals: the events that its destination refuses now become dead letters (recorded)
+    Believe(Believe),
+}
+
+#[derive(clap::Args)]
+struct Retry {
+    /// The handler
+    name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(clap::Args)]
+struct Believe {
+    /// The handler
+    name: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 #[derive(clap::Args)]
@@ -128,6 +157,8 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         Some(Command::Pause(pause)) => pause.run(cli),
         Some(Command::Resume(resume)) => resume.run(cli),
         Some(Command::Rename(rename)) => rename.run(cli),
+        Some(Command::Retry(retry)) => retry.run(cli),
+        Some(Command::Believe(believe)) => believe.run(cli),
         None => list(args, cli),
     }
 }
@@ -159,6 +190,8 @@ struct Lane {
     state: Option<String>,
     delivered: Option<u64>,
     next_try: Option<Timestamp>,
+    #[serde(default)]
+    waits_for: Option<String>,
     last_failure: Option<String>,
     last_failure_at: Option<Timestamp>,
     open_error: Option<String>,
@@ -195,6 +228,11 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
         );
         let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
         notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
+        let says = |lane: &Lane| {
+            let what = lane.waits_for.as_ref()?;
+            Some(format!("{handler}, lane {}: {}", lane.lane, plain(what)))
+        };
+        notes.extend(lanes.iter().filter_map(says));
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.clone(),
@@ -319,6 +357,40 @@ impl Rename {
             return Err(Error::Failed(RenameRefusal::Configured.to_string()));
         }
         Ok(())
+    }
+}
+
+impl Retry {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Body {}
+        let path = ["api", "v1", "handlers", &self.name, "retry"];
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
+        told(self.json, answer, |_: IgnoredAny| format!("{} tries now", self.name))
+    }
+}
+
+impl Believe {
+    fn run(&self, cli: &Cli) -> Result<(), Error> {
+        let client = self.admin.client(cli)?;
+        let question = format!("Events that {:?} is refused now become dead letters. Go on?", self.name);
+        confirm(&question, self.yes)?;
+        #[derive(Serialize)]
+        struct Body {}
+        #[derive(Deserialize)]
+        struct Believed {
+            upto: u64,
+            classes: Vec<String>,
+        }
+        let path = ["api", "v1", "handlers", &self.name, "believe"];
+        let answer: Box<RawValue> = client.post(&path, &Body {})?;
+        told(self.json, answer, |Believed { upto, classes }| match &*classes.join(", ") {
+            "" => format!("{} has no refused events that wait", self.name),
+            classes => format!(
+                "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is taken",
+                self.name
+            ),
+        })
     }
 }
 

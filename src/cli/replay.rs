@@ -107,6 +107,10 @@ struct Replay {
     after: u64,
     upto: u64,
     cursor: Option<u64>,
+    #[serde(default)]
+    events: Option<u64>,
+    #[serde(default)]
+    done: Option<u64>,
     delivered: Option<u64>,
     created_at: String,
     ended_at: Option<String>,
@@ -117,8 +121,11 @@ impl Replay {
         self.ended_at.is_some()
     }
 
-    /// Of the seqs of its part, how many it has been through.
+    /// Of its events, how many it is done with; of the seqs of its part until these are counted.
     fn progress(&self) -> (u64, u64) {
+        if let (Some(done), Some(events @ 1..)) = (self.done, self.events) {
+            return (done, events);
+        }
         let all = self.upto.saturating_sub(self.after);
         (self.cursor.map_or(0, |cursor| cursor.saturating_sub(self.after)).min(all), all)
     }
@@ -209,7 +216,9 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
     loop {
         let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
         let replay: Replay = parse(&row)?;
-        bar.set_position(replay.progress().0);
+        let (done, all) = replay.progress();
+        bar.set_length(all);
+        bar.set_position(done);
         let waits = replay.waits.as_ref().map(|waits| format!(", waits: {waits}")).unwrap_or_default();
         let delivered = replay.delivered.unwrap_or_default();
         bar.set_message(format!("{}{waits}, {delivered} delivered", replay.state));
@@ -283,6 +292,8 @@ impl Change {
             "after",
             "upto",
             "cursor",
+            "events",
+            "done",
             "delivered",
             "filter",
             "rate",

@@ -690,6 +690,10 @@ async fn a_handler_is_paused_and_resumed() {
     assert!(table.contains("\ncrm is paused since ") && table.ends_with(": it moves\n"), "{table}");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm goes on\n");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
+    assert_eq!(handlers(&["retry", "crm"]).await.ok(), "crm tries now\n");
+    let believed = handlers(&["believe", "crm", "--yes"]).await.ok();
+    assert_eq!(believed, "crm has no refused events that wait\n");
+    handlers(&["believe", "lake", "--yes"]).await.failed("there is no handler \"lake\"");
     handlers(&["pause", "lake"]).await.failed("there is no handler \"lake\" at work (at work: crm)");
     handlers(&["pause", "cmr"]).await.failed("did you mean crm?");
 }

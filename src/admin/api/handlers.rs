@@ -164,6 +164,31 @@ pub(super) async fn rename(
     Ok(Json(Answer { handler, to }).into_response())
 }
 
+/// `POST handlers/{name}/retry`: whatever waits to be tried again is tried now.
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    Segment(handler): Segment,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Result<Response, Fault> {
+    let handler = at_work(&shared, &handler)?;
+    handlers::retry(&shared, &handler).await;
+    #[derive(Serialize)]
+    struct Answer {
+        handler: Arc<str>,
+    }
+    Ok(Json(Answer { handler }).into_response())
+}
+
+/// `POST handlers/{name}/believe`: the events that its destination refuses now become dead letters.
+pub(super) async fn believe(
+    State(shared): State<Arc<Shared>>,
+    Segment(handler): Segment,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Result<Response, Fault> {
+    let handler = at_work(&shared, &handler)?;
+    Ok(Json(handlers::believe(&shared, &handler).await).into_response())
+}
+
 /// `{"before": SEQ}` or `{"before": TIME}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

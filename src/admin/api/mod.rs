@@ -33,7 +33,7 @@ const PAGE_BYTES: usize = 4 << 20;
 type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
 
 /// Every route; what each takes and answers is in [`DOCUMENT`].
-const ROUTES: [Route; 39] = [
+const ROUTES: [Route; 41] = [
     (MethodFilter::GET, "/events", |method| on(method, events::list)),
     (MethodFilter::GET, "/events/{seq}", |method| on(method, events::one)),
     (MethodFilter::GET, "/handlers", |method| on(method, handlers::list)),
@@ -41,6 +41,8 @@ const ROUTES: [Route; 39] = [
     (MethodFilter::POST, "/handlers/{name}/pause", |method| on(method, handlers::pause)),
     (MethodFilter::POST, "/handlers/{name}/resume", |method| on(method, handlers::resume)),
     (MethodFilter::POST, "/handlers/{name}/rename", |method| on(method, handlers::rename)),
+    (MethodFilter::POST, "/handlers/{name}/retry", |method| on(method, handlers::retry)),
+    (MethodFilter::POST, "/handlers/{name}/believe", |method| on(method, handlers::believe)),
     (MethodFilter::GET, "/dead", |method| on(method, dead::list)),
     (MethodFilter::POST, "/dead/retry", |method| on(method, dead::retry)),
     (MethodFilter::POST, "/dead/drop", |method| on(method, dead::drop)),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{
     admin::{Shared, fault::Fault},
     dispatch::LaneStatus,
@@ -69,6 +71,43 @@ pub(in crate::admin) async fn rename(shared: &Shared, old: &str, new: &str) -> R
     })?;
     tracing::info!(user = shared.user(), handler = old, to = new, "handler renamed by an operator");
     Ok(())
+}
+
+/// Lets a handler try now whatever waits to be tried again.
+pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
+    let lanes = shared.state.desk.retry(handler).await;
+    tracing::info!(
+        user = shared.user(),
+        handler = &**handler,
+        lanes,
+        "retried now by an operator's decision"
+    );
+}
+
+/// Believes what a handler's lanes are refused with, of the events that are stored now.
+pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Believed {
+    let upto = *shared.state.journal.tip().borrow();
+    let classes = shared.state.desk.believe(handler, upto).await;
+    if !classes.is_empty() {
+        tracing::warn!(
+            user = shared.user(),
+            handler = &**handler,
+            upto,
+            refused = classes.join(", "),
+            "refusals are believed by an operator's decision: these events become dead letters"
+        );
+    }
+    Believed { handler: Arc::clone(handler), upto, classes }
+}
+
+/// Which refusals are believed.
+#[derive(Serialize)]
+pub(in crate::admin) struct Believed {
+    handler: Arc<str>,
+    /// Of the events up to this seq.
+    pub(in crate::admin) upto: u64,
+    /// The classes, such as `status 422`; empty where no lane has refused events.
+    pub(in crate::admin) classes: Vec<String>,
 }
 
 /// The handler of that name, if this process has it.

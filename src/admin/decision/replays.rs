@@ -118,6 +118,9 @@ pub(in crate::admin) struct Row {
     pub(in crate::admin) upto: u64,
     /// How far it is; null while it waits for its turn.
     pub(in crate::admin) cursor: Option<u64>,
+    /// Events that it wants, and those of them that it is done with; null until they are counted in this run.
+    pub(in crate::admin) events: Option<u64>,
+    pub(in crate::admin) done: Option<u64>,
     /// Events delivered in this run of the process; null where it did not work in this run.
     pub(in crate::admin) delivered: Option<u64>,
     pub(in crate::admin) filter: Box<RawValue>,
@@ -145,6 +148,7 @@ impl Row {
         let lanes = replayer.lanes(id);
         let NewReplay { handler, after, upto, filter, rate } = replay.asked.clone();
         let done = (replay.state == ReplayState::Done).then_some(upto);
+        let progress = replayer.progress(id);
         Ok(Self {
             id,
             handler,
@@ -153,6 +157,8 @@ impl Row {
             after,
             upto,
             cursor: done.or_else(|| lanes.iter().map(|lane| lane.cursor.min(upto)).min()),
+            events: progress.map(|progress| progress.events),
+            done: progress.map(|progress| progress.done),
             delivered: (!lanes.is_empty()).then(|| lanes.iter().map(|lane| lane.delivered).sum()),
             filter: RawValue::from_string(filter).map_err(|_damaged| Fault::Inside)?,
             rate,

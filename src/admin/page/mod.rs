@@ -76,6 +76,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/handlers/{name}", get(handlers::one))
         .route("/handlers/{name}/pause", post(handlers::pause))
         .route("/handlers/{name}/resume", post(handlers::resume))
+        .route("/handlers/{name}/retry", post(handlers::retry))
+        .route("/handlers/{name}/believe", post(handlers::believe))
         .route("/handlers/{name}/replay", get(handlers::replay_form).post(replays::count))
         .route("/replays", get(replays::list).post(replays::start))
         .route("/replays/{id}/pause", post(replays::pause))

@@ -126,6 +126,29 @@ async fn a_pause_is_shown_with_its_reason_and_ends_by_a_resume() {
 }
 
 #[tokio::test]
+async fn refusals_are_believed_and_a_waiting_handler_is_retried() {
+    let operator = Operator::new().await;
+    operator.destination.refuses.store(true, SeqCst);
+    operator.store((0..12).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent"))).await;
+    let row = async || get(&operator, "/api/v1/handlers").await.json()["handlers"][0].clone();
+    let other = async || row().await["lanes"][1].clone();
+    until(async || other().await["refused"] == "status 422" && other().await["state"] == "waiting").await;
+    let waits_for = other().await["waitsFor"].as_str().unwrap().to_owned();
+    assert!(waits_for.contains("status 422"), "{waits_for}");
+    let told = post(&operator, "/api/v1/handlers/crm/believe", json!({})).await.json();
+    assert_eq!(told, json!({"handler": "crm", "upto": 12, "classes": ["status 422"]}));
+    until(async || row().await["dead"] == 12).await;
+    let none = post(&operator, "/api/v1/handlers/crm/believe", json!({})).await.json();
+    assert_eq!(none["classes"], json!([]));
+    let told = post(&operator, "/api/v1/handlers/crm/retry", json!({})).await.json();
+    assert_eq!(told, json!({"handler": "crm"}));
+    for what in ["believe", "retry"] {
+        let path = format!("/api/v1/handlers/lake/{what}");
+        post(&operator, &path, json!({})).await.is_problem(404, "lake");
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_are_retried_and_dropped_in_bulk_by_what_is_in_them() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent"), status("2", "b", "failed"), status("3", "c", "failed")]).await;

@@ -27,6 +27,8 @@ pub(super) struct LaneRow {
     /// Since the start.
     pub(super) delivered: String,
     pub(super) last_success: Option<Ago>,
+    /// The class of the failures that no success has followed.
+    pub(super) refused: Option<String>,
     /// The class of the last failure, and when it was.
     pub(super) last_failure: Option<(String, Option<Ago>)>,
 }
@@ -49,6 +51,7 @@ impl LaneRow {
             customer_waits: is_incoming && lane.lag_seconds >= WAITS_SECS,
             set_aside: count(lane.set_aside as u64),
             delivered: count(lane.delivered),
+            refused: lane.refused.clone(),
             last_success: lane.delivered_at.map(ago),
             last_failure: lane.last_failure.clone().map(|class| (class, lane.last_failure_at.map(ago))),
         }
@@ -65,7 +68,8 @@ fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
                 Some(at) => format!("tries again in {}", duration(at.ms_since(now).max(0))),
                 None => "is tried now".to_owned(),
             };
-            (Tag::new("warn", "unwell"), format!("{since}{next}"))
+            let what = lane.waits_for.as_ref().map(|what| format!("; {what}")).unwrap_or_default();
+            (Tag::new("warn", "unwell"), format!("{since}{next}{what}"))
         }
         LaneCondition::Paused => (Tag::new("warn", "paused"), String::new()),
         LaneCondition::Full => (Tag::new("bad", "full"), "too many are set aside".to_owned()),

@@ -54,6 +54,16 @@ impl Whole {
         summaries(shared, figures).into_iter().map(whole).collect()
     }
 
+    /// Something of it waits to be tried again.
+    const fn waits(&self) -> bool {
+        matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
+    }
+
+    /// What its destination refuses, where that waits for a decision.
+    fn refused(&self) -> Option<&str> {
+        self.lanes.iter().find_map(|lane| lane.refused.as_deref())
+    }
+
     /// Its dead letters, counted.
     fn dead(&self) -> String {
         counted(self.row.dead, "dead letter", "dead letters")
@@ -70,7 +80,7 @@ impl Whole {
                 "It delivers nothing until it is resumed. The journal keeps what it has not taken."
             }
             LaneCondition::Full => {
-                "So many events are set aside that it waits: its destination fails for single events, see the last failure."
+                "As many events are set aside as aside_limit allows: its destination fails for single events, see the last failure."
             }
             LaneCondition::Stuck => "The journal cannot be read where it stands: the log says why.",
         }
@@ -183,6 +193,35 @@ pub(super) async fn resume(
     let was = handlers::resume(&shared, &name).await?;
     let what = if was { format!("{name} goes on where it was.") } else { format!("{name} was not paused.") };
     Ok(posted.says(&shared, &path_of(&name), was, what))
+}
+
+/// `POST /handlers/{name}/retry`
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let name = at_work(&shared, &name)?;
+    handlers::retry(&shared, &name).await;
+    Ok(posted.says(&shared, &path_of(&name), true, format!("{name} tries now.")))
+}
+
+/// `POST /handlers/{name}/believe`
+pub(super) async fn believe(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Sorry> {
+    let name = at_work(&shared, &name)?;
+    let believed = handlers::believe(&shared, &name).await;
+    let any = !believed.classes.is_empty();
+    let what = if any {
+        let (classes, upto) = (believed.classes.join(", "), believed.upto);
+        format!("{name}: events up to seq {upto} that are refused ({classes}) become dead letters.")
+    } else {
+        format!("{name} has no refused events that wait.")
+    };
+    Ok(posted.says(&shared, &path_of(&name), any, what))
 }
 
 /// The page of a handler.

@@ -58,12 +58,11 @@ impl Row {
             ReplayState::Cancelled => Tag::new("", "cancelled"),
         };
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
-        let through = row.cursor.map(|cursor| cursor.saturating_sub(row.after));
+        let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
+        let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
         // How far one came that ended before this process began, or waits for its turn, is not known.
-        let through = through.map_or_else(
-            || Share::new(0, 0, ""),
-            |through| Share::new(signed(through), signed(row.upto - row.after), "ok"),
-        );
+        let through = through
+            .map_or_else(|| Share::new(0, 0, ""), |(done, all)| Share::new(signed(done), signed(all), "ok"));
         let rate = row.rate.map(|rate| format!("at most {} a second", number(rate.get())));
         let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
         let chosen = settings.and_then(|settings| settings.in_words());
@@ -74,7 +73,10 @@ impl Row {
             tag,
             waits: row.waits,
             through,
-            delivered: row.delivered.map_or_else(|| "–".to_owned(), number),
+            delivered: match (row.delivered, row.events) {
+                (Some(delivered), Some(events)) => format!("{} of {}", number(delivered), number(events)),
+                (delivered, _) => delivered.map_or_else(|| "–".to_owned(), number),
+            },
             first: row.after + 1,
             last: row.upto,
             chosen: chosen.into_iter().chain(rate).collect::<Vec<_>>().join("; "),
