@@ -43,6 +43,7 @@ pub(super) struct Pulse {
     unread: AtomicBool,
     unparsed: AtomicU16,
     flushed: AtomicBool,
+    read_blocked: AtomicBool,
     known: AtomicBool,
     order: AtomicU8,
     driver: AtomicWaker,
@@ -87,6 +88,7 @@ impl Pulse {
             unread: AtomicBool::new(false),
             unparsed: AtomicU16::new(0),
             flushed: AtomicBool::new(true),
+            read_blocked: AtomicBool::new(false),
             known: AtomicBool::new(known),
             order: AtomicU8::new(0),
             driver: AtomicWaker::new(),
@@ -117,10 +119,13 @@ impl Pulse {
         Some(if self.is_separable() { deadline.min(self.buffers_until()) } else { deadline })
     }
 
-    /// Whether hyper can be taken from the connection: nothing is left to be written, and the bytes of an unfinished head
-    /// are kept elsewhere, or the connection has been idle for a while.
+    /// Whether hyper can be taken from the connection: nothing is left to be written, and it waits for bytes of the peer.
+    /// After many requests in a row it also yields with a whole head in its buffer.
     pub(super) fn is_separable(&self) -> bool {
-        matches!(self.phase(), Phase::Idle | Phase::Head) && self.flushed.load(Relaxed) && !self.has_unread()
+        matches!(self.phase(), Phase::Idle | Phase::Head)
+            && self.flushed.load(Relaxed)
+            && self.read_blocked.load(Relaxed)
+            && !self.has_unread()
     }
 
     /// Whether it was idle for so long that hyper's buffers are not worth keeping.
@@ -216,7 +221,13 @@ impl Pulse {
         self.phase.store(phase as u8, Relaxed);
     }
 
+    /// There is nothing to read.
+    pub(super) fn has_blocked(&self) {
+        self.read_blocked.store(true, Relaxed);
+    }
+
     pub(super) fn has_read(&self) {
+        self.read_blocked.store(false, Relaxed);
         if self.phase() == Phase::Idle && !self.has_unread() {
             self.enter(Phase::Head);
         }

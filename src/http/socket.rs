@@ -50,7 +50,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
         }
         let filled = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > filled {
+        if polled.is_pending() {
+            self.pulse.has_blocked();
+        } else if buf.filled().len() > filled {
             self.pulse.has_read();
         }
         polled

@@ -118,3 +118,20 @@ fn a_stop_does_not_cut_an_early_answer_that_is_on_its_way() {
     client.answer().assert_problem(401);
     assert_eq!(world.stopped().cut, 0);
 }
+
+#[test]
+fn thousands_of_requests_in_a_row_are_answered_without_a_pause() {
+    const COUNT: usize = 5_000;
+    let world = World::with(|settings| settings.header_timeout.0 = LONG * 10);
+    let mut client = world.connect();
+    let mut sender = client.0.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        for _ in 0..COUNT {
+            sender.write_all(head("GET /webhook", &[]).as_bytes()).unwrap();
+        }
+    });
+    for _ in 0..COUNT {
+        assert_eq!(client.answer().status, 200); // a head that is forgotten ends this after LONG
+    }
+    sending.join().unwrap();
+}
