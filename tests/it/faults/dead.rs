@@ -68,7 +68,7 @@ fn each_new_dead_letter_is_told_of_once_also_across_a_crash_and_none_of_those_of
     let first = &told[0];
     assert_eq!(
         (&first["handler"], &first["lane"], &first["cause"], &first["attempts"]),
-        (&json!("crm"), &json!("incoming"), &json!("refused"), &json!(1))
+        (&json!("crm"), &json!("incoming"), &json!("refused"), &json!(2))
     );
     assert_eq!(
         (&first["event"]["seq"], &first["event"]["eventName"]),
@@ -91,6 +91,7 @@ fn without_somebody_to_be_told_a_dead_letter_is_no_event_and_nobody_else_gets_th
     let mut process = home.start();
     process.connect().post(&status("1", "poison", "sent")).unwrap();
     eventually("it is told of", || told(&home).len() == 1);
+    eventually("it is a dead letter of one, and its notice of the other", || dead(&process).len() == 2);
     home.wait_until_delivered_to("everything");
     process.stop();
     let lines = std::fs::read_to_string(&everything).unwrap();
