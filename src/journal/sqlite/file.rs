@@ -149,7 +149,7 @@ impl DatabaseFile {
             return Ok(0);
         }
         let foreign = |what: String| OpenError::Foreign { path: path.clone(), what };
-        let connection = self.reader().map_err(|error| foreign(error.to_string()))?;
+        let connection = self.probe().map_err(|error| foreign(error.to_string()))?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let application = pragma("application_id").map_err(|error| foreign(error.to_string()))?;
         let found = pragma("user_version").map_err(|error| foreign(error.to_string()))?;
@@ -165,6 +165,19 @@ impl DatabaseFile {
             return Err(OpenError::Newer { path, found, known: FORMAT });
         }
         Ok(found)
+    }
+
+    /// A connection that can read the file. A power cut while the file was made leaves a rollback journal, and only a
+    /// connection that may write can roll it back.
+    fn probe(&self) -> rusqlite::Result<Connection> {
+        let read = self.reader().and_then(|reader| {
+            reader.pragma_query_value(None, "user_version", |_| Ok(()))?;
+            Ok(reader)
+        });
+        match read {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => self.connect(),
+            read => read,
+        }
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

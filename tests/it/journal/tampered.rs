@@ -147,3 +147,30 @@ async fn a_checkpoint_of_another_program_that_empties_the_log_is_no_damage() {
     journal.close().await.unwrap();
     assert_eq!(*place.open().tip().borrow(), 120);
 }
+
+#[tokio::test]
+async fn a_rollback_that_a_power_cut_left_undone_is_made_at_the_start() {
+    let place = Place::new();
+    let journal = place.open();
+    store(&journal, 1).await.unwrap();
+    journal.close().await.unwrap();
+    // A change that is half in the file: its rollback journal is synced, its commit never came.
+    let raw = Connection::open(place.path()).unwrap();
+    raw.execute_batch(
+        "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;",
+    )
+    .unwrap();
+    for n in 0..500 {
+        raw.execute("INSERT INTO mark (name, value) VALUES (?1 || hex(zeroblob(2000)), 1)", [n]).unwrap();
+    }
+    let cut = Place::new();
+    fs::copy(place.path(), cut.path()).unwrap();
+    fs::copy(beside(&place, "-journal"), beside(&cut, "-journal")).unwrap();
+    drop(raw);
+    assert_eq!(stored_after(&cut).await, 1);
+    let marks: u64 = Connection::open(cut.path())
+        .unwrap()
+        .query_row("SELECT count(*) FROM mark WHERE value = 1 AND length(name) > 100", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(marks, 0);
+}
