@@ -19,7 +19,7 @@ use std::{
 use super::{file::DatabaseFile, shared::NOTHING_LOST};
 use crate::folder::with_suffix;
 
-/// The header of the log, and of each frame in it (https://sqlite.org/walformat.html).
+/// The header of the log, and of each frame in it (<https://sqlite.org/walformat.html>).
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
