@@ -332,10 +332,13 @@ impl<'a> Asked<'a> {
     ) -> rusqlite::Result<Option<HashSet<Vec<Option<i64>>>>> {
         let kinds: Vec<Dimension> =
             self.by.iter().copied().filter(|dimension| !dimension.is_time()).collect();
+        if kinds.is_empty() {
+            return Ok(None);
+        }
         let slices: i64 = connection
             .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM slice LIMIT ?1)")?
             .query_row([FEW_SLICES + 1], |row| row.get(0))?;
-        if kinds.is_empty() || slices <= FEW_SLICES {
+        if slices <= FEW_SLICES {
             return Ok(None);
         }
         let columns = kinds.iter().map(|dimension| dimension.column()).collect::<Vec<_>>().join(", ");

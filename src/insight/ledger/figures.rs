@@ -9,6 +9,31 @@ use super::{
     message::Row,
 };
 
+/// The tables of figures: what a row is of beside its time `at`, and the columns that are added up.
+pub const TABLES: [(&str, &str, &[&str]); 5] = [
+    (
+        "figure",
+        "slice",
+        &["incoming", "messages", "sent", "delivered", "read", "played", "failed", "deleted"],
+    ),
+    ("failure", "slice, class", &["messages"]),
+    ("spread", "slice, measure, bucket", &["messages"]),
+    ("arrival", "source, name", &["events", "disordered", "repeated"]),
+    ("lateness", "source, bucket", &["events"]),
+];
+
+/// SQL that adds rows of a table, summed by `at` and `groups`, to its rows of `keys`; `from` is the rest of the SELECT.
+pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, from: &str) -> String {
+    let columns = sums.join(", ");
+    let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
+    let added =
+        sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO {table} (at, {keys}, {columns}) SELECT {at}, {groups}, {summed} FROM {from} GROUP BY 1, {groups}
+         ON CONFLICT (at, {keys}) DO UPDATE SET {added}"
+    )
+}
+
 /// How long a message took, by the number in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {

@@ -11,6 +11,7 @@ use super::{
         vocabulary::{OTHER, Vocabulary},
     },
     Ledger,
+    figures::{TABLES, adding},
     words::{SLICES, Slice},
 };
 use crate::clock::Timestamp;
@@ -58,17 +59,7 @@ impl Ledger {
              DELETE FROM folded;",
         )?;
         self.choose_slices(before, crowded)?;
-        for (table, keys, sums) in [
-            (
-                "figure",
-                "",
-                &["incoming", "messages", "sent", "delivered", "read", "played", "failed", "deleted"][..],
-            ),
-            ("failure", ", class", &["messages"]),
-            ("spread", ", measure, bucket", &["messages"]),
-        ] {
-            self.move_figures(table, "slice", &format!("at, new{keys}"), &format!("at, slice{keys}"), sums)?;
-        }
+        self.move_figures("slice")?;
         self.connection.execute("DELETE FROM slice WHERE id IN (SELECT old FROM folded)", [])?;
         self.connection.execute("DELETE FROM folded", [])?;
         if crowded.contains(&Vocabulary::EventName) {
@@ -135,36 +126,23 @@ impl Ledger {
              WHERE name <> ?2 AND name NOT IN (SELECT name FROM arrival WHERE at >= ?1)",
             params![hour_of(before), other],
         )?;
-        let sums = &["events", "disordered", "repeated"];
-        self.move_figures("arrival", "name", "at, source, new", "at, source, name", sums)?;
+        self.move_figures("name")?;
         self.connection.execute("DELETE FROM folded", []).map(drop)
     }
 
-    /// Adds the rows of what is folded to those of what it is folded into.
-    fn move_figures(
-        &self,
-        table: &str,
-        column: &str,
-        new_keys: &str,
-        keys: &str,
-        sums: &[&str],
-    ) -> rusqlite::Result<()> {
-        let columns = sums.join(", ");
-        let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
-        let added =
-            sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
-        self.connection.execute(
-            &format!(
-                "INSERT INTO {table} ({keys}, {columns})
-                 SELECT {new_keys}, {summed} FROM {table} JOIN folded ON folded.old = {table}.{column}
-                 WHERE 1 GROUP BY {new_keys}
-                 ON CONFLICT ({keys}) DO UPDATE SET {added}"
-            ),
-            [],
-        )?;
-        self.connection
-            .execute(&format!("DELETE FROM {table} WHERE {column} IN (SELECT old FROM folded)"), [])
-            .map(drop)
+    /// In each table of figures with this column: adds the rows of what is folded to those of what it is folded into.
+    fn move_figures(&self, column: &str) -> rusqlite::Result<()> {
+        for (table, keys, sums) in TABLES {
+            if !keys.split(", ").any(|key| key == column) {
+                continue;
+            }
+            let from = format!("{table} JOIN folded ON folded.old = {table}.{column} WHERE 1");
+            let sql = adding(table, keys, sums, "at", &keys.replace(column, "new"), &from);
+            self.connection.execute(&sql, [])?;
+            let sql = format!("DELETE FROM {table} WHERE {column} IN (SELECT old FROM folded)");
+            self.connection.execute(&sql, [])?;
+        }
+        Ok(())
     }
 
     fn forget_words(&self, kind: Vocabulary, crowded: &[Vocabulary], used: &str) -> rusqlite::Result<()> {

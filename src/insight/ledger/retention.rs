@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use super::{super::hour::hour_of, Ledger};
+use super::{
+    super::hour::hour_of,
+    Ledger,
+    figures::{TABLES, adding},
+};
 use crate::{clock::Timestamp, settings::Period};
 
 /// Messages that leave in one transaction.
@@ -81,30 +85,11 @@ impl Ledger {
             return Ok(());
         }
         self.transact(|ledger| {
-            for (table, keys, sums) in [
-                (
-                    "figure",
-                    "slice",
-                    &["incoming", "messages", "sent", "delivered", "read", "played", "failed", "deleted"][..],
-                ),
-                ("failure", "slice, class", &["messages"]),
-                ("spread", "slice, measure, bucket", &["messages"]),
-                ("arrival", "source, name", &["events", "disordered", "repeated"]),
-                ("lateness", "source, bucket", &["events"]),
-            ] {
-                let columns = sums.join(", ");
-                let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
-                let added =
-                    sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
+            for (table, keys, sums) in TABLES {
                 let old = format!("at >= ?2 AND at < ?1 AND at % {DAY_HOURS} <> 0");
-                ledger.connection.execute(
-                    &format!(
-                        "INSERT INTO {table} (at, {keys}, {columns})
-                         SELECT at / {DAY_HOURS} * {DAY_HOURS}, {keys}, {summed} FROM {table} WHERE {old} GROUP BY 1, {keys}
-                         ON CONFLICT (at, {keys}) DO UPDATE SET {added}"
-                    ),
-                    [day, done],
-                )?;
+                let at = format!("at / {DAY_HOURS} * {DAY_HOURS}");
+                let from = format!("{table} WHERE {old}");
+                ledger.connection.execute(&adding(table, keys, sums, &at, keys, &from), [day, done])?;
                 ledger.connection.execute(&format!("DELETE FROM {table} WHERE {old}"), [day, done])?;
             }
             ledger.set_mark("by_the_day", day)
