@@ -5,10 +5,12 @@
 //! cargo bench --bench intake                         everything; about eight minutes
 //! cargo bench --bench intake -- --quick              short runs: is it broken?
 //! cargo bench --bench intake -- single rate          parts of it
+//! cargo bench --bench intake -- --against BINARY     another build of this receiver in place of the floor
 //! ```
 
 use std::{
-    path::Path,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -54,6 +56,9 @@ struct Args {
     /// Requests a second of the open loop.
     #[arg(long, default_value_t = 20_000)]
     rate: u32,
+    /// In place of the floor: another build of this receiver, such as that of an earlier commit.
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
     #[arg(long, hide = true)]
     bench: bool,
     #[arg(long, hide = true)]
@@ -156,9 +161,17 @@ const PAIRS: &[Pair] = &[
 
 impl Pair {
     fn measure(&self, args: &Args, report: &mut Report) -> Result<(), Failed> {
-        println!("\n{}: this receiver and the floor in turn, {} s each", self.name, args.run_for().as_secs());
+        let other = if args.against.is_some() { "the other build" } else { "the floor" };
+        println!("\n{}: this receiver and {other} in turn, {} s each", self.name, args.run_for().as_secs());
         let folder = disk::folder(ROOM_BYTES)?;
-        let floor = Server::start(Command::new(std::env::current_exe()?).arg("--floor"))?;
+        let others = folder.path().join("other");
+        let beside = match &args.against {
+            None => Server::start(Command::new(std::env::current_exe()?).arg("--floor"))?,
+            Some(binary) => {
+                fs::create_dir(&others)?;
+                Server::receiver_of(binary, &others, &handlers_in(self.handlers, &others))?
+            }
+        };
         let receiver = Server::receiver(folder.path(), &handlers_in(self.handlers, folder.path()))?;
         let mut run = 0;
         let mut load = |server: &Server, duration| {
@@ -167,7 +180,7 @@ impl Pair {
             let load = wrk::Load { connections, threads: args.threads, duration, events, run };
             load.run(server.address, folder.path())
         };
-        for server in [&floor, &receiver] {
+        for server in [&beside, &receiver] {
             load(server, Duration::from_secs(1))?; // warm-up
             server.wait_until_idle()?;
         }
@@ -183,9 +196,9 @@ impl Pair {
             };
             let (ours, bare) = if round % 2 == 0 {
                 let ours = of("bikhook", &receiver)?;
-                (ours, of("floor  ", &floor)?)
+                (ours, of("other  ", &beside)?)
             } else {
-                let bare = of("floor  ", &floor)?;
+                let bare = of("other  ", &beside)?;
                 (of("bikhook", &receiver)?, bare)
             };
             let ratio = ours.per_second / bare.per_second;
@@ -193,9 +206,9 @@ impl Pair {
             ratios.push(ratio);
         }
         let ratio = median(ratios);
-        let Self { least, goal, .. } = *self;
+        let (least, goal) = if args.against.is_some() { (0.97, 1.0) } else { (self.least, self.goal) };
         report.figure(
-            &format!("{}: ratio to the floor", self.name),
+            &format!("{}: ratio to {other}", self.name),
             format!("{ratio:.3}"),
             Bound::AtLeast { value: ratio, least, goal },
         );

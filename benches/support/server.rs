@@ -12,6 +12,7 @@ use std::{
 
 use super::run::Failed;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_bikhook");
 /// Ticks of the times in /proc, a second; the same on every Linux of this kind.
 const TICKS: f64 = 100.0;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -35,15 +36,20 @@ impl Server {
     /// The real binary, with its default limits, on the journal in this folder and with these handlers. Insight is off:
     /// what it costs is measured by itself.
     pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
-        Self::configured(folder, &format!("[insight]\nenabled = false\n\n{handlers}"))
+        Self::receiver_of(BINARY.as_ref(), folder, handlers)
+    }
+
+    /// The same, with another build of the binary.
+    pub fn receiver_of(binary: &Path, folder: &Path, handlers: &str) -> Result<Self, Failed> {
+        Self::configured(binary, folder, &format!("[insight]\nenabled = false\n\n{handlers}"))
     }
 
     /// The real binary as it is without a configuration of handlers and of insight.
     pub fn with_insight(folder: &Path) -> Result<Self, Failed> {
-        Self::configured(folder, "")
+        Self::configured(BINARY.as_ref(), folder, "")
     }
 
-    fn configured(folder: &Path, sections: &str) -> Result<Self, Failed> {
+    fn configured(binary: &Path, folder: &Path, sections: &str) -> Result<Self, Failed> {
         // Free a moment ago: nothing else on this machine is started meanwhile.
         let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = folder.join("bikhook.toml");
@@ -56,8 +62,7 @@ impl Server {
                  [journal]\npath = {journal:?}\n\n[log]\nlevel = \"warn\"\n\n{sections}"
             ),
         )?;
-        let mut started =
-            Self::start(Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--config").arg(config))?;
+        let mut started = Self::start(Command::new(binary).arg("--config").arg(config))?;
         started.admin = admin;
         Ok(started)
     }
@@ -74,7 +79,7 @@ impl Server {
 
     /// How many events a handler of this receiver has not been through, in the lane that has most of them.
     pub fn lag(&self, handler: &str) -> Result<u64, Failed> {
-        let listed = Command::new(env!("CARGO_BIN_EXE_bikhook"))
+        let listed = Command::new(BINARY)
             .args(["handlers", "--json", "--admin", &format!("http://{}", self.admin)])
             .output()?;
         for line in String::from_utf8(listed.stdout)?.lines() {

@@ -324,7 +324,7 @@ impl<'a> Asked<'a> {
         Ok(Some(asked))
     }
 
-    /// The largest groups, where there are too many to tell all apart.
+    /// The largest groups, where there are too many to tell all apart; BIK's own categories come before all others.
     fn largest(
         &self,
         connection: &Connection,
@@ -342,9 +342,10 @@ impl<'a> Asked<'a> {
             return Ok(None);
         }
         let columns = kinds.iter().map(|dimension| dimension.column()).collect::<Vec<_>>().join(", ");
+        let known = if kinds.contains(&Dimension::Category) { known_owners(words)? } else { String::new() };
         let sql = format!(
             "SELECT {columns} FROM figure JOIN slice ON slice.id = figure.slice WHERE {}
-             GROUP BY {columns} ORDER BY sum(incoming + messages) DESC, {columns} LIMIT {}",
+             GROUP BY {columns} ORDER BY slice.owner IN ({known}) DESC, sum(incoming + messages) DESC, {columns} LIMIT {}",
             self.conditions,
             GROUPS + 1
         );
@@ -403,4 +404,13 @@ impl<'a> Asked<'a> {
         };
         self.by.iter().zip(numbers).map(value).collect()
     }
+}
+
+/// The numbers of the owners that BIK documents, as SQL; there may be none.
+fn known_owners(words: &Words<'_>) -> rusqlite::Result<String> {
+    let mut numbers = Vec::new();
+    for owner in Owner::KNOWN {
+        numbers.extend(words.id(owner)?.map(|number| number.to_string()));
+    }
+    Ok(numbers.join(", "))
 }

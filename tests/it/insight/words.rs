@@ -116,6 +116,21 @@ fn an_answer_has_the_largest_groups_and_the_rest_as_other() {
 }
 
 #[test]
+fn a_category_is_never_folded_into_other() {
+    let mut book = Book::new();
+    let owners = (0..2_000).map(|n| format!("OWNER-{}", n / 2)).chain(["DEV_API".to_owned()]);
+    let events: Vec<_> = (0u32..)
+        .zip(owners)
+        .map(|(n, owner)| event(u64::from(n) + 1, &of(n as usize, "store", &owner, "57"), DAY_ONE))
+        .collect();
+    book.ledger.apply(&events, events.len() as u64).unwrap();
+    let rows = book.funnel(&[Dimension::Category]);
+    let of = |name: &str| rows.iter().find(|row| row.group[0].as_deref() == Some(name)).map(|row| row.messages);
+    let category = Owner::DevApi.category().unwrap().as_str();
+    assert_eq!((of(category), total(&rows)), (Some(1), 2_001));
+}
+
+#[test]
 fn old_words_of_a_crowded_vocabulary_leave_and_their_figures_stay() {
     let mut book = Book::new();
     let mut events: Vec<_> = (0..900)

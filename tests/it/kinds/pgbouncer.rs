@@ -59,7 +59,7 @@ fn three_receivers_in_turn_deliver_through_pgbouncer_and_leave_nothing_on_it() {
 }
 
 #[tokio::test]
-async fn a_value_that_jsonb_refuses_is_left_out_behind_pgbouncer_too() {
+async fn a_refused_delivery_leaves_nothing_behind_in_a_shared_connection() {
     let server = Server::start_new();
     let pooler = PgBouncer::start_new(&server, "transaction");
     let handler = open("postgres", &settings(&pooler.url())).await.unwrap();

@@ -57,6 +57,31 @@ async fn a_handler_is_paused_and_resumed_by_forms_and_the_page_says_so_once() {
 }
 
 #[tokio::test]
+async fn a_waiting_handler_has_buttons_to_try_now_and_to_believe_its_refusals() {
+    let operator = Operator::new().await;
+    let mut browser = Browser::new(&operator);
+    let (retry, believe) = ("/handlers/crm/retry", "/handlers/crm/believe");
+    let offers = |page: &str, path: &str| page.contains(&format!("action=\"{path}\""));
+    let page = browser.page("/handlers/crm").await;
+    assert!(!offers(&page, retry) && !offers(&page, believe), "{page}");
+    operator.destination.refuses.store(true, SeqCst);
+    operator.store((0..3).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent"))).await;
+    until(async || offers(&Browser::new(&operator).page("/handlers/crm").await, believe)).await;
+    let page = browser.page("/handlers/crm").await;
+    assert!(offers(&page, retry) && page.contains("Believe status 422"), "{page}");
+    browser.is_fenced(retry).await;
+    browser.is_fenced(believe).await;
+    let tries = ("/handlers/crm".to_owned(), "crm tries now.".to_owned());
+    assert_eq!(browser.done(retry, &[]).await, tries);
+    let (to, notice) = browser.done(believe, &[]).await;
+    let says = "crm: events up to seq 3 that are refused (status 422) become dead letters.";
+    assert_eq!((&*to, &*notice), ("/handlers/crm", says));
+    until(async || Browser::new(&operator).page("/handlers/crm").await.contains("Retry all 3")).await;
+    let (_, notice) = browser.done(believe, &[]).await;
+    assert_eq!(notice, "crm has no refused events that wait.");
+}
+
+#[tokio::test]
 async fn a_handler_that_there_is_not_is_named_with_the_nearest_one() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
@@ -66,8 +91,8 @@ async fn a_handler_that_there_is_not_is_named_with_the_nearest_one() {
         let page = response.text().await.unwrap();
         assert!(page.contains("at work: crm") && !page.contains("<script>"), "{page}");
     }
-    for path in ["/handlers/crn/pause", "/handlers/crn/resume", "/handlers/crn/replay"] {
-        let response = browser.post(path, &[]).await;
+    for path in ["pause", "resume", "replay", "retry", "believe"].map(|what| format!("/handlers/crn/{what}")) {
+        let response = browser.post(&path, &[]).await;
         assert_eq!(response.status(), 404, "{path}");
         assert!(response.text().await.unwrap().contains("did you mean crm?"));
     }
