@@ -60,6 +60,7 @@ pub mod settings;
 
 pub mod clock;
 pub mod disk;
+pub mod file_id;
 pub mod folder;
 pub mod lock;
 pub mod metrics;

@@ -2,15 +2,15 @@
 //! its inode, and SQLite has locks of its own on what is SQLite's.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
 
-use crate::folder::with_suffix;
+use crate::{file_id::FileId, folder::with_suffix};
 
 /// The lock file of a file.
 pub fn lock_of(guarded: &Path) -> PathBuf {
@@ -73,8 +73,8 @@ impl Lock {
 
     /// Whether the lock file is still the one that others would find: it is not after its folder was replaced.
     pub fn is_in_place(&self) -> bool {
-        match (fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+        match (FileId::at(&self.path), self.file.metadata()) {
+            (Ok((there, _)), Ok(ours)) => there == FileId::from(&ours),
             _ => false,
         }
     }
@@ -105,6 +105,8 @@ fn holder(file: &mut File) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use super::{
     Delivery, Failure, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::{disk, folder, panics};
+use crate::{disk, file_id::FileId, folder, panics};
 
 /// For so long another writer of the file is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ struct Table {
 /// The file as it was opened.
 struct Open {
     connection: Connection,
-    file: (u64, u64),
+    file: FileId,
 }
 
 impl Kind for Sqlite {
@@ -134,7 +134,7 @@ impl Table {
     fn deliver(&self, slot: &mut Option<Open>, rows: &[Row]) -> Result<(), Error> {
         // Left empty by an error: the next delivery opens the file again.
         let mut open = match slot.take() {
-            Some(open) if file_of(&self.path).is_ok_and(|file| file == open.file) => open,
+            Some(open) if FileId::at(&self.path).is_ok_and(|(file, _)| file == open.file) => open,
             _ => self.open()?,
         };
         self.insert(&mut open.connection, rows).map_err(|error| self.error(error))?;
@@ -149,7 +149,7 @@ impl Table {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection =
             Connection::open_with_flags(&self.path, flags).map_err(|error| self.error(error))?;
-        let file = file_of(&self.path).map_err(|error| Error::Io(self.path.clone(), error))?;
+        let (file, _) = FileId::at(&self.path).map_err(|error| Error::Io(self.path.clone(), error))?;
         self.prepare(&mut connection)?;
         Ok(Open { connection, file })
     }
@@ -306,11 +306,6 @@ struct Found {
     /// Must be given: NOT NULL without a default.
     required: bool,
     primary: bool,
-}
-
-/// What makes a file the same file.
-fn file_of(path: &Path) -> std::io::Result<(u64, u64)> {
-    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Why the file could not be opened or written.

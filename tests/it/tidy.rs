@@ -12,7 +12,7 @@ const ORDER: [&str; 17] = [
     "settings", "secret", "metrics", "trace", "lock", "disk",
 ];
 /// What everybody may use, and which uses nothing.
-const GROUND: [&str; 3] = ["clock", "folder", "panics"];
+const GROUND: [&str; 4] = ["clock", "file_id", "folder", "panics"];
 
 /// Absences that matter most, besides the order.
 const NEVER: [(&str, &[&str]); 2] = [("http", &["dispatch", "handler"]), ("handler", &["journal"])];

@@ -10,7 +10,7 @@ use std::{
 use tracing::warn;
 
 use super::error::Error;
-use crate::folder;
+use crate::{file_id::FileId, folder};
 
 /// How every file of this handler begins, as `Event::to_json_line` writes it.
 pub const FIRST_BYTES: &[u8] = b"{\"seq\":";
@@ -23,7 +23,7 @@ const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 pub struct Live {
     file: File,
     path: PathBuf,
-    id: Id,
+    id: FileId,
     /// Its length in bytes when it was last looked at.
     pub len: u64,
     /// The UTC day of its last change, counted from the Unix epoch.
@@ -33,7 +33,7 @@ pub struct Live {
 /// Where a file must be cut back to before anything is appended: what comes after is of a delivery that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    id: Id,
+    id: FileId,
     len: u64,
 }
 
@@ -44,9 +44,6 @@ enum Beginning {
     Zeroed,
     Foreign,
 }
-
-/// Device and inode.
-type Id = (u64, u64);
 
 impl Live {
     /// Opens the file, makes it where it is missing, cuts it back to `cut` if it is the file meant by it, and cuts off
@@ -67,7 +64,7 @@ impl Live {
         if !metadata.is_file() {
             return Err(Error::NotAFile { path: path.to_owned() });
         }
-        let mut live = Self { file, path: path.to_owned(), id: id(&metadata), len: 0, day: 0 };
+        let mut live = Self { file, path: path.to_owned(), id: FileId::from(&metadata), len: 0, day: 0 };
         live.look(&metadata);
         if let Some(cut) = cut.filter(|cut| cut.id == live.id && cut.len < live.len) {
             live.cut_back(cut.len)?;
@@ -90,7 +87,7 @@ impl Live {
     /// Where the file system says no.
     pub fn is_in_place(&mut self) -> Result<bool, Error> {
         match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if id(&metadata) == self.id => {
+            Ok(metadata) if FileId::from(&metadata) == self.id => {
                 self.look(&metadata);
                 Ok(true)
             }
@@ -178,10 +175,6 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
 pub fn sync_dir_of(path: &Path) -> Result<(), Error> {
     let dir = folder::of(path);
     folder::sync(dir).map_err(Error::io("sync the directory", dir))
-}
-
-fn id(metadata: &Metadata) -> Id {
-    (metadata.dev(), metadata.ino())
 }
 
 /// The length of the file up to and with its last line break.

@@ -6,9 +6,9 @@
 //! so the header, the last frame before the commit and the last one of it show whether anything between was cut.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{file::DatabaseFile, shared::NOTHING_LOST};
-use crate::folder::with_suffix;
+use crate::{file_id::FileId, folder::with_suffix};
 
 /// The header of the log, and of each frame in it (<https://sqlite.org/walformat.html>).
 const HEADER_BYTES: usize = 32;
@@ -36,10 +36,10 @@ pub struct Presence {
     database_bytes: AtomicU64,
 }
 
-/// A path, with device and inode of the file that was opened there.
+/// A path, and the file that was opened there.
 struct Opened {
     path: PathBuf,
-    id: (u64, u64),
+    id: FileId,
 }
 
 /// What somebody did to the files. The text says what may be lost.
@@ -88,7 +88,7 @@ impl Presence {
     pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
         let path = file.path();
         let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
-            .map(|path| fs::metadata(&path).map(|meta| Opened { path, id: (meta.dev(), meta.ino()) }));
+            .map(|path| FileId::at(&path).map(|(id, _bytes)| Opened { path, id }));
         Ok(Self {
             log: file.log()?,
             page_bytes,
@@ -174,7 +174,6 @@ impl Presence {
 impl Opened {
     /// How long it is, where it is still at its path.
     fn bytes(&self) -> Option<u64> {
-        let meta = fs::metadata(&self.path).ok()?;
-        ((meta.dev(), meta.ino()) == self.id).then_some(meta.len())
+        FileId::at(&self.path).ok().filter(|(id, _)| *id == self.id).map(|(_, bytes)| bytes)
     }
 }

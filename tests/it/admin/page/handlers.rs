@@ -91,7 +91,8 @@ async fn a_handler_that_there_is_not_is_named_with_the_nearest_one() {
         let page = response.text().await.unwrap();
         assert!(page.contains("at work: crm") && !page.contains("<script>"), "{page}");
     }
-    for path in ["pause", "resume", "replay", "retry", "believe"].map(|what| format!("/handlers/crn/{what}")) {
+    for path in ["pause", "resume", "replay", "retry", "believe"].map(|what| format!("/handlers/crn/{what}"))
+    {
         let response = browser.post(&path, &[]).await;
         assert_eq!(response.status(), 404, "{path}");
         assert!(response.text().await.unwrap().contains("did you mean crm?"));
