@@ -22,7 +22,7 @@ try {
     try {
       await receiver.live(messages);
       await pictures(receiver, amount);
-      if (amount === "much") await readme(receiver);
+      if (amount === "much") await documents(receiver);
     } finally {
       await receiver.end();
     }
@@ -55,10 +55,10 @@ async function pictures(receiver, amount) {
   }
 }
 
-/** Those of the README: what is seen first. */
-async function readme(receiver) {
+/** The pictures of the documents. */
+async function documents(receiver) {
   const { message, talk } = await receiver.examples();
-  mkdirSync(join(folder, "readme"), { recursive: true });
+  mkdirSync(join(folder, "documents"), { recursive: true });
   for (const [name, path, colorScheme, height] of [
     ["overview", "/", "light", 965],
     ["message", message, "light", 900],
@@ -69,7 +69,7 @@ async function readme(receiver) {
     await goto(page, path);
     if (PERSONAL.test(path)) await reveal(page);
     const bottom = await page.evaluate(() => Math.min(document.querySelector(".foot").getBoundingClientRect().top, innerHeight));
-    await page.screenshot({ path: join(folder, "readme", `${name}.png`), clip: { x: 0, y: 0, width: 1_280, height: bottom } });
+    await page.screenshot({ path: join(folder, "documents", `${name}.png`), clip: { x: 0, y: 0, width: 1_280, height: bottom } });
     await page.context().close();
   }
 }
