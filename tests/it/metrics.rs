@@ -1,5 +1,5 @@
-//! What is measured: the names and labels that the README promises, whatever is sent; and that alerts and the dashboard name
-//! nothing else.
+//! What is measured: the names and labels that docs/metrics.md promises, whatever is sent; and that alerts and the dashboard
+//! name nothing else.
 
 mod alerts;
 mod page;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::page::Page;
 use crate::{
-    readme::page::rows,
+    readme::page::document,
     support::{
         client::{Client, KEY},
         events::{incoming, status},
@@ -32,16 +32,16 @@ fn scrape(process: &Process) -> Page {
     Page::read(&answer.body)
 }
 
-/// What the README's table says: the labels of each metric.
+/// What the table of the documents says: the labels of each metric.
 fn promised() -> BTreeMap<String, BTreeSet<String>> {
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
-    let table =
-        rows().into_iter().filter(|row| row[0].starts_with("`bikhook_") || row[0].starts_with("`process_"));
+    let rows = document("docs/metrics.md").rows_below("## Every metric").into_iter();
+    let table = rows.filter(|row| row[0].starts_with("`bikhook_") || row[0].starts_with("`process_"));
     table.map(|row| (names(&row[0])[0].clone(), names(&row[1]).into_iter().collect())).collect()
 }
 
 #[test]
-fn every_metric_has_the_name_and_the_labels_that_the_readme_promises_and_there_is_no_other() {
+fn every_metric_has_its_documented_labels_and_there_is_no_other() {
     let home = Home::new();
     let process = start(&home);
     let exported = scrape(&process).labels_by_metric();

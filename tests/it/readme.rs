@@ -1,9 +1,10 @@
-//! The README is true: its commands are run and their output compared, its TOML is read and served, its names exist.
+//! The documents are true: their commands are run and their output compared, their TOML is read and served, their tables are
+//! those of the code, and what they name and link to exists.
 
 pub mod page;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -14,42 +15,78 @@ use bikhook::{clock::Timestamp, config::Config};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use self::page::{Block, blocks, code_spans, links, rows};
+use self::page::{Block, Document, document, documents};
 use crate::support::{events::status, home::eventually, receiver::Receiver};
 
-/// The blocks that are not run, by their first line, and why not. A new one has to be entered here.
-const SKIPPED: [(&str, &str); 6] = [
-    ("cd bikhook", "because the test builds the binary itself"),
-    ("bikhook", "because it runs until it is stopped: the test starts it"),
-    ("tests/run", "because it runs this test"),
-    ("docker compose -f config/compose.yaml up -d", "because it needs a Docker engine"),
-    ("sudo install -m 0755 ~/.cargo/bin/bikhook /usr/local/bin/bikhook", "because it changes the system"),
-    ("cargo bench --bench intake", "because the benches take minutes"),
+/// The blocks that are not run: their document, their first line, and why not. A new one has to be entered here.
+const SKIPPED: [(&str, &str, &str); 12] = [
+    ("README.md", "cd bikhook", "because the test builds the binary itself"),
+    ("README.md", "bikhook", "because it runs until it is stopped: the test starts it"),
+    ("README.md", "tests/run", "because it runs this test"),
+    ("CONTRIBUTING.md", "tests/run", "because it runs this test"),
+    ("CONTRIBUTING.md", ".ci/run", "because it runs this test"),
+    ("docs/install.md", "cargo install --locked --path .", "because the test builds the binary itself"),
+    (
+        "docs/install.md",
+        "cargo install --locked --path . --features kafka,parquet",
+        "because the test builds the binary itself",
+    ),
+    ("docs/install.md", "docker compose -f config/compose.yaml up -d", "because it needs a Docker engine"),
+    (
+        "docs/install.md",
+        "sudo install -m 0755 ~/.cargo/bin/bikhook /usr/local/bin/bikhook",
+        "because it changes the system",
+    ),
+    (
+        "docs/install.md",
+        "sudo sh -c 'set -a; . /etc/bikhook/bikhook.env; bikhook auth --config /etc/bikhook/bikhook.toml'",
+        "because it needs the installed unit",
+    ),
+    ("docs/performance.md", "cargo bench --bench intake", "because the benches take minutes"),
+    (
+        "docs/portal.md",
+        "bikhook send --url https://hooks.example.com/webhook --key-file data/credential fixtures/bik/page/status-failed.json",
+        "because it needs a public host",
+    ),
 ];
 
-/// Languages that say nothing to run or to read.
-const SHOWN: [&str; 3] = ["nginx", "caddy", "dockerfile"];
+/// Languages whose blocks are run or read.
+const READ: [&str; 4] = ["sh", "console", "toml", "json"];
 
-/// A key for the variable that the configuration of the page asks for.
+/// Languages that say nothing to run or to read.
+const SHOWN: [&str; 4] = ["nginx", "caddy", "dockerfile", "text"];
+
+/// A key for the variable that the configurations of the documents ask for.
 const KEY: &str = "a-key-for-this-page";
 
 #[test]
 fn only_the_blocks_that_are_listed_are_not_run() {
-    let blocks = blocks();
-    let skipped: Vec<_> =
-        blocks.iter().filter_map(|block| Some((block.first(), block.skip.as_deref()?))).collect();
-    assert_eq!(skipped, SKIPPED);
-    for block in &blocks {
-        let known = ["sh", "console", "toml"].contains(&block.language.as_str());
-        assert!(known || SHOWN.contains(&block.language.as_str()), "what is {:?}?", block.language);
+    let (mut skipped, mut read) = (Vec::new(), BTreeSet::new());
+    for document in documents() {
+        for block in document.blocks() {
+            let language = block.language.as_str();
+            let is_read = READ.contains(&language);
+            assert!(is_read || SHOWN.contains(&language), "{}: what is {language:?}?", document.path);
+            match &block.skip {
+                Some(why) => skipped.push((document.path.clone(), block.first().to_owned(), why.clone())),
+                None if is_read => drop(read.insert(language.to_owned())),
+                None => {}
+            }
+        }
     }
-    for language in ["sh", "console", "toml"] {
-        let run = blocks.iter().filter(|block| block.language == language && block.skip.is_none());
-        assert!(run.count() > 0, "no {language} was found");
-    }
+    let listed =
+        SKIPPED.map(|(document, first, why)| (document.to_owned(), first.to_owned(), why.to_owned()));
+    assert_eq!(skipped, listed);
+    assert_eq!(read.len(), READ.len(), "of a language no block was found: {read:?}");
 }
 
-/// A folder in which somebody follows the page, with a clone's samples and the binary on the path.
+#[test]
+fn the_readme_is_short() {
+    let lines = document("README.md").lines();
+    assert!(lines <= 200, "{lines} lines: what is not for everybody belongs into docs/");
+}
+
+/// A folder in which somebody follows a document, with a clone's samples and the binary on the path.
 struct Desk {
     folder: TempDir,
 }
@@ -78,7 +115,7 @@ impl Desk {
         command
     }
 
-    /// `bikhook` as the page starts it; the addresses of the defaults may be taken.
+    /// `bikhook` as the documents start it; the addresses of the defaults may be taken.
     fn start(&self, args: &[&str]) -> Receiver {
         let mut command = self.command(env!("CARGO_BIN_EXE_bikhook"), "127.0.0.1:0", "127.0.0.1:0");
         command.args(args).env("BIK_KEY", KEY);
@@ -91,11 +128,19 @@ impl Desk {
         Receiver::start(command, &self.path("log"), &self.path("data/journal.db.lock"))
     }
 
-    /// Lines of the shell, with the real addresses in the place of the page's.
+    /// Lines of the shell, with the real addresses in the place of the document's.
     fn shell(&self, receiver: &Receiver, lines: &str) -> Output {
         let (http, admin) = (receiver.http.to_string(), receiver.admin.to_string());
         let lines = lines.replace("127.0.0.1:8080", &http).replace("127.0.0.1:8081", &admin);
         self.command("sh", &http, &admin).args(["-euc", &lines]).output().unwrap()
+    }
+
+    /// Runs every block that is not skipped, in order.
+    #[track_caller]
+    fn follow_all(&self, receiver: &Receiver, document: &Document) {
+        for block in document.blocks().iter().filter(|block| block.skip.is_none()) {
+            self.follow(receiver, block);
+        }
     }
 
     /// Runs a block, or writes the file that it is.
@@ -141,12 +186,10 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn its_commands_do_what_it_says_and_a_killed_receiver_still_knows_a_duplicate() {
+fn the_readme_does_what_it_says_and_a_killed_receiver_knows_a_duplicate() {
     let desk = Desk::new();
     let receiver = desk.start(&[]);
-    for block in blocks().iter().filter(|block| block.skip.is_none()) {
-        desk.follow(&receiver, block);
-    }
+    desk.follow_all(&receiver, &document("README.md"));
     let addresses = (receiver.http.to_string(), receiver.admin.to_string());
     receiver.kill();
     let receiver = desk.start_again(addresses);
@@ -156,27 +199,60 @@ fn its_commands_do_what_it_says_and_a_killed_receiver_still_knows_a_duplicate() 
 }
 
 #[test]
+fn the_other_documents_do_what_they_say() {
+    let mut followed = 0;
+    for document in documents().iter().filter(|document| document.path != "README.md") {
+        let runs =
+            |block: &Block| block.skip.is_none() && ["sh", "console"].contains(&block.language.as_str());
+        if !document.blocks().iter().any(runs) {
+            continue;
+        }
+        followed += 1;
+        // Their reader has followed the README.
+        let desk = Desk::new();
+        let receiver = desk.start(&[]);
+        desk.succeed(&receiver, "bikhook send fixtures/bik/page/*.json");
+        desk.follow_all(&receiver, document);
+    }
+    assert!(followed >= 3, "no commands were found");
+}
+
+#[test]
 fn every_toml_is_accepted() {
     let desk = Desk::new();
-    for block in blocks().iter().filter(|block| block.language == "toml") {
-        let path = desk.path("read.toml");
-        fs::write(&path, &block.text).unwrap();
-        let secrets = [("BIK_KEY", KEY), ("DATABASE_PASSWORD", "x"), ("KAFKA_PASSWORD", "x")];
-        let variables = secrets.map(|(name, value)| (name.into(), value.into()));
-        let config = Config::load(Some(&path), variables).unwrap_or_else(|error| panic!("{error}"));
-        // A part of a file has no handlers, which is warned about.
-        let whole = block.first().starts_with('#');
-        assert!(config.warnings.is_empty() || !whole, "{}", config.warnings);
-        let mut check = desk.command(env!("CARGO_BIN_EXE_bikhook"), "127.0.0.1:8080", "127.0.0.1:8081");
-        let checked = check.args(["check", "--config", "read.toml"]).envs(secrets).output().unwrap();
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    for document in documents() {
+        for block in document.blocks().iter().filter(|block| block.language == "toml") {
+            let path = desk.path("read.toml");
+            fs::write(&path, &block.text).unwrap();
+            let secrets = [("BIK_KEY", KEY), ("DATABASE_PASSWORD", "x"), ("KAFKA_PASSWORD", "x")];
+            let variables = secrets.map(|(name, value)| (name.into(), value.into()));
+            let config = Config::load(Some(&path), variables)
+                .unwrap_or_else(|error| panic!("{}: {error}", document.path));
+            // A part of a file has no handlers, which is warned about.
+            let whole = block.first().starts_with('#');
+            assert!(config.warnings.is_empty() || !whole, "{}: {}", document.path, config.warnings);
+            let mut check = desk.command(env!("CARGO_BIN_EXE_bikhook"), "127.0.0.1:8080", "127.0.0.1:8081");
+            let checked = check.args(["check", "--config", "read.toml"]).envs(secrets).output().unwrap();
+            let complaint = String::from_utf8_lossy(&checked.stderr);
+            assert!(checked.status.success(), "{}: {complaint}", document.path);
+        }
     }
 }
 
 #[test]
-fn its_configuration_keeps_every_event_and_sorts_out_the_failures_of_broadcasts() {
+fn every_json_is_json() {
+    for document in documents() {
+        for block in document.blocks().iter().filter(|block| block.language == "json") {
+            let read = serde_json::from_str::<serde_json::Value>(&block.text);
+            assert!(read.is_ok(), "{}: {read:?}: {}", document.path, block.text);
+        }
+    }
+}
+
+#[test]
+fn the_complete_file_keeps_every_event_and_sorts_out_failed_broadcasts() {
     let desk = Desk::new();
-    let blocks = blocks();
+    let blocks = document("docs/configuration.md").blocks();
     let whole = blocks.iter().find(|block| block.first() == "# bikhook.toml").unwrap();
     fs::write(desk.path("bikhook.toml"), &whole.text).unwrap();
     let broadcast = format!("[{},{}]", status("s-1", "m-1", "sent"), status("s-2", "m-1", "failed"));
@@ -199,62 +275,161 @@ fn its_configuration_keeps_every_event_and_sorts_out_the_failures_of_broadcasts(
     });
 }
 
-#[test]
-fn the_defaults_in_its_table_are_those_of_the_example() {
-    let example = fs::read_to_string("config/example.toml").unwrap();
-    let mut defaults = BTreeMap::new();
-    let mut section = "";
-    for line in example.lines() {
+/// Keys of the example, by section and name: the default, or `None` where it has none. The section of a handler is its kind.
+fn example() -> BTreeMap<(String, String), Option<String>> {
+    let text = fs::read_to_string("config/example.toml").unwrap();
+    let mut keys = BTreeMap::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        let (has_default, line) = match line.split_once(' ') {
+            Some(("#", rest)) => (true, rest),
+            Some(("#+" | "#-", rest)) => (false, rest),
+            _ => (false, line),
+        };
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = name;
-        } else if let Some((key, value)) = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")) {
-            defaults.insert(format!("`{section}.{key}`"), format!("`{value}`"));
+            section = name.to_owned();
+            continue;
+        }
+        let Some((key, value)) = line.split_once(" = ") else { continue };
+        if !key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') {
+            continue;
+        }
+        if key == "kind" && section.starts_with("handlers.") {
+            section = format!("kind {}", value.trim_matches('"'));
+        } else {
+            keys.insert((section.clone(), key.to_owned()), has_default.then(|| value.to_owned()));
         }
     }
-    let table: Vec<_> = rows()
-        .into_iter()
-        .filter(|row| row[0].starts_with("`http.") || defaults.contains_key(&row[0]))
-        .collect();
-    assert!(table.len() > 15, "the table was not found");
-    for row in table {
-        assert_eq!(defaults.get(&row[0]), Some(&row[1]), "{}", row[0]);
-    }
+    assert!(keys.len() > 100, "the keys of the example were not found");
+    keys
+}
+
+/// The keys of a table, each with its default, in the order of the keys.
+fn keys_of_table(rows: Vec<Vec<String>>) -> Vec<(String, String)> {
+    let keys = rows.into_iter().filter(|row| row[0].starts_with('`'));
+    let mut keys: Vec<_> = keys.map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect();
+    keys.sort();
+    keys
+}
+
+/// As a table says it.
+fn default_cell(default: Option<&String>) -> String {
+    default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"))
 }
 
 #[test]
-fn its_kinds_are_those_that_there_are_with_every_key() {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-        keys: Vec<String>,
+fn each_section_of_the_configuration_has_every_key_with_its_default() {
+    let (page, example) = (document("docs/configuration.md"), example());
+    for (heading, section) in [
+        ("## http", "http"),
+        ("## admin", "admin"),
+        ("## sources", "sources.bik"),
+        ("## journal", "journal"),
+        ("## insight", "insight"),
+        ("## log", "log"),
+    ] {
+        let keys = example.iter().filter(|((of, _), _)| of == section);
+        let expected: Vec<_> = keys
+            .map(|((_, key), default)| (format!("{section}.{key}"), default_cell(default.as_ref())))
+            .collect();
+        assert!(!expected.is_empty(), "the example has no {section}");
+        assert_eq!(keys_of_table(page.rows_below(heading)), expected);
     }
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+    keys: Vec<String>,
+}
+
+fn kinds() -> Vec<Kind> {
     let listed = Command::new(env!("CARGO_BIN_EXE_bikhook")).args(["kinds", "--json"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(!listed.is_empty());
-    for line in listed.lines() {
-        let Kind { kind, keys } = serde_json::from_str(line).unwrap();
-        let row =
-            rows().into_iter().find(|row| row[0] == format!("`{kind}`")).unwrap_or_else(|| panic!("{kind}"));
-        let told: Vec<&str> = row[2].split(' ').map(|key| key.trim_matches('`')).collect();
-        assert_eq!(told, keys, "{kind}");
+    let kinds: Vec<Kind> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(kinds.len() > 4, "{listed}");
+    kinds
+}
+
+#[test]
+fn each_kind_has_its_row_and_a_section_with_every_key() {
+    let (page, example) = (document("docs/handlers.md"), example());
+    let table = page.rows_below("## Kinds");
+    for Kind { kind, keys } in kinds() {
+        let name = format!("`{kind}`");
+        assert!(table.iter().any(|row| row[0] == name), "{kind} is not in the table of kinds");
+        let rows = page.rows_below(&format!("## {name}"));
+        let rows: Vec<_> = rows.iter().filter(|row| row[0].starts_with('`')).collect();
+        let named: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        assert_eq!(named, keys, "{kind}");
+        for row in rows.iter().filter(|row| row[1].starts_with('`')) {
+            let key = row[0].trim_matches('`').to_owned();
+            let default = example.get(&(format!("kind {kind}"), key)).and_then(Option::as_ref);
+            assert_eq!(default_cell(default), row[1], "{kind}: {}", row[0]);
+        }
     }
 }
 
 #[test]
-fn the_tests_the_files_and_the_metrics_that_it_names_exist() {
-    let named: Vec<String> = code_spans().into_iter().filter(|span| span.contains("::")).collect();
-    assert!(named.len() > 15, "{named:?}");
-    for test in named {
+fn the_keys_of_every_handler_are_there_with_their_defaults() {
+    let own = kinds().into_iter().find(|one| one.kind == "log").unwrap().keys;
+    let example = example();
+    let common = example.iter().filter(|((of, key), _)| of == "kind log" && !own.contains(key));
+    let expected: Vec<_> =
+        common.map(|((_, key), default)| (key.clone(), default_cell(default.as_ref()))).collect();
+    assert!(expected.len() > 15, "{expected:?}");
+    let rows = document("docs/handlers.md").rows_below("## Keys of every handler");
+    assert_eq!(keys_of_table(rows), expected);
+}
+
+#[test]
+fn every_command_has_its_row() {
+    let help = Command::new(env!("CARGO_BIN_EXE_bikhook")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.split("\n\n").next().unwrap_or_default();
+    let names = commands.lines().filter_map(|line| line.split_whitespace().next());
+    let expected: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(expected.len() > 10, "{help}");
+    let rows = document("docs/operations.md").rows_below("## Commands");
+    let named = rows.iter().filter_map(|row| row[0].strip_prefix("`bikhook ")?.strip_suffix('`'));
+    assert_eq!(named.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_the_documents_name_and_link_to_exists() {
+    let documents = documents();
+    let mut tests = BTreeSet::new();
+    let mut links = 0;
+    for document in &documents {
+        let path = &document.path;
+        let anchors = document.anchors();
+        let distinct: BTreeSet<&String> = anchors.iter().collect();
+        assert_eq!(distinct.len(), anchors.len(), "{path}: two headings have the same anchor");
+        tests.extend(document.code_spans().into_iter().filter(|span| is_rust_path(span)));
+        for (file, anchor) in document.links() {
+            links += 1;
+            assert!(file.exists(), "{path}: there is no {}", file.display());
+            if let Some(anchor) = anchor {
+                let anchors = page::document(file.to_str().unwrap()).anchors();
+                assert!(anchors.contains(&anchor), "{path}: {} has no heading {anchor:?}", file.display());
+            }
+        }
+    }
+    assert!(tests.len() > 15 && links > 50, "{links} links, {tests:?}");
+    for test in tests {
         assert!(is_test_or_module(&test), "there is no {test}");
     }
-    for link in links().into_iter().filter(|link| !link.starts_with("http")) {
-        assert!(Path::new(&link).exists(), "there is no {link}");
-    }
+}
+
+#[test]
+fn every_metric_that_the_documents_name_exists() {
+    let spans = documents().into_iter().flat_map(|document| document.code_spans());
+    let named: BTreeSet<String> = spans.filter(|span| span.starts_with("bikhook_")).collect();
+    assert!(named.len() > 40, "{named:?}");
     let desk = Desk::new();
     let receiver = desk.start(&[]);
     let metrics = desk.succeed(&receiver, "curl -s http://127.0.0.1:8081/metrics");
-    let named: Vec<String> = code_spans().into_iter().filter(|span| span.starts_with("bikhook_")).collect();
-    assert!(named.len() > 5, "{named:?}");
     for name in named {
         let starts = ["{", " ", "_bucket{"].map(|end| format!("{name}{end}"));
         let is_there = metrics.lines().any(|line| starts.iter().any(|start| line.starts_with(start)));
@@ -263,11 +438,28 @@ fn the_tests_the_files_and_the_metrics_that_it_names_exist() {
 }
 
 #[test]
-fn every_path_of_the_api_that_it_names_is_served() {
+fn every_route_has_its_row() {
+    let openapi = fs::read_to_string("src/admin/api/openapi.json").unwrap();
+    let openapi: serde_json::Value = serde_json::from_str(&openapi).unwrap();
+    let mut expected = BTreeSet::new();
+    for (path, operations) in openapi["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            expected.insert(format!("`{} /api/v1{path}`", method.to_uppercase()));
+        }
+    }
+    assert!(expected.len() > 30, "{expected:?}");
+    let cells = document("docs/api.md").rows().into_iter().map(|row| row[0].clone());
+    let named: BTreeSet<String> = cells.filter(|cell| cell.contains(" /api/v1/")).collect();
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn every_route_that_the_documents_name_is_served() {
     let desk = Desk::new();
     let receiver = desk.start(&[]);
-    let named: Vec<_> = code_spans().into_iter().filter(|span| span.contains(" /api/v1/")).collect();
-    assert!(named.len() > 10, "{named:?}");
+    let spans = documents().into_iter().flat_map(|document| document.code_spans());
+    let named: BTreeSet<String> = spans.filter(|span| span.contains(" /api/v1/")).collect();
+    assert!(named.len() > 30, "{named:?}");
     for path in named {
         let (method, path) = path.split_once(' ').unwrap();
         let path = path.replace("{seq}", "1").replace("{id}", "1").replace("{name}", "log");
@@ -282,6 +474,13 @@ fn every_path_of_the_api_that_it_names_is_served() {
             "{method} {path}: {said}"
         );
     }
+}
+
+/// Whether a code span is a path of Rust, such as `crash::sync`.
+fn is_rust_path(span: &str) -> bool {
+    let is_part =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_:".contains(letter);
+    span.contains("::") && span.chars().all(is_part)
 }
 
 /// `crash::sync::a_test`, or `crash::sync`: by the files of the integration tests.

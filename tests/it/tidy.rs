@@ -1,7 +1,7 @@
 //! The structure is part of the product: imports point one way, and names say something.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -127,6 +127,33 @@ fn names_say_something() {
         .filter(|file| EMPTY_NAMES.contains(&file.file_stem().unwrap().to_string_lossy().as_ref()))
         .collect();
     assert!(empty.is_empty(), "{empty:?}");
+}
+
+/// The beginning of the heading in docs/bik.md that a word such as `T6` or `§2` refers to.
+fn heading_of(word: &str) -> Option<String> {
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rule) = word.strip_prefix('T').filter(is_number) {
+        return Some(format!("\n### T{rule}: "));
+    }
+    let section = word.strip_prefix('§').filter(is_number)?;
+    Some(format!("\n## {section}. "))
+}
+
+#[test]
+fn every_rule_of_bik_that_a_comment_names_is_in_the_documents() {
+    let page = fs::read_to_string(root().join("docs/bik.md")).unwrap();
+    let mut named = BTreeSet::new();
+    for file in sources() {
+        let text = fs::read_to_string(file).unwrap();
+        for comment in text.lines().filter_map(|line| Some(line.split_once("//")?.1)) {
+            let words = comment.split(|letter: char| !letter.is_alphanumeric() && letter != '§');
+            named.extend(words.filter_map(heading_of));
+        }
+    }
+    assert!(named.len() > 10, "no rules were found: {named:?}");
+    for heading in named {
+        assert!(page.contains(&heading), "docs/bik.md has no {heading:?}");
+    }
 }
 
 /// A mistake in one place of the code, as `tests/mutants/run` makes it: the file, the lines that are taken out, the file and

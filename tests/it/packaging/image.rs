@@ -38,7 +38,7 @@ fn variables() -> Vec<(String, String)> {
 #[test]
 fn both_base_images_can_be_named_by_digest_and_the_page_says_how() {
     let dockerfile = dockerfile();
-    let page = fs::read_to_string("README.md").unwrap();
+    let page = fs::read_to_string("docs/install.md").unwrap();
     let bases: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
     assert_eq!(bases.len(), 2, "{bases:?}");
     for base in bases {
