@@ -1,43 +1,43 @@
-//! What a request brings, and what becomes of it.
+//! Input and result of an append.
 
 use crate::event::{Draft, Quarantined};
 
-/// What one request brings.
+/// The content of one request.
 #[derive(Default)]
 pub struct Batch {
-    /// The events, in order.
+    /// The decoded events, in order.
     pub drafts: Vec<Draft>,
-    /// What could not be read.
+    /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
-    /// Whatever must be held until the append has ended, such as the request's place in the limits.
+    /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
 }
 
-/// What became of a batch, once it is durable.
+/// The result of appending a batch, sent once the batch is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// Events stored.
+    /// Number of events stored.
     pub accepted: u32,
-    /// Events that were stored before, inside the deduplication window, or earlier in the same batch.
+    /// Number of events already stored within the deduplication window, or earlier in the same batch.
     pub duplicates: u32,
-    /// What went to quarantine: what could not be read, and the conflicts.
+    /// Number of quarantined items: undecodable input plus conflicts.
     pub quarantined: u32,
-    /// Of these: the key of a stored event with other content.
+    /// Number of quarantined items that are conflicts: they have the key of a stored event, but other content.
     pub conflicts: u32,
-    /// The last sequence number that this batch made durable.
+    /// The last seq of this batch; `None` if it stored no event.
     pub seq: Option<u64>,
 }
 
-/// Why a batch was not stored. Nothing of it was.
+/// Why a batch was not stored. No part of the batch was stored.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AppendError {
-    /// The disk is at its reserve: there will be room again.
+    /// The disk is full, or down to its reserve. An append can succeed again once there is space.
     #[error("the journal's disk is full")]
     Full,
-    /// The journal is busy with somebody else's lock, and may be free again.
+    /// Another process holds a lock on the database. A retry may succeed.
     #[error("the journal is busy")]
     Busy,
-    /// A write, sync or checkpoint failed before; nothing can be assumed until a restart.
+    /// A write, sync or checkpoint failed earlier. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
     Failed,
     /// The journal is closing or closed.

@@ -1,53 +1,54 @@
-//! Dead letters.
+//! Dead letters: events that a handler does not get unless somebody retries them.
 
 use std::sync::Arc;
 
 use super::{History, LaneId};
 use crate::{clock::Timestamp, event::Event};
 
-/// A new dead letter.
+/// An event that has just become a dead letter.
 #[derive(Clone, Debug)]
 pub struct NewDead {
-    /// The event; the dead letter keeps its own copy of the bytes.
+    /// The event. The dead letter stores its own copy of the bytes.
     pub event: Arc<Event>,
-    /// Why.
+    /// Why it became a dead letter.
     pub cause: Cause,
-    /// Deliveries tried.
+    /// Number of deliveries tried.
     pub attempts: u32,
-    /// The last error; may quote the payload.
+    /// The last error, which may quote the payload.
     pub error: String,
-    /// When it died.
+    /// When it became a dead letter.
     pub at: Timestamp,
     /// The tries that failed.
     pub history: History,
 }
 
-/// A dead letter that was retried and not delivered.
+/// A dead letter whose retry failed.
 #[derive(Clone, Debug)]
 pub struct DeadAgain {
-    /// Which.
+    /// Id of the dead letter.
     pub id: i64,
-    /// Deliveries tried so far.
+    /// Number of deliveries tried so far.
     pub attempts: u32,
-    /// The last error; may quote the payload.
+    /// The last error, which may quote the payload.
     pub error: String,
-    /// The tries that failed, this one among them.
+    /// The tries that failed, including this one.
     pub history: History,
-    /// It is still to be retried (the destination was unwell); else it rests until asked for.
+    /// True if it stays marked for retry because the destination was unwell. Otherwise it waits for the next retry
+    /// request.
     pub still_retrying: bool,
 }
 
 /// Why an event became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The destination will never take it.
+    /// The destination will never accept it.
     Refused,
     /// It was set aside and not delivered in time.
     Expired,
 }
 
 impl Cause {
-    /// As stored and shown.
+    /// The name, as stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -55,42 +56,42 @@ impl Cause {
         }
     }
 
-    /// The cause of that name.
+    /// Looks up a cause by its name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Refused, Self::Expired].into_iter().find(|cause| cause.as_str() == name)
     }
 }
 
-/// An event that a handler will not get unless somebody retries it.
+/// An event that a handler does not get unless somebody retries it.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its number, for commands.
+    /// The id that commands use.
     pub id: i64,
-    /// The lane that it died in.
+    /// The lane in which it failed.
     pub lane: LaneId,
     /// The event, from the dead letter's own copy.
     pub event: Arc<Event>,
-    /// Why.
+    /// Why it became a dead letter.
     pub cause: Cause,
-    /// Deliveries tried so far.
+    /// Number of deliveries tried so far.
     pub attempts: u32,
-    /// The last error; may quote the payload.
+    /// The last error, which may quote the payload.
     pub error: String,
-    /// When it died.
+    /// When it became a dead letter.
     pub died_at: Timestamp,
-    /// It is marked to be delivered again.
+    /// True if it is marked for retry.
     pub retrying: bool,
     /// The tries that failed.
     pub history: History,
 }
 
-/// Which dead letters to list, newest first.
+/// Filter and position of a page of dead letters, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct DeadQuery {
-    /// Only of this handler.
+    /// Only dead letters of this handler.
     pub handler: Option<String>,
-    /// Only what has a lower id: where the page before ended.
+    /// Only dead letters with a lower id: the last id of the previous page.
     pub before: Option<i64>,
-    /// At most this many; at most 1,000.
+    /// Maximum number of dead letters, clamped to 1..=1,000.
     pub limit: usize,
 }

@@ -1,30 +1,30 @@
-//! What can go wrong with it, appends aside.
+//! Errors of the journal, except those of appends.
 
 use std::sync::Arc;
 
 use crate::{folder, lock::LockError};
 
-/// Why the journal could not do what it was asked, appends aside.
+/// Why a journal operation other than an append failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// A read failed; intake goes on.
+    /// A read failed, or the database was busy. Intake continues.
     #[error("the journal could not be read: {0}")]
     Read(Arc<str>),
-    /// A stored row does not make sense.
+    /// A stored row cannot be decoded.
     #[error("row {seq} of the journal cannot be read: {what}")]
     Row {
-        /// Which event.
+        /// The seq of the event.
         seq: u64,
-        /// What is wrong with it.
+        /// The reason, which may quote the row.
         what: Arc<str>,
     },
-    /// A lane that was never enrolled.
+    /// No lane is enrolled for this handler.
     #[error("the journal knows no handler {0:?}")]
     NoLane(Arc<str>),
-    /// A write, sync or checkpoint failed; nothing can be assumed until a restart.
+    /// A write, sync or checkpoint failed. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
     Failed,
-    /// The disk is at its reserve.
+    /// The disk is full, or down to its reserve.
     #[error("the journal's disk is full")]
     Full,
     /// The journal is closing or closed.
@@ -33,7 +33,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Its class: safe for logs, unlike the text, which may quote a row.
+    /// A fixed text per variant, safe for logs. The full error text may quote a row.
     pub const fn class(&self) -> &'static str {
         match self {
             Self::Read(_) => "the journal could not be read",
@@ -49,68 +49,68 @@ impl Error {
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error("the journal {path} is in use by another process ({lock})")]
     Locked {
-        /// The journal.
+        /// Path of the journal.
         path: String,
-        /// Its lock.
+        /// The lock file and its holder.
         lock: LockError,
     },
-    /// It was written by a newer version.
+    /// A newer version of bikhook wrote the file.
     #[error(
         "the journal {path} was written by a newer bikhook (format {found}, this one knows {known}); nothing was touched"
     )]
     Newer {
-        /// The journal.
+        /// Path of the journal.
         path: String,
-        /// Its format.
+        /// The format number of the file.
         found: i64,
-        /// The newest format this version knows.
+        /// The newest format that this version knows.
         known: i64,
     },
-    /// Written by an older version of this program, and opened by who does not write.
+    /// An older version of bikhook wrote the file, and this command may not migrate it.
     #[error(
         "the journal {path} was written by an older bikhook (format {found}, this one has {known}): the receiver brings it up to date at its next start"
     )]
     Older {
-        /// The journal.
+        /// Path of the journal.
         path: String,
-        /// Its format.
+        /// The format number of the file.
         found: i64,
-        /// The format of this version.
+        /// The format that this version writes.
         known: i64,
     },
-    /// The file is no journal of ours.
+    /// The file is not a bikhook journal.
     #[error("{path} is not a bikhook journal: {what}")]
     Foreign {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What was found.
+        /// The reason for the rejection.
         what: String,
     },
-    /// The file system said no.
+    /// The file system returned an error.
     #[error("cannot open the journal {path}: {source}")]
     Io {
-        /// The journal.
+        /// Path of the journal.
         path: String,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// SQLite said no.
+    /// SQLite returned an error.
     #[error("cannot open the journal {path}: {what}")]
     Engine {
-        /// The journal.
+        /// Path of the journal.
         path: String,
-        /// Why.
+        /// The error text of SQLite.
         what: String,
-        /// A restart does not help.
+        /// True if a restart cannot help.
         lasting: bool,
     },
 }
 
 impl OpenError {
-    /// Whether a person has to change something: a restart does not help.
+    /// True if a person has to change something, because a restart cannot help.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Locked { .. } => false,

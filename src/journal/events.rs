@@ -1,32 +1,32 @@
-//! Events, as they are listed.
+//! Listing of stored events.
 
 use std::sync::Arc;
 
 use crate::{clock::Timestamp, event::Event};
 
-/// Which events to list. A page looks at a bounded number of rows: it may hold fewer than `limit` and still have a
-/// next one.
+/// Filter and position of a page of events. A page searches a bounded number of rows, so it may have fewer than
+/// `limit` events although more pages follow.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
-    /// Only this event name.
+    /// Only events with this `eventName`.
     pub name: Option<String>,
-    /// Only this source.
+    /// Only events of this source.
     pub source: Option<String>,
-    /// Received at this time or later.
+    /// Only events received at this time or later.
     pub since: Option<Timestamp>,
-    /// Received before this time.
+    /// Only events received before this time.
     pub until: Option<Timestamp>,
-    /// Only what has a lower seq: where the page before ended.
+    /// Only events with a lower seq: [`EventPage::next`] of the previous page.
     pub before: Option<u64>,
-    /// At most this many; at most 1,000.
+    /// Maximum number of events, clamped to 1..=1,000.
     pub limit: usize,
 }
 
 /// A page of events, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct EventPage {
-    /// The events.
+    /// The events, newest first.
     pub events: Vec<Arc<Event>>,
-    /// `before` of the next page; `None` after the last.
+    /// The `before` value of the next page; `None` on the last page.
     pub next: Option<u64>,
 }

@@ -1,29 +1,29 @@
-//! The failed tries of an event: what a person wants to see of a dead letter.
+//! The failed tries of an event, shown with a dead letter or an event set aside.
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// Tries that are kept: the first and the last ones.
+/// Maximum number of tries kept: the first one and the latest ones.
 const KEPT: usize = 10;
 
 /// A delivery of one event that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Try {
-    /// Which one, counted from 1.
+    /// Number of the try, counted from 1.
     pub attempt: u32,
-    /// When it ended.
+    /// When the try ended.
     pub at: Timestamp,
-    /// What went wrong; may quote the payload.
+    /// The error text, which may quote the payload.
     pub error: String,
 }
 
-/// The failed tries of one event since it was first tried alone, oldest first: the first of them, and the last nine.
+/// The failed tries of one event since it was first tried alone, oldest first: at most the first and the latest nine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct History(Vec<Try>);
 
 impl History {
-    /// With one more.
+    /// Adds a failed try. Drops the second-oldest one if ten are stored.
     #[must_use]
     pub fn and(mut self, attempt: u32, at: Timestamp, error: &str) -> Self {
         if self.0.len() >= KEPT {
@@ -33,20 +33,20 @@ impl History {
         self
     }
 
-    /// The tries.
+    /// The failed tries, oldest first.
     pub fn tries(&self) -> &[Try] {
         &self.0
     }
 
-    /// As it is stored: `[[attempt, at, error], …]`.
+    /// The form in which it is stored: `[[attempt, at, error], …]`.
     pub fn to_json(&self) -> String {
         let rows: Vec<(u32, i64, &str)> =
             self.0.iter().map(|one| (one.attempt, one.at.as_ms(), one.error.as_str())).collect();
-        // Numbers and text are always JSON.
+        // Numbers and strings always serialize to JSON.
         serde_json::to_string(&rows).unwrap_or_default()
     }
 
-    /// From what [`History::to_json`] gave; what is something else has no history.
+    /// Parses the output of [`History::to_json`]. Any other text becomes an empty history.
     pub fn from_json(json: &str) -> Self {
         let rows: Vec<(u32, i64, String)> = serde_json::from_str(json).unwrap_or_default();
         let one = |(attempt, at, error)| Try { attempt, at: Timestamp::from_ms(at), error };

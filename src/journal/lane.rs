@@ -1,4 +1,4 @@
-//! A handler's lanes: where they start, how far they have come, and how deliveries end.
+//! Lanes of a handler: start, progress, and results of deliveries.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,14 +8,14 @@ use crate::{
     event::{Class, Event, OrderKey},
 };
 
-/// A handler's lane.
+/// Identifies a lane of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId {
     /// The handler's name in the configuration.
     pub handler: Arc<str>,
-    /// Which of its two lanes.
+    /// The class of events that the lane delivers.
     pub class: Class,
-    /// The replay that it belongs to; `None` for the handler's own.
+    /// The replay that it belongs to; `None` for the handler's own lanes.
     pub replay: Option<i64>,
 }
 
@@ -26,35 +26,36 @@ impl LaneId {
     }
 }
 
-/// The handlers that are paused, by name.
+/// The paused handlers, by name.
 pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
 
-/// Since when, and why, a handler delivers nothing.
+/// Since when and why a handler is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Since when.
+    /// When the handler was paused.
     pub at: Timestamp,
     /// Who or what paused it; safe for logs.
     pub reason: String,
 }
 
-/// A handler that is configured, and where it starts if the journal does not know it yet.
+/// A configured handler, and where it starts if the journal does not know it yet.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
     /// The handler's name in the configuration.
     pub handler: Arc<str>,
-    /// `None`: from the beginning while the journal has never held an event, else from now.
+    /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
     pub start: Option<Start>,
-    /// It is to be told of dead letters: then each new one of another handler is an event, too, of the source `bikhook`.
+    /// True if the handler announces dead letters. While one does, the journal stores an event of the source
+    /// `bikhook` for each new dead letter.
     pub dead_letters: bool,
 }
 
-/// Where a handler that the journal does not know yet starts.
+/// Where a handler starts that the journal does not know yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// After what is stored.
+    /// After the last stored event.
     Now,
-    /// With the oldest event that is stored.
+    /// With the oldest stored event.
     Beginning,
     /// With the first event received at or after this time.
     At(Timestamp),
@@ -63,66 +64,66 @@ pub enum Start {
 /// The delivery state of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneState {
-    /// Everything up to here is delivered, not wanted, set aside or dead.
+    /// Every event up to this seq is delivered, not wanted, set aside or dead.
     pub cursor: u64,
-    /// The events set aside, by seq.
+    /// The events set aside, in order of seq.
     pub aside: Vec<Aside>,
-    /// How many dead letters it has.
+    /// Number of its dead letters. 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// The events past the cursor that are dead letters, by seq.
+    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order.
     pub dead_past_cursor: Vec<u64>,
 }
 
-/// An event that was set aside: delivered later than its place in the lane.
+/// An event that was set aside: it is delivered later than its place in the lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
-    /// Which event.
+    /// The seq of the event.
     pub seq: u64,
-    /// What it is ordered by: later events of its message queue behind it.
+    /// Its ordering key: later events of the same message wait behind it.
     pub order_key: Option<OrderKey>,
-    /// It waits behind an earlier event of its message, and has not been tried on its own.
+    /// True if it waits behind an earlier event of its message and has not been tried on its own.
     pub behind: bool,
-    /// Deliveries tried so far.
+    /// Number of deliveries tried so far.
     pub attempts: u32,
     /// When it was set aside.
     pub since: Timestamp,
     /// When it is tried next.
     pub next_try: Timestamp,
-    /// The last error; may quote the payload.
+    /// The last error, which may quote the payload.
     pub error: String,
     /// The tries that failed.
     pub history: History,
 }
 
-/// How an event stands with a handler: with that of its own lanes which the event goes through.
+/// The progress of one event through one handler: the state in the handler's own lane of the event's class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
-    /// The handler.
+    /// Name of the handler.
     pub handler: Arc<str>,
-    /// Which of its lanes.
+    /// The class, which selects the lane.
     pub class: Class,
-    /// The lane is past it: it is delivered, not wanted, set aside or dead.
+    /// True if the cursor is at or past the event: it is delivered, not wanted, set aside or dead.
     pub passed: bool,
-    /// When the lane came past it; `None` where it has not, and where that is not known (any more): it was before the
-    /// handler was known, or too long ago.
+    /// When the cursor passed the event. `None` if it has not passed it, or if the time is unknown: it was before the
+    /// handler was enrolled, or so long ago that the record was deleted.
     pub at: Option<Timestamp>,
-    /// It was set aside, and waits to be tried again.
+    /// True if it is set aside and waits for its next try.
     pub aside: bool,
-    /// The dead letter that it became.
+    /// The id of the dead letter that it became.
     pub dead: Option<i64>,
 }
 
-/// Events of a class, in order.
+/// Events of a class, in order of seq.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
-    /// The events.
+    /// The events, in order of seq.
     pub events: Vec<Arc<Event>>,
-    /// Every event of this class up to here is among `events`, or was before `after`.
+    /// Every event of this class after the claim's start and up to this seq is in `events`.
     pub through: u64,
 }
 
 impl Claim {
-    /// What was claimed of each class after one seq, as one claim of all of them, in order of seq.
+    /// Merges claims of several classes that start at the same seq into one, in order of seq.
     #[must_use]
     pub fn of_all(claims: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self { events: Vec::new(), through: u64::MAX };
@@ -130,37 +131,37 @@ impl Claim {
             all.through = all.through.min(claim.through);
             all.events.extend(claim.events);
         }
-        // What is past the end of the shorter claim may have others before it.
+        // Past the end of the shortest claim, events of its class may be missing.
         all.events.retain(|event| event.seq <= all.through);
         all.events.sort_unstable_by_key(|event| event.seq);
         all
     }
 }
 
-/// How deliveries ended: one change of a lane's state.
+/// Results of deliveries: one change of a lane's state.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
-    /// The new cursor, where it moved; never falls.
+    /// The new cursor, if it moved. A cursor never moves back.
     pub cursor: Option<u64>,
-    /// Rows to insert, or to replace by their seq.
+    /// Events to set aside. A row with the same seq is replaced.
     pub set_aside: Vec<Aside>,
-    /// Set-aside events that are done with (delivered, or dead by `dead`).
+    /// Seqs of events that are no longer set aside: delivered, or dead by `dead`.
     pub resolved: Vec<u64>,
-    /// New dead letters.
+    /// Events that became dead letters.
     pub dead: Vec<NewDead>,
-    /// Dead letters that were retried and delivered.
+    /// Ids of dead letters whose retry succeeded. They are deleted.
     pub revived: Vec<i64>,
-    /// Dead letters that were retried and not delivered.
+    /// Dead letters whose retry failed.
     pub dead_again: Vec<DeadAgain>,
 }
 
 impl Ends {
-    /// Whether it changes nothing.
+    /// True if it changes nothing.
     pub const fn is_empty(&self) -> bool {
         self.cursor.is_none() && self.has_no_rows()
     }
 
-    /// Whether it changes nothing but the cursor.
+    /// True if it changes nothing but the cursor.
     pub const fn has_no_rows(&self) -> bool {
         self.set_aside.is_empty()
             && self.resolved.is_empty()

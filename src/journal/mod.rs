@@ -1,8 +1,9 @@
-//! What is durable: the [`Journal`] and its promises. One contract suite in `tests/it` holds every engine to them.
+//! The [`Journal`] trait: durable storage of events, and its guarantees. One contract suite in `tests/it` tests every
+//! engine against them.
 //!
-//! An append is answered after its events are on disk, never before; within the deduplication window an event is stored
-//! once; `seq` never repeats and never falls. Delivery state is one cursor a lane, and rows for the exceptions: events
-//! that were set aside, and dead letters.
+//! An append is answered only after its events are on disk. Within the deduplication window an event is stored once.
+//! `seq` never repeats and never falls. The delivery state is one cursor per lane, plus rows for the exceptions:
+//! events that were set aside, and dead letters.
 
 mod append;
 mod dead;
@@ -37,63 +38,65 @@ use crate::{
     event::{Class, Event},
 };
 
-/// A boxed future: the trait is used as `Arc<dyn Journal>`.
+/// A boxed future, which keeps the trait usable as `Arc<dyn Journal>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A durable, ordered, deduplicating store of events, with the delivery state of every lane.
 pub trait Journal: Send + Sync + 'static {
-    /// Makes a batch durable and says what became of it. Runs on the journal's own thread: a caller that goes away
-    /// after the batch was queued does not cancel it, and `batch.hold` is dropped when it has ended.
+    /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on
+    /// the journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is
+    /// dropped when the append has ended.
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>>;
 
-    /// The trusted clock: it stamps what is stored, and whoever compares with that reads it.
+    /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// Believes the wall clock where it is in doubt, and begins a clock era; confirms a gap at the start. Durable; `false`
-    /// where nothing was in doubt.
+    /// Trusts the wall clock again if it is in doubt, which begins a clock era, and confirms a gap found at the
+    /// start. Durable. Resolves to `false` if nothing was in doubt.
     fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// Whether it can store, now and as it changes.
+    /// Whether the journal can store: the current state and every later change.
     fn state(&self) -> watch::Receiver<State>;
 
-    /// The highest sequence number that is durable (0 while there is none), now and as it grows.
+    /// The highest durable seq (0 while no event was ever stored): the current value and every later change.
     fn tip(&self) -> watch::Receiver<u64>;
 
-    /// Stores a cursor for both lanes of each handler that has none yet, durably. Cursors of handlers that are not
-    /// named here stay, but no longer hold retention back.
+    /// Durably stores a cursor for both lanes of each handler that has none yet. Cursors of handlers that are not in
+    /// `handlers` stay, but no longer keep events from retention.
     fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Every handler that the journal knows, by name, whether or not it is configured in this run.
+    /// Every handler that the journal knows, sorted by name, configured in this run or not.
     fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>>;
 
-    /// Gives the place of a handler that is not configured to another name, durably: its cursors, what it has set aside, its
-    /// dead letters, its replays and its pause.
+    /// Durably renames a handler that is not configured: its cursors, events set aside, dead letters, replays and
+    /// pause move to the new name.
     fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>>;
 
-    /// The delivery state of an enrolled lane, as it was last settled.
+    /// The delivery state of an enrolled lane, including all that was settled before this call.
     fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>>;
 
-    /// What a lane has set aside in `after+1 ..= through`, by all that was settled before this call.
+    /// The seqs in `after+1 ..= through` that a lane has set aside, including all that was settled before this call.
     fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>>;
 
-    /// The next events of a class after `after`, at most `max`, with how far was looked.
+    /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
     fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>>;
 
-    /// Records how deliveries ended. The cursor and the rows change in one transaction, which rides on the next commit,
-    /// after a second at the latest. Resolves when the journal has taken it; [`Journal::flush`] waits until it is durable.
+    /// Records how deliveries ended. The cursor and the rows change in one transaction, as part of the next commit,
+    /// within one second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
+    /// durable.
     fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Resolves when everything appended or settled before this call is durable.
+    /// Resolves when everything that was appended or settled before this call is durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// One event; `None` where retention took it or it never was.
+    /// One event; `None` if retention has deleted it or it never existed.
     fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<Event>>, Error>>;
 
-    /// How an event of a class stands with every handler that is known, by name; of those that no longer are configured,
-    /// too. What was settled within the last second may be missing.
+    /// The progress of an event of a class through each known handler, sorted by name, including handlers that are no
+    /// longer configured. Settles of the last second may be missing.
     fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>>;
 
-    /// The lowest seq that was received at this time or later; `None` where all that is stored came before.
+    /// The lowest seq that was received at this time or later; `None` if all stored events are older.
     fn received_from(&self, time: Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>>;
 
     /// A page of events, newest first.
@@ -102,62 +105,65 @@ pub trait Journal: Send + Sync + 'static {
     /// A page of dead letters, newest first.
     fn dead_letters(&self, query: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
-    /// One dead letter.
+    /// One dead letter; `None` if the id is unknown.
     fn dead_letter(&self, id: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>>;
 
-    /// Marks dead letters to be delivered again through their lane; resolves, durable, to those that exist.
+    /// Marks dead letters for retry through their lane. Resolves, once durable, to the ids that exist.
     fn retry_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
 
-    /// Deletes dead letters for good; resolves, durable, to those that existed.
+    /// Deletes dead letters permanently. Resolves, once durable, to the ids that existed.
     fn drop_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
 
-    /// Bumped whenever dead letters were marked to be retried.
+    /// A version that increases whenever dead letters are marked for retry.
     fn retries(&self) -> watch::Receiver<u64>;
 
-    /// The dead letters of a lane that are marked to be retried; without those that cannot be read, of which the log tells.
+    /// The dead letters of a lane that are marked for retry. Those that cannot be read are logged and left out.
     fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
-    /// Holds a handler back, durably, until [`Journal::resume`]: both its lanes start no delivery. One that is paused
-    /// keeps its first reason. `reason` is safe for logs.
+    /// Durably pauses a handler until [`Journal::resume`]: both its lanes start no delivery. A handler that is
+    /// already paused keeps its first reason. `reason` must be safe for logs.
     fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Lets a handler go on, durably; whether it was paused.
+    /// Durably resumes a handler. Resolves to `false` if it was not paused.
     fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// The handlers that are paused, now and as it changes.
+    /// The paused handlers: the current set and every later change.
     fn paused(&self) -> watch::Receiver<Pauses>;
 
-    /// Stores a replay and its two lanes, durably: its id. It holds retention back until it has ended.
+    /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, its undelivered events are
+    /// kept from retention.
     fn start_replay(&self, replay: NewReplay) -> BoxFuture<'_, Result<i64, Error>>;
 
-    /// Pauses, resumes or ends a replay, durably; `false` where it is unknown, has ended, or is so already. One that ends
-    /// takes its cursors and the events that it set aside with it; its dead letters stay, in the handler's own lanes.
+    /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already
+    /// has this state. Ending a replay deletes its cursors and the events that it set aside; its dead letters stay,
+    /// in the handler's own lanes.
     fn change_replay(&self, id: i64, state: ReplayState) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// The replays at work and the last that ended, now and as they change.
+    /// The replays that have not ended, and the most recent that have: the current set and every later change.
     fn replays(&self) -> watch::Receiver<Replays>;
 
     /// A page of the quarantine, newest first.
     fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
 
-    /// One entry of the quarantine.
+    /// One quarantine entry; `None` if the id is unknown.
     fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>>;
 
-    /// Deletes entries for good; resolves, durable, to those that existed.
+    /// Deletes quarantine entries permanently. Resolves, once durable, to the ids that existed.
     fn drop_quarantined(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
 
-    /// Figures for metrics and the command line.
+    /// Current figures for metrics and the command line.
     fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>>;
 
-    /// Takes nothing more, makes durable what was taken, closes. Appends after this fail with [`AppendError::Stopped`].
+    /// Rejects new work, makes everything already queued durable, and closes. Later appends fail with
+    /// [`AppendError::Stopped`].
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 impl dyn Journal {
-    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
+    /// The next events of both classes after `after`, in order of seq, at most `max` of each class.
     ///
     /// # Errors
-    /// Those of [`Journal::claim`].
+    /// Returns the errors of [`Journal::claim`].
     pub async fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
         let [incoming, other] = Class::ALL.map(|class| self.claim(class, after, max));
         Ok(Claim::of_all([incoming.await?, other.await?]))

@@ -1,5 +1,5 @@
-//! What the journal says itself: an event for each new dead letter, stored in the transaction that stores the dead letter.
-//! So whoever wants to be told of them is told as of anything else: durably, again after a failure, and in a replay.
+//! Events of the journal itself: one for each new dead letter, stored in the same transaction as the dead letter. A
+//! handler that announces dead letters therefore has the usual guarantees: durable storage, retries, replays.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{LaneId, NewDead};
 use crate::event::{DEAD_LETTER, Draft, OWN_SOURCE, decode};
 
-/// What is told of a dead letter: where it is and why, nothing of its content. `None` where it is about such an event
-/// itself: what cannot be told is not told of.
+/// The event that announces a dead letter. It says which event died, where and why, but has nothing of its content.
+/// `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver announcements
+/// would cause new ones without end.
 pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     let event = &dead.event;
     if event.is_own() {
@@ -26,7 +27,8 @@ pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     );
     let notice = json!({
         "eventName": DEAD_LETTER,
-        // A journal that was begun anew counts from 1 again, and a destination may remember.
+        // A new journal numbers dead letters from 1 again, and a destination may remember old ids: the time makes the
+        // id unique.
         "id": format!("dead-{id}-{}", at.as_ms()),
         "text": text,
         "deadLetter": id,

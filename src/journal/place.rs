@@ -1,71 +1,71 @@
-//! The places of handlers: how far each is that the journal knows, configured or not.
+//! Progress of every handler that the journal knows, configured or not.
 
 use std::sync::Arc;
 
 use super::{Error, OpenError};
 use crate::event::Class;
 
-/// The place of a handler.
+/// The progress of one handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerPlace {
-    /// The handler.
+    /// Name of the handler.
     pub handler: Arc<str>,
-    /// The configuration of this run names it.
+    /// True if the configuration of this run names it.
     pub configured: bool,
-    /// Its own lanes.
+    /// Its own lanes, without those of replays.
     pub lanes: Vec<LanePlace>,
 }
 
-/// The place of a lane.
+/// The progress of one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LanePlace {
-    /// Which lane.
+    /// The class of its events.
     pub class: Class,
-    /// Everything up to here is delivered, not wanted, set aside or dead.
+    /// Every event up to this seq is delivered, not wanted, set aside or dead.
     pub cursor: u64,
-    /// Stored events of both lanes after the cursor.
+    /// Number of stored events of both classes after the cursor.
     pub lag: u64,
-    /// Stored events of both lanes up to the cursor.
+    /// Number of stored events of both classes up to the cursor.
     pub before: u64,
-    /// Events set aside.
+    /// Number of events set aside.
     pub set_aside: u64,
 }
 
 impl HandlerPlace {
-    /// Stored events that it has not passed, and those that it has set aside.
+    /// Number of stored events after the cursor of the lane that is furthest behind, plus the events set aside.
     pub fn undelivered(&self) -> u64 {
         let lag = self.lanes.iter().map(|lane| lane.lag).max().unwrap_or_default();
         lag + self.lanes.iter().map(|lane| lane.set_aside).sum::<u64>()
     }
 }
 
-/// Why the place of a handler was not given to another name.
+/// Why renaming a handler failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenameError {
-    /// It must not be.
+    /// The rename is not allowed.
     #[error(transparent)]
     Refused(#[from] RenameRefusal),
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The journal could not do it.
+    /// The journal returned an error.
     #[error(transparent)]
     Journal(#[from] Error),
 }
 
-/// Why the place of a handler must not be given to another name.
+/// Why renaming a handler is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenameRefusal {
     /// The journal does not know the old name.
     #[error("the journal knows no handler of the old name")]
     Unknown,
-    /// The old name is configured.
+    /// The old name is still configured.
     #[error("the old name is still configured: rename or remove its section first")]
     Configured,
-    /// The new name is at work in this process.
+    /// The new name is configured in this process.
     #[error("the new name is at work: stop the receiver, and rename in its journal with --journal FILE")]
     AtWork,
-    /// The new name has a place of its own.
+    /// The new name has delivery state of its own.
     #[error("the new name has progress of its own: `bikhook replay` delivers to it what it lacks")]
     Progressed,
 }

@@ -1,29 +1,29 @@
-//! The quarantine, as it is listed.
+//! Listing of the quarantine.
 
 use crate::{clock::Timestamp, event::Quarantined};
 
-/// Bytes in quarantine; identical ones are kept once.
+/// One quarantined item. Identical bytes from the same source with the same reason are stored once and counted.
 #[derive(Clone, Debug)]
 pub struct QuarantineEntry {
-    /// Its number, for commands.
+    /// The id that commands use.
     pub id: i64,
-    /// What was kept.
+    /// The stored bytes with source and reason.
     pub item: Quarantined,
-    /// For a conflict: the stored event whose key it has.
+    /// For a conflict, the seq of the stored event with the same key.
     pub conflicts_with: Option<u64>,
-    /// How often these bytes came.
+    /// Number of times these bytes were received.
     pub count: u64,
-    /// When they came first.
+    /// When these bytes were first received.
     pub first_at: Timestamp,
-    /// When they came last.
+    /// When these bytes were last received.
     pub last_at: Timestamp,
 }
 
-/// Which entries of the quarantine to list, newest first.
+/// Position of a page of quarantine entries, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineQuery {
-    /// Only what has a lower id: where the page before ended.
+    /// Only entries with a lower id: the last id of the previous page.
     pub before: Option<i64>,
-    /// At most this many; at most 1,000.
+    /// Maximum number of entries, clamped to 1..=1,000.
     pub limit: usize,
 }

@@ -1,57 +1,57 @@
-//! Replays: what is stored is delivered to a handler once more, at a pace of its own.
+//! Replays: stored events are delivered to a handler again, at their own rate.
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use crate::clock::Timestamp;
 
-/// A replay that is asked for.
+/// A request for a replay.
 #[derive(Clone, Debug)]
 pub struct NewReplay {
     /// The handler's name in the configuration.
     pub handler: Arc<str>,
-    /// It begins after this seq.
+    /// The replay starts after this seq.
     pub after: u64,
-    /// It ends with this seq.
+    /// The last seq that the replay includes.
     pub upto: u64,
-    /// Which events, beside what the handler wants: JSON that the journal does not read.
+    /// Further selection of events besides the handler's own, as JSON that the journal does not interpret.
     pub filter: String,
-    /// Events a second at most.
+    /// Maximum rate in events per second; `None` for no limit.
     pub rate: Option<NonZeroU32>,
 }
 
-/// A replay, at work or ended.
+/// A replay, running, paused or ended.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// What was asked for.
+    /// The request that started it.
     pub asked: NewReplay,
-    /// What became of it.
+    /// The current state of the replay.
     pub state: ReplayState,
-    /// When it was asked for.
+    /// When the replay was requested.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// When it ended; `None` until then.
     pub ended_at: Option<Timestamp>,
 }
 
-/// The replays that are known, by id: those at work, and the last that ended.
+/// Known replays by id: those that have not ended, and the most recent that have.
 pub type Replays = Arc<BTreeMap<i64, Replay>>;
 
-/// What becomes of a replay.
+/// The state of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayState {
     /// It delivers, or waits for its turn.
     Running,
-    /// It is held back.
+    /// It starts no delivery until it is resumed.
     Paused,
-    /// Everything was delivered, or is a dead letter.
+    /// Every event was delivered or is a dead letter.
     Done,
-    /// Somebody ended it.
+    /// An operator ended it early.
     Cancelled,
 }
 
 impl ReplayState {
     const ALL: [Self; 4] = [Self::Running, Self::Paused, Self::Done, Self::Cancelled];
 
-    /// As stored and shown.
+    /// The name, as stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -61,12 +61,12 @@ impl ReplayState {
         }
     }
 
-    /// The state of that name.
+    /// Looks up a state by its name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Whether nothing follows.
+    /// True for final states, which never change again.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled)
     }

@@ -1,44 +1,46 @@
-//! How the journal is.
+//! State and figures of the journal.
 
 use std::sync::Arc;
 
 /// Whether the journal can store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It can.
+    /// The journal accepts appends.
     Ready,
-    /// A write or a sync takes longer than a request may wait: it can store again once the disk answers.
+    /// A write or sync takes longer than the deadline of a request. The journal can store again once the disk
+    /// answers.
     Stalled,
-    /// The disk is at its reserve, or refuses writes; names the lane that holds retention back, if one does.
+    /// The disk is full, or down to its reserve.
     Full {
-        /// The handler whose undelivered events keep the oldest rows from being deleted.
+        /// The handler whose undelivered events keep expired events from being deleted, if there is one.
         held_by: Option<Arc<str>>,
     },
-    /// A write, sync or checkpoint failed, or its files were changed by somebody else: the process must end. The text is for
-    /// the log, and says what may be lost.
+    /// A write, sync or checkpoint failed, or something else changed the journal's files: the process must end. The
+    /// text is for the log and says which data may be lost.
     Failed(Arc<str>),
-    /// Closed in good order.
+    /// The journal was closed without a failure.
     Closed,
 }
 
 /// Figures of the journal.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Lowest and highest seq that are stored; `None` while it is empty.
+    /// Lowest and highest stored seq; `None` while the journal is empty.
     pub span: Option<(u64, u64)>,
-    /// Keys in the deduplication window.
+    /// Number of keys in the deduplication window.
     pub keys: u64,
-    /// How far back the deduplication window reaches, ms; shorter than configured once the bound of keys was met.
+    /// How far back the deduplication window reaches, in ms. It is shorter than configured after the limit of keys
+    /// was reached.
     pub window_ms: i64,
-    /// Bytes of the write-ahead log.
+    /// Size of the write-ahead log in bytes.
     pub wal_bytes: u64,
-    /// Bytes of the database file.
+    /// Size of the database file in bytes.
     pub file_bytes: u64,
-    /// Room, the reserve included: free space of the file system, and as much of the file's free pages as intake may use
-    /// before the file system alone is at half of the reserve.
+    /// Available space in bytes, including the reserve: the free space of the file system, plus the free pages of the
+    /// database file as far as intake may use them before the file system alone is down to half of the reserve.
     pub room_bytes: u64,
-    /// Entries in quarantine.
+    /// Number of quarantine entries.
     pub quarantined: u64,
-    /// Dead letters, by handler.
+    /// Number of dead letters per handler.
     pub dead: Vec<(Arc<str>, u64)>,
 }
