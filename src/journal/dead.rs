@@ -67,7 +67,7 @@ impl Cause {
 pub struct DeadLetter {
     /// The id that commands use.
     pub id: i64,
-    /// The lane in which it failed.
+    /// The handler's own lane for the event's class, even if a replay tried the event last.
     pub lane: LaneId,
     /// The event, from the dead letter's own copy.
     pub event: Arc<Event>,

@@ -1,4 +1,4 @@
-//! The failed tries of an event, shown with a dead letter or an event set aside.
+//! The failed tries of an event, kept for the operator who examines its dead letter.
 
 use serde::Serialize;
 

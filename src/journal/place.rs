@@ -65,7 +65,7 @@ pub enum RenameRefusal {
     /// The new name is configured in this process.
     #[error("the new name is at work: stop the receiver, and rename in its journal with --journal FILE")]
     AtWork,
-    /// The new name has delivery state of its own.
+    /// The new name has delivery state of its own: a rename would overwrite it or skip events.
     #[error("the new name has progress of its own: `bikhook replay` delivers to it what it lacks")]
     Progressed,
 }

@@ -1,11 +1,12 @@
-//! Checkpoints beside the writer.
+//! Checkpoints, in a thread beside the writer.
 //!
-//! A log that is fully copied is started over by the next commit, so its blocks are reused: writing new blocks is what
-//! makes a sync slow. A writer under load is always ahead of a checkpoint beside it. So the checkpointer copies what is
-//! there, and the writer finishes the few frames that came since between two of its groups, while no reader holds a page.
+//! When a checkpoint has copied the whole log, the next commit writes from the start of the log again and reuses its
+//! blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames faster than
+//! a checkpoint beside it can copy them. So the checkpointer copies what is there, and the writer copies the few
+//! remaining frames between two groups, while no reader holds a page.
 //!
-//! SQLite syncs the file only with the last frame, so the writer would wait for all that the checkpointer has written.
-//! The checkpointer syncs it beside, too.
+//! SQLite syncs the database file only with the last frame, so the writer would wait for everything that the
+//! checkpointer wrote. Therefore the checkpointer also syncs the file.
 
 use std::{
     sync::{
@@ -22,41 +23,43 @@ use tokio::sync::mpsc;
 use super::{file::DatabaseFile, op::Op, shared::Shared};
 use crate::disk;
 
-/// A checkpoint starts when the log has as many frames (of 4 KiB).
+/// A checkpoint starts when the log has this many frames of 4 KiB.
 const START_FRAMES: u32 = 2_000;
-/// What the writer may be left with, and how often it is tried to leave it as little.
+/// Number of frames that may be left to the writer, and the maximum number of passes to get there.
 const LITTLE_FRAMES: i64 = 100;
 const PASSES: u32 = 3;
-/// The log is never longer than this: 256 MiB.
+/// Limit of the log: 256 MiB. At the limit, intake waits until the log is reset.
 pub const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
-/// A tick every 25 rounds: a quarter of a second.
+/// One tick every 25 rounds: every 250 ms.
 const ROUNDS_PER_TICK: u32 = 25;
 
-/// After a copy that the disk had no room for.
+/// Delay after a copy that failed for lack of space.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Copies the log into the file.
+/// Copies the log into the database file.
 pub struct Copier {
-    /// A connection of its own.
+    /// A connection for checkpoints only.
     pub connection: Connection,
-    /// Whom to tell.
+    /// State shared with the writer.
     pub shared: Arc<Shared>,
-    /// Its lock outlives the connection: fields are dropped in order.
+    /// Holds the file lock. Fields are dropped in order, so the lock outlives the connection.
     pub file: Arc<DatabaseFile>,
 }
 
-/// The thread that has the log copied into the file, and tells the writer the time. Ends when the writer has ended.
+/// Starts the thread that runs `copy` when the log is long enough, and sends [`Op::Tick`] to the writer. The thread
+/// ends when the writer has ended.
 ///
 /// # Errors
-/// Those of starting a thread.
+/// Returns an error if the thread cannot be started.
 pub fn spawn(
     shared: Arc<Shared>,
     ops: mpsc::WeakSender<Op>,
     mut copy: impl FnMut() -> Copied + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("journal-checkpoint".to_owned()).spawn(move || {
-        // Without it the log would grow to its bound, and intake stop there.
+        // If this thread panics, the journal must fail: without checkpoints the log would grow to its limit and stop
+        // intake.
         let _watched = shared.watch("copies its log");
         let mut round = 0_u32;
         let mut not_before = None;
@@ -68,7 +71,7 @@ pub fn spawn(
             round = round.wrapping_add(1);
             if round.is_multiple_of(ROUNDS_PER_TICK) {
                 let Some(ops) = ops.upgrade() else { return };
-                // A queue that is full wakes the writer all the same.
+                // If the queue is full, the writer is awake anyway.
                 drop(ops.try_send(Op::Tick));
             }
             let due = not_before.is_none_or(|time| time <= Instant::now());
@@ -82,11 +85,11 @@ pub fn spawn(
     })
 }
 
-/// How far a copy got.
+/// The result of a copy.
 pub enum Copied {
-    /// Little is left, or somebody is in the way, or the journal has failed.
+    /// The copy ended: little is left, another process was in the way, or the journal has failed.
     Nearly,
-    /// The disk has no room for more of the file.
+    /// The database file cannot grow for lack of space.
     NoRoom,
 }
 
@@ -97,17 +100,17 @@ impl Drop for Copier {
 }
 
 impl Copier {
-    /// Copies what is in the log, and again what came meanwhile, until little is left for the writer.
+    /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer.
     pub fn copy(&self) -> Copied {
         let shared = &self.shared;
         for _ in 0..PASSES {
-            // A log that was cut has zeros where pages were, and SQLite would copy them.
+            // A log that was cut short has zeros instead of pages, and SQLite would copy them into the database.
             if !shared.is_intact() {
                 return Copied::Nearly;
             }
             let copied = match self.connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
                 Ok((_, copied)) => copied,
-                // Tried again soon.
+                // The next round retries it.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                     return Copied::Nearly;
                 }
@@ -131,11 +134,11 @@ impl Copier {
     }
 }
 
-/// Copies the last frames; the next commit starts the log over. Called by the writer, between two groups. `false` where
-/// somebody else's reader is in the way.
+/// Copies the last frames, so that the next commit resets the log. The writer calls this between two groups. Returns
+/// `false` if a reader outside this process is in the way.
 ///
 /// # Errors
-/// Whatever SQLite says; sticky, unless busy or full.
+/// Returns SQLite errors. All but busy and full fail the journal for good.
 pub fn finish(connection: &Connection, shared: &Shared) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

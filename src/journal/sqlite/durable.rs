@@ -1,8 +1,9 @@
-//! What was committed becomes durable, and only then it is told: events to the lanes, answers to those who wait.
+//! Makes commits durable. Only then do the lanes see the events and do callers get their answers.
 //!
-//! A commit writes to the log and does not sync it. The sync is done here: by the writer itself, so that what arrives
-//! meanwhile becomes one group; but where more is queued than one group takes, by a thread beside it: while one group is
-//! on its way to the disk the next one is put together. Whatever comes first to the writer is told first.
+//! A commit writes to the log but does not sync it; the sync happens here. Normally the writer itself syncs, so that
+//! everything that arrives meanwhile becomes one group. If more operations are queued than one group takes, a
+//! separate thread syncs, and the writer builds the next group at the same time. Groups are answered in the order of
+//! their commits.
 
 use std::{
     fs::File,
@@ -25,48 +26,48 @@ use crate::{
     journal::{AppendError, Error, Receipt, Replays},
 };
 
-/// A group that was committed: what is told of it, and to whom.
+/// A committed group: its events and the callers that wait for it.
 pub struct Committed {
-    /// When the writer began with it.
+    /// When the writer started the group.
     pub began: Instant,
     /// The highest seq so far.
     pub tip: u64,
-    /// Frames in the log, its own included.
+    /// Number of frames in the log, including those of this group.
     pub frames: u32,
-    /// The new events, in order.
+    /// The new events, in order of seq.
     pub events: Vec<Arc<Event>>,
-    /// The replays, where they changed.
+    /// All replays; `None` if they did not change.
     pub replays: Option<Replays>,
-    /// What was appended, and what became of it.
+    /// The appends, each with its receipt.
     pub appends: Vec<(Append, Receipt)>,
-    /// Other changes, and the ids that they concerned.
+    /// The other changes, each with its reply channel and the ids that it changed.
     pub changes: Vec<(Change, Reply<Vec<i64>>, Vec<i64>)>,
 }
 
-/// Makes groups durable, in the order in which they are given to it.
+/// Makes groups durable, in the order in which they are passed in.
 pub struct Durable {
     log: Arc<Log>,
-    /// Groups that the thread has not yet told of.
+    /// Number of groups passed to the thread and not yet answered.
     under_way: Arc<AtomicUsize>,
     queue: Option<SyncSender<Committed>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The log's file, and whom to tell.
+/// The file of the write-ahead log, with the shared state.
 struct Log {
     file: File,
     shared: Arc<Shared>,
 }
 
 impl Durable {
-    /// Of the log in this file.
+    /// Starts the sync thread for the log in `file`.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// Returns an error if the thread cannot be started.
     pub fn new(file: File, shared: Arc<Shared>) -> std::io::Result<Self> {
         let log = Arc::new(Log { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
-        // One on its way to the disk, one that waits, one that the writer puts together: more would only wait longer.
+        // Capacity 1: one group is being synced, one waits, and the writer builds one. More would only wait longer.
         let (queue, groups) = sync_channel(1);
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));
@@ -78,13 +79,15 @@ impl Durable {
         Ok(Self { log, under_way, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Makes a group durable and tells of it. With `more`, the writer has a next group to put together: it is done beside.
+    /// Makes a group durable and answers its callers. If `more` operations are queued, or the thread still has
+    /// groups, the thread does it; otherwise this call does it.
     pub fn make(&self, group: Committed, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);
         }
         self.under_way.fetch_add(1, AcqRel);
-        // The thread ends only when this value does, or by a panic: then those who wait learn that nobody answers.
+        // Sending fails only after the thread panicked. Then the group is dropped, and its callers notice that no
+        // answer comes.
         if let Some(queue) = &self.queue {
             drop(queue.send(group));
         }
@@ -92,7 +95,7 @@ impl Durable {
 }
 
 impl Drop for Durable {
-    /// Waits until all is told.
+    /// Waits until every group is answered.
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
@@ -115,13 +118,13 @@ fn work(log: &Log, under_way: &AtomicUsize, groups: &Receiver<Committed>) {
 
 impl Log {
     fn make(&self, groups: Vec<Committed>) {
-        // After a sync that failed the next one may succeed, and means nothing.
+        // After a failed sync, a later sync may succeed although data was lost: do not trust it.
         if !self.shared.failed()
             && let Err(error) = self.file.sync_data()
         {
             self.shared.fail(&format!("sync: {error}"));
         }
-        // A sync of a file that nobody will find again goes well, too.
+        // A sync also succeeds on a deleted file, so check that the files are still in place.
         if !self.shared.failed()
             && let Some(last) = groups.last()
             && let Err(tampered) = self.shared.presence.check(last.frames)
@@ -135,7 +138,7 @@ impl Log {
 }
 
 impl Committed {
-    /// Since when the oldest of its appends waits.
+    /// When the oldest append of the group was queued.
     fn oldest(&self) -> Instant {
         self.appends.first().map_or(self.began, |(append, _)| append.since)
     }
@@ -189,7 +192,7 @@ impl Committed {
     }
 }
 
-/// A caller that went away does not want its answer.
+/// Sends an answer. It is lost if the caller has dropped the receiver.
 pub fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     drop(reply.send(result));
 }
@@ -210,7 +213,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let settings = Settings { path: folder.path().join("journal.db"), ..Settings::default() };
             let journal = Sqlite::open(settings, Metrics::new()).unwrap();
-            // What this file is asked to sync fails.
+            // A sync of this file fails.
             let file = File::open("/dev/null").unwrap();
             let log = Log { file, shared: Arc::clone(&journal.shared) };
             let (groups, mut answers): (Vec<_>, Vec<_>) = (0..groups).map(|_| flushed()).unzip();
@@ -221,7 +224,7 @@ mod tests {
         }
     }
 
-    /// A group that somebody waits for.
+    /// A group with one caller that waits for a flush.
     fn flushed() -> (Committed, oneshot::Receiver<Result<Vec<i64>, Error>>) {
         let (reply, answer) = oneshot::channel();
         let group = Committed {

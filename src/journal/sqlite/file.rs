@@ -20,26 +20,26 @@ use crate::{
 
 /// The format that this version writes.
 pub const FORMAT: i64 = 4;
-/// "bikh": marks a database file as ours.
+/// "bikh" in ASCII, which identifies the database as a bikhook journal.
 const APPLICATION_ID: i64 = 0x6269_6b68;
-/// The file grows by this much at a time: growing makes a sync slow.
+/// The file grows in steps of this size, because growing makes a sync slow.
 const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A journal's database file, locked for this process while this value lives.
+/// The database file of a journal, locked for this process while this value lives.
 pub struct DatabaseFile {
     path: PathBuf,
-    /// Open until the last connection is closed: closing it drops the locks that this process has on the file (POSIX),
-    /// those of SQLite among them.
+    /// Stays open until the last connection is closed: closing it drops all POSIX locks of this process on the file,
+    /// including those of SQLite.
     data: Mutex<Option<File>>,
     lock: Lock,
 }
 
 impl DatabaseFile {
-    /// Locks the file for this process; makes its folder (0700) where there is none.
+    /// Locks the file for this process. Creates the file (0600) and its folder (0700) if they are missing.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] names the lock file and its holder.
+    /// Returns [`OpenError::Locked`], which names the lock file and its holder, or [`OpenError::Io`].
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
@@ -47,26 +47,26 @@ impl DatabaseFile {
             LockError::Io(source) => io(source),
             lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
         })?;
-        // The database holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
+        // The database holds personal data, so only its owner may read it. SQLite gives its other files the same
+        // mode.
         let mut data = OpenOptions::new();
         let data = data.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), data: Mutex::new(Some(data)), lock })
     }
 
-    /// Lets another process have it: after the last connection was closed.
+    /// Releases the lock for other processes. Must be called after the last connection is closed.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Returns an error if the lock cannot be released.
     pub fn release(&self) -> std::io::Result<()> {
         drop(self.data().take());
         self.lock.release()
     }
 
-    /// Makes what was written to it durable. SQLite does so itself before it counts on it; this is to have it done by
-    /// then.
+    /// Syncs the database file. SQLite syncs it itself before it relies on it; an earlier sync makes that one fast.
     ///
     /// # Errors
-    /// Whatever the file system says: nothing can be assumed after it.
+    /// Returns an error if the sync fails. After that, the data on disk is unknown.
     pub fn sync(&self) -> std::io::Result<()> {
         match &*self.data() {
             Some(data) => data.sync_data(),
@@ -74,11 +74,11 @@ impl DatabaseFile {
         }
     }
 
-    /// Its write-ahead log, to sync it: there once the connection that writes has been opened. No lock of SQLite's is on
-    /// it.
+    /// Opens the write-ahead log, to sync it. It exists once the writing connection was opened. SQLite has no locks
+    /// on it, so closing it is safe at any time.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Returns an error if the log cannot be opened.
     pub fn log(&self) -> std::io::Result<File> {
         File::open(with_suffix(&self.path, "-wal"))
     }
@@ -87,47 +87,48 @@ impl DatabaseFile {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it is.
+    /// Path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the lock file is still the one that another process would find.
+    /// True if the lock file is still the one that another process would find.
     pub fn is_lock_in_place(&self) -> bool {
         self.lock.is_in_place()
     }
 
-    /// The connection that writes: makes the schema where the file is new, and brings an older format up to date.
+    /// Opens the connection that writes. Creates the schema in a new file, and migrates an older format.
     ///
     /// # Errors
-    /// [`OpenError::Newer`] and [`OpenError::Foreign`] before anything was touched.
+    /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`] before anything was changed, and [`OpenError::Engine`]
+    /// for SQLite errors.
     pub fn writer(&self) -> Result<Connection, OpenError> {
         let engine = |error: rusqlite::Error| self.engine(&error);
         self.format()?;
         let mut connection = self.connect().map_err(engine)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(engine)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(engine)?;
-        // Measured: with a large cache a fifth of the writer's time goes into truncating it.
+        // Measured: with a large cache, a fifth of the writer's time goes into truncating it.
         connection.pragma_update(None, "cache_size", -8 * 1024).map_err(engine)?;
         migrate(&mut connection).map_err(engine)?;
         connection.execute_batch(DEAD_BY_AGE).map_err(engine)?;
         Ok(connection)
     }
 
-    /// A connection for checkpoints.
+    /// Opens a connection for checkpoints.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Returns SQLite errors.
     pub fn checkpointer(&self) -> Result<Connection, OpenError> {
         let connection = self.connect().map_err(|error| self.engine(&error))?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| self.engine(&error))?;
         Ok(connection)
     }
 
-    /// A connection that only reads.
+    /// Opens a connection that only reads.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Returns SQLite errors.
     pub fn reader(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             &self.path,
@@ -138,10 +139,11 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// Looks at a file's format without changing it; 0 while it is empty.
+    /// Reads the format number; 0 while the file is empty. The file is not changed, unless its creation was
+    /// interrupted and has to be rolled back.
     ///
     /// # Errors
-    /// [`OpenError::Newer`] and [`OpenError::Foreign`].
+    /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`].
     pub fn format(&self) -> Result<i64, OpenError> {
         let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
@@ -167,8 +169,8 @@ impl DatabaseFile {
         Ok(found)
     }
 
-    /// A connection that can read the file. A power cut while the file was made leaves a rollback journal, and only a
-    /// connection that may write can roll it back.
+    /// Opens a connection that can read the file. A power cut while the file was created leaves a rollback journal,
+    /// and only a writable connection can roll it back.
     fn probe(&self) -> rusqlite::Result<Connection> {
         let read = self.reader().and_then(|reader| {
             reader.pragma_query_value(None, "user_version", |_| Ok(()))?;
@@ -193,10 +195,10 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// What SQLite said of it.
+    /// Converts an SQLite error. It is lasting if a restart cannot help.
     pub fn engine(&self, error: &rusqlite::Error) -> OpenError {
         let lasting = match error {
-            // What is stored makes no sense.
+            // A stored value is invalid.
             rusqlite::Error::FromSqlConversionFailure(..) => true,
             error => match error.sqlite_error_code() {
                 Some(
@@ -214,7 +216,7 @@ impl DatabaseFile {
         OpenError::Engine { path: self.path.display().to_string(), what: format!("{error}{why}"), lasting }
     }
 
-    /// Whether one of the files is there, and this process may not open it.
+    /// True if one of the files exists but this process may not open it.
     fn may_not_be_opened(&self) -> bool {
         ["", "-wal", "-shm"].iter().any(|suffix| {
             let opened = OpenOptions::new().read(true).write(true).open(with_suffix(&self.path, suffix));
@@ -223,14 +225,14 @@ impl DatabaseFile {
     }
 }
 
-/// By age, dead letters are found however many before them are kept. Any format may have this index, or lack it.
+/// Index that finds dead letters by age, however many newer ones exist. Files of every format may have or lack it.
 const DEAD_BY_AGE: &str = "CREATE INDEX IF NOT EXISTS dead_died_at ON dead (died_at, retrying, lane, era)";
 
-/// What leads to each format from the one before.
+/// For each format after the first, the migration from the previous one.
 const STEPS: [(i64, &str); 3] =
     [(2, include_str!("schema-2.sql")), (3, include_str!("schema-3.sql")), (4, include_str!("schema-4.sql"))];
 
-/// One step for each format that came after the first; a new file takes the schema as it is now.
+/// Applies one step for each format newer than the file's. A new file gets the current schema at once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == FORMAT {

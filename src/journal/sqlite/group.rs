@@ -1,7 +1,7 @@
-//! One commit group: what is queued becomes rows of one transaction.
+//! One commit group: the queued batches become rows of one transaction.
 //!
-//! Nothing here changes the writer's own state: a group that fails leaves no key and no sequence number behind. What
-//! the transaction found out is in the [`Group`], to be taken over after the commit.
+//! Nothing here changes the writer's own state, so a failed group leaves no key and no seq behind. The [`Group`]
+//! collects the results, and the writer applies them after the commit.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::{
     journal::{Batch, Receipt},
 };
 
-/// Events of one row of `key_run`, at most: a confirmation reads one row.
+/// Maximum number of events per row of `key_run`. Confirming a key reads one row.
 const RUN: usize = 128;
-/// Bytes of one event in a run: key and content.
+/// Bytes per event in a run: 16 of the key, 16 of the content's digest.
 pub const ENTRY: usize = 32;
 
-/// What a commit group has stored so far.
+/// The events and keys that a commit group has stored so far.
 pub struct Group<'a> {
     connection: &'a Connection,
     insert: CachedStatement<'a>,
@@ -30,15 +30,15 @@ pub struct Group<'a> {
     moment: Moment,
     received_at: Timestamp,
     tip_before: u64,
-    /// Where in `entries` the keys of this group are.
+    /// The keys of this group, as indexes into `entries`.
     keys: HashTable<usize>,
-    /// Keys and contents of the new events, in order of seq.
+    /// Keys and content digests of the new events, in order of seq.
     pub entries: Vec<(Key, Content)>,
     /// The new events, in order of seq.
     pub events: Vec<Arc<Event>>,
 }
 
-/// What is known of a key.
+/// The result of looking up a key.
 enum Known {
     No,
     Same,
@@ -46,8 +46,8 @@ enum Known {
 }
 
 impl<'a> Group<'a> {
-    /// A group of a transaction that has begun, after `tip`, with room for so many events. `received_at` is not before the
-    /// moment.
+    /// Starts a group in an open transaction. New events get the seqs after `tip`; `events` is the expected number of
+    /// them. `received_at` must not be earlier than `moment`.
     pub fn new(
         connection: &'a Connection,
         directory: &'a Directory,
@@ -72,7 +72,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Stores a batch: new events, quarantine, conflicts.
+    /// Stores a batch: new events, conflicts, and undecodable input.
     pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
         let mut receipt = Receipt::default();
         for draft in &batch.drafts {
@@ -96,7 +96,7 @@ impl<'a> Group<'a> {
         Ok(receipt)
     }
 
-    /// Writes the keys of the new events: the last thing before the commit.
+    /// Writes the keys of the new events. Must be called once, after the last batch.
     pub fn finish(&mut self) -> rusqlite::Result<()> {
         let mut insert = self
             .connection
@@ -131,7 +131,7 @@ impl<'a> Group<'a> {
         Ok(Known::No)
     }
 
-    /// The key row of an event.
+    /// Reads the key and content digest of a stored event.
     fn stored(&self, seq: u64) -> rusqlite::Result<Option<(Key, Content)>> {
         let mut find = self.connection.prepare_cached(
             "SELECT first, entries FROM key_run WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
@@ -184,7 +184,7 @@ impl<'a> Group<'a> {
                 "UPDATE quarantine SET count = count + 1, last_at = ?2, era = ?3 WHERE digest = ?1",
             )?
             .execute(params![digest.as_slice(), self.moment.at.as_ms(), self.moment.era])?;
-        // An insert that gives way to an update would use up a number all the same.
+        // Not an upsert: `INSERT … ON CONFLICT DO UPDATE` would use up an id even if it only updates.
         if again > 0 {
             return Ok(());
         }
@@ -207,20 +207,20 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The key and the content at an index of a run.
+/// Reads the key and content digest at an index of a run.
 pub fn entry(entries: &[u8], index: usize) -> Option<(Key, Content)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
     Some((Key(key.try_into().ok()?), Content(content.try_into().ok()?)))
 }
 
-/// A key is a digest already: its bytes serve as they are.
+/// A key is already a digest, so its first bytes serve as the hash.
 fn spread(key: &Key) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = key.0;
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// As stored in `event.class` and `lane.class`.
+/// The number stored in `event.class` and `lane.class`.
 pub const fn class_number(class: Class) -> i64 {
     match class {
         Class::Incoming => 0,

@@ -1,9 +1,10 @@
 //! The embedded journal: one SQLite file, written by one thread.
 //!
-//! The tables are append-only, and which keys are in the deduplication window is in memory (`directory`): a unique index
-//! on random ids would dirty a page an event and decay as it grows. Requests that arrive together share one commit
-//! (`writer`, `group`). Checkpoints run beside the writer (`checkpoint`). After a failed write, sync or checkpoint
-//! nothing is assumed: the journal says so and takes nothing more. A full disk passes.
+//! The tables are append-only. The keys of the deduplication window are indexed in memory (`directory`): a unique
+//! index on random ids would dirty one page per event and slow down as it grows. Requests that arrive together share
+//! one commit (`writer`, `group`). Checkpoints run in a thread beside the writer (`checkpoint`). After a failed
+//! write, sync or checkpoint the data on disk is unknown, so the journal reports the failure and rejects everything.
+//! A full disk is not a failure: intake resumes when there is space again.
 
 mod checkpoint;
 mod directory;
@@ -77,14 +78,14 @@ use crate::{
     panics,
 };
 
-/// What may be queued for the writer; more wait.
+/// Capacity of the writer's queue. Callers wait while it is full.
 const QUEUE: usize = 4_096;
-/// Read transactions of one claim, at most: it comes back with less rather than later.
+/// Maximum number of pages that one claim searches. After that it returns without events rather than later.
 const WINDOWS: usize = 16;
-/// Connections that are kept open for reading.
+/// Maximum number of idle read connections that stay open.
 const READERS: usize = 4;
 
-/// The embedded journal.
+/// The embedded journal, in one SQLite file.
 pub struct Sqlite {
     file: Arc<DatabaseFile>,
     shared: Arc<Shared>,
@@ -96,26 +97,26 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// [`Self::open_with`] the clock of the operating system.
+    /// Opens the journal with the clock of the operating system.
     ///
     /// # Errors
-    /// Those of [`Self::open_with`].
+    /// Returns the errors of [`Self::open_with`].
     pub fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         Self::open_with(settings, metrics, Clock::system())
     }
 
-    /// Opens the file, brings its format up to date, empties the write-ahead log, rebuilds the key directory, and compares
-    /// the clock with the last known time.
+    /// Opens the file, migrates an older format, empties the write-ahead log, rebuilds the key directory, and
+    /// compares the clock with the last known time.
     ///
     /// # Errors
-    /// [`OpenError`]; where the file is in use, newer or foreign, nothing was touched.
+    /// Returns an [`OpenError`]. If the file is in use, newer or foreign, nothing was changed.
     pub fn open_with(settings: Settings, metrics: Arc<Metrics>, clock: Clock) -> Result<Self, OpenError> {
         let file = Arc::new(DatabaseFile::lock(&settings.path)?);
         let engine = |error: rusqlite::Error| file.engine(&error);
         let mut connection = file.writer()?;
         connection.set_prepared_statement_cache_capacity(64);
         match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
-            // What is in the log can be read there, and room may come.
+            // The pages can still be read from the log, and there may be space later.
             Err(error) if disk::is_full_sqlite(&error, &settings.path) => {
                 tracing::warn!(%error, "the journal's log is not emptied: the disk is full, or a quota is used up");
             }
@@ -126,7 +127,7 @@ impl Sqlite {
             clock.start(known);
         }
         let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
-        // From here on a commit is synced by `durable`.
+        // From here on `durable` syncs the commits.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
         let log = file.log().map_err(io)?;
         let page_bytes =
@@ -185,7 +186,7 @@ impl Sqlite {
             file: Arc::clone(&file),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            // Dropped at its end, which ends the thread that looks whether the disk answers.
+            // Dropped when the writer ends, which ends the thread that watches for a stalled disk.
             let _running = running;
             writer.run(queue);
         });
@@ -201,8 +202,8 @@ impl Sqlite {
         })
     }
 
-    /// Runs a read on a thread where blocking is allowed, with a connection of the pool; `pages` keeps the log from
-    /// being started over meanwhile, so `read` looks at one page and decodes it later.
+    /// Runs a read on a blocking thread, with a connection of the pool. Each page holds a lock that keeps the writer
+    /// from resetting the log, so `read` should decode the rows after the page has ended.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Pages) -> Result<T, Error> + Send + 'static,
@@ -222,7 +223,7 @@ impl Sqlite {
         answer.await.map_err(|_closed| self.gone())?
     }
 
-    /// Whether it is a lane of this run: of a handler that is enrolled, or of a replay that has not ended.
+    /// True for lanes of this run: those of enrolled handlers, and those of replays that have not ended.
     fn is_known(&self, lane: &LaneId) -> bool {
         match lane.replay {
             None => self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(lane),
@@ -230,13 +231,13 @@ impl Sqlite {
         }
     }
 
-    /// Why the writer does not answer.
+    /// The error to return when the writer does not answer.
     fn gone(&self) -> Error {
         if self.shared.failed() { Error::Failed } else { Error::Stopped }
     }
 }
 
-/// Access to pages of the file.
+/// Access to pages of the database file.
 struct Pages {
     file: Arc<DatabaseFile>,
     shared: Arc<Shared>,
@@ -244,7 +245,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// One read transaction.
+    /// Runs one read transaction.
     fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let wrong = |error: rusqlite::Error| Error::Read(error.to_string().into());
         if *self.shared.state.borrow() == State::Closed {
@@ -360,7 +361,7 @@ impl Journal for Sqlite {
                 return Err(refusal.into());
             }
             let renamed = self.change(Change::Rename { old, new }).await?;
-            // Nothing but another such change can have come between.
+            // The check above found no reason to refuse, so another rename came in between.
             if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
         })
     }
@@ -535,7 +536,8 @@ impl Journal for Sqlite {
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            // Only when their connections are closed: the locks of those go with the file's.
+            // Release the file only after the threads have closed their connections: closing it drops all POSIX locks
+            // of this process on it, including those of SQLite.
             let joined = joined.await.unwrap_or(false);
             if joined && self.file.release().is_ok() { result } else { Err(Error::Failed) }
         })
@@ -555,7 +557,7 @@ fn stored_figures(pages: &Pages, now: Timestamp) -> Result<Figures, Error> {
     })
 }
 
-/// What a start reads from the file.
+/// State that a start reads from the file.
 struct Restored {
     tip: u64,
     low: u64,
@@ -594,7 +596,8 @@ impl Restored {
             .query_row("SELECT at FROM settle ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
             .optional()?;
         let noted = mark("clock")?;
-        // What was stored after the last note is later, and of the same era.
+        // Events stored after the last noted time are later and of the same era. Settles count only if no time was
+        // noted.
         let at = noted.into_iter().chain([received_at]).chain(last_settle.filter(|_| noted.is_none())).max();
         let deletion = mark("deletion")?.map(Timestamp::from_ms);
         let known = at.filter(|at| *at != 0).map(|at| LastKnown {
@@ -624,7 +627,7 @@ impl Restored {
             }
             next = Some(seq);
         }
-        // Keys leave from the beginning only: those that are left reach to the last event.
+        // Keys are evicted from the oldest on, so the remaining runs must end at the tip.
         if let Some(seq) = next.filter(|next| *next != tip + 1) {
             return Err(DamagedKeys { seq }.into());
         }
@@ -647,7 +650,7 @@ impl Restored {
     }
 }
 
-/// The rows of the deduplication window do not follow each other: a duplicate could be taken for a new event.
+/// The rows of the deduplication window have a gap or an invalid length: a duplicate could be stored as a new event.
 #[derive(Debug, thiserror::Error)]
 #[error("the rows of key_run are damaged at seq {seq}; the events are not, and a backup may have these rows")]
 struct DamagedKeys {
@@ -660,7 +663,7 @@ impl From<DamagedKeys> for rusqlite::Error {
     }
 }
 
-/// The files that belong to a journal at `path`, for those who copy or delete one.
+/// All files that belong to a journal at `path`, for code that copies or deletes a journal.
 pub fn files(path: &std::path::Path) -> [std::path::PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }

@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and where its answer goes.
+//! Operations of the writer's queue, with their reply channels.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,71 +8,71 @@ use crate::journal::{
     AppendError, Batch, Ends, Enrolment, Error, LaneId, NewReplay, Pause, Receipt, ReplayState,
 };
 
-/// Where an answer goes. A caller that went away does not want it any more.
+/// The channel for an answer. The caller may have dropped the receiver.
 pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
 
-/// One thing to do for the writer.
+/// One operation for the writer.
 pub enum Op {
-    /// Store a batch.
+    /// Store a batch of events.
     Append(Append),
-    /// Record how deliveries ended; rides on a later commit.
+    /// Record how deliveries ended, as part of a later commit.
     Settle(LaneId, Ends),
-    /// Anything that is committed now and answered after it.
+    /// A change that the next commit includes, answered once it is durable.
     Change(Change, Reply<Vec<i64>>),
-    /// Time has passed: retention, pending settles, checkpoints.
+    /// Sent several times per second, so that retention, settles and checkpoints proceed without other operations.
     Tick,
-    /// Take nothing more.
+    /// Accept nothing more and end the writer.
     Close(Reply<()>),
 }
 
-/// A batch to store.
+/// A batch to store, with its reply channel.
 pub struct Append {
-    /// Since when it waits.
+    /// When the batch was queued.
     pub since: Instant,
     /// The batch; its `hold` is dropped with it.
     pub batch: Batch,
-    /// Where the receipt goes.
+    /// The channel for the receipt.
     pub reply: Reply<Receipt, AppendError>,
 }
 
-/// A change that is not an append.
+/// A change that is neither an append nor a settle.
 pub enum Change {
     /// Store cursors for new handlers.
     Enrol(Vec<Enrolment>),
-    /// Give the place of a handler to another name.
+    /// Move the delivery state of a handler to another name.
     Rename {
-        /// Whose place it is.
+        /// The name that loses the state.
         old: Arc<str>,
-        /// Who gets it.
+        /// The name that gets the state.
         new: Arc<str>,
     },
-    /// Mark dead letters to be delivered again.
+    /// Mark dead letters, by id, for retry.
     RetryDead(Vec<i64>),
-    /// Delete dead letters.
+    /// Delete dead letters, by id.
     DropDead(Vec<i64>),
-    /// Hold a handler back.
+    /// Pause both lanes of a handler.
     Pause {
-        /// Which.
+        /// Name of the handler.
         handler: Arc<str>,
-        /// Why.
+        /// Time and reason of the pause.
         pause: Pause,
     },
-    /// Let a handler go on.
+    /// Resume a handler, by name.
     Resume(Arc<str>),
     /// Store a replay and its lanes.
     StartReplay(NewReplay),
-    /// Pause, resume or end a replay.
+    /// Pause, resume or end a replay, by id.
     TurnReplay(i64, ReplayState),
-    /// Delete entries of the quarantine.
+    /// Delete quarantine entries, by id.
     DropQuarantined(Vec<i64>),
-    /// Believe the wall clock, and confirm a gap at the start.
+    /// Trust the wall clock, and confirm a gap found at the start.
     AcceptClock,
-    /// Nothing of its own: everything before it becomes durable.
+    /// Changes nothing itself. Everything queued before it becomes durable.
     Flush,
 }
 
 impl Append {
-    /// What it adds to a group, in bytes.
+    /// Size of all payloads in bytes, which counts towards the limit of a group.
     pub fn bytes(&self) -> usize {
         let events: usize = self.batch.drafts.iter().map(|draft| draft.element.raw().len()).sum();
         let rest: usize = self.batch.quarantined.iter().map(|item| item.bytes.len()).sum();

@@ -1,4 +1,4 @@
-//! What the writer tells everybody else.
+//! State that the writer shares with the other threads.
 
 use std::sync::{
     Arc, OnceLock, RwLock,
@@ -18,48 +18,48 @@ use crate::{
     metrics::Metrics,
 };
 
-/// What is true of a failure that takes nothing away.
+/// The part of an error text that says that a failure lost no accepted event.
 pub const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart goes on from there";
 
-/// Shared by the writer, the checkpointer and the readers.
+/// State shared by the writer, the checkpointer and the readers.
 pub struct Shared {
-    /// The newest events.
+    /// The newest events, in memory.
     pub recent: Recent,
     /// The highest durable seq.
     pub tip: watch::Sender<u64>,
-    /// Whether it can store.
+    /// Whether the journal can store.
     pub state: watch::Sender<State>,
-    /// Bumped whenever dead letters are to be delivered again.
+    /// Increases whenever dead letters are marked for retry.
     pub retries: watch::Sender<u64>,
-    /// The handlers that are paused.
+    /// The paused handlers, by name.
     pub paused: watch::Sender<Pauses>,
-    /// The replays at work, and the last that ended.
+    /// The replays that have not ended, and the most recent that have.
     pub replays: watch::Sender<Replays>,
-    /// Everything below this seq was taken by retention.
+    /// Retention has deleted every event below this seq.
     pub low: AtomicU64,
-    /// Keys in the directory.
+    /// Number of keys in the directory.
     pub keys: AtomicU64,
-    /// When the oldest key in the directory was received, ms; `i64::MAX` without one.
+    /// When the oldest key in the directory was received, in ms since the Unix epoch; `i64::MAX` if it has no key.
     pub oldest_key_ms: AtomicI64,
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
-    /// The checkpointer has copied nearly all: the writer may finish between two groups.
+    /// True after the checkpointer has copied nearly everything: the writer copies the rest between two groups.
     pub reset_wanted: AtomicBool,
-    /// Held by a reader for one page; the writer takes it alone to reset the log.
+    /// Readers hold it shared during one page. The writer locks it exclusively to reset the log.
     pub pages: RwLock<()>,
-    /// Since when the oldest append waits.
+    /// How long the oldest append has waited.
     pub waiting: Waiting,
-    /// The files as they were opened.
+    /// The identity of the journal's files as they were opened.
     pub presence: Presence,
-    /// What somebody did to them.
+    /// The first detected change of the files by something else.
     pub tampering: OnceLock<Tampered>,
-    /// What is measured.
+    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    /// A write, sync or checkpoint failed: nothing can be assumed any more. The first failure is the one to tell.
-    /// Where somebody changed the files, that is why.
+    /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
+    /// else changed the files, that becomes the reason.
     pub fn fail(&self, what: &str) {
         match self.presence.check(self.wal_frames.load(Relaxed)) {
             Ok(()) => self.end(&format!("{what}; {NOTHING_LOST}")),
@@ -67,14 +67,14 @@ impl Shared {
         }
     }
 
-    /// Somebody else changed the files under it: what may be lost, the error says.
+    /// Fails the journal because something else changed its files. The error text says which data may be lost.
     pub fn tampered(&self, what: Tampered) {
         self.end(&what.to_string());
-        // The first is the one that was told.
+        // Ignore later changes: the first one is already reported.
         drop(self.tampering.set(what));
     }
 
-    /// Whether the files are as they were left; else it has failed.
+    /// Checks the files. If something else changed them, fails the journal and returns false.
     pub fn is_intact(&self) -> bool {
         let checked = self.presence.check(self.wal_frames.load(Relaxed));
         checked.map_err(|what| self.tampered(what)).is_ok()
@@ -87,8 +87,8 @@ impl Shared {
         }
     }
 
-    /// Before a connection is closed: SQLite copies the log into the database when the last one is, and what is left of a log
-    /// that was cut must not be.
+    /// Must be called before a connection is closed. When the last connection closes, SQLite copies the log into the
+    /// database, and that must not happen after the log or the database was cut short.
     pub fn before_close(&self, connection: &Connection) {
         if !matches!(self.tampering.get(), Some(Tampered::LogCut(_) | Tampered::DatabaseCut(_))) {
             return;
@@ -98,7 +98,8 @@ impl Shared {
         }
     }
 
-    /// Goes over to what `next` makes of the state, if anything; whether it did. A failure and an end are final.
+    /// Changes the state to the result of `next`, if there is one. Returns whether the state changed. `Failed` and
+    /// `Closed` are final.
     pub fn turn(&self, next: impl FnOnce(&State) -> Option<State>) -> bool {
         self.state.send_if_modified(|state| {
             let next = match state {
@@ -116,28 +117,29 @@ impl Shared {
         })
     }
 
-    /// Closed in good order, unless it has failed.
+    /// Changes the state to `Closed`, unless the journal has failed.
     pub fn close(&self) {
         self.turn(|_| Some(State::Closed));
     }
 
-    /// Whether it will store nothing more.
+    /// True if the journal has failed or is closed.
     pub fn ended(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_) | State::Closed)
     }
 
-    /// Whether it failed.
+    /// True if the journal has failed.
     pub fn failed(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_))
     }
 
-    /// A thread that panics while it holds this leaves a failed journal, not one that seems to run and answers nobody.
+    /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
+    /// answer nobody.
     pub const fn watch(&self, thread: &'static str) -> Watched<'_> {
         Watched { shared: self, thread }
     }
 }
 
-/// See [`Shared::watch`].
+/// The guard of [`Shared::watch`].
 pub struct Watched<'a> {
     shared: &'a Shared,
     thread: &'static str,
@@ -156,7 +158,7 @@ pub mod tests {
     use super::*;
     use crate::{journal::sqlite::file::DatabaseFile, metrics::Metrics};
 
-    /// Of an empty journal in this folder.
+    /// The shared state of an empty journal in this folder.
     pub fn fresh(folder: &std::path::Path) -> Arc<Shared> {
         let file = Arc::new(DatabaseFile::lock(&folder.join("journal.db")).unwrap());
         let writer = file.writer().unwrap();

@@ -1,9 +1,9 @@
-//! The one thread that writes.
+//! The only thread that writes.
 //!
-//! It takes what is queued as one group, stores it in one transaction, commits, and only then enters the keys into the
-//! directory. A commit that fails leaves nothing behind: not a row, not a key, not a sequence number. Once the group is
-//! durable (`durable`) the events are shown to the lanes, and every waiter is answered. Between two groups it does its
-//! chores: a slice of retention, the last frames of a checkpoint, a look at the room on the disk.
+//! It collects the queued operations into one group, stores the group in one transaction, commits, and only then adds
+//! the keys to the directory. A failed commit leaves nothing behind: no row, no key, no seq. Once the group is
+//! durable (`durable`), the lanes see the events and every caller is answered. Between two groups the writer does its
+//! chores: a slice of retention, the last frames of a checkpoint, a measurement of the free space.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -36,55 +36,55 @@ use crate::{
     journal::{AppendError, Batch, Error, Receipt, Replays, State},
 };
 
-/// A group ends at this many bytes, or at one larger request.
+/// A group takes no further operation once it has this many bytes. One larger request still fits.
 const GROUP_BYTES: usize = 1 << 19;
-/// A group ends at this many requests.
+/// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
-/// Settles ride on a commit once they have waited for so long …
+/// Pending settles join a commit of appends after this time.
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
-/// … and get one of their own after this.
+/// Pending settles get a commit of their own after this time.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
-/// Chores that failed are tried again after this.
+/// Delay before failed chores are retried.
 const CHORES_PAUSE: Duration = Duration::from_secs(1);
 
-/// The writer's own state.
+/// The state of the writer thread.
 pub struct Writer {
-    /// What makes a commit durable, and tells of it: ends before anything else does.
+    /// Syncs the commits and answers the callers. It is the first field, so it is dropped before all others.
     pub durable: Durable,
-    /// Its connection: the only one that writes.
+    /// The only connection that writes.
     pub connection: Connection,
-    /// What it tells everybody else.
+    /// State shared with the other threads.
     pub shared: Arc<Shared>,
-    /// Which keys are in the window.
+    /// The keys in the deduplication window.
     pub directory: Directory,
-    /// Delivery state.
+    /// Lanes, cursors and pending settles.
     pub lanes: Lanes,
-    /// Retention.
+    /// Progress of the deletion by age.
     pub retention: Retention,
-    /// Free space.
+    /// Measures the free space on the disk.
     pub room: Room,
-    /// When the room was measured.
+    /// When the free space was last measured.
     pub room_measured: Option<Instant>,
-    /// The highest seq ever given.
+    /// The highest seq ever assigned.
     pub tip: u64,
     /// The latest `received_at` of this era.
     pub received_at: Timestamp,
-    /// The trusted clock.
+    /// The trusted clock, which stamps stored rows.
     pub clock: Clock,
-    /// Where it was corrected.
+    /// The corrections of the trusted clock.
     pub eras: Eras,
-    /// When the clocks were last compared, and when the last known time was noted.
+    /// When the clocks were last compared, and when the time was last noted in the file.
     pub clock_seen: [Option<Instant>; 2],
-    /// The configuration.
+    /// The `[journal]` section of the configuration.
     pub settings: Settings,
-    /// Chores failed: the log has said so, and they rest until then.
+    /// Chores failed and are paused until this time. The failure is logged once.
     pub chores_paused: Option<Instant>,
-    /// Its lock outlives the connection: fields are dropped in order.
+    /// Holds the file lock. Fields are dropped in order, so the lock outlives the connection.
     pub file: Arc<DatabaseFile>,
 }
 
-/// What one group is asked to do, and who waits for it.
+/// The operations of one group, with their reply channels.
 #[derive(Default)]
 struct Work {
     appends: Vec<Append>,
@@ -92,7 +92,7 @@ struct Work {
     close: Option<Reply<()>>,
 }
 
-/// What a transaction found out, to be taken over after its commit.
+/// Results of a transaction, to be applied to the writer's state after the commit.
 struct Stored {
     receipts: Vec<Receipt>,
     entries: Vec<(crate::event::Key, crate::event::Content)>,
@@ -106,9 +106,10 @@ struct Stored {
 }
 
 impl Writer {
-    /// Works until it is closed, or until everybody who could ask is gone.
+    /// Runs until [`Op::Close`], or until all senders are dropped.
     pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
-        // Declared last, dropped first: the failure is known before those who wait learn that nobody will answer.
+        // Declared last, so dropped first: after a panic the state is `Failed` before callers notice that no answer
+        // will come.
         let shared = Arc::clone(&self.shared);
         let _watched = shared.watch("writes it");
         while let Some(work) = self.take(&mut ops) {
@@ -117,7 +118,7 @@ impl Writer {
             shared.waiting.enter(Stage::Write, oldest);
             self.group(appends, changes, close.is_some(), !ops.is_empty());
             if let Some(reply) = close {
-                // What is still queued is answered as stopped, when the receiver is dropped with its senders.
+                // Operations that are still queued get the answer `Stopped`.
                 ops.close();
                 while let Ok(op) = ops.try_recv() {
                     refuse(op);
@@ -130,7 +131,7 @@ impl Writer {
         }
     }
 
-    /// What is queued, up to the bounds of a group; waits for the first.
+    /// Waits for one operation, then takes what else is queued, up to the limits of a group.
     fn take(&mut self, ops: &mut mpsc::Receiver<Op>) -> Option<Work> {
         let mut work = Work::default();
         let mut bytes = 0;
@@ -160,7 +161,7 @@ impl Writer {
         Some(work)
     }
 
-    /// One group: stored, committed, taken over, made durable, answered. With `more`, the next one is queued.
+    /// Processes one group: store, commit, apply, sync, answer. `more` is true if further operations are queued.
     fn group(
         &mut self,
         mut appends: Vec<Append>,
@@ -206,7 +207,7 @@ impl Writer {
         }
     }
 
-    /// The transaction. Changes nothing of the writer's own state.
+    /// Runs the transaction. It does not change the writer's own state.
     fn transact(
         &self,
         appends: &[Append],
@@ -288,7 +289,7 @@ impl Writer {
         })
     }
 
-    /// Runs a statement for each id; the ids that it changed something for.
+    /// Runs a statement for each id. Returns the ids for which it changed a row.
     fn each(&self, ids: &[i64], sql: &str) -> rusqlite::Result<Vec<i64>> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut done = Vec::new();
@@ -300,7 +301,7 @@ impl Writer {
         Ok(done)
     }
 
-    /// After the commit: the keys into the directory, and what is to be told.
+    /// Applies the results of a committed transaction to the writer's state. Returns the group for the sync.
     fn take_over(
         &mut self,
         stored: Stored,
@@ -354,7 +355,8 @@ impl Writer {
         }
     }
 
-    /// Nothing was stored: everybody is told, and what is not transient is sticky.
+    /// Nothing was stored: every caller gets the error. Unless the error is transient, the journal has failed for
+    /// good.
     fn give_up(
         &mut self,
         error: &rusqlite::Error,
@@ -385,7 +387,8 @@ impl Writer {
         }
     }
 
-    /// Transient, or sticky: after a failed write or sync nothing can be assumed.
+    /// Busy and full are transient errors. Any other error fails the journal: after a failed write or sync the data
+    /// on disk is unknown.
     pub(super) fn judge(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
@@ -400,7 +403,7 @@ impl Writer {
         }
     }
 
-    /// Why nothing can be appended now.
+    /// The error for appends in the current state; `None` if they are accepted.
     fn refusal(&self) -> Option<AppendError> {
         match &*self.shared.state.borrow() {
             State::Ready | State::Stalled => None,
@@ -434,7 +437,7 @@ impl Writer {
             }
             return;
         };
-        // What retention deletes makes room in the file only.
+        // Retention frees pages inside the database file only, so it cannot end the other shortages.
         let held_by = match shortage {
             Shortage::Reserve => {
                 let (lanes, eras, deletion) = (&self.lanes, &self.eras, self.clock.deletion());
@@ -468,7 +471,7 @@ impl Writer {
         self.tell_held_back();
     }
 
-    /// Between two groups.
+    /// Maintenance between two groups.
     fn chores(&mut self) {
         let frames = self.shared.wal_frames.load(Relaxed);
         self.shared.metrics.wal_bytes.set(i64::from(frames) * 4096);
@@ -479,7 +482,7 @@ impl Writer {
         if self.chores_paused.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        // A file that cannot grow can still have rows deleted.
+        // Delete even if the checkpoint failed: a file that cannot grow can still have rows deleted.
         let (copied, deleted) = (self.finish_checkpoint(frames), self.delete());
         let done = copied.and(deleted);
         let was_paused = self.chores_paused.take().is_some();
@@ -490,7 +493,7 @@ impl Writer {
                 let verdict = self.judge(doing, &error);
                 self.roll_back();
                 self.chores_paused = Some(Instant::now() + CHORES_PAUSE);
-                // Once: it is tried each second.
+                // Log this once, because the chores are retried every second.
                 if !was_paused {
                     tracing::warn!(%error, ?verdict, doing, "retention and checkpoints wait");
                 }
@@ -498,7 +501,7 @@ impl Writer {
         }
     }
 
-    /// A slice of retention.
+    /// Runs one slice of retention.
     fn delete(&mut self) -> Result<(), (&'static str, rusqlite::Error)> {
         let done = self.retention.slice(
             &self.connection,
@@ -518,7 +521,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies the last frames of a checkpoint. Where the log is at its bound, intake waits until it has been started over.
+    /// Copies the last frames of a checkpoint if that is requested. If the log is at its limit, intake waits here
+    /// until the log is reset.
     fn finish_checkpoint(&self, frames: u32) -> Result<(), (&'static str, rusqlite::Error)> {
         let must = frames > checkpoint::MAX_FRAMES;
         if !must && !self.shared.reset_wanted.load(Relaxed) {
@@ -541,7 +545,7 @@ impl Writer {
     }
 
     fn close(self, reply: Reply<()>) {
-        // What was settled last is durable; this is a note for the next start.
+        // All settles are durable by now. This notes the time for the next start.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {
@@ -549,7 +553,7 @@ impl Writer {
         }
         drop(self.durable);
         self.shared.before_close(&self.connection);
-        // The log is still open, and with it all that it has.
+        // The deleted log is still open with all its frames, so they can be copied into the database.
         if matches!(self.shared.tampering.get(), Some(Tampered::LogGone(_))) {
             match checkpoint::finish(&self.connection, &self.shared) {
                 Ok(true) => {
@@ -572,7 +576,7 @@ impl Writer {
     }
 }
 
-/// What was queued behind a close.
+/// Rejects an operation that was queued behind a close.
 fn refuse(op: Op) {
     match op {
         Op::Append(append) => answer(append.reply, Err(AppendError::Stopped)),
