@@ -1,8 +1,9 @@
-//! The key directory: which keys are in the deduplication window, in memory.
+//! The key directory: an in-memory index of the keys in the deduplication window.
 //!
-//! An entry is 8 bytes: 32 bits of the key and the low 32 bits of its seq. It only says where to look: a hit is
-//! confirmed in the key's row. The window never spans 2³² events, so the low bits and the tip give the whole seq. Shards
-//! keep growth short: when one doubles, a 256th of the entries moves.
+//! An entry has 8 bytes: 32 bits of the key and the low 32 bits of its seq. It only says where to look: a hit is
+//! confirmed by reading the key's row. The window never spans 2³² events, so the low bits and the tip determine the
+//! whole seq. The index is split into shards to keep each growth step short: when a shard doubles, only 1/256 of the
+//! entries move.
 
 use hashbrown::{HashTable, hash_table::Entry as Slot};
 
@@ -10,7 +11,7 @@ use crate::event::Key;
 
 const SHARDS: usize = 256;
 
-/// The directory.
+/// Maps keys to the seqs where they may be stored.
 pub struct Directory {
     shards: Vec<HashTable<Entry>>,
     len: u64,
@@ -23,17 +24,18 @@ struct Entry {
 }
 
 impl Directory {
-    /// An empty one.
+    /// An empty directory without keys.
     pub fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), len: 0 }
     }
 
-    /// How many keys it has.
+    /// Number of keys in the directory.
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// Where a key may be stored, given the highest seq so far. Nearly always nowhere, or the one right place.
+    /// The seqs at which a key may be stored, where `tip` is the highest seq. Nearly always none, or only the right
+    /// one.
     pub fn candidates(&self, key: &Key, tip: u64) -> impl Iterator<Item = u64> {
         let (shard, tag) = place(key);
         self.shards[shard]
@@ -42,7 +44,7 @@ impl Directory {
             .map(move |entry| tip - u64::from(low(tip).wrapping_sub(entry.seq)))
     }
 
-    /// Enters a key that is durable.
+    /// Adds a key whose row is committed.
     pub fn insert(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
         self.shards[shard]
@@ -50,7 +52,7 @@ impl Directory {
         self.len += 1;
     }
 
-    /// Takes out a key whose row is gone.
+    /// Removes a key whose row is deleted.
     pub fn remove(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
         let is_it = |entry: &Entry| entry.tag == tag && entry.seq == low(seq);
@@ -62,13 +64,13 @@ impl Directory {
     }
 }
 
-/// A key is a digest already: its bytes serve as they are.
+/// A key is already a digest, so its bytes select the shard and the tag.
 fn place(key: &Key) -> (usize, u32) {
     let [shard, a, b, c, d, ..] = key.0;
     (usize::from(shard), u32::from_le_bytes([a, b, c, d]))
 }
 
-/// The table takes its position and its control byte from different ends of the hash.
+/// Mixes the bits, because the table takes the position and the control byte from different ends of the hash.
 fn spread(tag: u32) -> u64 {
     u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

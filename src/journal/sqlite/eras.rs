@@ -1,8 +1,8 @@
-//! Clock eras: where the trusted clock was corrected, and how old what was stored before is.
+//! Clock eras: each correction of the trusted clock starts one. They are needed to compute the age of older rows.
 //!
-//! Within an era `received_at` never falls, so that a bisection finds a time; across eras it may. What was stored in an
-//! earlier era keeps its times, but its age is counted by the eras that followed: it cannot be younger than the correction
-//! after it, and a correction beyond downtime made nothing older.
+//! Within an era `received_at` never falls, so a bisection finds a time; across eras it may fall. Rows of an earlier
+//! era keep their times, but their age takes the later corrections into account: a row cannot be younger than the
+//! correction that followed it, and a correction larger than plausible downtime makes nothing older.
 
 use rusqlite::{Connection, params};
 
@@ -12,28 +12,28 @@ use crate::clock::{Correction, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub struct Eras(Vec<Era>);
 
-/// One era that a correction began. They are numbered from 1; what came before the first correction is of era 0.
+/// An era that a correction started. These are numbered from 1; everything before the first correction is in era 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Era {
-    /// The first seq of it, whether it is given yet or not.
+    /// Its first seq, which may not be assigned yet.
     pub first: u64,
-    /// The trusted time with which it began.
+    /// The trusted time at which it started.
     pub began_at: Timestamp,
-    /// By how much the times of what is older are moved where their age is asked for, in milliseconds.
+    /// The number of ms added to the times of older rows when their age is computed.
     pub shift_ms: i64,
 }
 
-/// A trusted time, and the era that it is of.
+/// A trusted time with its era.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The time.
+    /// The trusted time of the row.
     pub at: Timestamp,
-    /// The number of its era.
+    /// The number of the era in which the time was read.
     pub era: usize,
 }
 
 impl Eras {
-    /// As the file has them.
+    /// Reads all eras from the file.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut select =
             connection.prepare_cached("SELECT first, began_at, shift_ms FROM era ORDER BY number")?;
@@ -44,7 +44,7 @@ impl Eras {
         eras.collect::<rusqlite::Result<_>>().map(Self)
     }
 
-    /// Writes the era that a correction begins; [`Self::push`] takes it over after the commit.
+    /// Writes the era that a correction starts. [`Self::push`] adds it to this list after the commit.
     pub fn insert(
         &self,
         connection: &Connection,
@@ -68,27 +68,27 @@ impl Eras {
         Ok(era)
     }
 
-    /// The era that was inserted is durable.
+    /// Adds an era whose [`Self::insert`] is committed.
     pub fn push(&mut self, era: Era) {
         self.0.push(era);
     }
 
-    /// The number of the era that is now.
+    /// The number of the present era.
     pub fn now(&self) -> usize {
         self.0.len()
     }
 
-    /// The number of the era that a seq is of.
+    /// The number of the era in which a seq was assigned.
     pub fn of(&self, seq: u64) -> usize {
         self.0.partition_point(|era| era.first <= seq)
     }
 
-    /// The last seq that may be of the same era as this one.
+    /// The last seq that can be in the same era as `seq`.
     pub fn last_of(&self, seq: u64) -> u64 {
         self.0.get(self.of(seq)).map_or(u64::MAX, |next| next.first - 1)
     }
 
-    /// The parts of `low..end` that are each of one era, in order; none of them is empty.
+    /// Splits `low..end` into one range per era, in order, without empty ranges.
     pub fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::with_capacity(self.0.len() + 1);
         let mut from = low;
@@ -102,13 +102,14 @@ impl Eras {
         parts
     }
 
-    /// A time of an era, as the present era counts ages.
+    /// Converts a time of an era to the present era, to compute an age.
     pub fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
-    /// Times of an era below this are [`Self::aged`] to below `horizon`.
+    /// Converts a horizon to an era: a time of that era is below the result exactly if its [`Self::aged`] time is
+    /// below `horizon`.
     pub fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {
@@ -116,7 +117,7 @@ impl Eras {
         })
     }
 
-    /// [`Self::horizon`] of every era, as a table of SQL: `horizon (era, at)`.
+    /// [`Self::horizon`] for every era, as an SQL table `horizon (era, at)`.
     pub fn horizons(&self, horizon: Timestamp) -> String {
         let rows: Vec<String> =
             (0..=self.now()).map(|era| format!("({era},{})", self.horizon(era, horizon).as_ms())).collect();

@@ -1,4 +1,4 @@
-//! Delivery state: lanes, their cursors, and what waits to be settled.
+//! Delivery state: lanes, their cursors, and settles that wait for a commit.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,18 +14,18 @@ use crate::{
     journal::{Ends, Enrolment, LaneId, NewDead, Start, notice},
 };
 
-/// A dead letter is settled so soon after it died, unless the clocks differ.
+/// A dead letter is settled within this time, unless the clocks of lane and journal differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
-/// Every lane that the file knows, and the settles that wait for a commit.
+/// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
 pub struct Lanes {
     known: HashMap<LaneId, Lane>,
     pending: Vec<(LaneId, Ends)>,
     pending_since: Option<Instant>,
-    /// Who is configured is known: before that, anybody may need anything.
+    /// True once it is known which handlers are configured. Until then, retention must keep everything.
     enrolled: bool,
-    /// Somebody wants to be told of dead letters.
+    /// True if a configured handler announces dead letters.
     tells_of_dead: bool,
 }
 
@@ -33,21 +33,21 @@ pub struct Lanes {
 struct Lane {
     id: i64,
     cursor: u64,
-    /// Configured in this run: it holds retention back.
+    /// True if the handler is configured in this run: then the lane keeps events from retention.
     configured: bool,
-    /// Where its dead letters are kept: the handler's own lane.
+    /// Id of the lane that gets its dead letters: the handler's own lane.
     home: i64,
-    /// The replay that it belongs to; 0 for a handler's own.
+    /// Id of the replay that it belongs to; 0 for a handler's own lane.
     replay: i64,
 }
 
-/// What an enrolment wrote, to be taken over after its commit.
+/// Result of an enrolment, to be applied after its commit.
 pub struct Enrolled {
     lanes: Vec<KnownLane>,
     tells_of_dead: bool,
 }
 
-/// A lane as the file has it.
+/// The row of a lane.
 pub struct KnownLane {
     lane: LaneId,
     id: i64,
@@ -55,7 +55,7 @@ pub struct KnownLane {
 }
 
 impl Lanes {
-    /// As the file has them.
+    /// Reads all lanes from the file.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut lanes = Self::default();
         let rows = lanes.reload(connection)?;
@@ -69,7 +69,7 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// The rows of every lane; [`Self::reloaded`] takes those of replays over after the commit.
+    /// Reads the rows of all lanes. [`Self::reloaded`] applies those of replays after the commit.
     pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<KnownLane>> {
         let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
         let rows = select.query_map([], |row| {
@@ -81,7 +81,8 @@ impl Lanes {
         rows.collect()
     }
 
-    /// Replays came or went: their lanes are those of these rows. Each is needed as its handler's own are.
+    /// Replaces the lanes of replays by these rows, after replays started or ended. They keep events from retention
+    /// exactly if their handler's own lanes do.
     pub fn reloaded(&mut self, rows: Vec<KnownLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
         for KnownLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
@@ -92,7 +93,7 @@ impl Lanes {
         }
     }
 
-    /// Writes the lanes of new handlers; [`Self::enrolled`] takes them over after the commit.
+    /// Writes the lanes of new handlers. [`Self::enrolled`] applies them after the commit.
     pub fn enrol(
         &self,
         connection: &Connection,
@@ -122,7 +123,7 @@ impl Lanes {
         Ok(enrolled)
     }
 
-    /// What [`Self::enrol`] wrote is durable: these handlers, and no others, are configured.
+    /// Applies a committed [`Self::enrol`]: exactly these handlers are configured.
     pub fn enrolled(&mut self, enrolled: Enrolled) {
         let Enrolled { lanes, tells_of_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
@@ -136,7 +137,7 @@ impl Lanes {
         self.tells_of_dead = tells_of_dead;
     }
 
-    /// The place of a handler that is not configured was given to another name.
+    /// Applies a committed rename of a handler that is not configured.
     pub fn renamed(&mut self, old: &Arc<str>, new: &Arc<str>) {
         for class in Class::ALL {
             let lane = self.known.remove(&LaneId::live(Arc::clone(old), class));
@@ -144,10 +145,10 @@ impl Lanes {
         }
     }
 
-    /// Takes a settle, to be written with a later commit.
+    /// Queues a settle for a later commit.
     pub fn pend(&mut self, lane: LaneId, ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
-        // A cursor that only moves on replaces the one that waits, unless rows were settled in between.
+        // A settle that only moves the cursor is merged into the lane's last pending one.
         if let Some((_, last)) = self.pending.iter_mut().rev().find(|(pending, _)| *pending == lane)
             && ends.has_no_rows()
         {
@@ -157,13 +158,13 @@ impl Lanes {
         self.pending.push((lane, ends));
     }
 
-    /// How long the oldest settle has waited.
+    /// How long the oldest pending settle has waited.
     pub fn waited(&self) -> Option<Duration> {
         self.pending_since.map(|since| since.elapsed())
     }
 
-    /// Writes what is pending; [`Self::settled`] forgets it after the commit. Returns what is to be told of it: events of
-    /// the same transaction.
+    /// Writes the pending settles; [`Self::settled`] removes them after the commit. Returns the events that announce
+    /// new dead letters, to be stored in the same transaction.
     pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
         let mut notices = Vec::new();
         for (id, ends) in &self.pending {
@@ -176,7 +177,7 @@ impl Lanes {
         Ok(notices)
     }
 
-    /// What was pending is durable.
+    /// Removes the pending settles, after the commit.
     pub fn settled(&mut self) {
         for (lane, ends) in self.pending.drain(..) {
             if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), ends.cursor) {
@@ -186,12 +187,12 @@ impl Lanes {
         self.pending_since = None;
     }
 
-    /// Whether it is known who is configured, and so what retention may take.
+    /// True once it is known which handlers are configured, and so which events retention may delete.
     pub const fn are_enrolled(&self) -> bool {
         self.enrolled
     }
 
-    /// The ids of the lanes whose handlers are known not to be configured, as a list of SQL.
+    /// The ids of the lanes whose handlers are known not to be configured, as an SQL list.
     pub fn not_configured(&self) -> String {
         let gone = self.known.values().filter(|lane| self.enrolled && !lane.configured);
         let mut ids: Vec<i64> = gone.map(|lane| lane.id).collect();
@@ -199,7 +200,8 @@ impl Lanes {
         ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// What retention must keep: everything above this seq, and the handler that needs it. `None`: nothing is needed.
+    /// Retention must keep every event above this seq, because this handler needs them. `None` if no handler needs
+    /// any.
     pub fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
         let mut lowest: Option<(u64, Arc<str>)> = None;
         let mut first_aside = connection.prepare_cached("SELECT min(seq) FROM aside WHERE lane = ?1")?;
@@ -216,7 +218,7 @@ impl Lanes {
 
 fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusqlite::Result<u64> {
     match start {
-        // A journal that never held an event has tip 0: from the beginning and from now are the same.
+        // A journal that never held an event has tip 0: there, starting at the beginning and at the tip are the same.
         None | Some(Start::Now) => Ok(tip),
         Some(Start::Beginning) => Ok(0),
         Some(Start::At(time)) => {
@@ -225,7 +227,7 @@ fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusq
     }
 }
 
-/// The dead letters among them that are new, by their id.
+/// Writes one settle. Returns the new dead letters with their ids.
 fn write_ends<'a>(
     connection: &Connection,
     lane: Lane,
@@ -285,10 +287,11 @@ fn write_ends<'a>(
     Ok(new)
 }
 
-/// A new dead letter: its id. What is dead already, by the handler's own lane or by a replay, stays one.
+/// Stores a dead letter and returns its id; `None` if the event is already dead, in the handler's own lane or by a
+/// replay. Then the existing row is updated.
 fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    // The lane that says so has a clock of its own, which a correction of the trusted one does not reach.
+    // The lane reads a clock of its own, which a correction of the trusted clock does not change.
     let is_told_in_time = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_told_in_time { dead.at } else { now.at };
     let again = connection
@@ -333,7 +336,7 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rus
     Ok(Some(connection.last_insert_rowid()))
 }
 
-/// A row of the cursor's history.
+/// Adds a row to the cursor history.
 fn record(connection: &Connection, lane: i64, upto: u64, now: Moment) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO settle (lane, upto, at, era) VALUES (?1, ?2, ?3, ?4)")?

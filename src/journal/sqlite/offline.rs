@@ -1,4 +1,4 @@
-//! A journal that no receiver has open, looked at without changing it.
+//! Read access to the journal of a stopped receiver.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The journal of a receiver that is stopped: locked while this value lives, and only read.
+/// The journal of a stopped receiver: locked while this value lives, and only read.
 pub struct Offline {
     connection: Connection,
     _file: DatabaseFile,
@@ -32,10 +32,11 @@ impl Offline {
     /// Opens the journal for reading.
     ///
     /// # Errors
-    /// [`OpenError`]: where a receiver has it, where it is no journal of this version's, or where there is none.
+    /// Returns an [`OpenError`] if a receiver holds the lock, if the file is missing, or if it is not a journal of
+    /// this format.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let named = || path.display().to_string();
-        // Looking for a journal makes none.
+        // Do not create a missing journal.
         let found = std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
         if !found.is_file() {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
@@ -52,18 +53,18 @@ impl Offline {
         Ok(Self { connection, _file: file })
     }
 
-    /// The highest seq that is stored, 0 while there is none.
+    /// The highest stored seq; 0 if no event is stored.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn tip(&self) -> Result<u64, Error> {
         Ok(self.read(reader::span)?.map_or(0, |(_, high)| high))
     }
 
-    /// Everything up to this seq was received before a time; the next one, if there is one, was not.
+    /// The seq before the first event received at `time` or later; the tip if there is no such event.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn before_all_since(&self, time: Timestamp) -> Result<u64, Error> {
         let first = self.read(|connection| reader::first_at_or_after(connection, time))?;
         first.map_or_else(|| self.tip(), |first| Ok(first - 1))
@@ -72,15 +73,15 @@ impl Offline {
     /// See [`crate::journal::Journal::events`].
     ///
     /// # Errors
-    /// The same.
+    /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
         reader::page(self.read(|connection| reader::events(connection, query))?)
     }
 
-    /// The next events of both classes after `after`, in order of seq; at most `max` of each.
+    /// The next events of both classes after `after`, in order of seq, at most `max` of each class.
     ///
     /// # Errors
-    /// Those of [`crate::journal::Journal::claim`].
+    /// Returns the errors of [`crate::journal::Journal::claim`].
     pub fn claim_all(&self, after: u64, max: usize) -> Result<Claim, Error> {
         let tip = self.tip()?;
         if after >= tip {
@@ -94,7 +95,7 @@ impl Offline {
     /// See [`crate::journal::Journal::dead_letters`].
     ///
     /// # Errors
-    /// The same.
+    /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn dead_letters(&self, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
         let rows = self.read(|connection| reader::dead_letters(connection, query))?;
         rows.into_iter().map(reader::RawDead::decode).collect()
@@ -103,7 +104,7 @@ impl Offline {
     /// See [`crate::journal::Journal::dead_letter`].
     ///
     /// # Errors
-    /// The same.
+    /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, Error> {
         let row = self.read(|connection| reader::dead_letter(connection, id))?;
         row.map(reader::RawDead::decode).transpose()
@@ -112,7 +113,7 @@ impl Offline {
     /// See [`crate::journal::Journal::quarantine`].
     ///
     /// # Errors
-    /// The same.
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineEntry>, Error> {
         self.read(|connection| reader::quarantine(connection, query))
     }
@@ -120,15 +121,15 @@ impl Offline {
     /// See [`crate::journal::Journal::quarantined`].
     ///
     /// # Errors
-    /// The same.
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn quarantined(&self, id: i64) -> Result<Option<QuarantineEntry>, Error> {
         self.read(|connection| reader::quarantined(connection, id))
     }
 
-    /// Every handler that the journal knows, configured or not, with the state of both its lanes.
+    /// The own lanes of every handler that the journal knows, configured or not, with their delivery state.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn lanes(&self) -> Result<Vec<(LaneId, LaneState)>, Error> {
         let mut lanes = Vec::new();
         for (handler, _) in self.read(reader::dead_counts)? {
@@ -142,10 +143,10 @@ impl Offline {
         Ok(lanes)
     }
 
-    /// Every handler that the journal knows, with how far it is.
+    /// The progress of every handler that the journal knows, sorted by name.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// Returns [`Error::Read`] if the file cannot be read.
     pub fn handlers(&self) -> Result<Vec<HandlerPlace>, Error> {
         self.read(|connection| {
             let (low, tip) = places::span(connection)?;
@@ -158,7 +159,7 @@ impl Offline {
     }
 }
 
-/// What is no database at all is told before a lock file is made beside it.
+/// Rejects a file that is not a database, before a lock file is created beside it.
 pub(super) fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     let named = || path.display().to_string();

@@ -1,4 +1,4 @@
-//! The handlers that are paused.
+//! Storage of paused handlers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     journal::{Pause, Pauses},
 };
 
-/// As the file has them.
+/// Reads all pauses from the file.
 pub fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
     let mut select = connection.prepare("SELECT handler, at, reason FROM pause")?;
     let rows = select.query_map([], |row| {
@@ -20,7 +20,7 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
     rows.collect::<rusqlite::Result<BTreeMap<_, _>>>().map(Arc::new)
 }
 
-/// Pauses a handler that is not paused yet: one change, or none.
+/// Pauses a handler. Returns one element, or none if it was already paused.
 pub fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite::Result<Vec<i64>> {
     let changed = connection
         .prepare_cached("INSERT OR IGNORE INTO pause (handler, at, reason) VALUES (?1, ?2, ?3)")?
@@ -28,7 +28,7 @@ pub fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite
     Ok(vec![1; changed])
 }
 
-/// Lets a handler go on: one change, or none.
+/// Resumes a handler. Returns one element, or none if it was not paused.
 pub fn remove(connection: &Connection, handler: &str) -> rusqlite::Result<Vec<i64>> {
     let changed = connection.prepare_cached("DELETE FROM pause WHERE handler = ?1")?.execute([handler])?;
     Ok(vec![1; changed])

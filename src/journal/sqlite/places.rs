@@ -1,4 +1,4 @@
-//! Handlers' places in the journal: those of handlers that are not configured any more, and giving one to another name.
+//! Progress of all known handlers, including those no longer configured, and renaming of a handler.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     journal::{Error, HandlerPlace, LanePlace, OpenError, RenameError, RenameRefusal},
 };
 
-/// Every handler that the file has, by name; `configured` tells of each whether it is.
+/// Every handler in the file, sorted by name. `configured` decides for a name whether it is configured.
 pub fn all(
     connection: &Connection,
     tip: u64,
@@ -33,7 +33,7 @@ pub fn all(
         let lane = LanePlace {
             class: if row.get::<_, i64>(1)? == 0 { Class::Incoming } else { Class::Other },
             cursor,
-            // What retention has taken does not wait any more.
+            // Events that retention has deleted do not count.
             lag: tip.saturating_sub(cursor.max(low.saturating_sub(1))),
             before: (cursor + 1).saturating_sub(low),
             set_aside: row.get(3)?,
@@ -49,26 +49,27 @@ pub fn all(
     Ok(places)
 }
 
-/// Why the place of `old` cannot be given to `new`; part of the transaction that gives it.
+/// Why `old` cannot be renamed to `new`; `None` if it can. Part of the transaction that renames.
 pub fn refusal(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Option<RenameRefusal>> {
     let has = |sql: &str, name: &str| connection.prepare_cached(sql)?.exists([name]);
     if !has("SELECT 1 FROM lane WHERE handler = ?1 AND replay = 0", old)? {
         return Ok(Some(RenameRefusal::Unknown));
     }
-    // A lane that was only enrolled has one row of its cursor's history, and nothing else.
+    // A lane that was only enrolled has one row in its cursor history, and no other rows.
     let progressed = "SELECT 1 FROM lane WHERE handler = ?1 AND (replay <> 0
            OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
            OR EXISTS (SELECT 1 FROM dead WHERE dead.lane = lane.id))";
-    // The history is kept for some days only: what it would pass over must not be lost.
+    // The cursor history is kept for some days only, so compare the cursors too: the rename must not skip events for
+    // `new`.
     let ahead = "SELECT 1 FROM lane AS old JOIN lane AS new ON new.class = old.class AND new.replay = 0
          WHERE old.handler = ?1 AND old.replay = 0 AND new.handler = ?2 AND old.cursor > new.cursor";
     let is_ahead = connection.prepare_cached(ahead)?.exists([old, new])?;
     Ok((is_ahead || has(progressed, new)?).then_some(RenameRefusal::Progressed))
 }
 
-/// Gives the place of `old` to `new`: cursors, what is set aside, dead letters, replays, the pause. One change, or none
-/// where it is refused.
+/// Renames `old` to `new`: cursors, events set aside, dead letters, replays, the pause. Returns one element, or none
+/// if the rename was refused.
 pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
     if old == new || refusal(connection, old, new)?.is_some() {
         return Ok(Vec::new());
@@ -87,10 +88,10 @@ pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result
     Ok(vec![1])
 }
 
-/// The same in the journal of a receiver that is stopped.
+/// Renames a handler in the journal of a stopped receiver.
 ///
 /// # Errors
-/// [`RenameError`]: nothing was changed.
+/// Returns a [`RenameError`]; then nothing was renamed.
 pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameError> {
     let named = || path.display().to_string();
     std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
@@ -111,7 +112,7 @@ pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameErr
     Ok(())
 }
 
-/// The lowest seq that is stored, and the highest; of an empty file, as if the next one were the lowest.
+/// The lowest and the highest stored seq; (1, 0) for an empty file.
 pub fn span(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     Ok(reader::span(connection)?.unwrap_or((1, 0)))
 }

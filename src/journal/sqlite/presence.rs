@@ -1,9 +1,10 @@
-//! Whether the files at the journal's path are still the ones that it has open, with all that was written to them.
+//! Checks that the files at the journal's path are still the open ones and contain all that was written to them.
 //!
-//! A file that somebody deletes, replaces or cuts short takes every write and every sync all the same. So before a 200 the
-//! path is looked at (three calls of stat), and after a commit the log: a cut below its end leaves zeros where frames
-//! were, since the next frames are written where SQLite expects the end. Each frame repeats the salts of the log's header,
-//! so the header, the last frame before the commit and the last one of it show whether anything between was cut.
+//! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths
+//! are checked before each 200 (three calls of `statx`), and the log is checked after each commit. A log that was cut
+//! short has zeros where frames were, because SQLite writes the next frames at the end that it expects. Each frame
+//! repeats the salts of the log's header. So the header, the last frame before the commit and the last frame of the
+//! commit show whether anything between them was cut.
 
 use std::{
     fs::File,
@@ -19,30 +20,30 @@ use std::{
 use super::{file::DatabaseFile, shared::NOTHING_LOST};
 use crate::{file_id::FileId, folder::with_suffix};
 
-/// The header of the log, and of each frame in it (<https://sqlite.org/walformat.html>).
+/// Sizes of the header of the log, and of each frame's header (<https://sqlite.org/walformat.html>).
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
-/// The files as they were opened.
+/// The identity of the files as they were opened.
 pub struct Presence {
     file: Arc<DatabaseFile>,
-    /// To look at frames. No lock of SQLite's is on it.
+    /// For reading frames. SQLite has no locks on it.
     log: File,
     page_bytes: u64,
     database: Opened,
     wal: Opened,
     index: Opened,
-    /// The longest that the database was seen: it never shrinks.
+    /// The largest size seen so far. The database never shrinks.
     database_bytes: AtomicU64,
 }
 
-/// A path, and the file that was opened there.
+/// A path, and the identity of the file opened there.
 struct Opened {
     path: PathBuf,
     id: FileId,
 }
 
-/// What somebody did to the files. The text says what may be lost.
+/// A change of the files by something else. The error text says which data may be lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Tampered {
     /// The database was deleted, moved or replaced.
@@ -63,7 +64,7 @@ pub enum Tampered {
         _0.display()
     )]
     LogGone(PathBuf),
-    /// The log was cut short.
+    /// The log was cut short or overwritten.
     #[error(
         "{} was cut short or overwritten while it was open; events that got a 200 since the last checkpoint may be lost: \
          check the database with `PRAGMA integrity_check`, or restore a backup", _0.display()
@@ -81,10 +82,10 @@ pub enum Tampered {
 }
 
 impl Presence {
-    /// Of a journal whose writing connection is open; a page of it has so many bytes.
+    /// Records the files of a journal whose writing connection is open. `page_bytes` is the size of a database page.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Returns an error if one of the files cannot be opened or examined.
     pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
         let path = file.path();
         let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
@@ -100,10 +101,10 @@ impl Presence {
         })
     }
 
-    /// Looks at the files of the path; `frames` are in the log.
+    /// Checks the files at their paths. `frames` is the number of frames in the log.
     ///
     /// # Errors
-    /// [`Tampered`].
+    /// Returns [`Tampered`] if something else changed them.
     pub fn check(&self, frames: u32) -> Result<(), Tampered> {
         let gone = |gone: fn(PathBuf) -> Tampered, opened: &Opened| gone(opened.path.clone());
         let bytes = self.database.bytes().ok_or_else(|| gone(Tampered::DatabaseGone, &self.database))?;
@@ -118,12 +119,13 @@ impl Presence {
         Ok(())
     }
 
-    /// Looks at the log after a commit that wrote to it: it had `before` frames and has `after`.
+    /// Checks the log after a commit: it had `before` frames and now has `after`.
     ///
     /// # Errors
-    /// [`Tampered::LogCut`].
+    /// Returns [`Tampered::LogCut`] if a frame is missing.
     pub fn check_log(&self, before: u32, after: u32) -> Result<(), Tampered> {
-        // A log that was started over has its first frames anew, and those behind them from before.
+        // After a reset, the log has new frames at its start and old ones behind them, so `before` is checked only
+        // below `after`.
         let last_before = Some(before).filter(|before| (1..after).contains(before));
         if after == 0
             || self.has_frames(last_before.into_iter().chain([after]))
@@ -134,10 +136,10 @@ impl Presence {
         Err(Tampered::LogCut(self.wal.path.clone()))
     }
 
-    /// Looks whether another process could take the lock.
+    /// Checks that no other process could take the lock.
     ///
     /// # Errors
-    /// [`Tampered::LockGone`].
+    /// Returns [`Tampered::LockGone`] if the lock file is no longer in place.
     pub fn check_lock(&self) -> Result<(), Tampered> {
         if self.file.is_lock_in_place() { Ok(()) } else { Err(Tampered::LockGone) }
     }
@@ -155,7 +157,7 @@ impl Presence {
         read.is_ok() && frames.all(is_frame)
     }
 
-    /// Whether SQLite itself knows of fewer frames: somebody else's checkpoint has emptied the log.
+    /// True if SQLite itself counts fewer frames, because a checkpoint of another process has emptied the log.
     fn was_started_over(&self, frames: u32) -> bool {
         let known = self.file.checkpointer().ok().and_then(|connection| {
             let noop =
@@ -165,14 +167,14 @@ impl Presence {
         known.is_some_and(|known| (0..i64::from(frames)).contains(&known))
     }
 
-    /// Where a log of so many frames ends.
+    /// The size in bytes of a log with this many frames.
     const fn end_of(&self, frames: u32) -> u64 {
         HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
     }
 }
 
 impl Opened {
-    /// How long it is, where it is still at its path.
+    /// The size in bytes; `None` if the path no longer leads to the opened file.
     fn bytes(&self) -> Option<u64> {
         FileId::at(&self.path).ok().filter(|(id, _)| *id == self.id).map(|(_, bytes)| bytes)
     }

@@ -1,4 +1,4 @@
-//! Reading: pages of at most 1,000 rows, so that no read transaction holds the write-ahead log for long.
+//! Reads pages of at most 1,000 rows, so that no read transaction blocks a reset of the write-ahead log for long.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// Rows that one read transaction looks at, at most.
+/// Maximum number of rows that one read transaction searches.
 pub const PAGE: u64 = 1_000;
-/// Bytes after which a claim or a page takes no further event.
+/// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// An event as its row has it: decoded outside the read transaction.
+/// The undecoded row of an event. Decoding happens outside the read transaction.
 pub struct RawEvent {
     seq: u64,
     received_at: Timestamp,
@@ -41,10 +41,10 @@ impl RawEvent {
         })
     }
 
-    /// The event.
+    /// Decodes the payload of the row.
     ///
     /// # Errors
-    /// [`Error::Row`]: bytes that were readable once are not any more.
+    /// Returns [`Error::Row`] if the stored bytes can no longer be decoded.
     pub fn decode(self) -> Result<Arc<Event>, Error> {
         let element = Element::read(&self.raw)
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
@@ -60,7 +60,7 @@ impl RawEvent {
 
 const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
-/// The rows of a class in `after+1 ..= through`: a page of them, at most `max`, and no more once they have
+/// The rows of a class in `after+1 ..= through`: at most `max`, at most one page, and no further row after
 /// [`PAGE_BYTES`].
 pub fn claim(
     connection: &Connection,
@@ -88,17 +88,17 @@ pub fn claim(
     Ok(claimed)
 }
 
-/// The rows of a claim, and how far was looked.
+/// The rows of a claim, and the seq up to which the journal was searched.
 pub struct ClaimRows {
     rows: Vec<RawEvent>,
     through: u64,
 }
 
 impl ClaimRows {
-    /// The claim that they make: up to a row that cannot be read, where there is one.
+    /// Decodes the rows. The claim ends before the first row that cannot be decoded.
     ///
     /// # Errors
-    /// [`Error::Row`] where that is the first.
+    /// Returns [`Error::Row`] if the very first row cannot be decoded.
     pub fn decode(self) -> Result<Claim, Error> {
         let mut claim = Claim { events: Vec::with_capacity(self.rows.len()), through: self.through };
         for row in self.rows {
@@ -119,7 +119,7 @@ impl ClaimRows {
 
 /// The row of one event.
 pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
-    // No seq is as high as that, and SQLite knows no such number.
+    // SQLite integers are signed, and no seq is that high.
     let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
     connection
         .prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?
@@ -127,7 +127,7 @@ pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEven
         .optional()
 }
 
-/// Lowest and highest seq.
+/// The lowest and the highest stored seq; `None` if no event is stored.
 pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
     let end = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<u64>>(0));
     let low = end("SELECT min(seq) FROM event")?;
@@ -135,7 +135,8 @@ pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
     Ok(low.zip(high))
 }
 
-/// The first event received at `time` or later, by bisection of each era: within one `received_at` never falls.
+/// The seq of the first event received at `time` or later. Bisects each era, because `received_at` never falls within
+/// one.
 pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
@@ -147,13 +148,13 @@ pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::
     Ok(None)
 }
 
-/// The first seq of `low..end`, which is of one era, that was received at `time` or later; `end` without one.
+/// The first seq of `low..end` received at `time` or later; `end` if there is none. The range must be in one era.
 fn edge(connection: &Connection, mut low: u64, end: u64, time: Timestamp) -> rusqlite::Result<u64> {
     let mut edge = end;
     let mut received_at = connection.prepare_cached("SELECT received_at FROM event WHERE seq = ?1")?;
     while low < edge {
         let middle = low + (edge - low) / 2;
-        // A gap counts as early: what is asked for lies behind it.
+        // A missing row counts as too early, so the search continues after it.
         let at: Option<i64> = received_at.query_row([middle], |row| row.get(0)).optional()?;
         if at.is_some_and(|at| at >= time.as_ms()) {
             edge = middle;
@@ -164,7 +165,7 @@ fn edge(connection: &Connection, mut low: u64, end: u64, time: Timestamp) -> rus
     Ok(edge)
 }
 
-/// The seqs that were received since and until then: one range of each era that has some, in order.
+/// The ranges of seqs that match `since`, `until` and `before`, in order: at most one per era, none of them empty.
 fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(u64, u64)>> {
     let Some((low, high)) = span(connection)? else { return Ok(Vec::new()) };
     let end = (high + 1).min(query.before.unwrap_or(u64::MAX));
@@ -182,7 +183,7 @@ fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(
     Ok(ranges)
 }
 
-/// A page of events, newest first: the rows, and `before` of the next page.
+/// The rows of a page of events, newest first, and the `before` value of the next page.
 pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let mut ranges = ranges(connection, query)?;
     let Some((low, end)) = ranges.pop() else { return Ok((Vec::new(), None)) };
@@ -210,12 +211,12 @@ pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
     Ok((rows, next))
 }
 
-/// The page that rows make.
+/// Decodes the rows of a page.
 pub fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
     Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
 }
 
-/// The delivery state of a lane; `None` where it was never enrolled.
+/// The delivery state of a lane; `None` if it was never enrolled.
 pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
     let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
     let own = LaneId { replay: None, ..lane.clone() };
@@ -250,7 +251,7 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
     Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
 }
 
-/// What a lane has set aside in `after+1 ..= through`; nothing of one that was never enrolled.
+/// The seqs in `after+1 ..= through` that a lane has set aside; empty if the lane was never enrolled.
 pub fn set_aside(
     connection: &Connection,
     lane: &LaneId,
@@ -264,9 +265,9 @@ pub fn set_aside(
         .collect()
 }
 
-/// How an event of a class stands with each handler, by name.
+/// The progress of an event of a class through each known handler, sorted by name.
 pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
-    // The first row past it tells when only where one before it is kept: the lane was seen to come past it.
+    // The time is known only if the cursor history has a row before the event and one at or after it.
     connection
         .prepare_cached(
             "SELECT handler, cursor >= ?2,
@@ -290,7 +291,7 @@ pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Re
         .collect()
 }
 
-/// A lane's number and cursor.
+/// The id and the cursor of a lane.
 fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(i64, u64)>> {
     connection
         .prepare_cached("SELECT id, cursor FROM lane WHERE handler = ?1 AND class = ?2 AND replay = ?3")?
@@ -301,7 +302,7 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
         .optional()
 }
 
-/// A dead letter as its row has it.
+/// The undecoded row of a dead letter.
 pub struct RawDead {
     event: RawEvent,
     id: i64,
@@ -334,10 +335,10 @@ impl RawDead {
         })
     }
 
-    /// The dead letter.
+    /// Decodes the payload and the cause.
     ///
     /// # Errors
-    /// [`Error::Row`]: its bytes or its cause do not make sense.
+    /// Returns [`Error::Row`] if the payload or the cause cannot be decoded.
     pub fn decode(self) -> Result<DeadLetter, Error> {
         let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of death".into() };
         Ok(DeadLetter {
@@ -354,7 +355,7 @@ impl RawDead {
     }
 }
 
-/// A page of dead letters, newest first.
+/// The rows of a page of dead letters, newest first.
 pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
     connection
         .prepare_cached(&format!(
@@ -367,7 +368,7 @@ pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Res
         .collect()
 }
 
-/// One dead letter.
+/// The row of one dead letter.
 pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
     connection
         .prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?
@@ -375,8 +376,8 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// The dead letters of a lane that are to be delivered again, oldest first: a page, and no more once they have
-/// [`PAGE_BYTES`]. Those that cannot be read are told by the log, and left out.
+/// The dead letters of a lane that are marked for retry, oldest first: at most one page, and no further one after
+/// [`PAGE_BYTES`]. Those that cannot be decoded are logged and left out.
 pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(&format!(
         "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0
@@ -408,7 +409,7 @@ pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<
     Ok(letters)
 }
 
-/// Dead letters, by handler.
+/// Number of dead letters per handler, including handlers that have none.
 pub fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
     connection
         .prepare_cached(
@@ -449,7 +450,7 @@ pub fn quarantine(
         .collect()
 }
 
-/// One entry of the quarantine.
+/// One quarantine entry; `None` if the id is unknown.
 pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
     connection
         .prepare_cached(&format!("{QUARANTINE} WHERE id = ?1"))?
@@ -457,7 +458,7 @@ pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// How many entries the quarantine has.
+/// Number of quarantine entries.
 pub fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.prepare_cached("SELECT count(*) FROM quarantine")?.query_row([], |row| row.get(0))
 }

@@ -1,4 +1,4 @@
-//! What was just appended, in memory: a lane that has caught up is fed from here and reads no file.
+//! The newest events in memory: a lane that has caught up gets its events from here, without reading the file.
 
 use std::{
     collections::VecDeque,
@@ -10,11 +10,11 @@ use crate::{
     journal::Claim,
 };
 
-/// Bounds: the newest events, as many as fit into both.
+/// Limits in events and in bytes. Both apply.
 const MAX_EVENTS: usize = 8_192;
 const MAX_BYTES: usize = 8 << 20;
 
-/// The newest events, bounded in number and bytes.
+/// The newest events, limited in number and bytes.
 #[derive(Default)]
 pub struct Recent(Mutex<Inner>);
 
@@ -25,7 +25,7 @@ struct Inner {
 }
 
 impl Recent {
-    /// Adds events that are durable, in order.
+    /// Adds durable events, in order of seq.
     pub fn extend(&self, events: impl IntoIterator<Item = Arc<Event>>) {
         let mut inner = self.inner();
         for event in events {
@@ -39,11 +39,11 @@ impl Recent {
                 oldest.push(event);
             }
         }
-        // To free them takes a while: no lane waits for that.
+        // Freeing them takes a while. Unlock first, so that no lane waits for it.
         drop(inner);
     }
 
-    /// The events of a class after `after`; `None` where the file must be asked.
+    /// The events of a class after `after`; `None` if they have to be read from the file.
     pub fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
         let inner = self.inner();
         let first = inner.events.front()?.seq;
@@ -66,7 +66,7 @@ impl Recent {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in here panics half-way through a change.
+        // No code under this lock panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Replays: their rows, and the lanes that they bring and take with them.
+//! Storage of replays and of their lanes.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -11,10 +11,10 @@ use crate::{
     journal::{NewReplay, Replay, ReplayState, Replays},
 };
 
-/// Ended replays that are kept, for who looks at them.
+/// When a replay ends, ended replays whose id is lower by this much or more are deleted.
 const KEPT: i64 = 100;
 
-/// As the file has them.
+/// Reads all replays from the file.
 pub fn load(connection: &Connection) -> rusqlite::Result<Replays> {
     let mut select = connection.prepare_cached(
         "SELECT id, handler, after, upto, filter, rate, state, created_at, ended_at FROM replay",
@@ -39,7 +39,7 @@ fn replay(row: &Row<'_>) -> rusqlite::Result<Replay> {
     })
 }
 
-/// Writes a new replay and both its lanes: its id.
+/// Stores a new replay with both its lanes. Returns its id.
 pub fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached(
@@ -64,7 +64,8 @@ pub fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -> rusql
     Ok(vec![id])
 }
 
-/// Changes a replay that has not ended: its id, or none. One that ends takes its lanes with it.
+/// Changes the state of a replay. Returns its id, or nothing if it has ended or already has this state. Ending a
+/// replay deletes its lanes.
 pub fn change(
     connection: &Connection,
     id: i64,

@@ -1,5 +1,6 @@
-//! What leaves: events past their age that every handler has, keys past the window or its bound, old settles, old dead
-//! letters, old quarantine. A slice at a time, between two groups.
+//! Deletes expired rows: events past their age that every handler has passed, keys outside the deduplication window
+//! or over its limit, old settles, dead letters and quarantine entries. It deletes one slice at a time, between two
+//! groups.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -22,29 +23,29 @@ use crate::{
     settings::Period,
 };
 
-/// Rows of one slice, at most.
+/// Maximum number of rows deleted per slice and table.
 const SLICE: u64 = 1_000;
-/// Runs of keys of one slice, at most.
+/// Maximum number of key runs deleted per slice.
 const RUNS: u64 = 256;
-/// Keys that leave with one group beyond as many as it adds, at most.
+/// Maximum number of keys that one group evicts beyond the number that it adds.
 const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
-/// While there is nothing to do, a look this often.
+/// Interval between checks while there is nothing to delete.
 const REST: Duration = Duration::from_secs(1);
-/// Dead letters, quarantine and old settles are looked at less often.
+/// Interval between purges of dead letters, quarantine and old settles.
 const LONG_REST: Duration = Duration::from_secs(60);
 
-/// Keys that left the window with a transaction.
+/// Keys that one transaction evicted from the deduplication window.
 #[derive(Default)]
 pub struct Evicted {
     keys: Vec<(Key, u64)>,
-    /// When the oldest run that is left came, as ages are counted now.
+    /// When the oldest remaining run was stored, converted to the present era. The outer `None` means unchanged.
     oldest: Option<Option<Timestamp>>,
     runs: u64,
     bound: bool,
 }
 
-/// Where retention stands.
+/// Progress of the deletion, and when it last ran.
 pub struct Retention {
     /// The lowest seq that may still be stored.
     low: u64,
@@ -54,7 +55,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// For a file whose lowest seq is `low`.
+    /// Starts with a file whose lowest seq is `low`.
     pub const fn new(low: u64) -> Self {
         Self { low, rested: None, swept: None, warned: false }
     }
@@ -64,8 +65,8 @@ impl Retention {
         self.low
     }
 
-    /// Deletes the oldest runs while there are more keys than the bound allows; part of a group's transaction that
-    /// adds `new` keys to `old` ones. A bound that was lowered is reached over several groups.
+    /// Evicts the oldest runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
+    /// adds `new` keys to `old` ones. If the limit was lowered, it takes several groups to get down to it.
     pub fn make_room_for_keys(
         &self,
         connection: &Connection,
@@ -83,7 +84,7 @@ impl Retention {
         Ok(evicted)
     }
 
-    /// The transaction that evicted these is durable.
+    /// Removes the evicted keys from the directory, after the transaction is committed.
     pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
         for (key, seq) in &evicted.keys {
             directory.remove(key, *seq);
@@ -100,12 +101,12 @@ impl Retention {
         }
     }
 
-    /// Events were stored at this time.
+    /// Notes that events were stored at this time.
     pub fn stored(&self, came_at: Timestamp, shared: &Shared) {
         shared.oldest_key_ms.fetch_min(came_at.as_ms(), Relaxed);
     }
 
-    /// One slice, in a transaction of its own; nothing where it is not time yet.
+    /// Deletes one slice in a transaction of its own. Does nothing before the next check is due.
     pub fn slice(
         &mut self,
         connection: &Connection,
@@ -136,7 +137,7 @@ impl Retention {
             evicted = evict(connection, eras, RUNS, |came_at, _| came_at < keys_before)?;
         }
         if events_to.is_some() || keys {
-            // What the rows told of the highest seq and time must outlive them.
+            // The highest seq and the latest time must survive the deletion of their rows.
             let mut mark = connection.prepare_cached(
                 "INSERT INTO mark (name, value) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
@@ -144,7 +145,7 @@ impl Retention {
             mark.execute(params!["seq", tip])?;
             mark.execute(params!["received_at", received_at.as_ms()])?;
         }
-        // Another start goes on from here: it cannot let more than a day of an hour leave.
+        // A restart continues from here, so restarts cannot make deletion advance faster than 24 hours per hour.
         note(connection, "deletion", now)?;
         let mut more = false;
         if sweep {
@@ -156,7 +157,7 @@ impl Retention {
             self.low = to + 1;
         }
         if !full_slice && !more {
-            // A few rows a group would cost a commit a group: they are left to gather.
+            // Wait for more rows: otherwise each group would cost a second commit to delete only a few.
             self.rested = Some(Instant::now());
         }
         if sweep && !more {
@@ -165,7 +166,7 @@ impl Retention {
         Ok(evicted)
     }
 
-    /// Up to which seq a slice may delete: past its age, and no handler needs it.
+    /// The seq up to which this slice may delete: events up to it have expired, and no handler needs them.
     fn deletable(
         &self,
         connection: &Connection,
@@ -186,7 +187,7 @@ impl Retention {
         old_in(connection, eras, self.low, to, now.plus_ms(-settings.retention.as_ms()))
     }
 
-    /// The handler that keeps events past their age from being deleted.
+    /// The handler that keeps expired events from being deleted.
     pub fn held_by(
         &self,
         connection: &Connection,
@@ -200,12 +201,12 @@ impl Retention {
             let horizon = now.plus_ms(-settings.retention.as_ms());
             Ok(old_in(connection, eras, above + 1, above + 1, horizon)?.map(|_| handler))
         };
-        // It only improves a message; the state itself is known.
+        // An error is ignored, because only a message depends on it.
         look().unwrap_or_default()
     }
 }
 
-/// The highest seq in `low..=to`, which are of one era, up to which everything came before the horizon.
+/// The seq in `low..=to` up to which every event was received before the horizon. The range must be in one era.
 fn old_in(
     connection: &Connection,
     eras: &Eras,
@@ -222,7 +223,7 @@ fn old_in(
         .query_row(params![low, to, horizon.as_ms()], |row| row.get(0))
 }
 
-/// When the oldest run came, as ages are counted now.
+/// When the oldest run was stored, converted to the present era.
 pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached("SELECT first, came_at FROM key_run ORDER BY first LIMIT 1")?
@@ -230,7 +231,7 @@ pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Notes a time that outlives this process.
+/// Stores a time that the next start reads.
 pub fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
@@ -238,7 +239,7 @@ pub fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::R
         .map(drop)
 }
 
-/// Deletes the oldest runs, at most `max` of them, while `leaves(came_at, keys gone so far)` says so.
+/// Deletes the oldest runs, at most `max`, while `leaves(came_at, keys evicted so far)` is true.
 fn evict(
     connection: &Connection,
     eras: &Eras,
@@ -274,7 +275,7 @@ fn evict(
     Ok(evicted)
 }
 
-/// Old settles, dead letters and quarantine; whether there may be more.
+/// Deletes old settles, dead letters and quarantine entries. Returns whether there may be more.
 fn sweep_rows(
     connection: &Connection,
     lanes: &Lanes,
@@ -282,7 +283,7 @@ fn sweep_rows(
     now: Timestamp,
     settings: &Settings,
 ) -> rusqlite::Result<bool> {
-    // Nobody will retry what is marked for a handler that is not configured.
+    // Marked dead letters of handlers that are not configured expire too, because nobody will retry them.
     let gone = lanes.not_configured();
     let dead = format!(
         "DELETE FROM dead WHERE id IN
@@ -293,8 +294,8 @@ fn sweep_rows(
     let mut more = false;
     for (sql, kept) in [
         (
-            // The last row of a lane before those that are kept stays: it tells where the first of them began. So one row
-            // a lane is looked at in vain.
+            // The last expired row of a lane stays, because it shows where the first row that is kept began. That row
+            // uses up one place in the LIMIT per lane, hence the added number of lanes.
             "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                     FROM settle AS next WHERE next.lane = settle.lane

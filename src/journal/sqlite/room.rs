@@ -1,12 +1,13 @@
-//! Room on the journal's disk, and whether intake may use it.
+//! Free space on the journal's disk, and whether intake may use it.
 //!
-//! Two bounds keep the reserve. What is left of the file system and of the file's free pages (deleted rows do not shrink
-//! it) must be more than the reserve; and since the log, its index, insight and a handler's files lie outside the journal's
-//! file, the file system alone must have more than half of the reserve. A quota is not measured: a write that the disk
-//! refuses counts as full until a probe of some MiB succeeds.
+//! Two limits protect the reserve. First, the free space of the file system plus the free pages of the database file
+//! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of
+//! the file system alone must exceed half of the reserve, because the log, its index, insight and the files of
+//! handlers need space outside the database file. A quota is not measured: after the disk has refused a write, it
+//! counts as full until a probe of some MiB succeeds.
 //!
-//! Intake that was stopped opens again only with some room more than the bound, so that it does not open and close with
-//! each row that retention deletes.
+//! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each
+//! row that retention deletes.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,60 +18,62 @@ use rusqlite::Connection;
 
 use crate::{disk, folder, settings::Size};
 
-/// At most this is kept in reserve unless the configuration says otherwise, and at most 5 % of the file system.
+/// Default reserve, unless 5 % of the file system is less.
 const RESERVE_BYTES: u64 = 1 << 30;
-/// Intake opens again with this part of the reserve more than the bound, and with this much at least.
+/// Intake resumes with a margin of 1/8 of the reserve above the limit, and at least this many bytes.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
-/// How often a disk that refused a write is probed, and how long a refused write answers for those after it.
+/// Interval between probes of a disk that refused a write. Within it, further write errors count as full without a
+/// probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Measures the room, and remembers whether it was short.
+/// Measures the free space, and remembers whether it was short.
 pub struct Room {
     file: PathBuf,
     reserve: Option<Size>,
     short: Option<Shortage>,
-    /// When a write was refused, or a probe after it.
+    /// When a write or a later probe was last refused.
     refused: Option<Instant>,
-    /// The file system did not answer, and the log has said so.
+    /// True after a failed measurement, which was logged once.
     unmeasured: bool,
 }
 
 /// Why intake must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// The file system and the free pages of the file together are at the reserve.
+    /// The file system and the free pages together are down to the reserve.
     Reserve,
-    /// The file system alone is at half of the reserve, whatever the file itself has.
+    /// The file system alone is down to half of the reserve.
     FileSystem,
-    /// A write was refused: no room, or a quota.
+    /// A write was refused: no space left, or a quota exceeded.
     Refused,
 }
 
-/// What was measured.
+/// The result of one measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Measured {
-    /// Free bytes of the file system, for this user.
+    /// Free bytes of the file system for this user.
     pub free: u64,
-    /// Bytes in free pages of the file.
+    /// Bytes in free pages of the database file.
     pub pages: u64,
     /// Bytes that intake leaves for settles, retention and checkpoints.
     pub reserve: u64,
 }
 
 impl Measured {
-    /// The room that counts, the reserve included: of both bounds the one that is nearer.
+    /// Available bytes, including the reserve, by the stricter of both limits.
     pub const fn room(&self) -> u64 {
         let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
         if all < outside { all } else { outside }
     }
 
-    /// The free space of the file system, raised so that it is at the reserve where half of the reserve is left.
+    /// The free space of the file system plus half of the reserve: equal to the reserve when half of the reserve is
+    /// left.
     const fn outside(&self) -> u64 {
         self.free.saturating_add(self.reserve - self.reserve / 2)
     }
 
-    /// What is short. Where it was short before, more is asked for.
+    /// The limit that is reached, if any. With `was_short` a margin is added.
     fn shortage(&self, was_short: bool) -> Option<Shortage> {
         let margin = if was_short { (self.reserve / MARGIN_PART).max(MARGIN_LEAST_BYTES) } else { 0 };
         let bound = self.reserve.saturating_add(margin);
@@ -85,12 +88,13 @@ impl Measured {
 }
 
 impl Room {
-    /// For the file system that holds `file`.
+    /// For the file system that contains `file`.
     pub fn new(file: &Path, reserve: Option<Size>) -> Self {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
-    /// Measures; why intake must stop now, if it must. A measurement that fails stops nothing: the write itself will tell.
+    /// Measures the space. Returns why intake must stop, if it must. A failed measurement stops nothing, because a
+    /// full disk would also fail the write.
     pub fn look(&mut self, connection: &Connection) -> (Option<Measured>, Option<Shortage>) {
         let measured = match self.measure(connection) {
             Ok(measured) => Some(measured),
@@ -108,7 +112,7 @@ impl Room {
         (measured, self.short)
     }
 
-    /// Whether the statement failed for lack of room; then intake must stop until a probe succeeds.
+    /// True if the statement failed for lack of space. Then intake must stop until a probe succeeds.
     pub fn is_refused(&mut self, error: &rusqlite::Error) -> bool {
         let just_now = self.refused.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
         let refused =
@@ -120,7 +124,7 @@ impl Room {
         refused
     }
 
-    /// Why intake must stop, by the last look and the refusals since.
+    /// Why intake must stop, according to the last measurement and the refused writes since.
     pub const fn shortage(&self) -> Option<Shortage> {
         self.short
     }
@@ -190,7 +194,7 @@ mod tests {
         assert_eq!(short(73, 0), None);
         assert_eq!(short(40, 1_000), Some(Shortage::FileSystem));
         assert_eq!(short(41, 1_000), None);
-        // Without a reserve, too.
+        // A margin also applies without a reserve.
         assert_eq!(measured(1, 0, 0).shortage(true), Some(Shortage::Reserve));
         assert_eq!(measured(2, 0, 0).shortage(true), None);
     }

@@ -1,4 +1,4 @@
-//! `[journal]` with `kind = "sqlite"`.
+//! The `[journal]` section with `kind = "sqlite"`.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,26 @@ use serde::Deserialize;
 
 use crate::settings::{Period, Size};
 
-/// `[journal]`, less `kind`.
+/// The keys of `[journal]`, without `kind`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The database file.
+    /// Path of the database file.
     pub path: PathBuf,
-    /// How long events are kept, once every handler has them.
+    /// How long events are kept after every handler has passed them.
     pub retention: Period,
     /// How long dead letters are kept.
     pub dead_letter_retention: Period,
-    /// How long quarantine is kept.
+    /// How long quarantine entries are kept.
     pub quarantine_retention: Period,
     /// How far back duplicates are recognised.
     pub dedup_window: Period,
-    /// The bound of keys in the deduplication window; at the bound the oldest leave.
+    /// Maximum number of keys in the deduplication window. Beyond it the oldest are evicted early.
     pub dedup_keys: u64,
-    /// Free room below which intake stops; by default the smaller of 1 GiB and 5 % of the file system.
+    /// Free space below which intake stops. Default: 1 GiB or 5 % of the file system, whichever is smaller.
     pub disk_reserve: Option<Size>,
-    /// How long an append may wait before the disk counts as not answering: the deadline of a request, not a key of its own.
+    /// How long an append may wait before the disk counts as stalled. This is the deadline of a request, not a key of
+    /// its own.
     #[serde(skip)]
     pub deadline: Period,
 }

@@ -1,7 +1,8 @@
-//! A disk that does not answer: a write or a sync that hangs fails nothing, and nobody would hear of it.
+//! Detects a disk that does not answer. A write or sync that hangs returns no error, so nothing else would report it.
 //!
-//! The writer and the thread that syncs note since when the oldest append waits for what they do. A thread of its own, which
-//! touches no file, compares that with the deadline of a request: past it the journal is not ready, and the log says so once.
+//! The writer and the sync thread note since when the oldest append in their stage waits. A thread of its own, which
+//! touches no file, compares that with the deadline of a request. Past the deadline the journal is not ready, and one
+//! log line says so.
 
 use std::{
     sync::{
@@ -18,35 +19,35 @@ use crate::journal::State;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Since when the oldest append waits, by what it waits for.
+/// Since when the oldest append of each stage waits.
 pub struct Waiting {
     begun: Instant,
-    /// Milliseconds since `begun`, and one more; 0 where nothing waits.
+    /// Milliseconds since `begun`, plus one; 0 if nothing waits.
     stages: [AtomicU64; 2],
 }
 
-/// What an append waits for.
+/// A stage that an append passes through.
 #[derive(Clone, Copy)]
 pub enum Stage {
-    /// The writer: its transaction, its sync, its chores.
+    /// The writer's work: transaction, sync and chores.
     Write,
-    /// The sync beside the writer.
+    /// The sync in the thread beside the writer.
     Sync,
 }
 
 impl Waiting {
-    /// Nothing waits.
+    /// A value for an idle journal.
     pub fn new() -> Self {
         Self { begun: Instant::now(), stages: [const { AtomicU64::new(0) }; 2] }
     }
 
-    /// A thread begins with what came in at `since`.
+    /// A thread starts work whose oldest append was queued at `since`.
     pub fn enter(&self, stage: Stage, since: Instant) {
         let ms = since.saturating_duration_since(self.begun).as_millis();
         self.of(stage).store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
-    /// It has ended with it.
+    /// The thread has finished that work.
     pub fn leave(&self, stage: Stage) {
         self.of(stage).store(0, Relaxed);
     }
@@ -59,17 +60,17 @@ impl Waiting {
         }
     }
 
-    /// For how long the oldest has waited.
+    /// How long the oldest append has waited.
     fn oldest(&self) -> Option<Duration> {
         let since = self.stages.iter().filter_map(|stage| stage.load(Relaxed).checked_sub(1)).min()?;
         Some(self.begun.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 }
 
-/// Starts the thread that looks; it ends when what is returned beside it is dropped.
+/// Starts the thread that watches for a stall. It ends when the returned sender is dropped.
 ///
 /// # Errors
-/// Those of starting a thread.
+/// Returns an error if the thread cannot be started.
 pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
     let (running, ended) = sync_channel(0);
     let thread = thread::Builder::new().name("journal-stall".to_owned()).spawn(move || {
@@ -80,7 +81,7 @@ pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHa
 }
 
 fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
-    // Since when it does not answer, and until when nothing may wait for so long again.
+    // When the stall began, and when it can end: one deadline after the last wait that was too long.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();
@@ -101,7 +102,7 @@ fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
             }
             (None, _) => {}
         }
-        // A full disk may hide either from those who ask for the state, and not for longer than it is full.
+        // `Full` has precedence over both states, until the disk has space again.
         shared.turn(|state| match (state, stalled.is_some()) {
             (State::Ready, true) => Some(State::Stalled),
             (State::Stalled, false) => Some(State::Ready),
@@ -149,7 +150,7 @@ mod tests {
             }
         };
         until(&mut state, &State::Full { held_by: None });
-        // Room again, and no answer yet.
+        // There is space again, but the write still hangs.
         shared.turn(|_| Some(State::Ready));
         until(&mut state, &State::Stalled);
         assert_eq!(shared.metrics.journal_ready.get(), 0);

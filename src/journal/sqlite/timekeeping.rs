@@ -1,5 +1,5 @@
-//! The writer's part in keeping time: the clocks are compared once a second, a correction begins a clock era, and the time
-//! is noted for the next start.
+//! Timekeeping by the writer: it compares the clocks every second, starts a clock era for each correction, and notes
+//! the time for the next start.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -13,16 +13,17 @@ use super::{
 };
 use crate::clock::{ClockStatus, Correction, Timestamp};
 
-/// How often the clocks are compared.
+/// Interval between comparisons of the two clocks.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// How often the last known time is noted.
+/// Interval between notes of the last known time.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// So far behind, deletion is catching up after downtime.
+/// If deletion is further behind than this, it is catching up after downtime.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
 impl Writer {
-    /// Once a second: a correction that is due, the figures, and once a minute a note of the time for the next start.
+    /// Runs once per second: makes a correction that is due, updates the metrics, and once per minute notes the time
+    /// for the next start.
     pub(super) fn compare_clocks(&mut self) {
         let now = Instant::now();
         let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.duration_since(at) >= every);
@@ -49,7 +50,7 @@ impl Writer {
         }
     }
 
-    /// The wall clock has agreed with itself for an hour.
+    /// Commits a correction after the wall clock has kept its offset for an hour.
     fn correct(&mut self, correction: Correction) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let era = self.begin_era(self.tip + 1, &correction, "agreed")?;
@@ -65,7 +66,8 @@ impl Writer {
         self.connection.execute_batch("COMMIT")
     }
 
-    /// On a full disk: that the clock keeps old events from leaving, where it does.
+    /// Called when the disk is full: logs if deletion by age is behind because the clock is in doubt or not
+    /// confirmed.
     pub(super) fn tell_held_back(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);
@@ -86,7 +88,7 @@ impl Writer {
         metrics.deletion_behind_seconds.set(status.now.ms_since(status.deletion) / 1_000);
     }
 
-    /// Writes that the clock is corrected; [`Self::corrected`] takes it over after the commit.
+    /// Writes a correction within the open transaction. [`Self::corrected`] applies it after the commit.
     pub(super) fn begin_era(
         &self,
         first: u64,
@@ -109,12 +111,12 @@ impl Writer {
         Ok(era)
     }
 
-    /// The correction is committed: from here on times are by the wall clock again.
+    /// Applies a committed correction: from here on, times follow the wall clock again.
     pub(super) fn corrected(&mut self, (era, correction): (Era, Correction)) {
         self.clock.correct(&correction);
         self.received_at = correction.to;
         self.eras.push(era);
-        // It only improves a figure.
+        // An error is ignored, because only a metric depends on it.
         if let Ok(oldest) = oldest_run(&self.connection, &self.eras) {
             self.shared.oldest_key_ms.store(oldest.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
         }
