@@ -1,7 +1,8 @@
-//! The clocks of the machine, read in one place, and the one form in which times are stored and shown.
+//! The only module that reads the clocks of the machine, and the type for times that are stored and shown.
 //!
-//! [`Clock`] is the trusted clock of a running receiver: the wall clock, checked against the time since boot. [`now`] is
-//! the wall clock unchecked, for what neither stores, deletes nor compares with what is stored.
+//! [`Clock`] is the trusted clock of a running receiver: the wall clock, checked against the time since boot. [`now`]
+//! is the unchecked wall clock, for code that neither stores times, nor deletes by age, nor compares with stored
+//! times.
 
 mod machine;
 mod trust;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Creates a time from milliseconds since the Unix epoch.
     pub const fn from_ms(ms: i64) -> Self {
         Self(ms)
     }
@@ -30,18 +31,18 @@ impl Timestamp {
         self.0
     }
 
-    /// This time and `duration_ms` more (or less, when negative); saturates.
+    /// Adds `duration_ms`, which may be negative. Saturates at the limits of `i64`.
     #[must_use]
     pub const fn plus_ms(self, duration_ms: i64) -> Self {
         Self(self.0.saturating_add(duration_ms))
     }
 
-    /// Milliseconds from `earlier` to here; negative when `earlier` is later.
+    /// Milliseconds from `earlier` to this time; negative if `earlier` is later.
     pub const fn ms_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// As the `Date` of an HTTP answer (RFC 9110); `None` outside the years that it can write.
+    /// The value of an HTTP `Date` header (RFC 9110); `None` for years that the format cannot express.
     pub fn to_http_date(self) -> Option<String> {
         let time = jiff::Timestamp::from_millisecond(self.0).ok()?;
         jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
@@ -57,7 +58,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text that is not a time: RFC 3339 is what is read, and a date alone counts as its midnight, UTC.
+/// The text is not a time. Accepted are RFC 3339, and a date alone, which stands for its midnight in UTC.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a time: write it as 2026-01-31T09:30:00Z, or as a date")]
 pub struct NotATime(String);
@@ -69,7 +70,7 @@ impl FromStr for Timestamp {
         if let Ok(time) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(time.as_millisecond()));
         }
-        // A time without its zone would be read as a date: hours would be lost without a word.
+        // A time without a zone would be parsed as a date, and its hours would be lost silently.
         let date = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
         date.and_then(|date| date.parse::<jiff::civil::Date>().ok())
             .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
@@ -91,13 +92,13 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Milliseconds since this machine was booted, suspended time included: for how long something took, whatever happens to
-/// the wall clock.
+/// Milliseconds since the machine was booted, including time in suspend. For durations, which a change of the wall
+/// clock must not affect.
 pub fn since_boot_ms() -> i64 {
     machine::boot_ms()
 }
 
-/// The time now, by this machine's wall clock.
+/// The current time of the machine's wall clock, unchecked.
 pub fn now() -> Timestamp {
     machine::wall()
 }

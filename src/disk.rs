@@ -1,4 +1,4 @@
-//! Room on a disk: whether an error means that there is none, and whether a write finds some again.
+//! Detects a full disk from errors, and probes whether writes succeed again.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,16 +11,16 @@ use rusqlite::{ErrorCode, ffi};
 
 use crate::folder;
 
-/// A probe writes this much: more than one commit of a large request needs.
+/// Bytes that a probe writes: more than the commit of a large request needs.
 const PROBE_BYTES: usize = 8 << 20;
 
-/// Whether a write failed because the file system, or a quota of it, has no room.
+/// True if a write failed because the file system is full or a quota is exceeded.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// The same for a statement on an SQLite file. SQLite says "full" for ENOSPC alone: EDQUOT, and an index of the log that
-/// cannot grow, are I/O errors like any other, and a write beside the file tells them apart.
+/// [`is_full`] for a statement on an SQLite file. SQLite reports "full" only for ENOSPC. For EDQUOT, and if the index
+/// of the log cannot grow, it reports a general I/O error, so a probe beside the file decides.
 pub fn is_full_sqlite(error: &rusqlite::Error, file: &Path) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => true,
@@ -28,7 +28,7 @@ pub fn is_full_sqlite(error: &rusqlite::Error, file: &Path) -> bool {
     }
 }
 
-/// Whether SQLite reports a lack of room in this way, among other failures.
+/// True for SQLite errors that can mean lack of space. Some of them also have other causes.
 pub fn may_be_full_sqlite(error: &rusqlite::Error) -> bool {
     let rusqlite::Error::SqliteFailure(error, _) = error else { return false };
     error.code == ErrorCode::DiskFull
@@ -41,10 +41,10 @@ pub fn may_be_full_sqlite(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// Writes some MiB beside a file, which are gone when this returns, however it ends.
+/// Writes 8 MiB to a temporary file beside `file`. The temporary file is deleted in any case.
 ///
 /// # Errors
-/// Those of the file system; [`is_full`] where there is no room.
+/// Returns file system errors; [`is_full`] is true for them if there is no space.
 pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
     match fs::remove_file(&path) {
@@ -52,7 +52,7 @@ pub fn probe(file: &Path) -> io::Result<()> {
         _ => {}
     }
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    // From here on nobody finds it, and it ends with this process.
+    // Deleted while open: nobody else can find it, and its space is freed even if this process dies.
     fs::remove_file(&path)?;
     let zeros = vec![0; 64 << 10];
     for _ in 0..PROBE_BYTES / zeros.len() {
@@ -73,7 +73,7 @@ mod tests {
         let sqlite = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         let full = |code| is_full_sqlite(&sqlite(code), &home.path().join("a.db"));
         assert!(full(ffi::SQLITE_FULL));
-        // There is room beside the file.
+        // There is space beside the file.
         assert!(!full(ffi::SQLITE_IOERR_WRITE) && !full(ffi::SQLITE_IOERR_FSYNC));
     }
 

@@ -1,4 +1,4 @@
-//! Which file is at a path: whether it is still the one that was opened there.
+//! Identity of the file at a path, to detect that it was replaced since it was opened.
 
 use std::{
     fs::{self, Metadata},
@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-/// What tells a file from all others while one of them is open.
+/// Device and inode, which are unique while the file is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -20,20 +20,20 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// The file at a path, links followed, and its length in bytes.
+    /// The identity and the size in bytes of the file at a path. Follows links.
     ///
-    /// Does not ask for the times of the file. Since Linux 6.13, a file whose times were asked for gets new ones at its next
-    /// write, and ext4 writes its inode at the next `fdatasync`: each group of the journal would cost one block more.
+    /// It does not request the file's timestamps. Since Linux 6.13, a request for them makes the next write update
+    /// them, and then ext4 also writes the inode at the next `fdatasync`: one block more per commit of the journal.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Returns an error if the file does not exist or cannot be examined.
     pub fn at(path: &Path) -> io::Result<(Self, u64)> {
         match statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::SIZE) {
             Ok(found) => {
                 let device = makedev(found.stx_dev_major, found.stx_dev_minor);
                 Ok((Self { device, inode: found.stx_ino }, found.stx_size))
             }
-            // Some sandboxes do not know the call.
+            // Some sandboxes do not support this system call.
             Err(Errno::NOSYS) => fs::metadata(path).map(|found| (Self::from(&found), found.len())),
             Err(error) => Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Folders: that of a file, what goes with the file, and one that is missing, made so that a power cut does not take it away again.
+//! Folders: the folder of a file, files beside it, and creation of folders that survives a power cut.
 
 use std::{
     fs::{DirBuilder, File},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder that a path is in: the current one for a bare name, the root for the root.
+/// The folder that contains a path: `.` for a bare file name, `/` for the root.
 pub fn of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -16,17 +16,17 @@ pub fn of(path: &Path) -> &Path {
     }
 }
 
-/// `journal.db` and `-wal`: the name of what goes with a file, in the same folder.
+/// Appends to the file name: `journal.db` and `-wal` give `journal.db-wal`.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Makes a folder where there is none, with those above it, all with this mode; it is on disk when this returns.
+/// Creates a folder and its missing parents, all with this mode. The folders are on disk when this returns.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Returns an error if a folder cannot be created or synced.
 pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -39,7 +39,7 @@ pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Whether an error stays until a person changes something, such as the path or a permission: trying again does not help.
+/// True for errors that last until a person changes something, such as the path or a permission: a retry cannot help.
 pub fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
@@ -58,10 +58,10 @@ pub fn is_lasting(error: &io::Error) -> bool {
     )
 }
 
-/// Makes the names in a folder durable: a file in it that was made, renamed or deleted.
+/// Makes created, renamed and deleted names in a folder durable.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Returns an error if the folder cannot be opened or synced.
 pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -1,5 +1,5 @@
-//! The lock of a file, for one process and one place in it: a file beside it, since what it guards may change its name and
-//! its inode, and SQLite has locks of its own on what is SQLite's.
+//! A file lock that only one value of one process can hold. The lock is a separate file beside the guarded file,
+//! because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -12,13 +12,13 @@ use rustix::fs::OFlags;
 
 use crate::{file_id::FileId, folder::with_suffix};
 
-/// The lock file of a file.
+/// Path of the lock file that guards a file.
 pub fn lock_of(guarded: &Path) -> PathBuf {
     with_suffix(guarded, ".lock")
 }
 
-/// The lock of a file. Released when dropped, or when the process ends in whatever way; the lock file stays, since
-/// deleting it would let two processes lock two of them.
+/// A held lock. It is released when this value is dropped and whenever the process ends. The lock file stays: if it
+/// were deleted, two processes could hold locks on two different files.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -28,25 +28,26 @@ pub struct Lock {
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another has it; the text is for people, and begins with what they look for: the lock file, then who holds it.
+    /// Another process, or another value of this one, holds it. The text is for operators and names the lock file and
+    /// the holder.
     #[error("lock file {}{by}", lock.display())]
     Held {
-        /// The lock file.
+        /// Path of the lock file.
         lock: PathBuf,
-        /// What the lock file says of its holder, with a leading `, `.
+        /// The holder according to the lock file, with a leading `, `; empty if unknown.
         by: String,
     },
-    /// The file system said no.
+    /// The file system returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Lock {
-    /// Takes the lock of `guarded`, whose folder must be there.
+    /// Takes the lock of `guarded`, whose folder must exist.
     ///
     /// # Errors
-    /// [`LockError::Held`] where another process has it, or another place of this one; [`LockError::Io`] also where the
-    /// lock file is a symbolic link, which is not followed.
+    /// Returns [`LockError::Held`] if another process or another value of this process holds the lock, and
+    /// [`LockError::Io`] for file system errors or if the lock file is a symbolic link, which is not followed.
     pub fn take(guarded: &Path) -> Result<Self, LockError> {
         let path = lock_of(guarded);
         let mut private = OpenOptions::new();
@@ -66,12 +67,13 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(source.into()),
         }
-        // Who cannot say so, as on a full disk, has the lock all the same.
+        // The process id is only a hint. If it cannot be written, as on a full disk, the lock is held anyway.
         let _ = say_who(&mut file);
         Ok(Self { path, file })
     }
 
-    /// Whether the lock file is still the one that others would find: it is not after its folder was replaced.
+    /// True if the lock file is still the one that other processes would find. It is not after the folder was
+    /// replaced.
     pub fn is_in_place(&self) -> bool {
         match (FileId::at(&self.path), self.file.metadata()) {
             (Ok((there, _)), Ok(ours)) => there == FileId::from(&ours),
@@ -79,10 +81,10 @@ impl Lock {
         }
     }
 
-    /// Lets another have it, before this value is dropped.
+    /// Releases the lock before this value is dropped.
     ///
     /// # Errors
-    /// Whatever the file system says.
+    /// Returns an error if the file cannot be unlocked.
     pub fn release(&self) -> io::Result<()> {
         self.file.unlock()
     }
@@ -94,7 +96,7 @@ fn say_who(file: &mut File) -> io::Result<()> {
     write!(file, "{}", std::process::id())
 }
 
-/// What the lock file says, which only improves a message.
+/// Reads the holder for an error message. Read errors are ignored.
 fn holder(file: &mut File) -> String {
     let mut holder = String::new();
     match file.read_to_string(&mut holder) {

@@ -1,5 +1,5 @@
-//! What is measured, under stable names. Labels come from closed sets only: sources, credentials and handlers of the
-//! configuration, and the enums of the code.
+//! All metrics, under stable names. Labels have a limited number of values: sources, credentials and handlers of the
+//! configuration, and enums of the code.
 
 mod process;
 mod silence;
@@ -16,27 +16,27 @@ use prometheus_client::{
 
 use process::Process;
 
-/// Labels, in the order in which they are shown.
+/// Label names and values, in the order in which they are shown.
 pub type Labels = Vec<(&'static str, Arc<str>)>;
-/// Counters by label.
+/// A family of counters, by labels.
 pub type Counters = Family<Labels, Counter>;
-/// Gauges by label.
+/// A family of integer gauges, by labels.
 pub type Gauges = Family<Labels, Gauge>;
-/// Gauges of what is no whole number, by label.
+/// A family of floating-point gauges, by labels.
 pub type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
-/// Histograms by label.
+/// A family of histograms, by labels.
 pub type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// Every metric of this process. Two instances can live in one process: nothing is global.
+/// Every metric of one receiver. Nothing is global, so one process can have several instances.
 pub struct Metrics {
     registry: Registry,
-    /// Under the names that every process has.
+    /// Metrics of the process, without the prefix `bikhook`.
     process: Registry,
-    /// Answers on the public side, by `source` (empty where none matched) and `status`.
+    /// Answers on the public side, by `source` (empty if none matched) and `status`.
     pub requests: Counters,
-    /// Seconds from the head to the answer, on the public side.
+    /// Seconds from the head of a request to its answer, on the public side.
     pub request_seconds: Histogram,
-    /// Requests under way that hold a place.
+    /// Requests in progress that hold a place in the concurrency limits.
     pub in_flight: Gauge,
     /// Open connections on the public side.
     pub connections: Gauge,
@@ -44,83 +44,85 @@ pub struct Metrics {
     pub authenticated: Counters,
     /// Failed authentications, by `source` and `reason`: missing, wrong, expired, other_form.
     pub authentication_failures: Counters,
-    /// Since when nothing came, by `source`.
+    /// Seconds since something arrived, by `source`.
     pub silence: Family<Labels, Silence>,
     /// Events, by `source` and `result`: accepted, duplicate, quarantined, conflict.
     pub events: Counters,
-    /// Elements that needed the tolerant second try, by `source`.
+    /// Elements that only the second, tolerant parser could read, by `source`.
     pub repaired: Counters,
     /// Optional fields of a wrong type, by `source`.
     pub field_warnings: Counters,
-    /// Commits of the journal.
+    /// Number of commits of the journal.
     pub commits: Counter,
-    /// Seconds of a commit, sync included.
+    /// Seconds per commit, including the sync.
     pub commit_seconds: Histogram,
-    /// Events in a commit group.
+    /// Number of events per commit group.
     pub group_events: Histogram,
     /// Keys in the deduplication window.
     pub keys: Gauge,
-    /// The most keys that it may have: from there on the oldest leave early.
+    /// Maximum number of keys in the window. Beyond it the oldest are evicted early.
     pub keys_limit: Gauge,
     /// How far back the deduplication window reaches, in seconds.
     pub window_seconds: Gauge,
-    /// Bytes of the write-ahead log.
+    /// Size of the write-ahead log in bytes.
     pub wal_bytes: Gauge,
-    /// Room on the journal's disk, in bytes.
+    /// Available space on the journal's disk in bytes, including the reserve.
     pub room_bytes: Gauge,
     /// 1 while the journal can store, else 0.
     pub journal_ready: Gauge,
-    /// 1 while the wall clock is believed, else 0.
+    /// 1 while the wall clock is trusted, else 0.
     pub clock_trusted: Gauge,
     /// Wall clock minus trusted clock, in seconds.
     pub clock_offset_seconds: Gauge,
     /// How far deletion by age is behind the trusted clock, in seconds.
     pub deletion_behind_seconds: Gauge,
-    /// The highest durable sequence number.
+    /// The highest durable seq of the journal.
     pub tip: Gauge,
-    /// Entries in quarantine.
+    /// Number of entries in quarantine.
     pub quarantine: Gauge,
     /// Events delivered, by `handler` and `lane`.
     pub delivered: Counters,
     /// Failed deliveries, by `handler`, `lane` and `outcome`: retry, refuse.
     pub failures: Counters,
-    /// Seconds of one delivery to a destination, a batch or an event, by `handler`.
+    /// Seconds per delivery of a batch or a single event, by `handler`.
     pub delivery_seconds: Histograms,
     /// Events between the cursor and the tip, by `handler` and `lane`.
     pub lag: Gauges,
-    /// Seconds that the oldest event of a lane has waited, by `handler` and `lane`: of the lane `incoming`, a customer has.
+    /// How long the oldest undelivered event of a lane has waited, in seconds, by `handler` and `lane`. In the lane
+    /// `incoming` that is how long a customer's message has waited.
     pub lag_seconds: Gauges,
     /// Events set aside, by `handler` and `lane`.
     pub set_aside: Gauges,
-    /// Dead letters, by `handler`.
+    /// Number of dead letters, by `handler`.
     pub dead_letters: Gauges,
-    /// 1 while a lane waits for its destination, by `handler` and `lane`.
+    /// 1 while a lane waits for its unwell destination, by `handler` and `lane`.
     pub waiting: Gauges,
-    /// 1 while a lane has as many events set aside as may be.
+    /// 1 while a lane has as many events set aside as `aside_limit` allows, by `handler` and `lane`.
     pub full: Gauges,
-    /// 1 while a lane is held back by a pause, by `handler` and `lane`.
+    /// 1 while the handler of a lane is paused, by `handler` and `lane`.
     pub paused: Gauges,
-    /// Events that insight has not taken in yet.
+    /// Number of events that insight has not processed yet.
     pub insight_lag: Gauge,
-    /// Customers who wrote in the last 24 hours and got no answer; a broadcast is none.
+    /// Customers who wrote in the last 24 hours and got no answer. A broadcast is not an answer.
     pub customers_waiting: Gauge,
-    /// Seconds that the one of them has waited who wrote first.
+    /// How long the longest-waiting customer has waited, in seconds.
     pub customer_waiting_seconds: Gauge,
-    /// Messages first seen in this hour or the last one, by `category` and `step`: all, accepted by no channel yet included, and
-    /// how many of them got how far.
+    /// Messages first seen in this clock hour or the previous one, by `category` and `step`. The step `all` counts
+    /// every outgoing message, even if no channel has accepted it yet; the other steps count how many got that far.
     pub recent_messages: Gauges,
-    /// Those of them that failed, by `category` and `class` of the reason.
+    /// Failed ones among the messages of `recent_messages`, by `category` and `class` of the reason.
     pub recent_failures: Gauges,
-    /// Seconds from sent to delivered that a share of them did not exceed, by `category` and `quantile`; not a number without one.
+    /// Seconds from sent to delivered of the messages of `recent_messages`, by `category` and `quantile`. NaN if none
+    /// was delivered.
     pub recent_delivery_seconds: Floats,
-    /// Spans that were not exported: too many at once, or nobody took them.
+    /// Spans that were not exported: too many were waiting, or the export failed.
     pub spans_dropped: Counter,
     /// How often somebody asked the page to show personal data.
     pub reveals: Counter,
 }
 
 impl Metrics {
-    /// A fresh set, all at zero.
+    /// Registers all metrics with their initial values.
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("bikhook");
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
@@ -275,10 +277,10 @@ impl Metrics {
         })
     }
 
-    /// The OpenMetrics text format.
+    /// Renders all metrics in the OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = encode_registry(&mut text, &self.registry);
         let _ = encode_registry(&mut text, &self.process);
         let _ = encode_eof(&mut text);
@@ -286,7 +288,7 @@ impl Metrics {
     }
 }
 
-/// A destination may take as long as its time-out, 15 s by default.
+/// The buckets go beyond the timeout of a delivery, 15 s by default.
 fn delivery_seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0])
 }

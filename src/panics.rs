@@ -1,4 +1,4 @@
-//! Panics, told by their place alone: the text of one may quote an event, a secret or a whole payload.
+//! Reports panics by location only, because the text of a panic may quote an event, a secret or a whole payload.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinError;
 
-/// Writes every panic of the process to the log, with its place and without its text.
+/// Installs a panic hook that logs the location of every panic, without its text.
 pub fn log_places() {
     panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -18,7 +18,7 @@ pub fn log_places() {
     }));
 }
 
-/// Why a task ended before its time. The error's own text quotes that of the panic.
+/// Why a task ended early. The text of the error itself would quote the panic.
 pub fn why_ended(task: &JoinError) -> &'static str {
     if task.is_panic() { "it panicked; the log says where" } else { "it was cancelled" }
 }

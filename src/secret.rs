@@ -1,5 +1,5 @@
 //! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
-//! which makes one and keeps it; never printed.
+//! which generates a secret and stores it. Secrets are never printed.
 
 use std::{
     fmt,
@@ -14,22 +14,22 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 
 use crate::folder;
 
-/// A secret, resolved when the configuration is read. No `Debug`, no `Display`.
+/// A secret, resolved when the configuration is read. It has neither `Debug` nor `Display`.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// From text.
+    /// Wraps a text as a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself: for comparing and for sending, never for showing.
+    /// The secret itself, only for comparing and sending. Do not log or show it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A fresh one for this file: 32 random bytes in the URL-safe alphabet.
+    /// Generates a secret: 32 random bytes in URL-safe base64. `file` is only named in the error.
     pub(crate) fn random(file: &Path) -> Result<Self, FileError> {
         random_text::<32>().map(Self).map_err(|what| FileError::new(file, what))
     }
@@ -41,7 +41,8 @@ fn random_text<const BYTES: usize>() -> Result<String, Fault> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What a [`Secret`] is called when it asks to be read: the configuration's deserializer then resolves its forms.
+/// The newtype name under which a [`Secret`] is deserialized. The configuration's deserializer recognizes it and
+/// resolves the forms.
 pub(crate) const MARK: &str = "$bikhook::Secret";
 
 impl<'de> Deserialize<'de> for Secret {
@@ -64,7 +65,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A file with a secret that cannot be used, and why.
+/// Why the secret in a file cannot be used or stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the secret in {}: {what}", path.display())]
 pub struct FileError {
@@ -74,7 +75,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Whether a person has to change something: a restart does not help.
+    /// True if a person has to change something, because a restart cannot help.
     pub fn is_lasting(&self) -> bool {
         match &self.what {
             Fault::Io(error) => folder::is_lasting(error),
@@ -87,7 +88,7 @@ impl FileError {
         Self { path: path.to_owned(), what }
     }
 
-    /// Whether a file stands where a new one should be.
+    /// True if the file already exists.
     fn is_taken(&self) -> bool {
         matches!(&self.what, Fault::Io(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
@@ -109,10 +110,10 @@ enum Fault {
 
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// The secret in a file, less the newline at its end; `None` where there is no such file.
+/// Reads a secret from a file, without the newline at its end; `None` if the file does not exist.
 ///
 /// # Errors
-/// [`FileError`] where the file cannot be read, is empty, too large or not UTF-8.
+/// Returns a [`FileError`] if the file cannot be read, is empty, too large or not UTF-8.
 pub fn load(path: &Path) -> Result<Option<Secret>, FileError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -135,27 +136,27 @@ fn read(file: File) -> Result<Secret, Fault> {
     }
 }
 
-/// The secret in a file; where there is none, a fresh one, which is kept there from then on.
+/// Reads a secret from a file. If the file does not exist, generates a secret and stores it there.
 ///
 /// # Errors
-/// As [`load`] and [`store`].
+/// Returns the errors of [`load`] and [`store`].
 pub fn load_or_make(path: &Path) -> Result<Secret, FileError> {
     if let Some(secret) = load(path)? {
         return Ok(secret);
     }
     let secret = Secret::random(path)?;
     match store(path, &secret) {
-        // Another has made it meanwhile.
+        // Another process has created it in the meantime.
         Err(error) if error.is_taken() => load(path)?.ok_or(error),
         stored => stored.map(|()| secret),
     }
 }
 
-/// Stores a secret in a file that must not exist yet, readable by its owner alone; it is whole and on disk when this
-/// returns, or it is not there. Directories that are missing are made, closed to others.
+/// Stores a secret in a new file that only its owner can read. The file is complete and on disk when this returns;
+/// after an error it does not exist. Missing folders are created with mode 0700.
 ///
 /// # Errors
-/// [`FileError`] where it could not be written, or where the file has come to exist.
+/// Returns a [`FileError`] if the file already exists or cannot be written.
 pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
     write(path, secret).map_err(|what| FileError::new(path, what))
 }
@@ -164,7 +165,7 @@ fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
     folder::make(folder::of(path), 0o700)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.new", random_text::<9>()?));
-    // Linking, unlike renaming, fails where the name is taken: a secret in use is never replaced.
+    // Unlike a rename, a hard link fails if the name is taken, so a secret in use is never replaced.
     let written = write_draft(Path::new(&draft), secret).and_then(|()| std::fs::hard_link(&draft, path));
     let removed = std::fs::remove_file(&draft);
     written?;

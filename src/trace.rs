@@ -1,8 +1,8 @@
-//! TELL: what each request and each delivery took, as spans of OpenTelemetry; behind the feature `otel`.
+//! OpenTelemetry spans for each request and each delivery. They are exported only with the feature `otel`.
 //!
-//! Spans are made here alone, with tracing, under [`TARGET`], which nobody listens to but the exporter: without one a span is
-//! a look at an atomic. They carry names of the configuration, numbers, and classes of failures; nothing that was sent. A
-//! request ends long before its events are delivered: `seq` joins the two.
+//! All spans are created here, with `tracing`, under [`TARGET`]. Only the exporter listens to that target; without an
+//! exporter, a span costs one read of an atomic. Spans contain names of the configuration, numbers, and classes of
+//! failures, but nothing of the payloads. A request ends long before its events are delivered: `seq` links the two.
 
 #[cfg(feature = "otel")]
 mod export;
@@ -12,15 +12,17 @@ pub use export::{Exporter, ExporterError};
 
 use tracing::{Span, field::Empty, info_span};
 
-/// The target of every span; the log leaves it out.
+/// The target of every span. The log excludes it.
 pub const TARGET: &str = "bikhook::spans";
 
-/// The variables that ask for an export as `[log] otlp` does (OpenTelemetry Protocol Exporter, "Configuration Options").
+/// Environment variables that enable the export like `[log] otlp` (OpenTelemetry Protocol Exporter, "Configuration
+/// Options").
 pub const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// A request of the public side, from its head to its answer; `source` is empty where none matched.
+/// The span of a request on the public side, from its head to its answer. `source` is empty if none matched.
 pub fn request(id: &dyn std::fmt::Display, source: &str, method: &str) -> Span {
-    // A method is a word of the peer's (OpenTelemetry, "Semantic conventions for HTTP spans").
+    // The peer can send any word as method, so unknown ones are replaced (OpenTelemetry, "Semantic conventions for
+    // HTTP spans").
     let method = if METHODS.contains(&method) { method } else { "_OTHER" };
     let source = (!source.is_empty()).then_some(source);
     info_span!(
@@ -38,7 +40,7 @@ pub fn request(id: &dyn std::fmt::Display, source: &str, method: &str) -> Span {
 
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "OPTIONS"];
 
-/// Its answer.
+/// Records the status of the answer in the span of a request.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", i64::from(status));
     if status >= 500 {
@@ -46,12 +48,12 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// A body, unpacked and taken apart; `bytes` as they came.
+/// The span of decompressing and decoding a body. `bytes` is its size as received.
 pub fn decode(bytes: usize) -> Span {
     info_span!(target: TARGET, "decode", bytes = whole(bytes as u64))
 }
 
-/// Events on their way into the journal, until they are durable.
+/// The span of appending events to the journal, until they are durable.
 pub fn append(events: usize, quarantined: usize) -> Span {
     info_span!(
         target: TARGET,
@@ -62,27 +64,27 @@ pub fn append(events: usize, quarantined: usize) -> Span {
     )
 }
 
-/// The last seq that a request, or its append, made durable.
+/// Records the last seq that a request made durable, in its span or in that of its append.
 pub fn durable(span: &Span, seq: Option<u64>) {
     if let Some(seq) = seq {
         span.record("seq", whole(seq));
     }
 }
 
-/// What is delivered at once.
+/// The events of one delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// The first event.
+    /// The seq of the first event.
     pub seq: u64,
-    /// The last one.
+    /// The seq of the last event.
     pub last_seq: u64,
-    /// How many there are.
+    /// Number of events in the delivery.
     pub events: usize,
-    /// Which try it is, of the event that was tried most often.
+    /// The highest attempt number among the events.
     pub attempt: u32,
 }
 
-/// One delivery to a destination.
+/// The span of one delivery to a destination.
 pub fn deliver(handler: &str, lane: &str, load: Load) -> Span {
     info_span!(
         target: TARGET,
@@ -100,7 +102,7 @@ pub fn deliver(handler: &str, lane: &str, load: Load) -> Span {
     )
 }
 
-/// How a delivery ended: with a class of failures where it failed.
+/// Records the outcome of a delivery, with the class of the failure if it failed.
 pub fn delivered(span: &Span, outcome: &str, class: Option<&str>) {
     span.record("outcome", outcome);
     if let Some(class) = class {
@@ -109,7 +111,7 @@ pub fn delivered(span: &Span, outcome: &str, class: Option<&str>) {
     }
 }
 
-/// `traceparent` of the span that this is called in (W3C Trace Context, section 3.2); `None` where nothing is exported.
+/// The `traceparent` of the current span (W3C Trace Context, section 3.2); `None` if spans are not exported.
 #[cfg(feature = "otel")]
 pub fn traceparent() -> Option<String> {
     use opentelemetry::trace::TraceContextExt as _;
@@ -122,13 +124,13 @@ pub fn traceparent() -> Option<String> {
     span.is_valid().then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
 }
 
-/// `traceparent` of the span that this is called in: nothing is exported by this binary.
+/// Always `None`, because a binary without the feature `otel` exports no spans.
 #[cfg(not(feature = "otel"))]
 pub const fn traceparent() -> Option<String> {
     None
 }
 
-/// OpenTelemetry's numbers have a sign.
+/// OpenTelemetry integers are signed, so larger numbers saturate.
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The machine's two clocks: the wall clock, which anybody may set, and the time since boot, which nobody can.
+//! The two clocks of the machine: the wall clock, which can be set, and the time since boot, which cannot.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -7,22 +7,22 @@ use super::Timestamp;
 /// Both clocks, read at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The wall clock.
+    /// The wall clock, which can be set.
     pub wall: Timestamp,
-    /// Milliseconds since boot, suspended time included (`CLOCK_BOOTTIME`).
+    /// Milliseconds since boot, including time in suspend (`CLOCK_BOOTTIME`).
     pub boot_ms: i64,
 }
 
 impl Reading {
-    /// The wall clock minus the time since boot: constant while nobody sets the wall clock.
+    /// The wall clock minus the time since boot: constant unless the wall clock is set.
     pub const fn offset_ms(self) -> i64 {
         self.wall.as_ms().saturating_sub(self.boot_ms)
     }
 }
 
-/// Where a [`super::Clock`] reads the clocks; a test brings its own.
+/// The source of readings for a [`super::Clock`]. Tests bring their own.
 pub trait Machine: Send + Sync + 'static {
-    /// Both clocks, now.
+    /// Reads both clocks at once.
     fn read(&self) -> Reading;
 }
 
@@ -40,7 +40,7 @@ pub(super) fn boot_ms() -> i64 {
     boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000)
 }
 
-#[allow(clippy::disallowed_methods)] // the one place
+#[allow(clippy::disallowed_methods)] // the only call
 pub(super) fn wall() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
 }

@@ -1,96 +1,100 @@
-//! Which time is believed: pure decisions over readings of both clocks.
+//! Decides which time to trust, as pure functions of readings of both clocks.
 //!
-//! The wall clock is believed while its offset to the time since boot stays where it was. A jump beyond [`TOLERANCE_MS`]
-//! puts it in doubt: the trusted time goes on from the last offset until the wall clock comes back, or until a
-//! [`Correction`] is made, which somebody accepted or which an hour of agreement allows. A suspended machine is no jump:
-//! the time since boot includes it.
+//! The wall clock is trusted while its offset to the time since boot stays the same. A jump of more than
+//! [`TOLERANCE_MS`] puts it in doubt. Then the trusted time continues from the last offset, until the wall clock
+//! comes back or a [`Correction`] is made. A correction needs an operator who accepts it, or an hour without another
+//! jump. Suspending the machine is not a jump, because the time since boot includes it.
 //!
-//! Deletion has a time of its own, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`] hours an
-//! hour, and only in real time while the wall clock is in doubt or while a gap at the start is not confirmed.
+//! Deletion has a time of its own, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`]
+//! hours per hour. While the wall clock is in doubt or a gap at the start is not confirmed, it advances only in real
+//! time.
 
 use super::{Reading, Timestamp};
 
-/// A jump beyond this is not believed. Also the most that the wall clock may drift within an hour.
+/// A larger jump puts the wall clock in doubt. Also the maximum drift of the wall clock per hour.
 const TOLERANCE_MS: i64 = 10 * 60_000;
-/// After so long without another jump the wall clock may be believed again.
+/// The wall clock may be trusted again after this time without another jump.
 const AGREEMENT_MS: i64 = 3_600_000;
-/// At a start, a gap up to this is downtime; a correction up to this makes what is stored older.
+/// At the start, a gap of at most this counts as downtime. A correction of at most this makes stored rows older.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
-/// Deletion catches up by at most so many hours an hour.
+/// Maximum speed of deletion while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;
 
-/// What a journal knows of the time of its last life.
+/// The last known time of a journal's previous run.
 #[derive(Clone, Copy, Debug)]
 pub struct LastKnown {
-    /// The last time that is known.
+    /// The latest time in the journal.
     pub at: Timestamp,
-    /// Up to where deletion had come; `None` where nobody noted it.
+    /// The time up to which rows were deleted by age; `None` if it was never noted.
     pub deletion: Option<Timestamp>,
-    /// Noted every minute, not taken from the last event: the receiver ran until then, and stopped.
+    /// True if `at` was noted by a running receiver, which does so every minute. False if it comes from the last
+    /// event.
     pub noted: bool,
 }
 
-/// Why and since when the wall clock is not believed.
+/// The state while the wall clock is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Doubt {
-    /// The offset that the wall clock has now.
+    /// The current offset of the wall clock.
     offset_ms: i64,
-    /// Milliseconds since boot at which it got this offset.
+    /// Milliseconds since boot when it got this offset.
     since_ms: i64,
 }
 
-/// The step from the trusted time to the wall clock's: the end of a doubt.
+/// The step from the trusted time to the wall clock, which ends a doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
     /// The trusted time from here on.
     pub to: Timestamp,
-    /// By how much it changes, in milliseconds.
+    /// The size of the step in milliseconds; negative if the time goes back.
     pub by_ms: i64,
     offset_ms: i64,
 }
 
 impl Correction {
-    /// By how much the stored times before it are moved, where their age is asked for. Beyond downtime the clock was wrong
-    /// before, and nothing became older by it.
+    /// The number of ms to add to older stored times when their age is computed. A step larger than plausible
+    /// downtime means that the clock was wrong before, and nothing may become older because of it.
     pub const fn shift_ms(&self) -> i64 {
         if self.by_ms > DOWNTIME_MS { self.by_ms } else { 0 }
     }
 }
 
-/// What a look at the clocks found.
+/// The result of comparing the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// Nothing new.
+    /// Nothing has changed.
     Nothing,
-    /// The wall clock jumped by so many milliseconds.
+    /// The wall clock jumped by this number of milliseconds.
     Jumped(i64),
-    /// It jumped again while it was in doubt: so far it is off now.
+    /// The wall clock jumped again while in doubt. It now differs from the trusted time by this number of
+    /// milliseconds.
     JumpedAgain(i64),
-    /// It came back by itself.
+    /// The wall clock came back and is trusted again.
     CameBack,
-    /// At the start: it is ahead of the last known time, by so much; that is downtime.
+    /// At the start: the wall clock is this many milliseconds ahead of the last known time, which counts as downtime.
     Downtime(i64),
-    /// At the start: it is behind the last known time, or too far ahead of it.
+    /// At the start: the wall clock is behind the last known time, or too many milliseconds ahead of it.
     Implausible(i64),
 }
 
-/// What is believed.
+/// Which offset is trusted, and how far deletion has come.
 #[derive(Debug)]
 pub(super) struct Trust {
     /// Trusted time minus time since boot.
     offset_ms: i64,
-    /// The offset that jumps are measured against; renewed after an hour, so that a fast clock is no jump but is found.
+    /// The offset that jumps are measured against. It is renewed every hour, so slow drift is accepted, but a clock
+    /// that drifts more than [`TOLERANCE_MS`] per hour is detected.
     reference_ms: i64,
     reference_at: i64,
     doubt: Option<Doubt>,
-    /// Before this time since boot a gap at the start is not confirmed.
+    /// Milliseconds since boot until which a gap at the start is not confirmed.
     unconfirmed_until: i64,
     deletion: Timestamp,
     deletion_at: i64,
 }
 
 impl Trust {
-    /// Believes the first reading.
+    /// Trusts the first reading.
     pub(super) const fn new(first: Reading) -> Self {
         Self {
             offset_ms: first.offset_ms(),
@@ -103,11 +107,12 @@ impl Trust {
         }
     }
 
-    /// Compares with what a journal knows of its last life.
+    /// Compares the first reading with the last known time of the journal's previous run.
     pub(super) fn start(&mut self, reading: Reading, known: LastKnown) -> Finding {
         *self = Self::new(reading);
         let gap = reading.wall.ms_since(known.at);
-        // Nothing noted when the receiver stopped: a long gap may be a quiet sender.
+        // A long gap is implausible only if the time was noted. Otherwise the last event may be old because the
+        // sender was quiet.
         let finding = if gap < -TOLERANCE_MS || (gap > DOWNTIME_MS && known.noted) {
             self.offset_ms = known.at.as_ms() - reading.boot_ms;
             self.doubt = Some(Doubt { offset_ms: reading.offset_ms(), since_ms: reading.boot_ms });
@@ -117,17 +122,18 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // A journal that noted nothing may have been stamped by a clock that was ahead.
+        // If no deletion time was noted, the last event may have its time from a clock that was ahead: do not delete
+        // by it.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         self.deletion = deletion.min(self.trusted(reading));
-        // Also where the start before this one found the gap: a restart does not shorten the hour.
+        // This also applies if an earlier start found the gap: a restart does not shorten the hour.
         if self.trusted(reading).ms_since(self.deletion) > TOLERANCE_MS {
             self.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }
         finding
     }
 
-    /// What of a reading can be believed.
+    /// Compares a reading with the trusted offset, and updates which offset is trusted.
     pub(super) fn look(&mut self, reading: Reading) -> Finding {
         let offset_ms = reading.offset_ms();
         let Some(doubt) = self.doubt else {
@@ -156,7 +162,7 @@ impl Trust {
         Finding::Nothing
     }
 
-    /// The trusted time.
+    /// The trusted time of a reading.
     pub(super) const fn trusted(&self, reading: Reading) -> Timestamp {
         Timestamp::from_ms(reading.boot_ms.saturating_add(self.offset_ms))
     }
@@ -169,7 +175,7 @@ impl Trust {
         self.reference_ms
     }
 
-    /// Until when deletion waits for a confirmation, by the trusted time.
+    /// The trusted time until which deletion waits for a confirmation; `None` if it does not wait.
     pub(super) fn unconfirmed_until(&self, reading: Reading) -> Option<Timestamp> {
         let doubt_until = self.doubt.map(|doubt| doubt.since_ms + AGREEMENT_MS);
         let until = doubt_until.unwrap_or(self.unconfirmed_until);
@@ -177,7 +183,8 @@ impl Trust {
             .then(|| Timestamp::from_ms(until.saturating_add(self.offset_ms)))
     }
 
-    /// The correction that ends the doubt: where the wall clock has kept its offset for an hour, or somebody accepted it.
+    /// The correction that ends the doubt, if the wall clock has kept its offset for an hour or an operator
+    /// `accepted` it.
     pub(super) fn correction(&self, reading: Reading, accepted: bool) -> Option<Correction> {
         let doubt = self.doubt?;
         let agreed = reading.boot_ms - doubt.since_ms >= AGREEMENT_MS;
@@ -188,14 +195,14 @@ impl Trust {
         })
     }
 
-    /// Makes a correction.
+    /// Applies a correction, which ends the doubt.
     pub(super) fn correct(&mut self, reading: Reading, correction: &Correction) {
         self.advance_deletion(reading);
         self.believe(correction.offset_ms, reading.boot_ms);
         self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
     }
 
-    /// A gap at the start is confirmed: deletion may catch up. `false` where there is none.
+    /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
     pub(super) fn confirm(&mut self, reading: Reading) -> bool {
         self.advance_deletion(reading);
         let waited = self.unconfirmed_until > reading.boot_ms;
@@ -203,7 +210,7 @@ impl Trust {
         waited
     }
 
-    /// The time by which what is stored is old enough to be deleted.
+    /// The time against which the age of stored rows is measured when they are deleted.
     pub(super) fn deletion(&mut self, reading: Reading) -> Timestamp {
         self.advance_deletion(reading);
         self.deletion
@@ -263,7 +270,7 @@ mod tests {
             (1..60).find(|minute| trust.look(at(minute * MINUTE, NOW + minute * MINUTE)) != Finding::Nothing);
         assert_eq!(found, Some(11));
         let mut slow = Trust::new(at(0, NOW));
-        // As ntpd slews: half a millisecond a second.
+        // The maximum slew of ntpd: half a millisecond per second.
         let drifts = (1..3_000).map(|minute| slow.look(at(minute * MINUTE, NOW + minute * 30)));
         assert!(drifts.into_iter().all(|finding| finding == Finding::Nothing));
     }
@@ -348,7 +355,7 @@ mod tests {
     }
 
     proptest! {
-        /// A correction beyond downtime moves deletion and what is stored alike: that is no advance.
+        /// A correction beyond downtime shifts deletion and stored times alike, which is not an advance.
         #[test]
         fn deletion_advances_by_a_day_an_hour_at_most_also_over_restarts(steps in steps()) {
             let (mut boot_ms, mut offset_ms) = (0, NOW);

@@ -16,45 +16,47 @@ use super::{
     trust::{Finding, Trust},
 };
 
-/// A jump beyond this is looked at under the lock; within it the wall clock is believed at once.
+/// If the wall clock is off by less than this, it is trusted without a lock. Otherwise the comparison under the lock
+/// decides.
 const NEAR_MS: i64 = 5 * 60_000;
 
-/// The trusted clock. A journal makes it, compares it with the time of its last life, and records its corrections;
-/// whoever stores times, deletes by age or compares with stored times reads this one. Clones are the same clock.
+/// The trusted clock. The journal compares it with the last known time of its previous run, and records its
+/// corrections. Code that stores times, deletes by age or compares with stored times must read this clock. Clones
+/// share one state.
 #[derive(Clone)]
 pub struct Clock(Arc<Inner>);
 
 struct Inner {
     machine: Box<dyn Machine>,
-    /// The wall clock is believed, and this is the offset to compare with: read without the lock.
+    /// Whether the wall clock is trusted, and the offset to compare it with. Both are read without the lock.
     believed: AtomicBool,
     reference_ms: AtomicI64,
     trust: Mutex<Trust>,
 }
 
-/// What an operator sees of the clock.
+/// The state of the clock, as shown to an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClockStatus {
-    /// The trusted time.
+    /// The trusted time now.
     pub now: Timestamp,
-    /// The wall clock.
+    /// The wall clock, trusted or not.
     pub wall: Timestamp,
-    /// Whether the wall clock is believed.
+    /// True if the wall clock is trusted.
     pub trusted: bool,
-    /// What is stored is deleted by its age at this time.
+    /// The time against which age is measured when rows are deleted.
     pub deletion: Timestamp,
-    /// Until when deletion waits for the clock to be confirmed; `None` where it does not wait.
+    /// Until when deletion waits for a confirmation of the clock; `None` if it does not wait.
     pub unconfirmed_until: Option<Timestamp>,
 }
 
 impl Clock {
-    /// Of the operating system.
+    /// The clock of the operating system.
     pub fn system() -> Self {
         Self::of(System)
     }
 
-    /// Of any machine.
+    /// A clock that reads from `machine`.
     pub fn of(machine: impl Machine) -> Self {
         let first = machine.read();
         Self(Arc::new(Inner {
@@ -65,7 +67,8 @@ impl Clock {
         }))
     }
 
-    /// The trusted time now. Cheap: both clocks are read without a system call, and without a lock while all is well.
+    /// The trusted time now. Cheap: it reads both clocks without a system call, and takes no lock unless the wall
+    /// clock is off.
     pub fn now(&self) -> Timestamp {
         let reading = self.0.machine.read();
         let drift = reading.offset_ms() - self.0.reference_ms.load(Relaxed);
@@ -75,7 +78,7 @@ impl Clock {
         self.look(reading).trusted(reading)
     }
 
-    /// What is believed, and since when not.
+    /// The current state of the clock, for operators.
     pub fn status(&self) -> ClockStatus {
         let reading = self.0.machine.read();
         let mut trust = self.look(reading);
@@ -88,13 +91,13 @@ impl Clock {
         }
     }
 
-    /// The time by which the age of what may be deleted is measured: never ahead of [`Clock::now`].
+    /// The time against which age is measured when rows are deleted; never later than [`Clock::now`].
     pub fn deletion(&self) -> Timestamp {
         let reading = self.0.machine.read();
         self.look(reading).deletion(reading)
     }
 
-    /// Compares the wall clock with what a journal knows of its last life.
+    /// Compares the wall clock with the last known time of the journal's previous run.
     pub fn start(&self, known: LastKnown) {
         let reading = self.0.machine.read();
         let mut trust = self.trust();
@@ -104,14 +107,14 @@ impl Clock {
         tell(finding, reading);
     }
 
-    /// The correction that is due: `accepted` by an operator, else after an hour of agreement. The journal records it,
-    /// then makes it by [`Clock::correct`].
+    /// The correction to make now: if an operator `accepted` it, or after an hour without another jump. The journal
+    /// records it and then applies it with [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();
         self.look(reading).correction(reading, accepted)
     }
 
-    /// Makes a correction that is on record.
+    /// Applies a correction that the journal has recorded.
     pub fn correct(&self, correction: &Correction) {
         let reading = self.0.machine.read();
         let mut trust = self.trust();
@@ -119,7 +122,7 @@ impl Clock {
         self.publish(&trust);
     }
 
-    /// Confirms a gap at the start, so that deletion may catch up; `false` where nothing waited for it.
+    /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.look(reading).confirm(reading)
@@ -139,7 +142,7 @@ impl Clock {
     }
 
     fn trust(&self) -> MutexGuard<'_, Trust> {
-        // Nothing in here panics half-way through a change.
+        // No code under this lock panics half-way through a change.
         self.0.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the process takes, under the names that Prometheus's own client libraries use.
+//! Resource usage of the process, under the names that the Prometheus client libraries use.
 
 use std::{fmt, fs, path::Path, time::Duration};
 
@@ -14,14 +14,14 @@ use rustix::{
 
 use crate::clock::{self, Timestamp};
 
-/// Read at each scrape. What cannot be read is left out.
+/// Reads the values at each scrape. Values that cannot be read are left out.
 #[derive(Debug)]
 pub(super) struct Process {
     started: Timestamp,
 }
 
 impl Process {
-    /// Of a process that starts now.
+    /// Records the current time as the start of the process.
     pub(super) fn new() -> Self {
         Self { started: clock::now() }
     }
@@ -57,7 +57,7 @@ fn cpu_seconds() -> f64 {
     (whole + Duration::from_nanos(took.tv_nsec.unsigned_abs())).as_secs_f64()
 }
 
-/// proc_pid_status(5): `VmRSS:     1234 kB`.
+/// Parses the line `VmRSS:     1234 kB` of proc_pid_status(5).
 fn resident_bytes(status: &Path) -> Option<i64> {
     let status = fs::read_to_string(status).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! A gauge that grows by itself: for how long nothing was heard.
+//! A gauge that grows by itself: the seconds since something last arrived.
 
 use std::{
     fmt,
@@ -15,10 +15,10 @@ use prometheus_client::{
 
 use crate::clock::since_boot_ms;
 
-/// Seconds since something was heard, or since this was made where nothing ever was. Clones are the same.
+/// Seconds since something last arrived, or since this value was created if nothing ever did. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Silence {
-    /// When something was heard last, in milliseconds since boot, since a wall clock may jump; `i64::MIN` while nothing was.
+    /// When something last arrived, in ms since boot because the wall clock may jump; `i64::MIN` if nothing ever did.
     heard_ms: Arc<AtomicI64>,
     made_ms: i64,
 }
@@ -30,7 +30,7 @@ impl Default for Silence {
 }
 
 impl Silence {
-    /// Something was heard so many milliseconds ago; what was heard later counts.
+    /// Records that something arrived `ago_ms` milliseconds ago. Only the latest arrival counts.
     pub fn heard(&self, ago_ms: i64) {
         self.heard_at(since_boot_ms().saturating_sub(ago_ms));
     }

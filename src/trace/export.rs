@@ -1,7 +1,8 @@
-//! Spans go out over HTTP as protobuf, from a thread of their own, in batches; more than [`MOST`] at once are counted instead.
+//! Exports spans over HTTP as protobuf, in batches, from a thread of its own. At most [`MOST`] spans wait at once;
+//! further ones are dropped and counted.
 //!
-//! The library's own queue drops what it has no room for and does not count it, so it never gets that far: who is handed a
-//! span counts it in, and who has exported it counts it out.
+//! The library's own queue drops spans without counting them, so it must never be full. Therefore [`Bounded`] counts
+//! each span in when it is queued, and [`Counted`] counts it out after the export.
 
 use std::{
     fmt::Display,
@@ -34,16 +35,16 @@ use tracing_subscriber::{
 
 use super::{TARGET, VARIABLES};
 
-/// Spans that wait, or are on their way.
+/// Maximum number of spans that wait or are being exported.
 const MOST: usize = 8_192;
-/// How long the receiver of spans has for a batch.
+/// Timeout for exporting one batch.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the end of the process waits for the last spans.
+/// How long shutdown waits for the export of the last spans.
 const LAST_SPANS: Duration = Duration::from_secs(1);
-/// Where a base URL takes spans (OTLP/HTTP, "Request").
+/// The path for spans under a base URL (OTLP/HTTP, "Request").
 const PATH: &str = "/v1/traces";
 
-/// Why spans cannot be exported.
+/// Why the export could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("spans cannot be exported: {0}")]
 pub struct ExporterError(String);
@@ -54,15 +55,16 @@ impl ExporterError {
     }
 }
 
-/// An export that was started: dropped, it sees to it that the last spans go out.
+/// A running export. Dropping it exports the remaining spans, within one second.
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Starts an export to a base URL, as `http://127.0.0.1:4318`; without one to that of the standard variables. `None` where
-    /// these name none either, or switch it off. Must not be called on a thread of a runtime.
+    /// Starts the export to a base URL such as `http://127.0.0.1:4318`, or without one to the URL of the standard
+    /// variables. Returns `None` if no URL is set or `OTEL_SDK_DISABLED` is `true`. Must not be called on a thread of
+    /// an async runtime.
     ///
     /// # Errors
-    /// [`ExporterError`].
+    /// Returns an [`ExporterError`] if the HTTP client or the exporter cannot be created.
     pub fn start(base: Option<&str>, dropped: Counter) -> Result<Option<Self>, ExporterError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let switched_off =
@@ -77,7 +79,7 @@ impl Exporter {
             Otlp::builder().with_http().with_http_client(client(&url)?).with_protocol(Protocol::HttpBinary);
         let builder = match base {
             Some(base) => builder.with_endpoint(format!("{}{PATH}", base.trim_end_matches('/'))),
-            // What each of them means, the library knows.
+            // The library reads the variables itself.
             None => builder,
         };
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -101,7 +103,7 @@ impl Exporter {
         )))
     }
 
-    /// Takes the spans of this program, and nothing else.
+    /// The `tracing` layer that collects the spans of this program, and nothing else.
     pub fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -131,17 +133,17 @@ fn client(url: &str) -> Result<Client, ExporterError> {
         .redirect(Policy::none())
         .no_proxy()
         .user_agent(concat!("bikhook/", env!("CARGO_PKG_VERSION")));
-    // The system's certificates may be missing where nobody needs them.
+    // Plain HTTP needs no certificates, and loading those of the system fails if they are missing.
     let builder = if url.starts_with("http://") { builder.tls_certs_only([]) } else { builder };
     builder.build().map_err(ExporterError::of)
 }
 
-/// A URL may hold a token.
+/// Removes the URL from an error text, because it may contain a token.
 fn without_url(error: &str) -> &str {
     error.split(" for url (").next().unwrap_or_default()
 }
 
-/// Hands on what there is room for.
+/// Passes spans on while fewer than [`MOST`] wait; drops and counts the others.
 #[derive(Debug)]
 struct Bounded {
     inner: BatchSpanProcessor,
@@ -179,13 +181,13 @@ impl SpanProcessor for Bounded {
     }
 }
 
-/// Counts what went out, and what did not.
+/// Exports batches, counts their spans out, and counts failed ones as dropped.
 #[derive(Debug)]
 struct Counted {
     inner: Otlp,
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
-    /// The log tells of the first failure in a row, and of its end.
+    /// True after a failed export. Only the first failure and the first success after it are logged.
     failing: AtomicBool,
 }
 

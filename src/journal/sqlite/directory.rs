@@ -75,7 +75,7 @@ fn spread(tag: u32) -> u64 {
     u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-#[allow(clippy::cast_possible_truncation)] // the low 32 bits are what is meant
+#[allow(clippy::cast_possible_truncation)] // only the low 32 bits are wanted
 fn low(seq: u64) -> u32 {
     seq as u32
 }
