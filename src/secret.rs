@@ -152,8 +152,8 @@ pub fn load_or_make(path: &Path) -> Result<Secret, FileError> {
     }
 }
 
-/// Stores a secret in a new file that only its owner can read. The file is complete and on disk when this returns;
-/// after an error it does not exist. Missing folders are created with mode 0700.
+/// Stores a secret in a new file that only its owner can read. The file is never visible half-written, and it is on
+/// disk when this returns. Missing folders are created with mode 0700.
 ///
 /// # Errors
 /// Returns a [`FileError`] if the file already exists or cannot be written.

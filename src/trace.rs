@@ -15,8 +15,8 @@ use tracing::{Span, field::Empty, info_span};
 /// The target of every span. The log excludes it.
 pub const TARGET: &str = "bikhook::spans";
 
-/// Environment variables that enable the export like `[log] otlp` (OpenTelemetry Protocol Exporter, "Configuration
-/// Options").
+/// Environment variables that enable the export, as `[log] otlp` does (OpenTelemetry Protocol Exporter,
+/// "Configuration Options").
 pub const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// The span of a request on the public side, from its head to its answer. `source` is empty if none matched.

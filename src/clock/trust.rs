@@ -1,4 +1,4 @@
-//! Decides which time to trust, as pure functions of readings of both clocks.
+//! Decides which time to trust, from readings of both clocks alone.
 //!
 //! The wall clock is trusted while its offset to the time since boot stays the same. A jump of more than
 //! [`TOLERANCE_MS`] puts it in doubt. Then the trusted time continues from the last offset, until the wall clock

@@ -16,7 +16,7 @@ use super::{
     trust::{Finding, Trust},
 };
 
-/// If the wall clock is off by less than this, it is trusted without a lock. Otherwise the comparison under the lock
+/// If the wall clock is off by at most this, it is trusted without a lock. Otherwise the comparison under the lock
 /// decides.
 const NEAR_MS: i64 = 5 * 60_000;
 

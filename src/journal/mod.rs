@@ -51,18 +51,18 @@ pub trait Journal: Send + Sync + 'static {
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// Trusts the wall clock again if it is in doubt, which begins a clock era, and confirms a gap found at the
-    /// start. Durable. Resolves to `false` if nothing was in doubt.
+    /// Trusts the wall clock again if it is in doubt, which starts a clock era, and confirms a gap found at the
+    /// start. Durable. Resolves to `false` if nothing was in doubt or unconfirmed.
     fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// Whether the journal can store: the current state and every later change.
+    /// The state of the journal: the current value and every later change.
     fn state(&self) -> watch::Receiver<State>;
 
     /// The highest durable seq (0 while no event was ever stored): the current value and every later change.
     fn tip(&self) -> watch::Receiver<u64>;
 
     /// Durably stores a cursor for both lanes of each handler that has none yet. Cursors of handlers that are not in
-    /// `handlers` stay, but no longer keep events from retention.
+    /// `handlers` stay, but no longer protect events from retention.
     fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Every handler that the journal knows, sorted by name, configured in this run or not.
@@ -130,8 +130,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The paused handlers: the current set and every later change.
     fn paused(&self) -> watch::Receiver<Pauses>;
 
-    /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, its undelivered events are
-    /// kept from retention.
+    /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, it protects its undelivered
+    /// events from retention.
     fn start_replay(&self, replay: NewReplay) -> BoxFuture<'_, Result<i64, Error>>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already

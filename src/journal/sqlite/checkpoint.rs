@@ -5,8 +5,8 @@
 //! a checkpoint beside it can copy them. So the checkpointer copies what is there, and the writer copies the few
 //! remaining frames between two groups, while no reader holds a page.
 //!
-//! SQLite syncs the database file only with the last frame, so the writer would wait for everything that the
-//! checkpointer wrote. Therefore the checkpointer also syncs the file.
+//! SQLite syncs the database file only with the last frame. The writer copies that frame, so it would also wait for
+//! the sync of everything that the checkpointer wrote. Therefore the checkpointer syncs the file, too.
 
 use std::{
     sync::{

@@ -26,7 +26,7 @@ pub struct Era {
 /// A trusted time with its era.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The trusted time of the row.
+    /// The trusted time, in its own era.
     pub at: Timestamp,
     /// The number of the era in which the time was read.
     pub era: usize,
@@ -73,7 +73,7 @@ impl Eras {
         self.0.push(era);
     }
 
-    /// The number of the present era.
+    /// The number of the current era.
     pub fn now(&self) -> usize {
         self.0.len()
     }
@@ -102,13 +102,13 @@ impl Eras {
         parts
     }
 
-    /// Converts a time of an era to the present era, to compute an age.
+    /// Converts a time of an era to the current era, to compute an age.
     pub fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
-    /// Converts a horizon to an era: a time of that era is below the result exactly if its [`Self::aged`] time is
+    /// Converts a horizon to an era: a time of that era is below the result if and only if its [`Self::aged`] time is
     /// below `horizon`.
     pub fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();

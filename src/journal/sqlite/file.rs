@@ -225,7 +225,8 @@ impl DatabaseFile {
     }
 }
 
-/// Index that finds dead letters by age, however many newer ones exist. Files of every format may have or lack it.
+/// Index for finding expired dead letters without reading those that are kept. A file of any format may lack it, so
+/// it is created at each start.
 const DEAD_BY_AGE: &str = "CREATE INDEX IF NOT EXISTS dead_died_at ON dead (died_at, retrying, lane, era)";
 
 /// For each format after the first, the migration from the previous one.

@@ -14,7 +14,7 @@ use crate::{
     journal::{Ends, Enrolment, LaneId, NewDead, Start, notice},
 };
 
-/// A dead letter is settled within this time, unless the clocks of lane and journal differ.
+/// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// Every lane in the file, and the settles that wait for a commit.
@@ -33,7 +33,7 @@ pub struct Lanes {
 struct Lane {
     id: i64,
     cursor: u64,
-    /// True if the handler is configured in this run: then the lane keeps events from retention.
+    /// True if the handler is configured in this run: then its undelivered events are protected from retention.
     configured: bool,
     /// Id of the lane that gets its dead letters: the handler's own lane.
     home: i64,
@@ -81,8 +81,8 @@ impl Lanes {
         rows.collect()
     }
 
-    /// Replaces the lanes of replays by these rows, after replays started or ended. They keep events from retention
-    /// exactly if their handler's own lanes do.
+    /// Replaces the lanes of replays by these rows, after replays started or ended. Like the own lanes of their
+    /// handler, they protect events from retention only if the handler is configured.
     pub fn reloaded(&mut self, rows: Vec<KnownLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
         for KnownLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
@@ -291,7 +291,8 @@ fn write_ends<'a>(
 /// replay. Then the existing row is updated.
 fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    // The lane reads a clock of its own, which a correction of the trusted clock does not change.
+    // The lane reads a clock of its own, which a correction of the trusted clock does not change. If the two differ
+    // too much, the time of the settle counts.
     let is_told_in_time = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_told_in_time { dead.at } else { now.at };
     let again = connection

@@ -80,7 +80,8 @@ use crate::{
 
 /// Capacity of the writer's queue. Callers wait while it is full.
 const QUEUE: usize = 4_096;
-/// Maximum number of pages that one claim searches. After that it returns without events rather than later.
+/// Maximum number of pages that one claim searches. If they have no event of the class, the claim returns empty, to
+/// stay short.
 const WINDOWS: usize = 16;
 /// Maximum number of idle read connections that stay open.
 const READERS: usize = 4;

@@ -39,7 +39,7 @@ const LONG_REST: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Evicted {
     keys: Vec<(Key, u64)>,
-    /// When the oldest remaining run was stored, converted to the present era. The outer `None` means unchanged.
+    /// When the oldest remaining run was stored, converted to the current era. The outer `None` means unchanged.
     oldest: Option<Option<Timestamp>>,
     runs: u64,
     bound: bool,
@@ -187,7 +187,7 @@ impl Retention {
         old_in(connection, eras, self.low, to, now.plus_ms(-settings.retention.as_ms()))
     }
 
-    /// The handler that keeps expired events from being deleted.
+    /// The handler whose undelivered events are expired but cannot be deleted; `None` if there is none.
     pub fn held_by(
         &self,
         connection: &Connection,
@@ -223,7 +223,7 @@ fn old_in(
         .query_row(params![low, to, horizon.as_ms()], |row| row.get(0))
 }
 
-/// When the oldest run was stored, converted to the present era.
+/// When the oldest run was stored, converted to the current era.
 pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached("SELECT first, came_at FROM key_run ORDER BY first LIMIT 1")?
@@ -283,7 +283,7 @@ fn sweep_rows(
     now: Timestamp,
     settings: &Settings,
 ) -> rusqlite::Result<bool> {
-    // Marked dead letters of handlers that are not configured expire too, because nobody will retry them.
+    // Dead letters that are marked for retry stay, unless their handler is not configured: nobody will retry those.
     let gone = lanes.not_configured();
     let dead = format!(
         "DELETE FROM dead WHERE id IN
@@ -294,8 +294,8 @@ fn sweep_rows(
     let mut more = false;
     for (sql, kept) in [
         (
-            // The last expired row of a lane stays, because it shows where the first row that is kept began. That row
-            // uses up one place in the LIMIT per lane, hence the added number of lanes.
+            // Each lane also keeps the last row before those that are kept by age, because it shows where the first
+            // of them began. Every sweep examines these rows in vain, so the LIMIT allows for one per lane.
             "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                     FROM settle AS next WHERE next.lane = settle.lane

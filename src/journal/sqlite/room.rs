@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::{disk, folder, settings::Size};
 
-/// Default reserve, unless 5 % of the file system is less.
+/// The default reserve is this, or 5 % of the file system if that is less.
 const RESERVE_BYTES: u64 = 1 << 30;
 /// Intake resumes with a margin of 1/8 of the reserve above the limit, and at least this many bytes.
 const MARGIN_PART: u64 = 8;

@@ -67,7 +67,7 @@ impl Writer {
     }
 
     /// Called when the disk is full: logs if deletion by age is behind because the clock is in doubt or not
-    /// confirmed.
+    /// confirmed, or because it is still catching up.
     pub(super) fn tell_held_back(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);

@@ -36,13 +36,13 @@ use crate::{
     journal::{AppendError, Batch, Error, Receipt, Replays, State},
 };
 
-/// A group takes no further operation once it has this many bytes. One larger request still fits.
+/// A group is complete once it has this many bytes. A single larger request is still accepted.
 const GROUP_BYTES: usize = 1 << 19;
 /// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
-/// Pending settles join a commit of appends after this time.
+/// Pending settles are added to a commit of appends once they have waited this long.
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
-/// Pending settles get a commit of their own after this time.
+/// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 /// Delay before failed chores are retried.
