@@ -1,9 +1,9 @@
-//! Who may post: BIK T1.
+//! Authentication of senders (BIK T1).
 //!
-//! What follows `Authorization:` is taken apart into candidates, each hashed; every candidate is compared with every
-//! credential of its kind, digests with digests, in constant time and to the end. What the configuration adds to that
-//! (`form`, `not_after`) is no secret and is judged after it. Of several `Authorization` headers, which no sender has a
-//! reason for, only the first is judged.
+//! The value of the `Authorization` header is parsed into one candidate per [`Form`], and each candidate is hashed.
+//! Every candidate is compared with every credential of its kind. The comparison is of digests, in constant time, and
+//! does not stop at the first match. `form` and `not_after` are not secret, so they are checked after a match. If there
+//! are several `Authorization` headers, only the first counts; no sender has a reason to send two.
 
 use std::{
     collections::BTreeMap,
@@ -25,19 +25,19 @@ use subtle::ConstantTimeEq;
 use super::settings::{CredentialSettings, Form};
 use crate::{clock::Timestamp, metrics::Metrics};
 
-/// The longest header that is judged; a longer one is wrong. No credential is as long.
+/// The longest header that is checked, in bytes. A longer one matches nothing: no credential can be that long.
 const LONGEST: usize = 8 * 1024;
 
 /// The credentials of a source.
 pub(super) struct Keyring {
     credentials: Vec<Credential>,
-    /// Whether any is a key: without one, only the form of a pair need be looked at.
+    /// Whether any credential is a key. If none is, only [`Form::Pair`] needs a candidate.
     has_keys: bool,
     denied: [Counter; Denied::ALL.len()],
 }
 
 impl Keyring {
-    /// From a configuration that was checked: a credential that cannot be used is left out.
+    /// Expects checked settings: an invalid credential is left out.
     pub(super) fn new(
         source: &Arc<str>,
         settings: &BTreeMap<String, CredentialSettings>,
@@ -53,7 +53,7 @@ impl Keyring {
         Self { credentials, has_keys, denied }
     }
 
-    /// Judges an `Authorization` header, and records which credential matched, and in which form; or why none did.
+    /// Checks an `Authorization` header. Counts the match (credential and form), or the reason for the denial.
     pub(super) fn judge(&self, header: Option<&HeaderValue>, now: Timestamp) -> Result<(), Denied> {
         self.matching(header, now).inspect_err(|why| {
             self.denied[*why as usize].inc();
@@ -80,34 +80,34 @@ impl Keyring {
         Ok(())
     }
 
-    /// What is known of each credential, by name.
+    /// The status of each credential, by name.
     pub(super) fn status(&self, source: &Arc<str>) -> impl Iterator<Item = CredentialStatus> {
         self.credentials.iter().map(|credential| credential.status(Arc::clone(source)))
     }
 }
 
-/// Why nobody was let in. For the log: the peer is told less.
+/// Why a credential was not accepted. For the log only: the sender gets less detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No header.
+    /// The request has no `Authorization` header.
     #[error("no Authorization header")]
     Missing,
-    /// No credential matches.
+    /// No credential matches the header.
     #[error("no credential matches")]
     Wrong,
-    /// What matches has ended.
+    /// The matching credential is past its `not_after`.
     #[error("the credential is past its not_after")]
     Expired,
-    /// What matches is pinned to another form.
+    /// The matching credential is limited to another form.
     #[error("the credential came in another form than it is pinned to")]
     OtherForm,
 }
 
 impl Denied {
-    /// In the order of their declaration.
+    /// Every reason, in the order of declaration.
     pub const ALL: [Self; 4] = [Self::Missing, Self::Wrong, Self::Expired, Self::OtherForm];
 
-    /// As counted: the label `reason`.
+    /// The value of the label `reason` in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -118,17 +118,17 @@ impl Denied {
     }
 }
 
-/// What a credential is made of.
+/// The two kinds of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKind {
-    /// `{ username, password }`.
+    /// User name and password: `{ username, password }`.
     Pair,
-    /// `{ key }`.
+    /// An authorization key: `{ key }`.
     Key,
 }
 
 impl CredentialKind {
-    /// As shown: `pair` or `key`.
+    /// The name that users see: `pair` or `key`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pair => "pair",
@@ -142,24 +142,24 @@ impl CredentialKind {
     }
 }
 
-/// A credential, and when and how it was last used; nothing of its secret.
+/// A credential and its last use. Holds nothing of the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
-    /// The source that it opens.
+    /// The source that accepts the credential.
     pub source: Arc<str>,
-    /// Its name in the configuration.
+    /// The name of the credential in the configuration.
     pub name: Arc<str>,
-    /// What it is made of.
+    /// Whether it is a pair or a key.
     pub kind: CredentialKind,
-    /// The form that it is pinned to, if it is.
+    /// The only accepted form. `None` means that every form is accepted.
     pub pinned: Option<Form>,
-    /// The form that matched last.
+    /// The form of the last match. `None` before the first.
     pub form: Option<Form>,
-    /// When it matched last, since the start.
+    /// The time of the last match since the start. `None` before the first.
     pub last_used_at: Option<Timestamp>,
-    /// How often it matched, since the start.
+    /// The number of matches since the start.
     pub uses: u64,
-    /// When it ends.
+    /// The last moment at which it is accepted. `None` means that it does not expire.
     pub not_after: Option<Timestamp>,
 }
 
@@ -199,7 +199,7 @@ impl Credential {
         })
     }
 
-    /// Whether the candidate is this credential; takes as long whether or not it is.
+    /// Returns whether the candidate is this credential. Takes the same time for a match and a mismatch.
     fn is(&self, form: Form, digest: &[u8; 32]) -> bool {
         self.kind.comes_as(form) & bool::from(self.digest.ct_eq(digest))
     }
@@ -237,7 +237,7 @@ impl Credential {
     }
 }
 
-/// What is compared; `None` where it cannot be used.
+/// The kind and the digest to compare with. `None` if the credential is invalid.
 fn secret_of(settings: &CredentialSettings) -> Option<(CredentialKind, [u8; 32])> {
     let kind = settings.kind()?;
     let digest = match (&settings.username, &settings.password, &settings.key) {
@@ -254,7 +254,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// What a header may mean, as a digest for each of [`Form::ALL`].
+/// The possible meanings of a header: one digest per form, in the order of [`Form::ALL`].
 struct Candidates([Option<[u8; 32]>; Form::ALL.len()]);
 
 impl Candidates {
@@ -285,14 +285,14 @@ impl Candidates {
     }
 }
 
-/// What follows the scheme `Basic`, in whichever case, and its blanks.
+/// Returns the rest after the scheme `Basic` (in any case) and its blanks.
 fn after_basic(header: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = header.split_at_checked(5)?;
     let blank = rest.first().is_some_and(u8::is_ascii_whitespace);
     (blank && scheme.eq_ignore_ascii_case(b"basic")).then(|| rest.trim_ascii_start())
 }
 
-/// Standard or URL-safe base64, padded or not.
+/// Decodes standard or URL-safe base64, with or without padding.
 fn decode(token: &[u8]) -> Option<Vec<u8>> {
     const TOLERANT: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
@@ -311,7 +311,8 @@ fn decode(token: &[u8]) -> Option<Vec<u8>> {
     TOLERANT.decode(standard).ok()
 }
 
-/// User and password: a password may contain colons, a user may not (RFC 7617).
+/// Splits into user name and password at the first colon: a password may contain colons, a user name may not (RFC
+/// 7617).
 fn split_pair(decoded: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     Some((&decoded[..colon], &decoded[colon + 1..]))

@@ -1,8 +1,8 @@
-//! IN: what BIK posts becomes durable, and is answered.
+//! The public side: receives what BIK posts, makes it durable, and answers.
 //!
-//! [`serve`] accepts connections and holds them to their bounds; [`Intake`] answers what comes in by them. A request goes
-//! one way: its source is found by path (`router`), its credential is judged (`auth`), it gets a place (`places`), and
-//! its body is read, unpacked, decoded and appended (`receive`). Whatever ends that way early is a `Refusal`.
+//! [`serve`] accepts connections and enforces their limits; [`Intake`] answers their requests. Each request takes the
+//! same steps: find its source by path (`router`), check its credential (`auth`), take a place (`places`), then read,
+//! unpack, decode and append its body (`receive`). A step that fails ends the request with a `Refusal`.
 
 mod auth;
 mod body;

@@ -1,11 +1,17 @@
-//! The state of a connection, and its deadline: shared by the socket, which sees bytes, the service, which sees requests,
-//! the driver, which ends what takes too long, and the table, which chooses who gives way.
+//! The state and the deadline of one connection. Four parts share it: the socket sees bytes, the service sees requests,
+//! the driver ends the connection on timeouts and orders, and the table chooses the connection to close when a limit is
+//! reached.
 //!
-//! hyper has one time-out for the whole wait for a head, the quiet before its first byte included, so its own is left
-//! off. Here a connection is *idle* from the end of an answer to the next byte, in a *head* from that byte until hyper
-//! hands over the request, *busy* until there is an answer, and *answering* until hyper has taken all of it. At the end it
-//! may be *closing*: what the peer still sends is read and dropped. (Bytes of a next head that came in the same read as the
-//! end of a request are noticed a second later.)
+//! hyper has a single timeout for the whole wait for a head, including the idle time before its first byte, so hyper's
+//! timeout is disabled. Here a connection is
+//! - *idle* from the end of an answer to the next byte,
+//! - in a *head* from that byte until hyper hands over the request,
+//! - *busy* until the answer is ready,
+//! - *answering* until hyper has taken the whole answer,
+//! - at the end possibly *closing*: further bytes of the peer are read and dropped.
+//!
+//! If the first bytes of the next head arrive in the same read as the end of a request, they are noticed a second
+//! later.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed},
@@ -17,23 +23,24 @@ use axum::http::StatusCode;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-/// How long an idle connection keeps hyper's state and buffers, which are worth it only for the next request.
+/// How long an idle connection keeps hyper's state and buffers, which only help if another request follows soon.
 const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 
-/// The time-outs of a connection.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
     /// From an answer to the next byte, and for each part of an answer that the peer takes.
     pub(super) idle: Duration,
-    /// The same, before the connection has brought an accepted credential.
+    /// Replaces `idle` until the connection has sent an accepted credential.
     pub(super) stranger_idle: Duration,
 }
 
-/// The state of a connection. Its own task changes it, but for the order: the atomics only have to be shared, not ordered.
+/// The state of a connection. Only the connection's own task changes it, except `order`; so the atomics need no
+/// ordering.
 pub(super) struct Pulse {
-    /// The same for all connections of a listener, so that their times compare.
+    /// The same for all connections of a listener, so that their times are comparable.
     epoch: Instant,
     timeouts: Timeouts,
     phase: AtomicU8,
@@ -49,7 +56,7 @@ pub(super) struct Pulse {
     driver: AtomicWaker,
 }
 
-/// What a connection is doing.
+/// The current activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -64,15 +71,16 @@ impl Phase {
     const ALL: [Self; 5] = [Self::Idle, Self::Head, Self::Busy, Self::Answering, Self::Closing];
 }
 
-/// An order to a connection from outside, which stays in force.
+/// A request to a connection from outside its task. It stays in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Order {
-    /// Close once idle: the listener stops, or a newcomer needs the place.
+    /// Close once idle: the listener stops, or a new connection needs the place.
     Close = 1,
-    /// Give up the unfinished head, with 408.
+    /// Drop the unfinished head, with 408.
     DropHead = 2,
-    /// Do not wait for the peer to take the last answer: a newcomer needs the place of a connection that is closing.
+    /// Do not wait until the peer has read the last answer: a new connection needs the place of this one, which is
+    /// closing.
     Leave = 4,
 }
 
@@ -102,25 +110,28 @@ impl Pulse {
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Closing)
     }
 
-    /// When it entered its phase, or last wrote, in milliseconds.
+    /// When the connection entered its phase or last wrote, in milliseconds since `epoch`. Not updated by
+    /// [`Phase::Busy`].
     pub(super) fn since_ms(&self) -> u64 {
         self.since_ms.load(Relaxed)
     }
 
-    /// When it has taken too long; a request that is being answered has bounds of its own.
+    /// When the current phase times out. `None` while a request is handled or the connection closes: those have limits
+    /// of their own.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let timed = matches!(self.phase(), Phase::Idle | Phase::Head | Phase::Answering);
         timed.then(|| self.at(self.until_ms.load(Relaxed)))
     }
 
-    /// When hyper has to do something with it at the latest, or is no longer needed.
+    /// When the driver must check the connection: at its deadline, or when its buffers can be freed.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let deadline = self.deadline()?;
         Some(if self.is_separable() { deadline.min(self.buffers_until()) } else { deadline })
     }
 
-    /// Whether hyper can be taken from the connection: nothing is left to be written, and it waits for bytes of the peer.
-    /// After many requests in a row it also yields with a whole head in its buffer.
+    /// Returns whether hyper can be detached from the connection: all output is written, and the connection waits for
+    /// bytes of the peer. `read_blocked` is needed because hyper also yields after many requests in a row, with a whole
+    /// head in its buffer.
     pub(super) fn is_separable(&self) -> bool {
         matches!(self.phase(), Phase::Idle | Phase::Head)
             && self.flushed.load(Relaxed)
@@ -128,7 +139,7 @@ impl Pulse {
             && !self.has_unread()
     }
 
-    /// Whether it was idle for so long that hyper's buffers are not worth keeping.
+    /// Returns whether the connection has been idle so long that hyper's buffers are not worth keeping.
     pub(super) fn is_resting(&self) -> bool {
         self.buffers_until() <= Instant::now()
     }
@@ -141,14 +152,14 @@ impl Pulse {
         self.epoch + Duration::from_millis(ms)
     }
 
-    /// A request was read, with a body or without.
+    /// Records that hyper has read the head of a request.
     pub(super) fn request(&self, has_body: bool) {
         self.body_open.store(has_body, Relaxed);
         self.flushed.store(false, Relaxed);
         self.enter(Phase::Busy);
     }
 
-    /// Its answer is there; says whether the connection can take another request after it.
+    /// Records that the answer is ready. Returns whether the connection can serve another request after it.
     pub(super) fn answered(&self) -> bool {
         let unread = self.body_open.load(Relaxed);
         self.unread.store(unread, Relaxed);
@@ -156,14 +167,14 @@ impl Pulse {
         !unread
     }
 
-    /// hyper has taken the whole answer.
+    /// Records that hyper has taken the whole answer.
     pub(super) fn taken(&self) {
         if self.phase() == Phase::Answering {
             self.phase.store(Phase::Idle as u8, Relaxed);
         }
     }
 
-    /// The request's body was read to its end.
+    /// Records that the request's body was read to its end.
     pub(super) fn body_read(&self) {
         self.body_open.store(false, Relaxed);
     }
@@ -172,17 +183,19 @@ impl Pulse {
         self.body_open.load(Relaxed)
     }
 
-    /// The peer may still be sending what nobody will read: it has to be read off before the socket is closed.
+    /// Returns whether the peer may still be sending a body that nobody reads. It must be drained before the socket is
+    /// closed.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Relaxed)
     }
 
-    /// The status of the answer that hyper gave to what it could not read, and that was kept back.
+    /// The status of hyper's own answer to an invalid head. That answer was withheld; see `keeps_back`.
     pub(super) fn unparsed(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.unparsed.load(Relaxed)).ok()
     }
 
-    /// It has brought an accepted credential: from now on it may be idle for longer. Says whether that is new.
+    /// Records an accepted credential, which extends the idle timeout. Returns whether it is the first of the
+    /// connection.
     pub(super) fn become_known(&self) -> bool {
         !self.known.load(Relaxed) && !self.known.swap(true, Relaxed)
     }
@@ -200,7 +213,7 @@ impl Pulse {
         self.order.load(Relaxed) & order as u8 != 0
     }
 
-    /// Whether there is any order; wakes this task at the next one.
+    /// Ready if any order is in force; registers this task to be woken by the next one.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<()> {
         self.driver.register(cx.waker());
         if self.order.load(Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }
@@ -221,7 +234,7 @@ impl Pulse {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// There is nothing to read.
+    /// Records that a read found no bytes.
     pub(super) fn has_blocked(&self) {
         self.read_blocked.store(true, Relaxed);
     }
@@ -233,21 +246,22 @@ impl Pulse {
         }
     }
 
-    /// A long answer is not idle while the peer takes it.
+    /// Restarts the timeout: an answer does not time out while the peer takes parts of it.
     pub(super) fn has_written(&self) {
         if let phase @ (Phase::Idle | Phase::Answering) = self.phase() {
             self.enter(phase);
         }
     }
 
-    /// hyper has written all that it had; once the answer is taken, that is all of it.
+    /// Records that hyper has written its buffer. Once the answer is taken, nothing is left to write.
     pub(super) fn has_flushed(&self) {
         if self.phase() == Phase::Idle {
             self.flushed.store(true, Relaxed);
         }
     }
 
-    /// Within a head nothing is written but hyper's own answer to it.
+    /// Returns whether to withhold these bytes from the peer. During a head hyper writes nothing but its own error
+    /// answer, so that is withheld and its status recorded.
     pub(super) fn keeps_back(&self, bytes: &[u8]) -> bool {
         let keeps = self.phase() == Phase::Head && self.flushed.load(Relaxed);
         if keeps && self.unparsed().is_none() {

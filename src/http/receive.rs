@@ -1,9 +1,9 @@
-//! The way of one request: authenticated → within its rate → admitted → read → unpacked → decoded → appended → answered.
+//! The steps of one request: authenticate → check the rate → take a place → read → unpack → decode → append → answer.
 //!
-//! `deadline` is one budget for what is our own doing: waiting for a place and, from the last byte of the body,
-//! unpacking, decoding and appending. What the peer needs to send its body counts against `body_timeout` instead.
-//! When the budget is spent the peer gets 503, but an append that is under way completes: the journal does not hear
-//! of it, and the request's place goes with the batch and is given back when the append has ended.
+//! `deadline` is one budget for the work of bikhook itself: waiting for a place and, after the last byte of the body,
+//! unpacking, decoding and appending. The time that the sender needs to send its body counts against `body_timeout`
+//! instead. When the budget is spent, the sender gets 503, but an append in flight completes. The batch owns the place
+//! of the request, so the place is released when the append has ended.
 
 use std::sync::Arc;
 
@@ -35,10 +35,10 @@ use crate::{
     trace,
 };
 
-/// A body that can become larger than this is unpacked and decoded beside the runtime's threads, not on them.
+/// In bytes. If a body can become larger, it is unpacked and decoded on a blocking thread, not on a runtime thread.
 const LARGE: usize = 256 * 1024;
 
-/// `POST` of a source.
+/// Answers `POST` to a source.
 pub(super) async fn post(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
     let visit = Visit::of(&request);
     match receive(&source, &visit, request).await {
@@ -50,12 +50,12 @@ pub(super) async fn post(State(source): State<Arc<Source>>, request: Request) ->
     }
 }
 
-/// `GET` and `HEAD` of a source: a probe (BIK T13) sees that something is there, and nothing else.
+/// Answers `GET` and `HEAD` of a source: a probe (BIK T13) learns that the URL exists, and nothing else.
 pub(super) async fn probe() -> &'static str {
     "bikhook takes events here, by POST\n"
 }
 
-/// Any other method.
+/// Answers any other method with 405.
 pub(super) async fn other_method(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
     let visit = Visit::of(&request);
     let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -91,7 +91,7 @@ async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Resul
         .map_err(|_elapsed| Refusal::TooLate)?
 }
 
-/// How many bytes the body may take; a sender that announces too many is told so before it sends them.
+/// Returns the memory that the body may take, in bytes. A body that is declared too large is refused before it is sent.
 fn room_for(coding: Coding, body: &Body, limit: u64) -> Result<usize, Refusal> {
     let declared = body::declared(body);
     if declared.is_some_and(|bytes| bytes > limit) {
@@ -122,10 +122,10 @@ async fn store(
     }
 }
 
-/// What became of a body that arrived.
+/// The result of reading a body that arrived in full.
 enum Read {
     Events(Decoded),
-    /// Nothing in it could be read: kept all the same, and refused.
+    /// The body as a whole is unreadable: it is quarantined, and the request is refused.
     Nothing(Quarantined, Refusal),
 }
 
@@ -150,7 +150,7 @@ async fn unpack_and_decode(
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down cancels it.
+            // Only a runtime that is shutting down cancels a blocking task.
             Err(_cancelled) => Err(Refusal::NotStored { error: AppendError::Stopped, held_by: None }),
         },
     }

@@ -1,4 +1,4 @@
-//! `[http]` and `[sources.NAME]`.
+//! The settings of `[http]` and `[sources.NAME]`.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -11,40 +11,41 @@ use crate::{
     settings::{Period, Size},
 };
 
-/// `[http]`: where BIK posts to, and the bounds.
+/// `[http]`: the address that BIK posts to, and the limits of the public side.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The public address.
+    /// The address and port of the public side.
     #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
-    /// The largest body, unpacked.
+    /// The largest body, measured after unpacking.
     pub body_limit: Size,
-    /// The largest head of a request.
+    /// The largest request head.
     pub header_limit: Size,
-    /// From the first byte of a head to its last.
+    /// The time from the first byte of a head to its last.
     pub header_timeout: Period,
     /// How long a connection may be idle between requests.
     pub idle_timeout: Period,
-    /// The same, before its first request with an accepted credential.
+    /// The idle timeout before a connection has sent an accepted credential.
     pub unauthenticated_idle_timeout: Period,
-    /// From the head to the last byte of the body.
+    /// The time from the end of the head to the last byte of the body.
     pub body_timeout: Period,
-    /// From the last byte of the body to the answer; then 503. A request that waits for a place has as long.
+    /// The time from the last byte of the body to the answer; after it the answer is 503. Waiting for a place counts
+    /// too.
     pub deadline: Period,
-    /// Requests under way at once; more wait.
+    /// Requests in flight at once; further requests wait.
     pub in_flight: usize,
-    /// Bytes of bodies under way at once; more wait.
+    /// Bytes of request bodies in flight at once; further requests wait.
     pub in_flight_bytes: Size,
-    /// Connections open at once; for one more the longest idle one is closed.
+    /// Connections open at once; for one more, the connection that has been idle longest is closed.
     pub connections: usize,
-    /// Connections of one address that have not brought an accepted credential; for one more an older one is closed.
+    /// Connections of one address without an accepted credential; for one more, an older one is closed.
     pub connections_per_address: usize,
-    /// Addresses that many senders share: exempt from `connections_per_address` and `unauthenticated_idle_timeout`.
+    /// Addresses shared by many senders: exempt from `connections_per_address` and `unauthenticated_idle_timeout`.
     pub trusted_proxies: Vec<Network>,
     /// Bytes of unfinished heads over all connections.
     pub header_bytes: Size,
-    /// Failed authentications a minute from one address before it gets 429 instead of 401.
+    /// Failed authentications per minute from one address, before it gets 429 instead of 401.
     pub auth_failures_per_minute: u32,
 }
 
@@ -74,16 +75,16 @@ impl Default for Settings {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
-    /// The path of the URL.
+    /// The path of the URL, from the leading `/`.
     #[serde(default = "default_path")]
     pub path: String,
-    /// `"none"` accepts everybody; else credentials are needed.
+    /// `"none"` accepts every request; `"basic"` requires a credential.
     #[serde(default)]
     pub auth: AuthMode,
-    /// The credentials, by name.
+    /// The accepted credentials, by their names in the configuration.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialSettings>,
-    /// Requests a second before this source gets 429; none by default.
+    /// Requests per second before this source answers 429. `None` means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
 }
@@ -92,14 +93,14 @@ fn default_path() -> String {
     "/webhook".to_owned()
 }
 
-/// Whether a source asks for credentials.
+/// Whether a source requires a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
-    /// It does.
+    /// Every request needs an accepted credential.
     #[default]
     Basic,
-    /// It does not.
+    /// Every request is accepted, without a credential.
     None,
 }
 
@@ -107,42 +108,42 @@ pub enum AuthMode {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialSettings {
-    /// With `password`.
+    /// The user name of a pair; requires `password`.
     pub username: Option<String>,
-    /// With `username`.
+    /// The password of a pair; requires `username`.
     pub password: Option<Secret>,
-    /// BIK's authorization key, in whichever form it is sent.
+    /// BIK's authorization key, accepted in every form that carries a key.
     pub key: Option<Secret>,
-    /// Only this form is accepted; any by default.
+    /// The only form that is accepted. `None` accepts every form.
     pub form: Option<Form>,
-    /// Not accepted after this time: for rotation.
+    /// The last moment at which the credential is accepted, for key rotation. `None` means that it does not expire.
     pub not_after: Option<Timestamp>,
 }
 
-/// How a credential was put on the wire (BIK T1).
+/// How a credential is written in the `Authorization` header (BIK T1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// `Basic base64(username:password)`.
     Pair,
-    /// The key is the whole header.
+    /// The key is the whole value of the header.
     Header,
-    /// `Basic <key>`.
+    /// `Basic <key>`, the key without base64.
     Plain,
-    /// `Basic base64(key)`.
+    /// `Basic base64(key)`, without a colon.
     Base64,
-    /// The key is the user of a decoded pair.
+    /// The key is the user name of a decoded pair.
     User,
     /// The key is the password of a decoded pair.
     Password,
 }
 
 impl Form {
-    /// Every form, in the order of the declaration.
+    /// Every form, in the order of declaration.
     pub const ALL: [Self; 6] =
         [Self::Pair, Self::Header, Self::Plain, Self::Base64, Self::User, Self::Password];
 
-    /// As in `form = "…"`.
+    /// The name in the configuration, as in `form = "…"`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pair => "pair",
