@@ -1,8 +1,9 @@
-//! A customer's address on a channel, in the one form in which addresses are compared.
+//! A customer's address on a channel, in the canonical form for comparisons.
 
 use std::borrow::Cow;
 
-/// `+91 90909 09090` is `919090909090`; what is no phone, such as an e-mail or an opaque id, stays as it is.
+/// Removes everything but the digits from a phone number: `+91 90909 09090` becomes `919090909090`. Any other address,
+/// such as an e-mail address or an opaque id, stays unchanged.
 pub fn canonical_address(address: &str) -> Cow<'_, str> {
     let is_phone = address.bytes().any(|byte| byte.is_ascii_digit())
         && address.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'));

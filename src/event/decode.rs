@@ -1,4 +1,4 @@
-//! A body becomes drafts, and what cannot be read becomes quarantine.
+//! Decodes a body into drafts, and into quarantine entries for the unreadable parts.
 
 use std::sync::Arc;
 
@@ -8,30 +8,31 @@ use super::{
     split::{Piece, Pieces},
 };
 
-/// Elements that any body may have: the largest batch to be expected is 10,000 (BIK, "Build for the worst case").
+/// Every body may have this many elements. The largest expected batch is 10,000 (docs/bik.md, "Build for the worst
+/// case").
 const ELEMENTS_LEAST: u64 = 20_000;
-/// Where a body may be larger than that takes, so many bytes count as one element. BIK's events have several hundred.
+/// Larger body limits allow one element per this many bytes. BIK's events have several hundred bytes.
 const ELEMENT_BYTES: u64 = 256;
 
-/// How many elements a body may have where it may have so many bytes. Without a bound a small body of tiny elements would take
-/// a great deal of memory, and the journal a long time.
+/// The most elements that a body may have, for a limit of the body in bytes. Without a limit, a small body of tiny
+/// elements would take much memory and keep the journal busy for a long time.
 pub const fn elements_limit(body_limit: u64) -> u64 {
     let limit = body_limit / ELEMENT_BYTES;
     if limit > ELEMENTS_LEAST { limit } else { ELEMENTS_LEAST }
 }
 
-/// Reads a body: array or single object, strictly, then with trailing commas tolerated; each element by itself (T2–T5).
+/// Reads a body: an array or a single object, each element by itself, with trailing commas allowed (BIK T2 to T5).
 ///
 /// # Errors
-/// [`NotJson`] only where the body as a whole cannot be split or nothing in it is JSON.
+/// Returns [`NotJson`] if the body cannot be split into elements, or if nothing in it is JSON.
 pub fn decode(source: &Arc<str>, body: &[u8]) -> Result<Decoded, NotJson> {
     Decoder::of(source, body).rest()
 }
 
-/// The same for a body of at most `limit` elements; `None` where it has more.
+/// Like [`decode`], but returns `None` if the body has more than `limit` elements.
 ///
 /// # Errors
-/// [`NotJson`] as above.
+/// Returns [`NotJson`] as [`decode`] does.
 pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Option<Decoded>, NotJson> {
     let mut decoder = Decoder::of(source, body);
     decoder.left = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -43,34 +44,34 @@ pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Optio
     })
 }
 
-/// Reads a body part by part, so that one of any number of elements takes no more memory than a part.
+/// Reads a body in parts, so that a body with any number of elements takes no more memory than one part.
 pub struct Decoder<'a> {
     source: &'a Arc<str>,
     body: &'a [u8],
     text: Option<&'a str>,
     pieces: Pieces<'a>,
-    /// Elements of the part that are still to be read.
+    /// The number of elements that the current part may still have.
     left: usize,
 }
 
 impl<'a> Decoder<'a> {
-    /// Of a body from this source.
+    /// Starts at the beginning of a body from this source.
     pub fn of(source: &'a Arc<str>, body: &'a [u8]) -> Self {
         let text = std::str::from_utf8(body).ok();
         Self { source, body, text, pieces: Pieces::of(body, text), left: usize::MAX }
     }
 
-    /// The next elements, at most `most` of them; `None` at the end.
+    /// Reads the next elements, at most `most`. `None` at the end of the body.
     ///
     /// # Errors
-    /// [`NotJson`] where the body cannot be split further.
+    /// Returns [`NotJson`] if the body cannot be split any further.
     pub fn part(&mut self, most: usize) -> Result<Option<Decoded>, NotJson> {
         self.left = most;
         let decoded = self.read(&mut None)?;
         Ok((!decoded.drafts.is_empty() || !decoded.quarantined.is_empty()).then_some(decoded))
     }
 
-    /// What is left of the part, where it is all that is asked of the body.
+    /// Reads up to `left` elements as the whole body: if nothing in them is JSON, the body is not JSON.
     fn rest(&mut self) -> Result<Decoded, NotJson> {
         let mut no_json = None;
         let decoded = self.read(&mut no_json)?;
@@ -82,7 +83,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// `no_json` becomes the first place that is no JSON.
+    /// Sets `no_json` to the first position that is not JSON.
     fn read(&mut self, no_json: &mut Option<usize>) -> Result<Decoded, NotJson> {
         let mut decoded = Decoded::default();
         while let Some(left) = self.left.checked_sub(1) {
@@ -105,16 +106,16 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// What a body became.
+/// The result of decoding a body.
 #[derive(Debug, Default)]
 pub struct Decoded {
-    /// The events, in the order of the body.
+    /// The accepted events, in the order of the body.
     pub drafts: Vec<Draft>,
-    /// What could not be read, each alone.
+    /// The unreadable elements, each by itself.
     pub quarantined: Vec<Quarantined>,
-    /// How many elements needed the tolerant second try (T2).
+    /// The number of accepted elements with trailing commas (BIK T2).
     pub repaired: u32,
-    /// How many optional fields had a wrong type and were left out of a typed view (T5).
+    /// The number of optional fields with a wrong type; they are absent in the typed view (BIK T5).
     pub warnings: u32,
 }
 
@@ -140,16 +141,16 @@ impl Decoded {
     }
 }
 
-/// Bytes that could not be stored as an event, and why. Its `Debug` shows no bytes.
+/// Bytes that could not be stored as an event, and the reason. The `Debug` output contains no bytes.
 #[derive(Clone)]
 pub struct Quarantined {
-    /// The name of the source that they came in by.
+    /// The name of the source that received them.
     pub source: Arc<str>,
-    /// The bytes as they came.
+    /// The bytes exactly as they were received.
     pub bytes: Vec<u8>,
-    /// The class of what is wrong: safe for logs and labels.
+    /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// What is wrong, with the place; may quote the payload, so it goes only into the quarantine's row.
+    /// The error and its position. It may quote the payload, so it is stored only in the quarantine entry.
     pub detail: String,
 }
 
@@ -165,21 +166,21 @@ impl std::fmt::Debug for Quarantined {
 /// Why something is in quarantine: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The whole body is not JSON, also on the tolerant second try.
+    /// The whole body is not JSON, even with trailing commas allowed.
     NotJson,
-    /// This element is not JSON, also on the tolerant second try.
+    /// The element is not JSON, even with trailing commas allowed.
     Syntax,
-    /// This element is not UTF-8.
+    /// The element is not valid UTF-8.
     Utf8,
-    /// This element is nested deeper than 128.
+    /// The element is nested deeper than 128 levels.
     Depth,
-    /// A scalar, null or an array where an object belongs.
+    /// The element is a scalar, null or an array instead of an object.
     NotAnObject,
-    /// An object without an `eventName` that is a non-empty string.
+    /// The element is an object whose `eventName` is not a non-empty string.
     NoEventName,
-    /// More elements in one body than earlier versions read one by one; now it is refused with 413.
+    /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
     TooMany,
-    /// The key of a stored event with other content (T6): found by the journal, not by decoding.
+    /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
     Conflict,
 }
 
@@ -196,7 +197,7 @@ impl Reason {
         Self::Conflict,
     ];
 
-    /// As stored and shown.
+    /// The name in storage and in output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",
@@ -210,23 +211,23 @@ impl Reason {
         }
     }
 
-    /// The reason of that name.
+    /// Returns the reason with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 
-/// The whole body is not JSON, strictly and tolerantly: the sender gets 400, the bytes go to quarantine.
+/// The whole body is not JSON, even with trailing commas allowed. The sender gets 400, and the bytes go to quarantine.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is not JSON: {detail} at line {line}, column {column}")]
 pub struct NotJson {
-    /// Counted from 1.
+    /// The line of the error, counted from 1.
     pub line: usize,
-    /// In bytes, counted from 1.
+    /// The column of the error, in bytes, counted from 1.
     pub column: usize,
-    /// What was wrong there; quotes nothing of the payload.
+    /// A description of the error. Quotes nothing of the payload.
     pub detail: &'static str,
-    /// The whole body, to be quarantined.
+    /// The whole body, to be put into quarantine.
     pub quarantined: Box<Quarantined>,
 }
 
@@ -247,7 +248,7 @@ impl NotJson {
     }
 }
 
-/// Line and column of a place, both from 1, the column in bytes.
+/// The line and column of an offset, both counted from 1; the column is in bytes.
 fn place(body: &[u8], at: usize) -> (usize, usize) {
     let before = body.get(..at).unwrap_or(body);
     let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);

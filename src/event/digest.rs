@@ -1,27 +1,27 @@
-//! What is derived from an event by SHA-256: its key, the digest of its content, and what it is ordered by.
+//! Values derived from an event with SHA-256: its key, the digest of its content, and its order key.
 //!
-//! Keys are stored and compared for as long as the deduplication window reaches, across versions: what goes into them
-//! never changes. Every field is preceded by its length, and every use by its own tag, so that no two lists of fields
-//! give the same bytes.
+//! Keys are stored, and compared for the whole deduplication window, across versions. So the input of a key never
+//! changes. Every field is preceded by its length, and every use has its own tag, so no two lists of fields produce the
+//! same bytes.
 
 use std::{borrow::Cow, fmt};
 
 use sha2::{Digest as _, Sha256};
 
-/// What makes two events the same (BIK T6): the first 16 bytes of a SHA-256.
+/// Two events with the same key are the same event (BIK T6). The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
-/// A digest of an event's content (its rendering, T7): tells a repetition from a conflict. The first 16 bytes of its
-/// SHA-256.
+/// A digest of an event's content, which is its rendering (BIK T7). With the same key, it tells a duplicate from a
+/// conflict. The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Content(pub [u8; 16]);
 
-/// What an event is ordered by: the first 8 bytes of the SHA-256 of its source and `messageId`.
+/// Groups the events whose order is kept: the first 8 bytes of the SHA-256 of the source and the `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);
 
-/// 32 hexadecimal digits: what a destination is told.
+/// 32 hexadecimal digits, as sent to destinations.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
@@ -35,14 +35,14 @@ impl Content {
 }
 
 impl OrderKey {
-    /// Of a message, by the source that its events came in by.
+    /// The order key of a message, for the source that receives its events.
     pub fn of(source: &str, message_id: &str) -> Self {
         Self(u64::from_be_bytes(first(Fields::tagged("order").text(source).text(message_id).digest())))
     }
 }
 
 impl Key {
-    /// Of an event of envelope A that has an `id`; `infos` are the `messageId` and `status` of each.
+    /// For an event of envelope A with an `id`; `infos` are the `messageId` and `status` of each info.
     pub(super) fn of_message<'a>(
         source: &str,
         name: &str,
@@ -56,18 +56,18 @@ impl Key {
         Self(first(fields.digest()))
     }
 
-    /// Of an event of envelope B that has an `eventId` and a `createdAt`.
+    /// For an event of envelope B with an `eventId` and a `createdAt`.
     pub(super) fn of_subscribed(source: &str, name: &str, event_id: &str, created_at: &str) -> Self {
         Self(first(Fields::tagged("key b").text(source).text(name).text(event_id).text(created_at).digest()))
     }
 
-    /// Of any other event.
+    /// For any other event: a digest of the source and the bytes.
     pub(super) fn of_bytes(source: &str, raw: &str) -> Self {
         Self(first(Fields::tagged("key raw").text(source).text(raw).digest()))
     }
 }
 
-/// Gathered before they are hashed: they are many and short.
+/// The bytes to hash. They are collected first, because the fields are many and short.
 struct Fields(Vec<u8>);
 
 impl Fields {

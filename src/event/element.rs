@@ -1,4 +1,4 @@
-//! One element of a body: its bytes untouched, its typed view, and what is derived from both.
+//! One element of a body: its original bytes, its typed view, and the values derived from them.
 
 use std::{borrow::Cow, fmt, ops::Range, str::Utf8Error, sync::OnceLock};
 
@@ -14,7 +14,7 @@ use super::{
     split::{self, Piece},
 };
 
-/// One event as BIK sent it. Its `Debug` shows no personal data.
+/// One event as BIK sent it. Its `Debug` output contains no personal data.
 pub struct Element {
     raw: Box<str>,
     name: Text,
@@ -22,17 +22,17 @@ pub struct Element {
     message_id: Option<Text>,
     key: OnceLock<Key>,
     order_key: OnceLock<OrderKey>,
-    /// The same less trailing commas, where it has any.
+    /// The bytes without trailing commas, if there are any.
     repaired: Option<Box<str>>,
-    /// The bytes are their own rendering.
+    /// The bytes are equal to their rendering.
     compact: bool,
 }
 
 impl Element {
-    /// Reads the bytes of one element that the journal kept.
+    /// Reads the bytes of one stored element.
     ///
     /// # Errors
-    /// [`Unreadable`] with its reason; the bytes belong in quarantine then.
+    /// Returns [`Unreadable`] with the reason; such bytes belong in quarantine.
     pub fn read(raw: &[u8]) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(raw).ok();
         let piece = split::single(raw, text).map_err(|broken| {
@@ -41,49 +41,49 @@ impl Element {
         read(&piece, text, |found| found.element())
     }
 
-    /// The bytes exactly as they came (T7, "stored").
+    /// The bytes exactly as they were received (BIK T7, "stored").
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// The same bytes less trailing commas and the blanks between tokens: one line of JSON (T7, "rendered").
+    /// The bytes without trailing commas and without blanks between tokens: one line of JSON (BIK T7, "rendered").
     pub fn rendered(&self) -> Cow<'_, str> {
         if self.compact { Cow::Borrowed(&self.raw) } else { Cow::Owned(render::compact(&self.raw)) }
     }
 
-    /// `eventName`.
+    /// The element's `eventName`; never empty.
     pub fn name(&self) -> &str {
         self.name.within(&self.raw)
     }
 
-    /// BIK's `id`, or the `eventId` of a subscribed event: opaque; a number keeps its text.
+    /// BIK's `id`, or the `eventId` of a subscribed event. Opaque; a number keeps its exact text.
     pub fn id(&self) -> Option<&str> {
         self.id.as_ref().map(|id| id.within(&self.raw))
     }
 
-    /// Its first `messageId`: what belongs together by it comes in order.
+    /// The first `messageId`. Events with the same `messageId` are delivered in order.
     pub fn message_id(&self) -> Option<&str> {
         self.message_id.as_ref().map(|id| id.within(&self.raw))
     }
 
-    /// The typed view: reads the bytes each time.
+    /// Returns the typed view. Parses the bytes at every call.
     pub fn view(&self) -> View<'_> {
         self.envelope().view(self.name(), &mut Reader::default())
     }
 
-    /// What makes it the same as another (T6). An element has one source. Intake finds it; where the element was kept, the
-    /// bytes are read again when it is first asked for.
+    /// The key (BIK T6). The source must be the same in every call, because the key is cached. Intake computes it while
+    /// it decodes; for a stored element the first call parses the bytes.
     pub fn key(&self, source: &str) -> Key {
         *self.key.get_or_init(|| self.envelope().key(source, self.name(), &self.raw))
     }
 
-    /// The lane it takes.
+    /// The lane that the event takes.
     pub fn class(&self) -> Class {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// What it is ordered by; `None` where it has no `messageId`. An element has one source. Found when it is first asked
-    /// for: intake never asks.
+    /// The key that groups events whose order is kept. `None` if the element has no `messageId`. The source must be the
+    /// same in every call, because the key is cached. Computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -91,19 +91,19 @@ impl Element {
 
     fn envelope(&self) -> Box<Envelope<'_>> {
         let json = self.repaired.as_deref().unwrap_or(&self.raw);
-        // It was read before, so it can be read again.
+        // The bytes were valid before, so this cannot fail.
         scan::whole(json).unwrap_or_default()
     }
 }
 
-/// A text that an element says: nearly always it stands in the bytes as it is.
+/// A text of an element. It is nearly always part of the element's bytes, so it is stored as a range of them.
 enum Text {
     Within(Range<usize>),
     Apart(Box<str>),
 }
 
 impl Text {
-    /// Of a text that was read from `raw`.
+    /// Stores a text that was read from `raw`.
     fn of(text: Cow<'_, str>, raw: &str) -> Self {
         if let Cow::Borrowed(text) = text {
             let start = text.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
@@ -132,15 +132,15 @@ impl fmt::Debug for Element {
     }
 }
 
-/// Why one element cannot be read. Its `Debug` and its text show nothing of the bytes.
+/// Why an element cannot be read. Its `Debug` output and its message contain nothing of the bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the element cannot be read: {}", reason.as_str())]
 pub struct Unreadable {
-    /// The class of what is wrong: safe for logs and labels.
+    /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// What is wrong, with the place in the element; goes only into the quarantine's row.
+    /// The error and its position in the element. Stored only in the quarantine entry.
     pub detail: String,
-    /// Where in the element the reading failed.
+    /// The position in the element, as a byte offset.
     pub(super) at: usize,
 }
 
@@ -169,7 +169,7 @@ impl Unreadable {
         Self { reason: Reason::NotAnObject, detail: detail.to_owned(), at: 0 }
     }
 
-    /// Whether it is JSON but for its UTF-8 decides the reason: bytes of another kind are no JSON at all.
+    /// The reason is `Utf8` only if the rest is valid JSON. Otherwise it is `Syntax`: binary data is not JSON at all.
     fn not_utf8(piece: &Piece<'_>, error: Utf8Error) -> Self {
         let at = error.valid_up_to();
         let text = String::from_utf8_lossy(piece.bytes);
@@ -182,19 +182,19 @@ impl Unreadable {
     }
 }
 
-/// An element, and what intake learns of it.
+/// An element, and the values that intake needs.
 pub(super) struct Reading {
     pub(super) element: Element,
     pub(super) key: Key,
     pub(super) content: Content,
-    /// It has trailing commas (T2).
+    /// It has trailing commas (BIK T2).
     pub(super) repaired: bool,
-    /// How many optional fields had a wrong type (T5).
+    /// The number of optional fields with a wrong type (BIK T5).
     pub(super) warnings: u32,
 }
 
 impl Reading {
-    /// Reads a piece of a body; `text` are the piece's bytes where they are known to be UTF-8.
+    /// Reads a piece of a body. `text` is the same bytes if they are known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
         read(piece, text, |found| {
             let key = found.envelope.key(source, &found.name, found.raw);
@@ -212,7 +212,7 @@ impl Reading {
     }
 }
 
-/// What was found in the bytes of an element.
+/// The result of parsing the bytes of an element.
 struct Found<'a> {
     raw: &'a str,
     repaired: Option<&'a str>,
@@ -237,7 +237,7 @@ impl Found<'_> {
     }
 }
 
-/// Reads a piece, and makes something of what was found.
+/// Reads a piece and passes the result to `make`.
 fn read<T>(
     piece: &Piece<'_>,
     text: Option<&str>,
@@ -264,7 +264,8 @@ fn read<T>(
     Ok(make(Found { raw, repaired, compact: piece.shape.compact, envelope, name }))
 }
 
-/// The second try first, where the first is sure to fail: with a comma before a bracket it is not strict JSON (T2).
+/// Removes trailing commas before the first attempt: with a comma before a bracket, strict JSON is sure to fail (BIK
+/// T2).
 fn tolerant<'a>(text: &'a str, piece: &Piece<'_>) -> Cow<'a, str> {
     if piece.shape.trailing_commas {
         Cow::Owned(render::without_trailing_commas(text))
@@ -277,14 +278,14 @@ fn open<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unrea
     if let Some(envelope) = scan::whole(json) {
         return Ok(envelope);
     }
-    // Why not, serde_json tells; it skips a value without recursion, so no depth is too much for it.
+    // serde_json finds the reason. It skips a value without recursion, so no nesting is too deep for it.
     serde_json::from_str::<IgnoredAny>(json).map_err(|error| Unreadable::not_json(json, &error))?;
     let too_deep = piece.shape.depth > DEPTH_MAX;
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }
 
-/// The place of an error as an offset; serde_json counts lines from 1, and in a line the bytes up to and with the wrong one:
-/// none where that is the newline before.
+/// The position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes of that
+/// line up to and including the wrong one; it is 0 if the wrong byte is the newline before.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     (before + error.column()).saturating_sub(1)

@@ -1,8 +1,8 @@
-//! The objects of BIK §2 and §3, field by field: which field has which name, and what view, id and key they make.
+//! The fields of the objects in BIK §2 and §3, and the view, id and key that follow from them.
 //!
-//! An object is read once, into slots of raw JSON that borrow from the element; a slot is read when it is needed, as
-//! the type that it should have. So a wrong type or an unknown shape costs a field and never an event, and of duplicate
-//! keys the last counts.
+//! An object is read once, into slots of raw JSON that borrow from the element. A slot is parsed as the expected type
+//! when it is needed. So a wrong type or an unknown shape loses one field and never the event. If a key is duplicated,
+//! the last one counts.
 
 use std::borrow::Cow;
 
@@ -19,10 +19,12 @@ use super::{
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
 const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 
-/// So many `eventInfo` of one event are seen in its view and its key; every sample has one. The bytes have them all.
+/// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes keep all of
+/// them.
 const INFOS_MAX: usize = 1_000;
 
-/// An object whose fields have slots; a field that holds an object with slots of its own has that beside its raw JSON.
+/// Declares an object with slots for its fields. A field whose value is such an object itself also has a slot for that
+/// object.
 macro_rules! slots {
     ($(#[$doc:meta])* $visibility:vis struct $object:ident {
         $($field:ident = $name:literal $(with $inside:ident: $Inside:ident)?,)*
@@ -30,7 +32,7 @@ macro_rules! slots {
         $(#[$doc])*
         #[derive(Default)]
         $visibility struct $object<'a> {
-            /// All of it.
+            /// The whole object, as raw JSON.
             raw: &'a str,
             $($field: Field<'a>, $($inside: Option<$Inside<'a>>,)?)*
         }
@@ -62,7 +64,7 @@ macro_rules! slots {
 }
 
 slots! {
-    /// An element, of either envelope.
+    /// An element of either envelope.
     pub(super) struct Envelope {
         event_name = "eventName",
         event_info = "eventInfo" with info: Info,
@@ -85,7 +87,7 @@ slots! {
 }
 
 slots! {
-    /// An `eventInfo`, of any event.
+    /// An `eventInfo` of any event.
     struct Info {
         message_id = "messageId",
         created_at = "createdAt",
@@ -119,7 +121,7 @@ slots! {
 }
 
 slots! {
-    /// `customerDetails`.
+    /// The object `customerDetails`.
     struct Details {
         first_name = "firstName",
         last_name = "lastName",
@@ -128,7 +130,7 @@ slots! {
 }
 
 impl<'a> Envelope<'a> {
-    /// `eventName`, where it is a non-empty string; else what is wrong with it.
+    /// Returns `eventName` if it is a non-empty string; else a description of the error.
     pub(super) fn name(&self) -> Result<Cow<'a, str>, &'static str> {
         match field::filled(self.event_name) {
             Ok(Some(name)) => Ok(name),
@@ -137,12 +139,12 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What identifies it to BIK: the `id`, or the `eventId` of a subscribed event.
+    /// Returns the `id`, or the `eventId` of a subscribed event.
     pub(super) fn id(&self) -> Option<Cow<'a, str>> {
         known(field::id(if self.is_subscribed() { self.event_id } else { self.id }))
     }
 
-    /// What makes it the same as another (T6); `raw` are its bytes as they came.
+    /// Computes the key (BIK T6). `raw` are the element's bytes as they were received.
     pub(super) fn key(&self, source: &str, name: &str, raw: &str) -> Key {
         match self.id() {
             Some(event_id) if self.is_subscribed() => match known(field::filled(self.created_at)) {
@@ -158,7 +160,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What it is ordered by: its first `messageId`.
+    /// Returns the first `messageId`.
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         let beside = || known(field::id(self.message_id));
         if self.is_subscribed() {
@@ -168,12 +170,12 @@ impl<'a> Envelope<'a> {
         infos.iter().find_map(Info::message_id).or_else(beside)
     }
 
-    /// The typed view; the reader counts what had a wrong type.
+    /// Returns the typed view. The reader counts the fields with a wrong type.
     pub(super) fn view(&self, name: &str, reader: &mut Reader) -> View<'a> {
         if self.is_subscribed() {
             return View::Subscribed(Box::new(self.subscribed(reader)));
         }
-        // It is in no view, but it is read.
+        // No view contains the id, but a wrong type of it counts.
         reader.id(self.id);
         let store_id = reader.id(self.store_id);
         let customer = self.customer(reader);
@@ -196,7 +198,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Envelope B.
+    /// Returns whether the element has envelope B (BIK §3).
     fn is_subscribed(&self) -> bool {
         field::present(self.event_info).is_none()
             && [self.event_properties, self.event_id, self.event_source]
@@ -233,7 +235,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// `eventInfo`: one, or those of an array, up to a bound.
+    /// Returns the `eventInfo`: one object, or those of an array up to [`INFOS_MAX`].
     fn infos(&self, reader: &mut Reader) -> Infos<'_, 'a> {
         match &self.info {
             Some(info) => Infos::One(info),
@@ -260,7 +262,7 @@ impl<'a> Infos<'_, 'a> {
     }
 }
 
-/// A field of a wrong type is none.
+/// Treats a field of a wrong type as missing.
 fn known<T>(read: Result<Option<T>, field::WrongType>) -> Option<T> {
     read.ok().flatten()
 }
@@ -270,7 +272,7 @@ impl<'a> Info<'a> {
         known(field::id(self.message_id))
     }
 
-    /// As it came, not canonical: a key must not change when a word becomes known.
+    /// Returns the status as it was received, not in canonical form: a key must not change when a word becomes known.
     fn status_text(&self) -> Option<Cow<'a, str>> {
         known(field::filled(self.status))
     }

@@ -1,15 +1,15 @@
-//! Words from the wire in a bounded form, for indexes, pages and lists.
+//! Shortens texts from the wire, for indexes, pages and lists.
 
 use std::borrow::Cow;
 
 /// The longest word that an index or a list holds, in characters.
 pub const WORD_CHARS: usize = 200;
-/// Stands at the end of what was cut.
+/// The mark at the end of a shortened text.
 const MARK: char = '…';
 
-/// The text, or its first `chars` characters and a mark where it is longer. Cutting a cut text again changes nothing.
+/// Returns the text, or its first `chars` characters and a mark if it is longer. Idempotent.
 pub fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
-    // A character has at most four bytes: most texts need not be counted.
+    // A text has at most as many characters as bytes, so most texts need no counting.
     if text.len() <= chars {
         return Cow::Borrowed(text);
     }

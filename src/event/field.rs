@@ -1,5 +1,5 @@
-//! One field of an element: raw JSON, read as the type that it should have. A wrong type is `None` and a warning, never
-//! a rejected event (T5).
+//! Reads one field of an element from raw JSON, as the expected type. A wrong type gives `None` and a warning; the
+//! event is never rejected for it (BIK T5).
 
 use std::borrow::Cow;
 
@@ -9,43 +9,43 @@ use super::{
     view::{Raw, Stamp},
 };
 
-/// A field as it stands in its object; `None` where it is missing.
+/// The raw JSON of a field; `None` if the field is missing.
 pub(super) type Field<'a> = Option<&'a str>;
 
-/// A field that is there, and is not `null`, and has another type than it should.
+/// The field exists and is not `null`, but has a wrong type.
 pub(super) struct WrongType;
 
 /// Reads optional fields, and counts those of a wrong type.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// How many fields had a wrong type.
+    /// The number of fields with a wrong type.
     pub warnings: u32,
-    /// Only counts: every text, id, word and time is `None`.
+    /// Only count: every text, id, word and time is `None`.
     only_counts: bool,
 }
 
 impl Reader {
-    /// One that only counts: intake wants no more of most fields.
+    /// Creates a reader that only counts, because intake does not need the values of most fields.
     pub(super) fn counting() -> Self {
         Self { only_counts: true, ..Self::default() }
     }
 
-    /// Any text.
+    /// Reads any text.
     pub(super) fn text<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
         self.read(field, is_text, text)
     }
 
-    /// An id: see [`id`].
+    /// Reads an id; see [`id`].
     pub(super) fn id<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
         self.read(field, |raw| is_text(raw) || is_number(raw), id)
     }
 
-    /// A word of an open enum; `""` is none (T9).
+    /// Reads a word of an open enum; `""` gives `None` (BIK T9).
     pub(super) fn word<W: for<'t> From<&'t str>>(&mut self, field: Field<'_>) -> Option<W> {
         self.read(field, is_text, filled).map(|word| W::from(&word))
     }
 
-    /// A time; `""` is none.
+    /// Reads a time; `""` gives `None` (BIK T9).
     pub(super) fn time<'a>(&mut self, field: Field<'a>) -> Option<Stamp<'a>> {
         self.read(field, is_text, filled).map(|text| Stamp { text })
     }
@@ -63,18 +63,18 @@ impl Reader {
         None
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn flag(&mut self, field: Field<'_>) -> Option<bool> {
         self.checked(present(field).map(|raw| raw.parse().map_err(|_other| WrongType)).transpose())
     }
 
-    /// A list of texts; those of another type are left out.
+    /// Reads a list of texts. Items of another type are left out.
     pub(super) fn texts<'a>(&mut self, field: Field<'a>) -> Vec<Cow<'a, str>> {
         let items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         items.into_iter().filter_map(|item| self.text(Some(item))).collect()
     }
 
-    /// The objects of an array; items of another type are left out.
+    /// Reads the objects of an array. Items of another type are left out.
     pub(super) fn objects<'a>(&mut self, field: Field<'a>) -> Vec<&'a str> {
         let mut items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         let all = items.len();
@@ -83,7 +83,7 @@ impl Reader {
         items
     }
 
-    /// What was read, or a warning.
+    /// Returns the value. A wrong type gives `None` and counts as a warning.
     pub(super) fn checked<T>(&mut self, read: Result<Option<T>, WrongType>) -> Option<T> {
         read.unwrap_or_else(|WrongType| {
             self.warn(1);
@@ -96,27 +96,27 @@ impl Reader {
     }
 }
 
-/// A field that is there and is not `null`.
+/// Returns the field if it exists and is not `null`.
 pub(super) fn present(field: Field<'_>) -> Field<'_> {
     field.filter(|raw| *raw != "null")
 }
 
-/// A field of a shape that nobody has promised: kept as it is.
+/// Returns a field whose shape is not documented, unchanged.
 pub(super) fn raw(field: Field<'_>) -> Option<Raw<'_>> {
     present(field).map(Raw)
 }
 
-/// A text. A lone surrogate in it becomes U+FFFD (T4).
+/// Reads a text. A lone surrogate in it becomes U+FFFD (BIK T4).
 pub(super) fn text(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     present(field).map(|raw| unquoted(raw).ok_or(WrongType)).transpose()
 }
 
-/// A text that is not empty: `""` counts as absent (T9).
+/// Reads a text that is not empty: `""` counts as absent (BIK T9).
 pub(super) fn filled(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     text(field).map(|text| text.filter(|text| !text.is_empty()))
 }
 
-/// An id: opaque. A number keeps its exact text (T5); `""` counts as absent, since it identifies nothing.
+/// Reads an id, which is opaque. A number keeps its exact text (BIK T5). `""` counts as absent (BIK T9).
 pub(super) fn id(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     match present(field) {
         Some(number) if is_number(number) => Ok(Some(Cow::Borrowed(number))),

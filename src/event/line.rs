@@ -1,11 +1,11 @@
-//! An event as one line of JSON: what `events --json`, the API and the `jsonl` handler give.
+//! An event as one line of JSON, as in `events --json`, the API and the handler kind `jsonl`.
 
 use serde::{Serialize, Serializer, ser::Error};
 use serde_json::value::RawValue;
 
 use super::Event;
 
-/// As in [`Event::to_json_line`].
+/// The JSON of [`Event::to_json_line`].
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(self.to_json_line()).map_err(S::Error::custom)?.serialize(serializer)
@@ -13,22 +13,23 @@ impl Serialize for Event {
 }
 
 impl Event {
-    /// `seq`, `receivedAt`, `source`, `eventName`, `id` (null where it has none) and `event`, the element as rendered
-    /// by T7; in this order, each always there, no line break at the end.
+    /// Returns an object with `seq`, `receivedAt`, `source`, `eventName`, `id` (null if the event has none) and `event`
+    /// (the element as rendered, BIK T7). All members are always present, in this order. There is no line break at the
+    /// end.
     pub fn to_json_line(&self) -> String {
         let mut line = String::with_capacity(self.json_line_size_hint());
         self.push_json_line(&mut line);
         line
     }
 
-    /// Appends what [`Event::to_json_line`] returns.
+    /// Appends the line of [`Event::to_json_line`].
     pub fn push_json_line(&self, out: &mut String) {
         out.push('{');
         self.push_json_fields(out);
         out.push('}');
     }
 
-    /// Appends the fields of [`Event::to_json_line`] without the braces: for a line that has others before them.
+    /// Appends the members of [`Event::to_json_line`] without the braces, for a line that begins with other members.
     pub fn push_json_fields(&self, out: &mut String) {
         let element = &self.element;
         out.push_str("\"seq\":");
@@ -48,14 +49,14 @@ impl Event {
         out.push_str(&element.rendered());
     }
 
-    /// About how many bytes [`Event::to_json_line`] has; seldom fewer than it really has.
+    /// Returns the approximate length of [`Event::to_json_line`] in bytes; it is seldom less than the real length.
     pub fn json_line_size_hint(&self) -> usize {
         let fields = self.source.len() + self.element.name().len() + self.element.id().map_or(0, str::len);
         self.element.raw().len() + fields + 128
     }
 }
 
-/// A JSON string (RFC 8259, section 7): quoted, with only what must be escaped escaped.
+/// Appends a JSON string (RFC 8259, section 7). Escapes only the characters that must be escaped.
 fn push_string(out: &mut String, text: &str) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     out.push('"');

@@ -1,6 +1,7 @@
-//! What BIK sends: a body becomes elements, an element becomes a typed [`Element`] with its bytes untouched.
+//! Parses what BIK sends. A body is split into elements, and each becomes a typed [`Element`] that keeps its bytes
+//! unchanged.
 //!
-//! [`decode()`] is the whole of it for intake. [`Element::read`] reads one stored element again.
+//! [`decode()`] and [`decode_within`] read a body. [`Element::read`] reads one stored element again.
 
 mod address;
 mod decode;
@@ -34,70 +35,71 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 
-/// The source of what this program says itself: no source of a configuration is called so.
+/// The source of the events that bikhook itself creates. No configured source can have this name.
 pub const OWN_SOURCE: &str = "bikhook";
-/// The name of the event that tells of a new dead letter.
+/// The name of the event that reports a new dead letter.
 pub const DEAD_LETTER: &str = "bikhook-dead-letter";
 
-/// An event that is not durable yet: an element, and the source that it came in by.
+/// An event that is not durable yet: an element and the source that received it.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The name of the source (a URL that BIK posts to).
+    /// The name of the source, a URL that BIK posts to.
     pub source: Arc<str>,
-    /// The element itself.
+    /// The element, with its original bytes.
     pub element: Arc<Element>,
-    /// What makes it the same as another (T6).
+    /// Two events with the same key are the same event (BIK T6).
     pub key: Key,
-    /// A digest of its content: tells a repetition from a conflict.
+    /// A digest of the content. With the same key, it tells a duplicate from a conflict.
     pub content: Content,
 }
 
-/// An event that is durable: what the journal gave it, and the element.
+/// A durable event: the element, and the values that the journal assigned.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its place in the journal: never repeats, never falls.
+    /// The position in the journal: never repeats, never falls.
     pub seq: u64,
-    /// When it was received, by the trusted clock: what is shown and delivered, and what its age is counted from.
+    /// When the event was received, by the trusted clock. This time is shown and delivered, and the age counts from it.
     pub came_at: Timestamp,
-    /// The same, but it never falls from one seq to the next within an era of the clock: what `since` and `until` look at.
+    /// Like `came_at`, but within a clock era it never falls from one `seq` to the next. `since` and `until` compare
+    /// with it.
     pub received_at: Timestamp,
-    /// The name of the source that it came in by.
+    /// The name of the source that received it.
     pub source: Arc<str>,
-    /// The element itself.
+    /// The element, with its original bytes.
     pub element: Arc<Element>,
 }
 
 impl Event {
-    /// What makes it the same as another (T6): the same after a restart, a redelivery and a replay.
+    /// The key (BIK T6), the same after a restart, a redelivery and a replay.
     pub fn key(&self) -> Key {
         self.element.key(&self.source)
     }
 
-    /// Whether this program says it itself, and not BIK.
+    /// True if bikhook itself created the event.
     pub fn is_own(&self) -> bool {
         *self.source == *OWN_SOURCE
     }
 
-    /// What it is ordered by; `None` where it has no `messageId`.
+    /// The key that groups events whose order is kept. `None` if the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }
 }
 
-/// Which of a handler's two lanes an event takes: a customer's message never waits behind a broadcast's statuses.
+/// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// `incoming-message`.
+    /// The events named `incoming-message`.
     Incoming,
-    /// Everything else.
+    /// All events with another name.
     Other,
 }
 
 impl Class {
-    /// Both, in the order in which they are listed.
+    /// Both classes, in the order in which they are listed.
     pub const ALL: [Self; 2] = [Self::Incoming, Self::Other];
 
-    /// As shown and stored: `incoming` or `other`.
+    /// The name in output and in storage: `incoming` or `other`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Incoming => "incoming",

@@ -1,7 +1,7 @@
-//! JSON pointers (RFC 6901) into an element: to look at a value, or to put another in its place.
+//! JSON pointers (RFC 6901) into an element, to read or to replace values.
 //!
-//! A step by name that meets an array goes into each of its items: BIK sends one info as an object and several as an
-//! array. What no pointer names keeps its bytes: numbers of any length, escapes, the order of the members.
+//! A step with a name applies to each item of an array, because BIK sends one info as an object and several as an
+//! array. Everything outside the pointers keeps its bytes: numbers of any length, escapes, the order of members.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,35 +13,35 @@ use serde_json::value::RawValue;
 
 use super::{Element, Unreadable, string::unquoted};
 
-/// Where in an element something stands: `/eventInfo/status`.
+/// The path of a value in an element, such as `/eventInfo/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     text: String,
     steps: Vec<String>,
 }
 
-/// Why a text is no pointer.
+/// The text is not a valid pointer.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no JSON pointer: write it as \"/eventInfo/status\"")]
 pub struct NoPointer(String);
 
-/// A value that a pointer found.
+/// A value that a pointer found, as raw JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a>(&'a str);
 
-/// Puts something in the place of a value that a pointer finds; `None` takes it away.
+/// Replaces or removes the values that a pointer finds.
 pub struct Edit<'a> {
-    /// Where.
+    /// The pointer to the values.
     pub pointer: &'a Pointer,
-    /// From the value that stands there to the JSON that replaces it.
+    /// Returns the new JSON for a found value, or `None` to remove it.
     pub replace: &'a (dyn Fn(Found<'_>) -> Option<String> + Sync),
 }
 
 impl Pointer {
-    /// Reads a pointer. That to the whole element (`""`) is none here.
+    /// Parses a pointer. The pointer to the whole element (`""`) is not allowed.
     ///
     /// # Errors
-    /// [`NoPointer`], with the text.
+    /// Returns [`NoPointer`] with the text if it is not valid.
     pub fn parse(text: &str) -> Result<Self, NoPointer> {
         let wrong = || NoPointer(text.to_owned());
         let steps = text.strip_prefix('/').filter(|steps| !steps.is_empty()).ok_or_else(wrong)?;
@@ -50,50 +50,50 @@ impl Pointer {
         Ok(Self { text: text.to_owned(), steps })
     }
 
-    /// As it was written.
+    /// The pointer as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it points at, or into, what the other points at.
+    /// Returns whether it points to the same value as `other`, or into it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.steps.starts_with(&other.steps)
     }
 
-    /// Whether any value that it finds passes the test.
+    /// Returns whether the test is true for any value that the pointer finds.
     pub fn any(&self, element: &Element, mut test: impl FnMut(Found<'_>) -> bool) -> bool {
         any(&element.rendered(), &self.steps, &mut test)
     }
 }
 
-/// `~1` is a slash, `~0` a tilde (RFC 6901, section 3); `None` where a tilde stands for nothing.
+/// Decodes `~1` to a slash and `~0` to a tilde (RFC 6901, section 3). `None` for any other tilde.
 fn unescaped(step: &str) -> Option<String> {
     let plain = step.replace("~1", "").replace("~0", "");
     (!plain.contains('~')).then(|| step.replace("~1", "/").replace("~0", "~"))
 }
 
 impl<'a> Found<'a> {
-    /// Its JSON.
+    /// Returns the raw JSON of the value.
     pub const fn json(self) -> &'a str {
         self.0
     }
 
-    /// What it says, if it is a string.
+    /// Returns the content, if the value is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
         unquoted(self.0)
     }
 
-    /// Whether it is `null`, which BIK sends for what is not there.
+    /// Returns whether the value is `null`, which BIK sends for absent values.
     pub fn is_null(self) -> bool {
         self.0 == "null"
     }
 }
 
 impl Element {
-    /// The same element with these edits made: its bytes are then its rendering (T7).
+    /// Returns a copy of the element with the edits applied to its rendering (BIK T7).
     ///
     /// # Errors
-    /// [`Unreadable`] where what is left is no element any more.
+    /// Returns [`Unreadable`] if the result is not a valid element.
     pub fn edited(&self, edits: &[Edit<'_>]) -> Result<Self, Unreadable> {
         let rendered = self.rendered();
         let mut out = String::with_capacity(rendered.len());
@@ -103,14 +103,15 @@ impl Element {
     }
 }
 
-/// What stays of the members of an object that no pointer needs to name: without it an element is none.
+/// The member that is always kept, because an element is not valid without it.
 const NAME: &str = "eventName";
 
 impl Element {
-    /// Only what these pointers find, and the event's name; an object or a list of which nothing stays is left out.
+    /// Returns a copy with only the values that the pointers find, and the event's name. Empty objects and lists are
+    /// left out.
     ///
     /// # Errors
-    /// [`Unreadable`] where what is left is no element.
+    /// Returns [`Unreadable`] if the result is not a valid element.
     pub fn kept<'a>(&self, pointers: impl IntoIterator<Item = &'a Pointer>) -> Result<Self, Unreadable> {
         let rendered = self.rendered();
         let name = [NAME.to_owned()];
@@ -122,7 +123,7 @@ impl Element {
     }
 }
 
-/// Writes what the pointers find in a value; `false` where that is nothing.
+/// Writes the parts of a value that the pointers find. Returns `false` if there are none.
 fn keep(json: &str, wanted: &[&[String]], out: &mut String) -> bool {
     if wanted.iter().any(|steps| steps.is_empty()) {
         out.push_str(json);
@@ -163,10 +164,10 @@ fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -
     }
 }
 
-/// What is left of a pointer, and what its value becomes.
+/// The remaining steps of a pointer, and its replacement function.
 type Step<'a> = (&'a [String], &'a (dyn Fn(Found<'_>) -> Option<String> + Sync));
 
-/// Writes the value with its edits made; `false` where one of them takes it away.
+/// Writes the value with the edits applied. Returns `false` if an edit removes it.
 fn rewrite(json: &str, edits: &[Step<'_>], out: &mut String) -> bool {
     if let Some((_, replace)) = edits.iter().find(|(steps, _)| steps.is_empty()) {
         let Some(other) = replace(Found(json)) else { return false };
@@ -203,7 +204,7 @@ fn rewrite(json: &str, edits: &[Step<'_>], out: &mut String) -> bool {
     true
 }
 
-/// Writes a list of which `write` may leave parts out.
+/// Writes a list. `write` returns `false` for a part to leave out.
 fn write_list<T>(
     out: &mut String,
     [open, close]: [char; 2],
@@ -224,12 +225,13 @@ fn write_list<T>(
     out.push(close);
 }
 
-/// Whether a member's name, as it is written, says this.
+/// Returns whether a member's name, decoded, is `wanted`.
 fn says(name: &RawValue, wanted: &str) -> bool {
     unquoted(name.get()).is_some_and(|name| name == wanted)
 }
 
-/// The members of an object, doubled names among them. An element was read before: it has them.
+/// Returns the members of an object, including duplicate names. Empty if it is not an object, which a valid element
+/// rules out.
 fn members(json: &str) -> Vec<(&RawValue, &RawValue)> {
     serde_json::from_str(json).map(|Members(members)| members).unwrap_or_default()
 }

@@ -1,15 +1,15 @@
-//! T7: the rendering of an element. What stands inside strings, digits, escapes, the order of keys and duplicate keys
-//! are nobody's to touch; only blanks between tokens and trailing commas go.
+//! The rendering of an element (BIK T7). Only blanks between tokens and trailing commas are removed. The content of
+//! strings, digits, escapes, the order of keys and duplicate keys stay unchanged.
 
 use super::{scan::is_blank, split::string_end};
 
-/// The element on one line: less the blanks between tokens, less trailing commas.
+/// Returns the element on one line, without blanks between tokens and without trailing commas.
 pub(super) fn compact(raw: &str) -> String {
     rewrite(raw, Blanks::Dropped)
 }
 
-/// The element with each trailing comma turned into a blank: every other byte keeps its place, so that the place of an
-/// error is right.
+/// Replaces each trailing comma by a blank. Every other byte keeps its position, so positions in error messages stay
+/// right.
 pub(super) fn without_trailing_commas(raw: &str) -> String {
     rewrite(raw, Blanks::Kept)
 }
@@ -24,7 +24,7 @@ fn rewrite(raw: &str, blanks: Blanks) -> String {
     let bytes = raw.as_bytes();
     let mut out = String::with_capacity(raw.len());
     let mut copied = 0; // everything before is in `out`, or was left out
-    let mut before = 0_u8; // the last byte of the token before
+    let mut before = 0_u8; // the last byte of the previous token
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         if byte == b'"' {
@@ -50,7 +50,7 @@ fn rewrite(raw: &str, blanks: Blanks) -> String {
     out
 }
 
-/// One comma after a value and before a closing bracket: `[,]` and `[1,,]` stay the errors that they are.
+/// Returns whether a single comma follows a value and precedes a closing bracket. `[,]` and `[1,,]` stay errors.
 fn is_trailing(before: u8, bytes: &[u8], comma: usize) -> bool {
     let after = bytes.iter().skip(comma + 1).find(|&&byte| !is_blank(byte));
     matches!(after, Some(b']' | b'}')) && !matches!(before, b'[' | b'{' | b',' | b':')

@@ -1,38 +1,38 @@
-//! One pass over strict JSON: where a value ends, and where the fields stand that somebody reads.
+//! One pass over strict JSON. It finds the end of a value and the raw JSON of the known fields.
 //!
-//! It takes what serde_json takes, up to [`DEPTH_MAX`] (a property test holds the two together), and says nothing of
-//! what it does not take: whoever needs the reason asks serde_json. Every event comes this way, so it is written for
-//! speed: nothing is copied, and no byte is looked at twice.
+//! It accepts the same texts as serde_json, up to [`DEPTH_MAX`] (a property test compares the two). It gives no reason
+//! for a failure: a caller that needs the reason asks serde_json. Every event takes this path, so it is built for
+//! speed: it copies only names with escapes, and it looks at each byte once.
 
 use std::{borrow::Cow, ops::ControlFlow};
 
 use super::string::{inner, unescaped};
 
-/// How deep an element may be nested (T4).
+/// How deep an element may be nested (BIK T4).
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// An object whose fields have slots: raw JSON that borrows from the text. Of duplicate keys the last counts.
+/// An object with known fields, as raw JSON that borrows from the text. If a key is duplicated, the last one counts.
 pub(super) trait Slots<'a>: Default {
-    /// Reads the value that comes next, the one of this name.
+    /// Reads the next value, which belongs to the field of this name.
     fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str>;
 
-    /// Keeps the text of the whole object.
+    /// Stores the text of the whole object.
     fn whole(&mut self, raw: &'a str);
 }
 
-/// What an object turned out to be.
+/// An object that was read.
 pub(super) struct Object<O> {
-    /// Its fields: too many to be moved about.
+    /// The fields; boxed, because they are too large to move around.
     pub slots: Box<O>,
-    /// Where it ends.
+    /// The offset behind its last byte.
     pub end: usize,
-    /// How deep it is nested: 1 for an object of scalars.
+    /// The nesting depth: 1 for an object of scalars.
     pub depth: usize,
-    /// There are no blanks in it, other than in strings.
+    /// It contains no blanks between tokens.
     pub compact: bool,
 }
 
-/// The object that begins at `start`; `None` where there is none, or it is no strict JSON, or too deep.
+/// Reads the object at `start`. `None` if there is none, it is not strict JSON, or it is nested too deeply.
 pub(super) fn object<'a, O: Slots<'a>>(text: &'a str, start: usize) -> Option<Object<O>> {
     let mut scanner = Scanner::new(text, start);
     let mut slots = Box::<O>::default();
@@ -41,12 +41,12 @@ pub(super) fn object<'a, O: Slots<'a>>(text: &'a str, start: usize) -> Option<Ob
     Some(Object { slots, end, depth, compact })
 }
 
-/// The same of a text that is nothing but an object.
+/// Reads a text that consists of a single object.
 pub(super) fn whole<'a, O: Slots<'a>>(text: &'a str) -> Option<Box<O>> {
     object(text, 0).filter(|object| object.end == text.len()).map(|object| object.slots)
 }
 
-/// The items of a text that is nothing but an array, each as raw JSON.
+/// Reads a text that consists of a single array. Returns the items as raw JSON.
 pub(super) fn items(text: &str) -> Option<Vec<&str>> {
     let mut scanner = Scanner::new(text, 0);
     let mut items = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn items(text: &str) -> Option<Vec<&str>> {
     (scanner.at == text.len()).then_some(items)
 }
 
-/// A place in a text, between two tokens.
+/// A position in a text, between two tokens.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -71,7 +71,7 @@ impl<'a> Scanner<'a> {
         Self { text, at, level: 0, deepest: 0, compact: true }
     }
 
-    /// The object that begins here, into slots that are empty.
+    /// Reads the object at this position into empty slots.
     pub(super) fn object(&mut self, slots: &mut impl Slots<'a>) -> Option<()> {
         let start = self.at;
         self.list(b'{', b'}', |scanner| {
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// The value that begins here, whatever it is, as raw JSON.
+    /// Reads the value at this position, of any type, and returns its raw JSON.
     pub(super) fn value(&mut self) -> Option<&'a str> {
         let start = self.at;
         match self.peek()? {
@@ -100,22 +100,22 @@ impl<'a> Scanner<'a> {
         self.since(start)
     }
 
-    /// Whether an object begins here.
+    /// Returns whether an object begins at this position.
     pub(super) fn is_at_object(&self) -> bool {
         self.peek() == Some(b'{')
     }
 
-    /// The text from `start` to here.
+    /// Returns the text from `start` to this position.
     pub(super) fn since(&self, start: usize) -> Option<&'a str> {
         self.text.get(start..self.at)
     }
 
-    /// Where it is.
+    /// The position, as a byte offset.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// What stands between two brackets, each entry read by `entry`, with one comma between two.
+    /// Reads the entries between two brackets with `entry`, and the commas between them.
     fn list(&mut self, open: u8, close: u8, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.token(open)?;
         self.level += 1;
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// The name of a field, up to its value. The escape of half a character in it becomes U+FFFD.
+    /// Reads the name of a field, up to the field's value. The escape of a lone surrogate in it becomes U+FFFD.
     fn name(&mut self) -> Option<Cow<'a, str>> {
         let start = self.at;
         let escaped = self.string()?;
@@ -152,7 +152,7 @@ impl<'a> Scanner<'a> {
         if escaped { unescaped(name).map(Cow::Owned) } else { inner(name).map(Cow::Borrowed) }
     }
 
-    /// Past the string that begins here; whether there is an escape in it.
+    /// Moves past the string at this position. Returns whether it contains an escape.
     fn string(&mut self) -> Option<bool> {
         self.token(b'"')?;
         let bytes = self.text.as_bytes();
@@ -215,7 +215,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// One digit or more.
+    /// Moves past one or more digits.
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -248,19 +248,19 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The blanks of RFC 8259.
+/// The blanks of JSON (RFC 8259).
 pub(super) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// Eight bytes of a string at once: do they all stand for themselves, or after how many comes one that does not: a quote,
-/// a backslash or a control character.
+/// Checks eight bytes of a string at once for bytes with a meaning of their own: a quote, a backslash or a control
+/// character. Breaks with the number of bytes before the first such byte.
 fn plain(eight: [u8; 8]) -> ControlFlow<usize> {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
-    // In each byte the highest bit, if the byte is less than `bound`. A borrow can set it in a byte after the first such
-    // byte, never before it.
+    // Sets the highest bit of each byte that is less than `bound`. A borrow can also set it in a byte after the first
+    // such byte, but never in one before it.
     const fn less(bytes: u64, bound: u8) -> u64 {
         bytes.wrapping_sub(each(bound)) & !bytes & each(0x80)
     }
@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Nobody's fields: what is left is whether it is JSON.
+    /// Has no fields: only tests whether a text is valid.
     #[derive(Default)]
     struct Nothing;
 
@@ -297,11 +297,11 @@ mod tests {
     }
 
     fn serde_takes(object: &str) -> bool {
-        // As it stands, blanks around it are not part of it.
+        // Blanks around the object are not allowed.
         object.starts_with('{') && object.ends_with('}') && serde_json::from_str::<&RawValue>(object).is_ok()
     }
 
-    /// Nearly JSON: tokens, whole ones and broken ones, in any order, inside an object.
+    /// Texts close to JSON: valid and broken tokens in any order, inside an object.
     fn soup() -> impl Strategy<Value = String> {
         let token = prop::sample::select(vec![
             "{",

@@ -1,49 +1,49 @@
-//! T4: a body into raw slices, on bytes.
+//! Splits a body into raw slices, one per element (BIK T4). It works on bytes.
 //!
-//! An object of strict JSON, as nearly every element is, is read where it is found, and that tells where it ends. For
-//! anything else there is a pass that knows strings, escapes and how deep it is, and nothing else of JSON. It works on
-//! bytes and counts levels instead of keeping a stack, so that neither invalid UTF-8 nor any depth in one element can
-//! hurt another. It does not look whether `]` closes `[` inside an element: an element where it does not is no JSON, and
-//! its own reading finds that, while its neighbours stay whole.
+//! Nearly every element is an object of strict JSON. Such an object is parsed in place, and that finds its end. For
+//! anything else a simple pass finds the end: it knows only strings, escapes and the nesting level. It works on bytes
+//! and counts levels instead of keeping a stack, so neither invalid UTF-8 nor deep nesting in one element affects
+//! another. It does not check that `]` closes `[` inside an element. An element with mixed brackets is not JSON:
+//! parsing that element fails later, and its neighbours are unaffected.
 
 use super::{
     envelope::Envelope,
     scan::{self, is_blank},
 };
 
-/// One element as it stands in the body, and what the pass saw of it.
+/// One element in the body, and its shape.
 pub(super) struct Piece<'a> {
-    /// Where it begins in the body.
+    /// The offset of its first byte in the body.
     pub at: usize,
-    /// Its bytes, from its first token to its last.
+    /// Its bytes, from the first token to the last.
     pub bytes: &'a [u8],
-    /// What the pass saw.
+    /// The properties that splitting has found.
     pub shape: Shape,
-    /// Its fields, where it is an object of strict JSON and not too deep: nearly always.
+    /// The parsed fields, if it is an object of strict JSON and not nested too deeply: nearly always.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 
-/// What one pass over an element tells of it.
+/// The properties of an element that one pass over its bytes finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// How deep it is nested: 0 for a scalar, 1 for an object of scalars.
+    /// The nesting depth: 0 for a scalar, 1 for an object of scalars.
     pub depth: usize,
-    /// No blanks between tokens and no trailing commas: the bytes are their own rendering (T7).
+    /// No blanks between tokens and no trailing commas: the bytes are equal to their rendering (BIK T7).
     pub compact: bool,
-    /// At least one comma stands right before a closing bracket: strictly, that is no JSON (T2).
+    /// At least one comma is right before a closing bracket, which strict JSON does not allow (BIK T2).
     pub trailing_commas: bool,
 }
 
-/// The body as a whole cannot be split: where, and why. Quotes nothing.
+/// The body as a whole cannot be split. Quotes nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken {
-    /// The place in the body.
+    /// The offset in the body, in bytes.
     pub at: usize,
-    /// What is wrong there.
+    /// A description of the error.
     pub what: &'static str,
 }
 
-/// The elements of a body: those of an array, or one bare value. Ends after the first [`Broken`].
+/// Iterates over the elements of a body: those of an array, or one bare value. Ends after the first [`Broken`].
 pub(super) struct Pieces<'a> {
     scanner: Scanner<'a>,
     expected: Expected,
@@ -57,14 +57,14 @@ enum Expected {
     Element,
     /// Only blanks.
     End,
-    /// Nothing: the end was reached, or something is broken.
+    /// Nothing: the end was reached, or an error occurred.
     Nothing,
 }
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 impl<'a> Pieces<'a> {
-    /// Of a body; `text` is the body where it is UTF-8.
+    /// Starts at the beginning of a body. `text` is the same body if it is UTF-8.
     pub(super) fn of(body: &'a [u8], text: Option<&'a str>) -> Self {
         let mut scanner = Scanner { body, text, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
         scanner.skip_blanks();
@@ -95,7 +95,7 @@ impl<'a> Pieces<'a> {
         Ok(piece)
     }
 
-    /// What comes after `[` or a comma. The bracket may: then the comma was a trailing one.
+    /// Reads what follows `[` or a comma: an element or `]`. If `]` follows a comma, that comma is a trailing one.
     fn element(&mut self) -> Result<Option<Piece<'a>>, Broken> {
         self.scanner.skip_blanks();
         if self.scanner.peek() == Some(b']') {
@@ -135,7 +135,7 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// The one value that these bytes hold: an element that was cut out before.
+/// Reads bytes that hold a single value, such as one stored element.
 pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece<'a>, Broken> {
     let mut scanner = Scanner { body: bytes, text, at: 0 };
     scanner.skip_blanks();
@@ -146,7 +146,7 @@ pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece
     }
 }
 
-/// Where the string that opens at `open` has ended; `None` where it never does.
+/// Returns the offset behind the string that opens at `open`. `None` if the string does not end.
 pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
     let mut at = open + 1;
     loop {
@@ -160,14 +160,14 @@ pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
 
 struct Scanner<'a> {
     body: &'a [u8],
-    /// The same, where it is UTF-8.
+    /// The same bytes as text, if they are UTF-8.
     text: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    /// From here to what ends a value at its own level: a comma, a closing bracket, or the end of the body. It is left
-    /// there; blanks before it are not part of the piece.
+    /// Reads a value up to a comma or closing bracket at its own level, or to the end of the body. That byte is not
+    /// consumed. Blanks before it are not part of the piece.
     fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
         match self.object() {
             Some(piece) => Ok(piece),
@@ -175,7 +175,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The same, if it is an object of strict JSON; else nothing has changed.
+    /// Reads an object of strict JSON. `None` if there is none; then the position has not changed.
     fn object(&mut self) -> Option<Piece<'a>> {
         let start = self.at;
         let scan::Object { slots, end, depth, compact } = scan::object(self.text?, start)?;
@@ -193,7 +193,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// The same, whatever it is.
+    /// Reads a value of any kind, valid or not.
     fn anything(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
         let start = self.at;
         let mut end = start; // of the last token
@@ -267,7 +267,7 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
-    /// Cut both ways: whether an object is read on the way changes nothing.
+    /// Splits with and without parsing the objects in place; the results must be equal.
     fn cut(body: &str) -> Result<Vec<&str>, Broken> {
         let [quick, slow] = [Some(body), None].map(|text| {
             Pieces::of(body.as_bytes(), text)

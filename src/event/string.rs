@@ -1,11 +1,11 @@
-//! JSON strings: what they say. A lone surrogate becomes U+FFFD (T4).
+//! Decodes JSON strings. A lone surrogate becomes U+FFFD (BIK T4).
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 use serde::de::{Deserializer as _, Visitor};
 
-/// What a JSON string says; `None` where the value is no string.
+/// Returns the content of a JSON string. `None` if the value is not a string.
 pub(super) fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     let inner = inner(raw)?;
     if memchr(b'\\', inner.as_bytes()).is_some() {
@@ -15,9 +15,9 @@ pub(super) fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// What a JSON string with escapes says; the escape of half a character becomes U+FFFD.
+/// Returns the content of a JSON string with escapes. The escape of a lone surrogate becomes U+FFFD.
 pub(super) fn unescaped(json: &str) -> Option<String> {
-    // Asked for bytes, serde_json takes a lone surrogate and writes it as WTF-8; asked for text, it refuses.
+    // As bytes, serde_json returns a lone surrogate in WTF-8; as a string, it returns an error.
     serde_json::Deserializer::from_str(json).deserialize_bytes(Wtf8).ok()
 }
 
@@ -34,7 +34,7 @@ impl Visitor<'_> for Wtf8 {
         let mut text = String::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
             text.push_str(chunk.valid());
-            // A surrogate is three bytes, of which the first is always 0xED and each is a chunk of its own.
+            // A surrogate has three bytes. Each is a chunk of its own, and only the first is 0xED.
             if chunk.invalid().first() == Some(&0xed) {
                 text.push(char::REPLACEMENT_CHARACTER);
             }
@@ -43,7 +43,7 @@ impl Visitor<'_> for Wtf8 {
     }
 }
 
-/// What stands between the quotes of a string.
+/// Returns the text between the quotes of a string.
 pub(super) fn inner(string: &str) -> Option<&str> {
     string.strip_prefix('"')?.strip_suffix('"')
 }

@@ -1,8 +1,8 @@
-//! The typed views of BIK §2 and §3: a projection for filters and handlers. The bytes of the element are what counts.
-//! Texts borrow from them, so a view costs little, and is made where it is looked at.
+//! Typed views of an element (BIK §2 and §3), for filters and handlers. The bytes of the element stay authoritative.
+//! Texts borrow from them, so a view is cheap and is created where it is needed.
 //!
-//! A field is `None` where it is missing, `null`, or of a wrong type (T5); ids, times, `owner`, `channel` and `status`
-//! also where they are `""` (T9). Fields whose shape nobody has promised stay raw JSON.
+//! A field is `None` if it is missing, `null`, or of a wrong type (BIK T5). Ids, times, `owner`, `channel` and `status`
+//! are also `None` if they are `""` (BIK T9). A field whose shape is not documented stays raw JSON.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,18 +12,18 @@ use crate::clock::Timestamp;
 /// The typed view of an element.
 #[derive(Debug)]
 pub enum View<'a> {
-    /// `incoming-message`.
+    /// An event named `incoming-message`.
     Incoming(IncomingMessage<'a>),
-    /// `message-status-update`.
+    /// An event named `message-status-update`.
     Status(StatusUpdate<'a>),
-    /// Envelope B: "BIK Subscribed Events".
+    /// Envelope B, "BIK Subscribed Events" (BIK §3).
     Subscribed(Box<Subscribed<'a>>),
-    /// Any other event name.
+    /// Any other event (BIK §5).
     Other(Other<'a>),
 }
 
 impl<'a> View<'a> {
-    /// `storeId`.
+    /// The element's `storeId`, in both envelopes.
     pub fn store_id(&self) -> Option<&str> {
         match self {
             Self::Incoming(message) => message.store_id.as_deref(),
@@ -75,7 +75,7 @@ impl<'a> View<'a> {
             .chain(subscribed)
     }
 
-    /// The text of a message, from the customer or to it.
+    /// The text of the message with that id, received or sent. Looks at all infos.
     pub fn text_of(&self, message_id: &str) -> Option<&str> {
         let (incoming, status, _) = self.infos();
         (incoming.iter().map(|info| (info.message_id.as_deref(), info.message.as_deref())))
@@ -83,7 +83,8 @@ impl<'a> View<'a> {
             .find_map(|(id, text)| text.filter(|_| id == Some(message_id)))
     }
 
-    /// The customer's addresses on the channel (phone, e-mail, or an opaque id), of all infos or of the subscribed event.
+    /// The customer's addresses on the channel (phone number, e-mail address or opaque id), of all infos or of the
+    /// subscribed event.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         let (incoming, status, _) = self.infos();
         let subscribed = match self {
@@ -105,217 +106,217 @@ impl<'a> View<'a> {
     }
 }
 
-/// A message from a customer.
+/// A message from a customer (BIK §2).
 #[derive(Default)]
 pub struct IncomingMessage<'a> {
-    /// `storeId`.
+    /// `storeId`; absent in older payloads.
     pub store_id: Option<Cow<'a, str>>,
-    /// `customerDetails`.
+    /// `customerDetails`; empty if it is missing.
     pub customer: Customer<'a>,
-    /// `eventInfo`: one in every sample; the page's table calls it a list.
+    /// `eventInfo`: one in every sample, but BIK's table calls it a list.
     pub infos: Vec<IncomingInfo<'a>>,
 }
 
 /// One `eventInfo` of an incoming message.
 #[derive(Default)]
 pub struct IncomingInfo<'a> {
-    /// `messageId`: for WhatsApp it holds the customer's number.
+    /// `messageId`; on WhatsApp it contains the customer's phone number.
     pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`.
+    /// `createdAt`, a time in UTC.
     pub created_at: Option<Stamp<'a>>,
-    /// `channelId`.
+    /// `channelId`, the channel of the message.
     pub channel: Option<Channel>,
-    /// `status`.
+    /// `status`; `""` in BIK's sample, so `None`.
     pub status: Option<Status>,
-    /// `type`, raw.
+    /// `type`; raw, shape not documented.
     pub kind: Option<Raw<'a>>,
-    /// `message`: the text.
+    /// `message`, the text of the message.
     pub message: Option<Cow<'a, str>>,
-    /// `mediaType`, raw.
+    /// `mediaType`; raw, shape not documented.
     pub media_type: Option<Raw<'a>>,
-    /// `header`, raw.
+    /// `header`; raw, shape not documented.
     pub header: Option<Raw<'a>>,
-    /// `footer`, raw.
+    /// `footer`; raw, shape not documented.
     pub footer: Option<Raw<'a>>,
-    /// `buttons`, raw.
+    /// `buttons`; raw, shape not documented.
     pub buttons: Option<Raw<'a>>,
-    /// `body`, raw.
+    /// `body`; raw, shape not documented.
     pub body: Option<Raw<'a>>,
-    /// `media`, raw.
+    /// `media`; raw, shape not documented.
     pub media: Option<Raw<'a>>,
-    /// `options`, raw.
+    /// `options`; raw, shape not documented.
     pub options: Option<Raw<'a>>,
-    /// `location`, raw.
+    /// `location`; raw, shape not documented.
     pub location: Option<Raw<'a>>,
     /// `isDeleted`: the customer deleted the message.
     pub is_deleted: Option<bool>,
-    /// `order`, raw.
+    /// `order`; raw, shape not documented.
     pub order: Option<Raw<'a>>,
-    /// `catalogId`, raw.
+    /// `catalogId`; raw, shape not documented.
     pub catalog_id: Option<Raw<'a>>,
-    /// `productRetailerId`, raw.
+    /// `productRetailerId`; raw, shape not documented.
     pub product_retailer_id: Option<Raw<'a>>,
-    /// `referral`, raw.
+    /// `referral`; raw, shape not documented.
     pub referral: Option<Raw<'a>>,
-    /// `messageInformation`, raw.
+    /// `messageInformation`; raw, shape not documented.
     pub message_information: Option<Raw<'a>>,
-    /// `failureReason`.
+    /// `failureReason`: free text without a code.
     pub failure_reason: Option<Cow<'a, str>>,
-    /// `owner`.
+    /// `owner`; `""` in BIK's sample, so `None`.
     pub owner: Option<Owner>,
-    /// `ownerId`.
+    /// `ownerId`; null in BIK's sample.
     pub owner_id: Option<Cow<'a, str>>,
-    /// `assetValue`: the customer's address on the channel, opaque: a number, an e-mail address or an id.
+    /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
     pub asset_value: Option<Cow<'a, str>>,
-    /// `agentName`.
+    /// `agentName`; in newer payloads only.
     pub agent_name: Option<Cow<'a, str>>,
-    /// `agentEmailId`.
+    /// `agentEmailId`; in newer payloads only.
     pub agent_email_id: Option<Cow<'a, str>>,
-    /// `ticketId`.
+    /// `ticketId`; in newer payloads only.
     pub ticket_id: Option<Cow<'a, str>>,
 }
 
-/// A status of a sent message.
+/// A status update of a sent message (BIK §2).
 #[derive(Default)]
 pub struct StatusUpdate<'a> {
-    /// `storeId`.
+    /// `storeId`; absent in older payloads.
     pub store_id: Option<Cow<'a, str>>,
-    /// `customerDetails`.
+    /// `customerDetails`; empty if it is missing.
     pub customer: Customer<'a>,
-    /// `callbackData` where it stands beside `eventInfo`, raw: a string or an object.
+    /// `callbackData` next to `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
-    /// `eventInfo`: one in every sample; the page's table calls it a list.
+    /// `eventInfo`: one in every sample, but BIK's table calls it a list.
     pub infos: Vec<StatusInfo<'a>>,
 }
 
-/// One `eventInfo` of a status.
+/// One `eventInfo` of a status update.
 #[derive(Default)]
 pub struct StatusInfo<'a> {
-    /// `messageId`: for WhatsApp it holds the customer's number.
+    /// `messageId`; on WhatsApp it contains the customer's phone number.
     pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`: the same for all statuses of a message in the page's samples, so never order by it.
+    /// `createdAt`: in BIK's samples the same for all statuses of a message, so never order statuses by it.
     pub created_at: Option<Stamp<'a>>,
-    /// `channelId`.
+    /// `channelId`, the channel of the message.
     pub channel: Option<Channel>,
-    /// `status`.
+    /// `status`, the new status of the message.
     pub status: Option<Status>,
     /// `message`: the text that was sent, repeated in each status.
     pub message: Option<Cow<'a, str>>,
-    /// `owner`.
+    /// `owner`: who sent the message.
     pub owner: Option<Owner>,
-    /// `ownerId`.
+    /// `ownerId`: which broadcast, automation or agent.
     pub owner_id: Option<Cow<'a, str>>,
-    /// `assetValue`: the customer's address on the channel, opaque: a number, an e-mail address or an id.
+    /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
     pub asset_value: Option<Cow<'a, str>>,
-    /// `failureReason`: free text, no code.
+    /// `failureReason`: free text without a code.
     pub failure_reason: Option<Cow<'a, str>>,
-    /// `agentName`.
+    /// `agentName`; in newer payloads only.
     pub agent_name: Option<Cow<'a, str>>,
-    /// `agentEmailId`.
+    /// `agentEmailId`; in newer payloads only.
     pub agent_email_id: Option<Cow<'a, str>>,
-    /// `ticketId`.
+    /// `ticketId`; in newer payloads only.
     pub ticket_id: Option<Cow<'a, str>>,
-    /// `callbackData`, raw: a string or an object.
+    /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
 }
 
-/// `customerDetails`.
+/// `customerDetails`: the customer's name and id.
 #[derive(Default)]
 pub struct Customer<'a> {
-    /// `firstName`.
+    /// `firstName` of the customer; personal data.
     pub first_name: Option<Cow<'a, str>>,
-    /// `lastName`.
+    /// `lastName` of the customer; personal data.
     pub last_name: Option<Cow<'a, str>>,
-    /// `customerId`: a number on one page of BIK's and a string on another; the text of it.
+    /// `customerId` as text: BIK documents it as a number on one page and as a string on another.
     pub customer_id: Option<Cow<'a, str>>,
 }
 
-/// A subscribed event (BIK §3).
+/// A subscribed event: envelope B (BIK §3).
 #[derive(Default)]
 pub struct Subscribed<'a> {
-    /// `storeId`.
+    /// `storeId`, the same as in envelope A.
     pub store_id: Option<Cow<'a, str>>,
-    /// `customerId`.
+    /// `customerId`, as text if it is a number.
     pub customer_id: Option<Cow<'a, str>>,
-    /// `primaryCustomerId`.
+    /// `primaryCustomerId`; in some events only.
     pub primary_customer_id: Option<Cow<'a, str>>,
-    /// `eventId`: not unique per occurrence.
+    /// `eventId`; not unique per occurrence.
     pub event_id: Option<Cow<'a, str>>,
-    /// `eventSource`, such as `Campaigns`.
+    /// `eventSource`: a part of BIK, such as `Campaigns`.
     pub event_source: Option<Cow<'a, str>>,
-    /// `createdAt`.
+    /// `createdAt`, a part of the event's key (BIK T6).
     pub created_at: Option<Stamp<'a>>,
-    /// `timestamp`: a few ms later.
+    /// `timestamp`: a few milliseconds after `createdAt`; sometimes absent.
     pub timestamp: Option<Stamp<'a>>,
-    /// `channel`.
+    /// `channel`; in some events only.
     pub channel: Option<Channel>,
-    /// `messageId`.
+    /// `messageId`; in some events only.
     pub message_id: Option<Cow<'a, str>>,
-    /// `broadcastId`: the text of the number.
+    /// `broadcastId`, the number as text; in some events only.
     pub broadcast_id: Option<Cow<'a, str>>,
-    /// `assets`.
+    /// `assets`: the customer's addresses; in some events only.
     pub assets: Vec<Cow<'a, str>>,
-    /// `eventProperties`, raw.
+    /// `eventProperties`; raw, because its members depend on the event.
     pub properties: Option<Raw<'a>>,
 }
 
-/// Any other event.
+/// Any other event (BIK §5).
 #[derive(Default)]
 pub struct Other<'a> {
-    /// `storeId`.
+    /// `storeId`; absent in older payloads.
     pub store_id: Option<Cow<'a, str>>,
-    /// `customerDetails`.
+    /// `customerDetails`; empty if it is missing.
     pub customer: Customer<'a>,
-    /// `callbackData` where it stands beside `eventInfo`, raw: a string or an object.
+    /// `callbackData` next to `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
-    /// `eventInfo`.
+    /// `eventInfo`: one object or several.
     pub infos: Vec<OtherInfo<'a>>,
 }
 
-/// One `eventInfo` of an event that has no type of its own: what it shares with the others, and all of it raw.
+/// One `eventInfo` of an event without a typed view: the common fields, and the whole object as raw JSON.
 pub struct OtherInfo<'a> {
-    /// `messageId`: for WhatsApp it holds the customer's number.
+    /// `messageId`; on WhatsApp it contains the customer's phone number.
     pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`.
+    /// `createdAt`, a time in UTC.
     pub created_at: Option<Stamp<'a>>,
-    /// `channelId`.
+    /// `channelId`, the channel of the message.
     pub channel: Option<Channel>,
-    /// `status`.
+    /// `status`, if the event has one.
     pub status: Option<Status>,
-    /// `owner`.
+    /// `owner`: who sent the message.
     pub owner: Option<Owner>,
-    /// `callbackData`, raw: a string or an object.
+    /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
-    /// The whole object.
+    /// The whole object, as raw JSON.
     pub raw: Raw<'a>,
 }
 
-/// A time as BIK wrote it.
+/// A time, as the text that BIK sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stamp<'a> {
-    /// The text, as it came.
+    /// The text, exactly as BIK sent it.
     pub text: Cow<'a, str>,
 }
 
 impl Stamp<'_> {
-    /// What it says; `None` where it is no time.
+    /// The parsed time. `None` if the text is not a valid time.
     pub fn time(&self) -> Option<Timestamp> {
         self.text.parse().ok()
     }
 }
 
-/// The JSON of a field whose shape nobody has promised, as it stands in the element (less trailing commas).
+/// The raw JSON of a field whose shape is not documented, as in the element except for trailing commas.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a>(pub(super) &'a str);
 
 impl<'a> Raw<'a> {
-    /// The JSON.
+    /// Returns the JSON text.
     pub const fn get(self) -> &'a str {
         self.0
     }
 }
 
-/// A `Debug` that shows the named fields and says that there are more: names, texts, addresses and ids stay out of logs.
+/// Implements `Debug` so that it prints only the named fields: names, texts, addresses and ids stay out of logs.
 macro_rules! shows_only {
     ($($name:ident { $($field:ident),* })*) => {$(
         impl fmt::Debug for $name<'_> {

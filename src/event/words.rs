@@ -1,4 +1,4 @@
-//! The open enums of BIK §2: known words, and any other kept as it came.
+//! The open enums of BIK §2: known words, and any other text unchanged.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ macro_rules! words {
         #[derive(Clone, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$word_doc])* $word,)*
-            /// Any other, as it came.
+            /// Any other text, unchanged.
             Other(String),
         }
 
         impl $name {
-            /// The words that are known, in their canonical form.
+            /// The known words, in their canonical form.
             pub const KNOWN: &'static [&'static str] = &[$($text),*];
 
-            /// The canonical form of a known word; any other as it came.
+            /// Returns the canonical form of a known word; any other text unchanged.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$word => $text,)*
@@ -25,7 +25,7 @@ macro_rules! words {
             }
         }
 
-        /// Known words in any case; never fails.
+        /// Recognises known words in any case; never fails.
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 $(if text.eq_ignore_ascii_case($text) {
@@ -35,7 +35,7 @@ macro_rules! words {
             }
         }
 
-        /// Known words only: what else a sender puts here may be personal.
+        /// Prints known words only: any other text may be personal data.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
@@ -48,19 +48,19 @@ macro_rules! words {
 }
 
 words! {
-    /// `status`: what became of a sent message.
+    /// `status`: the delivery status of a sent message.
     Status {
-        /// BIK handed it over.
+        /// BIK handed it to the channel.
         Sent = "sent",
-        /// It reached a device.
+        /// It reached a device of the customer.
         Delivered = "delivered",
-        /// The customer opened it.
+        /// The customer opened the message.
         Read = "read",
-        /// It did not go out; a later `delivered` is possible (BIK §4).
+        /// It was not delivered; a later `delivered` is possible (BIK §4).
         Failed = "failed",
         /// The customer played a voice message.
         Played = "played",
-        /// It was taken back.
+        /// It was deleted after it was sent.
         Deleted = "deleted",
     }
 }
@@ -68,17 +68,17 @@ words! {
 words! {
     /// `owner`: who sent a message.
     Owner {
-        /// An agent in the inbox.
+        /// An agent in BIK's inbox.
         Agent = "AGENT",
-        /// The merchant.
+        /// The merchant, outside of broadcasts.
         Merchant = "MERCHANT",
-        /// A broadcast.
+        /// A broadcast of the merchant.
         Campaign = "CAMPAIGN",
-        /// A trial of a broadcast: left out of delivery figures (T14).
+        /// A test broadcast: excluded from delivery figures by default (BIK T14).
         TestCampaign = "TEST_CAMPAIGN",
-        /// An automation.
+        /// A BIK automation (a bot).
         Bot = "BOT",
-        /// A call of BIK's send API.
+        /// A caller of BIK's send API.
         DevApi = "DEV_API",
     }
 }
@@ -86,33 +86,33 @@ words! {
 words! {
     /// `channelId`, or `channel` of a subscribed event.
     Channel {
-        /// WhatsApp.
+        /// The channel is WhatsApp.
         Whatsapp = "whatsapp",
-        /// E-mail.
+        /// The channel is e-mail.
         Email = "email",
-        /// SMS.
+        /// The channel is SMS.
         Sms = "sms",
-        /// Instagram.
+        /// The channel is Instagram.
         Instagram = "instagram",
-        /// Messenger.
+        /// The channel is Messenger.
         Messenger = "messenger",
-        /// RCS.
+        /// The channel is RCS.
         Rcs = "rcs",
-        /// Web push.
+        /// The channel is web push.
         Webpush = "webpush",
     }
 }
 
-/// BIK's category of an owner.
+/// BIK's category of an owner (BIK §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
-    /// AGENT, MERCHANT.
+    /// The owners `AGENT` and `MERCHANT`.
     Crm,
-    /// CAMPAIGN, TEST_CAMPAIGN.
+    /// The owners `CAMPAIGN` and `TEST_CAMPAIGN`.
     Broadcast,
-    /// BOT.
+    /// Only the owner `BOT`.
     Automation,
-    /// DEV_API.
+    /// Only the owner `DEV_API`.
     DevApi,
 }
 
@@ -120,7 +120,7 @@ impl Category {
     /// Every category, for tables and labels.
     pub const ALL: [Self; 4] = [Self::Crm, Self::Broadcast, Self::Automation, Self::DevApi];
 
-    /// As configured and shown.
+    /// The name in the configuration and in output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crm => "crm",
@@ -130,14 +130,14 @@ impl Category {
         }
     }
 
-    /// The category of that name, in any case.
+    /// Returns the category with that name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.as_str().eq_ignore_ascii_case(name))
     }
 }
 
 impl Owner {
-    /// BIK's category; `None` for an owner that is not known.
+    /// Returns BIK's category. `None` for an unknown owner.
     pub const fn category(&self) -> Option<Category> {
         match self {
             Self::Agent | Self::Merchant => Some(Category::Crm),

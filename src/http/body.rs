@@ -1,4 +1,4 @@
-//! Reading a body: within its limit, within its time, without copying what came in one piece.
+//! Reads a body within its limit, without copying a body that arrives in one piece.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -7,16 +7,16 @@ use hyper::body::Body as _;
 
 use super::refusal::Refusal;
 
-/// How many bytes the sender says it will send; `None` if it does not say.
+/// The length that the sender declares, in bytes. `None` if it declares none.
 pub(super) fn declared(body: &Body) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// The whole body.
+/// Reads the whole body, up to `limit` bytes.
 pub(super) async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
     let mut pieces = Pieces::new(usize::try_from(limit).unwrap_or(usize::MAX));
     while let Some(frame) = body.frame().await {
-        // A broken connection and broken chunks are the same to the sender: what it sent did not arrive.
+        // A broken connection and invalid chunks get the same answer: the body did not arrive.
         let frame = frame.map_err(|_broken| Refusal::BrokenOff)?;
         if let Ok(data) = frame.into_data() {
             if (pieces.len() + data.len()) as u64 > limit {
@@ -28,7 +28,7 @@ pub(super) async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
     Ok(pieces.join())
 }
 
-/// More bytes at the end: the vector doubles, as it does by itself, but not past the limit.
+/// Appends bytes. The capacity doubles, as usual for a vector, but does not grow past `limit`.
 pub(super) fn extend_within(limit: usize, bytes: &mut Vec<u8>, more: &[u8]) {
     let needed = bytes.len() + more.len();
     if needed > bytes.capacity() {

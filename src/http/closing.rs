@@ -1,5 +1,5 @@
-//! The end of a connection: a last answer where one is due, and what the peer still sends is read and dropped for a
-//! while. A socket closed with bytes unread is reset, and the peer may never see what it was told.
+//! The end of a connection: sends the last answer if one is due, then drains the peer's bytes for a while. Closing a
+//! socket with unread bytes resets the connection, and the peer may lose the answer.
 
 use std::{
     io,
@@ -19,13 +19,13 @@ use tokio::{
 
 use super::{connection::Site, problem::Problem};
 
-/// How long, and how much, is read from a peer that was answered early, before its connection is closed.
+/// The time limit for sending a last answer, and for draining the peer's bytes after it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
-/// Dropped at once.
+/// The size of one read, in bytes; the bytes are dropped at once.
 const PIECE: usize = 16 * 1024;
 
-/// Answers what is no whole request, and closes.
+/// Answers an incomplete or invalid request, then drains the connection.
 pub(super) async fn refuse<S: Site>(
     mut stream: TcpStream,
     status: StatusCode,
@@ -44,7 +44,7 @@ pub(super) async fn refuse<S: Site>(
     linger(stream).await
 }
 
-/// Says that there is no more to come, then reads and drops what the peer still sends, up to a bound.
+/// Shuts down the sending side, then reads and drops the peer's bytes, within the limits above.
 pub(super) async fn linger(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut left = LINGER_BYTES;
@@ -57,11 +57,11 @@ pub(super) async fn linger(mut stream: TcpStream) -> io::Result<()> {
         }
         Poll::Ready(Ok(()))
     });
-    // Time up is a bound like the other one, not an error.
+    // A timeout is a normal end of draining, not an error.
     timeout(LINGER, read_off).await.unwrap_or(Ok(()))
 }
 
-/// The buffer is on the stack, and only while it is used: thousands may linger at once.
+/// The buffer lives on the stack only during the read, because thousands of connections may drain at once.
 fn drop_piece(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut piece = [MaybeUninit::uninit(); PIECE];
     let mut buf = ReadBuf::uninit(&mut piece);

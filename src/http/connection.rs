@@ -1,12 +1,12 @@
-//! A connection from its first byte to its last. Knows nothing of what is served: any [`Site`].
+//! A connection from its first byte to its last. It serves any [`Site`] and knows nothing about the content.
 //!
-//! Between requests a connection has nothing but its socket and the bytes of an unfinished head ([`Head`]); hyper, with
-//! its buffers, is there from a whole head until its answer is written and a second has passed. So thousands of
-//! connections that are idle, or trickle, cost little.
+//! Between requests a connection holds only its socket and the bytes of an unfinished head ([`Head`]). hyper and its
+//! buffers exist from the end of a head until one second after the answer, or until a part of the next head. So thousands
+//! of idle or trickling connections cost little memory.
 //!
-//! A connection ends when hyper is done with it, when it was idle or in a head for too long (`pulse`), when it gives way
-//! to another one (`table`), or when the listener stops. An answer given while the peer is still sending must reach it
-//! (`closing`).
+//! A connection ends when hyper ends it, when it is idle or in a head for too long (`pulse`), when it is closed in
+//! favour of another one (`table`), or when the listener stops. If the answer is ready while the peer is still sending,
+//! the rest is drained so that the answer reaches the peer (`closing`).
 
 use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, task::Poll};
 
@@ -39,24 +39,25 @@ use super::{
     table::{Bounds, Member, Membership},
 };
 
-/// The least that hyper takes as the bound of its buffer; also what a body is read by.
+/// The smallest limit that hyper accepts for its buffer, in bytes; also the largest piece in which it reads a body.
 const BUFFER: usize = 64 * 1024;
 
-/// What is served: requests in, answers out. Clones are the same site.
+/// A service for HTTP requests. Clones share the same state.
 pub trait Site: Clone + Send + Sync + 'static {
-    /// The body of an answer.
+    /// The type of the response body.
     type Body: HttpBody<Data = Bytes, Error: Into<tower::BoxError>> + Unpin + Send + 'static;
 
-    /// Answers a request. Its extensions hold the [`Peer`].
+    /// Answers a request. The request's extensions hold the [`Peer`].
     fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Hears of an answer that the connection gives by itself, to what is no whole request; may name it.
+    /// Called when the connection itself answers an incomplete or invalid request. Returns an id for the answer, if
+    /// any.
     fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId>;
 
-    /// Hears of a connection that was accepted.
+    /// Called when a connection is accepted.
     fn opened(&self) {}
 
-    /// Hears that it is closed.
+    /// Called when a connection is closed.
     fn closed(&self) {}
 }
 
@@ -73,7 +74,7 @@ impl Site for Router {
     }
 }
 
-/// The other end of the connection that a request came by.
+/// The remote end of the connection on which a request arrived.
 #[derive(Clone)]
 pub struct Peer {
     address: SocketAddr,
@@ -81,18 +82,18 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Its address.
+    /// The remote address and port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Says that the connection has brought a credential that was accepted: it may be idle for longer from now on.
+    /// Records that the connection has sent an accepted credential, which extends its idle timeout.
     pub fn authenticated(&self) {
         self.member.become_known();
     }
 }
 
-/// Attends to a connection until it is closed.
+/// Runs a connection until it is closed.
 pub(super) async fn attend<S: Site>(
     stream: TcpStream,
     peer: SocketAddr,
@@ -117,7 +118,7 @@ pub(super) async fn attend<S: Site>(
         }
         let bytes = head.take();
         let ended;
-        // In a box, so that what only waits does not take the room of a request.
+        // In a box, so that the future of an idle connection does not reserve the memory of a request.
         (stream, ended) = Box::pin(serve_requests(stream, bytes, &mut head, &site, &peer, &bounds)).await;
         if ended != Ended::Separated {
             break ended;
@@ -149,7 +150,7 @@ pub(super) async fn attend<S: Site>(
     }
 }
 
-/// Resolves when a newcomer needs the place of a connection that is being closed.
+/// Resolves when a new connection needs the place of this one, which is closing.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
         Poll::Ready(()) if pulse.is_ordered(Order::Leave) => Poll::Ready(()),
@@ -158,7 +159,7 @@ async fn place_is_needed(pulse: &Pulse) {
     .await;
 }
 
-/// Counts a connection as open for as long as it lives.
+/// Counts a connection as open while it exists.
 struct Open<S: Site>(S);
 
 impl<S: Site> Open<S> {
@@ -174,12 +175,12 @@ impl<S: Site> Drop for Open<S> {
     }
 }
 
-/// Why a state of a connection, or all of it, ends.
+/// Why one stage of a connection ended, or the connection as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// A head can go to hyper.
+    /// The head is complete and goes to hyper.
     HeadReady,
-    /// It is idle, or has an unfinished head: hyper is not needed.
+    /// The connection is idle or in an unfinished head: hyper and its buffers are dropped.
     Separated,
     ByHyper,
     ByPeer,
@@ -188,12 +189,12 @@ enum Ended {
     GivesWay,
 }
 
-/// Waits for a head, without hyper.
+/// Waits for a complete head, without hyper.
 async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Ended {
     let pulse = member.pulse();
     loop {
         if !head.is_empty() {
-            pulse.has_read(); // what came behind a request
+            pulse.has_read(); // bytes that arrived behind the last request
             member.hold_head(head.capacity());
         }
         let deadline = pulse.deadline().unwrap_or_else(Instant::now);
@@ -201,7 +202,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
             pulse.poll_order(cx).is_ready().then(|| obey(pulse)).flatten().map_or(Poll::Pending, Poll::Ready)
         });
         let ended = tokio::select! {
-            biased; // a request that is there is served, whatever is ordered
+            biased; // a complete request is served, whatever is ordered
             readable = stream.readable() => match readable.and_then(|()| head.read(stream)) {
                 Ok(Progress::Ready) => Ended::HeadReady,
                 Ok(Progress::Partial) => continue,
@@ -219,7 +220,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
     }
 }
 
-/// What an order means to a connection that waits for a head.
+/// The effect of an order on a connection that waits for a head. `None` if it has no effect yet.
 fn obey(pulse: &Pulse) -> Option<Ended> {
     match pulse.phase() {
         Phase::Head if pulse.is_ordered(Order::DropHead) => Some(Ended::GivesWay),
@@ -228,7 +229,7 @@ fn obey(pulse: &Pulse) -> Option<Ended> {
     }
 }
 
-/// Serves the requests that come one upon the other.
+/// Serves consecutive requests with hyper, until the connection ends or becomes idle.
 async fn serve_requests<S: Site>(
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -241,7 +242,7 @@ async fn serve_requests<S: Site>(
     let service = service_fn(|request| answer(site, peer, request));
     let socket = TokioIo::new(Socket::new(stream, bytes.into(), Arc::clone(pulse)));
     let mut connection = http1::Builder::new()
-        .half_close(true) // whoever sends a request and then its end still waits for the answer
+        .half_close(true) // a peer that shuts down its sending side still gets its answer
         .header_read_timeout(None)
         .max_header_size(bounds.header_limit)
         .max_buf_size(bounds.header_limit.max(BUFFER))
@@ -277,7 +278,7 @@ async fn answer<S: Site>(
 
 type Connection<S, I> = http1::Connection<I, S>;
 
-/// Drives hyper's part of a connection to its end: hyper's own, that of its need, its deadline's, or an order's.
+/// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or an order closes it.
 async fn drive<I, F, B>(connection: &mut Connection<F, I>, pulse: &Pulse) -> Ended
 where
     Connection<F, I>: Future<Output = hyper::Result<()>> + Unpin,
@@ -309,7 +310,7 @@ where
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
-        // The alarm is left as it is while it is early enough: it is set anew about once a second, not at every request.
+        // The alarm may fire early, but never late. So it is reset about once a second, not for every request.
         while let Some(next_look) = pulse.next_look() {
             if alarm.is_elapsed() || next_look < alarm.deadline() {
                 alarm.as_mut().reset(next_look);

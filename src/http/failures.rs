@@ -1,4 +1,4 @@
-//! Failed authentications: above a limit for each address only the failing *answer* is delayed. Whoever brings a valid
+//! Limits failed authentications per address. Above the limit, only the answer to a *failure* is delayed. A valid
 //! credential from the same address, such as a proxy, never waits.
 
 use std::{
@@ -17,14 +17,14 @@ use super::{
     problem::{Problem, whole_secs},
 };
 
-/// How long an answer above the limit is held.
+/// How long an answer above the limit is delayed.
 const HOLD: Duration = Duration::from_secs(1);
-/// Answers held at once: each holds its connection too.
+/// How many answers are delayed at once, because each of them keeps its connection open.
 const HELD: usize = 64;
 const SLOTS: usize = 4096;
 
-/// Failed authentications by address, in a table of fixed size: addresses that fall together share a count. That can
-/// turn a 401 into a 429, never a valid credential away.
+/// Failed authentications by address, in a table of fixed size: addresses with the same hash slot share a count. A
+/// shared count can turn a 401 into a 429, but never refuses a valid credential.
 pub struct Failures {
     rate: Rate,
     ticks: Ticks,
@@ -33,17 +33,17 @@ pub struct Failures {
     held: Semaphore,
 }
 
-/// An address has failed more often than the limit allows.
+/// One address has more failures than the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyFailures {
-    /// When the next failure is within the limit again.
+    /// The time until the next failure is within the limit again.
     pub wait: Duration,
-    /// As many answers as may be are held already: the connection is to be closed with this one.
+    /// Whether to close the connection after the answer, because too many answers are delayed already.
     pub close: bool,
 }
 
 impl TooManyFailures {
-    /// Adds to an answer when to come again, and whether the connection ends with it.
+    /// Adds `Retry-After` to an answer, and `Connection: close` if the connection is to be closed.
     pub fn explain(self, problem: Problem) -> Problem {
         let problem = problem.retry_after(whole_secs(self.wait));
         if self.close { problem.header(CONNECTION, HeaderValue::from_static("close")) } else { problem }
@@ -51,7 +51,7 @@ impl TooManyFailures {
 }
 
 impl Failures {
-    /// With a limit for each address.
+    /// Creates an empty table; the limit is per address and minute.
     pub fn new(per_minute: u32) -> Self {
         Self {
             rate: Rate::per(per_minute, Duration::from_secs(60)),
@@ -62,10 +62,11 @@ impl Failures {
         }
     }
 
-    /// Counts a failure of this address. Above the limit it takes a second, unless too many are held.
+    /// Counts a failure of this address. Above the limit it waits a second, unless too many answers are delayed
+    /// already.
     ///
     /// # Errors
-    /// [`TooManyFailures`] above the limit.
+    /// Returns [`TooManyFailures`] above the limit.
     pub async fn count(&self, address: IpAddr) -> Result<(), TooManyFailures> {
         let slot = self.seed.hash_one(origin(address)) as usize % self.due_ns.len();
         let Err(wait) = self.rate.take(&self.due_ns[slot], self.ticks.now_ns()) else { return Ok(()) };

@@ -1,27 +1,27 @@
-//! The head of a request that has not arrived as a whole. It is kept here, in a buffer as large as what has come, and
-//! goes to hyper once it is complete: hyper's own buffer grows by steps of up to 64 KiB.
+//! The head of a request that has not fully arrived. It is kept in a buffer of about its own size, and goes to hyper
+//! once it is complete: hyper's own buffer grows in steps of up to 64 KiB.
 
 use std::io;
 
 use tokio::net::TcpStream;
 
-/// The first read of a head; most heads, and many bodies behind them, fit.
+/// The size of the first read, in bytes. Most heads fit, many together with their bodies.
 const FIRST_READ: usize = 2 * 1024;
 
-/// The bytes of a head so far, and what came behind it.
+/// The bytes of a head so far, and any bytes behind it.
 pub(super) struct Head {
     bytes: Vec<u8>,
-    /// Up to where there is no end.
+    /// No end of the head was found before this offset.
     searched: usize,
     limit: usize,
 }
 
-/// Whether a head can go to hyper.
+/// Whether a head is ready for hyper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It is complete, too large, or no HTTP: hyper finds out which.
+    /// The head is complete, too large, or not HTTP: hyper finds out which.
     Ready,
-    /// More has to come.
+    /// The head is incomplete: wait for more bytes.
     Partial,
     /// The peer has closed the connection.
     Closed,
@@ -32,7 +32,7 @@ impl Head {
         Self { bytes: Vec::new(), searched: 0, limit }
     }
 
-    /// Goes on with bytes that hyper has read and found incomplete.
+    /// Continues with bytes that hyper has read but not used.
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
         self.searched = 0;
@@ -42,18 +42,18 @@ impl Head {
         self.bytes.is_empty()
     }
 
-    /// How much memory it takes.
+    /// The memory that the buffer takes, in bytes.
     pub(super) const fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Gives the bytes away.
+    /// Removes and returns the bytes.
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.searched = 0;
         std::mem::take(&mut self.bytes)
     }
 
-    /// Reads what there is, until the head can go to hyper.
+    /// Reads the available bytes, until the head is ready for hyper.
     pub(super) fn read(&mut self, stream: &TcpStream) -> io::Result<Progress> {
         loop {
             self.make_room();
@@ -63,7 +63,7 @@ impl Head {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.bytes.is_empty() {
-                        self.bytes = Vec::new(); // readiness may be spurious
+                        self.bytes = Vec::new(); // readiness may be spurious: keep no buffer
                     }
                     return Ok(Progress::Partial);
                 }
@@ -84,7 +84,7 @@ impl Head {
         self.bytes.len() >= self.limit || self.has_end() || !begins_with_method(&self.bytes)
     }
 
-    /// An empty line after the first line that is not: bare line feeds count (RFC 9112, section 2.2).
+    /// Looks for an empty line after the first non-empty line. Bare line feeds count (RFC 9112, section 2.2).
     fn has_end(&mut self) -> bool {
         let begin = self.bytes.iter().position(|byte| !is_line_break(*byte)).unwrap_or(self.bytes.len());
         let from = self.searched.max(begin);
@@ -99,7 +99,7 @@ const fn is_line_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// TLS and other protocols do not; hyper refuses them at their first byte.
+/// Returns false for TLS and other protocols; hyper refuses them at their first byte.
 fn begins_with_method(bytes: &[u8]) -> bool {
     let mut text = bytes.iter().skip_while(|byte| is_line_break(**byte));
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -1,4 +1,4 @@
-//! How often something may happen (GCRA), and how often it is said in the log.
+//! Rate limits (GCRA), and a limit on repeated log lines.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,20 +7,20 @@ use std::{
 
 use tokio::time::Instant;
 
-/// So many a period, and as many in a burst: the generic cell rate algorithm, its whole state one number.
+/// A rate limit with a burst of the same size: the generic cell rate algorithm, whose state is a single number.
 pub(super) struct Rate {
     period_ns: u64,
     interval_ns: u64,
 }
 
 impl Rate {
-    /// `count` in each `period`; of 0 none is ever allowed.
+    /// Allows `count` in each `period`; a `count` of 0 allows nothing.
     pub(super) fn per(count: u32, period: Duration) -> Self {
         let period_ns = nanos(period);
         Self { period_ns, interval_ns: period_ns.checked_div(u64::from(count)).unwrap_or(u64::MAX) }
     }
 
-    /// Takes one, at the time `now_ns`, or says how long to wait. `due_ns` is the state, 0 at first.
+    /// Takes one at the time `now_ns`, or returns how long to wait. `due_ns` is the state and starts at 0.
     pub(super) fn take(&self, due_ns: &AtomicU64, now_ns: u64) -> Result<(), Duration> {
         let next = |due: u64| due.max(now_ns).saturating_add(self.interval_ns);
         due_ns
@@ -39,7 +39,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A clock that counts nanoseconds from when it was made.
+/// A clock that counts nanoseconds since its creation.
 #[derive(Clone, Copy)]
 pub(super) struct Ticks(Instant);
 
@@ -53,7 +53,7 @@ impl Ticks {
     }
 }
 
-/// Keeps a kind of line in the log from repeating: the first at once, then one a minute with a count of the others.
+/// Limits a repeated log line: the first is logged at once, then one a minute, with the number of suppressed ones.
 pub struct Quiet {
     ticks: Ticks,
     rate: Rate,
@@ -68,7 +68,7 @@ impl Default for Quiet {
 }
 
 impl Quiet {
-    /// Nothing was said yet.
+    /// The first line is logged at once.
     pub fn new() -> Self {
         Self::every(Duration::from_secs(60))
     }
@@ -82,7 +82,7 @@ impl Quiet {
         }
     }
 
-    /// `Some` if it is to be said now, with how many were not said before it.
+    /// `Some` if the line is to be logged now, with the number of lines suppressed before it.
     pub fn say(&self) -> Option<u64> {
         match self.rate.take(&self.due_ns, self.ticks.now_ns()) {
             Ok(()) => Some(self.unsaid.swap(0, Ordering::Relaxed)),

@@ -1,5 +1,5 @@
-//! The accept loop. `axum::serve` has no bounds: no timers, no cap. Here every connection is in a table that holds them to
-//! their bounds; the loop owns its connections, and nothing of them outlives it.
+//! The accept loop. `axum::serve` has neither timeouts nor a limit on connections. Here a table enforces the limits of
+//! all connections. The loop owns the tasks of its connections, and none of them outlives it.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,30 +16,30 @@ use super::{
     table::{Bounds, ConnectionTable},
 };
 
-/// Linux allows no more, unless told to (`net.core.somaxconn`).
+/// The default maximum of Linux (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// How a listener came to its end.
+/// The result of [`serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Connections that were still at work when time was up, and were cut.
+    /// Connections with a request in flight when the time was up; they were aborted.
     pub cut: usize,
 }
 
-/// Listens, with as long a queue of connections that wait to be accepted as the system allows: with the usual 128 a
-/// burst of connections is turned away, and each tries again only after a second.
+/// Listens with the longest accept queue that the system allows. With the usual length of 128, a burst of connections
+/// overflows the queue, and each dropped peer retries only after a second.
 ///
 /// # Errors
-/// Those of binding, such as an address in use.
+/// Returns an error if the address cannot be bound, for example because it is in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?; // or a restart would find its own old connections in the way
+    socket.set_reuseaddr(true)?; // otherwise a restart fails while old connections are in TIME_WAIT
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` resolves, to the time at which to give up: from then on nothing more is accepted, idle
-/// connections close at once, and requests under way are finished until that time.
+/// Serves until `stop` resolves; its value is the time at which to give up. From then on no connection is accepted,
+/// idle connections close at once, and requests in flight may finish until that time.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,
@@ -84,12 +84,12 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// Accepts, whatever happens: no error of accept is the end of the listener.
+/// Accepts connections. An error of accept never ends the listener: it is retried after a pause.
 struct Acceptor {
     listener: TcpListener,
     table: Arc<ConnectionTable>,
     slots: Arc<Semaphore>,
-    /// Accepted, and without a slot yet.
+    /// Accepted, but without a slot yet.
     newcomer: Option<(TcpStream, SocketAddr)>,
     not_before: Instant,
     pause: Duration,
@@ -99,7 +99,7 @@ struct Acceptor {
 impl Acceptor {
     const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-    /// While all connections are busy: how often it is looked for one that is idle.
+    /// How often to look for an idle connection while all are busy.
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
     fn new(listener: TcpListener, table: Arc<ConnectionTable>, connections: usize) -> Self {
@@ -114,7 +114,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection, and its place among the open ones. Can be dropped and called again.
+    /// Returns the next connection and its slot. Cancel safe: a connection that was accepted is kept for the next call.
     async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         loop {
             if self.newcomer.is_none() {
@@ -142,7 +142,7 @@ impl Acceptor {
         }
     }
 
-    /// A place for the newcomer: a free one, or that of an idle connection.
+    /// Waits for a slot: a free one, or one of an idle connection that closes.
     async fn slot(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
@@ -151,14 +151,15 @@ impl Acceptor {
             self.table.make_room();
             match timeout(Self::LOOK_AGAIN, Arc::clone(&self.slots).acquire_owned()).await {
                 Ok(Ok(slot)) => return slot,
-                // Nobody closes the semaphore; if it were closed there would be no place, ever.
+                // Unreachable: the semaphore is never closed. If it were, no slot would ever become free.
                 Ok(Err(_closed)) => drop(std::future::pending::<Infallible>().await),
                 Err(_all_are_busy) => {}
             }
         }
     }
 
-    /// A peer that left before it was accepted is nothing; anything else (no file descriptors left) may pass.
+    /// Handles an error of accept. If the peer left before it was accepted, nothing happens. Any other error (such as
+    /// no file descriptors left) may be temporary, so the next attempt waits for a growing pause.
     fn failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
         if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {

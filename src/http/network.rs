@@ -1,4 +1,4 @@
-//! Networks of IP addresses, as a configuration names them.
+//! IP networks, as they are written in the configuration.
 
 use std::{
     fmt,
@@ -8,32 +8,32 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// An IP address, or all addresses with the same leading bits: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`.
+/// A single IP address, or all addresses with the same leading bits: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
 }
 
-/// Why a text is no [`Network`].
+/// Why a text is not a valid [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// Neither an address nor a network.
+    /// The text is neither an address nor a network.
     #[error("{0:?} is not an address or a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\"")]
     Malformed(String),
-    /// Most likely a slip.
+    /// Bits are set after the prefix, most likely a typing error. Holds the text and the network without these bits.
     #[error("{0:?} has bits set after its prefix: write it as \"{1}\"")]
     HostBits(String, Network),
 }
 
 impl Network {
-    /// This machine.
+    /// The loopback addresses: `127.0.0.0/8` and `::1`.
     pub const LOOPBACK: [Self; 2] = [
         Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
         Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
     ];
 
-    /// Whether the address is in it. An IPv4 address that an IPv6 socket shows counts as IPv4.
+    /// Returns whether the network contains the address. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (network, address) = (bits(self.address), bits(address.to_canonical()));
         self.address.is_ipv4() == address.1 && (network.0 ^ address.0) & mask(self.prefix) == 0
@@ -51,7 +51,7 @@ impl Network {
     }
 }
 
-/// The bits of an address, from the left, and whether it is of IPv4.
+/// The bits of an address, aligned to the left, and whether it is an IPv4 address.
 fn bits(address: IpAddr) -> (u128, bool) {
     match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, true),
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Counts as one address what one sender can easily have many of: an IPv6 network of 64 bits.
+/// The unit that per-address limits count: an IPv4 address, or an IPv6 /64, because one sender often has a whole /64.
 pub(super) fn origin(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u64::from(v4.to_bits()),

@@ -1,7 +1,7 @@
-//! How many requests are under way at once, and how many bytes their bodies take.
+//! The limits on requests in flight and on the bytes of their bodies.
 //!
-//! With several sources half of the room is shared, and the other half is kept for them in equal parts: whatever one
-//! source does, the others find their part free. A single source has all of it.
+//! With several sources, one half of the room is shared and the other half is reserved in equal parts, one per source.
+//! So no source can use up the part of another one. A single source has the whole room.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Room {
     taken: Gauge,
 }
 
-/// A part that everybody may take from, and a part for each source.
+/// One part that all sources share, and one reserve of equal size per source.
 struct Shared {
     semaphore: Arc<Semaphore>,
     size: u32,
@@ -55,7 +55,7 @@ impl Room {
     }
 }
 
-/// The places of one source's requests under way, and of the bytes of their bodies.
+/// The room of one source: for its requests in flight, and for the bytes of their bodies.
 pub(super) struct Places {
     requests: Share,
     bytes: Share,
@@ -63,13 +63,13 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// A place with room for so many bytes, in order of arrival; `None` if there was none by then. A body larger than
-    /// all the room there is takes all of it.
+    /// Waits for a place with room for that many bytes, in order of arrival. `None` if none is free by `until`. A body
+    /// larger than the whole room takes the whole room.
     pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<Place> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         match timeout_at(until, self.wait(bytes)).await {
             Ok(Ok(place)) => Some(place),
-            Ok(Err(_closed)) => None, // nobody closes them
+            Ok(Err(_closed)) => None, // the semaphores are never closed
             Err(_elapsed) => None,
         }
     }
@@ -82,7 +82,7 @@ impl Places {
     }
 }
 
-/// What one source may take from.
+/// The room that one source may use: the shared part and its own reserve.
 struct Share {
     shared: Arc<Semaphore>,
     shared_size: u32,
@@ -91,7 +91,7 @@ struct Share {
 }
 
 impl Share {
-    /// From one part where that is large enough, from both where not; from the own part first.
+    /// Takes from one part if the part is large enough, the reserve first; else from both.
     async fn take(&self, wanted: u32) -> Result<Taken, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;
@@ -144,7 +144,7 @@ impl Taken {
     }
 }
 
-/// A request's place; dropped when its append has ended, whether or not anybody still waits for the answer.
+/// The place of one request. It is dropped when the append has ended, even if nobody waits for the answer any more.
 pub(super) struct Place {
     _request: Taken,
     bytes: Taken,
@@ -152,12 +152,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// How many bytes it has room for.
+    /// The bytes that the place reserves.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.count()
     }
 
-    /// Gives back what the body turned out not to need.
+    /// Releases the bytes that the body does not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.bytes.give_back(self.bytes.count().saturating_sub(bytes));
     }
@@ -179,7 +179,7 @@ mod tests {
         Room::new(requests, bytes, sources, Gauge::default())
     }
 
-    /// As many places for so many bytes as there are now.
+    /// Takes places of that many bytes until none is free.
     async fn take_all(places: &Places, bytes: usize) -> Vec<Place> {
         let mut all = Vec::new();
         while let Some(place) = places.take(bytes, Instant::now()).await {

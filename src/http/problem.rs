@@ -1,4 +1,4 @@
-//! `application/problem+json` (RFC 9457), and the request id that is in the answer and in the log.
+//! Error answers as `application/problem+json` (RFC 9457), and the request id in answers and in the log.
 
 use std::{
     borrow::Cow,
@@ -19,12 +19,12 @@ use serde::Serialize;
 
 use crate::clock;
 
-/// The header that carries the request id.
+/// The name of the header that carries the request id.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// An error as the peer is told it.
+/// An error answer in the format of RFC 9457.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -34,32 +34,32 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of that status; the detail is for the people on the other side, and quotes nothing of a payload.
+    /// Creates a problem with that status. The detail is shown to the sender and must not quote the payload.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, detail: detail.into(), place: None, headers: Vec::new() }
     }
 
-    /// With a header.
+    /// Adds a header to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// With `Retry-After`, in seconds.
+    /// Adds `Retry-After`, in seconds.
     #[must_use]
     pub fn retry_after(self, secs: u64) -> Self {
         self.header(RETRY_AFTER, HeaderValue::from(secs))
     }
 
-    /// With the members `line` and `column`, both counted from 1.
+    /// Adds the members `line` and `column`, both counted from 1.
     #[must_use]
     pub fn at(mut self, line: usize, column: usize) -> Self {
         self.place = Some((line, column));
         self
     }
 
-    /// The answer.
+    /// Builds the HTTP response. With an id, it also has the header `x-request-id`.
     pub fn into_response(self, id: Option<RequestId>) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body(id)));
         *response.status_mut() = self.status;
@@ -72,7 +72,7 @@ impl Problem {
         response
     }
 
-    /// The answer as the bytes of HTTP/1.1, for a connection that ends with it.
+    /// The answer as raw HTTP/1.1, for a connection that closes after it.
     pub(super) fn into_bytes(self, id: Option<RequestId>) -> Vec<u8> {
         let body = self.body(id);
         let mut bytes = format!(
@@ -103,9 +103,9 @@ impl Problem {
             column: self.place.map(|(_, column)| column),
             request_id: id.map(|id| id.to_string()),
         };
-        // Only a map with odd keys or an impl that fails can fail here, and this is neither.
+        // Serialization fails only for non-string map keys or a failing impl; there are none here.
         let body = serde_json::to_string(&members).unwrap_or_default();
-        // A line, as a 200 is one: whoever tries it with curl gets the prompt on the next.
+        // Ends with a newline, as the body of a 200 does, so that the prompt after curl starts on a new line.
         body + "\n"
     }
 }
@@ -129,14 +129,14 @@ fn title(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
 
-/// Names one request, in the answer and in the log. It tells nobody how many there were before.
+/// The id of one request, in its answer and in the log. It does not reveal how many requests came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(u64);
 
 impl RequestId {
-    /// As the value of a header.
+    /// The id as a header value.
     pub fn to_header(self) -> HeaderValue {
-        // Hex digits are always a header value.
+        // Hex digits are always a valid header value.
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Gives every request its id: a keyed hash of a count, since random bytes would be a system call for each.
+/// Generates request ids: a keyed hash of a counter, because random bytes would need a system call per request.
 #[derive(Debug)]
 pub struct RequestIds {
     key: RandomState,
@@ -155,19 +155,19 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// With a random key, so that two processes do not repeat each other's ids.
+    /// Starts with a random key, so that two processes generate different ids.
     #[allow(clippy::new_without_default)] // each call differs: that is no default
     pub fn new() -> Self {
         Self { key: RandomState::new(), next: AtomicU64::new(0) }
     }
 
-    /// The next id.
+    /// Returns a new id.
     pub fn next(&self) -> RequestId {
         RequestId(self.key.hash_one(self.next.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
-/// A wait as `Retry-After` tells it: never none.
+/// Rounds a wait up to whole seconds for `Retry-After`, at least 1.
 pub(super) fn whole_secs(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Why a request was refused, and what the sender is told of it.
+//! Why a request is refused, and the answer to the sender.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::journal::AppendError;
 
-/// Why a request was refused. Its text is for the log: it holds nothing of a payload, nor of a credential.
+/// Why a request is refused. The text is for the log: it contains nothing of a payload or of a credential.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("not authenticated: {0}")]
@@ -58,11 +58,11 @@ impl Refusal {
         }
     }
 
-    /// What the sender is told.
+    /// The answer to the sender.
     pub(super) fn problem(&self) -> Problem {
         let problem = |detail: &'static str| Problem::new(self.status(), detail);
         match self {
-            // Which of the reasons it was is nobody's business who does not know a credential.
+            // The answer hides the reason, because the sender has not proved that it knows a credential.
             Self::NotAuthenticated(_) => problem("this URL takes posts with its credential in Authorization only")
                 .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\"")),
             Self::TooManyFailures { too_many, .. } => {

@@ -1,4 +1,4 @@
-//! [`Intake`]: the public side as a whole. Every answer passes here, gets its request id, and is counted.
+//! [`Intake`]: the public side as a whole. Gives every answer a request id and counts it.
 
 use std::{
     any::Any,
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{journal::Journal, metrics::Metrics, trace};
 
-/// The public side: the sources, and what answers for them. Clones are the same intake.
+/// The public side: all sources and the routes to them. Clones share the same state.
 #[derive(Clone)]
 pub struct Intake {
     router: Router,
@@ -47,16 +47,16 @@ struct Inner {
     ids: RequestIds,
     metrics: Arc<Metrics>,
     by_path: HashMap<String, Arc<Source>>,
-    /// For what comes to no source.
+    /// Counts requests that match no source.
     nowhere: Tally,
     summed_up: Mutex<Totals>,
 }
 
 impl Intake {
-    /// From the configuration.
+    /// Builds the public side from its settings.
     ///
     /// # Errors
-    /// [`Unservable`] names the first setting that cannot be served.
+    /// Returns [`Unservable`] for the first setting that cannot be served.
     pub fn new(
         settings: &Settings,
         sources: &BTreeMap<String, SourceSettings>,
@@ -80,14 +80,14 @@ impl Intake {
         Ok(Self { router: router(&sources, &inner), inner })
     }
 
-    /// Every credential with its last use, by source and name.
+    /// Every credential with its last use, sorted by source and name.
     pub fn credentials(&self) -> Vec<CredentialStatus> {
         let mut all: Vec<_> = self.inner.by_path.values().flat_map(|source| source.credentials()).collect();
         all.sort_by(|a, b| (&a.source, &a.name).cmp(&(&b.source, &b.name)));
         all
     }
 
-    /// The names of the sources that ask for no credentials.
+    /// The names of the sources that need no credential, sorted.
     pub fn open_sources(&self) -> Vec<Arc<str>> {
         let open = self.inner.by_path.values().filter(|source| source.is_open());
         let mut names: Vec<_> = open.map(|source| Arc::clone(&source.name)).collect();
@@ -95,7 +95,7 @@ impl Intake {
         names
     }
 
-    /// Logs what came in since it was last called; says nothing of nothing. For a task that calls it once a minute.
+    /// Logs the totals since the last call, if anything changed. To be called once a minute.
     pub fn log_summary(&self) {
         let now = self.inner.totals();
         let mut summed_up = self.inner.summed_up.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +119,7 @@ impl Inner {
 
 fn router(sources: &[Arc<Source>], inner: &Arc<Inner>) -> Router {
     let inner = Arc::clone(inner);
-    // A path is a path here, whatever it begins with: `source` lets no braces through.
+    // A path is literal here, even if it begins with `:` or `*`. `rules` rejects the braces of patterns.
     let empty = Router::new().without_v07_checks();
     let routed = sources.iter().fold(empty, |router, source| {
         let methods = routing::post(post).get(probe).fallback(other_method);
@@ -167,7 +167,7 @@ impl Site for Intake {
     }
 }
 
-/// Our own fault is always a 5xx.
+/// Answers 500 when a handler panics: a fault of bikhook is never a 4xx.
 #[derive(Clone)]
 struct OnPanic {
     id: RequestId,

@@ -1,4 +1,5 @@
-//! Which settings can be served: the one place for these rules. `check` reports what breaks them, and [`Intake`] refuses it.
+//! The rules for valid HTTP settings, all in one place. `check` reports every violation; [`Intake`] refuses to start
+//! with one.
 //!
 //! [`Intake`]: super::Intake
 
@@ -10,20 +11,21 @@ use super::{
 };
 use crate::settings::{Period, Size};
 
-/// The smallest buffer for a head that the HTTP library takes.
+/// The smallest buffer for a head that hyper accepts.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
-/// The longest key, or user and password, in bytes: its base64 is well within the longest header that is judged.
+/// The longest key, or user name and password together, in bytes. Its base64 is well below the longest header that is
+/// checked.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
-/// A setting that cannot be served.
+/// A setting that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {what}{}", path.join("."), help.map(|help| format!(" ({help})")).unwrap_or_default())]
 pub struct Unservable {
-    /// Its key in the configuration.
+    /// The path of its key in the configuration.
     pub path: Vec<String>,
-    /// What is wrong.
+    /// A description of the problem.
     pub what: String,
-    /// What to write instead.
+    /// A hint on how to correct it.
     pub help: Option<&'static str>,
 }
 
@@ -37,7 +39,7 @@ impl Unservable {
     }
 }
 
-/// What cannot be served of `[http]`.
+/// Returns the violations in `[http]`.
 pub fn check_http(http: &Settings) -> Vec<Unservable> {
     let ms = |period: Period| u64::try_from(period.as_ms()).unwrap_or(0);
     let values = [
@@ -69,7 +71,7 @@ pub fn check_http(http: &Settings) -> Vec<Unservable> {
     wrong
 }
 
-/// What cannot be served of `[sources.NAME]`.
+/// Returns the violations in `[sources.NAME]`, for all sources.
 pub fn check_sources<'a>(
     sources: impl IntoIterator<Item = (&'a str, &'a SourceSettings)>,
 ) -> Vec<Unservable> {
@@ -116,7 +118,7 @@ fn check_source(name: &str, source: &SourceSettings, wrong: &mut Vec<Unservable>
     }
 }
 
-/// RFC 3986, `path-absolute`: no braces, so that none is a pattern to the router.
+/// A path must be a `path-absolute` of RFC 3986, which has no braces: the router would read braces as a pattern.
 fn wrong_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some(format!("{path:?} must begin with a `/`"));
@@ -126,13 +128,13 @@ fn wrong_path(path: &str) -> Option<String> {
 }
 
 impl CredentialSettings {
-    /// What it is made of, where it can be used.
+    /// The kind of the credential; `None` if the credential is not valid.
     pub(super) fn kind(&self) -> Option<CredentialKind> {
         let kind = if self.key.is_some() { CredentialKind::Key } else { CredentialKind::Pair };
         self.check().is_empty().then_some(kind)
     }
 
-    /// What cannot be used of it, by keys of its own.
+    /// Returns the violations, with paths relative to the credential.
     fn check(&self) -> Vec<Unservable> {
         let mut wrong = Vec::new();
         let is_pair = self.username.is_some() || self.password.is_some();
@@ -159,7 +161,7 @@ impl CredentialSettings {
         );
         let username_bytes = self.username.as_ref().map_or(0, |name| name.len() + 1);
         let password = self.password.as_ref().map(|password| ("password", password.expose(), username_bytes));
-        // Blanks around a key do not count.
+        // Blanks around a key are ignored.
         let key = self.key.as_ref().map(|key| ("key", key.expose().trim(), 0));
         for (name, secret, beside) in password.into_iter().chain(key) {
             if secret.is_empty() {
@@ -180,7 +182,7 @@ impl CredentialSettings {
     }
 }
 
-/// A colon would end the name on the wire (RFC 7617 §2).
+/// Returns why a user name is not valid. On the wire, a colon ends the name (RFC 7617 §2).
 pub fn wrong_username(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("must not be empty"),

@@ -1,8 +1,8 @@
-//! What hyper reads from and writes to: a socket, a request's body and an answer's body that keep a [`Pulse`].
+//! The stream, request body and response body that hyper uses. They report their progress to a [`Pulse`].
 //!
-//! Two things that hyper does not do are done here. It closes a socket with bytes unread, which resets it and may take the
-//! last answer away from the peer: [`Socket`] leaves the closing to the driver. And it answers a head that it cannot read
-//! by itself, without a body or a request id: [`Socket`] keeps that back, and the driver answers instead.
+//! They also correct two behaviours of hyper. hyper closes a socket with unread bytes; that resets the connection, and
+//! the peer may lose the last answer. So [`Socket`] leaves closing to the driver. hyper answers an invalid head by
+//! itself, without a body or a request id. So [`Socket`] withholds that answer, and the driver answers instead.
 
 use std::{
     io::{self, IoSlice},
@@ -17,10 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pulse::Pulse;
 
-/// A stream that keeps a [`Pulse`].
+/// A stream that reports its reads and writes to a [`Pulse`].
 pub(super) struct Socket<T> {
     stream: T,
-    /// Bytes that were read from the stream before, and go first.
+    /// Bytes that were read from the stream before; hyper reads them first.
     before: Bytes,
     pulse: Arc<Pulse>,
 }
@@ -30,7 +30,7 @@ impl<T> Socket<T> {
         Self { stream, before, pulse }
     }
 
-    /// The stream, and the bytes that were not read.
+    /// The stream, and those of the earlier bytes that hyper did not read.
     pub(super) fn into_parts(self) -> (T, Bytes) {
         (self.stream, self.before)
     }
@@ -95,13 +95,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Nothing: the driver closes it, after hyper.
+    /// Does nothing: the driver closes the stream after hyper has ended.
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
 
-/// An answer's body, which tells the pulse when hyper has taken all of it.
+/// A response body. Reports to the pulse when hyper has taken all of it.
 pub(super) struct Answer<B> {
     body: B,
     pulse: Arc<Pulse>,
@@ -139,7 +139,7 @@ impl<B> Drop for Answer<B> {
     }
 }
 
-/// A request's body, which tells the pulse when it has been read to its end.
+/// A request body. Reports to the pulse when it has been read to its end.
 pub(super) struct Tracked {
     body: Incoming,
     pulse: Arc<Pulse>,
@@ -179,7 +179,8 @@ impl Body for Tracked {
 }
 
 impl Drop for Tracked {
-    /// A small body is there as a whole when its head is. Refused unread, it need not cost the peer its connection.
+    /// Reads what has already arrived, usually the whole of a small body. Then the connection can be kept, even if the
+    /// request was refused before its body was read.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         while !self.waits && self.pulse.has_body_left() {

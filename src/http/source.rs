@@ -1,4 +1,4 @@
-//! A source: a URL that BIK posts to, as it runs.
+//! A running source: a URL that BIK posts to.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
     metrics::{Metrics, Silence},
 };
 
-/// What all sources share.
+/// The state that all sources share.
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
     room: Room,
@@ -56,7 +56,7 @@ impl Shared {
     }
 }
 
-/// One source.
+/// A running source.
 pub(super) struct Source {
     pub(super) name: Arc<str>,
     pub(super) path: String,
@@ -64,7 +64,7 @@ pub(super) struct Source {
     pub(super) tally: Tally,
     pub(super) silence: Silence,
     pub(super) places: Places,
-    /// `None` lets everybody in.
+    /// `None` accepts every request.
     keyring: Option<Keyring>,
     pace: Option<Pace>,
 }
@@ -102,8 +102,8 @@ impl Source {
         }
     }
 
-    /// Whether this sender may post here. One that may is never held back by what others at its address got wrong; one
-    /// that may not, and has tried too often, is told so only after a while.
+    /// Checks the sender's credential. A valid credential is never delayed by failures of others at the same address.
+    /// Too many failures from one address delay only the failing answer.
     pub(super) async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -119,24 +119,24 @@ impl Source {
         })
     }
 
-    /// Whether the source is within its `rate`.
+    /// Checks the source's `rate`.
     pub(super) fn pace(&self) -> Result<(), Refusal> {
         let Some(pace) = &self.pace else { return Ok(()) };
         pace.rate.take(&pace.due_ns, pace.ticks.now_ns()).map_err(Refusal::TooFast)
     }
 
-    /// Whether everybody may post to it.
+    /// Returns whether the source needs no credential.
     pub(super) const fn is_open(&self) -> bool {
         self.keyring.is_none()
     }
 
-    /// What is known of its credentials.
+    /// The status of its credentials.
     pub(super) fn credentials(&self) -> impl Iterator<Item = CredentialStatus> {
         self.keyring.iter().flat_map(|keyring| keyring.status(&self.name))
     }
 }
 
-/// Every source of a configuration, by name.
+/// All configured sources, in order of their names.
 pub(super) fn all(
     settings: &BTreeMap<String, SourceSettings>,
     shared: &Arc<Shared>,

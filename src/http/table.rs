@@ -1,9 +1,12 @@
-//! All connections of a listener: which may stay when a bound is reached.
+//! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
-//! A newcomer is always let in; another connection gives way to it. At the bound of connections that is the one that has
-//! been idle for the longest time. The bytes of unfinished heads are bounded over all connections, and the strangers
-//! (connections that have not brought an accepted credential) for each address: there the oldest unfinished head gives
-//! way, of the address that holds most. Nobody waits here, and a request that is whole never comes here.
+//! A new connection is always accepted; if a limit is reached, another one is closed for it. At the limit on
+//! connections, that is the connection that has been idle longest. The bytes of unfinished heads are limited over all
+//! connections: the address with the most bytes loses its oldest unfinished head. A *stranger* is a connection without
+//! an accepted credential yet. Strangers are limited per address: one more ends the oldest unfinished head of a
+//! stranger of this address, or else the stranger that has been idle longest.
+//!
+//! Nothing here waits, and a head that arrives complete does not take the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -24,27 +27,27 @@ use super::{
     settings::Settings,
 };
 
-/// How many idle connections are looked up at once, for newcomers to come: looking means to visit all.
+/// How many idle connections one scan finds, to serve later calls as well: a scan visits all connections.
 const LOOKED_UP: usize = 64;
 
-/// The bounds of a listener and of each of its connections.
+/// The limits of a listener and of each of its connections.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Connections open at once.
+    /// The most connections open at once.
     pub connections: usize,
-    /// Of one address, connections that have not brought an accepted credential.
+    /// The most connections of one address without an accepted credential.
     pub connections_per_address: usize,
-    /// Addresses of which every connection counts as one with an accepted credential.
+    /// Networks whose connections count as if they had sent an accepted credential.
     pub trusted_proxies: Arc<[Network]>,
-    /// The largest head of a request, in bytes.
+    /// The largest request head, in bytes.
     pub header_limit: usize,
-    /// Unfinished heads of all connections together, in bytes.
+    /// The bytes of unfinished heads over all connections.
     pub header_bytes: usize,
-    /// From the first byte of a head to its last.
+    /// The time from the first byte of a head to its last.
     pub header_timeout: Duration,
-    /// From an answer to the next byte.
+    /// The time from an answer to the next byte.
     pub idle_timeout: Duration,
-    /// The same, before the connection has brought an accepted credential.
+    /// Replaces `idle_timeout` until the connection has sent an accepted credential; at most `idle_timeout`.
     pub unauthenticated_idle_timeout: Duration,
 }
 
@@ -76,18 +79,18 @@ struct Open {
     next: u64,
     pulses: HashMap<u64, Arc<Pulse>>,
     addresses: HashMap<u64, Address>,
-    /// Addresses by the bytes of their unfinished heads.
+    /// The bytes of unfinished heads and their address, in ascending order.
     by_bytes: BTreeSet<(usize, u64)>,
     head_bytes: usize,
-    /// The connections that had been idle for the longest time when they were last looked up, behind since when.
+    /// The result of the last scan for idle connections: (idle since in ms, id), the longest idle first.
     idle: VecDeque<(u64, u64)>,
 }
 
-/// An address, or what counts as one.
+/// The connections of one address, or of one IPv6 /64.
 #[derive(Default)]
 struct Address {
     strangers: BTreeSet<u64>,
-    /// Unfinished heads in the order of their begin, with their bytes.
+    /// Unfinished heads in the order in which they began: (connection, bytes).
     heads: BTreeMap<u64, (u64, usize)>,
     bytes: usize,
 }
@@ -103,7 +106,7 @@ impl ConnectionTable {
         Arc::new(Self { epoch: Instant::now(), bounds, open: Mutex::default(), log: Quiet::new() })
     }
 
-    /// Takes a connection in, which may make another one of its address give way.
+    /// Adds a connection. If its address has too many strangers, another one of them is closed.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Membership {
         let trusted = self.bounds.trusted_proxies.iter().any(|network| network.contains(address));
         let timeouts = Timeouts {
@@ -131,7 +134,7 @@ impl ConnectionTable {
         }))
     }
 
-    /// Makes the connection that has been idle for the longest time close, if one is idle.
+    /// Closes the connection that has been idle longest, if any is idle.
     pub(super) fn make_room(&self) {
         let ordered = self.open().close_longest_idle();
         if ordered && let Some(unsaid) = self.log.say() {
@@ -145,7 +148,7 @@ impl ConnectionTable {
         }
     }
 
-    /// The listener stops: every connection closes once it is idle.
+    /// Closes every connection once it is idle, because the listener stops.
     pub(super) fn close_all(&self) {
         for pulse in self.open().pulses.values() {
             pulse.order(Order::Close);
@@ -167,8 +170,8 @@ impl Open {
         }
     }
 
-    /// The oldest unfinished head of a stranger of this address is given up, else its longest idle stranger closes. If all
-    /// are busy, none: their requests have bounds of their own.
+    /// Drops the oldest unfinished head of a stranger of this address, else closes its longest idle stranger. If all
+    /// are busy, none is closed: their requests have limits of their own.
     fn stranger_gives_way(&mut self, origin: u64, newcomer: u64) {
         let Some(address) = self.addresses.get(&origin) else { return };
         let mut heads = address.heads.iter().map(|(begin, (id, _))| (*begin, *id));
@@ -219,7 +222,7 @@ impl Open {
         }
     }
 
-    /// Counts the unfinished head of a connection, which takes so many bytes now. Heads are in the order of `begin`.
+    /// Records the bytes that an unfinished head takes now. `begin` orders the heads by their start.
     fn count_head(&mut self, id: u64, origin: u64, begin: u64, bytes: usize) {
         self.forget_head(origin, begin);
         let address = self.addresses.entry(origin).or_default();
@@ -230,7 +233,8 @@ impl Open {
         self.by_bytes.insert((address.bytes, origin));
     }
 
-    /// Drops the oldest unfinished heads of whoever holds most, until they are within the bound together.
+    /// Drops unfinished heads until all are within the limit together: each time the oldest of the address with most
+    /// bytes.
     fn bound_heads(&mut self, most: usize) {
         while self.head_bytes > most {
             let Some((_, origin)) = self.by_bytes.last().copied() else { return };
@@ -271,12 +275,12 @@ impl Open {
     }
 }
 
-/// How a connection makes room.
+/// The order that makes the connection free its place.
 fn way_out(pulse: &Pulse) -> Order {
     if pulse.phase() == Phase::Closing { Order::Leave } else { Order::Close }
 }
 
-/// Since when a connection has had no request under way; one that only waits to be closed comes before all others.
+/// Since when the connection has had no request in flight; 0 for one that is closing, so that it is chosen first.
 fn idle_since(pulse: &Pulse) -> Option<u64> {
     match pulse.phase() {
         Phase::Closing => Some(0),
@@ -285,13 +289,13 @@ fn idle_since(pulse: &Pulse) -> Option<u64> {
     }
 }
 
-/// A connection in the table.
+/// One connection's entry in the table.
 pub(super) struct Member {
     id: u64,
     origin: u64,
     pulse: Arc<Pulse>,
     table: Arc<ConnectionTable>,
-    /// The place of its unfinished head among the others by their begin, and its bytes; 0 where none is counted.
+    /// The order number and the bytes of its unfinished head. Both are 0 if none is counted.
     head_begin: AtomicU64,
     head_bytes: AtomicUsize,
 }
@@ -301,7 +305,7 @@ impl Member {
         &self.pulse
     }
 
-    /// Its head has not ended yet, and takes so many bytes.
+    /// Records that its head is unfinished and takes that many bytes.
     pub(super) fn hold_head(&self, bytes: usize) {
         if self.head_bytes.swap(bytes, Relaxed) == bytes {
             return;
@@ -318,21 +322,21 @@ impl Member {
         open.bound_heads(self.table.bounds.header_bytes);
     }
 
-    /// Its head has ended, whichever way.
+    /// Records that its head has ended, complete or not.
     pub(super) fn end_head(&self) {
         if self.head_bytes.swap(0, Relaxed) > 0 {
             self.table.open().forget_head(self.origin, self.head_begin.swap(0, Relaxed));
         }
     }
 
-    /// It has brought an accepted credential.
+    /// Records that it has sent an accepted credential.
     pub(super) fn become_known(&self) {
         if self.pulse.become_known() {
             self.table.open().forget_stranger(self.id, self.origin);
         }
     }
 
-    /// It is about to be closed, and counts only as a connection from now on.
+    /// Records that it is about to close. From now on it counts only against the limit on connections.
     pub(super) fn begin_closing(&self) {
         self.end_head();
         self.pulse.enter(Phase::Closing);
@@ -340,7 +344,7 @@ impl Member {
     }
 }
 
-/// Keeps a connection in the table for as long as it lives.
+/// Keeps a connection in the table while it exists.
 pub(super) struct Membership(pub(super) Arc<Member>);
 
 impl Drop for Membership {
@@ -372,7 +376,7 @@ mod tests {
         member.0.hold_head(bytes);
     }
 
-    /// Which of them have that order.
+    /// The indexes of the members that have the order.
     fn ordered(members: &[&Membership], order: Order) -> Vec<usize> {
         (0..members.len()).filter(|n| members[*n].0.pulse().is_ordered(order)).collect()
     }
@@ -460,7 +464,7 @@ mod tests {
             idle.push(enter(&table, "127.0.0.1"));
         }
         tokio::time::advance(Duration::from_millis(10)).await;
-        idle[0].0.pulse().enter(Phase::Idle); // the longest idle is the second now
+        idle[0].0.pulse().enter(Phase::Idle); // the second one is now the longest idle
         let closing = enter(&table, "127.0.0.1");
         closing.0.begin_closing();
         table.make_room();

@@ -1,4 +1,4 @@
-//! What is counted and what is logged of the answers of one source. The handles are made once: it is the hot path.
+//! Counters and log lines of one source. The metric handles are created once, because every request uses them.
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tracing::field::display;
 use super::{connection::Peer, limits::Quiet, problem::RequestId};
 use crate::{event::Decoded, journal::Receipt, metrics::Metrics};
 
-/// Every status that the public side answers with; any other is counted as 500.
+/// Every status that the public side answers with. Any other is counted as the last one, 500.
 const STATUSES: [StatusCode; 13] = [
     StatusCode::OK,
     StatusCode::BAD_REQUEST,
@@ -27,7 +27,7 @@ const STATUSES: [StatusCode; 13] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// The counters of one source, or of what came to none.
+/// The counters of one source, or of the requests that match no source.
 pub(super) struct Tally {
     source: Arc<str>,
     answers: [Answers; STATUSES.len()],
@@ -68,26 +68,26 @@ impl Tally {
         }
     }
 
-    /// Whose they are; empty of what came to none.
+    /// The name of the source; empty for requests that match no source.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// An answer, whichever.
+    /// Counts and logs any answer to a request.
     pub(super) fn answered(&self, status: StatusCode, id: RequestId, took: Duration) {
         self.counted(status);
         self.seconds.observe(took.as_secs_f64());
-        // 128 bits would be a text in a log of JSON.
+        // A `u128` would be written as a string in the JSON log.
         let ms = || u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "answered");
     }
 
-    /// An answer that the connection gave, to what was no request yet.
+    /// Counts an answer by its status. Called directly for answers of the connection to an incomplete request.
     pub(super) fn counted(&self, status: StatusCode) {
         self.answers(status).count.inc();
     }
 
-    /// A line of INFO for a refusal, but not for each of many.
+    /// Logs a refusal at INFO, at most once a minute per status.
     pub(super) fn refused(&self, status: StatusCode, visit: &Visit, why: &dyn fmt::Display) {
         if let Some(unsaid) = self.answers(status).log.say() {
             let source = (!self.source.is_empty()).then_some(&*self.source);
@@ -98,13 +98,13 @@ impl Tally {
         }
     }
 
-    /// What decoding had to put up with.
+    /// Counts repaired elements and field warnings of a decoded body.
     pub(super) fn decoded(&self, decoded: &Decoded) {
         self.repaired.inc_by(u64::from(decoded.repaired));
         self.warnings.inc_by(u64::from(decoded.warnings));
     }
 
-    /// What became durable.
+    /// Counts the results of an append.
     pub(super) fn stored(&self, receipt: &Receipt) {
         self.accepted.inc_by(u64::from(receipt.accepted));
         self.duplicates.inc_by(u64::from(receipt.duplicates));
@@ -112,7 +112,7 @@ impl Tally {
         self.conflicts.inc_by(u64::from(receipt.conflicts));
     }
 
-    /// All of it so far.
+    /// The totals since the start.
     pub(super) fn totals(&self) -> Totals {
         let refused = STATUSES.iter().zip(&self.answers).filter(|(status, _)| !status.is_success());
         Totals {
@@ -129,7 +129,7 @@ impl Tally {
     }
 }
 
-/// Whose request it is, for the log.
+/// The request's id and peer, for the log.
 pub(super) struct Visit {
     pub(super) id: Option<RequestId>,
     pub(super) peer: Option<IpAddr>,
@@ -145,7 +145,7 @@ impl Visit {
     }
 }
 
-/// Counts since the start, for the summary a minute.
+/// Counts since the start, for the log summary once a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) accepted: u64,

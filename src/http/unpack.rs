@@ -1,4 +1,4 @@
-//! Content-Encoding (BIK T12): gzip and deflate, with a cap on what comes out.
+//! Content-Encoding (BIK T12): gzip and deflate, with a limit on the unpacked size.
 
 use std::io::{self, Read};
 
@@ -9,27 +9,27 @@ use tokio::time::Instant;
 
 use super::body::extend_within;
 
-/// Deflate makes at most so many bytes of one.
+/// Deflate expands one byte to at most this many bytes.
 const MOST_PER_BYTE: u64 = 1032;
 const STEP: usize = 16 * 1024;
-/// The members that a body of gzip may have.
+/// The most members that a gzip body may have.
 const MEMBERS_MAX: usize = 10_000;
 
-/// How a body is packed.
+/// The supported values of Content-Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     Identity,
     Gzip,
-    /// zlib (RFC 9110), or raw deflate, which some senders mean by it.
+    /// zlib (RFC 9110), or raw deflate, which some senders use under this name.
     Deflate,
 }
 
-/// A Content-Encoding that is not read here.
+/// A Content-Encoding that is not supported.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnknownCoding;
 
 impl Coding {
-    /// From the headers; several codings on top of each other are not read.
+    /// Reads the headers. Several codings on top of each other are not supported.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, UnknownCoding> {
         let mut coding = Self::Identity;
         for value in headers.get_all(CONTENT_ENCODING) {
@@ -56,7 +56,7 @@ impl Coding {
         }
     }
 
-    /// The most memory that a body can take, packed and unpacked, of which `declared` bytes come in by the wire.
+    /// Returns the most memory that a body can take, packed plus unpacked, in bytes. `declared` is its Content-Length.
     pub(super) fn most_bytes(self, declared: Option<u64>, limit: u64) -> u64 {
         let packed = declared.unwrap_or(limit).min(limit);
         match self {
@@ -65,7 +65,7 @@ impl Coding {
         }
     }
 
-    /// Unpacks a body to at most `limit` bytes, never holding more.
+    /// Unpacks a body to at most `limit` bytes and never holds more. Gives up at `until`.
     pub(super) fn unpack(self, packed: &Bytes, limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
         match self {
             Self::Identity => Ok(packed.clone()),
@@ -89,8 +89,8 @@ pub(super) enum UnpackError {
     Broken(#[from] io::Error),
 }
 
-/// One member or several; each ends with a checksum. To begin a member costs as much as to unpack some KB, and it need not
-/// hold anything: that is why they are counted.
+/// Unpacks one or several gzip members; each ends with a checksum. The number of members is limited because starting
+/// one costs as much as unpacking some KB, even if it is empty.
 fn gunzip(packed: &[u8], limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
     let mut rest = packed;
     let mut unpacked = Vec::new();
@@ -116,8 +116,8 @@ fn in_time(until: Instant) -> Result<(), UnpackError> {
     if Instant::now() < until { Ok(()) } else { Err(UnpackError::TooLate) }
 }
 
-/// A stream must end, and where its bytes end: raw deflate has no checksum, and other bytes may look like a little of
-/// it. (flate2's readers take the end of the bytes for that of the stream.)
+/// The stream must end exactly at the last byte. Raw deflate has no checksum, and the start of other data may look like
+/// a valid stream. (flate2's readers do not tell a complete stream from a truncated one.)
 fn inflate(packed: &[u8], limit: usize, until: Instant, zlib: bool) -> Result<Bytes, UnpackError> {
     let mut decoder = Decompress::new(zlib);
     let mut unpacked = Vec::new();
