@@ -1,8 +1,9 @@
-//! The TOML file and the environment become a [`Config`]. Only `app` and `cli` know it: each module owns its settings.
+//! Reads the TOML file and the environment into a [`Config`]. Only `app` and `cli` use it; each module owns its own
+//! settings.
 //!
-//! The file becomes a tree, variables are laid over it, what is missing is filled in, and each part is handed to the
-//! settings that own it. Parsing is validating: a `Config` that exists can be served, and everything that is wrong is
-//! told at once.
+//! The file becomes a tree. Environment variables override its values, and missing values are filled in. Then each part
+//! is read into the settings of its module. Reading validates: a `Config` that exists is valid. All errors are reported
+//! at once.
 
 mod check;
 mod exposure;
@@ -39,25 +40,25 @@ use reading::Reading;
 use redaction::HiddenTexts;
 use report::Origin;
 
-/// Everything that was configured, valid as a whole.
+/// The complete configuration, valid as a whole.
 pub struct Config {
-    /// `[http]`.
+    /// The settings of `[http]`.
     pub http: http::Settings,
-    /// `[admin]`.
+    /// The settings of `[admin]`.
     pub admin: admin::Settings,
-    /// `[sources.NAME]`, never empty.
+    /// `[sources.NAME]` by name; never empty.
     pub sources: BTreeMap<String, SourceSettings>,
-    /// `[journal]`.
+    /// The settings of `[journal]`.
     pub journal: JournalSettings,
-    /// `[insight]`, with the path that it comes to.
+    /// `[insight]`; its `path` is always set.
     pub insight: insight::Settings,
     /// `[handlers.NAME]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
-    /// `[log]`.
+    /// The settings of `[log]`.
     pub log: LogSettings,
-    /// Where the journal is, and the credential that the first start makes.
+    /// The folder of the journal, and of the credential that the first start generates.
     pub data_dir: PathBuf,
-    /// What is not wrong, but should be known.
+    /// Warnings, which do not prevent a start.
     pub warnings: Report,
     not_stored: BTreeMap<PathBuf, Secret>,
 }
@@ -65,19 +66,19 @@ pub struct Config {
 /// `[journal]`, by its `kind`.
 #[derive(Clone, Debug)]
 pub enum JournalSettings {
-    /// `kind = "sqlite"`, the default.
+    /// `kind = "sqlite"`, which is the default.
     Sqlite(journal::sqlite::Settings),
 }
 
-/// `[log]`: what this process says of itself.
+/// `[log]`: the log and the traces of this process.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// A level (`info`), or directives as `info,bikhook::http=debug`.
+    /// A level such as `info`, or directives such as `info,bikhook::http=debug`.
     pub level: String,
-    /// How a line is written.
+    /// The format of the log lines.
     pub format: LogFormat,
-    /// Where spans go, a base URL of OTLP over HTTP; without it to where the standard variables say, if they do.
+    /// The base URL of OTLP over HTTP to which spans are exported. `None`: the standard environment variables decide.
     pub otlp: Option<String>,
 }
 
@@ -87,7 +88,7 @@ impl Default for LogSettings {
     }
 }
 
-/// Without the URL: it may hold a token.
+/// Omits the URL, because it may contain a token.
 impl fmt::Debug for LogSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { level, format, otlp: _ } = self;
@@ -95,38 +96,38 @@ impl fmt::Debug for LogSettings {
     }
 }
 
-/// How a line of the log is written.
+/// The format of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text for people.
     Text,
-    /// An object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why there is no configuration.
+/// Why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// What it says is wrong.
+    /// The configuration is not valid.
     #[error("{0}")]
     Invalid(Report),
 }
 
 impl Config {
-    /// Reads a file, or without one takes the defaults; with these environment variables laid over it. Nothing is
-    /// written: see [`Config::store_generated`].
+    /// Reads a file, or uses the defaults if there is none. Environment variables override the values. Writes nothing;
+    /// see [`Config::store_generated`].
     ///
     /// # Errors
-    /// [`ConfigError`], with everything that can be told to be wrong.
+    /// Returns [`ConfigError`] with every error that can be found.
     pub fn load(
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -156,11 +157,11 @@ impl Config {
         }
     }
 
-    /// `[admin]` alone, for who asks a running receiver: what else the file says need not be right here, nor its secrets
-    /// at hand.
+    /// Reads only `[admin]`, for commands that call a running receiver. The rest of the file may be invalid, and its
+    /// secrets may be unavailable.
     ///
     /// # Errors
-    /// [`ConfigError`], where the file cannot be read, or this part of it.
+    /// Returns [`ConfigError`] if the file cannot be read, or `[admin]` is not valid.
     pub fn load_admin(
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -177,15 +178,15 @@ impl Config {
         })
     }
 
-    /// The files of `{ generate = … }` that do not exist yet, with fresh secrets that hold only once they are stored.
+    /// The missing files of `{ generate = … }`, with new secrets. The secrets are lost unless they are stored.
     pub fn not_stored(&self) -> impl Iterator<Item = (&Path, &Secret)> {
         self.not_stored.iter().map(|(path, secret)| (path.as_path(), secret))
     }
 
-    /// Stores the secrets that were made for this start, and says in which files. Only who serves calls this.
+    /// Stores the new secrets, and returns the paths of their files. Only the receiver itself calls this.
     ///
     /// # Errors
-    /// [`secret::FileError`] where a file cannot be written, or was made by another process meanwhile.
+    /// Returns [`secret::FileError`] if a file cannot be written, or if another process has created it in the meantime.
     pub fn store_generated(&mut self) -> Result<Vec<PathBuf>, secret::FileError> {
         let mut stored = Vec::new();
         while let Some((path, secret)) = self.not_stored.pop_first() {
@@ -196,7 +197,7 @@ impl Config {
     }
 }
 
-/// A configuration whose parts are still to be read: the file, with the variables laid over it.
+/// A configuration in the making: the file, with the environment variables applied.
 struct Begun {
     origin: Origin,
     reading: Reading,
@@ -221,7 +222,7 @@ impl Begun {
             return Err(ConfigError::Invalid(Report::syntax(origin, problems, &hidden)));
         }
         let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
-        // A name that is not UTF-8 is none of ours.
+        // The program has no variable whose name is not UTF-8.
         let variables =
             variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let context = Context::new(variables.collect());
@@ -231,14 +232,15 @@ impl Begun {
     }
 }
 
-/// What the file says, before variables and defaults.
+/// The parts that the file contains, before variables and defaults are applied.
 #[derive(Clone, Copy)]
 struct Given {
     file: bool,
     sources: bool,
 }
 
-/// No file is needed: then there is a source with a credential of its own making, and a handler to look at.
+/// Adds the defaults: a source with a generated credential if the file has none, and a handler of kind `log` if there
+/// is no file and no other handler.
 fn fill_in(root: &mut Table, given: Given) {
     if !given.sources {
         fill_in_source(root);
@@ -261,7 +263,7 @@ fn fill_in_source(root: &mut Table) {
     reading::put(root, &key, &credential.to_string_lossy());
 }
 
-/// Handlers of kind `log` share one key of their digests, beside the credential, unless they name one.
+/// Gives all handlers of kind `log` without a digest key the same generated one. It is stored next to the credential.
 fn fill_in_digest_keys(root: &mut Table) {
     let file = data_dir(root).join("log-digest-key");
     let handlers = reading::table_at(root, &["handlers"]).into_iter().flatten();
@@ -276,17 +278,17 @@ fn fill_in_digest_keys(root: &mut Table) {
 }
 
 const DEFAULT_SOURCE: &str = "bik";
-/// What people call their file; none is read that was not named.
+/// The usual name of the file. It is only read if it is named explicitly.
 const FILE_NAME: &str = "bikhook.toml";
 
-/// Beside the journal.
+/// The folder of the journal.
 fn data_dir(root: &Table) -> PathBuf {
     let path = reading::table_at(root, &["journal"]).and_then(|journal| journal.get("path")?.node.as_text());
     let path = path.map_or_else(|| journal::sqlite::Settings::default().path, PathBuf::from);
     folder::of(&path).to_owned()
 }
 
-/// Reads every part, and checks what is read; `None` where a part could not be read. What is wrong is in `reading`.
+/// Reads and checks every part. `None` if a part could not be read. The errors are in `reading`.
 fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     reading.only_sections(&["http", "admin", "sources", "journal", "insight", "handlers", "log"]);
     let http = reading.read::<http::Settings>(&["http"]);
@@ -345,7 +347,7 @@ fn read_sources(reading: &mut Reading) -> BTreeMap<String, SourceSettings> {
         .collect()
 }
 
-/// Its file is beside the journal unless it says otherwise.
+/// The default path is next to the journal.
 fn read_insight(reading: &mut Reading, journal: Option<&JournalSettings>) -> Option<insight::Settings> {
     let mut insight = reading.read::<insight::Settings>(&["insight"])?;
     if let Some(JournalSettings::Sqlite(sqlite)) = journal {

@@ -1,9 +1,8 @@
-//! What every module's `Settings` are made of: durations, sizes, addresses, and a section of the TOML file that knows
-//! its place.
+//! Building blocks for the `Settings` of every module: durations, sizes, addresses, and sections of the TOML file.
 //!
-//! A [`Section`] is read by a deserializer of our own, over a tree whose every node knows where it came from. That is
-//! what makes an error show file, line, column and the nearest known key, and what lets an environment variable stand
-//! for any value (its text becomes whatever type the key takes).
+//! A [`Section`] is read by bikhook's own deserializer, over a tree in which every node knows its origin. So an error
+//! can show the file, line, column and nearest known key. And an environment variable can set any value: its text is
+//! converted to the type of the key.
 
 mod fault;
 mod keys;
@@ -29,11 +28,11 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 
-/// What a name of a source, a handler or a credential may be: it is a label of a metric, and a part of a variable's name and
-/// of a URL.
+/// The rule for names of sources, handlers and credentials. A name is used as a metric label, in names of variables and
+/// in URLs.
 pub const NAME_RULE: &str = "a name has 1 to 64 of a-z, 0-9, `_` and `-`";
 
-/// Whether it keeps [`NAME_RULE`].
+/// Returns whether the name follows [`NAME_RULE`].
 pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     (1..=64).contains(&name.len()) && name.chars().all(plain)
@@ -44,23 +43,23 @@ pub fn is_name(name: &str) -> bool {
 pub struct Period(pub Duration);
 
 impl Period {
-    /// That many seconds.
+    /// Creates a period from seconds.
     pub const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 
-    /// That many days of 24 hours.
+    /// Creates a period from days of 24 hours.
     pub const fn days(days: u64) -> Self {
         Self::secs(days * 24 * 60 * 60)
     }
 
-    /// In milliseconds, saturating.
+    /// The period in milliseconds, saturating.
     pub fn as_ms(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }
 }
 
-/// As it is written in a configuration: `1h 30m`.
+/// The format of a configuration: `1h 30m`.
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::SignedDuration::try_from(self.0) {
@@ -102,7 +101,7 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-/// jiff counts days only against a calendar; here a day is 24 hours.
+/// In jiff, days need a calendar. Here a day has 24 hours.
 fn period(text: &str) -> Option<Period> {
     let span: jiff::Span = text.parse().ok()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -114,17 +113,17 @@ fn period(text: &str) -> Option<Period> {
 pub struct Size(pub u64);
 
 impl Size {
-    /// That many KiB.
+    /// Creates a size from KiB.
     pub const fn kib(kib: u64) -> Self {
         Self(kib * 1024)
     }
 
-    /// That many MiB.
+    /// Creates a size from MiB.
     pub const fn mib(mib: u64) -> Self {
         Self::kib(mib * 1024)
     }
 
-    /// In bytes, as the memory of this machine counts them.
+    /// The size in bytes, saturating.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -164,10 +163,10 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// Reads an address to listen on, and says how to write one: for `#[serde(deserialize_with = "…")]`.
+/// Reads an address to listen on, with a helpful error. For `#[serde(deserialize_with = "…")]`.
 ///
 /// # Errors
-/// The deserializer's, where the text is not an IP address with a port.
+/// Returns an error if the text is not an IP address with a port.
 pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_wrong| {

@@ -1,4 +1,4 @@
-//! What types cannot say: bounds that are no bounds, values that contradict each other, doors left open.
+//! Checks that types cannot express: limits of zero, contradictory values, and access without credentials.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -73,7 +73,7 @@ pub(super) fn sources(reading: &mut Reading, sources: &BTreeMap<String, SourceSe
     unservable(reading, http::check_sources(in_order));
 }
 
-/// What the public side itself refuses.
+/// Reports the settings that the public side refuses.
 fn unservable(reading: &mut Reading, all: Vec<http::Unservable>) {
     for http::Unservable { path, what, help } in all {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -81,7 +81,7 @@ fn unservable(reading: &mut Reading, all: Vec<http::Unservable>) {
     }
 }
 
-/// What may not be meant.
+/// Warns about settings that may not be intended.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
     if source.auth == AuthMode::None {
         let message = format!("sources.{name}.auth: everybody who reaches this source can post to it");
@@ -114,7 +114,7 @@ pub(super) fn sqlite(reading: &mut Reading, sqlite: &journal::sqlite::Settings) 
     );
 }
 
-/// The file is read: one that cannot be used would end the start.
+/// Reads the file that `failures` names, because an invalid one would make the start fail.
 pub(super) fn insight(reading: &mut Reading, insight: &insight::Settings) {
     if let Err(error) = insight.check() {
         reading.wrong(&["insight", "failures"], format!("insight.failures: {error}"), None);
@@ -164,7 +164,8 @@ pub(super) fn dispatch(reading: &mut Reading, handler: &str, dispatch: &dispatch
     }
 }
 
-/// A directive with a slip in it would otherwise be taken for the name of a module, and silence the log.
+/// Checks the level, because a directive with a typing error would be taken for the name of a module and silence the
+/// log.
 pub(super) fn log(reading: &mut Reading, log: &LogSettings) {
     log_level(reading, log);
     if let Some(url) = &log.otlp {
@@ -172,7 +173,7 @@ pub(super) fn log(reading: &mut Reading, log: &LogSettings) {
     }
 }
 
-/// The URL is not quoted: it may hold a token.
+/// Does not quote the URL, because it may contain a token.
 fn otlp(reading: &mut Reading, url: &str) {
     let at = ["log", "otlp"];
     if !cfg!(feature = "otel") {

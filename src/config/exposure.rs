@@ -1,5 +1,5 @@
-//! Warnings about secrets that others can guess or read: short or example ones, files that every user of the machine can
-//! read, and a password that goes over plain HTTP.
+//! Warnings about weak protection of secrets: secrets that are short or copied from an example, files that every user
+//! of the machine can read, and a password sent over plain HTTP.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use crate::{
     settings::{Node, Place, Table, Value},
 };
 
-/// What is asked for at a door of ours has at least this length: a shorter one can be guessed by trying.
+/// The minimum length of a secret that clients send to bikhook, in characters. A shorter one can be guessed by trying.
 const DOOR_CHARS_MIN: usize = 12;
 
-/// Parts of what people leave in place of a secret.
+/// Parts of typical placeholders for a secret.
 const EXAMPLES: [&str; 10] = [
     "change-me",
     "change_me",
@@ -33,7 +33,7 @@ const EXAMPLES: [&str; 10] = [
     "your-token",
 ];
 
-/// Where orchestrators put secrets, readable by all: nobody else is in the container.
+/// Where orchestrators mount secrets. These files are readable by all, but the container has no other users.
 const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 const ANYBODY_READS: u32 = 0o004;
@@ -95,7 +95,7 @@ pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
     }
 }
 
-/// Whether a secret stands in the file itself, or a URL with a password.
+/// Returns whether the file itself contains a secret, or a URL with a password.
 fn has_secret(reading: &Reading) -> bool {
     let is_in_file = |place: &Place| matches!(place, Place::File(_));
     let written = |node: &Node| node.as_text().is_some();
@@ -112,7 +112,7 @@ fn has_password(url: &str) -> bool {
     authority.is_some_and(|authority| authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')))
 }
 
-/// The value at a place.
+/// Finds the value at a place.
 fn at<'a>(table: &'a Table, place: &Place) -> Option<&'a Node> {
     table.values().find_map(|entry| at_node(&entry.node, place))
 }
@@ -138,7 +138,7 @@ fn any_node(node: &Node, test: &impl Fn(&Node) -> bool) -> bool {
     }
 }
 
-/// Whether the file, and every folder on the way to it, is open to all.
+/// Returns whether every user can read the file: the file is readable and all folders above it are accessible to all.
 fn is_readable_by_all(file: &Path) -> bool {
     let Ok(real) = fs::canonicalize(file) else { return false };
     if MOUNTED.iter().any(|mounted| file.starts_with(mounted) || real.starts_with(mounted)) {
@@ -148,7 +148,7 @@ fn is_readable_by_all(file: &Path) -> bool {
     has(&real, ANYBODY_READS) && folder::of(&real).ancestors().all(|folder| has(folder, ANYBODY_ENTERS))
 }
 
-/// Warns about a handler that sends an Authorization header where it can be read on the way.
+/// Warns about a handler that sends an Authorization header over plain HTTP to another machine.
 pub(super) fn plain_http(reading: &mut Reading) {
     for name in reading.names(&["handlers"]) {
         let of = |key: &str| node_at(&reading.root, &["handlers", &name, key]);
@@ -170,7 +170,7 @@ pub(super) fn plain_http(reading: &mut Reading) {
     }
 }
 
-/// A text, or the one that a secret's form names.
+/// Returns the text of a value; if it is a secret in another form, the secret's text.
 fn text_of(reading: &Reading, node: &Node) -> Option<String> {
     if let Some(text) = node.as_text() {
         return Some(text.to_owned());

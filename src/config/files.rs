@@ -1,4 +1,5 @@
-//! No file has two owners: a handler that wrote into the journal, a secret or another handler's file would destroy it.
+//! Checks that no file is used twice. A handler that writes into the journal, a secret or another handler's file would
+//! destroy it.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +13,10 @@ use super::{
 };
 use crate::{insight, journal};
 
-/// The key of a handler that names a secret's file, which several handlers may share.
+/// The key of a handler that names the file of a secret. Several handlers may share that file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
-/// Reports every file that the configuration gives to two.
+/// Reports every file that two parts of the configuration use.
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
@@ -51,14 +52,14 @@ pub(super) fn check(
     }
 }
 
-/// Whose a file is, by its resolved path.
+/// The owners of files, by resolved path.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,
 }
 
 impl Owners {
-    /// Files that go together, by the keys that name them: one clash of theirs is enough to be told.
+    /// Claims files that belong together, each with the key that names it. Reports at most one conflict.
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
@@ -69,7 +70,7 @@ impl Owners {
     }
 }
 
-/// One name for one file, whether or not it and its folders are there yet.
+/// Returns a unique name of a file, even if it or its folders do not exist yet.
 fn resolved(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_no_current_directory| file.to_owned());
     for there in absolute.ancestors() {
@@ -80,7 +81,7 @@ fn resolved(file: &Path) -> PathBuf {
     absolute
 }
 
-/// What is not there is no link: `..` leads out of it again.
+/// Folders that do not exist cannot be links, so `..` can be resolved by name.
 fn joined(mut path: PathBuf, rest: &Path) -> PathBuf {
     for part in rest.components() {
         match part {

@@ -1,4 +1,5 @@
-//! `[handlers.NAME]`: the keys that every handler has, and the kind's own, each read by whoever owns them.
+//! `[handlers.NAME]`: the keys that every handler has, and the keys of its kind. Each is read by the module that owns
+//! it.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
@@ -16,29 +17,29 @@ use crate::{
     settings::{Problem, Section, keys_of, nearest},
 };
 
-/// A handler as it is configured.
+/// One handler, as configured.
 pub struct HandlerConfig {
-    /// Its name.
+    /// The name of the handler.
     pub name: Arc<str>,
-    /// Its kind.
+    /// The handler's kind, with its keys.
     pub kind: &'static KindRow,
-    /// Opens it.
+    /// Opens the handler, as often as it is called.
     pub opener: Opener,
-    /// The files that it writes, with the keys that name them.
+    /// The files that the handler writes, with the keys that name them.
     pub files: Vec<(&'static str, PathBuf)>,
-    /// Where its events go, without secrets.
+    /// The destination of its events, without secrets.
     pub destination: String,
-    /// Which events it wants, as it is written.
+    /// The settings of its filter, as configured.
     pub wants: FilterSettings,
-    /// Which events it wants.
+    /// Selects the events that the handler gets.
     pub filter: Filter,
-    /// What of them the destination is not to see.
+    /// Removes or hashes the parts of an event that the destination must not see.
     pub mask: Mask,
-    /// How its lanes go about their deliveries.
+    /// The settings for the delivery of its lanes.
     pub dispatch: dispatch::Settings,
-    /// Where it starts while the journal does not know it.
+    /// Where the handler starts in the journal, if the journal does not know it yet.
     pub start: Option<Start>,
-    /// It is told of the dead letters of others, and of nothing else.
+    /// The handler gets only notices about dead letters of other handlers.
     pub dead_letters: bool,
 }
 
@@ -164,7 +165,8 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
     row
 }
 
-/// The kind's part, less the keys that neither it nor any handler has: those are reported here, where both are known.
+/// Returns the part of the section that belongs to the kind. Reports unknown keys here, where the keys of the kind and
+/// of every handler are known.
 fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Section) -> Section {
     let known = (kind.keys)();
     let all: BTreeSet<&str> = known.iter().copied().chain(common_keys()).collect();
@@ -227,7 +229,8 @@ fn check_mask(reading: &mut Reading, name: &str, settings: Option<&MaskSettings>
     .ok()
 }
 
-/// BIK may use a word that is not known here. One that nearly is, is a slip rather: the handler would wait for ever.
+/// BIK may use a word that is not known here. But a word that is close to a known one is probably a typing error, and
+/// the handler would wait for it forever. So this is a warning.
 fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known: &[&str]) {
     let plain = word.replace([' ', '-'], "_");
     if known.iter().any(|known| known.eq_ignore_ascii_case(&plain)) {

@@ -1,4 +1,4 @@
-//! The memory that the bounds of a configuration come to together, and the memory that the process may use.
+//! The most memory that a configuration allows, and the memory that the process may use.
 
 use std::{fmt, fs, path::Path};
 
@@ -8,31 +8,31 @@ use super::{Config, JournalSettings};
 use crate::{dispatch, http};
 
 const MIB: u64 = 1024 * 1024;
-/// The process at rest.
+/// The idle process, in bytes.
 const BASE: u64 = 32 * MIB;
-/// An idle connection: its task and its socket, the kernel's part included.
+/// An idle connection, in bytes: its task and its socket, including the kernel's part.
 const CONNECTION: u64 = 6 * 1024;
-/// A request under way, besides its body: hyper's state and buffers, and the task.
+/// A request in flight without its body, in bytes: hyper's state and buffers, and the task.
 const REQUEST: u64 = 32 * 1024;
-/// How often a body is in memory until it is stored: as it came, as its events, and as what is written.
+/// How many times a body is in memory until it is stored: as received, as events, and as the data to write.
 const BODY_COPIES: u64 = 3;
-/// A key of the deduplication window.
+/// A key of the deduplication window, in bytes.
 const KEY: u64 = 16;
-/// The journal's caches, and the events that were just stored.
+/// The journal's caches and the most recent events, in bytes.
 const JOURNAL: u64 = 64 * MIB;
-/// Insight's caches, and the page of events that it learns from.
+/// Insight's caches and the page of events that it processes, in bytes.
 const INSIGHT: u64 = 96 * MIB;
-/// A handler's windows of its two lanes, and a delivery.
+/// A handler, in bytes: the windows of its two lanes, and a delivery.
 const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
 
-/// The most memory that each part may take.
+/// The most memory that each part of the process may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     parts: [(&'static str, u64); 7],
 }
 
 impl Memory {
-    /// Of this configuration.
+    /// The upper bounds for this configuration.
     pub fn of(config: &Config) -> Self {
         let http::Settings { connections, in_flight, in_flight_bytes, header_bytes, .. } = &config.http;
         let JournalSettings::Sqlite(journal) = &config.journal;
@@ -51,12 +51,12 @@ impl Memory {
         }
     }
 
-    /// All of it, in bytes.
+    /// The sum of all parts, in bytes.
     pub fn total(&self) -> u64 {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// Where the process may use less: what to say about it.
+    /// The warning to log if the process may use less memory than the total. `None` if there is enough.
     pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
         (self.total() > limit.bytes).then(|| {
             format!(
@@ -82,19 +82,19 @@ impl fmt::Display for Memory {
 /// The most memory that the process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
-    /// In bytes.
+    /// The limit in bytes.
     pub bytes: u64,
-    /// For people.
+    /// The origin of the limit, as text for people.
     pub set_by: &'static str,
 }
 
 impl MemoryLimit {
-    /// Of this process; `None` where the system does not say.
+    /// The limit of this process. `None` if the system does not tell.
     pub fn of_process() -> Option<Self> {
         Self::found(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
     }
 
-    /// The lowest of those of the cgroup, of the cgroups around it, and of the machine.
+    /// The lowest limit of the cgroup, of the cgroups above it, and of the machine.
     fn found(proc: &Path, cgroups: &Path) -> Option<Self> {
         let own = fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
         let of_cgroup = own.lines().filter_map(|line| cgroup_limit(line, cgroups)).min();
@@ -108,8 +108,9 @@ impl MemoryLimit {
     }
 }
 
-/// From a line of `/proc/self/cgroup`: `0::/PATH` of version 2, `N:memory:/PATH` of version 1. In a container the path may
-/// be one of the host, and what is mounted is its own group: there the way up ends.
+/// Reads the limit for a line of `/proc/self/cgroup`: `0::/PATH` (version 2) or `N:memory:/PATH` (version 1). In a
+/// container the path may be one of the host, while the process's own cgroup is mounted as the root. So the search goes
+/// up to the root.
 fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
@@ -160,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Files below a folder, with their texts.
+    /// Creates files in a temporary folder, with these texts.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {

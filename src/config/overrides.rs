@@ -1,7 +1,8 @@
-//! `BIKHOOK_HTTP_LISTEN=…`: environment variables over the file, for containers.
+//! Environment variables such as `BIKHOOK_HTTP_LISTEN=…`, which override the file. Useful in containers.
 //!
-//! A name is matched against the keys that the settings have and the names that the file has. One that matches none is
-//! left alone, since orchestrators inject names of their own; where a known one is near, that is told.
+//! A variable's name is matched against the known keys and against the names in the file. A variable that matches
+//! nothing is ignored, because orchestrators add variables of their own. If its name is close to a valid one, a warning
+//! says so.
 
 use std::sync::Arc;
 
@@ -13,18 +14,18 @@ use crate::settings::{Context, Entry, Node, Place, Problem, Table, Value};
 
 const PREFIX: &str = "BIKHOOK_";
 
-/// Variables of the program that are no keys of its configuration.
+/// Variables of the program that are not keys of its configuration.
 const OTHERS: [&str; 3] = ["BIKHOOK_CONFIG", "BIKHOOK_ADMIN", "BIKHOOK_LOG"];
 
-/// What became of the variables.
+/// The result of applying the variables.
 pub(super) struct Applied {
-    /// Those that match no key.
+    /// The variables that match no key.
     pub unmatched: Vec<String>,
-    /// Those that match a key, and cannot be read.
+    /// The variables that match a key, but are not valid UTF-8.
     pub problems: Vec<Problem>,
 }
 
-/// Lays the variables over the tree.
+/// Applies the variables to the tree.
 pub(super) fn apply(root: &mut Table, context: &Context) -> Applied {
     let schema = schema();
     let mut applied = Applied { unmatched: Vec::new(), problems: Vec::new() };
@@ -42,7 +43,7 @@ pub(super) fn apply(root: &mut Table, context: &Context) -> Applied {
     applied
 }
 
-/// The variables that were probably meant to be a key.
+/// Warns about unmatched variables whose names are close to a valid one.
 pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) -> Vec<Problem> {
     if unmatched.is_empty() {
         return Vec::new();
@@ -62,7 +63,7 @@ pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) ->
         .collect()
 }
 
-/// Puts the text of a variable where it points to.
+/// Sets the text of a variable at its target.
 fn put(target: &Target, root: &mut Table, place: Place, text: &str) {
     let mut node = Node { place: place.clone(), value: Value::Variable(text.to_owned()) };
     if target.secret_file {

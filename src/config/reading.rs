@@ -1,4 +1,4 @@
-//! The tree while it is read: its parts by path, and what was found wrong so far.
+//! The tree while it is read: access to its parts by path, and the problems found so far.
 
 use std::rc::Rc;
 
@@ -6,13 +6,13 @@ use serde::de::DeserializeOwned;
 
 use crate::settings::{Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, nearest};
 
-/// The whole configuration on its way into settings.
+/// The whole configuration while it is read into settings.
 pub(super) struct Reading {
     pub root: Table,
     pub context: Rc<Context>,
-    /// What is wrong.
+    /// The errors found so far.
     pub problems: Vec<Problem>,
-    /// What should be known.
+    /// The warnings found so far.
     pub warnings: Vec<Problem>,
 }
 
@@ -21,7 +21,7 @@ impl Reading {
         Self { root, context, problems, warnings: Vec::new() }
     }
 
-    /// Reports keys at the top that are no section of ours.
+    /// Reports top-level keys that are not a known section.
     pub fn only_sections(&mut self, known: &[&str]) {
         for (name, entry) in &self.root {
             if known.contains(&name.as_str()) {
@@ -44,7 +44,8 @@ impl Reading {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The table at a path, empty where there is none; `None`, and reported, where something else stands there.
+    /// The table at a path, or an empty one if there is none. `None` if the value is not a table; then that is
+    /// reported.
     pub fn section(&mut self, path: &[&str]) -> Option<Section> {
         let (place, table) = match node_at(&self.root, path) {
             None => (Place::BuiltIn, Table::new()),
@@ -65,17 +66,17 @@ impl Reading {
         self.take(section.read())
     }
 
-    /// What was read, with what is wrong reported.
+    /// Returns the value, or reports the problems.
     pub fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
         read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
     }
 
-    /// Whether something stands at a path.
+    /// Returns whether there is a value at a path.
     pub fn has(&self, path: &[&str]) -> bool {
         node_at(&self.root, path).is_some()
     }
 
-    /// Where the value at a path is, or else the closest table around it.
+    /// The place of the value at a path. If there is no value, the place of the closest table above it.
     pub fn place(&self, path: &[&str]) -> Place {
         (0..=path.len())
             .rev()
@@ -83,18 +84,18 @@ impl Reading {
             .map_or(Place::BuiltIn, |node| node.place.clone())
     }
 
-    /// Reports a value that is wrong.
+    /// Reports an error at a path.
     pub fn wrong(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
         let place = self.place(path);
         self.problems.push(Problem { place, message: message.into(), help });
     }
 
-    /// Reports a value that its owner should think about.
+    /// Reports a warning at a path.
     pub fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
         self.warn_at(self.place(path), message, help);
     }
 
-    /// Reports something at a place that its owner should think about.
+    /// Reports a warning at a place.
     pub fn warn_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.warnings.push(Problem { place, message: message.into(), help });
     }
@@ -112,13 +113,13 @@ pub(super) fn node_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Node> {
     if rest.is_empty() { Some(node) } else { node_at(node.as_table()?, rest) }
 }
 
-/// Puts a default at a path.
+/// Sets a default at a path.
 pub(super) fn put(root: &mut Table, path: &[&str], text: &str) {
     let value = Value::Text(text.to_owned());
     put_node(root, path, Node { place: Place::BuiltIn, value });
 }
 
-/// Puts a value at a path, with the tables that it takes, in the place of what stood there.
+/// Sets the value at a path, replacing any other, and creates the tables above it.
 pub(super) fn put_node(table: &mut Table, path: &[&str], node: Node) {
     let Some((first, rest)) = path.split_first() else { return };
     if rest.is_empty() {
@@ -139,12 +140,12 @@ pub(super) fn put_node(table: &mut Table, path: &[&str], node: Node) {
     }
 }
 
-/// Names for a message.
+/// Formats names for a message.
 pub(super) fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The file first, from top to bottom.
+/// The sort key of a place: places in the file by their position, all others after them.
 pub(super) const fn order(place: &Place) -> usize {
     match place {
         Place::File(span) => span.start,

@@ -1,7 +1,7 @@
-//! Hides what may be secret: in the lines of the file that are shown with a problem, and in the problem's own words.
+//! Hides possible secrets: in the lines of the file that a problem shows, and in the problem's own message.
 //!
-//! A line shows keys, punctuation, and the values that the schema knows to be harmless; everything else, comments too, is
-//! asterisks of the same width. The file may be no TOML: its tokens are looked at, not its tree.
+//! A line shows keys, punctuation, and values that the schema marks as harmless. Everything else, including comments,
+//! becomes asterisks of the same width. The file may be invalid TOML, so this works on its tokens, not on its tree.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -13,18 +13,19 @@ use toml_parser::{
 use super::schema::{Shape, schema};
 use crate::settings::{Context, Entry, Node, Place, Problem, Table, Value, parse_toml};
 
-/// What stands for a hidden text in a message.
+/// Replaces a hidden text in a message.
 const HIDDEN: &str = "***";
-/// A shorter text is no secret, and may be a part of any sentence.
+/// The minimum length of a hidden text in messages, in bytes. A shorter text is not a secret, and may be a part of any
+/// word.
 const SECRET_BYTES: usize = 4;
-/// As deep as the reader of TOML goes.
+/// The same nesting limit as in the TOML parser.
 const DEPTH_MAX: u32 = 80;
 
-/// The text of a configuration, with asterisks for what may be secret.
+/// The text of a configuration, with asterisks for possible secrets.
 #[derive(Default)]
 pub(super) struct MaskedText {
     text: String,
-    /// Places after which the masked text is shorter, and by how many bytes in total: an asterisk stands for a character.
+    /// (offset in the file, total number of bytes saved from there on), because one asterisk replaces one character.
     shifts: Vec<(usize, usize)>,
 }
 
@@ -50,7 +51,7 @@ impl MaskedText {
         &self.text
     }
 
-    /// Where a range of the file is in the masked text: its first line alone.
+    /// Maps a range of the file to the masked text; only its first line.
     pub(super) fn first_line(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.position(span.start);
         let end = self.position(span.end).max(start);
@@ -58,7 +59,7 @@ impl MaskedText {
         start..start + line
     }
 
-    /// In which line of the file a place is, from 0.
+    /// The line of an offset in the file, counted from 0.
     pub(super) fn line(&self, at: usize) -> usize {
         self.text[..self.position(at)].matches('\n').count()
     }
@@ -71,22 +72,22 @@ impl MaskedText {
     }
 }
 
-/// A walk through the tokens of a file, with the path of the key at each.
+/// A walk through the tokens of a file, which tracks the path of the current key.
 struct Walk<'a> {
     source: Source<'a>,
     schema: Shape,
     words: BTreeSet<&'static str>,
-    /// The ranges of the lines whose syntax is wrong.
+    /// The lines with syntax errors, as ranges.
     broken: Vec<Range<usize>>,
-    /// What may be shown.
+    /// The ranges that may be shown.
     shown: Vec<Range<usize>>,
-    /// The path of the current key; its first part is the table's.
+    /// The path of the current key. The first `table` parts are the path of its table.
     path: Vec<String>,
     table: usize,
-    /// The lengths of the paths of the inline tables around.
+    /// The lengths of the paths of the inline tables around the current key.
     around: Vec<usize>,
     in_header: bool,
-    /// The next key goes on where the last one ended: after a `.`, or in a header.
+    /// The next key extends the current path: after a `.`, or in a header.
     continues: bool,
 }
 
@@ -134,7 +135,7 @@ impl<'a> Walk<'a> {
             }
             EventKind::Newline if self.in_header => self.end_header(),
             EventKind::Scalar => return self.see_value(event, span),
-            // Its `#`, and nothing of what it says.
+            // Only the `#` is shown.
             EventKind::Comment => return self.shown.push(span.start..span.start + 1),
             EventKind::Error => return,
             _ => {}
@@ -169,7 +170,7 @@ impl<'a> Walk<'a> {
         if let Some(raw) = self.source.get(event) {
             let _kind = raw.decode_scalar(&mut value, &mut ());
         }
-        // Where the syntax is wrong a quoted text may have swallowed what follows it.
+        // After a syntax error, a quoted text may include parts of what follows it.
         let is_whole = event.encoding().is_none() || !self.is_broken(&span);
         let is_flag = matches!(value.as_str(), "true" | "false") && event.encoding().is_none();
         if is_flag || is_whole && self.schema.shows_value(&self.path, &value) {
@@ -182,7 +183,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The whole lines that a range is in.
+/// Extends a range to whole lines.
 fn lines_around(text: &str, span: &Range<usize>) -> Range<usize> {
     let bytes = text.as_bytes();
     let (start, end) = (span.start.min(bytes.len()), span.end.min(bytes.len()));
@@ -196,7 +197,7 @@ fn lines_around(text: &str, span: &Range<usize>) -> Range<usize> {
 pub(super) struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
-    /// Of the file and the variables over it.
+    /// Collects the texts of the file and of the variables.
     pub(super) fn of(root: &Table, context: Option<&Context>) -> Self {
         let mut gathered = Gathered { schema: schema(), hidden: BTreeSet::new(), shown: BTreeSet::new() };
         gathered.table(root, &mut Vec::new());
@@ -208,12 +209,12 @@ impl HiddenTexts {
         hidden.retain(|text| text.len() >= SECRET_BYTES && !is_known(text));
         let escaped: Vec<String> = hidden.iter().map(|text| text.escape_debug().to_string()).collect();
         hidden.extend(escaped);
-        // One may be a part of another.
+        // Longer texts come first, because a text may be part of another one.
         hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
         Self(hidden)
     }
 
-    /// The problem without them.
+    /// Returns the problem with all hidden texts replaced.
     pub(super) fn redact(&self, mut problem: Problem) -> Problem {
         for text in &self.0 {
             problem.message = without(problem.message, text);
@@ -226,7 +227,7 @@ impl HiddenTexts {
 struct Gathered {
     schema: Shape,
     hidden: BTreeSet<String>,
-    /// Keys and values that are shown: a name that is a password too is no secret any more.
+    /// Keys and values that are shown. A password that is also such a name is not secret any more.
     shown: BTreeSet<String>,
 }
 
@@ -249,7 +250,7 @@ impl Gathered {
             Value::Text(text) | Value::Time(text) => self.text(text, path),
             Value::Variable(text) => {
                 self.text(text, path);
-                // It may hold a list, as TOML writes it.
+                // The variable may hold a list in TOML syntax.
                 let (list, _) = parse_toml(&format!("list = {text}"));
                 if let Some(Value::List(items)) = list.get("list").map(|entry| &entry.node.value) {
                     items.iter().for_each(|item| self.node(item, path));
@@ -268,7 +269,7 @@ impl Gathered {
     }
 }
 
-/// The message, with asterisks for a text where that is no part of a longer word.
+/// Replaces a text in the message, except where it is part of a longer word.
 fn without(message: String, text: &str) -> String {
     if !message.contains(text) {
         return message;

@@ -1,4 +1,4 @@
-//! Problems as they are shown: file, line, column, a caret, and what to do about it.
+//! Shows problems with file, line, column, a caret and a hint.
 
 use std::{fmt, path::Path};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::settings::{Place, Problem};
 
-/// Problems of a configuration with the text that they are about.
+/// Problems of a configuration, with the masked text of the file.
 #[derive(Debug, Default)]
 pub struct Report {
     origin: Origin,
@@ -23,7 +23,8 @@ impl Report {
         Self::new(origin, problems, false, hidden)
     }
 
-    /// Of a text that is no TOML: what is on the lines after a fault is mostly its echo, and is left out.
+    /// Problems of a text that is not valid TOML. A problem on the same line as another one, or on the
+    /// next line, is left out: it is mostly a consequence.
     pub(super) fn syntax(origin: Origin, mut problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let line = |problem: &Problem| origin.masked.line(order(&problem.place));
         problems.sort_by_key(|problem| order(&problem.place));
@@ -39,7 +40,7 @@ impl Report {
         Self::new(origin, problems, true, hidden)
     }
 
-    /// Each once, in the order of the file; those of variables follow. No hidden text gets past this.
+    /// Keeps each problem once, in the order of the file; problems of variables come last. Redacts all hidden texts.
     fn new(origin: Origin, found: Vec<Problem>, warnings: bool, hidden: &HiddenTexts) -> Self {
         let mut problems: Vec<Problem> = Vec::new();
         for problem in found.into_iter().map(|problem| hidden.redact(problem)) {
@@ -51,12 +52,12 @@ impl Report {
         Self { origin, problems, warnings }
     }
 
-    /// Whether there is nothing to tell.
+    /// Returns whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Each problem in one line, for a log.
+    /// Each problem as one line, for the log.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.problems.iter().map(|problem| match &problem.help {
             Some(help) => format!("{} ({help})", problem.message),
@@ -64,7 +65,7 @@ impl Report {
         })
     }
 
-    /// Each problem with its place in the file; in colours for a terminal.
+    /// All problems with their positions in the file; with colours for a terminal.
     pub fn render(&self, colours: bool) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         let shown: Vec<String> =
@@ -101,7 +102,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The file that a configuration was read from; only its masked text is kept.
+/// The file of a configuration. Only its masked text is kept.
 #[derive(Default)]
 pub(super) struct Origin {
     name: String,
@@ -115,7 +116,7 @@ impl Origin {
     }
 }
 
-/// Without the text: what it says is the operator's.
+/// Omits the text, which belongs to the operator.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin").field("name", &self.name).finish_non_exhaustive()

@@ -1,8 +1,8 @@
-//! The keys of the configuration as a tree: which environment variable sets which key, and which values and keys a message
-//! may show.
+//! The keys of the configuration as a tree. It defines which environment variable sets which key, and which values and
+//! keys a message may show.
 //!
-//! A value is shown only where this tree says that it is harmless; a key that is not listed here is hidden by default, so
-//! a new key can leak nothing before somebody has thought about it.
+//! A value is shown only if this tree marks it as harmless. A key that is not listed here is hidden. So a new key
+//! cannot leak a secret before somebody has marked it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +18,9 @@ use crate::{
     settings::{SECRET_FORMS, Table, keys_of, nearest},
 };
 
-/// The keys of handlers, of whatever kind, whose values are harmless.
+/// The keys of handlers, of any kind, whose values are harmless.
 const HARMLESS_HANDLER_KEYS: [&str; 35] = [
-    // every handler
+    // of every handler
     "kind",
     "start",
     "dead_letters",
@@ -29,7 +29,7 @@ const HARMLESS_HANDLER_KEYS: [&str; 35] = [
     "statuses",
     "channels",
     "sources",
-    // the kinds
+    // of the kinds
     "auto_create",
     "body",
     "bucket",
@@ -63,9 +63,9 @@ const HARMLESS_HANDLER_KEYS: [&str; 35] = [
 const SECRET_HANDLER_KEYS: [&str; 6] =
     ["credentials", "nkey", "password", "secret_access_key", "session_token", "token"];
 
-/// What may stand at a place of the configuration.
+/// The type of a place in the configuration.
 pub(super) enum Shape {
-    /// A value that may hold a secret or personal data.
+    /// A value that may contain a secret or personal data.
     Value,
     /// A value that is harmless.
     Harmless,
@@ -73,9 +73,9 @@ pub(super) enum Shape {
     Secret,
     /// A table with these keys.
     Keys(BTreeMap<&'static str, Shape>),
-    /// A table of tables, by names that the operator chooses.
+    /// A table of tables, with names that the operator chooses.
     Named(Box<Shape>),
-    /// A list of such tables; no variable sets a part of one.
+    /// A list of such tables. No variable sets a part of a list.
     List(Box<Shape>),
 }
 
@@ -129,7 +129,7 @@ impl Shape {
         Self::values(keys).harmless(keys)
     }
 
-    /// With those of its keys harmless; a key that it does not have is left out.
+    /// Marks these keys as harmless. Ignores keys that the table does not have.
     fn harmless(mut self, harmless: &[&str]) -> Self {
         if let Self::Keys(keys) = &mut self {
             keys.iter_mut()
@@ -146,7 +146,7 @@ impl Shape {
         self
     }
 
-    /// What may stand at a path; `None` where the path is not known. A list has the path of its items.
+    /// The shape at a path; `None` if the path is unknown. A list has the same path as its items.
     fn at(&self, path: &[String]) -> Option<&Self> {
         let Some((first, rest)) = path.split_first() else { return Some(self) };
         match self {
@@ -157,9 +157,9 @@ impl Shape {
         }
     }
 
-    /// Whether a message may show this value of a path.
+    /// Returns whether a message may show this value at a path.
     pub(super) fn shows_value(&self, path: &[String], text: &str) -> bool {
-        // A user or a password may stand in whatever looks like a URL.
+        // A text that looks like a URL may contain a user name or a password.
         if text.contains('@') || text.contains("://") {
             return false;
         }
@@ -168,7 +168,7 @@ impl Shape {
         }
         let Some((form, secret)) = path.split_last() else { return false };
         let is_secret = matches!(self.at(secret), Some(Self::Secret | Self::Value) | None);
-        // A secret itself is easily written where its variable or its file should be named.
+        // A common mistake is to write the secret itself in the place of the name of its variable or file.
         is_secret
             && match form.as_str() {
                 "env" => is_variable_name(text),
@@ -177,7 +177,7 @@ impl Shape {
             }
     }
 
-    /// Whether a message may show this key of a table.
+    /// Returns whether a message may show this key of a table.
     pub(super) fn shows_key(&self, table: &[String], key: &str) -> bool {
         let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if !key.chars().all(bare) {
@@ -186,7 +186,7 @@ impl Shape {
         let has_upper = key.contains(|c: char| c.is_ascii_uppercase());
         let has_digit = key.contains(|c: char| c.is_ascii_digit());
         match self.at(table) {
-            // A name, as the operator chose it: letters and digits in a muddle are none.
+            // The operator chooses this name. A mix of upper case and digits is more likely a secret than a name.
             Some(Self::Named(_) | Self::List(_) | Self::Value | Self::Harmless) => !has_upper || !has_digit,
             Some(Self::Keys(keys)) => {
                 let is_guarded =
@@ -209,8 +209,8 @@ impl Shape {
         }
     }
 
-    /// Where the rest of a variable's name points to. Names that are there come before names that would be new, and of
-    /// those the shortest is taken: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
+    /// Finds the key for the rest of a variable's name. Names that the configuration has come first. For a new name,
+    /// the shortest possible one is taken: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
     pub(super) fn find(&self, rest: &str, there: Option<&Table>) -> Option<Target> {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => rest.is_empty().then(Target::default),
@@ -234,7 +234,7 @@ impl Shape {
         }
     }
 
-    /// Every name that a variable can have, for the names that are there.
+    /// Lists every valid name of a variable, for the names that the configuration has.
     pub(super) fn list(&self, prefix: &str, there: Option<&Table>, names: &mut Vec<String>) {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => names.push(prefix.to_owned()),
@@ -254,18 +254,20 @@ impl Shape {
     }
 }
 
-/// `handlers.NAME`: an unknown key there is told from a secret by its place.
+/// Returns whether the table is `handlers.NAME`. There, a key is not likely to be a secret, so an unknown one may be
+/// shown.
 fn is_handler(table: &[String]) -> bool {
     matches!(table, [section, _] if section == "handlers")
 }
 
-/// As people name variables: random letters and digits without a `_` are rather the secret itself.
+/// Returns whether the text looks like the name of a variable. Letters and digits without a `_` are more likely a
+/// secret.
 fn is_variable_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.chars().all(plain) && (text.contains('_') || !text.contains(|c: char| c.is_ascii_digit()))
 }
 
-/// A path into a folder that is there: a random text with a `/` in it hardly ever is one.
+/// Returns whether the text is a path whose first folder exists. A random text with a `/` hardly ever is one.
 fn is_path(text: &str) -> bool {
     let mut folder = PathBuf::new();
     for part in Path::new(text).components() {
@@ -277,11 +279,11 @@ fn is_path(text: &str) -> bool {
     !text.is_empty()
 }
 
-/// Where a variable points to.
+/// The key that a variable sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) keys: Vec<String>,
-    /// It names the file of a secret, in the way of containers: `…_PASSWORD_FILE`.
+    /// The variable names the file of a secret, as is usual in containers: `…_PASSWORD_FILE`.
     pub(super) secret_file: bool,
 }
 
@@ -296,7 +298,7 @@ fn upper(key: &str) -> String {
     key.to_uppercase().replace('-', "_")
 }
 
-/// What follows a key in the name of a variable.
+/// Returns the rest of a variable's name after a key. `None` if the name does not begin with that key.
 fn strip<'a>(rest: &'a str, key: &str) -> Option<&'a str> {
     let rest = rest.strip_prefix(upper(key).as_str())?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('_') }

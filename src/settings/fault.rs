@@ -1,4 +1,4 @@
-//! What is wrong with one value: serde's errors, in the words of a configuration.
+//! Errors in single values: serde's errors, in the words of a configuration.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
     problem::{meant, nearest},
 };
 
-/// What a value is not, and where.
+/// An error in a value, with its place and path.
 #[derive(Debug)]
 pub(super) struct Fault {
     kind: Kind,
@@ -34,7 +34,7 @@ impl Fault {
         Self::of(Kind::Wrong(message.into()))
     }
 
-    /// What to say of it, with the full path of its key.
+    /// The message, with the full path of the key.
     pub(super) fn message(&self, path: &str) -> String {
         match &self.kind {
             Kind::Unknown => format!("unknown key `{path}`"),
@@ -44,12 +44,12 @@ impl Fault {
         }
     }
 
-    /// Whether it is that a key is missing: then nothing after it can be read.
+    /// Returns whether a required key is missing. Then nothing after it can be read.
     pub(super) const fn is_missing_key(&self) -> bool {
         matches!(self.kind, Kind::Missing(_))
     }
 
-    /// Whether a key is missing only because its value, or its misspelt name, was found wrong and taken out.
+    /// Returns whether a key is missing only because its value, or its misspelt name, was removed as another fault.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
         let Kind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {
@@ -58,19 +58,19 @@ impl Fault {
         })
     }
 
-    /// With what to do about it.
+    /// Sets the help text.
     pub(super) fn helped(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 
-    /// At this place, unless a closer one is known.
+    /// Sets the place, unless a closer one is already known.
     pub(super) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
     }
 
-    /// Of the whole list whose item this is: the keys within the item are told in the message.
+    /// Turns a fault of an item into a fault of its list. The keys within the item become part of the message.
     pub(super) fn whole(mut self) -> Self {
         if !self.path.is_empty() || self.is_missing_key() {
             self.kind = Kind::Wrong(self.message(&self.path.join(".")));
@@ -79,7 +79,7 @@ impl Fault {
         self
     }
 
-    /// Below this key.
+    /// Prepends a key to the path.
     pub(super) fn under(mut self, key: &str) -> Self {
         self.path.insert(0, key.to_owned());
         self
@@ -111,7 +111,7 @@ impl Error for Fault {
         Self::of(Kind::Missing(field))
     }
 
-    // The values themselves are not quoted, except numbers that are out of range: they could be secrets.
+    // Values are not quoted, because they could be secrets. Exceptions are numbers out of range.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::wrong(format!("must be {}, not {}", wanted(expected), kind_of(found)))
     }
@@ -127,7 +127,7 @@ impl Error for Fault {
     }
 }
 
-/// serde's words for what it expects, in the words of a configuration.
+/// Translates serde's expected types into the words of a configuration.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

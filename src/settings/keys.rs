@@ -1,4 +1,4 @@
-//! The keys of a settings struct, read off its derived `Deserialize`: there is no second list to keep in step.
+//! The keys of a settings struct, taken from its derived `Deserialize`, so that no second list has to be kept in sync.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// The keys of a settings struct, as serde knows them; none for what is not a struct.
+/// The keys of a settings struct, as serde knows them. Empty if the type is not a struct.
 pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     match T::deserialize(Asking) {
         Err(Answer(keys)) => keys,
@@ -15,7 +15,7 @@ pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 }
 
-/// A deserializer that gives no value: it only listens for which fields are asked of it.
+/// A deserializer without a value: it only records which fields the type requests.
 struct Asking;
 
 impl<'de> Deserializer<'de> for Asking {
@@ -48,7 +48,7 @@ impl<'de> Deserializer<'de> for Asking {
     }
 }
 
-/// The fields that were asked for, carried out as the error.
+/// The requested fields, returned as the error.
 #[derive(Debug)]
 struct Answer(&'static [&'static str]);
 

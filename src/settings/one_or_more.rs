@@ -1,4 +1,4 @@
-//! A key that takes one text, or a list of them.
+//! A key that takes one text or a list of texts.
 
 use std::fmt;
 
@@ -7,11 +7,12 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Reads one text, or a list with one at least; `read` judges each, and says what to write instead. `such_as` is an example,
-/// for whoever wrote something that is neither.
+/// Reads one text, or a list of at least one. `read` parses each text; its error says what to write instead. `such_as`
+/// is an example for the error message about any other type.
 ///
 /// # Errors
-/// The deserializer's, in the words of `read`; the text itself is not quoted: it may hold a password.
+/// Returns the error of `read`, or an error for an empty list or another type. The text is not quoted, because it may
+/// contain a password.
 pub fn one_or_more<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     such_as: &'static str,

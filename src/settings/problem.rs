@@ -1,36 +1,36 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a configuration, and their places.
 
 use std::{fmt, ops::Range, sync::Arc};
 
-/// Where a value of the configuration came from.
+/// The origin of a value in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The file: a range of its bytes.
+    /// The file, as a range of its bytes.
     File(Range<usize>),
-    /// An environment variable, by name.
+    /// An environment variable, by its name.
     Variable(Arc<str>),
     /// Neither: a default of this program.
     BuiltIn,
 }
 
-/// One thing that is wrong with a configuration, or that its owner should know.
+/// One error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// The origin of the value.
     pub place: Place,
-    /// What, naming the key. Quotes no secret.
+    /// A description that names the key. Quotes no secret.
     pub message: String,
-    /// What to do about it.
+    /// A hint on how to correct it.
     pub help: Option<String>,
 }
 
 impl Problem {
-    /// A problem at a place.
+    /// Creates a problem at a place, without help.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
         Self { place, message: message.into(), help: None }
     }
 
-    /// With what to do about it.
+    /// Sets the hint on how to correct it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -38,11 +38,11 @@ impl Problem {
     }
 }
 
-/// Everything that was found wrong with a section. Shown with file, line and caret by the configuration's own error,
-/// which has the text of the file; the `Display` here is the messages alone.
+/// All errors of a section. The error of the whole configuration shows them with file, line and caret, because it has
+/// the text of the file. `Display` prints only the messages.
 #[derive(Debug, thiserror::Error)]
 pub struct Invalid {
-    /// In the order in which they were found; never empty.
+    /// The errors in the order in which they were found; never empty.
     pub problems: Vec<Problem>,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// The known word that `word` was probably meant to be: at most a third of its letters differ.
+/// The known word that `word` was probably meant to be: at most a third of its letters differ (one to three).
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let bound = (word.chars().count() / 3).clamp(1, 3);
@@ -68,7 +68,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// The help for a word that is not among the known ones.
+/// The help for an unknown word: the nearest known word, or all known words.
 pub(super) fn meant(word: &str, known: &[&str]) -> Option<String> {
     if let Some(near) = nearest(word, known.iter().copied()) {
         return Some(format!("did you mean `{near}`?"));

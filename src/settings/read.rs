@@ -1,4 +1,4 @@
-//! The deserializer over the tree: plain serde, with errors that know their place and their key.
+//! The deserializer over the tree: normal serde, with errors that have a place and a key.
 
 use serde::{
     Deserializer,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::secret;
 
-/// Reads one value.
+/// Reads one value of the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     node: &'a Node,
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         Self { node, context }
     }
 
-    /// The text of an environment variable as a type that it can be written as; else as a text.
+    /// Parses the text of an environment variable as `T`. If that fails, the text is used as it is.
     fn visit_parsed<V, T>(
         self,
         visitor: V,
@@ -136,7 +136,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         self.visit_parsed(visitor, V::visit_f64)
     }
 
-    /// A variable holds a list as TOML writes it (`["a", "b"]`), or its one item.
+    /// A variable contains a list in TOML syntax (`["a", "b"]`), or a single item.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Value::Variable(text) = &self.node.value else {
             return self.deserialize_any(visitor);
@@ -178,7 +178,7 @@ impl<'a> SeqAccess<'a> for Items<'a> {
 
     fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some(node) = self.items.next() else { return Ok(None) };
-        // An item has no key: the fault is its list's, at the place of the item.
+        // An item has no key, so the fault belongs to the list, at the place of the item.
         seed.deserialize(Reader::new(node, self.context))
             .map(Some)
             .map_err(|fault| fault.at(&node.place).whole())

@@ -1,4 +1,4 @@
-//! A part of the configuration on its way into a module's settings.
+//! A part of the configuration that is read into the settings of a module.
 
 use std::{
     cell::RefCell,
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{Entry, Invalid, Node, Place, Problem, Table, Value, fault::Fault, read::Reader, tree};
 use crate::secret::{self, Secret};
 
-/// A section of the configuration that knows its place in the file.
+/// A section of the configuration, with its place in the file.
 pub struct Section {
     name: String,
     node: Node,
@@ -22,15 +22,15 @@ pub struct Section {
 }
 
 impl Section {
-    /// A section of this name (`handlers.audit`; empty for the whole file).
+    /// Creates a section with this name (`handlers.audit`; empty for the whole file).
     pub(crate) fn new(name: impl Into<String>, place: Place, table: Table, context: Rc<Context>) -> Self {
         Self { name: name.into(), node: Node { place, value: Value::Table(table) }, context }
     }
 
-    /// A whole text of TOML as one section.
+    /// Parses a TOML text into one section.
     ///
     /// # Errors
-    /// [`Invalid`] with everything that is wrong with its syntax.
+    /// Returns [`Invalid`] with every syntax error.
     pub fn parse(text: &str, context: Rc<Context>) -> Result<Self, Invalid> {
         let (table, problems) = tree::parse(text);
         if problems.is_empty() {
@@ -40,7 +40,7 @@ impl Section {
         }
     }
 
-    /// Moves those keys into a section of their own, with the same name and place.
+    /// Moves these keys into a new section with the same name and place.
     #[must_use]
     pub(crate) fn split(&mut self, keys: &[&str]) -> Self {
         let mut taken = Table::new();
@@ -52,7 +52,7 @@ impl Section {
         Self::new(self.name.clone(), self.node.place.clone(), taken, Rc::clone(&self.context))
     }
 
-    /// The keys that are in it.
+    /// The entries of the section, by key.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.node.as_table().into_iter().flatten().map(|(key, entry)| (key.as_str(), entry))
     }
@@ -60,8 +60,8 @@ impl Section {
     /// Reads the section into its settings.
     ///
     /// # Errors
-    /// [`Invalid`], with every fault that can be told from the others: after one is found, the value at fault is taken
-    /// out and the rest is read again.
+    /// Returns [`Invalid`] with every independent error: after each one, the wrong value is removed and the rest is
+    /// read again.
     pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Invalid> {
         let mut problems = Vec::new();
         let mut removed = Vec::new();
@@ -84,10 +84,11 @@ impl Section {
         }
     }
 
-    /// The same, and lets `check` judge what was read as a whole. What that says begins with the key at fault (`key: what`).
+    /// Like [`Section::read`], but also calls `check` with the settings. The error of `check` must begin with the wrong
+    /// key (`key: what`).
     ///
     /// # Errors
-    /// As [`Section::read`], or what `check` said.
+    /// Returns the errors of [`Section::read`], or the error of `check`.
     pub fn read_checked<T: DeserializeOwned>(
         self,
         check: impl FnOnce(&T) -> Result<(), String>,
@@ -119,7 +120,7 @@ impl Section {
     }
 }
 
-/// What the reading of a configuration may look at besides the file: the environment, and files with secrets.
+/// The environment variables and the files with secrets that the reading of a configuration uses.
 #[derive(Default)]
 pub struct Context {
     variables: BTreeMap<String, OsString>,
@@ -130,15 +131,15 @@ pub struct Context {
 }
 
 impl Context {
-    /// With these environment variables.
+    /// Creates a context with these environment variables.
     pub fn new(variables: BTreeMap<String, OsString>) -> Rc<Self> {
         Rc::new(Self { variables, ..Self::default() })
     }
 
-    /// The variable of this name; that it was asked for is remembered.
+    /// Returns the variable with this name, and records the request.
     ///
     /// # Errors
-    /// As [`std::env::var`].
+    /// The same as for [`std::env::var`].
     pub fn variable(&self, name: &str) -> Result<&str, VarError> {
         self.asked.borrow_mut().insert(name.to_owned());
         let value = self.variables.get(name).ok_or(VarError::NotPresent)?;
@@ -150,19 +151,19 @@ impl Context {
         self.variables.keys().map(String::as_str)
     }
 
-    /// Whether this variable was asked for.
+    /// Returns whether this variable was requested before.
     pub fn was_asked_for(&self, name: &str) -> bool {
         self.asked.borrow().contains(name)
     }
 
-    /// The secret kept in this file, if it is there.
+    /// The secret in this file; `None` if the file does not exist.
     pub(super) fn kept(&self, path: &Path) -> Result<Option<Secret>, secret::FileError> {
         self.secret_files.borrow_mut().insert(path.to_owned());
         secret::load(path)
     }
 
-    /// The secret kept in this file; where there is no file yet, a fresh one, the same for every key that names the
-    /// file, to be stored when the program starts for good.
+    /// The secret in this file. If the file does not exist, a new secret, the same for every key that names the file.
+    /// It is stored when the receiver starts.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
         if let Some(stored) = self.kept(path)? {
             return Ok(stored);
@@ -176,7 +177,7 @@ impl Context {
         Ok(secret)
     }
 
-    /// Remembers the text of a secret, so that no message quotes it.
+    /// Records the text of a secret, so that no message quotes it.
     pub(super) fn resolved(&self, secret: &str, place: &Place) {
         let secret = (secret.to_owned(), place.clone());
         let mut secrets = self.secrets.borrow_mut();
@@ -190,12 +191,12 @@ impl Context {
         self.secrets.borrow().clone()
     }
 
-    /// The files in which secrets are kept, or are to be.
+    /// The files in which secrets are stored, or will be.
     pub fn secret_files(&self) -> BTreeSet<PathBuf> {
         self.secret_files.borrow().clone()
     }
 
-    /// The secrets that are not in their files yet.
+    /// The new secrets that are not stored yet, by their files.
     pub fn not_stored(&self) -> BTreeMap<PathBuf, Secret> {
         self.generated.borrow().clone()
     }

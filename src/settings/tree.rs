@@ -1,4 +1,4 @@
-//! A configuration as a tree in which each key and each value knows where it came from.
+//! A configuration as a tree in which every key and every value knows its origin.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -9,50 +9,50 @@ use toml::{
 
 use super::{Place, Problem};
 
-/// A table: its entries by key.
+/// The entries of a table, by key.
 pub type Table = BTreeMap<String, Entry>;
 
-/// A key of a table, and what stands there.
+/// A key of a table, and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Where the key is.
+    /// The place of the key.
     pub key: Place,
-    /// Its value.
+    /// The value of the key.
     pub node: Node,
 }
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where.
+    /// The place of the value.
     pub place: Place,
-    /// What.
+    /// The value without its place.
     pub value: Value,
 }
 
 /// A value of a configuration.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// A text.
+    /// A text in quotes.
     Text(String),
     /// A whole number.
     Number(i128),
     /// A number with a fraction.
     Fraction(f64),
-    /// `true` or `false`.
+    /// Either `true` or `false`.
     Flag(bool),
     /// A date or a time, as it was written.
     Time(String),
-    /// A list.
+    /// A list of values.
     List(Vec<Node>),
-    /// A table.
+    /// A table of entries.
     Table(Table),
-    /// The text of an environment variable: it becomes whatever type its key takes.
+    /// The text of an environment variable. It is converted to the type of its key.
     Variable(String),
 }
 
 impl Value {
-    /// What it is, for a message. Never its content.
+    /// The type, for a message. Never the content.
     pub(super) const fn describe(&self) -> &'static str {
         match self {
             Self::Text(_) | Self::Variable(_) => "a text",
@@ -67,7 +67,7 @@ impl Value {
 }
 
 impl Node {
-    /// As a table.
+    /// The value as a table, if it is one.
     pub const fn as_table(&self) -> Option<&Table> {
         match &self.value {
             Value::Table(table) => Some(table),
@@ -75,7 +75,7 @@ impl Node {
         }
     }
 
-    /// As a text.
+    /// The value as a text, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Variable(text) => Some(text),
@@ -84,7 +84,7 @@ impl Node {
     }
 }
 
-/// Reads TOML as far as it can be read, with everything that is wrong with its syntax.
+/// Parses TOML as far as possible, and returns every syntax error.
 pub fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
@@ -95,7 +95,7 @@ pub fn parse(text: &str) -> (Table, Vec<Problem>) {
     (table, problems)
 }
 
-/// Takes the value at a path out of a table.
+/// Removes the value at a path from a table.
 pub(super) fn remove(table: &mut Table, path: &[String]) -> Option<Entry> {
     let (first, rest) = path.split_first()?;
     if rest.is_empty() {
@@ -129,7 +129,7 @@ fn convert(value: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
             problems.push(Problem::new(place.clone(), "the number is too large"));
             0
         })),
-        // A float of TOML is one of Rust, less its underscores.
+        // A TOML float without underscores is a valid Rust float.
         DeValue::Float(number) => Value::Fraction(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(time) => Value::Time(time.to_string()),
