@@ -197,7 +197,7 @@ impl Config {
     }
 }
 
-/// A configuration in the making: the file, with the environment variables applied.
+/// The first step of loading: the file, with the environment variables applied.
 struct Begun {
     origin: Origin,
     reading: Reading,
@@ -222,7 +222,7 @@ impl Begun {
             return Err(ConfigError::Invalid(Report::syntax(origin, problems, &hidden)));
         }
         let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
-        // The program has no variable whose name is not UTF-8.
+        // bikhook has no variable whose name is not UTF-8.
         let variables =
             variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let context = Context::new(variables.collect());

@@ -70,7 +70,7 @@ impl Owners {
     }
 }
 
-/// Returns a unique name of a file, even if it or its folders do not exist yet.
+/// Resolves a path to one name per file, even if the file or its folders do not exist yet.
 fn resolved(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_no_current_directory| file.to_owned());
     for there in absolute.ancestors() {

@@ -25,7 +25,7 @@ pub struct HandlerConfig {
     pub kind: &'static KindRow,
     /// Opens the handler, as often as it is called.
     pub opener: Opener,
-    /// The files that the handler writes, with the keys that name them.
+    /// The files that the handler writes, each with the configuration key that names it.
     pub files: Vec<(&'static str, PathBuf)>,
     /// The destination of its events, without secrets.
     pub destination: String,

@@ -56,7 +56,7 @@ impl Memory {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// The warning to log if the process may use less memory than the total. `None` if there is enough.
+    /// A message if the process may use less memory than the total. `None` if there is enough.
     pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
         (self.total() > limit.bytes).then(|| {
             format!(

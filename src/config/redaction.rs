@@ -25,7 +25,8 @@ const DEPTH_MAX: u32 = 80;
 #[derive(Default)]
 pub(super) struct MaskedText {
     text: String,
-    /// (offset in the file, total number of bytes saved from there on), because one asterisk replaces one character.
+    /// Pairs of an offset in the file and the total number of bytes saved up to it. One asterisk replaces one
+    /// character, which may have several bytes.
     shifts: Vec<(usize, usize)>,
 }
 

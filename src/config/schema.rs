@@ -63,7 +63,7 @@ const HARMLESS_HANDLER_KEYS: [&str; 35] = [
 const SECRET_HANDLER_KEYS: [&str; 6] =
     ["credentials", "nkey", "password", "secret_access_key", "session_token", "token"];
 
-/// The type of a place in the configuration.
+/// The kind of value at a place in the configuration.
 pub(super) enum Shape {
     /// A value that may contain a secret or personal data.
     Value,
@@ -79,7 +79,7 @@ pub(super) enum Shape {
     List(Box<Shape>),
 }
 
-/// The whole configuration.
+/// The shape of the whole configuration.
 pub(super) fn schema() -> Shape {
     let credential = Shape::values(keys_of::<CredentialSettings>())
         .harmless(&["form", "not_after"])

@@ -71,7 +71,7 @@ impl<'a> Decoder<'a> {
         Ok((!decoded.drafts.is_empty() || !decoded.quarantined.is_empty()).then_some(decoded))
     }
 
-    /// Reads up to `left` elements as the whole body: if nothing in them is JSON, the body is not JSON.
+    /// Reads up to `left` elements. If nothing in them is JSON, the body as a whole is not JSON.
     fn rest(&mut self) -> Result<Decoded, NotJson> {
         let mut no_json = None;
         let decoded = self.read(&mut no_json)?;

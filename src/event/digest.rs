@@ -17,7 +17,8 @@ pub struct Key(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Content(pub [u8; 16]);
 
-/// Groups the events whose order is kept: the first 8 bytes of the SHA-256 of the source and the `messageId`.
+/// Events with the same order key are delivered in order. The first 8 bytes of the SHA-256 of the source and the
+/// `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);
 
@@ -42,7 +43,7 @@ impl OrderKey {
 }
 
 impl Key {
-    /// For an event of envelope A with an `id`; `infos` are the `messageId` and `status` of each info.
+    /// The key of an event of envelope A with an `id`; `infos` are the `messageId` and `status` of each info.
     pub(super) fn of_message<'a>(
         source: &str,
         name: &str,
@@ -56,12 +57,12 @@ impl Key {
         Self(first(fields.digest()))
     }
 
-    /// For an event of envelope B with an `eventId` and a `createdAt`.
+    /// The key of an event of envelope B with an `eventId` and a `createdAt`.
     pub(super) fn of_subscribed(source: &str, name: &str, event_id: &str, created_at: &str) -> Self {
         Self(first(Fields::tagged("key b").text(source).text(name).text(event_id).text(created_at).digest()))
     }
 
-    /// For any other event: a digest of the source and the bytes.
+    /// The key of any other event: a digest of the source and the bytes.
     pub(super) fn of_bytes(source: &str, raw: &str) -> Self {
         Self(first(Fields::tagged("key raw").text(source).text(raw).digest()))
     }

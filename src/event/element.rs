@@ -82,8 +82,8 @@ impl Element {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// The key that groups events whose order is kept. `None` if the element has no `messageId`. The source must be the
-    /// same in every call, because the key is cached. Computed at the first call, which intake never makes.
+    /// Events with the same order key are delivered in order. `None` if the element has no `messageId`. The source must
+    /// be the same in every call, because the key is cached. Computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -284,8 +284,8 @@ fn open<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unrea
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }
 
-/// The position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes of that
-/// line up to and including the wrong one; it is 0 if the wrong byte is the newline before.
+/// Returns the position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes of
+/// that line up to and including the wrong byte. It is 0 if the wrong byte is the newline before the line.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     (before + error.column()).saturating_sub(1)

@@ -23,8 +23,8 @@ const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 /// them.
 const INFOS_MAX: usize = 1_000;
 
-/// Declares an object with slots for its fields. A field whose value is such an object itself also has a slot for that
-/// object.
+/// Declares an object with slots for its fields. A field that holds another such object has two slots: the raw JSON,
+/// and the parsed object.
 macro_rules! slots {
     ($(#[$doc:meta])* $visibility:vis struct $object:ident {
         $($field:ident = $name:literal $(with $inside:ident: $Inside:ident)?,)*

@@ -80,7 +80,7 @@ impl Event {
         *self.source == *OWN_SOURCE
     }
 
-    /// The key that groups events whose order is kept. `None` if the event has no `messageId`.
+    /// Events with the same order key are delivered in order. `None` if the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }

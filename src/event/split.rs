@@ -1,8 +1,8 @@
-//! Splits a body into raw slices, one per element (BIK T4). It works on bytes.
+//! Splits a body into raw slices, one per element (BIK T4).
 //!
 //! Nearly every element is an object of strict JSON. Such an object is parsed in place, and that finds its end. For
-//! anything else a simple pass finds the end: it knows only strings, escapes and the nesting level. It works on bytes
-//! and counts levels instead of keeping a stack, so neither invalid UTF-8 nor deep nesting in one element affects
+//! anything else a simple pass finds the end: it knows only strings, escapes and the nesting level. The pass works on
+//! bytes and counts levels instead of keeping a stack, so neither invalid UTF-8 nor deep nesting in one element affects
 //! another. It does not check that `]` closes `[` inside an element. An element with mixed brackets is not JSON:
 //! parsing that element fails later, and its neighbours are unaffected.
 
@@ -19,7 +19,7 @@ pub(super) struct Piece<'a> {
     pub bytes: &'a [u8],
     /// The properties that splitting has found.
     pub shape: Shape,
-    /// The parsed fields, if it is an object of strict JSON and not nested too deeply: nearly always.
+    /// The parsed fields. `None` unless it is an object of strict JSON that is not nested too deeply.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 

@@ -277,7 +277,7 @@ pub struct Other<'a> {
 pub struct OtherInfo<'a> {
     /// `messageId`; on WhatsApp it contains the customer's phone number.
     pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`, a time in UTC.
+    /// `createdAt`, if the event has one.
     pub created_at: Option<Stamp<'a>>,
     /// `channelId`, the channel of the message.
     pub channel: Option<Channel>,

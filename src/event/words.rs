@@ -70,9 +70,9 @@ words! {
     Owner {
         /// An agent in BIK's inbox.
         Agent = "AGENT",
-        /// The merchant, outside of broadcasts.
+        /// The merchant; its category is `crm`.
         Merchant = "MERCHANT",
-        /// A broadcast of the merchant.
+        /// A broadcast that is not a test.
         Campaign = "CAMPAIGN",
         /// A test broadcast: excluded from delivery figures by default (BIK T14).
         TestCampaign = "TEST_CAMPAIGN",

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{connection::Site, problem::Problem};
 
-/// The time limit for sending a last answer, and for draining the peer's bytes after it.
+/// The time limits for sending a last answer and for draining the peer's bytes, and the most bytes to drain.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The size of one read, in bytes; the bytes are dropped at once.

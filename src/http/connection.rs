@@ -175,7 +175,7 @@ impl<S: Site> Drop for Open<S> {
     }
 }
 
-/// Why one stage of a connection ended, or the connection as a whole.
+/// Why one stage of a connection ended, or the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     /// The head is complete and goes to hyper.

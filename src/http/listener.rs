@@ -16,7 +16,7 @@ use super::{
     table::{Bounds, ConnectionTable},
 };
 
-/// The default maximum of Linux (`net.core.somaxconn`).
+/// The default maximum of Linux (`net.core.somaxconn`); a higher value has no effect there.
 const BACKLOG: u32 = 4096;
 
 /// The result of [`serve`].

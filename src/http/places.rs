@@ -49,7 +49,7 @@ impl Room {
         Self { requests: Shared::new(requests, sources), bytes: Shared::new(bytes, sources), taken }
     }
 
-    /// The places of one more source.
+    /// Creates the places of one source, with a reserve of its own.
     pub(super) fn places(&self) -> Places {
         Places { requests: self.requests.share(), bytes: self.bytes.share(), taken: self.taken.clone() }
     }
@@ -91,7 +91,7 @@ struct Share {
 }
 
 impl Share {
-    /// Takes from one part if the part is large enough, the reserve first; else from both.
+    /// Takes from one part if it is large enough (the reserve is tried first), else from both.
     async fn take(&self, wanted: u32) -> Result<Taken, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;

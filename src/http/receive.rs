@@ -35,7 +35,7 @@ use crate::{
     trace,
 };
 
-/// In bytes. If a body can become larger, it is unpacked and decoded on a blocking thread, not on a runtime thread.
+/// A body that can exceed this many bytes is unpacked and decoded on a blocking thread, not on a runtime thread.
 const LARGE: usize = 256 * 1024;
 
 /// Answers `POST` to a source.
@@ -91,7 +91,7 @@ async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Resul
         .map_err(|_elapsed| Refusal::TooLate)?
 }
 
-/// Returns the memory that the body may take, in bytes. A body that is declared too large is refused before it is sent.
+/// Returns the memory that the body may take, in bytes. A too large `Content-Length` is refused at once.
 fn room_for(coding: Coding, body: &Body, limit: u64) -> Result<usize, Refusal> {
     let declared = body::declared(body);
     if declared.is_some_and(|bytes| bytes > limit) {

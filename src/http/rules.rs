@@ -1,4 +1,4 @@
-//! The rules for valid HTTP settings, all in one place. `check` reports every violation; [`Intake`] refuses to start
+//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation; [`Intake`] refuses to start
 //! with one.
 //!
 //! [`Intake`]: super::Intake

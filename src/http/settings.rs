@@ -124,7 +124,7 @@ pub struct CredentialSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// `Basic base64(username:password)`.
+    /// `Basic base64(username:password)`, as in RFC 7617.
     Pair,
     /// The key is the whole value of the header.
     Header,

@@ -47,7 +47,7 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// The time from an answer to the next byte.
     pub idle_timeout: Duration,
-    /// Replaces `idle_timeout` until the connection has sent an accepted credential; at most `idle_timeout`.
+    /// The idle timeout until the connection has sent an accepted credential. A value above `idle_timeout` has no effect.
     pub unauthenticated_idle_timeout: Duration,
 }
 
@@ -82,7 +82,7 @@ struct Open {
     /// The bytes of unfinished heads and their address, in ascending order.
     by_bytes: BTreeSet<(usize, u64)>,
     head_bytes: usize,
-    /// The result of the last scan for idle connections: (idle since in ms, id), the longest idle first.
+    /// The result of the last scan for idle connections, as (idle since in ms, id). The longest idle is first.
     idle: VecDeque<(u64, u64)>,
 }
 
@@ -295,7 +295,8 @@ pub(super) struct Member {
     origin: u64,
     pulse: Arc<Pulse>,
     table: Arc<ConnectionTable>,
-    /// The order number and the bytes of its unfinished head. Both are 0 if none is counted.
+    /// `head_begin` numbers the unfinished heads in the order of their start, and `head_bytes` is the size of this one.
+    /// Both are 0 without an unfinished head.
     head_begin: AtomicU64,
     head_bytes: AtomicUsize,
 }

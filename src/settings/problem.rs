@@ -56,7 +56,8 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// The known word that `word` was probably meant to be: at most a third of its letters differ (one to three).
+/// The known word that `word` was probably meant to be. Up to a third of its letters may differ: at least one, at most
+/// three.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let bound = (word.chars().count() / 3).clamp(1, 3);
