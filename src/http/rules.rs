@@ -1,5 +1,5 @@
-//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation; [`Intake`] refuses to start
-//! with one.
+//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation; [`Intake`] refuses to
+//! start with one.
 //!
 //! [`Intake`]: super::Intake
 

@@ -47,7 +47,8 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// The time from an answer to the next byte.
     pub idle_timeout: Duration,
-    /// The idle timeout until the connection has sent an accepted credential. A value above `idle_timeout` has no effect.
+    /// The idle timeout until the connection has sent an accepted credential. A value above `idle_timeout` has no
+    /// effect.
     pub unauthenticated_idle_timeout: Duration,
 }
 
