@@ -31,7 +31,7 @@ const LONGEST: usize = 8 * 1024;
 /// The credentials of a source.
 pub(super) struct Keyring {
     credentials: Vec<Credential>,
-    /// Whether any credential is a key. If none is, only [`Form::Pair`] needs a candidate.
+    /// True if any credential is a key. If not, only [`Form::Pair`] needs a candidate.
     has_keys: bool,
     denied: [Counter; Denied::ALL.len()],
 }
@@ -149,7 +149,7 @@ pub struct CredentialStatus {
     pub source: Arc<str>,
     /// The name of the credential in the configuration.
     pub name: Arc<str>,
-    /// Whether it is a pair or a key.
+    /// Its kind: a pair or a key.
     pub kind: CredentialKind,
     /// The only accepted form. `None` means that every form is accepted.
     pub pinned: Option<Form>,

@@ -202,7 +202,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
             pulse.poll_order(cx).is_ready().then(|| obey(pulse)).flatten().map_or(Poll::Pending, Poll::Ready)
         });
         let ended = tokio::select! {
-            biased; // a complete request is served, whatever is ordered
+            biased; // a complete request is served, even if an order is in force
             readable = stream.readable() => match readable.and_then(|()| head.read(stream)) {
                 Ok(Progress::Ready) => Ended::HeadReady,
                 Ok(Progress::Partial) => continue,

@@ -38,7 +38,7 @@ pub struct Failures {
 pub struct TooManyFailures {
     /// The time until the next failure is within the limit again.
     pub wait: Duration,
-    /// Whether to close the connection after the answer, because too many answers are delayed already.
+    /// True if the connection must be closed after the answer, because too many answers are delayed already.
     pub close: bool,
 }
 

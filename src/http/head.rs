@@ -16,7 +16,7 @@ pub(super) struct Head {
     limit: usize,
 }
 
-/// Whether a head is ready for hyper.
+/// The state of a head that is being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The head is complete, too large, or not HTTP: hyper finds out which.

@@ -93,7 +93,7 @@ fn default_path() -> String {
     "/webhook".to_owned()
 }
 
-/// Whether a source requires a credential.
+/// How a source authenticates its senders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
