@@ -1,22 +1,22 @@
-//! What a message holds, for the kinds whose messages have room for the rest beside it.
+//! The body of a message, for kinds whose messages also have headers.
 
 use serde::Deserialize;
 
 use super::Delivery;
 
-/// What a message holds.
+/// Content of the message body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Body {
-    /// The event with its key, seq, source and the rest, as JSON.
+    /// The event together with its key, seq, source and other metadata, as JSON.
     #[default]
     Envelope,
-    /// The event alone, as BIK sent it; the rest is in the headers.
+    /// The event alone, as BIK sent it. The metadata is in the headers.
     Raw,
 }
 
 impl Body {
-    /// Of an event.
+    /// Renders the body for a delivery.
     pub(super) fn of(self, delivery: &Delivery) -> String {
         match self {
             Self::Envelope => delivery.to_envelope(),

@@ -1,6 +1,7 @@
-//! The file of the key `ca`, for every kind that speaks TLS: certificates in PEM, each looked at before anybody trusts it.
-//! What else is in the file is passed over, as by the libraries. An authority whose time is over is trusted all the same:
-//! of one that a person names, rustls asks for name and key alone.
+//! Reads the file of the key `ca`, for every kind that speaks TLS. It holds certificates in PEM; each is checked before
+//! use. Other content of the file is ignored, as the TLS libraries do.
+//!
+//! An expired authority is still trusted: of a trust anchor, rustls checks only the name and the key.
 
 use std::{fs, path::Path};
 
@@ -13,15 +14,15 @@ use rustls::{
 
 use crate::panics;
 
-/// The certificates of a file, one at least.
+/// The certificates of a file; at least one.
 #[derive(Debug)]
 pub(super) struct Ca(Vec<CertificateDer<'static>>);
 
 impl Ca {
-    /// Reads and checks them.
+    /// Reads and checks the certificates of a file.
     ///
     /// # Errors
-    /// What is wrong with the file, with the name of the key.
+    /// Returns what is wrong with the file, starting with the name of the key.
     pub(super) async fn read(path: &Path) -> Result<Self, String> {
         let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || fs::read(file)).await;
@@ -33,12 +34,12 @@ impl Ca {
         certificates(&bytes).map(Self).map_err(wrong)
     }
 
-    /// Each of them.
+    /// All certificates of the file, in order.
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }
 
-    /// All of them, and nothing else, in PEM (RFC 7468).
+    /// The certificates alone in PEM (RFC 7468), without other content of the file.
     #[cfg(any(feature = "rabbitmq", feature = "redis"))]
     pub(super) fn pem(&self) -> String {
         let mut pem = String::new();
@@ -54,7 +55,7 @@ impl Ca {
     }
 }
 
-/// The first byte of a certificate as such, which is a sequence (X.690).
+/// The first byte of a certificate in DER: the tag of a sequence (X.690).
 const DER: u8 = 0x30;
 
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -76,7 +77,7 @@ fn is_certificate(certificate: &CertificateDer<'static>) -> Result<(), String> {
     }
 }
 
-/// What is there, where no certificate is.
+/// Describes what a file without certificates holds instead.
 fn instead(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.contains("PRIVATE KEY-----") {

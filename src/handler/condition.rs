@@ -1,4 +1,4 @@
-//! A condition on the content of an event: what stands where a JSON pointer points.
+//! A condition on the content of an event: it tests the values that a JSON pointer selects.
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -7,58 +7,58 @@ use serde::{
 
 use crate::event::{Element, Found, NoPointer, Pointer};
 
-/// A condition as it is written: a pointer, and one thing to ask of what stands there.
+/// A condition as written in the configuration: a pointer, and one test on the values there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionSettings {
-    /// Where: a JSON pointer (RFC 6901); a step by name goes into each item of an array.
+    /// JSON pointer (RFC 6901) to the values. On an array, a step by name applies to each item.
     pub pointer: String,
-    /// Whether something stands there that is not `null`.
+    /// Whether a value other than `null` must exist at the pointer.
     pub exists: Option<bool>,
-    /// What it is.
+    /// The value must be equal to this one.
     pub equals: Option<Scalar>,
-    /// How the text begins.
+    /// The value must be a text with this prefix.
     pub prefix: Option<String>,
-    /// What it is one of.
+    /// The value must be equal to one of these.
     #[serde(rename = "in")]
     pub among: Option<Vec<Scalar>>,
 }
 
-/// A text, a number or a truth value.
+/// A text, number or boolean to compare with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Scalar {
-    /// A text.
+    /// A JSON string, compared without its escapes.
     Text(String),
-    /// A whole number.
+    /// A whole number that fits into 64 bits.
     Number(i64),
-    /// Any other number.
+    /// A number with a fraction or exponent.
     Fraction(f64),
-    /// A truth value.
+    /// `true` or `false`, without quotes.
     Flag(bool),
 }
 
-/// What is wrong with a condition.
+/// Why a condition is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConditionError {
-    /// Not a pointer.
+    /// The text is not a JSON pointer.
     #[error(transparent)]
     Pointer(#[from] NoPointer),
-    /// Not exactly one of the things to ask.
+    /// No test is given, or more than one.
     #[error("{pointer:?} needs exactly one of `exists`, `equals`, `prefix` and `in`")]
     Asks {
-        /// The pointer.
+        /// The pointer of the invalid condition.
         pointer: String,
     },
-    /// It could never hold.
+    /// The list `in` is empty, so the condition could never hold.
     #[error("{pointer:?}: `in` is empty, so no event would pass")]
     Nothing {
-        /// The pointer.
+        /// The pointer of the invalid condition.
         pointer: String,
     },
 }
 
-/// A condition, checked.
+/// A validated condition, ready to test events.
 #[derive(Clone, Debug)]
 pub struct Condition {
     pointer: Pointer,
@@ -73,10 +73,10 @@ enum Test {
 }
 
 impl Condition {
-    /// From its settings.
+    /// Validates the settings of a condition.
     ///
     /// # Errors
-    /// [`ConditionError`].
+    /// Returns [`ConditionError`] if the pointer is invalid, or if there is not exactly one test that can hold.
     pub fn new(settings: &ConditionSettings) -> Result<Self, ConditionError> {
         let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
         let mut asked = (exists.map(Test::Exists).into_iter())
@@ -92,12 +92,12 @@ impl Condition {
         Ok(Self { pointer: Pointer::parse(pointer)?, test })
     }
 
-    /// Where it looks.
+    /// The pointer to the tested values.
     pub const fn pointer(&self) -> &Pointer {
         &self.pointer
     }
 
-    /// Whether it holds for an event.
+    /// Returns whether the condition holds for an event. One matching value is enough.
     pub fn holds(&self, element: &Element) -> bool {
         let any = |test: &dyn Fn(Found<'_>) -> bool| self.pointer.any(element, test);
         match &self.test {
@@ -115,7 +115,7 @@ impl Scalar {
             Self::Flag(wanted) => found.json() == if *wanted { "true" } else { "false" },
             Self::Number(wanted) => match found.json().parse::<i64>() {
                 Ok(number) => number == *wanted,
-                #[allow(clippy::cast_precision_loss)] // a number with a fraction is compared as one
+                #[allow(clippy::cast_precision_loss)] // a number with a fraction is compared as f64
                 Err(_) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted as f64),
             },
             Self::Fraction(wanted) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted),

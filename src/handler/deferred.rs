@@ -1,9 +1,9 @@
-//! A handler that is opened while the receiver runs: intake never waits for a destination, and one that refuses is opened
-//! again.
+//! A handler that is opened while the receiver runs. Intake never waits for a destination, and a failed opening is
+//! retried.
 //!
-//! Both lanes of a handler, and its replays, share one `Deferred`. One attempt at a time is made; whoever asks during an
-//! attempt gets its result. An attempt has a time-out. What opens a file on a thread cannot be interrupted, so the next
-//! attempt waits for that thread instead of starting another one.
+//! Both lanes of a handler and its replays share one `Deferred`. Only one opening attempt runs at a time; callers that
+//! arrive during an attempt get its result. Each attempt has a timeout. A thread that opens a file cannot be
+//! interrupted, so the next attempt waits for that thread instead of starting another.
 
 use std::{
     sync::{
@@ -20,10 +20,10 @@ use super::{
     table::{BoxFuture, Opening},
 };
 
-/// The class of a handler that could not be opened.
+/// Error class of a handler that could not be opened.
 const NOT_OPENED: &str = "cannot be opened";
 
-/// A handler that is opened by the first that needs it, and again after each failure.
+/// A handler that is opened when it is first needed. Opening is retried after each failure.
 pub struct Deferred {
     handler: Arc<str>,
     kind: &'static str,
@@ -32,23 +32,23 @@ pub struct Deferred {
     timeout: Duration,
     opened: OnceLock<Box<dyn Handler>>,
     ready: AtomicBool,
-    /// Attempts that have ended.
+    /// Number of attempts that have ended.
     attempts: AtomicU64,
     attempt: Mutex<Attempt>,
 }
 
 #[derive(Default)]
 struct Attempt {
-    /// An opening that did not end in time.
+    /// An opening that timed out and still runs.
     unfinished: Option<Opening>,
     /// The failure of the last attempt.
     failure: Option<Failure>,
-    /// Failed attempts in a row.
+    /// Number of consecutive failed attempts.
     failures: u32,
 }
 
 impl Deferred {
-    /// Not open yet; each attempt to open it may take as long as `timeout`.
+    /// Creates a handler that is not open yet. `timeout` limits each step of an attempt.
     pub fn new(
         handler: Arc<str>,
         kind: &'static str,

@@ -1,19 +1,20 @@
-//! What a destination is told of a delivery, as one line of JSON: the same for every kind that sends JSON.
+//! The envelope: a delivery as one line of JSON. All kinds that send JSON use the same one.
 
 use std::fmt::Write;
 
 use super::Delivery;
 
 impl Delivery {
-    /// `key` (the same in every delivery of this event), `attempt`, `replay`, then what `Event::to_json_line` has: `seq`,
-    /// `receivedAt`, `source`, `eventName`, `id`, `event`. In this order, each always there, no line break at the end.
+    /// Returns the envelope: `key` (the same in every delivery of this event), `attempt` and `replay`, then the fields
+    /// of `Event::to_json_line`: `seq`, `receivedAt`, `source`, `eventName`, `id`, `event`. All fields are always
+    /// present and in this order. There is no line break at the end.
     pub fn to_envelope(&self) -> String {
         let mut line = String::with_capacity(self.event.json_line_size_hint() + 80);
         self.push_envelope(&mut line);
         line
     }
 
-    /// Appends what [`Delivery::to_envelope`] returns.
+    /// Appends the envelope that [`Delivery::to_envelope`] returns.
     pub fn push_envelope(&self, out: &mut String) {
         let (key, attempt, replay) = (self.key(), self.attempt, self.replay);
         // Writing to a String does not fail.

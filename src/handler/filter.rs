@@ -1,4 +1,4 @@
-//! Which events a handler wants.
+//! Filters select the events that a handler receives.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Condition, ConditionError, ConditionSettings};
 use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
 
-/// The filter keys that every handler has. A key that is not given lets everything pass.
+/// The filter keys that every handler has. A key that is not set matches every event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilterSettings {
-    /// Globs over event names.
+    /// Globs to match event names.
     pub events: Option<Vec<String>>,
-    /// Owners (`CAMPAIGN`) or categories (`crm`, `broadcast`, `automation`, `dev_api`), in any case.
+    /// Owners (`CAMPAIGN`) or categories (`crm`, `broadcast`, `automation`, `dev_api`), case-insensitive.
     pub owners: Option<Vec<String>>,
-    /// Statuses, in any case; leaves out events that have none.
+    /// Statuses, case-insensitive. Events without a status do not match.
     pub statuses: Option<Vec<String>>,
-    /// Channels, in any case.
+    /// Channels such as `whatsapp`, case-insensitive.
     pub channels: Option<Vec<String>>,
-    /// Names of sources.
+    /// Exact names of sources.
     pub sources: Option<Vec<String>>,
-    /// Store ids.
+    /// Exact store ids (`storeId`).
     pub stores: Option<Vec<String>>,
-    /// Message ids.
+    /// Exact message ids (`messageId`).
     pub messages: Option<Vec<String>>,
-    /// Phone numbers of customers, compared by their digits; or other addresses, compared whole.
+    /// Phone numbers of customers, compared by their digits. Other addresses are compared as a whole.
     pub phones: Option<Vec<String>>,
-    /// Conditions on the content; all of them must hold.
+    /// Conditions on the content of the event; all of them must hold.
     #[serde(rename = "where")]
     pub conditions: Option<Vec<ConditionSettings>>,
 }
 
 impl FilterSettings {
-    /// Whether any key but `where` is given.
+    /// Returns whether any key other than `where` is set.
     pub fn asks_for_more_than_conditions(&self) -> bool {
         *self != Self { conditions: self.conditions.clone(), ..Self::default() }
     }
 
-    /// What it asks for, on one line; `None` where that is nothing. Of ids and of customers' phones, how many: the line may
-    /// be kept somewhere.
+    /// Describes the filter on one line; `None` if no key is set. Message ids and phone numbers are only counted,
+    /// because the line may be stored.
     pub fn in_words(&self) -> Option<String> {
         let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions } = self;
         let lists = [
@@ -61,7 +61,8 @@ impl FilterSettings {
     }
 }
 
-/// Which events a handler wants: those that each given key matches. Of an event with several infos, any may match.
+/// A validated filter. An event matches if each key that is set matches. If an event has several infos, one that
+/// matches is enough.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     takes: Takes,
@@ -76,42 +77,42 @@ pub struct Filter {
     conditions: Vec<Condition>,
 }
 
-/// What a filter is about.
+/// Which group of events a filter applies to, before its keys are tested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takes {
-    /// Whatever is stored: the filter of a question, or of a replay beside its handler's own.
+    /// All stored events. Used for searches, and for the filter that a replay has in addition to its handler's own.
     #[default]
     Everything,
-    /// What BIK sends.
+    /// Events that BIK sends.
     Events,
-    /// What the journal tells of dead letters.
+    /// Events that the journal records about dead letters.
     DeadLetters,
 }
 
-/// What is wrong with a filter.
+/// Why a filter is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// An empty list would match nothing, ever.
+    /// A list is empty, so it would match nothing.
     #[error("{key} = [] would let no event pass: leave {key} out to let all pass")]
     Empty {
-        /// The key.
+        /// The configuration key of the empty list.
         key: &'static str,
     },
-    /// Not a glob.
+    /// A text is not a valid glob.
     #[error("events: {glob:?} is not a glob: {what}")]
     Glob {
-        /// The glob.
+        /// The glob as it is written.
         glob: String,
-        /// What is wrong with it.
+        /// Why the glob is invalid.
         what: String,
     },
-    /// A condition that says nothing, or too much.
+    /// A condition of `where` is invalid.
     #[error("where: {0}")]
     Condition(#[from] ConditionError),
 }
 
 impl FilterError {
-    /// The key that is wrong.
+    /// The configuration key that is wrong.
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Empty { key } => key,
@@ -122,10 +123,10 @@ impl FilterError {
 }
 
 impl Filter {
-    /// From its settings.
+    /// Validates the settings of a filter.
     ///
     /// # Errors
-    /// Where a glob cannot be read, or a list is empty.
+    /// Returns [`FilterError`] if a list is empty, or if a glob or a condition is invalid.
     pub fn new(settings: &FilterSettings) -> Result<Self, FilterError> {
         let exact =
             |key, list: &Option<Vec<String>>| given(key, list).map(|list| list.map(<[String]>::to_vec));
@@ -147,13 +148,13 @@ impl Filter {
         })
     }
 
-    /// The same, about these.
+    /// Returns this filter for the given group of events.
     #[must_use]
     pub fn takes(self, takes: Takes) -> Self {
         Self { takes, ..self }
     }
 
-    /// Whether the handler wants this event.
+    /// Returns whether the filter matches this event.
     pub fn wants(&self, event: &Event) -> bool {
         self.is_about(event)
             && passes(&self.events, |globs| globs.is_match(event.element.name()))
@@ -170,12 +171,12 @@ impl Filter {
         }
     }
 
-    /// Where its conditions look.
+    /// The pointers of the conditions.
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         self.conditions.iter().map(Condition::pointer)
     }
 
-    /// Whether the name and the source do not decide it.
+    /// Returns whether the filter has keys that need the parsed content of the event.
     const fn looks_inside(&self) -> bool {
         self.statuses.is_some()
             || self.owners.is_some()
@@ -200,7 +201,7 @@ impl Filter {
     }
 }
 
-/// Words that are compared in any case.
+/// Words that are compared case-insensitively.
 #[derive(Clone, Debug)]
 struct Words(Vec<String>);
 
@@ -215,7 +216,7 @@ impl Words {
     }
 }
 
-/// Whether a word names a category: also as BIK's page writes it, `Dev API`.
+/// Returns whether a word names a category. Also accepts the spelling of BIK's page, such as `Dev API`.
 fn names(word: &str, category: Category) -> bool {
     let plain = word.bytes().map(|byte| if matches!(byte, b' ' | b'-') { b'_' } else { byte });
     plain.map(|byte| byte.to_ascii_lowercase()).eq(category.as_str().bytes())
@@ -264,7 +265,7 @@ mod tests {
         "eventInfo":{"channelId":"pigeon-post","status":"eaten","owner":"New-Owner"}}"#;
     const ALL: [&str; 5] = [FAILED, BROADCAST, INCOMING, OPTED_OUT, UNKNOWN_WORDS];
 
-    /// The events of `ALL`, by their place, that the filter lets pass; all came in by the source `bik`.
+    /// The indexes in `ALL` of the events that match the filter. All of them came from the source `bik`.
     fn passing(toml: &str) -> Vec<usize> {
         let filter = Filter::new(&toml::from_str(toml).unwrap()).unwrap();
         let event = |raw: &str| Event {

@@ -1,39 +1,40 @@
-//! Whether a connection was left with a delivery half done.
+//! Detects connections on which a delivery was abandoned.
 //!
-//! A delivery that takes too long is dropped where it stands, and what it has sent may still be on its way. On the same
-//! connection the next try would queue behind it, and the one after that behind both; when the destination comes back it
-//! would take all of them. So a connection with such a delivery is not used again, and each try leaves one copy at most.
+//! A delivery that times out is dropped, and the data it has sent may still be in flight. On the same connection, each
+//! retry would queue behind the earlier ones. When the destination comes back, it would accept all of them. So a
+//! connection with an abandoned delivery is not used again. This way each attempt leaves at most one copy.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Of a connection: whether a delivery on it was given up.
+/// Records whether a delivery on a connection was abandoned.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp(AtomicBool);
 
-/// A delivery under way. Dropped before it ended, it was given up.
+/// A delivery in flight. If it is dropped before [`Attempt::ended`], it counts as abandoned.
 #[must_use]
 pub(super) struct Attempt<'a>(&'a GivenUp);
 
 impl GivenUp {
-    /// To be called before a delivery does anything on the connection.
+    /// Starts a delivery. Call it before the delivery uses the connection.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
         Attempt(self)
     }
 
-    /// Whether one was: nothing is to be sent on it any more.
+    /// Returns whether a delivery was abandoned. If so, nothing more may be sent on the connection.
     #[cfg(any(test, feature = "kafka", feature = "nats", feature = "redis"))]
     pub(super) fn is_so(&self) -> bool {
         self.0.load(SeqCst)
     }
 
-    /// The same, told once: for who then makes another connection, or looks again at what is there.
+    /// Returns whether a delivery was abandoned, and resets the flag. For callers that then reconnect or check the
+    /// connection.
     pub(super) fn take(&self) -> bool {
         self.0.swap(false, SeqCst)
     }
 }
 
 impl Attempt<'_> {
-    /// It came to an end, and leaves nothing behind on the connection.
+    /// Marks the delivery as ended: nothing of it is in flight on the connection.
     pub(super) const fn ended(self) {
         std::mem::forget(self);
     }

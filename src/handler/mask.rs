@@ -1,8 +1,7 @@
-//! What a destination is not to see: fields that are dropped or hashed before delivery, or everything but those that are
-//! kept.
+//! Masks of handlers. A mask drops or hashes fields before delivery, or drops every field that it does not keep.
 //!
-//! A hash is keyed (HMAC-SHA256): the same phone number gives the same text, so that a destination can count and join,
-//! and nobody without the key can try all numbers.
+//! Hashes are keyed (HMAC-SHA256). The same phone number always has the same hash, so a destination can count and join.
+//! Without the key, nobody can find a number by hashing all possible numbers.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -15,65 +14,67 @@ use crate::{
     secret::Secret,
 };
 
-/// `mask` of a handler.
+/// The settings under `mask` of a handler.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskSettings {
-    /// JSON pointers to the only fields that are delivered, besides the event's name and what is hashed.
+    /// JSON pointers to the fields to keep. The event's name and the hashed fields are kept too, all others are
+    /// dropped.
     pub keep: Option<Vec<String>>,
-    /// JSON pointers to what is left out.
+    /// JSON pointers to the fields to drop.
     pub drop: Vec<String>,
-    /// JSON pointers to what becomes a keyed hash of itself: 32 hexadecimal digits.
+    /// JSON pointers to the fields to replace by a keyed hash of their value: 32 hexadecimal digits.
     pub hash: Vec<String>,
-    /// The key of the hashes.
+    /// The secret key of the hashes.
     pub key: Option<Secret>,
 }
 
-/// What is wrong with a mask.
+/// Why a mask is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
-    /// Not a pointer.
+    /// A text is not a JSON pointer.
     #[error(transparent)]
     Pointer(#[from] NoPointer),
-    /// Without it an event would be none.
+    /// The mask drops or hashes the event's name, without which it is no event.
     #[error("{0:?} cannot be masked: an event without its name is none")]
     Name(String),
-    /// It would do nothing.
+    /// The mask changes nothing.
     #[error("give `keep`, `drop` or `hash`, or leave the mask out")]
     Nothing,
-    /// Both say what is left out.
+    /// `keep` and `drop` are both given.
     #[error("`keep` and `drop` exclude each other: `keep` leaves out everything that it does not name")]
     KeepAndDrop,
-    /// Nothing but the name would be left, which is hardly meant.
+    /// `keep` is empty, so only the event's name would remain.
     #[error("`keep` is empty: name at least one field, such as \"/id\"")]
     KeepNothing,
-    /// It would be both as it is and hashed.
+    /// A field is kept and hashed at once.
     #[error("{0:?} cannot be kept: it is, or is a part of, what is hashed")]
     KeepHashed(String),
-    /// Hashes that anybody could undo by trying all phone numbers.
+    /// The key is missing or too short, so anybody could undo the hashes by trying all phone numbers.
     #[error("`hash` needs a `key` of at least {KEY_BYTES} bytes")]
     Key,
 }
 
-/// A key that cannot be guessed.
+/// Minimum length of the key in bytes, so that it cannot be guessed.
 const KEY_BYTES: usize = 16;
 
-/// A mask, checked.
+/// A validated mask, ready to apply.
 #[derive(Clone, Default)]
 pub struct Mask {
-    /// With these, everything else is left out.
+    /// If given, all other fields are dropped, except the hashed ones.
     keep: Option<Vec<Pointer>>,
     drop: Vec<Pointer>,
     hash: Vec<Pointer>,
-    /// There where anything is hashed.
+    /// Always given if `hash` is not empty.
     mac: Option<Hmac<Sha256>>,
 }
 
 impl Mask {
-    /// From its settings; without any, nothing is masked.
+    /// Builds a mask from its settings; without settings it changes nothing.
     ///
     /// # Errors
-    /// [`MaskError`].
+    /// Returns [`MaskError`] if a pointer is invalid, the keys contradict each other, or the hash key is missing or
+    /// short.
     pub fn new(settings: Option<&MaskSettings>) -> Result<Self, MaskError> {
         let Some(MaskSettings { keep, drop, hash, key }) = settings else { return Ok(Self::default()) };
         match keep {
@@ -96,27 +97,27 @@ impl Mask {
         }
     }
 
-    /// Whether it leaves every event as it is.
+    /// Returns whether the mask leaves every event unchanged.
     pub const fn is_empty(&self) -> bool {
         self.keep.is_none() && self.drop.is_empty() && self.hash.is_empty()
     }
 
-    /// What alone is delivered, besides what is hashed; empty where there is no such list.
+    /// The fields of `keep`; empty if `keep` is not set.
     pub fn kept(&self) -> &[Pointer] {
         self.keep.as_deref().unwrap_or_default()
     }
 
-    /// Where something is left out.
+    /// The fields that the mask drops.
     pub fn dropped(&self) -> &[Pointer] {
         &self.drop
     }
 
-    /// Where something is hashed.
+    /// The fields that the mask hashes.
     pub fn hashed(&self) -> &[Pointer] {
         &self.hash
     }
 
-    /// What it does, on one line.
+    /// Describes the mask on one line.
     pub fn in_words(&self) -> String {
         let all = |pointers: &[Pointer]| pointers.iter().map(Pointer::as_str).collect::<Vec<_>>().join(", ");
         let said = [("keeps only", self.kept()), ("drops", self.dropped()), ("hashes", self.hashed())];
@@ -127,7 +128,7 @@ impl Mask {
     /// The event as the destination may see it.
     ///
     /// # Errors
-    /// [`Unreadable`]: masked, it would be no event. It must not be delivered then.
+    /// Returns [`Unreadable`] if the masked text is not a valid event. It must not be delivered.
     pub fn apply(&self, event: &Event) -> Result<Arc<Event>, Unreadable> {
         Ok(Arc::new(Event { element: Arc::new(self.masked(&event.element)?), ..event.clone() }))
     }
@@ -145,7 +146,8 @@ impl Mask {
         }
     }
 
-    /// A JSON string: of what a string says, of any other value its JSON.
+    /// The keyed hash as a JSON string. A string is hashed by its text without quotes and escapes, any other value by
+    /// its JSON.
     fn hash_of(&self, found: Found<'_>) -> String {
         let Some(mut mac) = self.mac.clone() else { return "null".to_owned() };
         mac.update(found.text().unwrap_or_else(|| found.json().into()).as_bytes());

@@ -1,9 +1,11 @@
-//! Where events go: the [`Kind`] of a handler, and the table of kinds.
+//! Handlers deliver events to destinations. This module has the [`Kind`] trait and [`KINDS`], the table of all kinds.
 //!
-//! A new kind is one file, its `mod` line, and its row in [`KINDS`]: configuration, `bikhook kinds`, `check`, metrics
-//! and the contract tests read the table (these ask for its least settings and for some that are wrong). A handler does
-//! not know the journal: it cannot acknowledge itself. Which events it gets is its [`Filter`]'s to say, and when and
-//! how often is dispatch's; a kind only delivers, or says why not.
+//! To add a kind, write its file, its `mod` line and its row in [`KINDS`]. Configuration, `bikhook kinds`, `check`,
+//! metrics and the contract tests read the table. The contract tests also need minimal settings and some wrong settings
+//! of the kind.
+//!
+//! A handler does not know the journal, so it cannot acknowledge events itself. Its [`Filter`] selects the events, and
+//! dispatch decides when and how often they are delivered. A kind only delivers, or returns why it could not.
 
 #[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod body;
@@ -53,196 +55,200 @@ use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Key, OrderKey, Unreadable};
 
-/// Parts of client libraries that say nothing unless they are asked: their lines may quote payloads, and call an ERROR what
-/// is none. As in `[log] level`.
+/// Log directives that silence client libraries by default, in the format of `[log] level`. Their lines may quote
+/// payloads, and they log as ERROR what is no error.
 pub const QUIET: &str = "lapin=off,async_nats=off,librdkafka=off,rdkafka=off";
 
-/// A kind of handler: how it is configured, opened, and given events.
+/// A kind of handler: how it is configured and opened, and how it delivers events.
 pub trait Kind: Sized + Send + Sync + 'static {
-    /// As in `kind = "…"`.
+    /// The value of `kind = "…"` in the configuration.
     const NAME: &'static str;
-    /// One line for `bikhook kinds`.
+    /// One-line description for `bikhook kinds`.
     const ABOUT: &'static str;
-    /// How many deliveries may be under way at once, unless the configuration says otherwise.
+    /// Default for the maximum number of concurrent deliveries.
     const CONCURRENCY: usize;
-    /// How many events a delivery has at most, unless the configuration says otherwise.
+    /// Default for the maximum number of events per delivery.
     const BATCH: usize;
-    /// Its own keys of `[handlers.NAME]`, with `deny_unknown_fields`; the common keys are not among them.
+    /// The kind's own keys of `[handlers.NAME]`, with `deny_unknown_fields`. The keys common to all kinds are not
+    /// included.
     type Settings: DeserializeOwned + Clone + Send + Sync + 'static;
 
-    /// The files that it writes, with the keys that name them: nothing else may have them.
+    /// The files that the handler writes, each with the key that names it. No other part of the configuration may use
+    /// them.
     fn files(_settings: &Self::Settings) -> Vec<(&'static str, PathBuf)> {
         Vec::new()
     }
 
-    /// Where its events go, in a few words for the log and for `check`: no secret, and no path or query of a URL, which
-    /// may hold a token.
+    /// A short description of the destination, for the log and for `check`. It contains no secret, and no path or query
+    /// of a URL, because these may hold a token.
     fn destination(settings: &Self::Settings) -> String;
 
-    /// Judges settings that can each be read, without a look at the destination: the key at fault, and what to write
-    /// (`key: what`).
+    /// Checks the settings against each other, after each of them was parsed. Does not contact the destination.
     ///
     /// # Errors
-    /// What is wrong.
+    /// Returns `key: what`: the wrong key, and what to write instead.
     fn check(_settings: &Self::Settings) -> Result<(), String> {
         Ok(())
     }
 
-    /// An event as its destination has it, as one line of JSON: for `check --show`.
+    /// The event as the destination receives it, as one line of JSON, for `check --show`.
     fn shown(delivery: &Delivery) -> String {
         delivery.to_envelope()
     }
 
-    /// Makes the handler from its settings: reads the files that they name. Called again after each failure, never on the
-    /// way of intake. The destination is [`Kind::look`]'s.
+    /// Makes the handler from its settings and reads the files that they name. Does not contact the destination;
+    /// [`Kind::look`] does. Called again after each failure. Intake never waits for it.
     ///
     /// # Errors
-    /// [`OpenError`] where what the settings name is wrong; it says what to do about it.
+    /// Returns [`OpenError`] if something that the settings name is wrong. The error says what to do about it.
     fn open(name: &str, settings: Self::Settings) -> impl Future<Output = Result<Self, OpenError>> + Send;
 
-    /// Connects to the destination and checks it without delivering anything: so trouble is shown before the first event.
+    /// Connects to the destination and checks it without delivering anything, so that problems show before the first
+    /// event.
     ///
     /// # Errors
-    /// [`Failure`], as of a delivery. Its text is safe for logs: it quotes no event and no secret.
+    /// Returns a [`Failure`], as a delivery does. Its text is safe for logs: it quotes no event and no secret.
     fn look(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Delivers events, in order; `Ok` only when the destination has all of them for good.
+    /// Delivers events in order. Returns `Ok` only when the destination has stored all of them durably.
     ///
     /// # Errors
-    /// [`Failure`]: the whole of what dispatch needs to know.
+    /// Returns a [`Failure`], which has everything that dispatch needs to know.
     fn deliver(&self, events: &[Delivery]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// One event on its way to a handler.
+/// One event to be delivered by a handler.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The event, as the destination may see it: masked where the handler masks.
+    /// The event as the destination may see it: masked if the handler has a mask.
     pub event: Arc<Event>,
-    /// Which try this is, counted from 1.
+    /// Number of this attempt, counted from 1.
     pub attempt: u32,
-    /// It was delivered before, and is delivered again because somebody asked for it.
+    /// True if this delivery belongs to a replay: the event is delivered again because somebody asked for it.
     pub replay: bool,
-    /// The event as it was received, where `event` is not that.
+    /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
 }
 
 impl Delivery {
-    /// An event as it was received; `attempt` counts from 1.
+    /// A delivery of the event as it was received; `attempt` counts from 1.
     pub const fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
         Self { event, attempt, replay, received: None }
     }
 
-    /// The same, with the event as the mask leaves it.
+    /// Returns this delivery with the event masked.
     ///
     /// # Errors
-    /// [`Unreadable`]: masked, it would be no event, and must not be delivered.
+    /// Returns [`Unreadable`] if the masked text is not a valid event. It must not be delivered.
     pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
         let event = mask.apply(&self.event)?;
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
     }
 
-    /// The same, as it is tried once more.
+    /// Returns this delivery with the attempt number increased by one.
     #[must_use]
     pub fn next_attempt(&self) -> Self {
         Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
     }
 
-    /// What the event is ordered by, whatever is masked.
+    /// The key by which the event is ordered. Computed from the unmasked event.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.received.as_ref().unwrap_or(&self.event).order_key()
     }
 
-    /// The id by which the destination knows a repetition: the same in every delivery of this event, whatever is masked.
+    /// The key by which the destination recognizes a duplicate. It is the same in every delivery of this event, because
+    /// it is computed from the unmasked event.
     pub fn key(&self) -> Key {
         self.received.as_ref().unwrap_or(&self.event).key()
     }
 }
 
-/// Why a delivery did not succeed. The texts may quote the payload: they go into rows, never into logs.
+/// Why a delivery failed. The texts may quote the payload: they are stored in rows, never logged.
 ///
-/// A whole story begins with words of the handler's own, and has whatever was quoted or said by the destination behind its
-/// first colon: the operator's page shows what is before it even while personal data is hidden.
+/// An `error` text begins with the handler's own words. Whatever it quotes, from the payload or from the destination,
+/// comes after the first colon. The operator's page shows the part before that colon even while personal data is
+/// hidden.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The destination is unwell; the same events may succeed later.
+    /// The destination is unwell. The same events may succeed later.
     #[error("{error}")]
     Retry {
-        /// A class that is safe for logs, such as `timeout` or `status 503`.
+        /// Error class that is safe for logs, such as `timeout` or `status 503`.
         class: String,
-        /// The whole story.
+        /// The full error text; may quote the payload.
         error: String,
-        /// How long the destination asked to be left alone.
+        /// How long the destination asked to wait before the next attempt.
         after: Option<Duration>,
-        /// Whether the event or the destination is in question.
+        /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination will never take these events.
+    /// The destination will never accept these events.
     #[error("{error}")]
     Refuse {
-        /// A class that is safe for logs, such as `status 422`.
+        /// Error class that is safe for logs, such as `status 422`.
         class: String,
-        /// The whole story.
+        /// The full error text; may quote the payload.
         error: String,
     },
-    /// The destination is not as the handler's settings say (credentials, permission, name): a person must look. The same
-    /// events are tried again meanwhile.
+    /// The destination does not match the handler's settings (credentials, permission, name): a person must look.
+    /// Meanwhile the same events are retried.
     #[error("{error}")]
     Misconfigured {
-        /// A class that is safe for logs, such as `status 401`.
+        /// Error class that is safe for logs, such as `status 401`.
         class: String,
-        /// The whole story.
+        /// The full error text; may quote the payload.
         error: String,
-        /// Whether the event or the destination is in question.
+        /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination is gone for good, and says so: the handler pauses until somebody resumes it.
+    /// The destination says that it is permanently gone. The handler pauses until somebody resumes it.
     #[error("{error}")]
     Gone {
-        /// A class that is safe for logs, such as `status 410`.
+        /// Error class that is safe for logs, such as `status 410`.
         class: String,
-        /// The whole story.
+        /// The full error text; may quote the payload.
         error: String,
     },
 }
 
-/// What a failed delivery is about. A kind that cannot tell says [`About::Destination`].
+/// Whether a failure is about the event or the destination. A kind that cannot tell uses [`About::Destination`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// The event: the destination answered, and may take another one. Another message is tried at once.
+    /// About the event: the destination answered, and may accept another event. Dispatch tries another message at once.
     Event,
-    /// The destination: it takes nothing now. It is left alone for a while first.
+    /// About the destination: it accepts nothing now. Dispatch waits before the next attempt.
     Destination,
-    /// As [`About::Destination`], but no answer came: it may have taken the events.
+    /// Like [`About::Destination`], but no answer came: the destination may have accepted the events.
     Unanswered,
-    /// The event: the destination says that it has it already. Where an attempt before had no answer and it says so twice,
-    /// the event counts as delivered.
+    /// About the event: the destination says that it already has it. If an earlier attempt got no answer and the
+    /// destination says so twice, the event counts as delivered.
     Repetition,
 }
 
 impl Failure {
-    /// [`Failure::Retry`] about the destination, without a time that it asked for.
+    /// [`Failure::Retry`] about the destination, without a wait time requested by it.
     pub fn retry(class: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::retry_about(About::Destination, class, error)
     }
 
-    /// [`Failure::Retry`], without a time that the destination asked for.
+    /// [`Failure::Retry`] without a wait time requested by the destination.
     pub fn retry_about(about: About, class: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Retry { class: class.into(), error: error.to_string(), after: None, about }
     }
 
-    /// [`Failure::Refuse`].
+    /// [`Failure::Refuse`] with this class and text.
     pub fn refuse(class: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Refuse { class: class.into(), error: error.to_string() }
     }
 
-    /// [`Failure::Misconfigured`] about the destination.
+    /// [`Failure::Misconfigured`] about the destination, with this class and text.
     pub fn misconfigured(class: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Misconfigured { class: class.into(), error: error.to_string(), about: About::Destination }
     }
 
-    /// The same failure, its story told in other words.
+    /// Returns this failure with its error text replaced by the result of `tell`.
     #[must_use]
     pub fn retold(mut self, tell: impl FnOnce(String) -> String) -> Self {
         let (Self::Retry { error, .. }
@@ -254,22 +260,22 @@ impl Failure {
     }
 }
 
-/// Why a handler could not be opened; says what to do about it.
+/// Why a handler could not be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("handler {handler:?} ({kind}): {what}")]
 pub struct OpenError {
-    /// Its name in the configuration.
+    /// The handler's name in the configuration.
     pub handler: String,
-    /// Its kind.
+    /// The handler's kind, as in [`Kind::NAME`].
     pub kind: &'static str,
-    /// What is wrong.
+    /// What is wrong, and what to do about it.
     pub what: String,
-    /// Another process has what it needs: the receiver that runs, perhaps.
+    /// True if another process uses a resource that the handler needs, for example the running receiver.
     pub in_use: bool,
 }
 
 impl OpenError {
-    /// Of what nobody else has.
+    /// An error about a resource that no other process uses.
     pub fn new(handler: &str, kind: &'static str, what: String) -> Self {
         Self { handler: handler.to_owned(), kind, what, in_use: false }
     }

@@ -1,10 +1,11 @@
-//! A text of an event where a destination has rules for texts: BIK's may hold anything, and be of any length.
+//! Makes texts of an event safe for destinations that restrict characters or length. BIK's texts may hold any character
+//! and have any length.
 
-/// Appends the first `chars_max` characters of `text`; each that is not safe there is `_`.
+/// Appends the first `chars_max` characters of `text`. Each unsafe character becomes `_`.
 pub(super) fn push_safe(text: &str, chars_max: usize, is_safe: impl Fn(char) -> bool, out: &mut String) {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
     let mut rest = &text[..end];
-    // Nearly always it is safe as a whole.
+    // The whole text is nearly always safe.
     while let Some(at) = rest.find(|c| !is_safe(c)) {
         let (safe, after) = rest.split_at(at);
         out.push_str(safe);

@@ -1,4 +1,4 @@
-//! The table of kinds, and the one place where a kind's type is erased.
+//! The table of kinds. Only here is the type of a kind erased.
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -20,30 +20,30 @@ use super::{
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A handler of any kind.
+/// A handler of any kind, with its type erased.
 pub trait Handler: Send + Sync + 'static {
-    /// See [`Kind::deliver`].
+    /// See [`Kind::deliver`] for the contract.
     fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>>;
 
-    /// See [`Kind::look`]; opens the handler first where it is not open.
+    /// See [`Kind::look`]. If the handler is not open, opens it first.
     fn look(&self) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Whether it can deliver.
+    /// Returns whether the handler can deliver now.
     fn readiness(&self) -> Readiness {
         Readiness::Ready
     }
 }
 
-/// Whether a handler can deliver.
+/// Whether a handler is open and its destination has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It is not open: [`Handler::look`] opens it.
+    /// The handler is not open; [`Handler::look`] opens it.
     Closed,
-    /// It is open, and its destination has not answered yet.
+    /// The handler is open, but its destination has not answered yet.
     Unchecked,
-    /// Its destination has answered.
+    /// The handler is open and its destination has answered.
     Ready,
 }
 
@@ -57,40 +57,40 @@ impl<K: Kind> Handler for K {
     }
 }
 
-/// Opens a handler whose settings were read, as often as it is asked to.
+/// Opens a handler from settings that were read. May be called repeatedly.
 pub type Opener = Arc<dyn Fn(String) -> Opening + Send + Sync>;
-/// A handler that is being opened.
+/// The future of opening a handler.
 pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Handler>, OpenError>>;
 
-/// A handler whose settings were read.
+/// A handler whose settings were read, ready to be opened.
 pub struct Configured {
-    /// Opens it.
+    /// Opens the handler; takes its name.
     pub opener: Opener,
-    /// See [`Kind::files`].
+    /// See [`Kind::files`] for the meaning.
     pub files: Vec<(&'static str, PathBuf)>,
-    /// See [`Kind::destination`].
+    /// See [`Kind::destination`] for the format.
     pub destination: String,
 }
 
-/// A row of the table.
+/// A row of the table of kinds.
 pub struct KindRow {
-    /// As in `kind = "…"`.
+    /// The value of `kind = "…"` in the configuration.
     pub name: &'static str,
-    /// One line for `bikhook kinds`.
+    /// One-line description for `bikhook kinds`.
     pub about: &'static str,
-    /// See [`Kind::CONCURRENCY`].
+    /// Default; see [`Kind::CONCURRENCY`].
     pub concurrency: usize,
-    /// See [`Kind::BATCH`].
+    /// Default; see [`Kind::BATCH`].
     pub batch: usize,
-    /// The names of the kind's own keys.
+    /// The names of the kind's own configuration keys.
     pub keys: fn() -> &'static [&'static str],
-    /// See [`Kind::shown`].
+    /// See [`Kind::shown`] for the format.
     pub shown: fn(&Delivery) -> String,
-    /// Reads the kind's own settings from its part of the table.
+    /// Reads the kind's own settings from the handler's section of the configuration.
     pub read: fn(crate::settings::Section) -> Result<Configured, crate::settings::Invalid>,
 }
 
-/// Every kind of this binary.
+/// All kinds in this binary.
 pub const KINDS: &[KindRow] = &[
     row::<Log>(),
     row::<Jsonl>(),
@@ -113,13 +113,13 @@ pub const KINDS: &[KindRow] = &[
 
 /// A kind that this binary was built without.
 pub struct AbsentKind {
-    /// As in `kind = "…"`.
+    /// The value of `kind = "…"` in the configuration.
     pub name: &'static str,
-    /// The cargo feature that brings it.
+    /// The cargo feature that includes the kind.
     pub feature: &'static str,
 }
 
-/// The kinds that are behind a feature which this binary was built without.
+/// The kinds whose cargo feature is disabled in this binary.
 pub const ABSENT: &[AbsentKind] = &[
     #[cfg(not(feature = "nats"))]
     AbsentKind { name: "nats", feature: "nats" },

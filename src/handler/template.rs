@@ -1,7 +1,8 @@
-//! A name that is made of the event: the subject, stream or routing key of kinds that have such a thing.
+//! Templates for names that depend on the event: the subject, stream or routing key of kinds that have one.
 //!
-//! `"bik.{source}.{event}"` has placeholders, whose values come from whoever posts: they may hold anything. So the kind
-//! says which characters are safe for it in a value; any other becomes `_`. What the template itself says stays.
+//! A template such as `"bik.{source}.{event}"` has placeholders. Their values come from whoever posts, so they may hold
+//! any character. Each kind defines which characters of a value are safe for it; all others become `_`. The literal
+//! text of a template is not changed.
 
 use std::fmt;
 
@@ -10,36 +11,36 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::safe_text::push_safe;
 use crate::event::Event;
 
-/// A value is cut to as many characters: BIK's names are shorter, and destinations bound the whole.
+/// A value is truncated to this many characters. BIK's names are shorter, and destinations limit the whole name.
 const VALUE_CHARS: usize = 100;
-/// What stands for a value that an event does not have.
+/// Used for a value that an event does not have.
 const NO_VALUE: &str = "none";
 
-/// A template, checked.
+/// A validated template, as a list of parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
 }
 
-/// A piece of a template, for a kind that checks what stands between the placeholders.
+/// A part of a template. Public for kinds that validate the text between the placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it is.
+    /// Literal text without placeholders.
     Text(String),
-    /// What is put in for each event.
+    /// A placeholder, replaced by a value of the event.
     Value(Placeholder),
 }
 
-/// What a template can say of an event.
+/// The values that a template can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
-    /// The source that it came in by.
+    /// The source that received the event.
     Source,
-    /// Its name.
+    /// The name of the event (`eventName`).
     Event,
-    /// Its class: `incoming` or `other`.
+    /// The class of the event: `incoming` or `other`.
     Class,
-    /// Its first status, or `none`.
+    /// The first status of the event, or `none`.
     Status,
 }
 
@@ -69,21 +70,21 @@ impl Placeholder {
     }
 }
 
-/// Why a text is no template; says what to write.
+/// Why a text is not a template, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// It is empty.
+    /// The text is empty.
     #[error("it must not be empty")]
     Empty,
-    /// A placeholder that there is not.
+    /// A placeholder does not exist.
     #[error("there is no placeholder {{{0}}}: write {{source}}, {{event}}, {{class}} or {{status}}")]
     Unknown(String),
-    /// A brace without its other.
+    /// A brace has no matching brace.
     #[error("a brace stands alone: placeholders are written {{source}}, {{event}}, {{class}} and {{status}}")]
     Brace,
 }
 
-/// As it is written.
+/// Writes the template as in the configuration.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
@@ -94,10 +95,10 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// [`TemplateError`], which says what to write instead.
+    /// Returns [`TemplateError`], which says what to write instead.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);
@@ -116,12 +117,12 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// A template of these parts, which are neither none nor empty: for defaults.
+    /// A template of these parts, used for defaults. The list must not be empty, and no text in it may be empty.
     pub const fn of(parts: Vec<Part>) -> Self {
         Self { parts }
     }
 
-    /// What it comes to for an event; of the values, each character that is not safe is `_`.
+    /// Renders the name for an event. Unsafe characters in values become `_`.
     pub fn render(&self, event: &Event, is_safe: impl Fn(char) -> bool + Copy) -> String {
         let mut out = String::new();
         for part in &self.parts {
@@ -133,12 +134,13 @@ impl Template {
         out
     }
 
-    /// What it is made of, in its order; never empty, and no two texts in a row.
+    /// The parts in order. Never empty, and never two texts in a row.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// The template with `value` in the place of every placeholder: what it comes to for any event, as a pattern.
+    /// The template with `value` in place of every placeholder. With a wildcard as `value`, this is a pattern that
+    /// matches every rendered name.
     pub fn with_each(&self, value: &str) -> String {
         let texts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text,

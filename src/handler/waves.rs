@@ -1,13 +1,14 @@
-//! Parts of a batch that can be under way together.
+//! Splits a batch into waves, whose events can be in flight together.
 //!
-//! A destination keeps the order in which it is sent to, but may refuse one event and take the next. So a part has one
-//! event of a message at most, and the next part is sent only when all of this one has arrived.
+//! A destination keeps the order in which it receives events, but it may refuse one event and accept the next. So a
+//! wave has at most one event of each message. The next wave is sent only when the destination has confirmed all of
+//! this one.
 
 use std::collections::HashSet;
 
 use super::Delivery;
 
-/// Parts with at most one event of each message, in order.
+/// Splits events into waves with at most one event of each message, in order.
 pub(super) fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
     let mut rest = events;
     std::iter::from_fn(move || {
