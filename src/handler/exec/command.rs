@@ -1,4 +1,4 @@
-//! The program: found at the start, started with little around it.
+//! The program of the handler. It is located when the handler opens, and started with a minimal environment.
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +21,10 @@ use crate::{
     secret::Secret,
 };
 
-/// A value in the environment has no more bytes: the system takes no longer ones for ever.
+/// Maximum length of the value of an environment variable, in bytes. The system limits their length.
 const VARIABLE_BYTES: usize = 1024;
 
-/// What is started, and how.
+/// The program to start, with its arguments and environment.
 pub(super) struct Program {
     handler: String,
     path: PathBuf,
@@ -32,15 +32,16 @@ pub(super) struct Program {
     dir: Option<PathBuf>,
     env: BTreeMap<String, Secret>,
     search: Option<OsString>,
-    /// By which the next receiver finds what this one leaves running.
+    /// The mark by which the next receiver finds programs that this one leaves running.
     mark: Option<String>,
 }
 
 impl Program {
-    /// Looks for the program: with a slash in it, from the receiver's working directory; without, in PATH.
+    /// Locates the program. A name with a slash is relative to the receiver's working directory; a name without one is
+    /// searched in PATH.
     ///
     /// # Errors
-    /// Which key is wrong, and why.
+    /// Returns which configuration key is wrong, and why.
     pub(super) fn find(
         handler: String,
         command: Vec<String>,
@@ -70,7 +71,7 @@ impl Program {
         Ok(Self { handler, path, arguments, dir, env, search, mark })
     }
 
-    /// A command with pipes on all sides; `delivery` is what its environment tells of.
+    /// Builds a command with pipes for all three standard streams. The environment describes `delivery`, if given.
     pub(super) fn command(&self, delivery: Option<&Delivery>) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -94,10 +95,11 @@ impl Program {
         command
     }
 
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Errors
-    /// [`Failure::Misconfigured`] where the program or its directory is not there any more.
+    /// Returns [`Failure::Misconfigured`] if the program or its directory is missing or may not be used, and
+    /// [`Failure::Retry`] for other errors.
     pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<Group, Failure> {
         let child = self.command(delivery).spawn().map_err(|error| {
             let story = format!("cannot start {}: {error}", self.path.display());

@@ -1,4 +1,4 @@
-//! A process and all that it starts: killed together, at the latest when this is dropped.
+//! A process and its process group, which are killed together, at the latest when the [`Group`] is dropped.
 
 use std::process::ExitStatus;
 
@@ -8,10 +8,10 @@ use tokio::{
     process::Child,
 };
 
-/// As much of what it says on standard error is kept: the end.
+/// How much of standard error is kept, in bytes, counted from its end.
 const TAIL_BYTES: usize = 4 * 1024;
 
-/// A child that leads a process group.
+/// A child process that leads a process group.
 pub(super) struct Group {
     pub(super) child: Child,
     leader: Option<Pid>,
@@ -23,17 +23,18 @@ impl Group {
         Self { child, leader }
     }
 
-    /// Waits for its end, and ends what it left running: that might hold the pipes for ever.
+    /// Waits until the process ends, then kills the rest of its group. What it left running could keep the pipes open
+    /// forever.
     pub(super) async fn end(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.kill();
         status
     }
 
-    /// Once: its number may be another's later.
+    /// Kills the group, but only once: later its id may belong to another process.
     pub(super) fn kill(&mut self) {
         if let Some(leader) = self.leader.take() {
-            // Who is gone already needs no killing.
+            // An error means that the group has already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -45,12 +46,12 @@ impl Drop for Group {
     }
 }
 
-/// The end of what a process said on standard error.
+/// The end of a process's standard error.
 #[derive(Default)]
 pub(super) struct Tail(Vec<u8>);
 
 impl Tail {
-    /// Reads to the end. May be given up and called again.
+    /// Reads to the end of the stream. May be cancelled and called again.
     pub(super) async fn read(&mut self, mut from: impl AsyncRead + Unpin) {
         let mut chunk = [0; 1024];
         while let Ok(bytes @ 1..) = from.read(&mut chunk).await {
@@ -59,7 +60,7 @@ impl Tail {
         }
     }
 
-    /// A story, and what was said.
+    /// Appends the captured text to `story`, if there is any.
     pub(super) fn tell(&self, story: &str) -> String {
         let said = String::from_utf8_lossy(&self.0);
         let said = said.trim();

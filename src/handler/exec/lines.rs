@@ -1,4 +1,4 @@
-//! `mode = "lines"`: one process, a line in for each event, a line out for each answer.
+//! `mode = "lines"`: one long-running process. It reads one line for each event and answers each with one line.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::handler::{About, Delivery, Failure};
 
-/// An answer has no more bytes than this.
+/// Maximum length of an answer, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024;
-/// As long a process that closed its pipes has until it ends.
+/// How long a process may take to end after it closed its pipes.
 const END: Duration = Duration::from_secs(1);
 
-/// The process.
+/// The process and its pipes.
 pub(super) struct Worker {
     group: Group,
     stdin: ChildStdin,
@@ -28,7 +28,7 @@ pub(super) struct Worker {
     tail: Tail,
 }
 
-/// Why a process cannot be used any more.
+/// Why a process can no longer be used.
 pub(super) struct Broken {
     class: &'static str,
     story: String,
@@ -36,7 +36,7 @@ pub(super) struct Broken {
 
 impl Broken {
     pub(super) fn into_failure(self) -> Failure {
-        // It ended over the event that it was handed.
+        // The failure is about the event, because the process ended while it handled it.
         Failure::retry_about(About::Event, self.class, self.story)
     }
 }
@@ -53,17 +53,17 @@ impl Worker {
         }
     }
 
-    /// Itself, unless it ended.
+    /// Returns the worker if its process is still running.
     pub(super) fn if_alive(mut self) -> Option<Self> {
         matches!(self.group.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    /// Hands it an event, and waits for its answer. What is inside is the answer.
+    /// Sends an event to the process and waits for its answer. The inner result is the answer.
     ///
     /// # Errors
-    /// [`Broken`] where it ended, or said what is no answer: another has to be started.
+    /// Returns [`Broken`] if the process ended or its answer is invalid. The caller must start another process.
     pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
-        // What it has said unasked would be taken for the answer to this one.
+        // Earlier unsolicited output would be taken for the answer to this event.
         if let Ok(Ok([_, ..])) = timeout(Duration::ZERO, self.stdout.fill_buf()).await {
             return Err(self.broken("answer", "it answered more than it was asked"));
         }
@@ -75,7 +75,7 @@ impl Worker {
             stdin.flush().await?;
             stdout.take(ANSWER_BYTES).read_until(b'\n', &mut answer).await
         };
-        // Its standard error is read meanwhile: a full pipe would stop it.
+        // Standard error is read at the same time, because a full pipe would block the process.
         let asked = {
             tokio::pin!(ask);
             let listen = tail.read(stderr);
@@ -118,7 +118,7 @@ impl Worker {
     async fn ended(&mut self) -> Broken {
         let status = tokio::time::timeout(END, self.group.end()).await;
         self.group.kill();
-        // What it said last, of which some may be in the pipe.
+        // The last output of the process may still be in the pipe.
         let _ = tokio::time::timeout(END, self.tail.read(&mut self.stderr)).await;
         let story = match status {
             Ok(Ok(status)) => format!("it ended without an answer ({status})"),

@@ -1,9 +1,11 @@
-//! `kind = "exec"`: a program of the user's own gets each event on its standard input.
+//! `kind = "exec"`: passes each event to a program of the user on standard input.
 //!
-//! Either it runs once for each event and its exit code decides, or (`mode = "lines"`) it runs on, gets a line an event,
-//! and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`. It leads a process group of its own, which is killed
-//! whole when it ended, when its time is up, and when the receiver stops: what it started does not outlive it. What a
-//! receiver leaves behind that is killed itself, the next one ends before its first delivery.
+//! By default the program runs once for each event, and its exit code decides the outcome. With `mode = "lines"` it
+//! keeps running, reads one line for each event, and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`.
+//!
+//! The program leads its own process group. The whole group is killed when the program ends, when a delivery times out,
+//! and when the receiver stops, so processes that it started do not outlive it. If the receiver itself is killed, the
+//! next one kills the leftover programs before its first delivery.
 
 mod command;
 mod group;
@@ -23,32 +25,32 @@ use command::Program;
 use lines::Worker;
 use orphans::Mark;
 
-/// The handler.
+/// A handler that runs a program.
 pub struct Exec {
     program: Program,
     body: Body,
     mode: Mode,
-    /// The process of `mode = "lines"`, between deliveries. A delivery takes it out: one that is given up half-way takes
-    /// it along, since nobody knows which line it would answer next.
+    /// The process of `mode = "lines"` between deliveries. A delivery takes it out. If the delivery is cancelled, the
+    /// process is dropped with it, because it is unknown which event its next answer would belong to.
     worker: Mutex<Option<Worker>>,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The program, and its arguments.
+    /// The program and its arguments.
     pub command: Vec<String>,
-    /// A process for each event, or one that runs on.
+    /// Whether the program runs once for each event or keeps running.
     #[serde(default)]
     pub mode: Mode,
-    /// What it gets.
+    /// The format of an event on standard input.
     #[serde(default)]
     pub body: Body,
-    /// Where it runs; without it, where the receiver does.
+    /// The working directory; by default that of the receiver.
     #[serde(default)]
     pub dir: Option<PathBuf>,
-    /// Its environment, besides PATH.
+    /// Environment variables in addition to PATH.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
 }
@@ -57,21 +59,21 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// For each event.
+    /// Once for each event.
     #[default]
     Once,
-    /// Once for many: it answers line by line.
+    /// Once for many events; it answers each with a line.
     Lines,
 }
 
-/// What is written to standard input.
+/// The format of an event on standard input.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Body {
-    /// The envelope, as one line of JSON.
+    /// The envelope as one line of JSON.
     #[default]
     Envelope,
-    /// The element as BIK sent it; for `mode = "once"` alone, since it may have line breaks.
+    /// The element as BIK sent it. Only for `mode = "once"`, because the element may contain line breaks.
     Raw,
 }
 
@@ -83,7 +85,7 @@ impl Kind for Exec {
     type Settings = Settings;
 
     fn destination(settings: &Settings) -> String {
-        // An argument may be a token.
+        // Arguments are hidden, because one may be a token.
         let program = settings.command.first().map_or("", String::as_str);
         let arguments = if settings.command.len() > 1 { " …" } else { "" };
         let mode = match settings.mode {
@@ -126,7 +128,7 @@ impl Kind for Exec {
     }
 }
 
-/// Ends what receivers left running that were killed, and returns the mark of this one.
+/// Kills programs that killed receivers left running. Returns this receiver's mark; `None` if /proc cannot be read.
 fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
     let mark = match Mark::own() {
         Ok(mark) => mark,
@@ -152,7 +154,7 @@ impl Exec {
             return Ok(());
         }
         let mut place = self.worker.lock().await;
-        // One that ended meanwhile is no failure of the delivery that finds it so.
+        // A process that ended since the last delivery is replaced; this delivery does not fail.
         let mut worker = match place.take().and_then(Worker::if_alive) {
             Some(worker) => worker,
             None => Worker::start(&self.program)?,

@@ -1,4 +1,5 @@
-//! `mode = "once"`: a process for each event. 0 is done, 65 (EX_DATAERR of sysexits.h) refuses, the rest is tried again.
+//! `mode = "once"`: one process for each event. Exit code 0 is success, 65 (EX_DATAERR of sysexits.h) refuses the
+//! event, and any other code is retried.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
@@ -12,13 +13,13 @@ use super::{
 use crate::handler::{About, Delivery, Failure};
 
 const REFUSED: i32 = 65;
-/// A process that left its group may hold the pipes: nobody waits for it longer than this.
+/// How long to wait for the pipes after the process ended. A process that left the group may keep them open.
 const PIPES: Duration = Duration::from_secs(1);
 
-/// Runs the program with one event, to its end.
+/// Runs the program with one event, until it ends.
 ///
 /// # Errors
-/// What its exit code says, with the end of its standard error.
+/// Returns the failure for the exit code, with the end of standard error in its text.
 pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> Result<(), Failure> {
     let input = match body {
         Body::Envelope => delivery.to_envelope() + "\n",
@@ -36,7 +37,7 @@ async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::
     let talk = async {
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // A program need not read what it does not want.
+                // The program may end without reading all its input.
                 let _ = stdin.write_all(input).await;
             }
         };

@@ -1,9 +1,9 @@
-//! Programs that a killed receiver left running.
+//! Kills programs that a killed receiver left running.
 //!
-//! A receiver that is killed cannot kill its programs, and the next one delivers their events again: the program of one
-//! event would run twice at once. So every program has a mark in its environment, which what it starts inherits: the
-//! receiver's process id and start time. Before its first delivery a handler kills whatever has its name and the mark of a
-//! receiver that is gone.
+//! A receiver that is killed cannot kill its programs. The next receiver delivers their events again, so two programs
+//! would handle the same event at once. To prevent this, every program has a mark in its environment: the receiver's
+//! process id and start time. Child processes inherit the mark. Before its first delivery, a handler kills all programs
+//! that have its name and the mark of a receiver that no longer runs.
 
 use std::{
     collections::HashSet,
@@ -18,30 +18,30 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal},
 };
 
-/// The variable that holds the mark.
+/// The environment variable that holds the mark.
 pub(super) const MARK: &str = "BIKHOOK_RECEIVER";
-/// The variable that holds the handler's name.
+/// The environment variable that holds the handler's name.
 pub(super) const HANDLER: &str = "BIKHOOK_HANDLER";
-/// How long a killed process may take to end.
+/// How long killed processes may take to end.
 const END: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have ended.
+/// How often to check whether they have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A receiver: one process, of this system since its start, within its PID namespace.
+/// Identifies a receiver process since the start of the system, within its PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// Process ids of another namespace, as of a container's, are not comparable.
+    /// The PID namespace. Process ids of different namespaces, such as those of containers, are not comparable.
     namespace: u64,
     pid: i32,
-    /// In ticks since the system started: a process id is given again.
+    /// Start time in ticks since the system started. Needed because process ids are reused.
     start: u64,
 }
 
 impl Mark {
-    /// Of this process.
+    /// The mark of this process.
     ///
     /// # Errors
-    /// Where /proc cannot be read.
+    /// Returns an error if /proc cannot be read.
     pub(super) fn own() -> io::Result<Self> {
         let pid = getpid().as_raw_nonzero().get();
         let link = fs::read_link("/proc/self/ns/pid")?;
@@ -53,7 +53,7 @@ impl Mark {
         Ok(Self { namespace, pid, start: stat.start })
     }
 
-    /// As the value of [`MARK`].
+    /// The mark as the value of the variable [`MARK`].
     pub(super) fn to_text(&self) -> String {
         format!("{}.{}.{}", self.namespace, self.pid, self.start)
     }
@@ -73,11 +73,11 @@ impl Mark {
     }
 }
 
-/// Kills the programs that this handler of a receiver left running that is gone, and returns how many processes they were
-/// once all have ended.
+/// Kills the programs of this handler that receivers left running which no longer exist. Returns the number of killed
+/// processes after all of them have ended.
 ///
 /// # Errors
-/// Which processes do not end.
+/// Returns which processes do not end.
 pub(super) fn kill(own: &Mark, handler: &str) -> Result<usize, String> {
     let begun = Instant::now();
     let mut killed = HashSet::new();
@@ -101,7 +101,7 @@ pub(super) fn kill(own: &Mark, handler: &str) -> Result<usize, String> {
     }
 }
 
-/// A process, which no other is taken for.
+/// A process, identified by its id and start time because ids are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Process {
     pid: i32,
@@ -111,12 +111,12 @@ struct Process {
 impl Process {
     fn kill(self) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
-        // Held open, the number is not given to another process. What is gone meanwhile needs no killing.
+        // While the pidfd is open, the id is not reused. A process that has already ended needs no signal.
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(file) if self.is_there() => {
                 let _ = pidfd_send_signal(file, Signal::KILL);
             }
-            // A kernel, or a sandbox, without it.
+            // The kernel or a sandbox does not allow pidfd.
             Err(Errno::NOSYS | Errno::PERM) if self.is_there() => {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -129,8 +129,8 @@ impl Process {
     }
 }
 
-/// Whatever has the handler's name and the mark of a receiver that is gone, and the rest of its process group: a program may clear the
-/// environment of what it starts.
+/// Finds all processes that have the handler's name and the mark of a receiver that no longer runs. Includes the rest
+/// of their process groups, because a program may clear the environment of the processes that it starts.
 fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
     let own_group = Stat::of(own.pid).map(|stat| stat.group);
     let mut running = Vec::new();
@@ -155,7 +155,7 @@ fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
     Ok(orphans.map(|(pid, stat)| Process { pid, start: stat.start }).collect())
 }
 
-/// The mark in the environment of a program of this handler; `None` too where that is not for us to see.
+/// The mark in the environment of a program of this handler; `None` also if the environment cannot be read.
 fn mark_of(pid: i32, handler: &str) -> Option<Mark> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let value = |name: &str| {
@@ -166,7 +166,7 @@ fn mark_of(pid: i32, handler: &str) -> Option<Mark> {
     (value(HANDLER)? == handler.as_bytes()).then_some(mark)
 }
 
-/// What /proc says of a process (proc(5), `/proc/pid/stat`).
+/// Fields of `/proc/pid/stat` (proc(5)).
 struct Stat {
     state: char,
     group: i32,
@@ -179,10 +179,10 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The name before it may have anything in it, a parenthesis too.
+        // The process name before this may contain any character, even a parenthesis.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
-        // The third field of the line is the first of these.
+        // `fields` starts with the third field of the line.
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
             state: field(3)?.chars().next()?,
@@ -191,7 +191,7 @@ impl Stat {
         })
     }
 
-    /// It has ended, and only waits for somebody to take note.
+    /// Returns whether the process has ended; its parent may not have reaped it yet.
     const fn is_over(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// A program with this mark, and two children of it: the environment of one is empty.
+    /// Starts a program with this mark. It starts two children, one of them with an empty environment.
     fn program(mark: &Mark, handler: &str) -> Child {
         let mut command = Command::new("sh");
         command
@@ -228,7 +228,7 @@ mod tests {
         let own = Mark::own().unwrap();
         let gone = Mark { start: own.start + 1, ..own.clone() };
         let elsewhere = Mark { namespace: own.namespace + 1, ..gone.clone() };
-        // Tests of another process must not take them for theirs.
+        // The handler's name is unique, so that other test processes do not kill these programs.
         let handler = format!("handler_{}", own.pid);
         let orphan = program(&gone, &handler);
         let others = [

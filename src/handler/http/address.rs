@@ -1,5 +1,5 @@
-//! Where requests may go: anywhere but to link-local addresses and the metadata services of clouds, which give credentials
-//! to whoever asks from inside.
+//! The addresses that requests may reach. Forbidden are link-local addresses and the metadata services of clouds, which
+//! give credentials to any client inside the cloud.
 
 use std::{
     io,
@@ -14,14 +14,14 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::secret::Secret;
 
-/// What a resolver's error and a setting's error say alike.
+/// Error text for a forbidden address, used for the setting `url` and for the resolver.
 pub(super) const FORBIDDEN: &str = "a link-local address or a cloud's metadata service (169.254.0.0/16, fe80::/10, \
     fd00:ec2::254, 100.100.100.200, 168.63.129.16 and such) is never posted to";
 
-/// Metadata services outside of the link-local addresses: Alibaba Cloud, Azure, Oracle Cloud.
+/// Metadata services of Alibaba Cloud, Azure and Oracle Cloud that are not link-local.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
-/// AWS, Google Cloud, Scaleway.
+/// Metadata services of AWS, Google Cloud and Scaleway.
 const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
@@ -31,7 +31,7 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 /// Reads the URL, for `#[serde(deserialize_with = "…")]`.
 ///
 /// # Errors
-/// The deserializer's, which does not quote the URL: it may hold a token.
+/// Returns an error if the URL is invalid or forbidden. The error does not quote the URL, because it may hold a token.
 pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     checked(Secret::deserialize(deserializer)?.expose())
         .map_err(|what| D::Error::custom(format!("url: {what}")))
@@ -46,7 +46,7 @@ fn checked(text: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it must not have a name and password; write headers.Authorization instead".to_owned());
     }
-    // Nobody resolves an address that is written out.
+    // An IP address as host never goes through the resolver, so it is checked here.
     let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
     if literal.is_some_and(is_forbidden) {
         return Err(format!("{FORBIDDEN}; write another host"));
@@ -54,13 +54,13 @@ fn checked(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// The URL as far as it can be shown: a path or a query may hold a token.
+/// The URL without path and query, which may hold a token.
 pub(super) fn place(url: &Url) -> String {
     let origin = url.origin().ascii_serialization();
     if url.path() == "/" && url.query().is_none() { origin } else { format!("{origin}/…") }
 }
 
-/// The system's resolver, less what must not be reached.
+/// The system's resolver without the forbidden addresses.
 pub(super) struct Resolver;
 
 impl Resolve for Resolver {
@@ -100,11 +100,11 @@ fn embedded(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, .., high, low] => [v4(high, low), None],
         // 6to4 (RFC 3056).
         [0x2002, high, low, ..] => [v4(high, low), None],
-        // Teredo (RFC 4380): the server, and the client with every bit turned.
+        // Teredo (RFC 4380): the address of the server, and that of the client with all bits inverted.
         [0x2001, 0, high, low, .., client_high, client_low] => [v4(high, low), v4(!client_high, !client_low)],
-        // ISATAP (RFC 5214), in any network.
+        // ISATAP (RFC 5214), with any network prefix.
         [.., 0 | 0x200, 0x5efe, high, low] => [v4(high, low), None],
-        // Mapped, and compatible (RFC 4291).
+        // IPv4-mapped and IPv4-compatible addresses (RFC 4291).
         _ => [v6.to_ipv4(), None],
     }
 }

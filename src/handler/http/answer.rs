@@ -1,4 +1,4 @@
-//! What an answer means. 2xx alone is success: everything else is an error, and says which.
+//! Decides from the HTTP response whether a delivery succeeded. Only 2xx is success; every other status is a failure.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use crate::{
     handler::{About, Failure},
 };
 
-/// As much of an answer is read; of the rest nobody would read an error text.
+/// How much of the response body is read, in bytes. Longer error texts are of no use.
 const ANSWER_BYTES: usize = 16 * 1024;
-/// As long is waited for its body: its status has decided already.
+/// How long to wait for the response body. The outcome depends on the status alone, not on the body.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// How the delivery ended; `conflict` is what 409 is about.
+/// Returns the outcome of the delivery. `conflict` is the [`About`] of status 409.
 ///
 /// # Errors
-/// The failure that the status stands for, with the answer's text in its error.
+/// Returns the failure for the status. Its error text includes the response body.
 pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Failure> {
     let status = answer.status();
     let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = asked.and_then(|text| retry_after(text, clock::now()));
-    // Read to its end where it is short: the connection is used again then.
+    // Reading a short body to its end lets the connection be reused.
     let text = body(answer).await;
     let class = format!("status {}", status.as_u16());
     let error = if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
     judge(status.as_u16(), class, error, after, conflict)
 }
 
-/// 500 and most of 4xx are about the event: the destination answered, and may take another one. What asks for a pause, is
-/// about who we are (401, 403, 407), or says that the server is overloaded or away is about the destination.
+/// Maps a status to an outcome. 500 and most 4xx are about the event: the destination answered, and may accept another
+/// event. A status is about the destination if the response asks for a pause, rejects this client (401, 403, 407), or
+/// says that the server is overloaded or down.
 fn judge(
     status: u16,
     class: String,
@@ -44,11 +45,11 @@ fn judge(
         200..=299 => Ok(()),
         400..=599 if after.is_some() => retry(About::Destination, class, error),
         400 | 413 | 414 | 422 => Err(Failure::Refuse { class, error }),
-        // The first request with this idempotency key may still be under way.
+        // The first request with this idempotency key may still be in progress.
         409 => retry(conflict, class, error),
         410 => Err(Failure::Gone { class, error }),
         500 => retry(About::Event, class, error),
-        // A gateway gave up waiting: what is behind it may have the event.
+        // A gateway timed out: the server behind it may have the event.
         502 | 504 => retry(About::Unanswered, class, error),
         408 | 425 | 429 | 501..=599 => retry(About::Destination, class, error),
         300..=399 => {
@@ -71,7 +72,7 @@ async fn body(mut answer: Response) -> String {
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
     };
-    // What came until then is the text.
+    // After a timeout, the part that was read is the text.
     let _ = tokio::time::timeout(BODY_WAIT, read).await;
     String::from_utf8_lossy(&bytes).trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! What requests have in them: an event each, or a batch each.
+//! Builds the requests for a batch: one request for each event, or one for the whole batch.
 
 use std::fmt::Write;
 
@@ -14,34 +14,34 @@ const CLOUD_EVENT: HeaderValue = HeaderValue::from_static("application/cloudeven
 const CLOUD_EVENTS: HeaderValue =
     HeaderValue::from_static("application/cloudevents-batch+json; charset=utf-8");
 
-/// `body`.
+/// The setting `body`: the format of the request body.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Body {
-    /// The element as BIK sent it; what else is known goes into headers.
+    /// The element as BIK sent it; the metadata is in headers.
     Raw,
-    /// An object: what is known of the delivery, and the event.
+    /// The envelope: an object with the metadata and the event.
     #[default]
     Envelope,
-    /// An array of such objects, one for each event of the batch.
+    /// An array of envelopes, one for each event of the batch.
     Envelopes,
-    /// CloudEvents 1.0.
+    /// One or more CloudEvents 1.0, in the format of [`Mode`].
     CloudEvents,
 }
 
-/// `mode`, of a CloudEvent.
+/// The setting `mode`: how a CloudEvent is sent.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// An object.
+    /// One event as a JSON object (structured mode).
     Structured,
-    /// The attributes as headers, the event as the body.
+    /// The attributes as headers, the event as the body (binary mode).
     Binary,
-    /// An array of objects.
+    /// An array of JSON objects, one for each event of the batch (batched mode).
     Batched,
 }
 
-/// `body` and `mode`, together.
+/// The settings `body` and `mode`, combined.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
     Raw,
@@ -50,17 +50,19 @@ pub(super) enum Shape {
     CloudEvent(Mode),
 }
 
-/// A request, but for the headers that are the same in all.
+/// A request without the headers that all requests share.
 pub(super) struct Request {
-    /// The same for the same events.
+    /// Idempotency key: the same for the same events.
     pub(super) id: HeaderValue,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
 impl Shape {
+    /// Combines the settings `body` and `mode`.
+    ///
     /// # Errors
-    /// A mode where none belongs.
+    /// Returns an error if `mode` is set and `body` is not `cloudevents`.
     pub(super) fn of(body: Body, mode: Option<Mode>) -> Result<Self, String> {
         match (body, mode) {
             (Body::Raw, None) => Ok(Self::Raw),
@@ -71,7 +73,7 @@ impl Shape {
         }
     }
 
-    /// The events of each request for a batch, to be sent one after the other.
+    /// Splits a batch into the events of each request. The requests are sent one after the other.
     pub(super) fn requests(self, events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
         let a_request = match self {
             Self::Envelopes | Self::CloudEvent(Mode::Batched) => events.len().max(1),
@@ -80,7 +82,7 @@ impl Shape {
         events.chunks(a_request)
     }
 
-    /// A request with these events.
+    /// Builds the request for these events.
     pub(super) fn request(self, events: &[Delivery]) -> Request {
         let mut headers = HeaderMap::new();
         let (content_type, body) = match (self, events) {
@@ -112,7 +114,7 @@ impl Shape {
     }
 }
 
-/// Of one event its key; of several a digest of theirs.
+/// The key of a single event, or a digest of the keys of several events.
 fn id(events: &[Delivery]) -> HeaderValue {
     let text = match events {
         [delivery] => delivery.key().to_string(),
@@ -123,7 +125,6 @@ fn id(events: &[Delivery]) -> HeaderValue {
             }
             let mut text = String::from("batch-");
             for byte in &digest.finalize()[..16] {
-                // Writing to a String does not fail.
                 let _ = write!(text, "{byte:02x}");
             }
             text
@@ -144,7 +145,7 @@ fn array(events: &[Delivery], push: impl Fn(&Delivery, &mut String)) -> String {
     out
 }
 
-/// What is known besides the element itself, as headers.
+/// Adds the metadata of a delivery as headers.
 fn metadata(delivery: &Delivery, prefix: &str, headers: &mut HeaderMap) {
     let event = &delivery.event;
     let mut put =
@@ -161,15 +162,15 @@ fn metadata(delivery: &Delivery, prefix: &str, headers: &mut HeaderMap) {
     }
 }
 
-/// The attributes of a CloudEvent (1.0, section "Context Attributes") that are text. `sequence` is text there: an integer
-/// has 32 bits.
+/// The text attributes of a CloudEvent (1.0, section "Context Attributes"). `sequence` is text because a CloudEvents
+/// integer has only 32 bits.
 fn attributes(delivery: &Delivery) -> Vec<(&'static str, String)> {
     let event = &delivery.event;
     let element = &event.element;
     let mut attributes = vec![
         ("specversion", "1.0".to_owned()),
         ("id", delivery.key().to_string()),
-        // A URI reference: what it cannot have is encoded.
+        // `source` is a URI reference, so characters that are not allowed there are percent-encoded.
         ("source", percent_encoded(&event.source)),
         ("type", format!("ai.bik.{}", element.name())),
         ("time", event.came_at.to_string()),
@@ -185,7 +186,6 @@ fn attributes(delivery: &Delivery) -> Vec<(&'static str, String)> {
 fn push_cloud_event(delivery: &Delivery, out: &mut String) {
     out.push('{');
     for (name, value) in attributes(delivery) {
-        // Writing to a String does not fail.
         let _ = write!(out, "\"{name}\":{},", serde_json::Value::from(value));
     }
     let (attempt, replay) = (delivery.attempt, delivery.replay);
@@ -196,13 +196,14 @@ fn push_cloud_event(delivery: &Delivery, out: &mut String) {
 }
 
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
-    // Encoded, it is always a value.
+    // An encoded value is always a valid header value.
     if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
         headers.insert(name, value);
     }
 }
 
-/// As a header holds any text (CloudEvents' HTTP binding 1.0, section 3.1.3.2); no longer than a server takes.
+/// Percent-encodes a text for a header (CloudEvents' HTTP binding 1.0, section 3.1.3.2). Truncated to a length that
+/// servers accept.
 fn percent_encoded(text: &str) -> String {
     const LONGEST: usize = 1024;
     let mut out = String::new();
@@ -210,7 +211,6 @@ fn percent_encoded(text: &str) -> String {
         if matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%' {
             out.push(char::from(byte));
         } else {
-            // Writing to a String does not fail.
             let _ = write!(out, "%{byte:02X}");
         }
     }

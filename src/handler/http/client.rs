@@ -1,4 +1,4 @@
-//! The client: how it is made, and what its errors mean.
+//! Makes the HTTP client, and classifies its errors.
 
 use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Headers that are the handler's own or the connection's.
+/// Headers that the handler or the HTTP connection sets.
 const RESERVED: [&str; 7] = [
     "host",
     "content-length",
@@ -27,19 +27,19 @@ const RESERVED: [&str; 7] = [
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "bikhook-", "ce-"];
 
-/// What a client is made of.
+/// The parts needed to make a client, which is replaced from time to time.
 pub(super) struct Maker {
-    /// Trusted besides those of the system.
+    /// Certificates that are trusted in addition to those of the system.
     certificates: Option<Vec<Certificate>>,
-    /// Nothing is sent over TLS.
+    /// The URL is `http://`, so TLS is never used.
     plain: bool,
 }
 
 impl Maker {
-    /// For a URL; the certificates of a file are trusted too.
+    /// Prepares clients for a URL. `ca` is a file with certificates to trust in addition to those of the system.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// Returns what is wrong with the file.
     pub(super) async fn of(url: &Url, ca: Option<&Path>) -> Result<Self, String> {
         let certificates = match ca {
             Some(file) => Some(certificates(file).await?),
@@ -48,8 +48,10 @@ impl Maker {
         Ok(Self { certificates, plain: url.scheme() == "http" })
     }
 
+    /// Makes a client.
+    ///
     /// # Errors
-    /// Why there is no client.
+    /// Returns why the client cannot be made, such as missing system certificates.
     pub(super) fn make(&self) -> Result<Client, String> {
         let builder = Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -62,7 +64,7 @@ impl Maker {
             .dns_resolver(Arc::new(Resolver));
         let builder = match &self.certificates {
             Some(certificates) => builder.tls_certs_merge(certificates.iter().cloned()),
-            // The system's certificates may be missing where nobody needs them.
+            // Without TLS, the system's certificates may be missing.
             None if self.plain => builder.tls_certs_only([]),
             None => builder,
         };
@@ -79,10 +81,10 @@ async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
     ca.certificates().iter().map(certificate).collect()
 }
 
-/// The headers of the settings.
+/// Parses the headers of the settings.
 ///
 /// # Errors
-/// Which one is no header, or is not theirs to set.
+/// Returns an error if a header is invalid, or if the handler sets it itself.
 pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in settings {
@@ -101,7 +103,7 @@ pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, 
     Ok(headers)
 }
 
-/// What a request that got no answer means.
+/// Classifies the error of a request that got no response.
 pub(super) fn failure(error: reqwest::Error) -> Failure {
     let (timeout, connect) = (error.is_timeout(), error.is_connect());
     let advice = tls::advice(&error);
@@ -118,12 +120,13 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
         (_, true) => "connect",
         _ => "connection",
     };
-    // Without a connection nothing was sent.
+    // If connecting failed, nothing was sent.
     let about = if connect { About::Destination } else { About::Unanswered };
     Failure::retry_about(about, class, story)
 }
 
-/// Whether the connection was closed under a request: some of it may have been sent, and no answer came.
+/// Returns whether the connection was closed during a request. Part of the request may have been sent, and no response
+/// came.
 pub(super) fn is_closed_under_request(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() || !error.is_request() {
         return false;

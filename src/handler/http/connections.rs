@@ -1,8 +1,8 @@
 //! The connections to the destination: how long they are kept, and when they are replaced.
 //!
-//! A destination may move by DNS while its old address still answers. So after `max_connection_age` a connection takes no
-//! further request. The client keeps connections by itself and knows no such age: the whole client is replaced. What is
-//! under way on the one before ends there.
+//! A destination may move by DNS while its old address still answers. So a connection takes no more requests after
+//! `max_connection_age`. The client pools connections itself and has no such limit, so the whole client is replaced.
+//! Requests in flight finish on the old client.
 
 use std::{
     sync::{
@@ -19,17 +19,17 @@ use tracing::warn;
 use super::client::Maker;
 use crate::panics;
 
-/// The client of the handler, and those that come after it.
+/// The current client of the handler. It is replaced when it is too old or its connections break.
 pub(super) struct Connections {
     handler: String,
     maker: Arc<Maker>,
     max_age: Duration,
     current: RwLock<Generation>,
-    /// Held by the one that makes the next client.
+    /// Held while the next client is made.
     replacing: Mutex<()>,
 }
 
-/// A client, with the connections that it keeps.
+/// A client and its pool of connections.
 #[derive(Clone)]
 pub(super) struct Generation {
     pub(super) client: Client,
@@ -43,28 +43,30 @@ impl Generation {
         Self { client, number, since: Instant::now(), answered: Arc::default() }
     }
 
-    /// Whether a connection may have been kept of an earlier request.
+    /// Returns whether a request on this client was answered, so that its pool may hold a kept connection.
     pub(super) fn is_used(&self) -> bool {
         self.answered.load(Relaxed)
     }
 
-    /// To be called when a request was answered.
+    /// Records that a request was answered.
     pub(super) fn answered(&self) {
         self.answered.store(true, Relaxed);
     }
 }
 
 impl Connections {
+    /// Makes the first client.
+    ///
     /// # Errors
-    /// Why there is no client.
+    /// Returns why the client cannot be made.
     pub(super) async fn open(handler: &str, maker: Maker, max_age: Duration) -> Result<Self, String> {
         let maker = Arc::new(maker);
         let current = RwLock::new(Generation::new(make(&maker).await?, 0));
         Ok(Self { handler: handler.to_owned(), maker, max_age, current, replacing: Mutex::new(()) })
     }
 
-    /// For the next request. Where the connections are too old, the first who asks replaces them, and is waited for by
-    /// nobody.
+    /// Returns the client for the next request. If the connections are too old, the first caller replaces them; other
+    /// callers use the old client meanwhile and do not wait.
     pub(super) async fn current(&self) -> Generation {
         let current = self.read();
         if current.since.elapsed() < self.max_age {
@@ -76,7 +78,7 @@ impl Connections {
         }
     }
 
-    /// For a request whose connection was closed under it: none that is as old as that one.
+    /// Returns the client for a retry after `broken` lost its connection. Never returns the generation of `broken`.
     pub(super) async fn after(&self, broken: &Generation) -> Generation {
         let _replacing = self.replacing.lock().await;
         let current = self.read();
@@ -100,7 +102,7 @@ impl Connections {
     }
 }
 
-/// Reads the certificates of the system: not on a thread that others wait for.
+/// Makes a client on a blocking thread, because this reads the system's certificates from disk.
 async fn make(maker: &Arc<Maker>) -> Result<Client, String> {
     let maker = Arc::clone(maker);
     tokio::task::spawn_blocking(move || maker.make())

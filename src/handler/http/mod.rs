@@ -1,11 +1,11 @@
-//! `kind = "http"`: a POST of each event, or of a batch; the answer's status decides how the delivery ended.
+//! `kind = "http"`: POSTs each event, or each batch, to a URL. The status of the response decides the outcome.
 //!
 //! ```text
 //! deliver ─▶ body ─▶ signature ─▶ POST ─▶ answer     no redirects, no proxy, TLS always verified
 //!                                  │
-//!                             connections              replaced when they are old, or closed under a request
+//!                             connections              replaced when they are old, or closed during a request
 //!                                  │
-//!                               address                never a cloud's metadata service, by whatever name
+//!                               address                never a cloud's metadata service, by any name
 //! ```
 
 mod address;
@@ -31,53 +31,53 @@ use client::Maker;
 use connections::{Connections, Generation};
 use signature::SigningKey;
 
-/// How long a look at the destination may take.
+/// Timeout of the check of the destination.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A client that is replaced for each request would keep no connection.
+/// Lower limit of `max_connection_age`. If the client were replaced for each request, no connection would be reused.
 const LEAST_AGE: Duration = Duration::from_secs(1);
 
-/// By which the destination's spans join ours (W3C Trace Context).
+/// Links the destination's spans to ours (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The handler.
+/// A handler that posts events over HTTP.
 pub struct Http {
     connections: Connections,
     url: Url,
     headers: HeaderMap,
     signing_keys: Vec<SigningKey>,
     shape: Shape,
-    /// What status 409 is about.
+    /// The [`About`] of status 409.
     conflict: About,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where events are posted to; a path or query may hold a token, so it may be given as a secret.
+    /// The URL to post to. It may be given as a secret, because its path or query may hold a token.
     #[serde(deserialize_with = "address::url")]
     pub url: Url,
-    /// What a request has in it.
+    /// The format of the request body.
     #[serde(default)]
     pub body: Body,
-    /// How a CloudEvent is carried; for `body = "cloudevents"` alone.
+    /// How a CloudEvent is sent; only for `body = "cloudevents"`.
     #[serde(default)]
     pub mode: Option<Mode>,
-    /// Further headers of every request, by their names.
+    /// Additional headers for every request, by name.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
-    /// Keys of Standard Webhooks signatures, `whsec_…`: a signature for each.
+    /// Keys of Standard Webhooks signatures, `whsec_…`. Each request has one signature per key.
     #[serde(default)]
     pub signing_keys: Vec<Secret>,
-    /// A PEM file with certificates that are trusted besides those of the system.
+    /// A PEM file with certificates to trust in addition to those of the system.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// After so long a connection takes no further request: the name of the destination is looked up again.
+    /// A connection takes no more requests after this time, so the destination's name is resolved again.
     #[serde(default = "default_max_connection_age")]
     pub max_connection_age: Period,
-    /// Status 409 says that the destination has the event: it counts as delivered where an earlier attempt had no answer,
-    /// once a second try is answered by 409, too.
+    /// Status 409 means that the destination already has the event. If an earlier attempt got no answer and a second
+    /// attempt also gets 409, the event counts as delivered.
     #[serde(default)]
     pub conflict_is_delivered: bool,
 }
@@ -121,8 +121,8 @@ impl Kind for Http {
         Ok(Self { connections, url: settings.url, headers, signing_keys, shape, conflict })
     }
 
-    /// Whether somebody is there whom TLS may trust. OPTIONS changes nothing (RFC 9110, section 9.2.1); its answer does
-    /// not matter.
+    /// Checks that a server answers and that its certificate is trusted. OPTIONS changes nothing (RFC 9110, section
+    /// 9.2.1), and the status of its response does not matter.
     async fn look(&self) -> Result<(), Failure> {
         let connections = self.connections.current().await;
         let options = connections.client.request(reqwest::Method::OPTIONS, self.url.clone());
@@ -131,7 +131,7 @@ impl Kind for Http {
             connections.answered();
         }
         match asked.map_err(client::failure) {
-            // The whole story may name a secret URL.
+            // The full error text may contain a secret URL.
             Err(Failure::Retry { class, after, about, .. }) => {
                 let error = format!("the destination does not answer ({class})");
                 Err(Failure::Retry { class, error, after, about })
@@ -154,8 +154,8 @@ fn signing_keys(keys: &[Secret]) -> Result<Vec<SigningKey>, String> {
 }
 
 impl Http {
-    /// A request with these events. One whose connection was kept of an earlier request and is closed under it, as by a
-    /// server that ends idle connections, is sent once more at once, on a new connection.
+    /// Posts these events. A server may close an idle connection just as a request starts on it. So a request whose
+    /// reused connection is closed is sent again at once, on a new connection.
     async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {
         let connections = self.connections.current().await;
         let is_used = connections.is_used();
@@ -163,7 +163,8 @@ impl Http {
         let sent = match self.send(&connections, self.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
-                // The destination may have had it: a conflict says so, and has to be repeated to count.
+                // The destination may have received the first request. A 409 hints at this, but counts only if it is
+                // repeated.
                 if conflict == About::Repetition {
                     conflict = About::Unanswered;
                 }

@@ -1,4 +1,4 @@
-//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date in one of the three forms of section 5.6.7.
+//! Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date in one of the three formats of section 5.6.7.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use jiff::{civil::DateTime, fmt::strtime, tz::TimeZone};
 
 use crate::clock::Timestamp;
 
-/// A destination may ask for longer, and is tried sooner all the same.
+/// Longer waits are reduced to this.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// IMF-fixdate, and asctime; without the day of the week, which follows from the date.
+/// IMF-fixdate and asctime, without the day of the week, which is not needed.
 const FOUR_DIGIT_YEARS: [&str; 2] = ["%d %b %Y %H:%M:%S GMT", "%b %e %H:%M:%S %Y"];
-/// The form of RFC 850.
+/// The date format of RFC 850.
 const TWO_DIGIT_YEARS: &str = "%d-%b-%y %H:%M:%S GMT";
 
-/// How long the destination asks to be left alone; `None` where it says nothing that can be understood.
+/// How long the destination asks to wait; `None` if the header cannot be parsed.
 pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let after = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than any number has.
+        // More digits than fit into a u64.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let now = jiff::Timestamp::from_millisecond(now.as_ms()).ok()?.to_zoned(TimeZone::UTC).datetime();
-        // A date that is past asks for no wait.
+        // A date in the past means no wait.
         Duration::try_from(date(text, now)?.duration_since(now)).unwrap_or_default()
     };
     Some(after.min(LONGEST))
@@ -34,7 +34,8 @@ fn date(text: &str, now: DateTime) -> Option<DateTime> {
     FOUR_DIGIT_YEARS.into_iter().find_map(parsed).or_else(|| Some(in_century(parsed(TWO_DIGIT_YEARS)?, now)))
 }
 
-/// Of two digits: a year that would be more than 50 years ahead is one of the past (RFC 9110, section 5.6.7).
+/// Completes a two-digit year. A year more than 50 years in the future is in the past century (RFC 9110, section
+/// 5.6.7).
 fn in_century(date: DateTime, now: DateTime) -> DateTime {
     let year = now.year() - now.year().rem_euclid(100) + date.year().rem_euclid(100);
     let year = if year > now.year() + 50 { year - 100 } else { year };
@@ -57,7 +58,7 @@ mod tests {
             ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
             ("Sun Nov  6 08:50:37 1994", Some(60)),
             ("Wed Nov 16 08:50:37 1994", Some(86_400)),
-            // The day of the week is wrong, and the date is not.
+            // The day of the week is wrong, the date is correct.
             ("Mon, 06 Nov 1994 08:50:37 GMT", Some(60)),
             ("99999999999", Some(86_400)),
             ("99999999999999999999999999", Some(86_400)),

@@ -1,5 +1,5 @@
-//! Signatures as Standard Webhooks has them: HMAC-SHA256 of `id.timestamp.body`, one for each key, so that a receiver can
-//! change its key at leisure.
+//! Signatures of Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. There is one signature per key, so that a
+//! receiver can rotate its key without losing requests.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -12,14 +12,14 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// A key, decoded.
+/// A decoded signing key, ready for use.
 pub(super) struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
-    /// From `whsec_` and base64.
+    /// Decodes `whsec_` and base64.
     ///
     /// # Errors
-    /// What is wrong with it, without a part of it.
+    /// Returns what is wrong with the key, without quoting any part of it.
     pub(super) fn read(secret: &Secret) -> Result<Self, String> {
         const HOW: &str =
             "write whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes it";
@@ -41,7 +41,7 @@ impl SigningKey {
     }
 }
 
-/// Adds the three headers, where there are keys.
+/// Adds the three signature headers; without keys, adds none.
 pub(super) fn sign(
     keys: &[SigningKey],
     id: &HeaderValue,
@@ -57,7 +57,7 @@ pub(super) fn sign(
         keys.iter().map(|key| key.sign(id.to_str().unwrap_or_default(), secs, body)).collect();
     headers.insert(ID, id.clone());
     headers.insert(TIMESTAMP, HeaderValue::from(secs));
-    // Base64, commas and blanks are what a header can have.
+    // Base64, commas and blanks are valid in a header.
     headers.extend(HeaderValue::try_from(signatures.join(" ")).map(|value| (SIGNATURE, value)));
 }
 
