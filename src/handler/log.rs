@@ -1,7 +1,8 @@
-//! `kind = "log"`: a structured line per event in the log of this process, at INFO.
+//! `kind = "log"`: writes each event as a structured line to the log of this process, at level INFO.
 //!
-//! Personal data (BIK T10) is masked: a message id becomes a short keyed digest that still tells messages apart, of a phone
-//! number its last two digits stay, names and texts are left out. `personal_data = true` shows all of it.
+//! Personal data (BIK T10) is masked. A message id becomes a short keyed digest, which still distinguishes messages.
+//! Only the last two digits of a phone number are shown. Names and texts are omitted. `personal_data = true` shows all
+//! of it.
 
 use std::{
     borrow::Cow,
@@ -23,17 +24,17 @@ use crate::{
     secret::{self, Secret},
 };
 
-/// The target of its lines: by it they are told from what the process says of itself.
+/// The target of the event lines, which separates them from the process's own log lines.
 pub const TARGET: &str = module_path!();
 
-/// What stands for a text that may be personal.
+/// Replaces a text that may be personal.
 const HIDDEN: &str = "***";
-/// The longest word that is shown: no event name, status or id of BIK's is nearly as long.
+/// Maximum length of a word that is shown, in bytes. BIK's event names, statuses and ids are much shorter.
 const WORD_BYTES: usize = 80;
-/// As many digits in a row may be a phone number.
+/// A word with this many digits in a row may be a phone number.
 const PHONE_DIGITS: usize = 8;
 
-/// The handler.
+/// A handler that writes events to the log.
 pub struct Log {
     lines: Arc<Mutex<Lines>>,
 }
@@ -41,18 +42,19 @@ pub struct Log {
 struct Lines {
     handler: String,
     settings: Settings,
-    /// Made with the first event: the key of the digests is the receiver's, and nobody who only opens this makes it.
+    /// Made with the first event. The digest key belongs to the receiver, so a command that only opens the handler must
+    /// not create it.
     show: Option<Show>,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Shows message ids, phone numbers, names and texts as they are.
+    /// Shows message ids, phone numbers, names and texts unmasked.
     pub personal_data: bool,
-    /// Where the key of the digests of message ids is kept; made if it is missing. By default `log-digest-key` beside the
-    /// journal.
+    /// The file with the key for digests of message ids. It is created if it is missing. By default `log-digest-key`
+    /// next to the journal.
     pub digest_key_file: Option<PathBuf>,
 }
 
@@ -74,7 +76,8 @@ impl Kind for Log {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        // A pipe that nobody reads blocks whoever writes: a thread that may block, and one of them at most.
+        // A pipe that nobody reads blocks the writer. So lines are written on a blocking thread, and on only one at a
+        // time.
         let mut lines = Arc::clone(&self.lines).lock_owned().await;
         let events = events.to_vec();
         let written = tokio::task::spawn_blocking(move || lines.write(&events));
@@ -118,7 +121,7 @@ impl Lines {
     }
 }
 
-/// What a line says of an event. What several infos say is joined by commas.
+/// The fields of a log line. The values of several infos are joined by commas.
 struct Facts {
     name: String,
     status: Option<String>,
@@ -159,10 +162,10 @@ fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join(","))
 }
 
-/// A text of a view, if it is there.
+/// A text field of a view, if present.
 type Field<'a> = Option<Cow<'a, str>>;
 
-/// What is personal in a view.
+/// The personal data of a view.
 #[derive(Default)]
 struct Personal<'a> {
     message_ids: Vec<&'a str>,
@@ -214,24 +217,24 @@ impl<'a> Personal<'a> {
     }
 }
 
-/// Whether personal data is shown.
+/// How personal data is shown.
 enum Show {
     All,
     Masked(DigestKey),
 }
 
-/// Nobody without it can try all phone numbers: a message id of WhatsApp holds one.
+/// The digest key. Without it nobody can compute the digests of all phone numbers: a WhatsApp message id contains one.
 type DigestKey = Hmac<Sha256>;
 
 impl Show {
-    /// Reads the key of the digests, or makes it.
+    /// Reads the digest key, or creates it.
     fn of(settings: &Settings) -> Result<Self, String> {
         if settings.personal_data {
             return Ok(Self::All);
         }
         let key = match &settings.digest_key_file {
             Some(file) => secret::load_or_make(file),
-            // For this process alone.
+            // Valid for this process only.
             None => Secret::random(Path::new("log-digest-key")),
         };
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;
@@ -239,7 +242,7 @@ impl Show {
         Ok(Self::Masked(key))
     }
 
-    /// A word that should not be personal, wherever BIK has put one that is.
+    /// Shows a word that should not be personal, but hides it if it may be personal after all.
     fn word(&self, text: &str) -> String {
         match self {
             Self::Masked(_) if may_be_personal(text) => HIDDEN.to_owned(),
@@ -269,7 +272,7 @@ impl Show {
     }
 }
 
-/// Whether a word is not an ordinary one: long, an address, a WhatsApp message id, a phone number.
+/// Returns whether a word is unusually long, or may be an address, a WhatsApp message id or a phone number.
 fn may_be_personal(word: &str) -> bool {
     word.len() > WORD_BYTES
         || word.contains('@')
@@ -277,7 +280,8 @@ fn may_be_personal(word: &str) -> bool {
         || (longest_number(word) >= PHONE_DIGITS && !is_uuid(word))
 }
 
-/// Digits in a row, also as phone numbers are written: with blanks, dots, dashes and brackets in between.
+/// The length of the longest sequence of digits. Blanks, dots, dashes and brackets do not interrupt it, because phone
+/// numbers contain them.
 fn longest_number(text: &str) -> usize {
     let (mut longest, mut digits) = (0, 0);
     for byte in text.bytes() {
@@ -291,7 +295,7 @@ fn longest_number(text: &str) -> usize {
     longest
 }
 
-/// Groups of 8, 4, 4, 4 and 12 hexadecimal digits; the last may be longer or shorter, as BIK's sometimes are.
+/// Groups of 8, 4, 4, 4 and 12 hexadecimal digits. The last group may have another length, as in some ids from BIK.
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let hex = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -299,19 +303,18 @@ fn is_uuid(text: &str) -> bool {
     hex && groups.len() == 5 && lengths.take(4).eq([8, 4, 4, 4])
 }
 
-/// Tells messages apart without telling the phone number that a WhatsApp id holds.
+/// A digest that distinguishes messages without showing the phone number in a WhatsApp id.
 fn short_digest(key: &DigestKey, id: &str) -> String {
     let mut mac = key.clone();
     mac.update(id.as_bytes());
     let mut text = String::from("#");
     for byte in &mac.finalize().into_bytes()[..4] {
-        // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// Of a phone number the last two digits; of any other address nothing.
+/// The last two digits of a phone number; nothing of any other address.
 fn masked_phone(phone: &str) -> String {
     let is_phone = phone.chars().all(|c| c.is_ascii_digit() || "+-. ()".contains(c));
     let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
@@ -353,7 +356,7 @@ mod tests {
         }
     }
 
-    /// What the handler logs of an event: the whole text, and its fields.
+    /// The log output of the handler for an event: the whole text, and its fields.
     fn logged(raw: &str, settings: &str, attempt: u32, replay: bool) -> (String, Value) {
         let captured = Captured::default();
         let writer = captured.clone();

@@ -1,7 +1,8 @@
-//! An event as a row: what the kinds that write tables give each of their columns.
+//! An event as a table row: the columns of the kinds that write tables.
 //!
-//! `raw` is what counts, and `event` is it as JSON; every other column is a projection for joining and filtering, and is
-//! NULL where the event does not say. Of an event with several infos it is what the first says.
+//! `raw` is the original, and `event` is the same as JSON. Every other column is extracted from it for joins and
+//! filters, and is NULL if the event does not have the value. If an event has several infos, the columns have the
+//! values of the first.
 
 use std::borrow::Cow;
 
@@ -14,24 +15,24 @@ use crate::{
     event::{Channel, Customer, Owner, Stamp, Status, View},
 };
 
-/// The version of [`COLUMNS`]: a table that is older gets the columns which it lacks.
+/// The version of [`COLUMNS`]. Older tables get the missing columns.
 pub const VERSION: u32 = 1;
 
-/// The table where none is configured.
+/// The table name if none is configured.
 pub fn default_table() -> String {
     "bik_events".to_owned()
 }
 
-/// A column, and its type in either database.
+/// A column, and its type in each database.
 pub struct Column {
-    /// Its name.
+    /// The column's name in the table.
     pub name: &'static str,
-    /// As PostgreSQL calls its type.
+    /// The column's type in PostgreSQL.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub postgres: &'static str,
-    /// As SQLite calls its type.
+    /// The column's type in SQLite.
     pub sqlite: &'static str,
-    /// Never NULL.
+    /// Whether the column is NOT NULL.
     pub required: bool,
 }
 
@@ -39,7 +40,7 @@ const fn column(name: &'static str, postgres: &'static str, sqlite: &'static str
     Column { name, postgres, sqlite, required }
 }
 
-/// Every column, in the order in which [`Row`] has its values; the first is the primary key.
+/// All columns, in the order of the fields of [`Row`]. The first is the primary key.
 pub const COLUMNS: [Column; 21] = [
     column("key", "text", "TEXT", true),
     column("seq", "bigint", "INTEGER", true),
@@ -64,55 +65,55 @@ pub const COLUMNS: [Column; 21] = [
     column("raw", "bytea", "BLOB", true),
 ];
 
-/// A row. Texts are as the event has them: of what a database cannot hold, its kind takes care.
+/// The values of a row. Texts are as in the event; each kind handles texts that its database cannot store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// [`Delivery::key`]: 32 hexadecimal digits.
+    /// [`Delivery::key`] as 32 hexadecimal digits.
     pub key: String,
-    /// Its place in the journal.
+    /// The event's position in the journal.
     pub seq: i64,
-    /// When it was received.
+    /// When the event was received.
     pub received_at: Timestamp,
-    /// The source that it came in by.
+    /// The source that received the event.
     pub source: String,
-    /// `eventName`.
+    /// The event's name (`eventName`).
     pub event_name: String,
     /// BIK's `id`, or the `eventId` of a subscribed event.
     pub bik_id: Option<String>,
-    /// `storeId`.
+    /// The store's id (`storeId`).
     pub store_id: Option<String>,
-    /// `messageId`.
+    /// The message's id (`messageId`).
     pub message_id: Option<String>,
-    /// `status`, in its canonical form.
+    /// The `status` in its canonical form.
     pub status: Option<String>,
     /// `channelId`, or the `channel` of a subscribed event.
     pub channel: Option<String>,
     /// `owner`: who sent the message.
     pub owner: Option<String>,
-    /// What the owner counts as (BIK §2).
+    /// The category of the owner (BIK §2).
     pub category: Option<String>,
-    /// `customerId`.
+    /// The customer's id (`customerId`).
     pub customer_id: Option<String>,
-    /// First and last name.
+    /// The customer's first and last name.
     pub customer_name: Option<String>,
-    /// `assetValue`, or the first of `assets`: a phone number on WhatsApp, on other channels whatever they have.
+    /// `assetValue`, or the first of `assets`: a phone number on WhatsApp, any other address on other channels.
     pub phone: Option<String>,
-    /// BIK's own time: the same for all statuses of a message, so no order (BIK §4).
+    /// BIK's own time. It is the same for all statuses of a message, so it gives no order (BIK §4).
     pub created_at: Option<Timestamp>,
-    /// `failureReason`.
+    /// Why the message failed (`failureReason`).
     pub failure_reason: Option<String>,
-    /// Which try this was, counted from 1.
+    /// Number of this attempt, counted from 1.
     pub attempt: i64,
-    /// It was asked for again.
+    /// Whether the event was delivered by a replay.
     pub replay: bool,
     /// The element as rendered (T7).
     pub event: String,
-    /// The element's bytes exactly as they came (T7).
+    /// The element's bytes exactly as received (T7).
     pub raw: Vec<u8>,
 }
 
 impl Row {
-    /// Of a delivery.
+    /// Extracts the columns from a delivery.
     pub fn of(delivery: &Delivery) -> Self {
         let event = &delivery.event;
         let element = &event.element;
@@ -143,7 +144,7 @@ impl Row {
         }
     }
 
-    /// Its columns as an object, to be looked at.
+    /// The columns as a JSON object, for `check --show`.
     pub fn to_json(&self) -> String {
         let shown = Shown {
             key: &self.key,
@@ -168,12 +169,12 @@ impl Row {
             event: serde_json::from_str(&self.event).ok(),
             raw: String::from_utf8_lossy(&self.raw),
         };
-        // Texts and numbers: there is nothing in it that could fail.
+        // Serializing texts and numbers cannot fail.
         serde_json::to_string(&shown).unwrap_or_default()
     }
 }
 
-/// A row as an object, for [`Row::to_json`]: its members are [`COLUMNS`], in their order.
+/// A row as an object, for [`Row::to_json`]. Its members are [`COLUMNS`] in the same order.
 #[derive(Serialize)]
 struct Shown<'a> {
     key: &'a str,
@@ -199,7 +200,7 @@ struct Shown<'a> {
     raw: Cow<'a, str>,
 }
 
-/// What a view says of the columns.
+/// The column values that come from a view.
 #[derive(Default)]
 struct Facts<'a> {
     message_id: Option<&'a str>,
@@ -269,10 +270,10 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// `schema.table` or `table`, as parts that are safe to quote.
+/// Splits `schema.table` or `table` into parts that are safe to quote.
 ///
 /// # Errors
-/// What is wrong with the name, and what to write.
+/// Returns what is wrong with the name, and what to write.
 pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, String> {
     let parts: Vec<&str> = text.split('.').collect();
     let is_name = |part: &&str| {

@@ -1,7 +1,8 @@
-//! `kind = "sqlite"`: a row per event in a table of a file of the user's, one transaction a batch.
+//! `kind = "sqlite"`: writes each event as a row to a table in an SQLite file of the user, with one transaction per
+//! batch.
 //!
-//! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. A file
-//! that was moved away or replaced is opened anew, so that nothing is written where nobody looks.
+//! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. If
+//! the file was moved away or replaced, it is reopened at its path, so that no row goes to a file that nobody reads.
 
 use std::{
     fs,
@@ -21,25 +22,25 @@ use super::{
 };
 use crate::{disk, file_id::FileId, folder, panics};
 
-/// For so long another writer of the file is waited for.
+/// How long to wait for another writer of the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The handler.
+/// A handler that writes rows to an SQLite file.
 pub struct Sqlite {
     table: Arc<Table>,
     open: Arc<Mutex<Option<Open>>>,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The file; its directory is made if it is missing.
+    /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
-    /// The table in it.
+    /// The name of the table in the file.
     #[serde(default = "default_table")]
     pub table: String,
-    /// The table is made where it is missing, and given the columns of later versions.
+    /// Whether to create a missing table, and to add the columns of later versions to an existing one.
     #[serde(default = "yes")]
     pub create: bool,
 }
@@ -48,14 +49,14 @@ const fn yes() -> bool {
     true
 }
 
-/// Where rows go.
+/// The configured file and table.
 struct Table {
     path: PathBuf,
     name: String,
     create: bool,
 }
 
-/// The file as it was opened.
+/// The open file, with its identity at the time of opening.
 struct Open {
     connection: Connection,
     file: FileId,
@@ -64,7 +65,7 @@ struct Open {
 impl Kind for Sqlite {
     const NAME: &'static str = "sqlite";
     const ABOUT: &'static str = "writes a row per event into a table of an SQLite file, each event once";
-    /// One has the file; the rows of the other are made meanwhile.
+    /// One delivery writes to the file while the other prepares its rows.
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
     type Settings = Settings;
@@ -118,7 +119,7 @@ impl Kind for Sqlite {
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let interrupted = |ended: JoinError| Failure::retry("interrupted", panics::why_ended(&ended));
         let events = events.to_vec();
-        // Made while another delivery has the file.
+        // Prepare the rows while another delivery may be using the file.
         let making = tokio::task::spawn_blocking(move || events.iter().map(Row::of).collect::<Vec<Row>>());
         let rows = making.await.map_err(interrupted)?;
         let mut open = Arc::clone(&self.open).lock_owned().await;
@@ -132,7 +133,7 @@ impl Kind for Sqlite {
 
 impl Table {
     fn deliver(&self, slot: &mut Option<Open>, rows: &[Row]) -> Result<(), Error> {
-        // Left empty by an error: the next delivery opens the file again.
+        // After an error the slot stays empty, and the next delivery reopens the file.
         let mut open = match slot.take() {
             Some(open) if FileId::at(&self.path).is_ok_and(|(file, _)| file == open.file) => open,
             _ => self.open()?,
@@ -143,8 +144,8 @@ impl Table {
     }
 
     fn open(&self) -> Result<Open, Error> {
-        // Made here: SQLite would let everybody read it. Its -wal and -shm have the mode of the file. Where it cannot be
-        // made, or is there, SQLite says what is wrong, if anything.
+        // Create the file here, because SQLite would make it readable by everybody. Its -wal and -shm files get the
+        // same mode. If this fails or the file exists, SQLite reports any problem.
         let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&self.path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection =
@@ -201,7 +202,7 @@ impl Table {
         format!("CREATE TABLE \"{}\" ({})", self.name, columns.join(", "))
     }
 
-    /// The version that made the table; `None` where it is not known.
+    /// The version of the columns when the table was last created or extended; `None` if unknown.
     fn version(&self, connection: &Connection) -> Option<u32> {
         let select = "SELECT version FROM bikhook_tables WHERE name = ?1";
         connection.query_row(select, [&self.name], |row| row.get(0)).ok()
@@ -217,7 +218,7 @@ impl Table {
         found.collect()
     }
 
-    /// The columns that are not there, as they would be added.
+    /// The missing columns, as definitions for ALTER TABLE.
     fn lacking(&self, found: &[Found]) -> Vec<String> {
         COLUMNS
             .iter()
@@ -300,10 +301,10 @@ impl Table {
     }
 }
 
-/// A column of a table that is there.
+/// A column of the existing table.
 struct Found {
     name: String,
-    /// Must be given: NOT NULL without a default.
+    /// The column must be given: NOT NULL without a default.
     required: bool,
     primary: bool,
 }
@@ -320,7 +321,7 @@ enum Error {
 }
 
 impl Error {
-    /// A class that is safe for logs.
+    /// Error class that is safe for logs.
     fn class(&self) -> &'static str {
         match self {
             Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => "not found",
@@ -334,14 +335,14 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => "not a database",
                 Some(ErrorCode::ConstraintViolation) => "constraint",
                 Some(ErrorCode::TooBig) => "too big",
-                // Over a quota.
+                // A quota is exceeded.
                 _ if disk::is_full_sqlite(error, path) => "disk full",
                 _ => "sqlite",
             },
         }
     }
 
-    /// Whether it passes by itself.
+    /// Returns whether the error is temporary.
     fn is_passing(&self) -> bool {
         matches!(self.class(), "locked" | "disk full")
     }

@@ -1,7 +1,7 @@
-//! The rotated files: compressed, and the oldest deleted, in the background.
+//! Compresses rotated files and deletes the oldest ones, in the background.
 //!
-//! A file is compressed under a third name, synced, renamed to its `.gz`, and only then is the plain one deleted. A
-//! process may die, or stop, between any two steps: [`Archive::tidy`] starts from what it finds.
+//! A file is compressed under a third name, synced, and renamed to its `.gz`. Only then is the uncompressed file
+//! deleted. A process may die or stop between any two steps; [`Archive::tidy`] starts from whatever it finds.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,19 +25,19 @@ use super::{
 };
 use crate::lock::Lock;
 
-/// What is compressed between two looks at whether to stop.
+/// How many bytes are compressed between two checks for a stop.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What becomes of rotated files.
+/// The rules for rotated files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// They are compressed.
+    /// Whether rotated files are compressed.
     pub gzip: bool,
-    /// How many stay; all when `None`.
+    /// How many rotated files to keep; `None` keeps all.
     pub keep: Option<NonZeroU32>,
 }
 
-/// Looks after the rotated files of one writer.
+/// Manages the rotated files of one writer.
 #[derive(Debug)]
 pub struct Archive {
     names: Names,
@@ -45,12 +45,12 @@ pub struct Archive {
     wanted: AtomicBool,
     running: Mutex<()>,
     stopped: AtomicBool,
-    /// Held for as long as a file may be worked on, also beyond the writer's own life.
+    /// Held while files may be in use, even after the writer is dropped.
     _lock: Arc<Lock>,
 }
 
 impl Archive {
-    /// Does nothing until it is told to.
+    /// Creates an archive that is idle until [`Archive::tidy_soon`] is called.
     pub fn new(names: Names, rules: Rules, lock: Arc<Lock>) -> Arc<Self> {
         Arc::new(Self {
             names,
@@ -62,20 +62,21 @@ impl Archive {
         })
     }
 
-    /// Tidies in the background, on a thread for blocking work: one at a time, and once more if it was running.
+    /// Tidies in the background, on a blocking thread. Only one run is active at a time. A call during a run makes it
+    /// repeat.
     pub fn tidy_soon(self: &Arc<Self>) {
         self.wanted.store(true, Ordering::SeqCst);
         let archive = Arc::clone(self);
         drop(tokio::task::spawn_blocking(move || archive.run()));
     }
 
-    /// Ends what is running, within the time that a chunk takes; what was not done is done after the next start.
+    /// Stops a run within the time that one chunk takes. The rest is done after the next start.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
     fn run(&self) {
-        // Looked at again after the lock was given back: a wish that came in between found it taken, and left.
+        // Checked again after the lock is released: a request that came in between found the lock taken and returned.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {
@@ -89,10 +90,10 @@ impl Archive {
         }
     }
 
-    /// Deletes what an earlier compression left unfinished and what is too much, and compresses what is plain.
+    /// Deletes leftovers of interrupted compressions and surplus files, then compresses the uncompressed files.
     ///
     /// # Errors
-    /// Where the file system says no; a later call takes it up again.
+    /// Returns file system errors. A later call continues the work.
     pub fn tidy(&self) -> Result<(), Error> {
         for leftover in self.names.leftovers()? {
             remove(&leftover)?;
@@ -117,7 +118,7 @@ impl Archive {
     }
 
     fn delete(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
-        // The plain one first: alone, a compressed one is whole.
+        // Delete the uncompressed file first. If this stops in between, the compressed file is complete.
         if forms.plain {
             remove(&self.names.plain(rotated))?;
         }
@@ -151,7 +152,7 @@ impl Archive {
         sync_dir_of(&plain)
     }
 
-    /// `false` where it was stopped.
+    /// Returns `false` if it was stopped before the end.
     fn write_gzip(&self, plain: &Path, gzip: &Path) -> io::Result<bool> {
         let mut from = File::open(plain)?;
         let to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(gzip)?;
@@ -178,7 +179,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether `gzip` holds exactly what `plain` does; `false` also where it is damaged.
+/// Returns whether `gzip` decompresses to exactly the content of `plain`; `false` also if it is damaged.
 fn is_compressed_form(gzip: &Path, plain: &Path) -> io::Result<bool> {
     let mut unpacked = MultiGzDecoder::new(BufReader::new(File::open(gzip)?));
     let mut plain = File::open(plain)?;
@@ -201,7 +202,7 @@ fn is_damage(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
 }
 
-/// Reads until the buffer is full or the input has ended.
+/// Reads until the buffer is full or the input ends.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -236,7 +237,7 @@ mod tests {
     }
 
     impl World {
-        /// A rotated file with a line of its own, not compressed.
+        /// An uncompressed rotated file with a unique line.
         fn rotated(&self, seq: u32) -> (PathBuf, PathBuf, String) {
             let names = &self.archive.names;
             let next = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
@@ -342,7 +343,7 @@ mod tests {
     fn a_compression_that_fails_leaves_no_part_and_is_taken_up_again() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
-        // A directory can be opened, but not read: the part is there when it fails.
+        // A directory can be opened but not read, so compressing fails when the partial file already exists.
         fs::remove_file(&plain).unwrap();
         fs::create_dir(&plain).unwrap();
         world.archive.tidy().unwrap_err();
@@ -378,7 +379,7 @@ mod tests {
             world.rotated(seq);
             world.archive.tidy_soon();
         }
-        // The last wish is served by whoever holds the lock when it comes, or by its own run.
+        // The last request is served by the run that holds the lock, or by its own run.
         let archive = Arc::clone(&world.archive);
         let all_gzip = move || archive.names.rotated().unwrap().iter().all(|(_, forms)| !forms.plain);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

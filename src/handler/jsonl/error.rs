@@ -1,4 +1,4 @@
-//! What can go wrong with the file, and how it is told to dispatch.
+//! Errors of the file, and how dispatch sees them.
 
 use std::{
     io,
@@ -10,60 +10,60 @@ use crate::{
     lock::{LockError, lock_of},
 };
 
-/// Why the file could not be opened, written or rotated. Nothing in it quotes an event.
+/// Why the file could not be opened, written or rotated. No text in it quotes an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another handler or process writes it.
+    /// Another handler or process writes the file.
     #[error("{path} is in use by another handler or process ({lock}): give each handler its own path")]
     InUse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its lock.
+        /// Why the lock could not be taken.
         lock: LockError,
     },
-    /// A directory, a pipe, a device, a link that leads nowhere.
+    /// The path leads to a directory, pipe, device or broken link.
     #[error("{path} is not a regular file: a jsonl handler needs one that it can cut back and rotate")]
     NotAFile {
-        /// The file.
+        /// The path that is not a file.
         path: PathBuf,
     },
-    /// The name of the file cannot be taken apart for its rotated files.
+    /// The file name is missing or not UTF-8, so names of rotated files cannot be derived from it.
     #[error("{path} names no file, or not in UTF-8")]
     NoName {
-        /// The file.
+        /// The path without a usable name.
         path: PathBuf,
     },
-    /// Its first line was not written by this handler: not ours to add to, or to cut.
+    /// The file was not written by this handler, so it must not be appended to or truncated.
     #[error("{path} does not begin as a file of this handler does: move it away or choose another path")]
     Foreign {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// It begins with zeros.
+    /// The file begins with zeros.
     #[error("{path} is damaged: it begins with zeros")]
     Damaged {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The file system said no.
+    /// The file system returned an error.
     #[error("cannot {doing} {path}: {source}")]
     Io {
-        /// What was being done, such as `write`.
+        /// The operation that failed, such as `write`.
         doing: &'static str,
-        /// To which file.
+        /// The file or directory that it failed on.
         path: PathBuf,
-        /// Why not.
+        /// The error of the file system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Says what was being done, and to which file; for `map_err`.
+    /// Makes [`Error::Io`] for an operation and a file; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
-    /// Of a file whose lock could not be taken; for `map_err`.
+    /// Makes the error for a file whose lock could not be taken; for `map_err`.
     pub fn lock(guarded: &Path) -> impl FnOnce(LockError) -> Self {
         move |error| match error {
             LockError::Io(source) => Self::io("open the lock file", &lock_of(guarded))(source),
@@ -71,7 +71,7 @@ impl Error {
         }
     }
 
-    /// What to do about it, where the error itself does not say so; begins with a colon.
+    /// What to do about the error, starting with a colon; empty if the error says it itself.
     pub fn advice(&self) -> &'static str {
         let Self::Io { source, .. } = self else { return "" };
         match source.kind() {
@@ -81,7 +81,7 @@ impl Error {
         }
     }
 
-    /// A class that is safe for logs.
+    /// Error class that is safe for logs.
     fn class(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "in use",
@@ -98,7 +98,8 @@ impl Error {
     }
 }
 
-/// A file takes any event: whatever is wrong is wrong with the file, and may be put right.
+/// A file accepts any event, so the problem is always the file, and can be fixed. The failure is a retry about the
+/// destination.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::retry(error.class(), error)

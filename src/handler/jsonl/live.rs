@@ -1,4 +1,4 @@
-//! The file that is written: opened and repaired, recognised when it was moved away, appended to.
+//! The live file, which is written: opens and repairs it, detects when it was moved away, and appends to it.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -12,45 +12,45 @@ use tracing::warn;
 use super::error::Error;
 use crate::{file_id::FileId, folder};
 
-/// How every file of this handler begins, as `Event::to_json_line` writes it.
+/// How every file of this handler begins, as written by `Event::to_json_line`.
 pub const FIRST_BYTES: &[u8] = b"{\"seq\":";
-/// What is read at once in the search for the last line break.
+/// How many bytes are read at once when searching for the last line break.
 const CHUNK_BYTES: u64 = 64 * 1024;
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
-/// The open file. Written in append mode: a file that somebody else emptied grows from its new end.
+/// The open file. It is written in append mode, so if another program empties it, it grows from its new end.
 #[derive(Debug)]
 pub struct Live {
     file: File,
     path: PathBuf,
     id: FileId,
-    /// Its length in bytes when it was last looked at.
+    /// Length in bytes when last checked.
     pub len: u64,
-    /// The UTC day of its last change, counted from the Unix epoch.
+    /// UTC day of the last change, in days since the Unix epoch.
     pub day: i64,
 }
 
-/// Where a file must be cut back to before anything is appended: what comes after is of a delivery that failed.
+/// Where to truncate a file before appending. Everything after this position belongs to a failed delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     id: FileId,
     len: u64,
 }
 
-/// How a file begins.
+/// The kind of content at the start of a file.
 enum Beginning {
     Ours,
-    /// As after a power cut.
+    /// Zeros, as after a power cut.
     Zeroed,
     Foreign,
 }
 
 impl Live {
-    /// Opens the file, makes it where it is missing, cuts it back to `cut` if it is the file meant by it, and cuts off
-    /// a torn last line. Returns when all of this is on disk.
+    /// Opens the file or creates it. Truncates it to `cut` if `cut` is for this file, and removes a torn last line. All
+    /// of this is on disk when it returns.
     ///
     /// # Errors
-    /// Where the path leads to anything but a file of this handler, or to a damaged one, or the file system says no.
+    /// Returns an error if the path is not a file of this handler, if the file is damaged, or if the file system fails.
     pub fn open(path: &Path, cut: Option<Cut>) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
@@ -75,16 +75,17 @@ impl Live {
             Beginning::Foreign => return Err(Error::Foreign { path: path.to_owned() }),
         }
         live.cut_torn_line()?;
-        // Lines of a process that was killed may not be on disk yet, and are not written again.
+        // Lines of a killed process may not be on disk yet, and they are not written again.
         live.file.sync_data().map_err(Error::io("sync", path))?;
         sync_dir_of(path)?;
         Ok(live)
     }
 
-    /// Looks at the file again. `false` where the path no longer leads to it: it was moved away or deleted.
+    /// Updates length and day of the file. Returns `false` if the path no longer leads to this file, because it was
+    /// moved away or deleted.
     ///
     /// # Errors
-    /// Where the file system says no.
+    /// Returns file system errors.
     pub fn is_in_place(&mut self) -> Result<bool, Error> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if FileId::from(&metadata) == self.id => {
@@ -97,10 +98,11 @@ impl Live {
         }
     }
 
-    /// Appends and syncs. On failure any part of it may be in the file: cut back to [`Live::cut_here`], taken before.
+    /// Appends and syncs. If it fails, any part of the chunks may be in the file. Then truncate to the
+    /// [`Live::cut_here`] taken before.
     ///
     /// # Errors
-    /// Where the file system says no.
+    /// Returns file system errors.
     pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
         for chunk in chunks {
             self.file.write_all(chunk.as_ref()).map_err(Error::io("write", &self.path))?;
@@ -108,7 +110,7 @@ impl Live {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
-    /// Its present end, to cut back to.
+    /// The current end of the file, to truncate to later.
     pub fn cut_here(&self) -> Cut {
         Cut { id: self.id, len: self.len }
     }
@@ -148,11 +150,11 @@ impl Live {
     }
 }
 
-/// Where the path leads to: its directory made if it is missing, links followed, so that two names of one file are
-/// recognised, and a rename moves the file and not a link.
+/// Resolves the path and creates its directory if it is missing. Links are followed, so that two names of one file are
+/// recognized, and rotation renames the file and not a link.
 ///
 /// # Errors
-/// Where the path leads nowhere, or the file system says no.
+/// Returns an error if the path leads nowhere, or if the file system fails.
 pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     match fs::canonicalize(path) {
         Ok(path) => return Ok(path),
@@ -168,21 +170,21 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     Ok(fs::canonicalize(dir).map_err(Error::io("find", dir))?.join(name))
 }
 
-/// Makes the changes of a directory durable: a file in it that was made, renamed or deleted.
+/// Syncs the directory of a file, so that creating, renaming or deleting the file is durable.
 ///
 /// # Errors
-/// Where the file system says no.
+/// Returns file system errors.
 pub fn sync_dir_of(path: &Path) -> Result<(), Error> {
     let dir = folder::of(path);
     folder::sync(dir).map_err(Error::io("sync the directory", dir))
 }
 
-/// The length of the file up to and with its last line break.
+/// The length of the file up to and including its last line break.
 fn end_of_last_line(file: &File, len: u64) -> io::Result<u64> {
     let mut end = len;
     let mut chunk = Vec::new();
     while end > 0 {
-        // Nearly always the last byte is the line break.
+        // The last byte is nearly always the line break.
         let wanted = if end == len { 1 } else { CHUNK_BYTES };
         let start = end.saturating_sub(wanted);
         chunk.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);

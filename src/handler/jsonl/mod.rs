@@ -1,8 +1,8 @@
-//! `kind = "jsonl"`: an object a line, appended to a file, on disk before the events count as delivered.
+//! `kind = "jsonl"`: appends one JSON object per line to a file. Events count as delivered when they are on disk.
 //!
 //! ```text
-//! deliver ─▶ writer ─▶ live        one batch, one sync; a failed one is cut back, a damaged file repaired
-//!              │  └──▶ tail        what is in the file already
+//! deliver ─▶ writer ─▶ live        one batch, one sync; truncates a failed batch, repairs a damaged file
+//!              │  └──▶ tail        lines that are already in the file
 //!              └─▶ names ─▶ archive   rotated files, compressed in the background
 //! ```
 
@@ -26,32 +26,32 @@ use error::Error;
 use tail::Tail;
 use writer::{Rotation, Writer};
 
-/// What is rendered before it is handed to the file: bounds the memory of a batch of large events.
+/// How many bytes of lines are rendered before they are written. Limits the memory for a batch of large events.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The handler.
+/// A handler that appends events to a file.
 pub struct Jsonl {
     writer: Arc<Mutex<Writer>>,
     archive: Arc<Archive>,
     given_up: GivenUp,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The file; its directory is made if it is missing.
+    /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
-    /// The file is rotated before it grows beyond this; 0 is never.
+    /// Maximum size of the file: it is rotated before it exceeds this. 0 means no limit.
     #[serde(default = "default_rotate_size")]
     pub rotate_size: Size,
-    /// It is rotated with the first events of a UTC day, too.
+    /// Whether the file is also rotated with the first events of each UTC day.
     #[serde(default)]
     pub rotate_daily: bool,
-    /// Rotated files are compressed.
+    /// Whether rotated files are compressed with gzip.
     #[serde(default)]
     pub gzip: bool,
-    /// How many rotated files stay; all by default.
+    /// How many rotated files to keep; `None` keeps all.
     #[serde(default)]
     pub keep: Option<NonZeroU32>,
 }
@@ -97,8 +97,8 @@ impl Kind for Jsonl {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let events = events.to_vec();
-        // Waited for here: a delivery that is given up while the one before it hangs must not be written after all,
-        // nor hold a thread until then.
+        // Wait for the writer here and not on the blocking thread. A delivery that is cancelled while it waits must not
+        // be written later, and must not occupy a thread.
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         if self.given_up.take() {
             writer.forget_tail();
@@ -131,7 +131,7 @@ fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Delivery]) -> R
     writer.append(Lines(events.iter()))
 }
 
-/// The events whose lines the file has not. A replay was asked for, and is written again.
+/// The events whose lines are not in the file. Replayed events are always written again, because somebody asked for it.
 fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
     let is_there = |delivery: &Delivery| {
         !delivery.replay
@@ -141,7 +141,7 @@ fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
     events.iter().filter(|delivery| !is_there(delivery)).map(|delivery| &*delivery.event).collect()
 }
 
-/// The lines of events, in chunks.
+/// Renders the lines of events, in chunks.
 struct Lines<'a>(slice::Iter<'a, &'a Event>);
 
 impl Iterator for Lines<'_> {
@@ -179,7 +179,7 @@ mod tests {
         };
         let begun = Instant::now();
         loop {
-            // The background of an earlier one may hold the lock for a moment.
+            // The background thread of an earlier handler may still hold the lock for a moment.
             match Jsonl::open("audit", settings.clone()).await {
                 Ok(jsonl) => return jsonl,
                 Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{error}"),
@@ -203,7 +203,7 @@ mod tests {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
-    /// Gives up a delivery that is written all the same: it waits for nobody else, and is polled once.
+    /// Cancels a delivery that is written nevertheless: it does not wait for the writer, and is polled once.
     async fn give_up(jsonl: &Jsonl, events: &[Delivery]) {
         let mut delivery = Box::pin(jsonl.deliver(events));
         assert!(futures_util::poll!(&mut delivery).is_pending());

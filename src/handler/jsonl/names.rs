@@ -1,5 +1,5 @@
-//! The names of a file and of its rotated files: `events.jsonl`, `events-2026-11-22T101500Z-001.jsonl`, and the same
-//! with `.gz`.
+//! The names of a file and its rotated files: `events.jsonl`, `events-2026-11-22T101500Z-001.jsonl`, and the same with
+//! `.gz`.
 
 use std::{
     fs, io,
@@ -9,38 +9,38 @@ use std::{
 use super::error::Error;
 use crate::{clock::Timestamp, folder::with_suffix};
 
-/// The file that is written, and how its rotated files are called.
+/// The name of the live file, and the pattern for its rotated files.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Where all of them are.
+    /// The directory of all files.
     pub dir: PathBuf,
-    /// The file that is written.
+    /// The path of the file that is written.
     pub live: PathBuf,
     stem: String,
     extension: String,
 }
 
-/// A file that was rotated: plain, compressed, or for a moment both. Ordered by age, the oldest first.
+/// A rotated file: uncompressed, compressed, or both for a moment. Ordered by age, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rotated {
     stamp: String,
     number: u32,
 }
 
-/// What of a rotated file is there.
+/// Which forms of a rotated file exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
-    /// As it was written.
+    /// The uncompressed file exists.
     pub plain: bool,
-    /// Compressed.
+    /// The `.gz` file exists.
     pub gzip: bool,
 }
 
 impl Names {
-    /// Of a file in an existing directory.
+    /// Derives the names from the path of the live file. Its directory must exist.
     ///
     /// # Errors
-    /// [`Error::NoName`] where the path has no file name, or one that is not UTF-8.
+    /// Returns [`Error::NoName`] if the path has no file name, or one that is not UTF-8.
     pub fn of(live: &Path) -> Result<Self, Error> {
         let no_name = || Error::NoName { path: live.to_owned() };
         let name = live.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
@@ -57,10 +57,10 @@ impl Names {
         })
     }
 
-    /// A name that is later than every rotated file's, also where the clock was set back, and that no file has.
+    /// Returns an unused name that sorts after all rotated files, even if the clock was set back.
     ///
     /// # Errors
-    /// Where the directory cannot be read.
+    /// Returns an error if the directory cannot be read.
     pub fn next(&self, now: Timestamp) -> Result<Rotated, Error> {
         let mut next = Rotated { stamp: stamp(now), number: 1 };
         if let Some((latest, _)) = self.rotated()?.into_iter().next_back()
@@ -68,7 +68,7 @@ impl Names {
         {
             next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
         }
-        // A listing that runs while a file is being compressed may see neither of its forms.
+        // A listing during a compression may show neither form of the file.
         while self.plain(&next).exists() || self.gzip(&next).exists() {
             next.number += 1;
         }
@@ -78,7 +78,7 @@ impl Names {
     /// The rotated files, the oldest first.
     ///
     /// # Errors
-    /// Where the directory cannot be read.
+    /// Returns an error if the directory cannot be read.
     pub fn rotated(&self) -> Result<Vec<(Rotated, Forms)>, Error> {
         let mut found: std::collections::BTreeMap<Rotated, Forms> = std::collections::BTreeMap::new();
         for name in self.file_names()? {
@@ -95,10 +95,10 @@ impl Names {
         Ok(found.into_iter().collect())
     }
 
-    /// What a compression left behind that did not end.
+    /// The partial files of interrupted compressions.
     ///
     /// # Errors
-    /// Where the directory cannot be read.
+    /// Returns an error if the directory cannot be read.
     pub fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
         let names = self.file_names()?.into_iter();
         let ours =
@@ -106,17 +106,17 @@ impl Names {
         Ok(ours.map(|name| self.dir.join(name)).collect())
     }
 
-    /// Where a rotated file is before it is compressed.
+    /// The path of a rotated file before compression.
     pub fn plain(&self, rotated: &Rotated) -> PathBuf {
         self.dir.join(format!("{}-{}-{:03}{}", self.stem, rotated.stamp, rotated.number, self.extension))
     }
 
-    /// Where a rotated file is once it is compressed.
+    /// The path of a rotated file after compression.
     pub fn gzip(&self, rotated: &Rotated) -> PathBuf {
         with_suffix(&self.plain(rotated), ".gz")
     }
 
-    /// Where a rotated file is while it is being compressed.
+    /// The path of a rotated file during compression.
     pub fn unfinished(&self, rotated: &Rotated) -> PathBuf {
         with_suffix(&self.plain(rotated), ".gz.tmp")
     }
@@ -147,7 +147,7 @@ impl Names {
 }
 
 fn stamp(now: Timestamp) -> String {
-    // A clock outside of the years -9999 to 9999 counts as the epoch: `next` still finds a later name.
+    // A time outside the years -9999 to 9999 becomes the epoch. `next` still finds a later name.
     let now = jiff::Timestamp::from_millisecond(now.as_ms()).unwrap_or_default();
     now.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }

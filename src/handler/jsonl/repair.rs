@@ -1,6 +1,7 @@
-//! A file that a power cut left damaged: with zeros, or half of a line, where lines were.
+//! Repairs a file that a power cut damaged, by replacing lines with zeros or half lines.
 //!
-//! The file keeps its whole lines, and as it was it is set beside it. At any moment one of the two is at its path.
+//! The whole lines are copied to a new file at the path, and the damaged file is kept beside it. One of the two files
+//! is at the path at any moment.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,15 +19,16 @@ use super::{
 };
 use crate::folder::with_suffix;
 
-/// Whether this is a whole line of this handler, with or without its line break.
+/// Returns whether this is a complete line of this handler, with or without its line break.
 pub fn is_whole(line: &[u8]) -> bool {
     line.starts_with(FIRST_BYTES) && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
-/// Repairs the file, and says so.
+/// Repairs the file and logs it as an error.
 ///
 /// # Errors
-/// [`Error::Foreign`] where it has no line of this handler, and more than zeros; or the file system says no.
+/// Returns [`Error::Foreign`] if the file has no line of this handler but other bytes than zeros. Returns file system
+/// errors.
 pub fn repair(path: &Path) -> Result<(), Error> {
     let unfinished = with_suffix(path, ".repairing");
     let kept = copy_whole_lines(path, &unfinished).map_err(Error::io("repair", path))?;
@@ -48,7 +50,7 @@ pub fn repair(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What of a file was whole.
+/// The result of copying the whole lines.
 #[derive(Debug)]
 struct Kept {
     lines: u64,
@@ -87,7 +89,7 @@ fn copy_whole_lines(from: &Path, to: &Path) -> io::Result<Kept> {
     Ok(kept)
 }
 
-/// There may be more zeros than there is memory.
+/// Skips zeros without storing them: there may be more of them than memory.
 fn skip_zeros(from: &mut impl BufRead, skipped: &mut u64) -> io::Result<()> {
     loop {
         let bytes = from.fill_buf()?;
@@ -100,7 +102,7 @@ fn skip_zeros(from: &mut impl BufRead, skipped: &mut u64) -> io::Result<()> {
     }
 }
 
-/// To the end of the line, or to the first zero.
+/// Reads to the end of the line, or to the first zero.
 fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         let bytes = from.fill_buf()?;
@@ -118,7 +120,7 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives the file a second name, by which it stays when its path leads to another.
+/// Gives the file a second name, which keeps it when another file takes its path.
 fn set_beside(path: &Path) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {
@@ -126,7 +128,7 @@ fn set_beside(path: &Path) -> io::Result<PathBuf> {
         match fs::hard_link(path, &beside) {
             Ok(()) => return Ok(beside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            // A file system without links.
+            // The file system has no hard links.
             Err(_) => {
                 let mut to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
                 io::copy(&mut File::open(path)?, &mut to)?;

@@ -1,8 +1,8 @@
-//! What the end of the file has already, so that no event is written twice.
+//! Reads the end of the file, so that no event is written twice.
 //!
-//! A process that dies, and a delivery that is given up, may leave lines whose events nobody settled: these are delivered
-//! again. So the end of the file is read before the first batch, and before the one that follows a delivery which was
-//! given up. An event whose line is there counts as delivered.
+//! After a crash or a cancelled delivery, the file may have lines of events that are not settled. These events are
+//! delivered again. So the end of the file is read before the first batch, and before each batch that follows a
+//! cancelled delivery. An event whose line is there counts as delivered.
 
 use std::{
     fs::File,
@@ -16,30 +16,34 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 
-/// What is read of the file, and of the rotated one before it: more than is written between two settles.
+/// How many bytes are read of the file and of the rotated file before it. This is more than is written between two
+/// settles.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// Of a compressed file, whose end cannot be found without what is before it, as many lines are kept.
+/// How many of the last lines of a compressed file are kept. It must be decompressed from its beginning.
 const COMPRESSED_LINES: usize = 500_000;
-/// A file in use for longer has every line whose event may not be settled.
+/// If the live file was in use for longer than this, all lines of unsettled events are in it, and the rotated file is
+/// not read.
 const SETTLED: Duration = Duration::from_mins(10);
 
-/// By what a line is known: its `seq`, and a digest of its `receivedAt`, since another journal counts from 1 again.
+/// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.
 type Id = (u64, u64);
 
 /// The lines at the end of the file.
 #[derive(Debug, Default)]
 pub struct Tail {
-    /// Sorted.
+    /// The ids of the lines, sorted.
     ids: Vec<Id>,
-    /// The largest `seq` of them.
+    /// The largest `seq` among the lines.
     newest: u64,
-    /// A line of the live file is damaged.
+    /// True if a line of the live file is damaged.
     pub is_damaged: bool,
 }
 
 impl Tail {
+    /// Reads the end of the live file, and of the newest rotated file if needed.
+    ///
     /// # Errors
-    /// Where a file cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn read(names: &Names) -> io::Result<Self> {
         let mut tail = Self::default();
         let live = File::open(&names.live)?;
@@ -58,21 +62,21 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Whether it may have the line of an event with this `seq`. Nearly always it has not.
+    /// Returns whether the line of an event with this `seq` may be in the file. Nearly always `false`.
     pub const fn may_have(&self, seq: u64) -> bool {
         seq <= self.newest
     }
 
-    /// Whether it has this line.
+    /// Returns whether this line is in the file.
     pub fn has(&self, line: &[u8]) -> bool {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 
-    /// The newest rotated file, in the form that it has.
+    /// Reads the newest rotated file, compressed or not.
     fn take_rotated(&mut self, names: &Names, bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
         let Some((newest, _)) = listed.last() else { return Ok(()) };
-        // It may be compressed meanwhile: its compressed form is there before the plain one is deleted.
+        // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
         match open_if_there(&names.plain(newest))? {
             Some(plain) => self.take_plain(plain, bytes),
             None => match open_if_there(&names.gzip(newest))? {
@@ -89,7 +93,7 @@ impl Tail {
         let mut lines = BufReader::with_capacity(1 << 16, file.take(len - start));
         let mut line = Vec::new();
         if start > 0 {
-            // The rest of a line whose beginning is not read.
+            // Skip the rest of a line whose beginning is not read.
             lines.skip_until(b'\n')?;
         }
         while lines.read_until(b'\n', &mut line)? > 0 {

@@ -1,10 +1,13 @@
-//! The one writer of a file: a batch is in it whole and on disk, or not in it at all.
+//! The only writer of a file. Either a whole batch is in the file and on disk, or nothing of it.
 //!
-//! Before a batch the end of the file is noted as a [`Cut`]. Whatever then goes wrong (a short write, a full disk, a
-//! failed sync, a panic), the file is closed, opened again, and cut back to that end before anything else is written:
-//! at once, and where that fails too, ahead of the next batch. So the same batch delivered again follows on what was
-//! there before it. A process that dies in between leaves at most a torn line, cut off at the next start, and whole
-//! lines of a batch that nobody settled: its events are delivered again, and the [`Tail`] says that they are there.
+//! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
+//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. This
+//! is done at once; if it fails, it is repeated before the next batch. So a retry of the batch continues where the file
+//! ended before the failure.
+//!
+//! If the process dies in between, it leaves at most a torn line and whole lines of an unsettled batch. The next start
+//! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows that their lines are
+//! already there.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -24,13 +27,13 @@ const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
 /// When the file is rotated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotation {
-    /// Before it would grow beyond this many bytes; never for its size when `None`.
+    /// Maximum size in bytes: the file is rotated before it would exceed this. `None` means no limit.
     pub size_bytes: Option<u64>,
-    /// With the first batch of a new UTC day.
+    /// Whether the first batch of a new UTC day rotates the file.
     pub daily: bool,
 }
 
-/// Writes a file, alone.
+/// The writer of a file, which it locks.
 #[derive(Debug)]
 pub struct Writer {
     names: Names,
@@ -38,15 +41,16 @@ pub struct Writer {
     lock: Arc<Lock>,
     live: Option<Live>,
     cut: Option<Cut>,
-    /// `None` where it must be read again.
+    /// The lines at the end of the file; `None` if it must be read again.
     tail: Option<Tail>,
 }
 
 impl Writer {
-    /// Locks, opens and repairs the file; makes it and its directory where they are missing.
+    /// Locks, opens and repairs the file. Creates it and its directory if they are missing.
     ///
     /// # Errors
-    /// Where another has it, or it is no file of this handler, or the file system says no.
+    /// Returns an error if another process has locked the file, if it is not a file of this handler, or if the file
+    /// system fails.
     pub fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
         let path = resolve(path)?;
         let names = Names::of(&path)?;
@@ -62,15 +66,15 @@ impl Writer {
         Ok(Self { names, rotation, lock, live: Some(live), cut: None, tail: Some(tail) })
     }
 
-    /// What the end of the file has already.
+    /// The lines at the end of the file.
     ///
     /// # Errors
-    /// Where it must be read, and the file system says no.
+    /// Returns file system errors if the end must be read.
     pub fn tail(&mut self) -> Result<&Tail, Error> {
         let tail = match self.tail.take() {
             Some(tail) => tail,
             None => {
-                // With nothing in it that must be cut back.
+                // Truncates a failed batch first, if there is one.
                 let live = self.ready()?;
                 self.live = Some(live);
                 read_tail(&self.names)?
@@ -79,26 +83,27 @@ impl Writer {
         Ok(self.tail.insert(tail))
     }
 
-    /// To be called where a batch may be in the file that nobody was told of.
+    /// Makes the next [`Writer::tail`] read the file again. Call it if a batch may have been written whose delivery was
+    /// cancelled.
     pub fn forget_tail(&mut self) {
         self.tail = None;
     }
 
-    /// What its files are called.
+    /// The names of the live file and its rotated files.
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// Its lock, to be held for as long as anything works on its files.
+    /// The lock of the file. Hold it while working on its files.
     pub fn lock(&self) -> Arc<Lock> {
         Arc::clone(&self.lock)
     }
 
-    /// Rotates the file if `more_bytes` would make it too large, or if it is of an earlier day. A batch is not split:
-    /// one that is larger than the limit has a file of its own.
+    /// Rotates the file if `more_bytes` would make it too large, or if it is from an earlier day. Returns whether it
+    /// did. Batches are not split: one that exceeds the limit gets its own file.
     ///
     /// # Errors
-    /// Where the file system says no. Nothing is lost: the file has its old name or its new one.
+    /// Returns file system errors. No data is lost: the file has either its old or its new name.
     pub fn rotate_if_due(&mut self, now: Timestamp, more_bytes: u64) -> Result<bool, Error> {
         let live = self.ready()?;
         let too_large =
@@ -115,10 +120,11 @@ impl Writer {
         Ok(true)
     }
 
-    /// Appends whole lines; `Ok` when all of them are on disk.
+    /// Appends whole lines. Returns `Ok` when all of them are on disk.
     ///
     /// # Errors
-    /// Where the file system says no: then none of them is in the file, or will be when the next batch is written.
+    /// Returns file system errors. In this case none of the lines stays in the file: they are truncated at the latest
+    /// before the next batch is written.
     pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
         let mut live = self.ready()?;
         self.cut = Some(live.cut_here());
@@ -145,7 +151,7 @@ impl Writer {
         }
     }
 
-    /// The file at its path, as it is now, with nothing in it that must be cut back.
+    /// The open file at the path, with any failed batch truncated. Reopens the file if necessary.
     fn ready(&mut self) -> Result<Live, Error> {
         if let Some(mut live) = self.live.take()
             && self.cut.is_none()
@@ -220,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut writer, path) = writer(&dir, Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
-        // As it is when the file could neither be written nor opened again.
+        // Simulates that the file could neither be written nor reopened.
         let mut live = writer.live.take().unwrap();
         live.is_in_place().unwrap();
         writer.cut = Some(live.cut_here());
