@@ -1,10 +1,10 @@
-//! What can be wrong with the brokers, a topic or a message, and what that means for the delivery.
+//! Maps errors of brokers, topics and messages to delivery failures.
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use super::super::Failure;
 
-/// Of settings that librdkafka does not take. The value is not shown: it may be a secret.
+/// The failure for settings that librdkafka rejects. The value is not shown, because it may be a secret.
 pub(super) fn of_settings(error: &KafkaError) -> Failure {
     let what = match error {
         KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take its {key}"),
@@ -14,7 +14,7 @@ pub(super) fn of_settings(error: &KafkaError) -> Failure {
     Failure::misconfigured("settings", what)
 }
 
-/// Of what librdkafka says of a broker, where a person must look; anything else may pass.
+/// The failure for a broker error that needs a person; `None` for errors that may be temporary.
 pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
     let wrong = |class, advice: &str| Some(Failure::misconfigured(class, format!("{reason}: {advice}")));
     match code {
@@ -31,7 +31,7 @@ pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
     }
 }
 
-/// Of brokers that are all away, by what was last said of one.
+/// The failure when all brokers are down, classified by the last error of one of them.
 pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
     let class = match code {
         Code::Resolve => "dns",
@@ -41,7 +41,7 @@ pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
         _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
         _ => "connection closed",
     };
-    // Who hangs up may be a broker that stops, or one that was spoken to in the wrong way.
+    // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL).
     if reason.contains("SSL_HANDSHAKE") {
         reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
     } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
@@ -50,10 +50,10 @@ pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
     Failure::retry(class, reason)
 }
 
-/// Of a topic that was asked for.
+/// The failure for a topic's error code; `None` if the topic can be used.
 pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
     match code {
-        // It is being made, or moved to another broker.
+        // The topic is being created, or moved to another broker.
         Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
         Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Failure::misconfigured(
             "no topic",
@@ -73,7 +73,7 @@ pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
     }
 }
 
-/// What a message means that was not taken; its error text.
+/// The failure for a message that was not accepted.
 pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
     let what = format!("topic {topic:?}: {code}");
@@ -105,13 +105,13 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
-        // Among them what ends an idempotent producer: sequence numbers and epochs that the broker does not know.
+        // Includes errors that end an idempotent producer: sequence numbers and epochs that the broker does not know.
         _ => Failure::retry("producer", what),
     }
 }
 
-/// Of two failures in one batch the one that says what to do: a person must look before anything else, and what is about
-/// the destination comes before what is about an event.
+/// Returns the more important of two failures in one batch: one that needs a person first, then one to retry, then a
+/// refused event.
 pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
     let rank = |failure: &Failure| match failure {
         Failure::Refuse { .. } => 0,

@@ -1,4 +1,4 @@
-//! The producer, and the brokers that it speaks with.
+//! The producer and its connections to the brokers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,28 +25,28 @@ use crate::{
     panics,
 };
 
-/// For a connection to be made, and for the answer to a question.
+/// Timeout for making a connection, and for the answer to a metadata request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the sending of a message to its report, retries of librdkafka's included: shorter than a delivery has by default,
-/// so that it is librdkafka who says what is wrong.
+/// Timeout for a message, from sending to its report, including retries by librdkafka. It is shorter than the default
+/// timeout of a delivery, so that librdkafka reports the cause.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
 
-/// A producer that can be used until something goes wrong.
+/// A producer that is used until something fails.
 pub(super) struct Link {
-    /// There until it is dropped.
+    /// Always `Some` until the link is dropped.
     producer: Option<Arc<Producer>>,
     watch: Arc<Watch>,
-    /// A delivery failed, or was given up.
+    /// Records whether a delivery failed or was cancelled.
     given_up: GivenUp,
 }
 
 impl Link {
-    /// Makes a producer, and looks whether it can do what the settings ask for.
+    /// Makes a producer and checks that it can do what the settings ask for.
     pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Failure> {
         let config = config(handler, settings);
-        // It reads certificates.
+        // Creating the producer reads certificates from disk.
         let made = spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await;
         let producer = match made {
             Ok(made) => Arc::new(made.map_err(|error| of_settings(&error))?),
@@ -56,7 +56,7 @@ impl Link {
         let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
         let topic = settings.topic.literal().map(str::to_owned);
         let may_be_missing = settings.auto_create;
-        // Given up, it ends by itself within its time-out.
+        // If this is cancelled, the thread ends within its timeout.
         let looking = spawn_blocking(move || look(&producer, topic.as_deref(), may_be_missing));
         tokio::select! {
             biased;
@@ -70,18 +70,18 @@ impl Link {
         Ok(link)
     }
 
-    /// To be called before a delivery does anything here.
+    /// Starts a delivery. Call it before the delivery uses the link.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
         self.given_up.attempt()
     }
 
-    /// Whether the next delivery may use it.
+    /// Returns whether the next delivery may use the link.
     pub(super) fn is_sound(&self) -> bool {
         let has_ended = |producer: &Arc<Producer>| producer.client().fatal_error().is_some();
         !self.given_up.is_so() && !self.watch.has_trouble() && !self.producer.as_ref().is_none_or(has_ended)
     }
 
-    /// Sends messages together, and returns when there is a report of each, or no broker left to report.
+    /// Sends messages together. Returns when every message has a report, or when no broker is left to send one.
     pub(super) async fn send(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
         tokio::select! {
             biased;
@@ -127,14 +127,14 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // It waits for threads of librdkafka's.
+        // Dropping the producer waits for threads of librdkafka.
         if let (Some(producer), Ok(runtime)) = (self.producer.take(), Handle::try_current()) {
             drop(runtime.spawn_blocking(move || drop(producer)));
         }
     }
 }
 
-/// Asks the brokers for the topic; where it depends on the event, only whether there are any.
+/// Asks the brokers for the topic. If the topic depends on the event, only checks that a broker answers.
 fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Failure> {
     let client = producer.client();
     let away = || client.context().away("no broker answers within 5 s");
@@ -149,14 +149,14 @@ fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Resul
     }
 }
 
-/// Names and meanings are in librdkafka's CONFIGURATION.md.
+/// The librdkafka configuration; see its CONFIGURATION.md for names and meanings.
 fn config(handler: &str, settings: &Settings) -> ClientConfig {
     let ms = |duration: Duration| duration.as_millis().to_string();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.brokers.0)
         .set("client.id", format!("bikhook-{handler}"))
-        // Of every replica in sync, and without a repetition by a retry of librdkafka's own.
+        // Every in-sync replica acknowledges, and retries by librdkafka cause no duplicates.
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", ms(MESSAGE_TIMEOUT))
@@ -166,19 +166,19 @@ fn config(handler: &str, settings: &Settings) -> ClientConfig {
         // How long a topic may be unknown before it counts as missing.
         .set("topic.metadata.propagation.max.ms", ms(CONNECT_TIMEOUT))
         .set("allow.auto.create.topics", settings.auto_create.to_string())
-        // A wave is sent at once: there is little to wait for.
+        // A wave is sent all at once, so waiting for more messages gains little.
         .set("linger.ms", "1")
-        // As clients in Java do it, so that a key has one partition whoever sends.
+        // The default of Java clients, so that a key goes to the same partition whichever client sends it.
         .set("partitioner", "murmur2_random")
         .set("compression.codec", settings.compress.codec())
-        // The messages are bounded by the deliveries under way.
+        // The number of messages is already limited by the deliveries in flight.
         .set("queue.buffering.max.messages", "0")
-        // Room for what is added on the wire; `max_bytes` itself is judged before.
+        // Adds room for the protocol overhead. `max_bytes` itself is checked before sending.
         .set("message.max.bytes", (settings.max_bytes.0 + 4096).min(1_000_000_000).to_string())
         .set("security.protocol", protocol(settings))
         .set_log_level(log_level());
     if settings.tls {
-        // `probe` looks where distributions keep theirs: the OpenSSL in here was not built by one.
+        // `probe` searches the usual paths of Linux distributions. The bundled OpenSSL does not know them.
         let ca = settings.ca.as_ref().map_or("probe".into(), |ca| ca.to_string_lossy());
         config.set("ssl.ca.location", ca).set("ssl.endpoint.identification.algorithm", "https");
     }
@@ -200,7 +200,7 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// What is not asked for is not even made.
+/// Makes librdkafka create only the log lines that are enabled.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

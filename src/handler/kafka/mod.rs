@@ -1,17 +1,18 @@
-//! `kind = "kafka"`: a message per event, acknowledged by every replica in sync.
+//! `kind = "kafka"`: sends each event as a message, acknowledged by all in-sync replicas.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ a producer; look whether the topic is there     once, and after each break
+//! deliver ─▶ link ─▶ make a producer, check that the topic exists     once, and after each failure
 //!              │
 //!              └─▶ publish ─▶ waves: sent together, reported together
 //! ```
 //!
-//! **Order.** The key of a message is BIK's `messageId`: what belongs together is in one partition. An idempotent producer
-//! keeps its order there, but gives up one message (too large, too late) and goes on with the next: hence the waves.
+//! **Order.** The key of a message is BIK's `messageId`, so all events of one message are in one partition. An
+//! idempotent producer keeps the order there. But it may drop one message (too large, too late) and continue with the
+//! next, therefore events are sent in waves.
 //!
-//! **A producer that failed is not used again.** librdkafka would connect again by itself, and send what it has queued: a
-//! delivery that fails leaves its producer with what is in it, and so does one that is given up half-way. What was on its
-//! way may still arrive: as a repetition, since no later event of its message was sent.
+//! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue. So after a failed
+//! or cancelled delivery, the producer is dropped with its queue. Messages in flight may still arrive, but only as
+//! duplicates, because no later event of the same message was sent.
 
 mod failure;
 mod link;
@@ -28,7 +29,7 @@ use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 pub use settings::Settings;
 
-/// The handler.
+/// A handler that sends events to Kafka.
 pub struct Kafka {
     name: String,
     settings: Settings,
@@ -77,7 +78,7 @@ impl Kind for Kafka {
         let link = self.link().await?;
         let attempt = link.attempt();
         let ended = publish::publish(&link, &self.settings, events).await;
-        // Only what is about the events leaves the producer as it was.
+        // The producer stays usable only if the delivery succeeded or the failure is about the events.
         if matches!(ended, Ok(()) | Err(Failure::Refuse { .. })) {
             attempt.ended();
         } else {
@@ -91,7 +92,7 @@ impl Kind for Kafka {
 }
 
 impl Kafka {
-    /// The producer; made where there is none, or none that is sound. Whoever else needs it waits meanwhile.
+    /// Returns the link. Makes a new one if there is none that can be used; other callers wait meanwhile.
     async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut held = self.link.lock().await;
         if let Some(link) = held.as_ref().filter(|link| link.is_sound()) {
@@ -102,9 +103,9 @@ impl Kafka {
         Ok(Arc::clone(held.insert(Arc::new(link))))
     }
 
-    /// Does not keep a producer, so that it ends with its last delivery, and what is queued in it with it.
+    /// Removes the link. Its producer and queue are dropped when its last delivery ends.
     fn leave(&self, link: &Arc<Link>) {
-        // Who has the lock is about to do the same.
+        // The holder of the lock is about to replace the link as well.
         if let Ok(mut held) = self.link.try_lock() {
             held.take_if(|held| Arc::ptr_eq(held, link));
         }

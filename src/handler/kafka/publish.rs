@@ -1,4 +1,4 @@
-//! Deliveries become messages; these are sent in waves, and reported.
+//! Converts deliveries to messages and sends them in waves.
 
 use rdkafka::message::{Header, OwnedHeaders};
 
@@ -8,12 +8,12 @@ use super::{
     link::Link,
 };
 
-/// Sends them, and returns when all are acknowledged.
+/// Sends the events. Returns when all are acknowledged.
 ///
 /// # Errors
-/// A [`Failure`]: what comes after it in another wave was not sent.
+/// Returns a [`Failure`] of the first wave that failed. Later waves were not sent.
 pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
-    // Known for all of them before anything is sent.
+    // All messages are built and checked before the first is sent.
     let messages = events.iter().map(|delivery| Message::of(delivery, settings));
     let mut messages = messages.collect::<Result<Vec<_>, _>>()?.into_iter();
     for wave in waves(events) {
@@ -22,7 +22,7 @@ pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery
     Ok(())
 }
 
-/// What is sent for an event.
+/// The Kafka message for an event.
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) key: String,
@@ -33,11 +33,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Refuses one that is larger than the settings allow.
+    /// Builds the message. Refuses one that is larger than the settings allow.
     fn of(delivery: &Delivery, settings: &Settings) -> Result<Self, Failure> {
         let event = &delivery.event;
         let payload = settings.body.of(delivery);
-        // Of an event without a message its own, which spreads such events over the partitions.
+        // An event without a message id uses its own key, so such events spread over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);
         let bytes = payload.len()

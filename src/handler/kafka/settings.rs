@@ -1,4 +1,4 @@
-//! The keys of the kind.
+//! The configuration keys of this kind.
 
 use std::{fmt, path::PathBuf};
 
@@ -11,59 +11,59 @@ use crate::{
     settings::{Size, one_or_more},
 };
 
-/// What librdkafka takes for the size of a message, in bytes.
+/// The sizes of a message that librdkafka accepts, in bytes.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
-/// The longest name that a topic can have.
+/// The maximum length of a topic name, in bytes.
 const TOPIC_BYTES: usize = 249;
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Some of the cluster's brokers: they name the others.
+    /// Addresses of some brokers of the cluster; they report the others.
     pub brokers: Brokers,
-    /// Where events are sent to; a template.
+    /// The topic to send to; a template.
     #[serde(default)]
     pub topic: Topic,
-    /// Lets the brokers make a topic that is not there.
+    /// Whether brokers may create a missing topic.
     #[serde(default)]
     pub auto_create: bool,
-    /// What a message holds.
+    /// The content of the message body.
     #[serde(default)]
     pub body: Body,
-    /// A larger message is refused.
+    /// Maximum size of a message; larger ones are refused.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: Size,
-    /// How messages are compressed.
+    /// The compression of messages.
     #[serde(default)]
     pub compress: Compress,
-    /// Who we are, with `password`.
+    /// The user to log in as; needs `password`.
     #[serde(default)]
     pub user: Option<String>,
     /// The password of `user`.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// How the two are shown to the brokers (SASL).
+    /// The SASL mechanism for user and password.
     #[serde(default)]
     pub mechanism: Mechanism,
-    /// Speaks TLS with the brokers.
+    /// Whether to use TLS with the brokers.
     #[serde(default)]
     pub tls: bool,
-    /// Certificates (PEM) to trust instead of the system's.
+    /// A PEM file with certificates to trust instead of the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }
 
-/// As much as a broker takes unless it is told otherwise (its `message.max.bytes`).
+/// The broker's default for `message.max.bytes`.
 fn default_max_bytes() -> Size {
     Size::mib(1)
 }
 
 impl Settings {
-    /// What goes together, and what does not.
+    /// Checks that the keys fit together.
     ///
     /// # Errors
-    /// What is wrong, with the key and what to write.
+    /// Returns the wrong key, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.user.is_some() && self.password.is_none() {
             return Err("password: `user` needs one".to_owned());
@@ -80,29 +80,29 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether whoever listens on the way can read the password.
+    /// Returns whether the password is sent in plain text.
     pub(super) fn shows_its_password(&self) -> bool {
         self.user.is_some() && !self.tls && matches!(self.mechanism, Mechanism::Plain)
     }
 }
 
-/// How messages are compressed: of several together, by the producer.
+/// The compression of messages. The producer compresses several messages together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compress {
-    /// Not at all.
+    /// Messages are not compressed.
     None,
-    /// Fast, and taken by every broker and consumer.
+    /// Fast, and supported by all brokers and consumers.
     #[default]
     Lz4,
-    /// As fast, for consumers that have nothing else.
+    /// As fast as LZ4, for consumers that support only this.
     Snappy,
-    /// Smaller; needs Kafka 2.1.
+    /// Smaller messages; needs Kafka 2.1 or later.
     Zstd,
 }
 
 impl Compress {
-    /// As librdkafka has it.
+    /// The name of the codec in librdkafka.
     pub(super) const fn codec(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -113,23 +113,23 @@ impl Compress {
     }
 }
 
-/// How a user and a password are shown to the brokers.
+/// The SASL mechanism for user and password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Mechanism {
-    /// As they are.
+    /// User and password are sent in plain text.
     #[default]
     #[serde(rename = "plain")]
     Plain,
-    /// By a challenge (RFC 5802), with SHA-256.
+    /// Challenge and response (RFC 5802) with SHA-256.
     #[serde(rename = "scram-sha-256")]
     ScramSha256,
-    /// By a challenge (RFC 5802), with SHA-512.
+    /// Challenge and response (RFC 5802) with SHA-512.
     #[serde(rename = "scram-sha-512")]
     ScramSha512,
 }
 
 impl Mechanism {
-    /// As Kafka has it.
+    /// The name of the mechanism in Kafka.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -139,7 +139,7 @@ impl Mechanism {
     }
 }
 
-/// Brokers by their addresses, with commas in between; one at least.
+/// Addresses of at least one broker, separated by commas.
 #[derive(Clone, Debug)]
 pub struct Brokers(pub String);
 
@@ -150,13 +150,13 @@ impl<'de> Deserialize<'de> for Brokers {
     }
 }
 
-/// As Kafka's own tools have several: with commas in between.
+/// Accepts a comma-separated list, as Kafka's own tools do.
 fn brokers(text: &str) -> Result<String, &'static str> {
     let brokers: Vec<&str> = text.split(',').map(broker).collect::<Result<_, _>>()?;
     Ok(brokers.join(","))
 }
 
-/// The text is not quoted where it is wrong: it may hold a password.
+/// Checks one address. An error does not quote it, because it may hold a password.
 fn broker(text: &str) -> Result<&str, &'static str> {
     const WRONG: &str = "this is no address of a broker: write it as \"HOST:9092\"; TLS, user and password are keys of their own";
     let text = text.trim();
@@ -176,7 +176,7 @@ fn broker(text: &str) -> Result<&str, &'static str> {
     if is_port && is_host { Ok(text) } else { Err(WRONG) }
 }
 
-/// A template that comes to the name of a topic for any event.
+/// A template that renders to a valid topic name for every event.
 #[derive(Clone)]
 pub struct Topic(Template);
 
@@ -187,15 +187,15 @@ impl fmt::Display for Topic {
 }
 
 impl Topic {
-    /// The topic of an event.
+    /// The topic name for an event.
     pub(super) fn name(&self, event: &Event) -> String {
         let mut name = self.0.render(event, |c| is_safe(c) && c != '.');
-        // All of it is ASCII.
+        // The name is ASCII only, so this cannot split a character.
         name.truncate(TOPIC_BYTES);
         name
     }
 
-    /// The topic, where it is the same for every event.
+    /// The topic name, if it is the same for every event.
     pub(super) fn literal(&self) -> Option<&str> {
         match self.0.parts() {
             [Part::Text(text)] => Some(text),
@@ -204,7 +204,7 @@ impl Topic {
     }
 }
 
-/// What the name of a topic is made of.
+/// Returns whether a topic name may contain this character.
 const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }

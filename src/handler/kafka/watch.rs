@@ -1,4 +1,4 @@
-//! What librdkafka says from its own threads: of the messages that were sent, and of the brokers.
+//! Callbacks from librdkafka's threads: delivery reports of messages, and errors of brokers.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -21,20 +21,21 @@ use tracing::{debug, error, info, warn};
 use super::failure::{of_broker, of_reason};
 use crate::handler::Failure;
 
-/// The target of its lines: see [`QUIET`](super::super::QUIET).
+/// The target of librdkafka's log lines; see [`QUIET`](super::super::QUIET).
 pub(super) const TARGET: &str = "librdkafka";
 
-/// All brokers are down is said as soon as the first address of the last one fails: it may have another.
+/// How long to wait after "all brokers down". librdkafka reports it as soon as the first address of the last broker
+/// fails, but that broker may have another address.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Who waits for the report of a message.
+/// Receives the delivery report of a message.
 pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
-/// What is known of the brokers of one producer.
+/// The state of the brokers of one producer.
 pub(super) struct Watch {
-    /// What makes the producer useless.
+    /// The failure that makes the producer unusable, if any.
     trouble: watch::Sender<Option<Failure>>,
-    /// What was last said of a broker: that all are down says nothing of why.
+    /// The last error of a broker. "All brokers down" does not tell the cause.
     last: Mutex<Option<(Code, String)>>,
 }
 
@@ -47,10 +48,11 @@ impl Watch {
         self.trouble.borrow().is_some()
     }
 
-    /// Returns when there is trouble that stays, or was.
+    /// Waits for a failure that makes the producer unusable. Returns it after a grace period, even if a broker has
+    /// answered meanwhile.
     pub(super) async fn trouble(&self) -> Failure {
         let mut seen = self.trouble.subscribe();
-        // It does not close: the sender is in `self`.
+        // The channel does not close, because `self` holds the sender.
         let _ = seen.wait_for(Option::is_some).await;
         let is_wrong = |trouble: &Option<Failure>| matches!(trouble, Some(Failure::Misconfigured { .. }));
         let _ = timeout(GRACE, seen.wait_for(is_wrong)).await;
@@ -58,14 +60,14 @@ impl Watch {
         known.unwrap_or_else(|| self.away("closed"))
     }
 
-    /// A broker has answered.
+    /// Records that a broker answered: clears a temporary failure.
     pub(super) fn is_back(&self) {
         self.trouble.send_if_modified(|known| {
             known.take_if(|trouble| matches!(trouble, Failure::Retry { .. })).is_some()
         });
     }
 
-    /// The brokers are away: why, as far as it is known.
+    /// The failure when all brokers are down, with the cause if it is known.
     pub(super) fn away(&self, otherwise: &str) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));
@@ -114,7 +116,7 @@ impl ProducerContext<NoCustomPartitioner> for Watch {
     type DeliveryOpaque = Waiter;
 
     fn delivery(&self, result: &DeliveryResult<'_>, waiter: Waiter) {
-        // Nobody waits for it where the delivery was given up.
+        // Nobody waits for the report if the delivery was cancelled.
         let _ = waiter.send(match result {
             Ok(_message) => Ok(()),
             Err((error, _message)) => Err(error.clone()),

@@ -1,4 +1,4 @@
-//! What can be wrong with a server, a stream or an acknowledgement, and what that means for the delivery.
+//! Maps errors of servers, streams and acknowledgements to delivery failures.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use async_nats::{
 
 use super::super::{Failure, tls};
 
-/// Of a connection that could not be made.
+/// The failure for a connection that could not be made.
 pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
     use ConnectErrorKind as Kind;
     if let Some(advice) = tls::advice(error) {
@@ -40,7 +40,7 @@ pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
     }
 }
 
-/// What an answer of JetStream means that is an error, to a question about streams.
+/// The failure for a JetStream error in answer to a request about streams.
 pub(super) fn of_api(asked: &str, error: &ApiError) -> Failure {
     let what = format!("{asked}: {error}");
     match error.error_code() {
@@ -52,18 +52,18 @@ pub(super) fn of_api(asked: &str, error: &ApiError) -> Failure {
     }
 }
 
-/// What to do where nobody answers for JetStream.
+/// Advice if JetStream does not answer.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
-/// The class of a message that no stream captured.
+/// Error class of a message that no stream captured.
 const NO_STREAM: &str = "no stream";
 
-/// Whether no stream captured the message.
+/// Returns whether no stream captured the message.
 pub(super) fn is_no_stream(failure: &Failure) -> bool {
     matches!(failure, Failure::Misconfigured { class, .. } if class == NO_STREAM)
 }
 
-/// What a missing acknowledgement means. `pattern` is every subject that there may be.
+/// The failure for a missing acknowledgement. `pattern` matches every possible subject.
 pub(super) fn of_publish(pattern: &str, error: &PublishError) -> Failure {
     use PublishErrorKind as Kind;
     match error.kind() {
@@ -82,7 +82,7 @@ pub(super) fn of_publish(pattern: &str, error: &PublishError) -> Failure {
     }
 }
 
-/// A stream that says no.
+/// The failure for a message that a stream refused.
 fn of_refusal(error: &ApiError) -> Failure {
     match error.error_code() {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {

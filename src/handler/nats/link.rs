@@ -1,4 +1,4 @@
-//! A connection, until it breaks.
+//! A connection to NATS, used until it breaks.
 
 use std::time::{Duration, Instant};
 
@@ -14,33 +14,35 @@ use crate::handler::{
     given_up::{Attempt, GivenUp},
 };
 
-/// How long a server has to answer before the next is tried.
+/// How long to wait for a server before the next one is tried.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a stream has to acknowledge, and JetStream to answer.
+/// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A connection that was made and is used until something is wrong with it.
+/// A connection that is used until something fails.
 pub(super) struct Link {
     pub(super) client: Client,
     pub(super) jetstream: Context,
     state: watch::Receiver<State>,
-    /// Says that it is not sound, where nobody else noticed.
+    /// Marks the connection as broken if the client has not noticed.
     doubt: watch::Sender<State>,
-    /// What is beside such a delivery goes on: it may still be acknowledged.
+    /// Records a cancelled delivery. Other deliveries on the connection continue, because they may still be
+    /// acknowledged.
     given_up: GivenUp,
 }
 
-/// What a connection has told of itself.
+/// The last reported state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Sound,
     Broken,
-    /// The server says that something is not allowed, or ends the connection for a reason.
+    /// The server denied something, or closed the connection with a reason.
     Denied(String),
 }
 
 impl Link {
-    /// Connects to the first server that answers. After one that does not, the next attempt begins with another.
+    /// Connects to the first server that answers. If a server does not answer, the next call starts with the one after
+    /// it.
     pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
         let servers = &settings.url.0;
         let begun = Instant::now();
@@ -68,22 +70,22 @@ impl Link {
         Ok(Self { client, jetstream, state, doubt, given_up: GivenUp::default() })
     }
 
-    /// To be called before a delivery does anything here.
+    /// Starts a delivery. Call it before the delivery uses the link.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
         self.given_up.attempt()
     }
 
-    /// Whether nothing is known to be wrong with it.
+    /// Returns whether no problem of the connection is known.
     pub(super) fn is_sound(&self) -> bool {
         *self.state.borrow() == State::Sound && !self.given_up.is_so()
     }
 
-    /// Gives it up: a server that does not answer may never.
+    /// Marks the connection as broken: a server that does not answer may never do so.
     pub(super) fn give_up(&self) {
         self.doubt.send_replace(State::Broken);
     }
 
-    /// Waits for what comes of `work`, unless the connection breaks before.
+    /// Waits for `work`, but fails if the connection breaks first.
     pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             biased;
@@ -101,7 +103,7 @@ impl Link {
     }
 }
 
-/// What the server says of its own accord; of what ends a connection, not all is about who we are.
+/// The failure for an error that the server sent. Not every error that closes a connection is about credentials.
 fn denial(said: &str) -> Failure {
     let what = format!("the server says: {said}");
     let said = said.to_ascii_lowercase();
@@ -114,7 +116,8 @@ fn denial(said: &str) -> Failure {
     }
 }
 
-/// The client gives up once it is disconnected: what it has buffered must not be sent after it was reported as failed.
+/// The client's options. It closes as soon as it is disconnected, because buffered messages must not be sent after they
+/// were reported as failed.
 fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")
@@ -122,7 +125,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         .request_timeout(Some(ANSWER))
         .ignore_discovered_servers()
         .max_reconnects(1)
-        // Who names an authority wants to be sure of the server.
+        // A configured authority implies that TLS is required.
         .require_tls(settings.tls || settings.ca.is_some())
         .reconnect_to_server_callback(the_one_at_once)
         .event_callback(move |event| {
@@ -142,7 +145,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         options = options.nkey(seed.expose().to_owned());
     }
     if let Some(credentials) = &settings.credentials {
-        // A secret has lost the end of its last line, without which the library does not know it.
+        // Reading a secret strips its last newline, but the library needs it.
         let whole = format!("{}\n", credentials.expose());
         options = options.credentials(&whole).map_err(|_quotes_them| {
             Failure::misconfigured(
@@ -154,7 +157,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
     Ok(options)
 }
 
-/// With a choice of its own the client does not log that it gives up, as an error.
+/// Chooses the server to reconnect to. With its own choice, the client would log an error when it closes.
 async fn the_one_at_once(servers: Vec<Server>, _info: ServerInfo) -> Option<ReconnectToServer> {
     let server = servers.into_iter().next()?;
     Some(ReconnectToServer { addr: server.addr, delay: Some(Duration::ZERO) })
@@ -166,7 +169,7 @@ fn told(tell: &watch::Sender<State>, event: Event) {
         Event::ServerError(error) => State::Denied(error.to_string()),
         _ => return,
     };
-    // The first thing that went wrong is the reason for what follows.
+    // Keep the first problem; it causes the later ones.
     tell.send_if_modified(|known| {
         let first = *known == State::Sound;
         if first {

@@ -1,17 +1,17 @@
-//! `kind = "nats"`: a message per event, published to a subject that a JetStream stream keeps, and acknowledged by it.
+//! `kind = "nats"`: publishes each event as a message to a JetStream subject, acknowledged by the stream.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     once, and after each break
+//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     once, and after each failure
 //!              │
 //!              └─▶ publish ─▶ waves: sent together, acknowledged together
 //! ```
 //!
-//! **Order.** JetStream stores what one connection publishes in its order, but may refuse one message and take the next:
-//! hence the waves.
+//! **Order.** JetStream stores the messages of one connection in order, but it may refuse one and accept the next.
+//! Therefore events are sent in waves.
 //!
-//! **A broken connection is not mended.** async-nats would connect again by itself and send what it had buffered: this
-//! kind drops the client with what is in it, and the next delivery makes another. So it does where a delivery was given up
-//! half-way: of a stream that hangs, each try would leave one more copy in the client.
+//! **A broken connection is not reused.** async-nats would reconnect by itself and send its buffer. Instead, the client
+//! is dropped with its buffer, and the next delivery makes a new one. The same happens after a cancelled delivery: if a
+//! stream hangs, each attempt would add another copy to the buffer.
 
 mod error;
 mod link;
@@ -28,23 +28,24 @@ use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
 use link::Link;
 pub use settings::Settings;
 
-/// Where JetStream is asked about streams.
+/// Subject prefix of JetStream's API for streams.
 const API: &str = "$JS.API.";
 
-/// The handler.
+/// A handler that publishes events to NATS JetStream.
 pub struct Nats {
     name: String,
     settings: Settings,
     kept: Mutex<Kept>,
 }
 
-/// What one delivery leaves to the next.
+/// State that deliveries share.
 #[derive(Default)]
 struct Kept {
     link: Option<Arc<Link>>,
-    /// Which of the servers is tried first; counted on beyond their number.
+    /// Index of the server to try first; may exceed their number, and then wraps around.
     turn: usize,
-    /// The user may publish, but not ask about streams: acknowledgements tell instead.
+    /// True if the user may publish, but may not ask about streams. Then only acknowledgements show whether a stream
+    /// exists.
     unchecked: bool,
 }
 
@@ -89,7 +90,7 @@ impl Kind for Nats {
         let attempt = link.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && published.as_ref().is_err_and(error::is_no_stream) {
-            // Deleted while this runs: it is made again, as at the start.
+            // The stream was deleted while the receiver runs. Create it again, as at the start.
             published = match stream::check(&link, &self.settings).await {
                 Ok(()) => publish::publish(&link, &self.settings, &self.name, events).await,
                 Err(trouble) => Err(trouble),
@@ -101,7 +102,7 @@ impl Kind for Nats {
 }
 
 impl Nats {
-    /// The connection; made where there is none, or none that is sound. Whoever else needs it waits meanwhile.
+    /// Returns the connection. Makes a new one if there is none that can be used; other callers wait meanwhile.
     async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut kept = self.kept.lock().await;
         if let Some(link) = kept.link.as_ref().filter(|link| link.is_sound()) {

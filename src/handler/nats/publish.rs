@@ -1,4 +1,4 @@
-//! Deliveries become messages; these are published in waves, and acknowledged.
+//! Converts deliveries to messages and publishes them in waves.
 
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
@@ -17,7 +17,7 @@ use super::{
     settings::Subject,
 };
 
-/// A header has as many characters of an event's name or id.
+/// Maximum length of an event's name or id in a header, in characters.
 const HEADER_CHARS: usize = 200;
 
 const KEY: HeaderName = HeaderName::from_static("Bikhook-Key");
@@ -29,10 +29,10 @@ const ID: HeaderName = HeaderName::from_static("Bikhook-Id");
 const ATTEMPT: HeaderName = HeaderName::from_static("Bikhook-Attempt");
 const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 
-/// Publishes them, and returns when all are acknowledged.
+/// Publishes the events. Returns when all are acknowledged.
 ///
 /// # Errors
-/// The first [`Failure`]: what comes after it in another wave was not sent.
+/// Returns the first [`Failure`]. Later waves were not sent.
 pub(super) async fn publish(
     link: &Link,
     settings: &Settings,
@@ -44,7 +44,7 @@ pub(super) async fn publish(
     for delivery in events {
         let message = Message::of(delivery, settings, handler);
         let bytes = message.wire_bytes();
-        // Known for all of them before anything is sent.
+        // All messages are checked before the first is sent.
         if bytes > limit {
             let why = format!("the message has {bytes} bytes, and the server takes {limit} (max_payload)");
             return Err(Failure::refuse("too large", why));
@@ -76,7 +76,7 @@ async fn send(link: &Link, settings: &Settings, wave: Vec<Message>) -> Result<()
     Ok(())
 }
 
-/// What is sent for an event.
+/// The NATS message for an event.
 struct Message {
     subject: String,
     headers: HeaderMap,
@@ -91,7 +91,7 @@ impl Message {
         Self { subject, headers: headers(delivery, settings, handler), payload }
     }
 
-    /// What the server counts: the payload with its headers, as they are written on the wire.
+    /// The size that the server counts, in bytes: payload plus headers as sent on the wire.
     fn wire_bytes(&self) -> usize {
         let lines = self.headers.iter().map(|(name, values)| {
             let name: &str = name.as_ref();
@@ -106,8 +106,9 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
     let mut headers = HeaderMap::new();
     let key = delivery.key();
     headers.insert(KEY, key.to_string());
-    // A stream knows a repetition whatever its subject: two handlers that publish to one would hide each other's messages.
-    // Who replays wants to have it once more.
+    // A stream detects duplicates across all its subjects. Without the handler's name in the id, two handlers that
+    // publish to one stream would suppress each other's messages. A replay has no id, because it must not be
+    // suppressed.
     if !delivery.replay {
         headers.insert(NATS_MESSAGE_ID, format!("{handler}.{key}"));
     }
@@ -128,7 +129,7 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
     headers
 }
 
-/// A value that cannot end its line.
+/// Makes a header value without control characters, so that it cannot end its line.
 fn header(text: &str) -> HeaderValue {
     let mut safe = String::new();
     push_safe(text, HEADER_CHARS, |c| !c.is_control(), &mut safe);

@@ -1,4 +1,4 @@
-//! The keys of the kind.
+//! The configuration keys of this kind.
 
 use std::path::PathBuf;
 
@@ -8,52 +8,52 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::super::{Template, body::Body};
 use crate::{secret::Secret, settings::one_or_more};
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The server, or those of a cluster: tried in turn.
+    /// The server, or the servers of a cluster, which are tried in turn.
     pub url: Servers,
-    /// Where events are published to; a template.
+    /// The subject to publish to; a template.
     #[serde(default)]
     pub subject: Subject,
-    /// The stream that must capture the subject; any by default.
+    /// The stream that must capture the subject. By default any stream may.
     #[serde(default)]
     pub stream: Option<StreamName>,
-    /// Makes that stream where there is none.
+    /// Whether to create the stream if it is missing.
     #[serde(default)]
     pub create_stream: bool,
-    /// What a message holds.
+    /// The content of the message body.
     #[serde(default)]
     pub body: Body,
-    /// A user, with `password`.
+    /// The user to log in as; needs `password`.
     #[serde(default)]
     pub user: Option<String>,
     /// The password of `user`.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// A token.
+    /// A token to log in with.
     #[serde(default)]
     pub token: Option<Secret>,
-    /// The seed of an nkey.
+    /// The seed of an nkey to log in with.
     #[serde(default)]
     pub nkey: Option<Secret>,
-    /// What stands in a `.creds` file: a JWT with its nkey.
+    /// The content of a `.creds` file: a JWT with its nkey.
     #[serde(default)]
     pub credentials: Option<Secret>,
-    /// Demands TLS, also where the url is `nats://`.
+    /// Whether TLS is required even if the url is `nats://`.
     #[serde(default)]
     pub tls: bool,
-    /// Certificates (PEM) to trust instead of the system's; demands TLS, too.
+    /// A PEM file with certificates to trust instead of the system's. Makes TLS required.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }
 
 impl Settings {
-    /// What goes together, and what does not.
+    /// Checks that the keys fit together.
     ///
     /// # Errors
-    /// What is wrong, with the keys and what to write.
+    /// Returns the wrong keys, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.create_stream && self.stream.is_none() {
             return Err("create_stream needs the name of the stream: add stream = \"BIK\"".to_owned());
@@ -70,7 +70,7 @@ impl Settings {
     }
 }
 
-/// Servers by their addresses; one at least.
+/// Addresses of at least one server.
 #[derive(Clone)]
 pub struct Servers(pub Vec<ServerAddr>);
 
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Servers {
     }
 }
 
-/// The text is not quoted where it is wrong: it may hold a password.
+/// Checks one address. An error does not quote it, because it may hold a password.
 fn server(text: &str) -> Result<ServerAddr, &'static str> {
     const WRONG: &str =
         "this is no address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
@@ -94,7 +94,7 @@ fn server(text: &str) -> Result<ServerAddr, &'static str> {
     Ok(server)
 }
 
-/// A stream's name.
+/// The validated name of a stream.
 #[derive(Clone, Debug)]
 pub struct StreamName(pub String);
 
@@ -111,18 +111,18 @@ impl<'de> Deserialize<'de> for StreamName {
     }
 }
 
-/// A template that comes to a subject for any event.
+/// A template that renders to a valid subject for every event.
 #[derive(Clone)]
 pub struct Subject(pub Template);
 
 impl Subject {
-    /// What cannot change the shape of a subject where a value of an event is put in. A `$` at its start would be a
-    /// subject of the server's own.
+    /// Returns whether a value may contain this character in a subject without changing the subject's structure. A `$`
+    /// at the start would make it a subject of the server.
     pub(super) fn is_safe(c: char) -> bool {
         !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>' | '$')
     }
 
-    /// Every subject that it can come to: a token with a placeholder in it is `*`.
+    /// The pattern that matches every possible subject. A token with a placeholder becomes `*`.
     pub(super) fn pattern(&self) -> String {
         let marked = self.0.with_each("*");
         let tokens: Vec<&str> =

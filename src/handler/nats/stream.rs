@@ -1,4 +1,4 @@
-//! Whether a stream keeps what is published, and making one where that was asked for.
+//! Checks that a stream captures the subject, and creates one if configured.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream of ours knows an id again: longer than the longest wait between two tries.
+/// How long a stream that we create detects duplicate ids. Longer than the longest backoff between two attempts.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
-/// Checks that a stream captures the subject, or some of what it can come to.
+/// Checks that a stream captures at least some of the possible subjects.
 ///
 /// # Errors
-/// A [`Failure`], with the command that makes the stream.
+/// Returns a [`Failure`] with the command that creates the stream.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Failure> {
     let pattern = settings.subject.pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };
@@ -71,7 +71,7 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a stream captures; `None` where there is no such stream.
+/// The subjects that a stream captures; `None` if the stream does not exist.
 async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Failure> {
     let asked = format!("what the stream {name} captures");
     match ask::<Info>(link, &asked, &format!("STREAM.INFO.{name}"), &()).await? {
@@ -123,7 +123,7 @@ fn advice(name: &str, pattern: &str) -> String {
     )
 }
 
-/// Whether some subject matches both patterns.
+/// Returns whether any subject matches both patterns.
 fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {

@@ -1,10 +1,10 @@
-//! What can be wrong with a server or an answer of it, and what that means for the delivery.
+//! Maps errors of the server and its answers to delivery failures.
 
 use redis::{ErrorKind, RedisError, ServerError};
 
 use super::super::{Failure, tls};
 
-/// What an error of the library's means.
+/// The failure for an error of the client library.
 pub(super) fn of(error: &RedisError) -> Failure {
     if let Some(advice) = tls::advice(error) {
         return Failure::misconfigured(
@@ -40,7 +40,7 @@ pub(super) fn of(error: &RedisError) -> Failure {
     }
 }
 
-/// Of an error that the server answers with.
+/// The failure for an error answer of the server.
 fn of_answer(answer: &ServerError) -> Failure {
     let details = answer.details().unwrap_or_default();
     let what = format!("the server answers {} {details}", answer.code());
@@ -80,8 +80,8 @@ fn of_answer(answer: &ServerError) -> Failure {
     }
 }
 
-/// Whether the connection is as it was. After anything else the next delivery needs another: answers may still come on it,
-/// or the user has other rights by now.
+/// Returns whether the connection is still usable after this failure. After any other failure the next delivery needs a
+/// new one: late answers may still arrive on it, or the user's permissions may have changed.
 pub(super) fn leaves_the_connection(failure: &Failure) -> bool {
     let (Failure::Retry { class, .. }
     | Failure::Refuse { class, .. }
@@ -90,7 +90,7 @@ pub(super) fn leaves_the_connection(failure: &Failure) -> bool {
     matches!(class.as_str(), "out of memory" | "cannot write" | "busy" | "wrong type")
 }
 
-/// The errors that the server answers with, the reasons before what only follows from them.
+/// The error answers of the server. Causes come before `EXECABORT`, which only follows from them.
 fn answers(error: &RedisError) -> Vec<ServerError> {
     let errors = error.clone().into_server_errors();
     let mut answers: Vec<ServerError> =

@@ -1,18 +1,18 @@
-//! `kind = "redis"`: an entry per event, added to a stream.
+//! `kind = "redis"`: adds each event as an entry to a stream.
 //!
-//! A delivery is one transaction (`MULTI` … `EXEC`): all of its entries are there, in their order, or none. Redis does
-//! not know a repetition: what was delivered twice is there twice, with the same `key`. And an entry is as durable as
-//! the server's append-only file makes it: with `appendfsync everysec` the last second can be lost with the machine.
+//! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none. Redis does not
+//! detect duplicates: an event that is delivered twice has two entries with the same `key`. An entry is as durable as
+//! the server's append-only file. With `appendfsync everysec`, a crash of the machine can lose the last second.
 //!
-//! **A key that holds something else.** Redis takes nothing back: where one key of a transaction is no stream, the entries
-//! for the others stay, and each try would add them again. So where `stream` depends on the event, the keys' types are
-//! asked for first, and nothing is added unless all can be. What is about one stream of many is refused: its events become
-//! dead letters, those for the other streams go on at once, and when the key is free again `bikhook dead retry` delivers
-//! what waits for it. With one stream for all of them the handler waits instead, as for anything that a person must put
-//! right.
+//! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
+//! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
+//! keys are checked first, and nothing is added unless all are usable. One unusable key among many is a refusal: its
+//! events become dead letters, and events for other streams continue. When the key is free again, `bikhook dead retry`
+//! delivers those dead letters. With one stream for all events, the handler waits for a person instead, as with any
+//! wrong setting.
 //!
-//! **A server that hangs.** What was sent to it stays in its queue: a connection on which a delivery was given up is not
-//! used again, so that there is one copy of it at most.
+//! **A server that hangs.** Commands that were sent to it stay in its queue. So a connection with a cancelled delivery
+//! is not used again, and the server has at most one copy of it.
 
 mod error;
 mod settings;
@@ -28,12 +28,12 @@ use super::{Delivery, Failure, Kind, OpenError, ca::Ca, given_up::GivenUp};
 pub use settings::Settings;
 use settings::Stream;
 
-/// How long the server has for a connection.
+/// Timeout for connecting to the server.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the server has for an answer; the library's own half a second is less than a slow disk may need.
+/// Timeout for an answer of the server. The library's default of 0.5 s is too short for a slow disk.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The handler.
+/// A handler that adds events to Redis streams.
 pub struct Redis {
     client: Client,
     stream: Stream,
@@ -42,11 +42,12 @@ pub struct Redis {
     link: Mutex<Option<Arc<Link>>>,
 }
 
-/// A connection, and what is known of the server at its other end.
+/// A connection, and the limits of the server.
 struct Link {
-    /// Each delivery takes a clone, which is the same connection.
+    /// Each delivery clones this; all clones share one connection.
     connection: MultiplexedConnection,
-    /// The server ends a connection on which a larger value comes, and may not be heard to say why.
+    /// Maximum size of a value, in bytes. The server closes the connection on a larger one, and the reason may not
+    /// arrive.
     value_bytes: usize,
     given_up: GivenUp,
 }
@@ -106,13 +107,13 @@ async fn client(settings: &Settings) -> Result<Client, String> {
 }
 
 impl Redis {
-    /// The connection; made where there is none. Whoever else needs it waits meanwhile.
+    /// Returns the connection. Makes a new one if there is none that can be used; other callers wait meanwhile.
     async fn link(&self) -> Result<Arc<Link>, Failure> {
         let mut kept = self.link.lock().await;
         if let Some(link) = kept.as_ref().filter(|link| !link.given_up.is_so()) {
             return Ok(Arc::clone(link));
         }
-        // What was not sent of it yet goes with it.
+        // Drops the old connection together with its unsent data.
         *kept = None;
         let at = |error| format!("{}: {error}", self.client.get_connection_info().addr());
         let link = self.connect().await.map_err(|failure| failure.retold(at))?;
@@ -132,7 +133,7 @@ impl Redis {
         Ok(Link { connection, value_bytes, given_up: GivenUp::default() })
     }
 
-    /// Adds entries to streams that are such, or to none.
+    /// Adds the entries in one transaction. Adds nothing if one of the keys is not a stream.
     async fn add(
         &self,
         mut connection: MultiplexedConnection,
@@ -148,7 +149,7 @@ impl Redis {
         entries.exec_async(&mut connection).await.map_err(|error| error::of(&error))
     }
 
-    /// The transaction that adds them all.
+    /// Builds the transaction that adds all entries.
     fn entries(
         &self,
         events: &[Delivery],
@@ -184,7 +185,7 @@ impl Redis {
     }
 }
 
-/// The first of these keys that holds something else, and what it holds.
+/// Returns the first key that is not a stream, and its type.
 async fn other_than_streams<'a>(
     connection: &mut MultiplexedConnection,
     keys: BTreeSet<&'a str>,
@@ -197,7 +198,7 @@ async fn other_than_streams<'a>(
     Ok(keys.into_iter().zip(found).find(|(_, found)| !may_take_entries(found)))
 }
 
-/// As `TYPE` answers: a key that is not there yet becomes a stream.
+/// Returns whether a key with this type (as in the answer of `TYPE`) accepts entries. A missing key becomes a stream.
 fn may_take_entries(found: &str) -> bool {
     matches!(found, "none" | "stream")
 }
@@ -206,7 +207,7 @@ fn holds(key: &str, found: &str) -> String {
     format!("the key {key} holds a {found}, not a stream: give `stream` another name, or remove that key")
 }
 
-/// Whether entries could be added: asked within a transaction that is then dropped, so that nothing is.
+/// Checks that entries can be added, in a transaction that is then discarded.
 async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Failure> {
     let mut probe = redis::pipe();
     probe.ignore_errors();
@@ -225,7 +226,7 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
         return Err(error::of(error));
     }
-    // Who may not ask for the type is told by the first delivery.
+    // If the user may not ask for the type, the first delivery will show a wrong type.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
         && !may_take_entries(found)
     {
@@ -234,7 +235,8 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     Ok(())
 }
 
-/// The largest value that the server takes; any, where it does not say, as those that others run often do not.
+/// The server's maximum size of a value, in bytes. Unlimited if the server does not report it, as managed servers often
+/// do not.
 async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Failure> {
     let mut ask = redis::pipe();
     ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");

@@ -1,4 +1,4 @@
-//! The keys of the kind.
+//! The configuration keys of this kind.
 
 use std::{fmt, num::NonZeroU64, path::PathBuf};
 
@@ -8,31 +8,31 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::super::{Part, Template};
 use crate::{event::Event, secret::Secret, settings::Size};
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where the server is, and who we are there.
+    /// The address of the server, with user and password.
     pub url: Address,
     /// The key of the stream; a template.
     #[serde(default)]
     pub stream: Stream,
-    /// About how many entries a stream keeps; all by default.
+    /// Approximate number of entries that a stream keeps; `None` keeps all.
     #[serde(default)]
     pub maxlen: Option<NonZeroU64>,
-    /// A larger event is refused.
+    /// Maximum size of an event; larger ones are refused.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: Size,
-    /// Certificates (PEM) to trust instead of the system's, for `rediss://`.
+    /// A PEM file with certificates to trust instead of the system's, for `rediss://`.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }
 
 impl Settings {
-    /// What goes together, and what does not.
+    /// Checks that the keys fit together.
     ///
     /// # Errors
-    /// The key, and what to write.
+    /// Returns the wrong key, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
             return Err("ca: it is for TLS: write `url` with rediss://, or leave `ca` out".to_owned());
@@ -41,12 +41,12 @@ impl Settings {
     }
 }
 
-/// As much as a body of a webhook has by default: nothing is refused then.
+/// The default limit for the body of a webhook, so by default no event is refused.
 fn default_max_bytes() -> Size {
     Size::mib(5)
 }
 
-/// A URL, read as a secret: it may hold a password.
+/// A URL that is read as a secret, because it may hold a password.
 #[derive(Clone)]
 pub struct Address(pub ConnectionInfo);
 
