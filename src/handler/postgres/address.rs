@@ -1,4 +1,4 @@
-//! Where the database is, and how it is reached: with TLS wherever the way is not within this machine.
+//! The address of the database. Connections use TLS unless the database is on this machine.
 
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
@@ -12,23 +12,25 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::Settings;
 use crate::handler::ca::Ca;
 
-/// A connection attempt is given up after so long.
+/// Timeout for connecting to the database.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// What was sent and is not acknowledged for so long breaks the connection.
+/// The connection breaks if sent data is not acknowledged within this time.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
-/// After so long without a word the other side is probed.
+/// After this time without data from the server, keepalive probes start.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Where, and how.
+/// The address of the database, and how to connect to it.
 pub struct Address {
     pub config: Config,
-    /// `None` where no TLS is wanted.
+    /// `None` if the connection does not use TLS.
     pub tls: Option<MakeRustlsConnect>,
 }
 
 impl Address {
+    /// Builds the address from the settings, and reads the file `ca`.
+    ///
     /// # Errors
-    /// What is wrong with the settings, and what to write.
+    /// Returns what is wrong with the settings, and what to write.
     pub async fn of(settings: &Settings) -> Result<Self, String> {
         let (mut config, mode) = read(settings)?;
         if let Some(password) = &settings.password {
@@ -38,7 +40,7 @@ impl Address {
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let tls = match mode {
             Mode::Disable => false,
-            // Who names an authority wants to be sure of the server, wherever it is.
+            // A configured authority implies TLS, even for a database on this machine.
             Mode::Unsaid => !here || settings.ca.is_some(),
             Mode::Require => true,
         };
@@ -52,10 +54,10 @@ impl Address {
     }
 }
 
-/// What can be told of the settings without a look at files.
+/// Checks the settings without reading files.
 ///
 /// # Errors
-/// What is wrong, and what to write.
+/// Returns what is wrong, and what to write.
 pub fn check(settings: &Settings) -> Result<(), String> {
     let (_config, mode) = read(settings)?;
     if settings.ca.is_some() && matches!(mode, Mode::Disable) {
@@ -66,7 +68,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
 
 /// Hosts and database, for messages.
 pub fn place(settings: &Settings) -> String {
-    // It was read before.
+    // The settings were validated before, so this does not fail.
     let Ok((config, _)) = read(settings) else { return String::new() };
     let hosts = config.get_hosts().iter().map(|host| match host {
         Host::Tcp(name) => name.clone(),
@@ -108,12 +110,13 @@ fn full(error: &tokio_postgres::Error) -> String {
 
 enum Mode {
     Disable,
-    /// Not given, or `allow` or `prefer`, which promise nothing.
+    /// `sslmode` is missing, or is `allow` or `prefer`, which guarantee nothing.
     Unsaid,
     Require,
 }
 
-/// The URL without its `sslmode`, of whose words the client library knows but some, and what it asked for.
+/// Returns the URL with an `sslmode` that the client library knows, and the mode that was asked for. The library
+/// supports only some of the values.
 fn without_verify(url: &str) -> (String, Mode) {
     let options = url.find('?').map_or_else(|| if url.contains("://") { url.len() } else { 0 }, |at| at + 1);
     let Some(at) = url[options..].find("sslmode=").map(|at| options + at) else {
@@ -141,7 +144,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// TLS that trusts the system's roots and the user's.
+/// A TLS connector that trusts the system's roots and the user's `ca`.
 async fn verifying(ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -1,7 +1,8 @@
-//! Cancellation of what a delivery left behind that was given up.
+//! Cancels statements of cancelled deliveries.
 //!
-//! A delivery that takes too long is dropped where it stands, and the server goes on with its statement: each try would
-//! leave one more behind, until the database has no connection left. So the dropped session has the server cancel it.
+//! A delivery that times out is dropped, but the server continues its statement. Each retry would leave another
+//! statement running, until the database has no connection left. So a dropped session asks the server to cancel its
+//! statement.
 
 use std::{
     pin::pin,
@@ -13,31 +14,31 @@ use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 use super::{address::Address, cancel_request, session::Session};
 
-/// How often a request is sent: it has no effect when it arrives between two statements.
+/// How often a cancel request is sent. A request that arrives between two statements has no effect.
 const REQUESTS: usize = 5;
-/// How long a cancelled statement has to end before the request is sent again.
+/// How long to wait for the statement to end before the request is repeated.
 const ENDED: Duration = Duration::from_secs(1);
 
-/// Cancels statements in the background, for as long as the handler lives.
+/// Cancels statements in the background. All of it stops when the handler is dropped.
 pub struct Canceller {
     address: Arc<Address>,
     runtime: Handle,
     running: Mutex<JoinSet<()>>,
 }
 
-/// A session with a statement under way. Dropped with the session still in it, it has the statement cancelled.
+/// Holds the session while its statement runs. If it is dropped with the session, the statement is cancelled.
 pub struct Busy<'a> {
     pub session: Option<Session>,
     canceller: &'a Canceller,
 }
 
 impl Canceller {
-    /// To be called within the runtime in which deliveries run.
+    /// Must be called in the runtime in which deliveries run.
     pub fn new(address: Arc<Address>) -> Self {
         Self { address, runtime: Handle::current(), running: Mutex::default() }
     }
 
-    /// A place for the session of a delivery.
+    /// Returns an empty holder for the session of a delivery.
     pub const fn busy(&self) -> Busy<'_> {
         Busy { session: None, canceller: self }
     }
@@ -45,13 +46,13 @@ impl Canceller {
     fn cancel(&self, session: Session) {
         let address = Arc::clone(&self.address);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that ended are let out: each holds some memory until then.
+        // Removes finished tasks, which use memory until then.
         while running.try_join_next().is_some() {}
         running.spawn_on(async move { cancel(session, &address).await }, &self.runtime);
     }
 }
 
-/// Asks the server to cancel the statement under way, until it has ended.
+/// Asks the server to cancel the running statement, until it has ended.
 async fn cancel(session: Session, address: &Address) {
     let (token, ended) = session.into_cancellation();
     let mut ended = pin!(ended);

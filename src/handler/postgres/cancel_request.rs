@@ -1,5 +1,5 @@
-//! A request for cancellation, sent as libpq sends it: the connection is held until the server closes it. The library would
-//! close it at once, and PgBouncer forgets a request whose client has left before it was passed on.
+//! Sends a cancel request as libpq does: the connection stays open until the server closes it. The client library would
+//! close it at once. But PgBouncer drops a request if its client disconnects before the request was forwarded.
 
 use std::{
     future::Future,
@@ -22,10 +22,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, CONNECT};
 
-/// The port where none is written.
+/// The default port of PostgreSQL.
 const PORT: u16 = 5432;
 
-/// Sends a request to every server that the connection may lead to: those that know nothing of it ignore it.
+/// Sends a request to every server that the connection may lead to. Servers that do not know the session ignore it.
 pub async fn send(token: &CancelToken, address: &Address) {
     for target in targets(&address.config).await {
         let sent = timeout(CONNECT, send_to(token, &target, address.tls.clone())).await;
@@ -35,7 +35,7 @@ pub async fn send(token: &CancelToken, address: &Address) {
     }
 }
 
-/// A server, or one of the addresses of its name.
+/// A Unix socket, or one IP address of a server.
 enum Target {
     Tcp { name: String, address: std::net::SocketAddr },
     Unix(std::path::PathBuf),
@@ -52,7 +52,7 @@ async fn targets(config: &Config) -> Vec<Target> {
             Some(Host::Tcp(name)) => {
                 let found = match known {
                     Some(address) => vec![address],
-                    // The session itself cannot be opened then, either.
+                    // If the name cannot be resolved, no new session can be opened either.
                     None => {
                         lookup_host((name.as_str(), port)).await.map(Iterator::collect).unwrap_or_default()
                     }
@@ -86,7 +86,7 @@ async fn send_to(token: &CancelToken, target: &Target, tls: Option<MakeRustlsCon
     sent.map_err(|error| text(&error))
 }
 
-/// A stream that is shut down only when the other side has closed it.
+/// A stream that shuts down only after the other side has closed it.
 struct Held<S>(S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Held<S> {
             let mut bytes = [0; 64];
             let mut buffer = ReadBuf::new(&mut bytes);
             let read = ready!(Pin::new(&mut self.0).poll_read(context, &mut buffer));
-            // Without a proper end of TLS it is closed all the same.
+            // Also shut down if TLS ended without a close message.
             if read.is_err() || buffer.filled().is_empty() {
                 return Pin::new(&mut self.0).poll_shutdown(context);
             }
@@ -131,7 +131,7 @@ impl<S: TlsStream + Unpin> TlsStream for Held<S> {
     }
 }
 
-/// The same within TLS, whose end the other side must not see before.
+/// Makes TLS streams that shut down only after the other side has closed them.
 struct HeldTls<C>(C);
 
 impl<S, C> TlsConnect<S> for HeldTls<C>

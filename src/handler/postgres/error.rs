@@ -1,24 +1,24 @@
-//! What can go wrong with the database, and how it is told to dispatch.
+//! Errors of the database, and how dispatch sees them.
 
 use std::{error::Error as _, io};
 
 use crate::handler::Failure;
 
-/// Why the database could not be reached, or did not take a batch. Its text may quote an event.
+/// Why the database could not be reached, or refused a batch. The text may quote an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It did not answer in time.
+    /// The database did not answer in time (seconds).
     #[error("the database did not answer within {0} s")]
     Timeout(u64),
-    /// It, or the way to it, said no.
+    /// The database or the connection returned an error.
     #[error("{}", story(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The table is not as it must be; says what to do.
+    /// The table is unsuitable; the text says what to do.
     #[error("{0}")]
     Unfit(String),
 }
 
-/// What a pooler says no to by itself, in front of the server. PgBouncer gives all of it the SQLSTATE 08P01.
+/// Errors from a connection pooler in front of the server. PgBouncer reports all of them with SQLSTATE 08P01.
 #[derive(Clone, Copy)]
 enum PoolerRefusal {
     Credentials,
@@ -28,7 +28,7 @@ enum PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Of an error with the SQLSTATE 08P01; `None` where the pooler is merely without a server, or full.
+    /// Classifies the message of an error with SQLSTATE 08P01. `None` if the pooler only has no server, or is full.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         if says("unsupported startup parameter") {
@@ -72,7 +72,7 @@ impl PoolerRefusal {
 const CREDENTIALS: &str = ": check the user in `url`, and `password`";
 const DATABASE: &str = ": create the database, or name another in `url`";
 
-/// An error with its causes, and what the server adds: behind a colon, as it may quote an event.
+/// The error with its causes and the server's details. They may quote an event, so they come after a colon.
 fn story(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Error {
         PoolerRefusal::of(database.message())
     }
 
-    /// A class that is safe for logs.
+    /// Error class that is safe for logs.
     pub fn class(&self) -> String {
         if let Some(refusal) = self.pooler_refusal() {
             return refusal.class().to_owned();
@@ -121,13 +121,13 @@ impl Error {
         }
     }
 
-    /// Whether the database is merely away: shut down, starting, out of connections, out of reach.
+    /// Returns whether the database is unavailable: shut down, starting, out of connections, or unreachable.
     pub fn is_away(&self) -> bool {
         match self {
             Self::Timeout(_) => true,
             Self::Unfit(_) => false,
             Self::Postgres(error) => match self.state() {
-                // A statement that took too long, or that somebody cancelled: the database is there.
+                // A statement timed out or was cancelled, so the database is available.
                 Some("57014") => false,
                 Some("08P01") => self.pooler_refusal().is_none(),
                 Some(state) => ["57", "53", "08"].contains(&&state[..2]),
@@ -136,18 +136,19 @@ impl Error {
         }
     }
 
-    /// Whether it is one of the values that the database did not take.
+    /// Returns whether the database rejected a value.
     pub fn is_value(&self) -> bool {
         self.state().is_some_and(|state| state.starts_with("22"))
     }
 
-    /// What to do about it, where the text itself does not say so; begins with a colon.
+    /// What to do about the error, starting with a colon; empty if the text says it itself.
     pub fn advice(&self) -> &'static str {
         if let Some(refusal) = self.pooler_refusal() {
             return refusal.advice();
         }
         match self.state() {
-            // Its pg_hba.conf has no line for this user from here, or none for the way that was taken.
+            // pg_hba.conf has no matching line for this user and address, or none for the connection type (with or
+            // without TLS).
             Some("28000") => {
                 ": check the user in `url`, and whether the server wants TLS of it: `?sslmode=require` in `url` has it, \
                  `?sslmode=disable` does without"
@@ -175,13 +176,13 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || causes(error, |_io| true) || error.to_string().contains("connecting")
 }
 
-/// A connection that ended in the middle of it.
+/// Returns whether the connection ended unexpectedly.
 fn is_cut_off(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof)
 }
 
-/// Whether one of the causes is an I/O error of that sort.
+/// Returns whether one of the causes is an I/O error for which `is_so` holds.
 fn causes(error: &tokio_postgres::Error, is_so: impl Fn(&io::Error) -> bool) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -200,7 +201,7 @@ impl From<Error> for Failure {
             return Self::misconfigured(class, format!("{error}{}", error.advice()));
         }
         match error.state() {
-            // A value, a constraint, an exception that a trigger raised: about the events.
+            // A value, a constraint, or an exception raised by a trigger: about the events.
             Some(state) if ["22", "23", "P0"].contains(&&state[..2]) => Self::refuse(class, error),
             Some(state) if ["28", "3D", "3F"].contains(&&state[..2]) => Self::misconfigured(class, error),
             Some(state) if state.starts_with("42") => Self::misconfigured(class, error),

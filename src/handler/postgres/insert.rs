@@ -1,4 +1,4 @@
-//! Rows into the table: a batch in one statement, and where a value is not taken, each row by itself.
+//! Inserts rows into the table: a batch in one statement. If a value is rejected, each row is inserted by itself.
 
 use futures_util::future::join3;
 use tokio_postgres::{
@@ -9,10 +9,10 @@ use tokio_postgres::{
 use super::{Row, error::Error, jsonb, session::BEGIN, table::Table};
 use crate::{clock::Timestamp, handler::row::COLUMNS};
 
-/// The years 1 to 9999, which every client can read, in milliseconds.
+/// The years 1 to 9999 in milliseconds, which every client can read.
 const YEARS_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
-/// `INSERT … SELECT FROM unnest(…)`: an array for each column.
+/// Builds `INSERT … SELECT FROM unnest(…)` with one array parameter per column.
 pub fn statement(table: &str) -> String {
     let names = COLUMNS.map(|column| column.name).join(", ");
     let arrays: Vec<String> = COLUMNS
@@ -39,7 +39,7 @@ pub fn statement(table: &str) -> String {
     )
 }
 
-/// Times go as milliseconds, JSON as text.
+/// The parameter type of a column: times are sent as milliseconds, JSON as text.
 fn sent_as(postgres: &str) -> &str {
     match postgres {
         "timestamp with time zone" => "bigint",
@@ -48,7 +48,8 @@ fn sent_as(postgres: &str) -> &str {
     }
 }
 
-/// The array of a column. Given with the statement: asking the server would need a named one.
+/// The array type of a column. It is sent with the statement, because asking the server for it would need a named
+/// statement.
 fn array_of(postgres: &str) -> Type {
     match sent_as(postgres) {
         "bigint" => Type::INT8_ARRAY,
@@ -58,7 +59,8 @@ fn array_of(postgres: &str) -> Type {
     }
 }
 
-/// All of them. Where one is refused, those before it may be there already: their keys say so when they come again.
+/// Inserts all rows. If one is refused, earlier rows may already be inserted; their keys prevent duplicates when the
+/// batch is retried.
 pub async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
@@ -67,7 +69,7 @@ pub async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Err
         Err(error) if error.is_value() => {}
         done => return done,
     }
-    // A safety net under the guard: no value of `event` may keep its row away.
+    // A safety net in addition to the check of `event`: its JSON must never keep a row out of the table.
     for row in rows.chunks(1) {
         match execute(client, table, row, Json::Guarded).await {
             Err(error) if error.is_value() => execute(client, table, row, Json::None).await?,
@@ -79,12 +81,13 @@ pub async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Err
 
 #[derive(Clone, Copy, PartialEq)]
 enum Json {
-    /// Where jsonb can hold it.
+    /// Include `event` if jsonb can hold it.
     Guarded,
     None,
 }
 
-/// In a transaction of its own, sent in one piece: it costs no round trip more than the statement alone.
+/// Inserts rows in their own transaction. All of it is sent at once, so it needs no more round trips than the statement
+/// alone.
 async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Result<(), Error> {
     let texts = |of: fn(&Row) -> &str| rows.iter().map(|row| text(of(row))).collect::<Vec<_>>();
     let some = |of: fn(&Row) -> &Option<String>| {
@@ -119,7 +122,7 @@ async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Re
         .zip(&COLUMNS)
         .map(|(array, column)| (&**array as &(dyn ToSql + Sync), array_of(column.postgres)))
         .collect();
-    // Each is sent when it is polled first, in this order.
+    // Each future sends its request when it is first polled, so they are sent in this order.
     let (begun, inserted, committed) = join3(
         client.batch_execute(BEGIN),
         client.execute_typed(table.insert(), &arrays),
@@ -131,7 +134,7 @@ async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Re
     Ok(committed?)
 }
 
-/// `text` has no place for U+0000.
+/// The type `text` cannot hold U+0000.
 fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

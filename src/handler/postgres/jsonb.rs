@@ -1,12 +1,12 @@
-//! What `jsonb` cannot hold although it is JSON (RFC 8259): `\u0000`, a surrogate without its other half, a number beyond
-//! what `numeric` has digits for.
+//! Detects valid JSON (RFC 8259) that `jsonb` cannot hold: `\u0000`, an unpaired surrogate, or a number with more
+//! digits than `numeric` allows.
 
-/// Digits of a `numeric` before its decimal point at most (PostgreSQL, "Numeric Types").
+/// Maximum number of digits of a `numeric` before the decimal point (PostgreSQL, "Numeric Types").
 const WHOLE_DIGITS: i64 = 131_072;
-/// And after it.
+/// Maximum number of digits of a `numeric` after the decimal point.
 const FRACTION_DIGITS: i64 = 16_383;
 
-/// Whether `jsonb` takes it; `json` is valid JSON.
+/// Returns whether `jsonb` can hold this text, which must be valid JSON.
 pub fn can_hold(json: &str) -> bool {
     let bytes = json.as_bytes();
     let mut at = 0;
@@ -26,7 +26,7 @@ pub fn can_hold(json: &str) -> bool {
     true
 }
 
-/// Goes past a string, whose first quote is at `at`.
+/// Skips the string that starts at `at`. Returns false if jsonb cannot hold it.
 fn string(bytes: &[u8], at: &mut usize) -> bool {
     *at += 1;
     while *at < bytes.len() {
@@ -52,13 +52,13 @@ fn string(bytes: &[u8], at: &mut usize) -> bool {
     true
 }
 
-/// The code unit of a `\uXXXX` at `at`.
+/// The code unit of the escape `\uXXXX` at `at`.
 fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     let escape = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u32::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
 }
 
-/// Goes past a number.
+/// Skips the number that starts at `at`. Returns false if jsonb cannot hold it.
 fn number(bytes: &[u8], at: &mut usize) -> bool {
     let is_of_it = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     let length = bytes[*at..].iter().take_while(is_of_it).count();

@@ -1,10 +1,10 @@
-//! `kind = "postgres"`: a row per event in a table that the user can join, one statement a batch, each event once.
+//! `kind = "postgres"`: writes each event once as a row to a table that the user can join, one statement per batch.
 //!
 //! ```text
-//! deliver ─▶ session     one connection, made by whoever needs it, driven inside of the delivery
-//!   │          │ table   made, checked and migrated once a connection
-//!   │          └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; a value that jsonb cannot hold is left NULL
-//!   └ given up ─▶ cancel the server ends the statement
+//! deliver ─▶ session     one connection, made when needed, driven inside the delivery
+//!   │          │ table   created, checked and migrated once per connection
+//!   │          └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; JSON that jsonb cannot hold becomes NULL
+//!   └ cancelled ▶ cancel the server ends the statement
 //! ```
 
 mod address;
@@ -32,7 +32,7 @@ use error::Error;
 use session::Session;
 use table::Table;
 
-/// The handler.
+/// A handler that writes rows to PostgreSQL.
 pub struct Postgres {
     address: Arc<Address>,
     table: Table,
@@ -40,22 +40,22 @@ pub struct Postgres {
     canceller: Canceller,
 }
 
-/// Its own keys.
+/// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// `postgres://user@host/database`, with `?sslmode=…` where need be.
+    /// The database: `postgres://user@host/database`, optionally with `?sslmode=…`.
     pub url: Secret,
-    /// The password, where the URL has none.
+    /// The password, if the URL has none.
     #[serde(default)]
     pub password: Option<Secret>,
-    /// Certificates to trust beside the system's, in PEM; demands TLS, wherever the database is.
+    /// A PEM file with certificates to trust in addition to the system's. Makes TLS required, even on this machine.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// The table, with a schema before it or without.
+    /// The name of the table, with or without a schema.
     #[serde(default = "default_table")]
     pub table: String,
-    /// The table is made where it is missing, and given the columns of later versions.
+    /// Whether to create a missing table, and to add the columns of later versions to an existing one.
     #[serde(default = "yes")]
     pub create: bool,
 }
@@ -108,14 +108,14 @@ impl Kind for Postgres {
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let rows: Vec<Row> = events.iter().map(Row::of).collect();
         let mut slot = self.session.lock().await;
-        // Taken out: a delivery that is dropped takes its connection with it.
+        // The session is taken out of the slot, so a delivery that is dropped also drops its connection.
         if let Some(session) = slot.take() {
             match self.insert(session, &rows).await {
                 Ok(session) => {
                     *slot = session;
                     return Ok(());
                 }
-                // It may have broken long ago: the new one costs no attempt.
+                // The connection may have broken long ago, so reconnect within the same attempt.
                 Err(error) if error.is_away() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -130,7 +130,7 @@ impl Postgres {
         self.insert(Session::connect(&self.address).await?, rows).await
     }
 
-    /// Gives the session back once all rows are in the table. Dropped half-way, the statement is cancelled.
+    /// Returns the session when all rows are in the table. If it is dropped before that, the statement is cancelled.
     async fn insert(&self, session: Session, rows: &[Row]) -> Result<Option<Session>, Error> {
         let mut busy = self.canceller.busy();
         let inserted = busy.session.insert(session).insert(&self.table, rows).await;

@@ -1,8 +1,8 @@
-//! One connection, with its table ready. Nothing drives it in between: whoever uses it does.
+//! One connection with its table prepared. No background task drives it; each user of the session does.
 //!
-//! The connection may lead to a pooler that lends another connection of the server to each transaction (PgBouncer with
-//! `pool_mode = transaction`). So nothing of ours outlives a transaction: only `SET LOCAL`, only unnamed statements, and
-//! no lock of a session.
+//! The connection may lead to a pooler that uses a different server connection for each transaction (PgBouncer with
+//! `pool_mode = transaction`). So no state outlives a transaction: only `SET LOCAL`, only unnamed statements, and no
+//! session locks.
 
 use std::{future::Future, pin::Pin};
 
@@ -19,11 +19,11 @@ use super::{
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// How every transaction begins. A delivery that is given up cancels its statement; these bounds hold where the
-/// cancellation does not arrive.
+/// How every transaction begins. The statement of a dropped delivery is cancelled; these limits apply if the cancel
+/// request does not arrive.
 pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
-/// A connection. Its table is prepared with the first rows.
+/// A connection. Its table is prepared before the first rows are inserted.
 pub struct Session {
     client: Client,
     driving: Driving,
@@ -31,14 +31,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects.
+    /// Connects to the database, within [`CONNECT`].
     pub async fn connect(address: &Address) -> Result<Self, Error> {
         let given_up = |_elapsed| Error::Timeout(CONNECT.as_secs());
         let (client, driving) = timeout(CONNECT, connect(address)).await.map_err(given_up)??;
         Ok(Self { client, driving, prepared: false })
     }
 
-    /// All rows in one statement; where a value is not taken, each by itself. Makes or checks the table before the first.
+    /// Inserts all rows in one statement; if a value is rejected, each row by itself. The first call creates or checks
+    /// the table.
     pub async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
         let Self { client, driving, prepared } = self;
         drive(driving, async {
@@ -51,8 +52,8 @@ impl Session {
         .await
     }
 
-    /// What cancels the statement under way, and what waits for its end. The connection is held meanwhile: a pooler forgets
-    /// a request for cancellation when its client leaves.
+    /// Returns the token that cancels the running statement, and a future that waits for its end. The future keeps the
+    /// connection open, because a pooler drops a cancel request when its client disconnects.
     pub fn into_cancellation(self) -> (CancelToken, impl Future<Output = Result<(), Error>>) {
         let Self { client, mut driving, .. } = self;
         let token = client.cancel_token();
@@ -74,7 +75,7 @@ async fn connect(address: &Address) -> Result<(Client, Driving), Error> {
     }
 }
 
-/// To the end of the connection. Notices are left out: those of a trigger may quote an event.
+/// Runs until the connection ends. Notices are ignored, because those of a trigger may quote an event.
 async fn quietly<S, T>(mut connection: Connection<S, T>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -86,7 +87,7 @@ where
     Ok(())
 }
 
-/// Does something with the connection while driving it. When the connection ends, so does what waits for it.
+/// Runs `work` while driving the connection. If the connection ends, `work` fails.
 async fn drive<T>(driving: &mut Driving, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = std::pin::pin!(work);
     let ended = tokio::select! {
@@ -94,7 +95,7 @@ async fn drive<T>(driving: &mut Driving, work: impl Future<Output = Result<T, Er
         done = &mut work => return done,
         ended = driving => ended,
     };
-    // What the server said last came before its end, and was handed over.
+    // Messages that the server sent before the end were already passed on, so `work` may still succeed.
     match (work.await, ended) {
         (Err(error), Err(broken)) if error.is_away() => Err(broken.into()),
         (done, _) => done,

@@ -1,7 +1,7 @@
-//! The table: made where it is missing, checked, and given the columns of later versions.
+//! The table: created if it is missing, checked, and extended by the columns of later versions.
 //!
-//! The version is kept as the table's comment. Whoever makes or changes it holds an advisory lock, so that two receivers
-//! that start at once do not get into each other's way.
+//! The version is stored in the table's comment. Changes are made under an advisory lock, so that two receivers that
+//! start at the same time do not conflict.
 
 use tokio_postgres::{
     Client,
@@ -13,28 +13,30 @@ use crate::handler::row::{COLUMNS, VERSION, table_name};
 
 /// The key of the advisory lock: "bikhook" in ASCII.
 const LOCK: i64 = 0x0062_696b_686f_6f6b;
-/// The comment of a table of ours, less its version.
+/// The comment on our tables, without the version.
 const COMMENT: &str = "Events of BIK, written by bikhook; version ";
 
-/// The table by its name.
+/// The name of the table, and its insert statement.
 pub struct Table {
-    /// With its schema if it has one.
+    /// The quoted name, with the schema if one is configured.
     quoted: String,
     create: bool,
     insert: String,
 }
 
-/// A column that is there.
+/// A column of the existing table.
 struct Found {
     name: String,
     postgres: String,
-    /// Must be given: NOT NULL without a default.
+    /// The column must be given: NOT NULL without a default.
     required: bool,
 }
 
 impl Table {
+    /// Builds the statements for a table name.
+    ///
     /// # Errors
-    /// What is wrong with the name.
+    /// Returns what is wrong with the name.
     pub fn new(name: &str, create: bool) -> Result<Self, String> {
         let parts = table_name(name, 2)?;
         let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
@@ -47,7 +49,7 @@ impl Table {
         &self.insert
     }
 
-    /// Makes or changes the table where that is due, and checks it. After an error the transaction is open: the
+    /// Creates or extends the table if needed, and checks it. After an error the transaction is still open, so the
     /// connection must be closed.
     pub async fn prepare(&self, client: &Client) -> Result<(), Error> {
         client.batch_execute(BEGIN).await?;
@@ -80,14 +82,14 @@ impl Table {
                 lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
             format!("ALTER TABLE {table} {}", columns.join(", "))
         } else {
-            // Not ours to change: the check says what is missing.
+            // We did not create this table, so it is not changed. The check reports the missing columns.
             return Ok(());
         };
         client.batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'")).await?;
         Ok(())
     }
 
-    /// As the parameter of an unnamed statement.
+    /// The table name as the parameter of an unnamed statement.
     fn name(&self) -> (&(dyn ToSql + Sync), Type) {
         (&self.quoted, Type::TEXT)
     }
@@ -151,7 +153,7 @@ impl Table {
     }
 }
 
-/// The columns that are not there, as they would be added.
+/// The missing columns, as definitions for ALTER TABLE.
 fn lacking(found: &[Found]) -> Vec<String> {
     COLUMNS
         .iter()

@@ -1,4 +1,4 @@
-//! Where the broker is, and how it is reached: within 5 s, or it is away.
+//! The address of the broker, and how to connect to it.
 
 use std::{io, time::Duration};
 
@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use crate::{handler::ca::Ca, secret::Secret};
 
-/// For a connection to be made, and once more for what follows on it.
+/// Timeout for making the connection, and again for the AMQP handshake on it.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that says nothing for twice as long is gone; the broker may ask for less.
+/// A peer that is silent for twice this time counts as gone. The broker may ask for a shorter interval.
 const HEARTBEAT_SECS: u16 = 10;
 
-/// A broker's address, with the credentials: never shown.
+/// A broker's address with the credentials. It must not be shown.
 #[derive(Clone)]
 pub(super) struct Address {
     uri: AMQPUri,
@@ -40,13 +40,13 @@ impl Address {
         &self.uri.vhost
     }
 
-    /// Trusts these, too.
+    /// Also trusts these certificates, in addition to the system's.
     pub(super) fn trust(&mut self, ca: &Ca) {
         self.tls.cert_chain = Some(ca.pem());
     }
 
-    /// A connection, with a name that the broker shows. The library runs it on a thread of its own, and gives no way to
-    /// end one that is not made yet: what is awaited there has a time-out there.
+    /// Connects under a name that the broker shows. The library connects on its own thread and cannot cancel an
+    /// unfinished attempt, so the timeout is set inside its connector.
     pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let tls = self.tls.clone();
@@ -66,7 +66,7 @@ impl Address {
     }
 }
 
-/// What a call comes to, or a time-out.
+/// Runs a call with a timeout.
 pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = lapin::Result<T>>,
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// Errors do not quote the text: it has a password in it.
+/// Parses the URL. Errors do not quote it, because it has a password in it.
 fn parse(text: &str) -> Result<Address, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     if !["amqp", "amqps"].contains(&url.scheme()) {
@@ -97,11 +97,11 @@ fn parse(text: &str) -> Result<Address, String> {
     }
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or("it has no host")?;
     let mut uri: AMQPUri = text.parse()?;
-    // The library takes an IPv6 address for localhost.
+    // The library replaces an IPv6 address by localhost, so set the host here.
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         v6.clone_into(&mut uri.authority.host);
     }
-    // A slash alone is meant as the default vhost far more often than as the one without a name.
+    // A lone slash almost always means the default vhost, not the vhost with an empty name.
     if uri.vhost.is_empty() {
         "/".clone_into(&mut uri.vhost);
     }
@@ -109,7 +109,7 @@ fn parse(text: &str) -> Result<Address, String> {
     Ok(Address { uri, tls: OwnedTLSConfig::default() })
 }
 
-/// Whether this is about the peer's certificate, or that it speaks no TLS.
+/// Returns whether the error is about the peer's certificate, or about a peer that does not speak TLS.
 pub(super) fn is_tls_error(error: &lapin::Error) -> bool {
     let ErrorKind::IOError(error) = error.kind() else { return false };
     error.kind() == io::ErrorKind::InvalidInput

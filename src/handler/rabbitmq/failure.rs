@@ -1,5 +1,5 @@
-//! What an error of the library, or an answer of the broker, means to dispatch. The broker's codes are those of AMQP
-//! 0-9-1 (section 1.2, "reply codes") and RabbitMQ's uses of them.
+//! Maps errors of the library and answers of the broker to delivery failures. The broker's codes are those of AMQP
+//! 0-9-1 (section 1.2, "reply codes"), with the meanings that RabbitMQ gives them.
 
 use lapin::ErrorKind;
 
@@ -13,16 +13,16 @@ const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 
-/// When an error came.
+/// The phase in which an error occurred.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The connection was made, or looked at what the settings name.
+    /// While connecting or checking the target.
     Setup,
-    /// Events were published.
+    /// While publishing events to the target.
     Publish,
 }
 
-/// What an error means.
+/// The failure for an error of the library.
 pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
     match error.kind() {
         ErrorKind::ProtocolError(answer) => of_answer(answer.get_id(), answer.get_message().as_str(), phase),
@@ -34,14 +34,14 @@ pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
     }
 }
 
-/// A text of the broker's begins with the name of its code.
+/// The failure for an answer of the broker. Its text begins with the name of the code.
 fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
     match code {
         ACCESS_REFUSED => Failure::misconfigured("access refused", text),
         NOT_FOUND => Failure::misconfigured("not found", text),
         NOT_ALLOWED => Failure::misconfigured("not allowed", text),
         CONTENT_TOO_LARGE => Failure::refuse("too large", text),
-        // The one code for whatever is not as the broker wants it: of an event it is the size (`max_message_size`).
+        // This code covers many problems. For an event it means the size (`max_message_size`).
         PRECONDITION_FAILED if phase == Phase::Publish && text.contains("message size") => {
             Failure::refuse("too large", text)
         }
@@ -59,17 +59,17 @@ fn io_class(kind: std::io::ErrorKind) -> &'static str {
     }
 }
 
-/// The broker takes nothing from publishers for now.
+/// The failure while the broker blocks publishers.
 pub(super) fn blocked() -> Failure {
     Failure::retry("blocked", "the broker blocks publishers: it is short of memory or disk")
 }
 
-/// The broker could not take a message.
+/// The failure for a message that the broker did not accept.
 pub(super) fn nacked() -> Failure {
     Failure::retry("nack", "the broker did not confirm a message, such as where a queue is full")
 }
 
-/// No queue is bound for a message.
+/// The failure for a message that no queue receives.
 pub(super) fn unroutable(routing_key: &str) -> Failure {
     Failure::misconfigured(
         "unroutable",

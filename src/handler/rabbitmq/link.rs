@@ -1,9 +1,11 @@
-//! The connection, and the channels on it.
+//! The connection to the broker, and its channels.
 //!
-//! One connection for the handler, one channel for each delivery under way: a broker answers a wrong message by closing
-//! its channel, which must not fail the delivery beside it. Channels of deliveries that went well are used again. A
-//! connection that broke is made again by the next delivery, and so is one on which a delivery was given up half-way: the
-//! broker may hang. What the settings name is looked at (or made) each time, since it may be a new broker.
+//! A handler has one connection, and one channel for each delivery in flight. The broker answers a bad message by
+//! closing its channel, and this must not fail other deliveries. After a successful delivery its channel is reused.
+//!
+//! If the connection breaks, the next delivery makes a new one. The same happens after a cancelled delivery, because
+//! the broker may hang. The target is checked (or declared) on each new connection, since it may lead to another
+//! broker.
 
 use std::{
     sync::{Mutex as StdMutex, PoisonError},
@@ -26,33 +28,33 @@ use crate::handler::{
     given_up::{Attempt, GivenUp},
 };
 
-/// How often a delivery under way looks whether the broker blocks.
+/// How often a delivery in flight checks whether the broker blocks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What the settings name on the broker.
+/// The exchange or queue that the settings name.
 #[derive(Clone)]
 pub(super) enum Target {
     /// A named exchange.
     Exchange {
-        /// Its name.
+        /// The exchange's name.
         name: ShortString,
-        /// It is made where it is missing.
+        /// Whether to create it if it is missing.
         declare: bool,
     },
-    /// A queue, by way of the default exchange.
+    /// A queue, addressed through the default exchange.
     Queue {
-        /// Its name.
+        /// The queue's name.
         name: ShortString,
-        /// It is made where it is missing.
+        /// Whether to create it if it is missing.
         declare: bool,
     },
-    /// Queues whose names are only known with each event.
+    /// Queues whose names depend on the event, so they cannot be checked in advance.
     Queues,
 }
 
-/// The way to the broker.
+/// The connection of a handler to the broker.
 pub(super) struct Link {
-    /// As the broker shows the connection.
+    /// The connection name that the broker shows.
     name: String,
     address: Address,
     target: Target,
@@ -68,21 +70,21 @@ impl Link {
         Self { name, address, target, connection, idle, given_up: GivenUp::default() }
     }
 
-    /// To be called before a delivery does anything here.
+    /// Starts a delivery. Call it before the delivery uses the link.
     pub(super) const fn attempt(&self) -> Attempt<'_> {
         self.given_up.attempt()
     }
 
-    /// A channel on which everything published is confirmed; connects where that is needed.
+    /// Returns a channel with publisher confirms. Connects if needed.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let mut held = self.connection.lock().await;
         if self.given_up.take() {
-            // A delivery beside this one keeps it open, through its channel, until that has ended.
+            // Other deliveries keep the connection open through their channels until they end.
             *held = None;
         }
         if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
-            // A connection that is blocked is kept: another one would be blocked as well, and what was already given to
-            // this one goes out on it sooner or later.
+            // Keep a blocked connection: a new one would be blocked too, and the messages already sent on this one go
+            // out later.
             if connection.status().blocked() {
                 return Err(failure::blocked());
             }
@@ -98,16 +100,16 @@ impl Link {
             Some(connection) => open_channel(connection).await,
             None => return Err(failure::blocked()),
         };
-        // A connection on which not even a channel can be opened is of no use.
+        // A connection on which no channel can be opened is useless.
         opened.inspect_err(|_error| *held = None).map_err(|error| failure::of(&error, Phase::Setup))
     }
 
-    /// For the next delivery: nothing is under way on it.
+    /// Returns a channel for reuse. Nothing may be in flight on it.
     pub(super) fn give_back(&self, channel: Channel) {
         self.idle().push(channel);
     }
 
-    /// Returns when the broker blocks publishers: what is published then waits, however long.
+    /// Waits until the broker blocks publishers. Messages published then would wait without limit.
     pub(super) async fn blocked(&self) {
         let status = self.connection.lock().await.as_ref().map(|connection| connection.status().clone());
         while !status.as_ref().is_some_and(ConnectionStatus::blocked) {
@@ -116,7 +118,7 @@ impl Link {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
-        // Nothing panics while it is held.
+        // No code panics while it holds this lock.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,7 +135,7 @@ impl Link {
         Ok(connection)
     }
 
-    /// On a channel of its own: where the target is missing, the broker closes it.
+    /// Checks or creates the target. Uses its own channel, because the broker closes it if the target is missing.
     async fn look_at_target(&self, connection: &Connection) -> lapin::Result<()> {
         let channel = within(CONNECT_TIMEOUT, connection.create_channel()).await?;
         let no_arguments = FieldTable::default;
@@ -154,7 +156,7 @@ impl Link {
         }
     }
 
-    /// A failure to connect, with what a person needs to put it right.
+    /// Adds the address, and advice for a person, to a connection failure.
     fn told(&self, failure: Failure) -> Failure {
         let advice = match &failure {
             Failure::Misconfigured { class, .. } => self.advice(class),

@@ -1,4 +1,4 @@
-//! An event as a message.
+//! Converts an event to a message.
 
 use lapin::{
     BasicProperties,
@@ -7,10 +7,10 @@ use lapin::{
 
 use crate::handler::{Delivery, Failure, Template, body::Body};
 
-/// Of AMQP 0-9-1: on disk in a durable queue.
+/// The AMQP 0-9-1 delivery mode for messages that are stored on disk in a durable queue.
 const PERSISTENT: u8 = 2;
 
-/// What the settings make of an event.
+/// The settings that determine how an event becomes a message.
 #[derive(Clone)]
 pub(super) struct Form {
     pub(super) exchange: ShortString,
@@ -19,7 +19,7 @@ pub(super) struct Form {
     pub(super) body: Body,
 }
 
-/// A message that is ready to be published.
+/// A message that is ready to publish.
 pub(super) struct Message {
     pub(super) exchange: ShortString,
     pub(super) routing_key: ShortString,
@@ -29,7 +29,7 @@ pub(super) struct Message {
 }
 
 impl Form {
-    /// Refuses an event whose routing key comes out longer than AMQP has room for.
+    /// Builds the message. Refuses an event whose routing key exceeds AMQP's limit.
     pub(super) fn message(&self, delivery: &Delivery) -> Result<Message, Failure> {
         let routing_key = ShortString::try_new(self.routing_key.render(&delivery.event, is_safe))
             .map_err(|error| Failure::refuse("routing key too long", error))?;
@@ -43,12 +43,13 @@ impl Form {
     }
 }
 
-/// Dots part the words of a routing key, `*` and `#` are what bindings are made of.
+/// Returns whether a value may contain this character in a routing key. Dots separate words, and `*` and `#` are
+/// wildcards of bindings.
 const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// A header is sent in one frame, which the broker bounds: the body has the whole id.
+/// Maximum length of the id header, in bytes. The broker limits the frame of a header; the body has the full id.
 const ID_BYTES: usize = 1_024;
 
 fn properties(delivery: &Delivery) -> BasicProperties {
@@ -79,7 +80,7 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// What fits into the 255 bytes of a short string: the body has the whole.
+/// Truncates a text to the 255 bytes of a short string. The body has the full text.
 fn short(text: &str) -> ShortString {
     let end = text.floor_char_boundary(255);
     ShortString::try_new(&text[..end]).unwrap_or_default()

@@ -1,11 +1,13 @@
-//! `kind = "rabbitmq"`: a persistent message an event, confirmed by the broker before the event counts as delivered.
+//! `kind = "rabbitmq"`: publishes each event as a persistent message. The event counts as delivered when the broker has
+//! confirmed it.
 //!
 //! ```text
 //! deliver ─▶ message   each event as a message
-//!         ─▶ link      one connection, on it a channel for each delivery under way
-//!         ─▶ publish   as many as may be under way together, then every confirm
+//!         ─▶ link      one connection, with one channel for each delivery in flight
+//!         ─▶ publish   all messages that may be in flight together, then every confirm
 //! ```
-//! A repetition has the same `message_id`: by it a consumer has each event once.
+//!
+//! A duplicate has the same `message_id`, so a consumer can process each event once.
 
 mod address;
 mod failure;
@@ -19,7 +21,7 @@ use link::Link;
 use message::{Form, Message};
 use settings::Settings;
 
-/// The handler.
+/// A handler that publishes events to RabbitMQ.
 pub struct RabbitMq {
     link: Link,
     form: Form,
@@ -64,10 +66,11 @@ impl Kind for RabbitMq {
 }
 
 impl RabbitMq {
-    /// A broker may turn one message away and take the next: so an event follows one of its message only once that is
-    /// confirmed.
+    /// Publishes the messages in waves. The broker may refuse one message and accept the next, so an event is sent only
+    /// after the previous event of the same message is confirmed.
     async fn publish(&self, events: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
-        // Unless all went well it is dropped: what is still under way on it must not be taken for the next delivery's.
+        // After a failure the channel is dropped, because late confirms must not be taken for those of the next
+        // delivery.
         let channel = self.link.channel().await?;
         let mut messages = messages.into_iter();
         for wave in waves(events) {

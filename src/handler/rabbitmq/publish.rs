@@ -1,4 +1,4 @@
-//! Publishing messages that may be under way together: every one goes out, in order, before the first confirm is waited for.
+//! Publishes messages that may be in flight together: all are sent in order before waiting for the first confirm.
 
 use lapin::{Channel, Confirmation, Error, ErrorKind, PublisherConfirm, options::BasicPublishOptions};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// `Ok` when the broker has confirmed every message, and none came back.
+/// Returns `Ok` when the broker has confirmed every message and returned none.
 pub(super) async fn all(channel: &Channel, messages: Vec<Message>) -> Result<(), Failure> {
     let (confirms, stopped) = send(channel, messages).await;
     let mut verdict = Verdict::default();
@@ -21,7 +21,7 @@ pub(super) async fn all(channel: &Channel, messages: Vec<Message>) -> Result<(),
     verdict.end()
 }
 
-/// Sends until the channel takes no more; says what it then answered.
+/// Sends until the channel fails. Returns the pending confirms, and the error if there is one.
 async fn send(channel: &Channel, messages: Vec<Message>) -> (Vec<PublisherConfirm>, Option<Error>) {
     let mut confirms = Vec::with_capacity(messages.len());
     for Message { exchange, routing_key, mandatory, properties, body } in messages {
@@ -34,10 +34,10 @@ async fn send(channel: &Channel, messages: Vec<Message>) -> (Vec<PublisherConfir
     (confirms, None)
 }
 
-/// What the confirms of a batch come to.
+/// The combined result of the confirms of a batch.
 #[derive(Default)]
 struct Verdict {
-    /// Of all errors the one that says most: where a channel was closed, most say only that it is.
+    /// The most specific error. If the channel was closed, most errors say only that.
     error: Option<Error>,
     nacked: bool,
     unroutable: Option<String>,
@@ -46,7 +46,7 @@ struct Verdict {
 impl Verdict {
     fn hear(&mut self, confirmation: Result<Confirmation, Error>) {
         match confirmation {
-            // A message that no queue takes comes back, and is confirmed all the same.
+            // A message that no queue receives is returned, but also confirmed.
             Ok(Confirmation::Ack(Some(returned))) => {
                 self.unroutable.get_or_insert_with(|| returned.routing_key.to_string());
             }

@@ -1,4 +1,4 @@
-//! The keys of the kind, and what they come to.
+//! The configuration keys of this kind.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{address::Address, link::Target, message::Form};
 use crate::handler::{Part, Template, body::Body};
 
-/// By what an exchange routes, unless the configuration says otherwise.
+/// The default routing key for an exchange.
 const ROUTING_KEY: &str = "bik.{source}.{event}";
 
-/// Its own keys, checked.
+/// The kind's own configuration keys, validated.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct Settings {
@@ -21,28 +21,29 @@ pub struct Settings {
     pub(super) form: Form,
 }
 
-/// Its own keys, as they are written.
+/// The kind's own configuration keys, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     /// The broker: `amqp://user:password@host:5672/vhost`, or `amqps://…`.
     url: Address,
-    /// A file of PEM certificates, trusted besides those of the system.
+    /// A PEM file with certificates to trust in addition to those of the system.
     #[serde(default)]
     ca: Option<PathBuf>,
-    /// Empty is the default exchange, where the routing key is the name of a queue.
+    /// The exchange. If it is empty, the default exchange is used, where the routing key is the name of a queue.
     #[serde(default)]
     exchange: Name,
-    /// By what the exchange routes.
+    /// The routing key; a template.
     #[serde(default)]
     routing_key: Option<Template>,
-    /// Makes the exchange (durable, `topic`), or with the default exchange the queue (durable), where it is missing.
+    /// Whether to create the exchange (durable, `topic`) if it is missing. With the default exchange, creates the queue
+    /// (durable).
     #[serde(default)]
     declare: bool,
-    /// A message that reaches no queue is an error; otherwise the broker drops it.
+    /// Whether a message that reaches no queue is an error. If not, the broker drops it.
     #[serde(default = "yes")]
     mandatory: bool,
-    /// What a message has for its body.
+    /// The content of the message body.
     #[serde(default)]
     body: Body,
 }
@@ -84,7 +85,7 @@ impl TryFrom<Keys> for Settings {
 }
 
 impl Settings {
-    /// Broker, vhost, and what is published to.
+    /// Broker, vhost, and exchange or queue.
     pub(super) fn destination(&self) -> String {
         let (place, vhost) = (self.address.place(), self.address.vhost());
         let to = match &self.target {
@@ -97,7 +98,7 @@ impl Settings {
     }
 }
 
-/// What the routing key always is, if it has no placeholders.
+/// The routing key, if it has no placeholders.
 fn literal(routing_key: &Template) -> Result<Option<ShortString>, String> {
     match routing_key.parts() {
         [Part::Text(text)] => ShortString::try_new(text.as_str())
@@ -107,7 +108,7 @@ fn literal(routing_key: &Template) -> Result<Option<ShortString>, String> {
     }
 }
 
-/// The name of an exchange.
+/// The validated name of an exchange.
 #[derive(Default)]
 struct Name(ShortString);
 

@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// A template that comes to the key of a stream for any event.
+/// A template that renders to the key of a stream for every event.
 #[derive(Clone)]
 pub struct Stream(Template);
 
@@ -78,7 +78,7 @@ impl Stream {
         self.0.render(event, is_safe)
     }
 
-    /// The key, where it is the same for every event.
+    /// The key, if it is the same for every event.
     pub(super) fn literal(&self) -> Option<&str> {
         match self.0.parts() {
             [Part::Text(text)] => Some(text),
@@ -93,7 +93,8 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A key may hold anything; what parts it by custom, or chooses its slot in a cluster, cannot come from an event.
+/// Returns whether a value may contain this character in a key. A key may contain any character, but an event must not
+/// add separators (`:`), cluster hash tags (`{}`) or pattern characters.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
 }

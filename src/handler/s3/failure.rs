@@ -1,5 +1,5 @@
-//! What an error of the store means to dispatch. The codes are those of the S3 API ("List of error codes"); the library
-//! gives them as part of a text.
+//! Maps errors of the store to delivery failures. The codes are those of the S3 API ("List of error codes"). The
+//! library only gives them inside a text.
 
 use std::{error::Error as StdError, io};
 
@@ -7,7 +7,7 @@ use object_store::Error;
 
 use crate::handler::{Failure, tls};
 
-/// Codes that a person must look at: they are about the settings, never about the events.
+/// Codes that need a person: they are about the settings, never about the events.
 const WRONG: [&str; 16] = [
     "AccessDenied",
     "AccountProblem",
@@ -27,18 +27,18 @@ const WRONG: [&str; 16] = [
     "TokenRefreshRequired",
 ];
 
-/// Codes of a store that is unwell.
+/// Codes of a store that is temporarily unwell.
 const UNWELL: [&str; 5] =
     ["InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"];
 
-/// Where the library looks for credentials last: in the machine's own network.
+/// The machine's metadata service, where the library searches for credentials last.
 const METADATA: &str = "169.254.169.254";
 
-/// What a proxy before the store answers to an object larger than it passes on, where the store itself has a code for that:
-/// half of the events may do. As the library writes a status (RFC 9110, section 15.5.14).
+/// The answer of a proxy in front of the store to an object that is too large for it. The store itself uses an error
+/// code. Half of the events may fit. In the library's format for a status (RFC 9110, section 15.5.14).
 const TOO_LARGE: &str = "413 Payload Too Large";
 
-/// What an error means.
+/// The failure for an error of the store.
 pub(super) fn of(error: &Error) -> Failure {
     let text = chain(error);
     if let Some(code) = code(&text) {
@@ -70,7 +70,7 @@ pub(super) fn of(error: &Error) -> Failure {
     }
 }
 
-/// An error with all that is behind it, each said once.
+/// The error with all its causes, without repetitions.
 fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = StdError::source(error);

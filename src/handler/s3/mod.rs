@@ -1,9 +1,11 @@
-//! `kind = "s3"`: objects of JSON lines in a bucket of S3, or of what speaks as S3 does.
+//! `kind = "s3"`: puts objects of JSON lines into a bucket of S3, or of a compatible store.
 //!
-//! One delivery is one object, complete before its events count as delivered: there is no object in parts that a crash
-//! could leave half. So an object is as large as what had gathered when its delivery began, and [`Pace`] leaves time for
-//! that. The same events have the same name of an object: a repetition replaces it. After a crash the same events may come
-//! in other company, and then are in two objects: a reader goes by the `key` of each line.
+//! Each delivery puts one object, which is complete before its events count as delivered. There are no multipart
+//! uploads that a crash could leave incomplete. So the size of an object depends on the events that were pending when
+//! its delivery began. [`Pace`] leaves time for events to accumulate.
+//!
+//! The same events always have the same object name, so a retry replaces the object. After a crash, events may be
+//! batched differently and then be in two objects. Readers should deduplicate by the `key` of each line.
 
 mod failure;
 mod object;
@@ -18,15 +20,15 @@ use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
 
-/// Put at each start, empty: to see that this handler may write.
+/// An empty object that is put at each start, to check that the handler may write.
 const PROBE: &str = ".bikhook";
 
-/// The handler.
+/// A handler that puts objects into a bucket.
 pub struct S3 {
     bucket: AmazonS3,
     form: Form,
     pace: Pace,
-    /// What to do where it is refused.
+    /// Advice for a person if the store refuses the handler.
     advice: String,
 }
 

@@ -1,4 +1,4 @@
-//! A batch as an object: its lines, compressed, and its name.
+//! Converts a batch to an object: its name, and its compressed lines.
 
 use std::io::{self, Write};
 
@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 
 use crate::handler::Delivery;
 
-/// How objects are compressed.
+/// The compression of objects.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Compress {
-    /// RFC 1952.
+    /// Gzip (RFC 1952).
     #[default]
     Gzip,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
-    /// Not at all.
+    /// Objects are not compressed.
     None,
 }
 
@@ -32,17 +32,18 @@ impl Compress {
     }
 }
 
-/// What the settings make of a batch.
+/// The settings that determine how a batch becomes an object.
 #[derive(Clone)]
 pub(super) struct Form {
-    /// The handler's name: another one's objects are others, also of the same events.
+    /// The handler's name. Part of the digest, so that two handlers never share an object name, even for the same
+    /// events.
     pub(super) handler: String,
-    /// What every name begins with.
+    /// The prefix of every object name.
     pub(super) prefix: Path,
     pub(super) compress: Compress,
 }
 
-/// An object that is ready to be put.
+/// An object that is ready to put.
 pub(super) struct Object {
     pub(super) path: Path,
     pub(super) bytes: Vec<u8>,
@@ -54,7 +55,7 @@ impl Form {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
-    /// Of a batch that is not empty: envelopes, one a line.
+    /// Builds the object for a batch, one envelope per line. The batch must not be empty.
     pub(super) fn object(&self, events: &[Delivery]) -> io::Result<Object> {
         let bytes = match self.compress {
             Compress::None => {
@@ -76,14 +77,15 @@ impl Form {
         Ok(Object { path: self.path(events), bytes })
     }
 
-    /// `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz`: date and hour (UTC) in which the first event was received, the first and
-    /// the last seq, in digits that sort as they count, and which events they are.
+    /// The name of an object, such as `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz`: date and hour (UTC) when the first
+    /// event was received, the first and the last seq, and a digest of handler and events. The seqs are zero-padded, so
+    /// that they sort by number.
     fn path(&self, events: &[Delivery]) -> Path {
         let seqs = || events.iter().map(|delivery| delivery.event.seq);
         let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));
         let received_at = events.first().map(|delivery| delivery.event.came_at).unwrap_or_default();
         let time = received_at.to_string();
-        // As RFC 3339 has them.
+        // The fixed positions of date and hour in RFC 3339.
         let (date, hour) = (time.get(..10).unwrap_or("unknown"), time.get(11..13).unwrap_or("00"));
         let (digest, extension) = (digest(&self.handler, events), self.compress.extension());
         self.named(&format!("{date}/{hour}/{first:020}-{last:020}-{digest}.{extension}"))
@@ -101,7 +103,8 @@ fn write_lines(events: &[Delivery], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Of the handler and the keys, in their order: not of the lines, which say how often it was tried.
+/// A digest of the handler and the keys in their order. The lines are not included, because they contain the attempt
+/// number.
 fn digest(handler: &str, events: &[Delivery]) -> String {
     let mut hash = Sha256::new();
     hash.update(handler.as_bytes());

@@ -1,4 +1,4 @@
-//! Objects are not put faster than so: what comes meanwhile gathers in the journal, and the next object has it.
+//! Limits how often objects are put. Events that arrive meanwhile stay in the journal and go into the next object.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// When the last object was put, and how long until another may be.
+/// The time of the last object, and the minimum interval until the next.
 pub(super) struct Pace {
     interval: Duration,
     last: Mutex<Option<Instant>>,
@@ -18,7 +18,8 @@ impl Pace {
         Self { interval, last: Mutex::new(None) }
     }
 
-    /// Waits for at most one interval, whoever else waits: well within the time-out of a delivery.
+    /// Waits for at most one interval, even if other deliveries wait too. This is well within the timeout of a
+    /// delivery.
     pub(super) async fn wait(&self) {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = last {
@@ -26,7 +27,7 @@ impl Pace {
         }
     }
 
-    /// An object was put just now.
+    /// Records that an object was put now.
     pub(super) fn passed(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }

@@ -1,4 +1,4 @@
-//! The keys of the kind, and the client that they come to.
+//! The configuration keys of this kind, and the client made from them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,47 +12,47 @@ use serde::Deserialize;
 use super::object::{Compress, Form};
 use crate::{handler::ca::Ca, secret::Secret, settings::Period};
 
-/// A connection that takes longer is none.
+/// Timeout for connecting to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A delivery has 15 s unless the configuration says otherwise; the object must be put in what is left of them.
+/// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
 const MAX_INTERVAL: Period = Period::secs(10);
 
-/// Its own keys, checked.
+/// The kind's own configuration keys, validated.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct Settings(Keys);
 
-/// Its own keys, as they are written.
+/// The kind's own configuration keys, as written.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    /// The bucket; it must be there.
+    /// The bucket, which must exist.
     bucket: String,
-    /// What the name of every object begins with.
+    /// The prefix of every object name.
     #[serde(default)]
     prefix: String,
-    /// Of the bucket.
+    /// The region of the bucket.
     #[serde(default = "default_region")]
     region: String,
-    /// Of what speaks as S3 does: `https://minio.example:9000`. Amazon's own by default.
+    /// The URL of a compatible store, such as `https://minio.example:9000`. By default Amazon's own.
     #[serde(default)]
     endpoint: Option<String>,
-    /// A file of PEM certificates, trusted besides those of the system.
+    /// A PEM file with certificates to trust in addition to those of the system.
     #[serde(default)]
     ca: Option<PathBuf>,
-    /// Without it, what the environment or the machine's role gives.
+    /// The access key. By default the credentials come from the environment or the machine's role.
     #[serde(default)]
     access_key_id: Option<String>,
-    /// Goes with it.
+    /// The secret of `access_key_id`; both are given together.
     #[serde(default)]
     secret_access_key: Option<Secret>,
-    /// Goes with both, where they are for a time.
+    /// The session token, for temporary credentials.
     #[serde(default)]
     session_token: Option<Secret>,
-    /// How objects are compressed.
+    /// The compression of objects.
     #[serde(default)]
     compress: Compress,
-    /// How long events gather, at least, between two objects.
+    /// The minimum time between two objects, while events accumulate.
     #[serde(default = "default_interval")]
     interval: Period,
 }
@@ -96,18 +96,18 @@ impl TryFrom<Keys> for Settings {
 
 impl Settings {
     pub(super) fn form(&self, handler: &str) -> Form {
-        // It was parsed before.
+        // The prefix was validated before, so this does not fail.
         let prefix = Path::parse(&self.0.prefix).unwrap_or_default();
         Form { handler: handler.to_owned(), prefix, compress: self.0.compress }
     }
 
-    /// Bucket, prefix, and whose they are.
+    /// Bucket, prefix, and endpoint or region, for messages.
     pub(super) fn destination(&self) -> String {
         let Keys { bucket, prefix, region, .. } = &self.0;
         format!("s3://{bucket}/{prefix} at {}", self.server().as_ref().unwrap_or(region))
     }
 
-    /// The endpoint without what may be secret in it.
+    /// The endpoint without the parts that may be secret.
     fn server(&self) -> Option<String> {
         let endpoint = reqwest::Url::parse(self.0.endpoint.as_deref()?).ok()?;
         Some(endpoint.origin().ascii_serialization())
@@ -117,7 +117,7 @@ impl Settings {
         self.0.interval.0
     }
 
-    /// The bucket, not yet asked for anything.
+    /// Makes the client. No request is sent yet.
     pub(super) async fn client(&self) -> Result<AmazonS3, String> {
         let keys = &self.0;
         let is_plain = keys.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
@@ -129,7 +129,7 @@ impl Settings {
                 options = options.with_root_certificate(certificate);
             }
         }
-        // When to try again is dispatch's to say.
+        // Retries are decided by dispatch.
         let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let mut builder = match (&keys.access_key_id, &keys.secret_access_key) {
             (Some(id), Some(secret)) => {
@@ -152,7 +152,7 @@ impl Settings {
             .map_err(|error| error.to_string())
     }
 
-    /// What a person should look at where the bucket takes nothing.
+    /// Advice for a person if the bucket refuses objects.
     pub(super) fn advice(&self) -> String {
         let Keys { bucket, region, .. } = &self.0;
         let at = self.server().unwrap_or_else(|| "Amazon".to_owned());
