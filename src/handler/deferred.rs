@@ -48,7 +48,7 @@ struct Attempt {
 }
 
 impl Deferred {
-    /// Creates a handler that is not open yet. `timeout` limits each step of an attempt.
+    /// Creates a handler that is not open yet. `timeout` applies separately to opening it and to [`Handler::look`].
     pub fn new(
         handler: Arc<str>,
         kind: &'static str,

@@ -1,16 +1,17 @@
-//! Detects connections on which a delivery was abandoned.
+//! Detects connections on which a delivery was cancelled.
 //!
-//! A delivery that times out is dropped, and the data it has sent may still be in flight. On the same connection, each
-//! retry would queue behind the earlier ones. When the destination comes back, it would accept all of them. So a
-//! connection with an abandoned delivery is not used again. This way each attempt leaves at most one copy.
+//! A delivery that times out is cancelled: its future is dropped, but the data it has sent may still be in flight. On
+//! the same connection, each retry would queue behind the earlier ones. When the destination comes back, it would
+//! accept all of them. So a connection with a cancelled delivery is not used again. This way each attempt leaves at
+//! most one copy.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Records whether a delivery on a connection was abandoned.
+/// Records whether a delivery on a connection was cancelled.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp(AtomicBool);
 
-/// A delivery in flight. If it is dropped before [`Attempt::ended`], it counts as abandoned.
+/// A delivery in flight. If it is dropped before [`Attempt::ended`], it counts as cancelled.
 #[must_use]
 pub(super) struct Attempt<'a>(&'a GivenUp);
 
@@ -20,14 +21,14 @@ impl GivenUp {
         Attempt(self)
     }
 
-    /// Returns whether a delivery was abandoned. If so, nothing more may be sent on the connection.
+    /// Returns whether a delivery was cancelled. If so, nothing more may be sent on the connection.
     #[cfg(any(test, feature = "kafka", feature = "nats", feature = "redis"))]
     pub(super) fn is_so(&self) -> bool {
         self.0.load(SeqCst)
     }
 
-    /// Returns whether a delivery was abandoned, and resets the flag. For callers that then reconnect or check the
-    /// connection.
+    /// Returns whether a delivery was cancelled, and resets the flag. For callers that then reconnect or check the
+    /// destination.
     pub(super) fn take(&self) -> bool {
         self.0.swap(false, SeqCst)
     }

@@ -65,7 +65,7 @@ pub struct Mask {
     keep: Option<Vec<Pointer>>,
     drop: Vec<Pointer>,
     hash: Vec<Pointer>,
-    /// Always given if `hash` is not empty.
+    /// Always `Some` if `hash` is not empty.
     mac: Option<Hmac<Sha256>>,
 }
 

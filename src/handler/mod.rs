@@ -56,7 +56,7 @@ use serde::de::DeserializeOwned;
 use crate::event::{Event, Key, OrderKey, Unreadable};
 
 /// Log directives that silence client libraries by default, in the format of `[log] level`. Their lines may quote
-/// payloads, and they log as ERROR what is no error.
+/// payloads, and some have level ERROR although nothing needs attention.
 pub const QUIET: &str = "lapin=off,async_nats=off,librdkafka=off,rdkafka=off";
 
 /// A kind of handler: how it is configured and opened, and how it delivers events.
@@ -83,7 +83,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// of a URL, because these may hold a token.
     fn destination(settings: &Self::Settings) -> String;
 
-    /// Checks the settings against each other, after each of them was parsed. Does not contact the destination.
+    /// Checks settings that were parsed, without contacting the destination.
     ///
     /// # Errors
     /// Returns `key: what`: the wrong key, and what to write instead.
@@ -107,7 +107,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// event.
     ///
     /// # Errors
-    /// Returns a [`Failure`], as a delivery does. Its text is safe for logs: it quotes no event and no secret.
+    /// Returns a [`Failure`], as a delivery does. Its text must be safe for logs: it quotes no event and no secret.
     fn look(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
     }
@@ -165,7 +165,8 @@ impl Delivery {
     }
 }
 
-/// Why a delivery failed. The texts may quote the payload: they are stored in rows, never logged.
+/// Why a delivery failed. The texts may quote the payload: they are stored in rows and never logged, except those of
+/// [`Kind::look`].
 ///
 /// An `error` text begins with the handler's own words. Whatever it quotes, from the payload or from the destination,
 /// comes after the first colon. The operator's page shows the part before that colon even while personal data is

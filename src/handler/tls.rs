@@ -4,8 +4,8 @@ use std::{error::Error, io, sync::Arc};
 
 use rustls::AlertDescription;
 
-/// Returns what to do if the error comes from TLS, else `None`. A TLS problem needs a person, whereas a server that is
-/// down comes back by itself.
+/// Returns what to do if the error is a TLS problem, else `None`. A TLS problem needs a person, whereas a server that
+/// is down comes back by itself.
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

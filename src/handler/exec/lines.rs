@@ -36,7 +36,7 @@ pub(super) struct Broken {
 
 impl Broken {
     pub(super) fn into_failure(self) -> Failure {
-        // The failure is about the event, because the process ended while it handled it.
+        // The failure is about the event: the process ended or misbehaved while handling it.
         Failure::retry_about(About::Event, self.class, self.story)
     }
 }

@@ -27,7 +27,7 @@ const END: Duration = Duration::from_secs(5);
 /// How often to check whether they have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Identifies a receiver process since the start of the system, within its PID namespace.
+/// Identifies a receiver process. It is unique since the start of the system, within the PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The PID namespace. Process ids of different namespaces, such as those of containers, are not comparable.
@@ -73,8 +73,8 @@ impl Mark {
     }
 }
 
-/// Kills the programs of this handler that receivers left running which no longer exist. Returns the number of killed
-/// processes after all of them have ended.
+/// Kills the programs of this handler that were left running by receivers that no longer exist. Returns the number of
+/// killed processes after all of them have ended.
 ///
 /// # Errors
 /// Returns which processes do not end.

@@ -1,7 +1,7 @@
-//! Repairs a file that a power cut damaged, by replacing lines with zeros or half lines.
+//! Repairs a file after a power cut left zeros or half lines in place of lines.
 //!
-//! The whole lines are copied to a new file at the path, and the damaged file is kept beside it. One of the two files
-//! is at the path at any moment.
+//! The complete lines are copied to a new file, which takes the path. The damaged file is kept next to it under another
+//! name. At any moment one of the two is at the path.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,8 +27,8 @@ pub fn is_whole(line: &[u8]) -> bool {
 /// Repairs the file and logs it as an error.
 ///
 /// # Errors
-/// Returns [`Error::Foreign`] if the file has no line of this handler but other bytes than zeros. Returns file system
-/// errors.
+/// Returns [`Error::Foreign`] if the file has no line of this handler, but contains bytes other than zeros. Returns
+/// file system errors.
 pub fn repair(path: &Path) -> Result<(), Error> {
     let unfinished = with_suffix(path, ".repairing");
     let kept = copy_whole_lines(path, &unfinished).map_err(Error::io("repair", path))?;
@@ -50,7 +50,7 @@ pub fn repair(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The result of copying the whole lines.
+/// The result of copying the complete lines.
 #[derive(Debug)]
 struct Kept {
     lines: u64,

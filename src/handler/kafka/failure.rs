@@ -110,8 +110,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     }
 }
 
-/// Returns the more important of two failures in one batch: one that needs a person first, then one to retry, then a
-/// refused event.
+/// Returns the more important of two failures in one batch. One that needs a person comes first, then one about the
+/// destination, then one about an event.
 pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
     let rank = |failure: &Failure| match failure {
         Failure::Refuse { .. } => 0,

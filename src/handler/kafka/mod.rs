@@ -103,7 +103,8 @@ impl Kafka {
         Ok(Arc::clone(held.insert(Arc::new(link))))
     }
 
-    /// Removes the link. Its producer and queue are dropped when its last delivery ends.
+    /// Forgets the link, so that no new delivery uses it. Its producer and queue are dropped when its last delivery
+    /// ends.
     fn leave(&self, link: &Arc<Link>) {
         // The holder of the lock is about to replace the link as well.
         if let Ok(mut held) = self.link.try_lock() {

@@ -80,7 +80,7 @@ impl Link {
         *self.state.borrow() == State::Sound && !self.given_up.is_so()
     }
 
-    /// Marks the connection as broken: a server that does not answer may never do so.
+    /// Marks the connection as broken: a server that does not answer in time may never answer.
     pub(super) fn give_up(&self) {
         self.doubt.send_replace(State::Broken);
     }
@@ -116,8 +116,8 @@ fn denial(said: &str) -> Failure {
     }
 }
 
-/// The client's options. It closes as soon as it is disconnected, because buffered messages must not be sent after they
-/// were reported as failed.
+/// The client's options. The client closes as soon as it is disconnected, because buffered messages must not be sent
+/// after they were reported as failed.
 fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")

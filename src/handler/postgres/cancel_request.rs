@@ -1,5 +1,5 @@
 //! Sends a cancel request as libpq does: the connection stays open until the server closes it. The client library would
-//! close it at once. But PgBouncer drops a request if its client disconnects before the request was forwarded.
+//! close it at once, but PgBouncer drops a request whose client disconnects before the request was forwarded.
 
 use std::{
     future::Future,

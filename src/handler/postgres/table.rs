@@ -82,7 +82,7 @@ impl Table {
                 lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
             format!("ALTER TABLE {table} {}", columns.join(", "))
         } else {
-            // We did not create this table, so it is not changed. The check reports the missing columns.
+            // No older version of ours created this table, so it is not changed. The check reports the missing columns.
             return Ok(());
         };
         client.batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'")).await?;

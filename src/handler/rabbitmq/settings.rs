@@ -36,7 +36,7 @@ struct Keys {
     /// The routing key; a template.
     #[serde(default)]
     routing_key: Option<Template>,
-    /// Whether to create the exchange (durable, `topic`) if it is missing. With the default exchange, creates the queue
+    /// Whether to create the exchange (durable, `topic`) if it is missing; with the default exchange, the queue
     /// (durable).
     #[serde(default)]
     declare: bool,

@@ -6,13 +6,13 @@
 //!
 //! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
-//! keys are checked first, and nothing is added unless all are usable. One unusable key among many is a refusal: its
-//! events become dead letters, and events for other streams continue. When the key is free again, `bikhook dead retry`
-//! delivers those dead letters. With one stream for all events, the handler waits for a person instead, as with any
-//! wrong setting.
+//! keys are checked first, and nothing is added unless all are usable. If one of many keys is unusable, its events are
+//! refused and become dead letters, while events for other streams continue. When the key is free again, `bikhook dead
+//! retry` delivers those dead letters. With one stream for all events, the handler waits for a person instead, as with
+//! any wrong setting.
 //!
 //! **A server that hangs.** Commands that were sent to it stay in its queue. So a connection with a cancelled delivery
-//! is not used again, and the server has at most one copy of it.
+//! is not used again, and each attempt leaves at most one copy there.
 
 mod error;
 mod settings;

@@ -34,8 +34,9 @@ const UNWELL: [&str; 5] =
 /// The machine's metadata service, where the library searches for credentials last.
 const METADATA: &str = "169.254.169.254";
 
-/// The answer of a proxy in front of the store to an object that is too large for it. The store itself uses an error
-/// code. Half of the events may fit. In the library's format for a status (RFC 9110, section 15.5.14).
+/// The status with which a proxy in front of the store rejects an object that is too large. Half of the events may fit.
+/// The store itself has an error code for this. The text is the library's format of the status (RFC 9110, section
+/// 15.5.14).
 const TOO_LARGE: &str = "413 Payload Too Large";
 
 /// The failure for an error of the store.

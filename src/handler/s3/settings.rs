@@ -129,7 +129,7 @@ impl Settings {
                 options = options.with_root_certificate(certificate);
             }
         }
-        // Retries are decided by dispatch.
+        // Dispatch decides when to retry.
         let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let mut builder = match (&keys.access_key_id, &keys.secret_access_key) {
             (Some(id), Some(secret)) => {
