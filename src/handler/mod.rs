@@ -269,7 +269,7 @@ pub struct OpenError {
     pub handler: String,
     /// The handler's kind, as in [`Kind::NAME`].
     pub kind: &'static str,
-    /// What is wrong, and what to do about it.
+    /// The problem, and what to do about it.
     pub what: String,
     /// True if another process uses a resource that the handler needs, for example the running receiver.
     pub in_use: bool,

@@ -78,9 +78,9 @@ pub struct KindRow {
     pub name: &'static str,
     /// One-line description for `bikhook kinds`.
     pub about: &'static str,
-    /// Default; see [`Kind::CONCURRENCY`].
+    /// Default for concurrent deliveries; see [`Kind::CONCURRENCY`].
     pub concurrency: usize,
-    /// Default; see [`Kind::BATCH`].
+    /// Default for events per delivery; see [`Kind::BATCH`].
     pub batch: usize,
     /// The names of the kind's own configuration keys.
     pub keys: fn() -> &'static [&'static str],

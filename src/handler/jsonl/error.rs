@@ -71,7 +71,7 @@ impl Error {
         }
     }
 
-    /// What to do about the error, starting with a colon; empty if the error says it itself.
+    /// Advice on the error, starting with a colon; empty if the error itself says what to do.
     pub fn advice(&self) -> &'static str {
         let Self::Io { source, .. } = self else { return "" };
         match source.kind() {

@@ -30,7 +30,7 @@ pub struct Live {
     pub day: i64,
 }
 
-/// Where to truncate a file before appending. Everything after this position belongs to a failed delivery.
+/// The position to truncate a file to before appending. Everything after it belongs to a failed delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     id: FileId,

@@ -141,7 +141,7 @@ impl Error {
         self.state().is_some_and(|state| state.starts_with("22"))
     }
 
-    /// What to do about the error, starting with a colon; empty if the text says it itself.
+    /// Advice on the error, starting with a colon; empty if the text itself says what to do.
     pub fn advice(&self) -> &'static str {
         if let Some(refusal) = self.pooler_refusal() {
             return refusal.advice();

@@ -34,16 +34,13 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The exchange or queue that the settings name.
 #[derive(Clone)]
 pub(super) enum Target {
-    /// A named exchange.
     Exchange {
-        /// The exchange's name.
         name: ShortString,
         /// Whether to create it if it is missing.
         declare: bool,
     },
     /// A queue, addressed through the default exchange.
     Queue {
-        /// The queue's name.
         name: ShortString,
         /// Whether to create it if it is missing.
         declare: bool,
