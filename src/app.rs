@@ -1,10 +1,11 @@
-//! Opens, wires, runs, stops.
+//! Starts the parts of the application, connects them, and stops them.
 //!
-//! The order of a start: listeners are bound, so that a caller waits instead of being refused; secrets that are missing
-//! are made; the journal is opened and every handler has its cursors; then intake opens. Only after that the lanes start,
-//! and each opens its handler beside the others: a destination can neither delay intake nor end the start. The order of a
-//! stop: not ready first, then intake, then the lanes, then the journal. A journal that failed ends the process, for its
-//! supervisor to start it again.
+//! Start: bind the listeners, so that a caller waits instead of being refused; generate missing secrets; open the
+//! journal and enrol every handler; open intake; start the lanes. Each lane opens its handler in the background, so a
+//! destination can neither delay intake nor make the start fail.
+//!
+//! Stop: report "not ready", then stop intake, the lanes, the journal and the operator's side, in this order. If the
+//! journal fails, the process ends, and its supervisor restarts it.
 
 mod handlers;
 
@@ -32,34 +33,35 @@ use crate::{
     settings::Period,
 };
 
-/// A graceful stop takes 8 s at most where the journal answers. Requests under way are finished within the first …
+/// Time for requests in flight to finish after a stop. With `LANES_GRACE`, intake and lanes stop within 8 s if the
+/// journal answers.
 const INTAKE_GRACE: Duration = Duration::from_secs(5);
-/// … and deliveries under way within the rest.
+/// Time for deliveries in flight to finish after intake has stopped.
 const LANES_GRACE: Duration = Duration::from_secs(3);
-/// How long a lane or the journal may be waited for that does not answer.
+/// Extra time for a lane or a journal that does not answer.
 const STALLED_GRACE: Duration = Duration::from_secs(2);
-/// Open files besides the connections: the journal's, the handlers'.
+/// Open files that are not connections: the journal's and the handlers'.
 const OTHER_FILES: usize = 256;
-/// What an operator's request may take once everything else has ended.
+/// Time for an operator's request to finish after everything else has stopped.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Operators' connections at once; for one more the longest idle one is closed.
+/// Maximum number of operators' connections. A further one closes the connection that is idle longest.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
-/// Why it could not start, or ended badly.
+/// Why the application did not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address is taken, or not ours.
+    /// The address is in use, or this process may not bind it.
     #[error("cannot listen on {address} ([{section}] listen): {source}")]
     Listen {
-        /// The section of the configuration.
+        /// The section of the configuration, such as `http`.
         section: &'static str,
-        /// The address.
+        /// The address that could not be bound.
         address: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A secret could not be made.
+    /// A secret could not be generated or stored.
     #[error(transparent)]
     Secret(#[from] secret::FileError),
     /// The journal could not be opened.
@@ -68,16 +70,16 @@ pub enum Error {
     /// The admin side would be open to everybody.
     #[error(transparent)]
     Unguarded(#[from] admin::Unguarded),
-    /// A source cannot be served as configured.
+    /// A source cannot be served as it is configured.
     #[error(transparent)]
     Source(#[from] http::Unservable),
-    /// The journal failed.
+    /// A journal operation failed during start or stop.
     #[error("{0}")]
     Journal(#[from] journal::Error),
-    /// The journal failed while it ran.
+    /// The journal failed while the application ran.
     #[error("the journal failed: {0}")]
     Failed(Arc<str>),
-    /// It stopped without the last word of its lanes and its journal.
+    /// The lanes and the journal did not finish in time.
     #[error(
         "the journal did not answer in time; nothing that got a 200 is lost, and a restart goes on from there"
     )]
@@ -88,7 +90,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a person has to change something: a restart does not help.
+    /// Returns true if a restart does not help because a person has to change something.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Listen { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
@@ -100,20 +102,20 @@ impl Error {
     }
 }
 
-/// Where it listens, once it does.
+/// The addresses that the application listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The public side.
+    /// The public side: the address that BIK posts to.
     pub http: SocketAddr,
-    /// The operator's side.
+    /// The operator's side: page, API and metrics.
     pub admin: SocketAddr,
 }
 
-/// Serves until `stop` resolves, measuring as it goes, then stops gracefully. `ready` is told once events are taken. A stop
-/// during the start ends it at once.
+/// Serves until `stop` resolves, then stops gracefully. Calls `ready` once events are accepted and the lanes run. A
+/// `stop` during the start ends the start.
 ///
 /// # Errors
-/// [`Error`]: it could not start, or the journal failed.
+/// Returns an [`Error`] if the application cannot start, or if the journal or a task fails.
 pub async fn serve(
     mut config: Config,
     metrics: Arc<Metrics>,
@@ -132,7 +134,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // Not before the addresses are ours: what is made is shown once, and a start that ends here shows nothing.
+    // A generated secret is shown only once. It is generated after the addresses are bound, so a start that fails to
+    // bind shows none.
     config.store_generated()?;
     let about = config.handlers.iter().map(about).collect();
     let opened = async {
@@ -156,7 +159,7 @@ pub async fn serve(
     servers.spawn(summaries(intake.clone(), told));
 
     let (not_ready, stopping_shown) = watch::channel(false);
-    // The operator still sees what happens while intake and lanes wind up.
+    // The operator's side stops last, so that an operator can watch intake and lanes stop.
     let (stop_operator, operator_told) = watch::channel(None);
     let (stop_lanes, lanes_told) = watch::channel(false);
     let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
@@ -227,8 +230,8 @@ struct Connections {
 }
 
 impl Connections {
-    /// Shares out the open files that are allowed: where they are too few for what is configured, the public side has half
-    /// of them, and the operator's side, the journal and the handlers keep theirs.
+    /// Divides the allowed open files. The operator's side, the journal and the handlers keep their share, at most
+    /// half of the files; the public side gets the rest, up to the configured number.
     fn within(files: usize, configured: usize) -> Self {
         let operator = OPERATOR_CONNECTIONS.min(files / 8);
         let others = OTHER_FILES.min(files * 3 / 8);
@@ -239,7 +242,8 @@ impl Connections {
     }
 }
 
-/// A connection is an open file, and the usual soft limit is 1,024: raised as far as is needed and allowed.
+/// Raises the soft limit of open files as far as needed and allowed: each connection is an open file, and the usual
+/// soft limit is 1,024.
 fn raise_open_files(configured: usize) -> Connections {
     let wanted = configured.saturating_add(OPERATOR_CONNECTIONS + OTHER_FILES);
     let as_u64 = |files| u64::try_from(files).unwrap_or(u64::MAX);
@@ -271,7 +275,8 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Where an append waits for longer than `deadline`, nobody waits for its answer any more.
+/// Opens the journal. `deadline` is the deadline of a request: if an append waits longer, the disk counts as not
+/// answering.
 async fn open_journal(
     settings: JournalSettings,
     deadline: Period,
@@ -291,7 +296,7 @@ async fn open_journal(
     }
 }
 
-/// `None` where it is switched off, or cannot be opened: intake and handlers do not depend on it.
+/// Returns `None` if insight is disabled or cannot be opened. Intake and handlers do not depend on it.
 async fn open_insight(
     settings: insight::Settings,
     journal: &Arc<dyn Journal>,
@@ -305,13 +310,13 @@ async fn open_insight(
         Ok(Err(error)) => error.to_string(),
         Err(panicked) => panicked.to_string(),
     };
-    // It has taken in nothing.
+    // Insight has processed no event, so every stored event counts as lag.
     metrics.insight_lag.set(i64::try_from(*journal.tip().borrow()).unwrap_or(i64::MAX));
     tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");
     None
 }
 
-/// What a handler was told, as the operator's side says it.
+/// Describes a handler's configuration for the admin side.
 fn about(handler: &HandlerConfig) -> admin::About {
     let HandlerConfig { name, wants, mask, dead_letters, .. } = handler;
     admin::About {
@@ -322,18 +327,18 @@ fn about(handler: &HandlerConfig) -> admin::About {
     }
 }
 
-/// Why it stops.
+/// Why the application stops.
 enum Why {
     Asked,
-    /// Intake was open, and the rest could not be started.
+    /// Intake was open, but the rest could not be started.
     NotStarted(Error),
-    /// The journal failed: what it said.
+    /// The journal failed with this error.
     Failed(Arc<str>),
-    /// Without that part it would only seem to run.
+    /// A task panicked. Without it the process would run but not do its work.
     Panicked(JoinError),
 }
 
-/// Until somebody asks for a stop, the journal failed, or one of the parts panicked.
+/// Waits until a stop is requested, the journal fails, or a task panics.
 async fn until_stopped(
     journal: &Arc<dyn Journal>,
     stop: impl Future<Output = ()>,
@@ -363,7 +368,7 @@ async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
     std::future::pending().await
 }
 
-/// Resolves when all of the tasks have ended.
+/// Resolves when all tasks have ended, or one has panicked.
 async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
     while let Some(ended) = tasks.join_next().await {
         ended?;
@@ -371,7 +376,7 @@ async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
     Ok(())
 }
 
-/// Resolves when a stop was told, to the time at which to give up.
+/// Waits for a stop; returns the time at which requests in flight are cut.
 async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
     let at = told.wait_for(Option::is_some).await;
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
@@ -384,7 +389,7 @@ async fn say_cut(server: impl Future<Output = http::Stopped>) {
     }
 }
 
-/// A line a minute about what came in.
+/// Logs a summary of intake every minute and at the stop.
 async fn summaries(intake: Intake, mut told: watch::Receiver<Option<Instant>>) {
     let mut minutes = tokio::time::interval(SUMMARY_EVERY);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -1,14 +1,14 @@
 //! bikhook: a webhook receiver for BIK.
 //!
 //! ```text
-//!  BIK ─POST─▶ http::auth ─▶ event::decode ─▶ journal.append ─▶ 200     the answer, after it is durable
-//!                 401           quarantine          │ 503 when it cannot store
+//!  BIK ─POST─▶ http::auth ─▶ event::decode ─▶ journal.append ─▶ 200     the answer, once the events are durable
+//!                 401           quarantine          │ 503 if the journal cannot store
 //!                                              ┌────▼─────┐
 //!                                              │ journal  │  one SQLite file
 //!                                              └────┬─────┘
 //!                              ┌────────────────────┼───────────────────┐
-//!                        dispatch "audit"     dispatch "crm"          insight      what became of each message:
-//!                          claim → deliver → settle,                     │         message states, figures, search
+//!                        dispatch "audit"     dispatch "crm"          insight      message outcomes:
+//!                          claim → deliver → settle,                     │         states, figures, search
 //!                          each at its own pace, with its own cursor     ▼
 //!                              │                    │             admin: page, API, metrics; the command line
 //!                        handler::jsonl       handler::http
@@ -16,27 +16,32 @@
 //!
 //! # Words
 //!
-//! Each has one meaning in Rust, TOML, SQL, metrics and on the command line.
+//! Each word has one meaning in Rust, TOML, SQL, metrics and on the command line.
 //!
-//! - **source**: a URL that BIK posts to. **event**: one element of what it posts. **draft**: an event not durable yet.
-//! - **journal**: where events are durable, in order of **seq**. **quarantine**: what could not be read, with its bytes.
-//! - **handler**: a destination, of a **kind**. **lane**: one of a handler's two queues, incoming messages and the rest.
-//! - **cursor**: up to where a lane is done. **claim**: events taken to be delivered. **settle**: how they ended.
-//! - **attempt**: one try of a delivery. **dead letter**: an event that a handler will not get unless somebody asks.
-//! - **replay**: what is stored, delivered to a handler once more. **insight**: what is learnt of messages and customers.
+//! - **source**: a URL that BIK posts to.
+//! - **event**: one element of a POST from BIK. **draft**: an event that is not durable yet.
+//! - **journal**: the store where events are durable, in order of **seq**. **quarantine**: data that could not be
+//!   stored as an event, with its bytes.
+//! - **handler**: the configured delivery to one destination, of a **kind**. **lane**: one of a handler's two queues:
+//!   messages from customers, and all other events.
+//! - **cursor**: the seq up to which a lane is done. **claim**: events that a lane takes from the journal to deliver.
+//!   **settle**: record how deliveries ended.
+//! - **attempt**: one try of a delivery. **dead letter**: an event that a handler does not get unless somebody
+//!   retries it.
+//! - **replay**: stored events, delivered to a handler again. **insight**: facts about messages and customers,
+//!   learned from events.
 //! - **funnel**: how many messages were sent, delivered, read, or failed.
 //!
 //! # Invariants
 //!
-//! - A 200 goes out after its events are on disk, never before.
-//! - Nothing an authenticated sender posts is thrown away: what cannot be read is quarantined.
-//! - Inside the window a duplicate is stored once. A `seq` never repeats and never falls.
-//! - Once in, an event is delivered at least once to every handler that wants it, in order per message.
-//! - `http` knows neither `dispatch` nor `handler`: an answer cannot wait for a destination. `handler` does not know
-//!   `journal`: a destination cannot acknowledge itself.
+//! - A 200 is sent only after its events are on disk.
+//! - Nothing that an authenticated sender posts is discarded: data that cannot be decoded goes to quarantine.
+//! - Within the window for duplicates, an event is stored once. A `seq` never repeats and never falls.
+//! - A stored event is delivered at least once to every handler that wants it, in order per message.
+//! - `http` uses neither `dispatch` nor `handler`, so an answer cannot wait for a destination. `handler` does not use
+//!   `journal`, so a destination cannot acknowledge its own events.
 //!
-//! Modules in the order of the flow, from those who use to those who are used; a module uses only what is below it, and
-//! a test says so.
+//! The modules below are listed in layers: a module uses only modules that are listed after it. A test checks this.
 
 pub mod cli;
 

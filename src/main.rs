@@ -1,5 +1,9 @@
-//! The `bikhook` command. Exit codes: 0 done; 1 failed, and may succeed when it is tried again; 2 wrong until a person changes
-//! something: the configuration, the command line, or a file that they name.
+//! The `bikhook` command.
+//!
+//! Exit codes:
+//! - 0: done
+//! - 1: failed, but a later try may succeed
+//! - 2: fails until a person corrects the configuration, the command line, or a file that they name
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Handlers at the start: their places in the journal, before intake opens, and their lanes, after it.
+//! Enrols handlers in the journal before intake opens, and starts their lanes after that.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -17,8 +17,8 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Stores the cursors of new handlers, and says of each where it begins, and of those that are not configured any more what
-/// they have not delivered.
+/// Stores the cursors of new handlers. Logs where each new handler begins, and how many events a handler that is no
+/// longer configured has not delivered.
 pub(super) async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>) -> Result<(), Error> {
     let known: HashSet<Arc<str>> = journal.handlers().await?.into_iter().map(|place| place.handler).collect();
     for HandlerConfig { name, .. } in handlers.iter().filter(|handler| handler.start.is_some()) {
@@ -59,7 +59,7 @@ pub(super) async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>
     Ok(())
 }
 
-/// Starts the lanes of every handler; each opens its handler by itself.
+/// Starts the lanes of every handler. Each lane opens its handler itself.
 pub(super) async fn start_lanes(
     handlers: Vec<HandlerConfig>,
     journal: &Arc<dyn Journal>,
@@ -76,7 +76,8 @@ pub(super) async fn start_lanes(
             Deferred::new(Arc::clone(&name), kind.name, Arc::clone(&destination), opener, *settings.timeout);
         let handler: Arc<dyn Handler> = Arc::new(opened_late);
         let pace = settings.rate.map(|rate| Arc::new(Pace::new(rate)));
-        // A delivery takes a second at most, so that a customer's message waits no longer for its turn.
+        // A batch holds at most the events of one second at `rate`, so that a customer's message waits at most a
+        // second for its turn.
         let rate = settings.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
         let batch = settings.batch.unwrap_or(kind.batch).min(rate);
         let concurrency = settings.concurrency.unwrap_or(kind.concurrency);

@@ -1,11 +1,11 @@
 //! One lane of one handler: claim → deliver → settle.
 //!
-//! [`Lane::turn`] is the loop's body, without a clock of its own: it takes over what has ended, claims, starts what may
-//! be started, and settles. Tests call it; [`Lane::run`] calls it and waits in between.
+//! [`Lane::turn`] is the body of the loop and has no clock of its own. It takes over deliveries that ended, claims
+//! events, starts deliveries, and settles. Tests call it directly; [`Lane::run`] calls it and waits in between.
 //!
-//! A destination that is unwell is probed after a wait that doubles; nothing is skipped for its sake. An event that keeps
-//! failing while others succeed is set aside, and later events of its message behind it. What was refused is a dead letter
-//! once another message was taken: see [`doubt`].
+//! An unwell destination is probed after a wait that doubles; no event is skipped because of it. An event that keeps
+//! failing while others succeed is set aside, and later events of its message queue behind it. A refused event
+//! becomes a dead letter once another message is accepted: see [`doubt`].
 
 mod aside;
 mod claim;
@@ -49,70 +49,70 @@ use crate::{
     metrics::Metrics,
 };
 
-/// A lane that holds so many bytes claims no more: the events of a batch may be as large as a body.
+/// A lane stops claiming while it holds this many bytes, because a single event may be as large as a request body.
 pub const WINDOW_BYTES: usize = 16 << 20;
 
-/// What a lane is made of.
+/// The parts that a lane is built from.
 #[derive(Clone)]
 pub struct LaneParts {
-    /// Which lane.
+    /// The handler, the class and the replay of the lane.
     pub id: LaneId,
     /// The handler's kind, for its status.
     pub kind: &'static str,
-    /// Where its events go, without secrets: for its status and the log.
+    /// Where events go, without secrets; for the status and the log.
     pub destination: Arc<str>,
-    /// The destination.
+    /// The handler that delivers to the destination.
     pub handler: Arc<dyn Handler>,
-    /// Which events the handler wants.
+    /// Selects the events that the handler wants.
     pub filter: Filter,
-    /// What of them the destination is not to see.
+    /// The parts of an event that the destination must not see.
     pub mask: Arc<Mask>,
-    /// How it goes about its deliveries.
+    /// The handler's settings for batches, waits and limits.
     pub settings: Settings,
-    /// Events in a delivery at most.
+    /// Maximum number of events in a delivery.
     pub batch: usize,
-    /// Deliveries under way at once, of both lanes.
+    /// Maximum number of deliveries in flight, over both lanes.
     pub concurrency: usize,
-    /// The places of the handler, shared by its lanes.
+    /// The handler's concurrency slots, shared by its lanes.
     pub slots: Arc<Semaphore>,
-    /// How fast it may deliver: each of them is waited for.
+    /// Rate limits; a delivery waits for each of them.
     pub paces: Vec<Arc<Pace>>,
-    /// Where events come from and ends go to.
+    /// The journal that events are claimed from and settled in.
     pub journal: Arc<dyn Journal>,
-    /// What is measured.
+    /// The metrics that the lane updates.
     pub metrics: Arc<Metrics>,
-    /// What makes it a lane of a replay; `None` for a handler's own.
+    /// The replay that the lane belongs to; `None` for a handler's own lane.
     pub replay: Option<ReplayPart>,
 }
 
-/// What one turn came to.
+/// The result of one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Something was claimed, started or settled: there may be more to do at once.
+    /// Something was claimed, started or settled; there may be more to do at once.
     Moved,
-    /// Nothing to do before something happens, or this time comes.
+    /// Nothing to do until something happens, or until this time.
     Idle(Option<Timestamp>),
-    /// Nothing to do any more: the replay that it belongs to is through, or somebody ended it.
+    /// Nothing left to do: the lane's replay is finished or was cancelled.
     Ended,
 }
 
-/// What an operator asks of a lane.
+/// An operator's request to a lane.
 #[derive(Clone, Debug)]
 pub enum Control {
-    /// Let go of everything below this seq.
+    /// Skip every event below this seq.
     SkipTo(u64),
-    /// Try again now whatever waits to be tried again.
+    /// Retry now every event that waits for a retry.
     Retry,
-    /// Believe the refusals of this class of the events up to this seq, until the next success.
+    /// Believe refusals of this class, for events up to this seq, until the next success.
     Believe {
-        /// The last seq that it holds for.
+        /// The last seq that the belief applies to.
         upto: u64,
         /// The class of the refusals, such as `status 422`.
         class: String,
     },
 }
 
-/// What a delivery on its way carries.
+/// The content of a delivery in flight.
 enum Carried {
     Events {
         seqs: Vec<u64>,
@@ -121,24 +121,25 @@ enum Carried {
     },
     Aside(Arc<Event>),
     Revival(i64),
-    /// No event: the handler is being opened.
+    /// No event: the task opens the handler.
     Look,
 }
 
-/// How a delivery task ended: its outcomes, or a panic.
+/// The result of a delivery task: its outcomes, or a panic.
 type Joined = Result<(Id, Vec<Outcome>), JoinError>;
 
-/// A lane at work.
+/// A lane and its state in memory.
 pub struct Lane {
     parts: LaneParts,
     window: Window,
     aside: AsideRows,
-    /// What is settled although it is past the cursor, and so is claimed once more.
+    /// Seqs past the cursor that are already settled. After a restart they are claimed again and must not be
+    /// delivered.
     settled: HashSet<u64>,
     revivals: Revivals,
     deliveries: JoinSet<Vec<Outcome>>,
     carried: HashMap<Id, Carried>,
-    /// The opening of the handler that is under way.
+    /// The task that opens the handler, while it runs.
     look: Option<AbortHandle>,
     joined: Vec<Joined>,
     attempt: Attempt,
@@ -150,51 +151,53 @@ pub struct Lane {
     look_for_revivals: bool,
     paused: watch::Receiver<Pauses>,
     replays: watch::Receiver<Replays>,
-    /// It was held back when it last heard of pauses.
+    /// Whether the lane was paused when it last checked for a pause or a resume.
     held: bool,
-    /// The destination said that it is gone for good: why, until the journal knows.
+    /// Why the destination is gone for good, until the journal has stored the pause.
     gone: Option<String>,
-    /// Which refusals an operator believes.
+    /// The refusals that an operator believes.
     belief: Option<Belief>,
-    /// Events of a replay that were claimed and wanted.
+    /// Events that were claimed and wanted; counted for replays only.
     claimed: u64,
-    /// The tip when the lane was restored: the process before may have delivered what is up to here.
+    /// The tip when the lane was restored. The previous process may have delivered events up to here.
     restored_to: u64,
-    /// Of that: events settled durably, and events that ended since.
+    /// Redelivered events that are settled durably, in this run.
     resettled: u64,
+    /// Redelivered events that ended and are not yet settled durably.
     unsettled: u64,
     backlog_is_settled: bool,
-    /// As many events are set aside as may be, and the log says so.
+    /// Whether the log already says that the limit for set-aside events is reached.
     told_full: bool,
-    /// An exception has just ended: now it is the turn of the lane's own deliveries.
+    /// An exception has just ended, so the lane's own deliveries go first.
     exception_ended: bool,
-    /// The last exception was a set-aside event: now it is a dead letter's turn.
+    /// The last exception was a set-aside event, so a dead letter goes first.
     revival_next: bool,
     show: Show,
 }
 
-/// How the destination does.
+/// The state of the destination, as seen by this lane.
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
-    /// While it is unwell: what the failures are about. The backlog is searched where it is events.
+    /// What the failures are about, while the destination is unwell. If about events, the backlog is searched.
     about: About,
-    /// It is not as the settings say: no other message will change that.
+    /// The destination does not match the settings, so trying other messages does not help.
     misconfigured: bool,
     /// The deliveries in flight are probes; their results decide the lane's health.
     probing: bool,
-    /// Somebody asked to try again: the next probe is of a retried dead letter, too.
+    /// Somebody asked for a retry, so the next probe also tries a retried dead letter.
     woken: bool,
-    /// Searches of the backlog in a row, and the events that the current one still has to try.
+    /// Searches of the backlog in a row.
     searches: u32,
+    /// Events that the current search still has to try.
     search: VecDeque<u64>,
-    /// While it is unwell: when it is probed.
+    /// When an unwell destination is probed next.
     wait_until: Timestamp,
-    /// When something was delivered last, in this run.
+    /// When a delivery last succeeded in this run.
     last_success: Timestamp,
     /// Events delivered in this run.
     successes: u64,
-    /// A lane that has caught up gathers until then.
+    /// A lane that has caught up gathers events until this time before it claims.
     next_claim: Timestamp,
     /// Quick deliveries in a row: see [`policy::share`].
     quick: usize,
@@ -202,10 +205,10 @@ struct Condition {
 }
 
 impl Lane {
-    /// A lane as its journal knows it.
+    /// Restores a lane from its state in the journal.
     ///
     /// # Errors
-    /// [`journal::Error::NoLane`] where it was not enrolled.
+    /// Returns [`journal::Error::NoLane`] if the lane is not enrolled, or another error of the journal.
     pub async fn restore(parts: LaneParts) -> Result<Self, journal::Error> {
         let LaneState { cursor, aside, dead_past_cursor, .. } = parts.journal.lane(parts.id.clone()).await?;
         let aside_past_cursor = aside.iter().map(|row| row.seq).filter(|seq| *seq > cursor);
@@ -258,7 +261,7 @@ impl Lane {
             belief: None,
             tip: parts.journal.tip(),
             retries: parts.journal.retries(),
-            // The dead letters of a replay are the handler's own lanes'.
+            // The handler's own lanes deliver retried dead letters, including those of a replay.
             look_for_revivals: parts.replay.is_none(),
             paused: parts.journal.paused(),
             replays: parts.journal.replays(),
@@ -271,20 +274,20 @@ impl Lane {
         })
     }
 
-    /// What it shows of itself, now and as it changes.
+    /// The lane's status, now and as it changes.
     pub fn status(&self) -> watch::Receiver<LaneStatus> {
         self.show.status.subscribe()
     }
 
-    /// The journal's clock.
+    /// The clock of the lane's journal.
     pub fn clock(&self) -> Clock {
         self.parts.journal.clock().clone()
     }
 
-    /// One turn, at a time that never falls. Never waits for a destination.
+    /// Runs one turn and never waits for a destination. `now` must not be lower than in the turn before.
     ///
     /// # Errors
-    /// The journal's: the lane is where it was, and may be turned again.
+    /// Returns errors of the journal. The lane keeps its state, and `turn` can be called again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
         if self.decided() == Decided::Ended {
             return Ok(Turn::Ended);
@@ -304,11 +307,11 @@ impl Lane {
             self.find_revivals(now).await?;
         }
         let claimed = self.fill(now).await;
-        // A search tries many at once: these are claimed first.
+        // A search tries many events at once, so claim enough of them first.
         let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
         let started = !gathers && self.start(now).await;
         self.settle().await?;
-        // What could be delivered was, and is settled, also where the journal cannot be read any further.
+        // An error of the claim is returned only here, after the events already claimed were started and settled.
         let claimed = claimed?;
         self.show(now, None);
         if ended || believed || claimed || started {
@@ -320,7 +323,7 @@ impl Lane {
         Ok(Turn::Idle(self.next_due(now)))
     }
 
-    /// Waits until a delivery on its way has ended; `false` where none is.
+    /// Waits until a delivery in flight has ended. Returns `false` if none is in flight.
     pub async fn delivery_ended(&mut self) -> bool {
         let joined = self.deliveries.join_next_with_id().await;
         let some = joined.is_some();
@@ -328,7 +331,7 @@ impl Lane {
         some
     }
 
-    /// Hands over how things ended, with the cursor.
+    /// Hands the results of deliveries and the cursor to the journal.
     async fn settle(&mut self) -> Result<(), journal::Error> {
         let done_to = self.window.done_to();
         if done_to > self.settled_to {

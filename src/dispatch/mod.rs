@@ -1,7 +1,7 @@
-//! Between the journal and the handlers: one loop a handler and lane, `claim → deliver → settle`.
+//! Delivers events from the journal to the handlers: one loop per handler and lane, `claim → deliver → settle`.
 //!
-//! Each lane goes at its own pace, from its own cursor: one handler in trouble disturbs neither intake nor another
-//! handler. [`Lane::turn`] is a lane's loop body; `policy` decides, without clock or I/O, what happens next.
+//! Each lane has its own cursor and speed, so a failing handler affects neither intake nor other handlers.
+//! [`Lane::turn`] is the body of a lane's loop; `policy` decides what happens next, without clock or I/O.
 
 mod attempt;
 mod desk;
