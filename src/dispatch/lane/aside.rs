@@ -1,4 +1,4 @@
-//! The exceptions beside a lane's own deliveries: events set aside, and dead letters that somebody asked to retry.
+//! Exceptions beside a lane's own deliveries: events that are set aside, and dead letters that somebody retries.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Lane {
-    /// A set-aside event came back.
+    /// Records the result of a set-aside event.
     pub(super) fn aside_ended(&mut self, event: &Arc<Event>, outcome: Outcome, now: Timestamp) {
         let seq = event.seq;
         let Some((row, mut trace)) = self.aside.get(seq).map(|(row, trace)| (row.clone(), trace)) else {
@@ -53,7 +53,7 @@ impl Lane {
         if !trouble.is_about_event() {
             self.heed(&trouble);
         }
-        // The destination answers: it takes others, unless these are in doubt, too.
+        // The destination answered, and accepts other events: one succeeded since, or none is in doubt.
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
@@ -67,7 +67,7 @@ impl Lane {
         }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
-            // Its time runs out only while the destination takes others.
+            // An event expires only while the destination accepts others.
             Fate::Dead if takes_others => {
                 let history = row.history.and(attempts, now, &trouble.error);
                 self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
@@ -81,7 +81,8 @@ impl Lane {
         }
     }
 
-    /// Whether the destination took others since then; those of the handler's own lanes count for a replay, too.
+    /// Returns whether the destination accepted another event after `time`. A replay also counts deliveries of the
+    /// handler's own lanes.
     fn others_succeed_since(&self, time: Timestamp) -> bool {
         let live = self.parts.replay.iter().flat_map(|replay| &replay.live);
         self.condition.last_success > time
@@ -103,7 +104,7 @@ impl Lane {
         self.aside.insert(row, trace);
     }
 
-    /// A set-aside event is done with; the next of its message follows.
+    /// Removes a set-aside event that is done. The next event of its message becomes due.
     pub(super) fn release(&mut self, seq: u64, now: Timestamp) {
         self.ends.resolved.push(seq);
         self.ends.set_aside.retain(|row| row.seq != seq);
@@ -114,7 +115,7 @@ impl Lane {
         }
     }
 
-    /// A dead letter that somebody asked to retry came back.
+    /// Records the result of a retried dead letter.
     pub(super) fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
         self.unsettled += 1;
         let (error, rests, asked) = match outcome {
@@ -150,11 +151,11 @@ impl Lane {
 
     pub(super) fn revival_done(&mut self, id: i64) {
         self.revivals.remove(id);
-        // The journal gives a bounded number at a time.
+        // The journal returns a bounded number of retried dead letters at a time, so read the next ones.
         self.look_for_revivals |= self.revivals.is_empty();
     }
 
-    /// An event that fails while others succeed: later events of its message queue behind it.
+    /// Sets aside an event that fails while others succeed. Later events of its message queue behind it.
     pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let successes = self.condition.successes;
         if self.window.has_let_go(seq) || self.aside_is_full() {
@@ -193,8 +194,8 @@ impl Lane {
         }
     }
 
-    /// Sets an event aside that did not fail, in the order of its message: behind what is set aside of it, or before that,
-    /// where a restart claims it once more.
+    /// Sets aside an event that did not fail, in the order of its message. It queues behind the set-aside events of
+    /// its message, or before them if a restart claims it again.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {
@@ -214,7 +215,7 @@ impl Lane {
     }
 }
 
-/// How long the destination asked to be left alone.
+/// How long the destination asked to wait, in ms, up to [`policy::LONGEST_ASKED_MS`].
 pub(super) fn asked_ms(trouble: &Trouble) -> i64 {
     let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
     asked.min(policy::LONGEST_ASKED_MS)

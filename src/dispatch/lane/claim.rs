@@ -1,15 +1,15 @@
-//! What a lane takes from its journal: the next events, dead letters to retry; and what it settles first after a restart.
+//! Claims events from the journal, reads retried dead letters, and settles redelivered events after a restart.
 
 use super::{super::policy, Lane, WINDOW_BYTES};
 use crate::{clock::Timestamp, journal};
 
-/// Events of a claim for a search, at most.
+/// Maximum number of events that one claim reads for a search.
 const CLAIM_EVENTS: usize = 1_000;
-/// After a restart a lane has no more redelivered events unsettled than one in so many that are settled.
+/// After a restart, at most one redelivered event per this many settled ones stays unsettled.
 const RESETTLED_PART: u64 = 4;
 
 impl Lane {
-    /// Claims while there is room; whether anything moved.
+    /// Claims events while there is room. Returns whether the claim advanced.
     pub(super) async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let (most, target) = policy::window(self.parts.batch, self.share());
         if self.window.len() == 0 && now < self.condition.next_claim {
@@ -40,7 +40,7 @@ impl Lane {
             if seq > end {
                 break;
             }
-            // Counted by the same filters as a replay's events are.
+            // Counted with the same filters as the total of the replay.
             self.claimed += u64::from(self.parts.replay.is_some() && self.wants(&event));
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.restored_to;
@@ -59,8 +59,8 @@ impl Lane {
         Ok(self.window.read_to() > read_to)
     }
 
-    /// Whether the next probe would have too few messages to choose from: where all in the window are bad, what follows
-    /// tells whether the destination is.
+    /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,
+    /// later messages show whether the destination is, too.
     pub(super) fn lacks_choice(&self, now: Timestamp) -> bool {
         if !self.is_time_to_probe(now) || self.window.len() >= policy::DOUBTED_MAX {
             return false;
@@ -71,7 +71,7 @@ impl Lane {
         }
     }
 
-    /// How many messages the next probe wants to choose from.
+    /// How many messages the next probe needs to choose from.
     pub(super) fn choice(&self) -> usize {
         match self.searches() {
             true => policy::search_events(self.condition.searches, self.is_refused()),
@@ -80,9 +80,9 @@ impl Lane {
         }
     }
 
-    /// The dead letters that somebody asked to retry; new ones are a reason to try at once.
+    /// Reads the dead letters that somebody asked to retry. If there are new ones, retries start at once.
     pub(super) async fn find_revivals(&mut self, now: Timestamp) -> Result<(), journal::Error> {
-        // Those that were delivered must not be read again: their ends are made durable first.
+        // Delivered dead letters must not be read again, so their results are made durable first.
         self.settle().await?;
         self.parts.journal.flush().await?;
         let before = self.revivals.len();
@@ -94,8 +94,9 @@ impl Lane {
         Ok(())
     }
 
-    /// What the process before may have delivered, too, is settled durably before more is delivered: a process that is
-    /// killed again and again must not deliver the same events each time. In steps that grow with what is settled.
+    /// Settles events that the previous process may have delivered, too, durably before more are delivered. Otherwise
+    /// a process that is killed repeatedly would deliver the same events each time. The steps grow with the number of
+    /// settled events.
     pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
         if self.unsettled == 0 {
             return Ok(());
@@ -108,7 +109,7 @@ impl Lane {
         self.settle().await?;
         self.resettled += std::mem::take(&mut self.unsettled);
         if let Err(error) = self.parts.journal.flush().await {
-            // Such as on a full disk: deliveries go on, and are settled once there is room.
+            // For example on a full disk: deliveries continue, and are settled once there is room.
             tracing::warn!(lane = %self.name(), error = error.class(), "redelivered events could not be settled at once");
         }
         Ok(())

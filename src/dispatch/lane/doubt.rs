@@ -1,9 +1,13 @@
-//! Is it the event, or the destination? An answer about an event is a doubt until another message tells.
+//! Decides whether a failure is about the event or about the destination.
 //!
-//! The lane goes on with other messages without a wait. Where one succeeds it is the event: a refused one becomes a dead
-//! letter when it is refused again soon, another one is set aside when it fails again. Where [`policy::DOUBTS`] messages fail with no success in
-//! between it is the destination: the lane waits, and searches the backlog for a message that is taken, more of it each
-//! time. After such a time nobody can tell what the refusals meant: each refused event is set aside and tried again.
+//! An answer about an event is a doubt until other messages show the cause. The lane continues with them without a
+//! wait:
+//!
+//! - If another message succeeds, the cause is the event. A refused event becomes a dead letter when it is refused
+//!   again; an event that failed otherwise is set aside after [`policy::EVENT_TRIES`] tries.
+//! - If [`policy::DOUBTS`] messages fail with no success in between, the cause is the destination. The lane waits,
+//!   and searches the backlog for a message that is accepted, more of it each time. After a search nobody can tell
+//!   why the events failed, so each of them is set aside and tried again.
 
 use super::{
     super::{
@@ -18,14 +22,14 @@ use crate::{
     journal::{Cause, History},
 };
 
-/// The end of an error of which only the beginning is kept.
+/// Length in characters of an error that is kept in part: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
 
-/// Refusals that an operator believes, until the next success.
+/// The refusals that an operator believes, until the next success.
 pub(super) struct Belief {
-    /// The last seq that it holds for.
+    /// The last seq that the belief applies to.
     pub(super) upto: u64,
-    /// The class of the refusals.
+    /// The class of the refusals, such as `status 422`.
     pub(super) class: String,
 }
 
@@ -36,7 +40,7 @@ impl Belief {
 }
 
 impl Lane {
-    /// An event was answered by a failure about itself; `beside` others of the same delivery that succeeded.
+    /// Handles a failure about the event itself. `beside`: other events of the same delivery succeeded.
     pub(super) fn event_failed(&mut self, seq: u64, mut trouble: Trouble, beside: bool, now: Timestamp) {
         if self.window.has_let_go(seq) {
             self.window.remove(seq);
@@ -55,14 +59,14 @@ impl Lane {
         if believed || (others && trouble.gravity == Gravity::Refused) {
             return self.bury_slot(seq, trouble, now);
         }
-        // A replay has an end: after its last event no other comes to tell.
+        // A replay has an end: no message may follow that could show the cause.
         let is_alone = self.parts.replay.is_some()
             && self.condition.failures == 0
             && self.window.doubted() < policy::DOUBTS;
         if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
             return self.set_aside(seq, trouble, now);
         }
-        // Nothing else was there to tell by: twice refused, with a wait in between, it is believed.
+        // No other message shows the cause: a second refusal, after a wait, is believed.
         let is_refused_again = was_refused && trouble.gravity == Gravity::Refused;
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
             return self.bury_slot(seq, trouble, now);
@@ -78,7 +82,7 @@ impl Lane {
         if self.window.doubted() >= policy::WHOLE_ERRORS {
             trouble.error = trouble.error.chars().take(CUT_CHARS).collect();
         }
-        // Those beside it count as delivered after it.
+        // Successes of the same delivery count as later than this failure.
         let successes = self.condition.successes - u64::from(beside);
         self.window.failed(seq, successes, now.plus_ms(wait), Some(trouble));
     }
@@ -86,23 +90,24 @@ impl Lane {
     fn bury_slot(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let Some(slot) = self.window.get(seq) else { return };
         let attempts = slot.attempts + 1;
-        // Where its body left the memory it is tried again, and read again for that.
+        // If the body is no longer in memory, the event is tried again, which reads the body.
         let Some(event) = slot.event.clone() else { return self.window.put_back(seq, now) };
         self.window.remove(seq);
         let history = History::default().and(attempts, now, &trouble.error);
         self.bury(event, Cause::Refused, attempts, trouble.error, history, now);
     }
 
-    /// The destination says that it has the event, and an attempt without an answer may have brought it there.
+    /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no
+    /// answer.
     pub(super) fn counted_as_delivered(&mut self, seq: u64, now: Timestamp) {
         tracing::info!(lane = %self.name(), seq, "counted as delivered: the destination says again that it has the event");
         self.show.delivered(1, now);
     }
 
-    /// With so many messages in doubt, and none that succeeded, it is the destination.
+    /// Marks the destination unwell if enough messages are in doubt and none succeeded.
     pub(super) fn doubt_destination(&mut self, now: Timestamp) {
         if self.condition.failures > 0 {
-            // A destination that was away answers: it may answer others otherwise.
+            // The destination was away and now answers: search for a message that it accepts.
             if self.condition.probing && !self.searches() {
                 self.condition.probing = false;
                 self.condition.about = About::Event;
@@ -134,7 +139,7 @@ impl Lane {
         );
     }
 
-    /// None of the messages that were tried was taken.
+    /// Ends a search in which no message was accepted.
     pub(super) fn search_failed(&mut self, now: Timestamp) {
         self.condition.probing = false;
         self.condition.searches += 1;
@@ -151,24 +156,24 @@ impl Lane {
         self.condition.wait_until = now.plus_ms(wait);
     }
 
-    /// Whether what is in doubt was refused.
+    /// Returns whether the first event in doubt was refused.
     pub(super) fn is_refused(&self) -> bool {
         let mut doubts = self.window.doubts(self.condition.successes);
         doubts.next().is_some_and(|(_, _, trouble)| trouble.gravity != Gravity::Unwell)
     }
 
-    /// Another message succeeded: what was in doubt is judged.
+    /// Decides the doubts after another message succeeded.
     pub(super) fn judge_doubts(&mut self, searched: bool, now: Timestamp) {
         if self.window.doubted() == 0 {
             return;
         }
         if searched {
-            // Nobody can tell what the answers meant: each is tried again, and none holds the lane.
+            // Nobody can tell why these events failed: try each again, without blocking the lane.
             for (seq, trouble) in self.window.waiting_doubts() {
                 self.set_aside_again(seq, trouble, now);
             }
         }
-        // Others are tried once more, soon: what is refused again is believed.
+        // Events that remain in doubt are tried again soon. A repeated refusal is believed.
         self.window.hurry(now.plus_ms(policy::event_wait_ms(
             self.parts.settings.probe_first,
             self.parts.settings.probe_max,
@@ -177,7 +182,7 @@ impl Lane {
         )));
     }
 
-    /// As [`Self::bury_slot`], of a try that was counted.
+    /// Like [`Self::bury_slot`], but the last try is already counted.
     fn bury_judged(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         if let Some(slot) = self.window.get_mut(seq) {
             slot.attempts = slot.attempts.saturating_sub(1);
@@ -192,7 +197,7 @@ impl Lane {
         self.set_aside(seq, trouble, now);
     }
 
-    /// What an operator's belief holds for becomes a dead letter; whether anything did.
+    /// Turns refusals that the operator believes into dead letters. Returns whether there were any.
     pub(super) async fn bury_believed(&mut self, now: Timestamp) -> bool {
         let Some(belief) = &self.belief else { return false };
         let doubts = self.window.waiting_doubts();
@@ -215,13 +220,14 @@ impl Lane {
         true
     }
 
-    /// An operator believes the refusals of a class.
+    /// Stores an operator's belief in the refusals of a class.
     pub(super) fn believe(&mut self, upto: u64, class: String) {
         tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals are believed by an operator's decision");
         self.belief = Some(Belief { upto, class });
     }
 
-    /// Where the destination says that it is gone, and no other message is there that it may take: the handler pauses.
+    /// Pauses the handler if the destination says that it is gone and there is no untried message. Returns whether it
+    /// does.
     pub(super) fn gone_for_all(&mut self) -> bool {
         if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.untried() > 0 {
             return false;

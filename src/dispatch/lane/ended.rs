@@ -1,4 +1,4 @@
-//! What came back, and what becomes of it: done, tried again, set aside, or dead.
+//! Takes over the results of deliveries: each event is done, tried again, set aside, or dead.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Lane {
-    /// What has ended, taken over.
+    /// Takes over all deliveries that have ended. Returns whether there were any.
     pub(super) fn take_over(&mut self, now: Timestamp) -> bool {
         while let Some(joined) = self.deliveries.try_join_next_with_id() {
             self.joined.push(joined);
@@ -38,7 +38,7 @@ impl Lane {
             }
             match carried {
                 Some(Carried::Events { seqs, mode, since }) => {
-                    // What happened to each is not known: none is judged by itself.
+                    // The result of each event is unknown, so none is judged alone.
                     let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
@@ -62,7 +62,7 @@ impl Lane {
         any
     }
 
-    /// A batch or a probe came back.
+    /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
         let (mut of_events, mut of_destination) = (Vec::new(), Vec::new());
         let mut delivered = 0;
@@ -105,7 +105,7 @@ impl Lane {
         }
     }
 
-    /// The destination took none of these; `delivered` whether it took others of the same delivery.
+    /// Handles events that failed because of the destination. `delivered`: it accepted others of the same delivery.
     fn destination_failed(
         &mut self,
         mut failed: Vec<(u64, Trouble)>,
@@ -135,7 +135,7 @@ impl Lane {
             return;
         }
         let not_before = if delivered && after.is_none() {
-            // Others of the batch were taken: it is these events, not the destination.
+            // The destination accepted others of the batch, so these events are the cause.
             now.plus_ms(self.backoff_ms(1))
         } else {
             self.unwell(&trouble, now)
@@ -145,8 +145,8 @@ impl Lane {
         }
     }
 
-    /// Whether something was delivered since it failed the last time, which was not its first: also in another delivery, for
-    /// where others are always under way, nothing is tried beside it.
+    /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has succeeded
+    /// since its last failure. Successes of other deliveries count, because this one may hold no other event.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
         self.window.get(seq).is_some_and(|slot| {
             slot.attempts >= policy::BATCH_TRIES
@@ -154,8 +154,9 @@ impl Lane {
         })
     }
 
-    /// The destination is unwell: when it is probed. Deliveries that were on their way when the first of them failed tell
-    /// nothing new, but for how long it asks to be left alone: with many of them one hiccup would else be a wait of minutes.
+    /// Marks the destination unwell and returns when it is probed. A delivery that was in flight at the first failure
+    /// does not count as another one; otherwise one short outage with many deliveries in flight would cause a wait of
+    /// minutes. Only the wait that the destination asked for applies.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         let asked = now.plus_ms(asked_ms(trouble));
@@ -181,7 +182,7 @@ impl Lane {
         self.condition.wait_until
     }
 
-    /// Tells a person where only one can help. A destination that is gone for good pauses the handler.
+    /// Logs an ERROR if only a person can help. If the destination is gone for good, the handler pauses.
     pub(super) fn heed(&mut self, trouble: &Trouble) {
         let first = self.condition.failures == 0;
         match trouble.gravity {
@@ -205,7 +206,7 @@ impl Lane {
                     "the destination says that it is gone for good: the handler is paused until somebody resumes it"
                 );
                 self.gone = Some(format!("the destination is gone for good ({})", trouble.class));
-                // Whoever resumes the handler wants each to be tried.
+                // After a resume, every event is tried at once.
                 self.window.forget_waits();
             }
             Gravity::Unwell | Gravity::Refused | Gravity::Misconfigured | Gravity::Gone => {}
@@ -248,7 +249,7 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
     }
 }
 
-/// Of a delivery's task, not of the handler in it.
+/// The failure of a delivery task that panicked outside the handler.
 fn panicked(error: &JoinError) -> Trouble {
     Trouble {
         class: "panic".to_owned(),

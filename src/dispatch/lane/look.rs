@@ -1,12 +1,12 @@
-//! A handler that is not open, or whose destination has not answered since the start: the lane opens it before it delivers
-//! anything, also where it has nothing to deliver, so that trouble is shown.
+//! Opens and checks a handler that is not open, or whose destination has not answered since the start. The lane does
+//! this before its first delivery, and also if it has nothing to deliver, so that a failure is visible.
 
 use super::{super::attempt::Outcome, Carried, Lane};
 use crate::{clock::Timestamp, handler::Readiness};
 
 impl Lane {
-    /// Opens the handler when it is time to. `None` where deliveries may start, else whether the opening was started. A
-    /// destination that failed is probed by a delivery where the handler is open and there is one.
+    /// Opens the handler when it is time. Returns `None` if deliveries may start, else whether the opening was
+    /// started. If the handler is open and an event waits, a delivery probes a failed destination instead.
     pub(super) fn start_look(&mut self, now: Timestamp) -> Option<bool> {
         let readiness = self.parts.handler.readiness();
         if readiness == Readiness::Ready || self.parts.replay.is_some() {
@@ -29,7 +29,7 @@ impl Lane {
         Some(true)
     }
 
-    /// The handler was opened and looked at, or could not be.
+    /// Handles the result of opening and checking the handler.
     pub(super) fn look_ended(&mut self, outcome: Outcome, now: Timestamp) {
         self.look = None;
         match outcome {
@@ -44,7 +44,7 @@ impl Lane {
         }
     }
 
-    /// A stop does not wait for a destination that is being opened.
+    /// Aborts the opening of the handler, so that a stop does not wait for it.
     pub(super) fn give_up_look(&mut self) {
         if let Some(look) = self.look.take() {
             look.abort();

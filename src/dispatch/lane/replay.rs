@@ -1,5 +1,5 @@
-//! What a lane of a replay does otherwise: it has an end and a filter of its own, gives way to the handler's own lanes, and
-//! comes after them: of what they have not passed or have set aside it delivers nothing.
+//! The differences of a lane of a replay. It has an end and its own filter, and yields to the handler's own lanes. It
+//! delivers no event that they have not passed yet or have set aside.
 
 use std::{
     collections::HashSet,
@@ -21,27 +21,28 @@ use crate::{
     journal::{self, LaneId, Replay, ReplayState},
 };
 
-/// What makes a lane one of a replay.
+/// The settings and state that make a lane a lane of a replay.
 #[derive(Clone)]
 pub struct ReplayPart {
-    /// It ends with this seq.
+    /// The last seq that the replay delivers.
     pub upto: u64,
-    /// Which events, beside what the handler wants.
+    /// Selects events of the replay, in addition to the handler's filter.
     pub filter: Filter,
-    /// The handler's own lanes.
+    /// The status of the handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
     /// Deliveries in flight of both lanes of the replay.
     in_flight: Arc<AtomicUsize>,
 }
 
 impl ReplayPart {
-    /// Of a replay that ends with this seq, beside the handler's own lanes. Its two lanes share one, as clones.
+    /// For a replay that ends with this seq. Both lanes use clones of one part, so that they share the count in
+    /// flight.
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
         Self { upto, filter, live, in_flight: Arc::default() }
     }
 }
 
-/// What somebody decided of the replay.
+/// The state of the replay, as somebody decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decided {
     Running,
@@ -50,23 +51,24 @@ pub(super) enum Decided {
 }
 
 impl Lane {
-    /// The last seq that concerns it.
+    /// The last seq that the lane may deliver; `u64::MAX` for a handler's own lane.
     pub(super) fn end(&self) -> u64 {
         self.parts.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
     }
 
-    /// The last seq that it may claim now: what the handler's own lane has not passed yet is not there to be delivered again.
+    /// The last seq that the lane may claim now: it must not overtake the handler's own lane.
     pub(super) fn reach(&self) -> u64 {
         self.own().map_or(u64::MAX, |own| own.cursor).min(self.end())
     }
 
-    /// Whether the handler's own lane has to pass something before it can go on.
+    /// Returns whether the lane waits for the handler's own lane to advance.
     pub(super) fn awaits_own(&self) -> bool {
         let read_to = self.window.read_to();
         read_to >= self.reach() && read_to < self.end()
     }
 
-    /// What the handler's own lane has set aside up to here, and will deliver itself, in the order of each message.
+    /// The events up to `through` that the handler's own lane has set aside. It delivers them itself, in the order of
+    /// each message.
     pub(super) async fn set_aside_by_own(&self, through: u64) -> Result<HashSet<u64>, journal::Error> {
         if self.own().is_none_or(|own| own.set_aside == 0) {
             return Ok(HashSet::new());
@@ -76,7 +78,7 @@ impl Lane {
         Ok(set_aside.into_iter().collect())
     }
 
-    /// How the handler's own lane of the same class does.
+    /// The status of the handler's own lane of the same class.
     fn own(&self) -> Option<watch::Ref<'_, LaneStatus>> {
         let live = &self.parts.replay.as_ref()?.live;
         live.iter().map(watch::Receiver::borrow).find(|own| own.lane == self.parts.id.class.as_str())
@@ -87,7 +89,7 @@ impl Lane {
             && self.parts.replay.as_ref().is_none_or(|replay| replay.filter.wants(event))
     }
 
-    /// Deliveries under way at once.
+    /// How many deliveries the lane may have in flight.
     pub(super) fn share(&self) -> usize {
         let (concurrency, quick) = (self.parts.concurrency, self.condition.quick);
         let Some(replay) = &self.parts.replay else {
@@ -98,7 +100,7 @@ impl Lane {
         policy::replay_share(concurrency, quick, live + other)
     }
 
-    /// A delivery of a replay started, or ended.
+    /// Counts a delivery of a replay that started or ended.
     pub(super) fn count_in_flight(&self, started: bool) {
         let Some(replay) = &self.parts.replay else { return };
         if started {
@@ -108,7 +110,7 @@ impl Lane {
         }
     }
 
-    /// Whether the handler's own lanes need it for themselves: their destination is unwell, or they lag.
+    /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
     pub(super) fn gives_way(&self) -> bool {
         self.parts
             .replay
@@ -125,7 +127,8 @@ impl Lane {
         }
     }
 
-    /// Whether everything up to its end is delivered, not wanted, or dead.
+    /// Returns whether every event up to the end is delivered, not wanted, or dead. Always false for a handler's own
+    /// lane.
     pub(super) fn is_finished(&self) -> bool {
         self.parts.replay.is_some()
             && self.window.read_to() >= self.end()

@@ -1,4 +1,4 @@
-//! A lane's loop: turn, then wait for whatever comes first; and how it ends.
+//! A lane's loop: run a turn, then wait for the next reason to run one. Also: how the loop ends.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::{
     journal,
 };
 
-/// How long a lane rests that cannot read the journal.
+/// How long a lane waits after it could not read the journal.
 const STUCK_MS: i64 = 30_000;
-/// A lane looks around at least this often.
+/// The longest wait between two turns.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// How a lane's work ended.
+/// Why the loop of a lane ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was told to stop.
+    /// The process stops, and the lane with it.
     Stopped,
-    /// The replay that it belongs to is through, or somebody ended it.
+    /// The replay of the lane is finished or was cancelled.
     Through,
 }
 
 impl Lane {
-    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`. A lane of a replay works until
-    /// it is through, at the longest.
+    /// Runs until `stop` is true, then gives deliveries in flight up to `grace` to end. A lane of a replay also ends
+    /// when its replay does.
     pub async fn run(
         mut self,
         mut stop: watch::Receiver<bool>,
@@ -36,7 +36,7 @@ impl Lane {
         let clock = LaneClock::new(self.parts.journal.clock());
         self.held = self.is_paused();
         while !*stop.borrow_and_update() {
-            // Interest first, then the look: what is appended in between wakes the lane.
+            // Marks the tip as seen before the turn, so that an append during the turn wakes the lane.
             self.tip.borrow_and_update();
             let (until, stuck) = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
@@ -49,7 +49,7 @@ impl Lane {
             };
             let rest = until.map_or(LONGEST_REST, |until| clock.until(until));
             tokio::select! {
-                // New events do not help a lane that cannot read the old ones.
+                // New events do not help a lane that cannot read the earlier ones.
                 _ = self.tip.changed(), if !stuck => {}
                 _ = self.paused.changed() => self.heard_of_pause(),
                 _ = self.replays.changed() => self.heard_of_pause(),
@@ -64,14 +64,14 @@ impl Lane {
         Ended::Stopped
     }
 
-    /// The journal cannot be read: intake goes on, this lane looks again later.
+    /// The journal cannot be read. Intake continues, and this lane tries again later.
     fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
         tracing::error!(lane = %self.name(), error = error.class(), "the lane cannot read the journal; it stays where it is");
         self.show(now, Some(LaneCondition::Stuck));
         now.plus_ms(STUCK_MS)
     }
 
-    /// Who resumes a handler wants to see it try at once: it, and no other.
+    /// After a resume the handler is probed at once. Other handlers are not affected.
     fn heard_of_pause(&mut self) {
         let is_held = self.is_paused();
         let was_held = std::mem::replace(&mut self.held, is_held);
@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    /// Everything that waits to be tried again is due.
+    /// Makes everything due now that waits for a retry.
     pub(super) fn retry_now(&mut self, now: Timestamp) {
         self.condition.wait_until = now;
         self.condition.woken = true;
@@ -119,8 +119,8 @@ impl Lane {
     }
 }
 
-/// A clock that never falls: the trusted time at its making, and what has passed since. It orders what one life of a lane
-/// does; what is stored is stamped by the journal.
+/// A clock that never goes back: the trusted time when it was created, plus the time since. It orders the actions of
+/// one run of a lane; the journal stamps stored data.
 struct LaneClock {
     began: Timestamp,
     since: tokio::time::Instant,
@@ -135,7 +135,7 @@ impl LaneClock {
         self.began.plus_ms(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// How long until then; a millisecond more, so that it has come.
+    /// The time until `time`, plus 1 ms so that `time` has passed; at most [`LONGEST_REST`].
     fn until(&self, time: Timestamp) -> Duration {
         let ms = time.ms_since(self.now()).max(0).unsigned_abs() + 1;
         Duration::from_millis(ms).min(LONGEST_REST)

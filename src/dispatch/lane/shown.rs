@@ -1,4 +1,4 @@
-//! What a lane shows of itself: its state, and what it waits for.
+//! The status that a lane publishes: its state, and what it waits for.
 
 use super::{
     super::status::{LaneCondition, Shown},
@@ -35,9 +35,9 @@ impl Lane {
         });
     }
 
-    /// An ERROR once it is full, and once more after it was not.
+    /// Logs an ERROR when the limit for set-aside events is reached, and again after there was room.
     fn tell_full(&mut self, full: bool) {
-        // Well below the bound, so that one event more or less does not tell it anew.
+        // Well below the limit, so that a change by one event does not log again.
         let has_room = self.aside.len() * 10 <= self.parts.settings.aside_limit * 9;
         if full && !self.told_full {
             self.told_full = true;
@@ -53,7 +53,7 @@ impl Lane {
         }
     }
 
-    /// The tries of what waits for another message to tell, where nothing else is there to be tried; `None` while there is.
+    /// The most tries of an event in doubt, if nothing else can be tried; `None` otherwise.
     pub(super) fn undecided(&self) -> Option<u32> {
         if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.ready() > 0 {
             return None;
@@ -61,7 +61,7 @@ impl Lane {
         self.window.doubts(self.condition.successes).map(|(_, slot, _)| slot.attempts).max()
     }
 
-    /// The class of the answers that are in doubt, such as `status 422`.
+    /// The class of the last failure in doubt, such as `status 422`.
     pub(super) fn doubted_class(&self) -> Option<String> {
         if self.window.doubted() == 0 {
             return None;
@@ -69,7 +69,7 @@ impl Lane {
         self.window.doubts(self.condition.successes).last().map(|(_, _, trouble)| trouble.class.clone())
     }
 
-    /// When something is tried again, while the lane waits.
+    /// The time of the next try, while the lane waits.
     pub(super) fn next_try(&self, now: Timestamp) -> Option<Timestamp> {
         let at = match self.condition.failures {
             0 => self.window.next_due(now)?,
@@ -78,7 +78,7 @@ impl Lane {
         (at > now).then_some(at)
     }
 
-    /// What the lane waits for, in words for an operator.
+    /// Says for an operator what the lane waits for.
     pub(super) fn waits_for(&self, state: LaneCondition) -> Option<String> {
         let doubted = self.window.doubted();
         match state {

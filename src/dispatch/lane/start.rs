@@ -1,4 +1,4 @@
-//! What a lane starts: batches, probes, searches of the backlog, and the exceptions beside them.
+//! Starts batches, probes, searches of the backlog, and exceptions.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Lane {
-    /// Starts what may be started; whether anything was.
+    /// Starts all deliveries that may start now. Returns whether there were any.
     pub(super) async fn start(&mut self, now: Timestamp) -> bool {
         if self.is_paused() || self.gives_way() {
             return false;
@@ -27,7 +27,7 @@ impl Lane {
         if self.condition.failures > 0 {
             return self.probe(now).await;
         }
-        // With one place only, what is due again and again would else leave it to nobody.
+        // With a single slot, recurring exceptions would starve batches.
         let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now).await;
         if self.has_place() {
             started |= self.start_exception(now).await;
@@ -67,12 +67,12 @@ impl Lane {
             && self.condition.search.is_empty()
     }
 
-    /// Whether the backlog is searched for an event that the destination takes.
+    /// Returns whether the backlog is searched for an event that the destination accepts.
     pub(super) const fn searches(&self) -> bool {
         matches!(self.condition.about, About::Event | About::Repetition)
     }
 
-    /// One probe of a destination that is unwell, when it is time.
+    /// Probes an unwell destination when it is time.
     async fn probe(&mut self, now: Timestamp) -> bool {
         if self.searches() && self.condition.probing {
             return self.search_on(now).await;
@@ -80,7 +80,7 @@ impl Lane {
         if !self.is_time_to_probe(now) {
             return false;
         }
-        // It may be what was set aside that the destination takes, and nothing in the window.
+        // A set-aside event may succeed where every event in the window fails.
         let mut started = self.start_aside(now).await;
         if std::mem::take(&mut self.condition.woken) {
             started |= self.start_revival(now).await;
@@ -89,7 +89,7 @@ impl Lane {
             return self.search(now).await || started;
         }
         if self.parts.batch == 1 {
-            // Each probe is of another message: it may be these events and not the destination.
+            // Each probe tries another message, because the events may be the cause, not the destination.
             let heads = self.window.least_tried(1, 1);
             return self.probe_with(heads, Mode::Batch, now).await || started;
         }
@@ -107,7 +107,7 @@ impl Lane {
 
     async fn probe_with(&mut self, seqs: Vec<u64>, mode: Mode, now: Timestamp) -> bool {
         if seqs.is_empty() {
-            // What failed was let go: there is nothing left to judge the destination by.
+            // The failed events were skipped, so nothing shows that the destination is unwell.
             self.condition.failures = 0;
             return true;
         }
@@ -117,15 +117,15 @@ impl Lane {
         }
         self.spawn_events(seqs, mode, now).await;
         if self.carried.is_empty() {
-            // None of them can be read.
+            // None of the events can be read.
             self.condition.wait_until = now.plus_ms(policy::UNREADABLE_MS);
         }
         true
     }
 
-    /// Begins a search: each message by itself, as many at once as may be in flight.
+    /// Starts a search: one message per delivery, as many in flight as allowed.
     async fn search(&mut self, now: Timestamp) -> bool {
-        // At once, only what was not tried: the others have just been.
+        // A search without a wait before it tries new messages only: the others have just failed.
         let again = if self.condition.searches == 0 { 0 } else { policy::DOUBTS };
         let heads = self.window.least_tried(self.choice(), again);
         if heads.is_empty() {
@@ -162,7 +162,7 @@ impl Lane {
         self.carried.values().filter(|one| matches!(one, Carried::Aside(_) | Carried::Revival(_))).count()
     }
 
-    /// A set-aside event or a revived dead letter that is due, in turn, beside the lane's own deliveries.
+    /// Starts a set-aside event or a retried dead letter that is due, alternately.
     async fn start_exception(&mut self, now: Timestamp) -> bool {
         if self.exceptions_in_flight() >= policy::exceptions(self.share()) {
             return false;
@@ -180,7 +180,7 @@ impl Lane {
                 let delivery = Delivery::new(due.event, due.attempts + 1, true);
                 self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
             }
-            // Somebody has dropped it.
+            // Somebody has dropped the dead letter.
             Ok(_) => self.revival_done(due.id),
             Err(error) => {
                 tracing::error!(
@@ -223,8 +223,8 @@ impl Lane {
         true
     }
 
-    /// Set-aside events up to here may be tried: after a restart, what is before them is claimed first, since some of it may
-    /// be of their messages. At the bound, where nothing more can be claimed, all of them.
+    /// The last seq whose set-aside event may be tried. After a restart, earlier events are claimed first, because
+    /// they may belong to the same message. If nothing more can be claimed, all set-aside events may be tried.
     pub(super) fn aside_upto(&self) -> u64 {
         let stands_still = self.aside_is_full() && self.window.len() >= policy::DOUBTED_MAX;
         if stands_still { u64::MAX } else { self.window.read_to() }
@@ -234,7 +234,7 @@ impl Lane {
         self.aside.len() >= self.parts.settings.aside_limit
     }
 
-    /// Events that are marked as on their way.
+    /// Starts the delivery of events that are marked as in flight.
     async fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
         let mut deliveries = Vec::with_capacity(seqs.len());
         let mut ready = Vec::with_capacity(seqs.len());
@@ -249,7 +249,8 @@ impl Lane {
         }
     }
 
-    /// The event of a slot, read again where it left the memory; `None` where it waits until it can be read, or is gone.
+    /// Returns the event of an entry, and reads it again if its body is no longer in memory. `None` if it cannot be
+    /// read now, or no longer exists.
     pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<Arc<Event>> {
         if let Some(event) = &self.window.get(seq)?.event {
             return Some(Arc::clone(event));
