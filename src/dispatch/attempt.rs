@@ -1,4 +1,5 @@
-//! One delivery, as a task: a batch that is refused is halved until the bad event is alone; a probe goes one by one.
+//! One delivery, as a task. A batch that fails because of an event is halved until that event is alone; a probe tries
+//! events one by one.
 
 use std::{collections::HashSet, ops::Range, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,41 +20,41 @@ use crate::{
     trace::{self, Load},
 };
 
-/// How one event's delivery ended.
+/// The result of the delivery of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The destination has it.
+    /// The destination has the event.
     Delivered,
-    /// It cannot be delivered, whatever the destination would say.
+    /// The event cannot be delivered, whatever the destination would answer.
     Refused(String),
-    /// The destination did not take it.
+    /// The destination did not accept the event.
     Failed(Trouble),
-    /// It was not its turn: something before it failed.
+    /// The event was not tried, because something before it failed.
     Untried,
 }
 
-/// Why a destination did not take something now.
+/// A failure of a destination or an event, as dispatch handles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Safe for logs.
+    /// The class of the failure, such as `status 422`; safe for logs.
     pub class: String,
-    /// The whole story; may quote the payload.
+    /// The full error text; may quote the payload.
     pub error: String,
-    /// How long the destination asked to be left alone.
+    /// How long the destination asked to wait before the next delivery.
     pub after: Option<Duration>,
     /// Whether the event or the destination is in question.
     pub about: About,
-    /// Who can help.
+    /// Who can resolve the failure.
     pub gravity: Gravity,
 }
 
 impl Trouble {
-    /// Whether the destination answered, and may take other events.
+    /// Returns whether the destination answered, and may accept other events.
     pub const fn is_about_event(&self) -> bool {
         matches!(self.about, About::Event | About::Repetition)
     }
 
-    /// A failure that is not a success, as dispatch sees it.
+    /// Converts a handler's [`Failure`].
     fn of(failure: Failure) -> Self {
         match failure {
             Failure::Retry { class, error, after, about } => {
@@ -73,46 +74,46 @@ impl Trouble {
     }
 }
 
-/// Who can help where a destination does not take something.
+/// Who can resolve a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gravity {
-    /// Time, most likely.
+    /// Nobody needs to act: the destination most likely recovers by itself.
     Unwell,
-    /// Nobody, where others are taken: the destination will never take this event. A person, where none is.
+    /// Nobody, if the destination accepts other events: it will never accept this one. Otherwise a person.
     Refused,
-    /// A person: it is not as the settings say.
+    /// A person: the destination does not match the settings.
     Misconfigured,
-    /// Nobody: it is gone for good. The handler pauses.
+    /// Nobody: the destination is gone for good, and the handler pauses.
     Gone,
 }
 
-/// What deliveries of one lane share.
+/// What the deliveries of one lane share.
 #[derive(Clone)]
 pub struct Attempt {
-    /// The destination.
+    /// The handler that delivers to the destination.
     pub handler: Arc<dyn Handler>,
-    /// What the destination is not to see.
+    /// The parts of an event that the destination must not see.
     pub mask: Arc<Mask>,
-    /// Places of the whole handler, shared by its lanes.
+    /// Concurrency slots of the whole handler, shared by its lanes.
     pub slots: Arc<Semaphore>,
-    /// Which lane it is.
+    /// The lane that delivers, for traces and rates.
     pub lane: LaneId,
-    /// How fast it may deliver.
+    /// Rate limits; each delivery waits for all of them.
     pub paces: Vec<Arc<Pace>>,
-    /// Longer counts as failed.
+    /// A delivery that takes longer counts as failed.
     pub timeout: Duration,
-    /// How long deliveries take.
+    /// Histogram of delivery times, in seconds.
     pub seconds: Histogram,
 }
 
 impl Attempt {
-    /// Delivers events, in order; one outcome for each.
+    /// Delivers events in order; returns one outcome per event.
     pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
-        // Before the place is taken: what waits for its time keeps nobody from a place.
+        // Wait for the rate before taking a slot, so that a waiting delivery blocks no other.
         for pace in &self.paces {
             pace.wait(self.lane.class, events.len()).await;
         }
-        // Closed never: the semaphore lives as long as this clone of it.
+        // Never an error: `self` keeps the semaphore alive, and nobody closes it.
         let _slot = self.slots.acquire().await;
         match mode {
             Mode::Batch => self.halving(&events).await,
@@ -120,14 +121,15 @@ impl Attempt {
         }
     }
 
-    /// Opens the handler where it is not open, and looks at its destination; in the time that the handler has for it.
+    /// Opens the handler if it is not open, and checks its destination. The handler's own time limit applies.
     pub async fn look(self) -> Vec<Outcome> {
         let looked = self.handler.look().await;
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
-    /// The whole batch; where the answer is about one of its events, its halves, left before right, until that is alone.
-    /// Later events of its message are left out. Gives up where many fail one after the other.
+    /// Delivers the whole batch. If the failure is about one event, delivers the halves, left before right, until that
+    /// event is alone. Leaves out later events of a failed message. Stops if the destination fails, or after [`DOUBTS`]
+    /// failures in a row.
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Untried; events.len()];
         let mut failed_messages: HashSet<OrderKey> = HashSet::new();
@@ -176,8 +178,8 @@ impl Attempt {
         outcomes
     }
 
-    /// Each event by itself: is it the destination, or one of these? Gives up after some failures without a success;
-    /// never tries a later event of a message whose earlier one failed.
+    /// Delivers each event alone, to find out whether the destination or one of the events fails. Stops after
+    /// [`PROBE_EVENTS`] failures without a success. Never tries a later event of a failed message.
     async fn one_by_one(&self, events: &[Delivery]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(events.len());
         let mut failed_messages: HashSet<OrderKey> = HashSet::new();
@@ -208,7 +210,7 @@ impl Attempt {
         if self.mask.is_empty() {
             return self.hand_over(events).await;
         }
-        // An event that its mask leaves no event is delivered to nobody.
+        // An event that is no event after masking is not delivered.
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(&self.mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
@@ -223,7 +225,7 @@ impl Attempt {
         let ended = tokio::time::timeout(self.timeout, deliver).instrument(span.clone()).await;
         let done = match ended {
             Ok(Ok(done)) => done,
-            // Caught here, it is this delivery's and not that of others of the batch.
+            // Caught here, a panic fails only this delivery, not the rest of the batch.
             Ok(Err(_may_quote_the_payload)) => {
                 let story = "the handler panicked; the log says where";
                 Err(Failure::retry_about(About::Unanswered, "panic", story))

@@ -1,11 +1,11 @@
-//! What an operator sees of the lanes, and asks of them.
+//! The operator's access to the lanes: their status, and requests to them.
 
 use tokio::sync::{mpsc, watch};
 
 use super::{Control, Lane, LaneStatus};
 use crate::clock::Clock;
 
-/// The lanes of every handler, seen from outside.
+/// The lanes of every handler, as the admin side sees them.
 #[derive(Default)]
 pub struct Desk(Vec<Post>);
 
@@ -16,7 +16,7 @@ struct Post {
 }
 
 impl Desk {
-    /// Takes a lane up; what comes back belongs to its [`Lane::run`].
+    /// Registers a lane. The receiver that it returns belongs to the lane's [`Lane::run`].
     pub fn take_up(&mut self, lane: &Lane) -> mpsc::Receiver<Control> {
         let (control, asked) = mpsc::channel(8);
         self.0.push(Post { status: lane.status(), control, clock: lane.clock() });
@@ -28,17 +28,18 @@ impl Desk {
         self.0.iter().map(|post| post.status.borrow().clone().aged(post.clock.now())).collect()
     }
 
-    /// Lets both lanes of a handler let go of everything below `seq`; how many lanes were asked.
+    /// Makes both lanes of a handler skip every event below `seq`. Returns how many lanes were asked.
     pub async fn skip(&self, handler: &str, seq: u64) -> usize {
         self.ask(handler, |_| Some(Control::SkipTo(seq))).await
     }
 
-    /// Lets a handler try again now whatever waits to be tried again; how many lanes were asked.
+    /// Makes a handler retry now every event that waits for a retry. Returns how many lanes were asked.
     pub async fn retry(&self, handler: &str) -> usize {
         self.ask(handler, |_| Some(Control::Retry)).await
     }
 
-    /// Believes what the lanes of a handler were refused with, of the events up to this seq: the classes of these refusals.
+    /// Makes the lanes of a handler believe their current refusals, for events up to this seq. Returns the classes of
+    /// these refusals.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let refused = |lane: &LaneStatus| lane.refused.clone();
         let of_handler = self.0.iter().map(|post| post.status.borrow());
@@ -58,7 +59,7 @@ impl Desk {
                 if *status.handler == *handler { control(&status) } else { None }
             };
             if let Some(control) = control {
-                // A lane that has ended has nothing left to be asked.
+                // A lane that has ended is not counted.
                 asked += usize::from(post.control.send(control).await.is_ok());
             }
         }

@@ -1,4 +1,4 @@
-//! A lane's exceptions in memory: events set aside, and dead letters that somebody asked to retry.
+//! A lane's exceptions in memory: set-aside events, and dead letters that somebody retries.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,7 +11,7 @@ use crate::{
     journal::{Aside, DeadLetter, History},
 };
 
-/// The events set aside, by seq.
+/// The set-aside events of a lane, by seq.
 #[derive(Default)]
 pub struct AsideRows {
     rows: BTreeMap<u64, Row>,
@@ -24,41 +24,41 @@ struct Row {
     trace: Trace,
 }
 
-/// What this process knows of the deliveries of a set-aside event.
+/// The history of a set-aside event in this process.
 #[derive(Clone, Copy, Default)]
 pub struct Trace {
-    /// When it failed last.
+    /// When the event last failed.
     pub failed_at: Timestamp,
-    /// How many deliveries of the lane had succeeded then.
+    /// How many deliveries of the lane had succeeded when the event last failed.
     pub failed_after: u64,
-    /// An attempt ended without an answer: the destination may have it.
+    /// An attempt ended without an answer, so the destination may have the event.
     pub unanswered: bool,
-    /// Answers that said the destination has it already, or works on it.
+    /// Answers that said that the destination already has the event, or is processing it.
     pub repetitions: u32,
 }
 
 impl AsideRows {
-    /// As the journal has them.
+    /// Restores the set-aside events from the journal.
     pub fn restore(rows: Vec<Aside>) -> Self {
         let mut restored = Self::default();
         for aside in rows {
-            // What was under way when the process before ended has no answer.
+            // A delivery that was in flight when the previous process ended has no answer.
             restored.insert(aside, Trace { unanswered: true, ..Trace::default() });
         }
         restored
     }
 
-    /// How many there are.
+    /// Number of set-aside events in the lane.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// When the first of them was set aside.
+    /// When the event with the lowest seq was set aside.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         self.rows.first_key_value().map(|(_, row)| row.aside.since)
     }
 
-    /// Whether an event of this message is set aside: later ones queue behind it.
+    /// Returns whether an event of this message is set aside, so that later ones queue behind it.
     pub fn holds(&self, key: OrderKey) -> bool {
         self.by_message.contains_key(&key)
     }
@@ -71,8 +71,8 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
-    /// The head up to a seq that is due for longest; marked as on its way. One that would have to wait for longer than
-    /// `longest_ms` is due, too: the clock that gave it its time was wrong.
+    /// Returns the head up to `upto` that is due longest, and marks it as in flight. A head whose wait is longer than
+    /// `longest_ms` is due, too: the clock was wrong when that wait was stored.
     pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
@@ -85,7 +85,7 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// It was not tried after all, and is not before this time.
+    /// Puts back an event that was not tried, to be tried at `not_before`.
     pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         if let Some(row) = self.rows.get_mut(&seq) {
             row.in_flight = false;
@@ -93,7 +93,8 @@ impl AsideRows {
         }
     }
 
-    /// The first of a message lets an earlier event go before it, where it is not on its way: its changed row.
+    /// Makes the first set-aside event of a message queue behind an earlier event. Returns its changed row; `None` if
+    /// it is in flight, or not later than `earlier`.
     pub fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
         let first = *self.by_message.get(&key)?.first()?;
         let row = self.rows.get_mut(&first)?;
@@ -104,7 +105,7 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// When the next head up to a seq is due.
+    /// When the next head up to `upto` becomes due.
     pub fn next_due(&self, upto: u64) -> Option<Timestamp> {
         self.rows
             .range(..=upto)
@@ -114,19 +115,20 @@ impl AsideRows {
             .min()
     }
 
-    /// Its row, and what is known of its deliveries.
+    /// Returns the row of an event, and its history in this process.
     pub fn get(&self, seq: u64) -> Option<(&Aside, Trace)> {
         self.rows.get(&seq).map(|row| (&row.aside, row.trace))
     }
 
-    /// Every head is due now.
+    /// Makes every head due now.
     pub fn hurry(&mut self, now: Timestamp) {
         for row in self.rows.values_mut() {
             row.aside.next_try = row.aside.next_try.min(now);
         }
     }
 
-    /// It is done with. The next event of its message becomes a head, due now: its changed row.
+    /// Removes an event that is done. The next event of its message becomes a head and is due now; returns its
+    /// changed row.
     pub fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
         let key = self.rows.remove(&seq)?.aside.order_key?;
         let message = self.by_message.get_mut(&key)?;
@@ -141,13 +143,13 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// The rows below a seq that are not on their way.
+    /// The set-aside events below `seq` that are not in flight.
     pub fn below(&self, seq: u64) -> Vec<u64> {
         self.rows.range(..seq).filter(|(_, row)| !row.in_flight).map(|(seq, _)| *seq).collect()
     }
 }
 
-/// The dead letters that are to be delivered again.
+/// The dead letters that are to be delivered again, by id.
 #[derive(Default)]
 pub struct Revivals(BTreeMap<i64, Revival>);
 
@@ -160,18 +162,18 @@ struct Revival {
     in_flight: bool,
 }
 
-/// A dead letter whose turn it is.
+/// A dead letter that is due for delivery.
 pub struct DueRevival {
-    /// Which.
+    /// The id of the dead letter.
     pub id: i64,
-    /// Its event.
+    /// The event of the dead letter.
     pub event: Arc<Event>,
-    /// Deliveries tried so far.
+    /// Deliveries that failed so far.
     pub attempts: u32,
 }
 
 impl Revivals {
-    /// Takes those that are marked; those it knows stay as they are.
+    /// Adds dead letters that are marked for retry. Known ones keep their state.
     pub fn extend(&mut self, dead: Vec<DeadLetter>) {
         for letter in dead {
             self.0.entry(letter.id).or_insert(Revival {
@@ -185,7 +187,7 @@ impl Revivals {
         }
     }
 
-    /// The one that is due for longest; marked as on its way.
+    /// Returns the dead letter that is due longest, and marks it as in flight.
     pub fn take_due(&mut self, now: Timestamp) -> Option<DueRevival> {
         let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
         let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;
@@ -193,18 +195,18 @@ impl Revivals {
         Some(DueRevival { id: *id, event: Arc::clone(&one.event), attempts: one.attempts })
     }
 
-    /// When the next one is due.
+    /// When the next dead letter becomes due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.0.values().filter(|one| !one.in_flight).map(|one| one.not_before).min()
     }
 
-    /// It is done with: delivered, or resting again.
+    /// Removes a dead letter that was delivered, dropped, or failed its last try.
     pub fn remove(&mut self, id: i64) {
         self.0.remove(&id);
     }
 
-    /// It failed once more: its tries in this revival, its attempts ever, and the history of these. `None` where it is
-    /// unknown.
+    /// Records a failed try. Returns the tries of this retry, the attempts in total, and their history; `None` if the
+    /// dead letter is unknown.
     pub fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
         one.tries += 1;
@@ -213,7 +215,7 @@ impl Revivals {
         Some((one.tries, one.attempts, one.history.clone()))
     }
 
-    /// It waits again.
+    /// Puts back a dead letter, to be tried at `not_before`.
     pub fn put_back(&mut self, id: i64, not_before: Timestamp) {
         if let Some(one) = self.0.get_mut(&id) {
             one.in_flight = false;
@@ -221,19 +223,19 @@ impl Revivals {
         }
     }
 
-    /// Every one is due now.
+    /// Makes every dead letter due now.
     pub fn hurry(&mut self, now: Timestamp) {
         for one in self.0.values_mut() {
             one.not_before = one.not_before.min(now);
         }
     }
 
-    /// How many there are.
+    /// Number of dead letters to retry.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is left.
+    /// Returns whether no dead letter is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

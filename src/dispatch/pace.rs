@@ -1,4 +1,4 @@
-//! How fast a handler may be given events: `rate`.
+//! The rate limit of a handler: `rate`.
 
 use std::{
     num::NonZeroU32,
@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::event::Class;
 
-/// At most so many events a second, evenly, over both lanes of a handler.
+/// Limits deliveries to a number of events per second, evenly spaced, over both lanes of a handler.
 ///
-/// A delivery of n events takes n places; the next one waits until they have passed. Of the statuses only one delivery at
-/// a time holds places that are still to come, so a customer's message waits for that one at most.
+/// A delivery of n events takes the next n places; the delivery after it waits until they have passed. At most one
+/// delivery of statuses holds places in the future, so a customer's message waits for at most that one.
 pub struct Pace {
     interval: Duration,
     free_at: Mutex<Instant>,
@@ -21,7 +21,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// At most so many events a second.
+    /// Allows `per_second` events per second.
     pub fn new(per_second: NonZeroU32) -> Self {
         Self {
             interval: Duration::from_secs(1) / per_second.get(),
@@ -30,7 +30,7 @@ impl Pace {
         }
     }
 
-    /// Waits until so many events of a lane may be delivered.
+    /// Waits until this many events of a lane may be delivered.
     pub async fn wait(&self, class: Class, events: usize) {
         let _turn = match class {
             Class::Incoming => None,
@@ -40,7 +40,7 @@ impl Pace {
         sleep_until(at).await;
     }
 
-    /// Takes the next places; when the first of them is.
+    /// Takes the next places; returns the time of the first one.
     fn take(&self, events: usize) -> Instant {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,47 +1,48 @@
-//! The decisions of a lane: pure, no clock, no I/O.
+//! The decisions of a lane, as pure functions without clock or I/O.
 
 use crate::settings::Period;
 
-/// A batch that failed so often is probed one event at a time.
+/// After this many failures of a batch, its events are probed one by one.
 pub const BATCH_TRIES: u32 = 3;
-/// Messages that fail by an answer about them, without a success in between, before the destination is called unwell.
+/// This many messages in doubt, with no success in between, make the destination unwell.
 pub const DOUBTS: usize = 10;
-/// Answers about an event before it is set aside, where others succeed in between: a destination that fails now and then
-/// fails hardly any event that often.
+/// An event is set aside after this many failures about it, if others succeed in between. A destination that fails
+/// only now and then rarely fails one event this often.
 pub const EVENT_TRIES: u32 = 3;
-/// The wait before the second try of an event that was answered by a failure; it doubles before the third.
+/// The wait before the second try of an event that failed by itself; it doubles before the third.
 const SOON_MS: i64 = 250;
-/// While the answers are about events, the backlog is searched for one that succeeds at least this often.
+/// The longest wait between two searches of the backlog.
 const SEARCH_MS: i64 = 30_000;
-/// New messages of one search, at most, where the destination refuses, and where it fails by itself.
+/// Maximum number of new messages in a search, if the destination refuses them.
 const SEARCH_REFUSED: usize = 1_000;
+/// Maximum number of new messages in a search, if the events fail otherwise.
 const SEARCH_FAILED: usize = 100;
-/// Events of which a judgement is awaited, at most: a lane that has more claims no more.
+/// Maximum number of events in doubt; a lane that reaches it stops claiming.
 pub const DOUBTED_MAX: usize = 10_000;
-/// Of more errors than this that await a judgement, only the beginning stays in memory.
+/// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub const WHOLE_ERRORS: usize = 100;
-/// Single events tried in one probe before the destination is called unwell.
+/// Maximum number of failures in a one-by-one probe without a success.
 pub const PROBE_EVENTS: usize = 10;
-/// Events tried in one probe, at least.
+/// Minimum number of events in a one-by-one probe.
 const PROBE_HEADS: usize = 4;
-/// Messages that a lane looks at, at most, to tell a bad destination from bad events.
+/// Maximum number of messages that a probe chooses from.
 const WIDEST: usize = 1_000;
-/// A set-aside event that the journal cannot give is asked for again after so long.
+/// The wait after an event could not be read from the journal.
 pub const UNREADABLE_MS: i64 = 30_000;
-/// Tries of a dead letter that somebody asked to retry, before it rests again.
+/// Failed tries of a retried dead letter before it rests again.
 pub const REVIVAL_TRIES: u32 = 5;
-/// A lane that has caught up gathers for so long before it claims again: a sync for every event would slow intake.
+/// How long a lane that has caught up gathers events before it claims again. A sync per event would slow intake.
 pub const GATHER_MS: i64 = 10;
-/// A replay gives way while one of the handler's own lanes is so many events behind …
+/// A replay yields while one of the handler's own lanes is more than this many events behind.
 pub const LAG_TO_GIVE_WAY: u64 = 10_000;
-/// … and looks again after so long.
+/// How often a replay that yields checks again.
 pub const GIVES_WAY_MS: i64 = 500;
-/// A delivery that takes no longer is quick: so long, at most, a customer's message may wait for a place.
+/// The longest time that a quick delivery takes. It bounds how long a customer's message waits for a slot.
 pub const QUICK_MS: i64 = 250;
-/// A destination may ask to be left alone for so long, at most.
+/// Maximum wait that a destination can ask for.
 pub const LONGEST_ASKED_MS: i64 = 60 * 60 * 1_000;
 
-/// A wait that doubles from `first` to `max` with each failure, ±20 % by `jitter` (0 to 1 of the span).
+/// A wait that doubles with each failure, from `first` up to `max`, ±20 % by `jitter` (0 to 1).
 pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
     let doublings = failures.saturating_sub(1).min(32);
     let base = first.as_ms().saturating_mul(1_i64 << doublings.min(40)).clamp(0, max.as_ms());
@@ -50,8 +51,8 @@ pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64
     wait
 }
 
-/// When an event is tried again whose last answer was about it: twice soon, since it may be chance, then as a destination
-/// that is unwell.
+/// The wait before an event that failed by itself is tried again: short for the first two retries, in case the
+/// failure was chance, then as for an unwell destination.
 pub fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
     match attempts {
         0 | 1 => SOON_MS.min(first.as_ms()),
@@ -60,34 +61,34 @@ pub fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> 
     }
 }
 
-/// The wait before the backlog is searched again.
+/// The wait before the next search of the backlog.
 pub fn search_wait_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
     backoff_ms(first, max, failures, jitter).min(SEARCH_MS)
 }
 
-/// How many new messages the next search tries after so many in vain: twice as many each time.
+/// How many new messages the next search tries; doubles with each failed search.
 pub fn search_events(searches: u32, refused: bool) -> usize {
     let most = if refused { SEARCH_REFUSED } else { SEARCH_FAILED };
     (DOUBTS << searches.min(16)).min(most)
 }
 
-/// Whether an event counts as delivered though every attempt failed: one of them had no answer, and the destination has said
-/// twice since that it has the event.
+/// Returns whether an event counts as delivered although every attempt failed: one attempt had no answer, and the
+/// destination has said twice that it has the event.
 pub const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
     unanswered && repetitions >= 2
 }
 
-/// Set-aside events and dead letters that are tried at once, beside the deliveries of a lane with so many places.
+/// Maximum number of exceptions in flight, for a lane with `share` slots.
 pub const fn exceptions(share: usize) -> usize {
     if share < 8 { 1 } else { share / 4 }
 }
 
-/// The longest wait that [`backoff_ms`] gives: one that is longer was given by a clock that was wrong.
+/// The longest wait that [`backoff_ms`] returns. A longer stored wait comes from a wrong clock.
 pub fn longest_ms(max: Period) -> i64 {
     backoff_ms(max, max, 1, 1.0)
 }
 
-/// A number in 0..1 that differs from lane to lane and from failure to failure (splitmix64).
+/// A number in 0..1 that differs per lane and per failure (splitmix64).
 pub fn jitter(seed: u64, failures: u32) -> f64 {
     let mut z = seed.wrapping_add(u64::from(failures).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -97,38 +98,36 @@ pub fn jitter(seed: u64, failures: u32) -> f64 {
     unit
 }
 
-/// How a batch is tried.
+/// How the events of a delivery are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// All of it at once.
+    /// All events in one delivery.
     Batch,
-    /// One event at a time: is it the destination, or one of these events?
+    /// One event at a time, to find out whether the destination or one of the events fails.
     OneByOne,
 }
 
-/// How to try events of which the most tried one has failed `attempts` times.
+/// How to try events, of which the most tried one has failed `attempts` times.
 pub const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
-/// Events of a one-by-one probe, of a handler that takes so many at once: one bad event alone could not be told from a bad
-/// destination.
+/// Number of events in a one-by-one probe. It exceeds one, because a single bad event looks like a bad destination.
 pub const fn probe_events(batch: usize) -> usize {
     if batch > PROBE_HEADS { batch } else { PROBE_HEADS }
 }
 
-/// With which message a one-by-one probe of so many begins, after so many failures in a row: each begins where the one
-/// before gave up.
+/// Index of the message that a one-by-one probe starts with. Each probe starts where the last one stopped.
 pub const fn probe_turn(failures: u32, events: usize) -> usize {
     let tried = if events < PROBE_EVENTS { events } else { PROBE_EVENTS };
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
 
-/// So many messages a lane looks at, whose destination has failed so often in a row: more with each failure, since all of
-/// those that were tried may be bad where the destination is well. Bounded, for it may as well be away for a week.
+/// Number of messages that a probe chooses from, after `failures` in a row. It grows, because all messages tried so
+/// far may be bad while the destination is well. It is bounded, because the destination may be away for a week.
 pub fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
-        // One more message for each probe.
+        // One more message per probe.
         return (failures as usize + 1).min(WIDEST);
     }
     match failures.checked_sub(BATCH_TRIES - 1) {
@@ -137,16 +136,16 @@ pub fn probe_width(failures: u32, batch: usize) -> usize {
     }
 }
 
-/// What becomes of an event that failed while others succeeded.
+/// The next step for an event that failed while others succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is tried again, as long from now (ms).
+    /// Try the event again after this many ms.
     Again(i64),
-    /// Its time is up.
+    /// The event becomes a dead letter: its time is over.
     Dead,
 }
 
-/// The fate of a set-aside event that has failed once more, `aside_ms` after it was set aside.
+/// Decides about a set-aside event that has failed again, `aside_ms` after it was set aside.
 pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
     if aside_ms >= settings.aside_for.as_ms() {
         return Fate::Dead;
@@ -154,8 +153,8 @@ pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f6
     Fate::Again(backoff_ms(settings.aside_first, settings.aside_max, attempts, jitter))
 }
 
-/// How many deliveries a lane may have under way: one place is kept for incoming messages where there is more than one. It
-/// is lent while deliveries are quick, after so many quick ones in a row: who needs it has the next that is free, soon.
+/// Maximum number of deliveries in flight of a lane. With more than one slot, one is reserved for incoming messages.
+/// It is lent to the other lane after `concurrency` quick deliveries in a row, because a slot then becomes free soon.
 pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize) -> usize {
     match class {
         crate::event::Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
@@ -163,14 +162,15 @@ pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize)
     }
 }
 
-/// How many deliveries a lane of a replay may have under way: the places that the handler's own lanes and the replay's other
-/// lane leave. One at least: whoever delivers live waits for the end of one delivery at most.
+/// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
+/// other lane leave, but at least one. So a live event waits for the end of at most one delivery.
 pub fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(crate::event::Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
-/// How many events a lane holds before it claims no more, and how many it then claims up to. Events that wait for an earlier
-/// one of their message wait in it: where several deliveries are under way, others must be there to fill the next.
+/// Returns two limits: a lane with more ready events than the first does not claim; a claim fills it up to the
+/// second. With several slots the limits are higher: events that wait for an earlier one of their message count, too,
+/// and the other slots need events.
 pub const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),
@@ -178,7 +178,7 @@ pub const fn window(batch: usize, share: usize) -> (usize, usize) {
     }
 }
 
-/// Quick deliveries in a row, once another has ended after so long.
+/// Quick deliveries in a row, after another delivery that took `took_ms`.
 pub const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
     if delivered && took_ms <= QUICK_MS { before.saturating_add(1) } else { 0 }
 }

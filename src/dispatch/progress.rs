@@ -1,4 +1,4 @@
-//! How far a replay is, in events. What it wants is counted once in each run of the process, beside its deliveries.
+//! The progress of a replay, in events. The total is counted once per run of the process, while the replay delivers.
 
 use crate::{
     event::Class,
@@ -6,23 +6,23 @@ use crate::{
     journal::{self, Journal, NewReplay},
 };
 
-/// Events that are read at once.
+/// Events read per page.
 const PAGE: usize = 1_000;
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Events that it is done with: delivered, set aside or dead.
+    /// Events that the replay is done with: delivered, set aside or dead.
     pub done: u64,
     /// Events that both the handler and the replay want.
     pub events: u64,
 }
 
 impl Progress {
-    /// Of a replay whose lanes have come to these cursors, by reading all of its part.
+    /// Counts by reading every event of the replay. `cursors` are the cursors of the replay's lanes.
     ///
     /// # Errors
-    /// The journal's.
+    /// Returns errors of the journal.
     pub(super) async fn count(
         journal: &dyn Journal,
         asked: &NewReplay,

@@ -1,5 +1,5 @@
-//! Replays at work: whoever is asked for one stores it in the journal, and here it gets its lanes. The replays of a
-//! handler work one after the other.
+//! Runs the replays that are stored in the journal: each one gets its lanes here. The replays of one handler run one
+//! after the other.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,55 +19,55 @@ use crate::{
     journal::{self, Journal, LaneId, NewReplay, Replay, ReplayState},
 };
 
-/// Lets replays work, and shows how far they are.
+/// Runs replays and shows their progress.
 pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, Owner>,
     at_work: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
-    /// As they were when their lanes began in this run, once that is counted.
+    /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
     counted: Mutex<BTreeMap<i64, Progress>>,
 }
 
 /// A handler whose events can be replayed.
 pub struct Owner {
-    /// What its lanes are made of; of which class is of no account.
+    /// The parts that lanes of the handler are built from; the class in `id` is ignored.
     pub parts: LaneParts,
-    /// Its own lanes.
+    /// The status of the handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
 }
 
-/// What a replay would deliver.
+/// The events that a replay would deliver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// Events that both the handler and the replay want.
+    /// Number of events that both the handler and the replay want.
     pub events: u64,
-    /// The lowest seq of them.
+    /// The lowest seq of these events; `None` if there are none.
     pub first: Option<u64>,
-    /// The highest seq of them.
+    /// The highest seq of these events; `None` if there are none.
     pub last: Option<u64>,
 }
 
-/// The journal is busy, or its disk is full: the end of a replay is stored when it can be.
+/// The wait after the end of a replay could not be stored: the journal is busy, or its disk is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// A replay whose lanes cannot be read begins when they can be.
+/// The wait after the lanes of a replay could not be read.
 const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Events that a dry run reads at once.
+/// Events that a dry run reads per page.
 const PAGE: usize = 1_000;
 
 impl Replayer {
-    /// For these handlers.
+    /// Creates a replayer for these handlers.
     pub fn new(journal: Arc<dyn Journal>, owners: Vec<Owner>) -> Self {
         let handlers = owners.into_iter().map(|owner| (Arc::clone(&owner.parts.id.handler), owner)).collect();
         Self { journal, handlers, at_work: Mutex::default(), counted: Mutex::default() }
     }
 
-    /// The lanes of a replay that has begun to work in this run.
+    /// The status of the lanes of a replay; empty if it has not started in this run.
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
         let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         at_work.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
     }
 
-    /// How far a replay is in events; `None` where it did not work in this run, or is not counted yet.
+    /// The progress of a replay; `None` if it has not started in this run, or is not counted yet.
     pub fn progress(&self, id: i64) -> Option<Progress> {
         let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?;
         let passed: u64 = self.lanes(id).iter().map(|lane| lane.passed).sum();
@@ -89,7 +89,7 @@ impl Replayer {
         }
     }
 
-    /// What a replay waits for that delivers nothing now; `None` where it goes on, or somebody decided that it does not.
+    /// Returns why a running replay delivers nothing now; `None` if it delivers, is paused, or has ended.
     pub fn waits(&self, id: i64, replay: &Replay) -> Option<Waits> {
         let NewReplay { handler, .. } = &replay.asked;
         if replay.state != ReplayState::Running {
@@ -114,10 +114,11 @@ impl Replayer {
         turn().or_else(at_work).or_else(|| own.iter().find_map(Waits::for_own)).or_else(pass)
     }
 
-    /// What a replay would deliver, by reading all that it would read; `None` for a handler that is not at work.
+    /// Counts the events that a replay would deliver, by reading all of them. Returns `None` if the handler is not
+    /// running.
     ///
     /// # Errors
-    /// The journal's.
+    /// Returns errors of the journal.
     pub async fn dry_run(&self, new: &NewReplay, filter: &Filter) -> Result<Option<Matches>, journal::Error> {
         let Some(Owner { parts, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
         let mut matches = Matches::default();
@@ -140,7 +141,7 @@ impl Replayer {
         Ok(Some(matches))
     }
 
-    /// Works until `stop` is true; then lets what is on its way end, for as long as `grace`.
+    /// Runs until `stop` is true, then gives deliveries in flight up to `grace` to end.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, grace: Duration) {
         let mut replays = self.journal.replays();
         let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
@@ -179,7 +180,7 @@ impl Replayer {
         }
     }
 
-    /// The replays that may begin: of each handler the oldest that has not ended.
+    /// The replays that may start: for each handler the oldest one that has not ended.
     fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
         let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = HashSet::new();
@@ -227,7 +228,7 @@ impl Replayer {
         tracing::info!(replay = id, handler = &**handler, "a replay works");
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
         for lane in both {
-            // Nobody asks a replay to skip: its sender ends at once.
+            // Nobody sends control requests to a replay, so the sender is dropped.
             let (_control, asked) = mpsc::channel(1);
             let stop = stop.clone();
             lanes.spawn(async move { (id, lane.run(stop, asked, grace).await) });
@@ -235,7 +236,7 @@ impl Replayer {
         Ok(cursors)
     }
 
-    /// One lane of a replay has ended: with the other, the replay is done.
+    /// Records that a lane has ended. Once both lanes have finished, the replay is done.
     async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>, through: &mut Through) {
         let (id, ended) = match ended {
             Ok(ended) => ended,
@@ -246,7 +247,7 @@ impl Replayer {
         }
         match self.journal.change_replay(id, ReplayState::Done).await {
             Ok(true) => tracing::info!(replay = id, "a replay is done"),
-            // Somebody ended it.
+            // Somebody cancelled the replay.
             Ok(false) => tracing::info!(replay = id, "a replay was ended"),
             Err(error) => {
                 tracing::error!(
@@ -255,19 +256,20 @@ impl Replayer {
                     "the end of a replay could not be stored; it is tried again"
                 );
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
-                // Begun once more, its lanes find nothing to do and end at once.
+                // The replay starts again. Its lanes find nothing to do and end.
                 self.at_work.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             }
         }
     }
 }
 
-/// The replays of which one lane is through.
+/// The replays of which one lane has finished.
 #[derive(Default)]
 struct Through(HashSet<i64>);
 
 impl Through {
-    /// Whether a replay is through, now that a lane of it has ended: both of them must be, and neither only stopped.
+    /// Returns whether a replay has finished, now that one of its lanes has ended. Both lanes must finish; a lane
+    /// that was stopped does not count.
     fn has(&mut self, id: i64, ended: Ended) -> bool {
         match ended {
             Ended::Stopped => false,
@@ -280,7 +282,7 @@ impl Through {
     }
 }
 
-/// The filter of a replay as the journal keeps it.
+/// Reads the filter of a replay from its JSON in the journal.
 fn read_filter(json: &str) -> Option<Filter> {
     let settings: FilterSettings = serde_json::from_str(json).ok()?;
     Filter::new(&settings).ok()
@@ -297,7 +299,7 @@ mod tests {
         assert!(!through.has(2, Ended::Stopped), "stopped by a stop");
         assert!(!through.has(2, Ended::Through), "and the other was through in the same moment");
         assert!(through.has(1, Ended::Through));
-        // Begun once more, since its end could not be stored.
+        // The replay started again, because its end could not be stored.
         assert!(!through.has(1, Ended::Through));
         assert!(through.has(1, Ended::Through));
     }

@@ -1,4 +1,4 @@
-//! The keys that every handler has for its deliveries.
+//! The configuration keys that every handler has for its deliveries.
 
 use std::num::NonZeroU32;
 
@@ -6,29 +6,29 @@ use serde::Deserialize;
 
 use crate::settings::Period;
 
-/// How a handler's lanes go about their deliveries.
+/// How the lanes of a handler deliver, wait and retry.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Events in a delivery at most; the kind's own number by default.
+    /// Maximum number of events in a delivery; `None`: the kind's own number.
     pub batch: Option<usize>,
-    /// Deliveries under way at once; the kind's own number by default.
+    /// Maximum number of deliveries in flight; `None`: the kind's own number.
     pub concurrency: Option<usize>,
-    /// Events a second at most; without it, as fast as the destination takes them.
+    /// Maximum number of events per second; `None`: no limit.
     pub rate: Option<NonZeroU32>,
     /// A delivery that takes longer counts as failed.
     pub timeout: Period,
-    /// The first wait while the destination is unwell.
+    /// The first wait before an unwell destination is probed.
     pub probe_first: Period,
-    /// The longest wait while the destination is unwell.
+    /// The longest wait before an unwell destination is probed.
     pub probe_max: Period,
-    /// The first wait of an event that was set aside.
+    /// The first wait before a set-aside event is tried again.
     pub aside_first: Period,
-    /// The longest wait of an event that was set aside.
+    /// The longest wait before a set-aside event is tried again.
     pub aside_max: Period,
-    /// An event that was set aside for so long becomes a dead letter.
+    /// An event that is set aside for this long becomes a dead letter.
     pub aside_for: Period,
-    /// Events set aside at most in a lane; at the bound the lane waits.
+    /// Maximum number of set-aside events per lane. At the limit, events that fail stay in the lane.
     pub aside_limit: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a lane shows of itself: figures for metrics, the API and the command line; no personal data.
+//! The status and metrics that a lane publishes. They hold no personal data.
 
 use std::sync::Arc;
 
@@ -13,91 +13,92 @@ use crate::{
     metrics::{Labels, Metrics},
 };
 
-/// An error that is longer is cut where it is shown.
+/// A longer error is cut to this length, in characters.
 const ERROR_CHARS: usize = 500;
 
-/// A lane's figures.
+/// The status of a lane, for the API and the command line.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneStatus {
-    /// The handler's name.
+    /// The name of the handler.
     pub handler: Arc<str>,
-    /// The handler's kind.
+    /// The kind of the handler.
     pub kind: &'static str,
-    /// Where its events go, without secrets: told once for the handler.
+    /// Where events go, without secrets. Shown once per handler, so not serialized here.
     #[serde(skip)]
     pub destination: Arc<str>,
-    /// Which of its lanes: `incoming` or `other`.
+    /// The lane of the handler: `incoming` or `other`.
     pub lane: &'static str,
-    /// Everything up to here is delivered, not wanted, set aside or dead.
+    /// Every event up to this seq is delivered, not wanted, set aside or dead.
     pub cursor: u64,
-    /// Events between the cursor and the tip.
+    /// Number of seqs between the cursor and the tip.
     pub lag: u64,
-    /// When the oldest event that waits was received, or set aside; `None` while none waits.
+    /// When the oldest waiting event was received or set aside; `None` if none waits.
     pub oldest_at: Option<Timestamp>,
-    /// For how long that has waited, in seconds, when the status was asked for; 0 while none waits.
+    /// How long the oldest event has waited, in seconds, at the time of the request; 0 if none waits.
     pub lag_seconds: u64,
-    /// Deliveries under way.
+    /// Number of deliveries in flight.
     pub in_flight: usize,
-    /// Events set aside.
+    /// Number of set-aside events.
     pub set_aside: usize,
-    /// Events that it is done with since the start: delivered, set aside or dead. Of a replay alone.
+    /// Number of events that a replay is done with since the start of the process: delivered, set aside or dead.
     #[serde(skip)]
     pub passed: u64,
-    /// Events delivered since the start.
+    /// Number of events delivered since the start of the process.
     pub delivered: u64,
-    /// When the last of these was; `None` where none was.
+    /// When the last event was delivered; `None` if none was.
     pub delivered_at: Option<Timestamp>,
-    /// What it is doing.
+    /// The state of the lane.
     pub state: LaneCondition,
-    /// Failed probes in a row.
+    /// Number of failed deliveries or probes in a row.
     pub failures: u32,
-    /// Since when its deliveries fail; `None` while the destination is well.
+    /// When deliveries began to fail; `None` while the destination is well.
     pub unwell_since: Option<Timestamp>,
-    /// When it tries again.
+    /// When the lane tries again; `None` unless it waits for a retry.
     pub next_try: Option<Timestamp>,
-    /// What it waits for, in words; `None` while it waits for nothing.
+    /// The reason for the wait, as text; `None` if the lane does not wait.
     pub waits_for: Option<String>,
-    /// The class of the failures that no success has followed, such as `status 422`: what an operator may believe.
+    /// The class of the failures that no success has followed, such as `status 422`. An operator may believe them.
     pub refused: Option<String>,
     /// The class of the last failure.
     pub last_failure: Option<String>,
-    /// When that was.
+    /// When the last failure happened.
     pub last_failure_at: Option<Timestamp>,
-    /// Why the handler could not be opened; `None` once its destination has answered.
+    /// Why the handler could not be opened; `None` once the destination has answered.
     pub open_error: Option<String>,
 }
 
-/// What a lane is doing.
+/// The state of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LaneCondition {
-    /// Delivering, or with nothing to deliver.
+    /// The lane delivers, or has nothing to deliver.
     Running,
-    /// Waiting for a destination that is unwell.
+    /// The lane waits because its destination is unwell.
     Waiting,
-    /// Held back until somebody resumes the handler.
+    /// The handler is paused until somebody resumes it.
     Paused,
-    /// As many events are set aside as may be: it goes on with others, and what fails now stays in its way.
+    /// The limit for set-aside events is reached. The lane delivers other events, and an event that fails stays in
+    /// the lane.
     Full,
-    /// The journal cannot be read at its cursor: a person must look.
+    /// The journal cannot be read at the cursor: a person must look.
     Stuck,
-    /// It has ended.
+    /// The lane has stopped and does not run again.
     Stopped,
-    /// The configuration does not name its handler any more.
+    /// The configuration no longer has the handler of this lane.
     #[serde(rename = "not configured")]
     NotConfigured,
 }
 
 impl LaneStatus {
-    /// The same, with how long its oldest event has waited by now.
+    /// Updates `lag_seconds`: how long the oldest event has waited at `now`.
     #[must_use]
     pub fn aged(self, now: Timestamp) -> Self {
         let waited_ms = self.oldest_at.map_or(0, |oldest| now.ms_since(oldest).max(0));
         Self { lag_seconds: waited_ms.unsigned_abs() / 1_000, ..self }
     }
 
-    /// Of a lane that has not begun.
+    /// The status of a lane that has not started.
     pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
         Self {
             handler,
@@ -126,9 +127,9 @@ impl LaneStatus {
     }
 }
 
-/// Where a lane's figures go: its status, and the metrics.
+/// Publishes the figures of a lane: its status and its metrics.
 pub struct Show {
-    /// The status.
+    /// The status, now and as it changes.
     pub status: watch::Sender<LaneStatus>,
     delivered: Counter,
     retries: Counter,
@@ -140,36 +141,36 @@ pub struct Show {
     paused: Gauge,
 }
 
-/// What changes from turn to turn.
+/// The figures that each turn publishes.
 pub struct Shown {
-    /// Everything up to here is done with.
+    /// The lane is done with every event up to this seq.
     pub cursor: u64,
-    /// The journal's tip.
+    /// The journal's tip, or the end of a replay if that is lower.
     pub tip: u64,
-    /// Deliveries under way.
+    /// Number of deliveries in flight.
     pub in_flight: usize,
-    /// When the oldest event that waits was received, or set aside.
+    /// When the oldest waiting event was received or set aside.
     pub oldest_at: Option<Timestamp>,
-    /// Events set aside.
+    /// Number of set-aside events.
     pub set_aside: usize,
-    /// Events that it is done with, of a replay.
+    /// Number of events that a replay is done with.
     pub passed: u64,
-    /// What the lane is doing.
+    /// The state of the lane.
     pub state: LaneCondition,
-    /// As many events are set aside as may be.
+    /// Whether the limit for set-aside events is reached.
     pub full: bool,
-    /// Failed probes in a row.
+    /// Number of failed deliveries or probes in a row.
     pub failures: u32,
-    /// When it tries again.
+    /// When the lane tries again, if it waits for a retry.
     pub next_try: Option<Timestamp>,
-    /// What it waits for, in words.
+    /// The reason for the wait, as text.
     pub waits_for: Option<String>,
     /// The class of the failures that no success has followed.
     pub refused: Option<String>,
 }
 
 impl Show {
-    /// For a lane of a handler of that kind, which starts at a cursor.
+    /// For a lane that starts at `cursor`.
     pub fn new(
         lane: &LaneId,
         kind: &'static str,
@@ -198,7 +199,7 @@ impl Show {
         }
     }
 
-    /// Events were delivered.
+    /// Records events that were delivered.
     pub fn delivered(&self, events: u64, now: Timestamp) {
         self.delivered.inc_by(events);
         self.status.send_modify(|status| {
@@ -207,19 +208,19 @@ impl Show {
         });
     }
 
-    /// A delivery failed, to be tried again; `class` is safe to show.
+    /// Records a delivery that failed and is retried. `class` is safe to show.
     pub fn failed(&self, class: &str, now: Timestamp) {
         self.retries.inc();
         self.last_failure(class, now);
     }
 
-    /// A destination refused an event for good; `class` is safe to show.
+    /// Records an event that became a dead letter. `class` is safe to show.
     pub fn refused(&self, class: &str, now: Timestamp) {
         self.refusals.inc();
         self.last_failure(class, now);
     }
 
-    /// The handler could not be opened, for this reason; `class` and `error` are safe to show.
+    /// Records why the handler could not be opened. `class` and `error` are safe to show.
     pub fn not_ready(&self, class: &str, error: &str, now: Timestamp) {
         self.last_failure(class, now);
         let error = error.chars().take(ERROR_CHARS).collect();
@@ -233,7 +234,7 @@ impl Show {
         });
     }
 
-    /// The figures of a turn.
+    /// Publishes the figures of a turn.
     pub fn publish(&self, shown: Shown) {
         let lag = shown.tip.saturating_sub(shown.cursor);
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
@@ -254,7 +255,7 @@ impl Show {
             status.failures = shown.failures;
             status.unwell_since = match shown.failures {
                 0 => None,
-                // The first turn that tells of failures follows the first of them.
+                // The first failure comes before the first turn that publishes it.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
             if shown.failures == 0 {
@@ -271,7 +272,7 @@ fn labels(lane: &LaneId) -> Labels {
     vec![("handler", Arc::clone(&lane.handler)), ("lane", lane_name(lane).into())]
 }
 
-/// What a lane is called where it is measured: replays of one handler are the same there.
+/// The name of a lane in metrics and traces. All replays of a handler share two names.
 pub fn lane_name(lane: &LaneId) -> &'static str {
     match (lane.replay, lane.class) {
         (None, class) => class.as_str(),

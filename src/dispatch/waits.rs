@@ -1,4 +1,4 @@
-//! Why a replay delivers nothing now, in words for an operator.
+//! Why a replay delivers nothing now, as text for an operator.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use super::{
     status::{LaneCondition, LaneStatus},
 };
 
-/// What a replay waits for.
+/// The reason why a replay waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waits {
     handler: Arc<str>,
@@ -18,29 +18,29 @@ pub struct Waits {
 enum ForWhat {
     /// This process has no such handler.
     Handler,
-    /// Another replay of the handler goes first.
+    /// Another replay of the handler goes first; with its id.
     Turn(i64),
-    /// What a lane is doing.
+    /// A lane is in this state.
     Lane(LaneCondition),
-    /// A lane of the handler's own is so many events behind.
+    /// One of the handler's own lanes is this many events behind.
     Lag(u64),
 }
 
 impl Waits {
-    /// Of a replay whose handler this process has not.
+    /// For a replay whose handler does not exist in this process.
     pub(super) fn for_handler(handler: &Arc<str>) -> Self {
         Self { handler: Arc::clone(handler), for_what: ForWhat::Handler }
     }
 
-    /// Of a replay behind another one.
+    /// For a replay that waits until the replay `before` has ended.
     pub(super) fn for_turn(handler: &Arc<str>, before: i64) -> Self {
         Self { handler: Arc::clone(handler), for_what: ForWhat::Turn(before) }
     }
 
-    /// What one of the handler's own lanes makes a replay wait for.
+    /// Returns why a replay must wait for one of the handler's own lanes; `None` if it need not.
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
         let for_what = match lane.state {
-            // A full lane goes on with what its destination takes, for days perhaps.
+            // A full lane continues with events that its destination accepts, perhaps for days.
             LaneCondition::Running | LaneCondition::Full if lane.lag > policy::LAG_TO_GIVE_WAY => {
                 ForWhat::Lag(lane.lag)
             }
@@ -50,13 +50,13 @@ impl Waits {
         Some(Self { handler: Arc::clone(&lane.handler), for_what })
     }
 
-    /// Of a replay's lane that has come to where the handler's own is, before its end.
+    /// Returns the reason if a replay's lane has caught up with the handler's own lane before its end.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
         waits.then(|| Self { handler: Arc::clone(&own.handler), for_what: ForWhat::Lag(own.lag) })
     }
 
-    /// What keeps one of the replay's lanes. One that has stopped is through.
+    /// Returns why one of the replay's lanes does not deliver. A stopped lane has finished.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
             LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,

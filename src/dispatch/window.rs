@@ -1,4 +1,4 @@
-//! The events of a lane that are claimed and not settled: which may go next, and how far everything is done.
+//! The claimed, unsettled events of a lane: which one may be delivered next, and up to where the lane is done.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,89 +11,90 @@ use crate::{
     event::{Event, OrderKey},
 };
 
-/// A batch holds no more bytes than this, unless one event is larger.
+/// Maximum size of a batch in bytes. A single larger event still makes a batch.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// Claimed, unsettled events, in order of seq.
+/// The claimed, unsettled events of a lane, in order of seq.
 #[derive(Default)]
 pub struct Window {
     slots: BTreeMap<u64, Slot>,
     bytes: usize,
-    /// Messages of which an event is on its way.
+    /// Messages with events in flight, and how many.
     busy: HashMap<OrderKey, u32>,
-    /// Everything of the lane up to here was claimed.
+    /// The lane has claimed everything up to this seq.
     read_to: u64,
-    /// See [`Self::has_let_go`].
+    /// Events below this seq are skipped: see [`Self::has_let_go`].
     let_go_below: u64,
-    /// Messages that have an event set aside, and no room to queue behind it.
+    /// Messages with a set-aside event behind which there is no room to queue.
     held: HashSet<OrderKey>,
-    /// Slots with a doubt, and slots of held messages.
+    /// Entries with a doubt.
     doubted: usize,
+    /// Entries of held messages.
     held_slots: usize,
 }
 
-/// One event.
+/// The entry of one event.
 pub struct Slot {
-    /// The event; `None` where its body left the memory and must be read again.
+    /// The event; `None` if its body was dropped from memory and must be read again.
     pub event: Option<Arc<Event>>,
-    /// Deliveries tried.
+    /// Deliveries that failed so far.
     pub attempts: u32,
-    /// Not tried before this time, unless the lane probes.
+    /// The event is not tried before this time, except by a probe.
     pub not_before: Timestamp,
-    /// How many deliveries of the lane had succeeded when it failed last.
+    /// How many deliveries of the lane had succeeded when this event last failed.
     pub failed_after: Option<u64>,
-    /// The same, when the first of the answers about it came.
+    /// How many deliveries of the lane had succeeded when the first of the current doubts came.
     pub doubted_after: Option<u64>,
-    /// The answer about it that another message has to confirm or to explain.
+    /// The failure about this event; the results of other messages decide what it means.
     pub doubt: Option<Trouble>,
-    /// An attempt ended without an answer: the destination may have it.
+    /// An attempt ended without an answer, so the destination may have the event.
     pub unanswered: bool,
-    /// Answers that said the destination has it already, or works on it.
+    /// Answers that said that the destination already has the event, or is processing it.
     pub repetitions: u32,
     came_at: Timestamp,
-    /// What it is ordered by.
+    /// The order key: events of one message stay in order; `None` if the event has no order.
     pub key: Option<OrderKey>,
     bytes: usize,
     in_flight: bool,
 }
 
 impl Window {
-    /// An empty one, after a cursor.
+    /// An empty window that starts after a cursor.
     pub fn new(cursor: u64) -> Self {
         Self { read_to: cursor, ..Self::default() }
     }
 
-    /// Events in it.
+    /// Number of events in the window.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes of the events in it, as they came.
+    /// Total size of the event bodies in memory, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Where the next claim goes on.
+    /// The seq after which the next claim starts.
     pub const fn read_to(&self) -> u64 {
         self.read_to
     }
 
-    /// Everything up to here is done with.
+    /// The lane is done with every event up to this seq.
     pub fn done_to(&self) -> u64 {
         self.slots.first_key_value().map_or(self.read_to, |(seq, _)| seq - 1)
     }
 
-    /// When the first of its events was received.
+    /// When the event with the lowest seq was received.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         self.slots.first_key_value().map(|(_, slot)| slot.came_at)
     }
 
-    /// Everything up to `through` was looked at.
+    /// Records that every event up to `through` was claimed or is not wanted.
     pub fn advance(&mut self, through: u64) {
         self.read_to = self.read_to.max(through);
     }
 
-    /// Takes an event that the handler wants; `unanswered` where an earlier process may have delivered it.
+    /// Adds an event that the handler wants. `unanswered`: an earlier process may have delivered it.
     pub fn push(&mut self, event: Arc<Event>, unanswered: bool) {
         let key = event.order_key();
         let slot = Slot {
@@ -115,14 +116,14 @@ impl Window {
         self.slots.insert(event.seq, slot);
     }
 
-    /// The events of this message wait until [`Self::unhold`].
+    /// Makes the events of this message wait until [`Self::unhold`].
     pub fn hold(&mut self, key: OrderKey) {
         if self.held.insert(key) {
             self.held_slots += self.slots.values().filter(|slot| slot.key == Some(key)).count();
         }
     }
 
-    /// Nothing of this message is set aside any more.
+    /// Ends [`Self::hold`]: no event of this message is set aside any more.
     pub fn unhold(&mut self, key: OrderKey) {
         if self.held.remove(&key) {
             self.held_slots -= self.slots.values().filter(|slot| slot.key == Some(key)).count();
@@ -133,17 +134,17 @@ impl Window {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
     }
 
-    /// Events in it that wait for neither a judgement nor an event set aside.
+    /// Number of events that wait neither for a decision about a doubt nor behind a set-aside event.
     pub fn ready(&self) -> usize {
         self.slots.len().saturating_sub(self.doubted + self.held_slots)
     }
 
-    /// Events with a doubt.
+    /// Number of events with a doubt.
     pub const fn doubted(&self) -> usize {
         self.doubted
     }
 
-    /// Events with a doubt that no success has followed, by seq.
+    /// Events with a doubt that no success has followed, by seq. `successes`: deliveries of the lane that succeeded.
     pub fn doubts(&self, successes: u64) -> impl Iterator<Item = (u64, &Slot, &Trouble)> {
         let slots = self.slots.iter().filter(move |_| self.doubted > 0);
         slots
@@ -151,13 +152,13 @@ impl Window {
             .filter_map(|(seq, slot)| Some((*seq, slot, slot.doubt.as_ref()?)))
     }
 
-    /// The events with a doubt that are not on their way, by seq.
+    /// Events with a doubt that are not in flight, by seq.
     pub fn waiting_doubts(&self) -> Vec<(u64, Trouble)> {
         let slots = self.slots.iter().filter(|(_, slot)| self.doubted > 0 && !slot.in_flight);
         slots.filter_map(|(seq, slot)| Some((*seq, slot.doubt.clone()?))).collect()
     }
 
-    /// Every event may be tried now, as if it had not failed.
+    /// Lets every event be tried now, as if it had not failed.
     pub fn forget_waits(&mut self) {
         for slot in self.slots.values_mut() {
             slot.not_before = Timestamp::default();
@@ -167,14 +168,14 @@ impl Window {
         self.doubted = 0;
     }
 
-    /// Events that failed are tried by this time at the latest.
+    /// Makes every event with a doubt due at `by` or earlier.
     pub fn hurry(&mut self, by: Timestamp) {
         for slot in self.slots.values_mut().filter(|slot| slot.doubt.is_some()) {
             slot.not_before = slot.not_before.min(by);
         }
     }
 
-    /// The bodies of events that failed leave the memory; the journal has them.
+    /// Drops the bodies of failed events from memory. The journal still has them.
     pub fn drop_failed_bodies(&mut self) {
         let failed = self.slots.values_mut().filter(|slot| slot.attempts > 0 && !slot.in_flight);
         for slot in failed {
@@ -184,7 +185,7 @@ impl Window {
         }
     }
 
-    /// The body of an event is in memory again.
+    /// Puts the body of an event back into memory.
     pub fn load(&mut self, event: &Arc<Event>) {
         if let Some(slot) = self.slots.get_mut(&event.seq)
             && slot.event.replace(Arc::clone(event)).is_none()
@@ -193,9 +194,9 @@ impl Window {
         }
     }
 
-    /// The next batch: waiting events in order, none of which follows an event of its message that is on its way or is
-    /// passed over. They are marked as on their way. A probe asks all the same for what should still wait. An event with a
-    /// doubt goes alone.
+    /// Returns the next batch and marks it as in flight: waiting events in order. It leaves out an event whose
+    /// message has an earlier event in flight or left out. A probe also takes events that are not due. An event with
+    /// a doubt is delivered alone.
     pub fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> Vec<u64> {
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -253,18 +254,18 @@ impl Window {
             .map(|(seq, slot)| (*seq, slot))
     }
 
-    /// How many messages have an event that waits and could go: what a probe has to choose from.
+    /// How many messages have an event that may be delivered: the choice of a probe.
     pub fn width(&self) -> usize {
         self.heads().count()
     }
 
-    /// The same, of those that have not been tried.
+    /// Like [`Self::width`], for events that were not tried yet.
     pub fn untried(&self) -> usize {
         self.heads().filter(|(_, slot)| slot.attempts == 0).count()
     }
 
-    /// The first waiting event of each message, the least tried first: at most `untried` that were not tried, and others
-    /// where these are fewer than `again`.
+    /// The first waiting event of each message, least tried first. Returns up to `untried` new events; if there are
+    /// fewer new ones than `again`, it returns up to `again` events, tried ones included.
     pub fn least_tried(&self, untried: usize, again: usize) -> Vec<u64> {
         let mut heads: Vec<(u32, u64)> = self.heads().map(|(seq, slot)| (slot.attempts, seq)).collect();
         heads.sort_unstable();
@@ -273,7 +274,7 @@ impl Window {
         heads.into_iter().map(|(_, seq)| seq).collect()
     }
 
-    /// Marks a waiting event as on its way; whether it could go.
+    /// Marks a waiting event as in flight, if it may be delivered. Returns whether it may.
     pub fn take(&mut self, seq: u64) -> bool {
         let can_go = self.slots.get(&seq).is_some_and(|slot| {
             let busy = slot.key.is_some_and(|key| self.busy.contains_key(&key));
@@ -285,8 +286,8 @@ impl Window {
         can_go
     }
 
-    /// At most `max` of the first waiting events of each message, for a probe that goes one by one: from the `turn`th on,
-    /// and round to those before it. They are marked as on their way.
+    /// Returns the first waiting event of up to `max` messages and marks them as in flight, for a one-by-one probe.
+    /// Starts with message number `turn` and wraps around.
     pub fn next_heads(&mut self, max: usize, turn: usize) -> Vec<u64> {
         let mut heads: Vec<u64> = self.heads().map(|(seq, _)| seq).collect();
         if !heads.is_empty() {
@@ -300,23 +301,23 @@ impl Window {
         heads
     }
 
-    /// When the first event may be tried that may not be tried now.
+    /// When the next event becomes due that is not due now.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.slots.values().filter(|slot| !slot.in_flight && slot.not_before > now);
         waiting.map(|slot| slot.not_before).min()
     }
 
-    /// An event of the window.
+    /// Returns the entry of an event.
     pub fn get(&self, seq: u64) -> Option<&Slot> {
         self.slots.get(&seq)
     }
 
-    /// An event of the window, to be changed.
+    /// Returns the entry of an event, to change it.
     pub fn get_mut(&mut self, seq: u64) -> Option<&mut Slot> {
         self.slots.get_mut(&seq)
     }
 
-    /// It is done with, one way or another; whether it was there.
+    /// Removes an event that is done. Returns its entry, if it was in the window.
     pub fn remove(&mut self, seq: u64) -> Option<Slot> {
         self.mark(seq, false);
         let slot = self.slots.remove(&seq)?;
@@ -328,7 +329,7 @@ impl Window {
         Some(slot)
     }
 
-    /// It came back untried: it waits again.
+    /// Puts back an event that was not tried, or removes it if it is skipped.
     pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         self.mark(seq, false);
         if self.has_let_go(seq) {
@@ -339,7 +340,8 @@ impl Window {
         }
     }
 
-    /// It failed when so many others had succeeded: it waits again, with a doubt where the answer was about it.
+    /// Puts back a failed event, and counts the failure. `successes`: how many deliveries had succeeded. `doubt`: the
+    /// failure, if it is about the event.
     pub fn failed(&mut self, seq: u64, successes: u64, not_before: Timestamp, doubt: Option<Trouble>) {
         self.put_back(seq, not_before);
         if let Some(slot) = self.slots.get_mut(&seq) {
@@ -352,7 +354,7 @@ impl Window {
         }
     }
 
-    /// Takes out the waiting events of a message, in order: their seqs.
+    /// Removes the waiting events of a message; returns their seqs in order.
     pub fn take_message(&mut self, key: OrderKey) -> Vec<u64> {
         let of_message = |slot: &Slot| !slot.in_flight && slot.key == Some(key);
         let seqs: Vec<u64> =
@@ -363,7 +365,7 @@ impl Window {
         seqs
     }
 
-    /// Lets go of every waiting event below `seq`; how many there were.
+    /// Skips every waiting event below `seq`. Returns how many there were.
     pub fn skip_to(&mut self, seq: u64) -> usize {
         self.let_go_below = self.let_go_below.max(seq);
         let waiting = self.slots.range(..seq).filter(|(_, slot)| !slot.in_flight);
@@ -375,7 +377,7 @@ impl Window {
         let_go.len()
     }
 
-    /// Whether it was let go: what was on its way is, when it comes back undone.
+    /// Returns whether the event is skipped. An event in flight is skipped when its delivery fails.
     pub const fn has_let_go(&self, seq: u64) -> bool {
         seq < self.let_go_below
     }

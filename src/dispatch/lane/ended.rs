@@ -145,8 +145,8 @@ impl Lane {
         }
     }
 
-    /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has succeeded
-    /// since its last failure. Successes of other deliveries count, because this one may hold no other event.
+    /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has
+    /// succeeded since its last failure. Successes of other deliveries count, because this one may hold no other event.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
         self.window.get(seq).is_some_and(|slot| {
             slot.attempts >= policy::BATCH_TRIES
