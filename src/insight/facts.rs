@@ -1,50 +1,50 @@
-//! What an event tells of messages and customers: a few facts, whatever its envelope.
+//! Extracts facts about messages and customers from an event, in the same form for every envelope.
 
 use crate::{
     clock::Timestamp,
     event::{Category, Channel, Customer, Owner, Stamp, Status, View},
 };
 
-/// What one `eventInfo` tells, or an event without one.
+/// The facts of one `eventInfo`, or of an event without one.
 #[derive(Default)]
 pub struct Fact<'a> {
-    /// Of which message; `None`: of none that has an id.
+    /// BIK's id of the message; `None` if there is no message, or it has no id.
     pub message_id: Option<&'a str>,
-    /// The customer sent it.
+    /// Whether the customer sent the message.
     pub incoming: bool,
-    /// What became of it.
+    /// The status of the message.
     pub status: Option<&'a Status>,
-    /// Why it failed.
+    /// Why the message failed, in BIK's words.
     pub reason: Option<&'a str>,
-    /// The store.
+    /// The store that the event belongs to.
     pub store: Option<&'a str>,
-    /// The channel.
+    /// The channel of the message.
     pub channel: Option<&'a Channel>,
-    /// Who sent it.
+    /// BIK's word for the sender, such as `CAMPAIGN`.
     pub owner: Option<&'a Owner>,
-    /// Which of these.
+    /// The id of that sender, such as one broadcast or automation.
     pub owner_id: Option<&'a str>,
     /// The customer's address on the channel.
     pub address: Option<&'a str>,
     /// BIK's id of the customer.
     pub customer: Option<&'a str>,
-    /// The customer's name.
+    /// The customer's first and last name.
     pub name: Option<String>,
-    /// When BIK says that it was made.
+    /// When the message was created, according to BIK.
     pub created_at: Option<Timestamp>,
-    /// The customer took it back.
+    /// Whether the customer deleted the message.
     pub deleted: bool,
 }
 
 impl Fact<'_> {
-    /// Whether it tells that somebody wrote to this customer: a broadcast is no answer.
+    /// Returns whether somebody answered this customer. A broadcast is no answer.
     pub fn is_answer(&self) -> bool {
         let broadcast = self.owner.and_then(Owner::category) == Some(Category::Broadcast);
         !self.incoming && self.status == Some(&Status::Sent) && !broadcast
     }
 }
 
-/// The facts of an event, in the order of its infos; at least one.
+/// Returns the facts of an event, in the order of its infos; at least one.
 pub fn facts<'a>(view: &'a View<'_>) -> Vec<Fact<'a>> {
     let facts: Vec<Fact<'a>> = match view {
         View::Incoming(message) => message

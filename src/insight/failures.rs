@@ -1,62 +1,63 @@
-//! Classes of failures: which phrase in BIK's text means what, as a table that users can edit.
+//! Classes of failures: a table, which users can replace, that maps phrases in BIK's texts to classes.
 
 use std::{fs, io, path::Path};
 
 use serde::Deserialize;
 
-/// The table that the binary has: the phrases of BIK §4.
+/// The built-in table, with the phrases of BIK §4.
 pub const OWN: &str = include_str!("failures.toml");
-/// The class of a text that no phrase is in.
+/// The class of a text that contains no phrase of the table.
 pub const UNKNOWN: &str = "unknown";
 
-/// The table.
+/// The table of classes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failures {
-    /// In order: the first that matches counts.
+    /// In order: the first class that matches counts.
     #[serde(rename = "class", default)]
     classes: Vec<FailureClass>,
 }
 
-/// One class.
+/// One class of failures.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailureClass {
-    /// As shown and counted.
+    /// The name of the class, as shown and counted.
     pub name: String,
-    /// A line for people.
+    /// What the class means, in one line for people.
     #[serde(default)]
     pub about: String,
-    /// Texts of which one is in the failure's, in any case.
+    /// The class matches if the failure's text contains one of these phrases, ignoring case.
     pub phrases: Vec<String>,
 }
 
-/// Why there is no table.
+/// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FailuresError {
     /// The file cannot be read.
     #[error("cannot read the classes of failures {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the table.
         path: String,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// What it says is wrong.
+    /// The content of the file is wrong.
     #[error("the classes of failures {path}: {what}")]
     Wrong {
-        /// The file.
+        /// The path of the table.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the content.
         what: String,
     },
 }
 
 impl Failures {
-    /// From a file, or without one the binary's own.
+    /// Loads the table from a file, or the built-in one if `path` is `None`.
     ///
     /// # Errors
-    /// [`FailuresError`]: it cannot be read, a class has no name or no phrase, or two have the same name.
+    /// Returns [`FailuresError`] if the file cannot be read, a class has no name or no phrase, or two classes have
+    /// the same name.
     pub fn load(path: Option<&Path>) -> Result<Self, FailuresError> {
         let Some(path) = path else { return Self::parse(OWN, "of this binary") };
         let named = path.display().to_string();
@@ -83,7 +84,7 @@ impl Failures {
         }
     }
 
-    /// The class of a failure's text.
+    /// Returns the class of a failure's text, or [`UNKNOWN`].
     pub fn class_of(&self, text: Option<&str>) -> &str {
         let Some(text) = text else { return UNKNOWN };
         let text = text.to_lowercase();
@@ -93,12 +94,12 @@ impl Failures {
             .map_or(UNKNOWN, |class| &class.name)
     }
 
-    /// The classes of the table, in its order.
+    /// The names of the classes, in the order of the table.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.classes.iter().map(|class| &*class.name)
     }
 
-    /// What a class means, for people; empty where nothing is said of it.
+    /// What a class means, for people; empty if the table does not say.
     pub fn about(&self, name: &str) -> &str {
         self.classes.iter().find(|class| class.name == name).map_or("", |class| &class.about)
     }

@@ -1,4 +1,4 @@
-//! Insight's file: its lock, its connections, its format.
+//! Insight's file: its lock, its connections and its format.
 
 use std::{
     fs::OpenOptions,
@@ -20,12 +20,13 @@ const FORMAT: i64 = 2;
 /// "biki": marks the file as insight's.
 const APPLICATION_ID: i64 = 0x6269_6b69;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the writing connection keeps of the file in memory, in KiB: the indexes by message and by customer.
+/// Page cache of the writing connection, in KiB: the indexes by message and by customer.
 const WRITER_CACHE_KIB: i64 = 64 << 10;
-/// Pages of the log after which it is taken over into the file.
+/// Size of the write-ahead log, in pages, that starts a checkpoint.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
-/// Words get their vocabularies; those that are too long are cut, unless what is left is a word already.
+/// Migration from format 1 to 2: adds the vocabularies, and cuts texts that are too long, unless the cut text already
+/// exists.
 const FROM_1_TO_2: &str = "
     UPDATE OR IGNORE word SET text = substr(text, 1, 200) || '…' WHERE length(text) > 201;
     UPDATE OR IGNORE reason SET text = substr(text, 1, 1000) || '…' WHERE length(text) > 1001;
@@ -50,56 +51,56 @@ const FROM_1_TO_2: &str = "
 /// Why insight's file could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has locked the file.
     #[error("insight's file {path} is in use by another process ({lock})")]
     Locked {
-        /// The file.
+        /// The path of insight's file.
         path: String,
-        /// Its lock.
+        /// The lock that is held.
         lock: LockError,
     },
-    /// The file is not insight's, or of a newer version.
+    /// The file is not insight's, or it has a newer format.
     #[error(
         "{path} is not a file of this version's insight ({what}): name another in [insight] path, or move it away"
     )]
     Foreign {
-        /// The file.
+        /// The path of insight's file.
         path: String,
-        /// What was found.
+        /// What the file is instead.
         what: String,
     },
-    /// The file system said no.
+    /// The file system returned an error.
     #[error("cannot open insight's file {path}: {source}")]
     Io {
-        /// The file.
+        /// The path of insight's file.
         path: String,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// SQLite said no.
+    /// SQLite returned an error.
     #[error("cannot open insight's file {path}: {source}")]
     Engine {
-        /// The file.
+        /// The path of insight's file.
         path: String,
-        /// Why.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// The table of failures is wrong.
+    /// The table of failures cannot be used.
     #[error(transparent)]
     Failures(#[from] super::failures::FailuresError),
 }
 
-/// The file, locked for this process while this value lives.
+/// The file, locked for this process for the lifetime of this value.
 pub struct InsightFile {
     path: PathBuf,
     _lock: Lock,
 }
 
 impl InsightFile {
-    /// Locks the file for this process; makes it and its folder (0700) where they are missing.
+    /// Locks the file for this process. Creates the file and its folder (mode 0700) if they are missing.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if another process has the lock, or the file system returns an error.
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
@@ -107,15 +108,15 @@ impl InsightFile {
             LockError::Io(source) => io(source),
             lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
         })?;
-        // It holds personal data: nobody but its owner reads it. SQLite gives its other files the same mode.
+        // The file holds personal data, so only its owner can read it. SQLite gives its other files the same mode.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The connection that writes: makes the schema where the file is new.
+    /// Opens the connection that writes. Creates the schema in a new file, and migrates an old one.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if the file is not insight's, has a newer format, or SQLite fails.
     pub fn writer(&self) -> Result<Connection, OpenError> {
         self.open().map_err(|error| {
             let path = self.path.display().to_string();
@@ -148,7 +149,7 @@ impl InsightFile {
             _ => return Err(Wrong::Foreign("it is another program's".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may take the last seconds: the cursor goes with them, and they are learnt again.
+        // A power cut may lose the last seconds. The cursor is lost with them, so these events are processed again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
@@ -167,10 +168,10 @@ impl InsightFile {
         Ok(connection)
     }
 
-    /// A connection that only reads.
+    /// Opens a connection that only reads.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Returns SQLite errors.
     pub fn reader(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             &self.path,
@@ -181,7 +182,7 @@ impl InsightFile {
     }
 }
 
-/// Every file that belongs to insight's at `path`: nothing else may write there.
+/// The files that belong to insight's file at `path`. Nothing else may write there.
 pub fn files(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }

@@ -1,7 +1,8 @@
-//! Events become rows: one transaction a batch, with the cursor in it. So whatever happens, each event is counted once.
+//! Turns events into rows. Each batch is one transaction that includes the cursor, so each event is counted exactly
+//! once.
 //!
-//! A batch touches the same messages, customers and figures again and again: each is read once, changed in memory, and
-//! written once. What a message adds to the figures is taken away and added anew when it changes.
+//! A batch touches the same messages, customers and figures many times: each is read once, changed in memory, and
+//! written once. When a message changes, its old share of the figures is subtracted and the new one added.
 
 mod figures;
 mod message;
@@ -36,27 +37,27 @@ use crate::{
     event::{Event, OrderKey, WORD_CHARS, canonical_address, excerpt},
 };
 
-/// What writes insight's file.
+/// The writer of insight's file.
 pub struct Ledger {
     connection: Connection,
     failures: Failures,
     words: Words,
     next_message: i64,
     cursor: u64,
-    /// Figures of this hour and before stay as they are: what they were made of is gone from the journal.
+    /// Figures of this hour and earlier do not change: the journal no longer has all of their events.
     figures_after: i64,
-    /// The day that old words were last looked for, in days since the epoch.
+    /// The day for which old words were last folded, in days since the epoch.
     folded_day: Option<i64>,
-    /// When what leaves by its age last caught up with the clock.
+    /// When the time of deletions last caught up with the clock.
     caught_up: Option<Instant>,
 }
 
-/// A transaction that did not come to its end.
+/// A transaction ended with a panic.
 #[derive(Debug, thiserror::Error)]
 #[error("it panicked")]
 struct Panicked;
 
-/// What a batch does, before it is written.
+/// The changes of a batch, before they are written.
 #[derive(Default)]
 struct Page {
     rows: Vec<Touched>,
@@ -66,14 +67,14 @@ struct Page {
     figures: Figures,
 }
 
-/// A message that a batch has looked at.
+/// A message that a batch has read.
 struct Touched {
     row: Row,
-    /// As it was in the file; `None` for a new one.
+    /// The row in the file before the batch; `None` for a new message.
     before: Option<Row>,
 }
 
-/// What a batch has heard of a customer.
+/// The changes of a customer in a batch.
 #[derive(Default)]
 struct ContactChange {
     last_seq: u64,
@@ -86,10 +87,10 @@ struct ContactChange {
 }
 
 impl Ledger {
-    /// Opens the file, locked for this process while what comes with it lives.
+    /// Opens the file. It is locked for this process as long as the returned [`InsightFile`] lives.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if the file cannot be opened.
     pub fn open(path: &Path, failures: Failures) -> Result<(Self, Arc<InsightFile>), OpenError> {
         let file = InsightFile::lock(path)?;
         let ledger = Self::over(file.writer()?, failures);
@@ -113,23 +114,23 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Everything up to this seq is in the file.
+    /// Every event up to this seq is in the file.
     pub const fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// The tip that a rebuild under way goes to.
+    /// The tip that a running rebuild goes to; `None` if no rebuild runs.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Returns SQLite errors.
     pub fn rebuilding_to(&self) -> rusqlite::Result<Option<u64>> {
         self.mark("rebuild").map(|tip| tip.map(|tip| tip.try_into().unwrap_or_default()))
     }
 
-    /// Takes events in, in order of seq: everything up to `through`. Events up to the cursor are left out.
+    /// Stores all events up to `through`, given in order of seq. Skips events up to the cursor.
     ///
     /// # Errors
-    /// Whatever SQLite says: nothing of it was stored then.
+    /// Returns SQLite errors; nothing is stored then.
     pub fn apply(&mut self, events: &[Arc<Event>], through: u64) -> rusqlite::Result<()> {
         let stored = self.transact(|ledger| {
             let mut page = Page::default();
@@ -150,24 +151,25 @@ impl Ledger {
         stored
     }
 
-    /// Forgets what the journal can tell again, which begins after `after`, received at `from`; then everything up to `tip`
-    /// is to be taken in anew. Figures of the hours up to that of `from` stay.
+    /// Deletes the data that the journal can restore. The journal begins after `after`, and its first event was
+    /// received at `from`. The caller must then apply all events up to `tip` again. Figures of hours that the journal
+    /// does not cover completely stay.
     ///
     /// # Errors
-    /// Whatever SQLite says: nothing was forgotten then.
+    /// Returns SQLite errors; nothing is deleted then.
     pub fn begin_rebuild(&mut self, after: u64, from: Option<Timestamp>, tip: u64) -> rusqlite::Result<()> {
-        // Figures by the day are whole, and nothing that they were made of is kept.
+        // Figures per day stay, because the messages that they count are deleted.
         let by_the_day = self.mark("by_the_day")?.unwrap_or(i64::MIN).saturating_sub(1);
         let kept = from.map(|from| {
             let hour = hour_of(from);
-            // From its very beginning the journal can tell all of the first hour, too.
+            // If the journal has every event from the first on, it covers its first hour completely.
             if after == 0 { hour - 1 } else { hour }.max(by_the_day)
         });
         self.transact(|ledger| {
             for table in ["message", "sighting", "occurrence", "contact", "reason", "heard"] {
                 ledger.connection.execute(&format!("DELETE FROM {table}"), [])?;
             }
-            // A journal that has nothing can tell nothing: all figures stay, and later ones are added to them.
+            // An empty journal can restore nothing: all figures stay, and later events are added to them.
             if let Some(kept) = kept {
                 for table in ["figure", "failure", "spread", "arrival", "lateness"] {
                     ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;
@@ -183,8 +185,8 @@ impl Ledger {
         self.reload()
     }
 
-    /// Runs a transaction; where it fails, or panics, what is known in memory is read anew. Insight in trouble disturbs nobody:
-    /// it is tried again later, as a handler is.
+    /// Runs a transaction. If it fails or panics, the state in memory is read again from the file. A failure of
+    /// insight affects nothing else; insight tries again later, like a handler.
     fn transact(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let worked = catch_unwind(AssertUnwindSafe(|| work(self)));
@@ -225,7 +227,7 @@ impl Ledger {
             .map(drop)
     }
 
-    /// One event.
+    /// Adds one event to the page.
     fn take(&mut self, page: &mut Page, event: &Event) -> rusqlite::Result<()> {
         let source = self.words.id(&self.connection, Vocabulary::Source, &event.source)?;
         let name = self.words.id(&self.connection, Vocabulary::EventName, event.element.name())?;

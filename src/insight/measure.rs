@@ -1,7 +1,7 @@
-//! Insight's figures as metrics: gathered when somebody scrapes them, once at a time.
+//! Insight's figures as metrics. They are gathered at each scrape, once at a time.
 //!
-//! Whatever BIK sends, the labels stay the same: categories of this code and classes of the table. An owner of no category
-//! counts as [`OTHER`], and so does a class that the table had once.
+//! The labels do not depend on what BIK sends: they are the categories in this code and the classes of the table. An
+//! owner without a category counts as [`OTHER`], and so does a class that the table no longer has.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,21 +14,21 @@ use super::{
 };
 use crate::{clock::Timestamp, event::Category, metrics::Metrics};
 
-/// What is of no known category or class.
+/// The label for an unknown category or class.
 const OTHER: &str = "other";
-/// More customers who wait are not counted.
+/// Maximum number of waiting customers that are counted.
 const WAITING_MOST: usize = 10_000;
 
 impl Insight {
-    /// Brings the metrics that come from here up to date. Where somebody is at it already, that is enough.
+    /// Updates the metrics that come from insight. Does nothing if another update is running.
     ///
     /// # Errors
-    /// [`Error`].
+    /// Returns an [`Error`] if the file cannot be read.
     pub async fn measure(&self, now: Timestamp) -> Result<(), Error> {
         let Ok(place) = Arc::clone(&self.measuring).try_acquire_owned() else { return Ok(()) };
         let (metrics, classes) = (Arc::clone(&self.metrics), self.failures.clone());
         self.ask(move |connection| {
-            // Kept until it has ended, also where nobody waits for it any longer.
+            // Held until the update ends, even if the caller no longer waits for it.
             let _place = place;
             show_waiting(connection, &metrics, now)?;
             show_silence(connection, &metrics, now)?;
@@ -46,12 +46,12 @@ fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
     Ok(())
 }
 
-/// What was heard before this process began.
+/// Sets the silence of each source, including the time before this process started.
 fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
     for row in ask::sources(connection, now)? {
-        // One that is configured no more is silent for good.
+        // A source that is no longer configured has no metric: it would be silent forever.
         if let Some(silence) = metrics.silence.get(&vec![("source", row.source)]) {
-            // One that came while the clock was ahead was not heard later than now.
+            // An event that came while the clock was ahead counts as received now.
             silence.heard(now.ms_since(row.last_at).max(0));
         }
     }
@@ -74,7 +74,7 @@ fn show_messages(connection: &Connection, metrics: &Metrics, now: Timestamp) -> 
             metrics.recent_messages.get_or_create(&labels).set(count);
         }
     }
-    // Of the others there may be many owners, each with its own: no percentile is of all of them.
+    // `OTHER` holds many owners, each with its own percentiles. They cannot be combined.
     for category in categories().filter(|category| *category != OTHER) {
         let took = took.get(category).copied().unwrap_or_default();
         for (quantile, ms) in [("0.5", took.p50_ms), ("0.9", took.p90_ms), ("0.99", took.p99_ms)] {
@@ -107,7 +107,7 @@ fn show_failures(
     Ok(())
 }
 
-/// Of messages first seen in this hour or the last one: figures are kept by the hour.
+/// Selects messages first seen in this hour or the last one, because figures are kept per hour.
 fn recent(now: Timestamp) -> FigureQuery {
     FigureQuery {
         since: Some(now.plus_ms(-HOUR_MS)),
@@ -120,7 +120,7 @@ fn categories() -> impl Iterator<Item = &'static str> {
     Category::ALL.into_iter().map(Category::as_str).chain([OTHER])
 }
 
-/// The category of a group that was told apart by it.
+/// Returns the category of a row that is grouped by category.
 fn category_of(group: &[Option<Arc<str>>]) -> &'static str {
     let named = group.first().and_then(Option::as_deref);
     named.and_then(|name| categories().find(|category| *category == name)).unwrap_or(OTHER)
@@ -128,7 +128,7 @@ fn category_of(group: &[Option<Arc<str>>]) -> &'static str {
 
 const STEPS: [&str; 8] = ["incoming", "all", "sent", "delivered", "read", "played", "failed", "deleted"];
 
-/// In the order of [`STEPS`].
+/// Returns the counts of a row, in the order of [`STEPS`].
 const fn counts(row: &FunnelRow) -> [i64; STEPS.len()] {
     [row.incoming, row.messages, row.sent, row.delivered, row.read, row.played, row.failed, row.deleted]
 }

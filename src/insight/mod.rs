@@ -1,9 +1,9 @@
-//! READ SIDE: what became of each message, and what a merchant wants to see of all of them.
+//! READ SIDE: the outcome of each message, and figures about all messages for the merchant.
 //!
-//! [`Insight`] reads the journal with a cursor of its own and keeps what it learns in a file of its own: the cursor moves in
-//! the transaction that stores what was learnt, so each event counts once. It is in nobody's way: no handler waits for it,
-//! intake least of all. What it has can be learnt again from the journal ([`Insight::rebuild`]), for as long as the journal
-//! has it; messages and customers are kept for `retention`, figures without personal data for ever.
+//! [`Insight`] reads the journal with its own cursor and stores what it learns in its own file. The cursor moves in
+//! the transaction that stores the data, so each event counts once. No handler waits for insight, and intake does not
+//! either. Insight can learn its data again from the journal ([`Insight::rebuild`]), as far back as the journal goes.
+//! Messages and customers are kept for `retention`; figures without personal data are kept forever.
 
 pub mod ask;
 mod facts;
@@ -49,38 +49,38 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Events of a class that are taken in at once.
+/// Maximum number of events per class that are processed in one transaction.
 const BATCH: usize = 2_000;
-/// What has nothing to do is told so often that time has passed.
+/// While there is nothing to do, the thread is woken this often to check for old data.
 const TICK_EVERY: Duration = Duration::from_secs(60);
-/// Connections that are kept for questions.
+/// Maximum number of idle connections that are kept for questions.
 const READERS: usize = 4;
 
-/// How far it is.
+/// The progress of insight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Everything up to this seq is taken in.
+    /// Every event up to this seq is processed.
     pub cursor: u64,
-    /// A rebuild is under way, up to this seq.
+    /// The tip that a running rebuild goes to; `None` if no rebuild runs.
     pub rebuilding_to: Option<u64>,
 }
 
-/// Why insight could not do what it was asked.
+/// Why insight could not do what it was asked to do.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// Its file could not be read or written.
+    /// Insight's file could not be read or written.
     #[error("insight's file: {0}")]
     File(Arc<str>),
     /// The journal could not be read.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// It has ended.
+    /// The thread of insight has ended.
     #[error("insight has ended")]
     Stopped,
 }
 
 impl Error {
-    /// Its class: safe for logs, unlike the text.
+    /// The class of the error; safe for logs, unlike the text.
     pub const fn class(&self) -> &'static str {
         match self {
             Self::File(_) => "its file cannot be read or written",
@@ -96,23 +96,24 @@ impl From<&rusqlite::Error> for Error {
     }
 }
 
-/// What is learnt of messages, and who learns it.
+/// The read side: its writing thread, and its connections for questions.
 pub struct Insight {
     scribe: Scribe,
     progress: watch::Receiver<Progress>,
     failures: Failures,
     readers: Arc<Mutex<Vec<Connection>>>,
     metrics: Arc<Metrics>,
-    /// One place: who measures.
+    /// One permit, so that metrics are gathered once at a time.
     measuring: Arc<Semaphore>,
     file: Arc<InsightFile>,
 }
 
 impl Insight {
-    /// Opens the file and starts the thread that writes it. What leaves by its age leaves by the journal's clock. Blocks.
+    /// Opens the file and starts the thread that writes it. `clock` is the journal's clock; it decides when data is
+    /// too old. Blocks the calling thread.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if the file or the table of failures cannot be used.
     pub fn open(
         path: &Path,
         settings: &Settings,
@@ -130,17 +131,17 @@ impl Insight {
         Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, measuring, file })
     }
 
-    /// How far it is, now and as it changes.
+    /// The progress, now and as it changes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    /// The classes of failures.
+    /// The classes of failures, as configured.
     pub const fn failures(&self) -> &Failures {
         &self.failures
     }
 
-    /// Takes in what the journal has and gets, until `stop` is true.
+    /// Processes the journal's events, and new ones as they arrive, until `stop` is true.
     pub async fn run(self: Arc<Self>, journal: Arc<dyn Journal>, mut stop: watch::Receiver<bool>) {
         let (mut tip, mut progress) = (journal.tip(), self.progress.clone());
         if *tip.borrow() < self.progress.borrow().cursor {
@@ -155,12 +156,12 @@ impl Insight {
             let cursor = progress.borrow_and_update().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
-                // What is left of a full disk is for what has to be delivered.
+                // The rest of a full disk is left for events that must be delivered.
                 let begun = Instant::now();
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let went = tokio::select! {
                     went = self.try_to(self.take_in(&*journal, cursor)), if !full => went,
-                    // The thread ends what it is at; nobody has to wait for it.
+                    // The thread finishes its current task; the stop does not wait for it.
                     _ = stop.wait_for(|stop| *stop), if !full => break,
                     else => false,
                 };
@@ -171,7 +172,7 @@ impl Insight {
             }
             tokio::select! {
                 _ = tip.changed() => {}
-                Ok(()) = progress.changed() => {} // a rebuild has begun
+                Ok(()) = progress.changed() => {} // a rebuild has started
                 _ = stop.changed() => {}
                 _ = ticks.tick() => {
                     self.try_to(self.scribe.ask(Op::Tick)).await;
@@ -180,11 +181,11 @@ impl Insight {
         }
     }
 
-    /// Forgets what the journal can tell again, and takes it in anew; resolves when that has begun. Figures of what the
-    /// journal no longer has stay.
+    /// Deletes the data that the journal can restore, and starts to process the journal again. Resolves once the
+    /// rebuild has started. Figures of events that the journal no longer has stay.
     ///
     /// # Errors
-    /// [`Error`].
+    /// Returns an [`Error`] if the journal or the file fails.
     pub async fn rebuild(&self, journal: &dyn Journal) -> Result<(), Error> {
         let tip = *journal.tip().borrow();
         let low = journal.figures().await?.span.map_or(1, |(low, _)| low);
@@ -192,10 +193,10 @@ impl Insight {
         self.scribe.ask(Op::Rebuild { after: low - 1, from, tip }).await
     }
 
-    /// Asks the file something. Every question sees one state of it.
+    /// Asks the file a question. Each question sees one snapshot of the file.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// Returns [`Error::File`] if SQLite fails, and [`Error::Stopped`] if the runtime shuts down.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -221,13 +222,13 @@ impl Insight {
         }
     }
 
-    /// The next events of both classes, in order of seq.
+    /// Processes the next events of both classes, in order of seq.
     async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
         let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
         self.scribe.ask(Op::Apply { after: cursor, events, through: through.max(cursor) }).await
     }
 
-    /// Whether it could be done; why not, the log tells.
+    /// Returns whether the work succeeded. Logs the error if not.
     async fn try_to(&self, work: impl Future<Output = Result<(), Error>>) -> bool {
         match work.await {
             Ok(()) => true,

@@ -1,39 +1,39 @@
-//! How long insight rests after each batch: it gathers what trickles in, waits longer and longer where it cannot go on, and
-//! gives way to intake under load.
+//! How long insight pauses after each batch. It gathers single events, backs off after failures, and yields to intake
+//! under load.
 
 use std::time::{Duration, Instant};
 
-/// What has caught up gathers for so long: a transaction for each event would be work for nothing.
+/// The pause once insight has caught up: a transaction for each event would be wasteful.
 const GATHER: Duration = Duration::from_millis(50);
-/// Fewer events behind is caught up.
+/// Insight has caught up if it is fewer events behind than this.
 const CAUGHT_UP: u64 = 2_000;
-/// It rests for so long where its file or the journal cannot be read or written, and longer each time …
+/// The pause after the first failure of the file or the journal; it grows with each failure in a row …
 const REST: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// While more events a second come in, intake has the machine for itself for most of the time: insight keeps up with half of
-/// that, and lags behind more than that. Its thread has the lowest priority, but its share of the disk, of the caches and of
-/// a core's other half is as large as anybody's.
+/// Above this many events per second, insight leaves most of the machine to intake, and lags. It keeps up with half
+/// of this rate. Its thread has the lowest priority, but still takes a full share of the disk, the caches and the
+/// core's other hyperthread.
 const BUSY_PER_SECOND: u64 = 10_000;
-/// Then it rests so many times as long as the batch took …
+/// Above that rate, the pause is this many times as long as the batch took …
 const GIVE_WAY: u32 = 11;
 /// … up to this.
 const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 
-/// What the next rest depends on.
+/// The state that the next pause depends on.
 pub struct Pace {
     failures: u32,
-    /// The newest event when the batch before began, and when that was.
+    /// The tip when the previous batch began, and the time of that.
     before: (u64, Instant),
 }
 
 impl Pace {
-    /// At the first look at the journal.
+    /// The state before the first batch.
     pub fn new(tip: u64, now: Instant) -> Self {
         Self { failures: 0, before: (tip, now) }
     }
 
-    /// The rest after a batch that was taken in.
+    /// Returns the pause after a batch that was stored.
     pub fn went(&mut self, cursor: u64, batch: (u64, Instant), now: Instant) -> Duration {
         self.failures = 0;
         let (tip, begun) = batch;
@@ -46,7 +46,7 @@ impl Pace {
         if tip.saturating_sub(cursor) < CAUGHT_UP { GATHER } else { Duration::ZERO }
     }
 
-    /// The rest after one that was not.
+    /// Returns the pause after a batch that failed.
     pub fn failed(&mut self) -> Duration {
         self.failures += 1;
         (REST * self.failures).min(LONGEST_REST)
@@ -59,7 +59,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// The rest after a batch of 100 ms that began 500 ms after the one before, when so many events had come in since.
+    /// The pause after a batch of 100 ms that began 500 ms after the one before; `arrived` events came in between.
     fn rest(arrived: u64, behind: u64) -> Duration {
         let begun = Instant::now();
         let mut pace = Pace::new(10_000_000, begun);

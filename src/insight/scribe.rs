@@ -1,5 +1,5 @@
-//! The one thread that writes insight's file. It takes the lowest priority that the system gives: where there is more to do
-//! than the machine can, intake and deliveries go first, and insight lags.
+//! The only thread that writes insight's file. It runs at the lowest priority of the system: under load, intake and
+//! deliveries go first, and insight lags.
 
 use std::{
     sync::Arc,
@@ -17,32 +17,32 @@ use crate::{
     settings::Period,
 };
 
-/// As of nice(1): the least.
+/// The niceness of the thread, as in nice(1): the lowest priority.
 const PRIORITY: i32 = 19;
-/// It looks for so often for what is too old.
+/// How often expired rows are purged.
 const LET_GO_EVERY: Duration = Duration::from_secs(60);
 
-/// What the thread is asked to do.
+/// A request to the thread.
 pub enum Op {
-    /// Take events in: everything up to `through`. Nothing, where a rebuild has begun since they were read.
+    /// Store all events up to `through`. Ignored if a rebuild has started since they were read.
     Apply {
-        /// They begin after this seq.
+        /// The cursor when the events were read; they begin after it.
         after: u64,
-        /// In order of seq.
+        /// The events, in order of seq.
         events: Vec<Arc<Event>>,
-        /// Every event up to here is among them, or was before.
+        /// Every event up to this seq is in `events`, or was stored before.
         through: u64,
     },
-    /// See [`Ledger::begin_rebuild`].
+    /// Start a rebuild: see [`Ledger::begin_rebuild`].
     Rebuild {
-        /// What the journal has begins after this seq …
+        /// The journal's events begin after this seq.
         after: u64,
-        /// … and was received from then on; `None` while it has nothing.
+        /// When the journal's first event was received; `None` if it is empty.
         from: Option<Timestamp>,
-        /// Up to where it is to be taken in anew.
+        /// The last seq that the rebuild must process.
         tip: u64,
     },
-    /// Time has passed: something may be too old.
+    /// Time has passed: check for expired rows.
     Tick,
 }
 
@@ -51,17 +51,17 @@ struct Asked {
     reply: oneshot::Sender<Result<(), Error>>,
 }
 
-/// The thread, and the way to ask it.
+/// The thread that writes insight's file, and the channel for requests to it.
 pub struct Scribe {
     ops: Option<mpsc::Sender<Asked>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Scribe {
-    /// Starts the thread; what it has done is told by `progress`.
+    /// Starts the thread. It publishes its progress in `progress`.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// Returns an error if the thread cannot be started.
     pub fn start(
         ledger: Ledger,
         retention: Period,
@@ -75,10 +75,10 @@ impl Scribe {
         Ok(Self { ops: Some(ops), thread: Some(thread) })
     }
 
-    /// Asks for something, and waits until it is done.
+    /// Sends a request, and waits until it is done.
     ///
     /// # Errors
-    /// Those of the file; [`Error::Stopped`] where the thread has ended.
+    /// Returns errors of the file, or [`Error::Stopped`] if the thread has ended.
     pub async fn ask(&self, op: Op) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
         let ops = self.ops.as_ref().ok_or(Error::Stopped)?;
@@ -88,7 +88,7 @@ impl Scribe {
 }
 
 impl Drop for Scribe {
-    /// Waits until what was asked for is done.
+    /// Waits until the current request is done.
     fn drop(&mut self) {
         drop(self.ops.take());
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
@@ -119,12 +119,13 @@ fn work(
             progress.send_replace(Progress { cursor, rebuilding_to });
             Ok(())
         });
-        // Who asked may have gone away.
+        // The requester may no longer wait for the reply.
         drop(reply.send(done.map_err(|error| Error::from(&error))));
-        // A slice after each, so that it has its turn under traffic, too; all of it while nothing else is to be done.
+        // Purge one slice after each request, so that purging continues under load; purge everything while no request
+        // waits.
         while due <= Instant::now() {
             due = let_go(&mut ledger, retention, &clock);
-            // Whoever stops does not wait for it: the next start goes on.
+            // A stop does not wait for the purge: it continues after the next start.
             if !asked.is_empty() || asked.is_closed() {
                 break;
             }
@@ -132,7 +133,7 @@ fn work(
     }
 }
 
-/// Lets go of a slice of what is too old: when it is the turn of the next.
+/// Purges one slice of expired rows. Returns when the next purge is due.
 fn let_go(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
     match ledger.let_go(clock.deletion(), retention) {
         Ok(true) => Instant::now(),
@@ -162,7 +163,7 @@ mod tests {
         )
     }
 
-    /// Messages that were received long ago.
+    /// Creates messages that were received long ago.
     fn events(seqs: std::ops::RangeInclusive<u64>) -> Vec<Arc<Event>> {
         let event = |seq: u64| {
             let raw = format!(r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{seq}"}}}}"#);
@@ -195,7 +196,7 @@ mod tests {
     async fn what_is_too_old_leaves_under_traffic_too_and_all_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, _, asks) = scribe(&folder.path().join("insight.db"));
-        // More than one slice, and nobody says that time has passed.
+        // More than one slice, and no tick follows.
         scribe.ask(Op::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! `[insight]`: what is kept of messages, and for how long.
+//! `[insight]`: where message data is kept, and for how long.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,25 @@ use serde::Deserialize;
 use super::failures::{Failures, FailuresError};
 use crate::settings::Period;
 
-/// What insight keeps, and where.
+/// The settings of insight.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Off: nothing is learnt, and the page shows events alone.
+    /// Whether insight runs. If false, nothing is learned, and the page shows only events.
     pub enabled: bool,
-    /// Its own file; its directory is made if it is missing. By default `insight.db` beside the journal.
+    /// The file of insight; its directory is created if it is missing. `None`: `insight.db` next to the journal.
     pub path: Option<PathBuf>,
-    /// How long messages and customers are kept; figures without personal data stay for ever.
+    /// How long messages and customers are kept. Figures without personal data are kept forever.
     pub retention: Period,
-    /// A table of classes of failures in place of the binary's own.
+    /// A file with classes of failures that replaces the built-in table.
     pub failures: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Whether the table of failures can be used.
+    /// Checks that the table of failures can be used, if insight is enabled.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns [`FailuresError`] if the table cannot be read or is wrong.
     pub fn check(&self) -> Result<(), FailuresError> {
         if self.enabled { Failures::load(self.failures.as_deref()).map(drop) } else { Ok(()) }
     }

@@ -1,11 +1,12 @@
-//! Durations in buckets, so that percentiles of any number of messages are asked for without reading them: 64 buckets to a
-//! doubling, so that what is told is at most 1/64 above what was measured.
+//! Durations in buckets, so that percentiles of any number of messages need no reading of the messages. There are 64
+//! buckets per doubling, so a percentile exceeds the measured duration by at most 1/64.
 
 use std::collections::BTreeMap;
 
 const PER_DOUBLING_BITS: u32 = 6;
 
-/// The bucket of a duration in milliseconds; what is negative (clocks differ, statuses change places) counts as 0.
+/// Returns the bucket of a duration in milliseconds. A negative duration counts as 0: clocks differ, and statuses
+/// arrive out of order.
 pub fn bucket_of(ms: i64) -> u32 {
     let ms = ms.max(0).unsigned_abs();
     if ms < 1 << PER_DOUBLING_BITS {
@@ -16,7 +17,7 @@ pub fn bucket_of(ms: i64) -> u32 {
     ((doubling + 1) << PER_DOUBLING_BITS) + within
 }
 
-/// The longest duration of a bucket, in milliseconds.
+/// Returns the longest duration of a bucket, in milliseconds.
 pub fn longest_of(bucket: u32) -> i64 {
     let doubling = bucket >> PER_DOUBLING_BITS;
     if doubling == 0 {
@@ -27,22 +28,23 @@ pub fn longest_of(bucket: u32) -> i64 {
     i64::try_from(above - 1).unwrap_or(i64::MAX)
 }
 
-/// How many durations are in which bucket.
+/// The number of durations in each bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spread(BTreeMap<u32, u64>);
 
 impl Spread {
-    /// So many more in a bucket.
+    /// Adds `count` durations to a bucket.
     pub fn add(&mut self, bucket: u32, count: u64) {
         *self.0.entry(bucket).or_default() += count;
     }
 
-    /// How many there are.
+    /// Number of durations in all buckets.
     pub fn count(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// The duration that this share (0 to 1) of them does not exceed, in milliseconds; `None` where there is none.
+    /// Returns the duration that this share (0 to 1) of all durations does not exceed, in milliseconds; `None` if
+    /// there are none.
     pub fn percentile(&self, share: f64) -> Option<i64> {
         let count = self.count();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]

@@ -1,71 +1,71 @@
-//! What became of a message: the pure merge of its statuses.
+//! The outcome of a message: the pure merge of its statuses.
 //!
-//! Statuses come in any order, late, and more than once (BIK §4). So a state is a join: the highest step, whether a failure
-//! or a deletion was told, and the least of the reasons. Whatever the order and the repetitions, the same statuses give the
-//! same state.
+//! Statuses come in any order, late, and more than once (BIK §4). So a state is a join: the highest step, whether a
+//! failure or a deletion was reported, and the smallest of the reasons. The same statuses give the same state in any
+//! order and with any repetitions.
 
 use serde::Serialize;
 
 use crate::event::Status;
 
-/// How far a message got; each step implies those before it.
+/// How far a message got; each step implies the steps before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// BIK has it.
+    /// BIK has the message.
     #[default]
     Accepted,
-    /// It was handed over to the channel.
+    /// The message was handed over to the channel.
     Sent,
-    /// It reached a device.
+    /// The message reached a device.
     Delivered,
-    /// The customer opened it.
+    /// The customer opened the message.
     Read,
-    /// The customer played it.
+    /// The customer played the message.
     Played,
 }
 
 impl Step {
-    /// All of them, each implied by the next.
+    /// All steps; each one implies those before it.
     pub const ALL: [Self; 5] = [Self::Accepted, Self::Sent, Self::Delivered, Self::Read, Self::Played];
 
-    /// The step that a status tells of; `None` for one that tells of none, such as `failed`.
+    /// The step that a status reports; `None` for a status without a step, such as `failed`.
     pub const fn of(status: &Status) -> Option<Self> {
         match status {
             Status::Sent => Some(Self::Sent),
             Status::Delivered => Some(Self::Delivered),
             Status::Read => Some(Self::Read),
             Status::Played => Some(Self::Played),
-            // A word that is not known yet tells that BIK has the message.
+            // An unknown status shows at least that BIK has the message.
             Status::Other(_) => Some(Self::Accepted),
             Status::Failed | Status::Deleted => None,
         }
     }
 }
 
-/// What the statuses of a message come to.
+/// The state of a message, as its statuses give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// BIK has it.
+    /// BIK has the message.
     Accepted,
-    /// Handed over to the channel.
+    /// The message was handed over to the channel.
     Sent,
-    /// On a device.
+    /// The message reached a device.
     Delivered,
-    /// Opened.
+    /// The customer opened the message.
     Read,
-    /// Played.
+    /// The customer played the message.
     Played,
-    /// It failed, and nothing has shown since that it arrived all the same.
+    /// The message failed, and no status shows that it arrived.
     Failed,
 }
 
 impl State {
-    /// All of them, in the order of their numbers in the file.
+    /// All states, in the order of their numbers in the file.
     pub const ALL: [Self; 6] =
         [Self::Accepted, Self::Sent, Self::Delivered, Self::Read, Self::Played, Self::Failed];
 
-    /// As shown and asked for.
+    /// The name of the state in the API, on the page and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -77,27 +77,28 @@ impl State {
         }
     }
 
-    /// The state of that name, in any case.
+    /// Returns the state with this name, ignoring case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(name))
     }
 }
 
-/// Everything that the statuses of a message tell, merged.
+/// The statuses of a message, merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Merged {
-    /// The highest step.
+    /// The highest step that was reported.
     pub reached: Step,
-    /// A `failed` was told.
+    /// Whether a `failed` was reported.
     pub failed: bool,
-    /// It was taken back.
+    /// Whether the message was deleted.
     pub deleted: bool,
-    /// Why it failed: of several reasons the first in the order of their texts, so that no order of arrival decides.
+    /// Why the message failed. Of several reasons, the one that sorts first, so that the order of arrival does not
+    /// matter.
     pub reason: Option<String>,
 }
 
 impl Merged {
-    /// Takes one more status, with the reason that came with it.
+    /// Merges one more status, and the reason that came with it.
     pub fn see(&mut self, status: &Status, reason: Option<&str>) {
         match status {
             Status::Failed => {
@@ -113,7 +114,8 @@ impl Merged {
         }
     }
 
-    /// What it comes to. `failed` stands until something shows that the message arrived: one of several devices may fail.
+    /// The state that the statuses give. A message with a `failed` counts as failed until a status shows that it
+    /// arrived: one of several devices may fail.
     pub fn state(&self) -> State {
         match self.reached {
             Step::Accepted | Step::Sent if self.failed => State::Failed,
@@ -172,7 +174,7 @@ mod tests {
         }
     }
 
-    /// All of the 5,040 orders of seven statuses, not a sample of them.
+    /// Tests all 5,040 orders of seven statuses, not a sample.
     #[test]
     fn every_permutation_of_all_statuses_gives_the_same_state() {
         fn permute(
@@ -209,7 +211,7 @@ mod tests {
         };
         assert_eq!(state(&[]), State::Accepted);
         assert_eq!(state(&["sent"]), State::Sent);
-        // Delivery and opening may coincide: then `delivered` is left out.
+        // Delivery and opening may coincide; then BIK leaves out `delivered`.
         assert_eq!(state(&["read", "sent"]), State::Read);
         assert_eq!(state(&["failed"]), State::Failed);
         assert_eq!(state(&["sent", "failed"]), State::Failed);

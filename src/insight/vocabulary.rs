@@ -1,34 +1,34 @@
-//! The vocabularies that insight counts by. A sender chooses the words: each vocabulary has a bound, and a word beyond it
-//! is counted as [`OTHER`].
+//! The vocabularies that insight groups by. A sender chooses the words, so each vocabulary has a limit. Words beyond
+//! it are counted as [`OTHER`].
 
 use crate::event::{Channel, Owner, Status};
 
-/// The word that stands for all that a full vocabulary has no room for.
+/// The word that stands for all words beyond the limit of a vocabulary.
 pub const OTHER: &str = "other";
 
-/// What a word is used as.
+/// The use of a word. The numbers are those in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Vocabulary {
     /// The name of a source in the configuration.
     Source = 0,
-    /// `storeId`.
+    /// The value of `storeId`.
     Store = 1,
-    /// `channelId`.
+    /// The value of `channelId`.
     Channel = 2,
-    /// `owner`.
+    /// The value of `owner`.
     Owner = 3,
-    /// `ownerId`.
+    /// The value of `ownerId`.
     OwnerId = 4,
-    /// `status`.
+    /// The value of `status`.
     Status = 5,
-    /// `eventName`.
+    /// The value of `eventName`.
     EventName = 6,
     /// A class of the failure table.
     FailureClass = 7,
 }
 
 impl Vocabulary {
-    /// All of them, in the order of their numbers in the file.
+    /// All vocabularies, in the order of their numbers in the file.
     pub const ALL: [Self; 8] = [
         Self::Source,
         Self::Store,
@@ -40,7 +40,7 @@ impl Vocabulary {
         Self::FailureClass,
     ];
 
-    /// How many words it holds. Words that an operator chooses have no bound of their own.
+    /// Maximum number of words. Words that an operator chooses have no limit.
     pub const fn bound(self) -> usize {
         match self {
             Self::Source | Self::FailureClass => usize::MAX,
@@ -50,7 +50,8 @@ impl Vocabulary {
         }
     }
 
-    /// Whether BIK documents the word: it has a place in a full vocabulary, too.
+    /// Returns whether BIK documents the word, or an operator chose it. Such a word is added even to a full
+    /// vocabulary.
     pub fn is_documented(self, text: &str) -> bool {
         match self {
             Self::Source | Self::FailureClass => true,

@@ -1,4 +1,4 @@
-//! Customers: who wrote last, who waits for an answer, and what was said.
+//! Customers: who wrote last, who waits for an answer, and their conversations.
 
 use std::sync::Arc;
 
@@ -13,34 +13,34 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// Free-form messages are taken for so long after the customer's last one (BIK §4).
+/// How long after the customer's last message BIK accepts free-form messages, in ms (BIK §4).
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer on a channel.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Contact {
-    /// Its number here.
+    /// The id of the customer in insight's file.
     pub id: i64,
-    /// The channel.
+    /// The channel; `None` if it is unknown.
     pub channel: Option<Arc<str>>,
-    /// The address on it: a phone by its digits.
+    /// The address on the channel; a phone number as digits only.
     pub address: String,
     /// BIK's id of the customer.
     pub customer: Option<String>,
-    /// The customer's name.
+    /// The name of the customer.
     pub name: Option<String>,
-    /// The store.
+    /// The store of the customer.
     pub store: Option<Arc<str>>,
-    /// The last event that concerns it.
+    /// The seq of the last event about the customer.
     pub last_seq: u64,
-    /// When something was last heard of it.
+    /// When the last event about the customer was received.
     pub last_at: Timestamp,
-    /// When the customer wrote last.
+    /// When the customer last wrote.
     pub incoming_at: Option<Timestamp>,
-    /// When something was last sent that is no broadcast.
+    /// When the customer was last sent a message that is not a broadcast.
     pub answered_at: Option<Timestamp>,
-    /// Until when free-form messages are taken (the 24-hour window); `None` where the customer never wrote.
+    /// When the 24-hour window for free-form messages ends; `None` if the customer never wrote.
     pub open_until: Option<Timestamp>,
 }
 
@@ -66,10 +66,10 @@ impl Contact {
     }
 }
 
-/// One customer by its number.
+/// Returns one customer by its id in insight's file.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Contact>> {
     let words = Words::new(connection);
     connection
@@ -78,11 +78,11 @@ pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Cont
         .optional()
 }
 
-/// A page of customers, who was heard of last first; of one address (whole, on any channel), or all. It is longer than the
-/// limit where its last event concerns more of them.
+/// Returns a page of customers, the one with the latest event first: all, or those with an address (complete, on any
+/// channel). The page exceeds the limit if its last event is about several customers.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn contacts(
     connection: &Connection,
     address: Option<&str>,
@@ -111,8 +111,8 @@ pub fn contacts(
     Ok(Page { rows, next: next.map(u64::cast_signed) })
 }
 
-/// The first rows, at least as many as the limit if there are, and the seq that the next page is before. A cursor is a seq, so
-/// a page ends between two of them: all rows of its last event are on it.
+/// Returns a page of rows, and the seq before which the next page starts. Because the cursor is a seq, a page has all
+/// rows of its last event and can exceed the limit.
 fn whole<T>(
     rows: impl IntoIterator<Item = rusqlite::Result<T>>,
     limit: usize,
@@ -130,10 +130,11 @@ fn whole<T>(
     Ok((page, None))
 }
 
-/// Customers who wrote since this time and got no answer yet (a broadcast is none), who waits longest first.
+/// Returns the customers who wrote since a time and have no answer yet (a broadcast is no answer), longest wait
+/// first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn waiting(connection: &Connection, since: Timestamp, limit: usize) -> rusqlite::Result<Vec<Contact>> {
     let words = Words::new(connection);
     connection
@@ -144,10 +145,10 @@ pub fn waiting(connection: &Connection, since: Timestamp, limit: usize) -> rusql
         .collect()
 }
 
-/// How many they are of [`waiting`], counted up to a limit, and when the one wrote who waits longest.
+/// Counts the customers of [`waiting`] up to a limit, and returns when the longest-waiting one wrote.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn waiting_since(
     connection: &Connection,
     since: Timestamp,
@@ -163,37 +164,37 @@ pub fn waiting_since(
         })
 }
 
-/// What was said with a customer, newest first.
+/// A conversation with a customer, newest entry first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation {
-    /// The customer.
+    /// The customer of the conversation.
     pub contact: Contact,
-    /// Messages, and events of no message.
+    /// Messages, and events without a message.
     pub entries: Vec<Entry>,
-    /// `before` of the next page, a seq; `None` after the last.
+    /// The seq to pass as `before` for the next page; `None` on the last page.
     pub next: Option<u64>,
 }
 
-/// One thing of a conversation.
+/// One entry of a conversation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Entry {
-    /// A message, from the customer or to it.
+    /// A message from the customer or to the customer.
     Message(Box<Message>),
-    /// An event of no message, such as `optedOut`.
+    /// An event without a message, such as `optedOut`.
     #[serde(rename_all = "camelCase")]
     Event {
-        /// The event.
+        /// The seq of the event.
         seq: u64,
-        /// Its name.
+        /// The name of the event.
         name: Arc<str>,
-        /// When it came, by our clock.
+        /// When the event was received, by our clock.
         at: Timestamp,
     },
 }
 
 impl Entry {
-    /// The event that it was first seen in.
+    /// The seq of the event in which the entry was first seen.
     pub fn seq(&self) -> u64 {
         match self {
             Self::Message(message) => message.first_seq,
@@ -202,11 +203,11 @@ impl Entry {
     }
 }
 
-/// A page of a conversation, newest first: what was first seen before an event. `None` for a customer that is not known. It is
-/// longer than the limit where more was first seen in its last event.
+/// Returns a page of a conversation, newest first: entries first seen before the event `before`. `None` if the
+/// customer is unknown. The page exceeds the limit if several entries were first seen in its last event.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn conversation(
     connection: &Connection,
     id: i64,
@@ -240,7 +241,7 @@ pub fn conversation(
     let mut entries = [messages, events].concat();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.seq()));
     let (entries, older) = whole(entries.into_iter().map(Ok), limit, Entry::seq)?;
-    // Where the page has all that was read, what was read ends where the page does.
+    // If the page has every entry that was read, the next page starts where reading stopped.
     let next = older.or(older_messages).or(older_events);
     Ok(Some(Conversation { contact, entries, next }))
 }

@@ -1,4 +1,4 @@
-//! Figures of messages: the funnel, how long they took, and why they failed; by hours, apart by what is asked for.
+//! Figures of messages: the funnel, durations, and failures; per hour, grouped as requested.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,36 +20,37 @@ use super::{
 };
 use crate::{clock::Timestamp, event::Owner};
 
-/// Groups of an answer, hours and days aside: those with the most messages. The rest is one group, named `other`.
+/// Maximum number of groups in an answer, not counting hours and days: the groups with the most messages. The rest is
+/// one group, named `other`.
 pub const GROUPS: usize = 500;
-/// Their texts together, in bytes.
+/// Maximum total size of the groups' texts, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
-/// With so few slices an answer is small in any case.
+/// With this many slices or fewer, the number of groups needs no limit.
 const FEW_SLICES: i64 = 64;
 
-/// By what figures are told apart.
+/// The dimensions that figures can be grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dimension {
     /// BIK's category of the owner.
     Category,
-    /// The owner.
+    /// BIK's word for the sender.
     Owner,
-    /// Which of these: a broadcast, an automation.
+    /// The id of the sender, such as one broadcast or automation.
     OwnerId,
-    /// The source.
+    /// The source that received the message's events.
     Source,
-    /// The store.
+    /// The store of the message.
     Store,
-    /// The channel.
+    /// The channel of the message.
     Channel,
-    /// The hour in which a message was first seen (UTC); of what is older than `retention`, the day.
+    /// The hour in which a message was first seen (UTC); the day, for messages older than `retention`.
     Hour,
-    /// The day (UTC).
+    /// The day in which a message was first seen (UTC).
     Day,
 }
 
 impl Dimension {
-    /// All of them.
+    /// All dimensions, each of them once.
     pub const ALL: [Self; 8] = [
         Self::Category,
         Self::Owner,
@@ -61,7 +62,7 @@ impl Dimension {
         Self::Day,
     ];
 
-    /// As asked for and shown.
+    /// The name of the dimension in requests and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Category => "category",
@@ -75,7 +76,7 @@ impl Dimension {
         }
     }
 
-    /// The dimension of that name.
+    /// Returns the dimension with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dimension| dimension.as_str() == name)
     }
@@ -86,7 +87,7 @@ impl Dimension {
 
     const fn column(self) -> &'static str {
         match self {
-            // Folded into categories afterwards.
+            // Owners are merged into categories after the query.
             Self::Category | Self::Owner => "slice.owner",
             Self::OwnerId => "slice.owner_id",
             Self::Source => "slice.source",
@@ -108,60 +109,60 @@ impl Dimension {
     }
 }
 
-/// Which figures.
+/// Selects and groups figures.
 #[derive(Clone, Debug, Default)]
 pub struct FigureQuery {
-    /// Of messages first seen in this hour or later.
+    /// Only messages first seen in this hour or later.
     pub since: Option<Timestamp>,
-    /// Of messages first seen before this hour.
+    /// Only messages first seen before this hour.
     pub until: Option<Timestamp>,
-    /// Only those of which these dimensions have these values; hours and days are not asked for so.
+    /// Only messages with these values in these dimensions. Hours and days are not allowed here.
     pub only: Vec<(Dimension, String)>,
-    /// Apart by these.
+    /// The dimensions that the figures are grouped by.
     pub by: Vec<Dimension>,
-    /// With trials of broadcasts (`TEST_CAMPAIGN`, T14).
+    /// Whether to include test broadcasts (`TEST_CAMPAIGN`, T14).
     pub tests: bool,
 }
 
-/// What became of the messages of a group; each step counts those that got so far or further.
+/// The funnel of a group of messages. Each step includes messages that got further.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FunnelRow {
-    /// What the group has in common, in the order of [`FigureQuery::by`]; `None`: it was not told.
+    /// The values of the group, in the order of [`FigureQuery::by`]; `None`: the value is unknown.
     pub group: Vec<Option<Arc<str>>>,
-    /// Messages from customers.
+    /// Number of messages from customers.
     pub incoming: i64,
-    /// Messages to customers. Of these …
+    /// Number of messages to customers; the counts below are parts of it.
     pub messages: i64,
-    /// … handed over to the channel,
+    /// Number of messages handed over to the channel.
     pub sent: i64,
-    /// … on a device,
+    /// Number of messages that reached a device.
     pub delivered: i64,
-    /// … opened,
+    /// Number of messages that were opened.
     pub read: i64,
-    /// … played,
+    /// Number of messages that were played.
     pub played: i64,
-    /// … failed, and not arrived since,
+    /// Number of messages that failed and have not arrived since.
     pub failed: i64,
-    /// … taken back.
+    /// Number of messages that were deleted.
     pub deleted: i64,
-    /// From sent to delivered.
+    /// The time from sent to delivered.
     pub to_deliver: Took,
-    /// From sent to read.
+    /// The time from sent to read.
     pub to_read: Took,
 }
 
-/// How long it took: the duration that half, nine tenths, and 99 of 100 do not exceed; at most 1/64 too long.
+/// Median, p90 and p99 of a duration. Each value is at most 1/64 too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Took {
-    /// How many it is told of.
+    /// Number of messages that were measured.
     pub messages: u64,
-    /// In milliseconds.
+    /// Median in milliseconds; `None` without messages.
     pub p50_ms: Option<i64>,
-    /// In milliseconds.
+    /// 90th percentile in milliseconds; `None` without messages.
     pub p90_ms: Option<i64>,
-    /// In milliseconds.
+    /// 99th percentile in milliseconds; `None` without messages.
     pub p99_ms: Option<i64>,
 }
 
@@ -176,28 +177,28 @@ impl From<&Spread> for Took {
     }
 }
 
-/// How many messages of a group failed for one class of reasons.
+/// The number of messages in a group that failed with one class of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRow {
-    /// What the group has in common, as of [`FunnelRow`].
+    /// The values of the group, as in [`FunnelRow`].
     pub group: Vec<Option<Arc<str>>>,
-    /// The class.
+    /// The class of the failures.
     pub class: Arc<str>,
-    /// What it means; empty where the table does not say.
+    /// What the class means; empty if the table does not say.
     pub about: String,
-    /// Messages that failed so, and have not arrived since.
+    /// Number of messages that failed and have not arrived since.
     pub messages: i64,
 }
 
 type Group = Vec<Option<Arc<str>>>;
-/// Sees a row of sums: the numbers of its group, the row, and from which column on the sums are.
+/// Receives a row of sums: the ids of its group, the row, and the first column after the group.
 type See<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
-/// The funnel of each group, in the order of their values.
+/// Returns the funnel of each group, sorted by the values of the group.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<Vec<FunnelRow>> {
     let words = Words::new(connection);
     let Some(asked) = Asked::new(connection, query, &words)? else { return Ok(Vec::new()) };
@@ -237,14 +238,14 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
             *took = Took::from(spread);
         }
     }
-    // What is counted elsewhere by now leaves a row of nothing.
+    // A group whose messages are all counted in another group by now has only zeros.
     Ok(rows.into_values().filter(|row| row.incoming != 0 || row.messages != 0).collect())
 }
 
-/// Failures of each group by class, the most frequent first.
+/// Returns the failures by group and class; within a group, the most frequent class first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn failures(
     connection: &Connection,
     query: &FigureQuery,
@@ -274,17 +275,17 @@ pub fn failures(
     Ok(rows)
 }
 
-/// A query as SQL.
+/// A figure query, translated to SQL.
 struct Asked<'a> {
     by: &'a [Dimension],
     conditions: String,
     values: Vec<i64>,
-    /// The groups that are told apart, hours and days aside; `None`: all of them.
+    /// The groups that are shown separately, without hours and days; `None`: all groups.
     shown: Option<HashSet<Vec<Option<i64>>>>,
 }
 
 impl<'a> Asked<'a> {
-    /// `None` where a value that is asked for was never seen.
+    /// Returns `None` if a requested value was never stored.
     fn new(
         connection: &Connection,
         query: &'a FigureQuery,
@@ -324,7 +325,8 @@ impl<'a> Asked<'a> {
         Ok(Some(asked))
     }
 
-    /// The largest groups, where there are too many to tell all apart; BIK's own categories come before all others.
+    /// Returns the largest groups if there are too many to show; `None` if all can be shown. Owners that BIK
+    /// documents come first in a grouping by category.
     fn largest(
         &self,
         connection: &Connection,
@@ -366,7 +368,7 @@ impl<'a> Asked<'a> {
         Ok(None)
     }
 
-    /// Shows each row of sums.
+    /// Calls `see` for each row of sums.
     fn each(
         &self,
         connection: &Connection,
@@ -406,7 +408,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The numbers of the owners that BIK documents, as SQL; there may be none.
+/// Returns the ids of the owners that BIK documents, as an SQL list; may be empty.
 fn known_owners(words: &Words<'_>) -> rusqlite::Result<String> {
     let mut numbers = Vec::new();
     for owner in Owner::KNOWN {

@@ -1,4 +1,4 @@
-//! One message: what became of it, and how it was told.
+//! One message: its state, and the events that reported it.
 
 use std::sync::Arc;
 
@@ -17,52 +17,52 @@ use crate::{
     event::{Category, OrderKey, Owner, Status},
 };
 
-/// A message that was told of so much later than it was made came late.
+/// The first event of a message is late if it comes more than this long after the message was created.
 const LATE_MS: i64 = 60_000;
 
-/// A message, in a list.
+/// A message, as shown in a list.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// Its place among all messages, in the order in which they were first seen.
+    /// The id in insight's file; messages are numbered in the order in which they were first seen.
     pub id: i64,
-    /// BIK's id of it.
+    /// BIK's id of the message.
     pub message_id: String,
-    /// The source that its events came in by.
+    /// The source that received the message's events.
     pub source: Arc<str>,
-    /// The store.
+    /// The store of the message.
     pub store: Option<Arc<str>>,
-    /// The channel.
+    /// The channel of the message.
     pub channel: Option<Arc<str>>,
-    /// The customer sent it.
+    /// Whether the customer sent the message.
     pub incoming: bool,
-    /// Who sent it; `None` for one from a customer.
+    /// BIK's word for the sender; `None` for a message from a customer.
     pub owner: Option<Arc<str>>,
-    /// Which of these.
+    /// The id of the sender, such as one broadcast or automation.
     pub owner_id: Option<Arc<str>>,
     /// BIK's category of the owner.
     pub category: Option<&'static str>,
-    /// What became of it; `None` for one from a customer.
+    /// The state of the message; `None` for a message from a customer.
     pub state: Option<State>,
-    /// It was taken back.
+    /// Whether the message was deleted.
     pub deleted: bool,
-    /// BIK's text of its failure.
+    /// BIK's text about the failure.
     pub reason: Option<String>,
-    /// The class of its failure; `None` where it has not failed.
+    /// The class of the failure; `None` unless the state is failed.
     pub failure: Option<String>,
-    /// The customer's number in insight, for [`super::conversation()`].
+    /// The customer's id in insight's file, for [`super::conversation()`].
     pub contact: Option<i64>,
     /// The customer's address on the channel.
     pub address: Option<String>,
-    /// The customer's name.
+    /// The name of the customer.
     pub name: Option<String>,
-    /// The event that it was first seen in.
+    /// The seq of the event in which the message was first seen.
     pub first_seq: u64,
-    /// When it was first seen, by our clock.
+    /// When the message was first seen, by our clock.
     pub first_at: Timestamp,
-    /// When something was last heard of it, by our clock.
+    /// When the last event about the message was received, by our clock.
     pub last_at: Timestamp,
-    /// When it was made, as BIK says.
+    /// When the message was created, according to BIK.
     pub created_at: Option<Timestamp>,
 }
 
@@ -70,12 +70,12 @@ pub struct Message {
 pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
     slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
     contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
-/// What they are of.
+/// The tables that hold [`COLUMNS`].
 pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 
 impl Message {
-    /// From a row of `COLUMNS`.
+    /// Reads a message from a row of `COLUMNS`.
     pub fn from_row(row: &Row<'_>, words: &Words<'_>, failures: &Failures) -> rusqlite::Result<Self> {
         let owner = words.optional(row.get(5)?)?;
         let state = row.get::<_, Option<usize>>(8)?.and_then(|state| State::ALL.get(state).copied());
@@ -106,46 +106,47 @@ impl Message {
     }
 }
 
-/// BIK's category of an owner's word.
+/// Returns BIK's category of an owner.
 pub fn category_of(owner: &str) -> Option<&'static str> {
     Owner::from(owner).category().map(Category::as_str)
 }
 
-/// A message with everything that was told of it.
+/// A message and every event that reported it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline {
-    /// The message.
+    /// The message itself.
     #[serde(flatten)]
     pub message: Message,
-    /// What was told of it, in the order of arrival.
+    /// The events about the message, in order of arrival; at most 1,000.
     pub sightings: Vec<Sighting>,
 }
 
-/// What one event told of a message.
+/// The report of one event about a message.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
-    /// The event.
+    /// The seq of the event.
     pub seq: u64,
-    /// The status; `None`: the message itself.
+    /// The reported status; `None` for the message itself.
     pub status: Option<Arc<str>>,
-    /// When it came, by our clock.
+    /// When the event was received, by our clock.
     pub at: Timestamp,
-    /// BIK's `createdAt`.
+    /// The value of BIK's `createdAt`.
     pub created_at: Option<Timestamp>,
-    /// A later step had been told before.
+    /// Whether a later step had been reported before.
     pub disordered: bool,
-    /// It had been told before.
+    /// Whether the same status had been reported before.
     pub repeated: bool,
-    /// It came more than a minute after BIK made it. Of the first that was told alone: later statuses repeat `createdAt`.
+    /// Whether the event came more than a minute after BIK created the message. Only for the first event: later
+    /// statuses repeat `createdAt`.
     pub late: bool,
 }
 
-/// A message by BIK's id, from each source that has one of that id.
+/// Returns the messages with this id of BIK: one per source that has it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn timeline(
     connection: &Connection,
     message_id: &str,
@@ -171,10 +172,10 @@ pub fn timeline(
     Ok(timelines)
 }
 
-/// A message by its place among all messages ([`Message::id`]); `None` where there is none.
+/// Returns a message by its id in insight's file ([`Message::id`]); `None` if there is none.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn timeline_of(
     connection: &Connection,
     id: i64,

@@ -1,5 +1,5 @@
-//! What insight is asked, each a function over a connection that only reads. Lists come newest first, by cursor, and look at
-//! a bounded number of rows.
+//! The questions to insight: functions over a read-only connection. Lists are sorted newest first and paged with a
+//! cursor; each page reads a bounded number of rows.
 
 mod conversation;
 mod figures;

@@ -1,4 +1,4 @@
-//! Messages by what is known of them.
+//! Searches messages by what is known of them.
 
 use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::Serialize;
@@ -10,49 +10,50 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// Rows that a page looks at, at most: it may hold fewer than were asked for and still have a next one.
+/// Maximum number of rows that each index returns for a page. A page may have fewer rows than requested and still
+/// have a next page.
 const ROWS_MAX: usize = 10_000;
-/// Texts of failures that a text is looked for in, at most.
+/// Maximum number of failure texts that a search by text considers.
 const REASONS_MAX: usize = 200;
 
-/// What messages are looked for; all of it must hold.
+/// The conditions of a search; a message must meet all of them.
 #[derive(Clone, Debug, Default)]
 pub struct SearchQuery {
-    /// A phone or another address, whole.
+    /// A complete phone number or other address.
     pub phone: Option<String>,
     /// BIK's id of a message.
     pub message: Option<String>,
     /// BIK's id of a customer.
     pub customer: Option<String>,
-    /// What became of it.
+    /// The state of the message.
     pub state: Option<State>,
-    /// In the text of its failure, in any case.
+    /// Text that the failure's text contains, ignoring case.
     pub reason: Option<String>,
-    /// From customers, or to them.
+    /// True: only messages from customers. False: only messages to customers.
     pub incoming: Option<bool>,
-    /// First seen at this time or later.
+    /// Only messages first seen at this time or later.
     pub since: Option<Timestamp>,
-    /// First seen before this time.
+    /// Only messages first seen before this time.
     pub until: Option<Timestamp>,
-    /// Only what has a lower id: where the page before ended.
+    /// Only messages with a lower id: `next` of the page before.
     pub before: Option<i64>,
-    /// At most this many; at most 1,000.
+    /// Maximum number of messages in the page; at most 1,000.
     pub limit: usize,
 }
 
-/// A page of a list, newest first.
+/// A page of a list, newest row first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Page<T> {
-    /// The rows.
+    /// The rows of the page.
     pub rows: Vec<T>,
-    /// `before` of the next page; `None` after the last.
+    /// The value of `before` for the next page; `None` on the last page.
     pub next: Option<i64>,
 }
 
-/// A page of messages, newest first.
+/// Returns a page of messages, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn search(
     connection: &Connection,
     query: &SearchQuery,
@@ -66,13 +67,13 @@ pub fn search(
     }
     let Some(paths) = paths(connection, query)? else { return Ok(Page { rows: Vec::new(), next: None }) };
     let (above, below) = bounds(connection, query)?;
-    // Each path is an index that gives ids in order; of what they give together, the newest count.
+    // Each path returns ids of one index, newest first. The page takes the newest ids of all paths.
     let mut ids: Vec<i64> = Vec::new();
     let mut looked_to = above;
     for path in &paths {
         let found = path.ids(connection, above, below)?;
         if found.len() == ROWS_MAX {
-            // Below its last one this path has not been looked at.
+            // This path was not read below its last id.
             looked_to = looked_to.max(found.last().copied().unwrap_or(above) - 1);
         }
         ids.extend(found);
@@ -97,7 +98,7 @@ pub fn search(
     Ok(Page { rows, next: (looked_to > above).then_some(looked_to + 1) })
 }
 
-/// By which indexes it is found; `None`: by none, since nothing of that kind is known.
+/// Returns the paths that find the messages; `None` if no message can match.
 fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<Vec<Path>>> {
     let ids = |sql: &str, texts: &[&dyn ToSql]| -> rusqlite::Result<Vec<i64>> {
         connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
@@ -128,7 +129,7 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
     }))
 }
 
-/// Ids above the first and below the second are in the time that is asked for.
+/// Returns the bounds of the ids in the requested time: ids lie above the first and below the second.
 fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64, i64)> {
     let first_at = |sql: &str, time: Timestamp| -> rusqlite::Result<Option<i64>> {
         let mut rows = connection.prepare_cached(sql)?;
@@ -147,11 +148,11 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
     Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
 }
 
-/// An index that gives ids in order.
+/// A condition whose index returns ids in order.
 struct Path {
-    /// What it finds by; empty: every message.
+    /// The SQL condition; empty for every message.
     condition: &'static str,
-    /// Of which value.
+    /// The value in the condition; `None` if there is no condition.
     value: Option<i64>,
 }
 
@@ -168,7 +169,7 @@ impl Path {
     }
 }
 
-/// What the index has not decided.
+/// Checks the conditions that the index does not decide.
 fn passes(query: &SearchQuery, message: &Message) -> bool {
     let is = |wanted: &Option<String>, has: Option<&str>| {
         wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| *canonical_address(wanted) == *has))

@@ -1,4 +1,4 @@
-//! What the sender sent: how much, in what order, how late, and when last.
+//! Figures about what BIK sent: how much, in what order, how late, and when last.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,48 +15,48 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// What came in an hour or a day (UTC), by source and name.
+/// Events received in an hour or a day (UTC), by source and event name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArrivalRow {
-    /// When it began.
+    /// When the hour or day began.
     pub at: Timestamp,
-    /// By which source.
+    /// The source that received the events.
     pub source: Arc<str>,
     /// The name of the event.
     pub event_name: Arc<str>,
-    /// Events, each once.
+    /// Number of events, without duplicates.
     pub events: i64,
-    /// Statuses among them that came after a later step of their message.
+    /// Number of statuses that came after a later step of their message.
     pub disordered: i64,
-    /// Statuses among them that their message had already.
+    /// Number of statuses that their message already had.
     pub repeated: i64,
 }
 
-/// A source: what came by it since a time, how late, and how long it has been silent.
+/// A source: its events since a given time, their delay, and its last event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceRow {
-    /// Its name.
+    /// The name of the source.
     pub source: Arc<str>,
-    /// When something came last.
+    /// When the last event was received.
     pub last_at: Timestamp,
-    /// Its last event.
+    /// The seq of the last event.
     pub last_seq: u64,
-    /// Events since the time that was asked for.
+    /// Number of events since the requested time.
     pub events: i64,
-    /// Statuses among them that came after a later step of their message.
+    /// Number of statuses that came after a later step of their message.
     pub disordered: i64,
-    /// Statuses among them that their message had already.
+    /// Number of statuses that their message already had.
     pub repeated: i64,
-    /// From BIK's `createdAt` to our receipt, of messages that were first heard of.
+    /// The delay from BIK's `createdAt` to receipt, of the first event of each message.
     pub late: Took,
 }
 
-/// What came, oldest first: by the hour, or by the day.
+/// Returns the received events per hour or per day, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn arrivals(
     connection: &Connection,
     since: Timestamp,
@@ -83,10 +83,10 @@ pub fn arrivals(
         .collect()
 }
 
-/// Every source that something ever came by, by name.
+/// Returns every source that has ever received an event, by name.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Returns SQLite errors.
 pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Vec<SourceRow>> {
     let words = Words::new(connection);
     let mut spreads: BTreeMap<i64, Spread> = BTreeMap::new();

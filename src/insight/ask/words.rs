@@ -1,4 +1,4 @@
-//! Words by their numbers, and numbers by their words: for one question.
+//! Translates words to ids and ids to words, for one question.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -6,19 +6,19 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::event::{WORD_CHARS, excerpt};
 
-/// Looks words up, each once.
+/// Looks up words, and remembers them.
 pub struct Words<'a> {
     connection: &'a Connection,
     known: RefCell<HashMap<i64, Arc<str>>>,
 }
 
 impl<'a> Words<'a> {
-    /// Over a connection.
+    /// Creates a lookup over a connection.
     pub fn new(connection: &'a Connection) -> Self {
         Self { connection, known: RefCell::default() }
     }
 
-    /// The word of a number.
+    /// Returns the word with this id.
     pub fn text(&self, id: i64) -> rusqlite::Result<Arc<str>> {
         if let Some(text) = self.known.borrow().get(&id) {
             return Ok(Arc::clone(text));
@@ -32,12 +32,12 @@ impl<'a> Words<'a> {
         Ok(text)
     }
 
-    /// The word of a number that may be absent.
+    /// Returns the word with this id; `None` for no id.
     pub fn optional(&self, id: Option<i64>) -> rusqlite::Result<Option<Arc<str>>> {
         id.map(|id| self.text(id)).transpose()
     }
 
-    /// The number of a word; `None` where nothing was ever called so.
+    /// Returns the id of a word; `None` if the word was never stored.
     pub fn id(&self, text: &str) -> rusqlite::Result<Option<i64>> {
         self.connection
             .prepare_cached("SELECT id FROM word WHERE text = ?1")?

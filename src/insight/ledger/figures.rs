@@ -1,4 +1,4 @@
-//! What a batch adds to the figures, gathered, and written with one statement a row.
+//! The changes of a batch to the figures. They are collected, and written with one statement per row.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::{
     message::Row,
 };
 
-/// The tables of figures: what a row is of beside its time `at`, and the columns that are added up.
+/// The tables of figures: name, key columns besides the time `at`, and columns that are summed.
 pub const TABLES: [(&str, &str, &[&str]); 5] = [
     (
         "figure",
@@ -22,7 +22,8 @@ pub const TABLES: [(&str, &str, &[&str]); 5] = [
     ("lateness", "source, bucket", &["events"]),
 ];
 
-/// SQL that adds rows of a table, summed by `at` and `groups`, to its rows of `keys`; `from` is the rest of the SELECT.
+/// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of `keys` in `table`. `from` is the
+/// rest of the SELECT.
 pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, from: &str) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
@@ -34,14 +35,14 @@ pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, fr
     )
 }
 
-/// How long a message took, by the number in the file.
+/// What a duration measures; the numbers are those in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {
     ToDeliver = 0,
     ToRead = 1,
 }
 
-/// What came, by hour, source and name.
+/// Counts of received events, per hour, source and event name.
 #[derive(Clone, Copy, Default)]
 pub struct Arrival {
     pub events: i64,
@@ -49,7 +50,7 @@ pub struct Arrival {
     pub repeated: i64,
 }
 
-/// Changes of figures.
+/// Changes of figures, by their keys.
 #[derive(Default)]
 pub struct Figures {
     counts: HashMap<(i64, i64), Counts>,
@@ -63,14 +64,14 @@ pub struct Figures {
 struct Counts {
     incoming: i64,
     messages: i64,
-    /// Sent, delivered, read, played: those who got so far or further.
+    /// Messages that were sent, delivered, read and played; each step includes the later ones.
     steps: [i64; 4],
     failed: i64,
     deleted: i64,
 }
 
 impl Figures {
-    /// A message counts as it is (`sign` 1), or no more as it was (-1).
+    /// Adds a message to the figures (`sign` 1), or subtracts its earlier state (`sign` -1).
     pub fn count(&mut self, row: &Row, slice: i64, class: Option<i64>, sign: i64) {
         let at = hour_of(row.first_at);
         let counts = self.counts.entry((at, slice)).or_default();
@@ -94,7 +95,7 @@ impl Figures {
         }
     }
 
-    /// Something came.
+    /// Adds received events to the figures.
     pub fn arrived(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
         let sum = self.arrivals.entry((at, source, name)).or_default();
         sum.events += arrival.events;
@@ -102,12 +103,12 @@ impl Figures {
         sum.repeated += arrival.repeated;
     }
 
-    /// Something came so many milliseconds after it was made.
+    /// Counts an event that was received `ms` milliseconds after BIK created it.
     pub fn late(&mut self, at: i64, source: i64, ms: i64) {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }
 
-    /// Adds them to those of the file, but for the hours up to `after`.
+    /// Adds the changes to the file, except for the hours up to `after`.
     pub fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "INSERT INTO figure (at, slice, incoming, messages, sent, delivered, read, played, failed, deleted)

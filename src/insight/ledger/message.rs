@@ -1,4 +1,4 @@
-//! A message as its row has it.
+//! A message, as a row of the file.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,10 +14,10 @@ use crate::{
     event::{Event, Status, WORD_CHARS, excerpt},
 };
 
-/// The longest text of a failure that is kept, in characters.
+/// Maximum length of a stored failure text, in characters.
 const REASON_CHARS: usize = 1_000;
 
-/// A message.
+/// A message and everything that its row stores.
 #[derive(Clone)]
 pub struct Row {
     pub id: i64,
@@ -38,21 +38,21 @@ pub struct Row {
     is_new: bool,
 }
 
-/// How something that was told of a message stands to what was known.
+/// The order of a status, compared with what is known of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The first that is heard of the message.
+    /// The first event of the message.
     First,
-    /// News.
+    /// New information about the message.
     Next,
-    /// A status that a later one had overtaken.
+    /// A status that comes after a later step.
     Disordered,
-    /// A status that was known.
+    /// A status that was known before.
     Repeated,
 }
 
 impl Row {
-    /// A message that is heard of for the first time.
+    /// Creates the row of a new message.
     pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
         Self {
             id,
@@ -74,7 +74,7 @@ impl Row {
         }
     }
 
-    /// As the file has it.
+    /// Loads a message from the file; `None` if it is unknown.
     pub fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
@@ -114,7 +114,7 @@ impl Row {
             .optional()
     }
 
-    /// Takes in what one event tells of it.
+    /// Adds the facts of one event to the message.
     pub fn see(&mut self, event: &Event, fact: &Fact<'_>, slice: Slice, contact: Option<i64>) -> Order {
         let order = self.order(fact.status);
         self.is_new = false;
@@ -124,7 +124,7 @@ impl Row {
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
-            // Cut before it is merged and classified: a text that was stored must come to the same again.
+            // The text is cut before it is merged and classified, so that a stored text gives the same result again.
             let reason = fact.reason.map(|text| excerpt(text, REASON_CHARS));
             self.merged.see(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
@@ -158,17 +158,18 @@ impl Row {
         }
     }
 
-    /// It failed, and has not arrived since.
+    /// Returns whether the message failed and has not arrived since.
     pub fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == State::Failed
     }
 
-    /// How long after it was sent; `None` where one of the two was not told. 0 where the later status came first.
+    /// Returns how long after `sent_at` this time is, in ms; `None` if one of the two is unknown, 0 if `at` is
+    /// earlier.
     pub fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
         Some(at?.ms_since(self.sent_at?).max(0))
     }
 
-    /// Writes it; `known`: there is a row of it.
+    /// Writes the message. `known`: the file already has a row for it.
     pub fn save(
         &self,
         connection: &Connection,

@@ -1,5 +1,5 @@
-//! Old words and slices leave a vocabulary that is more than half full, so that words of today have a place. Their figures
-//! stay, counted as `other`. Texts of failures leave with their last message.
+//! Removes old words and slices from a vocabulary that is more than half full, to make room for new words. Their
+//! figures stay, counted as `other`. A failure's text is deleted with its last message.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// The vocabularies of a slice's columns.
+/// The columns of a slice, with their vocabularies.
 const COLUMNS: [(&str, Vocabulary); 4] = [
     ("store", Vocabulary::Store),
     ("channel", Vocabulary::Channel),
@@ -26,11 +26,11 @@ const COLUMNS: [(&str, Vocabulary); 4] = [
 const HOURS_OF_A_DAY: i64 = 24;
 
 impl Ledger {
-    /// Deletes texts of failures that no message has any more, and folds words that no message and no figure since `before`
-    /// uses into `other` where there are too many. Looks once for each day of `before`.
+    /// Deletes failure texts that no message has any more. If a vocabulary is more than half full, folds its old
+    /// words into `other`: words that no message, and no figure since `before`, uses. Runs once per day of `before`.
     ///
     /// # Errors
-    /// Whatever SQLite says: nothing was changed then.
+    /// Returns SQLite errors; the failed step changes nothing then.
     pub(super) fn fold_old_words(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let day = hour_of(before).div_euclid(HOURS_OF_A_DAY);
         if self.folded_day == Some(day) {
@@ -82,7 +82,7 @@ impl Ledger {
             .map(drop)
     }
 
-    /// Which slices are folded, and into which.
+    /// Chooses the slices to fold, and the slice that each one is folded into.
     fn choose_slices(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
         let live: HashSet<i64> = self
             .connection
@@ -118,7 +118,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Names of events that nothing since `before` has.
+    /// Folds event names that no arrival since `before` has.
     fn fold_event_names(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let other = self.words.id(&self.connection, Vocabulary::EventName, OTHER)?;
         self.connection.execute(
@@ -130,7 +130,7 @@ impl Ledger {
         self.connection.execute("DELETE FROM folded", []).map(drop)
     }
 
-    /// In each table of figures with this column: adds the rows of what is folded to those of what it is folded into.
+    /// Adds the figures of folded rows to those of their target, in each table of figures with this column.
     fn move_figures(&self, column: &str) -> rusqlite::Result<()> {
         for (table, keys, sums) in TABLES {
             if !keys.split(", ").any(|key| key == column) {

@@ -1,5 +1,4 @@
-//! What leaves: messages and customers past their time, with the texts of their failures. Their figures stay, from then on
-//! by the day.
+//! Deletes messages and customers that are older than the retention. Their figures stay, and are then summed per day.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +11,17 @@ use super::{
 };
 use crate::{clock::Timestamp, settings::Period};
 
-/// Messages that leave in one transaction.
+/// Maximum number of messages that are deleted in one transaction.
 const SLICE: usize = 2_000;
 const DAY_HOURS: i64 = 24;
 
 impl Ledger {
-    /// Lets go of a slice of what is older than `retention` at `now`; whether there may be more. What is noted of `now` may
-    /// be far behind, since the clock may have been corrected: it catches up by at most a day an hour.
+    /// Deletes a slice of the data that is older than `retention` at `now`. Returns whether there may be more. The
+    /// stored time of deletions may be far behind `now`, because the clock may have been corrected. It catches up by
+    /// at most a day per hour.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Returns SQLite errors.
     pub fn let_go(&mut self, now: Timestamp, retention: Period) -> rusqlite::Result<bool> {
         let mut more = false;
         let now = self.catch_up(now)?;
@@ -30,7 +30,8 @@ impl Ledger {
             ledger.set_mark("deletion", now.as_ms())?;
             let limit = i64::try_from(SLICE).unwrap_or(i64::MAX);
             let ms = before.as_ms();
-            // In the order in which they were first seen, so the first that is young enough ends it.
+            // Sorted by the time at which they were first seen, so the query ends at the first message that is new
+            // enough.
             let old: Vec<i64> = ledger
                 .connection
                 .prepare_cached("SELECT id FROM message WHERE first_at < ?1 ORDER BY first_at LIMIT ?2")?
@@ -65,7 +66,7 @@ impl Ledger {
         Ok(more)
     }
 
-    /// The time up to which this may let go now.
+    /// Returns the time that counts as now for deletions.
     fn catch_up(&mut self, now: Timestamp) -> rusqlite::Result<Timestamp> {
         let last = self.mark("deletion")?.map_or(now, Timestamp::from_ms);
         let passed = self.caught_up.map_or(Duration::ZERO, |at| at.elapsed());
@@ -74,7 +75,7 @@ impl Ledger {
         Ok(now.min(last.plus_ms(allowed)))
     }
 
-    /// Figures of whole days of which no message is kept any more, so none of them changes: one row a day.
+    /// Sums figures per day, for whole days of which no message is stored any more: these figures do not change.
     fn by_the_day(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let first: Option<i64> =
             self.connection.query_row("SELECT min(first_at) FROM message", [], |row| row.get(0))?;

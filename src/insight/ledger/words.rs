@@ -1,4 +1,5 @@
-//! What repeats, by its number in the file: words, slices, reasons, customers. What was looked up stays in memory.
+//! The ids of values that repeat in the file: words, slices, reasons and customers. Ids that were looked up stay in
+//! memory.
 
 use std::collections::HashMap;
 
@@ -7,14 +8,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::vocabulary::{OTHER, Vocabulary};
 use crate::event::{Event, WORD_CHARS, excerpt};
 
-/// How many slices there are at most; messages of a further one are counted by their source alone.
+/// Maximum number of slices. Messages of a further slice are counted only by source.
 pub const SLICES: usize = 50_000;
 /// Customers that are kept in mind: those who are written to now.
 const CONTACTS_IN_MIND: usize = 200_000;
-/// Texts of failures that are kept in mind.
+/// Maximum number of failure texts whose ids stay in memory.
 const REASONS_IN_MIND: usize = 10_000;
 
-/// By what messages are counted apart; each a word's number.
+/// The values that figures are grouped by; each is the id of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slice {
     pub source: i64,
@@ -25,14 +26,14 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// What is known stands; what was not, is taken from the other.
+    /// Keeps the known values, and takes unknown ones from `other`.
     pub fn or(self, other: Self) -> Self {
         Self {
             source: self.source,
             store: self.store.or(other.store),
             channel: self.channel.or(other.channel),
             owner: self.owner.or(other.owner),
-            // An id belongs to its owner.
+            // An owner id belongs to its owner.
             owner_id: if self.owner.is_none() || self.owner == other.owner {
                 self.owner_id.or(other.owner_id)
             } else {
@@ -42,9 +43,9 @@ impl Slice {
     }
 }
 
-/// The numbers.
+/// The ids that are known in memory.
 pub struct Words {
-    /// By vocabulary.
+    /// Ids of words, by vocabulary.
     words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
     slices: HashMap<Slice, i64>,
     by_id: HashMap<i64, Slice>,
@@ -53,7 +54,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// As the file has them.
+    /// Loads the words and slices of the file.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
         let mut select = connection.prepare_cached(
@@ -87,7 +88,8 @@ impl Words {
         Ok(Self { words, slices, by_id, reasons: HashMap::new(), contacts: HashMap::new() })
     }
 
-    /// The number of a word, cut where it is long; a new one is stored. A full vocabulary gives the number of [`OTHER`].
+    /// Returns the id of a word, cut if it is too long. Stores a new word. A full vocabulary returns the id of
+    /// [`OTHER`].
     pub fn id(&mut self, connection: &Connection, kind: Vocabulary, text: &str) -> rusqlite::Result<i64> {
         let text = &*excerpt(text, WORD_CHARS);
         let words = &self.words[kind as usize];
@@ -112,23 +114,23 @@ impl Words {
         Ok(id)
     }
 
-    /// How many words a vocabulary has.
+    /// Number of words in a vocabulary.
     pub fn len(&self, kind: Vocabulary) -> usize {
         self.words[kind as usize].len()
     }
 
-    /// How many slices there are.
+    /// Number of slices in the file.
     pub fn slices(&self) -> usize {
         self.slices.len()
     }
 
-    /// Every slice, with its number.
+    /// Returns every slice with its id.
     pub fn all_slices(&self) -> Vec<(i64, Slice)> {
         self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
     }
 
-    /// A slice's number; a new one is stored. Beyond the bound it is the number of the slice that holds what its source
-    /// has no room for.
+    /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source for [`OTHER`]
+    /// values.
     pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
@@ -149,7 +151,7 @@ impl Words {
         Ok(id)
     }
 
-    /// The slice of a source that holds what there is no room for.
+    /// Returns the slice of a source whose other values are all [`OTHER`].
     fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
         let mut other = |kind| self.id(connection, kind, OTHER).map(Some);
         Ok(Slice {
@@ -161,12 +163,12 @@ impl Words {
         })
     }
 
-    /// The slice of a number.
+    /// Returns the slice with this id.
     pub fn slice_of(&self, id: i64) -> Option<Slice> {
         self.by_id.get(&id).copied()
     }
 
-    /// The number of a failure's text; a new one is stored.
+    /// Returns the id of a failure's text. Stores a new one.
     pub fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.reasons.get(text) {
             return Ok(*id);
@@ -184,7 +186,7 @@ impl Words {
         Ok(id)
     }
 
-    /// The number of a customer on a channel (0: no channel was told); a new one is stored.
+    /// Returns the id of a customer on a channel (0: unknown channel). Stores a new one.
     pub fn contact(
         &mut self,
         connection: &Connection,
@@ -217,12 +219,12 @@ impl Words {
         Ok(id)
     }
 
-    /// Customers were deleted: what is kept in mind of them is not true any more.
+    /// Drops the ids of customers from memory, because some customers were deleted.
     pub fn forget_contacts(&mut self) {
         self.contacts.clear();
     }
 
-    /// Texts of failures were deleted.
+    /// Drops the ids of failure texts from memory, because some texts were deleted.
     pub fn forget_reasons(&mut self) {
         self.reasons.clear();
     }
