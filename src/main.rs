@@ -1,7 +1,7 @@
 //! The `bikhook` command.
 //!
 //! Exit codes:
-//! - 0: done
+//! - 0: success
 //! - 1: failed, but a later try may succeed
 //! - 2: fails until a person corrects the configuration, the command line, or a file that they name
 

@@ -210,7 +210,7 @@ impl Attempt {
         if self.mask.is_empty() {
             return self.hand_over(events).await;
         }
-        // An event that is no event after masking is not delivered.
+        // An event that is no valid event after masking is refused.
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(&self.mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,

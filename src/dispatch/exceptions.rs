@@ -71,8 +71,9 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
-    /// Returns the head up to `upto` that is due longest, and marks it as in flight. A head whose wait is longer than
-    /// `longest_ms` is due, too: the clock was wrong when that wait was stored.
+    /// Returns the head (an event that waits behind no other one) up to `upto` that is due longest, and marks it as
+    /// in flight. A head whose wait is longer than `longest_ms` is due, too: the clock was wrong when that wait was
+    /// stored.
     pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),

@@ -151,7 +151,7 @@ pub struct Lane {
     look_for_revivals: bool,
     paused: watch::Receiver<Pauses>,
     replays: watch::Receiver<Replays>,
-    /// Whether the lane was paused when it last checked for a pause or a resume.
+    /// Whether the lane was paused when this was last checked.
     held: bool,
     /// Why the destination is gone for good, until the journal has stored the pause.
     gone: Option<String>,

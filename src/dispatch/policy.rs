@@ -123,8 +123,9 @@ pub const fn probe_turn(failures: u32, events: usize) -> usize {
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
 
-/// Number of messages that a probe chooses from, after `failures` in a row. It grows, because all messages tried so
-/// far may be bad while the destination is well. It is bounded, because the destination may be away for a week.
+/// Number of messages that a probe chooses from, after this many `failures` in a row. It grows, because all messages
+/// tried so far may be bad while the destination is well. It is bounded, because the destination may be away for a
+/// week.
 pub fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
         // One more message per probe.
@@ -168,9 +169,9 @@ pub fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(crate::event::Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
-/// Returns two limits: a lane with more ready events than the first does not claim; a claim fills it up to the
-/// second. With several slots the limits are higher: events that wait for an earlier one of their message count, too,
-/// and the other slots need events.
+/// Returns two limits for the events of a window. A lane with more ready events than the first does not claim; a
+/// claim fills the window up to the second. With several slots the limits are higher, because events that wait for an
+/// earlier one of their message count as ready.
 pub const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),

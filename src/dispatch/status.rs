@@ -74,7 +74,7 @@ pub struct LaneStatus {
 pub enum LaneCondition {
     /// The lane delivers, or has nothing to deliver.
     Running,
-    /// The lane waits because its destination is unwell.
+    /// The lane waits, because its destination is unwell or may be.
     Waiting,
     /// The handler is paused until somebody resumes it.
     Paused,
@@ -83,7 +83,7 @@ pub enum LaneCondition {
     Full,
     /// The journal cannot be read at the cursor: a person must look.
     Stuck,
-    /// The lane has stopped and does not run again.
+    /// The lane has stopped and does not run again in this process.
     Stopped,
     /// The configuration no longer has the handler of this lane.
     #[serde(rename = "not configured")]

@@ -19,13 +19,13 @@ const BATCH_BYTES: usize = 16 << 20;
 pub struct Window {
     slots: BTreeMap<u64, Slot>,
     bytes: usize,
-    /// Messages with events in flight, and how many.
+    /// Messages with events in flight, and the number of these events.
     busy: HashMap<OrderKey, u32>,
     /// The lane has claimed everything up to this seq.
     read_to: u64,
     /// Events below this seq are skipped: see [`Self::has_let_go`].
     let_go_below: u64,
-    /// Messages with a set-aside event behind which there is no room to queue.
+    /// Messages that have an event set aside, and no room to set aside more.
     held: HashSet<OrderKey>,
     /// Entries with a doubt.
     doubted: usize,
@@ -43,7 +43,7 @@ pub struct Slot {
     pub not_before: Timestamp,
     /// How many deliveries of the lane had succeeded when this event last failed.
     pub failed_after: Option<u64>,
-    /// How many deliveries of the lane had succeeded when the first of the current doubts came.
+    /// How many deliveries of the lane had succeeded when the current doubt began.
     pub doubted_after: Option<u64>,
     /// The failure about this event; the results of other messages decide what it means.
     pub doubt: Option<Trouble>,
@@ -89,7 +89,7 @@ impl Window {
         self.slots.first_key_value().map(|(_, slot)| slot.came_at)
     }
 
-    /// Records that every event up to `through` was claimed or is not wanted.
+    /// Records that the lane has read every event up to `through`.
     pub fn advance(&mut self, through: u64) {
         self.read_to = self.read_to.max(through);
     }
@@ -158,7 +158,7 @@ impl Window {
         slots.filter_map(|(seq, slot)| Some((*seq, slot.doubt.clone()?))).collect()
     }
 
-    /// Lets every event be tried now, as if it had not failed.
+    /// Makes every event due now, as if it had not failed.
     pub fn forget_waits(&mut self) {
         for slot in self.slots.values_mut() {
             slot.not_before = Timestamp::default();
@@ -254,7 +254,7 @@ impl Window {
             .map(|(seq, slot)| (*seq, slot))
     }
 
-    /// How many messages have an event that may be delivered: the choice of a probe.
+    /// How many messages have an event that may be delivered: a probe can choose from these.
     pub fn width(&self) -> usize {
         self.heads().count()
     }

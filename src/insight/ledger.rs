@@ -48,7 +48,7 @@ pub struct Ledger {
     figures_after: i64,
     /// The day for which old words were last folded, in days since the epoch.
     folded_day: Option<i64>,
-    /// When the time of deletions last caught up with the clock.
+    /// When `catch_up` last ran; `None` if it has not run in this process.
     caught_up: Option<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! Insight's figures as metrics. They are gathered at each scrape, once at a time.
+//! Insight's figures as metrics. They are gathered at each scrape, one scrape at a time.
 //!
 //! The labels do not depend on what BIK sends: they are the categories in this code and the classes of the table. An
 //! owner without a category counts as [`OTHER`], and so does a class that the table no longer has.
@@ -49,7 +49,7 @@ fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
 /// Sets the silence of each source, including the time before this process started.
 fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
     for row in ask::sources(connection, now)? {
-        // A source that is no longer configured has no metric: it would be silent forever.
+        // A source that is no longer configured has no metric, because it would be silent forever.
         if let Some(silence) = metrics.silence.get(&vec![("source", row.source)]) {
             // An event that came while the clock was ahead counts as received now.
             silence.heard(now.ms_since(row.last_at).max(0));

@@ -1,9 +1,9 @@
-//! READ SIDE: the outcome of each message, and figures about all messages for the merchant.
+//! The read side: the outcome of each message, and figures about all messages.
 //!
 //! [`Insight`] reads the journal with its own cursor and stores what it learns in its own file. The cursor moves in
-//! the transaction that stores the data, so each event counts once. No handler waits for insight, and intake does not
-//! either. Insight can learn its data again from the journal ([`Insight::rebuild`]), as far back as the journal goes.
-//! Messages and customers are kept for `retention`; figures without personal data are kept forever.
+//! the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
+//! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages and
+//! customers are kept for `retention`; figures without personal data are kept forever.
 
 pub mod ask;
 mod facts;
@@ -51,7 +51,7 @@ use crate::{
 
 /// Maximum number of events per class that are processed in one transaction.
 const BATCH: usize = 2_000;
-/// While there is nothing to do, the thread is woken this often to check for old data.
+/// How often the thread checks for old data while there is nothing else to do.
 const TICK_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of idle connections that are kept for questions.
 const READERS: usize = 4;
@@ -156,7 +156,7 @@ impl Insight {
             let cursor = progress.borrow_and_update().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
-                // The rest of a full disk is left for events that must be delivered.
+                // On a full disk insight pauses: the space that is left is for events that must be delivered.
                 let begun = Instant::now();
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let went = tokio::select! {

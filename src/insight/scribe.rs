@@ -88,7 +88,7 @@ impl Scribe {
 }
 
 impl Drop for Scribe {
-    /// Waits until the current request is done.
+    /// Waits until the requests that were sent are done.
     fn drop(&mut self) {
         drop(self.ops.take());
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {

@@ -60,7 +60,7 @@ impl Lane {
     }
 
     /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,
-    /// later messages show whether the destination is, too.
+    /// later messages show whether the destination is bad, too.
     pub(super) fn lacks_choice(&self, now: Timestamp) -> bool {
         if !self.is_time_to_probe(now) || self.window.len() >= policy::DOUBTED_MAX {
             return false;
@@ -94,9 +94,9 @@ impl Lane {
         Ok(())
     }
 
-    /// Settles events that the previous process may have delivered, too, durably before more are delivered. Otherwise
-    /// a process that is killed repeatedly would deliver the same events each time. The steps grow with the number of
-    /// settled events.
+    /// Settles redelivered events durably before more are delivered. The previous process may have delivered them,
+    /// too. Without this, a process that is killed repeatedly would deliver the same events each time. The steps grow
+    /// with the number of settled events.
     pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
         if self.unsettled == 0 {
             return Ok(());

@@ -1,13 +1,13 @@
 //! Decides whether a failure is about the event or about the destination.
 //!
-//! An answer about an event is a doubt until other messages show the cause. The lane continues with them without a
+//! A failure about an event is a doubt until other messages show the cause. The lane continues with them without a
 //! wait:
 //!
 //! - If another message succeeds, the cause is the event. A refused event becomes a dead letter when it is refused
 //!   again; an event that failed otherwise is set aside after [`policy::EVENT_TRIES`] tries.
 //! - If [`policy::DOUBTS`] messages fail with no success in between, the cause is the destination. The lane waits,
-//!   and searches the backlog for a message that is accepted, more of it each time. After a search nobody can tell
-//!   why the events failed, so each of them is set aside and tried again.
+//!   and searches the backlog for a message that is accepted, more of it each time. When a search succeeds, nobody
+//!   can tell why the earlier events failed, so each of them is set aside and tried again.
 
 use super::{
     super::{
@@ -22,7 +22,7 @@ use crate::{
     journal::{Cause, History},
 };
 
-/// Length in characters of an error that is kept in part: see [`policy::WHOLE_ERRORS`].
+/// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
 
 /// The refusals that an operator believes, until the next success.
@@ -156,13 +156,13 @@ impl Lane {
         self.condition.wait_until = now.plus_ms(wait);
     }
 
-    /// Returns whether the first event in doubt was refused.
+    /// Returns whether the first failure in doubt is a refusal, or another failure that time alone does not resolve.
     pub(super) fn is_refused(&self) -> bool {
         let mut doubts = self.window.doubts(self.condition.successes);
         doubts.next().is_some_and(|(_, _, trouble)| trouble.gravity != Gravity::Unwell)
     }
 
-    /// Decides the doubts after another message succeeded.
+    /// Handles the events in doubt after another message has succeeded.
     pub(super) fn judge_doubts(&mut self, searched: bool, now: Timestamp) {
         if self.window.doubted() == 0 {
             return;
@@ -226,8 +226,8 @@ impl Lane {
         self.belief = Some(Belief { upto, class });
     }
 
-    /// Pauses the handler if the destination says that it is gone and there is no untried message. Returns whether it
-    /// does.
+    /// Pauses the handler if the destination says that it is gone and no untried message is left. Returns whether it
+    /// paused.
     pub(super) fn gone_for_all(&mut self) -> bool {
         if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.untried() > 0 {
             return false;

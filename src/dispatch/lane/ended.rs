@@ -38,7 +38,7 @@ impl Lane {
             }
             match carried {
                 Some(Carried::Events { seqs, mode, since }) => {
-                    // The result of each event is unknown, so none is judged alone.
+                    // The delivery panicked, so the result of each event is unknown: none is judged alone.
                     let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
@@ -155,8 +155,8 @@ impl Lane {
     }
 
     /// Marks the destination unwell and returns when it is probed. A delivery that was in flight at the first failure
-    /// does not count as another one; otherwise one short outage with many deliveries in flight would cause a wait of
-    /// minutes. Only the wait that the destination asked for applies.
+    /// does not count as a further failure; otherwise one short outage with many deliveries in flight would cause a
+    /// wait of minutes. It only extends the wait if the destination asked for that.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         let asked = now.plus_ms(asked_ms(trouble));

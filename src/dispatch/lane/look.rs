@@ -6,7 +6,7 @@ use crate::{clock::Timestamp, handler::Readiness};
 
 impl Lane {
     /// Opens the handler when it is time. Returns `None` if deliveries may start, else whether the opening was
-    /// started. If the handler is open and an event waits, a delivery probes a failed destination instead.
+    /// started. After a failure, a delivery probes the destination instead if the handler is open and an event waits.
     pub(super) fn start_look(&mut self, now: Timestamp) -> Option<bool> {
         let readiness = self.parts.handler.readiness();
         if readiness == Readiness::Ready || self.parts.replay.is_some() {

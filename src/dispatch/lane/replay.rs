@@ -1,5 +1,5 @@
-//! The differences of a lane of a replay. It has an end and its own filter, and yields to the handler's own lanes. It
-//! delivers no event that they have not passed yet or have set aside.
+//! How a replay's lane differs from a handler's own lane. It has an end and its own filter, and yields to the
+//! handler's own lanes. It delivers no event that they have not passed yet or have set aside.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use crate::{
     journal::{self, LaneId, Replay, ReplayState},
 };
 
-/// The settings and state that make a lane a lane of a replay.
+/// The settings and state of a replay, shared by its lanes.
 #[derive(Clone)]
 pub struct ReplayPart {
     /// The last seq that the replay delivers.
@@ -42,7 +42,7 @@ impl ReplayPart {
     }
 }
 
-/// The state of the replay, as somebody decided it.
+/// Whether the replay runs, is paused, or has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decided {
     Running,

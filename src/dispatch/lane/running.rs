@@ -1,4 +1,4 @@
-//! A lane's loop: run a turn, then wait for the next reason to run one. Also: how the loop ends.
+//! A lane's loop: runs a turn, waits for a reason to run the next one, and winds up at the end.
 
 use std::time::Duration;
 

@@ -35,7 +35,8 @@ impl Lane {
         });
     }
 
-    /// Logs an ERROR when the limit for set-aside events is reached, and again after there was room.
+    /// Logs an ERROR when the limit for set-aside events is reached, and again when it is reached after there was
+    /// room.
     fn tell_full(&mut self, full: bool) {
         // Well below the limit, so that a change by one event does not log again.
         let has_room = self.aside.len() * 10 <= self.parts.settings.aside_limit * 9;
@@ -53,7 +54,7 @@ impl Lane {
         }
     }
 
-    /// The most tries of an event in doubt, if nothing else can be tried; `None` otherwise.
+    /// The highest number of tries of an event in doubt, if nothing else can be tried; `None` otherwise.
     pub(super) fn undecided(&self) -> Option<u32> {
         if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.ready() > 0 {
             return None;

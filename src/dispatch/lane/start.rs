@@ -80,7 +80,7 @@ impl Lane {
         if !self.is_time_to_probe(now) {
             return false;
         }
-        // A set-aside event may succeed where every event in the window fails.
+        // A set-aside event may succeed even if every event in the window fails.
         let mut started = self.start_aside(now).await;
         if std::mem::take(&mut self.condition.woken) {
             started |= self.start_revival(now).await;
@@ -162,7 +162,7 @@ impl Lane {
         self.carried.values().filter(|one| matches!(one, Carried::Aside(_) | Carried::Revival(_))).count()
     }
 
-    /// Starts a set-aside event or a retried dead letter that is due, alternately.
+    /// Starts a set-aside event or a retried dead letter that is due. The two kinds take turns.
     async fn start_exception(&mut self, now: Timestamp) -> bool {
         if self.exceptions_in_flight() >= policy::exceptions(self.share()) {
             return false;

@@ -50,7 +50,7 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// All dimensions, each of them once.
+    /// All dimensions, in the order of this enum.
     pub const ALL: [Self; 8] = [
         Self::Category,
         Self::Owner,

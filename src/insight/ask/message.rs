@@ -70,7 +70,7 @@ pub struct Message {
 pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
     slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
     contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
-/// The tables that hold [`COLUMNS`].
+/// The tables that hold `COLUMNS`.
 pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 

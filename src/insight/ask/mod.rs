@@ -1,4 +1,4 @@
-//! The questions to insight: functions over a read-only connection. Lists are sorted newest first and paged with a
+//! Questions to insight: functions over a read-only connection. Lists are sorted newest first and paged with a
 //! cursor; each page reads a bounded number of rows.
 
 mod conversation;

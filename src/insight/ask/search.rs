@@ -27,7 +27,7 @@ pub struct SearchQuery {
     pub customer: Option<String>,
     /// The state of the message.
     pub state: Option<State>,
-    /// Text that the failure's text contains, ignoring case.
+    /// Text that the failure's text contains, ignoring the case of ASCII letters.
     pub reason: Option<String>,
     /// True: only messages from customers. False: only messages to customers.
     pub incoming: Option<bool>,

@@ -10,9 +10,9 @@ use crate::event::{Event, WORD_CHARS, excerpt};
 
 /// Maximum number of slices. Messages of a further slice are counted only by source.
 pub const SLICES: usize = 50_000;
-/// Customers that are kept in mind: those who are written to now.
+/// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
 const CONTACTS_IN_MIND: usize = 200_000;
-/// Maximum number of failure texts whose ids stay in memory.
+/// Maximum number of failure texts in memory. At the limit all are dropped.
 const REASONS_IN_MIND: usize = 10_000;
 
 /// The values that figures are grouped by; each is the id of a word.
@@ -129,8 +129,8 @@ impl Words {
         self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
     }
 
-    /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source for [`OTHER`]
-    /// values.
+    /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source whose other
+    /// values are [`OTHER`].
     pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
