@@ -44,7 +44,7 @@ pub struct Trouble {
     pub after: Option<Duration>,
     /// Whether the event or the destination is in question.
     pub about: About,
-    /// Who can resolve the failure.
+    /// How serious the failure is.
     pub gravity: Gravity,
 }
 
@@ -74,7 +74,7 @@ impl Trouble {
     }
 }
 
-/// Who can resolve a failure.
+/// How serious a failure is, and who can resolve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gravity {
     /// Nobody needs to act: the destination most likely recovers by itself.
@@ -87,7 +87,7 @@ pub enum Gravity {
     Gone,
 }
 
-/// What the deliveries of one lane share.
+/// Resources shared by the deliveries of one lane.
 #[derive(Clone)]
 pub struct Attempt {
     /// The handler that delivers to the destination.

@@ -179,7 +179,7 @@ pub struct Lane {
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
-    /// What the failures are about, while the destination is unwell. If about events, the backlog is searched.
+    /// The subject of the failures while the destination is unwell. If it is events, the backlog is searched.
     about: About,
     /// The destination does not match the settings, so trying other messages does not help.
     misconfigured: bool,

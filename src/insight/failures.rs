@@ -24,7 +24,7 @@ pub struct Failures {
 pub struct FailureClass {
     /// The name of the class, as shown and counted.
     pub name: String,
-    /// What the class means, in one line for people.
+    /// The meaning of the class, in one line for people.
     #[serde(default)]
     pub about: String,
     /// The class matches if the failure's text contains one of these phrases, ignoring case.
@@ -47,7 +47,7 @@ pub enum FailuresError {
     Wrong {
         /// The path of the table.
         path: String,
-        /// What is wrong with the content.
+        /// A description of the mistake in the content.
         what: String,
     },
 }
@@ -99,7 +99,7 @@ impl Failures {
         self.classes.iter().map(|class| &*class.name)
     }
 
-    /// What a class means, for people; empty if the table does not say.
+    /// Returns the meaning of a class, for people; empty if the table does not say.
     pub fn about(&self, name: &str) -> &str {
         self.classes.iter().find(|class| class.name == name).map_or("", |class| &class.about)
     }

@@ -66,7 +66,7 @@ pub enum OpenError {
     Foreign {
         /// The path of insight's file.
         path: String,
-        /// What the file is instead.
+        /// A description of the file that was found instead.
         what: String,
     },
     /// The file system returned an error.

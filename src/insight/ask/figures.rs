@@ -185,7 +185,7 @@ pub struct FailureRow {
     pub group: Vec<Option<Arc<str>>>,
     /// The class of the failures.
     pub class: Arc<str>,
-    /// What the class means; empty if the table does not say.
+    /// The meaning of the class; empty if the table does not say.
     pub about: String,
     /// Number of messages that failed and have not arrived since.
     pub messages: i64,

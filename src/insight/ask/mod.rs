@@ -1,5 +1,5 @@
-//! Questions to insight: functions over a read-only connection. Lists are sorted newest first and paged with a
-//! cursor; each page reads a bounded number of rows.
+//! Questions to insight: functions over a read-only connection. Paged lists are sorted newest first; each page has a
+//! cursor and reads a bounded number of rows.
 
 mod conversation;
 mod figures;

@@ -35,7 +35,7 @@ pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, fr
     )
 }
 
-/// What a duration measures; the numbers are those in the file.
+/// The kind of a duration; the numbers are those in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {
     ToDeliver = 0,
