@@ -1,12 +1,13 @@
-//! Lists whose entries carry payloads: read in chunks, so that not all of them are in memory at once.
+//! Lists whose entries carry payloads: read in chunks, so that not all payloads are in memory at once.
 
 use super::fault::Fault;
 use crate::journal;
 
-/// Entries that are read at once: each may carry a payload of some MiB that is not shown.
+/// Entries per read. Each may carry a payload of several MiB that is not shown.
 pub(super) const CHUNK: usize = 16;
 
-/// What `look` says of up to `limit` entries, with the id of each. `read` gives a chunk after a cursor, newest first.
+/// Maps up to `limit` entries with `look`, which returns each entry's id and result. `read` returns the chunk after a
+/// cursor, newest first.
 pub(super) async fn each<T, S, F>(
     limit: usize,
     before: Option<i64>,

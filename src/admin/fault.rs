@@ -1,4 +1,4 @@
-//! What an admin request is told when it cannot be answered.
+//! Errors of admin requests, and their HTTP answers.
 
 use std::borrow::Cow;
 
@@ -13,64 +13,62 @@ use crate::{
     journal::{AppendError, Error},
 };
 
-/// Why an admin request is not answered as it wished.
+/// Why an admin request fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// A parameter or a member of the body is wrong.
+    /// A parameter or a member of the body is invalid.
     #[error("{name}: {what}")]
     Parameter {
-        /// Its name.
+        /// Name of the parameter or member.
         name: Cow<'static, str>,
-        /// What is wrong with it.
         what: Cow<'static, str>,
     },
-    /// The body is not the JSON that this path takes.
+    /// The body is not the JSON that this path expects.
     #[error("the body: {0}")]
     Body(String),
-    /// The body is larger than any question of an operator.
+    /// The body exceeds the limit for admin requests.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// In bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     TooSlow,
-    /// There is no such thing.
+    /// The requested object does not exist.
     #[error("there is no {0}")]
     Nothing(String),
-    /// The journal could not do it. Its text may quote a row: only its class is told.
+    /// The journal failed. Its error text may quote a row, so only the error class is shown.
     #[error("{}", .0.class())]
     Journal(#[from] Error),
-    /// The journal could not store.
+    /// The journal could not store the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// Insight is switched off, or could not be opened.
+    /// Insight is disabled, or its file could not be opened.
     #[error(
         "insight is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
     )]
     NoInsight,
-    /// Insight could not do it. Its text may quote a row, too.
+    /// Insight failed. Its error text may quote a row, so only the error class is shown.
     #[error("insight: {}", .0.class())]
     Insight(#[from] insight::Error),
-    /// As many follow the events as may at once.
+    /// The maximum number of tails is already open.
     #[error("{limit} follow the events already, and no more may at once")]
     Crowded {
-        /// How many may.
+        /// The maximum number of tails.
         limit: usize,
     },
-    /// A part of the work panicked.
+    /// A part of the request panicked, or its answer could not be serialized.
     #[error("this request failed inside bikhook")]
     Inside,
 }
 
 impl Fault {
-    /// A parameter is wrong.
+    /// Builds a [`Fault::Parameter`].
     pub(super) fn parameter(name: impl Into<Cow<'static, str>>, what: impl Into<Cow<'static, str>>) -> Self {
         Self::Parameter { name: name.into(), what: what.into() }
     }
 
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,

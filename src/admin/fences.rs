@@ -1,10 +1,11 @@
-//! What every admin request passes: its `Host`, its credentials, and, where it changes something, its `Origin` and
-//! content type.
+//! The checks that every admin request passes: its `Host`, its credentials and, if it changes something, its `Origin`
+//! and content type.
 //!
-//! A page that an operator's browser has open can send requests to the admin side: by a name that it makes resolve to
-//! loopback (DNS rebinding; its `Host` gives it away), or across origins (`Origin` gives it away, and JSON is a content
-//! type that browsers do not send to another origin unasked). The forms of our own page are no JSON: they are taken where
-//! the browser says that they come from here, and bring a token besides (`page::form`). An IP address cannot be rebound.
+//! A page that is open in an operator's browser can send requests to the admin side in two ways. With DNS rebinding, it
+//! makes its own name resolve to loopback; the `Host` check rejects that, and an IP address cannot be rebound. With a
+//! cross-origin request, the `Origin` check rejects it; a browser also does not send JSON to another origin without a
+//! CORS preflight. The page's own forms are not JSON: they are accepted if the browser says that they come from the
+//! same origin, and they carry a CSRF token as well (`page::form`).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -28,25 +29,26 @@ use subtle::ConstantTimeEq;
 use super::Settings;
 use crate::http::{Failures, Peer, Problem, Quiet, TooManyFailures};
 
-/// Paths that need no credentials: a supervisor has none.
+/// Paths that need no credentials, because supervisors and load balancers have none.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// How a browser sends a form.
+/// The content type of an HTML form.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// As configured.
+/// The checks, as configured.
 pub(super) struct Fences {
     listen: IpAddr,
     hosts: Vec<String>,
-    /// Of `user:password`: digests are of one length, whatever is compared.
+    /// SHA-256 of `user:password`: digests have a fixed length, so a comparison reveals nothing about the length.
     credentials: Option<[u8; 32]>,
     failures: Failures,
     log: Quiet,
 }
 
-/// Failed authentications a minute from one address before their answers are delayed: people mistype, scripts guess.
+/// Failed authentications per minute from one address before further answers are delayed: a typing error stays below
+/// this limit, a guessing script does not.
 const FAILURES_PER_MINUTE: u32 = 60;
 
-/// Which fence stopped a request.
+/// The check that rejected a request.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
     #[error("a request needs one Host")]
@@ -63,7 +65,7 @@ enum Stopped {
     ContentType,
 }
 
-/// The middleware.
+/// The middleware that applies the checks and sets the security headers.
 pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().cloned();
     let mut response = match fences.judge(&request) {
@@ -105,7 +107,8 @@ impl Fences {
         }
     }
 
-    /// A failed authentication becomes [`Stopped::TooManyFailures`], and is held for a while, where its address had too many.
+    /// Counts a failed authentication. If its address has too many, delays the answer and returns
+    /// [`Stopped::TooManyFailures`].
     async fn delay(&self, stopped: Stopped, peer: Option<IpAddr>) -> Stopped {
         let (Stopped::Credentials, Some(peer)) = (&stopped, peer) else { return stopped };
         match self.failures.count(peer).await {
@@ -182,7 +185,7 @@ impl Stopped {
     }
 }
 
-/// Whom the request is for: the authority of an absolute URL comes before `Host` (RFC 9112, section 3.2.2).
+/// The requested host: the authority of an absolute URL overrides the `Host` header (RFC 9112, section 3.2.2).
 fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, Stopped> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.clone());
@@ -192,7 +195,8 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, Stopped> {
     Authority::try_from(host.as_bytes()).map_err(|_invalid| Stopped::NoHost)
 }
 
-/// Browsers always say where a changing request comes from; other clients say nothing.
+/// Returns whether `Origin` matches the host. A request without `Origin` passes: browsers send it with every changing
+/// request, and other clients do not.
 fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
@@ -206,7 +210,8 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     }
 }
 
-/// Of a form: every browser that is still kept says at least one of the two. What `Origin` says was judged before.
+/// For a form: supported browsers send `Sec-Fetch-Site`, `Origin`, or both. The caller has already checked the value of
+/// `Origin`.
 fn says_same_origin(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => site == "same-origin",
@@ -218,7 +223,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
 }
 
-/// The decoded pair of `Authorization: Basic …` (RFC 7617).
+/// The decoded `user:password` of `Authorization: Basic …` (RFC 7617).
 fn basic(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;

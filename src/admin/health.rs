@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: for supervisors and load balancers, without credentials.
+//! `/healthz` and `/readyz`, for supervisors and load balancers. They need no credentials.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use serde::Serialize;
 use super::Shared;
 use crate::journal;
 
-/// Alive: it answers, and a restart would not help. A full disk is alive, and one that does not answer.
+/// `GET /healthz`: fails only if a restart may help. A full or stalled disk does not make it fail.
 pub(super) async fn alive(State(shared): State<Arc<Shared>>) -> Response {
     let health = Health::of(&shared);
     let status = if health.state == "failed" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, health.line()).into_response()
 }
 
-/// Ready: it can store, and is not about to stop.
+/// `GET /readyz`: succeeds if the receiver can store events and is not stopping.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let health = Health::of(&shared);
     let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, health.line()).into_response()
 }
 
-/// How it does. Not why in detail: no credentials are needed to see it.
+/// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Health {
     pub(super) ready: bool,
-    /// `ready`, `full`, `stalled`, `failed`, `closed` or `stopping`.
+    /// One of `ready`, `full`, `stalled`, `failed`, `closed` and `stopping`.
     pub(super) state: &'static str,
-    /// The handler whose undelivered events keep a full journal from making room.
+    /// The handler whose undelivered events prevent a full journal from deleting old events.
     pub(super) held_by: Option<Arc<str>>,
 }
 
@@ -50,9 +50,9 @@ impl Health {
         Self { ready: state == "ready", state, held_by }
     }
 
-    /// As a line: people look at it with curl.
+    /// One line of JSON, ending with a newline for readers with curl.
     fn line(&self) -> ([(HeaderName, &'static str); 1], String) {
-        // Only a map with odd keys or an impl that fails can fail here, and this is neither.
+        // Serialization cannot fail: the struct has no map and no fallible impl.
         let body = serde_json::to_string(self).unwrap_or_default();
         ([(CONTENT_TYPE, "application/json")], body + "\n")
     }

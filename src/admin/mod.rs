@@ -1,9 +1,8 @@
-//! ASK: what an operator sees and asks of a running receiver, on a listener of its own.
+//! The admin side: the operator's view of a running receiver, on a listener of its own.
 //!
-//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API of the command line under `/api/v1`, and the
-//! page at `/`.
-//! Every request passes the `fences` first: the admin side sees personal data, and a browser must not be made to ask
-//! for it in an operator's name.
+//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API of the command line under `/api/v1`, and
+//! the page at `/`. Every request passes the `fences` first: the admin side shows personal data, and a foreign web page
+//! must not be able to use an operator's browser to read or change it.
 
 mod api;
 mod chunks;
@@ -44,55 +43,55 @@ use crate::{
 };
 use fences::Fences;
 
-/// What the admin side shows, and asks.
+/// The parts of the receiver that the admin side shows and controls.
 pub struct State {
-    /// `[admin]`, with the address that is really listened on.
+    /// `[admin]`, with the actual listen address.
     pub settings: Settings,
-    /// The journal.
+    /// The journal with the stored events.
     pub journal: Arc<dyn Journal>,
-    /// What each handler was told, in the order of the configuration.
+    /// The configuration of each handler in words, in the order of the configuration.
     pub handlers: Vec<About>,
-    /// The lanes.
+    /// The lanes of the configured handlers.
     pub desk: Arc<Desk>,
-    /// Where replays work.
+    /// Runs the replays of stored events.
     pub replayer: Arc<Replayer>,
-    /// What became of the messages; `None` where insight is switched off, or could not be opened.
+    /// The outcomes of messages; `None` if insight is disabled or could not be opened.
     pub insight: Option<Arc<Insight>>,
-    /// The sources of the public side that ask for no credentials.
+    /// Sources of the public side that require no credentials.
     pub open_sources: Vec<Arc<str>>,
-    /// The credentials of the others, with their last uses.
+    /// Credentials of the other sources, with their last uses.
     pub credentials: Arc<dyn Fn() -> Vec<CredentialStatus> + Send + Sync>,
-    /// What is measured.
+    /// All metrics of this process.
     pub metrics: Arc<Metrics>,
-    /// True from the first moment of a stop.
+    /// True as soon as a shutdown begins.
     pub stopping: watch::Receiver<bool>,
 }
 
-/// What a handler was told by the configuration, in words.
+/// The configuration of a handler in words.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Its name.
+    /// The handler's configured name.
     pub handler: Arc<str>,
-    /// Which events it wants; `None` where it wants all.
+    /// The events that the handler wants; `None` if it wants all.
     pub wants: Option<String>,
-    /// What of them its destination is not to see; `None` where it sees all.
+    /// The parts of events that are masked for its destination; `None` if nothing is masked.
     pub masks: Option<String>,
-    /// It is told of the dead letters of others, and of nothing else.
+    /// True for a handler that receives only dead-letter notices of other handlers.
     pub dead_letters: bool,
 }
 
-/// What every route shares.
+/// The state that all routes share.
 struct Shared {
     state: State,
     started: Instant,
     tails: Arc<Semaphore>,
-    /// What makes the page's forms known again.
+    /// Signs the page's forms, so that they can be recognized.
     seal: page::Seal,
-    /// Which forms have started their replays.
+    /// The forms that have already started a replay.
     starts: page::Starts,
 }
 
-/// The admin side. It has no bounds of connections or heads of its own: those are the listener's.
+/// Builds the router of the admin side. The listener limits connections and request heads, not the router.
 pub fn router(state: State) -> Router {
     let fences = Arc::new(Fences::new(&state.settings));
     let shared = Arc::new(Shared {
@@ -115,12 +114,12 @@ pub fn router(state: State) -> Router {
         .with_state(shared)
 }
 
-/// The router adds `Allow`.
+/// The answer to a method that the path does not support. The router adds `Allow`.
 async fn another_method() -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method").into_response(None)
 }
 
-/// The text of a panic may quote anything: it is not told.
+/// The answer after a panic. The panic's text may quote personal data, so it is not shown.
 fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("an admin request panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this request failed inside bikhook")
@@ -128,17 +127,17 @@ fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
         .into_response()
 }
 
-/// The admin side was to listen where others can reach it, with nothing in the way.
+/// The admin side would listen on a reachable address without credentials.
 #[derive(Debug, thiserror::Error)]
 #[error("the admin side may listen on {listen} only with [admin] credentials: others can reach that address")]
 pub struct Unguarded {
     listen: std::net::SocketAddr,
 }
 
-/// Whether the admin side may listen as configured.
+/// Checks that the admin side may listen as configured.
 ///
 /// # Errors
-/// [`Unguarded`]: another address than loopback, and no credentials.
+/// Returns [`Unguarded`] if the address is not loopback and no credentials are configured.
 pub fn check_bind(settings: &Settings) -> Result<(), Unguarded> {
     if settings.listen.ip().is_loopback() || settings.credentials.is_some() {
         return Ok(());

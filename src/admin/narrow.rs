@@ -1,4 +1,4 @@
-//! Which events are meant, where somebody lists or changes what is stored: by time, and by what is in them.
+//! Selection of events by time and content, for lists and changes of stored events.
 
 use crate::{
     clock::Timestamp,
@@ -7,19 +7,19 @@ use crate::{
     journal::{Error, EventPage, EventQuery, Journal},
 };
 
-/// What narrows a list down; what is given must all match.
+/// A selection of events. Every member that is set must match.
 #[derive(Clone, Debug, Default)]
 pub struct Narrowed {
-    /// Received at this time or later.
+    /// Only events received at this time or later.
     pub since: Option<Timestamp>,
-    /// Received before this time.
+    /// Only events received before this time.
     pub until: Option<Timestamp>,
-    /// By what is in the events.
+    /// Conditions on the content of an event.
     pub filter: Filter,
 }
 
 impl Narrowed {
-    /// Whether this event is meant.
+    /// Returns whether the event matches.
     pub fn takes(&self, event: &Event) -> bool {
         self.since.is_none_or(|since| event.received_at >= since)
             && self.until.is_none_or(|until| event.received_at < until)
@@ -27,7 +27,7 @@ impl Narrowed {
     }
 }
 
-/// A page of the events that a filter lets pass, as it grows by what is read.
+/// A page of the events that match a filter, while it is being read.
 pub struct Sifted {
     page: EventPage,
     query: EventQuery,
@@ -35,26 +35,26 @@ pub struct Sifted {
     bytes: usize,
 }
 
-/// Reads of the journal after which a page ends with what it has …
+/// A page ends after this many reads of the journal …
 const READS: usize = 20;
-/// … and bytes of payload that it holds.
+/// … or when it holds this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
-/// Events that are read at once.
+/// Events per read.
 const CHUNK: usize = 1_000;
 
 impl Sifted {
-    /// An empty one, of as many events as the query asks for.
+    /// Starts an empty page with the query's limit.
     pub fn new(query: EventQuery) -> Self {
         let page = EventPage { events: Vec::new(), next: query.before };
         Self { page, query, reads: 0, bytes: 0 }
     }
 
-    /// What is to be read next.
+    /// The query for the next read.
     pub fn reads(&self) -> EventQuery {
         EventQuery { before: self.page.next, limit: CHUNK, ..self.query.clone() }
     }
 
-    /// Takes of what was read what the filter wants; whether there is more to read for this page.
+    /// Adds the events of a read that match the filter. Returns whether the page needs another read.
     pub fn take(&mut self, read: EventPage, filter: &Filter) -> bool {
         self.reads += 1;
         for event in read.events {
@@ -72,29 +72,30 @@ impl Sifted {
         read.next.is_some() && self.reads < READS
     }
 
-    /// The page.
+    /// Ends the page and returns it.
     pub fn page(self) -> EventPage {
         self.page
     }
 }
 
-/// A page of the events that a filter lets pass, from a journal at work.
+/// Reads a page of the events that match a filter.
 ///
 /// # Errors
-/// Whatever the journal says.
+/// Returns the errors of the journal.
 pub async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Error> {
     let mut sifted = Sifted::new(query);
     while sifted.take(journal.events(sifted.reads()).await?, filter) {}
     Ok(sifted.page())
 }
 
-/// Everything up to this seq was received before a time; the next one, if there is one, was not.
+/// The highest seq such that all events up to it were received before `time`. The next event, if any, was received at
+/// `time` or later.
 pub(super) async fn before_all_since(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
     let tip = *journal.tip().borrow();
     Ok(journal.received_from(time).await?.map_or(tip, |first| first - 1))
 }
 
-/// The last event that was received before a time; 0 without one.
+/// The seq of the last event received before `time`, or 0 if there is none.
 pub(super) async fn last_before(journal: &dyn Journal, time: Timestamp) -> Result<u64, Error> {
     let query = EventQuery { until: Some(time), limit: 1, ..EventQuery::default() };
     Ok(journal.events(query).await?.events.first().map_or(0, |event| event.seq))
@@ -123,7 +124,7 @@ mod tests {
         seqs.rev().map(event).collect()
     }
 
-    /// The seqs of a page out of as many events, and its next.
+    /// Reads one page from a journal with `stored` events. Returns the page's seqs and its `next`.
     fn sift(stored: u64, before: Option<u64>, limit: usize) -> (Vec<u64>, Option<u64>) {
         let settings =
             FilterSettings { events: Some(vec!["wanted".to_owned()]), ..FilterSettings::default() };

@@ -1,7 +1,7 @@
-//! Events oldest first: for who takes all of them out of a journal, or follows it.
+//! Events oldest first, for clients that export a whole journal or follow it.
 //!
-//! They are read by claim, as a lane reads them: a seq counts as passed once everything up to it has been looked at, so
-//! that no event is stepped over.
+//! Events are read by claim, as a lane reads them. A seq counts as passed only after all events up to it have been
+//! read, so that no event is skipped.
 
 use std::sync::Arc;
 
@@ -11,58 +11,58 @@ use crate::{
     journal::{Claim, EventPage},
 };
 
-/// Claims of both classes after which a page ends with what it has …
+/// A page ends after this many claims of both classes …
 const CLAIMS: usize = 20;
-/// … and bytes of payload that it holds.
+/// … or when it holds this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
-/// Events of a class that are claimed at once.
+/// Events claimed at once, per class.
 pub const CHUNK: usize = 1_000;
 
-/// Which events, after which seq.
+/// A selection of events, and the seq to start after.
 #[derive(Clone, Debug, Default)]
 pub struct OnwardQuery {
-    /// Only what has a higher seq: where the page before ended.
+    /// Only events with a higher seq: the `next` of the previous page.
     pub after: u64,
-    /// Only what has a lower seq. Whoever narrows down by `until` bounds it by that, too: a page does not end by a time, since
-    /// a correction of the clock lets times fall.
+    /// Only events with a lower seq. A caller that selects by `until` must also set this bound: `until` does not end
+    /// the list, because received times can decrease when the clock is corrected.
     pub before: Option<u64>,
-    /// Only this event name.
+    /// Only events with this name.
     pub name: Option<String>,
-    /// Only this source.
+    /// Only events from this source.
     pub source: Option<String>,
-    /// What else narrows them down.
+    /// Further conditions on the time and content.
     pub narrowed: Narrowed,
-    /// At most this many.
+    /// The maximum number of events in the page.
     pub limit: usize,
 }
 
-/// A page of events, oldest first, as it grows by what is claimed.
+/// A page of events, oldest first, while it is being read.
 pub struct Onward {
     query: OnwardQuery,
     events: Vec<Arc<Event>>,
-    /// Everything up to here was looked at.
+    /// All events up to this seq were read.
     through: u64,
-    /// There is nothing behind it now.
+    /// There are no events after `through` now.
     ended: bool,
     claims: usize,
     bytes: usize,
 }
 
 impl Onward {
-    /// An empty one.
+    /// Starts an empty page.
     pub const fn new(query: OnwardQuery) -> Self {
         let through = query.after;
         Self { query, events: Vec::new(), through, ended: false, claims: 0, bytes: 0 }
     }
 
-    /// After which seq both classes are to be claimed next, [`CHUNK`] events of each; `None` where the page is full, or
-    /// there is nothing more.
+    /// The seq after which to claim next, [`CHUNK`] events per class; `None` if the page is full or there are no more
+    /// events.
     pub fn reads(&self) -> Option<u64> {
         let full = self.events.len() >= self.query.limit || self.bytes >= PAGE_BYTES || self.claims >= CLAIMS;
         (!full && !self.ended).then_some(self.through)
     }
 
-    /// Takes what was claimed of both classes.
+    /// Adds a claim of both classes to the page.
     pub fn take(&mut self, Claim { events, through }: Claim) {
         self.claims += 1;
         let after = self.through;
@@ -85,14 +85,14 @@ impl Onward {
         self.ended = self.through == after;
     }
 
-    /// The page; its `next` is `after` of the following one.
+    /// Ends the page and returns it. Its `next` is the `after` of the following page.
     pub fn page(self) -> EventPage {
         EventPage { events: self.events, next: (!self.ended).then_some(self.through) }
     }
 }
 
 impl OnwardQuery {
-    /// Neither this event is meant nor any behind it.
+    /// Returns whether neither this event nor any later one can match.
     fn is_over_at(&self, event: &Event) -> bool {
         self.before.is_some_and(|before| event.seq >= before)
     }
@@ -112,7 +112,7 @@ mod tests {
         event::{Class, Element},
     };
 
-    /// Every third is from a customer; each came in the second of its seq.
+    /// An event received in the second of its seq. Every third event is from a customer.
     fn event(seq: u64) -> Arc<Event> {
         let name = if seq.is_multiple_of(3) { "incoming-message" } else { "message-status-update" };
         let element = Element::read(format!("{{\"eventName\":\"{name}\"}}").as_bytes()).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         })
     }
 
-    /// A page out of as many events, claimed a few at a time.
+    /// Reads one page from a journal with `stored` events, claimed ten per class at a time.
     fn page(stored: u64, query: OnwardQuery) -> (Vec<u64>, Option<u64>) {
         let mut onward = Onward::new(query);
         while let Some(after) = onward.reads() {

@@ -1,4 +1,4 @@
-//! How an event stands with the handlers.
+//! The state of an event in the lanes of all handlers.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl Shared {
-    /// How an event stands with each handler: with that of its lanes which the event goes through.
+    /// The state of an event in each handler: in the lane that the event goes through.
     ///
     /// # Errors
-    /// Those of the journal.
+    /// Returns the errors of the journal.
     pub(super) async fn passages(&self, event: &Event) -> Result<Vec<Passage>, Error> {
         let mut passages = self.state.journal.passages(event.element.class(), event.seq).await?;
-        // A handler that is gone has its place here only for what it got.
+        // A handler that no longer runs is listed only if the event passed its lane.
         let at_work: Vec<Arc<str>> = self.state.desk.status().into_iter().map(|lane| lane.handler).collect();
         passages.retain(|passage| passage.passed || at_work.contains(&passage.handler));
         Ok(passages)

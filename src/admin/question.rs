@@ -1,4 +1,4 @@
-//! How a request asks: the parameters of its URL, and its JSON body.
+//! The parameters of a request: in its URL and in its JSON body.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -16,15 +16,15 @@ use crate::{
     settings::{keys_of, nearest},
 };
 
-/// The most that a list gives at once.
+/// The maximum number of rows in a list.
 pub(super) const LIMIT: usize = 1_000;
-/// What a list gives unless it is asked for another number.
+/// The default number of rows in a list.
 const LIMIT_DEFAULT: usize = 100;
-/// A thousand ids take 20 KiB.
+/// The maximum size of a body. A thousand ids take 20 KiB.
 const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The parameters of a URL: each is taken once, and one that nobody takes is an error.
+/// The parameters of a URL. Each is taken once; a parameter that is never taken is an error.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Parameters {
@@ -38,7 +38,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// A parameter, if it was given.
+    /// The parsed value of a parameter, or `None` if it is not given. A repeated parameter is an error.
     pub(super) fn take<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Fault> {
         let Some(at) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
         let (_, text) = self.0.swap_remove(at);
@@ -48,7 +48,7 @@ impl Parameters {
         text.parse().map(Some).map_err(|error: T::Err| Fault::parameter(name, error.to_string()))
     }
 
-    /// `limit`, from 1 to [`LIMIT`].
+    /// The parameter `limit`, from 1 to [`LIMIT`].
     pub(super) fn limit(&mut self) -> Result<usize, Fault> {
         match self.take("limit")? {
             None => Ok(LIMIT_DEFAULT),
@@ -57,12 +57,12 @@ impl Parameters {
         }
     }
 
-    /// A parameter that is on as `1` and off as `0`.
+    /// A parameter that is `1` for on and `0` for off; off by default.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Fault> {
         Ok(self.either(name)?.unwrap_or(false))
     }
 
-    /// A parameter that asks for one thing as `1`, for the other as `0`, and where it is not given for both.
+    /// A parameter that selects one kind with `1`, the other with `0`, and both if it is not given.
     pub(super) fn either(&mut self, name: &'static str) -> Result<Option<bool>, Fault> {
         match self.take::<String>(name)?.as_deref() {
             None => Ok(None),
@@ -72,7 +72,7 @@ impl Parameters {
         }
     }
 
-    /// A parameter that is one of some words.
+    /// A parameter with a fixed set of values.
     pub(super) fn word<T>(
         &mut self,
         name: &'static str,
@@ -83,7 +83,7 @@ impl Parameters {
         read(&text).map(Some).ok_or_else(|| no_such_word(name, &text, words))
     }
 
-    /// `event`, `status`, `message` and `phone`, each of which may be repeated; `None` where none is given.
+    /// A filter from `event`, `status`, `message` and `phone`, each of which may be repeated; `None` if none is given.
     pub(super) fn filter(&mut self) -> Result<Option<Filter>, Fault> {
         let settings = FilterSettings {
             events: self.all("event"),
@@ -100,20 +100,20 @@ impl Parameters {
         Ok(None)
     }
 
-    /// `since` and `until`, and those of [`Parameters::filter`].
+    /// The parameters `since`, `until`, and those of [`Parameters::filter`].
     pub(super) fn narrowed(&mut self) -> Result<Narrowed, Fault> {
         let (since, until) = (self.take("since")?, self.take("until")?);
         Ok(Narrowed { since, until, filter: self.filter()?.unwrap_or_default() })
     }
 
-    /// Every value of a parameter, if it was given.
+    /// All values of a parameter, or `None` if it is not given.
     fn all(&mut self, name: &str) -> Option<Vec<String>> {
         let values: Vec<String> =
             self.0.extract_if(.., |(given, _)| given == name).map(|(_, text)| text).collect();
         (!values.is_empty()).then_some(values)
     }
 
-    /// Nothing else was asked.
+    /// Returns an error if a parameter was not taken.
     pub(super) fn end(self) -> Result<(), Fault> {
         match self.0.into_iter().next() {
             None => Ok(()),
@@ -122,14 +122,14 @@ impl Parameters {
     }
 }
 
-/// A word that a parameter does not take, and which it does.
+/// The error for an unknown value of a parameter; it lists the valid values.
 pub(super) fn no_such_word(name: &'static str, text: &str, words: &[&str]) -> Fault {
     let near = nearest(text, words.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     Fault::parameter(name, format!("there is no {text:?}{near} (there are {})", words.join(", ")))
 }
 
-/// The segment of the path that names what is meant.
+/// The variable segment of the path.
 pub(super) struct Segment(pub String);
 
 impl<S: Sync> FromRequestParts<S> for Segment {
@@ -141,7 +141,7 @@ impl<S: Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// A JSON body, of a bounded size and within a bounded time.
+/// A JSON body. Its size and the time to receive it are bounded.
 pub(super) struct Asked<T>(pub T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Asked<T> {
@@ -154,7 +154,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Asked<T> {
     }
 }
 
-/// A body, of a bounded size and within a bounded time.
+/// Reads a body with a bound on its size and on the time to receive it.
 pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {
     let declared = headers.get(CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -175,21 +175,21 @@ pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Fa
         })
 }
 
-/// Which rows a changing request is about: `{"ids":[…]}`.
+/// The rows that a changing request selects: `{"ids":[…]}`.
 #[derive(Deserialize)]
 #[serde(try_from = "Written")]
 pub(super) struct Ids {
-    /// From 1 to [`LIMIT`] of them.
+    /// From 1 to [`LIMIT`] ids.
     pub(super) ids: Vec<i64>,
 }
 
-/// Which events are meant, by the keys of a handler's filters: `{"statuses":["failed"]}`.
+/// A filter with the keys of a handler's filters: `{"statuses":["failed"]}`.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub(super) struct Chosen {
-    /// As it was asked for.
+    /// The filter as requested.
     pub(super) settings: FilterSettings,
-    /// The filter that this makes.
+    /// The compiled filter.
     pub(super) filter: Filter,
 }
 
@@ -216,26 +216,25 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
     }
 }
 
-/// Dead letters to be changed: `{"ids":[…]}`, or `{"handler":"x","all":true}`, which `since`, `until` and `filter` may
-/// narrow down; either with `"dryRun":true`.
+/// A request to change dead letters: `{"ids":[…]}`, or `{"handler":"x","all":true}`, optionally with `since`, `until`
+/// and `filter`. Either form may have `"dryRun":true`.
 #[derive(Deserialize)]
 #[serde(try_from = "Written")]
 pub(super) struct Wish {
-    /// Which of them.
     pub(super) which: Which,
-    /// Count them, and change nothing.
+    /// Only count the dead letters; change nothing.
     pub(super) dry_run: bool,
 }
 
-/// Which dead letters a changing request is about.
+/// The dead letters that a changing request selects.
 pub(super) enum Which {
-    /// These: from 1 to [`LIMIT`].
+    /// From 1 to [`LIMIT`] ids.
     Ids(Vec<i64>),
-    /// Those that match.
+    /// All dead letters that match.
     Of(Box<Matching>),
 }
 
-/// Either of them, as it is written.
+/// The JSON members of [`Ids`] and of [`Wish`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Written {

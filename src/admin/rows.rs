@@ -1,5 +1,5 @@
-//! What is shown as JSON: by the API, and by the command line of a receiver that is stopped. An event's own form is
-//! [`Event::push_json_line`].
+//! Rows of JSON answers, shared by the API and by the command line when it reads the journal of a stopped receiver. The
+//! JSON form of an event is [`Event::push_json_line`].
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     journal::{DeadLetter, Figures, History, QuarantineEntry},
 };
 
-/// Appends an event as one line of JSON; with `raw`, the stored bytes are a member of it.
+/// Appends an event as one line of JSON. With `raw`, the line includes the stored bytes as the member `raw`.
 pub fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
     event.push_json_line(out);
     if raw {
@@ -25,7 +25,7 @@ pub fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serd
     Ok(())
 }
 
-/// A dead letter in a list: nothing personal.
+/// A dead letter in a list. It contains no personal data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadRow {
@@ -60,13 +60,13 @@ impl From<&DeadLetter> for DeadRow {
     }
 }
 
-/// A dead letter by itself: with its error, which may quote the payload, and the element, rendered.
+/// One dead letter with its rendered element and its error, which may quote the payload.
 #[derive(Serialize)]
 pub struct DeadDetail {
     #[serde(flatten)]
     row: DeadRow,
     error: String,
-    /// The tries that failed since it was first tried alone, oldest first: the first and the last nine.
+    /// Failed attempts since the event was first tried alone, oldest first: the first and the last nine.
     history: History,
     #[serde(serialize_with = "rendered")]
     event: Arc<Event>,
@@ -83,7 +83,7 @@ fn rendered<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Err
     RawValue::from_string(element).map_err(S::Error::custom)?.serialize(serializer)
 }
 
-/// An entry of the quarantine in a list: nothing personal.
+/// A quarantine entry in a list. It contains no personal data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QuarantineRow {
@@ -112,7 +112,7 @@ impl From<&QuarantineEntry> for QuarantineRow {
     }
 }
 
-/// An entry of the quarantine by itself: what is wrong with it may quote the payload.
+/// One quarantine entry with the decoder's description of the error, which may quote the payload.
 #[derive(Serialize)]
 pub struct QuarantineDetail {
     #[serde(flatten)]
@@ -126,7 +126,7 @@ impl From<QuarantineEntry> for QuarantineDetail {
     }
 }
 
-/// A credential of the public side, and when and how it was last used.
+/// A credential of the public side with its last use.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRow {
@@ -155,7 +155,7 @@ impl From<CredentialStatus> for CredentialRow {
     }
 }
 
-/// Figures of the journal.
+/// Figures of the journal: its span, sizes, and counts.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FiguresRow {

@@ -1,4 +1,4 @@
-//! `/metrics`.
+//! `/metrics`: the metrics in OpenMetrics format.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::Shared;
 
-/// What the text is: see the OpenMetrics specification, "Overall Structure".
+/// The content type that the OpenMetrics specification requires ("Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How long a scrape waits for figures that have to be read.
+/// How long a scrape waits for figures that must be read from the journal or from insight.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -23,7 +23,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
     ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())
 }
 
-// What else is measured is needed most when one of these is in trouble.
+// If the journal or insight fails, the scrape still returns the other metrics: they are needed most then.
 
 async fn of_the_journal(shared: &Shared) {
     match timeout(PATIENCE, shared.state.journal.figures()).await {

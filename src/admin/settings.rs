@@ -1,4 +1,4 @@
-//! `[admin]`.
+//! The settings of `[admin]`.
 
 use std::net::SocketAddr;
 
@@ -6,26 +6,26 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// `[admin]`: the operator's side.
+/// `[admin]`: the settings of the admin side.
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The operator's address; another than loopback needs credentials.
+    /// The address of the admin side. An address that is not loopback requires credentials.
     #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
-    /// Names that a request's `Host` may have, besides the listen address and `localhost`.
+    /// Names accepted in `Host`, in addition to the listen address and `localhost`.
     pub hosts: Vec<String>,
-    /// Who may come in.
+    /// The required credentials; `None` lets every request pass.
     pub credentials: Option<Credentials>,
 }
 
-/// Basic auth of the admin side.
+/// Basic-auth credentials of the admin side.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// The user.
+    /// The user name, which the log of decisions shows.
     pub username: String,
-    /// The password.
+    /// The password that belongs to the user.
     pub password: Secret,
 }
 

@@ -1,7 +1,7 @@
-//! Events as they come, for whoever listens: the API's tail, and the page's.
+//! Tails: live streams of events for the API and for the page.
 //!
-//! They are read from the journal by claim, after the seq that was told last, so whoever comes back with that seq misses
-//! nothing and gets nothing twice. One whose peer does not read waits, and holds no more than a batch.
+//! A tail reads the journal by claim, after the seq that was sent last. A client that reconnects with that seq misses
+//! no event and receives none twice. If the peer does not read, the tail waits and holds at most one batch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,20 +18,21 @@ use crate::{
     journal::{Claim, Error, Journal},
 };
 
-/// Tails at once.
+/// The maximum number of open tails.
 const TAILS: usize = 32;
-/// Events of a class that are read at once.
+/// Events per class that are read at once.
 const BATCH: usize = 64;
-/// Something is told at least so often: whoever listens learns that it is still there, and we that somebody is.
+/// The maximum time without a message. Keep-alives show the client that the server is alive, and let the server detect
+/// clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The places of those who listen.
+/// The permits for tails, one per open tail.
 pub(super) fn places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(TAILS))
 }
 
-/// The seq that a client goes on after, by its `Last-Event-ID`.
+/// The seq in `Last-Event-ID`, after which a reconnecting client continues.
 pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let seq = |id: &str| {
         id.parse().map_err(|_invalid| Fault::parameter("Last-Event-ID", "is not the seq of an event"))
@@ -39,32 +40,32 @@ pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     headers.get(LAST_EVENT_ID).map(|id| seq(id.to_str().unwrap_or_default())).transpose()
 }
 
-/// One who listens.
+/// One live stream of events.
 pub(super) struct Tail {
     journal: Arc<dyn Journal>,
     tip: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     source: Option<String>,
     filter: Filter,
-    /// Everything up to here was told, or is not wanted.
+    /// All events up to this seq were sent or filtered out.
     cursor: u64,
     quiet_until: Instant,
     _place: OwnedSemaphorePermit,
 }
 
-/// What there is to tell.
+/// The next message of a tail.
 pub(super) enum News {
-    /// Events, in order of seq: at least one.
+    /// At least one event, in order of seq.
     Events(Vec<Arc<Event>>),
-    /// Nothing that is wanted. The first news of a tail is always this.
+    /// No event matched for a while. The first message of a tail is always this one.
     Quiet,
 }
 
 impl Tail {
-    /// One that begins after that seq, or now.
+    /// A tail that starts after the given seq, or from now on.
     ///
     /// # Errors
-    /// [`Fault::Crowded`]: as many listen as may.
+    /// Returns [`Fault::Crowded`] if [`TAILS`] tails are open.
     pub(super) fn new(
         shared: &Shared,
         source: Option<String>,
@@ -81,24 +82,24 @@ impl Tail {
             stopping: shared.state.stopping.clone(),
             source,
             filter,
-            // A journal that was begun anew starts over.
+            // If the journal was recreated, its newest seq may be lower than the client's seq.
             cursor: after.map_or(newest, |after| after.min(newest)),
             quiet_until: Instant::now(),
             _place: place,
         })
     }
 
-    /// Everything up to this seq was told, or is not wanted: where to go on after.
+    /// The seq after which to continue: all events up to it were sent or filtered out.
     pub(super) const fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// There is something that it has not looked at.
+    /// Returns whether there are events that the tail has not read.
     pub(super) fn is_behind(&self) -> bool {
         self.cursor < *self.tip.borrow()
     }
 
-    /// Lets go of what is further behind than so many: how many it passes over.
+    /// Skips events if the tail is more than `most` events behind. Returns how many it skips.
     pub(super) fn catch_up(&mut self, most: u64) -> u64 {
         let behind = self.tip.borrow().saturating_sub(self.cursor);
         let passed_over = behind.saturating_sub(most);
@@ -106,13 +107,15 @@ impl Tail {
         passed_over
     }
 
-    /// Waits for what there is to tell; `None` in a stop, and where the journal cannot be read: who listens comes back.
+    /// Waits for the next message. Returns `None` at shutdown and if the journal cannot be read; the client then
+    /// reconnects.
     pub(super) async fn news(&mut self) -> Option<News> {
         loop {
             if *self.stopping.borrow_and_update() {
                 return None;
             }
-            // Each tells how far it is: also one that finds nothing is not to look at all of it again.
+            // A keep-alive carries the cursor, so that a client without matching events does not start over after a
+            // reconnect.
             if self.quiet_until <= Instant::now() {
                 return Some(self.told(News::Quiet));
             }

@@ -1,4 +1,5 @@
-//! `bikhook check --against-journal N`: the last stored events go through the handlers of a file, and to nobody.
+//! `bikhook check --against-journal N`: runs the last stored events through the handlers of a configuration file, and
+//! delivers nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,48 +24,48 @@ use crate::{
     journal::EventQuery,
 };
 
-/// What a handler would get.
+/// The events that a handler would take.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Taken<'a> {
     handler: &'a str,
     kind: &'static str,
-    /// Events that it was asked about.
+    /// The number of events tested.
     looked: usize,
-    /// Events that it wants.
+    /// The number of events that the handler wants.
     takes: usize,
-    /// Of these, messages from customers.
+    /// How many of `takes` are customers' messages.
     incoming: usize,
-    /// Of these, what could not be delivered: its mask leaves no event.
+    /// How many of `takes` could not be delivered, because the mask leaves no valid event.
     lost: usize,
-    /// What it wants, by event name.
+    /// The wanted events by event name.
     names: BTreeMap<String, usize>,
-    /// Pointers of its `where` and `mask` at which nothing was, in any of the events looked at.
+    /// Pointers in `where` and `mask` that match nothing in any tested event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nowhere: Vec<&'a str>,
-    /// Its `start` is not looked at: it has its place in the journal already.
+    /// `start` has no effect, because the handler already has cursors in the journal.
     #[serde(skip_serializing_if = "is_false")]
     start_unread: bool,
-    /// The newest of them as the destination would see them, oldest first.
+    /// The newest wanted events as the destination would see them, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shown: Vec<Box<RawValue>>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde requires this signature
 const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// How the answer is printed.
+/// The format of the output.
 #[derive(Clone, Copy)]
 pub(super) struct Form {
-    /// Events shown of each handler, as its destination would see them.
+    /// The number of events shown per handler, as its destination would see them.
     pub(super) show: usize,
-    /// An object a line.
+    /// One JSON object per line.
     pub(super) json: bool,
 }
 
-/// Asks every handler about the last `count` events.
+/// Tests every handler with the last `count` events.
 pub(super) fn run(
     handlers: &[HandlerConfig],
     store: &Store,
@@ -114,7 +115,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The handlers that have their place in the journal.
+/// The names of the handlers that have cursors in the journal.
 fn enrolled(store: &Store) -> Result<BTreeSet<String>, Error> {
     #[derive(Deserialize)]
     struct Row {
@@ -123,7 +124,7 @@ fn enrolled(store: &Store) -> Result<BTreeSet<String>, Error> {
     store.handlers()?.iter().map(|row| parse::<Row>(row).map(|row| row.handler)).collect()
 }
 
-/// A stored event, read again from its bytes.
+/// A stored event, decoded again from its bytes.
 fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -177,7 +178,7 @@ impl<'a> Taken<'a> {
         Ok(taken)
     }
 
-    /// What is not wrong, and yet may not be meant.
+    /// Prints warnings about settings that are valid but probably not intended.
     fn warn(&self, out: &mut impl Write) -> Result<(), Error> {
         let Self { handler, looked, .. } = self;
         for pointer in &self.nowhere {
@@ -198,7 +199,7 @@ impl<'a> Taken<'a> {
     }
 }
 
-/// Pointers at which nothing is in any of the events, not even `null`. Of no events nothing can be said.
+/// Pointers that match nothing in any of the events, not even `null`. Empty if there are no events.
 fn nowhere<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
     let pointers = handler
         .filter

@@ -1,4 +1,4 @@
-//! `bikhook auth`: what to paste into BIK's developer portal, and a line of curl that tries it.
+//! `bikhook auth`: the values for BIK's developer portal, and curl commands to test them.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether every secret of the sources is one that a receiver knows.
+/// Checks that the secrets of all sources are stored, so that a running receiver uses the same ones.
 pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
     let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
     let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));
@@ -38,7 +38,7 @@ pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sources, as far as they have credentials whose secrets are made by the start that this configuration is for.
+/// The sources with credentials whose secrets this start generates.
 pub(super) fn fresh(config: &Config) -> BTreeMap<String, SourceSettings> {
     let made = |secret: &Secret| config.not_stored().any(|(_, fresh)| fresh.expose() == secret.expose());
     let mut sources = config.sources.clone();
@@ -51,7 +51,7 @@ pub(super) fn fresh(config: &Config) -> BTreeMap<String, SourceSettings> {
     sources
 }
 
-/// What to paste into BIK's portal for each source, served at this address. It holds the secrets themselves.
+/// The values for BIK's portal per source, for a receiver at this address. The text contains secrets.
 pub fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAddr) -> String {
     let mut text = String::new();
     for (name, source) in sources {
@@ -95,7 +95,7 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
     }
 }
 
-/// The key in the form that is asked for; any is accepted where none is.
+/// The key in the pinned form; without a pinned form any is accepted, and `Basic key` is used.
 pub(super) fn on_the_wire(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),
@@ -112,7 +112,7 @@ fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-/// The smallest event there is: an id makes it one that is stored once.
+/// A minimal event. Its id makes it deduplicated, so that repeated tests store it once.
 const SAMPLE: &str = r#"[{"eventName":"hello","id":"hello-1"}]"#;
 
 fn curl(args: &[&str], url: &str) -> String {
@@ -120,7 +120,7 @@ fn curl(args: &[&str], url: &str) -> String {
     words.fold("curl".to_owned(), |line, word| line + " " + &shell(word))
 }
 
-/// One word of a shell's line, whatever it holds.
+/// Quotes one word for a shell.
 fn shell(word: &str) -> String {
     if word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@".contains(c)) && !word.is_empty() {
         return word.to_owned();
@@ -128,7 +128,7 @@ fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// An address that a client on this machine can use where "all addresses" is listened on.
+/// Replaces an unspecified listen address by loopback, so that a client on this machine can connect.
 pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,5 +1,5 @@
-//! `bikhook check`: what the configuration comes to, and whether its destinations answer. One that is wrong does not come
-//! here: loading it is the check.
+//! `bikhook check`: shows the effective configuration, and optionally tests its destinations. An invalid configuration
+//! fails earlier, when it is loaded.
 
 use std::io::Write;
 

@@ -14,11 +14,11 @@ use super::{Cli, Error, auth::reachable, output::plain, variable};
 use crate::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may pause. A long change (every dead letter of a handler) answers when it is done.
+/// The read timeout. A long change, such as retrying all dead letters of a handler, answers only when it is done.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The same for a supervisor's question.
+/// The read timeout of a supervisor's health check.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-/// More than any page of the API has, and any event.
+/// The maximum size of an answer: more than any page of the API or any event.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
 /// Where the admin side is, and who asks.
@@ -35,12 +35,12 @@ pub(super) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// A client for what these arguments say, else the environment, else the configuration.
+    /// A client configured by these arguments, else the environment, else the configuration.
     pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
         self.patient(cli, PATIENCE)
     }
 
-    /// The same; what pauses for longer than this has ended.
+    /// The same as [`Self::client`], with this read timeout.
     pub(super) fn patient(&self, cli: &Cli, patience: Duration) -> Result<Client, Error> {
         let password = text_of("BIKHOOK_ADMIN_PASSWORD")?;
         let user = given(&self.admin_user, "BIKHOOK_ADMIN_USER")?;
@@ -70,7 +70,7 @@ impl AdminArgs {
         Client::new(url, credentials.or(configured), patience)
     }
 
-    /// A client for what needs no credentials, and is answered at once or not at all.
+    /// A client for requests that need no credentials and are answered quickly.
     pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
         let url = match given(&self.admin, "BIKHOOK_ADMIN")? {
             Some(url) => parse_url(&url, ADMIN_EXAMPLE)?,
@@ -84,8 +84,8 @@ fn url_of(listen: SocketAddr) -> Result<Url, Error> {
     parse_url(&format!("http://{}", reachable(listen)), ADMIN_EXAMPLE)
 }
 
-/// Refuses to send what is configured for the receiver at `own` to a URL that somebody named, where it could be read on the
-/// way; `instead` says how to give credentials for that URL.
+/// Refuses to send credentials that are configured for the receiver at `own` to another host over plain HTTP, where
+/// others could read them. `instead` tells the user how to give credentials for that URL.
 pub(super) fn keep_from_others(url: &Url, own: SocketAddr, instead: &str) -> Result<(), Error> {
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
@@ -100,7 +100,7 @@ pub(super) fn keep_from_others(url: &Url, own: SocketAddr, instead: &str) -> Res
     )))
 }
 
-/// What an argument says, else an environment variable.
+/// The value of an argument, else of an environment variable.
 fn given(argument: &Option<String>, name: &str) -> Result<Option<String>, Error> {
     argument.clone().map_or_else(|| text_of(name), |text| Ok(Some(text)))
 }
@@ -110,13 +110,13 @@ pub(super) fn text_of(name: &str) -> Result<Option<String>, Error> {
     text.map_err(|_not_utf8| Error::Failed(format!("{name} is not UTF-8")))
 }
 
-/// A client of the admin side: blocks until it has an answer.
+/// A blocking client of the admin side.
 pub(super) struct Client {
     runtime: Runtime,
     http: reqwest::Client,
     base: Url,
     credentials: Option<(String, Secret)>,
-    /// Whether who asks could read the journal of a stopped receiver instead.
+    /// The command could read the journal of a stopped receiver instead.
     or_journal: bool,
 }
 
@@ -128,12 +128,12 @@ impl Client {
         Ok(Self { runtime, http, base, credentials, or_journal: false })
     }
 
-    /// The same, for a command that has `--journal`.
+    /// The same client, for a command that has `--journal`.
     pub(super) fn or_journal(self) -> Self {
         Self { or_journal: true, ..self }
     }
 
-    /// `GET` of an answer that is JSON.
+    /// Sends a `GET` and parses the JSON answer.
     pub(super) fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -142,12 +142,12 @@ impl Client {
         self.parse(&self.get_bytes(path, query)?)
     }
 
-    /// `GET` of an answer of any kind.
+    /// Sends a `GET` and returns the body.
     pub(super) fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<u8>, Error> {
         self.ask(self.asking(path, query))
     }
 
-    /// `GET` of an answer that goes on and on.
+    /// Sends a `GET` and returns the response as a stream.
     pub(super) async fn open(&self, path: &[&str], query: &[(&str, String)]) -> Result<Response, Away> {
         let response = self.signed(self.asking(path, query)).send().await;
         let response = response.map_err(|error| Away::Gone(self.unreachable(&error)))?;
@@ -159,7 +159,7 @@ impl Client {
         Err(if status.is_server_error() { Away::Gone(refused) } else { Away::Refused(refused) })
     }
 
-    /// Runs what asks more than once.
+    /// Runs a future on the client's runtime, for commands that send more than one request.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
@@ -172,14 +172,14 @@ impl Client {
         self.http.request(Method::GET, url)
     }
 
-    /// `POST` of JSON.
+    /// Sends a JSON `POST` and parses the JSON answer.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Error> {
         self.parse(&self.ask(self.http.request(Method::POST, self.at(path)).json(body))?)
     }
 
     fn at(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
-        // Every http URL has segments.
+        // Every http URL has path segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -234,19 +234,19 @@ impl Client {
     }
 }
 
-/// Why something that goes on and on could not be opened.
+/// Why a stream could not be opened.
 pub(super) enum Away {
-    /// The receiver is not there, or cannot now: it may be later.
+    /// The receiver is unreachable or fails for now. A retry may succeed.
     Gone(Error),
-    /// It does not answer such a question.
+    /// The receiver rejects the request. A retry does not help.
     Refused(Error),
 }
 
-/// How the URL of an admin side is written.
+/// An example URL of an admin side.
 const ADMIN_EXAMPLE: &str = "http://127.0.0.1:8081";
 
-/// A URL that can be asked; else an error with an example of one. A password in it would be seen by every user of this
-/// machine, and is not quoted.
+/// Parses an HTTP URL; an error shows `example`. A URL with a user or password is rejected and not quoted, because all
+/// users of this machine can see the arguments of a process.
 pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
     let failed = |what: String| Err(Error::Failed(what));
     match Url::parse(text) {
@@ -259,21 +259,21 @@ pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
     }
 }
 
-/// A client for a URL: never redirected, no proxy on the way to this machine.
+/// Builds a client for a URL. It follows no redirects and uses no proxy.
 pub(super) fn build(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwest::Client, Error> {
     let builder = builder.redirect(redirect::Policy::none()).no_proxy();
-    // Plain http needs no certificates: a small container may have none to load.
+    // Plain HTTP needs no certificates, and a small container may have none.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
     builder.build().map_err(|error| Error::Failed(format!("cannot make a client: {}", cause(&error))))
 }
 
-/// What a client runs on.
+/// Builds the runtime for a client.
 pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, Error> {
     let built = builder.enable_all().build();
     built.map_err(|error| Error::Failed(format!("cannot start what a client runs on: {error}")))
 }
 
-/// The innermost cause of an error: what a person can act on.
+/// The innermost cause of an error, which is the part that a person can act on.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -282,7 +282,7 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// The `detail` of a problem (RFC 9457).
+/// The `detail` of a problem document (RFC 9457).
 pub(super) fn detail(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -291,7 +291,7 @@ pub(super) fn detail(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.detail)
 }
 
-/// The beginning of an answer that is no problem of ours.
+/// The beginning of an answer that is not a problem document.
 fn excerpt(body: &[u8]) -> String {
     plain(&String::from_utf8_lossy(&body[..body.len().min(200)]))
 }

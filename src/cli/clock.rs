@@ -1,4 +1,4 @@
-//! `bikhook clock`: whether the wall clock is believed, and an operator who says that it is right.
+//! `bikhook clock`: shows the state of the clock, and lets an operator confirm that the wall clock is right.
 
 use clap::Subcommand;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! `bikhook completions SHELL`.
+//! `bikhook completions SHELL`: prints a completion script for a shell.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `bikhook check --connect`: every destination is opened, beside each other.
+//! `bikhook check --connect`: opens all destinations concurrently.
 
 use std::{io::Write, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     handler::{Failure, OpenError},
 };
 
-/// What a destination said.
+/// The result of opening a destination.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -22,18 +22,18 @@ struct Row {
     kind: &'static str,
     destination: String,
     ok: bool,
-    /// What is wrong; of a file that another process has, which one.
+    /// The error; for a file that is in use, the process that uses it.
     error: Option<String>,
     took_ms: u64,
 }
 
 enum Trouble {
-    /// The receiver that runs, or another process, has it.
+    /// The running receiver or another process uses the destination.
     InUse(String),
     Refused(String),
 }
 
-/// Opens each, and tells what it says; an error where one refuses.
+/// Opens every destination and prints the results. Returns an error if any of them fails.
 pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write) -> Result<(), Error> {
     let runtime = runtime(&mut tokio::runtime::Builder::new_multi_thread())?;
     let rows = runtime.block_on(async {
@@ -45,7 +45,7 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
         rows.sort_by_key(|(at, _)| *at);
         rows
     });
-    // A destination that hangs may hold a thread: it must not hold the command.
+    // A hanging destination may block a thread. Do not wait for it.
     runtime.shutdown_background();
     for (_, row) in &rows {
         if json {

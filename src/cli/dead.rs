@@ -1,4 +1,4 @@
-//! `bikhook dead`: events that a handler will not get unless somebody retries them.
+//! `bikhook dead`: lists, shows, retries and drops dead letters.
 
 use std::io::Write;
 
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// A dead letter as far as the table shows it.
+/// The columns of a dead letter in the table.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -182,7 +182,7 @@ impl Show {
     }
 }
 
-/// Ids that one request takes.
+/// The maximum number of ids in one request.
 const IDS: usize = 1_000;
 
 #[derive(Deserialize)]
@@ -217,7 +217,7 @@ impl Change {
         Err(Error::Failed(format!("there are no dead letters {:?}", sum.unknown)))
     }
 
-    /// Whether it is said which: all of them are never meant by saying nothing.
+    /// Checks that the arguments select dead letters: selecting all of them needs `--all`.
     fn names_some(&self) -> Result<(), Error> {
         let selects = !self.selection.is_everything();
         let what = match (&self.handler, self.ids.is_empty()) {

@@ -1,4 +1,4 @@
-//! `bikhook events`: what was received.
+//! `bikhook events`: lists received events.
 
 use std::io::Write;
 
@@ -64,7 +64,7 @@ struct Raw {
     raw: String,
 }
 
-/// An event's line, as far as the table shows it: nothing personal.
+/// The columns of an event in the table. They contain no personal data.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -77,7 +77,8 @@ struct Line<'a> {
     event: &'a RawValue,
 }
 
-/// What the table shows of an element. Of duplicate keys serde takes none: such an element shows a blank.
+/// The members of an element that the table shows. Serde rejects duplicate keys; the columns of such an element are
+/// blank.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Element<'a> {
@@ -96,7 +97,7 @@ struct Info<'a> {
     channel_id: Option<&'a RawValue>,
 }
 
-/// What the table shows of an event's line.
+/// The cells of an event's row.
 pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
     let line: Line<'_> = parse(row)?;
     let element: Element<'_> = serde_json::from_str(line.event.get()).unwrap_or_default();
@@ -113,14 +114,14 @@ pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
     ])
 }
 
-/// `eventInfo`, or the first of several.
+/// The `eventInfo` object, or the first one of an array.
 fn first_info(info: &RawValue) -> Info<'_> {
     let one =
         serde_json::from_str::<Vec<&RawValue>>(info.get()).ok().and_then(|infos| infos.first().copied());
     serde_json::from_str(one.unwrap_or(info).get()).unwrap_or_default()
 }
 
-/// A text that says something.
+/// A non-empty string.
 fn word(value: &RawValue) -> Option<String> {
     serde_json::from_str::<String>(value.get()).ok().filter(|word| !word.is_empty())
 }

@@ -1,4 +1,4 @@
-//! `bikhook handlers`: how far each handler is, and letting go of what holds the journal.
+//! `bikhook handlers`: the progress of the handlers, and operator decisions such as pause, resume and skip.
 
 use std::{io::Write, path::PathBuf};
 
@@ -130,7 +130,7 @@ struct Skip {
     admin: AdminArgs,
 }
 
-/// A place in the journal, as an operator names it.
+/// A position in the journal: a seq or a time.
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
 enum Before {
@@ -163,7 +163,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// A handler as far as the table shows it. Of a stopped receiver less is known.
+/// The columns of a handler in the table. Some are unknown for a stopped receiver.
 #[derive(Deserialize)]
 struct Handler {
     handler: String,
@@ -243,7 +243,7 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
                 lane.lag.to_string(),
                 cell(lane.lag_seconds.map(waits)),
                 lane.set_aside.to_string(),
-                // They are the handler's: once is enough.
+                // The dead letters belong to the handler, so show them only for its first lane.
                 if at == 0 { dead.to_string() } else { String::new() },
                 cell(lane.delivered),
                 cell(lane.next_try),
@@ -258,7 +258,7 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// What failed last, and how long ago that was: it may be over.
+/// The class of the last failure and how long ago it occurred, because it may be over.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!("{class}, {} ago", coarse(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
@@ -266,7 +266,7 @@ fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
-/// A time that has passed, in its largest unit.
+/// An elapsed time in its largest unit.
 fn coarse(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -276,7 +276,7 @@ fn coarse(seconds: u64) -> String {
     }
 }
 
-/// For how long the oldest event has waited; `-` where none does.
+/// How long the oldest event has waited, or `-` if no event waits.
 fn waits(seconds: u64) -> String {
     match seconds {
         0 => "-".to_owned(),
@@ -348,7 +348,7 @@ impl Rename {
         })
     }
 
-    /// The configuration, where one was named, must not have the old name.
+    /// Checks the new name, and that a configuration given on the command line no longer contains the old name.
     fn check_names(&self, cli: &Cli) -> Result<(), Error> {
         if !is_name(&self.new) {
             return Err(Error::Failed(format!("{:?} is not a name: {NAME_RULE}", self.new)));

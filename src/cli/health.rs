@@ -1,4 +1,4 @@
-//! `bikhook health`: exit code 0 while the receiver is alive, 1 when a supervisor should start it again.
+//! `bikhook health`: exits with code 0 if the receiver is alive, and 1 if a supervisor should restart it.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `bikhook kinds`: the kinds of handlers in this binary.
+//! `bikhook kinds`: lists the handler kinds in this binary.
 
 use std::io::{self, Write};
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// A kind as it is shown; its batch and concurrency are the defaults.
+/// The row of a kind. `batch` and `concurrency` are its defaults.
 #[derive(Serialize)]
 struct Line {
     kind: &'static str,

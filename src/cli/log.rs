@@ -1,9 +1,9 @@
-//! The log: lines on the standard error.
+//! The log on standard error.
 //!
-//! A pipe that nobody reads, or a terminal that was paused, blocks whoever writes to it. That must not be a thread of
-//! the runtime, nor the journal's: lines are handed to a thread of their own, up to a bound, beyond which they are
-//! counted instead. The lines of the `log` handler are deliveries: they are written where they are made, on a thread
-//! that may block, and count as delivered only then.
+//! A pipe without a reader, or a paused terminal, blocks writes to it. A thread of the runtime or of the journal must
+//! not block on that. Therefore log lines go through a bounded queue to a thread of their own; lines beyond the bound
+//! are dropped and counted. The lines of the `log` handler are deliveries: they are written directly, on a thread that
+//! may block, and count as delivered only once they are written.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -27,14 +27,14 @@ use crate::{
     panics, trace,
 };
 
-/// Lines that wait to be written; what comes beyond is counted.
+/// The size of the queue of log lines. Lines beyond it are dropped and counted.
 const LINES: usize = 4_096;
-/// How long the end of the process waits for the last lines.
+/// How long the process waits for the last lines when it ends.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// A log that was started: dropped, it sees to it that the last lines are written.
+/// The running log. Dropping it waits until the last lines are written.
 pub(super) struct Log {
-    // Dropped first: the last spans may have something to say.
+    // Dropped before `_lines`, because the export of the last spans may still log.
     #[cfg(feature = "otel")]
     _spans: Option<trace::Exporter>,
     _lines: Lines,
@@ -44,19 +44,21 @@ struct Lines(SyncSender<Said>);
 
 enum Said {
     Line(Vec<u8>),
-    /// Everything before it is written: the other end hears of it by its own end.
+    /// Sent after the last line. When the thread drops it, the channel disconnects, which ends the wait in
+    /// [`Lines::drop`].
     Last {
         _written: SyncSender<()>,
     },
 }
 
 impl Log {
-    /// Starts the process's log, on the standard error: the standard output is for what a command is asked for.
+    /// Starts the log of the process on standard error; standard output is for the results of commands.
     #[cfg_attr(not(feature = "otel"), allow(unused_variables))]
     pub(super) fn start(settings: &LogSettings, metrics: &Metrics) -> Result<Self, Error> {
         let wrong =
             |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
-        // What comes later of the same part wins: who asks for it by name gets it.
+        // A later directive for the same target wins, so the configured level can enable targets that are off by
+        // default.
         let filter =
             EnvFilter::try_new(format!("{},{}=off,{}", handler::QUIET, trace::TARGET, settings.level))
                 .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
@@ -67,7 +69,7 @@ impl Log {
             .name("log".to_owned())
             .spawn(move || write_out(&said, &lost))
             .map_err(|error| wrong(&error))?;
-        // Where the log takes nothing, such as on a full disk, saying so on the same output would panic.
+        // If the log cannot be written, such as on a full disk, reporting that on the same output would panic.
         let log = tracing_subscriber::fmt::layer().with_writer(outlet).log_internal_errors(false);
         let log = match settings.format {
             LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -113,7 +115,7 @@ impl Drop for Lines {
 fn write_out(said: &Receiver<Said>, lost: &AtomicU64) {
     for said in said {
         let Said::Line(line) = said else { continue };
-        // An output that takes nothing takes nothing: there is nowhere else to say so.
+        // If the output fails, there is nowhere else to report it.
         drop(io::stderr().write_all(&line));
         let lost = lost.swap(0, Relaxed);
         if lost > 0 {
@@ -127,7 +129,7 @@ struct Outlet {
     lost: Arc<AtomicU64>,
 }
 
-/// Where one line goes.
+/// The destination of one log line.
 enum Line<'a> {
     Direct(io::Stderr),
     Handed(&'a Outlet),
@@ -146,7 +148,7 @@ impl<'a> MakeWriter<'a> for Outlet {
 }
 
 impl Write for Line<'_> {
-    /// A whole line at once: that is how it is written.
+    /// Takes a whole line per call: the formatter writes each line at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Direct(stderr) => return stderr.write(line),

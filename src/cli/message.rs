@@ -1,4 +1,4 @@
-//! `bikhook message`: what became of a message, and how it was told.
+//! `bikhook message`: the state of a message, and the events about it.
 
 use std::io::Write;
 
@@ -109,7 +109,7 @@ impl Timeline {
         };
         let deleted = if self.deleted { " (deleted)" } else { "" };
         let state = state.or_else(|| self.incoming.then(|| "received".to_owned()));
-        // BIK's category, its word, and which of them: "broadcast (CAMPAIGN) 57".
+        // For example "broadcast (CAMPAIGN) 57": BIK's category, the owner in BIK's spelling, and its id.
         let owner = self.owner.as_ref().map(|owner| match &self.category {
             Some(category) => format!("{category} ({owner})"),
             None => owner.clone(),
@@ -123,7 +123,7 @@ impl Timeline {
         [
             ("message", Some(self.message_id.clone())),
             ("state", state.map(|state| state + deleted)),
-            // BIK's text; what has arrived since may have failed before.
+            // BIK's failure text. It is shown even if the message was delivered after an earlier failure.
             ("reason", self.reason.clone()),
             (if self.incoming { "from" } else { "to" }, customer),
             ("by", owner.filter(|_| !self.incoming)),
@@ -133,7 +133,7 @@ impl Timeline {
         ]
     }
 
-    /// What is odd about it.
+    /// Anomalies of an event: out of order, repeated, or late.
     fn notes(&self, sighting: &Sighting) -> String {
         let late = self.created_at.map(|made| sighting.at.ms_since(made)).filter(|_| sighting.late);
         let late = late.map(|late| format!("{} after it was made", duration(late)));

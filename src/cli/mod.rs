@@ -1,4 +1,4 @@
-//! The command line: one file per command. A command returns an [`Error`]; `main` shows it and turns it into a code.
+//! The command line, one file per command. A command returns an [`Error`]; `main` prints it and exits with its code.
 
 mod against;
 mod auth;
@@ -97,15 +97,16 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the command, or `serve` if none is given.
     ///
     /// # Errors
-    /// [`Error`], which knows its exit code.
+    /// Returns an [`Error`], which determines the exit code.
     pub fn run(self) -> Result<(), Error> {
-        // Not locked: what serves writes from many threads.
+        // Standard output is not locked, because `serve` writes from many threads.
         let out = &mut anstream::stdout();
         match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
-            // A reader that has seen enough (`| head`) is no failure.
+            // A reader that closes the pipe early (`
+            // head`) is not an error.
             Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done,
         }
@@ -147,25 +148,25 @@ impl Cli {
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// What is set up cannot be used, such as a journal of a newer version; trying again does not help.
+    /// A configured resource cannot be used, such as a journal of a newer version. A retry does not help.
     #[error("{0}")]
     Unusable(String),
-    /// Anything else; the text says what to do about it.
+    /// Any other failure; the text says what to do.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Error {
-    /// 2 where a person has to change something before trying again, else 1.
+    /// The exit code: 2 if something must be changed before a retry can succeed, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Unusable(_) => 2,
@@ -173,7 +174,7 @@ impl Error {
         }
     }
 
-    /// What to print: in colours, which the stream takes out where it is no terminal.
+    /// The text to print. It has colors, which the stream strips if it is not a terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Config(ConfigError::Invalid(report)) => report.render(true),
@@ -182,12 +183,12 @@ impl Error {
     }
 }
 
-/// An environment variable; an empty one counts as none, as container tools leave them.
+/// An environment variable. An empty one counts as not set, because container tools leave empty variables.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Warns of what is not wrong, on the standard error.
+/// Prints the warnings of a valid configuration on standard error.
 fn warn(config: &Config) -> io::Result<()> {
     if config.warnings.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How commands print: a table for people, or an object a line; and how they ask.
+//! The output of commands (a table for people, or one JSON object per line) and confirmation prompts.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use super::{
     terminal::{Output, acts},
 };
 
-/// The standard output: what was stored passes through unchanged, unless it would act on a terminal.
+/// Buffered standard output. Stored data passes through unchanged, unless it could control a terminal.
 pub(super) fn stdout() -> impl Write {
     BufWriter::new(Output::new())
 }
 
-/// Rows as they are, one a line.
+/// Prints rows unchanged, one per line.
 pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), Error> {
     for row in rows {
         writeln!(out, "{}", row.get())?;
@@ -29,7 +29,7 @@ pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), 
     Ok(out.flush()?)
 }
 
-/// The answer as it came, or in words.
+/// Prints an answer as JSON or in words.
 pub(super) fn told<T: DeserializeOwned>(
     json: bool,
     answer: Box<RawValue>,
@@ -43,7 +43,7 @@ pub(super) fn told<T: DeserializeOwned>(
     Ok(out.flush()?)
 }
 
-/// Rows as a table.
+/// Prints rows as a table.
 pub(super) fn table<const N: usize>(
     out: &mut impl Write,
     header: [&str; N],
@@ -58,7 +58,8 @@ pub(super) fn table<const N: usize>(
     Ok(out.flush()?)
 }
 
-/// Rows of figures as a table: `words` columns of words on the left, numbers on the right of theirs.
+/// Prints rows of figures as a table: the first `words` columns are left-aligned text, the others right-aligned
+/// numbers.
 pub(super) fn figures(
     out: &mut impl Write,
     header: &[String],
@@ -77,7 +78,7 @@ pub(super) fn figures(
     Ok(out.flush()?)
 }
 
-/// The members of an object, one a line, in the order of `keys`.
+/// Prints the members of an object, one per line, in the order of `keys`.
 pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
     let members: BTreeMap<String, &RawValue> = parse(row)?;
     let width = keys.iter().map(|key| key.len()).max().unwrap_or_default() + 2;
@@ -89,19 +90,19 @@ pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Re
     Ok(out.flush()?)
 }
 
-/// What a row says.
+/// Parses a JSON row.
 pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Error> {
     serde_json::from_str(row.get())
         .map_err(|error| Error::Failed(format!("a row is not as this version writes it: {error}")))
 }
 
-/// A bar on the standard error, where that is a terminal: of so many steps, with a message of its own.
+/// A progress bar with this many steps, on standard error if it is a terminal.
 pub(super) fn bar(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))
 }
 
-/// Text that does nothing to a terminal: what was posted may hold its control sequences, or turn the order of a line round.
+/// Escapes characters that would control a terminal: posted data may contain control sequences or bidirectional marks.
 pub(super) fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
         if acts(c) {
@@ -114,12 +115,12 @@ pub(super) fn plain(text: &str) -> String {
     })
 }
 
-/// A cell that may be empty.
+/// A cell of a table, or `-` if there is no value.
 pub(super) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// How long something took, in two digits or so: `850 ms`, `1.2 s`, `12 min`.
+/// Formats a duration with about two digits: `850 ms`, `1.2 s`, `12 min`.
 pub(super) fn duration(ms: i64) -> String {
     let tenths = |unit_ms: i64, name: &str| {
         let tenths = (ms + unit_ms / 20) / (unit_ms / 10);
@@ -138,7 +139,7 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// Asks before something that cannot be undone.
+/// Asks for confirmation, unless `yes` is set. Returns an error if the user declines.
 pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
     if yes {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `bikhook quarantine`: what could not be stored as events.
+//! `bikhook quarantine`: lists, shows, retries and drops input that could not be stored as events.
 
 use std::io::{IsTerminal, Write};
 
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// An entry as far as the table shows it.
+/// The columns of an entry in the table.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -161,10 +161,10 @@ impl Show {
     }
 }
 
-/// Ids that one request takes: a second try reads every byte again.
+/// The maximum number of ids in one request. A retry decodes every byte of an entry again.
 const IDS: usize = 100;
 
-/// What became of an entry, as far as the table shows it.
+/// The columns of a retried entry in the table.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Retried {

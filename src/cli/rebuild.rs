@@ -1,4 +1,4 @@
-//! `bikhook rebuild`: insight learns everything anew.
+//! `bikhook rebuild`: insight reads the whole journal again.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     output::{bar, parse, told},
 };
 
-/// How often its progress is looked at.
+/// The interval between progress requests.
 const EVERY: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-/// How far insight is.
+/// The progress of insight.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Progress {
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// Shows how far it is until it is done; its last answer.
+/// Shows the progress until the rebuild ends. Returns the last answer.
 fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> {
     let mut row = begun;
     let Progress { cursor: from, rebuilding_to: Some(to) } = parse(&row)? else { return Ok(row) };

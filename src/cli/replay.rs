@@ -1,4 +1,4 @@
-//! `bikhook replay`: what is stored, delivered to a handler once more.
+//! `bikhook replay`: delivers stored events to a handler again, and manages replays.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ struct Change {
     admin: AdminArgs,
 }
 
-/// How often its progress is looked at.
+/// The interval between progress requests.
 const EVERY: Duration = Duration::from_millis(300);
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// A replay as far as it is shown.
+/// The members of a replay that are shown.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Replay {
@@ -121,7 +121,7 @@ impl Replay {
         self.ended_at.is_some()
     }
 
-    /// Of its events, how many it is done with; of the seqs of its part until these are counted.
+    /// How far the replay is, and the total: in events once they are counted, until then in seqs.
     fn progress(&self) -> (u64, u64) {
         if let (Some(done), Some(events @ 1..)) = (self.done, self.events) {
             return (done, events);
@@ -206,7 +206,7 @@ impl Start {
     }
 }
 
-/// Shows how far it is until it has ended; its last row.
+/// Shows the progress until the replay ends. Returns its last row.
 fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
     let id = started.id.to_string();
     let bar = bar(started.progress().1);

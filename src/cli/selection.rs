@@ -1,4 +1,4 @@
-//! Which events an operator means: by time, and by what is in them.
+//! Options that select events by time and by content.
 
 use serde_json::{Map, Value, json};
 
@@ -40,12 +40,12 @@ pub(super) struct Content {
 }
 
 impl Selection {
-    /// Whether nothing is selected: all is meant.
+    /// Returns whether no option is given, which selects everything.
     pub(super) fn is_everything(&self) -> bool {
         self.since.is_none() && self.until.is_none() && self.content.filter().is_empty()
     }
 
-    /// `since`, `until` and `filter`, as the API takes them, beside other members of the body.
+    /// Adds `since`, `until` and `filter` to the JSON body of an API request.
     pub(super) fn members(&self, mut body: Map<String, Value>) -> Map<String, Value> {
         for (key, time) in [("since", self.since), ("until", self.until)] {
             if let Some(time) = time {
@@ -59,7 +59,7 @@ impl Selection {
         body
     }
 
-    /// The one event name that is meant: the journal finds it faster than a filter does.
+    /// The event name, if exactly one is given without wildcards: the journal finds a name faster than a filter does.
     pub(super) fn name(&self) -> Option<String> {
         match self.content.events.as_slice() {
             [name] if !name.contains(['*', '?', '[', '{', '\\']) => Some(name.clone()),
@@ -67,14 +67,14 @@ impl Selection {
         }
     }
 
-    /// What a list is asked for by, as the API takes it in a URL.
+    /// The parameters for the URL of a list request.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let times = [("since", self.since), ("until", self.until)];
         let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.to_string())));
         times.chain(self.content.parameters()).collect()
     }
 
-    /// The same, for a journal that is read without a receiver.
+    /// The same selection for a journal that is read without a receiver.
     pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
         let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let Content { events, statuses, messages, phones } = &self.content;
@@ -91,7 +91,7 @@ impl Selection {
 }
 
 impl Content {
-    /// What a list or a tail is asked for by, as the API takes it in a URL.
+    /// The parameters for the URL of a list or tail request.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
         let lists = [
             ("event", &self.events),

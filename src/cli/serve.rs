@@ -1,4 +1,4 @@
-//! `bikhook serve`: what happens without a command.
+//! `bikhook serve`, which is also the default command.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{app, config::Config, http::SourceSettings, metrics::Metrics};
 pub(super) fn run(config: Config) -> Result<(), Error> {
     let metrics = Metrics::new();
     let _log = Log::start(&config.log, &metrics)?;
-    // A warning is a help: an output that takes nothing must not keep the receiver from starting.
+    // A warning that cannot be printed must not prevent the start.
     drop(warn(&config));
     let fresh = fresh(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -28,14 +28,14 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
         let (stop, told) = oneshot::channel();
         let sources = config.sources.clone();
         let ready = |addresses: app::Addresses| {
-            // A greeting is a help: a closed output must not end the receiver.
+            // A closed standard output must not end the receiver.
             drop(greet(&sources, &fresh, addresses));
         };
         let serving = app::serve(config, metrics, ready, async { drop(told.await) });
         let signalled = async {
-            // The first asks for a stop, the second ends the process at once.
+            // The first signal requests a shutdown; the second ends the process at once.
             signals.next().await;
-            // Nobody hears it where serving has ended by itself.
+            // The receiver is gone if the server has ended by itself.
             let _ = stop.send(());
             signals.next().await;
         };
@@ -47,13 +47,13 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
             () = signalled => Err(Error::Failed("ended at once, as a second signal asked".to_owned())),
         }
     });
-    // A destination that hangs may hold a thread for ever: it must not hold the process.
+    // A hanging destination may block a thread forever. Do not wait for it.
     runtime.shutdown_background();
     served
 }
 
-/// Secrets are shown once, by the start that makes them; later ones point to `bikhook auth`. What is kept elsewhere is
-/// never shown: the output may be a log.
+/// Prints the URLs. Generated secrets are shown once, by the start that generates them; later starts point to `bikhook
+/// auth`. Configured secrets are never shown, because the output may be a log.
 fn greet(
     sources: &BTreeMap<String, SourceSettings>,
     fresh: &BTreeMap<String, SourceSettings>,

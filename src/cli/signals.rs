@@ -1,22 +1,22 @@
-//! SIGTERM and SIGINT, for the commands that end in good order.
+//! SIGTERM and SIGINT, for commands with an orderly shutdown.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Both signals. From where this value is made on, neither ends the process by itself.
+/// Both signals. Once this value exists, neither ends the process by itself.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Within a runtime.
+    /// Registers the handlers. Must be called within a runtime.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Resolves at the next of either.
+    /// Waits for the next of either signal.
     pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,4 +1,5 @@
-//! What the listings read: a running receiver by its admin API, or a stopped one's journal. Both give the same JSON.
+//! The data of the listings: from the admin API of a running receiver, or from the journal of a stopped one. Both
+//! return the same JSON.
 
 use std::{io::Write, path::PathBuf};
 
@@ -20,9 +21,9 @@ use crate::{
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
 };
 
-/// The most that is read at once.
+/// The maximum number of rows per read.
 const PAGE: usize = 1_000;
-/// Payloads that a stopped journal's listing has in memory at once.
+/// The number of payloads that a listing of a stopped journal holds in memory.
 const CHUNK: usize = 16;
 
 /// Which receiver to ask.
@@ -50,14 +51,14 @@ pub(super) enum Store {
     Stopped(Box<Offline>),
 }
 
-/// Rows as JSON, newest first, and where the next page begins.
+/// Rows as JSON, newest first, with the cursor of the next page.
 pub(super) struct Page<C> {
     pub(super) rows: Vec<Box<RawValue>>,
     pub(super) next: Option<C>,
 }
 
 impl Store {
-    /// A page of the events that are meant; with `raw`, each has its stored bytes as a member.
+    /// A page of the selected events. With `raw`, each has its stored bytes as a member.
     pub(super) fn events(
         &self,
         query: &EventQuery,
@@ -86,8 +87,8 @@ impl Store {
         }
     }
 
-    /// A page of the events that are meant, oldest first: what has a higher seq than `after`. Its `next` is `after` of the
-    /// following one.
+    /// A page of the selected events with a seq above `after`, oldest first. Its `next` is the `after` of the following
+    /// page.
     pub(super) fn onward(
         &self,
         after: u64,
@@ -135,7 +136,7 @@ impl Store {
         }
     }
 
-    /// The highest seq that is stored; 0 while there is none.
+    /// The highest stored seq, or 0 if there is none.
     pub(super) fn tip(&self) -> Result<u64, Error> {
         match self {
             Self::Running(client) => {
@@ -185,7 +186,7 @@ impl Store {
         }
     }
 
-    /// One dead letter, with its error and its event.
+    /// One dead letter with its error and its event.
     pub(super) fn dead_letter(&self, id: i64) -> Result<Box<RawValue>, Error> {
         match self {
             Self::Running(client) => client.get(&["api", "v1", "dead", &id.to_string()], &[]),
@@ -196,7 +197,7 @@ impl Store {
         }
     }
 
-    /// A page of the quarantine.
+    /// A page of quarantine entries.
     pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> Result<Page<i64>, Error> {
         match self {
             Self::Running(client) => {
@@ -219,7 +220,7 @@ impl Store {
         }
     }
 
-    /// One entry of the quarantine, and what is wrong with it.
+    /// One quarantine entry with the description of its error.
     pub(super) fn quarantined(&self, id: i64) -> Result<Box<RawValue>, Error> {
         match self {
             Self::Running(client) => client.get(&["api", "v1", "quarantine", &id.to_string()], &[]),
@@ -230,7 +231,7 @@ impl Store {
         }
     }
 
-    /// Its bytes as they came.
+    /// The raw bytes of a quarantine entry.
     pub(super) fn quarantined_bytes(&self, id: i64) -> Result<Vec<u8>, Error> {
         match self {
             Self::Running(client) => {
@@ -243,7 +244,7 @@ impl Store {
         }
     }
 
-    /// Every handler with its lanes; of a stopped receiver what the journal knows of them.
+    /// All handlers with their lanes. For a stopped receiver, only the state in the journal is known.
     pub(super) fn handlers(&self) -> Result<Vec<Box<RawValue>>, Error> {
         match self {
             Self::Running(client) => {
@@ -258,7 +259,7 @@ impl Store {
     }
 }
 
-/// An answer of `events`.
+/// The answer of the API for `events`.
 #[derive(Deserialize)]
 struct Events {
     events: Vec<Box<RawValue>>,
@@ -314,11 +315,11 @@ pub(super) struct Limit {
     limit: Option<usize>,
 }
 
-/// What is shown where nobody says how much.
+/// The default number of rows.
 const ROWS: usize = 20;
 
-/// The newest rows, oldest first. That there are older ones is told where nobody said how many to show: a list that
-/// ends by itself is taken for all there is.
+/// The newest rows, oldest first. Without `--limit`, a message says if there are older rows, because a list without it
+/// looks complete.
 pub(super) fn newest<C: Copy>(
     Limit { limit }: &Limit,
     page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
@@ -329,13 +330,13 @@ pub(super) fn newest<C: Copy>(
     let mut rows = take(ROWS + 1, page)?;
     if rows.len() > ROWS {
         rows.remove(0);
-        // A help: where it cannot be written, the list still can.
+        // This message is only a hint; the list is printed even if it cannot be written.
         drop(writeln!(anstream::stderr(), "only the newest {ROWS}: --limit N shows more"));
     }
     Ok(rows)
 }
 
-/// The newest rows, oldest first: so many, or all there are.
+/// The newest rows, oldest first: up to `limit`.
 pub(super) fn take<C: Copy>(
     limit: usize,
     mut page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,

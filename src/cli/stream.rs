@@ -1,21 +1,21 @@
-//! Server-sent events, as a client reads them (HTML Living Standard, section 9.2).
+//! Parses server-sent events (HTML Living Standard, section 9.2).
 
 use reqwest::Response;
 
 use super::client::ANSWER_BYTES;
 
-/// An answer that goes on and on.
+/// A response that is a stream of messages.
 pub(super) struct Stream {
     response: Response,
     lines: Lines,
 }
 
-/// What ended with an empty line.
+/// A message of the stream, which ends with an empty line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Message {
-    /// Where it was: what comes later is asked for by it.
+    /// The position in the stream, from which a client continues after a reconnect.
     pub(super) id: Option<String>,
-    /// `None`: no event, only a place.
+    /// `None` if the message is only a position and no event.
     pub(super) data: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Stream {
         Self { response, lines: Lines::default() }
     }
 
-    /// The next message; `None` where it has ended, or broke off.
+    /// The next message; `None` if the stream ended or failed.
     pub(super) async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.lines.next() {
@@ -39,11 +39,11 @@ impl Stream {
     }
 }
 
-/// What came of it, not yet told.
+/// Received bytes and lines that do not make a complete message yet.
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
-    /// Of `rest`, no line ends before here.
+    /// `rest` has no line end before this index.
     looked: usize,
     message: Message,
 }

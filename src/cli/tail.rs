@@ -1,7 +1,7 @@
-//! `bikhook tail`: events as they come.
+//! `bikhook tail`: prints new events as they arrive.
 //!
-//! It begins after the newest event that there is, and comes back after the last one that it heard of, so a restart of the
-//! receiver leaves no gap and tells nothing twice.
+//! It starts after the newest event and reconnects after the last event received. A restart of the receiver therefore
+//! loses no events and repeats none.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,11 +22,11 @@ use super::{
     stream::{Message, Stream},
 };
 
-/// The receiver says something every few seconds: one that is silent for so long is not there any more.
+/// The read timeout. The receiver sends something every few seconds, so a longer silence means that it is gone.
 const SILENCE: Duration = Duration::from_secs(20);
-/// Waits between two looks for a receiver that is away: the first, and the longest.
+/// The first and the maximum delay before a reconnect.
 const AWAY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
-/// How often it is looked whether anybody still reads.
+/// The interval between checks whether standard output still has a reader.
 const LOOK: Duration = Duration::from_millis(250);
 
 #[derive(clap::Args)]
@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// The newest event that there is: without it, one that came while the first answer is awaited could be missed.
+/// The seq of the newest event. It is read first, because an event that arrives before the tail is open would be
+/// missed.
 fn newest(client: &Client) -> Result<u64, Error> {
     #[derive(serde::Deserialize)]
     struct Status {
@@ -126,17 +127,18 @@ impl Args {
     }
 }
 
-/// A line whose columns stand below those of the one before, as far as anybody can know.
+/// Formats a row with fixed column widths, because later rows are not known yet.
 fn columns([seq, received, source, event, status, channel, id]: [&str; 7]) -> String {
     format!("{seq:<8}  {received:<24}  {source:<8}  {event:<22}  {status:<9}  {channel:<9}  {id}")
 }
 
-/// A help: where it cannot be written, the events still can.
+/// Prints a hint. The events are printed even if it cannot be written.
 fn note(what: &str) {
     drop(writeln!(anstream::stderr(), "{what}"));
 }
 
-/// Resolves when whoever read the output has gone (`| head`), also where nothing comes that could be written.
+/// Resolves when the reader of standard output is gone (`
+/// head`), even if there is nothing to write.
 async fn nobody_reads() {
     loop {
         sleep(LOOK).await;

@@ -1,14 +1,14 @@
-//! What was posted, on its way to a terminal: it must not move the cursor, nor show text in another order than it has.
+//! Escapes posted data on its way to a terminal: it must not move the cursor or change the order of displayed text.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 
-/// Whether a character acts on a terminal, or on the order in which the characters around it are shown.
+/// Returns whether a character controls a terminal or the direction of the surrounding text.
 pub(super) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The standard output: a terminal gets escapes for what acts on it; a file or a pipe gets every byte as it is.
+/// Standard output: a terminal gets escaped text; a file or a pipe gets all bytes unchanged.
 pub(super) enum Output {
     Terminal(Escaped<Stdout>),
     Other(Stdout),
@@ -37,10 +37,10 @@ impl Write for Output {
     }
 }
 
-/// Writes text with escapes as JSON has them (`\\u001b`): a line of JSON says the same as before.
+/// Writes text with the escapes of JSON (`\u001b`), so that an escaped line of JSON keeps its meaning.
 pub(super) struct Escaped<W> {
     out: W,
-    /// The beginning of a character whose other bytes are still to come.
+    /// The first bytes of a character whose other bytes have not been written yet.
     rest: Vec<u8>,
 }
 
@@ -73,7 +73,7 @@ fn push(text: &str, escaped: &mut String) {
     while let Some(c) = chars.next() {
         let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
         if acts(c) && !ends_line && c != '\t' {
-            // Each of them is below U+10000.
+            // All of these characters are below U+10000.
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             escaped.push(c);

@@ -1,4 +1,4 @@
-//! The clock: whether the wall clock is believed, and an operator who says that it is right.
+//! The state of the clock, and the operator's confirmation that the wall clock is right.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) async fn show(
     Ok(Json(shared.state.journal.clock().status()).into_response())
 }
 
-/// `POST clock/accept`: the wall clock is right.
+/// `POST clock/accept`: the operator confirms that the wall clock is right.
 pub(super) async fn accept(
     State(shared): State<Arc<Shared>>,
     Asked(Nothing {}): Asked<Nothing>,

@@ -1,4 +1,4 @@
-//! Customers, and what was said with them.
+//! Customers and their conversations.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::{
     journal::Journal,
 };
 
-/// Who waits is looked for among those who wrote within this time.
+/// `GET contacts/waiting` looks this far back by default: customers who wrote earlier are not listed.
 const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// `GET contacts?address=&before=&limit=`: who was heard of last first.
+/// `GET contacts?address=&before=&limit=`: the most recently active contact first.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -43,7 +43,7 @@ pub(super) async fn list(
     Ok(Json(Answer { contacts, next }).into_response())
 }
 
-/// `GET contacts/waiting?since=&limit=`: who waits longest first.
+/// `GET contacts/waiting?since=&limit=`: the longest-waiting contact first.
 pub(super) async fn waiting(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -60,7 +60,7 @@ pub(super) async fn waiting(
     Ok(Json(Answer { contacts }).into_response())
 }
 
-/// `GET contacts/{id}?before=&limit=`: a conversation, newest first.
+/// `GET contacts/{id}?before=&limit=`: one conversation, newest entry first.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Segment(id): Segment,
@@ -77,7 +77,7 @@ pub(super) async fn one(
     Ok(Json(Told::of(conversation, &*shared.state.journal).await?).into_response())
 }
 
-/// A conversation with its texts.
+/// A conversation with the texts of its messages.
 #[derive(Serialize)]
 struct Told {
     contact: Contact,
@@ -89,13 +89,13 @@ struct Told {
 struct EntryRow {
     #[serde(flatten)]
     entry: Entry,
-    /// What the message says; null where it has no text, and where the journal no longer has its event.
+    /// The text of the message; null if it has no text or if the journal no longer has its event.
     text: Option<String>,
 }
 
 impl Told {
-    /// Insight keeps no texts: they are the journal's. A page ends early where they are long, though
-    /// never within an event: its cursor is a seq.
+    /// Reads the texts from the journal, because insight stores none. The page ends early when the texts exceed
+    /// [`PAGE_BYTES`], but never between entries of one event: the cursor is a seq.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, Fault> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());

@@ -1,4 +1,4 @@
-//! Dead letters.
+//! List, retry and drop dead letters.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(super) async fn one(
     Ok(Json(DeadDetail::from(dead)).into_response())
 }
 
-/// `POST dead/retry`: to be delivered again, through the lane where they died.
+/// `POST dead/retry`: delivers dead letters again, through the lane in which they died.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Wish { which, dry_run }): Asked<Wish>,
@@ -78,7 +78,7 @@ pub(super) async fn retry(
     Ok(Json(Answer { retried, unknown }).into_response())
 }
 
-/// `POST dead/drop`: for good.
+/// `POST dead/drop`: deletes dead letters permanently.
 pub(super) async fn drop(
     State(shared): State<Arc<Shared>>,
     Asked(Wish { which, dry_run }): Asked<Wish>,
@@ -95,7 +95,7 @@ pub(super) async fn drop(
     Ok(Json(Answer { dropped, unknown }).into_response())
 }
 
-/// How many a change would be about.
+/// The answer to a dry run: how many dead letters the change would affect.
 async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
     let Done { done: matches, unknown, .. } = dead::count(shared, which).await?;
     #[derive(Serialize)]

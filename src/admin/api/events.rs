@@ -1,4 +1,4 @@
-//! Events.
+//! List and read events.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::{
     journal::{EventPage, EventQuery, Journal, Passage},
 };
 
-/// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: of these, `event` (with * and
-/// ?), `status`, `message` and `phone` may be repeated. With `after=SEQ`: oldest first, what has a higher seq;
-/// `next` is `after` of the following page then.
+/// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: `event` (with the
+/// wildcards `*` and `?`), `status`, `message` and `phone` may be repeated. With `after=SEQ` the list has the events
+/// with a higher seq, oldest first; `next` is then the `after` of the following page.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -78,18 +78,18 @@ async fn oldest_first(
     Ok(onward.page())
 }
 
-/// How an event stands with a handler: with that of its lanes which the event goes through.
+/// The state of an event in one lane of a handler: the lane that the event goes through.
 #[derive(Serialize)]
 struct LaneRow {
     handler: Arc<str>,
     lane: &'static str,
-    /// The lane is past it: it is delivered, not wanted, set aside or dead.
+    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
     passed: bool,
-    /// When the lane came past it; null where that is not known (any more).
+    /// When the lane passed the event; null if that is not known, or no longer known.
     at: Option<Timestamp>,
-    /// It was set aside, and waits to be tried again.
+    /// The event is set aside and waits for a retry.
     aside: bool,
-    /// The dead letter that it became.
+    /// The id of the dead letter that the event became.
     dead: Option<i64>,
 }
 
@@ -100,7 +100,7 @@ impl From<Passage> for LaneRow {
     }
 }
 
-/// `GET events/{seq}?raw=`: with `lanes`, unless it is its bytes that are asked for.
+/// `GET events/{seq}?raw=`: the event with its `lanes`; with `raw`, only its bytes.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Segment(seq): Segment,

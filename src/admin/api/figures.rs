@@ -1,4 +1,4 @@
-//! Figures: the funnel, why messages failed, and what the sender sent.
+//! Figures: the message funnel, failures, arrivals, and sources.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Figures are of so long, unless another time is asked for.
+/// The default period of figures: the last 7 days.
 const SINCE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
-/// The most rows that an answer has.
+/// The maximum number of rows in an answer.
 const ROWS: usize = 20_000;
-/// The dimensions that figures can be narrowed down to a value of.
+/// The dimensions that a query can filter by.
 const ONLY: [Dimension; 6] = [
     Dimension::Category,
     Dimension::Owner,
@@ -37,7 +37,7 @@ const ONLY: [Dimension; 6] = [
     Dimension::Channel,
 ];
 
-/// Rows, with what was asked for.
+/// The rows of an answer, with the period and the dimensions of the query.
 #[derive(Serialize)]
 struct Figures<T> {
     since: Timestamp,
@@ -46,8 +46,8 @@ struct Figures<T> {
     rows: Vec<T>,
 }
 
-/// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is one or more of
-/// [`Dimension::ALL`], with commas.
+/// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is a comma-separated
+/// list of [`Dimension::ALL`].
 pub(super) async fn funnel(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -59,7 +59,7 @@ pub(super) async fn funnel(
     wanted.answer(rows)
 }
 
-/// `GET failures`, as `funnel`
+/// `GET failures`: same parameters as `funnel`.
 pub(super) async fn failures(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -73,7 +73,7 @@ pub(super) async fn failures(
     wanted.answer(rows)
 }
 
-/// What figures are asked for.
+/// The parameters of a query for figures.
 struct Wanted {
     span: Span,
     query: FigureQuery,
@@ -106,7 +106,7 @@ impl Wanted {
     }
 }
 
-/// Dimensions by their names, with commas.
+/// Parses a comma-separated list of dimension names.
 fn dimensions(names: &str) -> Result<Vec<Dimension>, Fault> {
     let mut by = Vec::new();
     for name in names.split(',').map(str::trim) {
@@ -120,7 +120,7 @@ fn dimensions(names: &str) -> Result<Vec<Dimension>, Fault> {
     Ok(by)
 }
 
-/// `GET arrivals?since=&until=&by=`: by the `hour`, or by the `day`.
+/// `GET arrivals?since=&until=&by=`: grouped by `hour` (the default) or by `day`.
 pub(super) async fn arrivals(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -143,7 +143,7 @@ pub(super) async fn arrivals(
     Ok(Json(Answer { rows }).into_response())
 }
 
-/// `GET sources?since=`: what came by each since then.
+/// `GET sources?since=`: what each source sent since then.
 pub(super) async fn sources(
     State(shared): State<Arc<Shared>>,
     mut parameters: Parameters,
@@ -161,14 +161,14 @@ pub(super) async fn sources(
     struct Row {
         #[serde(flatten)]
         row: SourceRow,
-        /// For how long nothing has come by it.
+        /// Seconds since the source last sent anything.
         silent_seconds: i64,
     }
     let row = |row: SourceRow| Row { silent_seconds: now.ms_since(row.last_at).max(0) / 1_000, row };
     Ok(Json(Answer { sources: rows.into_iter().map(row).collect() }).into_response())
 }
 
-/// From when to when, in whole hours.
+/// The period of a query.
 #[derive(Clone, Copy)]
 struct Span {
     since: Timestamp,
@@ -182,13 +182,13 @@ impl Span {
         Ok(Self { since, until })
     }
 
-    /// The hour that has begun counts as well.
+    /// The end of the period, moved so that an hour which has only begun counts too.
     fn last_hour_too(self) -> Timestamp {
         self.until.plus_ms(HOUR_MS - 1)
     }
 }
 
-/// What is told apart by too much is a question for a database.
+/// Rejects an answer with more than [`ROWS`] rows: a breakdown that fine is a question for a database.
 fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), Fault> {
     if rows.len() > ROWS {
         let what = format!("asks for {} rows, and an answer has at most {ROWS}: ask for less", rows.len());

@@ -1,4 +1,4 @@
-//! Handlers and their lanes.
+//! Handlers and their lanes: state and decisions.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,15 +22,15 @@ use crate::{
     journal::{LanePlace, Pause},
 };
 
-/// A handler, with both its lanes.
+/// A handler with both of its lanes.
 #[derive(Serialize)]
 struct Row {
     handler: Arc<str>,
-    /// Null where the configuration does not name it any more, and so is its destination.
+    /// Null, as is the destination, if the handler is no longer in the configuration.
     kind: Option<&'static str>,
-    /// Where its events go, without secrets.
+    /// Where the handler delivers, without secrets.
     destination: Option<Arc<str>>,
-    /// Since when it is held back, and why; null while it is not.
+    /// When and why the handler was paused; null if it is not paused.
     paused: Option<PauseRow>,
     dead: u64,
     lanes: Vec<LaneStatus>,
@@ -86,7 +86,7 @@ pub(super) async fn list(
     Ok(Json(Answer { handlers: rows }).into_response())
 }
 
-/// A lane of a handler that the configuration does not name any more.
+/// A lane of a handler that is no longer in the configuration.
 fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
     LaneStatus {
         cursor: lane.cursor,
@@ -97,19 +97,19 @@ fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
     }
 }
 
-/// `{}`, or `{"reason": "TEXT"}`.
+/// The body `{}` or `{"reason": "TEXT"}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Why {
     reason: Option<String>,
 }
 
-/// `{}`.
+/// The empty body `{}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// `POST handlers/{name}/pause`: it starts no delivery until it is resumed, also after a restart.
+/// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
@@ -126,7 +126,7 @@ pub(super) async fn pause(
     Ok(Json(Answer { handler, paused }).into_response())
 }
 
-/// `POST handlers/{name}/resume`: it goes on where it was.
+/// `POST handlers/{name}/resume`: continues at the handler's cursors.
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
@@ -142,14 +142,14 @@ pub(super) async fn resume(
     Ok(Json(Answer { handler, resumed }).into_response())
 }
 
-/// `{"to": NAME}`.
+/// The body `{"to": NAME}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rename {
     to: String,
 }
 
-/// `POST handlers/{name}/rename`: its place in the journal is given to another name.
+/// `POST handlers/{name}/rename`: moves the handler's state in the journal to another name.
 pub(super) async fn rename(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
@@ -164,7 +164,7 @@ pub(super) async fn rename(
     Ok(Json(Answer { handler, to }).into_response())
 }
 
-/// `POST handlers/{name}/retry`: whatever waits to be tried again is tried now.
+/// `POST handlers/{name}/retry`: retries now everything that waits for a retry.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
@@ -179,7 +179,7 @@ pub(super) async fn retry(
     Ok(Json(Answer { handler }).into_response())
 }
 
-/// `POST handlers/{name}/believe`: the events that its destination refuses now become dead letters.
+/// `POST handlers/{name}/believe`: the events that the destination refuses now become dead letters.
 pub(super) async fn believe(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
@@ -189,7 +189,7 @@ pub(super) async fn believe(
     Ok(Json(handlers::believe(&shared, &handler).await).into_response())
 }
 
-/// `{"before": SEQ}` or `{"before": TIME}`.
+/// The body `{"before": SEQ}` or `{"before": TIME}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Skip {
@@ -203,23 +203,23 @@ enum Before {
     Time(Timestamp),
 }
 
-/// What was let go of.
+/// The result of a skip.
 #[derive(Serialize)]
 struct Skipped {
     handler: String,
-    /// Everything below this seq.
+    /// All events below this seq are skipped.
     before: u64,
     lanes: usize,
 }
 
-/// `POST handlers/{name}/skip`: the handler lets go of everything before a place, by decision and on record.
+/// `POST handlers/{name}/skip`: skips all events before a seq or a time. The decision is logged.
 pub(super) async fn skip(
     State(shared): State<Arc<Shared>>,
     Segment(handler): Segment,
     Asked(Skip { before }): Asked<Skip>,
 ) -> Result<Response, Fault> {
     let journal = &shared.state.journal;
-    // What is not received yet cannot be let go of.
+    // Events that are not yet received cannot be skipped.
     let end = journal.tip().borrow().saturating_add(1);
     let before = match before {
         Before::Seq(seq) => seq.min(end),

@@ -1,4 +1,4 @@
-//! Insight itself: whether it is on, how far it is, and learning anew.
+//! Insight itself: its progress, and its rebuild.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::{
     insight::{Insight, Progress},
 };
 
-/// Insight, where it is switched on.
+/// Insight, if it is enabled.
 pub(super) fn of(shared: &Shared) -> Result<&Insight, Fault> {
     shared.state.insight.as_deref().ok_or(Fault::NoInsight)
 }
 
-/// How far it is behind the journal.
+/// The progress of insight through the journal.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -44,7 +44,7 @@ pub(super) async fn progress(
     row(&shared)
 }
 
-/// `POST insight/rebuild`: it forgets what the journal can tell again, and takes it in anew.
+/// `POST insight/rebuild`: deletes the data that can be read from the journal again, and reads the journal again.
 pub(super) async fn rebuild(
     State(shared): State<Arc<Shared>>,
     Asked(Nothing {}): Asked<Nothing>,

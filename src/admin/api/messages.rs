@@ -1,4 +1,4 @@
-//! Messages, and what became of them.
+//! Messages and their outcomes.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(super) async fn list(
     Ok(Json(Answer { messages, next }).into_response())
 }
 
-/// `GET messages/{messageId}`: one for each source that has a message of that id.
+/// `GET messages/{messageId}`: one entry for each source that has a message with this id.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Segment(message): Segment,

@@ -1,5 +1,6 @@
-//! `/api/v1`: JSON. Lists come newest first, by cursor: `next` of one page is `before` of the following one, and `null`
-//! after the last. A page has a bound of bytes beside its limit, so it may be shorter than asked and still have a next.
+//! `/api/v1`, the JSON API. Lists are newest first and paged by cursor: the `next` of one page is the `before` of the
+//! following page, and `null` on the last page. A page is bounded in bytes as well as by its limit: it may be shorter
+//! than requested and still have a `next`.
 
 mod clock;
 mod contacts;
@@ -27,12 +28,12 @@ use serde::Serialize;
 use super::{Shared, chunks::CHUNK, fault::Fault, question::Parameters};
 use crate::journal;
 
-/// Bytes of payload after which a page takes no further row.
+/// A page takes no more rows after this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
 
 type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
 
-/// Every route; what each takes and answers is in [`DOCUMENT`].
+/// All routes. [`DOCUMENT`] describes their parameters and answers.
 const ROUTES: [Route; 41] = [
     (MethodFilter::GET, "/events", |method| on(method, events::list)),
     (MethodFilter::GET, "/events/{seq}", |method| on(method, events::one)),
@@ -77,8 +78,8 @@ const ROUTES: [Route; 41] = [
     (MethodFilter::GET, "/openapi.json", |method| on(method, document)),
 ];
 
-/// The OpenAPI document. It is written by hand, and held to: a test compares its paths with the routes, and another its words
-/// with what the real binary answers.
+/// The OpenAPI document, written by hand. One test compares its paths with the routes; another compares its schemas
+/// with the answers of the real binary.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
@@ -91,12 +92,12 @@ async fn document(parameters: Parameters) -> Result<Response, Fault> {
     Ok(json(DOCUMENT.to_owned()))
 }
 
-/// A segment of the path that is a number.
+/// Parses a path segment as a number.
 fn number<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Fault> {
     text.parse().map_err(|_invalid| Fault::parameter(name, "is not a number"))
 }
 
-/// A page of a list, as it grows.
+/// A page of a list while it is being read.
 struct Page {
     rows: Vec<String>,
     bytes: usize,
@@ -104,9 +105,9 @@ struct Page {
 }
 
 impl Page {
-    /// Rows of a list whose entries carry payloads: read in chunks, so that not all of them are in memory at once.
-    /// `read` gives a chunk after a cursor, newest first; `row` tells an entry's id, its size in bytes, and what is shown
-    /// of it, if it is.
+    /// Reads a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once. `read`
+    /// returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the entry
+    /// is shown, its row.
     async fn read<T, R: Serialize, F>(
         limit: usize,
         before: Option<i64>,
@@ -141,7 +142,7 @@ impl Page {
     }
 }
 
-/// `{"NAME":[ROWS],"next":NEXT}`, from rows that are JSON already: nothing of theirs goes through a parser.
+/// `{"NAME":[ROWS],"next":NEXT}`, from rows that are JSON already, so that they are not parsed again.
 fn list(name: &str, rows: &str, next: Option<impl std::fmt::Display>) -> Response {
     let mut text = String::with_capacity(rows.len() + name.len() + 48);
     // Writing to a String does not fail.
@@ -152,12 +153,12 @@ fn list(name: &str, rows: &str, next: Option<impl std::fmt::Display>) -> Respons
     json(text)
 }
 
-/// Text that is JSON already.
+/// An answer from text that is JSON already.
 fn json(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// Bytes as they came: never to be shown as anything by a browser.
+/// An answer of raw bytes, with a content type that no browser renders.
 fn octets(bytes: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
 }

@@ -1,4 +1,4 @@
-//! The quarantine: what could not be stored as events, and a second try.
+//! The quarantine: input that could not be stored as events, and its retry.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(super) async fn bytes(
     Ok(octets(entry(&shared, number("id", &id)?).await?.item.bytes))
 }
 
-/// `POST quarantine/drop`: for good.
+/// `POST quarantine/drop`: deletes entries permanently.
 pub(super) async fn drop(
     State(shared): State<Arc<Shared>>,
     Asked(Ids { ids }): Asked<Ids>,
@@ -72,7 +72,8 @@ pub(super) async fn drop(
     Ok(Json(Answer { dropped: done.len(), unknown }).into_response())
 }
 
-/// `POST quarantine/retry`: what can be read by now becomes events, and what all of was read leaves the quarantine.
+/// `POST quarantine/retry`: elements that can be read now become events. An entry whose elements are all stored leaves
+/// the quarantine.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Ids { ids }): Asked<Ids>,

@@ -1,4 +1,4 @@
-//! Replays: what is stored is delivered to a handler once more.
+//! Replays: stored events are delivered to a handler again.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -22,26 +22,26 @@ use crate::{
     journal::ReplayState,
 };
 
-/// What to replay: `{"handler": "crm"}`, and what else is given.
+/// The body of `POST replays`: `{"handler": "crm"}` and optional members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Wish {
     handler: String,
-    /// Received at this time or later.
+    /// Only events received at this time or later.
     since: Option<Timestamp>,
-    /// Received before this time.
+    /// Only events received before this time.
     until: Option<Timestamp>,
-    /// Which events, beside what the handler wants: the keys of a handler's filters.
+    /// Selects events beyond the handler's own filter, with the same keys as a handler's filter.
     #[serde(default)]
     filter: Chosen,
-    /// Events a second at most.
+    /// The maximum number of events per second.
     rate: Option<NonZeroU32>,
-    /// Count, and deliver nothing.
+    /// Only count the events; deliver nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// `POST replays`: what is stored now, and not what comes later.
+/// `POST replays`: replays the events that are stored now; later events are not included.
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
     Asked(wish): Asked<Wish>,
@@ -59,7 +59,7 @@ pub(super) async fn start(
     Ok(Json(Row::one(&shared, id)?).into_response())
 }
 
-/// What a replay would deliver.
+/// The events that a replay would deliver.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DryRun {
@@ -70,7 +70,7 @@ struct DryRun {
     last: Option<u64>,
 }
 
-/// `GET replays`: those at work and the last that ended, oldest first.
+/// `GET replays`: the active replays and the last that ended, oldest first.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     parameters: Parameters,
@@ -93,7 +93,7 @@ pub(super) async fn one(
     Ok(Json(Row::one(&shared, number("id", &id)?)?).into_response())
 }
 
-/// `POST replays/{id}/pause`: it starts no delivery until it is resumed, also after a restart.
+/// `POST replays/{id}/pause`: starts no more deliveries until the replay is resumed, also after a restart.
 pub(super) async fn pause(
     state: State<Arc<Shared>>,
     id: Segment,
@@ -111,7 +111,7 @@ pub(super) async fn resume(
     change(state, id, asked, ReplayState::Running).await
 }
 
-/// `POST replays/{id}/cancel`: for good. What it has delivered stays delivered.
+/// `POST replays/{id}/cancel`: ends the replay permanently. Events that it delivered stay delivered.
 pub(super) async fn cancel(
     state: State<Arc<Shared>>,
     id: Segment,

@@ -1,4 +1,4 @@
-//! The receiver itself, and the credentials of its public side.
+//! The status of the receiver, and the credentials of its public side.
 
 use std::sync::Arc;
 

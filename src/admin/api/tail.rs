@@ -1,4 +1,4 @@
-//! Events as they come: server-sent events.
+//! `GET tail`: new events as server-sent events.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,8 +22,8 @@ use crate::{
     event::Event,
 };
 
-/// `GET tail?after=&source=&event=&status=&message=&phone=`, with `Last-Event-ID` of more weight than `after`: events after
-/// that one, or from now on.
+/// `GET tail?after=&source=&event=&status=&message=&phone=`: events with a seq above `after`, or from now on. A
+/// `Last-Event-ID` header overrides `after`.
 pub(super) async fn tail(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -38,12 +38,13 @@ pub(super) async fn tail(
     let batches = stream::unfold(tail, async |mut tail| {
         let lines = match tail.news().await? {
             News::Events(events) => events.iter().map(|event| line(event)).collect(),
-            // An id without data is no event, and is what a client comes back with.
+            // A message with an id but no data raises no event in the client. The client sends this id when it
+            // reconnects.
             News::Quiet => vec![Line::default().comment("").id(tail.cursor().to_string())],
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))
     });
-    // A stream's own `no-cache` would let a copy be kept.
+    // Sse sets `no-cache`, which would still allow a stored copy.
     Ok(([(CACHE_CONTROL, "no-store")], Sse::new(batches.flatten())).into_response())
 }
 

@@ -1,8 +1,8 @@
-//! A wall clock that is believed.
+//! The operator's confirmation of the wall clock.
 
 use crate::admin::{Shared, fault::Fault};
 
-/// Believes the wall clock, and lets deletion catch up; whether anything was in doubt.
+/// Accepts the wall clock and lets deletion catch up. Returns whether the clock was in doubt.
 pub(in crate::admin) async fn accept(shared: &Shared) -> Result<bool, Fault> {
     let accepted = shared.state.journal.accept_clock().await?;
     if accepted {

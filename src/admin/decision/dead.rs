@@ -1,4 +1,4 @@
-//! Dead letters that are retried, or dropped.
+//! Retry and drop dead letters.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::{
     journal::{BoxFuture, Cause, DeadLetter, DeadQuery, Error, Journal},
 };
 
-/// Which dead letters are meant; what is given must all match.
+/// A selection of dead letters. Every member that is set must match.
 #[derive(Default)]
 pub(in crate::admin) struct Matching {
-    /// Of this handler; of any where none is given.
+    /// The handler of the dead letter; `None` matches any.
     pub(in crate::admin) handler: Option<String>,
-    /// By the event.
+    /// Conditions on the event.
     pub(in crate::admin) narrowed: Narrowed,
-    /// By why they died.
+    /// Why the event became a dead letter.
     pub(in crate::admin) cause: Option<Cause>,
-    /// By a part of the last error, in any case.
+    /// A substring of the last error, ignoring case.
     pub(in crate::admin) error: Option<String>,
-    /// Those of these handlers alone.
+    /// Only dead letters of these handlers.
     pub(in crate::admin) among: Option<Vec<Arc<str>>>,
-    /// Those with a lower id.
+    /// Only dead letters with a lower id.
     pub(in crate::admin) before: Option<i64>,
 }
 
 impl Matching {
-    /// Whether this one is meant.
+    /// Returns whether the dead letter matches. The caller checks `handler` and `before`.
     pub(in crate::admin) fn takes(&self, dead: &DeadLetter) -> bool {
         let has = |part: &String| dead.error.to_lowercase().contains(&part.to_lowercase());
         self.cause.is_none_or(|cause| dead.cause == cause)
@@ -41,17 +41,17 @@ impl Matching {
     }
 }
 
-/// What a change came to.
+/// The result of a change.
 pub(in crate::admin) struct Done {
-    /// Dead letters that were changed, or counted.
+    /// The number of dead letters changed or counted.
     pub(in crate::admin) done: usize,
-    /// The highest id of those that were looked at, where they were not asked for by their ids.
+    /// The highest id that was read; `None` if the dead letters were selected by id.
     pub(in crate::admin) newest: Option<i64>,
-    /// Ids that there are none of.
+    /// Requested ids that do not exist.
     pub(in crate::admin) unknown: Vec<i64>,
 }
 
-/// To be delivered again, through the lane where they died.
+/// Delivers dead letters again, through the lane in which they died.
 pub(in crate::admin) async fn retry(shared: &Shared, which: Which) -> Result<Done, Fault> {
     let done = change(shared, which, Journal::retry_dead).await?;
     if done.done > 0 {
@@ -61,7 +61,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, which: Which) -> Result<Don
     Ok(done)
 }
 
-/// Deletes them, for good.
+/// Deletes dead letters permanently.
 pub(in crate::admin) async fn drop(shared: &Shared, which: Which) -> Result<Done, Fault> {
     let done = change(shared, which, Journal::drop_dead).await?;
     if done.done > 0 {
@@ -71,7 +71,7 @@ pub(in crate::admin) async fn drop(shared: &Shared, which: Which) -> Result<Done
     Ok(done)
 }
 
-/// How many a change would be about.
+/// Counts the dead letters that a change would affect.
 pub(in crate::admin) async fn count(shared: &Shared, which: Which) -> Result<Done, Fault> {
     let journal = &*shared.state.journal;
     match which {
@@ -80,12 +80,12 @@ pub(in crate::admin) async fn count(shared: &Shared, which: Which) -> Result<Don
     }
 }
 
-/// Changes nothing: these were read a moment ago.
+/// A [`Change`] that changes nothing, for ids that were read a moment ago.
 fn found<'a>(_journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
     Box::pin(async { Ok(ids) })
 }
 
-/// Changes nothing, and tells which there are.
+/// A [`Change`] that changes nothing and returns the ids that exist.
 fn known<'a>(journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
     Box::pin(async move {
         let mut known = Vec::new();
@@ -110,7 +110,8 @@ async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, F
     }
 }
 
-/// Every dead letter that is meant and there now: from the newest down, so what dies meanwhile is left alone.
+/// Changes every matching dead letter. It reads from the newest downwards, so dead letters added meanwhile are not
+/// affected.
 async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Result<Done, Fault> {
     let mut before = matching.before;
     let mut end = Done { done: 0, newest: None, unknown: Vec::new() };

@@ -1,4 +1,4 @@
-//! Handlers that are held back, let go on, and told to let go of events.
+//! Pause, resume, skip, rename and retry for handlers.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::{
     settings::{NAME_RULE, is_name, nearest},
 };
 
-/// A reason is a line in a table.
+/// The reason is shown in one line of a table.
 const REASON_CHARS: usize = 200;
 
-/// Holds a handler back: it starts no delivery until it is resumed, also after a restart. One that is paused already keeps
-/// its first reason.
+/// Pauses a handler: it starts no deliveries until it is resumed, also after a restart. A handler that is paused
+/// already keeps its first reason.
 pub(in crate::admin) async fn pause(
     shared: &Shared,
     handler: &Arc<str>,
@@ -28,7 +28,7 @@ pub(in crate::admin) async fn pause(
             format!("give one line of at most {REASON_CHARS} characters"),
         ));
     }
-    // By whom: for who looks at it next.
+    // The reason names who paused the handler, for the next operator who reads it.
     let by = shared.known_user().map(|user| format!(" (by {user})")).unwrap_or_default();
     let was_paused = shared.state.journal.paused().borrow().contains_key(handler);
     shared.state.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
@@ -38,7 +38,7 @@ pub(in crate::admin) async fn pause(
     Ok(shared.state.journal.paused().borrow().get(handler).cloned())
 }
 
-/// Lets a handler go on where it was; whether it was paused.
+/// Resumes a handler at its cursors. Returns whether it was paused.
 pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Result<bool, Fault> {
     let resumed = shared.state.journal.resume(Arc::clone(handler)).await?;
     if resumed {
@@ -47,7 +47,7 @@ pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Res
     Ok(resumed)
 }
 
-/// Lets go of everything before a place, in each of a handler's lanes: how many these are.
+/// Skips all events below the seq `before` in each lane of a handler. Returns the number of lanes.
 pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) -> Result<usize, Fault> {
     let lanes = shared.state.desk.skip(handler, before).await;
     if lanes == 0 {
@@ -57,7 +57,7 @@ pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) 
     Ok(lanes)
 }
 
-/// Gives the place of a handler that is not configured to another name.
+/// Moves the journal state of a handler that is not configured to another name.
 pub(in crate::admin) async fn rename(shared: &Shared, old: &str, new: &str) -> Result<(), Fault> {
     if !is_name(new) {
         return Err(Fault::parameter("to", NAME_RULE));
@@ -73,7 +73,7 @@ pub(in crate::admin) async fn rename(shared: &Shared, old: &str, new: &str) -> R
     Ok(())
 }
 
-/// Lets a handler try now whatever waits to be tried again.
+/// Retries now everything that waits for a retry in a handler's lanes.
 pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
     let lanes = shared.state.desk.retry(handler).await;
     tracing::info!(
@@ -84,7 +84,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
     );
 }
 
-/// Believes what a handler's lanes are refused with, of the events that are stored now.
+/// Accepts the refusals that a handler's lanes get now, for the events that are stored now: they become dead letters.
 pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Believed {
     let upto = *shared.state.journal.tip().borrow();
     let classes = shared.state.desk.believe(handler, upto).await;
@@ -100,24 +100,24 @@ pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Be
     Believed { handler: Arc::clone(handler), upto, classes }
 }
 
-/// Which refusals are believed.
+/// The refusals that an operator accepted.
 #[derive(Serialize)]
 pub(in crate::admin) struct Believed {
     handler: Arc<str>,
-    /// Of the events up to this seq.
+    /// Applies to events up to this seq.
     pub(in crate::admin) upto: u64,
-    /// The classes, such as `status 422`; empty where no lane has refused events.
+    /// The classes of refusals, such as `status 422`; empty if no lane has refused events.
     pub(in crate::admin) classes: Vec<String>,
 }
 
-/// The handler of that name, if this process has it.
+/// The handler of that name, if it runs in this process.
 pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
     let lanes = shared.state.desk.status();
     let lane = lanes.iter().find(|lane| *lane.handler == *name);
     lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
 }
 
-/// No handler of that name, and which there are.
+/// The error for an unknown handler name; it lists the handlers that run.
 fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
     let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
     names.dedup();

@@ -1,4 +1,4 @@
-//! What an operator decides. The API and the page do it by the same functions, and who did it is in the log.
+//! Operator decisions. The API and the page share these functions. Each decision is logged with its user.
 
 pub(super) mod clock;
 pub(super) mod dead;
@@ -9,12 +9,13 @@ pub(super) mod replays;
 use super::Shared;
 
 impl Shared {
-    /// Who decides, for the log: the user of the credentials. Whoever came in gave these, where there are any.
+    /// The user for the log. Every admin request has passed the check of the configured credentials, so their user made
+    /// it.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
     }
 
-    /// The user of the credentials, where there are any.
+    /// The user of the configured credentials, if there are any.
     pub(super) fn known_user(&self) -> Option<&str> {
         self.state.settings.credentials.as_ref().map(|known| known.username.as_str())
     }

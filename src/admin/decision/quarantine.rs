@@ -1,4 +1,4 @@
-//! Entries of the quarantine that are tried again, or dropped.
+//! Retry and drop quarantine entries.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::{
     journal::{Batch, Journal, QuarantineEntry, Receipt},
 };
 
-/// Elements that are read and stored at once.
+/// The number of elements that are decoded and stored at once.
 const PART: usize = 10_000;
 
-/// The entry that is meant.
+/// The quarantine entry with this id.
 ///
 /// # Errors
-/// [`Fault::Nothing`]: there is none of that id.
+/// Returns [`Fault::Nothing`] if no entry has this id.
 pub(in crate::admin) async fn entry(shared: &Shared, id: i64) -> Result<QuarantineEntry, Fault> {
     let entry = shared.state.journal.quarantined(id).await?;
     entry.ok_or_else(|| Fault::Nothing(format!("entry {id} in quarantine")))
 }
 
-/// Deletes entries for good; those that there were.
+/// Deletes entries permanently. Returns the ids that existed.
 pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec<i64>, Fault> {
     let done = shared.state.journal.drop_quarantined(ids).await?;
     if !done.is_empty() {
@@ -33,9 +33,9 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
     Ok(done)
 }
 
-/// Reads an entry again: what can be read by now becomes events, and leaves the quarantine. Of an entry that was read in part,
-/// each element that could not be read is an entry by itself then: tried again later, it cannot bring a second time what was
-/// stored, however long ago that was.
+/// Decodes an entry again. Elements that can be read now become events, and the entry leaves the quarantine. If only
+/// some elements can be read, each of the others becomes an entry of its own. A later retry of such an entry therefore
+/// cannot store the other elements a second time, even after the deduplication window.
 pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
     let journal = &*shared.state.journal;
     let retried = match journal.quarantined(id).await? {
@@ -47,7 +47,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried,
     Ok(retried)
 }
 
-/// What became of an entry.
+/// The result of retrying one entry.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::admin) struct Retried {
@@ -55,32 +55,32 @@ pub(in crate::admin) struct Retried {
     pub(in crate::admin) outcome: Outcome,
     pub(in crate::admin) accepted: u32,
     pub(in crate::admin) duplicates: u32,
-    /// Elements of it that still cannot be read.
+    /// Elements that still cannot be read.
     pub(in crate::admin) unreadable: usize,
-    /// Elements of it that have the key of a stored event with other content: each is in quarantine by itself.
+    /// Elements with the key of a stored event but other content. Each is a quarantine entry of its own.
     pub(in crate::admin) conflicts: u32,
     pub(in crate::admin) conflicts_with: Option<u64>,
 }
 
-/// How it ended.
+/// How the retry of an entry ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::admin) enum Outcome {
-    /// All of it is stored: the entry left the quarantine.
+    /// All elements are stored, and the entry left the quarantine.
     Stored,
-    /// Something of it is stored, and something is not: that is in quarantine by itself.
+    /// Some elements are stored. Each of the others is a quarantine entry of its own.
     Partly,
-    /// Nothing of it can be read.
+    /// No element can be read.
     Unreadable,
-    /// A stored event has its key and other content.
+    /// A stored event has the same key and other content.
     Conflict,
-    /// There is no such entry.
+    /// No entry has this id.
     #[default]
     Unknown,
 }
 
 impl Outcome {
-    /// As in JSON.
+    /// The name in JSON.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -106,7 +106,7 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
         });
     }
     let item = Arc::new(item);
-    // All of it is read once before anything of it is stored.
+    // Decode the whole entry once before storing any of it.
     let mut unreadable = 0;
     let mut parts = Parts::of(&item);
     while let Some(part) = parts.next().await? {
@@ -126,7 +126,7 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     let whole = unreadable == 0 && receipt.conflicts == 0;
     let some = receipt.accepted + receipt.duplicates > 0;
     if some {
-        // Conflicts are there by themselves already.
+        // Conflicts are quarantined by the append itself.
         let mut parts = Parts::of(&item);
         while unreadable > 0
             && let Some(Decoded { quarantined, .. }) = parts.next().await?
@@ -151,11 +151,11 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     })
 }
 
-/// A body, read part by part beside the runtime's threads: it may be of some MiB, and of any number of elements.
+/// Decodes a body in parts on a blocking thread: the body may be several MiB, with any number of elements.
 struct Parts {
     read: mpsc::Receiver<Decoded>,
     reading: JoinHandle<Result<(), NotJson>>,
-    /// It is no JSON, or not to its end.
+    /// The body is not valid JSON, or is truncated.
     are_broken: bool,
 }
 
@@ -166,7 +166,7 @@ impl Parts {
         let reading = tokio::task::spawn_blocking(move || {
             let mut decoder = Decoder::of(&item.source, &item.bytes);
             while let Some(part) = decoder.part(PART)? {
-                // Whoever asked may have failed.
+                // The receiver is gone if the request failed.
                 if parts.blocking_send(part).is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Replays that are counted, started, and changed.
+//! Count, start and change replays.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -19,29 +19,29 @@ use crate::{
     journal::{NewReplay, Replay, ReplayState},
 };
 
-/// What to replay, as it is asked for.
+/// The request for a replay.
 pub(in crate::admin) struct Wish {
     pub(in crate::admin) handler: String,
-    /// Received at this time or later.
+    /// Only events received at this time or later.
     pub(in crate::admin) since: Option<Timestamp>,
-    /// Received before this time.
+    /// Only events received before this time.
     pub(in crate::admin) until: Option<Timestamp>,
-    /// Up to this seq: what was stored when it was counted.
+    /// Only events up to this seq: the newest one when the events were counted.
     pub(in crate::admin) upto: Option<u64>,
-    /// Which events, beside what the handler wants.
+    /// Selects events beyond the handler's own filter.
     pub(in crate::admin) chosen: Chosen,
-    /// Events a second at most.
+    /// The maximum number of events per second.
     pub(in crate::admin) rate: Option<NonZeroU32>,
 }
 
-/// What is to be replayed: of what is stored now, and not of what comes later.
+/// The replay to start. It covers the events that are stored now, not later ones.
 pub(in crate::admin) struct Plan {
     pub(in crate::admin) new: NewReplay,
     filter: Filter,
 }
 
 impl Plan {
-    /// What a wish comes to; `None` where nothing was received in that time.
+    /// Resolves a request into a plan. Returns `None` if no event was received in that time.
     pub(in crate::admin) async fn of(shared: &Shared, wish: Wish) -> Result<Option<Self>, Fault> {
         let journal = &*shared.state.journal;
         let handler = at_work(shared, &wish.handler)?;
@@ -64,13 +64,13 @@ impl Plan {
         Ok(Some(Self { new, filter }))
     }
 
-    /// What it would deliver: nothing is delivered.
+    /// Counts the events that the replay would deliver, without delivering any.
     pub(in crate::admin) async fn count(&self, shared: &Shared) -> Result<Matches, Fault> {
         let matches = shared.state.replayer.dry_run(&self.new, &self.filter).await?;
         matches.ok_or_else(|| Fault::Nothing(format!("handler {:?} at work", self.new.handler)))
     }
 
-    /// Starts it: its id.
+    /// Starts the replay and returns its id.
     pub(in crate::admin) async fn start(self, shared: &Shared) -> Result<i64, Fault> {
         let handler = Arc::clone(&self.new.handler);
         let id = shared.state.journal.start_replay(self.new).await?;
@@ -85,7 +85,7 @@ impl Plan {
     }
 }
 
-/// Pauses a replay, resumes it, or ends it for good: what it has delivered stays delivered. Whether that changed anything.
+/// Pauses, resumes or cancels a replay. Events that it delivered stay delivered. Returns whether its state changed.
 pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) -> Result<bool, Fault> {
     if shared.state.journal.change_replay(id, to).await? {
         let (user, state) = (shared.user(), to.as_str());
@@ -102,7 +102,7 @@ pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) 
     }
 }
 
-/// A replay, and how far it is.
+/// A replay and its progress.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::admin) struct Row {
@@ -110,18 +110,18 @@ pub(in crate::admin) struct Row {
     pub(in crate::admin) handler: Arc<str>,
     #[serde(serialize_with = "in_words")]
     pub(in crate::admin) state: ReplayState,
-    /// Why it delivers nothing now; null while it goes on, and where somebody decided that it does not.
+    /// Why the replay delivers nothing now; null while it delivers, and if an operator paused it or it has ended.
     pub(in crate::admin) waits: Option<String>,
-    /// It begins after this seq …
+    /// The replay covers events with a seq above this one …
     pub(in crate::admin) after: u64,
-    /// … and ends with this one.
+    /// … up to and including this one.
     pub(in crate::admin) upto: u64,
-    /// How far it is; null while it waits for its turn.
+    /// How far the replay is; null while it waits to start.
     pub(in crate::admin) cursor: Option<u64>,
-    /// Events that it wants, and those of them that it is done with; null until they are counted in this run.
+    /// Events that the replay wants, and how many of them are done; null until they are counted in this run.
     pub(in crate::admin) events: Option<u64>,
     pub(in crate::admin) done: Option<u64>,
-    /// Events delivered in this run of the process; null where it did not work in this run.
+    /// Events delivered in this run of the process; null if the replay was not active in this run.
     pub(in crate::admin) delivered: Option<u64>,
     pub(in crate::admin) filter: Box<RawValue>,
     pub(in crate::admin) rate: Option<NonZeroU32>,
@@ -131,13 +131,13 @@ pub(in crate::admin) struct Row {
 }
 
 impl Row {
-    /// Those at work and the last that ended, oldest first.
+    /// The active replays and the last that ended, oldest first.
     pub(in crate::admin) fn all(shared: &Shared) -> Result<Vec<Self>, Fault> {
         let replays = Arc::clone(&shared.state.journal.replays().borrow());
         replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.state.replayer)).collect()
     }
 
-    /// One of them.
+    /// The replay with this id.
     pub(in crate::admin) fn one(shared: &Shared, id: i64) -> Result<Self, Fault> {
         let replays = Arc::clone(&shared.state.journal.replays().borrow());
         let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;

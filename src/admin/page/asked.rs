@@ -1,5 +1,5 @@
-//! What a page was asked for: the fields of a form, in the URL or in a body. A form sends a field that was left empty as an
-//! empty text: that counts as not given, and what nobody reads is let pass.
+//! The form fields of a request, from its URL or its body. A form sends an empty field as an empty string, which counts
+//! as not given. Unknown fields are ignored.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -10,30 +10,31 @@ use crate::{
     clock::{NotATime, Timestamp},
 };
 
-/// The fields, in order.
+/// The non-empty fields, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked(Vec<(String, String)>);
 
 impl Asked {
-    /// The query of a URL; one that cannot be read asks for nothing.
+    /// The query of a URL; an invalid query counts as empty.
     pub(super) fn of(uri: &Uri) -> Self {
         Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_or_else(|_invalid| Self::default(), |query| Self::from(query.0))
     }
 
-    /// A field as it was written, without blanks around it.
+    /// The value of a field, trimmed.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| given == name).map(|(_, text)| text.as_str())
     }
 
-    /// A field, read.
+    /// The parsed value of a field.
     pub(super) fn read<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Fault> {
         let read =
             |text: &str| text.parse().map_err(|error: T::Err| Fault::parameter(name, error.to_string()));
         self.text(name).map(read).transpose()
     }
 
-    /// A field that is a time: as the rest of this program reads times, or as a browser writes them, UTC.
+    /// The value of a time field, in any format that bikhook accepts or in the format of a browser's time field. Times
+    /// are UTC.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Fault> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let is_civil = text.contains('T') && !text.ends_with(['Z', 'z']);
@@ -45,19 +46,19 @@ impl Asked {
         text.parse().map(Some).map_err(|error: NotATime| Fault::parameter(name, error.to_string()))
     }
 
-    /// The fields of these names that were given: to be asked once more.
+    /// The given fields with these names, for a link or a form.
     pub(super) fn kept(&self, names: &[&str]) -> Vec<(String, String)> {
         self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).cloned().collect()
     }
 
-    /// A path that asks for these fields.
+    /// The URL of a path with these fields as its query.
     pub(super) fn link(path: &str, fields: &[(String, String)]) -> String {
         let query: Vec<String> =
             fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
     }
 
-    /// The same path with this field changed, and without `before`: a link.
+    /// A link to `path` with this field changed and `before` removed.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
         let fields: Vec<(String, String)> =
@@ -73,7 +74,7 @@ impl From<Vec<(String, String)>> for Asked {
     }
 }
 
-/// A text as a part of a URL.
+/// Percent-encodes a text for a URL.
 pub(super) fn encoded(text: &str) -> String {
     askama::filters::urlencode_strict(text).map(|text| text.to_string()).unwrap_or_default()
 }

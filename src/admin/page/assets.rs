@@ -1,5 +1,6 @@
-//! The browser's files: in the binary, under a URL that holds a digest of their bytes, so that a browser asks for each once.
-//! Those of others are in `assets/` byte for byte as they were published; its `README.md` says what they are.
+//! The browser's static files. They are embedded in the binary, and their URLs contain a digest of their bytes, so that
+//! a browser fetches each version once. Third-party files in `assets/` are unmodified; its `README.md` lists their
+//! origins.
 
 use std::{fmt::Write as _, sync::LazyLock};
 
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::sorry::Sorry;
 use crate::admin::fault::Fault;
 
-/// A file, and what it is.
+/// A static file with its content type.
 struct Asset {
     name: &'static str,
     kind: &'static str,
@@ -43,13 +44,13 @@ assets! {
     "uPlot.min.css": STYLE,
 }
 
-/// The URL of each, in the order of [`ASSETS`].
+/// The URLs, in the order of [`ASSETS`].
 static URLS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let url = |asset: &Asset| format!("/assets/{}/{}", digest(asset.bytes), asset.name);
     ASSETS.iter().map(url).collect()
 });
 
-/// The URL of a file; of one that is not there nothing, and a test looks.
+/// The URL of a file, or an empty string if the file does not exist. A test checks the names in use.
 pub(super) fn url(name: &str) -> &'static str {
     let at = ASSETS.iter().position(|asset| asset.name == name);
     at.and_then(|at| URLS.get(at)).map_or("", String::as_str)
@@ -64,7 +65,7 @@ pub(super) async fn one(Path((digest, name)): Path<(String, String)>) -> Result<
     Ok(([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, forever)], asset.bytes).into_response())
 }
 
-/// The first 16 hex digits of its SHA-256.
+/// The first 16 hex digits of the SHA-256.
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a String does not fail.

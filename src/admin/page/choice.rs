@@ -1,4 +1,4 @@
-//! Which events are meant, as a form asks for it: by time, and by what is in them.
+//! The event selection in a form: by time and by content.
 
 use super::{asked::Asked, period::Period};
 use crate::{
@@ -7,22 +7,21 @@ use crate::{
     handler::{Filter, FilterSettings},
 };
 
-/// The fields, as they were filled in.
+/// The fields as they were filled in.
 pub(super) struct Choice {
     pub(super) event: String,
     pub(super) status: String,
     pub(super) phone: String,
     pub(super) message: String,
-    /// As a browser's field for times writes it, where it is a time.
+    /// Formatted for a browser's time field if it is a valid time; otherwise as entered.
     pub(super) since: String,
     pub(super) until: String,
 }
 
-/// The names of the fields.
 pub(super) const FIELDS: [&str; 6] = ["event", "status", "phone", "message", "since", "until"];
 
 impl Choice {
-    /// As it was asked for.
+    /// Reads the fields of a request.
     pub(super) fn of(asked: &Asked) -> Self {
         let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
         let time = |name: &'static str| match asked.time(name) {
@@ -39,7 +38,7 @@ impl Choice {
         }
     }
 
-    /// What it chooses.
+    /// The filter of the request, with its settings.
     pub(super) fn chosen(asked: &Asked) -> Result<Chosen, Fault> {
         let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
         let settings = FilterSettings {
@@ -52,18 +51,18 @@ impl Choice {
         Chosen::try_from(settings).map_err(|error| Fault::parameter("event", error))
     }
 
-    /// The filter that it makes; `None` where any event will do.
+    /// The filter of the request; `None` if it matches all events.
     pub(super) fn filter(asked: &Asked) -> Result<Option<Filter>, Fault> {
         let Chosen { settings, filter } = Self::chosen(asked)?;
         Ok((settings != FilterSettings::default()).then_some(filter))
     }
 
-    /// From when to when.
+    /// The times `since` and `until` of the request.
     pub(super) fn times(asked: &Asked) -> Result<(Option<Timestamp>, Option<Timestamp>), Fault> {
         Ok((asked.time("since")?, asked.time("until")?))
     }
 
-    /// Whether an event is meant.
+    /// The selection of the request: its times and its filter.
     pub(super) fn narrowed(asked: &Asked) -> Result<Narrowed, Fault> {
         let (since, until) = Self::times(asked)?;
         Ok(Narrowed { since, until, filter: Self::chosen(asked)?.filter })

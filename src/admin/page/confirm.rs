@@ -1,25 +1,25 @@
-//! What asks once more before something is done.
+//! The page that asks the operator to confirm an action.
 
 use askama::Template;
 
 use super::frame::Frame;
 
-/// The question, with the form that does it and a way back.
+/// The question, with the form that performs the action and a link back.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub(super) struct Confirm {
     pub(super) frame: Frame,
     pub(super) title: String,
-    /// What will be done, a paragraph each.
+    /// What the action does, one paragraph per entry.
     pub(super) what: Vec<String>,
-    /// Where the form goes; `None` where there is nothing to do.
+    /// The target of the form; `None` if there is nothing to do.
     pub(super) action: Option<String>,
-    /// What it takes along.
+    /// Hidden fields of the form.
     pub(super) fields: Vec<(String, String)>,
-    /// What its button says.
+    /// The label of the form's button.
     pub(super) button: String,
-    /// It cannot be undone.
+    /// The action cannot be undone.
     pub(super) for_good: bool,
-    /// Where else to go, and what that is called.
+    /// The link back: its URL and its label.
     pub(super) back: (String, &'static str),
 }

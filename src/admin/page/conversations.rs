@@ -1,4 +1,4 @@
-//! `/conversations`: customers, and what was said with each.
+//! `/conversations`: the customers, and the conversation with each.
 
 use std::sync::Arc;
 
@@ -25,21 +25,20 @@ use crate::{
     },
 };
 
-/// Customers of a page.
+/// Customers per page.
 const LIMIT: usize = 50;
-/// Customers who wait, on their page.
+/// The maximum number of waiting customers on their page.
 const WAITING: usize = 200;
-/// Messages of a page.
+/// Messages per page.
 const ENTRIES: usize = 40;
 
-/// A customer in the list.
 struct Row {
     person: Person,
     channel: Arc<str>,
     store: Arc<str>,
     last_at: When,
     incoming_at: Option<When>,
-    /// For how long the customer has waited for an answer.
+    /// How long the customer has waited for an answer.
     waits: Option<String>,
     window: Tag,
 }
@@ -60,7 +59,7 @@ impl Row {
     }
 }
 
-/// The 24-hour window in which free-form messages are taken.
+/// The state of the 24-hour window in which free-form messages are accepted.
 fn window(contact: &Contact, now: Timestamp) -> Tag {
     match contact.open_until {
         None => Tag::new("", "never wrote"),
@@ -73,9 +72,9 @@ fn window(contact: &Contact, now: Timestamp) -> Tag {
 #[template(path = "conversations.html")]
 struct Page {
     frame: Frame,
-    /// Only those who wait.
+    /// Only customers who wait for an answer.
     waiting: bool,
-    /// How many of those who wait are shown, where more do.
+    /// The number of waiting customers shown, if there are more; otherwise `None`.
     longest: Option<usize>,
     address: String,
     rows: Vec<Row>,
@@ -122,18 +121,18 @@ struct Talk {
     is_older: bool,
 }
 
-/// One thing of a conversation.
+/// A message or another event of a conversation.
 struct Bubble {
-    /// The day, where it is the first of it.
+    /// The date, on the first entry of a day.
     day: Option<String>,
-    /// `theirs`, `ours`, `ours failed`, or `between`.
+    /// The CSS class: `theirs`, `ours`, `ours failed`, or `between`.
     class: &'static str,
-    /// What was said, or the name of an event.
+    /// The text of the message, or the name of the event.
     said: String,
-    /// It is not what was said, but what we say of it.
+    /// `said` is a description, not the text of a message.
     is_about: bool,
     at: When,
-    /// `✓`, `✓✓`, and what that means.
+    /// The tick such as `✓✓`, its CSS class, and its meaning.
     ticks: Option<(&'static str, &'static str, &'static str)>,
     failure: Option<String>,
     deleted: bool,
@@ -225,7 +224,7 @@ async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Bubble {
     }
 }
 
-/// The ticks that people know from WhatsApp; a word goes with them.
+/// The ticks that people know from WhatsApp, each with its CSS class and meaning.
 const fn ticks(state: MessageState) -> Option<(&'static str, &'static str, &'static str)> {
     match state {
         MessageState::Accepted => Some(("·", "", "accepted")),

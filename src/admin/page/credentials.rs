@@ -1,4 +1,5 @@
-//! `/credentials`: who may post, and who tried. Nothing of a secret is known here.
+//! `/credentials`: the credentials of the sources, their last uses, and refused requests. The page has no access to
+//! secrets.
 
 use std::sync::Arc;
 
@@ -20,35 +21,34 @@ use crate::{
 #[template(path = "credentials.html")]
 struct Page {
     frame: Frame,
-    /// Those that ask for no credentials.
+    /// Sources that require no credentials.
     open: Vec<Arc<str>>,
     sources: Vec<Source>,
-    /// For how long this process has counted.
+    /// How long this process has counted uses and refusals.
     up: String,
 }
 
-/// A source that asks for credentials.
+/// A source that requires credentials.
 struct Source {
     name: Arc<str>,
     credentials: Vec<Row>,
-    /// Why requests were refused, and how many.
+    /// Reasons for refused requests, each with its count.
     refused: Vec<(&'static str, String)>,
 }
 
-/// A credential.
 struct Row {
     name: Arc<str>,
     kind: &'static str,
-    /// How it may come.
+    /// The accepted form of the credential in a request.
     accepted: &'static str,
     last_used_at: Option<When>,
-    /// How it came last.
+    /// The form in which it was last received.
     came: Option<&'static str>,
     uses: String,
     end: Option<End>,
 }
 
-/// When a credential ends.
+/// When a credential expires.
 struct End {
     at: When,
     tag: Tag,
@@ -74,7 +74,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     visit.show(|frame| Page { frame, open, sources, up: duration(up) })
 }
 
-/// Those reasons for which there was a refusal.
+/// The reasons for which requests to a source were refused, each with its count.
 fn refused(shared: &Shared, source: &Arc<str>) -> Vec<(&'static str, String)> {
     let times = |why: Denied| {
         let labels = vec![("source", Arc::clone(source)), ("reason", why.as_str().into())];
@@ -120,7 +120,7 @@ impl Row {
     }
 }
 
-/// How a credential is put on the wire.
+/// The form of a credential in the `Authorization` header.
 const fn written(form: Form) -> &'static str {
     match form {
         Form::Pair => "Basic base64(username:password)",

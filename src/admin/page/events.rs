@@ -1,4 +1,4 @@
-//! `/events`: what was received, newest first; and each event by itself.
+//! `/events`: received events, newest first, and the page of each event.
 
 use std::sync::Arc;
 
@@ -25,17 +25,16 @@ use crate::{
     journal::{EventQuery, Passage},
 };
 
-/// Events of a page.
+/// Events per page.
 const LIMIT: usize = 50;
-/// Of a longer element only so much is shown; its bytes can be had whole.
+/// An element longer than this is cut on the page. Its raw bytes can be downloaded in full.
 const SHOWN_BYTES: usize = 256 * 1024;
 
-/// A word from the wire as a page shows it, cut where it is long.
+/// Shortens a word from an event for display.
 pub(super) fn word(text: &str) -> String {
     excerpt(text, WORD_CHARS).into_owned()
 }
 
-/// An event in a list.
 pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) at: When,
@@ -110,32 +109,32 @@ struct One {
     /// BIK's id of the event.
     id: Option<String>,
     store: Option<String>,
-    /// When it was made, as BIK says, exactly as BIK wrote it.
+    /// The creation times in the event, in BIK's own notation.
     made: Vec<String>,
     size: String,
     json: String,
-    /// It is longer than what is shown.
+    /// The element was cut.
     cut: bool,
     messages: Vec<Link>,
     stands: Vec<Stand>,
     newest: u64,
 }
 
-/// A message that an event tells of.
+/// A message that the event mentions.
 struct Link {
     text: String,
-    /// Its number in insight; `None` where insight does not know it.
+    /// The id of the message in insight; `None` if insight does not have it.
     number: Option<i64>,
 }
 
-/// How an event stands with a handler: with that of its lanes which the event goes through.
+/// The state of an event in one lane of a handler: the lane that the event goes through.
 struct Stand {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
-    /// The dead letter that it became.
+    /// The id of the dead letter that the event became.
     dead: Option<i64>,
-    /// When the lane came past it, and how long after it was received; `None` where that is not known (any more).
+    /// When the lane passed the event, and how long after the receipt; `None` if that is not known, or no longer known.
     at: Option<(When, String)>,
 }
 
@@ -169,7 +168,7 @@ pub(super) async fn one(
     let view = event.element.view();
     let (store, made) = (view.store_id().map(word), made(&view));
     let row = Row::of(&event, veil);
-    // A subscribed event's id ends with the number of a person or a thing.
+    // The id of a subscribed event ends with a phone number or an object's id, so it is masked.
     let is_subscribed = matches!(view, View::Subscribed(_));
     let id = event.element.id().map(|id| if is_subscribed { word(&veil.address(id)) } else { word(id) });
     let size = counted(event.element.raw().len() as u64, "byte", "bytes");
@@ -177,14 +176,14 @@ pub(super) async fn one(
     visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })
 }
 
-/// An element as it is rendered, for people; and whether it is longer than what is shown.
+/// Formats a rendered element for display. Returns whether it was cut.
 pub(super) fn shown_json(rendered: &str, veil: Veil) -> (String, bool) {
     let end = rendered.floor_char_boundary(SHOWN_BYTES);
     let (json, cut) = indented(&rendered[..end], veil);
     (json, cut || end < rendered.len())
 }
 
-/// `GET /events/{seq}/bytes`: exactly as they came, as a file.
+/// `GET /events/{seq}/bytes`: the raw bytes of the event as a file download.
 pub(super) async fn bytes(
     State(shared): State<Arc<Shared>>,
     Path(seq): Path<String>,
@@ -205,7 +204,7 @@ async fn event(shared: &Shared, seq: &str) -> Result<Arc<Event>, Sorry> {
     Ok(shared.state.journal.get(seq).await?.ok_or_else(nothing)?)
 }
 
-/// The messages of these ids, as insight knows them.
+/// Links to the messages with these ids, with the numbers that insight knows.
 async fn messages(
     shared: &Shared,
     source: &Arc<str>,

@@ -1,4 +1,5 @@
-//! Forms that change something: they are taken from this page alone. The fences have seen to the origin; here is the token.
+//! Forms that change something. They are accepted only from this site: `fences` checks the origin, and this module
+//! checks the CSRF token.
 
 use std::sync::Arc;
 
@@ -15,26 +16,26 @@ use super::{
 };
 use crate::admin::{Shared, fault::Fault, question};
 
-/// A form that this page made, filled in.
+/// A submitted form with a valid token.
 pub(super) struct Posted {
-    /// Who sent it.
+    /// The browser that sent the form.
     pub(super) visit: Visit,
-    /// Its fields.
+    /// The fields of the form.
     pub(super) fields: Asked,
 }
 
 impl Posted {
-    /// Back to the page that the form was on: to a path of this origin, whatever the form says.
+    /// Redirects back to the page of the form, but only to a path of this origin.
     pub(super) fn back(&self) -> Response {
         Redirect::to(self.back_to()).into_response()
     }
 
-    /// The path of that page.
+    /// The path to return to: the field `back` if it is a local path, otherwise `/`.
     pub(super) fn back_to(&self) -> &str {
         self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/")
     }
 
-    /// On to a page, which says what came of it, in a sentence; `done` is whether it did what was asked for.
+    /// Redirects to a page that shows the result as a notice. `done` tells whether the action changed anything.
     pub(super) fn says(&self, shared: &Shared, path: &str, done: bool, text: String) -> Response {
         let mut response = Redirect::to(path).into_response();
         set_cookie(&mut response, shared.seal.notice(&self.visit.browser, &Notice { done, text }));
@@ -61,7 +62,7 @@ impl FromRequest<Arc<Shared>> for Posted {
     }
 }
 
-/// `//evil.example` and `/\evil.example` are other origins to a browser.
+/// Returns whether the path is on this origin. Browsers resolve `//evil.example` and `/\evil.example` to other origins.
 fn is_local(path: &str) -> bool {
     path.starts_with('/') && !path[1..].starts_with(['/', '\\']) && !path.chars().any(char::is_control)
 }

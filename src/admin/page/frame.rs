@@ -1,4 +1,4 @@
-//! What every page has around it, and what every request of a browser brings along.
+//! The frame around every page, and the request of a browser.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     clock::Timestamp,
 };
 
-/// The pages of the navigation.
+/// The sections of the navigation: path and label.
 const SECTIONS: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/conversations", "Conversations"),
@@ -36,78 +36,78 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// A browser's request for a page.
 pub(super) struct Visit {
-    /// What goes around the page.
+    /// The frame around the page.
     pub(super) frame: Frame,
-    /// What it asked for in the URL.
+    /// The fields of the URL.
     pub(super) asked: Asked,
-    /// Whose browser.
+    /// The browser that sent the request.
     pub(super) browser: Browser,
 }
 
-/// What goes around a page: a template has it as `frame`.
+/// The frame around a page. Templates use it as `frame`.
 #[derive(Default)]
 pub(super) struct Frame {
-    /// The path that was asked for, with its query: where a form leads back to.
+    /// The requested path with its query, to which a form returns.
     pub(super) back: String,
-    /// The token that each form needs.
+    /// The CSRF token for the forms on the page.
     pub(super) token: String,
-    /// Whether personal data is shown; `None` on a page of an error.
+    /// Whether personal data is shown; `None` on an error page.
     pub(super) reveal: Option<Reveal>,
-    /// What came of the form before, where there was one.
+    /// The result of the form submitted before, if there was one.
     pub(super) notice: Option<Notice>,
-    /// Why nothing can be stored, where it cannot.
+    /// Why events cannot be stored now; `None` if they can.
     pub(super) trouble: Option<String>,
 }
 
-/// Whether personal data is shown.
+/// Whether personal data is shown, and for how long.
 pub(super) struct Reveal {
-    /// For how long yet; `None`: it is not shown.
+    /// Minutes for which personal data stays visible; `None` if it is masked.
     pub(super) minutes_left: Option<i64>,
 }
 
 impl Frame {
-    /// Where the navigation leads, and what it says.
+    /// The sections of the navigation: path and label.
     pub(super) fn sections(&self) -> &'static [(&'static str, &'static str)] {
         SECTIONS
     }
 
-    /// Whether this page belongs there.
+    /// Returns whether this page belongs to the section.
     pub(super) fn is_in(&self, section: &str) -> bool {
         let path = self.back.split('?').next().unwrap_or_default();
-        // Replays are of handlers.
+        // The pages of replays belong to the section of handlers.
         let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
 
-    /// A section by its path, if it is there: a link that leads somewhere.
+    /// The path of a section, or `None` if no section has this path.
     pub(super) fn section(&self, path: &str) -> Option<&'static str> {
         SECTIONS.iter().map(|(section, _)| *section).find(|section| *section == path)
     }
 
-    /// The URL of a browser's file.
+    /// The URL of a static file.
     pub(super) fn asset(&self, name: &str) -> &'static str {
         assets::url(name)
     }
 
-    /// Of this binary.
+    /// The version of this binary.
     pub(super) fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// How personal data is written on this page.
+    /// How this page shows personal data.
     pub(super) fn veil(&self) -> Veil {
         Veil { lifted: self.reveal.as_ref().is_some_and(|reveal| reveal.minutes_left.is_some()) }
     }
 }
 
 impl Visit {
-    /// How personal data is written on this page.
+    /// How this page shows personal data.
     pub(super) fn veil(&self) -> Veil {
         self.frame.veil()
     }
 
-    /// The page that `make` puts into the frame.
+    /// Renders the page that `make` builds with the frame, and sets the cookies.
     pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> Result<Response, Sorry> {
         let cookies =
             [self.browser.cookie(), self.frame.notice.as_ref().and_then(|_shown| seal::forgotten())];
@@ -119,7 +119,7 @@ impl Visit {
     }
 }
 
-/// Adds a cookie to an answer.
+/// Adds a cookie to the response, if there is one.
 pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
     if let Some(cookie) = cookie {
         response.headers_mut().append(SET_COOKIE, cookie);
@@ -145,7 +145,7 @@ impl FromRequestParts<Arc<Shared>> for Visit {
     }
 }
 
-/// Begun minutes.
+/// The remaining minutes, rounded up.
 fn minutes(until: Timestamp, now: Timestamp) -> i64 {
     (until.ms_since(now) + 59_999) / 60_000
 }

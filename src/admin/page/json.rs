@@ -1,8 +1,8 @@
-//! JSON as people read it: indented, byte for byte the tokens that came. A parser would lose digits and halves of emoji.
+//! Indents JSON for display and keeps its tokens byte for byte: a parser would lose digits and lone surrogates.
 
 use super::veil::{HIDDEN, Veil};
 
-/// Keys whose values tell nothing of a person (BIK §2 and §3).
+/// Keys whose values contain no personal data (BIK §2 and §3).
 const PLAIN: &[&str] = &[
     "broadcastId",
     "channel",
@@ -24,11 +24,11 @@ const PLAIN: &[&str] = &[
     "type",
 ];
 
-/// No more is written: what is deep inside takes many times its length.
+/// The limit of the output: deep nesting makes the indented text many times longer than the input.
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
-/// An element as it is rendered (one line of JSON), on many lines; under a veil only plain values are told. And whether
-/// it was cut, since it takes more than [`WRITTEN_BYTES`].
+/// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys are shown.
+/// Returns whether the output was cut at [`WRITTEN_BYTES`].
 pub(super) fn indented(json: &str, veil: Veil) -> (String, bool) {
     let mut written = Written {
         json,
@@ -60,12 +60,12 @@ struct Written<'a> {
     within: Vec<Container>,
 }
 
-/// An object or an array that is open.
+/// An open object or array.
 struct Container {
     is_object: bool,
     /// The next string is a key.
     key_is_next: bool,
-    /// The values in it tell nothing of a person: for an object, of the last key.
+    /// The values inside contain no personal data. For an object, this refers to the value of the last key.
     plain: bool,
 }
 
@@ -117,9 +117,9 @@ impl Written<'_> {
         end
     }
 
-    /// Whether this key of an object tells nothing of a person: one that is no name may be anything.
+    /// Returns whether the key itself may be shown: a key that is not a plain identifier may contain personal data.
     fn key(&mut self, key: &str) -> bool {
-        // The event's own id; one further inside may be a person's.
+        // Only the event's own id is plain. A nested id may be a person's.
         let is_own_id = key == "id" && self.within.len() == 1;
         if let Some(container) = self.within.last_mut() {
             container.key_is_next = false;
@@ -158,7 +158,7 @@ impl Written<'_> {
     }
 }
 
-/// After the quote that ends the string which begins here.
+/// The position after the closing quote of the string that starts at `start`.
 fn end_of_string(json: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = json.get(at) {

@@ -1,7 +1,9 @@
-//! `/tail`: events as they come. The page has the newest ones, and its script listens for the rows of those that follow.
+//! `/tail`: new events as they arrive. The page starts with the newest events, and its script receives rows for the
+//! later ones.
 //!
-//! A browser's own client for server-sent events comes back by itself, after what it saw last. It does not tell its script
-//! why it was turned away, so a full house is told as an event, as is the end of a stream that shows personal data.
+//! The browser's client for server-sent events reconnects by itself, and sends the id of the last event that it
+//! received. It does not tell the script why a request was rejected. Therefore "too many tails" is sent as an event,
+//! and so is the end of a stream that shows personal data.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -37,13 +39,15 @@ use crate::{
     journal::EventQuery,
 };
 
-/// Events that the page begins with.
+/// Events on the page at the start.
 const LIMIT: usize = 50;
-/// Rows come at most so often, so that a browser need not draw more often; what is behind comes without a pause.
+/// The minimum time between rows, to limit how often the browser redraws. A stream that is behind sends without this
+/// delay.
 const PACE: Duration = Duration::from_millis(200);
-/// A stream that shows personal data is no longer than this: its page asks again, and is told by then that it was hidden.
+/// The maximum duration of a stream that shows personal data. The page then reconnects, and by that time the operator
+/// may have masked the data.
 const UNVEILED: Duration = Duration::from_secs(30);
-/// What is further behind is passed over: the page keeps few rows, and is about now.
+/// A stream that is further behind than this skips events: the page keeps few rows, and shows what happens now.
 const BEHIND_MAX: u64 = 5_000;
 
 #[derive(Template)]
@@ -52,12 +56,12 @@ struct Page {
     frame: Frame,
     choice: Choice,
     source: String,
-    /// Any event will do.
+    /// Neither a filter nor a source is set.
     is_any: bool,
     rows: Vec<Row>,
-    /// Older events were not all looked at.
+    /// Older events were not all searched.
     is_cut: bool,
-    /// Where the rows come from, all after those that the page has.
+    /// The URL of the stream of later rows.
     stream: String,
 }
 
@@ -68,7 +72,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     let filter = Choice::filter(asked)?;
     let is_any = source.is_none() && filter.is_none();
     let journal = &*shared.state.journal;
-    // What comes while the page is made is left to the stream.
+    // Events that arrive while the page is built come through the stream.
     let tip = *journal.tip().borrow();
     let query =
         EventQuery { source: source.clone(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
@@ -83,18 +87,18 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     visit.show(|frame| Page { frame, choice, source, is_any, rows, is_cut, stream })
 }
 
-/// Rows of events that came, newest first.
+/// Rows of new events, newest first.
 #[derive(Template)]
 #[template(path = "live-rows.html")]
 struct Rows {
     rows: Vec<Row>,
-    /// How many older ones were passed over.
+    /// The number of older events that were skipped.
     passed_over: Option<String>,
 }
 
-/// `GET /tail/rows?after=&…`, with `Last-Event-ID` of more weight than `after`: the events `rows` (HTML), `quiet` (nothing
-/// came for a while), `again` (it ends, and goes on for who comes back at once) and `full` (why there is no place for one
-/// more).
+/// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
+/// events `rows` (HTML), `quiet` (nothing arrived for a while), `again` (the stream ends, and the page reconnects at
+/// once) and `full` (why there is no place for another tail).
 pub(super) async fn rows(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -120,32 +124,32 @@ pub(super) async fn rows(
     Ok(told(stream::unfold(Some(live), async |live| {
         let mut live = live?;
         if live.again_at.is_some_and(|at| at <= Instant::now()) {
-            // Its place is free by the time its page is back.
+            // The stream ends here, so its place is free when the page reconnects.
             return Some((Ok(live.blank().event("again").data("-")), None));
         }
         Some((Ok(live.line().await?), Some(live)))
     })))
 }
 
-/// Lines as they come. A stream's own `no-cache` would let a copy be kept.
+/// The stream as a response. Sse sets `no-cache`, which would still allow a stored copy.
 fn told(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) -> Response {
     ([(CACHE_CONTROL, "no-store")], Sse::new(lines)).into_response()
 }
 
-/// A page that listens.
+/// The stream of one page.
 struct Live {
     clock: Clock,
     tail: Tail,
-    /// Personal data is shown until then.
+    /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
-    /// When it ends, so that its page asks again whether it is.
+    /// The end of a stream that shows personal data. The page then reconnects.
     again_at: Option<Instant>,
-    /// When the next rows may come.
+    /// The next rows are sent at this time or later.
     ready_at: Instant,
 }
 
 impl Live {
-    /// A line to go on after.
+    /// A line with the id from which the browser continues after a reconnect.
     fn blank(&self) -> Line {
         Line::default().id(self.tail.cursor().to_string())
     }

@@ -1,4 +1,4 @@
-//! `/messages/{id}`: one message, and how it was told.
+//! `/messages/{id}`: one message and its status events.
 
 use std::sync::Arc;
 
@@ -28,20 +28,20 @@ use crate::{
 #[template(path = "message.html")]
 struct Page {
     frame: Frame,
-    /// One from each source that has it.
+    /// One message for each source that has it.
     messages: Vec<Shown>,
 }
 
-/// A message, as it is shown.
+/// A message as shown on the page.
 struct Shown {
     state: Tag,
     deleted: bool,
     id: String,
     person: Person,
     said: String,
-    /// `said` is not what it says, but what we say of it.
+    /// `said` is a description, not the text of the message.
     is_about: bool,
-    /// What is known of it, in lines.
+    /// Known properties: label and value.
     facts: Vec<(&'static str, String)>,
     first_at: When,
     last_at: When,
@@ -50,14 +50,14 @@ struct Shown {
     steps: Vec<Step>,
 }
 
-/// Why it failed.
+/// Why the message failed.
 struct Failure {
     class: String,
     about: String,
     text: Option<String>,
 }
 
-/// What one event told of it.
+/// One event about the message.
 struct Step {
     seq: u64,
     status: Tag,
@@ -67,7 +67,7 @@ struct Step {
     notes: Vec<Tag>,
 }
 
-/// `GET /messages/{id}`: the number that insight gave it, which the links of these pages have, or BIK's id of it.
+/// `GET /messages/{id}`: the id is the number of the message in insight, as in the links of these pages, or BIK's id.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,

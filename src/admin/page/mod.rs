@@ -1,10 +1,10 @@
-//! The page: what an operator sees with a browser. HTML from the templates in `templates/`, readable without JavaScript; the
-//! browser's files are in the binary, and nothing is asked of another host.
+//! The page: the operator's view in a browser. It is HTML from the templates in `templates/` and is readable without
+//! JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
-//! How a page is made: a handler takes a `Visit` (who asks, for what, and what goes around a page), asks, and ends with
-//! `visit.show(|frame| Page { frame, … })`. Its template extends `base.html`. Every value is escaped; nothing is marked safe.
-//! Personal data is written by the `Veil` of the visit and by nothing else. A form that changes something holds
-//! `{{ frame.token }}`, and its handler takes a `Posted`. What goes wrong is a `Sorry`, which is a page too.
+//! A route handler takes a `Visit` (the browser, the fields of the URL, and the frame of the page), reads the data, and
+//! ends with `visit.show(|frame| Page { frame, … })`. Its template extends `base.html`. Every value is escaped; nothing
+//! is marked safe. Only the `Veil` of the visit writes personal data. A form that changes something contains `{{
+//! frame.token }}`, and its handler takes a `Posted`. An error is a `Sorry`, which renders as a page too.
 
 mod asked;
 mod assets;
@@ -94,7 +94,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .layer(middleware::from_fn(guarded))
 }
 
-/// What is answered where there is no such path: a page to a browser, a problem to a program.
+/// The answer to an unknown path: a page for a browser, a problem document for a program.
 pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains("text/html") {
@@ -107,14 +107,14 @@ async fn guarded(request: Request, next: Next) -> Response {
     secured(next.run(request).await)
 }
 
-/// Whatever got into a page could ask nothing of anybody else, and no other site can frame it.
+/// Script or markup that is injected into a page cannot contact other hosts, and no other site can frame the page.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// With what tells a browser to be careful. A referrer stays within this origin: without one there, browsers would send
-/// `Origin: null` with our own forms.
+/// Adds the security headers. The referrer policy must allow the own origin: with `no-referrer`, browsers send `Origin:
+/// null` with our own forms.
 fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);

@@ -1,4 +1,4 @@
-//! The time that figures are of: the last day, week or month, or one of the reader's own.
+//! The period of the figures: the last day, week or month, or a custom period.
 
 use super::asked::Asked;
 use crate::{
@@ -8,29 +8,28 @@ use crate::{
 };
 
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Up to so long a time is told hour by hour, a longer one day by day.
+/// Periods up to this length are shown per hour, longer ones per day.
 const BY_HOUR_MS: i64 = 3 * DAY_MS;
-/// At most this many days are told one by one.
+/// The maximum number of steps that are listed one by one.
 const STEPS_MAX: i64 = 400;
 
-/// From when to when.
 pub(super) struct Period {
-    /// The field's value: `24h`, `7d`, `30d`, or `own`.
+    /// The value of the field `range`: `24h`, `7d`, `30d`, or `own`.
     pub(super) range: &'static str,
-    /// The first moment.
+    /// Start of the period, inclusive.
     pub(super) since: Timestamp,
-    /// The moment after the last.
+    /// End of the period, exclusive.
     pub(super) until: Timestamp,
 }
 
-/// The choices, and what they are called.
+/// The ranges: value and label.
 pub(super) const RANGES: [(&str, &str); 4] =
     [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "From … to …")];
 
 impl Period {
-    /// As it is asked for: by `range`, or by `since` and `until`.
+    /// The period of a request: `range`, or for `own` the fields `since` and `until`.
     pub(super) fn of(asked: &Asked, now: Timestamp) -> Result<Self, Fault> {
-        // The hour that has begun belongs to it.
+        // The period includes the current hour, which is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };
         match asked.text("range") {
             Some("24h") => Ok(last("24h", DAY_MS)),
@@ -48,12 +47,12 @@ impl Period {
         }
     }
 
-    /// By which steps it is told.
+    /// The unit of one step: an hour or a day.
     pub(super) fn step(&self) -> Dimension {
         if self.until.ms_since(self.since) <= BY_HOUR_MS { Dimension::Hour } else { Dimension::Day }
     }
 
-    /// Where each step begins; none where there are too many to be shown one by one.
+    /// The start of each step; empty if there are more than [`STEPS_MAX`].
     pub(super) fn steps(&self) -> Vec<Timestamp> {
         let step = if self.step() == Dimension::Hour { HOUR_MS } else { DAY_MS };
         let (first, end) = (self.since.as_ms().div_euclid(step), (self.until.as_ms() - 1).div_euclid(step));
@@ -65,7 +64,7 @@ impl Period {
         (first..=end).map(|at| Timestamp::from_ms(at * step)).collect()
     }
 
-    /// A moment as a browser's field for times writes it.
+    /// Formats a time for a browser's time field.
     pub(super) fn field(time: Timestamp) -> String {
         time.to_string().chars().take(16).collect()
     }

@@ -1,18 +1,18 @@
-//! Who: a customer as it is named in tables.
+//! A customer as shown in tables.
 
 use super::veil::Veil;
 use crate::insight::ask::{Contact, Message};
 
-/// A customer, with the link to its conversation.
+/// A customer, with the link to the conversation.
 pub(super) struct Person {
-    /// The customer's number in insight; `None` where it is not known.
+    /// The id of the contact in insight; `None` if it is not known.
     pub(super) contact: Option<i64>,
-    /// Name and address, under the veil.
+    /// Name and address, masked unless personal data is shown.
     pub(super) text: String,
 }
 
 impl Person {
-    /// Whom a message is from, or to.
+    /// The customer who sent or received a message.
     pub(super) fn of_message(message: &Message, veil: Veil) -> Self {
         Self {
             contact: message.contact,
@@ -20,7 +20,7 @@ impl Person {
         }
     }
 
-    /// A customer of the list.
+    /// The customer of a contact.
     pub(super) fn of_contact(contact: &Contact, veil: Veil) -> Self {
         let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), veil);
         Self { contact: Some(contact.id), text }

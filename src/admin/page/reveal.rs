@@ -1,4 +1,4 @@
-//! `POST /reveal`: shows personal data to a browser for a quarter of an hour, on record.
+//! `POST /reveal`: shows personal data to a browser for 15 minutes, or hides it. Showing it is logged and counted.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use axum::{extract::State, response::Response};
 use super::{form::Posted, frame::set_cookie};
 use crate::admin::Shared;
 
-/// Fields `wish` (`show` or `hide`) and `back`.
+/// The fields are `wish` (`show` or `hide`) and `back`.
 pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) -> Response {
     let browser = &posted.visit.browser;
     let cookie = if posted.fields.text("wish") == Some("hide") {
         shared.seal.hide()
     } else {
-        // Of the path only its first part: what follows may be an id that holds a phone.
+        // Log only the first segment of the path: the rest may be an id that contains a phone number.
         let page =
             posted.fields.text("back").and_then(|back| back.split(['/', '?']).nth(1)).unwrap_or_default();
         let page = if page.chars().all(|letter| letter.is_ascii_lowercase()) { page } else { "?" };

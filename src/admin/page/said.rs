@@ -1,18 +1,18 @@
-//! What a message says: insight does not keep it, the journal has it for as long as it has the event.
+//! The text of a message. Insight does not store it; the journal has it as long as it has the event.
 
 use super::veil::Veil;
 use crate::{admin::Shared, event::View, insight::ask::Message};
 
-/// What a message says.
+/// The text of a message, or a description.
 pub(super) enum Said {
-    /// Its text.
     Text(String),
-    /// Of one without a text, what it is.
+    /// A description of a message without a text.
     About(String),
 }
 
 impl Said {
-    /// By the event that told of it first. What cannot be read takes nothing else from a page.
+    /// Reads the text from the event that mentioned the message first. A read error becomes a description, so that the
+    /// rest of the page is still shown.
     pub(super) async fn of(shared: &Shared, message: &Message) -> Self {
         match shared.state.journal.get(message.first_seq).await {
             Ok(Some(event)) => said(&event.element.view(), &message.message_id),
@@ -28,12 +28,12 @@ impl Said {
         }
     }
 
-    /// Whether it is not what was said, but what we say of it.
+    /// Returns whether it is a description and not the text of the message.
     pub(super) const fn is_about(&self) -> bool {
         matches!(self, Self::About(_))
     }
 
-    /// As a page shows it: the customer's words are behind the veil.
+    /// Formats it for a page: the text is masked unless personal data is shown.
     pub(super) fn shown(self, veil: Veil) -> String {
         match self {
             Self::Text(text) => veil.said(&text).into_owned(),

@@ -1,9 +1,9 @@
-//! What makes a form of this page known again, and who may see personal data: both signed with a key of this process, so
-//! that nothing is kept here for a browser.
+//! Signs the CSRF tokens of forms and the permission to see personal data. Both are signed with a random key of this
+//! process, so that the server stores nothing per browser.
 //!
-//! A browser gets a random name in a cookie. The token in each form is a signature over that name: another site can make
-//! the browser send the cookie at most, and never knows the token. The permission to see personal data is a second cookie,
-//! a signature over the name and a time.
+//! A browser gets a random name in a cookie. The token in each form is a signature over that name. Another site can at
+//! most make the browser send the cookie; it never learns the token. The permission to see personal data is a second
+//! cookie: a signature over the name and an expiry time.
 
 use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,53 +13,53 @@ use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
 
-/// Names the browser.
+/// The cookie with the browser's name.
 const BROWSER: &str = "bikhook-browser";
-/// What came of a form, for its next page.
+/// The cookie with the result of a form, for the browser's next page.
 const NOTICE: &str = "bikhook-notice";
-/// A page follows at once: what is not shown by then never is.
+/// The lifetime of a notice. The next page follows at once; a notice not shown within this time is lost.
 const NOTICE_SECS: i64 = 60;
-/// Until when personal data is shown to it.
+/// The cookie that permits personal data until a time.
 const SHOWN: &str = "bikhook-shown";
-/// Personal data is shown for so long.
+/// How long personal data is shown, in milliseconds.
 pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
 
-/// The key of this process; without one nothing is known again, and nothing is shown.
+/// The signing key of this process. Without a key no token is valid and no personal data is shown.
 pub(in crate::admin) struct Seal(Option<Hmac<Sha256>>);
 
-/// What came of a form, for the browser's next page.
+/// The result of a form, for the browser's next page.
 pub(super) struct Notice {
-    /// It did what was asked for.
+    /// The action changed something.
     pub(super) done: bool,
-    /// In a sentence.
+    /// The result in a sentence.
     pub(super) text: String,
 }
 
-/// A browser, by the random name that it was given.
+/// A browser, identified by the random name in its cookie.
 #[derive(Clone)]
 pub(super) struct Browser {
     name: String,
-    /// It has to be told its name.
+    /// The name is new, and the browser does not have its cookie yet.
     fresh: bool,
 }
 
 impl Seal {
-    /// With a random key: what was signed before a restart no longer counts.
+    /// Generates a random key. Signatures from before a restart become invalid.
     pub(in crate::admin) fn new() -> Self {
         Self(random::<32>().and_then(|key| Hmac::new_from_slice(&key).ok()))
     }
 
-    /// The token of a browser's forms.
+    /// The token for forms of this browser.
     pub(super) fn token(&self, browser: &Browser) -> String {
         self.sign(&format!("form {}", browser.name)).unwrap_or_default()
     }
 
-    /// Whether that is the token of this browser's forms.
+    /// Returns whether `token` is valid for forms of this browser.
     pub(super) fn knows(&self, browser: &Browser, token: &str) -> bool {
         !browser.fresh && self.is(&format!("form {}", browser.name), token)
     }
 
-    /// Until when personal data is shown to a browser; `None` where it is not.
+    /// The time until which the browser is shown personal data; `None` if it is masked.
     pub(super) fn shown_until(
         &self,
         browser: &Browser,
@@ -72,26 +72,26 @@ impl Seal {
         (holds && until > now && until.ms_since(now) <= SHOWN_MS).then_some(until)
     }
 
-    /// The cookie that shows personal data to a browser from now on.
+    /// The cookie that lets a browser see personal data from now on.
     pub(super) fn show(&self, browser: &Browser, now: Timestamp) -> Option<HeaderValue> {
         let until = now.plus_ms(SHOWN_MS).as_ms();
         let signature = self.sign(&format!("shown {} {until}", browser.name))?;
         set(SHOWN, &format!("{until}.{signature}"), Some(SHOWN_MS / 1_000))
     }
 
-    /// The cookie that hides it again.
+    /// The cookie that masks personal data again.
     pub(super) fn hide(&self) -> Option<HeaderValue> {
         set(SHOWN, "", Some(0))
     }
 
-    /// The cookie that tells a browser's next page what came of a form: nobody else can make one.
+    /// The cookie with a signed notice for the browser's next page.
     pub(super) fn notice(&self, browser: &Browser, notice: &Notice) -> Option<HeaderValue> {
         let signature = self.sign(&notice.signed(browser))?;
         let text = BASE64_URL_SAFE_NO_PAD.encode(&notice.text);
         set(NOTICE, &format!("{}.{text}.{signature}", u8::from(notice.done)), Some(NOTICE_SECS))
     }
 
-    /// What came of a form, as its cookie tells.
+    /// The notice in the request's cookie, if its signature is valid.
     pub(super) fn noticed(&self, browser: &Browser, headers: &HeaderMap) -> Option<Notice> {
         let (done, rest) = cookie(headers, NOTICE)?.split_once('.')?;
         let done = match done {
@@ -111,7 +111,7 @@ impl Seal {
         Some(BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
-    /// Whether that is the signature of this text.
+    /// Returns whether `signature` is the signature of `text`.
     fn is(&self, text: &str, signature: &str) -> bool {
         self.sign(text).is_some_and(|right| right.as_bytes().ct_eq(signature.as_bytes()).into())
     }
@@ -124,7 +124,7 @@ impl Notice {
 }
 
 impl Browser {
-    /// Who asks: by its cookie, or under a new name.
+    /// The browser of a request, by its cookie; without a valid cookie it gets a new name.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let known = cookie(headers, BROWSER).filter(|name| {
             name.len() == 43 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -138,18 +138,18 @@ impl Browser {
         }
     }
 
-    /// The cookie that tells it its name, where it has none.
+    /// The cookie with the browser's name, if the name is new.
     pub(super) fn cookie(&self) -> Option<HeaderValue> {
         self.fresh.then(|| set(BROWSER, &self.name, None))?
     }
 }
 
-/// The cookie that forgets what came of a form, once it is shown.
+/// The cookie that deletes a notice after it was shown.
 pub(super) fn forgotten() -> Option<HeaderValue> {
     set(NOTICE, "", Some(0))
 }
 
-/// Bytes that nobody can guess.
+/// Cryptographically random bytes; `None` if the system provides none.
 pub(super) fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     match getrandom::fill(&mut bytes) {

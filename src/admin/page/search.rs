@@ -1,4 +1,4 @@
-//! `/search`: messages, by whatever somebody has at hand.
+//! `/search`: finds messages by message id, phone, customer, or failure text.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// Messages of a page.
+/// Messages per page.
 const LIMIT: usize = 50;
 
-/// What the text of the box is taken for.
+/// The interpretations of the search text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Message,
@@ -38,7 +38,7 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// In the order in which they are tried: the narrowest first.
+    /// In the order in which they are tried, the most specific first.
     const ALL: [Self; 4] = [Self::Message, Self::Phone, Self::Customer, Self::Reason];
 
     const fn as_str(self) -> &'static str {
@@ -71,7 +71,7 @@ impl Meaning {
     }
 }
 
-/// A message in a table.
+/// A message in the result table.
 struct Row {
     id: i64,
     at: When,
@@ -106,7 +106,7 @@ impl Row {
 struct Page {
     frame: Frame,
     q: String,
-    /// What the text was found as.
+    /// The interpretation that found messages.
     found_as: Option<&'static str>,
     meanings: Vec<(&'static str, &'static str, bool)>,
     states: Vec<(&'static str, bool)>,
@@ -142,7 +142,7 @@ pub(super) async fn search(State(shared): State<Arc<Shared>>, visit: Visit) -> R
     let veil = visit.veil();
     let next = found.next.map(|next| {
         let link = asked.with("/search", "before", &next.to_string());
-        // The next page goes on with what this one took the text for.
+        // The next page uses the interpretation of this page.
         let known = found_as.filter(|_| asked.text("as").is_none());
         known.map_or(link.clone(), |meaning| format!("{link}&as={}", meaning.as_str()))
     });
@@ -157,7 +157,7 @@ pub(super) async fn search(State(shared): State<Arc<Shared>>, visit: Visit) -> R
     visit.show(|frame| Page { frame, q, found_as, meanings, states, direction, since, until, rows, next })
 }
 
-/// The fields besides the text.
+/// The search fields other than the text.
 fn query(asked: &Asked) -> Result<SearchQuery, Fault> {
     let state = |name: &str| {
         MessageState::from_name(name).ok_or_else(|| Fault::parameter("state", "is no state of a message"))
@@ -178,7 +178,7 @@ fn query(asked: &Asked) -> Result<SearchQuery, Fault> {
     })
 }
 
-/// The first meaning of a text that finds anything.
+/// Searches with each interpretation in turn, and returns the first page with results.
 fn found(
     connection: &Connection,
     text: &str,
@@ -195,7 +195,7 @@ fn found(
     Ok((None, Found { rows: Vec::new(), next: None }))
 }
 
-/// The name of an event is looked for among the events.
+/// The link to the list of events. A search by event name continues there.
 fn of_events(event: &str, asked: &Asked) -> String {
     let mut link = format!("/events?event={}", encoded(event));
     for (name, field) in [("since", "since"), ("until", "until"), ("status", "state")] {

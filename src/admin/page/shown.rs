@@ -1,11 +1,11 @@
-//! Values as they are written on a page: times, words with a colour, shares, durations. Those that are HTML escape what they
-//! hold by a template of their own, so that a page's template can write them as they are.
+//! Formatted values on a page: times, colored words, shares, durations. A value that is HTML escapes its content with
+//! its own template, so that a page's template can insert it unescaped.
 
 use askama::{Template, filters::HtmlSafe};
 
 use crate::{clock::Timestamp, insight::State};
 
-/// A time: for machines as RFC 3339, for people to the second.
+/// A time: RFC 3339 in the markup, and displayed to the second.
 #[derive(Template)]
 #[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ short }}</time>"#, ext = "html")]
 pub(super) struct When {
@@ -23,7 +23,7 @@ impl From<Timestamp> for When {
     }
 }
 
-/// A time that has passed: how long ago it was, and for machines as RFC 3339.
+/// A past time: RFC 3339 in the markup, and displayed as the time elapsed since then.
 #[derive(Template)]
 #[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ text }}</time>"#, ext = "html")]
 pub(super) struct Ago {
@@ -41,7 +41,7 @@ impl Ago {
     }
 }
 
-/// A word with a colour: `ok`, `warn`, `bad`, `note`, `info`, or none.
+/// A word with a color: `ok`, `warn`, `bad`, `note`, `info`, or none.
 #[derive(Clone, Template)]
 #[template(source = r#"<span class="tag {{ colour }}">{{ word }}</span>"#, ext = "html")]
 pub(super) struct Tag {
@@ -56,7 +56,7 @@ impl Tag {
         Self { colour, word: word.into() }
     }
 
-    /// What became of a message; of one from a customer, that it is one.
+    /// The state of a message; `None` is an incoming message.
     pub(super) fn of_state(state: Option<State>) -> Self {
         let Some(state) = state else { return Self::new("note", "incoming") };
         let colour = match state {
@@ -68,13 +68,13 @@ impl Tag {
         Self::new(colour, state.as_str())
     }
 
-    /// A status, as BIK wrote it.
+    /// A status in BIK's own spelling.
     pub(super) fn of_status(status: &str) -> Self {
         State::from_name(status).map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
     }
 }
 
-/// A part of a whole: as a percentage, over a bar.
+/// A part of a whole, as a percentage with a bar.
 #[derive(Template)]
 #[template(
     source = r#"{{ text }}<svg class="bar {{ colour }}" aria-hidden="true"><rect width="{{ width }}%" height="100%"/></svg>"#,
@@ -96,7 +96,7 @@ impl Share {
         let share = 100.0 * part as f64 / whole as f64;
         let text = match share {
             _ if part == 0 || part == whole => format!("{share:.0} %"),
-            // What is not nothing is not shown as nothing, and what is not all not as all.
+            // Show a nonzero part as more than 0 %, and an incomplete part as less than 100 %.
             share if share < 0.1 => "< 0.1 %".to_owned(),
             share if share > 99.9 => "> 99.9 %".to_owned(),
             _ => format!("{share:.1} %"),
@@ -105,7 +105,7 @@ impl Share {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(super) fn count(number: impl Into<i128>) -> String {
     let number: i128 = number.into();
     let digits = number.unsigned_abs().to_string();
@@ -119,7 +119,7 @@ pub(super) fn count(number: impl Into<i128>) -> String {
     if number < 0 { format!("−{text}") } else { text }
 }
 
-/// A number and what it counts.
+/// A number with its noun in the singular or plural.
 pub(super) fn counted(number: impl Into<i128>, one: &str, many: &str) -> String {
     let number: i128 = number.into();
     format!("{} {}", count(number), if number == 1 { one } else { many })
@@ -138,7 +138,7 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// A duration that may not be known.
+/// A duration, or a dash if it is not known.
 pub(super) fn maybe_duration(ms: Option<i64>) -> String {
     ms.map_or_else(|| "–".to_owned(), duration)
 }

@@ -1,4 +1,4 @@
-//! What a browser is told when there is no page for it.
+//! Errors as pages for a browser.
 
 use askama::Template;
 use axum::{
@@ -9,29 +9,29 @@ use axum::{
 use super::frame::Frame;
 use crate::{admin::fault::Fault, insight};
 
-/// Why there is no page.
+/// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Sorry {
-    /// As the API would say it.
+    /// An error that the API would report too.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// Insight could not say. Its text may quote a row: only its class is told.
+    /// Insight failed. Its error text may quote a row, so only the error class is shown.
     #[error("{}", .0.class())]
     Insight(#[from] insight::Error),
-    /// What was asked for is learnt by insight, which is off.
+    /// The page needs insight, which is disabled or could not be opened.
     #[error(
         "this page shows what insight learns, and it is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
     )]
     InsightOff,
-    /// A form without the token of this browser.
+    /// The form has no valid token of this browser.
     #[error(
         "this form is out of date, or was not made by this page: go back, load the page again, and repeat what you did"
     )]
     Token,
-    /// Only with personal data shown.
+    /// The request is only allowed while personal data is shown.
     #[error("this is personal data: press “Show personal data” first")]
     Veiled,
-    /// The template failed.
+    /// The template failed to render.
     #[error("this page could not be written")]
     Template(#[from] askama::Error),
 }
@@ -79,7 +79,7 @@ impl IntoResponse for Sorry {
             tracing::warn!(error = %self, "a page could not be shown");
         }
         let page = Page { frame: Frame::default(), title: self.title(), what: &what };
-        // Where even this page cannot be written, its sentence is told.
+        // If even the error page cannot be rendered, send its message as plain text.
         page.render().map_or_else(
             |_failed| (status, what.clone()).into_response(),
             |page| (status, Html(page)).into_response(),

@@ -1,12 +1,12 @@
-//! Personal data as it is written on a page: veiled until somebody asks to see it. What stays readable of a veiled value
-//! tells two of them apart, and no more.
+//! Masks personal data on pages until an operator asks to see it. The visible rest of a masked value only helps to tell
+//! values apart.
 
 use std::borrow::Cow;
 
-/// So many digits may be a phone: error codes have six.
+/// A number with at least this many digits may be a phone number; error codes have six.
 const PHONE_DIGITS: usize = 7;
 
-/// Whether personal data is shown.
+/// Whether personal data is shown (`lifted`) or masked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Veil {
     pub(super) lifted: bool,
@@ -15,17 +15,17 @@ pub(super) struct Veil {
 pub(super) const HIDDEN: &str = "••••";
 
 impl Veil {
-    /// A phone or another address: its last two characters.
+    /// Masks a phone number or another address, except for its last two characters.
     pub(super) fn address<'a>(self, text: &'a str) -> Cow<'a, str> {
         self.ending(text, 2)
     }
 
-    /// An id that holds a phone, as those of WhatsApp do at their beginning: its last six characters.
+    /// Masks an id except for its last six characters: WhatsApp's ids contain a phone number at the beginning.
     pub(super) fn id<'a>(self, text: &'a str) -> Cow<'a, str> {
         self.ending(text, 6)
     }
 
-    /// What somebody wrote: how much it is.
+    /// Masks a text written by a person; only its length is shown.
     pub(super) fn said<'a>(self, text: &'a str) -> Cow<'a, str> {
         if self.lifted {
             return Cow::Borrowed(text);
@@ -36,14 +36,14 @@ impl Veil {
         }
     }
 
-    /// A sentence of the channel's or of a program's, which may quote a number or an address: without those.
+    /// Masks phone numbers, email addresses and message ids in a sentence from the channel or from a program.
     pub(super) fn sentence<'a>(self, text: &'a str) -> Cow<'a, str> {
         if self.lifted {
             return Cow::Borrowed(text);
         }
         let (mut out, mut digits, mut number) = (String::new(), 0, String::new());
         let end = |out: &mut String, number: &mut String, digits: &mut usize| {
-            // A number may be written in groups: its blanks, hyphens and brackets belong to it.
+            // A number may be written in groups: spaces, hyphens and brackets inside belong to it.
             out.push_str(if *digits >= PHONE_DIGITS { HIDDEN } else { number });
             number.clear();
             *digits = 0;
@@ -64,14 +64,15 @@ impl Veil {
         Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
-    /// An error of a destination, which may quote what it was sent: up to the first colon, behind which that stands.
+    /// Masks the details in an error of a destination, which may quote the payload: everything after the first colon,
+    /// and quoted text.
     pub(super) fn error<'a>(self, text: &'a str) -> Cow<'a, str> {
         if self.lifted {
             return Cow::Borrowed(text);
         }
         let (head, rest) = text.split_once(':').map_or((text, None), |(head, rest)| (head, Some(rest)));
         let mut told = String::new();
-        // What is in quotes is quoted.
+        // Every second part was inside quotes.
         for (at, part) in head.split(['"', '`', '“', '”']).enumerate() {
             told.push_str(if at % 2 == 0 { part } else { HIDDEN });
         }
@@ -83,7 +84,7 @@ impl Veil {
         Cow::Owned(told)
     }
 
-    /// The last characters of a text that has at least twice as many, after a sign that there is more.
+    /// The last `letters` characters after a mask; only the mask if the text has fewer than twice as many characters.
     fn ending(self, text: &str, letters: usize) -> Cow<'_, str> {
         if self.lifted {
             return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! Where an export goes: a file that appears when it is complete, or the standard output.
+//! The destination of an export: standard output, or a file that appears only when it is complete.
 
 use std::{
     fs::{self, File},
@@ -11,17 +11,17 @@ use tempfile::NamedTempFile;
 
 use super::super::{Error, client, signals::Signals, terminal::Output};
 
-/// Bytes that are written at once.
+/// Size of the output buffer in bytes.
 const BUFFER: usize = 256 * 1024;
 
-/// Where the bytes go.
+/// The target of the exported bytes.
 pub(super) enum Destination {
     Stdout(BufWriter<Output>),
     File { part: BufWriter<NamedTempFile>, file: PathBuf },
 }
 
 impl Destination {
-    /// The file, else the standard output.
+    /// Opens the file, or standard output if no file is given.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
         let Some(file) = file else {
             return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, Output::new())));
@@ -30,7 +30,8 @@ impl Destination {
             let what = "is no file; without --output it is written to the standard output";
             return Err(Error::Failed(format!("{} {what}", file.display())));
         }
-        // For its owner alone: it has personal data. Beside the file, so that it can take its place.
+        // The export contains personal data, so only the owner may read it. It is created in the same folder, so that a
+        // rename can replace the file.
         let part = tempfile::Builder::new()
             .prefix(".bikhook-export-")
             .suffix(".part")
@@ -40,7 +41,7 @@ impl Destination {
         Ok(Self::File { part: BufWriter::with_capacity(BUFFER, part), file: file.to_owned() })
     }
 
-    /// Everything was written: the file takes its place.
+    /// Completes the export: flushes it, and moves a file into its place.
     pub(super) fn complete(self) -> Result<(), Error> {
         match self {
             Self::Stdout(mut out) => Ok(out.flush()?),
@@ -77,14 +78,14 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// A signal ends the export at once, whatever it waits for, and leaves no part of it behind.
+/// Ends the process at once on a signal, and removes the incomplete file.
 fn sweep_when_interrupted(part: PathBuf, file: &Path) -> Result<(), Error> {
     let file = file.display().to_string();
     let runtime = client::runtime(&mut tokio::runtime::Builder::new_current_thread())?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(signals.next());
-        // It may have taken its place by now.
+        // The file may have been moved into its place already.
         drop(fs::remove_file(part));
         drop(writeln!(anstream::stderr(), "error: interrupted: {file} is as it was"));
         std::process::exit(1);

@@ -1,7 +1,7 @@
-//! `bikhook export`: the stored events, oldest first, for other programs.
+//! `bikhook export`: writes the stored events, oldest first, for other programs.
 //!
-//! A page of the journal is in memory at a time, and of Parquet a group of rows. What comes while it is at work is left to the
-//! next one: `--after` goes on where it ended.
+//! At most one page of the journal is in memory, and for Parquet one group of rows. Events that arrive during the
+//! export are left to the next one: `--after` continues where an export ended.
 
 mod destination;
 #[cfg(feature = "parquet")]
@@ -57,12 +57,12 @@ enum Format {
     Parquet,
 }
 
-/// What takes the events, one after the other.
+/// Writes events one after the other in a format.
 trait Sheet {
-    /// Takes an event's line.
+    /// Writes an event, given as its JSON line.
     fn take(&mut self, line: &RawValue) -> Result<(), Error>;
 
-    /// Writes what it still has.
+    /// Writes buffered data.
     fn finish(self: Box<Self>) -> Result<(), Error>;
 }
 
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     if let Some(file) = &args.output {
         let Exported { events, through } = exported;
         let file = file.display();
-        // A help: where it cannot be written, the file is there all the same.
+        // This message is only a hint. If it cannot be written, the export is still complete.
         drop(writeln!(
             anstream::stderr(),
             "{events} events written to {file}; --after {through} goes on from there"
@@ -105,16 +105,16 @@ impl Format {
     }
 }
 
-/// What was exported.
+/// The result of an export.
 struct Exported {
     events: u64,
-    /// Everything up to this seq was looked at.
+    /// All events up to this seq were read.
     through: u64,
 }
 
 impl Args {
     fn export(&self, store: &Store, sheet: &mut dyn Sheet) -> Result<Exported, Error> {
-        // What comes from now on is not waited for: an export has an end.
+        // Export up to the current tip only, so that the export ends.
         let tip = store.tip()?;
         let mut exported = Exported { events: 0, through: self.after };
         let mut bar = None;
@@ -126,7 +126,7 @@ impl Args {
                 if seq > tip {
                     break;
                 }
-                // Where nothing is stored, or nothing is meant, nothing is to be done.
+                // Create the bar at the first event, so that an empty export shows none.
                 let bar = bar.get_or_insert_with(|| bar_from(seq, tip));
                 sheet.take(line)?;
                 exported.events += 1;
@@ -137,7 +137,7 @@ impl Args {
                 bar.set_message(format!("{} events", exported.events));
             }
             next = page.next;
-            // Without a next one, what is behind the last event may be past --until: it was not looked at.
+            // Without a next page, events after the last one may be past `--until` and were not read.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         if let Some(bar) = bar {
@@ -159,7 +159,6 @@ fn seq_of(line: &RawValue) -> Result<u64, Error> {
     Ok(parse::<Line>(line)?.seq)
 }
 
-/// JSON lines.
 struct Lines<'a>(&'a mut Destination);
 
 impl Sheet for Lines<'_> {

@@ -1,4 +1,4 @@
-//! Parquet: the rows with types, and the whole event as JSON, in groups of rows.
+//! Writes Parquet: typed rows and the whole event as JSON, in row groups.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use super::{
 };
 use crate::cli::Error;
 
-/// Bytes of texts after which a group is written: about as much is in memory.
+/// A row group is written after this many bytes of text, which bounds the memory.
 const GROUP_BYTES: usize = 32 << 20;
-/// Rows of a group, at most.
+/// The maximum number of rows in a row group.
 const GROUP_ROWS: usize = 100_000;
-/// The column of the whole event.
+/// The column with the whole event.
 const EVENT: &str = "event";
 
-/// Gathers a group of rows, and writes it.
+/// Collects the rows of a row group and writes it.
 pub(super) struct Groups<'a> {
     writer: SerializedFileWriter<&'a mut Destination>,
     columns: Vec<Gathered>,
@@ -35,10 +35,10 @@ pub(super) struct Groups<'a> {
     bytes: usize,
 }
 
-/// What a group has in a column.
+/// The values of one column in a row group.
 struct Gathered {
     values: Values,
-    /// Of a column that a row may lack: 1 where the row has it, else 0.
+    /// The definition levels of an optional column: 1 if the row has a value, else 0.
     levels: Option<Vec<i16>>,
 }
 
@@ -48,13 +48,13 @@ enum Values {
 }
 
 impl<'a> Groups<'a> {
-    /// Writes the head of the file.
+    /// Starts a Parquet file.
     pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
         let event = ColumnPath::from(EVENT);
         let properties = WriterProperties::builder()
             .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // No event is like another, and nobody looks for the least of them.
+            // Events do not repeat, and their minimum and maximum are of no use.
             .set_column_dictionary_enabled(event.clone(), false)
             .set_column_statistics_enabled(event, EnabledStatistics::None)
             .build();
@@ -120,7 +120,7 @@ impl Gathered {
         Self { values, levels: (!required).then(Vec::new) }
     }
 
-    /// Takes a row's cell: its bytes, about.
+    /// Adds a cell. Returns its approximate size in bytes.
     fn push(&mut self, cell: &Cell<'_>) -> usize {
         let (mut is_there, mut bytes) = (true, size_of::<i64>());
         match (&mut self.values, cell) {
@@ -149,7 +149,7 @@ impl Gathered {
     }
 }
 
-/// The columns and their types.
+/// The columns with their types.
 fn schema() -> Result<Type, ParquetError> {
     let columns = COLUMNS.iter().map(|column| {
         let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };

@@ -1,4 +1,4 @@
-//! An event as flat rows: one for each info, or one where there is none.
+//! Flattens an event into rows: one per info, or one row if the event has no info.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use crate::{
     event::{Customer, Element, OtherInfo, Stamp, View},
 };
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     Number,
@@ -17,12 +17,12 @@ pub(super) enum Holds {
     Text,
 }
 
-/// A column of the rows. Only Parquet has types.
+/// A column of the rows. Only Parquet uses the type.
 #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) holds: Holds,
-    /// Every row has it.
+    /// Every row has a value in this column.
     pub(super) required: bool,
 }
 
@@ -30,7 +30,7 @@ const fn column(name: &'static str, holds: Holds, required: bool) -> Column {
     Column { name, holds, required }
 }
 
-/// Every column, in the order of [`Row::cells`].
+/// All columns, in the order of [`Row::cells`].
 pub(super) const COLUMNS: [Column; 16] = [
     column("seq", Holds::Number, true),
     column("received_at", Holds::Time, true),
@@ -50,14 +50,14 @@ pub(super) const COLUMNS: [Column; 16] = [
     column("created_at", Holds::Time, false),
 ];
 
-/// What a row has in a column.
+/// The value of a row in a column.
 pub(super) enum Cell<'a> {
     Number(u64),
     Time(Option<Timestamp>),
     Text(Option<&'a str>),
 }
 
-/// What an event says, for one of its infos.
+/// One row: an event with one of its infos.
 pub(super) struct Row<'a> {
     line: &'a Line<'a>,
     store: Option<&'a str>,
@@ -65,7 +65,7 @@ pub(super) struct Row<'a> {
     info: Info<'a>,
 }
 
-/// What an info says.
+/// The columns that come from an info.
 #[derive(Default)]
 struct Info<'a> {
     message_id: Option<&'a str>,
@@ -79,7 +79,7 @@ struct Info<'a> {
     created_at: Option<Timestamp>,
 }
 
-/// An event's line.
+/// The JSON line of an event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -92,7 +92,7 @@ struct Line<'a> {
     event: &'a RawValue,
 }
 
-/// Shows the rows of an event's line.
+/// Calls `see` with each row of an event, given as its JSON line.
 pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let line: Line<'_> = parse(line)?;
     let element = Element::read(line.event.get().as_bytes())
@@ -109,7 +109,7 @@ pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), 
 }
 
 impl Row<'_> {
-    /// Its cells, in the order of [`COLUMNS`].
+    /// The cells, in the order of [`COLUMNS`].
     pub(super) fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
         let Self { line, info, .. } = self;
         [
@@ -132,14 +132,13 @@ impl Row<'_> {
         ]
     }
 
-    /// The whole element as JSON.
     #[cfg(feature = "parquet")]
     pub(super) fn event(&self) -> &str {
         self.line.event.get()
     }
 }
 
-/// The fields that the infos of a message and of a status have in common.
+/// Reads the columns that the infos of incoming messages and of statuses have in common.
 macro_rules! message_info {
     ($info:expr) => {
         Info {
@@ -183,7 +182,7 @@ impl<'a> Info<'a> {
     }
 }
 
-/// First and last name of the customer.
+/// First and last name of the customer; `None` if the event has neither.
 fn name_of(view: &View<'_>) -> Option<String> {
     let customer: &Customer<'_> = match view {
         View::Incoming(message) => &message.customer,

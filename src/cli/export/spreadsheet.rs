@@ -1,4 +1,4 @@
-//! CSV (RFC 4180), for spreadsheets.
+//! Writes CSV (RFC 4180) for spreadsheets.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::cli::Error;
 
-/// A row an event or info, under a row of the columns' names.
+/// Writes a header, and one row per event or info.
 pub(super) struct Spreadsheet<'a>(Writer<&'a mut Destination>);
 
 impl<'a> Spreadsheet<'a> {
-    /// Writes the names of the columns.
+    /// Writes the header.
     pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
         let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(to);
         writer.write_record(COLUMNS.iter().map(|column| column.name)).map_err(failed)?;
@@ -46,7 +46,7 @@ fn text<'a>(cell: &Cell<'a>) -> Cow<'a, str> {
     }
 }
 
-/// What was posted must not be computed: a spreadsheet takes a cell that begins so for a formula.
+/// Escapes a cell that a spreadsheet would evaluate as a formula: posted data must not be executed.
 fn guarded(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }

@@ -1,33 +1,33 @@
-//! What comes back.
+//! The answers of the receiver.
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::cli::client::detail;
 
-/// What came back for a body.
+/// The result of posting a body.
 pub enum Answer {
-    /// 200, with its receipt.
+    /// Status 200 with its receipt.
     Taken(Receipt),
-    /// Another status, and what the problem says.
+    /// Another status with the detail of the problem.
     Refused(StatusCode, String),
-    /// Nothing, and why.
+    /// No usable answer, and why.
     None(String),
 }
 
-/// What a 200 says.
+/// The receipt in a 200 answer.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Receipt {
-    /// Events stored.
+    /// Number of events stored.
     pub accepted: u64,
-    /// Events that were stored before.
+    /// Events that had been stored before.
     pub duplicates: u64,
-    /// What went to quarantine.
+    /// Elements that were quarantined.
     pub quarantined: u64,
 }
 
 impl Answer {
-    /// From a status and a body.
+    /// Interprets a status and a body.
     pub fn read(status: StatusCode, body: &[u8]) -> Self {
         if status != StatusCode::OK {
             return Self::Refused(status, detail(body).unwrap_or_default());

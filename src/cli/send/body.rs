@@ -1,4 +1,4 @@
-//! What is posted at once.
+//! The body of one request.
 
 use std::{
     io::{self, Read},
@@ -9,18 +9,18 @@ use bytes::Bytes;
 
 use crate::cli::Error;
 
-/// A body.
+/// A body to post.
 pub struct Body {
-    /// The bytes, as they go out.
+    /// The exact bytes of the request body.
     pub bytes: Bytes,
-    /// Generated events in it; 0 for a file.
+    /// The number of generated events in it; 0 for a file.
     pub events: u64,
-    /// It holds something that cannot be read: 400 is as good an answer as 200.
+    /// The body contains garbage, so 400 is an expected answer too.
     pub garbage: bool,
 }
 
 impl Body {
-    /// A file, as it is; `-` is the standard input.
+    /// Reads a file unchanged. `-` is standard input.
     pub fn read(file: &Path) -> Result<Self, Error> {
         let read = if file.as_os_str() == "-" {
             let mut bytes = Vec::new();

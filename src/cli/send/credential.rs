@@ -1,4 +1,4 @@
-//! The credential that `send` posts with: never on the command line, which every user of the machine can read.
+//! The credential for `send`. It is never given on the command line, which all users of the machine can read.
 
 use std::{
     fs::{File, OpenOptions},
@@ -29,7 +29,7 @@ pub(super) struct CredentialArgs {
     /// A file with the password of --user
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
-    // Refused, with what to write instead: what is in a command line is seen by all.
+    // Hidden and rejected; the error names the alternatives. All users of the machine can see a command line.
     #[arg(long, hide = true)]
     key: Option<String>,
     #[arg(long, hide = true)]
@@ -37,7 +37,7 @@ pub(super) struct CredentialArgs {
 }
 
 impl CredentialArgs {
-    /// What was given, as it goes on the wire.
+    /// The given credential as a header value.
     pub(super) fn read(&self) -> Result<Option<String>, Error> {
         if self.key.is_some() {
             return Err(seen("key"));
@@ -77,7 +77,7 @@ fn kept_in(file: &Path) -> Result<String, Error> {
     }
 }
 
-/// At the terminal, whatever the standard input is, and without showing what is typed.
+/// Asks for the password at the terminal, even if standard input is redirected, and without echo.
 fn ask_password(user: &str) -> Result<String, Error> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_none| {
         let what =
@@ -95,7 +95,7 @@ fn ask_password(user: &str) -> Result<String, Error> {
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
+/// Disables the echo of a terminal until it is dropped.
 struct Silent<'a> {
     terminal: &'a File,
     before: Termios,
@@ -113,12 +113,12 @@ impl<'a> Silent<'a> {
 
 impl Drop for Silent<'_> {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // An error cannot be reported from here.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
-/// The first credential of a source that is accepted now; `None` where it asks for none.
+/// The first valid credential of a source; `None` if the source requires none.
 pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Error> {
     if source.auth == AuthMode::None {
         return Ok(None);

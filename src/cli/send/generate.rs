@@ -1,8 +1,8 @@
-//! Traffic as BIK sends it, made up: the same for the same seed, byte for byte.
+//! Generates BIK-like traffic. The same seed gives the same bytes.
 //!
-//! Messages from customers, and the statuses of sent ones, a few dozen messages at a time, each in the order sent →
-//! delivered → read or sent → failed. What is asked for goes wrong: repeated events, statuses that overtake each other,
-//! elements and bodies that cannot be read.
+//! The traffic has messages from customers and statuses of sent messages. A few dozen messages are open at a time, each
+//! with its statuses in the order sent → delivered → read, or sent → failed. On request it contains faults: duplicate
+//! events, statuses out of order, and elements and bodies that cannot be read.
 
 use std::{collections::VecDeque, fmt::Write as _, ops::RangeInclusive, str::FromStr};
 
@@ -11,22 +11,22 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use super::body::Body;
 use crate::clock::Timestamp;
 
-/// Messages whose statuses are on their way at once.
+/// The maximum number of messages with statuses still to send.
 const OPEN: usize = 48;
-/// Events that may be repeated: the newest.
+/// The number of newest events from which duplicates are taken.
 const RECENT: usize = 64;
-/// When the first message was created, and how far the next one is apart.
+/// Creation time of the first message, and the step from one message to the next.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 const STEP_MS: u64 = 37;
 
-/// How much of the traffic goes wrong.
+/// The shares of faults in the traffic.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
-    /// Of the events: sent once more.
+    /// Share of events that are duplicates.
     pub duplicates: Percent,
-    /// Of the messages: two statuses that follow each other change places.
+    /// Share of messages in which two consecutive statuses are swapped.
     pub disorder: Percent,
-    /// Of the events: something that cannot be read instead.
+    /// Share of events that are replaced by something that cannot be read.
     pub garbage: Percent,
 }
 
@@ -45,7 +45,7 @@ impl FromStr for Percent {
     }
 }
 
-/// Bodies of generated events.
+/// Generates bodies of events.
 pub struct Generator {
     random: SplitMix64,
     mix: Mix,
@@ -56,14 +56,14 @@ pub struct Generator {
     recent: VecDeque<String>,
 }
 
-/// A sent message, and the statuses that it still gets.
+/// A sent message, with the statuses still to send.
 struct Sent {
     message: Message,
     owner: &'static str,
     statuses: VecDeque<&'static str>,
 }
 
-/// What every event of a message repeats.
+/// The fields that all events of a message share.
 struct Message {
     wamid: String,
     created_at: Timestamp,
@@ -74,7 +74,7 @@ struct Message {
 }
 
 impl Generator {
-    /// That many events, in bodies of `batch`.
+    /// Generates `events` events in bodies of `batch`.
     pub fn new(seed: u64, events: u64, batch: u64, mix: Mix) -> Self {
         Self {
             random: SplitMix64(seed),
@@ -87,12 +87,12 @@ impl Generator {
         }
     }
 
-    /// How many bodies are left.
+    /// The number of bodies that are left.
     pub fn bodies(&self) -> u64 {
         self.left.div_ceil(self.batch)
     }
 
-    /// The next body.
+    /// Generates the next body; `None` at the end.
     pub fn next_body(&mut self) -> Option<Body> {
         let events = self.left.min(self.batch);
         if events == 0 {
@@ -126,8 +126,8 @@ impl Generator {
         Some(Body { bytes: bytes.into(), events, garbage })
     }
 
-    /// An element that cannot be read; `None`: the whole body is to be cut off. That takes its other events with it, so
-    /// the larger the body, the rarer it is.
+    /// An element that cannot be read, or `None` to truncate the whole body. Truncation also loses the other events of
+    /// the body, so it is rarer for larger bodies.
     fn garbage(&mut self, events: u64) -> Option<&'static [u8]> {
         const ELEMENTS: [&[u8]; 6] = [
             b"null",
@@ -137,7 +137,7 @@ impl Generator {
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":\"cut in \xf0\x9f\x91\"}}",
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":undefined}}",
         ];
-        // As often as any other kind where a body is one event.
+        // For bodies with one event, truncation is as frequent as each other kind.
         let kinds = (ELEMENTS.len() as u64 + 1).saturating_mul(events);
         let cut = self.random.next().is_multiple_of(kinds.max(1));
         (!cut).then(|| ELEMENTS[self.random.below(ELEMENTS.len())])
@@ -156,7 +156,7 @@ impl Generator {
     }
 
     fn fresh(&mut self) -> String {
-        // A quarter comes from customers, as with a shop that answers and sends broadcasts.
+        // A quarter of the events are from customers, as for a shop that replies and sends broadcasts.
         if self.random.below(4) == 0 {
             let message = self.message();
             return self.incoming(&message);
@@ -244,7 +244,7 @@ impl Generator {
         )
     }
 
-    /// As RFC 9562 has version 4.
+    /// A version 4 UUID (RFC 9562).
     fn uuid(&mut self) -> String {
         let (high, low) = (self.random.next(), self.random.next());
         let high = (high & !0xf000) | 0x4000;
@@ -268,7 +268,7 @@ impl Generator {
     }
 }
 
-/// Steele, Lea and Flood's generator (2014): one addition and a mix, good enough for traffic.
+/// SplitMix64 by Steele, Lea and Flood (2014): one addition and a mix, good enough for traffic.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -280,12 +280,12 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// A number from 0 (inclusive) to 1 (exclusive).
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Below `end`, which is small: the remainder is as good as even.
+    /// A number below `end`. `end` is small, so the bias of the remainder is negligible.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end as u64).max(1)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! `bikhook send`: posts files, or traffic that it makes up, to a receiver.
+//! `bikhook send`: posts files or generated traffic to a receiver.
 
 mod answer;
 mod body;
@@ -66,7 +66,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// How the URL of a source is written.
+/// An example URL of a source.
 const EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -92,14 +92,14 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 }
 
 impl Args {
-    /// What is posted, and the seed that it is made from.
+    /// The bodies to post, and the seed if they are generated.
     fn bodies(&self) -> Result<(Bodies, Option<u64>), Error> {
         let Some(events) = self.generate else {
             return Ok((Bodies::Files(self.files.clone().into_iter()), None));
         };
         let seed = match self.seed {
             Some(seed) => seed,
-            // One that can be typed again.
+            // 32 bits, so that the seed is short enough to type.
             None => getrandom::u32().map(u64::from).map_err(|error| {
                 Error::Failed(format!("the system gives no random seed ({error}): give --seed"))
             })?,
@@ -108,7 +108,7 @@ impl Args {
         Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, mix))), Some(seed)))
     }
 
-    /// Where to post, and the header to post with: as given, else as the configuration serves it.
+    /// The URL and the `Authorization` header: as given, else from the configuration.
     fn aim(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
         let url = self.url.as_ref().map(|url| parse_url(url, EXAMPLE)).transpose()?;
         let given = self.credential.read()?;

@@ -1,7 +1,7 @@
-//! Posting: some connections take bodies in turn, at once or at a rate, and keep count of the answers.
+//! Posts bodies over several connections, as fast as possible or at a rate, and counts the answers.
 //!
-//! With a rate each body has the time at which it should be sent. Its latency counts from there, also where it had to
-//! wait for a connection: a sender that only counts from when it got round to sending hides every stall.
+//! With a rate, each body has an intended start time. Latency is measured from that time, even if the body had to wait
+//! for a connection. A sender that measures from the actual start hides every stall (coordinated omission).
 
 use std::{
     path::PathBuf,
@@ -23,21 +23,21 @@ use tokio::{
 use super::{answer::Answer, body::Body, generate::Generator, summary::Tally};
 use crate::cli::{Error, client::cause};
 
-/// An answer takes longer than the receiver's own deadline only where something is broken.
+/// The timeout of a request. It exceeds the receiver's own deadline, so it expires only if something is broken.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// So many failures before the first answer mean that nobody is there.
+/// After this many failures without any answer, the receiver counts as unreachable.
 const NOBODY: u64 = 10;
 
-/// Where bodies come from.
+/// The source of the bodies.
 pub enum Bodies {
-    /// Files; `-` is the standard input.
+    /// Files to post; `-` is standard input.
     Files(std::vec::IntoIter<PathBuf>),
-    /// A generator.
+    /// Bodies from a generator.
     Generated(Box<Generator>),
 }
 
 impl Bodies {
-    /// How many are left.
+    /// The number of bodies that are left.
     pub fn count(&self) -> u64 {
         match self {
             Self::Files(files) => files.len() as u64,
@@ -46,19 +46,19 @@ impl Bodies {
     }
 }
 
-/// Where and how to post.
+/// The target of the requests.
 pub struct Target {
-    /// The source's URL.
+    /// URL of the source.
     pub url: Url,
-    /// Its credential, as it goes on the wire.
+    /// The value of the `Authorization` header; `None` if the source requires none.
     pub authorization: Option<HeaderValue>,
-    /// The client.
+    /// The HTTP client to use.
     pub client: Client,
-    /// Bodies a second; as fast as the answers come without one.
+    /// Bodies per second; `None` sends as fast as answers arrive.
     pub rate: Option<f64>,
 }
 
-/// Posts everything, over that many connections.
+/// Posts all bodies over this many connections.
 pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Result<Tally, Error> {
     let progress = ProgressBar::new(bodies.count());
     let run = Arc::new(Run {
@@ -77,7 +77,7 @@ pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Res
     while let Some(worker) = workers.join_next().await {
         let worker =
             worker.unwrap_or_else(|error| Err(Error::Failed(format!("a connection's task: {error}"))));
-        // The first to fail ends the run: the others are dropped with the set.
+        // The first failure ends the run and aborts the other workers.
         if worker.is_err() {
             ended = worker;
             break;
@@ -93,7 +93,7 @@ pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Res
 
 struct Run {
     target: Target,
-    /// With the number of the next one.
+    /// The bodies, with the number of the next one.
     bodies: Mutex<(u64, Bodies)>,
     tally: Mutex<Tally>,
     progress: ProgressBar,
@@ -126,7 +126,8 @@ impl Run {
         Ok(())
     }
 
-    /// The next body, and its number. Reading a file here holds the others up: they would have to read it too.
+    /// The next body and its number. A file is read under the lock, which delays the other workers; they would have to
+    /// read their files as well.
     fn next(&self) -> Result<Option<(u64, Body)>, Error> {
         let mut next = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         let (number, bodies) = &mut *next;

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The result of a run.
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
@@ -7,26 +7,26 @@ use serde_json::json;
 use super::answer::{Answer, Receipt};
 use crate::cli::Error;
 
-/// Answers, counted.
+/// Counts of the answers.
 #[derive(Default)]
 pub struct Tally {
-    /// From the first to the last.
+    /// Time from the first request to the last answer.
     pub took: Duration,
     requests: u64,
     events: u64,
     by_status: BTreeMap<u16, u64>,
     unanswered: u64,
     receipt: Receipt,
-    /// 400 for a body with garbage.
+    /// Answers with status 400 to bodies with garbage.
     expected: u64,
-    /// Neither 200 nor, for a body with garbage, 400.
+    /// Unexpected results: no answer, or a status other than 200, except for 400 to a body with garbage.
     wrong: u64,
     first_wrong: Option<String>,
     latencies_us: Vec<u32>,
 }
 
 impl Tally {
-    /// Counts an answer.
+    /// Counts an answer and its latency.
     pub fn count(&mut self, events: u64, garbage: bool, answer: Answer, latency: Duration) {
         self.requests += 1;
         self.events += events;
@@ -58,12 +58,12 @@ impl Tally {
         self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Whether so many bodies went unanswered, and no other was ever answered.
+    /// Returns whether at least `unanswered` bodies got no answer and none got one.
     pub fn nobody(&self, unanswered: u64) -> bool {
         self.by_status.is_empty() && self.unanswered >= unanswered
     }
 
-    /// What went wrong first.
+    /// The first unexpected result.
     pub fn first_failure(&self) -> &str {
         self.first_wrong.as_deref().unwrap_or("nothing")
     }
@@ -71,7 +71,7 @@ impl Tally {
     /// Prints the summary.
     ///
     /// # Errors
-    /// [`Error::Failed`] where an answer was not as it should be, after everything was printed.
+    /// Returns [`Error::Failed`] if any answer was unexpected, after the summary was printed.
     pub fn report(
         mut self,
         out: &mut impl Write,
@@ -160,7 +160,7 @@ impl Tally {
         self.requests as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// The latency that a share of the answers did not exceed; of the sorted ones, by the nearest rank.
+    /// The latency that this share of the answers did not exceed, by nearest rank. The latencies must be sorted.
     fn latency_us(&self, share: f64) -> u32 {
         let rank = (share * self.latencies_us.len() as f64).ceil() as usize;
         self.latencies_us.get(rank.saturating_sub(1)).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `bikhook stats`: what became of the messages, why they failed, and how far everything is.
+//! `bikhook stats`: figures about messages, failures, sources, handlers, and insight.
 
 mod shown;
 
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     stats.show(out)
 }
 
-/// Everything, as the API gives it.
+/// All figures, as the API returns them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
@@ -84,7 +84,7 @@ struct Stats {
     insight: Box<RawValue>,
 }
 
-/// An answer with figures.
+/// An answer of `funnel` or `failures`.
 #[derive(Deserialize)]
 struct Figures {
     since: Timestamp,
@@ -97,7 +97,7 @@ impl Args {
     fn ask(&self, client: &Client) -> Result<Stats, Error> {
         let mut asked = self.parameters();
         let Figures { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &asked)?;
-        // The same time for both, whenever now is.
+        // Use the period of the first answer for both requests, because its default depends on the current time.
         asked.retain(|(key, _)| !["since", "until"].contains(key));
         asked.extend([("since", since.to_string()), ("until", until.to_string())]);
         let failures = client.get::<Figures>(&["api", "v1", "failures"], &asked)?.rows;

@@ -1,4 +1,4 @@
-//! Figures for people.
+//! Prints the figures as tables.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{cli::Error, clock::Timestamp, settings::Period};
 
-/// What became of the messages of a group.
+/// The message outcomes of a group.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Funnel {
@@ -77,7 +77,7 @@ struct Insight {
 }
 
 impl Stats {
-    /// Tables, one below the other.
+    /// Prints all tables.
     pub(super) fn show(&self, out: &mut impl Write) -> Result<(), Error> {
         let Self { since, until, .. } = self;
         writeln!(out, "Messages first seen from {since} to {until}, in whole hours")?;
@@ -119,7 +119,8 @@ impl Stats {
         Ok(writeln!(out, "{slow}")?)
     }
 
-    /// All groups together; how long half of all took cannot be told from how long half of each took.
+    /// The sum of all groups. It has no times, because a total median cannot be computed from the medians of the
+    /// groups.
     fn total(&self, rows: &[Funnel]) -> Funnel {
         let sum = |count: fn(&Funnel) -> i64| rows.iter().map(count).sum();
         let mut group = vec![Some(String::new()); self.by.len()];
@@ -184,7 +185,7 @@ impl Stats {
                     cell(lane.state),
                     lane.lag.to_string(),
                     cell(waits.map(Period::secs)),
-                    // They are the handler's: once is enough.
+                    // The dead letters belong to the handler, so show them only for its first lane.
                     if at == 0 { dead.to_string() } else { String::new() },
                 ]
             }));
@@ -196,14 +197,14 @@ impl Stats {
         figures(out, &names.map(str::to_owned), 3, cells)
     }
 
-    /// The names of the groups, and these.
+    /// The header: the dimensions, then these names.
     fn header(&self, names: &[&str]) -> Vec<String> {
         self.by.iter().map(|name| heading(name)).chain(names.iter().map(|name| (*name).to_owned())).collect()
     }
 }
 
 impl Took {
-    /// Of half, and of nine tenths.
+    /// Median and p90.
     fn typical(&self) -> String {
         match (self.p50_ms, self.p90_ms) {
             (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
@@ -220,7 +221,7 @@ fn group(values: &[Option<String>]) -> impl Iterator<Item = String> {
     values.iter().map(|value| cell(value.as_ref()))
 }
 
-/// `OWNER ID` of `ownerId`.
+/// The heading of a dimension: `OWNER ID` for `ownerId`.
 fn heading(name: &str) -> String {
     let mut heading = String::new();
     for letter in name.chars() {
@@ -232,7 +233,7 @@ fn heading(name: &str) -> String {
     heading
 }
 
-/// A count, and how much of all it is.
+/// A count and its percentage of the total.
 fn part(count: i64, all: i64) -> String {
     match (count, all) {
         (0, _) | (_, 0) => count.to_string(),

@@ -1,4 +1,4 @@
-//! What can be asked of dead letters: to retry one, or all that match; to drop one.
+//! Actions on dead letters: retry one or all that match, or drop one.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ use crate::admin::{
     question::Which,
 };
 
-/// `POST /dead/count`: how many match, and the form that retries them. The fields are those of the list.
+/// `POST /dead/count`: the number of matching dead letters, and the form that retries them. The fields are those of the
+/// list.
 pub(in crate::admin::page) async fn count_matching(
     State(shared): State<Arc<Shared>>,
     posted: Posted,
@@ -32,7 +33,7 @@ pub(in crate::admin::page) async fn count_matching(
     counted(&shared, posted.visit, &posted.fields, back).await
 }
 
-/// How many of a question match, and the form that retries them.
+/// The number of dead letters that match a request, and the form that retries them.
 pub(in crate::admin::page) async fn counted(
     shared: &Shared,
     visit: Visit,
@@ -51,7 +52,7 @@ pub(in crate::admin::page) async fn counted(
             .to_owned()
     };
     let mut fields = asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
-    // What was counted is what is retried.
+    // `newest` bounds the retry to the dead letters that were counted.
     fields.extend(newest.map(|newest| ("newest".to_owned(), newest.to_string())));
     visit.show(|frame| Confirm {
         frame,
@@ -65,7 +66,7 @@ pub(in crate::admin::page) async fn counted(
     })
 }
 
-/// `POST /dead/retry`: all that match, up to `newest`. The other fields are those of the list.
+/// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list.
 pub(in crate::admin::page) async fn retry_matching(
     State(shared): State<Arc<Shared>>,
     posted: Posted,
@@ -87,7 +88,7 @@ pub(in crate::admin::page) async fn retry_matching(
     Ok(posted.says(&shared, &path, done > 0, what))
 }
 
-/// `GET /dead/count`, `GET /dead/retry`: for who loads the answer to a form again.
+/// `GET /dead/count`, `GET /dead/retry`: redirects to the list when a browser reloads the answer to a form.
 pub(in crate::admin::page) async fn to_the_list() -> Redirect {
     Redirect::to("/dead")
 }
@@ -105,7 +106,7 @@ pub(in crate::admin::page) async fn retry(
     Ok(posted.says(&shared, "/dead", true, what))
 }
 
-/// `GET /dead/{id}/drop`: asks once more.
+/// `GET /dead/{id}/drop`: asks for confirmation.
 pub(in crate::admin::page) async fn ask_to_drop(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -129,7 +130,7 @@ pub(in crate::admin::page) async fn ask_to_drop(
     })
 }
 
-/// `POST /dead/{id}/drop`: for good.
+/// `POST /dead/{id}/drop`: deletes the dead letter permanently.
 pub(in crate::admin::page) async fn drop(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -140,7 +141,8 @@ pub(in crate::admin::page) async fn drop(
     Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} is dropped.")))
 }
 
-/// What a question for many is about: of handlers at work alone, since nobody else retries.
+/// The selection of a request that retries many dead letters. It is limited to running handlers, because no other
+/// handler can retry.
 fn retried(shared: &Shared, asked: &Asked) -> Result<Matching, Fault> {
     if let Some(handler) = asked.text("handler") {
         at_work(shared, handler)?;

@@ -1,4 +1,4 @@
-//! `/dead`: what handlers will not get unless somebody retries it; and each dead letter by itself.
+//! `/dead`: events that handlers do not get unless an operator retries them, and the page of each dead letter.
 
 mod actions;
 mod one;
@@ -25,16 +25,15 @@ use crate::{
     journal::{Cause, DeadLetter, DeadQuery},
 };
 
-/// Dead letters of a page.
+/// Dead letters per page.
 const LIMIT: usize = 50;
-/// A page ends after it has looked at so many: each is read with its payload.
+/// A page ends after reading this many dead letters: each is read with its payload.
 const LOOKED_AT: usize = 1_000;
-/// Of a longer error the beginning is shown in the list.
+/// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;
-/// The fields of the form beside those of a [`Choice`].
+/// The form's fields in addition to those of a [`Choice`].
 const OWN_FIELDS: [&str; 3] = ["handler", "cause", "error"];
 
-/// A dead letter in the list.
 struct Row {
     id: i64,
     died_at: When,
@@ -74,7 +73,7 @@ fn cause_tag(cause: Cause) -> Tag {
 #[template(path = "dead.html")]
 struct Page {
     frame: Frame,
-    /// Handlers with dead letters, and those at work: whether it is chosen, and how many it has.
+    /// Handlers that run or have dead letters: the name, whether it is selected, and its number of dead letters.
     handlers: Vec<(Arc<str>, bool, u64)>,
     total: String,
     is_empty: bool,
@@ -83,7 +82,7 @@ struct Page {
     error: String,
     rows: Vec<Row>,
     next: Option<String>,
-    /// Whether anything was chosen.
+    /// At least one field of the form is set.
     is_chosen: bool,
     fields: Vec<(String, String)>,
 }
@@ -125,7 +124,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     })
 }
 
-/// Which are asked for.
+/// The selection of a request.
 fn matching(asked: &Asked) -> Result<Matching, Fault> {
     let cause = asked.text("cause").map(|cause| {
         Cause::from_name(cause).ok_or_else(|| Fault::parameter("cause", "must be refused or expired"))
@@ -139,7 +138,7 @@ fn matching(asked: &Asked) -> Result<Matching, Fault> {
     })
 }
 
-/// A page of those that match, newest first, and where the next one begins.
+/// A page of matching dead letters, newest first, and the cursor of the next page.
 async fn page(
     shared: &Shared,
     matching: &Matching,

@@ -1,4 +1,4 @@
-//! `/dead/{id}`: a dead letter, with the history of its tries.
+//! `/dead/{id}`: one dead letter with the history of its attempts.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ struct Page {
     frame: Frame,
     id: i64,
     handler: Arc<str>,
-    /// Its handler's page, where this process has it.
+    /// The link to the handler's page, if the handler runs in this process.
     link: Option<String>,
     lane: &'static str,
     seq: u64,
@@ -45,9 +45,9 @@ struct Page {
     attempts: u32,
     error: String,
     retrying: bool,
-    /// Which try, when, and what went wrong.
+    /// Attempt number, time and error of each kept attempt.
     tries: Vec<(u32, When, String)>,
-    /// Some tries between the first and the others are not kept.
+    /// Some attempts between the first and the later ones were not kept.
     has_gap: bool,
     json: String,
     cut: bool,
@@ -98,7 +98,7 @@ pub(in crate::admin::page) async fn one(
     })
 }
 
-/// The dead letter of that number.
+/// The dead letter with this id.
 pub(super) async fn dead_letter(shared: &Shared, id: &str) -> Result<DeadLetter, Sorry> {
     let id: i64 = id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))?;
     let dead = shared.state.journal.dead_letter(id).await?;

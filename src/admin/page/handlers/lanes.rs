@@ -1,4 +1,4 @@
-//! A lane of a handler, as a row.
+//! One lane of a handler as a table row.
 
 use crate::{
     admin::page::shown::{Ago, Tag, count, duration},
@@ -7,29 +7,28 @@ use crate::{
     event::Class,
 };
 
-/// A message that has waited for less is on its way.
+/// A customer's message that has waited at least this long is highlighted.
 const WAITS_SECS: u64 = 10;
 
-/// A lane.
 pub(super) struct LaneRow {
     pub(super) lane: &'static str,
-    /// What goes through it.
+    /// A description of the events in the lane.
     pub(super) of: &'static str,
     pub(super) tag: Tag,
-    /// More of its state.
+    /// Details of the state.
     pub(super) state: String,
     pub(super) lag: String,
-    /// For how long its oldest event has waited.
+    /// How long the oldest event has waited.
     pub(super) waited: String,
-    /// What waits is a customer's message.
+    /// A customer's message has waited longer than [`WAITS_SECS`].
     pub(super) customer_waits: bool,
     pub(super) set_aside: String,
-    /// Since the start.
+    /// Deliveries since the process started.
     pub(super) delivered: String,
     pub(super) last_success: Option<Ago>,
-    /// The class of the failures that no success has followed.
+    /// The class of refusals that no success has followed.
     pub(super) refused: Option<String>,
-    /// The class of the last failure, and when it was.
+    /// The class and time of the last failure.
     pub(super) last_failure: Option<(String, Option<Ago>)>,
 }
 

@@ -1,4 +1,4 @@
-//! `/handlers`: how far each handler is, lane by lane; and each by itself, with what can be asked of it.
+//! `/handlers`: the progress of each handler per lane, and the page of each handler with its actions.
 
 mod lanes;
 mod summary;
@@ -33,11 +33,11 @@ use crate::{
 };
 use lanes::LaneRow;
 
-/// A handler, with its lanes.
+/// A handler with its lanes.
 struct Whole {
     row: HandlerRow,
     lanes: Vec<LaneRow>,
-    /// Since when it is paused, and why.
+    /// When and why the handler was paused.
     paused: Option<(When, String)>,
 }
 
@@ -54,22 +54,22 @@ impl Whole {
         summaries(shared, figures).into_iter().map(whole).collect()
     }
 
-    /// Something of it waits to be tried again.
+    /// Returns whether anything in the handler waits for a retry.
     const fn waits(&self) -> bool {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
 
-    /// What its destination refuses, where that waits for a decision.
+    /// The class of refusals that wait for an operator's decision.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }
 
-    /// Its dead letters, counted.
+    /// The number of dead letters in words.
     fn dead(&self) -> String {
         counted(self.row.dead, "dead letter", "dead letters")
     }
 
-    /// What a person may want to know before anything else; empty where it just works.
+    /// An explanation of the state; empty if the handler works normally.
     fn says(&self) -> &'static str {
         match self.row.condition {
             LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => "",
@@ -92,9 +92,9 @@ impl Whole {
 struct Page {
     frame: Frame,
     handlers: Vec<Whole>,
-    /// What is said of handlers that the configuration does not name any more.
+    /// Descriptions of handlers that are no longer in the configuration.
     gone: Vec<String>,
-    /// Replays that have not ended.
+    /// The number of active replays, as the label of a link.
     replays: String,
 }
 
@@ -126,17 +126,18 @@ fn not_configured(place: &HandlerPlace) -> String {
 struct One {
     frame: Frame,
     handler: Whole,
-    /// What it wants, and what is hidden from its destination.
+    /// The events that the handler wants.
     wants: String,
     masks: Option<String>,
     replays: Vec<replays::Row>,
     choice: Choice,
     rate: String,
-    /// Its dead letters are to be replayed, and nothing else.
+    /// The replay covers only the handler's dead letters.
     dead_only: bool,
 }
 
-/// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`, the latter for the form of a replay.
+/// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
+/// replay.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -156,17 +157,17 @@ pub(super) async fn one(
     let choice = Choice::of(&visit.asked);
     let rate = visit.asked.text("rate").unwrap_or_default().to_owned();
     let dead_only = visit.asked.text("of") == Some("dead");
-    // It was at work a moment ago.
+    // The handler was running a moment ago.
     let Some(handler) = all.pop() else { return Ok(Redirect::to("/handlers").into_response()) };
     visit.show(|frame| One { frame, handler, wants, masks, replays, choice, rate, dead_only })
 }
 
-/// `GET /handlers/{name}/replay`: where the form is, for who loads the page of what it came to again.
+/// `GET /handlers/{name}/replay`: redirects to the form when a browser reloads the answer to it.
 pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
     Redirect::to(&format!("{}#replay", path_of(&name)))
 }
 
-/// `POST /handlers/{name}/pause`: field `reason`.
+/// `POST /handlers/{name}/pause`, with the field `reason`.
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -224,7 +225,7 @@ pub(super) async fn believe(
     Ok(posted.says(&shared, &path_of(&name), any, what))
 }
 
-/// The page of a handler.
+/// The path of a handler's page.
 pub(super) fn path_of(name: &str) -> String {
     format!("/handlers/{}", encoded(name))
 }

@@ -1,4 +1,4 @@
-//! The handlers, each with both its lanes in one line.
+//! A summary of each handler over both of its lanes.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,23 +14,23 @@ use crate::{
     journal::Figures,
 };
 
-/// A handler.
+/// A handler, summarized over its lanes.
 pub(in crate::admin::page) struct HandlerRow {
     pub(in crate::admin::page) name: Arc<str>,
     pub(in crate::admin::page) kind: &'static str,
     pub(in crate::admin::page) destination: Arc<str>,
-    /// What the worse of its lanes is doing.
+    /// The worse state of the two lanes.
     pub(in crate::admin::page) condition: LaneCondition,
     pub(in crate::admin::page) dead: u64,
     pub(in crate::admin::page) set_aside: usize,
     pub(in crate::admin::page) last_failure: Option<String>,
-    /// Why it could not be opened.
+    /// The error if the handler could not be opened.
     pub(in crate::admin::page) open_error: Option<String>,
     lag: u64,
     lag_seconds: u64,
 }
 
-/// In the order of the configuration.
+/// The handlers in the order of the configuration.
 pub(in crate::admin::page) fn summaries(shared: &Shared, figures: &Figures) -> Vec<HandlerRow> {
     let dead: HashMap<&str, u64> = figures.dead.iter().map(|(name, dead)| (&**name, *dead)).collect();
     let mut rows: Vec<HandlerRow> = Vec::new();
@@ -66,7 +66,7 @@ impl HandlerRow {
             self.condition = lane.state;
         }
         self.set_aside += lane.set_aside;
-        // Both lanes stand in the same journal: the one that is further behind tells how far the handler is.
+        // Both lanes read the same journal, so their lags overlap: use the larger lag, not the sum.
         self.lag = self.lag.max(lane.lag);
         self.lag_seconds = self.lag_seconds.max(lane.lag_seconds);
         if self.open_error.is_none() {
@@ -77,12 +77,12 @@ impl HandlerRow {
         }
     }
 
-    /// Its page.
+    /// The path of the handler's page.
     pub(in crate::admin::page) fn link(&self) -> String {
         format!("/handlers/{}", encoded(&self.name))
     }
 
-    /// Its dead letters.
+    /// The path of the list of its dead letters.
     pub(in crate::admin::page) fn dead_link(&self) -> String {
         format!("/dead?handler={}", encoded(&self.name))
     }
@@ -103,7 +103,7 @@ impl HandlerRow {
         count(self.lag)
     }
 
-    /// For how long its oldest event has waited.
+    /// How long the oldest event has waited.
     pub(in crate::admin::page) fn waited(&self) -> String {
         match i64::try_from(self.lag_seconds) {
             Ok(0) => "–".to_owned(),

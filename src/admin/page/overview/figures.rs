@@ -1,4 +1,4 @@
-//! Figures of messages in a period: the funnel, over time, why they failed, and how the sender behaved.
+//! Message figures for a period: the funnel, the figures over time, failures, and sources.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,14 +17,14 @@ use crate::{
     },
 };
 
-/// Values that a field of the form offers, at most …
+/// The maximum number of values in a field of the form …
 const CHOICES_MAX: usize = 200;
-/// … and their bytes.
+/// … and the maximum size of all values of the field in bytes.
 const CHOICE_BYTES: usize = 16 << 10;
-/// Groups of the funnel, at most: BIK's categories, and owners that belong to none.
+/// The maximum number of funnel groups: BIK's categories, and owners without a category.
 const GROUPS_MAX: usize = 20;
 
-/// All of them.
+/// All figures of the page.
 pub(super) struct Figures {
     pub(super) period: Period,
     pub(super) choices: Vec<Choice>,
@@ -33,25 +33,25 @@ pub(super) struct Figures {
     pub(super) steps: Vec<Step>,
     pub(super) failures: Vec<Failure>,
     pub(super) sources: Vec<Source>,
-    /// Customers who wrote in the last 24 hours and wait.
+    /// Customers who wrote in the last 24 hours and wait for an answer; counted up to `WAITING_MAX` + 1.
     pub(super) waiting: usize,
 }
 
-/// A field that narrows the figures down.
+/// A field that filters the figures.
 pub(super) struct Choice {
     pub(super) name: &'static str,
     pub(super) label: &'static str,
-    /// Its values, and whether each is chosen.
+    /// The values, and whether each is selected.
     pub(super) values: Vec<(Arc<str>, bool)>,
 }
 
-/// What became of the messages of a group.
+/// The message outcomes of a group.
 pub(super) struct Funnel {
     pub(super) name: String,
     row: FunnelRow,
 }
 
-/// An hour or a day.
+/// The figures of one hour or one day.
 pub(super) struct Step {
     pub(super) at: When,
     row: FunnelRow,
@@ -65,13 +65,13 @@ pub(super) struct Failure {
     pub(super) share: Share,
 }
 
-/// A source.
+/// A source with its figures and the time since its last event.
 pub(super) struct Source {
     row: SourceRow,
     silent_ms: i64,
 }
 
-/// The fields, their labels, and what they narrow down.
+/// The fields: name, label, and the dimension that they filter by.
 const FIELDS: [(&str, &str, Dimension); 4] = [
     ("category", "Category", Dimension::Category),
     ("channel", "Channel", Dimension::Channel),
@@ -150,13 +150,13 @@ impl Figures {
         Period::field(self.period.until)
     }
 
-    /// What a row over time is of.
+    /// The unit of one row over time.
     pub(super) fn step(&self) -> &'static str {
         if self.period.step() == Dimension::Hour { "hour" } else { "day" }
     }
 }
 
-/// Groups with messages to customers, those with the most where there are many, in the order of their names.
+/// The groups with the most messages to customers, sorted by name. Groups without messages are omitted.
 fn largest(groups: Vec<FunnelRow>) -> Vec<FunnelRow> {
     let mut rows: Vec<FunnelRow> = groups.into_iter().filter(|row| row.messages > 0).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.messages));
@@ -179,14 +179,14 @@ fn choice(
     let values = values.take(CHOICES_MAX).take_while(fits);
     let mut values: Vec<(Arc<str>, bool)> =
         values.map(|value| (Arc::clone(&value), chosen == Some(&*value))).collect();
-    // What is chosen is shown as chosen, also where there is nothing of it.
+    // A selected value stays in the list even if it has no messages.
     if let Some(chosen) = chosen.filter(|_| !values.iter().any(|(_, chosen)| *chosen)) {
         values.push((chosen.into(), true));
     }
     Choice { name, label, values }
 }
 
-/// Every step of the period, also those in which nothing was sent.
+/// All steps of the period, including those without messages.
 fn by_step(period: &Period, rows: Vec<FunnelRow>) -> Vec<Step> {
     let mut steps: BTreeMap<Timestamp, FunnelRow> =
         period.steps().into_iter().map(|at| (at, FunnelRow::default())).collect();
@@ -240,19 +240,19 @@ impl Funnel {
         Share::new(self.row.failed, self.row.messages, "bad")
     }
 
-    /// The half, and nine tenths, from sent to delivered.
+    /// Time from sent to delivered, median and p90.
     pub(super) fn to_deliver(&self) -> (String, String) {
         (maybe_duration(self.row.to_deliver.p50_ms), maybe_duration(self.row.to_deliver.p90_ms))
     }
 
-    /// The half, and nine tenths, from sent to read.
+    /// Time from sent to read, median and p90.
     pub(super) fn to_read(&self) -> (String, String) {
         (maybe_duration(self.row.to_read.p50_ms), maybe_duration(self.row.to_read.p90_ms))
     }
 }
 
 impl Step {
-    /// Each column: its number, and as it is written.
+    /// The columns, each as a number and as text.
     pub(super) fn columns(&self) -> [(i64, String); 5] {
         let row = &self.row;
         [row.messages, row.delivered, row.read, row.failed, row.incoming]
@@ -277,7 +277,7 @@ impl Source {
         duration(self.silent_ms)
     }
 
-    /// The half, and nine tenths, from BIK's time to our receipt.
+    /// Delay from BIK's timestamp to our receipt, median and p90.
     pub(super) fn late(&self) -> (String, String) {
         (maybe_duration(self.row.late.p50_ms), maybe_duration(self.row.late.p90_ms))
     }

@@ -1,4 +1,4 @@
-//! `/`: how it goes. Figures of messages, what needs a person, the sources, and the handlers.
+//! `/`, the overview: message figures, items that need attention, sources, and handlers.
 
 mod figures;
 mod needs;
@@ -27,9 +27,9 @@ struct Page {
     is_empty: bool,
     needs: Vec<Need>,
     handlers: Vec<HandlerRow>,
-    /// `None` where insight is off.
+    /// `None` if insight is disabled.
     figures: Option<Figures>,
-    /// Insight has not taken in everything yet.
+    /// How far insight is behind; `None` if it is up to date.
     behind: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) ->
         if let Some(end) = progress.rebuilding_to {
             return Some(format!("They are being rebuilt: event {} of {end} is taken in.", progress.cursor));
         }
-        // A moment's worth is always under way.
+        // A small lag is normal.
         let lag = tip.saturating_sub(progress.cursor);
         (lag > 1_000).then(|| format!("{} are not in them yet.", counted(lag, "event", "events")))
     });

@@ -1,4 +1,4 @@
-//! What a person should look at: handlers first, then what they left lying, then customers.
+//! Items that need attention: the clock, handlers, dead letters, the quarantine, and waiting customers, in this order.
 
 use crate::{
     admin::page::{
@@ -11,15 +11,15 @@ use crate::{
     journal::Figures,
 };
 
-/// One of them.
+/// One item that needs attention.
 pub(super) struct Need {
     pub(super) tag: Tag,
     pub(super) what: String,
-    /// Where to go.
+    /// The page to open.
     pub(super) link: Option<String>,
 }
 
-/// Waiting customers are counted up to this.
+/// Waiting customers are counted up to this number.
 pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(

@@ -1,36 +1,36 @@
-//! Bytes that may be anything, as they are shown.
+//! Formats arbitrary bytes for display.
 
 use std::fmt::Write as _;
 
-/// So many are shown as text …
+/// The maximum number of bytes shown as text …
 const TEXT_BYTES: usize = 16 * 1024;
-/// … of them so many before the place where something is wrong …
+/// … the number of these before a distant error position …
 const BEFORE_BYTES: usize = 4 * 1024;
-/// … and so many as hex digits.
+/// … and the maximum number of bytes shown as hex digits.
 pub(super) const HEX_BYTES: usize = 2 * 1024;
 const HEX_ROW: usize = 16;
 
-/// Bytes as text, with the place where something is wrong.
+/// Bytes as text, with the error position marked.
 pub(super) struct Text {
-    /// They begin later than the text does.
+    /// The offset of the first byte shown.
     pub(super) begins_at: usize,
     pub(super) before: String,
-    /// What stands at the place; empty where that is the end, or there is none.
+    /// The character at the error position; empty if there is no error position, or if it is the end.
     pub(super) marked: String,
     pub(super) after: String,
-    /// The place is their end.
+    /// The error position is the end of the bytes.
     pub(super) ends_wrong: bool,
-    /// There are more.
+    /// There are more bytes than shown.
     pub(super) is_cut: bool,
 }
 
 impl Text {
-    /// As much as is shown, around the place.
+    /// Selects the bytes around the error position.
     pub(super) fn of(bytes: &[u8], wrong: Option<usize>) -> Self {
         let begins_at = wrong.filter(|at| *at > TEXT_BYTES / 2).map_or(0, |at| at - BEFORE_BYTES);
         let end = bytes.len().min(begins_at + TEXT_BYTES);
         let at = wrong.unwrap_or(end).clamp(begins_at, end);
-        // A character of several bytes is marked whole.
+        // Mark all bytes of a multi-byte character.
         let more = bytes[at..end].iter().skip(1).take_while(|byte| **byte & 0xC0 == 0x80).take(3).count();
         let marked_end = if wrong.is_some() { end.min(at + 1 + more) } else { at };
         Self {
@@ -44,20 +44,20 @@ impl Text {
     }
 }
 
-/// What is no UTF-8 becomes U+FFFD; a control character that would not be seen becomes its picture.
+/// Decodes bytes as UTF-8. Invalid bytes become U+FFFD, and control characters become their Unicode control pictures.
 fn readable(bytes: &[u8]) -> String {
     let picture = |letter: char| match letter {
         '\n' | '\t' => letter,
         '\0'..='\x1f' => char::from_u32(0x2400 + letter as u32).unwrap_or(letter),
         '\x7f' => '␡',
-        // What turns the direction of a text around would show another text than there is.
+        // Bidirectional control characters could make the text look different from its content.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         _ => letter,
     };
     String::from_utf8_lossy(bytes).chars().map(picture).collect()
 }
 
-/// The first bytes as hex digits, and as ASCII where they are.
+/// The first bytes as hex digits, with a column of printable ASCII.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (row, part) in bytes[..bytes.len().min(HEX_BYTES)].chunks(HEX_ROW).enumerate() {

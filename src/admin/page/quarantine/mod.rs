@@ -1,4 +1,4 @@
-//! `/quarantine`: what could not be stored as events; each entry with its bytes, a second try, and its end.
+//! `/quarantine`: input that could not be stored as events. Each entry has a page with its bytes, a retry, and a drop.
 
 mod bytes;
 mod place;
@@ -33,10 +33,10 @@ use crate::{
 use bytes::{Text, hex};
 use place::Place;
 
-/// Entries of a page.
+/// Entries per page.
 const LIMIT: usize = 50;
 
-/// An entry, without anything of its bytes.
+/// An entry of the list. It contains none of its bytes.
 struct Row {
     id: i64,
     source: Arc<str>,
@@ -109,18 +109,18 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
 struct One {
     frame: Frame,
     row: Row,
-    /// What is wrong, in the words of whoever tried to read it.
+    /// The decoder's description of the error.
     detail: String,
     place: Option<Place>,
-    /// `None` under the veil.
+    /// `None` if personal data is masked.
     shown: Option<Shown>,
 }
 
-/// What is shown of the bytes.
+/// The displayed part of the bytes.
 struct Shown {
     text: Text,
     hex: String,
-    /// The bytes are more than the hex digits show.
+    /// There are more bytes than the hex digits show.
     is_cut: bool,
 }
 
@@ -140,12 +140,12 @@ pub(super) async fn one(
         hex: hex(bytes),
         is_cut: bytes.len() > bytes::HEX_BYTES,
     });
-    // It may quote the payload, in whatever way.
+    // The detail may quote the payload in any form, so all of it is masked.
     let detail = visit.veil().said(detail).into_owned();
     visit.show(|frame| One { frame, row, detail, place, shown })
 }
 
-/// `GET /quarantine/{id}/bytes`: exactly as they came, as a file.
+/// `GET /quarantine/{id}/bytes`: the raw bytes of the entry as a file download.
 pub(super) async fn bytes(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -173,7 +173,7 @@ pub(super) async fn retry(
     Ok(posted.says(&shared, &path, retried.outcome == Outcome::Stored, told(&retried)))
 }
 
-/// `GET /quarantine/{id}/drop`: asks once more.
+/// `GET /quarantine/{id}/drop`: asks for confirmation.
 pub(super) async fn ask(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -211,7 +211,7 @@ fn number(id: &str) -> Result<i64, Fault> {
     id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))
 }
 
-/// What became of an entry, in a sentence.
+/// Describes the result of a retry in a sentence.
 fn told(retried: &Retried) -> String {
     let id = retried.id;
     let events = || {

@@ -1,16 +1,16 @@
-//! Where something is wrong: the detail of an entry ends with it.
+//! The error position, parsed from the end of an entry's detail.
 
-/// A place in the bytes.
+/// An error position in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Both counted from 1, the column in bytes.
+    /// Line and column, both counted from 1. The column counts bytes.
     Line(usize, usize),
-    /// Counted from 0.
+    /// Offset in bytes, counted from 0.
     Byte(usize),
 }
 
 impl Place {
-    /// As the detail tells it: `… at line 1 column 2`, `… at line 1, column 2`, `… at byte 3`.
+    /// Parses the position at the end of a detail: `… at line 1 column 2`, `… at line 1, column 2` or `… at byte 3`.
     pub(super) fn told_by(detail: &str) -> Option<Self> {
         let (_, told) = detail.rsplit_once(" at ")?;
         if let Some(byte) = told.strip_prefix("byte ") {
@@ -20,7 +20,7 @@ impl Place {
         Some(Self::Line(line.trim_end_matches(',').parse().ok()?, column.parse().ok()?))
     }
 
-    /// Its offset in these bytes; at most their end.
+    /// The offset in these bytes, at most their length.
     pub(super) fn offset(self, bytes: &[u8]) -> usize {
         let at = match self {
             Self::Byte(at) => at,

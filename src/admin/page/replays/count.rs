@@ -1,4 +1,4 @@
-//! A replay that is counted, and what starts it then.
+//! Counts the events of a replay, and starts the replay that was counted.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -31,7 +31,7 @@ use crate::{
     dispatch::{LaneCondition, Matches},
 };
 
-/// What a replay would deliver.
+/// The events that a replay would deliver.
 #[derive(Template)]
 #[template(path = "replay-count.html")]
 struct Counted {
@@ -39,19 +39,20 @@ struct Counted {
     handler: Arc<str>,
     events: String,
     is_something: bool,
-    /// The first event and the last, with when they were received.
+    /// Seq of the first event, and when it was received. `last` is the same for the last event.
     first: Option<(u64, Option<When>)>,
     last: Option<(u64, Option<When>)>,
-    /// What was asked for.
+    /// The filled-in fields: label and value.
     asked: Vec<(&'static str, String)>,
-    /// Why it would not begin now.
+    /// Why the replay would not start delivering now.
     waits: Option<String>,
     fields: Vec<(String, String)>,
-    /// The form, as it was filled in.
+    /// The link back to the filled-in form.
     back: String,
 }
 
-/// `POST /handlers/{name}/replay`: counts, and delivers nothing. Fields `of`, `rate`, and those of a [`Choice`].
+/// `POST /handlers/{name}/replay`: counts the events and delivers nothing. The fields are `of`, `rate`, and those of a
+/// [`Choice`].
 pub(in crate::admin::page) async fn count(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
@@ -75,7 +76,7 @@ pub(in crate::admin::page) async fn count(
         Some(plan) => plan.count(&shared).await?,
         None => Matches::default(),
     };
-    // What was counted is what is started, whatever is received meanwhile.
+    // `upto` bounds the replay to the events that were counted, even if more arrive before it starts.
     fields.push(("handler".to_owned(), handler.to_string()));
     fields.extend(plan.map(|plan| ("upto".to_owned(), plan.new.upto.to_string())));
     fields.extend(Starts::number().map(|number| ("start".to_owned(), number.to_string())));
@@ -98,7 +99,8 @@ pub(in crate::admin::page) async fn count(
     })
 }
 
-/// `POST /replays`: fields `handler`, `upto`, `rate`, `start` (a number of its own, which starts one replay), and those of a [`Choice`].
+/// `POST /replays`: the fields are `handler`, `upto`, `rate`, `start` (a unique number that starts at most one replay),
+/// and those of a [`Choice`].
 pub(in crate::admin::page) async fn start(
     State(shared): State<Arc<Shared>>,
     posted: Posted,
@@ -109,7 +111,7 @@ pub(in crate::admin::page) async fn start(
     let number = number.ok_or_else(|| Fault::parameter("start", "is missing: count the events again"))?;
     let plan = Plan::of(&shared, wish(asked, &handler)?).await?;
     let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
-    // The second click of two makes a browser leave the first request: what that began is carried through, and remembered.
+    // On a double click, the browser aborts the first request. The task finishes anyway, and its replay is remembered.
     let starting = Arc::clone(&shared);
     #[expect(clippy::disallowed_methods, reason = "it ends when the journal has answered")]
     let begun = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
@@ -134,14 +136,14 @@ fn wish(asked: &Asked, handler: &str) -> Result<Wish, Fault> {
     })
 }
 
-/// An event, with when it was received; retention may have taken it since.
+/// A seq with the time when the event was received; no time if retention has deleted the event since.
 async fn placed(shared: &Shared, seq: Option<u64>) -> Result<Option<(u64, Option<When>)>, Sorry> {
     let Some(seq) = seq else { return Ok(None) };
     let event = shared.state.journal.get(seq).await?;
     Ok(Some((seq, event.map(|event| When::from(event.came_at)))))
 }
 
-/// What was asked for, as it was filled in.
+/// The filled-in fields: label and value.
 fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static str, String)> {
     let words = [
         ("event", "Event name"),
@@ -167,7 +169,7 @@ fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static s
     told
 }
 
-/// Why a replay to this handler would not begin now.
+/// Why a replay to this handler would not start delivering now; `None` if it would.
 fn waits(shared: &Shared, handler: &str) -> Option<String> {
     let known = Arc::clone(&shared.state.journal.replays().borrow());
     let before = known.values().any(|one| !one.state.has_ended() && *one.asked.handler == *handler);

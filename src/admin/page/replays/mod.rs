@@ -1,4 +1,5 @@
-//! `/replays`: how far each is, and what can be asked of it. One is counted first, and then started by what that page holds.
+//! `/replays`: the replays, their progress, and their actions. A new replay is first counted; the page with the count
+//! has the form that starts it.
 
 mod count;
 mod row;
@@ -33,9 +34,9 @@ use crate::{
 struct Page {
     frame: Frame,
     replays: Vec<Row>,
-    /// Handlers' pages, with their names.
+    /// The handlers: path of the page, and name.
     handlers: Vec<(String, Arc<str>)>,
-    /// Some have not ended.
+    /// At least one replay has not ended.
     at_work: bool,
 }
 
@@ -67,7 +68,7 @@ pub(super) async fn resume(
     change(&shared, &id, &posted, ReplayState::Running, "goes on").await
 }
 
-/// `GET /replays/{id}/cancel`: asks once more.
+/// `GET /replays/{id}/cancel`: asks for confirmation.
 pub(super) async fn ask_to_cancel(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -94,7 +95,7 @@ pub(super) async fn ask_to_cancel(
     })
 }
 
-/// `POST /replays/{id}/cancel`: for good.
+/// `POST /replays/{id}/cancel`: ends the replay permanently.
 pub(super) async fn cancel(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -114,13 +115,13 @@ async fn change(
     let (is_done, what) = match replays::change(shared, id, to).await {
         Ok(true) => (true, format!("Replay {id} {done}.")),
         Ok(false) => (true, format!("Replay {id} was so already.")),
-        // It ended while somebody looked at it.
+        // The replay ended while the operator looked at the page.
         Err(error @ Fault::Nothing(_)) if replays::Row::one(shared, id).is_ok() => {
             (false, format!("Nothing was done: {error}."))
         }
         Err(error) => return Err(error.into()),
     };
-    // The page that asks once more is no page to go back to.
+    // Do not return to the confirmation page.
     let back = if to == ReplayState::Cancelled { "/replays" } else { posted.back_to() };
     Ok(posted.says(shared, back, is_done, what))
 }

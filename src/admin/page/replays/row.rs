@@ -1,4 +1,4 @@
-//! A replay, as a row.
+//! One replay as a table row.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
 pub(in crate::admin::page) struct Row {
     pub(in crate::admin::page) id: i64,
     pub(in crate::admin::page) handler: Arc<str>,
-    /// Its handler's page, where this process has it.
+    /// The link to the handler's page, if the handler runs in this process.
     pub(in crate::admin::page) link: Option<String>,
     pub(in crate::admin::page) tag: Tag,
     pub(in crate::admin::page) waits: Option<String>,
@@ -28,7 +28,7 @@ pub(in crate::admin::page) struct Row {
     pub(in crate::admin::page) delivered: String,
     pub(in crate::admin::page) first: u64,
     pub(in crate::admin::page) last: u64,
-    /// Which events, and how fast.
+    /// The filter and the maximum rate in words.
     pub(in crate::admin::page) chosen: String,
     pub(in crate::admin::page) created_at: When,
     pub(in crate::admin::page) ended_at: Option<When>,
@@ -36,7 +36,7 @@ pub(in crate::admin::page) struct Row {
 }
 
 impl Row {
-    /// Newest first; of one handler, where it is given.
+    /// All replays, newest first; with `of`, only those of this handler.
     pub(in crate::admin::page) fn all(shared: &Shared, of: Option<&str>) -> Result<Vec<Self>, Fault> {
         let status = shared.state.desk.status();
         let known = replays::Row::all(shared)?.into_iter().rev();
@@ -60,7 +60,7 @@ impl Row {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
         let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
-        // How far one came that ended before this process began, or waits for its turn, is not known.
+        // The progress is unknown if the replay ended before this process started, or still waits to start.
         let through = through
             .map_or_else(|| Share::new(0, 0, ""), |(done, all)| Share::new(signed(done), signed(all), "ok"));
         let rate = row.rate.map(|rate| format!("at most {} a second", number(rate.get())));

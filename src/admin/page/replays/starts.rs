@@ -1,4 +1,4 @@
-//! Starts of replays: a form that is sent twice starts one.
+//! The starts of replays: a form that is submitted twice starts only one.
 
 use std::collections::VecDeque;
 
@@ -6,38 +6,37 @@ use tokio::sync::Mutex;
 
 use crate::admin::{fault::Fault, page::seal::random};
 
-/// Starts that are remembered: by then nobody has the page of an older one open.
+/// The number of starts that are remembered. The page of an older start is unlikely to be open still.
 const REMEMBERED: usize = 1_000;
 
-/// The last starts: the number of the form, and the replay that it started.
+/// The latest starts: the number of the form, and the id of the replay that it started.
 pub(in crate::admin) struct Starts(Mutex<VecDeque<(u128, i64)>>);
 
-/// What a start came to.
+/// The result of a start.
 pub(super) enum Begun {
-    /// This replay is started by it.
+    /// The start created this replay.
     Now(i64),
-    /// This replay was started by the same form before.
+    /// The same form had already started this replay.
     Already(i64),
 }
 
 impl Starts {
-    /// None yet.
     pub(in crate::admin) fn new() -> Self {
         Self(Mutex::new(VecDeque::new()))
     }
 
-    /// The number of a form that starts a replay once; without one nothing is started.
+    /// A random number for a form, which allows it to start one replay; `None` if the system has no random bytes.
     pub(super) fn number() -> Option<u128> {
         random().map(u128::from_le_bytes)
     }
 
-    /// Starts a replay, unless the form of this number did already. One that fails may be sent once more.
+    /// Starts a replay, unless the form with this number has already started one. A failed start can be repeated.
     pub(super) async fn once(
         &self,
         number: u128,
         start: impl Future<Output = Result<i64, Fault>>,
     ) -> Result<Begun, Fault> {
-        // Held while it starts: the second click of two waits until the first is known.
+        // The lock is held during the start: on a double click, the second request waits for the result of the first.
         let mut last = self.0.lock().await;
         if let Some((_, id)) = last.iter().find(|(known, _)| *known == number) {
             return Ok(Begun::Already(*id));
