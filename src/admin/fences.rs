@@ -1,11 +1,13 @@
 //! The checks that every admin request passes: its `Host`, its credentials and, if it changes something, its `Origin`
 //! and content type.
 //!
-//! A page that is open in an operator's browser can send requests to the admin side in two ways. With DNS rebinding, it
-//! makes its own name resolve to loopback; the `Host` check rejects that, and an IP address cannot be rebound. With a
-//! cross-origin request, the `Origin` check rejects it; a browser also does not send JSON to another origin without a
-//! CORS preflight. The page's own forms are not JSON: they are accepted if the browser says that they come from the
-//! same origin, and they carry a CSRF token as well (`page::form`).
+//! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
+//! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name; an IP
+//! address cannot be rebound. The second is a cross-origin request. The `Origin` check rejects it, and a browser does
+//! not send JSON to another origin without a CORS preflight.
+//!
+//! Our own forms are not JSON. They are accepted if the browser says that they come from the same origin, and they
+//! carry a CSRF token as well (`page::form`).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -44,8 +46,8 @@ pub(super) struct Fences {
     log: Quiet,
 }
 
-/// Failed authentications per minute from one address before further answers are delayed: a typing error stays below
-/// this limit, a guessing script does not.
+/// Failed authentications per minute from one address before further answers are delayed. People who mistype stay below
+/// this limit; scripts that guess do not.
 const FAILURES_PER_MINUTE: u32 = 60;
 
 /// The check that rejected a request.

@@ -50,7 +50,7 @@ impl Health {
         Self { ready: state == "ready", state, held_by }
     }
 
-    /// One line of JSON, ending with a newline for readers with curl.
+    /// One line of JSON. It ends with a newline, because people read it with curl.
     fn line(&self) -> ([(HeaderName, &'static str); 1], String) {
         // Serialization cannot fail: the struct has no map and no fallible impl.
         let body = serde_json::to_string(self).unwrap_or_default();

@@ -95,7 +95,8 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
     }
 }
 
-/// The key in the pinned form; without a pinned form any is accepted, and `Basic key` is used.
+/// The `Authorization` value for a key, in the pinned form. If no form is pinned, any is accepted, and `Basic KEY` is
+/// used.
 pub(super) fn on_the_wire(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),

@@ -348,7 +348,7 @@ impl Rename {
         })
     }
 
-    /// Checks the new name, and that a configuration given on the command line no longer contains the old name.
+    /// Checks the new name, and that the configuration, if one is given, no longer contains the old name.
     fn check_names(&self, cli: &Cli) -> Result<(), Error> {
         if !is_name(&self.new) {
             return Err(Error::Failed(format!("{:?} is not a name: {NAME_RULE}", self.new)));

@@ -45,7 +45,7 @@ struct Lines(SyncSender<Said>);
 enum Said {
     Line(Vec<u8>),
     /// Sent after the last line. When the thread drops it, the channel disconnects, which ends the wait in
-    /// [`Lines::drop`].
+    /// `Lines::drop`.
     Last {
         _written: SyncSender<()>,
     },

@@ -105,8 +105,7 @@ impl Cli {
         // Standard output is not locked, because `serve` writes from many threads.
         let out = &mut anstream::stdout();
         match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
-            // A reader that closes the pipe early (`
-            // head`) is not an error.
+            // A reader that closes the pipe early (`| head`) is not an error.
             Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done,
         }

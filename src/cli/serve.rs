@@ -35,7 +35,7 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
         let signalled = async {
             // The first signal requests a shutdown; the second ends the process at once.
             signals.next().await;
-            // The receiver is gone if the server has ended by itself.
+            // The channel is closed if the server has already ended by itself.
             let _ = stop.send(());
             signals.next().await;
         };
@@ -52,8 +52,8 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
     served
 }
 
-/// Prints the URLs. Generated secrets are shown once, by the start that generates them; later starts point to `bikhook
-/// auth`. Configured secrets are never shown, because the output may be a log.
+/// Prints the URLs. Generated secrets are shown once, by the start that generates them; later starts point to
+/// `bikhook auth`. Configured secrets are never shown, because the output may be a log.
 fn greet(
     sources: &BTreeMap<String, SourceSettings>,
     fresh: &BTreeMap<String, SourceSettings>,

@@ -23,7 +23,7 @@ use crate::{
 
 /// The maximum number of rows per read.
 const PAGE: usize = 1_000;
-/// The number of payloads that a listing of a stopped journal holds in memory.
+/// The maximum number of payloads that a listing of a stopped journal holds in memory.
 const CHUNK: usize = 16;
 
 /// Which receiver to ask.

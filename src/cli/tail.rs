@@ -137,8 +137,7 @@ fn note(what: &str) {
     drop(writeln!(anstream::stderr(), "{what}"));
 }
 
-/// Resolves when the reader of standard output is gone (`
-/// head`), even if there is nothing to write.
+/// Resolves when the reader of standard output is gone (`| head`), even if there is nothing to write.
 async fn nobody_reads() {
     loop {
         sleep(LOOK).await;

@@ -85,7 +85,7 @@ struct LaneRow {
     lane: &'static str,
     /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
     passed: bool,
-    /// When the lane passed the event; null if that is not known, or no longer known.
+    /// When the lane passed the event; null if that time is not stored, or no longer stored.
     at: Option<Timestamp>,
     /// The event is set aside and waits for a retry.
     aside: bool,

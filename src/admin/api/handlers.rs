@@ -26,7 +26,7 @@ use crate::{
 #[derive(Serialize)]
 struct Row {
     handler: Arc<str>,
-    /// Null, as is the destination, if the handler is no longer in the configuration.
+    /// Null if the handler is no longer in the configuration; `destination` is then null too.
     kind: Option<&'static str>,
     /// Where the handler delivers, without secrets.
     destination: Option<Arc<str>>,

@@ -44,7 +44,7 @@ pub(super) async fn progress(
     row(&shared)
 }
 
-/// `POST insight/rebuild`: deletes the data that can be read from the journal again, and reads the journal again.
+/// `POST insight/rebuild`: deletes the data that the journal can restore, and reads the journal again.
 pub(super) async fn rebuild(
     State(shared): State<Arc<Shared>>,
     Asked(Nothing {}): Asked<Nothing>,

@@ -72,8 +72,8 @@ pub(super) async fn drop(
     Ok(Json(Answer { dropped: done.len(), unknown }).into_response())
 }
 
-/// `POST quarantine/retry`: elements that can be read now become events. An entry whose elements are all stored leaves
-/// the quarantine.
+/// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, the
+/// entry leaves the quarantine, and each element that is not stored becomes an entry of its own.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Ids { ids }): Asked<Ids>,

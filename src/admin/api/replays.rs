@@ -31,7 +31,7 @@ pub(super) struct Wish {
     since: Option<Timestamp>,
     /// Only events received before this time.
     until: Option<Timestamp>,
-    /// Selects events beyond the handler's own filter, with the same keys as a handler's filter.
+    /// A further filter, applied in addition to the handler's own. It has the same keys as a handler's filter.
     #[serde(default)]
     filter: Chosen,
     /// The maximum number of events per second.

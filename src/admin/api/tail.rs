@@ -44,7 +44,7 @@ pub(super) async fn tail(
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))
     });
-    // Sse sets `no-cache`, which would still allow a stored copy.
+    // `Sse` sets `no-cache`, which would still allow a stored copy.
     Ok(([(CACHE_CONTROL, "no-store")], Sse::new(batches.flatten())).into_response())
 }
 

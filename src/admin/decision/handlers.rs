@@ -84,7 +84,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the refusals that a handler's lanes get now, for the events that are stored now: they become dead letters.
+/// Accepts the current refusals of a handler's destination: the refused events that are stored now become dead letters.
 pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Believed {
     let upto = *shared.state.journal.tip().borrow();
     let classes = shared.state.desk.believe(handler, upto).await;

@@ -9,8 +9,7 @@ pub(super) mod replays;
 use super::Shared;
 
 impl Shared {
-    /// The user for the log. Every admin request has passed the check of the configured credentials, so their user made
-    /// it.
+    /// The user for the log: that of the configured credentials, which every request that decides something must have.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
     }

@@ -33,9 +33,9 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
     Ok(done)
 }
 
-/// Decodes an entry again. Elements that can be read now become events, and the entry leaves the quarantine. If only
-/// some elements can be read, each of the others becomes an entry of its own. A later retry of such an entry therefore
-/// cannot store the other elements a second time, even after the deduplication window.
+/// Decodes an entry again. Elements that can be read now become events. If any element is stored, the entry leaves the
+/// quarantine, and each element that is not stored becomes an entry of its own. A later retry of such an entry
+/// therefore cannot store the other elements a second time, even after the deduplication window.
 pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
     let journal = &*shared.state.journal;
     let retried = match journal.quarantined(id).await? {
@@ -166,7 +166,7 @@ impl Parts {
         let reading = tokio::task::spawn_blocking(move || {
             let mut decoder = Decoder::of(&item.source, &item.bytes);
             while let Some(part) = decoder.part(PART)? {
-                // The receiver is gone if the request failed.
+                // The channel is closed if the request failed meanwhile.
                 if parts.blocking_send(part).is_err() {
                     break;
                 }

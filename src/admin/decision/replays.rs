@@ -28,7 +28,7 @@ pub(in crate::admin) struct Wish {
     pub(in crate::admin) until: Option<Timestamp>,
     /// Only events up to this seq: the newest one when the events were counted.
     pub(in crate::admin) upto: Option<u64>,
-    /// Selects events beyond the handler's own filter.
+    /// A further filter, applied in addition to the handler's own.
     pub(in crate::admin) chosen: Chosen,
     /// The maximum number of events per second.
     pub(in crate::admin) rate: Option<NonZeroU32>,

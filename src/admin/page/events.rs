@@ -134,7 +134,8 @@ struct Stand {
     tag: Tag,
     /// The id of the dead letter that the event became.
     dead: Option<i64>,
-    /// When the lane passed the event, and how long after the receipt; `None` if that is not known, or no longer known.
+    /// When the lane passed the event, and how long after the receipt; `None` if that time is not stored, or no longer
+    /// stored.
     at: Option<(When, String)>,
 }
 
@@ -204,7 +205,7 @@ async fn event(shared: &Shared, seq: &str) -> Result<Arc<Event>, Sorry> {
     Ok(shared.state.journal.get(seq).await?.ok_or_else(nothing)?)
 }
 
-/// Links to the messages with these ids, with the numbers that insight knows.
+/// Links to the messages with these ids. A message that insight does not know gets no number.
 async fn messages(
     shared: &Shared,
     source: &Arc<str>,

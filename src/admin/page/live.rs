@@ -131,7 +131,7 @@ pub(super) async fn rows(
     })))
 }
 
-/// The stream as a response. Sse sets `no-cache`, which would still allow a stored copy.
+/// The stream as a response. `Sse` sets `no-cache`, which would still allow a stored copy.
 fn told(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) -> Response {
     ([(CACHE_CONTROL, "no-store")], Sse::new(lines)).into_response()
 }
@@ -142,7 +142,7 @@ struct Live {
     tail: Tail,
     /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
-    /// The end of a stream that shows personal data. The page then reconnects.
+    /// When a stream that shows personal data ends, so that its page reconnects; `None` for other streams.
     again_at: Option<Instant>,
     /// The next rows are sent at this time or later.
     ready_at: Instant,

@@ -3,8 +3,8 @@
 //!
 //! A route handler takes a `Visit` (the browser, the fields of the URL, and the frame of the page), reads the data, and
 //! ends with `visit.show(|frame| Page { frame, … })`. Its template extends `base.html`. Every value is escaped; nothing
-//! is marked safe. Only the `Veil` of the visit writes personal data. A form that changes something contains `{{
-//! frame.token }}`, and its handler takes a `Posted`. An error is a `Sorry`, which renders as a page too.
+//! is marked safe. Only the `Veil` of the visit writes personal data. A form that changes something contains
+//! `{{ frame.token }}`, and its handler takes a `Posted`. An error is a `Sorry`, which renders as a page too.
 
 mod asked;
 mod assets;
@@ -113,8 +113,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// Adds the security headers. The referrer policy must allow the own origin: with `no-referrer`, browsers send `Origin:
-/// null` with our own forms.
+/// Adds the security headers. The referrer policy must allow the own origin: with `no-referrer`, browsers send
+/// `Origin: null` with our own forms.
 fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);

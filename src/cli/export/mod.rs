@@ -137,7 +137,8 @@ impl Args {
                 bar.set_message(format!("{} events", exported.events));
             }
             next = page.next;
-            // Without a next page, events after the last one may be past `--until` and were not read.
+            // Without a next page, `through` stays at the last exported event: later ones may be past `--until` and
+            // were not read.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         if let Some(bar) = bar {

@@ -54,7 +54,7 @@ impl<'a> Groups<'a> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // Events do not repeat, and their minimum and maximum are of no use.
+            // No dictionary and no statistics: events do not repeat, and their minimum and maximum are of no use.
             .set_column_dictionary_enabled(event.clone(), false)
             .set_column_statistics_enabled(event, EnabledStatistics::None)
             .build();

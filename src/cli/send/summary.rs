@@ -58,7 +58,7 @@ impl Tally {
         self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Returns whether at least `unanswered` bodies got no answer and none got one.
+    /// Returns whether at least `unanswered` bodies got no answer, and no body got one.
     pub fn nobody(&self, unanswered: u64) -> bool {
         self.by_status.is_empty() && self.unanswered >= unanswered
     }

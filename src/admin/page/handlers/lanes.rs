@@ -20,7 +20,7 @@ pub(super) struct LaneRow {
     pub(super) lag: String,
     /// How long the oldest event has waited.
     pub(super) waited: String,
-    /// A customer's message has waited longer than [`WAITS_SECS`].
+    /// A customer's message has waited for at least [`WAITS_SECS`].
     pub(super) customer_waits: bool,
     pub(super) set_aside: String,
     /// Deliveries since the process started.

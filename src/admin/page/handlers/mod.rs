@@ -132,7 +132,7 @@ struct One {
     replays: Vec<replays::Row>,
     choice: Choice,
     rate: String,
-    /// The replay covers only the handler's dead letters.
+    /// The form is preset to replay only the handler's dead letters.
     dead_only: bool,
 }
 

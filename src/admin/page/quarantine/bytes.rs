@@ -44,7 +44,8 @@ impl Text {
     }
 }
 
-/// Decodes bytes as UTF-8. Invalid bytes become U+FFFD, and control characters become their Unicode control pictures.
+/// Decodes bytes as UTF-8. Invalid bytes become U+FFFD. Control characters other than newline and tab become their
+/// Unicode control pictures.
 fn readable(bytes: &[u8]) -> String {
     let picture = |letter: char| match letter {
         '\n' | '\t' => letter,
