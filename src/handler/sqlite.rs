@@ -4,13 +4,7 @@
 //! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. If
 //! the file was moved away or replaced, it is reopened at its path, so that no row goes to a file that nobody reads.
 
-use std::{
-    fs,
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::Deserialize;
