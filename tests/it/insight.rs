@@ -129,6 +129,10 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
     assert_eq!(by(SearchQuery { phone: Some("(91) 90909 00002".to_owned()), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { phone: Some("9090900002".to_owned()), ..none.clone() }), [""; 0]);
     assert_eq!(by(SearchQuery { message: Some("1".to_owned()), ..none.clone() }), ["1"]);
+    let both = |customer: &str| {
+        by(SearchQuery { message: Some("1".to_owned()), customer: Some(customer.to_owned()), ..none.clone() })
+    };
+    assert_eq!((both("7"), both("8")), (vec!["1".to_owned()], vec![]));
     assert_eq!(by(SearchQuery { customer: Some("7".to_owned()), ..none.clone() }), ["3", "2", "1"]);
     assert_eq!(by(SearchQuery { state: Some(State::Failed), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { reason: Some("LIMIT hit, 100%".to_owned()), ..none.clone() }), ["2"]);

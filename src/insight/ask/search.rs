@@ -62,8 +62,17 @@ pub fn search(
     let limit = query.limit.clamp(1, 1_000);
     if let Some(message) = &query.message {
         let found = timeline(connection, message, failures)?.into_iter().map(|timeline| timeline.message);
-        let rows = found.filter(|message| query.before.is_none_or(|before| message.id < before));
-        return Ok(Page { rows: rows.filter(|message| passes(query, message)).collect(), next: None });
+        let contacts =
+            query.customer.as_ref().map(|customer| contacts_of(connection, customer)).transpose()?;
+        let rows = found
+            .filter(|message| query.before.is_none_or(|before| message.id < before))
+            .filter(|message| {
+                contacts
+                    .as_ref()
+                    .is_none_or(|contacts| message.contact.is_some_and(|id| contacts.contains(&id)))
+            })
+            .filter(|message| passes(query, message));
+        return Ok(Page { rows: rows.collect(), next: None });
     }
     let Some(paths) = paths(connection, query)? else { return Ok(Page { rows: Vec::new(), next: None }) };
     let (above, below) = bounds(connection, query)?;
@@ -100,9 +109,7 @@ pub fn search(
 
 /// Returns the paths that find the messages; `None` if no message can match.
 fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<Vec<Path>>> {
-    let ids = |sql: &str, texts: &[&dyn ToSql]| -> rusqlite::Result<Vec<i64>> {
-        connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
-    };
+    let ids = |sql: &str, texts: &[&dyn ToSql]| ids(connection, sql, texts);
     let all = |condition: &'static str, ids: Vec<i64>| {
         (!ids.is_empty()).then(|| ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
     };
@@ -111,10 +118,7 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
         return Ok(all("contact = ?3", ids(sql, &[&canonical_address(phone), &query.customer])?));
     }
     if let Some(customer) = &query.customer {
-        return Ok(all(
-            "contact = ?3",
-            ids("SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[customer])?,
-        ));
+        return Ok(all("contact = ?3", contacts_of(connection, customer)?));
     }
     if let Some(reason) = &query.reason {
         let like = format!("%{}%", reason.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
@@ -127,6 +131,15 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
         Some(state) => vec![Path { condition: "state = ?3", value: Some(state as i64) }],
         None => vec![Path { condition: "", value: None }],
     }))
+}
+
+/// Returns the addresses under which a customer of BIK is known.
+fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
+    ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
+}
+
+fn ids(connection: &Connection, sql: &str, texts: &[&dyn ToSql]) -> rusqlite::Result<Vec<i64>> {
+    connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
 }
 
 /// Returns the bounds of the ids in the requested time: ids lie above the first and below the second.
