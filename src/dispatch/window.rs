@@ -130,7 +130,8 @@ impl Window {
         }
     }
 
-    fn is_held(&self, key: Option<OrderKey>) -> bool {
+    /// Returns whether the events of this message wait: see [`Self::hold`].
+    pub fn is_held(&self, key: Option<OrderKey>) -> bool {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
     }
 

@@ -45,7 +45,8 @@ impl Lane {
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.restored_to;
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
-                    Some(key) if self.aside_is_full() => {
+                    // A held message has earlier events in the window: a later one must not overtake them.
+                    Some(key) if self.aside_is_full() || self.window.is_held(Some(key)) => {
                         self.window.hold(key);
                         self.window.push(event, unanswered);
                     }

@@ -83,6 +83,27 @@ async fn a_full_lane_keeps_the_order_of_messages_and_finds_room_again() {
     assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (105, 0));
 }
 
+#[tokio::test]
+async fn a_later_event_does_not_overtake_one_that_waits_for_room() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    let of_first = |n: u64| status(&format!("more-{n}"), "m-0", "sent");
+    // 101 is of the message of 1, and there is no room to set it aside.
+    world.append([of_first(1)]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    // 5 leaves room, before 102 of the same message comes.
+    world.script.now(failing(&[1, 2, 3, 4], bad_events));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert!(world.script.taken().contains(&5));
+    world.append([of_first(2)]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let of_message: Vec<u64> =
+        world.script.taken().into_iter().filter(|seq| [1, 101, 102].contains(seq)).collect();
+    assert_eq!(of_message, [1, 101, 102]);
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (102, 0));
+}
+
 /// A replay whose last event fails has nothing else that could succeed, and holds retention and the replays after it.
 #[tokio::test]
 async fn a_replay_ends_though_its_last_event_fails_and_nothing_new_comes() {
