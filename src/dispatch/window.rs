@@ -25,7 +25,7 @@ pub struct Window {
     read_to: u64,
     /// Events below this seq are skipped: see [`Self::has_let_go`].
     let_go_below: u64,
-    /// Messages that have an event set aside, and no room to set aside more.
+    /// Messages that have an event set aside, and for whose later events there was no room.
     held: HashSet<OrderKey>,
     /// Entries with a doubt.
     doubted: usize,
@@ -116,7 +116,7 @@ impl Window {
         self.slots.insert(event.seq, slot);
     }
 
-    /// Makes the events of this message wait until [`Self::unhold`].
+    /// Makes the events of this message wait until [`Self::unhold`] or [`Self::take_held`].
     pub fn hold(&mut self, key: OrderKey) {
         if self.held.insert(key) {
             self.held_slots += self.slots.values().filter(|slot| slot.key == Some(key)).count();
@@ -364,6 +364,23 @@ impl Window {
             self.remove(*seq);
         }
         seqs
+    }
+
+    /// Removes up to `max` waiting events of held messages; returns them in order of seq. It leaves out a message with
+    /// an event in flight. A message without events in the window is held no longer.
+    pub fn take_held(&mut self, max: usize) -> Vec<(u64, OrderKey)> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        let keyed = self.slots.iter().filter_map(|(seq, slot)| Some((*seq, slot.key?)));
+        let held = keyed.filter(|(_, key)| self.held.contains(key) && !self.busy.contains_key(key));
+        let taken: Vec<(u64, OrderKey)> = held.take(max).collect();
+        for (seq, _) in &taken {
+            self.remove(*seq);
+        }
+        let left: HashSet<OrderKey> = self.slots.values().filter_map(|slot| slot.key).collect();
+        self.held.retain(|key| left.contains(key));
+        taken
     }
 
     /// Skips every waiting event below `seq`. Returns how many there were.

@@ -194,6 +194,18 @@ impl Lane {
         }
     }
 
+    /// Sets aside held events while there is room. In the window they would stop the cursor, and a restart would
+    /// deliver everything after it again.
+    pub(super) fn set_aside_held(&mut self, now: Timestamp) {
+        let room = self.parts.settings.aside_limit.saturating_sub(self.aside.len());
+        if room == 0 {
+            return;
+        }
+        for (seq, key) in self.window.take_held(room) {
+            self.set_aside_in_order(seq, Some(key), now);
+        }
+    }
+
     /// Sets aside an event that did not fail, in the order of its message. It queues behind the set-aside events of
     /// its message, or before them if a restart claims it again.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {

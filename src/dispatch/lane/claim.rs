@@ -9,8 +9,10 @@ const CLAIM_EVENTS: usize = 1_000;
 const RESETTLED_PART: u64 = 4;
 
 impl Lane {
-    /// Claims events while there is room. Returns whether the claim advanced.
+    /// Claims events while there is room. Held events are set aside first, so that later ones of their message follow.
+    /// Returns whether the claim advanced.
     pub(super) async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+        self.set_aside_held(now);
         let (most, target) = policy::window(self.parts.batch, self.share());
         if self.window.len() == 0 && now < self.condition.next_claim {
             return Ok(false);

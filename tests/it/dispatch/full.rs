@@ -104,6 +104,35 @@ async fn a_later_event_does_not_overtake_one_that_waits_for_room() {
     assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (102, 0));
 }
 
+/// A cursor that stayed before them would make a restart deliver everything after it again.
+#[tokio::test]
+async fn the_cursor_passes_events_that_waited_for_room_in_a_full_lane() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    let of_first = |n: u64| status(&format!("more-{n}"), "m-0", "sent");
+    // 101 and 102 are of the message of 1, and there is no room to set them aside.
+    world.append([of_first(1), of_first(2)]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.state(Class::Other).await.cursor, 100);
+    // 5 leaves room for one of them.
+    world.script.now(failing(&[1, 2, 3, 4], bad_events));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (101, 5));
+    world.append([of_first(3)]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert_eq!(world.state(Class::Other).await.cursor, 101, "102 and 103 have no room");
+    // 2, 3 and 4 leave room for the others, while 1 still fails.
+    world.script.now(failing(&[1], bad_events));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (103, 4));
+    assert_eq!(shown(&lane).state, LaneCondition::Running);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    let of_message: Vec<u64> =
+        world.script.taken().into_iter().filter(|seq| [1, 101, 102, 103].contains(seq)).collect();
+    assert_eq!(of_message, [1, 101, 102, 103]);
+    assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (103, 0));
+}
+
 /// A replay whose last event fails has nothing else that could succeed, and holds retention and the replays after it.
 #[tokio::test]
 async fn a_replay_ends_though_its_last_event_fails_and_nothing_new_comes() {
