@@ -143,6 +143,7 @@ pub(super) async fn attend<S: Site>(
         }
     };
     tokio::select! {
+        biased; // the answer is sent, even if the place is needed already
         closed = closing => if let Err(error) = closed {
             tracing::debug!(%error, "a peer was gone before its connection was closed");
         },

@@ -99,7 +99,7 @@ struct Acceptor {
 impl Acceptor {
     const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-    /// How often to look for an idle connection while all are busy.
+    /// How often to look for a connection to close while all are busy.
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
     fn new(listener: TcpListener, table: Arc<ConnectionTable>, connections: usize) -> Self {
@@ -142,7 +142,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a slot: a free one, or one of an idle connection that closes.
+    /// Waits for a slot: a free one, or one of a connection that closes because it is idle or in an unfinished head.
     async fn slot(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {

@@ -80,7 +80,7 @@ pub(super) enum Order {
     /// Drop the unfinished head, with 408.
     DropHead = 2,
     /// Do not wait until the peer has read the last answer: a new connection needs the place of this one, which is
-    /// closing.
+    /// closing or also has [`Order::DropHead`].
     Leave = 4,
 }
 

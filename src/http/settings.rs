@@ -37,7 +37,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// Bytes of request bodies in flight at once; further requests wait.
     pub in_flight_bytes: Size,
-    /// Connections open at once; for one more, the connection that has been idle longest is closed.
+    /// Connections open at once; for one more, the connection that has been idle longest is closed, or else one with an
+    /// unfinished head.
     pub connections: usize,
     /// Connections of one address without an accepted credential; for one more, an older one is closed.
     pub connections_per_address: usize,

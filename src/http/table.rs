@@ -1,10 +1,10 @@
 //! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
 //! A new connection is always accepted; if a limit is reached, another one is closed for it. At the limit on
-//! connections, that is the connection that has been idle longest. The bytes of unfinished heads are limited over all
-//! connections: the address with the most bytes loses its oldest unfinished head. A *stranger* is a connection without
-//! an accepted credential yet. Strangers are limited per address: one more ends the oldest unfinished head of a
-//! stranger of this address, or else the stranger that has been idle longest.
+//! connections, that is the connection that has been idle longest, or else one with an unfinished head. The bytes of
+//! unfinished heads are limited over all connections: the address with the most bytes loses its oldest unfinished head.
+//! A *stranger* is a connection without an accepted credential yet. Strangers are limited per address: one more ends
+//! the oldest unfinished head of a stranger of this address, or else the stranger that has been idle longest.
 //!
 //! Nothing here waits, and a head that arrives complete does not take the lock.
 
@@ -135,16 +135,20 @@ impl ConnectionTable {
         }))
     }
 
-    /// Closes the connection that has been idle longest, if any is idle.
+    /// Closes the connection that has been idle longest. If none is idle, drops an unfinished head. Requests in flight
+    /// are never cut.
     pub(super) fn make_room(&self) {
-        let ordered = self.open().close_longest_idle();
+        let mut open = self.open();
+        let ordered = open.close_longest_idle() || open.close_oldest_head();
+        drop(open);
         if ordered && let Some(unsaid) = self.log.say() {
             let connections = self.bounds.connections;
             let more_before = (unsaid > 0).then_some(unsaid);
             tracing::warn!(
                 connections,
                 more_before,
-                "as many connections are open as may be: the longest idle one is closed for a new one"
+                "as many connections are open as may be: the longest idle one, or else one with an unfinished head, \
+                 is closed for a new one"
             );
         }
     }
@@ -243,6 +247,30 @@ impl Open {
             let Some(begin) = oldest.copied() else { return };
             self.drop_head(origin, begin);
         }
+    }
+
+    /// Drops the oldest unfinished head of the address with the most bytes of them, strangers before others. The
+    /// connection does not wait until the peer has read the answer, or a peer that does not read would delay the new
+    /// connection.
+    fn close_oldest_head(&mut self) -> bool {
+        let stranger = self.oldest_head(|pulse| !pulse.is_known());
+        let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
+        if let Some(pulse) = self.pulses.get(&id) {
+            pulse.order(Order::Leave);
+        }
+        self.drop_head(origin, begin);
+        true
+    }
+
+    /// The oldest such head of the first address that has one, as (origin, begin, connection). The address with the
+    /// most bytes is first.
+    fn oldest_head(&self, is_eligible: impl Fn(&Pulse) -> bool) -> Option<(u64, u64, u64)> {
+        self.by_bytes.iter().rev().find_map(|(_, origin)| {
+            let mut heads = self.addresses.get(origin)?.heads.iter();
+            let (begin, (id, _)) =
+                heads.find(|(_, (id, _))| self.pulses.get(id).is_some_and(|pulse| is_eligible(pulse)))?;
+            Some((*origin, *begin, *id))
+        })
     }
 
     fn close_longest_idle(&mut self) -> bool {
@@ -452,6 +480,33 @@ mod tests {
         let newcomer = enter(&table, "192.0.2.1");
         assert_eq!(ordered(&all, Order::Close), [1]);
         drop((known, stranger, proxied, too, newcomer));
+        assert_empty(&table);
+    }
+
+    #[tokio::test]
+    async fn without_an_idle_connection_unfinished_heads_make_room() {
+        let table = table(|_| {});
+        let idle = enter(&table, "192.0.2.9");
+        let known = enter(&table, "192.0.2.1");
+        known.0.become_known();
+        let small = enter(&table, "192.0.2.2");
+        let (first, second) = (enter(&table, "192.0.2.3"), enter(&table, "192.0.2.3"));
+        head(&known, 9_000);
+        head(&small, 2_500);
+        head(&second, 2_000);
+        head(&first, 2_000);
+        let all = [&known, &small, &first, &second];
+        table.make_room();
+        assert!(idle.0.pulse().is_ordered(Order::Close), "an idle connection is closed first");
+        assert_eq!(ordered(&all, Order::DropHead), [0; 0]);
+        for expected in [vec![3], vec![1, 3], vec![1, 2, 3], vec![0, 1, 2, 3]] {
+            table.make_room();
+            assert_eq!(ordered(&all, Order::DropHead), expected);
+            assert_eq!(ordered(&all, Order::Leave), expected);
+            second.0.hold_head(4_000 + expected.len()); // it grows before it obeys
+        }
+        assert!(!table.open().close_oldest_head(), "all have the order");
+        drop((idle, known, small, first, second));
         assert_empty(&table);
     }
 

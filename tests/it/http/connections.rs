@@ -83,6 +83,26 @@ fn at_the_bound_the_longest_idle_connection_gives_way_to_a_newcomer() {
 }
 
 #[test]
+fn unfinished_heads_at_the_bound_do_not_lock_out_a_newcomer() {
+    let world = World::with(|settings| {
+        settings.connections = 3;
+        settings.header_timeout.0 = 2 * LONG;
+    });
+    let mut heads: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = world.connect();
+            client.send("POST / HTTP/1.1\r\n");
+            thread::sleep(Duration::from_millis(100)); // so that they begin in this order, and none is idle
+            client
+        })
+        .collect();
+    world.until("bikhook_http_connections", 3);
+    assert_eq!(world.connect().ask(post(event("e1"))).status, 200);
+    heads[0].answer().assert_problem(408);
+    heads[0].assert_closed();
+}
+
+#[test]
 fn a_request_under_way_never_gives_way_and_a_newcomer_waits_for_it() {
     let world = World::with(|settings| {
         settings.connections = 1;
