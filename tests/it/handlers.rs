@@ -404,7 +404,7 @@ async fn over_many_rotations_with_compression_each_line_is_there_once_and_in_ord
     for batch in 0..40 {
         handler.deliver(&deliveries(batch * 10..(batch + 1) * 10)).await.unwrap();
     }
-    until(async || rotated(&world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
+    until_compressed(&world).await;
     let mut files = rotated(&world);
     assert!(files.len() >= 10, "only {} rotated files", files.len());
     files.push(world.path());
@@ -412,6 +412,28 @@ async fn over_many_rotations_with_compression_each_line_is_there_once_and_in_ord
     assert_eq!(lines, (0..400).collect::<Vec<u64>>());
     for file in files {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o007, 0, "{file:?} can be read by others");
+    }
+}
+
+#[tokio::test]
+async fn lines_in_several_rotated_files_are_not_written_again() {
+    for gzip in [false, true] {
+        let world = World::new();
+        let settings = format!("rotate_size = \"1KiB\"\ngzip = {gzip}");
+        for _life in 0..2 {
+            let handler = world.reopen(&settings).await;
+            for batch in 0..4 {
+                handler.deliver(&deliveries(batch * 10..(batch + 1) * 10)).await.unwrap();
+            }
+            if gzip {
+                until_compressed(&world).await;
+            }
+        }
+        let mut files = rotated(&world);
+        assert!(files.len() >= 2, "only {} rotated files", files.len());
+        files.push(world.path());
+        let lines: Vec<u64> = files.iter().flat_map(|path| seqs(&read(path))).collect();
+        assert_eq!(lines, (0..40).collect::<Vec<u64>>());
     }
 }
 
@@ -427,7 +449,7 @@ async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after
     assert!(plain.len() >= 3);
     fs::write(format!("{}.gz.tmp", plain[0].display()), "a part").unwrap();
     let _handler = world.reopen("gzip = true").await;
-    until(async || rotated(&world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
+    until_compressed(&world).await;
     assert_eq!(rotated(&world).len(), plain.len());
 }
 
@@ -455,6 +477,11 @@ async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_ther
     handler.deliver(&large).await.unwrap();
     let expected: Vec<u64> = (1..=10).chain([700]).chain(11..=600).collect();
     assert_eq!(seqs(&read(&path)), expected);
+}
+
+/// Waits until all rotated files are compressed.
+async fn until_compressed(world: &World) {
+    until(async || rotated(world).iter().all(|path| path.extension().is_some_and(|it| it == "gz"))).await;
 }
 
 /// The rotated files, the oldest first.

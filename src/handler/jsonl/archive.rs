@@ -16,7 +16,7 @@ use std::{
 };
 
 use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     error::Error,
@@ -164,7 +164,12 @@ impl Archive {
             }
             let read = from.read(&mut chunk)?;
             if read == 0 {
-                encoder.finish()?.sync_all()?;
+                let to = encoder.finish()?;
+                // The next start tells by this time which files may have lines of unsettled events.
+                if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
+                    debug!(%error, "a compressed file does not keep the time of its last change");
+                }
+                to.sync_all()?;
                 return Ok(true);
             }
             encoder.write_all(&chunk[..read])?;

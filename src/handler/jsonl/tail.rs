@@ -16,13 +16,13 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 
-/// How many bytes are read of the file and of the rotated file before it. This is more than is written between two
-/// settles.
+/// How many bytes are read of the file and of the rotated files before it, uncompressed. This is more than is written
+/// between two settles.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 /// How many of the last lines of a compressed file are kept. It must be decompressed from its beginning.
 const COMPRESSED_LINES: usize = 500_000;
-/// If the live file was in use for longer than this, all lines of unsettled events are in it, and the rotated file is
-/// not read.
+/// If the live file was in use for longer than this, all lines of unsettled events are in it, and no rotated file is
+/// read. A rotated file that was last written this long before the newest one has no such line either.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.
@@ -40,7 +40,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Reads the end of the live file, and of the newest rotated file if needed.
+    /// Reads the end of the live file, and of the newest rotated files if needed.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read.
@@ -72,21 +72,36 @@ impl Tail {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 
-    /// Reads the newest rotated file, compressed or not.
-    fn take_rotated(&mut self, names: &Names, bytes: u64) -> io::Result<()> {
+    /// Reads rotated files, compressed or not, from the newest to older ones while bytes are left. Small files may be
+    /// rotated more than once between two settles.
+    fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
-        let Some((newest, _)) = listed.last() else { return Ok(()) };
-        // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
-        match open_if_there(&names.plain(newest))? {
-            Some(plain) => self.take_plain(plain, bytes),
-            None => match open_if_there(&names.gzip(newest))? {
-                Some(gzip) => self.take_compressed(gzip),
-                None => Ok(()),
-            },
+        let mut newest_change = None;
+        for (rotated, _) in listed.iter().rev() {
+            // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
+            let (file, is_plain) = match open_if_there(&names.plain(rotated))? {
+                Some(plain) => (plain, true),
+                None => match open_if_there(&names.gzip(rotated))? {
+                    Some(gzip) => (gzip, false),
+                    None => continue,
+                },
+            };
+            let changed = file.metadata()?.modified()?;
+            let newest = *newest_change.get_or_insert(changed);
+            if newest.duration_since(changed).is_ok_and(|earlier| earlier >= SETTLED) {
+                break;
+            }
+            let taken = if is_plain { self.take_plain(file, bytes)? } else { self.take_compressed(file)? };
+            bytes = bytes.saturating_sub(taken);
+            if bytes == 0 {
+                break;
+            }
         }
+        Ok(())
     }
 
-    fn take_plain(&mut self, mut file: File, bytes: u64) -> io::Result<()> {
+    /// Returns how many bytes it read.
+    fn take_plain(&mut self, mut file: File, bytes: u64) -> io::Result<u64> {
         let len = file.metadata()?.len();
         let start = len.saturating_sub(bytes);
         file.seek(SeekFrom::Start(start))?;
@@ -101,13 +116,16 @@ impl Tail {
             self.ids.extend(id(&line));
             line.clear();
         }
-        Ok(())
+        Ok(len - start)
     }
 
-    fn take_compressed(&mut self, file: File) -> io::Result<()> {
+    /// Returns how many bytes it read, uncompressed.
+    fn take_compressed(&mut self, file: File) -> io::Result<u64> {
         let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
         let (mut ids, mut line) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         while lines.read_until(b'\n', &mut line)? > 0 {
+            bytes += line.len() as u64;
             ids.extend(id(&line));
             line.clear();
             if ids.len() >= 2 * COMPRESSED_LINES {
@@ -115,7 +133,7 @@ impl Tail {
             }
         }
         self.ids.append(&mut ids);
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -140,7 +158,7 @@ fn id(line: &[u8]) -> Option<Id> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::SystemTime};
 
     use super::*;
 
@@ -163,6 +181,23 @@ mod tests {
         assert!(!tail.has(line(6, "b").as_bytes()), "it was never written");
         assert!(!tail.has(line(5, "a").as_bytes()), "it is of another journal");
         assert!(!tail.is_damaged);
+    }
+
+    #[test]
+    fn rotated_files_are_read_until_one_that_is_long_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names(&dir);
+        let now = SystemTime::now();
+        for (seq, minutes_ago) in [(1, 40), (2, 29), (3, 20)] {
+            let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
+            fs::write(names.plain(&rotated), line(seq, "a")).unwrap();
+            let file = File::options().write(true).open(names.plain(&rotated)).unwrap();
+            file.set_modified(now - Duration::from_mins(minutes_ago)).unwrap();
+        }
+        fs::write(&names.live, "").unwrap();
+        let tail = Tail::read(&names).unwrap();
+        assert!(tail.has(line(3, "a").as_bytes()) && tail.has(line(2, "a").as_bytes()));
+        assert!(!tail.has(line(1, "a").as_bytes()));
     }
 
     #[test]
