@@ -127,7 +127,7 @@ fn a_category_is_never_folded_into_other() {
     let rows = book.funnel(&[Dimension::Category]);
     let of =
         |name: &str| rows.iter().find(|row| row.group[0].as_deref() == Some(name)).map(|row| row.messages);
-    let category = Owner::DevApi.category().unwrap().as_str();
+    let category = bikhook::event::Owner::DevApi.category().unwrap().as_str();
     assert_eq!((of(category), total(&rows)), (Some(1), 2_001));
 }
 
