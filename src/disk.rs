@@ -1,4 +1,4 @@
-//! Detects a full disk from errors, and probes whether writes succeed again.
+//! Detects a full disk and unreadable files from errors, and probes whether writes succeed again.
 
 use std::{
     fs::{self, OpenOptions},
@@ -41,6 +41,17 @@ pub fn may_be_full_sqlite(error: &rusqlite::Error) -> bool {
         )
 }
 
+/// True if a statement could not read a page of an SQLite file, or the page has invalid content. SQLite reports EIO of
+/// a read as corruption.
+pub fn is_unreadable_sqlite(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(error, _) = error else { return false };
+    error.code == ErrorCode::DatabaseCorrupt
+        || matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS
+        )
+}
+
 /// Writes 8 MiB to a temporary file beside `file`. The temporary file is deleted in any case.
 ///
 /// # Errors
@@ -75,6 +86,24 @@ mod tests {
         assert!(full(ffi::SQLITE_FULL));
         // There is space beside the file.
         assert!(!full(ffi::SQLITE_IOERR_WRITE) && !full(ffi::SQLITE_IOERR_FSYNC));
+    }
+
+    #[test]
+    fn failed_reads_and_corruption_are_unreadable_and_failed_writes_are_not() {
+        let unreadable =
+            |code| is_unreadable_sqlite(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ] {
+            assert!(unreadable(code), "{code}");
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_FSYNC,
+        ] {
+            assert!(!unreadable(code), "{code}");
+        }
     }
 
     #[test]

@@ -184,6 +184,7 @@ impl Sqlite {
             clock_seen: [None; 2],
             settings,
             chores_paused: None,
+            deletion_paused: None,
             file: Arc::clone(&file),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Correction, Timestamp},
+    disk,
     journal::{AppendError, Batch, Error, Receipt, Replays, State},
 };
 
@@ -47,6 +48,8 @@ const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 /// Delay before failed chores are retried.
 const CHORES_PAUSE: Duration = Duration::from_secs(1);
+/// Delay before deletion is retried after it met an unreadable page.
+const DELETION_PAUSE: Duration = Duration::from_secs(300);
 
 /// The state of the writer thread.
 pub struct Writer {
@@ -80,6 +83,8 @@ pub struct Writer {
     pub settings: Settings,
     /// Chores failed and are paused until this time. The failure is logged once.
     pub chores_paused: Option<Instant>,
+    /// Deletion met an unreadable page and is paused until this time. The failure is logged once.
+    pub deletion_paused: Option<Instant>,
     /// Holds the file lock. Fields are dropped in order, so the lock outlives the connection.
     pub file: Arc<DatabaseFile>,
 }
@@ -501,8 +506,12 @@ impl Writer {
         }
     }
 
-    /// Runs one slice of retention.
+    /// Runs one slice of retention. An unreadable page pauses only the deletion: old events that stay longer are no
+    /// reason to stop intake, and a restart would meet the same page.
     fn delete(&mut self) -> Result<(), (&'static str, rusqlite::Error)> {
+        if self.deletion_paused.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
         let done = self.retention.slice(
             &self.connection,
             &self.lanes,
@@ -512,13 +521,35 @@ impl Writer {
             &self.settings,
         );
         self.shared.low.store(self.retention.low(), Relaxed);
-        self.retention.evicted(
-            &mut self.directory,
-            done.map_err(|error| ("retention", error))?,
-            &self.shared,
-        );
+        let evicted = match done {
+            Ok(evicted) => evicted,
+            // A file that something else changed fails the journal.
+            Err(error) if disk::is_unreadable_sqlite(&error) && self.shared.is_intact() => {
+                self.pause_deletion(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(("retention", error)),
+        };
+        if self.deletion_paused.take().is_some() {
+            tracing::info!("deletion by retention goes on");
+        }
+        self.retention.evicted(&mut self.directory, evicted, &self.shared);
         self.shared.keys.store(self.directory.len(), Relaxed);
         Ok(())
+    }
+
+    fn pause_deletion(&mut self, error: &rusqlite::Error) {
+        self.roll_back();
+        let was_paused = self.deletion_paused.replace(Instant::now() + DELETION_PAUSE).is_some();
+        // Log this once, because deletion is retried every few minutes.
+        if !was_paused {
+            tracing::error!(
+                %error,
+                path = %self.file.path().display(),
+                retry_seconds = DELETION_PAUSE.as_secs(),
+                "retention cannot read a page of the journal: deletion is paused, intake goes on; stop bikhook, check the file with `PRAGMA integrity_check` and restore a backup"
+            );
+        }
     }
 
     /// Copies the last frames of a checkpoint if that is requested. If the log is at its limit, intake waits here

@@ -184,6 +184,56 @@ fn a_journal_whose_file_was_deleted_says_what_is_lost() {
     assert!(!log.contains("nothing that got a 200 is lost"), "{log}");
 }
 
+#[test]
+fn an_unreadable_old_page_pauses_deletion_and_not_intake() {
+    let mut home = Home::new();
+    home.journal_keys = "disk_reserve = 0\n[insight]\nenabled = false";
+    let mut sender = Sender::default();
+    let mut process = home.start();
+    let mut client = process.connect();
+    for _ in 0..3 {
+        sender.post_new(&mut client, 1_000);
+    }
+    home.wait_until_delivered();
+    process.stop();
+    // In the second slice of retention, far from the pages that a start reads.
+    damage_page_of(&home, "\"id\":\"e-1500\"");
+
+    home.journal_keys = "disk_reserve = 0\nretention = \"1s\"\n[insight]\nenabled = false";
+    let mut process = home.start();
+    let mut client = process.connect();
+    eventually("retention does not meet the page", || home.log().contains(" ERROR "));
+    assert_eq!(lines(&home, "deletion is paused"), 1, "{}", home.log());
+    sender.post_new(&mut client, 20);
+    // Longer than failed chores wait for their next try.
+    thread::sleep(Duration::from_millis(1_500));
+    sender.post_new(&mut client, 20);
+    assert!(process.is_alive());
+    assert_eq!((process.health("/healthz"), process.health("/readyz")), (200, 200));
+    home.wait_until_delivered();
+    process.stop();
+    assert_eq!(lines(&home, " ERROR "), 1, "{}", home.log());
+}
+
+/// Overwrites the page of the event with this text. For a receiver that was stopped.
+fn damage_page_of(home: &Home, text: &str) {
+    let path = home.journal_file();
+    let journal = Connection::open(&path).unwrap();
+    journal.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(journal);
+    let mut bytes = fs::read(&path).unwrap();
+    let mut damaged = 0;
+    for page in bytes.chunks_mut(4_096).skip(1) {
+        // The first byte of a leaf page of a table is 13.
+        if page[0] == 13 && page.windows(text.len()).any(|window| window == text.as_bytes()) {
+            page.fill(0xFF);
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0, "no page has {text}");
+    fs::write(&path, bytes).unwrap();
+}
+
 /// How many lines of the log have this text.
 fn lines(home: &Home, text: &str) -> usize {
     home.log().lines().filter(|line| line.contains(text)).count()
