@@ -112,7 +112,7 @@ async fn store(
         Read::Events(decoded) => {
             source.tally.decoded(&decoded);
             let Decoded { drafts, quarantined, .. } = decoded;
-            append(source, place, Batch { drafts, quarantined, hold: None }).await
+            append(source, place, Batch { drafts, quarantined, ..Batch::default() }).await
         }
         Read::Nothing(bytes, why) => {
             let kept = Batch { quarantined: vec![bytes], ..Batch::default() };

@@ -9,6 +9,9 @@ pub struct Batch {
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
+    /// The quarantine entry whose bytes this batch was decoded from, if it is a retry. If any draft is stored or is a
+    /// duplicate, the same transaction deletes the entry. Otherwise the entry stays, and `quarantined` is not stored.
+    pub retried: Option<i64>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
 }

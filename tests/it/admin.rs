@@ -21,7 +21,7 @@ use crate::{
 };
 use bikhook::{
     admin,
-    journal::{Journal, State},
+    journal::{Journal, State, sqlite},
     metrics::Metrics,
 };
 use reqwest::{
@@ -454,6 +454,29 @@ async fn a_second_try_stores_what_can_be_read_by_now_and_says_what_became_of_eac
     let again: Vec<_> = again["results"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
     assert_eq!(again, ["unknown", "unreadable"]);
     assert_eq!(*operator.journal.tip().borrow(), 3);
+}
+
+#[tokio::test]
+async fn a_retry_stores_no_event_unless_its_entry_leaves_the_quarantine() {
+    let place = Place::new();
+    place.open().close().await.unwrap();
+    // As if the process ended before the entry is deleted.
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.execute_batch(
+        "CREATE TRIGGER stays BEFORE DELETE ON quarantine BEGIN SELECT RAISE(ABORT, 'made by a test'); END",
+    )
+    .unwrap();
+    drop(raw);
+    let metrics = Metrics::new();
+    let opened = sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics));
+    let journal: Arc<dyn Journal> = Arc::new(opened.expect("the journal opens"));
+    let operator = Operator::over(Guard::default(), place, journal, metrics).await;
+    operator.quarantine(&format!("[{},null]", status("i-1", "m-1", "sent"))).await;
+    let seen = post(&operator, "/api/v1/quarantine/retry", json!({"ids": [1]})).await;
+    assert_ne!(seen.status, StatusCode::OK, "{seen:?}");
+    assert_eq!(*operator.journal.tip().borrow(), 0);
+    assert!(operator.journal.quarantined(1).await.unwrap().is_some());
+    assert!(operator.journal.quarantined(2).await.unwrap().is_none());
 }
 
 #[tokio::test]

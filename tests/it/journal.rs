@@ -122,6 +122,26 @@ async fn quarantine_keeps_identical_bytes_once_until_they_are_dropped() {
 }
 
 #[tokio::test]
+async fn a_retry_drops_its_entry_only_if_an_element_is_stored() {
+    let place = Place::new();
+    let journal = place.open();
+    let one = status("1", "m", "sent");
+    journal.append(batch([&one])).await.unwrap();
+    journal.append(Batch { quarantined: vec![unreadable("[1]")], ..Batch::default() }).await.unwrap();
+    let retry = |raw: &str| Batch { quarantined: vec![unreadable("null")], retried: Some(1), ..batch([raw]) };
+    let receipt = journal.append(retry(&one.replace("Hello", "Goodbye"))).await.unwrap();
+    assert_eq!((receipt.conflicts, receipt.quarantined), (1, 1));
+    let ids = async || {
+        let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
+        entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids().await, [2, 1], "the conflict is an entry, and the retried one stays");
+    let receipt = journal.append(retry(&status("2", "m", "read"))).await.unwrap();
+    assert_eq!((receipt.accepted, receipt.quarantined), (1, 1));
+    assert_eq!(ids().await, [3, 2], "the element that cannot be read is an entry of its own");
+}
+
+#[tokio::test]
 async fn a_lane_claims_its_class_in_order_from_memory_and_from_the_file() {
     let place = Place::new();
     let journal = place.open();

@@ -36,6 +36,10 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
 /// Decodes an entry again. Elements that can be read now become events. If any element is stored, the entry leaves the
 /// quarantine, and each element that is not stored becomes an entry of its own. A later retry of such an entry
 /// therefore cannot store the other elements a second time, even after the deduplication window.
+///
+/// An entry with at most [`PART`] elements leaves the quarantine in the transaction that stores its elements. A larger
+/// one leaves it after its last part: if the process ends before that, the entry stays, and a retry finds the stored
+/// elements as duplicates within the deduplication window only.
 pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
     let journal = &*shared.state.journal;
     let retried = match journal.quarantined(id).await? {
@@ -107,34 +111,22 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     }
     let item = Arc::new(item);
     // Decode the whole entry once before storing any of it.
-    let mut unreadable = 0;
+    let (mut unreadable, mut part_count) = (0, 0);
     let mut parts = Parts::of(&item);
     while let Some(part) = parts.next().await? {
         unreadable += part.quarantined.len();
+        part_count += 1;
     }
     if parts.are_broken {
         return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
     }
-    let mut receipt = Receipt::default();
-    let mut parts = Parts::of(&item);
-    while let Some(part) = parts.next().await? {
-        let stored = store(journal, part.drafts).await?;
-        receipt.accepted += stored.accepted;
-        receipt.duplicates += stored.duplicates;
-        receipt.conflicts += stored.conflicts;
-    }
+    let receipt = if part_count > 1 {
+        store_in_parts(journal, id, &item, unreadable).await?
+    } else {
+        store_at_once(journal, id, &item).await?
+    };
     let whole = unreadable == 0 && receipt.conflicts == 0;
     let some = receipt.accepted + receipt.duplicates > 0;
-    if some {
-        // Conflicts are quarantined by the append itself.
-        let mut parts = Parts::of(&item);
-        while unreadable > 0
-            && let Some(Decoded { quarantined, .. }) = parts.next().await?
-        {
-            journal.append(Batch { quarantined, ..Batch::default() }).await?;
-        }
-        journal.drop_quarantined(vec![id]).await?;
-    }
     Ok(Retried {
         id,
         outcome: match (whole, some) {
@@ -149,6 +141,46 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
         conflicts: receipt.conflicts,
         conflicts_with,
     })
+}
+
+/// Stores the elements of an entry that has one part. The same transaction deletes the entry.
+async fn store_at_once(journal: &dyn Journal, id: i64, item: &Arc<Quarantined>) -> Result<Receipt, Fault> {
+    let mut parts = Parts::of(item);
+    match parts.next().await? {
+        Some(Decoded { drafts, quarantined, .. }) if !drafts.is_empty() => {
+            let batch = Batch { drafts, quarantined, retried: Some(id), ..Batch::default() };
+            Ok(journal.append(batch).await?)
+        }
+        _ => Ok(Receipt::default()),
+    }
+}
+
+/// Stores the elements of an entry part by part, and deletes the entry at the end.
+async fn store_in_parts(
+    journal: &dyn Journal,
+    id: i64,
+    item: &Arc<Quarantined>,
+    unreadable: usize,
+) -> Result<Receipt, Fault> {
+    let mut receipt = Receipt::default();
+    let mut parts = Parts::of(item);
+    while let Some(part) = parts.next().await? {
+        let stored = store(journal, part.drafts).await?;
+        receipt.accepted += stored.accepted;
+        receipt.duplicates += stored.duplicates;
+        receipt.conflicts += stored.conflicts;
+    }
+    if receipt.accepted + receipt.duplicates > 0 {
+        // Conflicts are quarantined by the append itself.
+        let mut parts = Parts::of(item);
+        while unreadable > 0
+            && let Some(Decoded { quarantined, .. }) = parts.next().await?
+        {
+            journal.append(Batch { quarantined, ..Batch::default() }).await?;
+        }
+        journal.drop_quarantined(vec![id]).await?;
+    }
+    Ok(receipt)
 }
 
 /// Decodes a body in parts on a blocking thread: the body may be several MiB, with any number of elements.

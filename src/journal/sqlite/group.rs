@@ -72,7 +72,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Stores a batch: new events, conflicts, and undecodable input.
+    /// Stores a batch: new events, conflicts, and undecodable input. A retry also deletes its quarantine entry.
     pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
         let mut receipt = Receipt::default();
         for draft in &batch.drafts {
@@ -88,6 +88,13 @@ impl<'a> Group<'a> {
                     receipt.conflicts += 1;
                 }
             }
+        }
+        if let Some(id) = batch.retried {
+            // An entry that is a conflict again was counted above. It is the only element, so it returns here.
+            if receipt.accepted + receipt.duplicates == 0 {
+                return Ok(receipt);
+            }
+            self.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
         }
         for item in &batch.quarantined {
             self.quarantine(item, None)?;
