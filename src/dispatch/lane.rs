@@ -301,7 +301,7 @@ impl Lane {
             self.retries.borrow_and_update();
             self.look_for_revivals = self.parts.replay.is_none();
         }
-        let believed = self.bury_believed(now).await;
+        let believed = self.bury_believed(now).await?;
         self.settle_redelivered().await?;
         if self.look_for_revivals {
             self.find_revivals(now).await?;

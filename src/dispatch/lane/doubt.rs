@@ -14,16 +14,18 @@ use super::{
         attempt::{Gravity, Trouble},
         policy,
     },
-    Lane,
+    Lane, WINDOW_BYTES,
 };
 use crate::{
     clock::Timestamp,
     handler::About,
-    journal::{Cause, History},
+    journal::{self, Cause, History},
 };
 
 /// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
+/// Maximum number of events that a turn turns into dead letters because of a belief.
+const BELIEVED_EVENTS: usize = 1_000;
 
 /// The refusals that an operator believes, until the next success.
 pub(super) struct Belief {
@@ -31,6 +33,8 @@ pub(super) struct Belief {
     pub(super) upto: u64,
     /// The class of the refusals, such as `status 422`.
     pub(super) class: String,
+    /// A turn reached its limit: the next one continues, once the dead letters so far are durable.
+    continues: bool,
 }
 
 impl Belief {
@@ -197,33 +201,57 @@ impl Lane {
         self.set_aside(seq, trouble, now);
     }
 
-    /// Turns refusals that the operator believes into dead letters. Returns whether there were any.
-    pub(super) async fn bury_believed(&mut self, now: Timestamp) -> bool {
-        let Some(belief) = &self.belief else { return false };
+    /// Turns refusals that the operator believes into dead letters. Returns whether there were any. Each body stays in
+    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`].
+    pub(super) async fn bury_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+        let continues = self.belief.as_ref().is_some_and(|belief| belief.continues);
+        if continues && !self.believed_are_durable().await? {
+            return Ok(false);
+        }
+        let Some(belief) = &mut self.belief else { return Ok(false) };
+        belief.continues = false;
         let doubts = self.window.waiting_doubts();
         let held: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| belief.holds(*seq, trouble)).collect();
-        let mut any = false;
+        let (mut events, mut bytes) = (0, 0);
         for (seq, trouble) in held {
-            if self.body(seq, now).await.is_some() {
+            if bytes >= WINDOW_BYTES || events >= BELIEVED_EVENTS {
+                if let Some(belief) = &mut self.belief {
+                    belief.continues = true;
+                }
+                return Ok(true);
+            }
+            if let Some(event) = self.body(seq, now).await {
+                events += 1;
+                bytes += event.element.raw().len();
                 self.bury_judged(seq, trouble, now);
-                any = true;
             }
         }
-        if !any {
-            return false;
+        if events == 0 && !continues {
+            return Ok(false);
         }
         if self.searches() {
             self.condition.failures = 0;
             self.condition.probing = false;
             self.condition.search.clear();
         }
-        true
+        Ok(true)
+    }
+
+    /// Makes the dead letters of the last turn durable. Returns `false` if that fails, for example on a full disk:
+    /// then a later turn tries it again.
+    async fn believed_are_durable(&mut self) -> Result<bool, journal::Error> {
+        self.settle().await?;
+        let flushed = self.parts.journal.flush().await;
+        if let Err(error) = &flushed {
+            tracing::warn!(lane = %self.name(), error = error.class(), "believed refusals could not be stored at once");
+        }
+        Ok(flushed.is_ok())
     }
 
     /// Stores an operator's belief in the refusals of a class.
     pub(super) fn believe(&mut self, upto: u64, class: String) {
         tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals are believed by an operator's decision");
-        self.belief = Some(Belief { upto, class });
+        self.belief = Some(Belief { upto, class, continues: false });
     }
 
     /// Pauses the handler if the destination says that it is gone and no untried message is left. Returns whether it

@@ -1,5 +1,7 @@
 //! Is it the event, or the destination? Another message tells.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// As long as BIK sends at most: a message each half second.
@@ -282,6 +284,44 @@ async fn running(
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(lane.run(stopped, asked, SECOND));
     ((status, desk), stop, running)
+}
+
+/// A settle holds its bodies in memory until they are on disk.
+#[tokio::test]
+async fn believed_refusals_of_large_events_are_stored_in_parts() {
+    let body = 512 << 10;
+    let mut world = World::like_http(Script::new(|_| Err(refuse()))).await;
+    for n in 0..100 {
+        let event = status(&format!("id-{n}"), &format!("m-{n}"), "sent");
+        world.append([event.replace("Hello", &"x".repeat(body))]).await;
+    }
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND * 300).await;
+    let tried: HashSet<u64> = world.script.calls().into_iter().flatten().collect();
+    assert_eq!((tried.len(), world.dead().await.len()), (100, 0), "all are in doubt");
+
+    let failures = shown(&lane).failures;
+    let mut status = lane.status();
+    let mut desk = bikhook::dispatch::Desk::default();
+    let asked = desk.take_up(&lane);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    // The wait after this search is 24 s at least.
+    status.wait_for(|lane| lane.failures > failures && lane.in_flight == 0).await.unwrap();
+    assert_eq!(desk.believe("crm", 100).await, ["status 422"]);
+    let believed = status.wait_for(|lane| lane.cursor == 100);
+    tokio::time::timeout(SECOND * 20, believed).await.expect("the parts follow each other at once").unwrap();
+    stop.send_replace(true);
+    running.await.unwrap();
+
+    let letters = world.letters().await;
+    assert_eq!(letters.len(), 100);
+    // The dead letters of one turn have the same time.
+    let mut parts: BTreeMap<Timestamp, usize> = BTreeMap::new();
+    for letter in &letters {
+        *parts.entry(letter.died_at).or_default() += letter.event.element.raw().len();
+    }
+    assert!(parts.values().all(|bytes| *bytes < (16 << 20) + 2 * body), "{parts:?}");
 }
 
 #[tokio::test]
