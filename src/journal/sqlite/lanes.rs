@@ -1,7 +1,7 @@
 //! Delivery state: lanes, their cursors, and settles that wait for a commit.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::{eras::Moment, group::class_number};
 use crate::{
     event::{Class, Draft},
-    journal::{Ends, Enrolment, LaneId, NewDead, Start, notice},
+    journal::{Aside, Ends, Enrolment, LaneId, NewDead, Start, notice},
 };
 
 /// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
@@ -21,12 +21,24 @@ const SETTLED_WITHIN_MS: i64 = 3_600_000;
 #[derive(Default)]
 pub struct Lanes {
     known: HashMap<LaneId, Lane>,
-    pending: Vec<(LaneId, Ends)>,
+    pending: BTreeMap<LaneId, PendingLane>,
+    /// The pending changes of dead letters, in order. The other parts of these settles are in `pending`.
+    pending_dead: Vec<(LaneId, Ends)>,
     pending_since: Option<Instant>,
+    /// When a commit with the pending settles last failed.
+    failed_at: Option<Instant>,
     /// True once it is known which handlers are configured. Until then, retention must keep everything.
     enrolled: bool,
     /// True if a configured handler announces dead letters.
     tells_of_dead: bool,
+}
+
+/// The pending cursor and set-aside events of a lane.
+#[derive(Default)]
+struct PendingLane {
+    cursor: Option<u64>,
+    /// The row of each set-aside event, by seq; `None` if the event is no longer set aside.
+    aside: BTreeMap<u64, Option<Aside>>,
 }
 
 #[derive(Clone, Copy)]
@@ -145,17 +157,19 @@ impl Lanes {
         }
     }
 
-    /// Queues a settle for a later commit.
-    pub fn pend(&mut self, lane: LaneId, ends: Ends) {
+    /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane, because each try of a
+    /// set-aside event is settled: while commits fail, the pending settles would grow without a bound.
+    pub fn pend(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
-        // A settle that only moves the cursor is merged into the lane's last pending one.
-        if let Some((_, last)) = self.pending.iter_mut().rev().find(|(pending, _)| *pending == lane)
-            && ends.has_no_rows()
-        {
-            last.cursor = last.cursor.max(ends.cursor);
-            return;
+        let pending = self.pending.entry(lane.clone()).or_default();
+        pending.cursor = pending.cursor.max(ends.cursor.take());
+        let set_aside = std::mem::take(&mut ends.set_aside);
+        pending.aside.extend(set_aside.into_iter().map(|row| (row.seq, Some(row))));
+        let resolved = std::mem::take(&mut ends.resolved);
+        pending.aside.extend(resolved.into_iter().map(|seq| (seq, None)));
+        if !ends.is_empty() {
+            self.pending_dead.push((lane, ends));
         }
-        self.pending.push((lane, ends));
     }
 
     /// How long the oldest pending settle has waited.
@@ -163,13 +177,27 @@ impl Lanes {
         self.pending_since.map(|since| since.elapsed())
     }
 
+    /// Records that a commit with the pending settles failed.
+    pub fn commit_failed(&mut self) {
+        self.failed_at = Some(Instant::now());
+    }
+
+    /// Returns whether a commit with the pending settles failed less than `time` ago.
+    pub fn has_failed_within(&self, time: Duration) -> bool {
+        self.failed_at.is_some_and(|at| at.elapsed() < time)
+    }
+
     /// Writes the pending settles; [`Self::settled`] removes them after the commit. Returns the events that announce
     /// new dead letters, to be stored in the same transaction.
     pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
-        let mut notices = Vec::new();
-        for (id, ends) in &self.pending {
+        for (id, pending) in &self.pending {
             let Some(lane) = self.known.get(id) else { continue };
-            for (dead_id, dead) in write_ends(connection, *lane, ends, now)? {
+            write_lane(connection, *lane, pending, now)?;
+        }
+        let mut notices = Vec::new();
+        for (id, ends) in &self.pending_dead {
+            let Some(lane) = self.known.get(id) else { continue };
+            for (dead_id, dead) in write_dead(connection, *lane, ends, now)? {
                 notices
                     .extend(self.tells_of_dead.then(|| notice::of_dead_letter(dead_id, id, dead)).flatten());
             }
@@ -179,12 +207,14 @@ impl Lanes {
 
     /// Removes the pending settles, after the commit.
     pub fn settled(&mut self) {
-        for (lane, ends) in self.pending.drain(..) {
-            if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), ends.cursor) {
+        for (lane, pending) in std::mem::take(&mut self.pending) {
+            if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), pending.cursor) {
                 lane.cursor = lane.cursor.max(cursor);
             }
         }
+        self.pending_dead.clear();
         self.pending_since = None;
+        self.failed_at = None;
     }
 
     /// True once it is known which handlers are configured, and so which events retention may delete.
@@ -227,20 +257,26 @@ fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusq
     }
 }
 
-/// Writes one settle. Returns the new dead letters with their ids.
-fn write_ends<'a>(
+/// Writes the cursor and the set-aside events of a lane.
+fn write_lane(
     connection: &Connection,
     lane: Lane,
-    ends: &'a Ends,
+    pending: &PendingLane,
     now: Moment,
-) -> rusqlite::Result<Vec<(i64, &'a NewDead)>> {
-    if let Some(cursor) = ends.cursor {
+) -> rusqlite::Result<()> {
+    if let Some(cursor) = pending.cursor {
         connection
             .prepare_cached("UPDATE lane SET cursor = max(cursor, ?2) WHERE id = ?1")?
             .execute(params![lane.id, cursor])?;
         record(connection, lane.id, cursor, now)?;
     }
-    for row in &ends.set_aside {
+    for (seq, row) in &pending.aside {
+        let Some(row) = row else {
+            connection
+                .prepare_cached("DELETE FROM aside WHERE lane = ?1 AND seq = ?2")?
+                .execute(params![lane.id, seq])?;
+            continue;
+        };
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO aside
@@ -249,7 +285,7 @@ fn write_ends<'a>(
             )?
             .execute(params![
                 lane.id,
-                row.seq,
+                seq,
                 row.order_key.map(|key| key.0.cast_signed()),
                 row.behind,
                 row.attempts,
@@ -259,11 +295,16 @@ fn write_ends<'a>(
                 row.history.to_json()
             ])?;
     }
-    for seq in &ends.resolved {
-        connection
-            .prepare_cached("DELETE FROM aside WHERE lane = ?1 AND seq = ?2")?
-            .execute(params![lane.id, seq])?;
-    }
+    Ok(())
+}
+
+/// Writes the changes of dead letters of one settle. Returns the new dead letters with their ids.
+fn write_dead<'a>(
+    connection: &Connection,
+    lane: Lane,
+    ends: &'a Ends,
+    now: Moment,
+) -> rusqlite::Result<Vec<(i64, &'a NewDead)>> {
     let mut new = Vec::new();
     for dead in &ends.dead {
         new.extend(bury(connection, lane, dead, now)?.map(|id| (id, dead)));
@@ -343,4 +384,79 @@ fn record(connection: &Connection, lane: i64, upto: u64, now: Moment) -> rusqlit
         .prepare_cached("INSERT INTO settle (lane, upto, at, era) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![lane, upto, now.at.as_ms(), now.era])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Timestamp, journal::History};
+
+    const NOW: Moment = Moment { at: Timestamp::from_ms(1_000), era: 0 };
+
+    fn aside(seq: u64, attempts: u32) -> Aside {
+        Aside {
+            seq,
+            order_key: None,
+            behind: false,
+            attempts,
+            since: NOW.at,
+            next_try: NOW.at,
+            error: "status 500".to_owned(),
+            history: History::default(),
+        }
+    }
+
+    /// The lanes of the handler "crm" in a file without events, and one of them.
+    fn lanes() -> (Connection, Lanes, LaneId) {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let mut lanes = Lanes::load(&connection).unwrap();
+        let crm = Enrolment { handler: "crm".into(), start: Some(Start::Beginning), dead_letters: false };
+        let enrolled = lanes.enrol(&connection, &[crm], 0, NOW).unwrap();
+        lanes.enrolled(enrolled);
+        (connection, lanes, LaneId::live("crm".into(), Class::Other))
+    }
+
+    #[test]
+    fn pending_settles_of_the_same_event_are_merged_into_its_last_state() {
+        let (connection, mut lanes, lane) = lanes();
+        let settle = |set_aside, resolved| Ends { set_aside, resolved, ..Ends::default() };
+        for attempts in 1..=1_000 {
+            let ends = settle(vec![aside(7, attempts), aside(8, attempts)], vec![]);
+            lanes.pend(lane.clone(), Ends { cursor: Some(attempts.into()), ..ends });
+        }
+        lanes.pend(lane.clone(), settle(vec![aside(9, 1)], vec![8]));
+        lanes.pend(lane.clone(), settle(vec![], vec![9]));
+        lanes.pend(lane.clone(), settle(vec![aside(9, 2), aside(10, 1)], vec![10]));
+        assert_eq!((lanes.pending[&lane].aside.len(), lanes.pending_dead.len()), (4, 0));
+
+        let id = lanes.known[&lane].id;
+        let rows = |sql: &str| -> Vec<(u64, u64)> {
+            let mut select = connection.prepare(sql).unwrap();
+            let rows = select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        lanes.write(&connection, NOW).unwrap();
+        assert_eq!(
+            rows("SELECT seq, attempts FROM aside WHERE lane = ?1 ORDER BY seq"),
+            [(7, 1_000), (9, 2)]
+        );
+        assert_eq!(rows("SELECT cursor, 0 FROM lane WHERE id = ?1"), [(1_000, 0)]);
+        // One row of the enrolment, one of all settles.
+        assert_eq!(rows("SELECT count(*), max(upto) FROM settle WHERE lane = ?1"), [(2, 1_000)]);
+        lanes.settled();
+        assert!(lanes.pending.is_empty() && lanes.waited().is_none());
+    }
+
+    #[test]
+    fn a_failed_commit_delays_the_next_one_until_a_commit_succeeds() {
+        let (_connection, mut lanes, lane) = lanes();
+        lanes.pend(lane, Ends { cursor: Some(1), ..Ends::default() });
+        assert!(!lanes.has_failed_within(Duration::from_secs(3_600)));
+        lanes.commit_failed();
+        assert!(lanes.has_failed_within(Duration::from_secs(3_600)));
+        assert!(!lanes.has_failed_within(Duration::ZERO));
+        lanes.settled();
+        assert!(!lanes.has_failed_within(Duration::from_secs(3_600)));
+    }
 }

@@ -45,6 +45,8 @@ const GROUP_OPS: usize = 4_096;
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
+/// Pending settles whose commit failed get a commit of their own again after this delay.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 /// Delay before failed chores are retried.
 const CHORES_PAUSE: Duration = Duration::from_secs(1);
@@ -187,8 +189,9 @@ impl Writer {
             return;
         }
         let patience = if appends.is_empty() { SETTLE_LATEST } else { SETTLE_RIDES };
+        let rests = appends.is_empty() && self.lanes.has_failed_within(SETTLE_AGAIN);
         let settle = match self.lanes.waited() {
-            Some(waited) => closing || !changes.is_empty() || waited >= patience,
+            Some(waited) => closing || !changes.is_empty() || (waited >= patience && !rests),
             None => false,
         };
         if appends.is_empty() && changes.is_empty() && !settle {
@@ -208,7 +211,12 @@ impl Writer {
                 let committed = self.take_over(stored, (now.at, received_at), began, appends, changes);
                 self.durable.make(committed, more);
             }
-            Err(error) => self.give_up(&error, appends, changes),
+            Err(error) => {
+                if settle {
+                    self.lanes.commit_failed();
+                }
+                self.give_up(&error, appends, changes);
+            }
         }
     }
 
