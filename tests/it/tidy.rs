@@ -84,6 +84,17 @@ fn imports(code: &str) -> Vec<String> {
     found.into_iter().map(module).filter(|name| !name.is_empty()).collect()
 }
 
+/// Hidden files and folders of the repository. A test writes below `target/` or into a temporary folder.
+const HIDDEN: [&str; 6] = [".cargo", ".ci", ".clippy.toml", ".dockerignore", ".git", ".gitignore"];
+
+#[test]
+fn no_test_or_tool_leaves_hidden_files_in_the_repository() {
+    let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let left: Vec<_> = names.filter(|name| name.starts_with('.') && !HIDDEN.contains(&&**name)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
 fn imports_are_read_from_single_lines_and_from_groups() {
     let code =
