@@ -158,7 +158,7 @@ fn id(line: &[u8]) -> Option<Id> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::SystemTime};
+    use std::fs;
 
     use super::*;
 
@@ -187,7 +187,7 @@ mod tests {
     fn rotated_files_are_read_until_one_that_is_long_settled() {
         let dir = tempfile::tempdir().unwrap();
         let names = names(&dir);
-        let now = SystemTime::now();
+        let now = dir.path().metadata().unwrap().modified().unwrap();
         for (seq, minutes_ago) in [(1, 40), (2, 29), (3, 20)] {
             let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
             fs::write(names.plain(&rotated), line(seq, "a")).unwrap();
