@@ -114,7 +114,10 @@ fn a_damaged_file_is_repaired_with_an_error_and_the_receiver_starts() {
         [(zeroed_head, "events.jsonl.damaged-1", [1, 2]), (broken_middle, "events.jsonl.damaged-2", [0, 2])]
     {
         fs::write(&file, &damaged).unwrap();
-        home.start().stop();
+        let mut receiver = home.start();
+        // The handler opens after intake.
+        eventually("the file is not repaired", || home.log().contains(left));
+        receiver.stop();
         assert_eq!(fs::read_to_string(&file).unwrap(), kept.map(|at| lines[at].to_owned() + "\n").concat());
         assert_eq!(fs::read_to_string(file.with_file_name(left)).unwrap(), damaged);
         let log = home.log();
