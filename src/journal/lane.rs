@@ -158,12 +158,8 @@ pub struct Ends {
 impl Ends {
     /// True if it changes nothing.
     pub const fn is_empty(&self) -> bool {
-        self.cursor.is_none() && self.has_no_rows()
-    }
-
-    /// True if it changes nothing but the cursor.
-    pub const fn has_no_rows(&self) -> bool {
-        self.set_aside.is_empty()
+        self.cursor.is_none()
+            && self.set_aside.is_empty()
             && self.resolved.is_empty()
             && self.dead.is_empty()
             && self.revived.is_empty()
