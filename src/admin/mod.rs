@@ -24,13 +24,7 @@ pub use settings::{Credentials, Settings};
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    Router,
-    http::StatusCode,
-    middleware::from_fn_with_state,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, http::StatusCode, middleware::from_fn_with_state, response::Response, routing::get};
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -122,9 +116,7 @@ async fn another_method() -> Response {
 /// The answer after a panic. The panic's text may quote personal data, so it is not shown.
 fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("an admin request panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this request failed inside bikhook")
-        .into_response(None)
-        .into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this request failed inside bikhook").into_response(None)
 }
 
 /// The admin side would listen on a reachable address without credentials.

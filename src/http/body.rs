@@ -1,19 +1,18 @@
 //! Reads a body within its limit, without copying a body that arrives in one piece.
 
-use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::Body;
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, socket::RequestBody};
 
 /// The length that the sender declares, in bytes. `None` if it declares none.
-pub(super) fn declared(body: &Body) -> Option<u64> {
+pub(super) fn declared(body: &impl Body) -> Option<u64> {
     body.size_hint().exact()
 }
 
 /// Reads the whole body, up to `limit` bytes.
-pub(super) async fn read(mut body: Body, limit: u64) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut body: RequestBody, limit: u64) -> Result<Bytes, Refusal> {
     let mut pieces = Pieces::new(usize::try_from(limit).unwrap_or(usize::MAX));
     while let Some(frame) = body.frame().await {
         // A broken connection and invalid chunks get the same answer: the body did not arrive.

@@ -35,7 +35,7 @@ use super::{
     head::{Head, Progress},
     problem::RequestId,
     pulse::{Order, Phase, Pulse},
-    socket::{Answer, Socket, Tracked},
+    socket::{Answer, RequestBody, Socket},
     table::{Bounds, Member, Membership},
 };
 
@@ -47,8 +47,12 @@ pub trait Site: Clone + Send + Sync + 'static {
     /// The type of the response body.
     type Body: HttpBody<Data = Bytes, Error: Into<tower::BoxError>> + Unpin + Send + 'static;
 
-    /// Answers a request. The request's extensions hold the [`Peer`].
-    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// Answers a request of that peer.
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: &Peer,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Called when the connection itself answers an incomplete or invalid request. Returns an id for the answer, if
     /// any.
@@ -61,11 +65,13 @@ pub trait Site: Clone + Send + Sync + 'static {
     fn closed(&self) {}
 }
 
+/// Requests have the [`Peer`] in their extensions.
 impl Site for Router {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let answered = tower::ServiceExt::oneshot(self.clone(), request).await;
+    async fn answer(&self, mut request: Request<RequestBody>, peer: &Peer) -> Response<Body> {
+        request.extensions_mut().insert(peer.clone());
+        let answered = tower::ServiceExt::oneshot(self.clone(), request.map(Body::new)).await;
         answered.unwrap_or_else(|never: Infallible| match never {})
     }
 
@@ -266,11 +272,8 @@ async fn answer<S: Site>(
     let waits = request.headers().contains_key(EXPECT);
     let has_body = !request.body().is_end_stream();
     pulse.request(has_body);
-    let mut request = request.map(|body| {
-        if has_body { Body::new(Tracked::new(body, waits, Arc::clone(pulse))) } else { Body::empty() }
-    });
-    request.extensions_mut().insert(peer.clone());
-    let mut response = site.answer(request).await;
+    let request = request.map(|body| RequestBody::new(body, waits, Arc::clone(pulse)));
+    let mut response = site.answer(request, peer).await;
     if !pulse.answered() || pulse.is_ordered(Order::Close) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

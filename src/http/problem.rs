@@ -8,12 +8,9 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    http::{
-        HeaderName, HeaderValue, Response, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
-    },
+use axum::http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Serialize;
 
@@ -60,8 +57,8 @@ impl Problem {
     }
 
     /// Builds the HTTP response. With an id, it also has the header `x-request-id`.
-    pub fn into_response(self, id: Option<RequestId>) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body(id)));
+    pub fn into_response<B: From<String>>(self, id: Option<RequestId>) -> Response<B> {
+        let mut response = Response::new(B::from(self.body(id)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);

@@ -7,15 +7,12 @@
 
 use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::{
-        HeaderValue, Response, StatusCode,
-        header::{ALLOW, CONTENT_TYPE},
-    },
+use axum::http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
 };
 use bytes::Bytes;
+use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span};
 
@@ -25,6 +22,7 @@ use super::{
     places::Place,
     problem::Problem,
     refusal::Refusal,
+    socket::RequestBody,
     source::Source,
     tally::Visit,
     unpack::{Coding, UnpackError},
@@ -39,38 +37,43 @@ use crate::{
 const LARGE: usize = 256 * 1024;
 
 /// Answers `POST` to a source.
-pub(super) async fn post(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
-    let visit = Visit::of(&request);
-    match receive(&source, &visit, request).await {
+pub(super) async fn post(
+    source: &Arc<Source>,
+    visit: &Visit,
+    peer: &Peer,
+    request: Request<RequestBody>,
+) -> Response<Full<Bytes>> {
+    match receive(source, peer, request).await {
         Ok(receipt) => accepted(&receipt),
         Err(refusal) => {
-            source.tally.refused(refusal.status(), &visit, &refusal);
-            refusal.problem().into_response(visit.id)
+            source.tally.refused(refusal.status(), visit, &refusal);
+            refusal.problem().into_response(Some(visit.id))
         }
     }
 }
 
 /// Answers `GET` and `HEAD` of a source: a probe (BIK T13) learns that the URL exists, and nothing else.
-pub(super) async fn probe() -> &'static str {
-    "bikhook takes events here, by POST\n"
+pub(super) fn probe() -> Response<Full<Bytes>> {
+    answer("bikhook takes events here, by POST\n", "text/plain; charset=utf-8")
 }
 
 /// Answers any other method with 405.
-pub(super) async fn other_method(State(source): State<Arc<Source>>, request: Request) -> Response<Body> {
-    let visit = Visit::of(&request);
+pub(super) fn other_method(source: &Source, visit: &Visit) -> Response<Full<Bytes>> {
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    source.tally.refused(status, &visit, &"a method that no source takes");
+    source.tally.refused(status, visit, &"a method that no source takes");
     Problem::new(status, "this URL takes POST")
         .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
-        .into_response(visit.id)
+        .into_response(Some(visit.id))
 }
 
-async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Result<Receipt, Refusal> {
+async fn receive(
+    source: &Arc<Source>,
+    peer: &Peer,
+    request: Request<RequestBody>,
+) -> Result<Receipt, Refusal> {
     let (head, body) = request.into_parts();
-    source.authenticate(&head.headers, visit.peer).await?;
-    if let Some(peer) = head.extensions.get::<Peer>() {
-        peer.authenticated();
-    }
+    source.authenticate(&head.headers, peer.address().ip()).await?;
+    peer.authenticated();
     source.pace()?;
     let coding = Coding::of(&head.headers).map_err(|_unknown| Refusal::UnknownCoding)?;
     let room = room_for(coding, &body, source.shared.body_limit)?;
@@ -92,7 +95,7 @@ async fn receive(source: &Arc<Source>, visit: &Visit, request: Request) -> Resul
 }
 
 /// Returns the memory that the body may take, in bytes. A too large `Content-Length` is refused at once.
-fn room_for(coding: Coding, body: &Body, limit: u64) -> Result<usize, Refusal> {
+fn room_for(coding: Coding, body: &RequestBody, limit: u64) -> Result<usize, Refusal> {
     let declared = body::declared(body);
     if declared.is_some_and(|bytes| bytes > limit) {
         return Err(Refusal::TooLarge { limit });
@@ -210,13 +213,17 @@ async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, 
     Ok(receipt)
 }
 
-fn accepted(receipt: &Receipt) -> Response<Body> {
+fn accepted(receipt: &Receipt) -> Response<Full<Bytes>> {
     let Receipt { accepted, duplicates, quarantined, seq, .. } = receipt;
     let seq = seq.map_or_else(|| "null".to_owned(), |seq| seq.to_string());
     let line = format!(
         "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"quarantined\":{quarantined},\"seq\":{seq}}}\n"
     );
-    let mut response = Response::new(Body::from(line));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer(line, "application/json")
+}
+
+fn answer(body: impl Into<Bytes>, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

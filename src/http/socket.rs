@@ -139,21 +139,21 @@ impl<B> Drop for Answer<B> {
     }
 }
 
-/// A request body. Reports to the pulse when it has been read to its end.
-pub(super) struct Tracked {
+/// The body of a request as it arrives. Reports to the connection when it has been read to its end.
+pub struct RequestBody {
     body: Incoming,
     pulse: Arc<Pulse>,
     /// The peer waits for `100 Continue`, which the first poll would send.
     waits: bool,
 }
 
-impl Tracked {
+impl RequestBody {
     pub(super) const fn new(body: Incoming, waits: bool, pulse: Arc<Pulse>) -> Self {
         Self { body, pulse, waits }
     }
 }
 
-impl Body for Tracked {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -178,7 +178,7 @@ impl Body for Tracked {
     }
 }
 
-impl Drop for Tracked {
+impl Drop for RequestBody {
     /// Reads what has already arrived, usually the whole of a small body. Then the connection can be kept, even if the
     /// request was refused before its body was read.
     fn drop(&mut self) {

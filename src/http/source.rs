@@ -104,15 +104,10 @@ impl Source {
 
     /// Checks the sender's credential. A valid credential is never delayed by failures of others at the same address.
     /// Too many failures from one address delay only the failing answer.
-    pub(super) async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        peer: Option<IpAddr>,
-    ) -> Result<(), Refusal> {
+    pub(super) async fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         let Some(keyring) = &self.keyring else { return Ok(()) };
         let now = self.shared.journal.clock().now();
         let Err(denied) = keyring.judge(headers.get(AUTHORIZATION), now) else { return Ok(()) };
-        let Some(peer) = peer else { return Err(denied.into()) };
         Err(match self.shared.failures.count(peer).await {
             Ok(()) => denied.into(),
             Err(too_many) => Refusal::TooManyFailures { denied, too_many },

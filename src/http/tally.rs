@@ -2,12 +2,10 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::http::{Request, StatusCode};
+use axum::http::StatusCode;
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
-use tracing::field::display;
-
-use super::{connection::Peer, limits::Quiet, problem::RequestId};
+use super::{limits::Quiet, problem::RequestId};
 use crate::{event::Decoded, journal::Receipt, metrics::Metrics};
 
 /// Every status that the public side answers with. Any other is counted as the last one, 500.
@@ -92,9 +90,15 @@ impl Tally {
         if let Some(unsaid) = self.answers(status).log.say() {
             let source = (!self.source.is_empty()).then_some(&*self.source);
             let more_before = (unsaid > 0).then_some(unsaid);
-            let request_id = visit.id.map(display);
-            let peer = visit.peer.map(display);
-            tracing::info!(request_id, source, status = status.as_u16(), peer, more_before, "refused: {why}");
+            let Visit { id, peer } = visit;
+            tracing::info!(
+                request_id = %id,
+                source,
+                status = status.as_u16(),
+                %peer,
+                more_before,
+                "refused: {why}"
+            );
         }
     }
 
@@ -131,18 +135,8 @@ impl Tally {
 
 /// The request's id and peer, for the log.
 pub(super) struct Visit {
-    pub(super) id: Option<RequestId>,
-    pub(super) peer: Option<IpAddr>,
-}
-
-impl Visit {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let extensions = request.extensions();
-        Self {
-            id: extensions.get::<RequestId>().copied(),
-            peer: extensions.get::<Peer>().map(|peer| peer.address().ip()),
-        }
-    }
+    pub(super) id: RequestId,
+    pub(super) peer: IpAddr,
 }
 
 /// Counts since the start, for the log summary once a minute.

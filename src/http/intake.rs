@@ -1,45 +1,38 @@
-//! [`Intake`]: the public side as a whole. Gives every answer a request id and counts it.
+//! [`Intake`]: the public side as a whole. Finds the source of a request, and gives every answer a request id and counts
+//! it.
+//!
+//! A path is the name of one source, without patterns, so a map finds it. A router would cost a tenth of the request.
 
 use std::{
-    any::Any,
     collections::{BTreeMap, HashMap},
-    convert::Infallible,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{Response, StatusCode},
-    routing,
-};
+use axum::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::Full;
 use tokio::time::Instant;
-use tower::ServiceExt;
-use tower_http::{
-    body::UnsyncBoxBody,
-    catch_panic::{CatchPanic, ResponseForPanic},
-};
 use tracing::Instrument;
 
 use super::{
     auth::CredentialStatus,
-    connection::Site,
+    connection::{Peer, Site},
     problem::{Problem, RequestId, RequestIds, X_REQUEST_ID},
     receive::{other_method, post, probe},
     rules::{self, Unservable},
     settings::{Settings, SourceSettings},
+    socket::RequestBody,
     source::{self, Shared, Source},
     tally::{Tally, Totals, Visit},
 };
 use crate::{journal::Journal, metrics::Metrics, trace};
 
-/// The public side: all sources and the routes to them. Clones share the same state.
+/// The public side: all sources by their paths. Clones share the same state.
 #[derive(Clone)]
 pub struct Intake {
-    router: Router,
     inner: Arc<Inner>,
 }
 
@@ -70,14 +63,14 @@ impl Intake {
         }
         let shared = Arc::new(Shared::new(settings, sources.len(), journal, &metrics));
         let sources = source::all(sources, &shared, &metrics);
-        let inner = Arc::new(Inner {
+        let inner = Inner {
             ids: RequestIds::new(),
             nowhere: Tally::new(&"".into(), &metrics),
             metrics,
-            by_path: sources.iter().map(|source| (source.path.clone(), Arc::clone(source))).collect(),
+            by_path: sources.into_iter().map(|source| (source.path.clone(), source)).collect(),
             summed_up: Mutex::default(),
-        });
-        Ok(Self { router: router(&sources, &inner), inner })
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Every credential with its last use, sorted by source and name.
@@ -108,8 +101,23 @@ impl Intake {
 }
 
 impl Inner {
-    fn tally(&self, path: &str) -> &Tally {
-        self.by_path.get(path).map_or(&self.nowhere, |source| &source.tally)
+    /// Answers a request. `source` is the source of its path, if there is one.
+    async fn respond(
+        &self,
+        source: Option<&Arc<Source>>,
+        visit: &Visit,
+        peer: &Peer,
+        request: Request<RequestBody>,
+    ) -> Response<Full<Bytes>> {
+        match (source, request.method()) {
+            (Some(source), &Method::POST) => post(source, visit, peer, request).await,
+            (Some(_), &Method::GET | &Method::HEAD) => probe(),
+            (Some(source), _) => other_method(source, visit),
+            (None, _) => {
+                self.nowhere.refused(StatusCode::NOT_FOUND, visit, &"no source has this path");
+                Problem::new(StatusCode::NOT_FOUND, "nothing is here").into_response(Some(visit.id))
+            }
+        }
     }
 
     fn totals(&self) -> Totals {
@@ -117,45 +125,30 @@ impl Inner {
     }
 }
 
-fn router(sources: &[Arc<Source>], inner: &Arc<Inner>) -> Router {
-    let inner = Arc::clone(inner);
-    // A path is literal here, even if it begins with `:` or `*`. `rules` rejects the braces of patterns.
-    let empty = Router::new().without_v07_checks();
-    let routed = sources.iter().fold(empty, |router, source| {
-        let methods = routing::post(post).get(probe).fallback(other_method);
-        router.route(&source.path, methods.with_state(Arc::clone(source)))
-    });
-    routed.fallback(async move |request: Request| {
-        let visit = Visit::of(&request);
-        inner.nowhere.refused(StatusCode::NOT_FOUND, &visit, &"no source has this path");
-        Problem::new(StatusCode::NOT_FOUND, "nothing is here").into_response(visit.id)
-    })
-}
-
 impl Site for Intake {
-    type Body = UnsyncBoxBody<Bytes, tower::BoxError>;
+    type Body = Full<Bytes>;
 
-    async fn answer(&self, mut request: axum::http::Request<Body>) -> Response<Self::Body> {
+    async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Self::Body> {
         let started = Instant::now();
-        let id = self.inner.ids.next();
-        let tally = self.inner.tally(request.uri().path());
-        request.extensions_mut().insert(id);
-        let span = trace::request(&id, tally.source(), request.method().as_str());
-        let answer = CatchPanic::custom(self.router.clone(), OnPanic { id }).oneshot(request);
-        let answered = answer.instrument(span.clone()).await;
-        let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
-        response.headers_mut().insert(X_REQUEST_ID, id.to_header());
+        let visit = Visit { id: self.inner.ids.next(), peer: peer.address().ip() };
+        let source = self.inner.by_path.get(request.uri().path());
+        let tally = source.map_or(&self.inner.nowhere, |source| &source.tally);
+        let span = trace::request(&visit.id, tally.source(), request.method().as_str());
+        let answer = self.inner.respond(source, &visit, peer, request);
+        // The panic's value is dropped, because it may quote the payload.
+        let answered = AssertUnwindSafe(answer).catch_unwind().instrument(span.clone()).await;
+        let mut response = answered.unwrap_or_else(|_panic| panicked(visit.id));
+        response.headers_mut().insert(X_REQUEST_ID, visit.id.to_header());
         trace::answered(&span, response.status().as_u16());
-        tally.answered(response.status(), id, started.elapsed());
+        tally.answered(response.status(), visit.id, started.elapsed());
         response
     }
 
     fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId> {
-        let id = self.inner.ids.next();
+        let visit = Visit { id: self.inner.ids.next(), peer: peer.ip() };
         self.inner.nowhere.counted(status);
-        let visit = Visit { id: Some(id), peer: Some(peer.ip()) };
         self.inner.nowhere.refused(status, &visit, &"it was no whole request");
-        Some(id)
+        Some(visit.id)
     }
 
     fn opened(&self) {
@@ -167,18 +160,8 @@ impl Site for Intake {
     }
 }
 
-/// Answers 500 when a handler panics: a fault of bikhook is never a 4xx.
-#[derive(Clone)]
-struct OnPanic {
-    id: RequestId,
-}
-
-impl ResponseForPanic for OnPanic {
-    type ResponseBody = Body;
-
-    fn response_for_panic(&mut self, _may_quote_the_payload: Box<dyn Any + Send>) -> Response<Body> {
-        tracing::error!(request_id = %self.id, "a request made its handler panic");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the receiver")
-            .into_response(Some(self.id))
-    }
+/// Answers 500: a fault of bikhook is never a 4xx.
+fn panicked(id: RequestId) -> Response<Full<Bytes>> {
+    tracing::error!(request_id = %id, "a request made its handler panic");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the receiver").into_response(Some(id))
 }
