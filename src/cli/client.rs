@@ -198,7 +198,10 @@ impl Client {
         self.runtime.block_on(async {
             let response = request.send().await.map_err(|error| self.unreachable(&error))?;
             let status = response.status();
-            let body = read(response).await.map_err(|error| self.unreachable(&error))?;
+            let body = read(response).await.map_err(|failure| match failure {
+                ReadFailure::Cut(error) => self.unreachable(&error),
+                ReadFailure::TooLarge => self.too_large(),
+            })?;
             if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
         })
     }
@@ -221,6 +224,15 @@ impl Client {
             ));
         }
         Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))
+    }
+
+    fn too_large(&self) -> Error {
+        Error::Failed(format!(
+            "the answer of {} is larger than {} MiB, the most that this command reads: narrow the selection, for \
+             example with a smaller --limit or a shorter time, or fetch it with another client such as curl",
+            self.base,
+            ANSWER_BYTES >> 20
+        ))
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
@@ -296,20 +308,64 @@ fn excerpt(body: &[u8]) -> String {
     plain(&String::from_utf8_lossy(&body[..body.len().min(200)]))
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+/// Why the body of an answer could not be read.
+enum ReadFailure {
+    /// The connection failed.
+    Cut(reqwest::Error),
+    /// The body has more than [`ANSWER_BYTES`].
+    TooLarge,
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, ReadFailure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES {
-            break;
+    while let Some(chunk) = response.chunk().await.map_err(ReadFailure::Cut)? {
+        if body.len() + chunk.len() > ANSWER_BYTES {
+            return Err(ReadFailure::TooLarge);
         }
+        body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
     use super::*;
+
+    /// The result of a `GET` that is answered with a body of this size.
+    fn get(bytes: usize) -> Result<usize, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").unwrap();
+            // A client that has read enough closes the connection.
+            let _ = stream.write_all(&vec![b'0'; bytes]);
+        });
+        let client = Client::new(parse_url(&url, ADMIN_EXAMPLE).unwrap(), None, PATIENCE).unwrap();
+        let answer = client.get_bytes(&["api"], &[]);
+        drop(client);
+        server.join().unwrap();
+        answer.map(|body| body.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_answer_beyond_the_limit_is_an_error_and_not_cut() {
+        assert_eq!(get(ANSWER_BYTES), Ok(ANSWER_BYTES));
+        let error = get(ANSWER_BYTES + 1).unwrap_err();
+        assert!(error.contains("larger than 64 MiB") && error.contains("narrow the selection"), "{error}");
+    }
 
     #[test]
     fn configured_credentials_go_over_tls_to_loopback_or_home_and_nowhere_else() {
