@@ -892,3 +892,18 @@ async fn the_metric_of_the_tip_is_true_from_the_start() {
         bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
     assert_eq!((*journal.tip().borrow(), metrics.tip.get()), (3, 3));
 }
+
+#[tokio::test]
+async fn the_metric_of_the_log_is_the_size_of_its_file() {
+    let place = Place::new();
+    let metrics = bikhook::metrics::Metrics::new();
+    let journal =
+        bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
+    journal.append(batch([status("id-1", "m-1", "sent")])).await.unwrap();
+    let log = place.path().with_file_name("journal.db-wal");
+    until(async || {
+        let bytes = std::fs::metadata(&log).unwrap().len();
+        bytes > 0 && u64::try_from(metrics.wal_bytes.get()) == Ok(bytes)
+    })
+    .await;
+}

@@ -167,8 +167,8 @@ impl Presence {
         known.is_some_and(|known| (0..i64::from(frames)).contains(&known))
     }
 
-    /// The size in bytes of a log with this many frames.
-    const fn end_of(&self, frames: u32) -> u64 {
+    /// The size in bytes of a log with this many frames: its header, and each frame with a header of its own.
+    pub const fn end_of(&self, frames: u32) -> u64 {
         HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
     }
 }

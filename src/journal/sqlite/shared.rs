@@ -80,6 +80,14 @@ impl Shared {
         checked.map_err(|what| self.tampered(what)).is_ok()
     }
 
+    /// Size of the write-ahead log in bytes since it was last reset; 0 without a frame.
+    pub fn wal_bytes(&self) -> u64 {
+        match self.wal_frames.load(Relaxed) {
+            0 => 0,
+            frames => self.presence.end_of(frames),
+        }
+    }
+
     fn end(&self, what: &str) {
         let failed = self.turn(|_| Some(State::Failed(what.into())));
         if failed {
@@ -182,5 +190,15 @@ pub mod tests {
             tampering: OnceLock::new(),
             metrics: Metrics::new(),
         })
+    }
+
+    #[test]
+    fn the_size_of_the_log_counts_its_headers() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = fresh(folder.path());
+        for (frames, bytes) in [(0, 0), (1, 32 + 24 + 4_096), (10, 32 + 10 * (24 + 4_096))] {
+            shared.wal_frames.store(frames, Relaxed);
+            assert_eq!(shared.wal_bytes(), bytes);
+        }
     }
 }

@@ -487,7 +487,7 @@ impl Writer {
     /// Maintenance between two groups.
     fn chores(&mut self) {
         let frames = self.shared.wal_frames.load(Relaxed);
-        self.shared.metrics.wal_bytes.set(i64::from(frames) * 4096);
+        self.shared.metrics.wal_bytes.set(self.shared.wal_bytes().try_into().unwrap_or(i64::MAX));
         if self.shared.failed() {
             return;
         }
