@@ -56,11 +56,11 @@ impl Period {
     pub(super) fn steps(&self) -> Vec<Timestamp> {
         let step = if self.step() == Dimension::Hour { HOUR_MS } else { DAY_MS };
         let (first, end) = (self.since.as_ms().div_euclid(step), (self.until.as_ms() - 1).div_euclid(step));
-        if end - first > STEPS_MAX {
-            return Vec::new();
-        }
         let end =
             if self.range == "own" { end } else { end.min((self.until.as_ms() - HOUR_MS).div_euclid(step)) };
+        if end - first >= STEPS_MAX {
+            return Vec::new();
+        }
         (first..=end).map(|at| Timestamp::from_ms(at * step)).collect()
     }
 
@@ -88,7 +88,10 @@ mod tests {
         assert_eq!((week.range, week.step(), week.steps().len()), ("7d", Dimension::Day, 8));
         let own = period("range=own&since=2026-01-01&until=2026-01-02").unwrap();
         assert_eq!((own.step(), own.steps().len()), (Dimension::Hour, 24));
-        assert_eq!(period("range=own&since=1990-01-01").unwrap().steps().len(), 0, "too many");
+        let longest = period("range=own&since=2025-01-01&until=2026-02-05").unwrap();
+        assert_eq!(i64::try_from(longest.steps().len()), Ok(STEPS_MAX));
+        let too_long = period("range=own&since=2025-01-01&until=2026-02-06").unwrap();
+        assert_eq!(too_long.steps().len(), 0);
         for wrong in ["range=1y", "range=own&since=2026-01-02&until=2026-01-01", "range=own&since=soon"] {
             assert!(period(wrong).is_err(), "{wrong}");
         }
