@@ -153,6 +153,17 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
 }
 
 #[test]
+fn a_search_by_reason_ignores_the_case_of_every_letter() {
+    let mut book = Book::new();
+    book.take(&told("1", "failed", "AGENT", "NUMÉRO INVALIDE"), DAY_ONE);
+    book.take(&told("2", "failed", "AGENT", "Номер недоступен"), DAY_ONE);
+    for (reason, found) in [("numéro", "1"), ("Numéro inv", "1"), ("НОМЕР", "2"), ("номер НЕ", "2")] {
+        let query = SearchQuery { reason: Some(reason.to_owned()), ..SearchQuery::default() };
+        assert_eq!(book.search(&query), [found], "{reason}");
+    }
+}
+
+#[test]
 fn pages_of_a_search_have_every_message_once() {
     let mut book = Book::new();
     let events: Vec<_> = (1..=25)

@@ -27,7 +27,7 @@ pub struct SearchQuery {
     pub customer: Option<String>,
     /// The state of the message.
     pub state: Option<State>,
-    /// Text that the failure's text contains, ignoring the case of ASCII letters.
+    /// Text that the failure's text contains, ignoring case.
     pub reason: Option<String>,
     /// True: only messages from customers. False: only messages to customers.
     pub incoming: Option<bool>,
@@ -121,11 +121,7 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
         return Ok(all("contact = ?3", contacts_of(connection, customer)?));
     }
     if let Some(reason) = &query.reason {
-        let like = format!("%{}%", reason.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        let sql = format!(
-            "SELECT id FROM reason WHERE text LIKE ?1 ESCAPE '\\' ORDER BY id DESC LIMIT {REASONS_MAX}"
-        );
-        return Ok(all("reason = ?3", ids(&sql, &[&like])?));
+        return Ok(all("reason = ?3", reasons_with(connection, reason)?));
     }
     Ok(Some(match query.state {
         Some(state) => vec![Path { condition: "state = ?3", value: Some(state as i64) }],
@@ -136,6 +132,27 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
 /// Returns the addresses under which a customer of BIK is known.
 fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
     ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
+}
+
+/// Returns the newest failure texts that contain `part`. Not by LIKE: SQLite ignores the case of ASCII letters only.
+fn reasons_with(connection: &Connection, part: &str) -> rusqlite::Result<Vec<i64>> {
+    let mut select = connection.prepare_cached("SELECT id, text FROM reason ORDER BY id DESC")?;
+    let mut rows = select.query([])?;
+    let part = part.to_lowercase();
+    let mut ids = Vec::new();
+    while ids.len() < REASONS_MAX
+        && let Some(row) = rows.next()?
+    {
+        if contains(row.get_ref(1)?.as_str()?, &part) {
+            ids.push(row.get(0)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Returns whether a text contains `part`, which is in lower case.
+fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(part)
 }
 
 fn ids(connection: &Connection, sql: &str, texts: &[&dyn ToSql]) -> rusqlite::Result<Vec<i64>> {
@@ -194,6 +211,6 @@ fn passes(query: &SearchQuery, message: &Message) -> bool {
         && query.until.is_none_or(|until| message.first_at < until)
         && query.reason.as_ref().is_none_or(|wanted| {
             let wanted = wanted.to_lowercase();
-            message.reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains(&wanted))
+            message.reason.as_ref().is_some_and(|reason| contains(reason, &wanted))
         })
 }
