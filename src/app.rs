@@ -310,6 +310,7 @@ async fn open_insight(
         Ok(Err(error)) => error.to_string(),
         Err(panicked) => panicked.to_string(),
     };
+    metrics.insight_failed.set(1);
     // Insight has processed no event, so every stored event counts as lag.
     metrics.insight_lag.set(i64::try_from(*journal.tip().borrow()).unwrap_or(i64::MAX));
     tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");

@@ -103,6 +103,8 @@ pub struct Metrics {
     pub paused: Gauges,
     /// Number of events that insight has not processed yet.
     pub insight_lag: Gauge,
+    /// 1 if insight is enabled and could not be opened, else 0.
+    pub insight_failed: Gauge,
     /// Customers who wrote in the last 24 hours and got no answer. A broadcast is not an answer.
     pub customers_waiting: Gauge,
     /// How long the longest-waiting customer has waited, in seconds.
@@ -235,6 +237,11 @@ impl Metrics {
             insight_lag: register!(
                 "insight_lag_events",
                 "Events that insight has not taken in yet",
+                Gauge::default()
+            ),
+            insight_failed: register!(
+                "insight_failed",
+                "1 if insight is enabled and could not be opened",
                 Gauge::default()
             ),
             customers_waiting: register!(

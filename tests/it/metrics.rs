@@ -131,6 +131,7 @@ fn what_happens_is_measured() {
     assert!(page.value("bikhook_recent_message_delivery_seconds", &half) < 60.0);
     let none = [("category", "crm"), ("quantile", "0.5")];
     assert!(page.value("bikhook_recent_message_delivery_seconds", &none).is_nan());
+    assert_eq!(page.value("bikhook_insight_failed", &[]), 0.0);
     assert_eq!(page.value("bikhook_customers_waiting", &[]), 1.0);
     assert!(page.value("bikhook_customer_waiting_seconds", &[]) < 60.0);
     let wrong = [("reason", "wrong"), ("source", "bik")];

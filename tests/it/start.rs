@@ -250,6 +250,8 @@ fn insight_that_cannot_be_opened_leaves_intake_open() {
     assert!(log.lines().any(told), "{log}");
     let page = process.operator().get("/").unwrap();
     assert!(page.status == 200 && page.body.contains("could not be opened"), "{}", page.body);
+    let metrics = process.operator().get("/metrics").unwrap().body;
+    assert!(metrics.contains("bikhook_insight_failed 1\n"), "{metrics}");
     process.stop();
 }
 
