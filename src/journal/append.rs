@@ -9,11 +9,21 @@ pub struct Batch {
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
-    /// The quarantine entry whose bytes this batch was decoded from, if it is a retry. If any draft is stored or is a
-    /// duplicate, the same transaction deletes the entry. Otherwise the entry stays, and `quarantined` is not stored.
-    pub retried: Option<i64>,
+    /// Set if this batch is a retry. If no draft is stored or is a duplicate, the entry stays, so neither the
+    /// conflicts of the batch nor `quarantined` become entries of their own.
+    pub retried: Option<RetryOf>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
+}
+
+/// The bytes of a quarantine entry that a retry was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOf {
+    /// All bytes of the entry with this id. If any draft is stored or is a duplicate, the same transaction deletes
+    /// the entry.
+    Whole(i64),
+    /// A part of an entry. The caller deletes the entry after its last part.
+    Part,
 }
 
 /// The result of appending a batch, sent once the batch is durable.

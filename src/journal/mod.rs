@@ -18,7 +18,7 @@ mod replay;
 pub mod sqlite;
 mod state;
 
-pub use append::{AppendError, Batch, Receipt};
+pub use append::{AppendError, Batch, Receipt, RetryOf};
 pub use dead::{Cause, DeadAgain, DeadLetter, DeadQuery, NewDead};
 pub use error::{Error, OpenError};
 pub use events::{EventPage, EventQuery};

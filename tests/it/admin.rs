@@ -456,6 +456,37 @@ async fn a_second_try_stores_what_can_be_read_by_now_and_says_what_became_of_eac
     assert_eq!(*operator.journal.tip().borrow(), 3);
 }
 
+/// An entry with more elements than are decoded at once takes several parts.
+#[tokio::test]
+async fn a_retry_leaves_each_element_in_quarantine_once() {
+    let operator = Operator::new().await;
+    let one = status("i-1", "m-1", "sent");
+    operator.store([&one]).await;
+    let conflict = one.replace("Hello", "Goodbye");
+    let many = |element: &str| [element].repeat(10_000).join(",");
+    let (first, second) = (status("i-2", "m-2", "sent"), status("i-3", "m-3", "sent"));
+    let left = async || {
+        let left = get(&operator, "/api/v1/quarantine").await.json();
+        let left = left["quarantine"].as_array().unwrap().iter();
+        left.map(|one| (one["id"].as_u64().unwrap(), one["count"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    for (id, entry, outcome, still) in [
+        (1, "[]".to_owned(), "unreadable", vec![(1, 1)]),
+        (2, format!("[{conflict},{conflict}]"), "conflict", vec![(2, 1)]),
+        (3, format!("[{},{conflict}]", many(&conflict)), "conflict", vec![(3, 1)]),
+        (4, format!("[{},{first}]", many("null")), "partly", vec![(5, 10_000)]),
+        (6, format!("[{},{conflict},{second}]", many("null")), "partly", vec![(8, 10_000), (7, 1)]),
+    ] {
+        operator.quarantine(&entry).await;
+        let retried = post(&operator, "/api/v1/quarantine/retry", json!({"ids": [id]})).await.json();
+        assert_eq!(retried["results"][0]["outcome"], outcome, "{id}: {retried}");
+        let ids: Vec<u64> = still.iter().map(|(id, _): &(u64, u64)| *id).collect();
+        assert_eq!(left().await, still, "{id}");
+        post(&operator, "/api/v1/quarantine/drop", json!({"ids": ids})).await;
+    }
+    assert_eq!(*operator.journal.tip().borrow(), 3);
+}
+
 #[tokio::test]
 async fn a_retry_stores_no_event_unless_its_entry_leaves_the_quarantine() {
     let place = Place::new();

@@ -12,8 +12,8 @@ use bikhook::{
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, Start, State,
-        sqlite,
+        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, RetryOf, Start,
+        State, sqlite,
     },
     settings::Period,
 };
@@ -128,17 +128,23 @@ async fn a_retry_drops_its_entry_only_if_an_element_is_stored() {
     let one = status("1", "m", "sent");
     journal.append(batch([&one])).await.unwrap();
     journal.append(Batch { quarantined: vec![unreadable("[1]")], ..Batch::default() }).await.unwrap();
-    let retry = |raw: &str| Batch { quarantined: vec![unreadable("null")], retried: Some(1), ..batch([raw]) };
-    let receipt = journal.append(retry(&one.replace("Hello", "Goodbye"))).await.unwrap();
-    assert_eq!((receipt.conflicts, receipt.quarantined), (1, 1));
+    let retry = |raw: &str, of: RetryOf| Batch {
+        quarantined: vec![unreadable("null")],
+        retried: Some(of),
+        ..batch([raw])
+    };
     let ids = async || {
         let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
         entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
     };
-    assert_eq!(ids().await, [2, 1], "the conflict is an entry, and the retried one stays");
-    let receipt = journal.append(retry(&status("2", "m", "read"))).await.unwrap();
+    for of in [RetryOf::Whole(1), RetryOf::Part] {
+        let receipt = journal.append(retry(&one.replace("Hello", "Goodbye"), of)).await.unwrap();
+        assert_eq!((receipt.conflicts, receipt.quarantined), (1, 0));
+        assert_eq!(ids().await, [1], "the entry stays, and none of its elements is an entry too");
+    }
+    let receipt = journal.append(retry(&status("2", "m", "read"), RetryOf::Whole(1))).await.unwrap();
     assert_eq!((receipt.accepted, receipt.quarantined), (1, 1));
-    assert_eq!(ids().await, [3, 2], "the element that cannot be read is an entry of its own");
+    assert_eq!(ids().await, [2], "the element that cannot be read is an entry of its own");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     admin::{Shared, fault::Fault},
-    event::{Decoded, Decoder, Draft, NotJson, Quarantined, Reason},
-    journal::{Batch, Journal, QuarantineEntry, Receipt},
+    event::{Decoded, Decoder, NotJson, Quarantined, Reason},
+    journal::{Batch, Journal, QuarantineEntry, Receipt, RetryOf},
 };
 
 /// The number of elements that are decoded and stored at once.
@@ -61,7 +61,7 @@ pub(in crate::admin) struct Retried {
     pub(in crate::admin) duplicates: u32,
     /// Elements that still cannot be read.
     pub(in crate::admin) unreadable: usize,
-    /// Elements with the key of a stored event but other content. Each is a quarantine entry of its own.
+    /// Elements with the key of a stored event but other content.
     pub(in crate::admin) conflicts: u32,
     pub(in crate::admin) conflicts_with: Option<u64>,
 }
@@ -74,9 +74,9 @@ pub(in crate::admin) enum Outcome {
     Stored,
     /// Some elements are stored. Each of the others is a quarantine entry of its own.
     Partly,
-    /// No element can be read.
+    /// No element can be read, or the entry has none. It stays.
     Unreadable,
-    /// A stored event has the same key and other content.
+    /// No element is stored, because stored events have the same keys and other content. The entry stays.
     Conflict,
     /// No entry has this id.
     #[default]
@@ -120,20 +120,16 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     if parts.are_broken {
         return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
     }
-    let receipt = if part_count > 1 {
-        store_in_parts(journal, id, &item, unreadable).await?
-    } else {
-        store_at_once(journal, id, &item).await?
-    };
+    let receipt = store(journal, id, &item, part_count).await?;
     let whole = unreadable == 0 && receipt.conflicts == 0;
     let some = receipt.accepted + receipt.duplicates > 0;
     Ok(Retried {
         id,
         outcome: match (whole, some) {
-            (true, _) => Outcome::Stored,
+            (true, true) => Outcome::Stored,
             (false, true) => Outcome::Partly,
-            (false, false) if receipt.conflicts > 0 => Outcome::Conflict,
-            (false, false) => Outcome::Unreadable,
+            (_, false) if receipt.conflicts > 0 => Outcome::Conflict,
+            (_, false) => Outcome::Unreadable,
         },
         accepted: receipt.accepted,
         duplicates: receipt.duplicates,
@@ -143,43 +139,43 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     })
 }
 
-/// Stores the elements of an entry that has one part. The same transaction deletes the entry.
-async fn store_at_once(journal: &dyn Journal, id: i64, item: &Arc<Quarantined>) -> Result<Receipt, Fault> {
-    let mut parts = Parts::of(item);
-    match parts.next().await? {
-        Some(Decoded { drafts, quarantined, .. }) if !drafts.is_empty() => {
-            let batch = Batch { drafts, quarantined, retried: Some(id), ..Batch::default() };
-            Ok(journal.append(batch).await?)
-        }
-        _ => Ok(Receipt::default()),
-    }
-}
-
-/// Stores the elements of an entry part by part, and deletes the entry at the end.
-async fn store_in_parts(
+/// Stores the elements of an entry, part by part. If any is stored, the entry is deleted: with its only part in one
+/// transaction, otherwise after its last part.
+async fn store(
     journal: &dyn Journal,
     id: i64,
     item: &Arc<Quarantined>,
-    unreadable: usize,
+    part_count: usize,
 ) -> Result<Receipt, Fault> {
+    let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
     let mut receipt = Receipt::default();
+    // For each part, whether nothing of it was stored.
+    let mut unstored = Vec::new();
     let mut parts = Parts::of(item);
-    while let Some(part) = parts.next().await? {
-        let stored = store(journal, part.drafts).await?;
+    while let Some(Decoded { drafts, quarantined, .. }) = parts.next().await? {
+        let stored = if drafts.is_empty() {
+            Receipt::default()
+        } else {
+            journal.append(Batch { drafts, quarantined, retried, ..Batch::default() }).await?
+        };
+        unstored.push(stored.accepted + stored.duplicates == 0);
         receipt.accepted += stored.accepted;
         receipt.duplicates += stored.duplicates;
         receipt.conflicts += stored.conflicts;
     }
-    if receipt.accepted + receipt.duplicates > 0 {
-        // Conflicts are quarantined by the append itself.
-        let mut parts = Parts::of(item);
-        while unreadable > 0
-            && let Some(Decoded { quarantined, .. }) = parts.next().await?
-        {
-            journal.append(Batch { quarantined, ..Batch::default() }).await?;
-        }
-        journal.drop_quarantined(vec![id]).await?;
+    if part_count == 1 || receipt.accepted + receipt.duplicates == 0 {
+        return Ok(receipt);
     }
+    if unstored.contains(&true) {
+        let mut parts = Parts::of(item);
+        for unstored in unstored {
+            let Decoded { drafts, quarantined, .. } = parts.next().await?.ok_or(Fault::Inside)?;
+            if unstored {
+                journal.append(Batch { drafts, quarantined, ..Batch::default() }).await?;
+            }
+        }
+    }
+    journal.drop_quarantined(vec![id]).await?;
     Ok(receipt)
 }
 
@@ -216,11 +212,4 @@ impl Parts {
         }
         Ok(part)
     }
-}
-
-async fn store(journal: &dyn Journal, drafts: Vec<Draft>) -> Result<Receipt, Fault> {
-    if drafts.is_empty() {
-        return Ok(Receipt::default());
-    }
-    Ok(journal.append(Batch { drafts, ..Batch::default() }).await?)
 }

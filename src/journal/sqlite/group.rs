@@ -13,7 +13,7 @@ use super::{directory::Directory, eras::Moment};
 use crate::{
     clock::Timestamp,
     event::{Class, Content, Draft, Event, Key, Quarantined, Reason},
-    journal::{Batch, Receipt},
+    journal::{Batch, Receipt, RetryOf},
 };
 
 /// Maximum number of events per row of `key_run`. Confirming a key reads one row.
@@ -75,6 +75,7 @@ impl<'a> Group<'a> {
     /// Stores a batch: new events, conflicts, and undecodable input. A retry also deletes its quarantine entry.
     pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
         let mut receipt = Receipt::default();
+        let mut conflicts = Vec::new();
         for draft in &batch.drafts {
             match self.known(draft)? {
                 Known::No => {
@@ -83,18 +84,23 @@ impl<'a> Group<'a> {
                 }
                 Known::Same => receipt.duplicates += 1,
                 Known::Conflict(seq) => {
-                    self.quarantine(&conflict(draft, seq), Some(seq))?;
-                    receipt.quarantined += 1;
+                    conflicts.push((draft, seq));
                     receipt.conflicts += 1;
                 }
             }
         }
-        if let Some(id) = batch.retried {
-            // An entry that is a conflict again was counted above. It is the only element, so it returns here.
+        if let Some(retried) = batch.retried {
+            // The entry stays, with all of its elements.
             if receipt.accepted + receipt.duplicates == 0 {
                 return Ok(receipt);
             }
-            self.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+            if let RetryOf::Whole(id) = retried {
+                self.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+            }
+        }
+        for (draft, seq) in conflicts {
+            self.quarantine(&conflict(draft, seq), Some(seq))?;
+            receipt.quarantined += 1;
         }
         for item in &batch.quarantined {
             self.quarantine(item, None)?;

@@ -232,6 +232,9 @@ fn told(retried: &Retried) -> String {
                 "elements that could not be stored are entries of their own now"
             )
         ),
+        Outcome::Unreadable if retried.unreadable == 0 => {
+            format!("Entry {id} stays: it has no element, so nothing was stored.")
+        }
         Outcome::Unreadable => format!("Entry {id} still cannot be read."),
         Outcome::Conflict => {
             format!("Entry {id} stays: a stored event still has its id, with other content.")

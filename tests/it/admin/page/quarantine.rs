@@ -99,6 +99,9 @@ async fn an_entry_is_tried_again_and_the_page_says_what_became_of_it() {
     let page = browser.page("/quarantine").await;
     let said = "in part: 1 event was stored; 1 element that could not be stored is an entry of its own now.";
     assert!(page.contains(said) && !page.contains("href=\"/quarantine/3\""), "{page}");
+    operator.quarantine("[]").await;
+    assert_eq!(act(&mut browser, "/quarantine/5/retry").await, "/quarantine/5");
+    assert!(browser.page("/quarantine/5").await.contains("Entry 5 stays: it has no element"));
     assert_eq!(act(&mut browser, "/quarantine/9/retry").await, "/quarantine");
     let page = browser.page("/quarantine").await;
     assert!(
