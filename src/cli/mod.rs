@@ -84,7 +84,7 @@ enum Command {
     Dead(dead::Args),
     /// Deliver what is stored to a handler once more
     Replay(Box<replay::Args>),
-    /// What could not be stored as events
+    /// List, retry or drop bodies and elements that could not be stored as events
     Quarantine(quarantine::Args),
     /// Whether the receiver is alive: exit code 0 or 1
     Health(health::Args),

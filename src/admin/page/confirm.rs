@@ -10,7 +10,7 @@ use super::frame::Frame;
 pub(super) struct Confirm {
     pub(super) frame: Frame,
     pub(super) title: String,
-    /// What the action does, one paragraph per entry.
+    /// The effects of the action, one paragraph per entry.
     pub(super) what: Vec<String>,
     /// The target of the form; `None` if there is nothing to do.
     pub(super) action: Option<String>,

@@ -28,7 +28,7 @@ use spreadsheet::Spreadsheet;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What is written: all of it has personal data
+    /// The format of the file; each has personal data
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
     /// Where to: a file that appears when it is complete, in the place of one of that name; else the standard output

@@ -55,7 +55,7 @@ pub(super) struct Args {
     /// How many of the events cannot be read
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     garbage: Percent,
-    /// What the events are made from: the same seed gives the same bytes; a random one without it
+    /// The seed of generated events: the same seed gives the same bytes; a random one without it
     #[arg(long)]
     seed: Option<u64>,
     /// Connections at once

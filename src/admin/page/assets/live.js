@@ -1,5 +1,5 @@
-// The page of live events. Rows come as HTML over server-sent events, newest first; they are drawn once a frame, and the oldest
-// leave. The browser's own client comes back by itself after what it saw last; what it does not notice is noticed here.
+// The page of live events. Rows come as HTML over server-sent events, newest first. They are drawn once a frame, and the oldest
+// are removed. The browser's own client reconnects by itself and continues after the last row. A silent connection ends here.
 "use strict";
 (() => {
   const ROWS_MAX = 200;
@@ -7,7 +7,7 @@
   const SILENCE_MS = 15_000;
   const AGAIN_MS = 3_000;
   const FULL_MS = 10_000;
-  // What was said of a pause is soon of no interest.
+  // How long the text after a pause is shown.
   const TOLD_MS = 10_000;
 
   const start = () => {
@@ -27,7 +27,7 @@
     let timer = 0;
     const waiting = document.createDocumentFragment();
 
-    // Only what changes is said, so that the live region is read out when the state changes, and not with every row.
+    // The text is set only if it changes, so that a screen reader reads the live region once per state and not with every row.
     const say = () => {
       const word = paused && state === "live" ? "paused" : state;
       const colour = { live: "ok", paused: "note", connecting: "" }[word] ?? "bad";
@@ -70,7 +70,7 @@
       timer = setTimeout(() => again("connection lost, trying again", 0), SILENCE_MS);
     };
 
-    // Whatever is heard shows that the connection lives.
+    // Each message shows that the connection is alive.
     const heard = (event) => {
       if (event.lastEventId) url.searchParams.set("after", event.lastEventId);
       state = "live";

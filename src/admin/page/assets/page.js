@@ -1,4 +1,4 @@
-// What the page gains with JavaScript: times in the reader's zone on hover, and charts drawn from the tables beside them.
+// With JavaScript, the page shows times in the reader's zone on hover, and draws charts from the tables beside them.
 "use strict";
 (() => {
   const zoned = (root) => {
