@@ -97,6 +97,14 @@ pub enum OpenError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The write-ahead log could not be synced, so what a killed process wrote to it may not be on disk.
+    #[error("cannot sync the journal's log {path}: {source}; check the disk, then start again")]
+    Unsynced {
+        /// Path of the log.
+        path: String,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
     /// SQLite returned an error.
     #[error("cannot open the journal {path}: {what}")]
     Engine {
@@ -115,7 +123,7 @@ impl OpenError {
         match self {
             Self::Locked { .. } => false,
             Self::Newer { .. } | Self::Older { .. } | Self::Foreign { .. } => true,
-            Self::Io { source, .. } => folder::is_lasting(source),
+            Self::Io { source, .. } | Self::Unsynced { source, .. } => folder::is_lasting(source),
             Self::Engine { lasting, .. } => *lasting,
         }
     }

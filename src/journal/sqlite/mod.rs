@@ -42,7 +42,7 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, DEFAULT_NAME, OptionalExtension, wal::CheckpointMode};
+use rusqlite::{Connection, DEFAULT_NAME, OptionalExtension, config::DbConfig, wal::CheckpointMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
@@ -106,16 +106,26 @@ impl Sqlite {
         Self::open_with(settings, metrics, Clock::system())
     }
 
-    /// Opens the file, migrates an older format, empties the write-ahead log, rebuilds the key directory, and
-    /// compares the clock with the last known time.
+    /// Opens the file, migrates an older format, syncs and empties the write-ahead log, rebuilds the key directory,
+    /// and compares the clock with the last known time.
     ///
     /// # Errors
     /// Returns an [`OpenError`]. If the file is in use, newer or foreign, nothing was changed.
     pub fn open_with(settings: Settings, metrics: Arc<Metrics>, clock: Clock) -> Result<Self, OpenError> {
         let file = Arc::new(DatabaseFile::lock(&settings.path)?);
         let engine = |error: rusqlite::Error| file.engine(&error);
+        let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
         let mut connection = file.writer()?;
         connection.set_prepared_statement_cache_capacity(64);
+        // Commits that a killed process did not sync are visible. Nothing may be delivered or answered by them before
+        // they are on disk, also where the checkpoint below fails.
+        let log = file.log().map_err(io)?;
+        if let Err(source) = log.sync_data() {
+            // Closing the connection must not copy a log whose data on disk is unknown.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(engine)?;
+            let path = with_suffix(file.path(), "-wal").display().to_string();
+            return Err(OpenError::Unsynced { path, source });
+        }
         match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
             // The pages can still be read from the log, and there may be space later.
             Err(error) if disk::is_full_sqlite(&error, &settings.path) => {
@@ -127,10 +137,8 @@ impl Sqlite {
         if let Some(known) = restored.known {
             clock.start(known);
         }
-        let io = |source| OpenError::Io { path: file.path().display().to_string(), source };
         // From here on `durable` syncs the commits.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
-        let log = file.log().map_err(io)?;
         let page_bytes =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(engine)?;
         let presence = Presence::new(Arc::clone(&file), page_bytes).map_err(io)?;

@@ -1,10 +1,11 @@
-//! The real binary under strace: each 200 is sent after the sync of its events has returned.
+//! The real binary under strace: each 200 is sent after the sync of its events has returned, and a start syncs what a
+//! killed process wrote.
 
 use std::{fs, path::Path, process::Command, thread};
 
 use tempfile::TempDir;
 
-use super::trace::{Acknowledged, answers, faults};
+use super::trace::{Acknowledged, answers, begins_with_a_sync, faults};
 use crate::support::{
     client::Client,
     dice::Dice,
@@ -44,6 +45,20 @@ fn a_200_is_sent_after_the_sync_of_its_events_has_returned() {
     );
     assert_eq!(acknowledged.len() as u64, CONNECTIONS * POSTS);
     assert_eq!(faults(&trace, &acknowledged), []);
+}
+
+#[test]
+fn a_start_syncs_the_log_of_a_killed_process_before_all_else() {
+    let home = Home::new();
+    let mut process = home.start();
+    assert_eq!(process.connect().post(&status("e-1", "m-1", "sent")).expect("an answer").status, 200);
+    process.kill();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("trace");
+    let mut process = home.spawn(watched(&home, &file));
+    process.wait_until_ready();
+    process.stop();
+    assert!(begins_with_a_sync(&whole(&file, &process)));
 }
 
 /// Posts bodies of some events, of which one is the marked one.

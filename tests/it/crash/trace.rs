@@ -52,6 +52,16 @@ pub fn faults(trace: &str, acknowledged: &[Acknowledged]) -> Vec<Fault> {
     acknowledged.iter().filter_map(|one| fault(&calls, one)).collect()
 }
 
+/// Whether a sync of the log returned before the database was written to, and before the receiver said that it is ready.
+pub fn begins_with_a_sync(trace: &str) -> bool {
+    let calls = calls(trace);
+    let synced = calls.iter().filter(|call| call.is_on_log() && call.is_sync() && call.result == Some(0));
+    let synced = synced.filter_map(|call| call.ended).min();
+    let others = calls.iter().filter(|call| call.writes_to_database() || call.says_ready());
+    let other = others.map(|call| call.begun).min();
+    synced.zip(other).is_some_and(|(synced, other)| synced < other)
+}
+
 fn fault(calls: &[Call], Acknowledged { marker, seq }: &Acknowledged) -> Option<Fault> {
     let log: Vec<&Call> = calls.iter().filter(|call| call.is_on_log()).collect();
     let Some(page) = log.iter().position(|call| call.is_page() && call.arguments.contains(marker)) else {
@@ -90,7 +100,19 @@ fn commit_from(log: &[&Call], from: usize) -> Option<usize> {
 impl Call {
     /// The journal's write-ahead log, by the path that strace puts behind the file descriptor.
     fn is_on_log(&self) -> bool {
-        self.arguments.split_once('>').is_some_and(|(descriptor, _)| descriptor.ends_with("/journal.db-wal"))
+        self.is_on("/journal.db-wal")
+    }
+
+    fn is_on(&self, file: &str) -> bool {
+        self.arguments.split_once('>').is_some_and(|(descriptor, _)| descriptor.ends_with(file))
+    }
+
+    fn writes_to_database(&self) -> bool {
+        self.name == "pwrite64" && self.is_on("/journal.db")
+    }
+
+    fn says_ready(&self) -> bool {
+        self.name == "write" && self.arguments.contains("\"bikhook is ready")
     }
 
     fn is_sync(&self) -> bool {
@@ -274,6 +296,18 @@ mod tests {
     fn a_sync_that_failed_does_not_count() {
         let failed = format!("7 fsync({LOG}) = -1 EIO (Input/output error)");
         assert_fault(Some(Fault::NotSynced(5)), [&header(COMMIT), &page("e-1"), &failed, &answer(5)]);
+    }
+
+    #[test]
+    fn a_start_begins_with_a_sync_only_if_it_returned_well_before_all_else() {
+        let ready = r#"9 write(1<pipe:[1]>, "bikhook is ready: http://127.0.0.1:80/webhook\n", 45) = 45"#;
+        let copy = r#"7 pwrite64(13</data/journal.db>, "\r\0", 4096, 0) = 4096"#;
+        let failed = format!("7 fsync({LOG}) = -1 EIO (Input/output error)");
+        assert!(begins_with_a_sync(&trace([&sync(), copy, ready])));
+        assert!(!begins_with_a_sync(&trace([copy, &sync(), ready])));
+        assert!(!begins_with_a_sync(&trace([ready, &sync()])));
+        assert!(!begins_with_a_sync(&trace([&failed, ready])));
+        assert!(!begins_with_a_sync(&trace([ready])));
     }
 
     #[test]

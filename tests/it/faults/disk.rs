@@ -299,6 +299,30 @@ fn a_sync_that_fails_once_ends_the_process_and_a_restart_has_everything() {
     );
 }
 
+#[test]
+fn a_log_that_cannot_be_synced_at_the_start_ends_it_and_is_kept() {
+    let home = Home::new();
+    let mut sender = Sender::default();
+    let mut process = home.start();
+    sender.post_new(&mut process.connect(), 20);
+    process.kill();
+    let mut log_file = home.journal_file().into_os_string();
+    log_file.push("-wal");
+    let frames = fs::read(&log_file).unwrap();
+
+    // The next sync would go well: one that trusted it would copy the log and delete it.
+    let mut process = home.spawn(failing(&home, "fsync,fdatasync:error=EIO:when=1"));
+    assert_eq!(process.exit_code(), 1);
+    let log = home.log();
+    assert!(log.contains("cannot sync the journal's log"), "{log}");
+    assert!(log.contains("journal.db-wal: Input/output error"), "{log}");
+    assert!(fs::read(&log_file).unwrap() == frames, "the log was changed");
+
+    let mut process = home.start();
+    sender.post_new(&mut process.connect(), 20);
+    sender.assert_kept(&home, &mut process);
+}
+
 fn fail_and_restart(
     command: impl FnOnce(&Home) -> Command,
     events: usize,
