@@ -356,6 +356,35 @@ async fn a_torn_last_line_is_cut_off_at_the_start_and_what_follows_is_whole() {
 }
 
 #[tokio::test]
+async fn lines_behind_a_lost_block_are_written_again_in_order() {
+    let world = World::new();
+    world.open("").await.unwrap().deliver(&deliveries(1..=10)).await.unwrap();
+    let mut bytes = fs::read(world.path()).unwrap();
+    let middle = bytes.len() / 2 / 512 * 512;
+    bytes[middle..middle + 512].fill(0);
+    fs::write(world.path(), bytes).unwrap();
+    let handler = world.reopen("").await;
+    for seqs in [1..=4, 5..=10] {
+        handler.deliver(&deliveries(seqs)).await.unwrap();
+    }
+    assert_eq!(seqs(&read(&world.path())), (1..=10).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_file_whose_only_line_lost_a_block_is_begun_again() {
+    let large = [delivery(1, &format!(r#"{{"eventName":"x","text":"{}"}}"#, "o".repeat(9_000)))];
+    for lost in [0..4_096_usize, 4_096..8_192] {
+        let world = World::new();
+        world.open("").await.unwrap().deliver(&large).await.unwrap();
+        let mut bytes = fs::read(world.path()).unwrap();
+        bytes[lost].fill(0);
+        fs::write(world.path(), bytes).unwrap();
+        world.reopen("").await.deliver(&large).await.unwrap();
+        assert_eq!(seqs(&read(&world.path())), [1]);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
     let world = World::new();
     let handler = world.open("").await.unwrap();

@@ -1,7 +1,13 @@
 //! Repairs a file after a power cut left zeros or half lines in place of lines.
 //!
-//! The complete lines are copied to a new file, which takes the path. The damaged file is kept next to it under another
-//! name. At any moment one of the two is at the path.
+//! A batch is synced before the next one is written, so a power cut loses blocks only of the last batch, and its events
+//! are not settled. The file is cut at the first lost block, and all events of the batch are delivered again, in order.
+//! If lines behind the block stayed, the lost ones would follow behind them.
+//!
+//! Other damage is not from a power cut, and the lines behind it may be settled: they stay.
+//!
+//! The lines that stay are copied to a new file, which takes the path. The damaged file is kept next to it under
+//! another name. At any moment one of the two is at the path.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,6 +25,11 @@ use super::{
 };
 use crate::folder::with_suffix;
 
+/// More than the lines of one batch: a lost block further from the end than this was synced.
+const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
+/// A disk loses whole sectors.
+const SECTOR_BYTES: u64 = 512;
+
 /// Returns whether this is a complete line of this handler, with or without its line break.
 pub fn is_whole(line: &[u8]) -> bool {
     line.starts_with(FIRST_BYTES) && serde_json::from_slice::<IgnoredAny>(line).is_ok()
@@ -27,12 +38,12 @@ pub fn is_whole(line: &[u8]) -> bool {
 /// Repairs the file and logs it as an error.
 ///
 /// # Errors
-/// Returns [`Error::Foreign`] if the file has no line of this handler, but contains bytes other than zeros. Returns
-/// file system errors.
+/// Returns [`Error::Foreign`] if the file has no line of this handler, and is not what a power cut leaves of such
+/// lines. Returns file system errors.
 pub fn repair(path: &Path) -> Result<(), Error> {
     let unfinished = with_suffix(path, ".repairing");
-    let kept = copy_whole_lines(path, &unfinished).map_err(Error::io("repair", path))?;
-    if kept.lines == 0 && !kept.only_zeros {
+    let copied = copy_lines(path, &unfinished, UNSYNCED_BYTES).map_err(Error::io("repair", path))?;
+    if !copied.is_ours() {
         fs::remove_file(&unfinished).map_err(Error::io("delete", &unfinished))?;
         return Err(Error::Foreign { path: path.to_owned() });
     }
@@ -41,25 +52,45 @@ pub fn repair(path: &Path) -> Result<(), Error> {
     sync_dir_of(path)?;
     error!(
         path = %path.display(),
-        kept_lines = kept.lines,
-        damaged_bytes = kept.damaged_bytes,
+        kept_lines = copied.kept_lines,
+        cut_lines = copied.cut_lines,
+        damaged_bytes = copied.damaged_bytes,
         damaged_file = %beside.display(),
-        "the file was damaged, as by a power cut: it keeps its whole lines, and the damaged file is beside it; \
-         `bikhook replay --handler NAME --since TIME` delivers the lost events again"
+        "the file was damaged, as by a power cut: it was repaired, and the damaged file is beside it; unsettled events \
+         are delivered again, and `bikhook replay --handler NAME --since TIME` delivers settled ones again"
     );
     Ok(())
 }
 
-/// The result of copying the complete lines.
-#[derive(Debug)]
-struct Kept {
-    lines: u64,
+/// The result of copying the lines of a damaged file.
+#[derive(Debug, Default)]
+struct Copied {
+    kept_lines: u64,
+    /// Complete lines behind a lost block.
+    cut_lines: u64,
+    /// Bytes outside of complete lines.
     damaged_bytes: u64,
-    only_zeros: bool,
+    /// Of the damaged bytes, those that are not zeros.
+    torn_bytes: u64,
+    /// The longest run of zeros, in bytes.
+    zeros: u64,
+    /// True if there is a control character outside of complete lines, which no line of this handler has.
+    is_binary: bool,
 }
 
-fn copy_whole_lines(from: &Path, to: &Path) -> io::Result<Kept> {
-    let mut from = BufReader::with_capacity(1 << 16, File::open(from)?);
+impl Copied {
+    /// A file without any complete line is ours if it is empty or zeros, or if sectors are lost and the rest is text.
+    fn is_ours(&self) -> bool {
+        let is_torn = self.zeros >= SECTOR_BYTES && !self.is_binary;
+        self.kept_lines + self.cut_lines > 0 || self.torn_bytes == 0 || is_torn
+    }
+}
+
+/// Copies complete lines. Ends at the first lost block that begins in the last `unsynced_bytes`.
+fn copy_lines(from: &Path, to: &Path, unsynced_bytes: u64) -> io::Result<Copied> {
+    let from = File::open(from)?;
+    let len = from.metadata()?.len();
+    let mut from = BufReader::with_capacity(1 << 16, from);
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let to = OpenOptions::new()
         .write(true)
@@ -69,36 +100,51 @@ fn copy_whole_lines(from: &Path, to: &Path) -> io::Result<Kept> {
         .custom_flags(nofollow)
         .open(to)?;
     let mut to = BufWriter::new(to);
-    let mut kept = Kept { lines: 0, damaged_bytes: 0, only_zeros: true };
-    let mut line = Vec::new();
+    let mut copied = Copied::default();
+    let (mut line, mut at, mut is_cut) = (Vec::new(), 0_u64, false);
     loop {
-        skip_zeros(&mut from, &mut kept.damaged_bytes)?;
+        let is_behind_line = line.ends_with(b"\n");
+        let zeros = skip_zeros(&mut from)?;
         line.clear();
-        if read_line(&mut from, &mut line)? == 0 {
+        let bytes = read_line(&mut from, &mut line)? as u64;
+        if zeros + bytes == 0 {
             break;
         }
-        kept.only_zeros = false;
-        if line.ends_with(b"\n") && is_whole(&line) {
-            to.write_all(&line)?;
-            kept.lines += 1;
+        let is_good = line.ends_with(b"\n") && is_whole(&line);
+        // Sectors are lost as a whole; the first one may begin with synced lines.
+        let is_lost_block = zeros > 0
+            && (is_behind_line || at.is_multiple_of(SECTOR_BYTES))
+            && (at + zeros).is_multiple_of(SECTOR_BYTES);
+        is_cut |= is_lost_block && len.saturating_sub(at) <= unsynced_bytes;
+        at += zeros + bytes;
+        copied.zeros = copied.zeros.max(zeros);
+        copied.damaged_bytes += zeros;
+        if !is_good {
+            copied.damaged_bytes += bytes;
+            copied.torn_bytes += bytes;
+            copied.is_binary |= line.iter().any(|byte| *byte < b' ' && *byte != b'\n');
+        } else if is_cut {
+            copied.cut_lines += 1;
         } else {
-            kept.damaged_bytes += line.len() as u64;
+            to.write_all(&line)?;
+            copied.kept_lines += 1;
         }
     }
     to.into_inner()?.sync_all()?;
-    Ok(kept)
+    Ok(copied)
 }
 
-/// Skips zeros without storing them: there may be more of them than memory.
-fn skip_zeros(from: &mut impl BufRead, skipped: &mut u64) -> io::Result<()> {
+/// Skips zeros without storing them, as there may be more of them than memory. Returns how many there were.
+fn skip_zeros(from: &mut impl BufRead) -> io::Result<u64> {
+    let mut skipped = 0;
     loop {
         let bytes = from.fill_buf()?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         if zeros == 0 {
-            return Ok(());
+            return Ok(skipped);
         }
         from.consume(zeros);
-        *skipped += zeros as u64;
+        skipped += zeros as u64;
     }
 }
 
@@ -154,10 +200,14 @@ mod tests {
     fn whole_lines_are_kept_and_the_damaged_file_is_set_beside() {
         let zeros = vec![0; 200_000];
         let torn = [b"{\"seq\":1}\n{\"seq\":2,\"x\":\"".as_slice(), &zeros, b"\"}\n{\"seq\":4}\n"].concat();
-        let headless = [&zeros[..4096], b"\"}\n{\"seq\":2}\n"].concat();
+        let headless = [&zeros[..4090], b"\"}\n{\"seq\":2}\n"].concat();
+        let one_without_its_beginning = [&zeros[..512], b"a text\"}\n"].concat();
+        let one_without_its_middle = [b"{\"seq\":1,\"x\":\"".as_slice(), &zeros[..512], b"\"}\n"].concat();
         for (content, whole) in [
             (torn, "{\"seq\":1}\n{\"seq\":4}\n"),
             (headless, "{\"seq\":2}\n"),
+            (one_without_its_beginning, ""),
+            (one_without_its_middle, ""),
             (zeros.clone(), ""),
             (b"{\"seq\":1}\n{\"seq\":2{\"seq\":3}\n{\"seq\":4}\n".to_vec(), "{\"seq\":1}\n{\"seq\":4}\n"),
         ] {
@@ -171,11 +221,46 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_cut_at_the_first_lost_block() {
+        let zeros = [0_u8; 1024];
+        let synced = b"{\"seq\":1}\n".as_slice();
+        let behind = b"\"}\n{\"seq\":4}\n".as_slice();
+        let torn = format!("{{\"seq\":1}}\n{{\"seq\":2,\"x\":\"{}", "x".repeat(488));
+        for (content, kept) in [
+            ([&zeros[..], behind].concat(), ""),
+            ([synced, &zeros[..512 - synced.len()], behind].concat(), "{\"seq\":1}\n"),
+            ([torn.as_bytes(), &zeros, behind].concat(), "{\"seq\":1}\n"),
+        ] {
+            let (dir, path) = file_of(&content);
+            repair(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+            assert_eq!(fs::read(dir.path().join("events.jsonl.damaged-1")).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn lines_behind_a_lost_block_of_synced_lines_stay() {
+        let zeros = [0_u8; 512];
+        let lines = [1, 3, 4, 6].map(|seq| format!("{{\"seq\":{seq}}}\n").into_bytes());
+        let [one, three, four, six] = lines.each_ref().map(Vec::as_slice);
+        // The blocks are lost from byte 10 to 512, and from byte 534 to 1024.
+        let content = [one, &zeros[..502], b"}\n", three, four, &zeros[..490], b"}\n", six].concat();
+        let (dir, path) = file_of(&content);
+        let to = dir.path().join("repaired");
+        let copied = copy_lines(&path, &to, 600).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), [one, three, four].concat());
+        assert_eq!((copied.kept_lines, copied.cut_lines, copied.damaged_bytes), (3, 1, 996));
+    }
+
+    #[test]
     fn a_file_without_a_line_of_ours_is_not_touched() {
-        let content = b"\0\0\0a disk image of somebody\n";
-        let (dir, path) = file_of(content);
-        assert!(matches!(repair(&path), Err(Error::Foreign { .. })));
-        assert_eq!(fs::read(&path).unwrap(), content);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let text = b"\0\0\0a disk image of somebody\n".to_vec();
+        let binary = [&[0_u8; 4096][..], b"\x01CD001\x01"].concat();
+        for content in [text, binary] {
+            let (dir, path) = file_of(&content);
+            assert!(matches!(repair(&path), Err(Error::Foreign { .. })));
+            assert_eq!(fs::read(&path).unwrap(), content);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 }

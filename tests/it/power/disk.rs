@@ -3,7 +3,6 @@
 //! - A write is durable once a sync of its file that began after it has returned. Until then each page of 4 KiB may have
 //!   any of its contents since the last sync, whatever became of other pages, and a page may be torn between two of them at
 //!   a sector of 512 bytes. The length of the file is one of those that it had since then.
-//! - A file of lines grows in order, as it does on ext4 by default: of what was appended a beginning is there.
 //! - A name is durable once a sync of its folder that began after it has returned. Until then the change may be there or
 //!   not: in order, as with a journaled file system, or any of them.
 
@@ -262,14 +261,7 @@ impl<'a> Disk<'a> {
                 Changed::Grow(to) => size.max(*to as usize),
             });
         }
-        let written = luck.pick(open.len(), dice);
-        let size = sizes[written];
-        if file.grows_in_order() {
-            open[..written].iter().for_each(|change| change.apply(&mut image, self.log));
-            let torn = size.saturating_sub(dice.below((PAGE / SECTOR) as u64) as usize * SECTOR);
-            image.truncate(torn.max(sizes[0].min(size)));
-            return image;
-        }
+        let size = sizes[luck.pick(open.len(), dice)];
         let last = seen.values().filter_map(|changes| changes.last()).map(|change| change.begun).max();
         for (page, changes) in &seen {
             let is_last = changes.last().map(|change| change.begun) == last;
@@ -304,12 +296,6 @@ impl Syncs {
     /// What ended before this is durable at a time.
     fn durable_to(&self, at: usize) -> usize {
         self.0.iter().filter(|(_, ended)| *ended < at).map(|(begun, _)| *begun).max().unwrap_or_default()
-    }
-}
-
-impl File {
-    fn grows_in_order(&self) -> bool {
-        self.made_as.ends_with("events.jsonl")
     }
 }
 
