@@ -13,6 +13,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use tracing::error;
 
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 
@@ -43,7 +44,7 @@ impl Tail {
     /// Reads the end of the live file, and of the newest rotated files if needed.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read.
+    /// Returns an error if the live file cannot be read, or if a rotated file cannot be opened.
     pub fn read(names: &Names) -> io::Result<Self> {
         let mut tail = Self::default();
         let live = File::open(&names.live)?;
@@ -73,16 +74,17 @@ impl Tail {
     }
 
     /// Reads rotated files, compressed or not, from the newest to older ones while bytes are left. Small files may be
-    /// rotated more than once between two settles.
+    /// rotated more than once between two settles. A damaged file is skipped, as it would be damaged at each try.
     fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;
         for (rotated, _) in listed.iter().rev() {
             // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
-            let (file, is_plain) = match open_if_there(&names.plain(rotated))? {
-                Some(plain) => (plain, true),
-                None => match open_if_there(&names.gzip(rotated))? {
-                    Some(gzip) => (gzip, false),
+            let (plain, gzip) = (names.plain(rotated), names.gzip(rotated));
+            let (file, path, is_plain) = match open_if_there(&plain)? {
+                Some(file) => (file, plain, true),
+                None => match open_if_there(&gzip)? {
+                    Some(file) => (file, gzip, false),
                     None => continue,
                 },
             };
@@ -91,8 +93,15 @@ impl Tail {
             if newest.duration_since(changed).is_ok_and(|earlier| earlier >= SETTLED) {
                 break;
             }
-            let taken = if is_plain { self.take_plain(file, bytes)? } else { self.take_compressed(file)? };
-            bytes = bytes.saturating_sub(taken);
+            let taken = if is_plain { self.take_plain(file, bytes) } else { self.take_compressed(file) };
+            match taken {
+                Ok(taken) => bytes = bytes.saturating_sub(taken),
+                Err(error) => error!(
+                    path = %path.display(),
+                    %error,
+                    "a rotated file cannot be read and is skipped: unsettled events in it are written again"
+                ),
+            }
             if bytes == 0 {
                 break;
             }
@@ -119,7 +128,8 @@ impl Tail {
         Ok(len - start)
     }
 
-    /// Returns how many bytes it read, uncompressed.
+    /// Returns how many bytes it read, uncompressed. After an error nothing is taken, because what was unpacked before it
+    /// may be wrong.
     fn take_compressed(&mut self, file: File) -> io::Result<u64> {
         let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
         let (mut ids, mut line) = (Vec::new(), Vec::new());
@@ -170,6 +180,12 @@ mod tests {
         Names::of(&dir.path().join("events.jsonl")).unwrap()
     }
 
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut gzip, text).unwrap();
+        gzip.finish().unwrap()
+    }
+
     #[test]
     fn a_line_is_known_by_its_seq_and_its_time() {
         let dir = tempfile::tempdir().unwrap();
@@ -201,6 +217,26 @@ mod tests {
     }
 
     #[test]
+    fn damaged_compressed_files_are_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names(&dir);
+        fs::write(&names.live, line(5, "a")).unwrap();
+        let whole = |seq| packed(line(seq, "a").as_bytes());
+        let torn = whole(2)[..20].to_vec();
+        let mut flipped = whole(3);
+        let checksum = flipped.len() - 8;
+        flipped[checksum] ^= 1;
+        for gzip in [whole(1), torn, flipped, b"not gzip at all".to_vec()] {
+            let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
+            fs::write(names.gzip(&rotated), gzip).unwrap();
+        }
+        let tail = Tail::read(&names).unwrap();
+        let found = [1, 2, 3, 5].map(|seq| tail.has(line(seq, "a").as_bytes()));
+        assert_eq!(found, [true, false, false, true]);
+        assert!(!tail.is_damaged);
+    }
+
+    #[test]
     fn the_newest_rotated_file_belongs_to_it_in_either_form() {
         let dir = tempfile::tempdir().unwrap();
         let names = names(&dir);
@@ -208,9 +244,7 @@ mod tests {
         fs::write(&names.live, "").unwrap();
         fs::write(names.plain(&rotated), line(7, "a")).unwrap();
         assert!(Tail::read(&names).unwrap().has(line(7, "a").as_bytes()));
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        io::Write::write_all(&mut gzip, line(7, "a").as_bytes()).unwrap();
-        fs::write(names.gzip(&rotated), gzip.finish().unwrap()).unwrap();
+        fs::write(names.gzip(&rotated), packed(line(7, "a").as_bytes())).unwrap();
         fs::remove_file(names.plain(&rotated)).unwrap();
         assert!(Tail::read(&names).unwrap().has(line(7, "a").as_bytes()));
     }

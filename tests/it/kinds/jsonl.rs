@@ -124,3 +124,18 @@ fn a_damaged_file_is_repaired_with_an_error_and_the_receiver_starts() {
         assert!(log.contains("ERROR") && log.contains(left), "{log}");
     }
 }
+
+#[test]
+fn a_damaged_gz_is_an_error_in_the_log_and_the_handler_opens() {
+    let home = Home::new();
+    let gzip = "events-2026-11-22T101500Z-001.jsonl.gz";
+    fs::write(home.journal_file().with_file_name(gzip), "not gzip at all").unwrap();
+    let mut receiver = home.start();
+    assert_eq!(receiver.connect().post(r#"{"eventName":"x","id":"1"}"#).unwrap().status, 200);
+    home.wait_until_delivered();
+    receiver.stop();
+    let live = home.journal_file().with_file_name("events.jsonl");
+    assert_eq!(fs::read_to_string(live).unwrap().lines().count(), 1);
+    let log = home.log();
+    assert!(log.lines().any(|line| line.contains(" ERROR ") && line.contains(gzip)), "{log}");
+}
