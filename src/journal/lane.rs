@@ -70,7 +70,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of its dead letters. 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order.
+    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order. For a handler's own lane
+    /// also those whose dead letter was dropped, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 

@@ -17,6 +17,12 @@ use crate::{
 /// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
+/// Marks the event of a dead letter as settled, before the dead letter is deleted. Past the cursor, nothing else would
+/// tell a restart that the event is settled.
+pub const MARK_SETTLED: &str = "INSERT OR IGNORE INTO mark (name, value)
+    SELECT 'settled ' || lane.id || ' ' || dead.seq, dead.seq FROM dead JOIN lane ON lane.id = dead.lane
+    WHERE dead.id = ?1 AND dead.seq > lane.cursor AND dead.replay = 0";
+
 /// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
 pub struct Lanes {
@@ -257,7 +263,7 @@ fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusq
     }
 }
 
-/// Writes the cursor and the set-aside events of a lane.
+/// Writes the cursor and the set-aside events of a lane. Deletes the marks of settled events that the cursor passes.
 fn write_lane(
     connection: &Connection,
     lane: Lane,
@@ -267,6 +273,12 @@ fn write_lane(
     if let Some(cursor) = pending.cursor {
         connection
             .prepare_cached("UPDATE lane SET cursor = max(cursor, ?2) WHERE id = ?1")?
+            .execute(params![lane.id, cursor])?;
+        connection
+            .prepare_cached(
+                "DELETE FROM mark
+                 WHERE name BETWEEN 'settled ' || ?1 || ' ' AND 'settled ' || ?1 || '!' AND value <= ?2",
+            )?
             .execute(params![lane.id, cursor])?;
         record(connection, lane.id, cursor, now)?;
     }
@@ -310,6 +322,7 @@ fn write_dead<'a>(
         new.extend(bury(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
     for id in &ends.revived {
+        connection.prepare_cached(MARK_SETTLED)?.execute([id])?;
         connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
     }
     for again in &ends.dead_again {

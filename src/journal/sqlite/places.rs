@@ -77,6 +77,13 @@ pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result
     connection
         .prepare_cached("DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)")?
         .execute([new])?;
+    // A later lane may get the id of a deleted one.
+    connection
+        .prepare_cached(
+            "DELETE FROM mark WHERE EXISTS (SELECT 1 FROM lane WHERE handler = ?1
+               AND mark.name BETWEEN 'settled ' || lane.id || ' ' AND 'settled ' || lane.id || '!')",
+        )?
+        .execute([new])?;
     connection.prepare_cached("DELETE FROM lane WHERE handler = ?1")?.execute([new])?;
     for sql in [
         "UPDATE lane SET handler = ?2 WHERE handler = ?1",

@@ -244,7 +244,10 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
         .query_row([id], |row| row.get(0))?;
     let dead_past_cursor = connection
         .prepare_cached(
-            "SELECT DISTINCT seq FROM dead WHERE lane = ?1 AND seq > ?2 AND replay = ?3 ORDER BY seq",
+            "SELECT seq FROM dead WHERE lane = ?1 AND seq > ?2 AND replay = ?3
+             UNION SELECT value FROM mark
+               WHERE name BETWEEN 'settled ' || ?1 || ' ' AND 'settled ' || ?1 || '!' AND value > ?2 AND ?3 = 0
+             ORDER BY 1",
         )?
         .query_map(params![home, cursor, lane.replay.unwrap_or_default()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;

@@ -22,7 +22,9 @@ CREATE TABLE key_run (
 -- Marks that outlive the rows that they come from.
 CREATE TABLE mark (
   name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever given; 'received_at': the last given;
-                                          -- 'clock': the last known time; 'deletion': up to where deletion by age had come
+                                          -- 'clock': the last known time; 'deletion': up to where deletion by age had come;
+                                          -- 'settled LANE SEQ': that a dead letter past the cursor was dropped or
+                                          -- delivered; `value` is the seq, and the row stays until the cursor passes it
   value       INTEGER NOT NULL
 ) WITHOUT ROWID;
 

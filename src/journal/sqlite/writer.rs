@@ -20,7 +20,7 @@ use super::{
     eras::{Era, Eras, Moment},
     file::DatabaseFile,
     group::Group,
-    lanes::{Enrolled, KnownLane, Lanes},
+    lanes::{Enrolled, KnownLane, Lanes, MARK_SETTLED},
     op::{Append, Change, Op, Reply},
     pauses, places,
     presence::Tampered,
@@ -257,7 +257,10 @@ impl Writer {
                 }
                 Change::Rename { old, new } => places::rename(&self.connection, old, new)?,
                 Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
-                Change::DropDead(ids) => self.each(ids, "DELETE FROM dead WHERE id = ?1")?,
+                Change::DropDead(ids) => {
+                    self.each(ids, MARK_SETTLED)?;
+                    self.each(ids, "DELETE FROM dead WHERE id = ?1")?
+                }
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
                 Change::Resume(handler) => pauses::remove(&self.connection, handler)?,
                 Change::StartReplay(new) => replays::insert(&self.connection, new, now.at)?,
