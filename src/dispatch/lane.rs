@@ -364,8 +364,10 @@ impl Lane {
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);
         let window = self.window.next_due(now);
+        let has_more = self.window.read_to() < self.reach().min(*self.tip.borrow());
+        let ahead = self.probe_ahead_at().filter(|at| has_more && *at > now);
         let own = self.awaits_own().then(|| now.plus_ms(policy::GIVES_WAY_MS));
-        [exceptions, gathered, window, own].into_iter().flatten().min()
+        [exceptions, gathered, window, ahead, own].into_iter().flatten().min()
     }
 
     fn backoff_ms(&self, failures: u32) -> i64 {

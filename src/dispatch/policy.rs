@@ -19,6 +19,9 @@ const SEARCH_REFUSED: usize = 1_000;
 const SEARCH_FAILED: usize = 100;
 /// Maximum number of events in doubt; a lane that reaches it stops claiming.
 pub const DOUBTED_MAX: usize = 10_000;
+/// Maximum number of events that a lane claims from an event on that has no room to be set aside. The cursor stays
+/// before that event, so a restart delivers later events again.
+pub const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub const WHOLE_ERRORS: usize = 100;
 /// Maximum number of failures in a one-by-one probe without a success.

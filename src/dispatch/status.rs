@@ -78,8 +78,8 @@ pub enum LaneCondition {
     Waiting,
     /// The handler is paused until somebody resumes it.
     Paused,
-    /// The limit for set-aside events is reached. The lane delivers other events, and an event that fails stays in
-    /// the lane.
+    /// The limit for set-aside events is reached. An event that fails stays in the lane, and the lane delivers a
+    /// limited number of events after it.
     Full,
     /// The journal cannot be read at the cursor: a person must look.
     Stuck,

@@ -31,6 +31,10 @@ pub struct Window {
     doubted: usize,
     /// Entries of held messages.
     held_slots: usize,
+    /// Number of events added so far.
+    pushed: usize,
+    /// The event that stopped the cursor when [`Self::pin`] was last called.
+    pinned: Option<u64>,
 }
 
 /// The entry of one event.
@@ -55,6 +59,8 @@ pub struct Slot {
     /// The order key: events of one message stay in order; `None` if the event has no order.
     pub key: Option<OrderKey>,
     bytes: usize,
+    /// Number of events that were added before this one.
+    number: usize,
     in_flight: bool,
 }
 
@@ -108,10 +114,12 @@ impl Window {
             came_at: event.came_at,
             key,
             bytes: event.element.raw().len(),
+            number: self.pushed,
             in_flight: false,
             event: Some(Arc::clone(&event)),
         };
         self.bytes += slot.bytes;
+        self.pushed += 1;
         self.held_slots += usize::from(self.is_held(key));
         self.slots.insert(event.seq, slot);
     }
@@ -133,6 +141,20 @@ impl Window {
     /// Returns whether the events of this message wait: see [`Self::hold`].
     pub fn is_held(&self, key: Option<OrderKey>) -> bool {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
+    }
+
+    /// Pins the first event if it has failed or is held. Called while there is no room to set it aside, so that the
+    /// cursor stays before it. It stays pinned until it is removed, also if there is room in between.
+    pub fn pin(&mut self) {
+        let Some((seq, slot)) = self.slots.first_key_value() else { return };
+        let is_pinned = slot.attempts > 0 || self.is_held(slot.key);
+        self.pinned = is_pinned.then_some(*seq);
+    }
+
+    /// Number of events claimed from the pinned event on, itself included; `None` if the first event is not pinned.
+    pub fn claimed_past_pinned(&self) -> Option<usize> {
+        let (seq, slot) = self.slots.first_key_value()?;
+        (self.pinned == Some(*seq)).then(|| self.pushed - slot.number)
     }
 
     /// Number of events that wait neither for a decision about a doubt nor behind a set-aside event.
@@ -263,6 +285,11 @@ impl Window {
     /// Like [`Self::width`], for events that were not tried yet.
     pub fn untried(&self) -> usize {
         self.heads().filter(|(_, slot)| slot.attempts == 0).count()
+    }
+
+    /// Returns whether an event that was not tried yet may be delivered, or is in flight.
+    pub fn has_untried(&self) -> bool {
+        self.untried() > 0 || self.slots.values().any(|slot| slot.in_flight && slot.attempts == 0)
     }
 
     /// The first waiting event of each message, least tried first. Returns up to `untried` new events; if there are

@@ -57,7 +57,11 @@ impl Lane {
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
-        let takes_others = answers || self.others_succeed_since(trace.failed_at);
+        // A pinned event stays in doubt although others have succeeded since it first failed.
+        let is_well = trouble.is_about_event()
+            && self.condition.failures == 0
+            && self.window.doubts(self.condition.successes).next().is_none();
+        let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
         trace.failed_at = now;
         trace.failed_after = self.condition.successes;
         if trouble.gravity == Gravity::Refused && answers {

@@ -13,16 +13,22 @@ impl Lane {
     /// Returns whether the claim advanced.
     pub(super) async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         self.set_aside_held(now);
+        if self.aside_is_full() {
+            self.window.pin();
+        }
         let (most, target) = policy::window(self.parts.batch, self.share());
         if self.window.len() == 0 && now < self.condition.next_claim {
             return Ok(false);
         }
         let lacks_choice = self.lacks_choice(now);
-        if self.window.bytes() >= WINDOW_BYTES && (lacks_choice || self.window.ready() == 0) {
+        let probes_ahead = self.probes_ahead(now);
+        let needs_more = lacks_choice || probes_ahead;
+        if self.window.bytes() >= WINDOW_BYTES && (needs_more || self.window.ready() == 0) {
             self.window.drop_failed_bodies();
         }
         let enough = self.window.ready() > most || self.window.len() >= policy::DOUBTED_MAX + most;
-        if self.window.bytes() >= WINDOW_BYTES || (enough && !lacks_choice) {
+        let room = self.room_ahead().max(usize::from(probes_ahead));
+        if self.window.bytes() >= WINDOW_BYTES || room == 0 || (enough && !needs_more) {
             return Ok(false);
         }
         let read_to = self.window.read_to();
@@ -32,15 +38,19 @@ impl Lane {
         }
         let set_aside_by_own = self.set_aside_by_own(end).await?;
         let wanted = if lacks_choice { self.choice().min(CLAIM_EVENTS) } else { target };
-        let max = wanted.saturating_sub(self.window.ready()).max(policy::PROBE_EVENTS);
+        let max = wanted.saturating_sub(self.window.ready()).min(room).max(policy::PROBE_EVENTS);
         let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
         if claim.events.len() < self.parts.batch {
             self.condition.next_claim = now.plus_ms(policy::GATHER_MS);
         }
+        let before = self.window.len();
         for event in claim.events {
             let seq = event.seq;
             if seq > end {
                 break;
+            }
+            if self.window.len() - before >= room {
+                return Ok(self.window.read_to() > read_to);
             }
             // Counted with the same filters as the total of the replay.
             self.claimed += u64::from(self.parts.replay.is_some() && self.wants(&event));
@@ -60,6 +70,33 @@ impl Lane {
         }
         self.window.advance(claim.through.min(end));
         Ok(self.window.read_to() > read_to)
+    }
+
+    /// How many events the lane may claim: see [`policy::AHEAD_MAX`].
+    fn room_ahead(&self) -> usize {
+        let claimed = self.window.claimed_past_pinned();
+        claimed.map_or(usize::MAX, |claimed| policy::AHEAD_MAX.saturating_sub(claimed))
+    }
+
+    /// Returns whether the lane has claimed as much after a pinned event as it may.
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.room_ahead() == 0
+    }
+
+    /// Returns whether a lane with a pinned event claims although a limit is reached: one event, if the limit is
+    /// [`policy::AHEAD_MAX`]. Only a success shows that the destination accepts events. Without one, set-aside events
+    /// would not expire, and the lane would stay full for ever.
+    fn probes_ahead(&self, now: Timestamp) -> bool {
+        self.probe_ahead_at().is_some_and(|at| at <= now)
+            && self.window.len() < policy::DOUBTED_MAX
+            && (self.condition.failures == 0 || self.is_time_to_probe(now))
+            && !self.window.has_untried()
+    }
+
+    /// When a lane with a pinned event probes ahead if nothing succeeds before.
+    pub(super) fn probe_ahead_at(&self) -> Option<Timestamp> {
+        self.window.claimed_past_pinned()?;
+        Some(self.condition.last_success.plus_ms(self.parts.settings.probe_max.as_ms()))
     }
 
     /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,

@@ -99,6 +99,11 @@ impl Lane {
                 "{doubted} events failed ({}): the next message tells whether it is the destination",
                 self.doubted_class().unwrap_or_default()
             )),
+            LaneCondition::Full if self.is_far_ahead() => Some(format!(
+                "{} events are set aside, as many as aside_limit allows: the next that failed waits for room, and the \
+                 lane only probes",
+                self.aside.len()
+            )),
             LaneCondition::Full => Some(format!(
                 "{} events are set aside, as many as aside_limit allows: what fails now stays in the way",
                 self.aside.len()

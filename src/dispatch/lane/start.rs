@@ -226,7 +226,8 @@ impl Lane {
     /// The last seq whose set-aside event may be tried. After a restart, earlier events are claimed first, because
     /// they may belong to the same message. If nothing more can be claimed, all set-aside events may be tried.
     pub(super) fn aside_upto(&self) -> u64 {
-        let stands_still = self.aside_is_full() && self.window.len() >= policy::DOUBTED_MAX;
+        let claims_no_more = self.window.len() >= policy::DOUBTED_MAX || self.is_far_ahead();
+        let stands_still = self.aside_is_full() && claims_no_more;
         if stands_still { u64::MAX } else { self.window.read_to() }
     }
 

@@ -133,6 +133,106 @@ async fn the_cursor_passes_events_that_waited_for_room_in_a_full_lane() {
     assert_eq!((world.state(Class::Other).await.cursor, shown(&lane).set_aside), (103, 0));
 }
 
+impl World {
+    /// The lane of a new process. The lane before it must be dropped.
+    async fn restarted(&mut self) -> Lane {
+        self.journal.close().await.unwrap();
+        self.journal = self.place.open();
+        self.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+        self.lane(Class::Other).await
+    }
+
+    async fn aside_and_dead(&self) -> (Vec<u64>, Vec<u64>) {
+        let aside = self.state(Class::Other).await.aside.iter().map(|row| row.seq).collect();
+        let mut dead: Vec<u64> = self.dead().await.into_iter().map(|(seq, _)| seq).collect();
+        dead.sort_unstable();
+        (aside, dead)
+    }
+}
+
+/// The cursor stays before an event that has no room, and a restart delivers later events again.
+#[tokio::test]
+async fn a_restart_of_a_full_lane_repeats_a_bounded_number_of_events() {
+    for failure in [bad_events as fn() -> Failure, retry] {
+        let mut world = World::new(Script::new(failing(&[1, 2, 3, 4, 5], failure))).await;
+        (world.concurrency, world.settings.aside_limit) = (8, 5);
+        world.append(statuses(0..100)).await;
+        let mut lane = world.lane(Class::Other).await;
+        world.turn_for(&mut lane, HOUR).await;
+        assert_eq!(shown(&lane).set_aside, 5);
+        world.script.now(failing(&[1, 2, 3, 4, 5, 101], failure));
+        world.append(statuses(100..12_000)).await;
+        world.turn_for(&mut lane, HOUR * 70).await;
+        let before = world.script.taken().len();
+        assert!(before > 10_000, "the lane stopped at {before}");
+        assert_eq!(world.state(Class::Other).await.cursor, 100);
+        drop(lane);
+        let mut lane = world.restarted().await;
+        world.turn_for(&mut lane, SECOND * 60).await;
+        let again = world.script.taken().len() - before;
+        // 10,000 and a probe each 5 minutes.
+        assert!((1..=11_000).contains(&again), "{again} events were delivered again");
+        // The events set aside die, and leave room.
+        world.turn_for(&mut lane, DAY * 2).await;
+        let taken: HashSet<u64> = world.script.taken().into_iter().collect();
+        assert_eq!(taken.len(), 12_000 - 6);
+        assert_eq!(world.aside_and_dead().await, (vec![101], vec![1, 2, 3, 4, 5]));
+        assert_eq!(world.state(Class::Other).await.cursor, 12_000);
+    }
+}
+
+#[tokio::test]
+async fn events_set_aside_die_in_a_full_lane_that_gets_nothing_new() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    world.script.now(failing(&[1, 2, 3, 4, 5, 101], bad_events));
+    for n in [100, 101] {
+        world.append(statuses(n..n + 1)).await;
+        world.turn_for(&mut lane, SECOND).await;
+    }
+    world.turn_for(&mut lane, DAY * 4).await;
+    assert_eq!(world.aside_and_dead().await, (vec![101], vec![1, 2, 3, 4, 5]));
+    assert_eq!(world.state(Class::Other).await.cursor, 102);
+}
+
+/// Past the cursor, nothing but a dead letter tells a restart that its event is settled.
+#[tokio::test]
+async fn dead_letters_past_the_cursor_that_are_gone_do_not_come_back() {
+    let (mut world, mut lane) = full(bad_events, 0).await;
+    let decide = |refuses: bool| {
+        move |events: &[Delivery]| match events[0].event.seq {
+            1..=5 | 101 => Err(bad_events()),
+            102 | 103 if refuses => Err(refuse()),
+            _ => Ok(()),
+        }
+    };
+    world.script.now(decide(true));
+    world.append(statuses(100..110)).await;
+    world.turn_for(&mut lane, SECOND * 60).await;
+    let letters = world.letters().await;
+    assert_eq!((letters.len(), world.state(Class::Other).await.cursor), (2, 100));
+    let dropped = letters.iter().find(|letter| letter.event.seq == 102).unwrap().id;
+    world.journal.drop_dead(vec![dropped]).await.unwrap();
+    world.script.now(decide(false));
+    assert_eq!(world.retry_all().await.len(), 1);
+    world.turn_for(&mut lane, SECOND).await;
+    assert!(world.dead().await.is_empty());
+    drop(lane);
+    let mut lane = world.restarted().await;
+    world.turn_for(&mut lane, SECOND * 60).await;
+    let taken = world.script.taken();
+    let times = |seq: u64| taken.iter().filter(|taken| **taken == seq).count();
+    assert_eq!([102, 103, 104].map(times), [0, 1, 2]);
+    assert_eq!(world.state(Class::Other).await.cursor, 100);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, HOUR * 2).await;
+    assert_eq!(world.state(Class::Other).await.cursor, 110);
+    world.journal.flush().await.unwrap();
+    let file = rusqlite::Connection::open(world.place.path()).unwrap();
+    let of_settled = "SELECT count(*) FROM mark WHERE name LIKE 'settled %'";
+    let marks: u64 = file.query_row(of_settled, [], |row| row.get(0)).unwrap();
+    assert_eq!(marks, 0, "the cursor has passed them");
+}
+
 /// A replay whose last event fails has nothing else that could succeed, and holds retention and the replays after it.
 #[tokio::test]
 async fn a_replay_ends_though_its_last_event_fails_and_nothing_new_comes() {
