@@ -1,7 +1,7 @@
 //! One delivery, as a task. A batch that fails because of an event is halved until that event is alone; a probe tries
-//! events one by one.
+//! events one by one. An accepted event counts as delivered, even if its batch fails.
 
-use std::{collections::HashSet, ops::Range, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::histogram::Histogram;
@@ -127,48 +127,52 @@ impl Attempt {
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
-    /// Delivers the whole batch. If the failure is about one event, delivers the halves, left before right, until that
-    /// event is alone. Leaves out later events of a failed message. Stops if the destination fails, or after [`DOUBTS`]
-    /// failures in a row.
+    /// Delivers the whole batch. If the failure is about one event, delivers the halves of the failed events, left
+    /// before right, until that event is alone, and then the unsent events. Leaves out later events of a failed
+    /// message. Stops if the destination fails, or after [`DOUBTS`] failures in a row.
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Untried; events.len()];
         let mut failed_messages: HashSet<OrderKey> = HashSet::new();
         let mut failures = 0;
-        let all = 0..events.len();
-        let mut parts: Vec<Range<usize>> = Vec::from([all]);
-        while let Some(part) = parts.pop() {
-            let blocked =
-                |at: &usize| events[*at].order_key().is_some_and(|key| failed_messages.contains(&key));
-            let tried: Vec<usize> = part.filter(|at| !blocked(at)).collect();
+        let all: Vec<usize> = (0..events.len()).collect();
+        let mut parts: Vec<Vec<usize>> = Vec::from([all]);
+        while let Some(mut tried) = parts.pop() {
+            tried.retain(|at| events[*at].order_key().is_none_or(|key| !failed_messages.contains(&key)));
             let (Some(first), Some(last)) = (tried.first(), tried.last()) else { continue };
             let whole = *first..last + 1;
             let outcome = if tried.len() == whole.len() {
-                self.deliver(&events[whole.clone()]).await
+                self.deliver(&events[whole]).await
             } else {
                 let some: Vec<Delivery> = tried.iter().map(|at| events[*at].clone()).collect();
                 self.deliver(&some).await
             };
+            let Parted { accepted, mut failed, unsent } = Parted::of(tried, &outcome, events);
+            if !accepted.is_empty() {
+                failures = 0;
+            }
+            for at in accepted {
+                outcomes[at] = Outcome::Delivered;
+            }
             let is_of_one = match &outcome {
                 Outcome::Refused(_) => true,
                 Outcome::Failed(trouble) => trouble.is_about_event(),
                 Outcome::Delivered | Outcome::Untried => false,
             };
-            if is_of_one && tried.len() > 1 {
-                let middle = tried[tried.len() / 2];
-                parts.push(middle..whole.end);
-                parts.push(whole.start..middle);
+            if is_of_one {
+                parts.push(unsent);
+            }
+            if is_of_one && failed.len() > 1 {
+                let right = failed.split_off(failed.len() / 2);
+                parts.push(right);
+                parts.push(failed);
                 continue;
             }
             let is_of_destination = matches!(outcome, Outcome::Failed(_)) && !is_of_one;
-            match outcome {
-                Outcome::Delivered => failures = 0,
-                Outcome::Failed(_) if is_of_one => {
-                    failures += 1;
-                    failed_messages.extend(events[*first].order_key());
-                }
-                _ => {}
+            if matches!(outcome, Outcome::Failed(_)) && is_of_one {
+                failures += 1;
+                failed_messages.extend(failed.first().and_then(|at| events[*at].order_key()));
             }
-            for at in tried {
+            for at in failed {
                 outcomes[at] = outcome.clone();
             }
             if is_of_destination || failures >= DOUBTS {
@@ -207,6 +211,13 @@ impl Attempt {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Outcome {
+        events.iter().for_each(Delivery::mark_unsent);
+        let outcome = self.deliver_masked(events).await;
+        let is_accepted = !events.is_empty() && events.iter().all(Delivery::is_accepted);
+        if is_accepted { Outcome::Delivered } else { outcome }
+    }
+
+    async fn deliver_masked(&self, events: &[Delivery]) -> Outcome {
         if self.mask.is_empty() {
             return self.hand_over(events).await;
         }
@@ -261,5 +272,27 @@ impl Attempt {
             attempt: events.iter().map(|delivery| delivery.attempt).max().unwrap_or(0),
         };
         trace::deliver(&self.lane.handler, lane_name(&self.lane), load)
+    }
+}
+
+/// The events of one delivery, by their results, as indexes in order.
+struct Parted {
+    /// The destination has these.
+    accepted: Vec<usize>,
+    /// The failure of the delivery is about these.
+    failed: Vec<usize>,
+    /// These were not sent, because something before them failed.
+    unsent: Vec<usize>,
+}
+
+impl Parted {
+    fn of(tried: Vec<usize>, outcome: &Outcome, events: &[Delivery]) -> Self {
+        let is_delivered = *outcome == Outcome::Delivered;
+        let (accepted, left): (Vec<usize>, Vec<usize>) =
+            tried.into_iter().partition(|at| is_delivered || events[*at].is_accepted());
+        // Without a mark the kind reports no single events, or it failed before it sent one.
+        let is_marked = left.iter().any(|at| events[*at].is_sent());
+        let (failed, unsent) = left.into_iter().partition(|at| !is_marked || events[*at].is_sent());
+        Self { accepted, failed, unsent }
     }
 }

@@ -160,7 +160,8 @@ impl Deferred {
             return Err(Failure::retry(NOT_OPENED, "the handler is not open"));
         };
         let delivered = handler.deliver(events).await;
-        if matches!(delivered, Ok(()) | Err(Failure::Refuse { .. })) {
+        let has_answered = matches!(delivered, Ok(()) | Err(Failure::Refuse { .. }));
+        if has_answered || events.iter().any(Delivery::is_accepted) {
             self.succeeded();
         }
         delivered

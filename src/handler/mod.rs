@@ -7,6 +7,7 @@
 //! A handler does not know the journal, so it cannot acknowledge events itself. Its [`Filter`] selects the events, and
 //! dispatch decides when and how often they are delivered. A kind only delivers, or returns why it could not.
 
+mod ack;
 #[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod body;
 mod ca;
@@ -54,6 +55,7 @@ use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Key, OrderKey, Unreadable};
+use ack::Ack;
 
 /// Log directives that silence client libraries by default, in the format of `[log] level`. Their lines may quote
 /// payloads, and some have level ERROR although nothing needs attention.
@@ -114,8 +116,12 @@ pub trait Kind: Sized + Send + Sync + 'static {
 
     /// Delivers events in order. Returns `Ok` only when the destination has stored all of them durably.
     ///
+    /// A kind whose destination may accept a part of the batch marks each event: [`Delivery::mark_sent`] and
+    /// [`Delivery::mark_accepted`]. After a failure, accepted events count as delivered, and unsent ones as untried.
+    /// Such a kind sends no event before all earlier events of its message are accepted.
+    ///
     /// # Errors
-    /// Returns a [`Failure`], which has everything that dispatch needs to know.
+    /// Returns a [`Failure`] of the events that were not accepted.
     fn deliver(&self, events: &[Delivery]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
@@ -130,12 +136,14 @@ pub struct Delivery {
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
+    /// How far this attempt came. The masked delivery and the unmasked one share it.
+    ack: Ack,
 }
 
 impl Delivery {
     /// A delivery of the event as it was received; `attempt` counts from 1.
-    pub const fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
-        Self { event, attempt, replay, received: None }
+    pub fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
+        Self { event, attempt, replay, received: None, ack: Ack::default() }
     }
 
     /// Returns this delivery with the event masked.

@@ -64,14 +64,20 @@ impl Lane {
 
     /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        let (mut of_events, mut of_destination) = (Vec::new(), Vec::new());
+        let mut of_events: Vec<(u64, Trouble)> = Vec::new();
+        let mut of_destination: Vec<(u64, Trouble)> = Vec::new();
         let mut delivered = 0;
+        // An event was accepted after one for which the settings are wrong, so the destination itself is well.
+        let mut accepted_after = false;
         for (seq, outcome) in seqs.iter().zip(outcomes) {
             self.unsettled += u64::from(*seq <= self.restored_to && outcome != Outcome::Untried);
             match outcome {
                 Outcome::Delivered => {
                     self.window.remove(*seq);
                     delivered += 1;
+                    let before = of_destination.last();
+                    accepted_after |=
+                        before.is_some_and(|(_, trouble)| trouble.gravity == Gravity::Misconfigured);
                 }
                 Outcome::Refused(error) => {
                     let slot = self.window.remove(*seq);
@@ -101,15 +107,20 @@ impl Lane {
             self.doubt_destination(now);
         }
         if !of_destination.is_empty() {
-            self.destination_failed(of_destination, delivered > 0, mode, now);
+            let beside = match mode {
+                Mode::Batch => accepted_after,
+                Mode::OneByOne => delivered > 0,
+            };
+            self.destination_failed(of_destination, beside, mode, now);
         }
     }
 
-    /// Handles events that failed because of the destination. `delivered`: it accepted others of the same delivery.
+    /// Handles events that failed because of the destination. `beside`: it accepts others of the same delivery, so
+    /// these events are the cause. A destination that only accepted events before them may have become unwell since.
     fn destination_failed(
         &mut self,
         mut failed: Vec<(u64, Trouble)>,
-        delivered: bool,
+        beside: bool,
         mode: Mode,
         now: Timestamp,
     ) {
@@ -122,20 +133,20 @@ impl Lane {
                 slot.unanswered |= trouble.about == About::Unanswered;
             }
         }
-        if mode == Mode::OneByOne {
-            failed.retain(|(seq, trouble)| {
-                let bad = delivered || self.fails_while_others_succeed(*seq);
-                if bad {
-                    self.set_aside(*seq, trouble.clone(), now);
-                }
-                !bad
-            });
-        }
+        failed.retain(|(seq, trouble)| {
+            let bad = match mode {
+                Mode::Batch => beside && self.was_tried(*seq, policy::EVENT_TRIES - 1),
+                Mode::OneByOne => beside || self.fails_while_others_succeed(*seq),
+            };
+            if bad {
+                self.set_aside(*seq, trouble.clone(), now);
+            }
+            !bad
+        });
         if failed.is_empty() && after.is_none() {
             return;
         }
-        let not_before = if delivered && after.is_none() {
-            // The destination accepted others of the batch, so these events are the cause.
+        let not_before = if beside && after.is_none() {
             now.plus_ms(self.backoff_ms(1))
         } else {
             self.unwell(&trouble, now)
@@ -143,6 +154,11 @@ impl Lane {
         for (seq, _) in failed {
             self.window.failed(seq, self.condition.successes, not_before, None);
         }
+    }
+
+    /// Returns whether this event has failed at least `times` before.
+    fn was_tried(&self, seq: u64, times: u32) -> bool {
+        self.window.get(seq).is_some_and(|slot| slot.attempts >= times)
     }
 
     /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has

@@ -119,7 +119,9 @@ impl Kind for Exec {
         match self.mode {
             Mode::Once => {
                 for delivery in events {
+                    delivery.mark_sent();
                     once::run(&self.program, delivery, self.body).await?;
+                    delivery.mark_accepted();
                 }
                 Ok(())
             }
@@ -161,10 +163,12 @@ impl Exec {
         };
         let mut outcome = Ok(());
         for delivery in events {
+            delivery.mark_sent();
             outcome = worker.hand(delivery).await.map_err(lines::Broken::into_failure)?;
             if outcome.is_err() {
                 break;
             }
+            delivery.mark_accepted();
         }
         *place = Some(worker);
         outcome

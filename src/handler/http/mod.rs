@@ -142,7 +142,9 @@ impl Kind for Http {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         for events in self.shape.requests(events) {
+            events.iter().for_each(Delivery::mark_sent);
             self.post(events).await?;
+            events.iter().for_each(Delivery::mark_accepted);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     handler::{
-        Failure,
+        Delivery, Failure,
         given_up::{Attempt, GivenUp},
     },
     panics,
@@ -81,32 +81,41 @@ impl Link {
         !self.given_up.is_so() && !self.watch.has_trouble() && !self.producer.as_ref().is_none_or(has_ended)
     }
 
-    /// Sends messages together. Returns when every message has a report, or when no broker is left to send one.
-    pub(super) async fn send(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
+    /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. Returns when every
+    /// message has a report, or when no broker is left to send one.
+    pub(super) async fn send(
+        &self,
+        wave: &[Delivery],
+        messages: impl Iterator<Item = Message>,
+    ) -> Result<(), Failure> {
         tokio::select! {
             biased;
-            sent = self.send_all(wave) => sent?,
+            sent = self.send_all(wave, messages) => sent?,
             trouble = self.watch.trouble() => return Err(trouble),
         }
         self.watch.is_back();
         Ok(())
     }
 
-    async fn send_all(&self, wave: impl Iterator<Item = Message>) -> Result<(), Failure> {
-        let mut reports = Vec::new();
+    async fn send_all(
+        &self,
+        wave: &[Delivery],
+        messages: impl Iterator<Item = Message>,
+    ) -> Result<(), Failure> {
+        let mut reports = Vec::with_capacity(wave.len());
         let mut failure = None;
-        for message in wave {
+        for (delivery, message) in wave.iter().zip(messages) {
+            delivery.mark_sent();
             match self.enqueue(&message) {
-                Ok(report) => reports.push((message.topic, report)),
-                Err(error) => {
-                    failure = Some(of_message(&message.topic, &error));
-                    break;
-                }
+                Ok(report) => reports.push((delivery, message.topic, report)),
+                // The next message may have another topic.
+                Err(error) => failure = Some(worse(failure, of_message(&message.topic, &error))),
             }
         }
-        for (topic, report) in reports {
-            if let Err(error) = report.await.unwrap_or(Err(KafkaError::Canceled)) {
-                failure = Some(worse(failure, of_message(&topic, &error)));
+        for (delivery, topic, report) in reports {
+            match report.await.unwrap_or(Err(KafkaError::Canceled)) {
+                Ok(()) => delivery.mark_accepted(),
+                Err(error) => failure = Some(worse(failure, of_message(&topic, &error))),
             }
         }
         failure.map_or(Ok(()), Err)

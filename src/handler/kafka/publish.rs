@@ -8,7 +8,7 @@ use super::{
     link::Link,
 };
 
-/// Sends the events. Returns when all are acknowledged.
+/// Sends the events and marks those that are acknowledged. Returns when all are.
 ///
 /// # Errors
 /// Returns a [`Failure`] of the first wave that failed. Later waves were not sent.
@@ -17,7 +17,7 @@ pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery
     let messages = events.iter().map(|delivery| Message::of(delivery, settings));
     let mut messages = messages.collect::<Result<Vec<_>, _>>()?.into_iter();
     for wave in waves(events) {
-        link.send(messages.by_ref().take(wave.len())).await?;
+        link.send(wave, messages.by_ref().take(wave.len())).await?;
     }
     Ok(())
 }

@@ -91,8 +91,10 @@ impl Kind for Nats {
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && published.as_ref().is_err_and(error::is_no_stream) {
             // The stream was deleted while the receiver runs. Create it again, as at the start.
+            let left: Vec<Delivery> =
+                events.iter().filter(|delivery| !delivery.is_accepted()).cloned().collect();
             published = match stream::check(&link, &self.settings).await {
-                Ok(()) => publish::publish(&link, &self.settings, &self.name, events).await,
+                Ok(()) => publish::publish(&link, &self.settings, &self.name, &left).await,
                 Err(trouble) => Err(trouble),
             };
         }

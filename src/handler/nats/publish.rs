@@ -29,7 +29,7 @@ const ID: HeaderName = HeaderName::from_static("Bikhook-Id");
 const ATTEMPT: HeaderName = HeaderName::from_static("Bikhook-Attempt");
 const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 
-/// Publishes the events. Returns when all are acknowledged.
+/// Publishes the events and marks those that are acknowledged. Returns when all are.
 ///
 /// # Errors
 /// Returns the first [`Failure`]. Later waves were not sent.
@@ -52,28 +52,55 @@ pub(super) async fn publish(
         messages.push(message);
     }
     for wave in waves(events) {
-        let wave: Vec<Message> = messages.drain(..wave.len()).collect();
-        link.unless_broken(send(link, settings, wave)).await??;
+        let together: Vec<Message> = messages.drain(..wave.len()).collect();
+        link.unless_broken(send(link, settings, wave, together)).await??;
     }
     Ok(())
 }
 
-async fn send(link: &Link, settings: &Settings, wave: Vec<Message>) -> Result<(), Failure> {
+async fn send(
+    link: &Link,
+    settings: &Settings,
+    wave: &[Delivery],
+    messages: Vec<Message>,
+) -> Result<(), Failure> {
     let mut acks = Vec::with_capacity(wave.len());
+    let mut failure = None;
     let failed = |error: PublishError| {
         if matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe) {
             link.give_up();
         }
         of_publish(&settings.subject.pattern(), &error)
     };
-    for Message { subject, headers, payload } in wave {
+    for (delivery, Message { subject, headers, payload }) in wave.iter().zip(messages) {
         let message = PublishMessage::build().payload(payload.into()).headers(headers);
-        acks.push(link.jetstream.send_publish(subject, message).await.map_err(failed)?);
+        delivery.mark_sent();
+        match link.jetstream.send_publish(subject, message).await {
+            Ok(ack) => acks.push((delivery, ack)),
+            Err(error) => {
+                let trouble = failed(error);
+                if !link.is_sound() {
+                    return Err(trouble);
+                }
+                failure = Some(trouble);
+                break;
+            }
+        }
     }
-    for ack in acks {
-        ack.await.map_err(failed)?;
+    for (delivery, ack) in acks {
+        match ack.await {
+            Ok(_) => delivery.mark_accepted(),
+            Err(error) => {
+                let trouble = failed(error);
+                // Each further acknowledgement would time out by itself.
+                if !link.is_sound() {
+                    return Err(failure.unwrap_or(trouble));
+                }
+                failure.get_or_insert(trouble);
+            }
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// The NATS message for an event.

@@ -66,17 +66,17 @@ impl Kind for RabbitMq {
 }
 
 impl RabbitMq {
-    /// Publishes the messages in waves. The broker may refuse one message and accept the next, so an event is sent only
-    /// after the previous event of the same message is confirmed.
+    /// Publishes the messages in waves, and marks the events that are confirmed. The broker may refuse one message and
+    /// accept the next, so an event is sent only after the previous event of the same message is confirmed.
     async fn publish(&self, events: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
         // After a failure the channel is dropped, because late confirms must not be taken for those of the next
         // delivery.
         let channel = self.link.channel().await?;
         let mut messages = messages.into_iter();
         for wave in waves(events) {
-            let wave = messages.by_ref().take(wave.len()).collect();
+            let together = messages.by_ref().take(wave.len()).collect();
             tokio::select! {
-                published = publish::all(&channel, wave) => published?,
+                published = publish::all(&channel, wave, together) => published?,
                 () = self.link.blocked() => return Err(failure::blocked()),
             }
         }

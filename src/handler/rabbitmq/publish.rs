@@ -6,14 +6,16 @@ use super::{
     failure::{self, Phase},
     message::Message,
 };
-use crate::handler::Failure;
+use crate::handler::{Delivery, Failure};
 
-/// Returns `Ok` when the broker has confirmed every message and returned none.
-pub(super) async fn all(channel: &Channel, messages: Vec<Message>) -> Result<(), Failure> {
-    let (confirms, stopped) = send(channel, messages).await;
+/// Marks each delivery whose message the broker has confirmed and not returned. Returns `Ok` if these are all.
+pub(super) async fn all(channel: &Channel, wave: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
+    let (confirms, stopped) = send(channel, wave, messages).await;
     let mut verdict = Verdict::default();
-    for confirm in confirms {
-        verdict.hear(confirm.await);
+    for (delivery, confirm) in confirms {
+        if verdict.hear(confirm.await) {
+            delivery.mark_accepted();
+        }
     }
     if let Some(error) = stopped {
         verdict.fail(error);
@@ -22,12 +24,18 @@ pub(super) async fn all(channel: &Channel, messages: Vec<Message>) -> Result<(),
 }
 
 /// Sends until the channel fails. Returns the pending confirms, and the error if there is one.
-async fn send(channel: &Channel, messages: Vec<Message>) -> (Vec<PublisherConfirm>, Option<Error>) {
+async fn send<'a>(
+    channel: &Channel,
+    wave: &'a [Delivery],
+    messages: Vec<Message>,
+) -> (Vec<(&'a Delivery, PublisherConfirm)>, Option<Error>) {
     let mut confirms = Vec::with_capacity(messages.len());
-    for Message { exchange, routing_key, mandatory, properties, body } in messages {
+    for (delivery, message) in wave.iter().zip(messages) {
+        let Message { exchange, routing_key, mandatory, properties, body } = message;
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+        delivery.mark_sent();
         match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
-            Ok(confirm) => confirms.push(confirm),
+            Ok(confirm) => confirms.push((delivery, confirm)),
             Err(error) => return (confirms, Some(error)),
         }
     }
@@ -44,16 +52,18 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn hear(&mut self, confirmation: Result<Confirmation, Error>) {
+    /// Returns whether the broker accepted the message.
+    fn hear(&mut self, confirmation: Result<Confirmation, Error>) -> bool {
         match confirmation {
             // A message that no queue receives is returned, but also confirmed.
             Ok(Confirmation::Ack(Some(returned))) => {
                 self.unroutable.get_or_insert_with(|| returned.routing_key.to_string());
             }
-            Ok(Confirmation::Ack(None)) => {}
+            Ok(Confirmation::Ack(None)) => return true,
             Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => self.nacked = true,
             Err(error) => self.fail(error),
         }
+        false
     }
 
     fn fail(&mut self, error: Error) {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bikhook::handler::Failure;
+use bikhook::handler::{Delivery, Failure};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -234,6 +234,25 @@ async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_i
     );
     handler.deliver(&event("fine")).await.unwrap();
     assert_eq!(starts(), 3);
+}
+
+#[tokio::test]
+async fn events_accepted_before_a_failed_one_are_reported() {
+    let dir = TempDir::new().unwrap();
+    let once = "if grep -q later; then exit 7; fi";
+    let lines = r#"while read -r line; do case $line in
+        *later*) echo "retry in a minute";;
+        *) echo ok;;
+        esac; done"#;
+    for (script, mode) in [(once, "once"), (lines, "lines")] {
+        let settings = shell(dir.path(), script, &format!("mode = {mode:?}"));
+        let handler = open("exec", &settings).await.unwrap();
+        let events = [(1, "fine"), (2, "later"), (3, "fine")]
+            .map(|(seq, name)| delivery(seq, &format!(r#"{{"eventName":"{name}"}}"#)));
+        handler.deliver(&events).await.unwrap_err();
+        assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, false, false], "{mode}");
+        assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, false], "{mode}");
+    }
 }
 
 /// One that says more than it is asked would be one answer ahead for ever: what it loses then would count as delivered.

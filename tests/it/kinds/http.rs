@@ -253,6 +253,16 @@ async fn a_status_decides() {
 }
 
 #[tokio::test]
+async fn events_accepted_before_a_failed_request_are_reported() {
+    let web = Web::new(|request| Answer::status(if request.body.contains("\"e2\"") { 503 } else { 200 }));
+    let events = [1, 2, 3].map(sample);
+    let failure = open("http", &url(&web)).await.unwrap().deliver(&events).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Retry { class, .. } if class == "status 503"), "{failure:?}");
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, false, false]);
+    assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, false]);
+}
+
+#[tokio::test]
 async fn status_409_is_a_repetition_only_where_the_settings_say_so() {
     let web = Web::new(|_| Answer::status(409));
     for (settings, about) in [

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bikhook::handler::{Failure, Handler};
+use bikhook::handler::{Delivery, Failure, Handler};
 use rdkafka::types::RDKafkaRespErr as Code;
 use serde_json::value::RawValue;
 
@@ -208,6 +208,23 @@ async fn a_topic_that_is_not_there_is_told_with_what_to_do() {
     cluster.make_topic("bik-sent");
     by_status.deliver(&sent).await.unwrap();
     assert_eq!(cluster.take_new("bik-sent").len(), 1);
+}
+
+#[tokio::test]
+async fn messages_acknowledged_beside_one_without_a_topic_are_reported() {
+    let cluster = Cluster::start_new();
+    cluster.make_topic("bik-sent");
+    let handler = open_at(&cluster.brokers(), "topic = \"bik-{status}\"").await.unwrap();
+    let events = [
+        delivery(1, &status("1", "a", "sent")),
+        delivery(2, &status("2", "b", "read")),
+        delivery(3, &status("3", "c", "sent")),
+        delivery(4, &status("4", "b", "sent")),
+    ];
+    assert_eq!(told(handler.deliver(&events).await), ("misconfigured", "no topic".to_owned()));
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, false, true, false]);
+    assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, true, false]);
+    assert_eq!(cluster.take_new("bik-sent").len(), 2);
 }
 
 #[tokio::test]

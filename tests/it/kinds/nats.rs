@@ -183,8 +183,28 @@ async fn a_full_stream_is_waited_for() {
     let events = [1, 2, 3].map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")));
     let failure = handler.deliver(&events).await.unwrap_err();
     assert!(matches!(&failure, Failure::Retry { class, .. } if class == "stream full"), "{failure:?}");
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, true, false]);
     server.purge("BIK");
     handler.deliver(&events[2..]).await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_stored_beside_a_refused_one_are_reported() {
+    let server = NatsServer::start_new();
+    server.make_stream(stream("BIK", "bik.>"));
+    let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();
+    let large = status("2", "b", &"x".repeat(MAX_MESSAGE_BYTES));
+    let events = [
+        delivery(1, &status("1", "a", "sent")),
+        delivery(2, &large),
+        delivery(3, &status("3", "c", "sent")),
+        delivery(4, &status("4", "b", "read")),
+    ];
+    let failure = handler.deliver(&events).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Refuse { class, .. } if class == "too large"), "{failure:?}");
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, false, true, false]);
+    assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, true, false]);
+    assert_eq!(server.messages("BIK", 1).len(), 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bikhook::handler::{Failure, Handler};
+use bikhook::handler::{Delivery, Failure, Handler};
 use lapin::types::{AMQPValue, FieldTable};
 use rustix::process::Signal;
 use serde::Deserialize;
@@ -244,10 +244,31 @@ async fn nothing_of_a_message_is_in_the_queue_after_what_the_broker_turned_away_
         delivery(4, &status("4", "m", "read")),
     ];
     assert_eq!(outcome(handler.deliver(&events).await), told("retry", "nack"));
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, true, false, false]);
+    assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, true, false]);
     let seqs = || server.take_all("bounded").iter().map(Received::seq).collect::<Vec<_>>();
     assert_eq!(seqs(), [1, 2]);
     handler.deliver(&events[3..]).await.unwrap();
     assert_eq!(seqs(), [4]);
+}
+
+#[tokio::test]
+async fn messages_confirmed_beside_an_unroutable_one_are_reported() {
+    let server = RabbitMq::start_new();
+    server.make_queue("sent", FieldTable::default());
+    let handler = open_at(&server.url(), "routing_key = \"{status}\"").await.unwrap();
+    let events = [
+        delivery(1, &status("1", "a", "sent")),
+        delivery(2, &status("2", "b", "read")),
+        delivery(3, &status("3", "c", "sent")),
+        delivery(4, &status("4", "b", "sent")),
+    ];
+    assert_eq!(outcome(handler.deliver(&events).await), told("misconfigured", "unroutable"));
+    assert_eq!(events.each_ref().map(Delivery::is_accepted), [true, false, true, false]);
+    assert_eq!(events.each_ref().map(Delivery::is_sent), [true, true, true, false]);
+    let mut seqs: Vec<i64> = server.take_all("sent").iter().map(Received::seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 3]);
 }
 
 #[tokio::test]
