@@ -157,7 +157,8 @@ fn a_search_by_reason_ignores_the_case_of_every_letter() {
     let mut book = Book::new();
     book.take(&told("1", "failed", "AGENT", "NUMÉRO INVALIDE"), DAY_ONE);
     book.take(&told("2", "failed", "AGENT", "Номер недоступен"), DAY_ONE);
-    for (reason, found) in [("numéro", "1"), ("Numéro inv", "1"), ("НОМЕР", "2"), ("номер НЕ", "2")] {
+    for (reason, found) in [("numéro", "1"), ("Numéro inv", "1"), ("НОМЕР", "2"), ("номер НЕ", "2")]
+    {
         let query = SearchQuery { reason: Some(reason.to_owned()), ..SearchQuery::default() };
         assert_eq!(book.search(&query), [found], "{reason}");
     }

@@ -12,8 +12,8 @@ use bikhook::{
     event::Class,
     journal::{
         AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, RetryOf, Start,
-        State, sqlite,
+        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, RetryOf,
+        Start, State, sqlite,
     },
     settings::Period,
 };

@@ -531,7 +531,7 @@ impl Journal for Sqlite {
             for (handler, dead) in &figures.dead {
                 metrics.dead_letters.get_or_create(&vec![("handler", Arc::clone(handler))]).set(gauge(*dead));
             }
-            figures.wal_bytes = u64::from(self.shared.wal_frames.load(Relaxed)) * 4_096;
+            figures.wal_bytes = self.shared.wal_bytes();
             figures.room_bytes = u64::try_from(metrics.room_bytes.get()).unwrap_or_default();
             Ok(figures)
         })
