@@ -20,7 +20,7 @@ use super::{
     eras::{Era, Eras, Moment},
     file::DatabaseFile,
     group::Group,
-    lanes::{Enrolled, KnownLane, Lanes, MARK_SETTLED},
+    lanes::{Enrolled, KnownLane, Lanes, mark_settled},
     op::{Append, Change, Op, Reply},
     pauses, places,
     presence::Tampered,
@@ -204,10 +204,7 @@ impl Writer {
         let stored = self.transact(&appends, &changes, now, received_at, settle);
         match stored {
             Ok(stored) => {
-                let frames_now = self.shared.wal_frames.load(Relaxed);
-                if let Err(tampered) = self.shared.presence.check_log(frames, frames_now) {
-                    self.shared.tampered(tampered);
-                }
+                self.check_log_since(frames);
                 let committed = self.take_over(stored, (now.at, received_at), began, appends, changes);
                 self.durable.make(committed, more);
             }
@@ -258,7 +255,7 @@ impl Writer {
                 Change::Rename { old, new } => places::rename(&self.connection, old, new)?,
                 Change::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")?,
                 Change::DropDead(ids) => {
-                    self.each(ids, MARK_SETTLED)?;
+                    self.each(ids, &mark_settled("(?1)"))?;
                     self.each(ids, "DELETE FROM dead WHERE id = ?1")?
                 }
                 Change::Pause { handler, pause } => pauses::insert(&self.connection, handler, pause)?,
@@ -487,6 +484,17 @@ impl Writer {
         self.tell_held_back();
     }
 
+    /// Checks the log after a commit; before it, the log had that many frames. Each commit is checked: one over a log
+    /// that was cut short makes the file as long as it should be, and nothing else would show it.
+    fn check_log_since(&self, frames: u32) {
+        let now = self.shared.wal_frames.load(Relaxed);
+        if now != frames
+            && let Err(tampered) = self.shared.presence.check_log(frames, now)
+        {
+            self.shared.tampered(tampered);
+        }
+    }
+
     /// Maintenance between two groups.
     fn chores(&mut self) {
         let frames = self.shared.wal_frames.load(Relaxed);
@@ -495,11 +503,18 @@ impl Writer {
             return;
         }
         self.compare_clocks();
+        self.check_log_since(frames);
+        if self.shared.failed() {
+            return;
+        }
         if self.chores_paused.is_some_and(|until| Instant::now() < until) {
             return;
         }
         // Delete even if the checkpoint failed: a file that cannot grow can still have rows deleted.
-        let (copied, deleted) = (self.finish_checkpoint(frames), self.delete());
+        let copied = self.finish_checkpoint(frames);
+        let frames = self.shared.wal_frames.load(Relaxed);
+        let deleted = self.delete();
+        self.check_log_since(frames);
         let done = copied.and(deleted);
         let was_paused = self.chores_paused.take().is_some();
         match done {
