@@ -64,12 +64,15 @@ impl Lane {
 
     /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        let mut of_events: Vec<(u64, Trouble)> = Vec::new();
+        // Of a batch, only what was accepted after an event shows that the event is the cause. What was accepted before
+        // it may be from the time before the destination became bad.
+        let last_accepted = outcomes.iter().rposition(|outcome| *outcome == Outcome::Delivered);
+        let mut of_events: Vec<(u64, Trouble, bool)> = Vec::new();
         let mut of_destination: Vec<(u64, Trouble)> = Vec::new();
         let mut delivered = 0;
         // An event was accepted after one for which the settings are wrong, so the destination itself is well.
         let mut accepted_after = false;
-        for (seq, outcome) in seqs.iter().zip(outcomes) {
+        for (at, (seq, outcome)) in seqs.iter().zip(outcomes).enumerate() {
             self.unsettled += u64::from(*seq <= self.restored_to && outcome != Outcome::Untried);
             match outcome {
                 Outcome::Delivered => {
@@ -88,12 +91,19 @@ impl Lane {
                         self.bury(event, Cause::Refused, attempts, error, history, now);
                     }
                 }
-                Outcome::Failed(trouble) if trouble.is_about_event() => of_events.push((*seq, trouble)),
+                Outcome::Failed(trouble) if trouble.is_about_event() => {
+                    let beside = match mode {
+                        Mode::Batch => last_accepted.is_some_and(|last| last > at),
+                        Mode::OneByOne => last_accepted.is_some(),
+                    };
+                    of_events.push((*seq, trouble, beside));
+                }
                 Outcome::Failed(trouble) => of_destination.push((*seq, trouble)),
                 Outcome::Untried => self.window.put_back(*seq, Timestamp::default()),
             }
         }
-        if let Some((_, trouble)) = of_destination.first().or_else(|| of_events.first()) {
+        let first = of_destination.first().map(|(_, trouble)| trouble);
+        if let Some(trouble) = first.or_else(|| of_events.first().map(|(_, trouble, _)| trouble)) {
             self.show.failed(&trouble.class, now);
         }
         if delivered > 0 {
@@ -101,8 +111,8 @@ impl Lane {
             self.succeeded(delivered, now);
         }
         if !of_events.is_empty() {
-            for (seq, trouble) in of_events {
-                self.event_failed(seq, trouble, delivered > 0, now);
+            for (seq, trouble, beside) in of_events {
+                self.event_failed(seq, trouble, beside, now);
             }
             self.doubt_destination(now);
         }

@@ -162,13 +162,21 @@ impl Exec {
             None => Worker::start(&self.program)?,
         };
         let mut outcome = Ok(());
+        // An answer may be one too many for the event before. That shows only when the next event is handed over.
+        let mut unproven: Option<&Delivery> = None;
         for delivery in events {
             delivery.mark_sent();
             outcome = worker.hand(delivery).await.map_err(lines::Broken::into_failure)?;
+            if let Some(proven) = unproven.take() {
+                proven.mark_accepted();
+            }
             if outcome.is_err() {
                 break;
             }
-            delivery.mark_accepted();
+            unproven = Some(delivery);
+        }
+        if let Some(last) = unproven {
+            last.mark_accepted();
         }
         *place = Some(worker);
         outcome

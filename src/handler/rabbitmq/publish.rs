@@ -1,6 +1,10 @@
 //! Publishes messages that may be in flight together: all are sent in order before waiting for the first confirm.
 
-use lapin::{Channel, Confirmation, Error, ErrorKind, PublisherConfirm, options::BasicPublishOptions};
+use std::collections::HashSet;
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Error, ErrorKind, PublisherConfirm, options::BasicPublishOptions,
+};
 
 use super::{
     failure::{self, Phase},
@@ -10,36 +14,66 @@ use crate::handler::{Delivery, Failure};
 
 /// Marks each delivery whose message the broker has confirmed and not returned. Returns `Ok` if these are all.
 pub(super) async fn all(channel: &Channel, wave: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
+    let ids: Vec<Option<String>> = messages.iter().map(|message| id(&message.properties)).collect();
     let (confirms, stopped) = send(channel, wave, messages).await;
     let mut verdict = Verdict::default();
-    for (delivery, confirm) in confirms {
-        if verdict.hear(confirm.await) {
-            delivery.mark_accepted();
-        }
+    let mut replies = Vec::with_capacity(confirms.len());
+    for confirm in confirms {
+        replies.push(verdict.hear(confirm.await));
     }
     if let Some(error) = stopped {
         verdict.fail(error);
+    }
+    for (delivery, is_accepted) in wave.iter().zip(accepted(&ids, &replies, verdict.error.is_none())) {
+        if is_accepted {
+            delivery.mark_accepted();
+        }
     }
     verdict.end()
 }
 
 /// Sends until the channel fails. Returns the pending confirms, and the error if there is one.
-async fn send<'a>(
+async fn send(
     channel: &Channel,
-    wave: &'a [Delivery],
+    wave: &[Delivery],
     messages: Vec<Message>,
-) -> (Vec<(&'a Delivery, PublisherConfirm)>, Option<Error>) {
+) -> (Vec<PublisherConfirm>, Option<Error>) {
     let mut confirms = Vec::with_capacity(messages.len());
     for (delivery, message) in wave.iter().zip(messages) {
         let Message { exchange, routing_key, mandatory, properties, body } = message;
         let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
         delivery.mark_sent();
         match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
-            Ok(confirm) => confirms.push((delivery, confirm)),
+            Ok(confirm) => confirms.push(confirm),
             Err(error) => return (confirms, Some(error)),
         }
     }
     (confirms, None)
+}
+
+fn id(properties: &BasicProperties) -> Option<String> {
+    properties.message_id().as_ref().map(ToString::to_string)
+}
+
+/// The result of one confirm.
+struct Reply {
+    is_ack: bool,
+    /// The id of the returned message that came with the confirm; not always the confirmed message.
+    returned: Option<String>,
+}
+
+/// Returns for each message whether the broker has accepted it. `are_all`: every message got its confirm.
+///
+/// lapin attaches a returned message to the confirm that it completes next, so only the id tells which message it is.
+/// The broker returns a message before it confirms it. So once all confirms arrived, all returns are known; before
+/// that, only a confirm without a returned message shows that none is waiting.
+fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<bool> {
+    let returned: HashSet<&String> = replies.iter().filter_map(|reply| reply.returned.as_ref()).collect();
+    let is_accepted = |(id, reply): (&Option<String>, &Reply)| {
+        let is_returned = id.as_ref().is_none_or(|id| returned.contains(id));
+        reply.is_ack && !is_returned && (are_all || reply.returned.is_none())
+    };
+    ids.iter().zip(replies).map(is_accepted).collect()
 }
 
 /// The combined result of the confirms of a batch.
@@ -52,18 +86,27 @@ struct Verdict {
 }
 
 impl Verdict {
-    /// Returns whether the broker accepted the message.
-    fn hear(&mut self, confirmation: Result<Confirmation, Error>) -> bool {
-        match confirmation {
+    fn hear(&mut self, confirmation: Result<Confirmation, Error>) -> Reply {
+        let (is_ack, returned) = match confirmation {
             // A message that no queue receives is returned, but also confirmed.
-            Ok(Confirmation::Ack(Some(returned))) => {
-                self.unroutable.get_or_insert_with(|| returned.routing_key.to_string());
+            Ok(Confirmation::Ack(returned)) => (true, returned),
+            Ok(Confirmation::Nack(returned)) => {
+                self.nacked = true;
+                (false, returned)
             }
-            Ok(Confirmation::Ack(None)) => return true,
-            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => self.nacked = true,
-            Err(error) => self.fail(error),
+            Ok(Confirmation::NotRequested) => {
+                self.nacked = true;
+                (false, None)
+            }
+            Err(error) => {
+                self.fail(error);
+                (false, None)
+            }
+        };
+        if let Some(returned) = &returned {
+            self.unroutable.get_or_insert_with(|| returned.routing_key.to_string());
         }
-        false
+        Reply { is_ack, returned: returned.and_then(|message| id(&message.properties)) }
     }
 
     fn fail(&mut self, error: Error) {
@@ -80,5 +123,34 @@ impl Verdict {
             Self { nacked: true, .. } => Err(failure::nacked()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(is_ack: bool, returned: Option<&str>) -> Reply {
+        Reply { is_ack, returned: returned.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_returned_message_is_not_accepted_whichever_confirm_it_came_with() {
+        let ids = ["a", "b", "c"].map(|id| Some(id.to_owned()));
+        let (ack, nack) = (true, false);
+        let own = [reply(ack, None), reply(ack, Some("b")), reply(ack, None)];
+        assert_eq!(accepted(&ids, &own, true), [true, false, true]);
+        let other = [reply(ack, Some("b")), reply(ack, None), reply(ack, None)];
+        assert_eq!(accepted(&ids, &other, true), [true, false, true]);
+        let with_nack = [reply(nack, Some("b")), reply(ack, None), reply(ack, None)];
+        assert_eq!(accepted(&ids, &with_nack, true), [false, false, true]);
+    }
+
+    #[test]
+    fn after_a_broken_channel_a_confirm_with_a_returned_message_proves_nothing() {
+        // "b" and "c" were returned, but the return of "c" waits for the confirm that did not come.
+        let ids = ["a", "b", "c", "d"].map(|id| Some(id.to_owned()));
+        let replies = [reply(true, None), reply(false, None), reply(true, Some("b")), reply(false, None)];
+        assert_eq!(accepted(&ids, &replies, false), [true, false, false, false]);
     }
 }

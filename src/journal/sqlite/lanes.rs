@@ -17,11 +17,15 @@ use crate::{
 /// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
-/// Marks the event of a dead letter as settled, before the dead letter is deleted. Past the cursor, nothing else would
-/// tell a restart that the event is settled.
-pub const MARK_SETTLED: &str = "INSERT OR IGNORE INTO mark (name, value)
-    SELECT 'settled ' || lane.id || ' ' || dead.seq, dead.seq FROM dead JOIN lane ON lane.id = dead.lane
-    WHERE dead.id = ?1 AND dead.seq > lane.cursor AND dead.replay = 0";
+/// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Past the cursor, nothing
+/// else would tell a restart that an event is settled. `ids` is a list of ids in parentheses, or a query for them.
+pub fn mark_settled(ids: &str) -> String {
+    format!(
+        "INSERT OR IGNORE INTO mark (name, value)
+           SELECT 'settled ' || lane.id || ' ' || dead.seq, dead.seq FROM dead JOIN lane ON lane.id = dead.lane
+           WHERE dead.id IN {ids} AND dead.seq > lane.cursor AND dead.replay = 0"
+    )
+}
 
 /// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
@@ -322,7 +326,7 @@ fn write_dead<'a>(
         new.extend(bury(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
     for id in &ends.revived {
-        connection.prepare_cached(MARK_SETTLED)?.execute([id])?;
+        connection.prepare_cached(&mark_settled("(?1)"))?.execute([id])?;
         connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
     }
     for again in &ends.dead_again {

@@ -13,7 +13,7 @@ use super::{
     directory::Directory,
     eras::Eras,
     group::{ENTRY, entry},
-    lanes::Lanes,
+    lanes::{Lanes, mark_settled},
     settings::Settings,
     shared::Shared,
 };
@@ -285,12 +285,13 @@ fn sweep_rows(
 ) -> rusqlite::Result<bool> {
     // Dead letters that are marked for retry stay, unless their handler is not configured: nobody will retry those.
     let gone = lanes.not_configured();
-    let dead = format!(
-        "DELETE FROM dead WHERE id IN
-           (SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
-              AND died_at < (SELECT max(at) FROM horizon) AND (retrying = 0 OR lane IN ({gone}))
-            ORDER BY died_at LIMIT ?1)"
+    let old = format!(
+        "(SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
+            AND died_at < (SELECT max(at) FROM horizon) AND (retrying = 0 OR lane IN ({gone}))
+          ORDER BY died_at LIMIT ?1)"
     );
+    let settled = mark_settled(&old);
+    let dead = format!("DELETE FROM dead WHERE id IN {old}");
     let mut more = false;
     for (sql, kept) in [
         (
@@ -304,6 +305,7 @@ fn sweep_rows(
                AND id IN (SELECT id FROM settle ORDER BY id LIMIT ?1 + (SELECT count(*) FROM lane))",
             SETTLES_KEPT,
         ),
+        (&settled, settings.dead_letter_retention),
         (&dead, settings.dead_letter_retention),
         (
             "DELETE FROM quarantine WHERE id IN

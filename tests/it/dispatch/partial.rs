@@ -166,3 +166,19 @@ async fn a_panic_leaves_the_events_that_were_accepted_before_it() {
     world.turn_for(&mut lane, SECOND * 10).await;
     assert_eq!(world.script.calls(), [vec![1, 2, 3], vec![2, 3]]);
 }
+
+/// A new version of the destination refuses all; the version before it had accepted the first three.
+#[tokio::test]
+async fn a_deploy_in_the_middle_of_a_batch_makes_no_dead_letters() {
+    let later: Vec<u64> = (4..=60).collect();
+    let mut world = World::new(Script::new(taking_up_to(&later, refuse))).await;
+    world.append(statuses(0..60)).await;
+    let mut lane = world.lane(Class::Other).await;
+    world.turn_for(&mut lane, SECOND * 2).await;
+    assert_eq!(world.script.taken(), [1, 2, 3]);
+    assert_eq!(world.dead().await, []);
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, SECOND * 60).await;
+    assert_eq!(world.dead().await, []);
+    assert_eq!((world.script.taken().len(), world.state(Class::Other).await.cursor), (60, 60));
+}

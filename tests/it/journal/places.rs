@@ -59,6 +59,36 @@ async fn dead_letters_of_a_gone_handler_hold_back_no_others() {
 }
 
 #[tokio::test]
+async fn an_old_dead_letter_past_the_cursor_stays_settled_when_it_is_deleted() {
+    let mut place = Place::new();
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    journal.append(batch((0..5).map(|n| status(&format!("id-{n}"), "m", "sent")))).await.unwrap();
+    let event = journal.get(3).await.unwrap().unwrap();
+    let (error, history) = ("422".to_owned(), History::default());
+    let dead =
+        NewDead { event, cause: Cause::Refused, attempts: 1, error, at: Timestamp::from_ms(1), history };
+    let ends = Ends { cursor: Some(1), dead: vec![dead], ..Ends::default() };
+    journal.settle(lane("crm", Class::Other), ends).await.unwrap();
+    journal.close().await.unwrap();
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.execute("UPDATE dead SET died_at = 1000", []).unwrap();
+    drop(raw);
+
+    place.settings.dead_letter_retention = Period(Duration::from_secs(60));
+    let journal = place.open();
+    journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    let begun = std::time::Instant::now();
+    let query = DeadQuery { handler: None, before: None, limit: 10 };
+    while !journal.dead_letters(query.clone()).await.unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(90), "retention deletes it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let state = journal.lane(lane("crm", Class::Other)).await.unwrap();
+    assert_eq!((state.cursor, state.dead_past_cursor), (1, vec![3]));
+}
+
+#[tokio::test]
 async fn a_place_goes_to_another_name_with_all_that_belongs_to_it() {
     let place = Place::new();
     let journal = place.open();
