@@ -17,7 +17,8 @@ const BATCH_BYTES: usize = 16 << 20;
 /// The claimed, unsettled events of a lane, in order of seq.
 #[derive(Default)]
 pub struct Window {
-    slots: BTreeMap<u64, Slot>,
+    /// In boxes, because a map moves its entries when it changes, and they are large.
+    slots: BTreeMap<u64, Box<Slot>>,
     bytes: usize,
     /// Messages with events in flight, and the number of these events.
     busy: HashMap<OrderKey, u32>,
@@ -121,7 +122,7 @@ impl Window {
         self.bytes += slot.bytes;
         self.pushed += 1;
         self.held_slots += usize::from(self.is_held(key));
-        self.slots.insert(event.seq, slot);
+        self.slots.insert(event.seq, Box::new(slot));
     }
 
     /// Makes the events of this message wait until [`Self::unhold`] or [`Self::take_held`].
@@ -172,7 +173,7 @@ impl Window {
         let slots = self.slots.iter().filter(move |_| self.doubted > 0);
         slots
             .filter(move |(_, slot)| slot.doubted_after == Some(successes))
-            .filter_map(|(seq, slot)| Some((*seq, slot, slot.doubt.as_ref()?)))
+            .filter_map(|(seq, slot)| Some((*seq, &**slot, slot.doubt.as_ref()?)))
     }
 
     /// Events with a doubt that are not in flight, by seq.
@@ -274,7 +275,7 @@ impl Window {
                     !self.busy.contains_key(&key) && seen.insert(key) && !self.is_held(Some(key))
                 })
             })
-            .map(|(seq, slot)| (*seq, slot))
+            .map(|(seq, slot)| (*seq, &**slot))
     }
 
     /// How many messages have an event that may be delivered: a probe can choose from these.
@@ -337,24 +338,26 @@ impl Window {
 
     /// Returns the entry of an event.
     pub fn get(&self, seq: u64) -> Option<&Slot> {
-        self.slots.get(&seq)
+        self.slots.get(&seq).map(|slot| &**slot)
     }
 
     /// Returns the entry of an event, to change it.
     pub fn get_mut(&mut self, seq: u64) -> Option<&mut Slot> {
-        self.slots.get_mut(&seq)
+        self.slots.get_mut(&seq).map(|slot| &mut **slot)
     }
 
     /// Removes an event that is done. Returns its entry, if it was in the window.
     pub fn remove(&mut self, seq: u64) -> Option<Slot> {
-        self.mark(seq, false);
         let slot = self.slots.remove(&seq)?;
+        if slot.in_flight {
+            self.has_ended(slot.key);
+        }
         if slot.event.is_some() {
             self.bytes -= slot.bytes;
         }
         self.doubted -= usize::from(slot.doubt.is_some());
         self.held_slots -= usize::from(self.is_held(slot.key));
-        Some(slot)
+        Some(*slot)
     }
 
     /// Puts back an event that was not tried, or removes it if it is skipped.
@@ -433,10 +436,18 @@ impl Window {
             return;
         }
         slot.in_flight = in_flight;
-        let Some(key) = slot.key else { return };
-        if in_flight {
+        let key = slot.key;
+        if !in_flight {
+            self.has_ended(key);
+        } else if let Some(key) = key {
             *self.busy.entry(key).or_default() += 1;
-        } else if let Some(count) = self.busy.get_mut(&key) {
+        }
+    }
+
+    /// Records that an event of this message is in flight no longer.
+    fn has_ended(&mut self, key: Option<OrderKey>) {
+        let Some(key) = key else { return };
+        if let Some(count) = self.busy.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
                 self.busy.remove(&key);

@@ -240,8 +240,18 @@ impl Lane {
         let mut deliveries = Vec::with_capacity(seqs.len());
         let mut ready = Vec::with_capacity(seqs.len());
         for seq in seqs {
-            let Some(event) = self.body(seq, since).await else { continue };
-            let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts);
+            let Some((event, attempts)) =
+                self.window.get(seq).map(|slot| (slot.event.clone(), slot.attempts))
+            else {
+                continue;
+            };
+            let event = match event {
+                Some(event) => event,
+                None => match self.body(seq, since).await {
+                    Some(event) => event,
+                    None => continue,
+                },
+            };
             deliveries.push(Delivery::new(event, attempts + 1, self.parts.replay.is_some()));
             ready.push(seq);
         }
