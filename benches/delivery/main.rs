@@ -5,9 +5,10 @@
 //! cargo bench --all-features --bench delivery                    everything; some minutes, 3 GB of disk
 //! cargo bench --all-features --bench delivery -- --quick         few events: is it broken?
 //! cargo bench --all-features --bench delivery -- backlog replay  parts of it
+//! cargo bench --bench delivery -- backlog --against BINARY       another build of this receiver in turn with this one
 //! ```
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 
@@ -31,6 +32,15 @@ mod support;
 use support::run::{self, bench};
 
 type Args = run::Args<Part>;
+
+#[derive(Parser)]
+struct DeliveryArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Measures the backlog also with this other build of the receiver, in turn, and prints the ratio to it.
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -57,10 +67,13 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let DeliveryArgs { args, against } = DeliveryArgs::parse();
     bench(args.bench, |report| {
         if args.wants(Part::Backlog) {
-            backlog::backlog(&args, report)?;
+            match &against {
+                None => backlog::backlog(&args, report)?,
+                Some(binary) => backlog::against(binary, &args, report)?,
+            }
         }
         if args.wants(Part::Overtaking) {
             overtaking::overtaking(&args, report)?;

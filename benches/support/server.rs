@@ -36,7 +36,12 @@ impl Server {
     /// The real binary, with its default limits, on the journal in this folder and with these handlers. Insight is off:
     /// what it costs is measured by itself.
     pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
-        Self::receiver_of(BINARY.as_ref(), folder, handlers)
+        Self::receiver_of(Self::this_build(), folder, handlers)
+    }
+
+    /// The binary that this bench was built with.
+    pub fn this_build() -> &'static Path {
+        BINARY.as_ref()
     }
 
     /// The same, with another build of the binary.
@@ -46,7 +51,7 @@ impl Server {
 
     /// The real binary as it is without a configuration of handlers and of insight.
     pub fn with_insight(folder: &Path) -> Result<Self, Failed> {
-        Self::configured(BINARY.as_ref(), folder, "")
+        Self::configured(Self::this_build(), folder, "")
     }
 
     fn configured(binary: &Path, folder: &Path, sections: &str) -> Result<Self, Failed> {

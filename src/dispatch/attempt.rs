@@ -127,59 +127,20 @@ impl Attempt {
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
-    /// Delivers the whole batch. If the failure is about one event, delivers the halves of the failed events, left
-    /// before right, until that event is alone, and then the unsent events. Leaves out later events of a failed
-    /// message. Stops if the destination fails, or after [`DOUBTS`] failures in a row.
+    /// Delivers the whole batch. If the failure is about one event, goes on with parts of it: see [`Halves`].
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
-        let mut outcomes = vec![Outcome::Untried; events.len()];
-        let mut failed_messages: HashSet<OrderKey> = HashSet::new();
-        let mut failures = 0;
-        let all: Vec<usize> = (0..events.len()).collect();
-        let mut parts: Vec<Vec<usize>> = Vec::from([all]);
-        while let Some(mut tried) = parts.pop() {
-            tried.retain(|at| events[*at].order_key().is_none_or(|key| !failed_messages.contains(&key)));
-            let (Some(first), Some(last)) = (tried.first(), tried.last()) else { continue };
-            let whole = *first..last + 1;
-            let outcome = if tried.len() == whole.len() {
-                self.deliver(&events[whole]).await
-            } else {
-                let some: Vec<Delivery> = tried.iter().map(|at| events[*at].clone()).collect();
-                self.deliver(&some).await
-            };
-            let Parted { accepted, mut failed, unsent } = Parted::of(tried, &outcome, events);
-            if !accepted.is_empty() {
-                failures = 0;
-            }
-            for at in accepted {
-                outcomes[at] = Outcome::Delivered;
-            }
-            let is_of_one = match &outcome {
-                Outcome::Refused(_) => true,
-                Outcome::Failed(trouble) => trouble.is_about_event(),
-                Outcome::Delivered | Outcome::Untried => false,
-            };
-            if is_of_one {
-                parts.push(unsent);
-            }
-            if is_of_one && failed.len() > 1 {
-                let right = failed.split_off(failed.len() / 2);
-                parts.push(right);
-                parts.push(failed);
-                continue;
-            }
-            let is_of_destination = matches!(outcome, Outcome::Failed(_)) && !is_of_one;
-            if matches!(outcome, Outcome::Failed(_)) && is_of_one {
-                failures += 1;
-                failed_messages.extend(failed.first().and_then(|at| events[*at].order_key()));
-            }
-            for at in failed {
-                outcomes[at] = outcome.clone();
-            }
-            if is_of_destination || failures >= DOUBTS {
-                break;
-            }
+        let outcome = self.deliver(events).await;
+        if outcome == Outcome::Delivered {
+            return vec![outcome; events.len()];
         }
-        outcomes
+        let mut halves = Halves::of(events);
+        halves.ended((0..events.len()).collect(), outcome);
+        while let Some(tried) = halves.next() {
+            let some: Vec<Delivery> = tried.iter().map(|at| events[*at].clone()).collect();
+            let outcome = self.deliver(&some).await;
+            halves.ended(tried, outcome);
+        }
+        halves.outcomes
     }
 
     /// Delivers each event alone, to find out whether the destination or one of the events fails. Stops after
@@ -272,6 +233,79 @@ impl Attempt {
             attempt: events.iter().map(|delivery| delivery.attempt).max().unwrap_or(0),
         };
         trace::deliver(&self.lane.handler, lane_name(&self.lane), load)
+    }
+}
+
+/// The parts of a batch that failed because of an event: first the halves of the events that failed, left before right,
+/// until that event is alone, then the unsent events. Later events of a failed message are left out. There are no more
+/// parts once the destination fails, or after [`DOUBTS`] failures in a row.
+struct Halves<'a> {
+    events: &'a [Delivery],
+    outcomes: Vec<Outcome>,
+    /// The parts still to be delivered, as indexes in order; the next one is last.
+    parts: Vec<Vec<usize>>,
+    failed_messages: HashSet<OrderKey>,
+    /// Failures since an event was accepted.
+    failures: usize,
+}
+
+impl<'a> Halves<'a> {
+    fn of(events: &'a [Delivery]) -> Self {
+        Self {
+            events,
+            outcomes: vec![Outcome::Untried; events.len()],
+            parts: Vec::new(),
+            failed_messages: HashSet::new(),
+            failures: 0,
+        }
+    }
+
+    /// The next part to be delivered; it has at least one event.
+    fn next(&mut self) -> Option<Vec<usize>> {
+        while let Some(mut part) = self.parts.pop() {
+            part.retain(|at| {
+                self.events[*at].order_key().is_none_or(|key| !self.failed_messages.contains(&key))
+            });
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        None
+    }
+
+    /// Takes the result of the delivery of a part.
+    fn ended(&mut self, tried: Vec<usize>, outcome: Outcome) {
+        let Parted { accepted, mut failed, unsent } = Parted::of(tried, &outcome, self.events);
+        if !accepted.is_empty() {
+            self.failures = 0;
+        }
+        for at in accepted {
+            self.outcomes[at] = Outcome::Delivered;
+        }
+        let (is_of_event, is_failure) = match &outcome {
+            Outcome::Refused(_) => (true, false),
+            Outcome::Failed(trouble) => (trouble.is_about_event(), true),
+            Outcome::Delivered | Outcome::Untried => (false, false),
+        };
+        if is_of_event {
+            self.parts.push(unsent);
+            if failed.len() > 1 {
+                let right = failed.split_off(failed.len() / 2);
+                self.parts.push(right);
+                self.parts.push(failed);
+                return;
+            }
+        }
+        if is_of_event && is_failure {
+            self.failures += 1;
+            self.failed_messages.extend(failed.first().and_then(|at| self.events[*at].order_key()));
+        }
+        for at in failed {
+            self.outcomes[at] = outcome.clone();
+        }
+        if (is_failure && !is_of_event) || self.failures >= DOUBTS {
+            self.parts.clear();
+        }
     }
 }
 

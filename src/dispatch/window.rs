@@ -1,9 +1,8 @@
 //! The claimed, unsettled events of a lane: which one may be delivered next, and up to where the lane is done.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::attempt::Trouble;
 use crate::{
@@ -63,6 +62,22 @@ pub struct Slot {
     /// Number of events that were added before this one.
     number: usize,
     in_flight: bool,
+}
+
+/// Events of a window that are delivered together.
+#[derive(Default)]
+pub struct Batch {
+    /// The events, in order.
+    pub seqs: Vec<u64>,
+    /// The highest number of failed deliveries of one of them.
+    pub attempts: u32,
+}
+
+impl Batch {
+    fn push(&mut self, seq: u64, attempts: u32) {
+        self.seqs.push(seq);
+        self.attempts = self.attempts.max(attempts);
+    }
 }
 
 impl Window {
@@ -221,45 +236,52 @@ impl Window {
     /// Returns the next batch and marks it as in flight: waiting events in order. It leaves out an event whose
     /// message has an earlier event in flight or left out. A probe also takes events that are not due. An event with
     /// a doubt is delivered alone.
-    pub fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> Vec<u64> {
-        let mut batch = Vec::new();
+    pub fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> Batch {
+        let Self { slots, busy, held, .. } = self;
+        let mut batch = Batch::default();
+        let mut keys = Vec::new();
         let mut bytes = 0;
         let mut doubted = None;
         let mut passed: HashSet<OrderKey> = HashSet::new();
-        for (seq, slot) in &self.slots {
-            if batch.len() == max {
+        for (seq, slot) in slots.iter_mut() {
+            if batch.seqs.len() == max {
                 break;
             }
             if slot.in_flight {
                 continue;
             }
-            let blocked = slot.key.is_some_and(|key| {
-                self.busy.contains_key(&key) || passed.contains(&key) || self.is_held(Some(key))
-            });
+            let blocked = slot
+                .key
+                .is_some_and(|key| busy.contains_key(&key) || passed.contains(&key) || held.contains(&key));
             if blocked || (!probe && slot.not_before > now) {
                 passed.extend(slot.key);
                 continue;
             }
-            if slot.doubt.is_some() {
-                if batch.is_empty() && !probe {
-                    batch.push(*seq);
-                    break;
-                }
-                doubted = doubted.or(Some(*seq));
+            if slot.doubt.is_some() && (probe || !batch.seqs.is_empty()) {
+                doubted = doubted.or(Some((*seq, slot.attempts)));
                 passed.extend(slot.key);
                 continue;
             }
             bytes += slot.bytes;
-            if bytes > BATCH_BYTES && !batch.is_empty() {
+            if bytes > BATCH_BYTES && !batch.seqs.is_empty() {
                 break;
             }
-            batch.push(*seq);
+            slot.in_flight = true;
+            keys.extend(slot.key);
+            batch.push(*seq, slot.attempts);
+            if slot.doubt.is_some() {
+                break;
+            }
         }
-        if batch.is_empty() {
-            batch.extend(doubted);
+        // Only now: events of one message may be in the same batch.
+        for key in keys {
+            *busy.entry(key).or_default() += 1;
         }
-        for seq in &batch {
-            self.mark(*seq, true);
+        if batch.seqs.is_empty()
+            && let Some((seq, attempts)) = doubted
+        {
+            self.mark(seq, true);
+            batch.push(seq, attempts);
         }
         batch
     }

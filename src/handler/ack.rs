@@ -13,34 +13,58 @@ const UNSENT: u8 = 0;
 const SENT: u8 = 1;
 const ACCEPTED: u8 = 2;
 
-/// The mark of one delivery. Its clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ack(Arc<AtomicU8>);
+/// The mark of one event. The events of a batch share one allocation, and clones share the mark.
+#[derive(Clone, Debug)]
+pub(super) struct Ack {
+    marks: Arc<[AtomicU8]>,
+    at: usize,
+}
+
+impl Ack {
+    /// The mark of an event that is delivered alone: it is unsent.
+    pub(super) fn one() -> Self {
+        Self { marks: Arc::new([AtomicU8::new(UNSENT)]), at: 0 }
+    }
+
+    /// The marks of so many events: each is unsent.
+    pub(super) fn batch(events: usize) -> impl Iterator<Item = Self> {
+        let marks: Arc<[AtomicU8]> = (0..events).map(|_| AtomicU8::new(UNSENT)).collect();
+        (0..events).map(move |at| Self { marks: Arc::clone(&marks), at })
+    }
+
+    fn set(&self, mark: u8) {
+        self.marks[self.at].store(mark, Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.marks[self.at].load(Relaxed)
+    }
+}
 
 impl Delivery {
     /// Marks the event as unsent: a new attempt begins.
     pub fn mark_unsent(&self) {
-        self.ack.0.store(UNSENT, Relaxed);
+        self.ack.set(UNSENT);
     }
 
     /// Marks the event as sent. Call it before the event may reach the destination.
     pub fn mark_sent(&self) {
-        self.ack.0.store(SENT, Relaxed);
+        self.ack.set(SENT);
     }
 
     /// Marks the event as accepted: the destination has stored it durably.
     pub fn mark_accepted(&self) {
-        self.ack.0.store(ACCEPTED, Relaxed);
+        self.ack.set(ACCEPTED);
     }
 
     /// Returns whether the event may have reached the destination. Always `false` for kinds that mark no events.
     pub fn is_sent(&self) -> bool {
-        self.ack.0.load(Relaxed) != UNSENT
+        self.ack.get() != UNSENT
     }
 
     /// Returns whether the destination has accepted the event. After a successful delivery it may be `false`, because
     /// not every kind marks events.
     pub fn is_accepted(&self) -> bool {
-        self.ack.0.load(Relaxed) == ACCEPTED
+        self.ack.get() == ACCEPTED
     }
 }

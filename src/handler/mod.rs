@@ -143,7 +143,16 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery of the event as it was received; `attempt` counts from 1.
     pub fn new(event: Arc<Event>, attempt: u32, replay: bool) -> Self {
-        Self { event, attempt, replay, received: None, ack: Ack::default() }
+        Self { event, attempt, replay, received: None, ack: Ack::one() }
+    }
+
+    /// The deliveries of a batch: events as they were received, each with the number of its attempt.
+    pub fn batch(events: Vec<(Arc<Event>, u32)>, replay: bool) -> Vec<Self> {
+        let acks = Ack::batch(events.len());
+        let deliveries = events.into_iter().zip(acks);
+        deliveries
+            .map(|((event, attempt), ack)| Self { event, attempt, replay, received: None, ack })
+            .collect()
     }
 
     /// Returns this delivery with the event masked.

@@ -220,7 +220,7 @@ impl Lane {
                 }
                 return Ok(true);
             }
-            if let Some(event) = self.body(seq, now).await {
+            if let Some((event, _)) = self.body(seq, now).await {
                 events += 1;
                 bytes += event.element.raw().len();
                 self.bury_judged(seq, trouble, now);

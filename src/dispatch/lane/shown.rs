@@ -29,7 +29,7 @@ impl Lane {
             state,
             full,
             failures: self.condition.failures.max(undecided.unwrap_or_default()),
-            next_try: self.next_try(now).filter(|_| state == LaneCondition::Waiting),
+            next_try: if state == LaneCondition::Waiting { self.next_try(now) } else { None },
             waits_for: self.waits_for(state),
             refused: self.doubted_class(),
         });

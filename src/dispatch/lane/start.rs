@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    super::policy::{self, Mode},
+    super::{
+        policy::{self, Mode},
+        window::Batch,
+    },
     Carried, Decided, Lane,
 };
 use crate::{
@@ -49,12 +52,11 @@ impl Lane {
     async fn start_batches(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while self.has_place() {
-            let seqs = self.window.next_batch(self.parts.batch, now, false);
-            if seqs.is_empty() {
+            let batch = self.window.next_batch(self.parts.batch, now, false);
+            if batch.seqs.is_empty() {
                 break;
             }
-            let mode = policy::mode(self.most_attempts(&seqs));
-            self.spawn_events(seqs, mode, now).await;
+            self.spawn_events(batch.seqs, policy::mode(batch.attempts), now).await;
             started = true;
         }
         started
@@ -93,8 +95,8 @@ impl Lane {
             let heads = self.window.least_tried(1, 1);
             return self.probe_with(heads, Mode::Batch, now).await || started;
         }
-        let seqs = self.window.next_batch(self.parts.batch, now, true);
-        if policy::mode(self.most_attempts(&seqs)) == Mode::Batch {
+        let Batch { seqs, attempts } = self.window.next_batch(self.parts.batch, now, true);
+        if policy::mode(attempts) == Mode::Batch {
             return self.probe_with(seqs, Mode::Batch, now).await || started;
         }
         for seq in &seqs {
@@ -237,39 +239,32 @@ impl Lane {
 
     /// Starts the delivery of events that are marked as in flight.
     async fn spawn_events(&mut self, seqs: Vec<u64>, mode: Mode, since: Timestamp) {
-        let mut deliveries = Vec::with_capacity(seqs.len());
+        let mut events = Vec::with_capacity(seqs.len());
         let mut ready = Vec::with_capacity(seqs.len());
         for seq in seqs {
-            let Some((event, attempts)) =
-                self.window.get(seq).map(|slot| (slot.event.clone(), slot.attempts))
-            else {
-                continue;
-            };
-            let event = match event {
-                Some(event) => event,
-                None => match self.body(seq, since).await {
-                    Some(event) => event,
-                    None => continue,
-                },
-            };
-            deliveries.push(Delivery::new(event, attempts + 1, self.parts.replay.is_some()));
-            ready.push(seq);
+            if let Some((event, attempts)) = self.body(seq, since).await {
+                events.push((event, attempts + 1));
+                ready.push(seq);
+            }
         }
         if !ready.is_empty() {
+            let deliveries = Delivery::batch(events, self.parts.replay.is_some());
             self.spawn(deliveries, mode, Carried::Events { seqs: ready, mode, since });
         }
     }
 
-    /// Returns the event of an entry, and reads it again if its body is no longer in memory. `None` if it cannot be
-    /// read now, or no longer exists.
-    pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<Arc<Event>> {
-        if let Some(event) = &self.window.get(seq)?.event {
-            return Some(Arc::clone(event));
+    /// Returns the event of an entry and its failed deliveries so far. Reads the event again if its body is no longer
+    /// in memory. `None` if it cannot be read now, or no longer exists.
+    pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<(Arc<Event>, u32)> {
+        let slot = self.window.get(seq)?;
+        let attempts = slot.attempts;
+        if let Some(event) = &slot.event {
+            return Some((Arc::clone(event), attempts));
         }
         match self.parts.journal.get(seq).await {
             Ok(Some(event)) => {
                 self.window.load(&event);
-                return Some(event);
+                return Some((event, attempts));
             }
             Ok(None) => {
                 tracing::error!(lane = %self.name(), seq, "an event that failed is not in the journal any more");
@@ -292,13 +287,5 @@ impl Lane {
         let task = self.deliveries.spawn(self.attempt.clone().run(deliveries, mode));
         self.carried.insert(task.id(), carried);
         self.count_in_flight(true);
-    }
-
-    pub(super) fn most_attempts(&self, seqs: &[u64]) -> u32 {
-        seqs.iter()
-            .filter_map(|seq| self.window.get(*seq))
-            .map(|slot| slot.attempts)
-            .max()
-            .unwrap_or_default()
     }
 }
