@@ -60,7 +60,7 @@ impl fmt::Display for Timestamp {
 
 /// The text is not a time. Accepted are RFC 3339, and a date alone, which stands for its midnight in UTC.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a time: write it as 2026-01-31T09:30:00Z, or as a date")]
+#[error("{0:?} is not a time: use a time such as 2026-01-31T09:30:00Z or a date such as 2026-01-31")]
 pub struct NotATime(String);
 
 impl FromStr for Timestamp {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_dates_are_read_and_a_time_without_its_zone_is_not() {
+    fn times_and_dates_are_parsed_but_no_time_without_a_zone() {
         let time = |text: &str| text.parse::<Timestamp>().map(Timestamp::as_ms).ok();
         assert_eq!(time("2026-01-01T09:30:00Z"), Some(1_767_259_800_000));
         assert_eq!(time("2026-01-01T15:00:00+05:30"), Some(1_767_259_800_000));

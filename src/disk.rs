@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_nothing() {
+    fn a_probe_leaves_no_file() {
         let home = tempfile::tempdir().unwrap();
         probe(&home.path().join("a.db")).unwrap();
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);

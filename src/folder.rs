@@ -73,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_is_in_a_folder() {
+    fn every_path_has_a_folder() {
         for (path, folder) in [("a/b", "a"), ("/a", "/"), ("a", "."), ("/", "/"), ("../a", "..")] {
             assert_eq!(of(Path::new(path)), Path::new(folder), "{path}");
         }
     }
 
     #[test]
-    fn folders_are_made_with_those_above_them_closed_to_others() {
+    fn missing_parents_are_created_with_the_same_mode() {
         let home = tempfile::tempdir().unwrap();
         let deep = home.path().join("a/b/c");
         make(&deep, 0o700).unwrap();

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_held_by_one_and_says_by_whom_until_it_is_let_go() {
+    fn a_lock_has_one_holder_and_names_it_until_it_is_released() {
         let home = tempfile::tempdir().unwrap();
         let guarded = home.path().join("events.jsonl");
         let lock = Lock::take(&guarded).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_is_a_link_is_refused_and_what_it_names_is_untouched() {
+    fn a_lock_file_that_is_a_link_is_refused_and_its_target_is_untouched() {
         let home = tempfile::tempdir().unwrap();
         let (victim, missing) = (home.path().join("victim"), home.path().join("missing"));
         fs::write(&victim, "precious").unwrap();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_others_would_not_find_is_not_in_place() {
+    fn a_renamed_lock_file_is_not_in_place() {
         let home = tempfile::tempdir().unwrap();
         let lock = Lock::take(&home.path().join("x")).unwrap();
         assert!(lock.is_in_place());

@@ -14,11 +14,11 @@ pub fn log_places() {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let thread = thread::current();
-        tracing::error!(at, thread = thread.name().unwrap_or("?"), backtrace, "a thread panicked");
+        tracing::error!(at, thread = thread.name().unwrap_or("?"), backtrace, "thread panicked");
     }));
 }
 
 /// Why a task ended early. The text of the error itself would quote the panic.
 pub fn why_ended(task: &JoinError) -> &'static str {
-    if task.is_panic() { "it panicked; the log says where" } else { "it was cancelled" }
+    if task.is_panic() { "panicked (the log has the location)" } else { "cancelled" }
 }

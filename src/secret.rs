@@ -104,7 +104,7 @@ enum Fault {
     TooLarge,
     #[error("the file is not UTF-8")]
     NotUtf8,
-    #[error("the system gives no random bytes: {0}")]
+    #[error("the operating system returned no random bytes: {0}")]
     Random(getrandom::Error),
 }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_secret_is_read_again_and_closed_to_others() {
+    fn a_stored_secret_can_be_read_back_only_by_its_owner() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("deep/data/credential");
         let secret = Secret::random(&path).unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_make_a_secret_at_once_have_the_same() {
+    fn threads_that_make_a_secret_at_the_same_time_get_the_same_one() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("data/key");
         let make = || load_or_make(&path).unwrap().expose().to_owned();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_usable_secret_is_an_error_not_a_reason_for_a_new_one() {
+    fn a_file_without_a_usable_secret_is_an_error_and_is_not_replaced() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("credential");
         for (bytes, why) in [
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newline_that_editors_add_is_no_part_of_a_secret() {
+    fn the_newline_at_the_end_is_not_part_of_the_secret() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("credential");
         std::fs::write(&path, " with blanks \r\n").unwrap();

@@ -30,7 +30,7 @@ use serde::{
 
 /// The rule for names of sources, handlers and credentials. A name is used as a metric label, in names of variables and
 /// in URLs.
-pub const NAME_RULE: &str = "a name has 1 to 64 of a-z, 0-9, `_` and `-`";
+pub const NAME_RULE: &str = "a name has 1 to 64 characters: a-z, 0-9, `_` and `-`";
 
 /// Returns whether the name follows [`NAME_RULE`].
 pub fn is_name(name: &str) -> bool {
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Period {
             fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
                 period(text).ok_or_else(|| {
                     E::custom(format!(
-                        "{text:?} is not a duration: write it as \"90s\", \"1h 30m\" or \"30d\""
+                        "{text:?} is not a duration: use one such as \"90s\", \"1h 30m\" or \"30d\""
                     ))
                 })
             }
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Size {
             fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
                 text.parse::<bytesize::ByteSize>().map(|size| Size(size.0)).map_err(|_wrong| {
                     E::custom(format!(
-                        "{text:?} is not a size: write it as \"5MiB\", or as a number of bytes"
+                        "{text:?} is not a size: use one such as \"5MiB\", or a number of bytes"
                     ))
                 })
             }
@@ -171,7 +171,7 @@ pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr,
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_wrong| {
         D::Error::custom(format!(
-            "{text:?} is not an address: write an IP address and a port, as \"127.0.0.1:8080\" or \"[::]:8080\""
+            "{text:?} is not an address: use an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\""
         ))
     })
 }

@@ -251,20 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_found_once_and_ends_when_the_clock_comes_back() {
+    fn a_jump_is_detected_once_and_ends_when_the_clock_comes_back() {
         let mut trust = Trust::new(at(0, NOW));
         assert_eq!(trust.look(at(MINUTE, NOW + 9 * MINUTE)), Finding::Nothing);
         assert_eq!(trust.look(at(2 * MINUTE, NOW + 60 * DAY)), Finding::Jumped(60 * DAY - 9 * MINUTE));
         let later = at(3 * MINUTE, NOW + 60 * DAY);
         assert_eq!(trust.look(later), Finding::Nothing);
-        assert_eq!(trust.trusted(later).as_ms(), NOW + 12 * MINUTE, "the last trusted time and what passed");
+        assert_eq!(trust.trusted(later).as_ms(), NOW + 12 * MINUTE, "trusted time plus elapsed time");
         assert_eq!(trust.look(at(4 * MINUTE, NOW - DAY)), Finding::JumpedAgain(-DAY - 9 * MINUTE));
         assert_eq!(trust.look(at(5 * MINUTE, NOW)), Finding::CameBack);
         assert_eq!(trust.doubt(), None);
     }
 
     #[test]
-    fn a_clock_that_is_too_fast_is_found_within_the_hour() {
+    fn a_clock_that_is_too_fast_is_detected_within_the_hour() {
         let mut trust = Trust::new(at(0, NOW));
         let found =
             (1..60).find(|minute| trust.look(at(minute * MINUTE, NOW + minute * MINUTE)) != Finding::Nothing);
@@ -283,7 +283,7 @@ mod tests {
         assert!(trust.correction(at(MINUTE, NOW + DAY), true).is_some_and(|it| it.by_ms == DAY));
         trust.look(at(50 * MINUTE, NOW + 2 * DAY));
         let wall = at(80 * MINUTE, NOW + 2 * DAY);
-        assert_eq!(trust.correction(wall, false), None, "half an hour only");
+        assert_eq!(trust.correction(wall, false), None, "only half an hour without a jump");
         let wall = at(110 * MINUTE, NOW + 2 * DAY);
         let correction = trust.correction(wall, false).unwrap();
         trust.correct(wall, &correction);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_believes_downtime_and_neither_a_step_back_nor_a_month() {
+    fn a_start_trusts_downtime_but_no_step_back_and_no_gap_over_30_days() {
         let start = |gap: i64| {
             let mut trust = Trust::new(at(0, NOW));
             let finding = trust.start(at(0, NOW), noted(NOW - gap, NOW - gap));
@@ -302,11 +302,15 @@ mod tests {
         let (finding, mut trust) = start(3 * DAY);
         assert_eq!((finding, trust.doubt()), (Finding::Downtime(3 * DAY), None));
         assert_eq!(trust.trusted(at(0, NOW)).as_ms(), NOW);
-        assert_eq!(trust.deletion(at(HOUR, NOW)).as_ms(), NOW - 3 * DAY + HOUR, "it waits an hour");
+        assert_eq!(
+            trust.deletion(at(HOUR, NOW)).as_ms(),
+            NOW - 3 * DAY + HOUR,
+            "not faster in the first hour"
+        );
         assert_eq!(
             trust.deletion(at(2 * HOUR, NOW)).as_ms(),
             NOW - 3 * DAY + 25 * HOUR,
-            "then a day an hour"
+            "then a day per hour"
         );
         assert!(start(3 * DAY).1.confirm(at(0, NOW)));
         for gap in [31 * DAY, -DAY] {
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_does_not_shorten_the_hour_that_deletion_waits() {
+    fn a_restart_does_not_shorten_the_hour_before_deletion_catches_up() {
         let mut trust = Trust::new(at(0, NOW));
         trust.start(at(0, NOW), noted(NOW - 3 * DAY, NOW - 3 * DAY));
         let deletion = trust.deletion(at(MINUTE, NOW)).as_ms();
@@ -327,13 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_noted_nothing_may_have_been_quiet_or_stamped_ahead() {
+    fn without_a_noted_time_the_sender_may_be_quiet_or_the_clock_was_ahead() {
         let known = |gap: i64| LastKnown { at: Timestamp::from_ms(NOW - gap), deletion: None, noted: false };
         let mut trust = Trust::new(at(0, NOW));
         assert_eq!(trust.start(at(0, NOW), known(90 * DAY)), Finding::Downtime(90 * DAY));
         assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW - 90 * DAY);
         assert_eq!(trust.start(at(0, NOW), known(-3_650 * DAY)), Finding::Implausible(-3_650 * DAY));
-        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW, "not what the wrong clock would delete");
+        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW, "not by the clock that was ahead");
     }
 
     #[derive(Clone, Debug)]
@@ -357,7 +361,7 @@ mod tests {
     proptest! {
         /// A correction beyond downtime shifts deletion and stored times alike, which is not an advance.
         #[test]
-        fn deletion_advances_by_a_day_an_hour_at_most_also_over_restarts(steps in steps()) {
+        fn deletion_advances_by_at_most_a_day_per_hour_across_restarts(steps in steps()) {
             let (mut boot_ms, mut offset_ms) = (0, NOW);
             let mut trust = Trust::new(at(boot_ms, offset_ms));
             let mut bound = NOW;

@@ -160,20 +160,20 @@ fn tell(finding: Finding, reading: Reading) {
         Finding::Nothing => {}
         Finding::Jumped(ms) => tracing::error!(
             jump_seconds = seconds(ms), %wall,
-            "the wall clock jumped and is not believed: times go on from the last trusted time, nothing is deleted by the \
-             jump; repair the clock, or run `bikhook clock accept`"
+            "wall clock jumped and is not trusted: times continue from the last trusted time, and nothing is deleted \
+             because of the jump; repair the clock, or run `bikhook clock accept`"
         ),
         Finding::JumpedAgain(ms) => tracing::warn!(
-            off_seconds = seconds(ms), %wall, "the wall clock jumped again; it is still not believed"
+            off_seconds = seconds(ms), %wall, "wall clock jumped again and is still not trusted"
         ),
-        Finding::CameBack => tracing::info!(%wall, "the wall clock came back and is believed again"),
+        Finding::CameBack => tracing::info!(%wall, "wall clock came back and is trusted again"),
         Finding::Downtime(ms) => tracing::info!(
-            gap_seconds = seconds(ms), %wall, "the receiver was down; deletion by age waits an hour"
+            gap_seconds = seconds(ms), %wall, "receiver was down; deletion by age starts to catch up in an hour"
         ),
         Finding::Implausible(ms) => tracing::error!(
             gap_seconds = seconds(ms), %wall,
-            "the wall clock does not fit the last known time and is not believed: times go on from there; repair the \
-             clock, or run `bikhook clock accept`"
+            "wall clock does not fit the last known time and is not trusted: times continue from the last known time; \
+             repair the clock, or run `bikhook clock accept`"
         ),
     }
 }

@@ -104,7 +104,7 @@ impl Error for Fault {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::wrong(format!("{variant:?} is not known here")).helped(meant(variant, expected))
+        Self::wrong(format!("unknown value {variant:?}")).helped(meant(variant, expected))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -138,7 +138,7 @@ fn wanted(expected: &dyn Expected) -> String {
         }
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
-        "a string" | "a borrowed string" | "path string" => "a text in quotes".to_owned(),
+        "a string" | "a borrowed string" | "path string" => "a string in quotes".to_owned(),
         "a sequence" => "a list in [brackets]".to_owned(),
         "a map" => "a table".to_owned(),
         other if other.starts_with("struct ") => "a table".to_owned(),
@@ -151,9 +151,9 @@ const fn kind_of(found: Unexpected<'_>) -> &'static str {
         Unexpected::Bool(_) => "true or false",
         Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
         Unexpected::Float(_) => "a number with a fraction",
-        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
         Unexpected::Seq => "a list",
         Unexpected::Map => "a table",
-        _ => "something else",
+        _ => "a value of another type",
     }
 }

@@ -88,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_struct_are_its_fields_as_they_are_written() {
+    fn the_keys_of_a_struct_are_the_serialized_names_of_its_fields() {
         assert_eq!(keys_of::<Sample>(), ["first_key", "second"]);
     }
 
     #[test]
-    fn what_is_not_a_struct_has_no_keys() {
+    fn a_type_that_is_not_a_struct_has_no_keys() {
         assert!(keys_of::<String>().is_empty());
         assert!(keys_of::<Vec<u32>>().is_empty());
     }

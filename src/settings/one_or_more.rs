@@ -30,7 +30,7 @@ impl<'de, T, F: Fn(&str) -> Result<T, &'static str>> Visitor<'de> for Texts<F> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a text such as \"{}\", or a list of them", self.such_as)
+        write!(f, "a string such as \"{}\", or a list of them", self.such_as)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
@@ -43,7 +43,10 @@ impl<'de, T, F: Fn(&str) -> Result<T, &'static str>> Visitor<'de> for Texts<F> {
             all.push((self.read)(&text).map_err(A::Error::custom)?);
         }
         if all.is_empty() {
-            return Err(A::Error::custom(format!("the list is empty: write \"{}\"", self.such_as)));
+            return Err(A::Error::custom(format!(
+                "the list is empty: use a list such as [\"{}\"]",
+                self.such_as
+            )));
         }
         Ok(all)
     }

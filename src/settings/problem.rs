@@ -75,7 +75,7 @@ pub(super) fn meant(word: &str, known: &[&str]) -> Option<String> {
         return Some(format!("did you mean `{near}`?"));
     }
     let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
-    (!known.is_empty()).then(|| format!("known are {}", known.join(", ")))
+    (!known.is_empty()).then(|| format!("use one of {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_finds_the_word_that_was_meant() {
+    fn a_typing_error_finds_the_intended_word() {
         let known = ["listen", "body_limit", "kind"];
         assert_eq!(nearest("lisen", known), Some("listen"));
         assert_eq!(nearest("LISTEN", known), Some("listen"));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_resembles_nothing_finds_nothing() {
+    fn a_word_that_is_not_similar_to_any_finds_none() {
         assert_eq!(nearest("retention", ["listen", "kind"]), None);
         assert_eq!(nearest("", ["kind"]), None);
     }

@@ -88,7 +88,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     ) -> Result<V::Value, Fault> {
         match self.node.as_text() {
             Some(text) => visitor.visit_enum(StrDeserializer::new(text)),
-            None => Err(Fault::wrong(format!("must be a text, not {}", self.node.value.describe()))),
+            None => Err(Fault::wrong(format!("must be a string, not {}", self.node.value.describe()))),
         }
     }
 
@@ -204,7 +204,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let (key, node) =
-            self.value.take().ok_or_else(|| Fault::wrong("a value was asked for before its key"))?;
+            self.value.take().ok_or_else(|| Fault::wrong("internal error: a value without its key"))?;
         seed.deserialize(Reader::new(node, self.context)).map_err(|fault| fault.at(&node.place).under(key))
     }
 }
@@ -222,7 +222,7 @@ impl Secret<'_> {
             Value::Table(table) => self.resolve_table(table)?,
             other => {
                 return Err(Fault::wrong(format!(
-                    "must be a text in quotes, {{ env = \"NAME\" }}, {{ file = \"PATH\" }} or {{ generate = \"PATH\" }}, \
+                    "must be a string in quotes, {{ env = \"NAME\" }}, {{ file = \"PATH\" }} or {{ generate = \"PATH\" }}, \
                      not {}",
                     other.describe()
                 )));
@@ -238,17 +238,17 @@ impl Secret<'_> {
     fn resolve_table(&self, table: &tree::Table) -> Result<String, Fault> {
         for (key, entry) in table {
             if !SECRET_FORMS.contains(&key.as_str()) {
-                let fault = Fault::wrong(format!("a secret has no form `{key}`"));
+                let fault = Fault::wrong(format!("a secret has no key `{key}`"));
                 return Err(fault.helped(meant(key, &SECRET_FORMS)).at(&entry.key));
             }
         }
         let mut entries = table.iter();
         let (Some((form, entry)), None) = (entries.next(), entries.next()) else {
-            return Err(Fault::wrong("needs exactly one of `env`, `file` and `generate`"));
+            return Err(Fault::wrong("must have exactly one of the keys `env`, `file` and `generate`"));
         };
         let named = entry.node.as_text().filter(|named| !named.is_empty());
         named
-            .ok_or_else(|| Fault::wrong(format!("must be a text, not {}", entry.node.value.describe())))
+            .ok_or_else(|| Fault::wrong(format!("must be a string, not {}", entry.node.value.describe())))
             .and_then(|named| self.look_up(form, named))
             .map_err(|fault| fault.at(&entry.node.place))
     }

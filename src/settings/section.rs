@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_section_is_told_with_the_path_of_its_key() {
+    fn every_fault_of_a_section_is_reported_with_the_path_of_its_key() {
         let faults = read(
             "count = 'x'\nratio = true\non = 1\nnames = ['a', 2]\ninner = { needed = 'n', extra = 300 }\nzzz = 1",
         );
@@ -245,10 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_whose_value_is_wrong_is_not_missing_as_well() {
+    fn a_key_with_a_wrong_value_is_not_also_reported_as_missing() {
         assert_eq!(
             read("inner.needed = 1").unwrap_err(),
-            ["inner.needed: must be a text in quotes, not a whole number"]
+            ["inner.needed: must be a string in quotes, not a whole number"]
         );
         assert_eq!(read("inner.neded = 'n'").unwrap_err(), ["unknown key `inner.neded`"]);
         assert_eq!(read("[inner]").unwrap_err(), ["inner: the key `needed` is missing"]);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_variable_becomes_the_type_of_its_key() {
+    fn the_text_of_a_variable_is_converted_to_the_type_of_its_key() {
         let texts = [("count", " 7"), ("ratio", "0.5"), ("on", "true"), ("names", "[a]*")];
         let entry = |text: &str| {
             let place = Place::Variable("X".into());
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_any_size_are_told_apart() {
+    fn a_number_out_of_range_is_reported_whatever_its_size() {
         assert_eq!(
             read("count = 4294967296").unwrap_err(),
             ["count: must be a whole number, 0 or more, not 4294967296"]

@@ -55,11 +55,11 @@ impl Value {
     /// The type, for a message. Never the content.
     pub(super) const fn describe(&self) -> &'static str {
         match self {
-            Self::Text(_) | Self::Variable(_) => "a text",
+            Self::Text(_) | Self::Variable(_) => "a string",
             Self::Number(_) => "a whole number",
             Self::Fraction(_) => "a number with a fraction",
             Self::Flag(_) => "true or false",
-            Self::Time(_) => "a time",
+            Self::Time(_) => "a date or a time",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
         }

@@ -46,7 +46,7 @@ const PATH: &str = "/v1/traces";
 
 /// Why the export could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("spans cannot be exported: {0}")]
+#[error("the export of spans cannot start: {0}")]
 pub struct ExporterError(String);
 
 impl ExporterError {
@@ -122,7 +122,7 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if let Err(error) = self.0.shutdown_with_timeout(LAST_SPANS) {
-            tracing::warn!(error = without_url(&error.to_string()), "the last spans were not exported");
+            tracing::warn!(error = without_url(&error.to_string()), "last spans were not exported");
         }
     }
 }
@@ -199,13 +199,13 @@ impl SpanExporter for Counted {
         match &exported {
             Ok(()) => {
                 if self.failing.swap(false, Relaxed) {
-                    tracing::info!("spans are exported again");
+                    tracing::info!("export of spans works again");
                 }
             }
             Err(error) => {
                 self.dropped.inc_by(spans as u64);
                 if !self.failing.swap(true, Relaxed) {
-                    tracing::warn!(error = without_url(&error.to_string()), "spans cannot be exported");
+                    tracing::warn!(error = without_url(&error.to_string()), "export of spans failed");
                 }
             }
         }

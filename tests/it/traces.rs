@@ -112,7 +112,7 @@ fn one_that_is_away_is_told_of_once() {
     eventually("it is not counted", || dropped(&process) > 0);
     process.stop();
     let log = home.log();
-    assert_eq!(log.matches("spans cannot be exported").count(), 1, "{log}");
+    assert_eq!(log.matches("export of spans failed").count(), 1, "{log}");
 }
 
 #[test]

@@ -254,7 +254,7 @@ mod tests {
     fn what_is_wrong_is_said_without_a_password() {
         for (toml, word) in [
             ("", "brokers"),
-            ("brokers = []", "the list is empty: write \"kafka.example:9092\""),
+            ("brokers = []", "the list is empty: use a list such as [\"kafka.example:9092\"]"),
             ("brokers = 9092", "such as \"kafka.example:9092\", or a list"),
             ("brokers = \"SASL_SSL://h:9092\"", "HOST:9092"),
             ("brokers = \"me:sesame@h:9092\"", "HOST:9092"),
