@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phones_are_their_digits_and_the_rest_stays() {
+    fn a_phone_keeps_only_its_digits_and_other_addresses_are_unchanged() {
         for (address, form) in [
             ("+91 90909-09090", "919090909090"),
             ("(91) 90909.09090", "919090909090"),

@@ -77,7 +77,7 @@ impl<'a> Decoder<'a> {
         let decoded = self.read(&mut no_json)?;
         match no_json {
             Some(at) if decoded.is_no_json() => {
-                Err(NotJson::new(self.source, self.body, at, "this is no JSON value"))
+                Err(NotJson::new(self.source, self.body, at, "this is not a JSON value"))
             }
             _ => Ok(decoded),
         }

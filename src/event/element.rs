@@ -154,7 +154,7 @@ impl Unreadable {
     }
 
     fn too_deep(depth: usize) -> Self {
-        let detail = format!("nested {depth} deep; {DEPTH_MAX} is the limit");
+        let detail = format!("nested {depth} levels deep; the limit is {DEPTH_MAX}");
         Self { reason: Reason::Depth, detail, at: 0 }
     }
 

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_at_a_character_and_marked() {
+    fn a_long_text_is_shortened_at_a_character_and_marked() {
         assert!(matches!(excerpt("store", 5), Cow::Borrowed("store")));
         assert_eq!(excerpt("stores", 5), "store…");
         assert_eq!(excerpt("äöüäöü", 5), "äöüäö…");

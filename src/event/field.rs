@@ -142,7 +142,7 @@ mod tests {
     use crate::event::Status;
 
     #[test]
-    fn counting_finds_what_reading_finds() {
+    fn counting_and_reading_give_the_same_warnings() {
         for json in [
             "null",
             "\"\"",

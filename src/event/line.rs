@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pushed_string_reads_back_as_it_was(text in any::<String>()) {
+        fn a_pushed_string_parses_to_the_same_text(text in any::<String>()) {
             let mut json = String::new();
             push_string(&mut json, &text);
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
@@ -101,7 +101,7 @@ mod tests {
         for control in '\0'..' ' {
             let mut json = String::new();
             push_string(&mut json, &format!("a{control}\"\\b"));
-            assert!(!json.contains(control), "{control:?} is bare");
+            assert!(!json.contains(control), "{control:?} is not escaped");
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), format!("a{control}\"\\b"));
         }
     }

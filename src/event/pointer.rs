@@ -22,7 +22,7 @@ pub struct Pointer {
 
 /// The text is not a valid pointer.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no JSON pointer: write it as \"/eventInfo/status\"")]
+#[error("{0:?} is not a JSON pointer: use one such as \"/eventInfo/status\"")]
 pub struct NoPointer(String);
 
 /// A value that a pointer found, as raw JSON.
@@ -287,7 +287,7 @@ mod tests {
         r#"{"eventName":"x","eventInfo":[{"status":"sent","n":1},{"status":"read"}],"a/b":{"~":null}}"#;
 
     #[test]
-    fn a_step_by_name_goes_into_each_item_of_an_array_and_a_number_into_one() {
+    fn a_name_applies_to_each_item_of_an_array_and_a_number_to_one() {
         assert_eq!(found(TWO, "/eventInfo/status"), ["\"sent\"", "\"read\""]);
         assert_eq!(found(TWO, "/eventInfo/1/status"), ["\"read\""]);
         assert_eq!(found(TWO, "/eventInfo/n"), ["1"]);
@@ -296,13 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_by_what_they_say_and_odd_ones_do_not_hide_others() {
+    fn names_are_compared_decoded_and_invalid_ones_do_not_hide_others() {
         let odd = r#"{"eventName":"x","half \ud83d":1,"\u0061":2,"a":3}"#;
         assert_eq!(found(odd, "/a"), ["2", "3"]);
     }
 
     #[test]
-    fn what_is_no_pointer_is_told() {
+    fn an_invalid_pointer_is_an_error_that_quotes_it() {
         for text in ["", "/", "a", "a/b", "/a~2", "/~"] {
             let error = Pointer::parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("/eventInfo/status"), "{error}");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_the_pointers_find_and_the_name() {
+    fn only_the_found_values_and_the_event_name_are_kept() {
         let kept = |json: &str, pointers: &[&str]| {
             let pointers: Vec<Pointer> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
             element(json).kept(&pointers).unwrap().raw().to_owned()
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_changes_what_it_names_and_leaves_every_other_byte() {
+    fn an_edit_changes_the_found_values_and_no_other_byte() {
         let json = r#"{"eventName":"x","n":123456789012345678901234567890,"eventInfo":[{"phone":"1","é":"\ud83d"},{"phone":"2"}],"z":{"k":[1,2,3]}}"#;
         let edit = |pointers: &[&str], with: Option<&str>| {
             let pointers: Vec<Pointer> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
@@ -353,6 +353,6 @@ mod tests {
             edit(&["/n", "/eventInfo/phone", "/z/k/0", "/z/k/2"], None).unwrap(),
             r#"{"eventName":"x","eventInfo":[{"é":"\ud83d"},{}],"z":{"k":[2]}}"#
         );
-        assert!(edit(&["/eventName"], None).is_err(), "what is left is no event");
+        assert!(edit(&["/eventName"], None).is_err(), "the result is not a valid event");
     }
 }

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_and_trailing_commas_go_and_nothing_else() {
+    fn only_blanks_and_trailing_commas_are_removed() {
         assert_eq!(compact("{ \"a b\" :\t[ 1 , 2 , ] ,\r\n}"), r#"{"a b":[1,2]}"#);
         assert_eq!(
             compact(r#"{"a": "x, ]", "a": 1.0e+05, "b": "\u00e9\/ é 😀", "c": 12345678901234567890}"#),
@@ -71,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn taking_commas_away_moves_no_other_byte() {
+    fn removing_a_trailing_comma_moves_no_other_byte() {
         assert_eq!(without_trailing_commas("{\"a\":[1,\n],}"), "{\"a\":[1 \n] }");
     }
 
     #[test]
-    fn a_comma_that_follows_no_value_stays() {
+    fn a_comma_without_a_value_before_it_stays() {
         for wrong in ["[,]", "{,}", "[ , ]", r#"{"a":,}"#] {
             assert_eq!(without_trailing_commas(wrong), wrong);
         }

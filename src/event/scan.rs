@@ -351,7 +351,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn it_takes_what_serde_json_takes(value in soup(), more in soup(), shape in 0..4) {
+        fn it_accepts_the_same_objects_as_serde_json(value in soup(), more in soup(), shape in 0..4) {
             let object = match shape {
                 0 => format!("{{{value}}}"),
                 1 => format!("{{\"a\":{value}}}"),
@@ -362,7 +362,7 @@ mod tests {
         }
 
         #[test]
-        fn it_takes_the_strings_that_serde_json_takes(text in "[a-z\"\\\\\u{0}-\u{20}é😀]{0,20}", json in any::<String>()) {
+        fn it_accepts_the_same_strings_as_serde_json(text in "[a-z\"\\\\\u{0}-\u{20}é😀]{0,20}", json in any::<String>()) {
             for object in [format!("{{\"a\":\"{text}\"}}"), serde_json::json!({ &json: &text, "a": json }).to_string()] {
                 prop_assert_eq!(takes(&object), serde_takes(&object), "{}", object);
             }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_in_every_place_of_eight_is_plain_or_not_by_itself() {
+    fn each_of_eight_bytes_is_plain_or_special_at_any_position() {
         for byte in 0..=u8::MAX {
             for at in 0..8 {
                 for around in [b'a', b' ', b'!', b'#', 0x7f, 0x80, 0xff] {
@@ -386,16 +386,16 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_as_deep_as_it_may_and_no_deeper() {
+    fn nesting_is_accepted_up_to_the_limit_and_not_beyond() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         assert!(takes(&nested(DEPTH_MAX)));
         assert!(!takes(&nested(DEPTH_MAX + 1)));
         let beside = format!("{{\"a\":[{}[]]}}", "[],{},".repeat(DEPTH_MAX));
-        assert!(takes(&beside), "what was closed does not count");
+        assert!(takes(&beside), "closed lists do not count");
     }
 
     #[test]
-    fn an_array_is_cut_into_its_items() {
+    fn an_array_is_split_into_its_items() {
         assert_eq!(items("[ 1,\"a, b\" , {\"c\":[2]} ]"), Some(vec!["1", "\"a, b\"", "{\"c\":[2]}"]));
         assert_eq!(items("[]"), Some(vec![]));
         for wrong in ["[1", "[1,]", "1", "{}", "[1] "] {

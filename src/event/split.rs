@@ -90,7 +90,7 @@ impl<'a> Pieces<'a> {
         if self.scanner.peek().is_none() {
             return Err(self.scanner.broken("the body is empty"));
         }
-        let piece = self.scanner.value("a value was expected here")?;
+        let piece = self.scanner.value("expected a value")?;
         self.expected = Expected::End;
         Ok(piece)
     }
@@ -102,7 +102,7 @@ impl<'a> Pieces<'a> {
             self.scanner.at += 1;
             return self.end().map(|()| None);
         }
-        let piece = self.scanner.value("an element was expected here")?;
+        let piece = self.scanner.value("expected an element")?;
         match self.scanner.peek() {
             Some(b',') => {}
             Some(b']') => self.expected = Expected::End,
@@ -118,7 +118,7 @@ impl<'a> Pieces<'a> {
         self.scanner.skip_blanks();
         match self.scanner.peek() {
             None => Ok(()),
-            Some(_) => Err(self.scanner.broken("something follows the end")),
+            Some(_) => Err(self.scanner.broken("unexpected content after the end")),
         }
     }
 }
@@ -139,10 +139,10 @@ impl<'a> Iterator for Pieces<'a> {
 pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece<'a>, Broken> {
     let mut scanner = Scanner { body: bytes, text, at: 0 };
     scanner.skip_blanks();
-    let piece = scanner.value("a value was expected here")?;
+    let piece = scanner.value("expected a value")?;
     match scanner.peek() {
         None => Ok(piece),
-        Some(_) => Err(scanner.broken("something follows the end")),
+        Some(_) => Err(scanner.broken("unexpected content after the end")),
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_cut_at_its_own_commas() {
+    fn an_array_is_split_at_its_own_commas() {
         assert_eq!(cut("[]"), Ok(vec![]));
         assert_eq!(cut(" [ 1 , {\"a\" : [1,2]} ] "), Ok(vec!["1", "{\"a\" : [1,2]}"]));
         assert_eq!(cut(r#"["],\"[", "\\"]"#), Ok(vec![r#""],\"[""#, r#""\\""#]));
@@ -300,31 +300,31 @@ mod tests {
     }
 
     #[test]
-    fn an_element_with_crossed_brackets_stays_alone() {
+    fn mixed_brackets_in_one_element_do_not_affect_the_next() {
         assert_eq!(cut(r#"[{"a":1],{"b":2}]"#), Ok(vec![r#"{"a":1]"#, r#"{"b":2}"#]));
     }
 
     #[test]
-    fn a_body_that_cannot_be_split_says_where() {
+    fn a_body_that_cannot_be_split_is_an_error_with_the_position() {
         let broken = |at, what| Err(Broken { at, what });
         assert_eq!(cut(""), broken(0, "the body is empty"));
         assert_eq!(cut("\u{feff} "), broken(4, "the body is empty"));
-        assert_eq!(cut("["), broken(1, "an element was expected here"));
+        assert_eq!(cut("["), broken(1, "expected an element"));
         assert_eq!(cut("[1"), broken(2, "the array is not closed"));
         assert_eq!(cut("[1}"), broken(2, "the array is closed by a brace"));
-        assert_eq!(cut("[,]"), broken(1, "an element was expected here"));
-        assert_eq!(cut("[1,,2]"), broken(3, "an element was expected here"));
-        assert_eq!(cut("[1,,]"), broken(3, "an element was expected here"));
-        assert_eq!(cut("]"), broken(0, "a value was expected here"));
-        assert_eq!(cut("[1] 2"), broken(4, "something follows the end"));
-        assert_eq!(cut("{},"), broken(2, "something follows the end"));
+        assert_eq!(cut("[,]"), broken(1, "expected an element"));
+        assert_eq!(cut("[1,,2]"), broken(3, "expected an element"));
+        assert_eq!(cut("[1,,]"), broken(3, "expected an element"));
+        assert_eq!(cut("]"), broken(0, "expected a value"));
+        assert_eq!(cut("[1] 2"), broken(4, "unexpected content after the end"));
+        assert_eq!(cut("{},"), broken(2, "unexpected content after the end"));
         assert_eq!(cut("[{\"a\":1"), broken(7, "the body ends inside an array or an object"));
         assert_eq!(cut("[\"a]"), broken(4, "the body ends inside a string"));
         assert_eq!(cut("[\"a\\"), broken(4, "the body ends inside a string"));
     }
 
     #[test]
-    fn the_shape_tells_depth_blanks_and_trailing_commas() {
+    fn the_shape_has_depth_blanks_and_trailing_commas() {
         let compact = Shape { depth: 1, compact: true, trailing_commas: false };
         assert_eq!(shape(r#"{"a b, ]":1}"#), compact);
         assert_eq!(shape(r#"{"a": 1}"#), Shape { compact: false, ..compact });

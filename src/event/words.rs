@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_words_are_read_in_any_case_and_shown_in_one() {
+    fn known_words_are_read_in_any_case_and_shown_in_canonical_form() {
         assert_eq!(Status::from("READ"), Status::Read);
         assert_eq!(Status::from("READ").as_str(), "read");
         assert_eq!(Owner::from("test_campaign").as_str(), "TEST_CAMPAIGN");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_word_survives_the_way_there_and_back() {
+    fn every_known_word_is_recognized_and_printed_unchanged() {
         for word in Status::KNOWN {
             assert!(!matches!(Status::from(*word), Status::Other(_)), "{word}");
             assert_eq!(Status::from(*word).as_str(), *word);
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_keeps_its_text_and_hides_it_from_debug() {
+    fn an_unknown_word_keeps_its_text_but_debug_does_not_print_it() {
         let status = Status::from("Queued +919090909090");
         assert_eq!(status.as_str(), "Queued +919090909090");
         assert_eq!(format!("{status:?}"), "Other(..)");
     }
 
     #[test]
-    fn owners_belong_to_the_categories_of_the_page() {
+    fn owners_have_the_categories_of_biks_page() {
         assert_eq!(Owner::Agent.category(), Some(Category::Crm));
         assert_eq!(Owner::Merchant.category(), Some(Category::Crm));
         assert_eq!(Owner::Campaign.category(), Some(Category::Broadcast));

@@ -204,7 +204,7 @@ mod tests {
         let error = |toml: &str| Condition::new(&toml::from_str(toml).unwrap()).unwrap_err().to_string();
         assert!(error("pointer = '/x'").contains("exactly one of"));
         assert!(error("pointer = '/x'\nexists = true\nequals = 1").contains("exactly one of"));
-        assert!(error("pointer = 'x'\nexists = true").contains("is no JSON pointer"));
+        assert!(error("pointer = 'x'\nexists = true").contains("is not a JSON pointer"));
         assert!(error("pointer = '/x'\nin = []").contains("no event would pass"));
     }
 }

@@ -243,10 +243,10 @@ mod tests {
         let error = |toml: &str| mask(toml).err().unwrap().to_string();
         assert!(error("hash = ['/x']").contains("at least 16 bytes"));
         assert!(error("drop = ['/eventName']").contains("cannot be masked"));
-        assert!(error("drop = ['x']").contains("is no JSON pointer"));
+        assert!(error("drop = ['x']").contains("is not a JSON pointer"));
         assert!(error("").contains("leave the mask out"));
         assert!(error("keep = []").contains("at least one field"));
-        assert!(error("keep = ['x']").contains("is no JSON pointer"));
+        assert!(error("keep = ['x']").contains("is not a JSON pointer"));
         assert!(error("keep = ['/id']\ndrop = ['/x']").contains("exclude each other"));
         assert!(error("keep = ['/a/b']\nhash = ['/a']\nkey = 'k'").contains("\"/a/b\" cannot be kept"));
     }

@@ -96,10 +96,10 @@ pub enum Denied {
     #[error("no credential matches")]
     Wrong,
     /// The matching credential is past its `not_after`.
-    #[error("the credential is past its not_after")]
+    #[error("the credential has expired (not_after)")]
     Expired,
     /// The matching credential is limited to another form.
-    #[error("the credential came in another form than it is pinned to")]
+    #[error("the credential came in another form than its setting `form` allows")]
     OtherForm,
 }
 
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_matches_in_every_form_but_the_pair() {
+    fn a_key_matches_in_every_form_except_as_a_pair() {
         let ring = ring(&[("portal", key("s3cret?key>"))]);
         let b64 = |text: &str| BASE64_STANDARD.encode(text);
         for (header, form) in [
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wrong_matches_a_key() {
+    fn a_wrong_header_does_not_match_a_key() {
         let ring = ring(&[("portal", key("abcd"))]);
         for header in ["abc", "abcde", "ABCD", "Basic abc", "Bearer abcd", "Basic YWJj", "abcd abcd", ":"] {
             assert_eq!(judge(&ring, header), Err(Denied::Wrong), "{header:?}");
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_ends_after_its_time_and_another_one_takes_over() {
+    fn a_credential_expires_after_not_after_and_another_one_still_matches() {
         let old = CredentialSettings { not_after: Some(Timestamp::from_ms(999)), ..key("same") };
         let expired = ring(&[("old", old.clone())]);
         assert_eq!(judge(&expired, "same"), Err(Denied::Expired));
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_cannot_work_is_refused() {
+    fn an_invalid_credential_is_refused() {
         let at = |key: &str| format!("sources.bik.credentials.portal{key}: ");
         assert_eq!(wrong(key(" ")), at(".key") + "must not be empty");
         assert_eq!(wrong(pair("", "x")), at(".username") + "must not be empty");

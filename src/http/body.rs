@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_reserved_than_the_limit() {
+    fn the_capacity_does_not_exceed_the_limit() {
         let mut bytes = Vec::new();
         for _ in 0..100 {
             extend_within(100_000, &mut bytes, &[0; 1_000]);

@@ -34,10 +34,10 @@ pub(super) async fn refuse<S: Site>(
     site: &S,
 ) -> io::Result<()> {
     let detail = detail.unwrap_or(match status {
-        StatusCode::REQUEST_TIMEOUT => "the head of the request did not arrive in time",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too large",
+        StatusCode::REQUEST_TIMEOUT => "the request head did not arrive in time",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the request head is too large",
         StatusCode::URI_TOO_LONG => "the URL is too long",
-        _ => "this is no request of HTTP/1.1",
+        _ => "this is not a valid HTTP/1.1 request",
     });
     let answer = Problem::new(status, detail).into_bytes(site.refused(status, peer));
     timeout(LINGER, stream.write_all(&answer)).await??;

@@ -109,7 +109,7 @@ pub(super) async fn attend<S: Site>(
 ) {
     let _open = Open::new(site.clone());
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a peer was gone before its connection was attended to");
+        tracing::debug!(%error, "connection failed before its first request");
         return;
     }
     let member = Arc::clone(&membership.0);
@@ -137,7 +137,7 @@ pub(super) async fn attend<S: Site>(
         match ended {
             Ended::TooSlow => refuse(stream, StatusCode::REQUEST_TIMEOUT, None, peer, &site).await,
             Ended::GivesWay => {
-                let detail = "too many unfinished requests are open, and this is the oldest";
+                let detail = "too many unfinished requests are open, and this is the oldest one";
                 refuse(stream, StatusCode::REQUEST_TIMEOUT, Some(detail), peer, &site).await
             }
             Ended::ByHyper => match pulse.unparsed() {
@@ -149,9 +149,9 @@ pub(super) async fn attend<S: Site>(
         }
     };
     tokio::select! {
-        biased; // the answer is sent, even if the place is needed already
+        biased; // the answer is sent, even if a new connection already needs the place
         closed = closing => if let Err(error) = closed {
-            tracing::debug!(%error, "a peer was gone before its connection was closed");
+            tracing::debug!(%error, "connection failed while closing");
         },
         () = place_is_needed(pulse) => {}
     }
@@ -215,7 +215,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
                 Ok(Progress::Partial) => continue,
                 Ok(Progress::Closed) => Ended::ByPeer,
                 Err(error) => {
-                    tracing::debug!(%error, "a connection broke off");
+                    tracing::debug!(%error, "connection failed");
                     Ended::ByPeer
                 }
             },
@@ -298,7 +298,7 @@ where
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection broke off");
+                    tracing::debug!(%error, "connection failed");
                 }
                 return Poll::Ready(Ended::ByHyper);
             }

@@ -87,7 +87,7 @@ mod tests {
     use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
-    async fn above_the_limit_answers_are_held_and_above_the_held_ones_are_not() {
+    async fn above_the_limit_at_most_64_answers_are_delayed() {
         let failures = Failures::new(2);
         let begun = Instant::now();
         let address = IpAddr::from([192, 0, 2, 1]);

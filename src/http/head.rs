@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_ends_with_an_empty_line_however_it_is_cut() {
+    fn a_head_ends_with_an_empty_line_wherever_it_is_split() {
         assert_eq!(ready(&["GET / HTTP/1.1\r\nA: b\r\n\r\n"]), [true]);
         assert_eq!(ready(&["GET / HTTP/1.1\nA: b\n\n"]), [true]);
         assert_eq!(ready(&["GET / HTTP/1.1\r\nA: b\r\n", "\r\nbody"]), [false, true]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn no_http_and_too_much_go_to_hyper_at_once() {
+    fn invalid_and_too_large_heads_go_to_hyper_at_once() {
         for noise in ["\x16\x03\x01", "GET\x00", "{}", " GET /", "\r\n\x16", "GE\r\n"] {
             assert_eq!(ready(&[noise]), [true], "{noise:?}");
         }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_grows_with_what_has_come_and_not_past_the_limit() {
+    fn the_buffer_grows_with_the_head_and_not_past_the_limit() {
         let mut head = Head::new(32 * 1024);
         let mut capacities = Vec::new();
         while head.bytes.len() < head.limit {

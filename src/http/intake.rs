@@ -94,7 +94,7 @@ impl Intake {
         let mut summed_up = self.inner.summed_up.lock().unwrap_or_else(PoisonError::into_inner);
         let Totals { accepted, duplicates, quarantined, refused } = now.since(*summed_up);
         if now != *summed_up {
-            tracing::info!(accepted, duplicates, quarantined, refused, "received");
+            tracing::info!(accepted, duplicates, quarantined, refused, "events received");
         }
         *summed_up = now;
     }
@@ -115,7 +115,7 @@ impl Inner {
             (Some(source), _) => other_method(source, visit),
             (None, _) => {
                 self.nowhere.refused(StatusCode::NOT_FOUND, visit, &"no source has this path");
-                Problem::new(StatusCode::NOT_FOUND, "nothing is here").into_response(Some(visit.id))
+                Problem::new(StatusCode::NOT_FOUND, "no source has this path").into_response(Some(visit.id))
             }
         }
     }
@@ -147,7 +147,7 @@ impl Site for Intake {
     fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId> {
         let visit = Visit { id: self.inner.ids.next(), peer: peer.ip() };
         self.inner.nowhere.counted(status);
-        self.inner.nowhere.refused(status, &visit, &"it was no whole request");
+        self.inner.nowhere.refused(status, &visit, &"incomplete or invalid request");
         Some(visit.id)
     }
 
@@ -162,6 +162,6 @@ impl Site for Intake {
 
 /// Answers 500: a fault of bikhook is never a 4xx.
 fn panicked(id: RequestId) -> Response<Full<Bytes>> {
-    tracing::error!(request_id = %id, "a request made its handler panic");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the receiver").into_response(Some(id))
+    tracing::error!(request_id = %id, "request handling panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response(Some(id))
 }

@@ -101,7 +101,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn a_rate_allows_its_burst_then_its_pace() {
+    fn a_rate_allows_a_burst_and_then_one_per_interval() {
         let rate = Rate::per(10, Duration::from_secs(1));
         let due = AtomicU64::new(0);
         let now = 5 * SECOND;
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_none_allows_none() {
+    fn a_rate_of_0_allows_nothing() {
         let rate = Rate::per(0, Duration::from_secs(60));
         assert_eq!(rate.take(&AtomicU64::new(0), SECOND), Err(Duration::from_secs(60)));
     }
 
     #[test]
-    fn the_log_says_the_first_then_a_count_each_period() {
+    fn the_first_line_is_logged_and_then_one_per_period_with_a_count() {
         let quiet = Quiet::every(Duration::from_secs(3600));
         assert_eq!(quiet.say(), Some(0));
         assert_eq!(quiet.say(), None);

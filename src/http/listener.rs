@@ -80,7 +80,7 @@ pub async fn serve<S: Site>(
 
 fn report(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!("a connection's task panicked");
+        tracing::error!("connection task panicked");
     }
 }
 
@@ -169,7 +169,7 @@ impl Acceptor {
         self.not_before = Instant::now() + self.pause;
         if let Some(unsaid) = self.log.say() {
             let more_before = (unsaid > 0).then_some(unsaid);
-            tracing::error!(%error, more_before, "cannot accept connections; trying again");
+            tracing::error!(%error, more_before, "accept failed and is retried");
         }
     }
 }
@@ -180,13 +180,13 @@ mod tests {
     use crate::http::Settings;
 
     #[tokio::test]
-    async fn an_accept_that_fails_is_tried_again_after_a_bounded_pause() {
+    async fn a_failed_accept_is_retried_after_a_bounded_pause() {
         let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let table = ConnectionTable::new(Arc::new(Bounds::from(&Settings::default())));
         let mut acceptor = Acceptor::new(listener, table, 1);
         acceptor.failed(&io::ErrorKind::ConnectionAborted.into());
-        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "a peer that left is no reason to wait");
+        assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "no pause if the peer has left");
         for _ in 0..10 {
             acceptor.failed(&io::Error::other("no file descriptors left"));
         }

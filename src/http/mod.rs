@@ -1,7 +1,7 @@
 //! The public side: receives what BIK posts, makes it durable, and answers.
 //!
 //! [`serve`] accepts connections and enforces their limits; [`Intake`] answers their requests. Each request takes the
-//! same steps: find its source by path (`router`), check its credential (`auth`), take a place (`places`), then read,
+//! same steps: find its source by path (`intake`), check its credential (`auth`), take a place (`places`), then read,
 //! unpack, decode and append its body (`receive`). A step that fails ends the request with a `Refusal`.
 
 mod auth;

@@ -19,10 +19,10 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// The text is neither an address nor a network.
-    #[error("{0:?} is not an address or a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\"")]
+    #[error("{0:?} is not an address or a network: use one such as \"10.1.2.3\" or \"10.0.0.0/8\"")]
     Malformed(String),
     /// Bits are set after the prefix, most likely a typing error. Holds the text and the network without these bits.
-    #[error("{0:?} has bits set after its prefix: write it as \"{1}\"")]
+    #[error("{0:?} has bits set after its prefix: use \"{1}\"")]
     HostBits(String, Network),
 }
 
@@ -126,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_network_is_refused_with_its_reason() {
+    fn an_invalid_network_is_refused_with_the_reason() {
         for text in ["", "localhost", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1"] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError::Malformed(text.to_owned())), "{text}");
         }
         let slip = "10.1.2.3/8".parse::<Network>().unwrap_err().to_string();
-        assert_eq!(slip, r#""10.1.2.3/8" has bits set after its prefix: write it as "10.0.0.0/8""#);
+        assert_eq!(slip, r#""10.1.2.3/8" has bits set after its prefix: use "10.0.0.0/8""#);
     }
 
     #[test]

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_waited_for_until_it_is_free_or_too_late() {
+    async fn a_request_waits_for_a_place_until_its_deadline() {
         let places = room(1, 100, 1).places();
         let first = places.take(1_000, Instant::now()).await.unwrap();
         assert_eq!(first.bytes(), 100);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_given_back_are_free_for_others() {
+    async fn released_bytes_are_free_for_other_requests() {
         let places = room(2, 100, 1).places();
         let mut first = places.take(100, Instant::now()).await.unwrap();
         assert!(places.take(40, Instant::now()).await.is_none());
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_single_source_has_all_places_and_of_several_each_keeps_its_part() {
+    async fn a_single_source_has_all_places_and_several_have_a_reserve_each() {
         assert_eq!(take_all(&room(512, 100, 1).places(), 0).await.len(), 512);
         let room = room(512, 100, 2);
         let (a, b) = (room.places(), room.places());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_come_from_one_part_or_from_both_and_never_from_anothers() {
+    async fn bytes_come_from_the_shared_part_and_the_own_reserve_only() {
         let room = room(512, 100, 2);
         let (a, b) = (room.places(), room.places());
         let large = a.take(1_000, Instant::now()).await.unwrap();
@@ -234,11 +234,11 @@ mod tests {
         both.shrink(55);
         assert_eq!(both.bytes(), 55);
         both.shrink(0);
-        assert_eq!(take_all(&a, 25).await.len(), 3, "all of it is back");
+        assert_eq!(take_all(&a, 25).await.len(), 3, "all bytes are released");
     }
 
     #[tokio::test]
-    async fn a_request_that_waits_takes_whichever_part_is_free_first() {
+    async fn a_waiting_request_takes_the_part_that_becomes_free_first() {
         let room = room(4, 100, 2);
         let (a, b) = (room.places(), room.places());
         let own = a.take(0, Instant::now()).await.unwrap();

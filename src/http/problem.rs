@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_of_a_problem_are_a_whole_answer() {
+    fn the_bytes_of_a_problem_are_a_complete_answer() {
         let ids = RequestIds::new();
         let id = ids.next();
         let bytes = Problem::new(StatusCode::REQUEST_TIMEOUT, "too \"slow\"").at(3, 7).into_bytes(Some(id));
@@ -186,7 +186,7 @@ mod tests {
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
         assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
         assert!(head.contains(" GMT"), "{head}");
-        assert!(body.ends_with("}\n"), "a line: {body:?}");
+        assert!(body.ends_with("}\n"), "the body ends with a newline: {body:?}");
         let members: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(
             members,
@@ -196,18 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn ids_do_not_repeat_and_tell_no_count() {
+    fn ids_do_not_repeat_and_reveal_no_count() {
         let ids = RequestIds::new();
         let first: Vec<RequestId> = (0..10_000).map(|_| ids.next()).collect();
         assert_eq!(first.iter().collect::<HashSet<_>>().len(), first.len());
         let steps: HashSet<u64> = first.windows(2).map(|pair| pair[1].0.wrapping_sub(pair[0].0)).collect();
         assert!(steps.len() > 9_900, "only {} different steps from one id to the next", steps.len());
         assert_eq!(first[0].to_string().len(), 16);
-        assert_ne!(RequestIds::new().next(), first[0], "another process has others");
+        assert_ne!(RequestIds::new().next(), first[0], "another process has other ids");
     }
 
     #[test]
-    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
+    fn a_wait_is_rounded_up_to_whole_seconds_and_is_at_least_1() {
         assert_eq!(whole_secs(Duration::ZERO), 1);
         assert_eq!(whole_secs(Duration::from_millis(1_001)), 2);
         assert_eq!(whole_secs(Duration::from_secs(60)), 60);

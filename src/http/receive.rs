@@ -54,14 +54,14 @@ pub(super) async fn post(
 
 /// Answers `GET` and `HEAD` of a source: a probe (BIK T13) learns that the URL exists, and nothing else.
 pub(super) fn probe() -> Response<Full<Bytes>> {
-    answer("bikhook takes events here, by POST\n", "text/plain; charset=utf-8")
+    answer("bikhook receives events here by POST\n", "text/plain; charset=utf-8")
 }
 
 /// Answers any other method with 405.
 pub(super) fn other_method(source: &Source, visit: &Visit) -> Response<Full<Bytes>> {
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    source.tally.refused(status, visit, &"a method that no source takes");
-    Problem::new(status, "this URL takes POST")
+    source.tally.refused(status, visit, &"no source accepts this method");
+    Problem::new(status, "this URL accepts POST")
         .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
         .into_response(Some(visit.id))
 }
@@ -188,7 +188,7 @@ fn read(
                 source: Arc::clone(&source.name),
                 bytes: packed.to_vec(),
                 reason: Reason::NotJson,
-                detail: format!("cannot be unpacked, these are the packed bytes: {error}"),
+                detail: format!("cannot be decompressed: {error}; these are the compressed bytes"),
             };
             Ok(Read::Nothing(kept, Refusal::NotPacked))
         }

@@ -19,29 +19,29 @@ use crate::journal::AppendError;
 pub(super) enum Refusal {
     #[error("not authenticated: {0}")]
     NotAuthenticated(#[from] Denied),
-    #[error("not authenticated, too often: {denied}")]
+    #[error("not authenticated, and too many failures from this address: {denied}")]
     TooManyFailures { denied: Denied, too_many: TooManyFailures },
-    #[error("more requests a second than the source's rate")]
+    #[error("more requests per second than the source's rate")]
     TooFast(Duration),
-    #[error("a Content-Encoding that is not read here")]
+    #[error("unsupported Content-Encoding")]
     UnknownCoding,
-    #[error("the body is larger than {limit} bytes")]
+    #[error("the body is larger than {limit} bytes, compressed or decompressed")]
     TooLarge { limit: u64 },
     #[error("the body has more than {limit} elements")]
     TooManyElements { limit: u64 },
-    #[error("the body took too long")]
+    #[error("the body did not arrive in time")]
     TooSlow,
-    #[error("the body broke off")]
+    #[error("the body is incomplete")]
     BrokenOff,
-    #[error("the body is not packed as its Content-Encoding says; it is in quarantine")]
+    #[error("the body is not valid for its Content-Encoding; it is in quarantine")]
     NotPacked,
     #[error("the body is not JSON (line {line}, column {column}); it is in quarantine")]
     NotJson { line: usize, column: usize, detail: &'static str },
-    #[error("no place among the requests and bytes under way")]
+    #[error("too many requests or bytes in flight")]
     NoPlace,
-    #[error("the journal took too long")]
+    #[error("the deadline passed before the events were stored")]
     TooLate,
-    #[error("the journal did not take it: {error}")]
+    #[error("not stored: {error}")]
     NotStored { error: AppendError, held_by: Option<Arc<str>> },
 }
 
@@ -63,34 +63,34 @@ impl Refusal {
         let problem = |detail: &'static str| Problem::new(self.status(), detail);
         match self {
             // The answer hides the reason, because the sender has not proved that it knows a credential.
-            Self::NotAuthenticated(_) => problem("this URL takes posts with its credential in Authorization only")
+            Self::NotAuthenticated(_) => problem("the Authorization header must have a valid credential of this URL")
                 .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\"")),
             Self::TooManyFailures { too_many, .. } => {
                 too_many.explain(problem("too many requests without a valid credential"))
             }
-            Self::TooFast(wait) => problem("too many requests a second").retry_after(whole_secs(*wait)),
-            Self::UnknownCoding => problem("the Content-Encoding must be gzip or deflate, or none")
+            Self::TooFast(wait) => problem("too many requests per second").retry_after(whole_secs(*wait)),
+            Self::UnknownCoding => problem("the Content-Encoding must be gzip, deflate or identity")
                 .header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
             Self::TooLarge { limit } => Problem::new(
                 self.status(),
-                format!("the body must not be larger than {limit} bytes, unpacked"),
+                format!("the body must not be larger than {limit} bytes, compressed or decompressed"),
             ),
             Self::TooManyElements { limit } => Problem::new(
                 self.status(),
-                format!("the body must not have more than {limit} elements; nothing of it was stored: send fewer in each request"),
+                format!("the body must not have more than {limit} elements; nothing was stored: send fewer elements per request"),
             ),
             Self::TooSlow => problem("the body did not arrive in time"),
-            Self::BrokenOff => problem("the body broke off before its end"),
+            Self::BrokenOff => problem("the body is incomplete: the connection failed or a chunk is invalid"),
             Self::NotPacked => {
-                problem("the body is not packed as its Content-Encoding says; it was kept in quarantine")
+                problem("the body is not valid for its Content-Encoding; it is in quarantine")
             }
             Self::NotJson { line, column, detail } => Problem::new(
                 self.status(),
-                format!("the body is not JSON: {detail} at line {line}, column {column}; it was kept in quarantine"),
+                format!("the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"),
             )
             .at(*line, *column),
-            Self::NoPlace => problem("too many requests are under way").retry_after(1),
-            Self::TooLate => problem("storing took too long; it may still succeed, and a repetition does no harm")
+            Self::NoPlace => problem("too many requests are in flight").retry_after(1),
+            Self::TooLate => problem("storing took too long, but may still succeed; send the events again: no event is stored twice")
                 .retry_after(1),
             Self::NotStored { error, held_by } => not_stored(self.status(), error, held_by.as_deref()),
         }
@@ -101,13 +101,14 @@ fn not_stored(status: StatusCode, error: &AppendError, held_by: Option<&str>) ->
     let (detail, secs) = match error {
         AppendError::Full => ("the disk is full", 30),
         AppendError::Busy => ("the journal is busy", 1),
-        AppendError::Failed => ("the journal failed and is about to be restarted", 5),
+        AppendError::Failed => ("the journal failed, and the receiver is about to restart", 5),
         AppendError::Stopped => ("the receiver is stopping", 5),
     };
     match held_by {
-        Some(handler) => {
-            Problem::new(status, format!("{detail}: handler {handler:?} holds what could be deleted"))
-        }
+        Some(handler) => Problem::new(
+            status,
+            format!("{detail}: undelivered events of handler {handler:?} cannot be deleted"),
+        ),
         None => Problem::new(status, detail),
     }
     .retry_after(secs)

@@ -61,11 +61,11 @@ pub fn check_http(http: &Settings) -> Vec<Unservable> {
         wrong.push(Unservable::new(&["http", "header_limit"], "must be 8KiB or more"));
     }
     if http.header_bytes < http.header_limit {
-        let what = "must be at least http.header_limit, or the largest head would never be taken";
+        let what = "must be at least http.header_limit, so that the largest head is accepted";
         wrong.push(Unservable::new(&["http", "header_bytes"], what));
     }
     if http.in_flight_bytes < http.body_limit {
-        let what = "must be at least http.body_limit, or the largest body would never be taken";
+        let what = "must be at least http.body_limit, so that the largest body is accepted";
         wrong.push(Unservable::new(&["http", "in_flight_bytes"], what));
     }
     wrong
@@ -80,7 +80,7 @@ pub fn check_sources<'a>(
     for (name, source) in sources {
         check_source(name, source, &mut wrong);
         if let Some(other) = paths.insert(&source.path, name) {
-            let what = format!("{:?} is the path of `{other}` already", source.path);
+            let what = format!("{:?} is already the path of source `{other}`", source.path);
             wrong.push(Unservable::new(&["sources", name, "path"], what));
         }
     }
@@ -93,19 +93,19 @@ fn check_source(name: &str, source: &SourceSettings, wrong: &mut Vec<Unservable>
     }
     if source.rate == Some(0) {
         let zero = Unservable::new(&["sources", name, "rate"], "must be more than 0");
-        wrong.push(zero.help("leave it out for no limit"));
+        wrong.push(zero.help("remove it for no limit"));
     }
     match (source.auth, source.credentials.is_empty()) {
         (AuthMode::Basic, true) => wrong.push(
-            Unservable::new(&["sources", name], "it has no credentials")
-                .help("add `credentials.portal = { key = … }`, or `auth = \"none\"` to accept everybody"),
+            Unservable::new(&["sources", name], "has no credentials")
+                .help("add `credentials.portal = { key = … }`, or `auth = \"none\"` to accept anyone"),
         ),
         (AuthMode::None, false) => wrong.push(
             Unservable::new(
                 &["sources", name, "auth"],
-                "\"none\" accepts everybody, and never asks for its credentials",
+                "\"none\" accepts every request, so the credentials have no effect",
             )
-            .help("leave `auth` out, or the credentials"),
+            .help("remove `auth`, or remove the credentials"),
         ),
         (AuthMode::Basic, false) | (AuthMode::None, true) => {}
     }
@@ -118,7 +118,7 @@ fn check_source(name: &str, source: &SourceSettings, wrong: &mut Vec<Unservable>
     }
 }
 
-/// A path must be a `path-absolute` of RFC 3986, which has no braces: the router would read braces as a pattern.
+/// Returns why a path is not valid. It begins with `/` and has only the characters of a path in RFC 3986.
 fn wrong_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some(format!("{path:?} must begin with a `/`"));
@@ -140,12 +140,12 @@ impl CredentialSettings {
         let is_pair = self.username.is_some() || self.password.is_some();
         match (is_pair, &self.key) {
             (true, Some(_)) => {
-                let what = "has a key and a username with password: only one can be meant";
+                let what = "has a key and a username with password: keep only one of them";
                 wrong.push(Unservable::new(&[], what));
             }
             (false, None) => wrong.push(
                 Unservable::new(&[], "has neither a key nor a username with password")
-                    .help("write `{ key = … }`, or `{ username = …, password = … }`"),
+                    .help("use `{ key = … }` or `{ username = …, password = … }`"),
             ),
             (true, None) if self.username.is_none() || self.password.is_none() => {
                 let missing = if self.username.is_none() { "username" } else { "password" };
@@ -172,9 +172,9 @@ impl CredentialSettings {
         }
         if self.form.is_some_and(|form| is_pair != (form == Form::Pair)) {
             let what = if is_pair {
-                "a username with password comes only as \"pair\""
+                "must be \"pair\" or absent for a username with password"
             } else {
-                "\"pair\" is for a username with password"
+                "must not be \"pair\" for a key"
             };
             wrong.push(Unservable::new(&["form"], what));
         }
@@ -186,7 +186,7 @@ impl CredentialSettings {
 pub fn wrong_username(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("must not be empty"),
-        name if name.contains(':') => Some("must not contain a colon: it would end the name there"),
+        name if name.contains(':') => Some("must not contain a colon, because a colon ends the user name"),
         _ => None,
     }
 }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_what_a_url_can_have() {
+    fn a_path_has_only_characters_of_a_url_path() {
         for good in ["/", "/webhook", "/a/b-c/~d", "/%20", "/:x", "/*"] {
             assert_eq!(wrong_path(good), None, "{good}");
         }

@@ -147,8 +147,8 @@ impl ConnectionTable {
             tracing::warn!(
                 connections,
                 more_before,
-                "as many connections are open as may be: the longest idle one, or else one with an unfinished head, \
-                 is closed for a new one"
+                "connection limit reached: the longest idle connection, or else one with an unfinished head, is closed \
+                 for a new one"
             );
         }
     }
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_head_of_the_address_with_most_bytes_gives_way() {
+    async fn the_oldest_head_of_the_address_with_most_bytes_is_dropped() {
         let table = table(|bounds| bounds.header_bytes = 10_000);
         let small = enter(&table, "192.0.2.1");
         let (first, second) = (enter(&table, "192.0.2.2"), enter(&table, "192.0.2.2"));
@@ -428,7 +428,7 @@ mod tests {
         let all = [&small, &first, &second];
         assert_eq!(ordered(&all, Order::DropHead), [0; 0]);
         small.0.hold_head(4_001);
-        assert_eq!(ordered(&all, Order::DropHead), [2], "the begin counts, not the growth");
+        assert_eq!(ordered(&all, Order::DropHead), [2], "the oldest head counts, not the last one that grew");
         first.0.hold_head(6_000);
         assert_eq!(ordered(&all, Order::DropHead), [1, 2]);
         drop((small, first, second));
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_over_the_bound_of_its_address_makes_an_older_one_give_way() {
+    async fn a_stranger_over_the_limit_of_its_address_closes_an_older_one() {
         let table = table(|bounds| bounds.connections_per_address = 2);
         let (idle, partial) = (enter(&table, "192.0.2.1"), enter(&table, "192.0.2.1"));
         head(&partial, 10);
@@ -463,13 +463,13 @@ mod tests {
         assert_eq!(ordered(&all, Order::Close), [0; 0]);
         let fourth = enter(&table, "192.0.2.1");
         let all = [&idle, &partial, &third, &elsewhere, &fourth];
-        assert_eq!(ordered(&all, Order::Close), [0], "the longest idle one");
+        assert_eq!(ordered(&all, Order::Close), [0], "the longest idle connection");
         drop((idle, partial, third, elsewhere, fourth));
         assert_empty(&table);
     }
 
     #[tokio::test]
-    async fn known_connections_and_trusted_proxies_are_not_counted_by_address() {
+    async fn known_connections_and_trusted_proxies_have_no_limit_per_address() {
         let table = table(|bounds| bounds.connections_per_address = 1);
         let known = enter(&table, "192.0.2.1");
         known.0.become_known();
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_idle_connection_unfinished_heads_make_room() {
+    async fn without_an_idle_connection_unfinished_heads_are_dropped() {
         let table = table(|_| {});
         let idle = enter(&table, "192.0.2.9");
         let known = enter(&table, "192.0.2.1");
@@ -505,13 +505,13 @@ mod tests {
             assert_eq!(ordered(&all, Order::Leave), expected);
             second.0.hold_head(4_000 + expected.len()); // it grows before it obeys
         }
-        assert!(!table.open().close_oldest_head(), "all have the order");
+        assert!(!table.open().close_oldest_head(), "all heads have the order already");
         drop((idle, known, small, first, second));
         assert_empty(&table);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn room_is_made_by_the_longest_idle_connection_and_never_by_a_busy_one() {
+    async fn the_longest_idle_connection_is_closed_and_never_a_busy_one() {
         let table = table(|_| {});
         let busy = enter(&table, "127.0.0.1");
         busy.0.pulse().request(false);

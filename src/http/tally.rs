@@ -77,7 +77,7 @@ impl Tally {
         self.seconds.observe(took.as_secs_f64());
         // A `u128` would be written as a string in the JSON log.
         let ms = || u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "answered");
+        tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "request answered");
     }
 
     /// Counts an answer by its status. Called directly for answers of the connection to an incomplete request.
@@ -97,7 +97,7 @@ impl Tally {
                 status = status.as_u16(),
                 %peer,
                 more_before,
-                "refused: {why}"
+                "request refused: {why}"
             );
         }
     }

@@ -81,11 +81,11 @@ impl Coding {
 /// Why a body could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
-    #[error("more than the limit comes out of it")]
+    #[error("the decompressed body is larger than the limit")]
     TooLarge,
-    #[error("it took too long")]
+    #[error("decompression took too long")]
     TooLate,
-    #[error("it is not what its Content-Encoding says: {0}")]
+    #[error("the body is not valid for its Content-Encoding: {0}")]
     Broken(#[from] io::Error),
 }
 
@@ -109,7 +109,7 @@ fn gunzip(packed: &[u8], limit: usize, until: Instant) -> Result<Bytes, UnpackEr
             return Ok(unpacked.into());
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "it has too many members").into())
+    Err(io::Error::new(io::ErrorKind::InvalidData, "too many gzip members").into())
 }
 
 fn in_time(until: Instant) -> Result<(), UnpackError> {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_are_read_in_any_case_and_one_at_a_time() {
+    fn codings_are_read_in_any_case_and_only_one_is_supported() {
         assert_eq!(coding(&[]), Ok(Coding::Identity));
         assert_eq!(coding(&[" identity , GZip"]), Ok(Coding::Gzip));
         assert_eq!(coding(&["identity", "deflate"]), Ok(Coding::Deflate));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_that_a_body_can_take_counts_both_its_sizes() {
+    fn the_most_memory_of_a_body_counts_both_its_sizes() {
         assert_eq!(Coding::Identity.most_bytes(Some(100), 5_000), 100);
         assert_eq!(Coding::Identity.most_bytes(None, 5_000), 5_000);
         assert_eq!(Coding::Gzip.most_bytes(Some(2), 5_000), 2 + 2_064);
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn gzip_of_one_and_of_several_members_comes_out_whole() {
+    fn gzip_with_one_or_several_members_is_unpacked() {
         let packed = Bytes::from([gzip(b"[1,"), gzip(b"2]")].concat());
         assert_eq!(Coding::Gzip.unpack(&packed, 100, later()).unwrap(), "[1,2]");
         assert_eq!(Coding::Gzip.unpack(&gzip(b"[]").into(), 2, later()).unwrap(), "[]");
     }
 
     #[test]
-    fn deflate_is_zlib_or_raw_and_whole_or_broken() {
+    fn deflate_is_zlib_or_raw_and_truncated_data_is_an_error() {
         let body = vec![b"[1,2]".as_slice(); 20_000].concat();
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
         zlib.write_all(&body).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_gzip_at_all_is_broken() {
+    fn truncated_data_and_other_data_are_an_error() {
         let whole = gzip(b"[1,2,3]");
         for packed in [&whole[..whole.len() - 3], &b"[1,2,3]"[..], b""] {
             let unpacked = Coding::Gzip.unpack(&Bytes::copy_from_slice(packed), 100, later());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_members_as_are_allowed_are_unpacked_and_no_more() {
+    fn a_gzip_body_with_too_many_members_is_an_error() {
         let unpack = |members| {
             let packed: Bytes = [gzip(b"").repeat(members - 1), gzip(b"[]")].concat().into();
             Coding::Gzip.unpack(&packed, 100, later())
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn unpacking_ends_when_its_time_is_up() {
+    fn unpacking_stops_at_its_deadline() {
         let past = Instant::now();
         for (coding, packed) in [(Coding::Gzip, gzip(b"[]")), (Coding::Deflate, b"\x03\x00".to_vec())] {
             assert!(

@@ -192,7 +192,7 @@ fn what_is_measured_is_a_number_in_a_log_of_json() {
         line.unwrap_or_else(|| panic!("no {message:?} in:\n{log}"))[name].clone()
     };
     assert!(member("the journal is open", "took_ms").is_u64(), "{log}");
-    assert!(member("answered", "ms").is_u64(), "{log}");
+    assert!(member("request answered", "ms").is_u64(), "{log}");
     // Flat, so that any collector has a column for each; what it says of itself comes under the same names.
     for line in log.lines() {
         let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();

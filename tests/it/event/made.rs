@@ -59,16 +59,16 @@ const SPLIT: &[Split] = &[
 
 /// A body that is not JSON: where, and why.
 const NOT_JSON: &[(&str, usize, usize, &str)] = &[
-    ("not-json-word.json", 1, 1, "this is no JSON value"),
+    ("not-json-word.json", 1, 1, "this is not a JSON value"),
     ("not-json-empty.json", 1, 1, "the body is empty"),
     ("not-json-only-blanks.json", 2, 1, "the body is empty"),
     ("not-json-cut-short.json", 3, 28, "the body ends inside a string"),
-    ("not-json-two-commas.json", 2, 2, "an element was expected here"),
-    ("not-json-form.json", 1, 1, "this is no JSON value"),
-    ("not-json-page.json", 1, 1, "this is no JSON value"),
-    ("not-json-lines.json", 2, 1, "this is no JSON value"),
-    ("not-json-comments.json", 3, 22, "this is no JSON value"),
-    ("t12-status-sent.json.gz", 1, 73, "something follows the end"),
+    ("not-json-two-commas.json", 2, 2, "expected an element"),
+    ("not-json-form.json", 1, 1, "this is not a JSON value"),
+    ("not-json-page.json", 1, 1, "this is not a JSON value"),
+    ("not-json-lines.json", 2, 1, "this is not a JSON value"),
+    ("not-json-comments.json", 3, 22, "this is not a JSON value"),
+    ("t12-status-sent.json.gz", 1, 73, "unexpected content after the end"),
 ];
 
 fn made(file: &str) -> Vec<u8> {
@@ -140,7 +140,7 @@ fn what_cannot_be_read_is_kept_to_the_byte_with_its_reason() {
 #[test]
 fn a_detail_says_what_is_wrong_and_where() {
     let detail = |file: &str, at: usize| decoded(&made(file)).unwrap().quarantined[at].detail.clone();
-    assert_eq!(detail("t4-depth-129.json", 0), "nested 129 deep; 128 is the limit");
+    assert_eq!(detail("t4-depth-129.json", 0), "nested 129 levels deep; the limit is 128");
     assert_eq!(detail("t2-comma-after-nothing.json", 0), "expected value at line 1 column 45");
     assert_eq!(
         detail("t4-control-characters.json", 0),

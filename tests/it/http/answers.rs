@@ -71,10 +71,10 @@ fn a_probe_sees_that_something_is_there_and_nothing_else() {
     let world = World::new();
     let mut client = world.connect();
     let get = client.ask(request("GET /webhook", &[], ""));
-    assert_eq!((get.status, get.body.as_str()), (200, "bikhook takes events here, by POST\n"));
+    assert_eq!((get.status, get.body.as_str()), (200, "bikhook receives events here by POST\n"));
     client.send(request("HEAD /webhook?x=y", &[], ""));
     let head = client.answer_to(true);
-    assert_eq!((head.status, head.header("content-length")), (200, Some("35")));
+    assert_eq!((head.status, head.header("content-length")), (200, Some("37")));
     assert_eq!(client.ask(post(event("e1"))).status, 200);
 }
 
@@ -196,7 +196,12 @@ fn nothing_personal_and_no_secret_is_in_the_log_or_the_metrics() {
     assert_eq!(world.connect().ask(request("POST /personal", &[], secret_event)).status, 404);
     world.intake.log_summary();
     let text = log.text() + &world.metrics.render();
-    assert!(text.contains("refused") && text.contains("answered") && text.contains("received"), "{text}");
+    assert!(
+        text.contains("request refused")
+            && text.contains("request answered")
+            && text.contains("events received"),
+        "{text}"
+    );
     for secret in [KEY, "wr0ng", "wamid", "919090909090", "personal"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
@@ -209,12 +214,12 @@ fn refusals_are_logged_once_and_counted_and_the_summary_says_what_came() {
     for _ in 0..20 {
         assert_eq!(world.connect().ask(request("POST /webhook", &[], "")).status, 401);
     }
-    let refusals = log.text().lines().filter(|line| line.contains("refused: ")).count();
+    let refusals = log.text().lines().filter(|line| line.contains("request refused: ")).count();
     assert_eq!(refusals, 1, "{}", log.text());
     assert_eq!(world.post(event("e1")).status, 200);
     world.intake.log_summary();
     let summary = |log: &str| {
-        log.lines().filter(|line| line.contains("received")).map(str::to_owned).collect::<Vec<_>>()
+        log.lines().filter(|line| line.contains("events received")).map(str::to_owned).collect::<Vec<_>>()
     };
     let said = summary(&log.text());
     assert_eq!(said.len(), 1);

@@ -196,20 +196,23 @@ fn sources_that_cannot_work_are_refused_by_name() {
     let settings = Settings::default();
     let good = || source("/webhook", key(KEY));
     for (sources, expected) in [
-        (vec![("a", good()), ("b", good())], r#"sources.b.path: "/webhook" is the path of `a` already"#),
+        (
+            vec![("a", good()), ("b", good())],
+            r#"sources.b.path: "/webhook" is already the path of source `a`"#,
+        ),
         (vec![("a", source("webhook", key(KEY)))], r#"sources.a.path: "webhook" must begin with a `/`"#),
         (
             vec![("a", SourceSettings { credentials: BTreeMap::new(), ..good() })],
-            "sources.a: it has no credentials",
+            "sources.a: has no credentials",
         ),
         (
             vec![("a", SourceSettings { auth: AuthMode::None, ..good() })],
-            r#"sources.a.auth: "none" accepts everybody, and never asks for its credentials"#,
+            r#"sources.a.auth: "none" accepts every request, so the credentials have no effect"#,
         ),
         (vec![("a", source("/a", key("")))], "sources.a.credentials.portal.key: must not be empty"),
         (
             vec![("a", source("/a", CredentialSettings { key: Some(Secret::new("k")), ..pair("u", "p") }))],
-            "sources.a.credentials.portal: has a key and a username with password: only one can be meant",
+            "sources.a.credentials.portal: has a key and a username with password: keep only one of them",
         ),
         (vec![("a", SourceSettings { rate: Some(0), ..good() })], "sources.a.rate: must be more than 0"),
     ] {

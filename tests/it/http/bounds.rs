@@ -118,7 +118,7 @@ fn a_packed_body_that_cannot_be_unpacked_is_kept_as_it_came() {
     let kept = world.journal.quarantined();
     assert_eq!(kept.len(), 1);
     assert_eq!((kept[0].bytes.as_slice(), kept[0].reason.as_str()), (torn, "not_json"));
-    assert!(kept[0].detail.contains("cannot be unpacked"), "{}", kept[0].detail);
+    assert!(kept[0].detail.contains("cannot be decompressed"), "{}", kept[0].detail);
 }
 
 #[test]

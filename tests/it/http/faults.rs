@@ -93,7 +93,7 @@ fn the_place_of_a_request_is_held_until_its_append_has_ended() {
     assert_eq!(world.metric("bikhook_http_in_flight"), 1);
     let second = world.post(event("e2"));
     second.assert_problem(503);
-    assert!(second.json()["detail"].as_str().unwrap().contains("under way"), "{second:?}");
+    assert!(second.json()["detail"].as_str().unwrap().contains("in flight"), "{second:?}");
     world.journal.resume();
     world.until("bikhook_http_in_flight", 0);
     assert_eq!(world.post(event("e3")).status, 200);
