@@ -1,11 +1,11 @@
-//! Intake, end to end: the real binary beside a floor, a bare axum server that reads the body, checks the header, answers
-//! 200 and stores nothing. Same connections, same bodies, same machine, in turn; what counts is the ratio.
+//! Intake, end to end: the real binary compared with the floor, a bare axum server that reads the body, checks the header,
+//! answers 200 and stores nothing. Both run in turn, with the same connections and bodies. The result is the ratio.
 //!
 //! ```text
-//! cargo bench --bench intake                         everything; about eight minutes
-//! cargo bench --bench intake -- --quick              short runs: is it broken?
-//! cargo bench --bench intake -- single rate          parts of it
-//! cargo bench --bench intake -- --against BINARY     another build of this receiver in place of the floor
+//! cargo bench --bench intake                         all parts; about eight minutes
+//! cargo bench --bench intake -- --quick              short runs: a smoke test
+//! cargo bench --bench intake -- single rate          some parts
+//! cargo bench --bench intake -- --against BINARY     another build of bikhook instead of the floor
 //! ```
 
 use std::{
@@ -31,32 +31,32 @@ use support::{
 };
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the binary has: the floor is no handicap
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // the same as the binary, so that the floor is comparable
 
-/// Room for a run: about a kilobyte for each event that a fast disk takes.
+/// Free disk for a run: about a kilobyte per event on a fast disk.
 const ROOM_BYTES: u64 = 12 << 30;
 const JSONL: &str = "[handlers.audit]\nkind = \"jsonl\"\nrotate_size = 0\n";
 
 #[derive(Parser)]
 struct Args {
-    /// The parts to measure; all of them by default.
+    /// Parts to measure; all by default
     parts: Vec<Part>,
-    /// Short runs: the figures say little.
+    /// Run briefly: the figures are not significant
     #[arg(long)]
     quick: bool,
-    /// Rounds of each pair.
+    /// Rounds per pair
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Seconds of a run.
+    /// Seconds per run
     #[arg(long)]
     seconds: Option<u64>,
-    /// Threads of wrk.
+    /// Threads of wrk
     #[arg(long, default_value_t = 1)]
     threads: u32,
-    /// Requests a second of the open loop.
+    /// Requests per second of the part `rate`
     #[arg(long, default_value_t = 20_000)]
     rate: u32,
-    /// In place of the floor: another build of this receiver, such as that of an earlier commit.
+    /// Compare with another build of bikhook instead of the floor, such as one of an earlier commit
     #[arg(long, value_name = "BINARY")]
     against: Option<PathBuf>,
     #[arg(long, hide = true)]
@@ -67,13 +67,13 @@ struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// One event a body, without a handler.
+    /// One event per body, without a handler.
     Single,
-    /// The same with the jsonl handler beside it.
+    /// One event per body, with a jsonl handler.
     Jsonl,
-    /// A hundred events a body.
+    /// A hundred events per body.
     Batches,
-    /// A fixed rate, for the latencies.
+    /// Latencies at a fixed rate.
     Rate,
 }
 
@@ -100,7 +100,7 @@ impl Args {
     }
 }
 
-/// What is compared, and what is to come of it.
+/// A comparison and its bounds.
 struct Pair {
     part: Part,
     name: &'static str,
@@ -114,7 +114,7 @@ struct Pair {
 const PAIRS: &[Pair] = &[
     Pair {
         part: Part::Single,
-        name: "1 event a body, 256 connections",
+        name: "1 event per body, 256 connections",
         handlers: "",
         connections: 256,
         events: 1,
@@ -123,7 +123,7 @@ const PAIRS: &[Pair] = &[
     },
     Pair {
         part: Part::Single,
-        name: "1 event a body, 64 connections",
+        name: "1 event per body, 64 connections",
         handlers: "",
         connections: 64,
         events: 1,
@@ -132,7 +132,7 @@ const PAIRS: &[Pair] = &[
     },
     Pair {
         part: Part::Jsonl,
-        name: "the same with jsonl, 256 connections",
+        name: "1 event per body with jsonl, 256 connections",
         handlers: JSONL,
         connections: 256,
         events: 1,
@@ -141,7 +141,7 @@ const PAIRS: &[Pair] = &[
     },
     Pair {
         part: Part::Jsonl,
-        name: "the same with jsonl, 64 connections",
+        name: "1 event per body with jsonl, 64 connections",
         handlers: JSONL,
         connections: 64,
         events: 1,
@@ -150,7 +150,7 @@ const PAIRS: &[Pair] = &[
     },
     Pair {
         part: Part::Batches,
-        name: "100 events a body, 64 connections",
+        name: "100 events per body, 64 connections",
         handlers: "",
         connections: 64,
         events: 100,
@@ -162,7 +162,7 @@ const PAIRS: &[Pair] = &[
 impl Pair {
     fn measure(&self, args: &Args, report: &mut Report) -> Result<(), Failed> {
         let other = if args.against.is_some() { "the other build" } else { "the floor" };
-        println!("\n{}: this receiver and {other} in turn, {} s each", self.name, args.run_for().as_secs());
+        println!("\n{}: bikhook and {other} in turn, {} s each", self.name, args.run_for().as_secs());
         let folder = disk::folder(ROOM_BYTES)?;
         let others = folder.path().join("other");
         let beside = match &args.against {
@@ -222,13 +222,13 @@ impl Pair {
             print!(" ({:.0} events/s)", per_second * f64::from(self.events));
         }
         print!(
-            ", p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.0} ms, server's CPU {cpu_micros:.1} us a request"
+            ", p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.0} ms, CPU of the server {cpu_micros:.1} us per request"
         );
         println!("{}", if *failed > 0.0 { format!(", {failed} FAILED") } else { String::new() });
     }
 }
 
-/// A path of its own for the handler of a run.
+/// Adds a path in this folder to the handler's settings.
 fn handlers_in(handlers: &str, folder: &Path) -> String {
     if handlers.is_empty() {
         String::new()
@@ -237,16 +237,19 @@ fn handlers_in(handlers: &str, folder: &Path) -> String {
     }
 }
 
-/// The latencies at a fixed rate, checkpoints included; the disk's own beside them.
+/// Measures the latencies at a fixed rate, including checkpoints, and the `fdatasync` times of the disk.
 fn fixed_rate(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let seconds = args.seconds.unwrap_or(if args.quick { 5 } else { 60 });
-    println!("\n{} requests/s for {seconds} s, counted from when each was due, 256 connections", args.rate);
+    println!(
+        "\n{} requests/s for {seconds} s, latencies from the time when each request is due, 256 connections",
+        args.rate
+    );
     let folder = disk::folder(ROOM_BYTES)?;
     let receiver = Server::receiver(folder.path(), "")?;
     let mut probe = Probe::new(folder.path())?;
     let until = Instant::now() + Duration::from_secs(if args.quick { 1 } else { 5 });
     let before = probe.measure(Duration::from_millis(5), || Instant::now() >= until)?;
-    println!("  fdatasync of this disk, nothing else going on: {before}");
+    println!("  fdatasync of this disk without load: {before}");
 
     let plan = |run, duration| open_loop::Plan {
         address: receiver.address,
@@ -261,22 +264,22 @@ fn fixed_rate(args: &Args, report: &mut Report) -> Result<(), Failed> {
         let beside = scope.spawn(|| probe.measure(Duration::from_millis(50), || done.load(Relaxed)));
         let outcome = plan(2, Duration::from_secs(seconds)).run();
         done.store(true, Relaxed);
-        let during = beside.join().map_err(|_panic| "the probe of the disk panicked")?;
+        let during = beside.join().map_err(|_panic| "the thread that probes the disk panicked")?;
         Ok::<_, Failed>((outcome?, during?))
     })?;
-    println!("  fdatasync of this disk meanwhile, by another process's eyes: {during}");
+    println!("  fdatasync of this disk under load, from another process: {during}");
     println!("  answers: {}; other than 200: {}", outcome.latencies, outcome.refused);
-    println!("  of this, the generator was late by: {}", outcome.own);
+    println!("  delay of the generator itself, included in the latencies: {}", outcome.own);
     println!("  the schedule of {seconds} s took {:.2} s", outcome.took.as_secs_f64());
 
-    let what = format!("{} requests/s, from when each was due", args.rate);
+    let what = format!("{} requests/s, from the due time", args.rate);
     let (p99, max) = (outcome.latencies.at_ms(0.99), outcome.latencies.at_ms(1.0));
     let at_most = |value, most| Bound::AtMost { value, most, unit: " ms" };
     report.note(&format!("{what}: p50"), format!("{:.2} ms", outcome.latencies.at_ms(0.5)));
     report.figure(&format!("{what}: p99"), format!("{p99:.2} ms"), at_most(p99, 20.0));
     report.note(&format!("{what}: p99.9"), format!("{:.2} ms", outcome.latencies.at_ms(0.999)));
     report.figure(&format!("{what}: max"), format!("{max:.1} ms"), at_most(max, 250.0));
-    report.note("fdatasync of this disk: p99 before", format!("{:.2} ms", before.at_ms(0.99)));
-    report.note("fdatasync of this disk: p99 meanwhile", format!("{:.2} ms", during.at_ms(0.99)));
+    report.note("fdatasync of this disk without load: p99", format!("{:.2} ms", before.at_ms(0.99)));
+    report.note("fdatasync of this disk under load: p99", format!("{:.2} ms", during.at_ms(0.99)));
     Ok(())
 }

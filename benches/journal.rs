@@ -1,10 +1,10 @@
-//! The journal by itself: whole appends (directory, key rows, commit) beside a plain append-only file with a write and a
-//! `fdatasync` a group; then with many events stored: speed, disk, start, memory.
+//! The journal alone: complete appends (directory, key rows, commit) compared with a plain append-only file that has one
+//! write and one `fdatasync` per group. Then with many events stored: rate, disk space, start time, memory.
 //!
 //! ```text
-//! cargo bench --bench journal                        everything; about five minutes, 4 GB of disk
-//! cargo bench --bench journal -- --quick             few events: is it broken?
-//! cargo bench --bench journal -- groups              a part of it
+//! cargo bench --bench journal                        all parts; about five minutes, 4 GB of disk
+//! cargo bench --bench journal -- --quick             few events: a smoke test
+//! cargo bench --bench journal -- groups              one part
 //! ```
 
 use std::{
@@ -30,24 +30,24 @@ use support::{
 };
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the binary has
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // the same as the binary
 
-/// Ids of the rounds begin here, past those of a filled journal.
+/// The first id of the rounds, above those of a filled journal.
 const ROUNDS_FROM: u64 = 1_000_000_000;
-/// Groups that are appended before a round counts.
+/// Number of groups appended before each measurement.
 const WARM_UP: usize = 50;
 
 #[derive(Parser)]
 struct Args {
-    /// The parts to measure; all of them by default.
+    /// Parts to measure; all by default
     parts: Vec<Part>,
-    /// Few events and rounds: the figures say little.
+    /// Use few events and rounds: the figures are not significant
     #[arg(long)]
     quick: bool,
-    /// Rounds of each pair.
+    /// Rounds per pair
     #[arg(long)]
     rounds: Option<u32>,
-    /// Events of a journal that is full.
+    /// Events of the filled journal
     #[arg(long)]
     events: Option<u64>,
     #[arg(long, hide = true)]
@@ -56,9 +56,9 @@ struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Groups of 16 and of 64, beside a plain file.
+    /// Groups of 16 and 64, compared with a plain file.
     Groups,
-    /// With many events stored.
+    /// A journal with many events.
     Full,
 }
 
@@ -87,7 +87,7 @@ impl Args {
         self.events.unwrap_or(if self.quick { 250_000 } else { 5_000_000 })
     }
 
-    /// Events of one round: enough for a dozen checkpoints.
+    /// Events per round: enough for a dozen checkpoints.
     const fn round(&self) -> u64 {
         if self.quick { 32_000 } else { 160_000 }
     }
@@ -95,7 +95,7 @@ impl Args {
 
 fn beside_a_plain_file(args: &Args, size: u64, report: &mut Report) -> Result<(), Failed> {
     println!(
-        "\ngroups of {size}: this journal and a plain file in turn, {} events a round, one group at a time",
+        "\ngroups of {size}: journal and plain file in turn, {} events per round, one group at a time",
         args.round()
     );
     let folder = disk::folder(4 << 30)?;
@@ -118,7 +118,7 @@ fn beside_a_plain_file(args: &Args, size: u64, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// Appends as many events, in groups of `size`; events a second. What is appended is made beforehand.
+/// Appends events in groups of `size`, built in advance. Returns the events per second.
 fn append_round(journal: &Open, next: &mut u64, events: u64, size: u64) -> Result<f64, Failed> {
     let groups = usize::try_from(events / size)?;
     let mut batches = Vec::with_capacity(groups + WARM_UP);
@@ -137,13 +137,13 @@ fn append_all(journal: &Open, batches: Vec<Batch>, size: u64) -> Result<(), Fail
     for batch in batches {
         let receipt = journal.append(batch)?;
         if u64::from(receipt.accepted) != size {
-            return Err(format!("of {size} events {} were stored", receipt.accepted).into());
+            return Err(format!("of {size} events, {} were accepted", receipt.accepted).into());
         }
     }
     Ok(())
 }
 
-/// A plain append-only file: what a journal could reach that does nothing but append.
+/// A plain append-only file: the limit for a journal.
 struct Plain(File);
 
 impl Plain {
@@ -177,7 +177,7 @@ fn full(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let bodies = fill(&path, many, total - many)?;
 
     let journal = Open::new(&path)?;
-    println!("\n{total} events are stored; 30 s of quiet, or until it is done with itself");
+    println!("\n{total} events are stored; pause of 30 s (2 s with --quick) for background work");
     thread::sleep(Duration::from_secs(if args.quick { 2 } else { 30 }));
     space(report, &path, total, bodies);
     decay(args, &journal, folder.path(), report)?;
@@ -185,7 +185,7 @@ fn full(args: &Args, report: &mut Report) -> Result<(), Failed> {
     start(report, total, folder.path(), &path)
 }
 
-/// Resident memory of the real binary that has just started on a journal.
+/// Returns the resident memory of the real binary after it started on a journal.
 fn resident(folder: &Path) -> Result<u64, Failed> {
     let server = Server::receiver(folder, "")?;
     server.wait_until_idle()?;
@@ -201,7 +201,7 @@ fn memory(report: &mut Report, (few, with_few): (u64, u64), (many, with_many): (
     );
     let a_key = with_many.saturating_sub(with_few) as f64 / (many - few) as f64;
     report.figure(
-        &format!("resident memory a key, from {few} to {many}"),
+        &format!("resident memory per key, from {few} to {many} keys"),
         format!("{a_key:.1} bytes"),
         Bound::AtMost { value: a_key, most: 40.0, unit: " bytes" },
     );
@@ -211,17 +211,17 @@ fn space(report: &mut Report, path: &Path, events: u64, bytes_per_event: f64) {
     let files: Vec<PathBuf> = sqlite::files(path).to_vec();
     let disk = disk::allocated(&files) as f64;
     let ratio = disk / (bytes_per_event * events as f64);
-    println!("  {:.0} MB on disk, {bytes_per_event:.0} bytes of body an event", disk / f64::from(1 << 20));
+    println!("  {:.0} MB on disk, {bytes_per_event:.0} bytes of body per event", disk / f64::from(1 << 20));
     let bound = Bound::AtMost { value: ratio, most: 1.4, unit: "" };
-    report.figure("bytes on disk to bytes of bodies", format!("{ratio:.3}"), bound);
+    report.figure("ratio of bytes on disk to bytes of bodies", format!("{ratio:.3}"), bound);
 }
 
 fn decay(args: &Args, full: &Open, folder: &Path, report: &mut Report) -> Result<(), Failed> {
     let mut next = ROUNDS_FROM;
-    println!("\ngroups of 64: the full journal and a fresh one in turn");
+    println!("\ngroups of 64: the filled journal and an empty one in turn");
     let mut ratios = Vec::new();
     for round in 1..=args.rounds() {
-        // Its files stay until the end: to delete them would be charged to whoever comes next.
+        // The files stay until the end, because deleting them would slow down the next round.
         let fresh = Open::new(&folder.join(format!("fresh-{round}.db")))?;
         let mut rate = |journal| append_round(journal, &mut next, args.round(), 64);
         let (full_rate, empty_rate) = if round % 2 == 0 {
@@ -241,7 +241,7 @@ fn decay(args: &Args, full: &Open, folder: &Path, report: &mut Report) -> Result
     let ratio = median(ratios);
     let bound = Bound::AtLeast { value: ratio, least: 0.9, goal: 0.9 };
     report.figure(
-        &format!("rate with {} events stored to the rate when empty", args.events()),
+        &format!("rate with {} events stored: ratio to the rate of an empty journal", args.events()),
         format!("{ratio:.3}"),
         bound,
     );
@@ -250,9 +250,9 @@ fn decay(args: &Args, full: &Open, folder: &Path, report: &mut Report) -> Result
 
 fn start(report: &mut Report, events: u64, folder: &Path, path: &Path) -> Result<(), Failed> {
     disk::forget(path)?;
-    for (which, bound) in [("nothing of it in memory", None), ("its pages in memory", Some(3.0))] {
+    for (which, bound) in [("no page in the cache", None), ("its pages in the cache", Some(3.0))] {
         let took = Server::receiver(folder, "")?.ready_after.as_secs_f64();
-        let what = format!("from start to ready with {events} events, {which}");
+        let what = format!("time from start to ready with {events} events, {which}");
         match bound {
             Some(most) => {
                 report.figure(&what, format!("{took:.2} s"), Bound::AtMost { value: took, most, unit: " s" })

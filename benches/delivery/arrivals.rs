@@ -1,4 +1,4 @@
-//! When events arrive in a file of the `jsonl` kind, by their lines.
+//! Measures when events arrive in the file of a `jsonl` handler.
 
 use std::{
     path::PathBuf,
@@ -19,14 +19,14 @@ use super::{
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Watches a file from a thread of its own.
+/// Watches a file in its own thread.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<u32>, Failed>>,
 }
 
 impl Watch {
-    /// Of each event with a seq above `after` whose line `wanted` says is of interest, the delay from its receipt.
+    /// Measures the delay from receipt to line for each event with a seq above `after` whose line is `wanted`.
     pub fn new(path: PathBuf, after: u64, wanted: fn(&[u8]) -> bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
@@ -34,7 +34,7 @@ impl Watch {
             let mut lines = Lines::of(path);
             let mut delays = Vec::new();
             loop {
-                // Looked at before the last read, so that nothing is left unread.
+                // Loaded before the last read, so that nothing stays unread.
                 let last = told.load(Relaxed);
                 lines.read(|line| {
                     if let Some((seq, received_ms)) = head(line)
@@ -54,15 +54,15 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// Reads to the end; the delays from receipt to line.
+    /// Reads the file to its end and returns the delays from receipt to line.
     pub fn finish(self) -> Result<Latencies, Failed> {
         self.stop.store(true, Relaxed);
-        let delays = self.thread.join().map_err(|_panic| "the watch panicked")??;
+        let delays = self.thread.join().map_err(|_panic| "the thread that watches the file panicked")??;
         Ok(Latencies::new(delays))
     }
 }
 
-/// `{"seq":17,"receivedAt":"2026-11-24T10:00:00.000Z",…`: the seq, and the time in ms.
+/// Returns the seq and the time in ms of a line such as `{"seq":17,"receivedAt":"2026-11-24T10:00:00.000Z",…`.
 fn head(line: &[u8]) -> Option<(u64, i64)> {
     let text = std::str::from_utf8(line.get(..80.min(line.len()))?).ok()?;
     let (seq, rest) = text.strip_prefix("{\"seq\":")?.split_once(',')?;

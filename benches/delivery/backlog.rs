@@ -1,4 +1,4 @@
-//! A backlog: the real binary starts on a journal that is full, with a `jsonl` handler that starts at the beginning.
+//! A backlog: the real binary starts on a filled journal, with a `jsonl` handler that starts at the beginning.
 
 use std::{
     fs,
@@ -27,9 +27,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
 pub fn backlog(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let events = args.events.unwrap_or(if args.quick { 100_000 } else { 1_000_000 });
-    println!(
-        "\na backlog of {events} events to the jsonl handler, in two lanes (one event in ten is incoming)"
-    );
+    println!("\nbacklog of {events} events for a jsonl handler, in two lanes (one event in ten is incoming)");
     let folder = disk::folder(events * 4_096 + (1 << 30))?;
     fill(&folder.path().join("journal.db"), 0, events)?;
     let mut rates = Vec::new();
@@ -40,8 +38,8 @@ pub fn backlog(args: &Args, report: &mut Report) -> Result<(), Failed> {
         let rate = events as f64 / run.took.as_secs_f64();
         let growth = run.most_mb - run.first_mb;
         println!(
-            "  round {round}: {rate:.0} events/s; resident memory at the first line {:.0} MB, at most {:.0} MB, \
-             at the end {:.0} MB; a replay of the same events {:.0} events/s",
+            "  round {round}: {rate:.0} events/s; resident memory {:.0} MB at the first line, {:.0} MB at most, \
+             {:.0} MB at the end; a replay of the same events: {:.0} events/s",
             run.first_mb,
             run.most_mb,
             run.last_mb,
@@ -63,7 +61,8 @@ pub fn backlog(args: &Args, report: &mut Report) -> Result<(), Failed> {
         format!("{replay:.2}"),
         Bound::AtLeast { value: replay, least: 0.8, goal: 0.8 },
     );
-    report.note("its memory: most, less that at the first line", format!("{:.0} MB", median(growths)));
+    report
+        .note("memory growth: maximum minus memory at the first line", format!("{:.0} MB", median(growths)));
     Ok(())
 }
 
@@ -120,7 +119,7 @@ fn store(server: &Server, events: u64) -> Result<(), Failed> {
     Ok(())
 }
 
-/// One start on the backlog, by a handler that the journal has not seen before.
+/// One start with the backlog and a new handler.
 struct Run {
     took: Duration,
     /// Processor time of the receiver from ready to the last line.

@@ -1,4 +1,4 @@
-//! Calls of the `http` handler, eight at a time, to a server that takes 100 ms for each.
+//! Calls of the `http` handler, eight at a time, to a server that needs 100 ms per call.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,9 +28,9 @@ const POSSIBLE: f64 = 80.0;
 pub fn calls(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let calls = if args.quick { 160 } else { 1_600 };
     println!(
-        "\n{calls} calls of the http handler, {AT_ONCE} at a time, to a server that takes 100 ms for each"
+        "\n{calls} calls of the http handler, {AT_ONCE} at a time, to a server that needs 100 ms per call"
     );
-    println!("  four statuses a message; seen at the server: all, each once, in order per message");
+    println!("  four statuses per message; checked at the server: every event once, in order per message");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for (how, batch, body) in [("batches of 100", 100, "envelopes"), ("one by one", 1, "envelope")] {
         let count = calls * batch;
@@ -47,17 +47,17 @@ pub fn calls(args: &Args, report: &mut Report) -> Result<(), Failed> {
             let took = drain(&runtime, folder.path(), &format!("round{round}"), &settings, count)?;
             let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
             seen.verify(count)?;
-            // More of them than there could be is no merit: it is the calls that are possible which count.
+            // The rate counts full batches, so partial batches do not raise it.
             let rate = count as f64 / batch as f64 / took.as_secs_f64();
             println!(
-                "  round {round}: {how}: {rate:.1} calls/s, {} calls, {} at once at most",
+                "  round {round}: {how}: {rate:.1} calls/s, {} calls, at most {} at once",
                 seen.calls, seen.most_at_once
             );
             rates.push(rate);
         }
         let ratio = median(rates) / POSSIBLE;
         report.figure(
-            &format!("http, {how}: ratio to the {POSSIBLE} calls/s that are possible"),
+            &format!("http, {how}: ratio to the possible {POSSIBLE} calls/s"),
             format!("{ratio:.3}"),
             Bound::AtLeast { value: ratio, least: 0.9, goal: 0.9 },
         );
@@ -65,13 +65,13 @@ pub fn calls(args: &Args, report: &mut Report) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the server saw.
+/// The events that the server has received.
 #[derive(Default)]
 struct Seen {
     seqs: HashSet<u64>,
     /// The last seq of each message.
     last: HashMap<String, u64>,
-    /// Messages of the calls that are not answered yet.
+    /// Messages of calls that are not answered yet.
     under_way: HashSet<String>,
     at_once: u64,
     most_at_once: u64,
@@ -86,10 +86,10 @@ impl Seen {
         self.most_at_once = self.most_at_once.max(self.at_once);
         for (message, seq) in events {
             if self.under_way.contains(message) || self.last.get(message).is_some_and(|last| last >= seq) {
-                self.wrong.get_or_insert(format!("the event {seq} came before its turn"));
+                self.wrong.get_or_insert(format!("event {seq} arrived out of order"));
             }
             if !self.seqs.insert(*seq) {
-                self.wrong.get_or_insert(format!("the event {seq} came twice"));
+                self.wrong.get_or_insert(format!("event {seq} arrived twice"));
             }
             self.last.insert(message.clone(), *seq);
         }
@@ -109,7 +109,7 @@ impl Seen {
         }
         let (seen, most) = (self.seqs.len() as u64, self.most_at_once);
         if seen != count || most > AT_ONCE {
-            return Err(format!("{seen} of {count} events came, and {most} calls at once").into());
+            return Err(format!("{seen} of {count} events arrived, with at most {most} calls at once").into());
         }
         Ok(())
     }
@@ -121,14 +121,14 @@ fn slow_server(seen: &Arc<Mutex<Seen>>) -> Web {
         let came_at = Instant::now();
         let Some(events) = events_of(&request.body) else { return Answer::status(422) };
         seen.lock().unwrap_or_else(PoisonError::into_inner).came(&events);
-        // What was looked at meanwhile is within its time.
+        // The checks above count towards the time of the call.
         thread::sleep(A_CALL.saturating_sub(came_at.elapsed()));
         seen.lock().unwrap_or_else(PoisonError::into_inner).answered(&events);
         Answer::status(204)
     })
 }
 
-/// The message and the seq of each event of a body: an envelope, or an array of them.
+/// Returns the message and the seq of each event in a body, which is an envelope or an array of envelopes.
 fn events_of(body: &str) -> Option<Vec<(String, u64)>> {
     let body: Value = serde_json::from_str(body).ok()?;
     let envelopes = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);

@@ -1,8 +1,8 @@
-//! A backlog to each destination: the real receiver against the bare client library, with the same events, the same server,
-//! in turn.
+//! A backlog for each destination: the real receiver against the bare client library, with the same events and the same
+//! server, in turn.
 //!
-//! Bare, receiver, bare: the receiver's rate is divided by the mean of the two beside it, and of the rounds the middle one
-//! counts. What a bare run does is told where it is written, one file a library in `bare`.
+//! Each round has three runs: bare, receiver, bare. The receiver's rate is divided by the mean of the two bare rates, and
+//! the median of the rounds counts. `bare` has one file per library, which describes its run.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{
     },
 };
 
-/// Measures the destinations that are asked for and that this bench was built with.
+/// Measures the selected destinations, as far as this bench was built with their features.
 pub fn destinations(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let starts: [(Part, Start); _] = [
         #[cfg(feature = "postgres")]
@@ -41,11 +41,11 @@ pub fn destinations(args: &Args, report: &mut Report) -> Result<(), Failed> {
     }
     let events = args.events.unwrap_or(if args.quick { 20_000 } else { 100_000 });
     println!(
-        "\na backlog of {events} events to each destination: bare client library, receiver, and bare again"
+        "\nbacklog of {events} events for each destination: bare client library, receiver, bare client library"
     );
     let folder = disk::folder(events * 16_384 + (1 << 30))?;
     fill(&folder.path().join("journal.db"), 0, events)?;
-    // As many threads as the receiver has for its deliveries.
+    // The same number of threads as the receiver has for its deliveries.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let deliveries = events::deliveries(events)?;
     for start in starts {
@@ -57,7 +57,7 @@ pub fn destinations(args: &Args, report: &mut Report) -> Result<(), Failed> {
 
 type Start = fn() -> Result<Box<dyn Destination>, Failed>;
 
-/// What all destinations are measured with.
+/// The setup that all measurements share.
 struct Bench<'a> {
     args: &'a Args,
     folder: &'a tempfile::TempDir,
@@ -68,7 +68,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn measure(&self, destination: &dyn Destination, report: &mut Report) -> Result<(), Failed> {
         let kind = destination.kind();
-        let row = KINDS.iter().find(|row| row.name == kind).ok_or("there is no such kind")?;
+        let row = KINDS.iter().find(|row| row.name == kind).ok_or("unknown handler kind")?;
         let (batch, concurrency) = (row.batch, row.concurrency);
         let (mut bare, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=self.args.rounds {
@@ -99,7 +99,7 @@ impl Bench<'_> {
         let ratio = median(ratios);
         report.figure(
             &format!(
-                "{kind}, {batch} a delivery, {concurrency} at once: {:.0} events/s against {:.0}, ratio to {}",
+                "{kind}, {batch} events per delivery, {concurrency} deliveries at once: {:.0} events/s against {:.0}, ratio to {}",
                 median(rates),
                 median(bare),
                 destination.library()
@@ -110,7 +110,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Events a second, where all of them are there.
+    /// Events per second. An error if not all of them have arrived.
     fn rate(&self, destination: &dyn Destination, place: &str, took: Duration) -> Result<f64, Failed> {
         let (arrived, events) = (destination.count(place), self.deliveries.len());
         if arrived != events as u64 {

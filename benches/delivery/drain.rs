@@ -1,4 +1,4 @@
-//! The real receiver at work on a backlog, watched from outside until it is through.
+//! Lets the real receiver deliver a backlog, and polls its API until all of it is delivered.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -10,8 +10,8 @@ use super::support::{run::Failed, server::Server};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
-/// Starts the receiver on the journal in a folder, with one handler that begins at the beginning, and waits until both its
-/// lanes have been through so many events; how long that took from when it was ready.
+/// Starts the receiver on the journal in a folder, with one handler that starts at the beginning, and waits until both
+/// lanes have passed this number of events. Returns the time since the receiver was ready.
 pub fn drain(
     runtime: &Runtime,
     folder: &Path,
@@ -32,12 +32,12 @@ pub fn drain(
         if let Some(lane) = lanes.iter().find(|lane| lane["failures"] != 0 || lane["setAside"] != 0) {
             return Err(format!("a delivery failed: {lane}").into());
         }
-        // Of the look that found it done, the beginning is what counts.
+        // The time counts up to the start of the poll that finds the backlog delivered.
         if lanes.len() == 2 && lanes.iter().all(|lane| lane["cursor"].as_u64() >= Some(events)) {
             return Ok(took);
         }
         if took > GIVE_UP_AFTER {
-            return Err(format!("it is not through after {} s: {answer}", took.as_secs()).into());
+            return Err(format!("the backlog is not delivered after {} s: {answer}", took.as_secs()).into());
         }
         thread::sleep(LOOK_EVERY);
     }

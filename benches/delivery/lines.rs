@@ -1,4 +1,4 @@
-//! A file of lines that grows, read once to its end again and again.
+//! Reads the lines of a growing file.
 
 use std::{
     fs::File,
@@ -8,23 +8,23 @@ use std::{
 
 use super::support::run::Failed;
 
-/// The lines of a file that grows, each byte read once.
+/// Reads the lines of a growing file, each byte once.
 pub struct Lines {
     path: PathBuf,
     file: Option<File>,
     buffer: Vec<u8>,
     rest: Vec<u8>,
-    /// Whole lines so far.
+    /// Number of complete lines so far.
     pub seen: u64,
 }
 
 impl Lines {
-    /// Of a file that may come later.
+    /// Creates a reader. The file need not exist yet.
     pub fn of(path: PathBuf) -> Self {
         Self { path, file: None, buffer: vec![0; 1 << 20], rest: Vec::new(), seen: 0 }
     }
 
-    /// Reads on to the present end; `see` is shown every whole line, without its line break.
+    /// Reads to the current end. Calls `see` with every complete line, without its line break.
     pub fn read(&mut self, mut see: impl FnMut(&[u8])) -> Result<(), Failed> {
         if self.file.is_none() {
             match File::open(&self.path) {

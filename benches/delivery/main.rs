@@ -1,11 +1,11 @@
-//! Delivery: how fast a backlog goes, also to each destination against its bare client library, and that one thing does not
-//! disturb another.
+//! Delivery: the rate of a backlog, also to each destination in comparison with its bare client library, and whether
+//! handlers, lanes and replays disturb each other.
 //!
 //! ```text
-//! cargo bench --all-features --bench delivery                    everything; some minutes, 3 GB of disk
-//! cargo bench --all-features --bench delivery -- --quick         few events: is it broken?
-//! cargo bench --all-features --bench delivery -- backlog replay  parts of it
-//! cargo bench --bench delivery -- backlog --against BINARY       another build of this receiver in turn with this one
+//! cargo bench --all-features --bench delivery                    all parts; a few minutes, 3 GB of disk
+//! cargo bench --all-features --bench delivery -- --quick         few events: a smoke test
+//! cargo bench --all-features --bench delivery -- backlog replay  some parts
+//! cargo bench --bench delivery -- backlog --against BINARY       in turn with another build of this receiver
 //! ```
 
 use std::{path::PathBuf, process::ExitCode};
@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 
 mod arrivals;
 mod backlog;
-#[allow(clippy::unwrap_used)] // as the servers that it asks
+#[allow(clippy::unwrap_used)] // like the test servers that it uses
 mod bare;
 mod calls;
 mod destinations;
@@ -44,25 +44,25 @@ struct DeliveryArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// A million events to the jsonl handler.
+    /// A backlog of a million events for a jsonl handler.
     Backlog,
-    /// Messages from customers while half a million statuses wait in the same handler.
+    /// Customer messages while half a million statuses wait in the same handler.
     Overtaking,
-    /// A handler whose destination never answers beside intake and another handler.
+    /// A handler that always times out, beside intake and another handler.
     Neighbours,
-    /// A million events replayed while live traffic runs.
+    /// A replay of a million events during live traffic.
     Replay,
-    /// Calls of the http handler to a server that takes its time.
+    /// Calls of the http handler to a slow server.
     Http,
-    /// A backlog to PostgreSQL, against tokio-postgres.
+    /// A backlog to PostgreSQL, compared with tokio-postgres.
     Postgres,
-    /// A backlog to NATS JetStream, against async-nats.
+    /// A backlog to NATS JetStream, compared with async-nats.
     Nats,
-    /// A backlog to Redis, against redis.
+    /// A backlog to Redis, compared with the crate redis.
     Redis,
-    /// A backlog to RabbitMQ, against lapin.
+    /// A backlog to RabbitMQ, compared with lapin.
     Rabbitmq,
-    /// A backlog to an SQLite file, against rusqlite.
+    /// A backlog to an SQLite file, compared with rusqlite.
     Sqlite,
 }
 

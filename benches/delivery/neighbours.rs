@@ -17,10 +17,10 @@ use super::{
 pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let seconds = if args.quick { 2 } else { 10 };
     println!(
-        "\na handler that always times out, and none, in turn: intake's rate, and the delay of another handler"
+        "\nintake's rate and the delay of another handler, with and without a handler that always times out, in turn"
     );
     let folder = disk::folder(8 << 30)?;
-    // It takes connections, and says nothing.
+    // Accepts connections, but never answers.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let address = silent.local_addr()?;
     let hanging = format!(
@@ -38,7 +38,7 @@ pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
         server.wait_until_idle()?;
         let delays = watch.finish()?;
         println!(
-            "  round {}: {} {:.0} requests/s; to the other handler {delays}",
+            "  round {}: {} {:.0} requests/s; delay to the other handler {delays}",
             turn.round,
             turn.name(),
             outcome.per_second
@@ -47,12 +47,12 @@ pub fn neighbours(args: &Args, report: &mut Report) -> Result<(), Failed> {
         Ok(outcome.per_second)
     })?;
     report.figure(
-        "intake beside a handler that always times out: ratio to without it",
+        "intake with a handler that always times out: ratio to intake without it",
         format!("{ratio:.3}"),
         Bound::AtLeast { value: ratio, least: 0.9, goal: 0.9 },
     );
     report.note(
-        "delay of another handler's events, p99: without it, and with it",
+        "delay of another handler's events, p99: without it, with it",
         format!("{:.0} ms, {:.0} ms", median(delays_without), median(delays_with)),
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! A replay into a second handler while live traffic runs.
+//! A replay to a second handler during live traffic.
 
 use std::{
     process::Command,
@@ -18,13 +18,13 @@ use super::{
     },
 };
 
-/// Live events a second.
+/// Live events per second.
 const LIVE: u32 = 2_000;
 
 pub fn replay(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let stored = if args.quick { 100_000 } else { 1_000_000 };
     let seconds = if args.quick { 5 } else { 30 };
-    println!("\n{stored} events replayed into a second handler while {LIVE} live events a second run");
+    println!("\nreplay of {stored} events to a second handler, beside {LIVE} live events/s");
     let folder = disk::folder(stored * 4_096 + (1 << 30))?;
     fill(&folder.path().join("journal.db"), 0, stored)?;
     let first = folder.path().join("first.jsonl");
@@ -53,7 +53,7 @@ pub fn replay(args: &Args, report: &mut Report) -> Result<(), Failed> {
         run: 7,
     };
     let sent = plan.run()?;
-    let (ended, took) = replay.join().map_err(|_panic| "the replay's thread panicked")??;
+    let (ended, took) = replay.join().map_err(|_panic| "the thread of the replay panicked")??;
     if !ended.status.success() {
         return Err(format!("the replay failed: {}", String::from_utf8_lossy(&ended.stderr)).into());
     }
@@ -64,18 +64,18 @@ pub fn replay(args: &Args, report: &mut Report) -> Result<(), Failed> {
     );
     std::thread::sleep(Duration::from_secs(1));
     let expected = u64::from(LIVE) * seconds;
-    for (name, watch) in ["the first", "the second, which the replay goes to"].into_iter().zip(watches) {
+    for (name, watch) in ["the first", "the second (replay)"].into_iter().zip(watches) {
         let delays = watch.finish()?;
-        println!("  live events to {name}: {delays}");
+        println!("  delay of live events to {name} handler: {delays}");
         if (delays.count() as u64) < expected {
             return Err(format!("only {} of {expected} live events arrived", delays.count()).into());
         }
         report.figure(
-            &format!("delay of a live event to {name} handler, {stored} events replayed: p99"),
+            &format!("delay of a live event to {name} handler, replay of {stored} events: p99"),
             format!("{:.0} ms", delays.at_ms(0.99)),
             Bound::AtMost { value: delays.at_ms(0.99), most: 1_000.0, unit: " ms" },
         );
     }
-    println!("  answers meanwhile: {}; other than 200: {}", sent.latencies, sent.refused);
+    println!("  answers during the replay: {}; other than 200: {}", sent.latencies, sent.refused);
     Ok(())
 }

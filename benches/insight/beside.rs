@@ -1,4 +1,4 @@
-//! Intake at full load, with insight and without, in turn.
+//! Intake at full load with and without insight, in turn.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 
 pub fn beside(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let seconds = if args.quick { 2 } else { 15 };
-    println!("\nintake at full load (64 connections), with insight and without, in turn");
+    println!("\nintake at full load (64 connections) with and without insight, in turn");
     let folder = disk::folder(8 << 30)?;
     let ratio = ratio_in_turn(args.rounds, |turn| {
         let place = turn.folder(folder.path())?;
@@ -23,7 +23,7 @@ pub fn beside(args: &Args, report: &mut Report) -> Result<(), Failed> {
         let load = turn.full_load(Duration::from_secs(seconds));
         let outcome = load.run(server.address, &place)?;
         let behind = if turn.with {
-            format!("; behind by {:.0} events at the end", server.metric("bikhook_insight_lag_events")?)
+            format!("; insight lag at the end: {:.0} events", server.metric("bikhook_insight_lag_events")?)
         } else {
             String::new()
         };
@@ -39,7 +39,7 @@ pub fn beside(args: &Args, report: &mut Report) -> Result<(), Failed> {
         Ok(outcome.per_second)
     })?;
     report.figure(
-        "intake at full load with insight on: ratio to without it",
+        "intake at full load with insight: ratio to intake without it",
         format!("{ratio:.3}"),
         Bound::AtLeast { value: ratio, least: 0.85, goal: 0.85 },
     );

@@ -1,5 +1,5 @@
-//! Events as a merchant has them: messages to some hundred thousand customers with their statuses, answers, failures of
-//! several kinds, and some events of no message. Each is made from its number alone.
+//! Events like those of a merchant: messages to hundreds of thousands of customers with statuses, answers and several
+//! kinds of failures, and some events without a message. Each event is built from its number alone.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -7,7 +7,7 @@ use bikhook::{event::decode, journal::Batch};
 
 use super::support::run::Failed;
 
-/// Customers.
+/// Number of customers.
 const CUSTOMERS: u64 = 300_000;
 const REASONS: [&str; 4] = [
     "Message failed to send because more than 24 hours have passed since the customer last replied to this number.",
@@ -17,7 +17,7 @@ const REASONS: [&str; 4] = [
 ];
 const OWNERS: [&str; 4] = ["CAMPAIGN", "CAMPAIGN", "AGENT", "BOT"];
 
-/// One append of the events `first .. first + count`.
+/// Builds one append of the events `first .. first + count`.
 pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
     let mut body = String::with_capacity(usize::try_from(count).unwrap_or(0) * 512);
     for number in first..first + count {
@@ -27,12 +27,12 @@ pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
     body.push(']');
     let decoded = decode(&Arc::from("bik"), body.as_bytes())?;
     if decoded.drafts.len() as u64 != count {
-        return Err("an event of the campaign cannot be read".into());
+        return Err("an event of the campaign cannot be decoded".into());
     }
     Ok(Batch { drafts: decoded.drafts, ..Batch::default() })
 }
 
-/// Four events a message: three statuses of one that was sent, and one of something else.
+/// Four events per message: three statuses, and one other event.
 fn push(body: &mut String, number: u64) -> Result<(), Failed> {
     let message = number / 4;
     let phone = phone(customer(message));
@@ -76,17 +76,17 @@ fn push(body: &mut String, number: u64) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Which customer a message is to; no two in a row are the same.
+/// The customer of a message. Consecutive messages have different customers.
 pub const fn customer(message: u64) -> u64 {
     message.wrapping_mul(2_654_435_761) % CUSTOMERS
 }
 
-/// A customer's phone.
+/// The phone number of a customer.
 pub fn phone(customer: u64) -> String {
     format!("9190{customer:08}")
 }
 
-/// BIK's id of a message.
+/// The `messageId` of a message.
 pub fn message_id(message: u64) -> String {
     format!("wamid.HBgMOTE4OTg2NDk4MDM4FQIAERgS{:016X}", message.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }

@@ -1,4 +1,4 @@
-//! 5,000 events a second beside intake on the same two cores, then a burst that is caught up with.
+//! Insight at 5,000 events per second, on the same cores as intake, and the time to catch up after a burst.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 pub fn keeping_up(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let seconds = if args.quick { 5 } else { 60 };
-    println!("\ninsight beside {RATE} events a second, and after a burst");
+    println!("\ninsight at {RATE} events/s, and after a burst");
     let folder = disk::folder(8 << 30)?;
     let server = Arc::new(Server::with_insight(folder.path())?);
     let done = Arc::new(AtomicBool::new(false));
@@ -51,10 +51,10 @@ pub fn keeping_up(args: &Args, report: &mut Report) -> Result<(), Failed> {
     };
     let sent = plan.run()?;
     done.store(true, Relaxed);
-    let most = watch.join().map_err(|_panic| "the watch panicked")??;
-    println!("  answers meanwhile: {}; other than 200: {}", sent.latencies, sent.refused);
+    let most = watch.join().map_err(|_panic| "the thread that reads the lag panicked")??;
+    println!("  answers: {}; other than 200: {}", sent.latencies, sent.refused);
     report.figure(
-        &format!("insight beside {RATE} events/s for {seconds} s: lag at most, in events"),
+        &format!("insight at {RATE} events/s for {seconds} s: maximum lag in events"),
         format!("{most:.0}"),
         Bound::AtMost { value: most, most: f64::from(RATE), unit: " (one second of traffic)" },
     );
@@ -77,7 +77,7 @@ pub fn keeping_up(args: &Args, report: &mut Report) -> Result<(), Failed> {
     }
     let took = began.elapsed().as_secs_f64();
     report.note(
-        &format!("a burst of {events:.0} events in {:.0} s: caught up after", load.duration.as_secs_f64()),
+        &format!("burst of {events:.0} events in {:.0} s: time to catch up", load.duration.as_secs_f64()),
         format!("{took:.1} s, {:.0} events/s", behind / took),
     );
     Ok(())

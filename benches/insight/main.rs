@@ -1,9 +1,9 @@
-//! Insight: that it keeps up, that it is not in intake's way, and how soon the page and the API answer.
+//! Insight: whether it keeps up, how much it slows intake down, and the response times of the page and the API.
 //!
 //! ```text
-//! cargo bench --bench insight                       everything; some ten minutes, 12 GB of disk
-//! cargo bench --bench insight -- --quick            few events: is it broken?
-//! cargo bench --bench insight -- keeping-up beside  parts of it
+//! cargo bench --bench insight                       all parts; about ten minutes, 12 GB of disk
+//! cargo bench --bench insight -- --quick            few events: a smoke test
+//! cargo bench --bench insight -- keeping-up beside  some parts
 //! ```
 
 use std::process::ExitCode;
@@ -23,11 +23,11 @@ type Args = run::Args<Part>;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// 5,000 events a second, then a burst.
+    /// 5,000 events per second, then a burst.
     KeepingUp,
-    /// Intake at full load, with insight and without.
+    /// Intake at full load with and without insight.
     Beside,
-    /// Every page and every question, with five million events stored.
+    /// The pages and API routes, with five million events stored.
     Questions,
 }
 

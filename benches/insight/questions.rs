@@ -1,4 +1,4 @@
-//! Every page and every question of the API, with millions of events stored.
+//! Response times of the pages and API routes, with millions of events stored.
 
 use std::{
     thread,
@@ -20,7 +20,7 @@ use super::{
 const LAG: &str = "bikhook_insight_lag_events";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1_800);
-/// What is asked for, by what stands in it: `{phone}`, `{message}`, `{customer}`, `{contact}`, `{seq}`.
+/// The requested routes, with placeholders: `{phone}`, `{message}`, `{customer}`, `{contact}`, `{seq}`, `{time}`, `{later}`.
 const ROUTES: [&str; 43] = [
     "/api/v1/events",
     "/api/v1/events?event=optedOut",
@@ -70,7 +70,7 @@ const ROUTES: [&str; 43] = [
 pub fn questions(args: &Args, report: &mut Report) -> Result<(), Failed> {
     let events = args.events.unwrap_or(if args.quick { 50_000 } else { 5_000_000 });
     let times = if args.quick { 20 } else { 300 };
-    println!("\nevery page and every question, with {events} events stored");
+    println!("\npages and API routes, with {events} events stored");
     let folder = disk::folder(events * 2_048 + (1 << 30))?;
     fill_with(&folder.path().join("journal.db"), 0, events, campaign::batch)?;
     let server = Server::with_insight(folder.path())?;
@@ -82,11 +82,12 @@ pub fn questions(args: &Args, report: &mut Report) -> Result<(), Failed> {
         thread::sleep(LOOK_EVERY);
     }
     report.note(
-        &format!("{events} events taken in from the journal"),
+        &format!("insight reads {events} events from the journal"),
         format!("{:.0} events/s", events as f64 / began.elapsed().as_secs_f64()),
     );
     let size = std::fs::metadata(folder.path().join("insight.db"))?.len();
-    report.note("insight's file, a stored event", format!("{:.0} bytes", size as f64 / events as f64));
+    report
+        .note("size of insight's file per stored event", format!("{:.0} bytes", size as f64 / events as f64));
     let asker = Asker::new(&server, events)?;
     let mut slowest = 0.0_f64;
     for route in ROUTES {
@@ -96,7 +97,7 @@ pub fn questions(args: &Args, report: &mut Report) -> Result<(), Failed> {
         slowest = slowest.max(p99);
     }
     report.figure(
-        &format!("the slowest of {} routes with {events} events stored: p99", ROUTES.len()),
+        &format!("slowest of {} routes with {events} events stored: p99", ROUTES.len()),
         format!("{slowest:.0} ms"),
         Bound::AtMost { value: slowest, most: 200.0, unit: " ms" },
     );
@@ -122,7 +123,7 @@ impl Asker {
         })
     }
 
-    /// The same route about different things, so many times.
+    /// Requests a route this many times, each time with other values.
     fn ask(&self, route: &str, times: u64) -> Result<Latencies, Failed> {
         let mut samples = Vec::new();
         for time in 0..times {

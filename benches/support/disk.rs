@@ -1,4 +1,4 @@
-//! The disk that the data of a run goes to.
+//! The disk for the data of a run.
 
 use std::{
     fs::{self, File},
@@ -10,27 +10,29 @@ use tempfile::TempDir;
 
 use super::run::Failed;
 
-/// A folder on the file system of the build, removed when it is dropped; never in memory.
+/// Creates a folder on the file system of the build. It is deleted when it is dropped.
 ///
 /// # Errors
-/// Where it cannot be made, or the disk has less room than `bytes`.
+/// Returns an error if the folder cannot be created or the disk has less than `bytes` free.
 pub fn folder(bytes: u64) -> Result<TempDir, Failed> {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(parent)?;
     let disk = rustix::fs::statvfs(parent)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free < bytes {
-        return Err(format!("needs {} MB of free disk, there are {}", bytes >> 20, free >> 20).into());
+        return Err(
+            format!("not enough disk space: {} MB needed, {} MB free", bytes >> 20, free >> 20).into()
+        );
     }
     Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(parent)?)
 }
 
-/// Bytes that files take on disk; one that is not there takes none.
+/// Returns the bytes that the files take on disk. A missing file counts as 0.
 pub fn allocated(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.blocks() * 512).sum()
 }
 
-/// Lets the kernel forget a file's pages, as after a boot.
+/// Drops the file's pages from the page cache, as after a boot.
 pub fn forget(file: &Path) -> Result<(), Failed> {
     let file = File::open(file)?;
     file.sync_all()?;

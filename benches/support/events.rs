@@ -1,4 +1,4 @@
-//! Events as BIK sends them, each with fresh ids: the template that both load generators and the fillers share.
+//! Events as BIK sends them, each with new ids. The load generators and the fillers share the template.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use bikhook::{
 
 use super::run::Failed;
 
-/// A status of a message, cut where a fresh id goes: into its `messageId` and its `id`.
+/// A status of a message, split where a new id is inserted: in its `messageId` and its `id`.
 pub const STATUS: [&str; 3] = [
     r#"{"eventName":"message-status-update","eventInfo":{"messageId":"wamid.HBgMOTE4OTg2NDk4MDM4FQIAERgS"#,
     r#"","createdAt":"2024-08-01T07:24:23.425Z","channelId":"whatsapp","status":"delivered","message":"Ok, working","owner":"CAMPAIGN","ownerId":"37","assetValue":"+910000000000","failureReason":null},"storeId":"p60HYv5wjgQaOrPdqT5NjbpkroD2","customerDetails":{"firstName":"Jethalal Champaklal","lastName":"Gada"},"id":""#,
     r#""}"#,
 ];
 
-/// A message from a customer, cut likewise.
+/// A customer message, split at the same fields.
 const INCOMING: [&str; 3] = [
     r#"{"eventName":"incoming-message","eventInfo":{"messageId":"wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhgg"#,
     r#"","createdAt":"2024-07-26T07:27:07.949Z","channelId":"whatsapp","status":"","type":null,"message":"Hii sir","mediaType":null,"isDeleted":false,"failureReason":null,"owner":"","ownerId":null,"assetValue":"+910000000000"},"storeId":"p60HYv5wjgQaOrPdqT5NjbpkroD2","customerDetails":{"firstName":"Jethalal Champaklal","lastName":"Gada"},"id":""#,
     r#""}"#,
 ];
 
-/// Digits of a fresh id: bodies of a run are equally long.
+/// Number of digits of an id. It is constant, so that all bodies of a run have the same length.
 pub const ID_DIGITS: usize = 16;
 
-/// The header that every sender shows.
+/// The `Authorization` header of every sender.
 pub const AUTHORIZATION: &str = "Basic YmlrOmJlbmNo"; // bik:bench
 
-/// Every tenth event is a message from a customer, so that both lanes have work.
+/// Every tenth event is a customer message, so that both lanes have events.
 fn template(number: u64) -> [&'static str; 3] {
     if number.is_multiple_of(10) { INCOMING } else { STATUS }
 }
 
-/// A body of the events `first .. first + count`.
+/// Builds a body of the events `first .. first + count`.
 pub fn body(first: u64, count: u64) -> Vec<u8> {
     body_of(first, count, template)
 }
@@ -51,18 +51,18 @@ fn body_of(first: u64, count: u64, template: fn(u64) -> [&'static str; 3]) -> Ve
     body.into_bytes()
 }
 
-/// The events `first .. first + count`, decoded as intake decodes them: what is measured comes after that.
+/// Returns the events `first .. first + count`, decoded in the same way as in intake.
 pub fn drafts(first: u64, count: u64) -> Result<Vec<Draft>, Failed> {
     decoded(&body(first, count), count)
 }
 
-/// One append of statuses alone.
+/// Builds one append of statuses only.
 pub fn statuses(first: u64, count: u64) -> Result<Batch, Failed> {
     Ok(Batch { drafts: decoded(&body_of(first, count, |_| STATUS), count)?, ..Batch::default() })
 }
 
-/// One append of messages with four statuses each, those of a message apart from each other as they come: some hundred
-/// events, and no two the same number. Of the events `first .. first + count`, a multiple of four.
+/// Builds one append of messages with four statuses each: the events `first .. first + count`, a multiple of four. As in
+/// real traffic, the statuses of a message are about a hundred events or more apart, at varying distances.
 pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
     let mut order: Vec<(u64, u64)> = (first..first + count)
         .map(|number| {
@@ -71,7 +71,7 @@ pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
             (number / 4 * 4 + number % 4 * (100 + apart), number)
         })
         .collect();
-    // Of a message in their order: a later status never comes before an earlier one.
+    // The statuses of a message stay in order.
     order.sort_unstable();
     let mut body = String::with_capacity(order.len() * 512);
     let mut next_of = std::collections::HashMap::new();
@@ -90,12 +90,12 @@ pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
 fn decoded(body: &[u8], count: u64) -> Result<Vec<Draft>, Failed> {
     let decoded = decode(&Arc::from("bik"), body)?;
     if decoded.drafts.len() as u64 != count {
-        return Err("the template of an event cannot be read".into());
+        return Err("the template of an event cannot be decoded".into());
     }
     Ok(decoded.drafts)
 }
 
-/// The events `0 .. count` as a handler is given them, from a journal that has these alone.
+/// Returns the events `0 .. count` as deliveries, as from a journal with only these events.
 pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
     let received_at = bikhook::clock::now();
     let delivery = |(draft, seq): (Draft, u64)| {
@@ -104,14 +104,14 @@ pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
         Delivery::new(Arc::new(event), 1, false)
     };
     let mut all = Vec::new();
-    // A body has no more than so many.
+    // In parts, because a body has a maximum number of elements.
     for first in (0..count).step_by(4_000) {
         all.extend(drafts(first, (count - first).min(4_000))?);
     }
     Ok(all.into_iter().zip(1..).map(delivery).collect())
 }
 
-/// One append of the events `first .. first + count`.
+/// Builds one append of the events `first .. first + count`.
 pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
     Ok(Batch { drafts: drafts(first, count)?, ..Batch::default() })
 }

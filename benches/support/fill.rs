@@ -1,4 +1,4 @@
-//! A journal by itself, and how one is filled.
+//! Opens and fills a journal without the receiver.
 
 use std::{
     path::Path,
@@ -15,19 +15,19 @@ use tokio::runtime::Runtime;
 
 use super::{events, run::Failed};
 
-/// Events of one append while a journal is filled.
+/// Events per append while a journal is filled.
 const BATCH: u64 = 4_000;
-/// Batches that are made ahead.
+/// Number of batches that are built in advance.
 const AHEAD: usize = 8;
 
-/// An open journal; closed when it is dropped.
+/// An open journal. It is closed when it is dropped.
 pub struct Open {
     journal: sqlite::Sqlite,
     runtime: Runtime,
 }
 
 impl Open {
-    /// Opens the journal at `path`, or makes it.
+    /// Opens or creates the journal at `path`.
     pub fn new(path: &Path) -> Result<Self, Failed> {
         let settings = sqlite::Settings { path: path.to_owned(), ..sqlite::Settings::default() };
         // Closing joins the journal's threads on a thread of the runtime.
@@ -35,7 +35,7 @@ impl Open {
         Ok(Self { journal: sqlite::Sqlite::open(settings, Metrics::new())?, runtime })
     }
 
-    /// One append, as a request does it.
+    /// Appends a batch, as a request does.
     pub fn append(&self, batch: Batch) -> Result<Receipt, Failed> {
         Ok(self.runtime.block_on(self.journal.append(batch))?)
     }
@@ -44,17 +44,17 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Err(error) = self.runtime.block_on(self.journal.close()) {
-            eprintln!("a journal was not closed in good order: {error}");
+            eprintln!("the journal was not closed cleanly: {error}");
         }
     }
 }
 
-/// Appends the events `first .. first + count` to the journal at `path`; the mean size of an event's bytes.
+/// Appends the events `first .. first + count` to the journal at `path`. Returns the mean size of an event in bytes.
 pub fn fill(path: &Path, first: u64, count: u64) -> Result<f64, Failed> {
     fill_with(path, first, count, events::batch)
 }
 
-/// The same, of batches that are made so: of the events from the first number on, so many.
+/// Like [`fill`], with batches from `make`, which gets the first event's number and the number of events.
 pub fn fill_with(
     path: &Path,
     first: u64,
@@ -71,7 +71,7 @@ pub fn fill_with(
             let mut at = first;
             while at < end {
                 let batch = make(at, BATCH.min(end - at));
-                // Nobody takes it where an append failed.
+                // Sending fails after an append failed.
                 if made.send(batch).is_err() {
                     return;
                 }
@@ -86,6 +86,6 @@ pub fn fill_with(
         Ok::<_, Failed>(())
     })?;
     let took = began.elapsed().max(Duration::from_millis(1)).as_secs_f64();
-    println!("  filled with {count} events, 4,000 an append: {:.0} events/s", count as f64 / took);
+    println!("  filled with {count} events, 4,000 per append: {:.0} events/s", count as f64 / took);
     Ok(bytes as f64 / count as f64)
 }

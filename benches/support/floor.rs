@@ -1,5 +1,4 @@
-//! The floor: what remains of a receiver without everything that this one is for. It reads the body, checks the header,
-//! answers 200.
+//! The floor: a minimal server to compare with. It reads the body, checks the header and answers 200.
 
 use std::{net::Ipv4Addr, process::ExitCode};
 
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::{events::AUTHORIZATION, run::Failed};
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn serve() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,

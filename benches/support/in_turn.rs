@@ -1,4 +1,4 @@
-//! Two runs that differ in one thing, in turn: which of them comes first changes with each round.
+//! Compares two runs that differ in one thing. The order of the two alternates from round to round.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,40 +7,40 @@ use std::{
 
 use super::{report::median, run::Failed, wrk::Load};
 
-/// One run of the two.
+/// One of the two runs.
 #[derive(Clone, Copy)]
 pub struct Turn {
-    /// Counted from 1.
+    /// The number of the round, from 1.
     pub round: u32,
-    /// With the thing that makes the difference.
+    /// True for the run with the thing that differs.
     pub with: bool,
 }
 
 impl Turn {
-    /// A number of its own, for the ids of its events.
+    /// A number that is unique per run, for the ids of its events.
     pub fn run(self) -> u32 {
         self.round * 2 + u32::from(self.with)
     }
 
-    /// A folder of its own.
+    /// Creates a folder for this run.
     pub fn folder(self, within: &Path) -> Result<PathBuf, Failed> {
         let folder = within.join(self.run().to_string());
         std::fs::create_dir(&folder)?;
         Ok(folder)
     }
 
-    /// As many requests as it takes, of one event, over 64 connections.
+    /// Full load over 64 connections, with one event per request.
     pub fn full_load(self, duration: Duration) -> Load {
         Load { connections: 64, threads: 1, duration, events: 1, run: self.run() }
     }
 
-    /// For the lines as it goes.
+    /// The name of the run in the output.
     pub const fn name(self) -> &'static str {
         if self.with { "with it   " } else { "without it" }
     }
 }
 
-/// The rate with the thing divided by the one without it: of the rounds the middle one.
+/// Returns the rate with the thing divided by the rate without it: the median of all rounds.
 pub fn ratio_in_turn(rounds: u32, mut rate: impl FnMut(Turn) -> Result<f64, Failed>) -> Result<f64, Failed> {
     let mut ratios = Vec::new();
     for round in 1..=rounds {

@@ -2,24 +2,24 @@
 
 use std::{fmt, time::Duration};
 
-/// Latencies in microseconds, in order.
+/// Latencies in microseconds, sorted.
 pub struct Latencies(Vec<u32>);
 
 impl Latencies {
-    /// Of these durations, in any order.
+    /// Takes durations in microseconds, in any order.
     pub fn new(mut micros: Vec<u32>) -> Self {
         micros.sort_unstable();
         Self(micros)
     }
 
-    /// The latency that a share of all do not exceed, in milliseconds: 0.99 is the p99, 1.0 the largest.
+    /// A percentile in milliseconds: 0.99 gives the p99, 1.0 the maximum.
     pub fn at_ms(&self, share: f64) -> f64 {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a place in the list
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // an index of the list
         let place = (self.0.len() as f64 * share).ceil() as usize;
         self.0.get(place.saturating_sub(1)).map_or(f64::NAN, |micros| f64::from(*micros) / 1_000.0)
     }
 
-    /// How many there are.
+    /// The number of samples.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// In microseconds; what took longer than an hour took an hour.
+/// Converts a duration to microseconds. It saturates at about 71 minutes.
 pub fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

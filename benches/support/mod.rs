@@ -1,5 +1,5 @@
-//! What the benches share.
-#![allow(dead_code)] // compiled into each bench, and each uses its part
+//! Modules that the benches share.
+#![allow(dead_code)] // compiled into each bench, and each uses only some of it
 
 pub mod disk;
 pub mod events;

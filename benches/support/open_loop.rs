@@ -1,5 +1,5 @@
-//! An open loop of requests: each is due at a time fixed beforehand, and its latency counts from then. A closed loop
-//! sends less while the server stalls, and so hides the stall.
+//! An open loop of requests: each is due at a fixed time, and its latency counts from that time. A closed loop sends fewer
+//! requests while the server stalls, and so hides the stall.
 
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,27 +16,27 @@ use super::{
     run::Failed,
 };
 
-/// What is to be sent.
+/// The requests to send.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// To whom.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// Requests a second, one event each.
+    /// Requests per second, with one event each.
     pub rate: u32,
-    /// How long.
+    /// How long to send.
     pub duration: Duration,
-    /// Connections; the requests go round, and none is sent before the one before it was answered.
+    /// Number of connections. They take the requests in turn, and each waits for an answer before its next request.
     pub connections: u32,
-    /// As [`super::wrk::Load::run`].
+    /// The same as [`super::wrk::Load::run`].
     pub run: u32,
 }
 
-/// What came back.
+/// The results.
 pub struct Outcome {
-    /// From when a request was due to its answer.
+    /// From the due time of a request to its answer.
     pub latencies: Latencies,
-    /// From when a request was due to when this sender got round to it, though its connection was free: the part of the
-    /// latency that is our own.
+    /// From the due time of a request to its sending, if its connection was free. This delay of the generator is part of
+    /// the latency.
     pub own: Latencies,
     /// Answers other than 200.
     pub refused: u64,
@@ -52,7 +52,7 @@ struct Tally {
 }
 
 impl Plan {
-    /// Sends everything, on this thread.
+    /// Sends all requests, on this thread.
     pub fn run(self) -> Result<Outcome, Failed> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.send())
     }
@@ -90,7 +90,7 @@ impl Plan {
     }
 }
 
-/// Every request of one connection.
+/// Sends all requests of one connection.
 async fn connection(
     mut stream: TcpStream,
     plan: Arc<Plan>,
@@ -129,7 +129,7 @@ fn write_request(request: &mut Vec<u8>, run: u32, number: u64) -> std::io::Resul
     )
 }
 
-/// Reads one whole answer; resolves to the three digits of its status.
+/// Reads one complete answer and returns the three digits of its status.
 async fn read_answer<'a>(stream: &mut TcpStream, answer: &'a mut Vec<u8>) -> std::io::Result<&'a [u8]> {
     answer.clear();
     while !is_whole(answer)? {
@@ -146,6 +146,6 @@ fn is_whole(answer: &[u8]) -> std::io::Result<bool> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     match length.and_then(|length| length.trim().parse::<usize>().ok()) {
         Some(length) => Ok(answer.len() >= end + 4 + length),
-        None => Err(std::io::Error::other("an answer without a length")),
+        None => Err(std::io::Error::other("the answer has no Content-Length")),
     }
 }

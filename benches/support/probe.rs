@@ -1,4 +1,4 @@
-//! How long a `fdatasync` of the disk takes by itself: what a receiver's latencies are to be read against.
+//! Measures the `fdatasync` times of the disk, as a reference for the receiver's latencies.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,14 +16,14 @@ use super::{
 const BLOCK: usize = 4 << 10;
 const BLOCKS: u64 = 2 << 10;
 
-/// Measures how long a `fdatasync` of this disk takes, after a write of 4 KiB into a file whose blocks exist.
+/// Measures a `fdatasync` after each write of 4 KiB to allocated blocks of a file.
 pub struct Probe {
     file: File,
     block: u64,
 }
 
 impl Probe {
-    /// Makes its file.
+    /// Creates the file.
     pub fn new(folder: &Path) -> Result<Self, Failed> {
         let path = folder.join("probe");
         let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
@@ -34,7 +34,7 @@ impl Probe {
         Ok(Self { file, block: 0 })
     }
 
-    /// Measures until `done` says so, with a pause after each.
+    /// Measures until `done` returns true, with a pause after each sample.
     pub fn measure(&mut self, pause: Duration, mut done: impl FnMut() -> bool) -> Result<Latencies, Failed> {
         let mut samples = Vec::new();
         while !done() {

@@ -1,4 +1,4 @@
-//! What is printed: lines as it goes, and a table at the end.
+//! The output of a bench: one line per figure, and a table at the end.
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
@@ -11,18 +11,18 @@ impl Report {
     /// An empty table.
     pub fn new() -> Self {
         let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN).set_header(["measured", "figure", "to be shown", ""]);
+        table.load_style(ASCII_MARKDOWN).set_header(["measured", "figure", "bound", "met"]);
         Self { table }
     }
 
-    /// A figure, the bound that is to be shown, and whether it was.
+    /// Adds and prints a figure, its bound, and whether the figure meets it.
     pub fn figure(&mut self, what: &str, figure: String, bound: Bound) {
         let verdict = if bound.holds() { "yes" } else { "NO" };
-        println!("  => {what}: {figure} (to be shown: {}): {verdict}", bound.text());
+        println!("  => {what}: {figure} (bound: {}), met: {verdict}", bound.text());
         self.table.add_row([what, &figure, &bound.text(), verdict]);
     }
 
-    /// A figure that nothing is asked of.
+    /// Adds and prints a figure without a bound.
     pub fn note(&mut self, what: &str, figure: String) {
         println!("  => {what}: {figure}");
         self.table.add_row([what, &figure, "", ""]);
@@ -34,12 +34,12 @@ impl Report {
     }
 }
 
-/// What is to be shown of a figure.
+/// The bound of a figure.
 #[derive(Clone, Copy)]
 pub enum Bound {
-    /// At least this, and better that.
+    /// At least `least`, and preferably `goal`.
     AtLeast { value: f64, least: f64, goal: f64 },
-    /// At most this.
+    /// At most `most`.
     AtMost { value: f64, most: f64, unit: &'static str },
 }
 
@@ -60,7 +60,7 @@ impl Bound {
     }
 }
 
-/// The middle of some figures; of an even number the lower one of the two.
+/// The median of the figures; with an even number of them, the lower one of the two in the middle.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = figures.into_iter().collect();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! How a bench is run: its figures are printed, never asserted, so it fails only where it could not measure.
+//! Runs a bench. It prints its figures and does not assert them, so it fails only if it cannot measure.
 
 use std::process::ExitCode;
 
@@ -6,18 +6,18 @@ use clap::{Parser, ValueEnum};
 
 use super::report::Report;
 
-/// What to measure, and how much of it.
+/// The command line of a bench.
 #[derive(Parser)]
 pub struct Args<P: ValueEnum + Send + Sync + 'static> {
-    /// The parts to measure; all of them by default.
+    /// Parts to measure; all by default
     parts: Vec<P>,
-    /// Few events: the figures say little.
+    /// Use few events: the figures are not significant
     #[arg(long)]
     pub quick: bool,
-    /// Rounds.
+    /// Rounds per measurement
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
-    /// Events that are stored before a part begins; each part has its own number by default.
+    /// Events that are stored before a part starts; the default depends on the part
     #[arg(long)]
     pub events: Option<u64>,
     #[arg(long, hide = true)]
@@ -25,20 +25,20 @@ pub struct Args<P: ValueEnum + Send + Sync + 'static> {
 }
 
 impl<P: ValueEnum + PartialEq + Send + Sync> Args<P> {
-    /// Whether a part is to be measured.
+    /// Returns whether to measure a part.
     pub fn wants(&self, part: P) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)
     }
 }
 
-/// Why it could not measure.
+/// Why a measurement failed.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs a bench and prints its table, also of what was measured before something failed. `asked` is false where
-/// somebody only builds the benches and starts them to see that they start, as `cargo test --benches` does.
+/// Runs a bench and prints its table, also if a measurement fails. `asked` is false without `--bench`, for example with
+/// `cargo test --benches`, which only checks that the benches start.
 pub fn bench(asked: bool, measure: impl FnOnce(&mut Report) -> Result<(), Failed>) -> ExitCode {
     if !asked {
-        println!("nothing is measured without --bench");
+        println!("nothing is measured without the option --bench");
         return ExitCode::SUCCESS;
     }
     let mut report = Report::new();
@@ -47,7 +47,7 @@ pub fn bench(asked: bool, measure: impl FnOnce(&mut Report) -> Result<(), Failed
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("could not measure: {error}");
+            eprintln!("measurement failed: {error}");
             ExitCode::FAILURE
         }
     }

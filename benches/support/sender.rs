@@ -1,4 +1,4 @@
-//! One connection that posts and waits for its answer.
+//! One connection that posts bodies and waits for each answer.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -18,7 +18,7 @@ impl Sender {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Posts a body; an answer other than 200 is an error.
+    /// Posts a body. An answer other than 200 is an error.
     pub fn post(&mut self, body: &[u8]) -> Result<(), Failed> {
         let head = format!(
             "POST /webhook HTTP/1.1\r\nHost: bench\r\nAuthorization: {AUTHORIZATION}\r\nContent-Length: {}\r\n\r\n",
@@ -28,7 +28,7 @@ impl Sender {
         let mut answer = String::new();
         while !answer.ends_with("\r\n\r\n") {
             if self.0.read_line(&mut answer)? == 0 {
-                return Err("the connection ended without an answer".into());
+                return Err("the connection was closed without an answer".into());
             }
         }
         let length = answer

@@ -1,4 +1,4 @@
-//! A server as a process of its own: the real binary, or the floor that it is compared with.
+//! A server in its own process: the real binary, or the floor that it is compared with.
 
 use std::{
     fs,
@@ -13,28 +13,28 @@ use std::{
 use super::run::Failed;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bikhook");
-/// Ticks of the times in /proc, a second; the same on every Linux of this kind.
+/// Ticks per second of the times in /proc; 100 on every common Linux.
 const TICKS: f64 = 100.0;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const QUIET_AT_LATEST: Duration = Duration::from_secs(60);
 
-/// A running server; killed when it is dropped.
+/// A running server. It is killed when it is dropped.
 pub struct Server {
     child: Child,
-    /// Where it takes events.
+    /// The address that receives events.
     pub address: SocketAddr,
-    /// The operator's side of a receiver.
+    /// The admin address; only of a receiver.
     pub admin: SocketAddr,
-    /// From its start to the line that says that it takes events.
+    /// The time from its start to its ready line.
     pub ready_after: Duration,
-    /// When it said so.
+    /// The time of its ready line.
     pub ready_at: Instant,
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    /// The real binary, with its default limits, on the journal in this folder and with these handlers. Insight is off:
-    /// what it costs is measured by itself.
+    /// Starts the real binary with its default limits, on the journal in this folder and with these handlers. Insight is
+    /// off, because its cost is measured separately.
     pub fn receiver(folder: &Path, handlers: &str) -> Result<Self, Failed> {
         Self::receiver_of(Self::this_build(), folder, handlers)
     }
@@ -44,18 +44,18 @@ impl Server {
         BINARY.as_ref()
     }
 
-    /// The same, with another build of the binary.
+    /// Like [`Server::receiver`], with another build of the binary.
     pub fn receiver_of(binary: &Path, folder: &Path, handlers: &str) -> Result<Self, Failed> {
         Self::configured(binary, folder, &format!("[insight]\nenabled = false\n\n{handlers}"))
     }
 
-    /// The real binary as it is without a configuration of handlers and of insight.
+    /// Starts the real binary with insight and without handlers.
     pub fn with_insight(folder: &Path) -> Result<Self, Failed> {
         Self::configured(Self::this_build(), folder, "")
     }
 
     fn configured(binary: &Path, folder: &Path, sections: &str) -> Result<Self, Failed> {
-        // Free a moment ago: nothing else on this machine is started meanwhile.
+        // The port was free just now, and nothing else is started on this machine meanwhile.
         let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = folder.join("bikhook.toml");
         let journal = folder.join("journal.db");
@@ -72,17 +72,17 @@ impl Server {
         Ok(started)
     }
 
-    /// A metric without labels, as it stands now.
+    /// The current value of a metric without labels.
     pub fn metric(&self, name: &str) -> Result<f64, Failed> {
         let mut stream = std::net::TcpStream::connect(self.admin)?;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.ok_or_else(|| format!("there is no metric {name}"))?.trim().parse()?)
+        Ok(value.ok_or_else(|| format!("/metrics has no metric {name}"))?.trim().parse()?)
     }
 
-    /// How many events a handler of this receiver has not been through, in the lane that has most of them.
+    /// The lag of a handler in events, in the lane with the largest lag.
     pub fn lag(&self, handler: &str) -> Result<u64, Failed> {
         let listed = Command::new(BINARY)
             .args(["handlers", "--json", "--admin", &format!("http://{}", self.admin)])
@@ -90,18 +90,18 @@ impl Server {
         for line in String::from_utf8(listed.stdout)?.lines() {
             let row: serde_json::Value = serde_json::from_str(line)?;
             if row["handler"] == handler {
-                let lanes = row["lanes"].as_array().ok_or("a handler without lanes")?;
+                let lanes = row["lanes"].as_array().ok_or("the handler has no lanes")?;
                 return Ok(lanes.iter().filter_map(|lane| lane["lag"].as_u64()).max().unwrap_or_default());
             }
         }
         Err(format!("there is no handler {handler}").into())
     }
 
-    /// Starts a server that says `… is ready: http://ADDRESS/webhook`, and waits until it does.
+    /// Starts a server and waits for its ready line, `… is ready: http://ADDRESS/webhook`.
     pub fn start(command: &mut Command) -> Result<Self, Failed> {
         let began = Instant::now();
         let mut child = command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let mut stdout = BufReader::new(child.stdout.take().ok_or("no output to read")?);
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no standard output")?);
         let mut line = String::new();
         while stdout.read_line(&mut line)? > 0 {
             if let Some((_, url)) = line.split_once("is ready: http://") {
@@ -118,18 +118,18 @@ impl Server {
             }
             line.clear();
         }
-        Err(format!("a server ended before it was ready: {}", child.wait()?).into())
+        Err(format!("the server ended before it was ready: {}", child.wait()?).into())
     }
 
-    /// Processor time that it has used, in seconds.
+    /// The CPU time that it has used, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64, Failed> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field, the name, may hold anything: the others come after its bracket.
-        let (_, fields) = stat.rsplit_once(") ").ok_or("/proc has another format")?;
+        // The second field, the name in brackets, may contain any character. The other fields follow it.
+        let (_, fields) = stat.rsplit_once(") ").ok_or("unexpected format of /proc")?;
         let mut times = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
         match (times.next(), times.next()) {
             (Some(user), Some(system)) => Ok((user? + system?) / TICKS),
-            _ => Err("/proc has another format".into()),
+            _ => Err("unexpected format of /proc".into()),
         }
     }
 
@@ -137,12 +137,12 @@ impl Server {
     pub fn resident_bytes(&self) -> Result<u64, Failed> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("/proc has another format")?;
+        let kib =
+            line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("unexpected format of /proc")?;
         Ok(kib.parse::<u64>()? * 1024)
     }
 
-    /// Waits until it has nothing left to do, so that what it does late is not charged to whoever comes next; a minute
-    /// at most.
+    /// Waits until it uses no CPU, for at most a minute, so that its remaining work does not affect the next measurement.
     pub fn wait_until_idle(&self) -> Result<(), Failed> {
         let began = Instant::now();
         let mut before = self.cpu_seconds()?;
@@ -159,7 +159,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill, and that was reported elsewhere.
+        // Errors are ignored: the process may have ended already, which is reported elsewhere.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! A closed loop of requests, by `wrk`: each connection sends its next request when it has its answer.
+//! A closed loop of requests with `wrk`: each connection sends its next request after it has received an answer.
 
 use std::{fmt::Write, net::SocketAddr, path::Path, process::Command, time::Duration};
 
@@ -9,36 +9,36 @@ use super::{
 
 /// One run.
 pub struct Load {
-    /// Connections.
+    /// Number of connections.
     pub connections: u32,
-    /// Threads of the generator.
+    /// Number of threads of the generator.
     pub threads: u32,
-    /// How long.
+    /// How long to send.
     pub duration: Duration,
-    /// Events in a body.
+    /// Events per body.
     pub events: u32,
-    /// Ids of a run begin with it: no two runs on one journal may have the same; less than 10,000.
+    /// The prefix of the run's ids: less than 10,000, and unique among the runs on one journal.
     pub run: u32,
 }
 
-/// What a run came to.
+/// The results of a run.
 pub struct Outcome {
-    /// Requests answered.
+    /// Number of answered requests.
     pub requests: f64,
-    /// Of them a second.
+    /// Answered requests per second.
     pub per_second: f64,
-    /// Latencies, ms.
+    /// The median latency in ms.
     pub p50_ms: f64,
-    /// Latencies, ms.
+    /// The p99 latency in ms.
     pub p99_ms: f64,
-    /// Latencies, ms.
+    /// The maximum latency in ms.
     pub max_ms: f64,
-    /// Answers other than 2xx and 3xx, and requests without an answer.
+    /// Number of answers other than 2xx and 3xx, and of requests without an answer.
     pub failed: f64,
 }
 
 impl Load {
-    /// Loads a server; the script is written into the folder.
+    /// Sends requests to a server. Writes the script for wrk to the folder.
     pub fn run(&self, address: SocketAddr, folder: &Path) -> Result<Outcome, Failed> {
         let script = folder.join("load.lua");
         std::fs::write(&script, self.script()?)?;
@@ -50,14 +50,14 @@ impl Load {
             .arg(&script)
             .arg(format!("http://{address}/webhook"))
             .output()
-            .map_err(|error| format!("wrk (Debian's package of that name) does not start: {error}"))?;
+            .map_err(|error| format!("wrk does not start: {error} (on Debian, install the package wrk)"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let Some(line) = text.lines().find_map(|line| line.strip_prefix("figures ")) else {
             return Err(format!("wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
         };
         let figures: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let [requests, micros, p50, p99, max, failed] = figures[..] else {
-            return Err(format!("wrk said {line:?}").into());
+            return Err(format!("unexpected output of wrk: {line:?}").into());
         };
         Ok(Outcome {
             requests,
@@ -69,8 +69,8 @@ impl Load {
         })
     }
 
-    /// What wrk runs for each request must cost little, or it measures itself: one concatenation, by the library's own
-    /// `table.concat`, of constant parts around the request's fresh id.
+    /// The script that wrk runs for each request. It must be cheap, or wrk measures itself: it joins constant parts and the
+    /// request's id with one call of `table.concat`.
     fn script(&self) -> Result<String, Failed> {
         let mut parts = vec![String::new()];
         for event in 0..self.events {

@@ -1,5 +1,5 @@
-//! What a client library reaches by itself: the loop that somebody would write who knows it well and has nothing to do but
-//! send. Values, payloads, headers and properties are made before the clock starts.
+//! The throughput of a client library alone: a loop, written by the library's best practice, that only sends. Values,
+//! payloads, headers and properties are built before the measurement starts.
 
 #[cfg(feature = "nats")]
 pub mod nats;
@@ -22,43 +22,43 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::support::run::Failed;
 
-/// A private server, or a file.
+/// A private server or a file.
 pub trait Destination {
-    /// The kind of handler for it.
+    /// The handler kind that delivers to it.
     fn kind(&self) -> &'static str;
     /// The library that the kind and the bare run use.
     fn library(&self) -> &'static str;
-    /// Makes a place for the events of one run, such as a table or a queue.
+    /// Creates a target for the events of one run, such as a table or a queue.
     fn make(&self, place: &str);
-    /// The handler's own keys, for the events to go to that place.
+    /// The settings of a handler that delivers to that target.
     fn settings(&self, place: &str) -> String;
-    /// Sends all events there without the receiver; how long that took.
+    /// Sends all events to the target without the receiver, and returns the time taken.
     fn bare(&self, runtime: &Runtime, place: &str, load: &Load<'_>) -> Result<Duration, Failed>;
-    /// How many events are there.
+    /// The number of events in the target.
     fn count(&self, place: &str) -> u64;
-    /// Takes the place away.
+    /// Deletes the target.
     fn remove(&self, place: &str);
 }
 
-/// What a bare run sends.
+/// The load of a bare run.
 pub struct Load<'a> {
     /// The events.
     pub deliveries: &'a [Delivery],
-    /// So many at a time.
+    /// Events in each batch.
     pub batch: usize,
-    /// So many batches under way at once.
+    /// Batches in flight at once.
     pub concurrency: usize,
 }
 
 impl Load<'_> {
-    /// The batches, each made into what is sent.
+    /// Splits the events into batches and converts each with `make`.
     pub fn batches<T>(&self, make: impl FnMut(&[Delivery]) -> T) -> Vec<T> {
         self.deliveries.chunks(self.batch).map(make).collect()
     }
 }
 
-/// Sends batches from as many tasks as there are senders, each its next one when it is through with one; how long all of
-/// them took.
+/// Sends batches from one task per sender; each task sends its next batch after the previous one. Returns the total
+/// time.
 pub async fn send_all<T, S>(
     batches: Vec<T>,
     senders: Vec<S>,
@@ -87,8 +87,8 @@ where
     Ok(began.elapsed())
 }
 
-/// How one batch is sent and acknowledged.
+/// Sends one batch and waits for its acknowledgement.
 pub trait AsyncSend<S, T>: Send + Sync + 'static {
-    /// Ends when the destination has all of it.
+    /// Resolves when the destination has acknowledged the whole batch.
     fn send(&self, sender: &mut S, batch: T) -> impl Future<Output = Result<(), Failed>> + Send;
 }

@@ -1,4 +1,4 @@
-//! async-nats: all messages of a batch are published to JetStream, then all acknowledgements are awaited; one connection.
+//! async-nats: publishes all messages of a batch to JetStream, then awaits all acknowledgements, on one connection.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! tokio-postgres: a prepared `INSERT … SELECT FROM unnest(…) ON CONFLICT (key) DO NOTHING` for each batch, with an array
-//! for each column, made before; one connection for each batch under way. As the kind's own, less the order of the rows.
+//! tokio-postgres: a prepared `INSERT … SELECT FROM unnest(…) ON CONFLICT (key) DO NOTHING` per batch, with one array per
+//! column, built in advance; one connection per batch in flight. The handler kind does the same, and also sorts the rows.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl AsyncSend<(Client, Statement), Vec<Column>> for Insert {
     }
 }
 
-/// Times go as milliseconds, JSON as text.
+/// Sends times as milliseconds and JSON as text.
 fn statement(place: &str) -> String {
     let is_time = |of: &str| of.starts_with("timestamp");
     let arrays: Vec<String> = COLUMNS

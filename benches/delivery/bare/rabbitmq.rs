@@ -1,5 +1,5 @@
-//! lapin: all messages of a batch are published, persistent, then all confirms are awaited; a channel for each batch under
-//! way, on one connection.
+//! lapin: publishes all messages of a batch, persistent, then awaits all confirms; one channel per batch in flight, on one
+//! connection.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl AsyncSend<Channel, Vec<Message>> for Publish {
         }
         for confirm in confirms {
             if !matches!(confirm.await?, Confirmation::Ack(None)) {
-                return Err("a message was not taken".into());
+                return Err("the broker did not confirm a message".into());
             }
         }
         Ok(())

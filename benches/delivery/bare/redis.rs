@@ -1,5 +1,5 @@
-//! redis: `XADD`s in a transaction (`MULTI` … `EXEC`) for each batch, on one multiplexed connection. The commands are
-//! put together in the loop, of texts that were made before.
+//! redis: one transaction of `XADD`s (`MULTI` … `EXEC`) per batch, on one multiplexed connection. The loop builds the
+//! commands from texts that were made in advance.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Destination for Redis {
         let batches = load.batches(|batch| batch.iter().map(Entry::of).collect::<Vec<_>>());
         let client = Client::open(self.server.url())?;
         runtime.block_on(async {
-            // The library's half a second is little for a disk.
+            // The library's default of half a second is too short for a slow disk.
             let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
             let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             let senders = vec![connection; load.concurrency];

@@ -1,4 +1,4 @@
-//! The rows that the kinds with tables write, as a bare run has them.
+//! The rows that the handler kinds with tables write, for the bare runs.
 
 use bikhook::handler::Delivery;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub fn names() -> String {
     COLUMNS.map(|(name, ..)| name).join(", ")
 }
 
-/// Values of the columns that are not the same in every row, or need more than a conversion.
+/// The values of one row.
 #[derive(Clone)]
 pub struct Row {
     pub key: String,
@@ -62,7 +62,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of an event of the bench's template.
+    /// Builds the row of an event that was made from the bench's template.
     pub fn of(delivery: &Delivery) -> Self {
         let event = &delivery.event;
         let element = &event.element;

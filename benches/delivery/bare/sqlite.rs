@@ -1,4 +1,4 @@
-//! rusqlite: a transaction for each batch, the statement prepared once, the file in WAL mode and synced at each commit.
+//! rusqlite: one transaction per batch and a cached statement; the file is in WAL mode and is synced at each commit.
 
 use std::{
     path::PathBuf,
@@ -15,7 +15,7 @@ use super::{
     row::{COLUMNS, Row, names},
 };
 
-/// A folder of database files, one a run.
+/// A folder of database files, one per run.
 pub struct Sqlite {
     folder: TempDir,
 }
