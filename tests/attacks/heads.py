@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Very many connections from one address, without a credential, each with 31 KB of an unfinished head."""
+"""Open many connections from one address without a credential, each with 31 KB of an unfinished head."""
 
 import json
 import selectors
@@ -14,7 +14,7 @@ STRANGER = "127.0.0.2"
 
 
 def attack(address, count, seconds):
-    """Opens them at line speed, keeps opening new ones in place of those that end, and counts the answers of 408."""
+    """Opens the connections at full speed, replaces each one that is closed, and counts the answers with 408."""
     selector = selectors.DefaultSelector()
     opened = answered = 0
     end = time.monotonic() + seconds
@@ -51,13 +51,13 @@ def one_round(judge, args, cgroup, proxied):
         neighbour = Neighbour(receiver.http)
         opened, answered = attack(receiver.http, args.connections, args.seconds)
         p50, p99, worst, failures = neighbour.finish()
-        print(f"     {opened} connections opened, {answered} answers of 408; resident {begin / MIB:.0f} MiB before, "
+        print(f"     {opened} connections opened, {answered} answers with 408; resident {begin / MIB:.0f} MiB before, "
               f"{receiver.resident() / MIB:.0f} MiB after; neighbour p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, "
-              f"worst {worst * 1e3:.0f} ms")
-        judge.true("the process lives", receiver.runs())
-        judge.holds("resident at its peak", receiver.resident_peak() / MIB, 512, " MiB")
+              f"max {worst * 1e3:.0f} ms")
+        judge.true("the receiver is running", receiver.runs())
+        judge.holds("peak resident memory", receiver.resident_peak() / MIB, 512, " MiB")
         if cgroup:
-            judge.holds("used by the cgroup at its peak", cgroup.peak() / MIB, 1024, " MiB")
+            judge.holds("peak memory of the cgroup", cgroup.peak() / MIB, 1024, " MiB")
         judge.true(f"every post of the neighbour got 200 {failures[:3]}", not failures)
 
 
@@ -70,12 +70,12 @@ def main():
     judge = Judge()
     for proxied in [False, True]:
         print(f"---- {args.connections} connections x {len(HEAD)} bytes, from "
-              f"{'a trusted proxy' if proxied else 'a stranger'}")
+              f"{'a trusted proxy' if proxied else 'an unknown address'}")
         one_round(judge, args, None, proxied)
         try:
             cgroup = Cgroup(1024 * MIB)
         except OSError as error:
-            print(f"     not repeated in a memory cgroup of 1 GiB: {error}", file=sys.stderr)
+            print(f"     skipped in a memory cgroup of 1 GiB: {error}", file=sys.stderr)
             continue
         print("---- the same in a memory cgroup of 1 GiB")
         try:

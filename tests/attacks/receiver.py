@@ -1,4 +1,4 @@
-"""A receiver of its own for an attack: its process, its memory, and a good neighbour who posts to it."""
+"""A receiver for an attack: its process, its memory, and a well-behaved neighbour that posts to it."""
 
 import argparse
 import http.client
@@ -22,22 +22,22 @@ KEY = "the-key-of-the-good-neighbour"
 
 
 def arguments(description):
-    """The command line that every attack has; more options can be added to what is returned."""
+    """Returns the parser for the arguments that all attacks share. An attack can add its own."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("binary", nargs="?", default=ROOT / "target/release/bikhook", type=pathlib.Path,
-                        help="the binary to attack; target/release/bikhook by default")
+                        help="binary to attack (default: target/release/bikhook)")
     return parser
 
 
 def more_files():
-    """As many open files as this process may have; returns how many."""
+    """Raises the limit on open files to the maximum, and returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 class Cgroup:
-    """A memory cgroup for one process; of version 1 or 2. Needs root."""
+    """A memory cgroup (version 1 or 2) for one process. Needs root."""
 
     def __init__(self, limit):
         root = pathlib.Path("/sys/fs/cgroup")
@@ -55,7 +55,7 @@ class Cgroup:
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def peak(self):
-        """The most that was used, in bytes: the memory of sockets and of cached files is in it."""
+        """The peak memory in bytes, including the memory of sockets and cached files."""
         name = "memory.max_usage_in_bytes" if self.v1 else "memory.peak"
         return int((self.folder / name).read_text())
 
@@ -63,17 +63,17 @@ class Cgroup:
         for _ in range(50):
             try:
                 return self.folder.rmdir()
-            except OSError:  # the process is on its way out
+            except OSError:  # the process has not ended yet
                 time.sleep(0.1)
 
 
 class Receiver:
-    """A receiver in a private folder, with its shipped limits but for what `config` says."""
+    """A receiver in a private folder, with the default limits except for the settings in `config`."""
 
     def __init__(self, binary, config="", cgroup=None, nofile=None):
         self.binary = str(pathlib.Path(binary).resolve())
         if not os.access(self.binary, os.X_OK):
-            sys.exit(f"there is no binary {self.binary}: build it with `cargo build --release`, or name one")
+            sys.exit(f"no executable at {self.binary}: build it with `cargo build --release`, or give a path")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bikhook-attack-"))
         if "[sources" not in config:
             config += f'\n[sources.bik]\ncredentials.neighbour = {{ key = "{KEY}" }}\n'
@@ -108,7 +108,7 @@ path = "{self.folder}/events.jsonl"
         while not ready:
             ready = re.search(r" ready http=(\S+) admin=(\S+)", self.log.read_text())
             if self.process.poll() is not None or time.monotonic() - begun > 60:
-                sys.exit(f"the receiver does not start:\n{self.log.read_text()}")
+                sys.exit(f"the receiver did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
         self.http, self.admin = (split(address) for address in ready.groups())
 
@@ -116,7 +116,7 @@ path = "{self.folder}/events.jsonl"
         return self.process.poll() is None
 
     def status(self, key):
-        """A line of /proc/PID/status, in bytes."""
+        """The value of a line of /proc/PID/status, in bytes."""
         try:
             text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
@@ -157,7 +157,7 @@ def event(name):
 
 
 class Neighbour(threading.Thread):
-    """Posts an event every 20 ms, and writes down what came of it."""
+    """Posts an event every 20 ms, and records latencies and failures."""
 
     def __init__(self, address, path="/webhook", key=KEY):
         super().__init__(daemon=True)
@@ -186,7 +186,7 @@ class Neighbour(threading.Thread):
             self.done.wait(0.02)
 
     def finish(self):
-        """Ends it; returns its p50, p99 and worst time in seconds, and its failures."""
+        """Stops it. Returns its p50, p99 and maximum latency in seconds, and its failures."""
         self.done.set()
         self.join()
         ordered = sorted(self.seconds)
@@ -195,7 +195,7 @@ class Neighbour(threading.Thread):
 
 
 class Judge:
-    """Prints each bound with what was seen; the exit code says whether all held."""
+    """Prints each bound with the measured value. The exit code is 1 if one is exceeded."""
 
     def __init__(self):
         self.failed = False
@@ -214,5 +214,5 @@ class Judge:
 
 
 def connect(address, source=None, timeout=10):
-    """A socket, from that address of this machine."""
+    """Opens a connection, from the local address `source` if given."""
     return socket.create_connection(address, timeout, source_address=(source, 0) if source else None)

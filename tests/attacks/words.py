@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""60 events with a storeId of 5 MiB, then 40,000 different owners: no page and no answer may grow with them."""
+"""Post 60 events with a storeId of 5 MiB, then 40,000 different owners. No page or answer may grow with them."""
 
 import concurrent.futures
 import http.client
@@ -29,19 +29,19 @@ def ask(address, method, path, body=None):
     text = answer.read()
     connection.close()
     if answer.status != 200:
-        sys.exit(f"{method} {path} was answered {answer.status}: {text[:200]}")
+        sys.exit(f"{method} {path} got {answer.status}: {text[:200]}")
     return text
 
 
 def insight_has_all(receiver):
-    """Waits until insight has taken in what the journal holds."""
+    """Waits until insight has read all events of the journal."""
     end = time.monotonic() + 300
     while time.monotonic() < end:
         cursor = json.loads(ask(receiver.admin, "GET", "/api/v1/insight"))["cursor"]
         if cursor == json.loads(ask(receiver.admin, "GET", "/api/v1/status"))["journal"]["lastSeq"]:
             return
         time.sleep(0.2)
-    sys.exit("insight does not catch up")
+    sys.exit("insight did not catch up within 5 minutes")
 
 
 def main():
@@ -64,7 +64,7 @@ def main():
             while not all(one.done() for one in asked):
                 peak = max(peak, receiver.resident())
                 time.sleep(0.01)
-        judge.holds("resident while four viewers ask", peak / MIB, 512, " MiB")
+        judge.holds("resident memory while four viewers load the page", peak / MIB, 512, " MiB")
     judge.exit()
 
 
