@@ -99,7 +99,7 @@ impl Bench<'_> {
         let ratio = median(ratios);
         report.figure(
             &format!(
-                "{kind}, {batch} events per delivery, {concurrency} deliveries at once: {:.0} events/s against {:.0}, ratio to {}",
+                "{kind}, {batch} events per delivery, {concurrency} at once: {:.0} events/s against {:.0}, ratio to {}",
                 median(rates),
                 median(bare),
                 destination.library()

@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use super::report::Report;
 
-/// The command line of a bench.
+/// Measure the parts of a bench and print a table of figures
 #[derive(Parser)]
 pub struct Args<P: ValueEnum + Send + Sync + 'static> {
     /// Parts to measure; all by default

@@ -90,7 +90,7 @@ impl Refusal {
             )
             .at(*line, *column),
             Self::NoPlace => problem("too many requests are in flight").retry_after(1),
-            Self::TooLate => problem("storing took too long, but may still succeed; send the events again: no event is stored twice")
+            Self::TooLate => problem("storing took too long, but may still succeed; repeat the request: duplicates are dropped")
                 .retry_after(1),
             Self::NotStored { error, held_by } => not_stored(self.status(), error, held_by.as_deref()),
         }

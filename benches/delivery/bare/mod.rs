@@ -1,4 +1,4 @@
-//! The throughput of a client library alone: a loop, written by the library's best practice, that only sends. Values,
+//! The throughput of a client library alone: a loop that follows the library's best practice and only sends. Values,
 //! payloads, headers and properties are built before the measurement starts.
 
 #[cfg(feature = "nats")]
