@@ -63,8 +63,10 @@ impl Refusal {
         let problem = |detail: &'static str| Problem::new(self.status(), detail);
         match self {
             // The answer hides the reason, because the sender has not proved that it knows a credential.
-            Self::NotAuthenticated(_) => problem("the Authorization header must have a valid credential of this URL")
-                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\"")),
+            Self::NotAuthenticated(_) => {
+                problem("the Authorization header must have a valid credential of this URL")
+                    .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\""))
+            }
             Self::TooManyFailures { too_many, .. } => {
                 too_many.explain(problem("too many requests without a valid credential"))
             }
@@ -77,21 +79,25 @@ impl Refusal {
             ),
             Self::TooManyElements { limit } => Problem::new(
                 self.status(),
-                format!("the body must not have more than {limit} elements; nothing was stored: send fewer elements per request"),
+                format!(
+                    "the body must not have more than {limit} elements; nothing was stored: send fewer elements per request"
+                ),
             ),
             Self::TooSlow => problem("the body did not arrive in time"),
             Self::BrokenOff => problem("the body is incomplete: the connection failed or a chunk is invalid"),
-            Self::NotPacked => {
-                problem("the body is not valid for its Content-Encoding; it is in quarantine")
-            }
+            Self::NotPacked => problem("the body is not valid for its Content-Encoding; it is in quarantine"),
             Self::NotJson { line, column, detail } => Problem::new(
                 self.status(),
-                format!("the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"),
+                format!(
+                    "the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"
+                ),
             )
             .at(*line, *column),
             Self::NoPlace => problem("too many requests are in flight").retry_after(1),
-            Self::TooLate => problem("storing took too long, but may still succeed; repeat the request: duplicates are dropped")
-                .retry_after(1),
+            Self::TooLate => problem(
+                "storing took too long, but may still succeed; repeat the request: duplicates are dropped",
+            )
+            .retry_after(1),
             Self::NotStored { error, held_by } => not_stored(self.status(), error, held_by.as_deref()),
         }
     }
