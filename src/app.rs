@@ -81,11 +81,11 @@ pub enum Error {
     Failed(Arc<str>),
     /// The lanes and the journal did not finish in time.
     #[error(
-        "the journal did not answer in time; nothing that got a 200 is lost, and a restart goes on from there"
+        "the journal did not answer in time; nothing that got a 200 is lost, and a restart continues from there"
     )]
     Stalled,
     /// A task of the application panicked.
-    #[error("a part of the process ended: {}", panics::why_ended(.0))]
+    #[error("a task of the process ended: {}", panics::why_ended(.0))]
     Panicked(#[from] tokio::task::JoinError),
 }
 
@@ -146,7 +146,7 @@ pub async fn serve(
     let journal = tokio::select! {
         opened = opened => opened?,
         () = &mut stop => {
-            tracing::info!("stopped before the journal was open");
+            tracing::info!("stopped before the journal was opened");
             return Ok(());
         }
     };
@@ -290,7 +290,7 @@ async fn open_journal(
             let began = Instant::now();
             let sqlite = tokio::task::spawn_blocking(move || Sqlite::open(settings, metrics)).await??;
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "the journal is open");
+            tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "journal opened");
             Ok(Arc::new(sqlite))
         }
     }
@@ -386,7 +386,7 @@ async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
 async fn say_cut(server: impl Future<Output = http::Stopped>) {
     let http::Stopped { cut } = server.await;
     if cut > 0 {
-        tracing::warn!(cut, "connections were cut: their requests did not end in time");
+        tracing::warn!(cut, "connections closed by the stop: their requests did not finish in time");
     }
 }
 
@@ -407,7 +407,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_part_that_panics_ends_the_process_and_one_that_is_done_does_not() {
+    async fn a_task_that_panics_ends_the_process_and_one_that_finishes_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let settings = journal::sqlite::Settings {
             path: folder.path().join("journal.db"),
@@ -419,14 +419,14 @@ mod tests {
         let parts = [&mut servers, &mut lanes, &mut operators];
         let asked = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
         assert!(matches!(asked, Why::Asked));
-        lanes.spawn(async { panic!("a fault of ours") });
+        lanes.spawn(async { panic!("a bug") });
         let parts = [&mut servers, &mut lanes, &mut operators];
         let ended = until_stopped(&journal, std::future::pending(), parts).await;
         assert!(matches!(ended, Why::Panicked(error) if error.is_panic()));
     }
 
     #[test]
-    fn open_files_are_shared_out_so_that_intake_leaves_the_others_theirs() {
+    fn open_files_are_divided_so_that_the_other_parts_keep_their_share() {
         let within = |files, configured| {
             let Connections { public, operator } = Connections::within(files, configured);
             (public, operator)

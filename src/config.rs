@@ -140,10 +140,10 @@ impl Config {
         match config {
             Some(mut config) if reading.problems.is_empty() => {
                 if path.is_none() && Path::new(FILE_NAME).is_file() {
-                    let help = format!("say `--config {FILE_NAME}`, or set BIKHOOK_CONFIG");
+                    let help = format!("use `--config {FILE_NAME}`, or set BIKHOOK_CONFIG");
                     reading.warn(
                         &[],
-                        format!("{FILE_NAME} is in this folder and is not read: no file was named"),
+                        format!("{FILE_NAME} in this folder is ignored: no file was named"),
                         Some(help),
                     );
                 }
@@ -366,15 +366,15 @@ fn read_journal(reading: &mut Reading) -> Option<JournalSettings> {
     match reading.take(kind.read::<Kind>())?.kind.as_deref() {
         None | Some("sqlite") => reading.take(section.read()).map(JournalSettings::Sqlite),
         Some(later @ ("postgres" | "nats")) => {
-            let message = format!("journal.kind: {later:?} is not in this version");
+            let message = format!("journal.kind: {later:?} is not supported by this version");
             reading.wrong(&["journal", "kind"], message, Some("use `sqlite`".to_owned()));
             None
         }
         Some(other) => {
-            let help = nearest(other, ["sqlite"]).map_or("known is `sqlite`", |_| "did you mean `sqlite`?");
+            let help = nearest(other, ["sqlite"]).map_or("use `sqlite`", |_| "did you mean `sqlite`?");
             reading.wrong(
                 &["journal", "kind"],
-                format!("journal.kind: {other:?} is not known"),
+                format!("journal.kind: {other:?} is not a kind of journal"),
                 Some(help.into()),
             );
             None

@@ -25,8 +25,8 @@ pub(super) async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>
         if known.contains(name) {
             tracing::info!(
                 handler = &**name,
-                "`start` is not looked at: the handler has its place in the journal already; \
-                 `bikhook replay --handler {name} --since TIME` delivers what is stored once more"
+                "`start` ignored: the journal already has this handler's cursors; \
+                 `bikhook replay --handler {name} --since TIME` delivers stored events"
             );
         }
     }
@@ -42,16 +42,17 @@ pub(super) async fn enrol(handlers: &[HandlerConfig], journal: &Arc<dyn Journal>
             tracing::warn!(
                 handler,
                 undelivered = place.undelivered(),
-                "handler not configured any more: its events wait for nobody, and retention does not keep them; \
-                 `bikhook handlers rename {handler} NEW` gives its place to another name"
+                "handler is no longer configured: its events are not delivered, and retention does not keep them; \
+                 `bikhook handlers rename {handler} NEW` continues it under another name"
             );
         } else if !known.contains(&place.handler) {
             let Some(LanePlace { cursor, before, .. }) = place.lanes.first() else { continue };
-            tracing::info!(handler, begins_after = cursor, stored_before = before, "new handler");
+            tracing::info!(handler, begins_after = cursor, stored_before = before, "handler added");
             if *before > 0 {
                 tracing::info!(
                     handler,
-                    "it gets nothing that was stored before: `bikhook replay --handler {handler} --since TIME` delivers that"
+                    "handler does not get the events stored before its start; \
+                     `bikhook replay --handler {handler} --since TIME` delivers them"
                 );
             }
         }
@@ -87,7 +88,7 @@ pub(super) async fn start_lanes(
             destination = &*destination,
             batch,
             concurrency,
-            "a handler is at work"
+            "handler started"
         );
         let slots = Arc::new(Semaphore::new(concurrency));
         let of_class = |class| LaneParts {

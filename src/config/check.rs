@@ -16,15 +16,19 @@ use crate::{
 pub(super) fn http(reading: &mut Reading, http: &http::Settings) {
     unservable(reading, http::check_http(http));
     if !http.listen.ip().is_loopback() {
-        let message = format!("http.listen: {} is open to others over plain HTTP", http.listen);
-        let help = "let a proxy in front of it speak TLS: passwords and messages can be read on the way";
+        let message =
+            format!("http.listen: {} accepts connections from other machines over plain HTTP", http.listen);
+        let help = "put a proxy with TLS in front: over plain HTTP, passwords and messages can be read on the network";
         reading.warn(&["http", "listen"], message, Some(help.to_owned()));
     }
 }
 
 pub(super) fn admin(reading: &mut Reading, admin: &admin::Settings, http: Option<&http::Settings>) {
     if admin::check_bind(admin).is_err() {
-        let message = format!("admin.listen: {} is open to others and needs credentials", admin.listen);
+        let message = format!(
+            "admin.listen: {} accepts connections from other machines, so it needs credentials",
+            admin.listen
+        );
         let help =
             "add `credentials = { username = \"admin\", password = { generate = \"data/admin-password\" } }`";
         reading.wrong(&["admin", "listen"], message, Some(help.to_owned()));
@@ -40,7 +44,7 @@ pub(super) fn admin(reading: &mut Reading, admin: &admin::Settings, http: Option
         }
     }
     if http.is_some_and(|http| same_port(http.listen, admin.listen)) {
-        let message = format!("admin.listen: http.listen has port {} already", admin.listen.port());
+        let message = format!("admin.listen: http.listen already uses port {}", admin.listen.port());
         reading.wrong(&["admin", "listen"], message, None);
     }
 }
@@ -53,18 +57,18 @@ fn same_port(a: SocketAddr, b: SocketAddr) -> bool {
 pub(super) fn sources(reading: &mut Reading, sources: &BTreeMap<String, SourceSettings>) {
     let names = reading.names(&["sources"]);
     if names.is_empty() && table_at(&reading.root, &["sources"]).is_some() {
-        let help = "add `[sources.bik]` with a credential, or leave `[sources]` out: then one is made";
+        let help = "add `[sources.bik]` with a credential, or remove `[sources]` to get a source with a generated key";
         reading.wrong(
             &["sources"],
-            "sources: there is none, so nothing can be received",
+            "sources: none is configured, so nothing can be received",
             Some(help.to_owned()),
         );
     }
     for name in &names {
         charset(reading, &["sources"], name);
         if name == event::OWN_SOURCE {
-            let message = format!("sources.{name}: {name:?} is the source of what bikhook says itself");
-            reading.wrong(&["sources", name], message, Some("give it another name".to_owned()));
+            let message = format!("sources.{name}: {name:?} is reserved for bikhook's own events");
+            reading.wrong(&["sources", name], message, Some("use another name".to_owned()));
         }
         let Some(source) = sources.get(name) else { continue };
         check_source(reading, name, source);
@@ -84,14 +88,14 @@ fn unservable(reading: &mut Reading, all: Vec<http::Unservable>) {
 /// Warns about settings that may not be intended.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
     if source.auth == AuthMode::None {
-        let message = format!("sources.{name}.auth: everybody who reaches this source can post to it");
+        let message = format!("sources.{name}.auth: everyone who can reach this source can post to it");
         reading.warn(&["sources", name, "auth"], message, None);
     }
     for (credential, settings) in &source.credentials {
         charset(reading, &["sources", name, "credentials"], credential);
         if settings.not_after.is_some_and(|end| end <= clock::now()) {
             let path = ["sources", name, "credentials", credential, "not_after"];
-            let message = format!("{}: is past, so this credential is not accepted", path.join("."));
+            let message = format!("{}: is in the past, so this credential is not accepted", path.join("."));
             reading.warn(&path, message, None);
         }
     }
@@ -124,7 +128,7 @@ pub(super) fn insight(reading: &mut Reading, insight: &insight::Settings) {
 pub(super) fn handlers(reading: &mut Reading) {
     let names = reading.names(&["handlers"]);
     if names.is_empty() {
-        let message = "handlers: there is none, so events are stored and go nowhere";
+        let message = "handlers: none is configured, so events are stored but not delivered";
         reading.warn(&["handlers"], message, Some("add `[handlers.NAME]`; see `bikhook kinds`".to_owned()));
     }
     for name in names {
@@ -177,14 +181,18 @@ pub(super) fn log(reading: &mut Reading, log: &LogSettings) {
 fn otlp(reading: &mut Reading, url: &str) {
     let at = ["log", "otlp"];
     if !cfg!(feature = "otel") {
-        let help = "build it with `--features otel`; the release image has it".to_owned();
-        reading.wrong(&at, "log.otlp: this binary exports no spans".to_owned(), Some(help));
+        let help = "build bikhook with `--features otel`; the release image has it".to_owned();
+        reading.wrong(&at, "log.otlp: this binary cannot export spans".to_owned(), Some(help));
         return;
     }
     let base = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     if base.is_none_or(|url| url.query().is_some() || url.fragment().is_some()) {
-        let help = "write it as \"http://127.0.0.1:4318\"; /v1/traces is put after it".to_owned();
-        reading.wrong(&at, "log.otlp: it is no base URL of OTLP over HTTP".to_owned(), Some(help));
+        let help = "use a URL such as \"http://127.0.0.1:4318\"; /v1/traces is appended".to_owned();
+        reading.wrong(
+            &at,
+            "log.otlp: must be a base URL for OTLP over HTTP, without query and fragment".to_owned(),
+            Some(help),
+        );
     }
 }
 
@@ -194,7 +202,7 @@ fn log_level(reading: &mut Reading, log: &LogSettings) {
     for word in log.level.split(',').filter(|word| !word.contains(['=', '[', ':'])) {
         if !LEVELS.contains(&word.trim().to_lowercase().as_str()) {
             let help = nearest(word, LEVELS).map_or_else(
-                || format!("levels are {}", quoted(&LEVELS)),
+                || format!("use one of {}", quoted(&LEVELS)),
                 |near| format!("did you mean `{near}`?"),
             );
             reading.wrong(&at, format!("log.level: {word:?} is not a level"), Some(help));
@@ -211,7 +219,7 @@ fn charset(reading: &mut Reading, path: &[&str], name: &str) {
         return;
     }
     let key = table_at(&reading.root, path).and_then(|table| table.get(name)).map(|entry| entry.key.clone());
-    let message = format!("{}: {name:?} is not a name", path.join("."));
+    let message = format!("{}: {name:?} is not a valid name", path.join("."));
     reading.problems.push(Problem::new(key.unwrap_or_else(|| reading.place(path)), message).help(NAME_RULE));
 }
 

@@ -47,8 +47,8 @@ pub(super) fn guessable(
 ) {
     for (secret, place) in reading.context.secrets() {
         if is_example(&secret) {
-            let message = "this secret is an example: anybody can guess it";
-            reading.warn_at(place, message, Some("make one: `openssl rand -base64 24`".to_owned()));
+            let message = "this secret is an example value: anyone can guess it";
+            reading.warn_at(place, message, Some("generate one: `openssl rand -base64 24`".to_owned()));
         }
     }
     if let Some(credentials) = admin.and_then(|admin| admin.credentials.as_ref()) {
@@ -68,8 +68,8 @@ pub(super) fn guessable(
 fn door(reading: &mut Reading, path: &[&str], secret: &Secret) {
     if secret.expose().chars().count() < DOOR_CHARS_MIN && !is_example(secret.expose()) {
         let message =
-            format!("{}: is shorter than {DOOR_CHARS_MIN} characters, and can be guessed", path.join("."));
-        reading.warn(path, message, Some("make one: `openssl rand -base64 24`".to_owned()));
+            format!("{}: is shorter than {DOOR_CHARS_MIN} characters and can be guessed", path.join("."));
+        reading.warn(path, message, Some("generate one: `openssl rand -base64 24`".to_owned()));
     }
 }
 
@@ -81,9 +81,10 @@ fn is_example(secret: &str) -> bool {
 /// Warns about files with secrets that every user of the machine can read.
 pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
     if let Some(file) = file.filter(|file| has_secret(reading) && is_readable_by_all(file)) {
-        let message = format!("every user of this machine can read {}, which holds secrets", file.display());
+        let message =
+            format!("every user of this machine can read {}, which contains secrets", file.display());
         let help = format!(
-            "`chmod o-r {}`, or keep them elsewhere: {{ env = … }} or {{ file = … }}",
+            "run `chmod o-r {}`, or keep the secrets elsewhere: {{ env = … }} or {{ file = … }}",
             file.display()
         );
         reading.warn_at(Place::BuiltIn, message, Some(help));
@@ -91,7 +92,7 @@ pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
     let files: Vec<PathBuf> = reading.context.secret_files().into_iter().collect();
     for file in files.iter().filter(|file| is_readable_by_all(file)) {
         let message = format!("every user of this machine can read the secret in {}", file.display());
-        reading.warn_at(Place::BuiltIn, message, Some(format!("`chmod 0600 {}`", file.display())));
+        reading.warn_at(Place::BuiltIn, message, Some(format!("run `chmod 0600 {}`", file.display())));
     }
 }
 
@@ -163,8 +164,9 @@ pub(super) fn plain_http(reading: &mut Reading) {
             || headers
                 .is_some_and(|headers| headers.keys().any(|key| key.eq_ignore_ascii_case("authorization")));
         if url.scheme() == "http" && signs_in && !is_loopback(&url) {
-            let message = format!("handlers.{name}.url: http:// sends the Authorization header in the clear");
-            let help = "write https://, or sign the requests instead: `signing_keys`";
+            let message =
+                format!("handlers.{name}.url: http:// sends the Authorization header without encryption");
+            let help = "use https://, or sign the requests with `signing_keys` instead";
             reading.warn(&["handlers", &name, "url"], message, Some(help.to_owned()));
         }
     }

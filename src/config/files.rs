@@ -26,28 +26,28 @@ pub(super) fn check(
 ) {
     let mut owners = Owners::default();
     if let Some(file) = file {
-        owners.of.insert(resolved(file), "is the configuration".to_owned());
+        owners.of.insert(resolved(file), "as the configuration file".to_owned());
     }
     for secret in reading.context.secret_files() {
-        owners.of.insert(resolved(&secret), "is where a secret is kept".to_owned());
+        owners.of.insert(resolved(&secret), "for a secret".to_owned());
     }
     for name in reading.names(&["handlers"]) {
         if let Some(secret) = node_at(&reading.root, &["handlers", &name, DIGEST_KEY_FILE]) {
             let file = Path::new(secret.as_text().unwrap_or_default());
-            owners.of.insert(resolved(file), "is where a secret is kept".to_owned());
+            owners.of.insert(resolved(file), "for a secret".to_owned());
         }
     }
     if let Some(JournalSettings::Sqlite(sqlite)) = journal {
         let files = journal::sqlite::files(&sqlite.path).map(|file| ("path", file));
-        owners.claim(reading, &["journal"], &files, "belongs to the journal");
+        owners.claim(reading, &["journal"], &files, "by the journal");
     }
     if let Some(path) = insight.filter(|insight| insight.enabled).and_then(|insight| insight.path.as_deref())
     {
         let files = insight::files(path).map(|file| ("path", file));
-        owners.claim(reading, &["insight"], &files, "belongs to insight");
+        owners.claim(reading, &["insight"], &files, "by insight");
     }
     for handler in handlers {
-        let owner = format!("is written by the handler `{}`", handler.name);
+        let owner = format!("by the handler `{}`", handler.name);
         owners.claim(reading, &["handlers", &handler.name], &handler.files, &owner);
     }
 }
@@ -64,7 +64,11 @@ impl Owners {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
             let key = [section, &[*key]].concat();
-            reading.wrong(&key, format!("{}: {} {earlier} already", key.join("."), file.display()), None);
+            reading.wrong(
+                &key,
+                format!("{}: {} is already used {earlier}", key.join("."), file.display()),
+                None,
+            );
         }
         self.of.extend(files.iter().map(|(_, file)| (resolved(file), owner.to_owned())));
     }

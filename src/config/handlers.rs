@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for StartAt {
             "beginning" => Ok(Self(Start::Beginning)),
             time => time.parse::<Timestamp>().map(|time| Self(Start::At(time))).map_err(|_wrong| {
                 D::Error::custom(format!(
-                    "{text:?} is no start: write \"now\", \"beginning\", or a time as 2026-01-31T09:30:00Z"
+                    "invalid start {text:?}: use \"now\", \"beginning\" or a time such as 2026-01-31T09:30:00Z"
                 ))
             }),
         }
@@ -151,8 +151,9 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
     };
     let row = KINDS.iter().find(|row| row.name == kind);
     if let Some(absent) = ABSENT.iter().find(|absent| absent.name == kind) {
-        let message = format!("handlers.{name}.kind: {kind:?} is not in this binary");
-        let help = format!("build it with `--features {}`; the release image has every kind", absent.feature);
+        let message = format!("handlers.{name}.kind: this binary is built without the kind {kind:?}");
+        let help =
+            format!("build bikhook with `--features {}`; the release image has every kind", absent.feature);
         reading.wrong(&["handlers", name, "kind"], message, Some(help));
     } else if row.is_none() {
         let help = nearest(kind, kinds.iter().copied()).map_or_else(
@@ -175,7 +176,7 @@ fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Sectio
         reading.problems.push(match nearest(key, all.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem.help(format!(
-                "a handler of kind `{}` has {}",
+                "keys of a handler of kind `{}` are {}",
                 kind.name,
                 quoted(&all.iter().copied().collect::<Vec<_>>())
             )),
@@ -191,9 +192,10 @@ fn check_filter(
     dead_letters: bool,
 ) -> Option<Filter> {
     if dead_letters && settings.asks_for_more_than_conditions() {
-        let message =
-            format!("handlers.{name}.dead_letters: what is told of a dead letter is none of BIK's events");
-        let help = "narrow it down by `where` alone, such as `{ pointer = \"/handler\", equals = \"crm\" }`";
+        let message = format!(
+            "handlers.{name}.dead_letters: a notice of a dead letter can be filtered by `where` only"
+        );
+        let help = "remove the other filters, or use a condition such as `{ pointer = \"/handler\", equals = \"crm\" }`";
         reading.wrong(&["handlers", name, "dead_letters"], message, Some(help.to_owned()));
     }
     let sources = reading.names(&["sources"]);
@@ -237,7 +239,7 @@ fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known
         return;
     }
     if let Some(near) = nearest(&plain, known.iter().copied()) {
-        let message = format!("handlers.{handler}.{key}: BIK is not known to say {word:?}");
+        let message = format!("handlers.{handler}.{key}: {word:?} is not a value that BIK is known to use");
         reading.warn(&["handlers", handler, key], message, Some(format!("did you mean `{near}`?")));
     }
 }

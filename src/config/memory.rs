@@ -46,7 +46,7 @@ impl Memory {
                 ("journal.dedup_keys", journal.dedup_keys.saturating_mul(KEY)),
                 ("handlers", times(config.handlers.len(), HANDLER)),
                 ("insight", if config.insight.enabled { INSIGHT } else { 0 }),
-                ("the rest", BASE + JOURNAL),
+                ("other", BASE + JOURNAL),
             ],
         }
     }
@@ -60,8 +60,8 @@ impl Memory {
     pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
         (self.total() > limit.bytes).then(|| {
             format!(
-                "the bounds of this configuration come to {} of memory, and the process may use {} ({}): {self}; \
-                 lower one of them, or raise the limit",
+                "the limits of this configuration add up to {} of memory, but the process may use {} ({}): {self}; \
+                 lower one of them, or allow the process more memory",
                 ByteSize(self.total()),
                 ByteSize(limit.bytes),
                 limit.set_by,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shipped_fits_into_the_memory_that_is_shipped_with_it() {
+    fn shipped_configurations_fit_into_the_shipped_memory_limit() {
         let limit = MemoryLimit { bytes: 1024 * MIB, set_by: "the unit" };
         for path in [None, Some("config/container.toml")] {
             assert_eq!(Memory::of(&config(path)).shortage(limit), None, "{path:?}");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_is_told_with_its_figures() {
+    fn a_shortage_message_names_the_limit_and_the_parts() {
         let mut config = config(None);
         config.http.in_flight_bytes.0 = 300 * MIB;
         let limit = MemoryLimit { bytes: 1024 * MIB, set_by: "the limit of its cgroup" };
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(found(&[machine, v2, unlimited, ("cgroup/a.slice/memory.max", "1000\n")]), Some(1000));
         let v1 = ("proc/self/cgroup", "5:devices:/x\n4:cpu,memory:/docker/1\n0::/\n");
         let inside = ("cgroup/memory/memory.limit_in_bytes", "3000\n");
-        assert_eq!(found(&[machine, v1, inside]), Some(3000), "a container sees its own group as the root");
+        assert_eq!(found(&[machine, v1, inside]), Some(3000), "a container sees its own cgroup as the root");
         let never = ("cgroup/memory/docker/1/memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(found(&[machine, v1, never]), Some(2048 * 1024));
     }

@@ -37,7 +37,9 @@ pub(super) fn apply(root: &mut Table, context: &Context) -> Applied {
         let place = Place::Variable(Arc::from(name));
         match context.variable(name) {
             Ok(text) => put(&target, root, place, text),
-            Err(_not_unicode) => applied.problems.push(Problem::new(place, format!("{name} is not UTF-8"))),
+            Err(_not_unicode) => applied
+                .problems
+                .push(Problem::new(place, format!("the environment variable {name} is not valid UTF-8"))),
         }
     }
     applied
@@ -56,8 +58,10 @@ pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) ->
         .filter_map(|name| {
             let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
             let near = known.iter().min_by_key(distance).filter(|near| distance(near) <= 2)?;
-            let problem =
-                Problem::new(Place::BuiltIn, format!("the environment variable {name} is no key: ignored"));
+            let problem = Problem::new(
+                Place::BuiltIn,
+                format!("the environment variable {name} matches no configuration key; ignored"),
+            );
             Some(problem.help(format!("did you mean `{near}`?")))
         })
         .collect()

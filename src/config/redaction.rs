@@ -349,7 +349,7 @@ mod tests {
         );
         let hidden = HiddenTexts::of(&root, None);
         for (message, redacted) in [
-            ("handlers.crm: \"hunter\\\"2\" is no URL", "handlers.crm: \"***\" is no URL"),
+            ("handlers.crm: \"hunter\\\"2\" is not a URL", "handlers.crm: \"***\" is not a URL"),
             ("no program correct-horse here", "no program *** here"),
             ("no program incorrect-horse here", "no program incorrect-horse here"),
             ("`abc` is a word of this sentence", "`abc` is a word of this sentence"),

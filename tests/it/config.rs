@@ -416,7 +416,7 @@ fn variables_of_the_program_itself_and_of_orchestrators_are_no_keys() {
 fn a_variable_that_is_not_utf8_is_told_by_name() {
     let broken = OsString::from_vec(vec![0xff]);
     let error = Config::load(None, [("BIKHOOK_JOURNAL_PATH".into(), broken)]).err().unwrap().to_string();
-    assert!(error.contains("BIKHOOK_JOURNAL_PATH is not UTF-8"), "{error}");
+    assert!(error.contains("the environment variable BIKHOOK_JOURNAL_PATH is not valid UTF-8"), "{error}");
 }
 
 #[test]
@@ -465,10 +465,10 @@ fn a_file_that_lies_there_and_is_not_named_is_told() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("bikhook.toml"), "[handlers.audit]\nkind = 'log'\n").unwrap();
     let (code, _, err) = bikhook(home.path(), &["check"], &[]);
-    assert!(code == 0 && err.contains("bikhook.toml is in this folder and is not read"), "{err}");
+    assert!(code == 0 && err.contains("bikhook.toml in this folder is ignored"), "{err}");
     assert!(err.contains("--config bikhook.toml"), "{err}");
     let (_, _, err) = bikhook(home.path(), &["check", "--config", "bikhook.toml"], &[]);
-    assert!(!err.contains("is not read"), "{err}");
+    assert!(!err.contains("in this folder is ignored"), "{err}");
 }
 
 #[test]

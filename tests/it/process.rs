@@ -132,7 +132,7 @@ fn the_log_says_where_events_go_and_that_a_start_is_not_looked_at_twice() {
     });
     process.stop();
     let log = home.log();
-    let of_audit = |line: &&str| line.contains("a handler is at work") && line.contains("events.jsonl");
+    let of_audit = |line: &&str| line.contains("handler started") && line.contains("events.jsonl");
     assert!(log.lines().any(|line| of_audit(&line) && line.contains("concurrency=1")), "{log}");
     assert!(!log.contains(unread) && !log.contains("s3cret"), "{log}");
     home.start().stop();
@@ -191,7 +191,7 @@ fn what_is_measured_is_a_number_in_a_log_of_json() {
         let line = lines.find(|line| line["message"] == message);
         line.unwrap_or_else(|| panic!("no {message:?} in:\n{log}"))[name].clone()
     };
-    assert!(member("the journal is open", "took_ms").is_u64(), "{log}");
+    assert!(member("journal opened", "took_ms").is_u64(), "{log}");
     assert!(member("request answered", "ms").is_u64(), "{log}");
     // Flat, so that any collector has a column for each; what it says of itself comes under the same names.
     for line in log.lines() {

@@ -202,11 +202,11 @@ fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
     home.more = "[handlers.fresh]\nkind = \"log\"\n".to_owned();
     let mut process = home.start();
     let log = home.log();
-    let warns = |line: &&str| line.contains("WARN") && line.contains("handler not configured any more");
+    let warns = |line: &&str| line.contains("WARN") && line.contains("handler is no longer configured");
     let warned = log.lines().find(warns).expect(&log);
     assert!(warned.contains("handler=\"crm\"") && warned.contains("undelivered=2"), "{warned}");
     assert!(warned.contains("handlers rename crm NEW"), "{warned}");
-    let of_fresh = |line: &&str| line.contains("new handler") && line.contains("handler=\"fresh\"");
+    let of_fresh = |line: &&str| line.contains("handler added") && line.contains("handler=\"fresh\"");
     let new = log.lines().find(of_fresh).expect(&log);
     assert!(new.contains("begins_after=2") && new.contains("stored_before=2"), "{new}");
     let listed = bikhook(&home, &["handlers", "--admin", &format!("http://{}", process.admin())]);

@@ -162,7 +162,10 @@ fn bounds_that_do_not_fit_into_memory_are_told_by_check_and_at_the_start() {
     let too_much = ("BIKHOOK_HTTP_IN_FLIGHT_BYTES", "100TiB");
     let binary = Binary::start("", &[too_much]);
     let said = binary.receiver.said();
-    assert!(said.contains("WARN") && said.contains("the bounds of this configuration come to 300"), "{said}");
+    assert!(
+        said.contains("WARN") && said.contains("the limits of this configuration add up to 300"),
+        "{said}"
+    );
     let check = |variables: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
         command.arg("check").current_dir(binary.folder.path()).envs(variables.iter().copied());
@@ -170,6 +173,6 @@ fn bounds_that_do_not_fit_into_memory_are_told_by_check_and_at_the_start() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(check(&[too_much]).contains("the bounds of this configuration come to 300"));
+    assert!(check(&[too_much]).contains("the limits of this configuration add up to 300"));
     assert!(!check(&[]).contains("come to"));
 }

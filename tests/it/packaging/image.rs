@@ -214,7 +214,7 @@ fn in_the_image_it_serves_writes_to_its_volume_alone_and_stops_in_time() {
     assert!(post(&receiver, key.trim()).contains(r#""accepted":1"#));
 
     let said = receiver.said();
-    assert!(said.contains("0.0.0.0:0 is open to others over plain HTTP"), "{said}");
+    assert!(said.contains("0.0.0.0:0 accepts connections from other machines over plain HTTP"), "{said}");
     assert!(said.contains(key.trim()), "what to paste into BIK's portal is shown at the first start");
     assert!(!said.contains(image.data("admin-password").trim()), "the operator's password is not");
 

@@ -53,7 +53,7 @@ fn a_secret_that_can_be_guessed_is_warned_about_and_not_shown() {
             "credentials.portal.password: is shorter than",
         ),
         (source("key = { env = \"SHORT\" }"), "credentials.portal.key: is shorter than 12 characters"),
-        (source("key = \"change-me-hunter2\""), "this secret is an example"),
+        (source("key = \"change-me-hunter2\""), "this secret is an example value"),
         (
             format!(
                 "[admin]\ncredentials = {{ username = \"a\", password = \"hunter2\" }}\n{}",
@@ -66,7 +66,7 @@ fn a_secret_that_can_be_guessed_is_warned_about_and_not_shown() {
                 "[handlers.x]\nkind = \"log\"\nmask = {{ hash = [\"/id\"], key = \"ChangeMe-hunter2-16\" }}\n{}",
                 source(&long())
             ),
-            "this secret is an example",
+            "this secret is an example value",
         ),
     ] {
         let told = open.warnings(&text, 0o600, &[("SHORT", "hunter2")]);
@@ -98,7 +98,7 @@ fn a_file_with_secrets_that_everybody_can_read_is_warned_about() {
     let kept = source(&format!("key = {{ file = \"{}\" }}", secret.display()));
     let told = open.warnings(&kept, 0o644, &[]);
     assert!(told.contains(&format!("can read the secret in {}", secret.display())), "{told}");
-    assert!(!told.contains("bikhook.toml, which holds secrets"), "{told}");
+    assert!(!told.contains("bikhook.toml, which contains secrets"), "{told}");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(open.warnings(&kept, 0o644, &[]), "");
 
@@ -121,7 +121,7 @@ fn an_authorization_header_over_plain_http_is_warned_about() {
     ] {
         let told = open.warnings(&handler(keys), 0o600, &[("TOKEN", "t"), ("URL", "http://crm.example/")]);
         assert_eq!(
-            told.contains("http:// sends the Authorization header in the clear"),
+            told.contains("http:// sends the Authorization header without encryption"),
             warned,
             "{keys}:\n{told}"
         );
