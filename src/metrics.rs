@@ -128,7 +128,7 @@ impl Metrics {
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("bikhook");
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The version that runs", Info::new(version));
+        registry.register("build", "Version of the running binary", Info::new(version));
         let mut process = Registry::default();
         process.register_collector(Box::new(Process::new()));
         macro_rules! register {
@@ -140,143 +140,191 @@ impl Metrics {
         }
         let seconds = || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]);
         Arc::new(Self {
-            requests: register!("http_requests", "Answers on the public side", Counters::default()),
+            requests: register!(
+                "http_requests",
+                "Answers on the public side, by source and status",
+                Counters::default()
+            ),
             request_seconds: register!(
                 "http_request_seconds",
-                "Seconds from the head to the answer",
+                "Seconds from the head of a request to its answer, on the public side",
                 seconds()
             ),
-            in_flight: register!("http_in_flight", "Requests under way that hold a place", Gauge::default()),
+            in_flight: register!(
+                "http_in_flight",
+                "Requests in progress that hold a place in the concurrency limits",
+                Gauge::default()
+            ),
             connections: register!(
                 "http_connections",
                 "Open connections on the public side",
                 Gauge::default()
             ),
-            authenticated: register!("authenticated", "Successful authentications", Counters::default()),
+            authenticated: register!(
+                "authenticated",
+                "Accepted authentications, by source, credential and form",
+                Counters::default()
+            ),
             authentication_failures: register!(
                 "authentication_failures",
-                "Failed authentications",
+                "Refused authentications, by source and reason",
                 Counters::default()
             ),
             silence: register!(
                 "source_silence_seconds",
-                "Seconds since something came, or since the start where nothing is known of",
+                "Seconds since the source last received something; since the start if nothing is known",
                 Family::default()
             ),
-            events: register!("events", "Events, by what became of them", Counters::default()),
-            repaired: register!("events_repaired", "Elements with trailing commas", Counters::default()),
+            events: register!("events", "Events, by source and result", Counters::default()),
+            repaired: register!(
+                "events_repaired",
+                "Elements with trailing commas, which only the tolerant parser could read",
+                Counters::default()
+            ),
             field_warnings: register!(
                 "event_field_warnings",
-                "Optional fields of a wrong type",
+                "Optional fields of an event that have a wrong type",
                 Counters::default()
             ),
             commits: register!("journal_commits", "Commits of the journal", Counter::default()),
             commit_seconds: register!(
                 "journal_commit_seconds",
-                "Seconds of a commit, sync included",
+                "Seconds per commit of the journal, including the sync",
                 seconds()
             ),
             group_events: register!(
                 "journal_group_events",
-                "Events in a commit group",
+                "Events per commit group",
                 Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0])
             ),
             keys: register!("journal_keys", "Keys in the deduplication window", Gauge::default()),
             keys_limit: register!(
                 "journal_keys_limit",
-                "Keys from which on the oldest leave early",
+                "Maximum number of keys in the deduplication window; beyond it the oldest are evicted early",
                 Gauge::default()
             ),
             window_seconds: register!(
                 "journal_window_seconds",
-                "How far back duplicates are recognised",
+                "How far back duplicates are recognised, in seconds",
                 Gauge::default()
             ),
-            wal_bytes: register!("journal_wal_bytes", "Bytes of the write-ahead log", Gauge::default()),
-            room_bytes: register!("journal_room_bytes", "Room on the journal's disk", Gauge::default()),
-            journal_ready: register!("journal_ready", "1 while the journal can store", Gauge::default()),
+            wal_bytes: register!(
+                "journal_wal_bytes",
+                "Size of the write-ahead log in bytes",
+                Gauge::default()
+            ),
+            room_bytes: register!(
+                "journal_room_bytes",
+                "Available space on the journal's disk in bytes, including the reserve",
+                Gauge::default()
+            ),
+            journal_ready: register!(
+                "journal_ready",
+                "1 while the journal can store, else 0",
+                Gauge::default()
+            ),
             clock_trusted: register!(
                 "clock_trusted",
-                "1 while the wall clock is believed, 0 after a jump",
+                "1 while the wall clock is trusted, 0 after a jump",
                 Gauge::default()
             ),
             clock_offset_seconds: register!(
                 "clock_offset_seconds",
-                "Wall clock minus trusted clock",
+                "Wall clock minus trusted clock, in seconds",
                 Gauge::default()
             ),
             deletion_behind_seconds: register!(
                 "journal_deletion_behind_seconds",
-                "How far deletion by age is behind the trusted clock",
+                "How far deletion by age is behind the trusted clock, in seconds",
                 Gauge::default()
             ),
-            tip: register!("journal_tip", "The highest durable sequence number", Gauge::default()),
+            tip: register!("journal_tip", "Highest durable seq", Gauge::default()),
             quarantine: register!("quarantine_entries", "Entries in quarantine", Gauge::default()),
-            delivered: register!("delivered_events", "Events delivered", Counters::default()),
-            failures: register!("delivery_failures", "Failed deliveries", Counters::default()),
+            delivered: register!(
+                "delivered_events",
+                "Events delivered, by handler and lane",
+                Counters::default()
+            ),
+            failures: register!(
+                "delivery_failures",
+                "Failed deliveries, by handler, lane and outcome",
+                Counters::default()
+            ),
             delivery_seconds: register!(
                 "delivery_seconds",
-                "Seconds of one delivery to a destination, a batch or an event",
+                "Seconds per delivery of a batch or a single event, by handler",
                 Histograms::new_with_constructor(delivery_seconds)
             ),
-            lag: register!("lane_lag_events", "Events between the cursor and the tip", Gauges::default()),
-            lag_seconds: register!(
-                "lane_lag_seconds",
-                "Seconds that the oldest event which is not delivered has waited",
+            lag: register!(
+                "lane_lag_events",
+                "Events between the cursor of a lane and the tip of the journal",
                 Gauges::default()
             ),
-            set_aside: register!("lane_set_aside", "Events set aside", Gauges::default()),
-            dead_letters: register!("dead_letters", "Dead letters", Gauges::default()),
-            waiting: register!("lane_waiting", "1 while a lane waits for its destination", Gauges::default()),
+            lag_seconds: register!(
+                "lane_lag_seconds",
+                "How long the oldest undelivered event of a lane has waited, in seconds",
+                Gauges::default()
+            ),
+            set_aside: register!(
+                "lane_set_aside",
+                "Events set aside, by handler and lane",
+                Gauges::default()
+            ),
+            dead_letters: register!("dead_letters", "Dead letters, by handler", Gauges::default()),
+            waiting: register!(
+                "lane_waiting",
+                "1 while a lane waits for its unwell destination",
+                Gauges::default()
+            ),
             full: register!(
                 "lane_full",
                 "1 while a lane has as many events set aside as aside_limit allows",
                 Gauges::default()
             ),
-            paused: register!("lane_paused", "1 while a lane is held back by a pause", Gauges::default()),
+            paused: register!("lane_paused", "1 while the handler of a lane is paused", Gauges::default()),
             insight_lag: register!(
                 "insight_lag_events",
-                "Events that insight has not taken in yet",
+                "Events that insight has not processed yet",
                 Gauge::default()
             ),
             insight_failed: register!(
                 "insight_failed",
-                "1 if insight is enabled and could not be opened",
+                "1 if insight is enabled and could not be opened, else 0",
                 Gauge::default()
             ),
             customers_waiting: register!(
                 "customers_waiting",
-                "Customers who wrote in the last 24 hours and got no answer",
+                "Customers who wrote in the last 24 hours and got no answer; a broadcast is not an answer",
                 Gauge::default()
             ),
             customer_waiting_seconds: register!(
                 "customer_waiting_seconds",
-                "Seconds that the one of them has waited who wrote first",
+                "How long the longest-waiting customer has waited, in seconds",
                 Gauge::default()
             ),
             recent_messages: register!(
                 "recent_messages",
-                "Messages first seen in this hour or the last one, by how far they got",
+                "Messages first seen in this clock hour or the previous one, by category and step",
                 Gauges::default()
             ),
             recent_failures: register!(
                 "recent_message_failures",
-                "Messages first seen in this hour or the last one that failed",
+                "Failed messages first seen in this clock hour or the previous one, by category and class of the reason",
                 Gauges::default()
             ),
             recent_delivery_seconds: register!(
                 "recent_message_delivery_seconds",
-                "Seconds from sent to delivered of messages first seen in this hour or the last one",
+                "Seconds from sent to delivered of messages first seen in this clock hour or the previous one",
                 Floats::default()
             ),
             spans_dropped: register!(
                 "trace_spans_dropped",
-                "Spans that were not exported",
+                "Spans that were not exported, because too many were waiting or the export failed",
                 Counter::default()
             ),
             reveals: register!(
                 "page_reveals",
-                "Times that the page was asked to show what it hides",
+                "How often somebody asked the page to show personal data",
                 Counter::default()
             ),
             registry,

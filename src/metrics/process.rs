@@ -34,18 +34,30 @@ impl Collector for Process {
         };
         #[allow(clippy::cast_precision_loss)] // milliseconds far below 2^52
         let started = self.started.as_ms() as f64 / 1_000.0;
-        tell("process_start_time_seconds", "When it started, in Unix time", &ConstGauge::new(started))?;
-        tell("process_cpu_seconds", "Processor time that it took", &ConstCounter::new(cpu_seconds()))?;
+        tell(
+            "process_start_time_seconds",
+            "Start time of the process, in seconds since the Unix epoch",
+            &ConstGauge::new(started),
+        )?;
+        tell(
+            "process_cpu_seconds",
+            "Processor time used by the process, in seconds",
+            &ConstCounter::new(cpu_seconds()),
+        )?;
         if let Some(bytes) = resident_bytes(Path::new("/proc/self/status")) {
-            tell("process_resident_memory_bytes", "Memory that it has", &ConstGauge::new(bytes))?;
+            tell(
+                "process_resident_memory_bytes",
+                "Resident memory of the process in bytes",
+                &ConstGauge::new(bytes),
+            )?;
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
             let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
-            tell("process_open_fds", "Files that it has open", &ConstGauge::new(open))?;
+            tell("process_open_fds", "Number of open files", &ConstGauge::new(open))?;
         }
         if let Some(most) = getrlimit(Resource::Nofile).current {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
-            tell("process_max_fds", "Files that it may have open", &ConstGauge::new(most))?;
+            tell("process_max_fds", "Maximum number of open files", &ConstGauge::new(most))?;
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_from_what_was_heard_last_whatever_is_told_afterwards() {
+    fn it_counts_from_the_latest_arrival_in_whatever_order_they_are_recorded() {
         let silence = Silence::default();
         assert_eq!(silence.seconds(silence.made_ms + 7_900), 7);
         silence.heard_at(5_000);
