@@ -88,7 +88,7 @@ fn unservable(reading: &mut Reading, all: Vec<http::Unservable>) {
 /// Warns about settings that may not be intended.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
     if source.auth == AuthMode::None {
-        let message = format!("sources.{name}.auth: everyone who can reach this source can post to it");
+        let message = format!("sources.{name}.auth: anyone who can reach this source can post to it");
         reading.warn(&["sources", name, "auth"], message, None);
     }
     for (credential, settings) in &source.credentials {

@@ -145,7 +145,7 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
 fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'static KindRow> {
     let kinds: Vec<&str> = KINDS.iter().map(|row| row.name).collect();
     let Some(kind) = kind else {
-        let help = format!("kinds are {}", quoted(&kinds));
+        let help = format!("use one of {}", quoted(&kinds));
         reading.wrong(&["handlers", name], format!("handlers.{name}: the key `kind` is missing"), Some(help));
         return None;
     };
@@ -157,7 +157,7 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
         reading.wrong(&["handlers", name, "kind"], message, Some(help));
     } else if row.is_none() {
         let help = nearest(kind, kinds.iter().copied()).map_or_else(
-            || format!("kinds are {}", quoted(&kinds)),
+            || format!("use one of {}", quoted(&kinds)),
             |near| format!("did you mean `{near}`?"),
         );
         let message = format!("handlers.{name}.kind: {kind:?} is not a kind of handler");
@@ -176,7 +176,7 @@ fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Sectio
         reading.problems.push(match nearest(key, all.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem.help(format!(
-                "keys of a handler of kind `{}` are {}",
+                "use one of the keys of kind `{}`: {}",
                 kind.name,
                 quoted(&all.iter().copied().collect::<Vec<_>>())
             )),

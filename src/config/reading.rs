@@ -30,7 +30,7 @@ impl Reading {
             let problem = Problem::new(entry.key.clone(), format!("unknown section `{name}`"));
             self.problems.push(match nearest(name, known.iter().copied()) {
                 Some(near) => problem.help(format!("did you mean `{near}`?")),
-                None => problem.help(format!("known sections are {}", quoted(known))),
+                None => problem.help(format!("use one of {}", quoted(known))),
             });
         }
     }

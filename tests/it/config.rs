@@ -64,7 +64,7 @@ fn load_fixture(path: &Path) -> Result<Config, ConfigError> {
 /// it.
 fn assert_told(path: &Path, told: &str) {
     let kinds: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.name)).collect();
-    let told = &told.replace(&format!("kinds are {}", kinds.join(", ")), "kinds are {kinds}");
+    let told = &told.replace(&format!("use one of {}", kinds.join(", ")), "use one of {kinds}");
     let expected = path.with_extension("txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&expected, format!("{told}\n")).unwrap();
