@@ -136,7 +136,7 @@ fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
     }
     let Row { seq, received_at, source, raw } = parse(row)?;
     let element = Element::read(raw.as_bytes())
-        .map_err(|error| Error::Failed(format!("the stored event {seq}: {error}")))?;
+        .map_err(|error| Error::Failed(format!("cannot read the stored event {seq}: {error}")))?;
     Ok(Arc::new(Event { seq, came_at: received_at, received_at, source, element: Arc::new(element) }))
 }
 
@@ -184,15 +184,15 @@ impl<'a> Taken<'a> {
         for pointer in &self.nowhere {
             writeln!(
                 out,
-                "warning: handlers.{handler}: in none of the last {looked} events is anything at {pointer:?}: is it \
-                 written as BIK writes it?"
+                "warning: handlers.{handler}: none of the last {looked} events has a field at {pointer:?}: check its \
+                 spelling"
             )?;
         }
         if self.start_unread {
             writeln!(
                 out,
-                "warning: handlers.{handler}.start is not looked at: the handler has its place in the journal already; \
-                 `bikhook replay --handler {handler} --since TIME` delivers what is stored once more"
+                "warning: handlers.{handler}.start is ignored: the handler already has cursors in the journal; \
+                 `bikhook replay --handler {handler} --since TIME` delivers stored events again"
             )?;
         }
         Ok(())

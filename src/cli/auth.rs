@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     all_stored(config)?;
     writeln!(
         out,
-        "This shows secrets: paste them into BIK's developer portal, and keep them from everybody else."
+        "These values are secrets: paste them into BIK's developer portal, and share them with nobody else."
     )?;
     write!(out, "{}", instructions(&config.sources, config.http.listen))?;
     Ok(())
@@ -33,7 +33,7 @@ pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
     let missing = |fresh: &Secret| secrets().any(|secret| secret.expose() == fresh.expose());
     if let Some((file, _)) = config.not_stored().find(|(_, fresh)| missing(fresh)) {
         let file = file.display();
-        return Err(Error::Failed(format!("{file} does not exist yet: start bikhook once, which makes it")));
+        return Err(Error::Failed(format!("{file} does not exist yet: start bikhook once to create it")));
     }
     Ok(())
 }
@@ -57,14 +57,10 @@ pub fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAd
     for (name, source) in sources {
         let url = format!("http://{}{}", reachable(listen), source.path);
         line(&mut text, &format!("\nsource {name}"), "");
-        line(
-            &mut text,
-            "  URL",
-            &format!("{url}   (from outside: the address that BIK reaches, with this path)"),
-        );
+        line(&mut text, "  URL", &format!("{url}   (for BIK: your public address, with this path)"));
         if source.auth == AuthMode::None {
-            line(&mut text, "  auth", "none: everybody is accepted");
-            line(&mut text, "  try it", &curl(&[], &url));
+            line(&mut text, "  auth", "none: every request is accepted");
+            line(&mut text, "  test with", &curl(&[], &url));
             continue;
         }
         for (name, credential) in &source.credentials {
@@ -80,15 +76,15 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
         let pair = format!("{username}:{}", password.expose());
         line(text, "    username", username);
         line(text, "    password", password.expose());
-        line(text, "    as a header", &format!("Authorization: Basic {}", BASE64_STANDARD.encode(&pair)));
-        line(text, "    try it", &curl(&["-u", &pair], url));
+        line(text, "    header", &format!("Authorization: Basic {}", BASE64_STANDARD.encode(&pair)));
+        line(text, "    test with", &curl(&["-u", &pair], url));
     }
     if let Some(key) = &credential.key {
         let header = format!("Authorization: {}", on_the_wire(key.expose(), credential.form));
         line(text, "    authorization key", key.expose());
         line(text, "    auth type", "basic auth");
-        line(text, "    as a header", &header);
-        line(text, "    try it", &curl(&["-H", &header], url));
+        line(text, "    header", &header);
+        line(text, "    test with", &curl(&["-H", &header], url));
     }
     if let Some(end) = credential.not_after {
         line(text, "    accepted until", &end.to_string());
@@ -113,7 +109,7 @@ fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-/// A minimal event. Its id makes it deduplicated, so that repeated tests store it once.
+/// A minimal event. Its id is fixed, so repeated tests store it once.
 const SAMPLE: &str = r#"[{"eventName":"hello","id":"hello-1"}]"#;
 
 fn curl(args: &[&str], url: &str) -> String {

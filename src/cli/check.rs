@@ -15,17 +15,17 @@ use crate::{
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("asks").args(["against_journal", "connect"]).multiple(true)))]
 pub(super) struct Args {
-    /// Also show what its handlers would take of the last N stored events; nothing is delivered
+    /// Also show which of the last N stored events each handler would take; nothing is delivered
     #[arg(long, value_name = "N")]
     against_journal: Option<usize>,
-    /// With --against-journal: so many events of each handler, as its destination would see them: personal data
+    /// With --against-journal: show N events per handler, as its destination would see them (contains personal data)
     #[arg(long, value_name = "N", requires = "against_journal", default_value_t = 0)]
     show: usize,
-    /// Also open every destination as `serve` does, with the handler's `timeout`, and say what is wrong: exit code 1 where
-    /// one refuses or does not answer; nothing is delivered
+    /// Also open every destination as `serve` does, with the handler's `timeout`, and report errors; exit code 1 if one
+    /// fails or times out; nothing is delivered
     #[arg(long)]
     connect: bool,
-    /// With --against-journal or --connect: one JSON object per line, and nothing else
+    /// With --against-journal or --connect: print one JSON object per line, and nothing else
     #[arg(long, requires = "asks")]
     json: bool,
     #[command(flatten)]
@@ -78,14 +78,14 @@ fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
         }
     }
     for (file, _) in config.not_stored() {
-        writeln!(out, "secret   {}: will be made at the first start", file.display())?;
+        writeln!(out, "secret   {}: will be created at the first start", file.display())?;
     }
     Ok(())
 }
 
 fn who(source: &SourceSettings) -> String {
     match source.auth {
-        AuthMode::None => "everybody".to_owned(),
+        AuthMode::None => "no authentication".to_owned(),
         AuthMode::Basic => source.credentials.keys().cloned().collect::<Vec<_>>().join(", "),
     }
 }

@@ -21,15 +21,15 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// The maximum size of an answer: more than any page of the API or any event.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
-/// Where the admin side is, and who asks.
+/// The address of the admin side, and the credentials for it.
 #[derive(clap::Args)]
 pub(super) struct AdminArgs {
-    /// The admin side of a running receiver, else BIKHOOK_ADMIN; without either the configuration's, which is
-    /// http://127.0.0.1:8081 by default
+    /// URL of a running receiver's admin side; if absent, BIKHOOK_ADMIN, else the address in the configuration, by
+    /// default http://127.0.0.1:8081
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// Its user, else BIKHOOK_ADMIN_USER, with the password in BIKHOOK_ADMIN_PASSWORD; without either the
-    /// configuration's credentials
+    /// Username for the admin side, with the password in BIKHOOK_ADMIN_PASSWORD; if absent, BIKHOOK_ADMIN_USER, else
+    /// the credentials in the configuration
     #[arg(long, value_name = "NAME")]
     admin_user: Option<String>,
 }
@@ -47,7 +47,7 @@ impl AdminArgs {
         let credentials = match (user, password) {
             (Some(user), Some(password)) => Some((user, Secret::new(password))),
             (Some(_), None) => {
-                let what = "--admin-user needs its password in BIKHOOK_ADMIN_PASSWORD";
+                let what = "--admin-user or BIKHOOK_ADMIN_USER needs its password in BIKHOOK_ADMIN_PASSWORD";
                 return Err(Error::Failed(what.to_owned()));
             }
             (None, _) => None,
@@ -107,7 +107,7 @@ fn given(argument: &Option<String>, name: &str) -> Result<Option<String>, Error>
 
 pub(super) fn text_of(name: &str) -> Result<Option<String>, Error> {
     let text = variable(name).map(OsString::into_string).transpose();
-    text.map_err(|_not_utf8| Error::Failed(format!("{name} is not UTF-8")))
+    text.map_err(|_not_utf8| Error::Failed(format!("the environment variable {name} is not valid UTF-8")))
 }
 
 /// A blocking client of the admin side.
@@ -208,7 +208,10 @@ impl Client {
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
         serde_json::from_slice(body).map_err(|error| {
-            Error::Failed(format!("{} did not answer as a bikhook of this version: {error}", self.base))
+            Error::Failed(format!(
+                "cannot read the answer of {}: {error}: is it a bikhook of this version?",
+                self.base
+            ))
         })
     }
 
@@ -217,10 +220,10 @@ impl Client {
         if error.is_connect() {
             let why = cause(error);
             let journal =
-                if self.or_journal { " Where it is stopped, --journal FILE reads its journal." } else { "" };
+                if self.or_journal { " If it is stopped, read its journal with --journal FILE." } else { "" };
             return Error::Failed(format!(
-                "cannot reach the admin side at {base} ({why}): is bikhook running?{journal} Where it has another \
-                 address, --config FILE or --admin URL names it"
+                "cannot reach the admin side at {base} ({why}): is bikhook running?{journal} If it has another \
+                 address, give --config FILE or --admin URL"
             ));
         }
         Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))
@@ -228,8 +231,8 @@ impl Client {
 
     fn too_large(&self) -> Error {
         Error::Failed(format!(
-            "the answer of {} is larger than {} MiB, the most that this command reads: narrow the selection, for \
-             example with a smaller --limit or a shorter time, or fetch it with another client such as curl",
+            "the answer of {} is larger than {} MiB, the limit of this command: narrow the selection, for example \
+             with a smaller --limit or a shorter period, or fetch it with another client such as curl",
             self.base,
             ANSWER_BYTES >> 20
         ))
@@ -263,11 +266,11 @@ pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
     let failed = |what: String| Err(Error::Failed(what));
     match Url::parse(text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            failed(format!("a URL with a user or a password in it is not taken: write it as {example}"))
+            failed(format!("a URL with a user or a password is not accepted: write it as {example}"))
         }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ if text.contains('@') => failed(format!("this is no URL: write it as {example}")),
-        _ => failed(format!("{text:?} is no URL: write it as {example}")),
+        _ if text.contains('@') => failed(format!("this is not an HTTP URL: write it as {example}")),
+        _ => failed(format!("{text:?} is not an HTTP URL: write it as {example}")),
     }
 }
 
@@ -276,13 +279,13 @@ pub(super) fn build(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwes
     let builder = builder.redirect(redirect::Policy::none()).no_proxy();
     // Plain HTTP needs no certificates, and a small container may have none.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
-    builder.build().map_err(|error| Error::Failed(format!("cannot make a client: {}", cause(&error))))
+    builder.build().map_err(|error| Error::Failed(format!("cannot create an HTTP client: {}", cause(&error))))
 }
 
 /// Builds the runtime for a client.
 pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, Error> {
     let built = builder.enable_all().build();
-    built.map_err(|error| Error::Failed(format!("cannot start what a client runs on: {error}")))
+    built.map_err(|error| Error::Failed(format!("cannot start the async runtime: {error}")))
 }
 
 /// The innermost cause of an error, which is the part that a person can act on.
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn configured_credentials_go_over_tls_to_loopback_or_home_and_nowhere_else() {
+    fn configured_credentials_go_only_over_tls_to_loopback_or_home() {
         let own = "10.1.2.3:8081".parse().unwrap();
         for (url, goes) in [
             ("http://127.0.0.1:9", true),

@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -25,13 +25,13 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Believe the wall clock after a jump, and let deletion by age catch up
+    /// Trust the wall clock after a jump, and resume deletion by age
     Accept(Accept),
 }
 
 #[derive(clap::Args)]
 struct Accept {
-    /// A JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -64,7 +64,7 @@ impl Accept {
         let answer = self.admin.client(cli)?.post(&["api", "v1", "clock", "accept"], &json!({}))?;
         told(self.json, answer, |Clock { accepted, now }| match accepted {
             true => format!("the wall clock is accepted: it is {now}"),
-            false => format!("nothing was in doubt: it is {now}"),
+            false => format!("the wall clock is already trusted: it is {now}"),
         })
     }
 }

@@ -9,7 +9,7 @@ use super::{Cli, Error};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 

@@ -64,7 +64,7 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
         0 => Ok(()),
         failed => {
             out.flush()?;
-            Err(Error::Failed(format!("{failed} of {} destinations cannot be delivered to", rows.len())))
+            Err(Error::Failed(format!("{failed} of {} destinations failed", rows.len())))
         }
     }
 }

@@ -24,24 +24,24 @@ pub(super) struct Args {
 enum Command {
     /// List dead letters
     List(List),
-    /// Show a dead letter, with its error and its event: personal data
+    /// Show a dead letter with its error and its event (contains personal data)
     Show(Show),
     /// Deliver dead letters again
     Retry(Change),
-    /// Delete dead letters for good
+    /// Delete dead letters permanently
     Drop(Drop),
 }
 
 #[derive(clap::Args)]
 struct List {
-    /// Only of this handler
+    /// Only dead letters of this handler
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     limit: Limit,
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -50,9 +50,9 @@ struct List {
 
 #[derive(clap::Args)]
 struct Show {
-    /// Its number
+    /// Id of the dead letter
     id: i64,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -61,20 +61,20 @@ struct Show {
 
 #[derive(clap::Args)]
 struct Change {
-    /// Their numbers
+    /// Ids of the dead letters
     ids: Vec<i64>,
-    /// Instead of numbers: of this handler those that are selected, or --all
+    /// Instead of ids: the dead letters of this handler that match the selection, or --all
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     handler: Option<String>,
-    /// Every one of the handler
+    /// All dead letters of the handler
     #[arg(long, requires = "handler", conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
     selection: Selection,
-    /// Count them, and change nothing
+    /// Count the dead letters, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -85,7 +85,7 @@ struct Change {
 struct Drop {
     #[command(flatten)]
     change: Change,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
                 Some(handler) => format!("Every dead letter of {handler:?} that matches"),
                 None => format!("{} of the dead letters", change.ids.len()),
             };
-            confirm(&format!("{what} will be deleted for good. Go on?"), *yes)?;
+            confirm(&format!("{what} will be deleted permanently. Continue?"), *yes)?;
             change.run(cli, "drop")
         }
     }
@@ -222,16 +222,19 @@ impl Change {
         let selects = !self.selection.is_everything();
         let what = match (&self.handler, self.ids.is_empty()) {
             (None, false) if selects => {
-                "numbers say which already: leave out what selects, or the numbers".to_owned()
+                "ids cannot be combined with a selection: give one of the two".to_owned()
             }
-            (None, true) if selects => "whose? Add --handler NAME to what selects".to_owned(),
+            (None, true) if selects => "no handler is given: add --handler NAME to the selection".to_owned(),
             (None, true) => {
-                "which? Give their numbers, --handler NAME with what selects (such as --status failed), \
+                "no dead letters are selected: give ids, --handler NAME with a selection (such as --status failed), \
                              or --handler NAME --all"
                     .to_owned()
             }
             (Some(handler), _) if !selects && !self.all => {
-                format!("which of {handler:?}? Add what selects (such as --status failed), or --all")
+                format!(
+                    "no dead letters of {handler:?} are selected: add a selection (such as --status failed), \
+                     or --all"
+                )
             }
             _ => return Ok(()),
         };
@@ -254,9 +257,9 @@ impl Change {
             }
             ("retry", _) if self.json => writeln!(out, "{}", json!({"retried": done, "unknown": unknown}))?,
             _ if self.json => writeln!(out, "{}", json!({"dropped": done, "unknown": unknown}))?,
-            ("retry", true) => writeln!(out, "{done} would be delivered again")?,
-            ("retry", false) => writeln!(out, "{done} to be delivered again")?,
-            (_, true) => writeln!(out, "{done} would be deleted for good")?,
+            ("retry", true) => writeln!(out, "{done} would be retried")?,
+            ("retry", false) => writeln!(out, "{done} will be retried")?,
+            (_, true) => writeln!(out, "{done} would be deleted permanently")?,
             (_, false) => writeln!(out, "{done} dropped")?,
         }
         Ok(out.flush()?)

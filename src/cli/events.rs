@@ -17,15 +17,15 @@ use crate::{clock::Timestamp, journal::EventQuery};
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only this source
+    /// Only events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]
     limit: Limit,
-    /// An object a line, with the whole event: personal data
+    /// Print one JSON object per line, with the whole event (contains personal data)
     #[arg(long)]
     json: bool,
-    /// The stored bytes of each event, a line break after each: personal data
+    /// Print the stored bytes of each event, followed by a line break (contains personal data)
     #[arg(long, conflicts_with = "json")]
     raw: bool,
     #[command(flatten)]

@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -32,24 +32,24 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Let a handler go on without what it has not delivered: by decision, and on record
+    /// Skip undelivered events of a handler (recorded)
     Skip(Skip),
-    /// Hold a handler back until it is resumed, also after a restart; nothing is lost
+    /// Pause a handler until it is resumed, also across restarts; no event is lost
     Pause(Pause),
-    /// Let a handler go on where it was
+    /// Resume a paused handler at its cursors
     Resume(Resume),
-    /// Give the place of a handler that is not configured any more to another name: its cursors, dead letters, events set
-    /// aside, replays and pause
+    /// Rename a handler that is no longer configured: its cursors, dead letters, set-aside events, replays and pause
+    /// move to the new name
     Rename(Rename),
-    /// Try now whatever waits to be tried again: after a repair
+    /// Retry now everything that waits for a retry, for example after a repair
     Retry(Retry),
-    /// Believe the refusals: the events that its destination refuses now become dead letters (recorded)
+    /// Accept the refusals: events that the destination refuses now become dead letters (recorded)
     Believe(Believe),
 }
 
 #[derive(clap::Args)]
 struct Retry {
-    /// The handler
+    /// Name of the handler
     name: String,
     /// Print one JSON object
     #[arg(long)]
@@ -60,9 +60,9 @@ struct Retry {
 
 #[derive(clap::Args)]
 struct Believe {
-    /// The handler
+    /// Name of the handler
     name: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Print one JSON object
@@ -74,12 +74,12 @@ struct Believe {
 
 #[derive(clap::Args)]
 struct Pause {
-    /// The handler
+    /// Name of the handler
     name: String,
-    /// Why: for who looks at it next
+    /// The reason, shown to other operators
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -88,9 +88,9 @@ struct Pause {
 
 #[derive(clap::Args)]
 struct Resume {
-    /// The handler
+    /// Name of the handler
     name: String,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -99,14 +99,14 @@ struct Resume {
 
 #[derive(clap::Args)]
 struct Rename {
-    /// The old name, which no section of the configuration has
+    /// The old name, which must not be configured any more
     old: String,
-    /// The new name; of a running receiver, one that is not at work yet
+    /// The new name; without --journal, the running receiver must not have a handler of that name
     new: String,
-    /// Do it in this journal, of a receiver that is stopped
+    /// Rename in this journal of a stopped receiver
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -115,15 +115,15 @@ struct Rename {
 
 #[derive(clap::Args)]
 struct Skip {
-    /// The handler
+    /// Name of the handler
     name: String,
-    /// It lets go of everything below this seq, or received before this time
+    /// Skip events below this seq, or received before this time
     #[arg(long, value_name = "SEQ|TIME")]
     before: Before,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -295,7 +295,7 @@ impl Pause {
         let path = ["api", "v1", "handlers", &self.name, "pause"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &body)?;
         told(self.json, answer, |_: IgnoredAny| {
-            format!("{} is paused: `bikhook handlers resume {0}` lets it go on", self.name)
+            format!("{} is paused: resume it with `bikhook handlers resume {0}`", self.name)
         })
     }
 }
@@ -311,7 +311,7 @@ impl Resume {
         let path = ["api", "v1", "handlers", &self.name, "resume"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
         told(self.json, answer, |Resumed { resumed }| match resumed {
-            true => format!("{} goes on", self.name),
+            true => format!("{} is resumed", self.name),
             false => format!("{} was not paused", self.name),
         })
     }
@@ -344,7 +344,7 @@ impl Rename {
             }
         };
         told(self.json, answer, |_: IgnoredAny| {
-            format!("The place of {old} is {new}'s now: a section [handlers.{new}] goes on from there")
+            format!("{old} is renamed to {new}: a section [handlers.{new}] continues at its cursors")
         })
     }
 
@@ -366,14 +366,17 @@ impl Retry {
         struct Body {}
         let path = ["api", "v1", "handlers", &self.name, "retry"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
-        told(self.json, answer, |_: IgnoredAny| format!("{} tries now", self.name))
+        told(self.json, answer, |_: IgnoredAny| format!("{} retries now", self.name))
     }
 }
 
 impl Believe {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
-        let question = format!("Events that {:?} is refused now become dead letters. Go on?", self.name);
+        let question = format!(
+            "Events that the destination of {:?} refuses now become dead letters. Continue?",
+            self.name
+        );
         confirm(&question, self.yes)?;
         #[derive(Serialize)]
         struct Body {}
@@ -387,7 +390,7 @@ impl Believe {
         told(self.json, answer, |Believed { upto, classes }| match &*classes.join(", ") {
             "" => format!("{} has no refused events that wait", self.name),
             classes => format!(
-                "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is taken",
+                "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is accepted",
                 self.name
             ),
         })
@@ -402,8 +405,7 @@ impl Skip {
             Before::Seq(seq) => format!("below seq {seq}"),
             Before::Time(time) => format!("received before {time}"),
         };
-        let question =
-            format!("What is {what} and not delivered to {name:?} yet will not be delivered to it. Go on?");
+        let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
         confirm(&question, self.yes)?;
         #[derive(Serialize)]
         struct Body<'a> {
@@ -416,7 +418,7 @@ impl Skip {
             before: u64,
         }
         told(self.json, answer, |Skipped { before }| {
-            format!("{name} lets go of everything below seq {before}")
+            format!("{name} skips all undelivered events below seq {before}")
         })
     }
 }

@@ -12,7 +12,7 @@ use super::{
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// An object, which also says whether it can store
+    /// Print one JSON object, which also says whether the receiver can store events
     #[arg(long)]
     json: bool,
     #[command(flatten)]

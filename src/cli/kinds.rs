@@ -10,7 +10,7 @@ use crate::handler::{KINDS, KindRow};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }

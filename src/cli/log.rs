@@ -55,13 +55,12 @@ impl Log {
     /// Starts the log of the process on standard error; standard output is for the results of commands.
     #[cfg_attr(not(feature = "otel"), allow(unused_variables))]
     pub(super) fn start(settings: &LogSettings, metrics: &Metrics) -> Result<Self, Error> {
-        let wrong =
-            |what: &dyn std::fmt::Display| Error::Failed(format!("the log cannot be started: {what}"));
+        let wrong = |what: &dyn std::fmt::Display| Error::Failed(format!("cannot start the log: {what}"));
         // A later directive for the same target wins, so the configured level can enable targets that are off by
         // default.
         let filter =
             EnvFilter::try_new(format!("{},{}=off,{}", handler::QUIET, trace::TARGET, settings.level))
-                .map_err(|error| Error::Failed(format!("[log] level: {error}")))?;
+                .map_err(|error| Error::Failed(format!("invalid log.level: {error}")))?;
         let (lines, said) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let outlet = Outlet { lines: lines.clone(), lost: Arc::clone(&lost) };
@@ -119,7 +118,7 @@ fn write_out(said: &Receiver<Said>, lost: &AtomicU64) {
         drop(io::stderr().write_all(&line));
         let lost = lost.swap(0, Relaxed);
         if lost > 0 {
-            drop(writeln!(io::stderr(), "({lost} lines of the log were lost here: the output was blocked)"));
+            drop(writeln!(io::stderr(), "({lost} log lines were dropped here: the output was blocked)"));
         }
     }
 }

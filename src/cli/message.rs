@@ -14,10 +14,11 @@ use crate::clock::Timestamp;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// BIK's messageId, as `bikhook events --json` and the page show it; the ID of `bikhook events` is the event's
+    /// BIK's messageId, as `bikhook events --json` and the page show it; the column ID of `bikhook events` is the id of
+    /// the event
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
-    /// An object a line: one for each source that has such a message
+    /// Print one JSON object per line: one for each source that has such a message
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -91,7 +92,7 @@ impl Timeline {
             [
                 sighting.at.to_string(),
                 if since == 0 { String::new() } else { format!("+{}", duration(since)) },
-                sighting.status.clone().unwrap_or_else(|| "the message".to_owned()),
+                sighting.status.clone().unwrap_or_else(|| "the message itself".to_owned()),
                 sighting.seq.to_string(),
                 self.notes(sighting),
             ]
@@ -126,20 +127,20 @@ impl Timeline {
             // BIK's failure text. It is shown even if the message was delivered after an earlier failure.
             ("reason", self.reason.clone()),
             (if self.incoming { "from" } else { "to" }, customer),
-            ("by", owner.filter(|_| !self.incoming)),
+            ("sent by", owner.filter(|_| !self.incoming)),
             ("source", Some(place)),
-            ("made", self.created_at.map(|at| at.to_string())),
-            ("told", self.sightings.is_empty().then(|| "nothing".to_owned())),
+            ("created", self.created_at.map(|at| at.to_string())),
+            ("events", self.sightings.is_empty().then(|| "none".to_owned())),
         ]
     }
 
     /// Anomalies of an event: out of order, repeated, or late.
     fn notes(&self, sighting: &Sighting) -> String {
         let late = self.created_at.map(|made| sighting.at.ms_since(made)).filter(|_| sighting.late);
-        let late = late.map(|late| format!("{} after it was made", duration(late)));
+        let late = late.map(|late| format!("{} after creation", duration(late)));
         let notes = [
             sighting.disordered.then(|| "out of order".to_owned()),
-            sighting.repeated.then(|| "told before".to_owned()),
+            sighting.repeated.then(|| "repeated".to_owned()),
             late,
         ];
         notes.into_iter().flatten().collect::<Vec<_>>().join(", ")

@@ -44,12 +44,13 @@ use crate::{
 
 pub use auth::instructions;
 
-/// A webhook receiver for BIK: durable before it answers, each event once, handed to pluggable handlers.
+/// A webhook receiver for BIK: it stores each event once, durably, before it answers, and delivers it to pluggable
+/// handlers.
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
 pub struct Cli {
-    /// The configuration, else what BIKHOOK_CONFIG names; without one the defaults hold, and BIKHOOK_… variables in
-    /// either case
+    /// The configuration file; if absent, the file that BIKHOOK_CONFIG names, else the defaults. BIKHOOK_… variables
+    /// override its keys
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -58,37 +59,37 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Receive events and hand them to the handlers (what happens without a command)
+    /// Receive events and deliver them to the handlers (the default command)
     Serve,
-    /// Check the configuration, and show what it comes to
+    /// Check the configuration and show the effective settings
     Check(check::Args),
-    /// Show what to paste into BIK's developer portal: this prints secrets
+    /// Show what to paste into BIK's developer portal (prints secrets)
     Auth,
     /// Post files or generated traffic to a receiver
     Send(send::Args),
-    /// List what was received
+    /// List received events
     Events(events::Args),
-    /// Show events as they come, until it is stopped
+    /// Follow new events as they arrive, until interrupted
     Tail(tail::Args),
-    /// Show what became of a message, and how it was told: personal data
+    /// Show a message: its state and the events about it (contains personal data)
     Message(message::Args),
-    /// Figures: what became of the messages, why they failed, and how far everything is
+    /// Show figures: message outcomes, causes of failures, sources, and the lag of handlers and insight
     Stats(Box<stats::Args>),
-    /// Let insight learn everything anew from the journal
+    /// Rebuild insight from the journal
     Rebuild(rebuild::Args),
-    /// Write the stored events to a file, oldest first, as JSON lines, CSV or Parquet
+    /// Write stored events, oldest first, as JSON lines, CSV or Parquet
     Export(export::Args),
-    /// List the handlers and how far they are
+    /// List the handlers and their progress; pause, resume, retry, skip or rename one
     Handlers(handlers::Args),
-    /// Events that a handler will not get unless somebody retries them
+    /// List, show, retry or drop dead letters: events that a handler does not get unless an operator retries them
     Dead(dead::Args),
-    /// Deliver what is stored to a handler once more
+    /// Deliver stored events to a handler again
     Replay(Box<replay::Args>),
-    /// List, retry or drop bodies and elements that could not be stored as events
+    /// List, show, retry or drop bodies and elements that could not be stored as events
     Quarantine(quarantine::Args),
-    /// Whether the receiver is alive: exit code 0 or 1
+    /// Check whether the receiver is alive (exit code 0 or 1)
     Health(health::Args),
-    /// Show whether the wall clock is believed; accept it after a jump
+    /// Show whether the wall clock is trusted; accept it after a jump
     Clock(clock::Args),
     /// List the kinds of handlers and their keys
     Kinds(kinds::Args),

@@ -92,8 +92,11 @@ pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Re
 
 /// Parses a JSON row.
 pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Error> {
-    serde_json::from_str(row.get())
-        .map_err(|error| Error::Failed(format!("a row is not as this version writes it: {error}")))
+    serde_json::from_str(row.get()).map_err(|error| {
+        Error::Failed(format!(
+            "cannot read a row: {error}: is the receiver of the same version as this command?"
+        ))
+    })
 }
 
 /// A progress bar with this many steps, on standard error if it is a terminal.
@@ -145,7 +148,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Error::Failed(format!("{question} Add --yes to say so without a terminal.")));
+        return Err(Error::Failed(format!("{question} Add --yes to confirm without a terminal.")));
     }
     let mut asked = io::stderr().lock();
     write!(asked, "{question} [y/N] ")?;
@@ -164,14 +167,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_posted_cannot_move_the_cursor_of_a_terminal() {
+    fn posted_text_cannot_move_the_cursor_of_a_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\n"), "a\\u{1b}[2Jb\\u{9b}c\\n");
         assert_eq!(plain("a\u{202e}b\u{2069}"), "a\\u{202e}b\\u{2069}");
         assert_eq!(plain("नमस्ते 👋"), "नमस्ते 👋");
     }
 
     #[test]
-    fn a_duration_is_told_in_its_largest_unit() {
+    fn a_duration_is_shown_in_its_largest_unit() {
         let minute = 60_000;
         for (ms, told) in [
             (0, "0 ms"),

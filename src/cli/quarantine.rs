@@ -21,13 +21,13 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List what is in quarantine
+    /// List quarantine entries
     List(List),
-    /// Show an entry: what is wrong with it, and its bytes: personal data
+    /// Show an entry: its error and its bytes (contains personal data)
     Show(Show),
-    /// Try to read entries again: what can be read by now becomes events
+    /// Retry entries: what can be read now is stored as events
     Retry(Retry),
-    /// Delete entries for good
+    /// Delete entries permanently
     Drop(Drop),
 }
 
@@ -35,7 +35,7 @@ enum Command {
 struct List {
     #[command(flatten)]
     limit: Limit,
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -44,12 +44,12 @@ struct List {
 
 #[derive(clap::Args)]
 struct Show {
-    /// Its number
+    /// Id of the entry
     id: i64,
-    /// Nothing but the bytes as they came
+    /// Print only the received bytes, unchanged
     #[arg(long)]
     raw: bool,
-    /// An object, without the bytes
+    /// Print one JSON object, without the bytes
     #[arg(long, conflicts_with = "raw")]
     json: bool,
     #[command(flatten)]
@@ -58,10 +58,10 @@ struct Show {
 
 #[derive(clap::Args)]
 struct Retry {
-    /// Their numbers
+    /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -70,13 +70,13 @@ struct Retry {
 
 #[derive(clap::Args)]
 struct Drop {
-    /// Their numbers
+    /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -212,7 +212,7 @@ impl Retry {
             table(out, header, cells)?;
         }
         if left > 0 {
-            return Err(Error::Failed(format!("{left} could not be stored")));
+            return Err(Error::Failed(format!("{left} of the entries could not be stored")));
         }
         all_known(&unknown)
     }
@@ -226,7 +226,8 @@ impl Drop {
             unknown: Vec<i64>,
         }
         let client = self.admin.client(cli)?;
-        let question = format!("{} in quarantine will be deleted for good. Go on?", self.ids.len());
+        let question =
+            format!("{} of the quarantine entries will be deleted permanently. Continue?", self.ids.len());
         confirm(&question, self.yes)?;
         let mut sum = Answer { dropped: 0, unknown: Vec::new() };
         for ids in self.ids.chunks(IDS) {

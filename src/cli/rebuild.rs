@@ -16,10 +16,10 @@ const EVERY: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Do not wait for its end
+    /// Return at once, and do not wait for the end
     #[arg(long)]
     detach: bool,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,8 +39,8 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let begun: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &json!({}))?;
     let answer = if args.detach { begun } else { watch(&client, begun)? };
     told(args.json, answer, |Progress { cursor, rebuilding_to }| match rebuilding_to {
-        Some(to) => format!("insight learns anew, up to seq {to}: `bikhook stats` says how far it is"),
-        None => format!("insight has learnt anew what the journal has, up to seq {cursor}"),
+        Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),
+        None => format!("insight is rebuilt up to seq {cursor}"),
     })
 }
 
@@ -49,7 +49,7 @@ fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> 
     let mut row = begun;
     let Progress { cursor: from, rebuilding_to: Some(to) } = parse(&row)? else { return Ok(row) };
     let bar = bar(to.saturating_sub(from));
-    bar.println("insight learns anew in the receiver; Ctrl-C leaves it at work");
+    bar.println("insight is rebuilding in the receiver; Ctrl-C does not stop it");
     loop {
         let Progress { cursor, rebuilding_to } = parse(&row)?;
         if rebuilding_to.is_none() {

@@ -24,24 +24,24 @@ pub(super) struct Args {
 
 #[derive(clap::Args)]
 struct Start {
-    /// To which handler
+    /// Name of the handler to deliver to
     #[arg(long, value_name = "NAME", required = true)]
     handler: Option<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Only its dead letters: they are delivered again through the handler's own lanes, and gone when they arrive
+    /// Retry only its dead letters: the handler's own lanes deliver them, and each is removed once it is delivered
     #[arg(long, conflicts_with_all = ["rate", "dry_run"])]
     dead: bool,
-    /// Events a second at most
+    /// Maximum number of events per second
     #[arg(long, value_name = "N")]
     rate: Option<std::num::NonZeroU32>,
-    /// Count what would be delivered, and deliver nothing
+    /// Count the events, and deliver nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not wait for its end
+    /// Return at once, and do not wait for the end
     #[arg(long)]
     detach: bool,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -50,21 +50,21 @@ struct Start {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List replays, those that ended last among them
+    /// List replays, including those that ended recently
     List(List),
-    /// Show a replay: what was asked for, how far it is, and what it waits for
+    /// Show a replay: its selection, its progress, and what it waits for
     Show(Change),
-    /// Hold a replay back until it is resumed, also after a restart
+    /// Pause a replay until it is resumed, also across restarts
     Pause(Change),
-    /// Let a replay go on
+    /// Resume a paused replay
     Resume(Change),
-    /// End a replay; what it has delivered stays delivered
+    /// Cancel a replay; events that it has delivered stay delivered
     Cancel(Change),
 }
 
 #[derive(clap::Args)]
 struct List {
-    /// An object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -73,9 +73,9 @@ struct List {
 
 #[derive(clap::Args)]
 struct Change {
-    /// Its number
+    /// Id of the replay
     id: i64,
-    /// An object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -171,7 +171,7 @@ impl Start {
         }
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
         told(self.json, answer, |Retried { retried }| {
-            format!("{retried} dead letters to be delivered again: see `bikhook dead list`")
+            format!("{retried} dead letters will be retried: see `bikhook dead list`")
         })
     }
 
@@ -200,7 +200,7 @@ impl Start {
                     format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
                 }
                 Some(waits) => format!("replay {id} to {handler} waits: {waits}; see `bikhook replay list`"),
-                None => format!("replay {id} to {handler} is at work: see `bikhook replay list`"),
+                None => format!("replay {id} to {handler} is running: see `bikhook replay list`"),
             }
         })
     }
@@ -211,7 +211,7 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
     let id = started.id.to_string();
     let bar = bar(started.progress().1);
     bar.println(format!(
-        "replay {id} works in the receiver; Ctrl-C leaves it at work, `bikhook replay cancel {id}` ends it"
+        "replay {id} runs in the receiver; Ctrl-C does not stop it, `bikhook replay cancel {id}` does"
     ));
     loop {
         let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;

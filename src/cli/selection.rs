@@ -12,10 +12,10 @@ use crate::{
 /// Options that select events; what is given must all match.
 #[derive(Default, clap::Args)]
 pub(super) struct Selection {
-    /// Received at this time or later: 2026-01-31T09:30:00Z, or a date
+    /// Only events received at this time or later, such as 2026-01-31T09:30:00Z or 2026-01-31
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Received before this time
+    /// Only events received before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(super) struct Selection {
 /// Options that select events by what is in them.
 #[derive(Default, clap::Args)]
 pub(super) struct Content {
-    /// Only these event names, with * and ? (may be repeated)
+    /// Only these event names; * and ? are wildcards (may be repeated)
     #[arg(long = "event", value_name = "NAME")]
     events: Vec<String>,
     /// Only these statuses, such as failed (may be repeated)
@@ -34,7 +34,7 @@ pub(super) struct Content {
     /// Only these message ids (may be repeated)
     #[arg(long = "message", value_name = "ID")]
     messages: Vec<String>,
-    /// Only customers with these phone numbers, compared by their digits (may be repeated)
+    /// Only events of customers with these phone numbers, compared by their digits (may be repeated)
     #[arg(long = "phone", value_name = "PHONE")]
     phones: Vec<String>,
 }

@@ -44,7 +44,7 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
                 let told = error.to_string();
                 if error.is_lasting() { Error::Unusable(told) } else { Error::Failed(told) }
             }),
-            () = signalled => Err(Error::Failed("ended at once, as a second signal asked".to_owned())),
+            () = signalled => Err(Error::Failed("stopped at once by a second signal".to_owned())),
         }
     });
     // A hanging destination may block a thread forever. Do not wait for it.

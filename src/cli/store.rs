@@ -31,7 +31,7 @@ const CHUNK: usize = 16;
 pub(super) struct StoreArgs {
     #[command(flatten)]
     admin: AdminArgs,
-    /// Read this journal instead, of a receiver that is stopped
+    /// Read this journal of a stopped receiver, instead of asking a running receiver
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 }
@@ -226,7 +226,7 @@ impl Store {
             Self::Running(client) => client.get(&["api", "v1", "quarantine", &id.to_string()], &[]),
             Self::Stopped(journal) => {
                 let entry = journal.quarantined(id).map_err(failed)?;
-                raw(&QuarantineDetail::from(entry.ok_or_else(|| nothing("entry in quarantine", id))?))
+                raw(&QuarantineDetail::from(entry.ok_or_else(|| nothing("quarantine entry", id))?))
             }
         }
     }
@@ -239,7 +239,7 @@ impl Store {
             }
             Self::Stopped(journal) => {
                 let entry = journal.quarantined(id).map_err(failed)?;
-                Ok(entry.ok_or_else(|| nothing("entry in quarantine", id))?.item.bytes)
+                Ok(entry.ok_or_else(|| nothing("quarantine entry", id))?.item.bytes)
             }
         }
     }
@@ -310,7 +310,7 @@ fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
 /// How many rows a listing has.
 #[derive(clap::Args)]
 pub(super) struct Limit {
-    /// At most this many: the newest, oldest first [default: 20]
+    /// List at most this many of the newest rows, oldest first [default: 20]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -331,7 +331,7 @@ pub(super) fn newest<C: Copy>(
     if rows.len() > ROWS {
         rows.remove(0);
         // This message is only a hint; the list is printed even if it cannot be written.
-        drop(writeln!(anstream::stderr(), "only the newest {ROWS}: --limit N shows more"));
+        drop(writeln!(anstream::stderr(), "only the newest {ROWS} are shown: use --limit N for more"));
     }
     Ok(rows)
 }
@@ -374,7 +374,7 @@ fn nothing(what: &str, id: i64) -> Error {
 
 pub(super) fn not_opened(error: OpenError) -> Error {
     let help = match &error {
-        OpenError::Locked { .. } => ": without --journal, the receiver that has it is asked",
+        OpenError::Locked { .. } => ": omit --journal to ask the running receiver",
         _ => "",
     };
     let told = format!("{error}{help}");

@@ -33,13 +33,13 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Args {
     #[command(flatten)]
     content: Content,
-    /// Only this source
+    /// Only events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Begin after this seq, and not with what comes next
+    /// Start after this seq [default: the newest event]
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
-    /// An object a line, with the whole event, as `events --json` shows it: personal data
+    /// Print one JSON object per line, with the whole event, as `events --json` does (contains personal data)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -83,7 +83,7 @@ impl Args {
             match client.open(&["api", "v1", "tail"], &self.parameters(after)).await {
                 Ok(response) => {
                     if wait > AWAY[0] {
-                        note("it is back");
+                        note("the receiver is reachable again");
                     }
                     been_there = true;
                     wait = AWAY[0];
@@ -101,7 +101,9 @@ impl Args {
             }
             sleep(wait).await;
             if wait == AWAY[0] {
-                note("the receiver is away: what comes meanwhile is told when it is back");
+                note(
+                    "the receiver is unreachable: events that it receives are shown once it is reachable again",
+                );
             }
             wait = (wait * 2).min(AWAY[1]);
         }
@@ -118,7 +120,9 @@ impl Args {
             writeln!(out, "{line}")?;
         } else {
             let row: &RawValue = serde_json::from_str(line).map_err(|error| {
-                Error::Failed(format!("what came is not as this version writes it: {error}"))
+                Error::Failed(format!(
+                    "cannot read an event: {error}: is the receiver of the same version as this command?"
+                ))
             })?;
             let cells = cells(row)?.map(|cell| plain(&cell));
             writeln!(out, "{}", columns(cells.each_ref().map(String::as_str)))?;

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_escapes_for_what_acts_on_it() {
+    fn a_terminal_gets_escapes_for_control_characters() {
         assert_eq!(
             escaped(&["a\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{2066}\u{200f}b\r".as_bytes()]),
             r"a\u001b[2J\u009b\u007f\u202e\u2066\u200fb\u000d"
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_comes_in_parts_is_one() {
+    fn a_character_written_in_parts_is_one() {
         let text = "é\u{202e}👋".as_bytes();
         for cut in 0..text.len() {
             assert_eq!(escaped(&[&text[..cut], &text[cut..]]), r"é\u202e👋", "{cut}");
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_says_the_same_with_escapes() {
+    fn an_escaped_line_of_json_keeps_its_meaning() {
         let json = format!("{{\"a\":{}}}", serde_json::Value::from("\u{202e}\u{7f}\u{9b}x"));
         let shown = escaped(&[json.as_bytes()]);
         assert_ne!(shown, json);

@@ -27,7 +27,7 @@ impl Destination {
             return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, Output::new())));
         };
         if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-            let what = "is no file; without --output it is written to the standard output";
+            let what = "is not a file: name another, or omit --output to write to standard output";
             return Err(Error::Failed(format!("{} {what}", file.display())));
         }
         // The export contains personal data, so only the owner may read it. It is created in the same folder, so that a
@@ -36,7 +36,9 @@ impl Destination {
             .prefix(".bikhook-export-")
             .suffix(".part")
             .tempfile_in(folder_of(file))
-            .map_err(|error| Error::Failed(format!("cannot write beside {}: {error}", file.display())))?;
+            .map_err(|error| {
+                Error::Failed(format!("cannot create a temporary file next to {}: {error}", file.display()))
+            })?;
         sweep_when_interrupted(part.path().to_owned(), file)?;
         Ok(Self::File { part: BufWriter::with_capacity(BUFFER, part), file: file.to_owned() })
     }
@@ -87,7 +89,7 @@ fn sweep_when_interrupted(part: PathBuf, file: &Path) -> Result<(), Error> {
         runtime.block_on(signals.next());
         // The file may have been moved into its place already.
         drop(fs::remove_file(part));
-        drop(writeln!(anstream::stderr(), "error: interrupted: {file} is as it was"));
+        drop(writeln!(anstream::stderr(), "error: interrupted: {file} is unchanged"));
         std::process::exit(1);
     })?;
     Ok(())

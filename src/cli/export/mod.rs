@@ -28,18 +28,18 @@ use spreadsheet::Spreadsheet;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The format of the file; each has personal data
+    /// The output format; every format contains personal data
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-    /// Where to: a file that appears when it is complete, in the place of one of that name; else the standard output
+    /// The output file, which is created or replaced when the export is complete [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
-    /// Only this source
+    /// Only events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only what has a higher seq: where an export ended, the next goes on
+    /// Only events with a higher seq, to continue an earlier export
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     after: u64,
     #[command(flatten)]
@@ -48,10 +48,10 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Format {
-    /// An object a line, as `events --json` shows it
+    /// One JSON object per line, as `events --json` prints it
     Jsonl,
-    /// A row for each event, or for each info of one that has several. A cell that a spreadsheet would take for a formula
-    /// (it begins with = + - @, a tab or a CR) gets a ' in front
+    /// One row per event, or one per info if an event has several. A cell that a spreadsheet would evaluate as a
+    /// formula (it starts with = + - @, a tab or a CR) gets a leading '
     Csv,
     /// The same rows with types, and the whole event as JSON; only in a binary with the feature `parquet`
     Parquet,
@@ -68,7 +68,7 @@ trait Sheet {
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     if matches!(args.format, Format::Parquet) && args.output.is_none() && io::stdout().is_terminal() {
-        let what = "Parquet is not for a terminal: name a file with --output, or write to a pipe";
+        let what = "Parquet cannot be written to a terminal: name a file with --output, or write to a pipe";
         return Err(Error::Failed(what.to_owned()));
     }
     let store = args.store.open(cli)?;
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         // This message is only a hint. If it cannot be written, the export is still complete.
         drop(writeln!(
             anstream::stderr(),
-            "{events} events written to {file}; --after {through} goes on from there"
+            "{events} events written to {file}; to continue from there, use --after {through}"
         ));
     }
     Ok(())
@@ -98,7 +98,8 @@ impl Format {
             Self::Parquet => Ok(Box::new(parquet::Groups::begin(to)?)),
             #[cfg(not(feature = "parquet"))]
             Self::Parquet => {
-                let what = "this binary writes no Parquet: build it with `cargo install --features parquet`";
+                let what =
+                    "this binary cannot write Parquet: build it with `cargo install --features parquet`";
                 Err(Error::Failed(what.to_owned()))
             }
         }

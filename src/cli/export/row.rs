@@ -96,7 +96,7 @@ struct Line<'a> {
 pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let line: Line<'_> = parse(line)?;
     let element = Element::read(line.event.get().as_bytes())
-        .map_err(|error| Error::Failed(format!("the stored event {}: {error}", line.seq)))?;
+        .map_err(|error| Error::Failed(format!("cannot read the stored event {}: {error}", line.seq)))?;
     let view = element.view();
     let mut infos = Info::all(&view);
     if infos.is_empty() {

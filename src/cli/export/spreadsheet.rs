@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_would_compute_is_text() {
+    fn a_formula_is_escaped() {
         for formula in ["=1+1", "+91", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
             assert_eq!(guarded(formula), format!("'{formula}"));
         }

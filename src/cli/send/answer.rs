@@ -34,7 +34,7 @@ impl Answer {
         }
         match serde_json::from_slice(body) {
             Ok(receipt) => Self::Taken(receipt),
-            Err(_) => Self::None("a 200 without a receipt: is this a bikhook?".to_owned()),
+            Err(_) => Self::None("status 200 without a receipt: is this a bikhook?".to_owned()),
         }
     }
 }

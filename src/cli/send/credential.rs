@@ -16,17 +16,17 @@ use crate::{
     secret,
 };
 
-/// Who posts; without any of these, a credential of the configuration.
+/// The credential to send; if none is given, one of the configuration.
 #[derive(clap::Args)]
 pub(super) struct CredentialArgs {
-    /// A file with the authorization key, else BIKHOOK_SEND_KEY; without either, and without a user, a credential of the
+    /// File with the authorization key; if absent, and without --user, BIKHOOK_SEND_KEY, else a credential of the
     /// configuration
     #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"])]
     key_file: Option<PathBuf>,
-    /// A username; its password is in --password-file or BIKHOOK_SEND_PASSWORD, else it is asked for
+    /// Username; its password is read from --password-file, else BIKHOOK_SEND_PASSWORD, else the terminal
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// A file with the password of --user
+    /// File with the password of --user
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
     // Hidden and rejected; the error names the alternatives. All users of the machine can see a command line.
@@ -132,8 +132,9 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
             (None, Some(user), Some(password)) => Some(pair(user, password.expose())),
             _ => None,
         });
-    wire.map(Some)
-        .ok_or_else(|| Error::Failed("the source has no credential that is accepted now".to_owned()))
+    wire.map(Some).ok_or_else(|| {
+        Error::Failed("the source has no credential that is accepted now: check their `not_after`".to_owned())
+    })
 }
 
 fn pair(user: &str, password: &str) -> String {

@@ -40,7 +40,7 @@ impl FromStr for Percent {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix('%').unwrap_or(text).trim().parse() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent)),
-            _ => Err(format!("{text:?} is no share: write it as 2%")),
+            _ => Err(format!("invalid share {text:?}: use a percentage from 0% to 100%, such as 2%")),
         }
     }
 }
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_go_wrong_goes_wrong_as_often_as_asked() {
+    fn faults_occur_as_often_as_requested() {
         let share = |of: usize, all: usize| of as f64 / all as f64 * 100.0;
 
         let repeated = bodies(2, 5_000, 1, mix(10.0, 0.0, 0.0));

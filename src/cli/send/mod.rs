@@ -26,42 +26,42 @@ use crate::{config::Config, http::SourceSettings};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Files to post, each as one body, byte for byte; `-` is the standard input
+    /// Files to post, each as one body, byte for byte; `-` is standard input
     #[arg(required_unless_present = "generate")]
     files: Vec<PathBuf>,
-    /// The URL of a source; without it the one that the configuration serves
+    /// URL of a source [default: a source of the configuration]
     #[arg(long)]
     url: Option<String>,
-    /// With several sources in the configuration: which
+    /// The source of the configuration to use [default: the first by name]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]
     credential: CredentialArgs,
-    /// Make up that many events instead of posting files
+    /// Generate N events instead of posting files
     #[arg(long, value_name = "N", conflicts_with = "files")]
     generate: Option<u64>,
-    /// Requests a second; as fast as the answers come without it
+    /// Requests per second [default: as fast as answers arrive]
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Events in a body
+    /// Number of events per body
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     batch: u64,
-    /// How many of the events are sent once more
+    /// Share of events that are duplicates
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     duplicates: Percent,
-    /// How many of the messages have statuses that overtake each other
+    /// Share of messages whose statuses are out of order
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     disorder: Percent,
-    /// How many of the events cannot be read
+    /// Share of events that cannot be read
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     garbage: Percent,
-    /// The seed of generated events: the same seed gives the same bytes; a random one without it
+    /// Seed of the generated events: the same seed gives the same bytes [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// Connections at once
+    /// Number of concurrent connections
     #[arg(long, value_name = "C", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     connections: u16,
-    /// The summary as an object
+    /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -100,9 +100,9 @@ impl Args {
         let seed = match self.seed {
             Some(seed) => seed,
             // 32 bits, so that the seed is short enough to type.
-            None => getrandom::u32().map(u64::from).map_err(|error| {
-                Error::Failed(format!("the system gives no random seed ({error}): give --seed"))
-            })?,
+            None => getrandom::u32()
+                .map(u64::from)
+                .map_err(|error| Error::Failed(format!("cannot get a random seed ({error}): give --seed")))?,
         };
         let mix = Mix { duplicates: self.duplicates, disorder: self.disorder, garbage: self.garbage };
         Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, mix))), Some(seed)))
@@ -147,8 +147,9 @@ impl Args {
 }
 
 fn header(text: &str) -> Result<HeaderValue, Error> {
-    let mut header = HeaderValue::try_from(text)
-        .map_err(|error| Error::Failed(format!("the credential is no header: {}", cause(&error))))?;
+    let mut header = HeaderValue::try_from(text).map_err(|error| {
+        Error::Failed(format!("the credential is not a valid header value: {}", cause(&error)))
+    })?;
     header.set_sensitive(true);
     Ok(header)
 }

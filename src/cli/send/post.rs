@@ -75,8 +75,8 @@ pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Res
     }
     let mut ended = Ok(());
     while let Some(worker) = workers.join_next().await {
-        let worker =
-            worker.unwrap_or_else(|error| Err(Error::Failed(format!("a connection's task: {error}"))));
+        let worker = worker
+            .unwrap_or_else(|error| Err(Error::Failed(format!("the task of a connection failed: {error}"))));
         // The first failure ends the run and aborts the other workers.
         if worker.is_err() {
             ended = worker;

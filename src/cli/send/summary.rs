@@ -91,7 +91,7 @@ impl Tally {
         }
         let Self { wrong, requests, .. } = self;
         Err(Error::Failed(format!(
-            "{wrong} of {requests} answers were not 200; the first: {}",
+            "{wrong} of {requests} requests failed; the first: {}",
             self.first_failure()
         )))
     }
@@ -111,7 +111,7 @@ impl Tally {
             write!(out, " none: {}", self.unanswered)?;
         }
         if self.expected > 0 {
-            write!(out, " ({} of the 400 as they should be: garbage)", self.expected)?;
+            write!(out, " ({} of the 400 expected: garbage)", self.expected)?;
         }
         let Receipt { accepted, duplicates, quarantined } = self.receipt;
         writeln!(
@@ -122,7 +122,7 @@ impl Tally {
             return Ok(());
         }
         let ms = |share| f64::from(self.latency_us(share)) / 1_000.0;
-        let from = if rate.is_some() { "the intended time" } else { "when it was sent" };
+        let from = if rate.is_some() { "the intended start" } else { "the actual start" };
         writeln!(
             out,
             "latency    p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms (from {from})",
@@ -198,13 +198,13 @@ mod tests {
         let mut tally = Tally::default();
         tally.count(1, true, refused(), Duration::ZERO);
         let (text, ended) = report(tally);
-        assert!(ended.is_ok() && text.contains("400: 1 (1 of the 400 as they should be: garbage)"), "{text}");
+        assert!(ended.is_ok() && text.contains("400: 1 (1 of the 400 expected: garbage)"), "{text}");
         let mut tally = Tally::default();
         tally.count(1, false, refused(), Duration::ZERO);
         tally.count(1, false, Answer::None("connection reset".to_owned()), Duration::ZERO);
         let (text, ended) = report(tally);
         assert!(text.contains("400: 1 none: 1"), "{text}");
         let ended = ended.unwrap_err().to_string();
-        assert_eq!(ended, "2 of 2 answers were not 200; the first: 400: the body is not JSON");
+        assert_eq!(ended, "2 of 2 requests failed; the first: 400: the body is not JSON");
     }
 }

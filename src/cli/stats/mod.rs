@@ -16,37 +16,37 @@ use crate::{clock::Timestamp, insight::ask::Dimension};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Tell them apart by these: category, owner, ownerId, source, store, channel, hour, day
+    /// Group by these: category, owner, ownerId, source, store, channel, hour, day
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "category", value_parser = dimension)]
     by: Vec<&'static str>,
-    /// Of messages first seen in the hour of this time, or later [default: 7 days ago]
+    /// Only messages first seen in the hour of this time, or later [default: 7 days ago]
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Of messages first seen before this time [default: now]
+    /// Only messages first seen before this time [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// Only of this category: crm, broadcast, automation, dev_api
+    /// Only messages of this category: crm, broadcast, automation, dev_api
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
-    /// Only of this owner, as BIK calls it, such as CAMPAIGN
+    /// Only messages of this owner, as BIK calls it, such as CAMPAIGN
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
-    /// Only of the broadcast, automation … with this id
+    /// Only messages of the broadcast, automation … with this id
     #[arg(long, value_name = "ID")]
     owner_id: Option<String>,
-    /// Only of this source
+    /// Only messages of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only of this store
+    /// Only messages of this store
     #[arg(long, value_name = "ID")]
     store: Option<String>,
-    /// Only of this channel
+    /// Only messages of this channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
-    /// With trials of broadcasts, which are left out otherwise
+    /// Include test broadcasts, which are excluded by default
     #[arg(long)]
     tests: bool,
-    /// An object with all of it
+    /// Print one JSON object with all figures
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub(super) struct Args {
 fn dimension(name: &str) -> Result<&'static str, String> {
     let known = Dimension::ALL.map(Dimension::as_str);
     let found = known.into_iter().find(|known| known.eq_ignore_ascii_case(name));
-    found.ok_or_else(|| format!("there are {}", known.join(", ")))
+    found.ok_or_else(|| format!("use one of {}", known.join(", ")))
 }
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {

@@ -88,7 +88,7 @@ impl Stats {
         let Insight { rebuilding_to, .. } = parse(&self.insight)?;
         if let Some(to) = rebuilding_to {
             writeln!(out)?;
-            writeln!(out, "Insight learns anew, up to seq {to}: until then the figures are not all there.")?;
+            writeln!(out, "Insight is rebuilding up to seq {to}: until then the figures are incomplete.")?;
         }
         Ok(out.flush()?)
     }
@@ -114,8 +114,7 @@ impl Stats {
             group(&row.group).chain(counts).chain(times).collect()
         });
         figures(out, &self.header(&names), self.by.len(), cells)?;
-        let slow =
-            "TO DELIVER and TO READ: from sent; half of the messages, and nine tenths, took no longer.";
+        let slow = "TO DELIVER and TO READ: time from sent, median and p90.";
         Ok(writeln!(out, "{slow}")?)
     }
 
@@ -143,7 +142,7 @@ impl Stats {
             return Ok(());
         }
         writeln!(out)?;
-        writeln!(out, "Why they failed")?;
+        writeln!(out, "Causes of failures")?;
         let header = self.by.iter().map(|name| heading(name));
         let header: Vec<_> = header.chain(["CLASS", "MEANS", "MESSAGES"].map(str::to_owned)).collect();
         let cells = rows.into_iter().map(|row| {
@@ -155,8 +154,8 @@ impl Stats {
 
     fn show_sources(&self, out: &mut impl Write) -> Result<(), Error> {
         writeln!(out)?;
-        writeln!(out, "What was sent to us")?;
-        let names = ["SOURCE", "LAST", "SILENT FOR", "EVENTS", "OUT OF ORDER", "TOLD AGAIN", "LATE BY"];
+        writeln!(out, "Sources")?;
+        let names = ["SOURCE", "LAST EVENT", "SILENT FOR", "EVENTS", "OUT OF ORDER", "REPEATED", "DELAY"];
         let cells = rows::<Source>(&self.sources)?.into_iter().map(|row| {
             vec![
                 row.source,
@@ -173,8 +172,8 @@ impl Stats {
 
     fn show_lag(&self, out: &mut impl Write) -> Result<(), Error> {
         writeln!(out)?;
-        writeln!(out, "How far everything is")?;
-        let names = ["", "LANE", "STATE", "BEHIND", "FOR", "DEAD LETTERS"];
+        writeln!(out, "Lag of handlers and insight")?;
+        let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
         for Handler { handler, dead, lanes } in rows(&self.handlers)? {
             cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
@@ -191,7 +190,7 @@ impl Stats {
             }));
         }
         let Insight { lag, rebuilding_to } = parse(&self.insight)?;
-        let state = if rebuilding_to.is_some() { "rebuilds" } else { "-" };
+        let state = if rebuilding_to.is_some() { "rebuilding" } else { "-" };
         let blank = String::new;
         cells.push(vec!["insight".to_owned(), blank(), state.to_owned(), lag.to_string(), blank(), blank()]);
         figures(out, &names.map(str::to_owned), 3, cells)
@@ -249,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_told_with_its_share() {
+    fn a_count_is_shown_with_its_percentage() {
         assert_eq!(part(0, 10), "0");
         assert_eq!(part(0, 0), "0");
         assert_eq!(part(3, 0), "3");
