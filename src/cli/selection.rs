@@ -9,7 +9,7 @@ use crate::{
     handler::{Filter, FilterSettings},
 };
 
-/// Options that select events; what is given must all match.
+/// Options that select events; an event must match all that are given.
 #[derive(Default, clap::Args)]
 pub(super) struct Selection {
     /// Only events received at this time or later, such as 2026-01-31T09:30:00Z or 2026-01-31
@@ -22,7 +22,7 @@ pub(super) struct Selection {
     content: Content,
 }
 
-/// Options that select events by what is in them.
+/// Options that select events by their content.
 #[derive(Default, clap::Args)]
 pub(super) struct Content {
     /// Only these event names; * and ? are wildcards (may be repeated)

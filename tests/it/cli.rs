@@ -130,7 +130,7 @@ async fn events_lists_the_newest_oldest_first_with_nothing_personal() {
     let Ran { code, out: table, err } = ask(&operator, &["events"]).await;
     assert_eq!(
         (code, err.as_str()),
-        (0, "only the newest 20: --limit N shows more\n"),
+        (0, "only the newest 20 are shown: use --limit N for more\n"),
         "there are older ones"
     );
     for all in [&["events", "--until", "2000-01-01"][..], &["events", "--limit", "20"]] {
@@ -193,7 +193,7 @@ async fn a_journal_is_read_while_its_receiver_is_stopped_and_only_then() {
     let path = operator.place.path();
     let locked = read(&path, &["events"]).await;
     assert!(locked.err.contains("is in use by another process"), "{locked:?}");
-    locked.failed("without --journal, the receiver that has it is asked");
+    locked.failed("omit --journal to ask the running receiver");
 
     let running = [
         ask(&operator, &["events", "--json"]).await.ok(),
@@ -248,12 +248,12 @@ async fn without_a_receiver_the_message_says_what_to_do() {
     let url = format!("http://{nobody}");
     let ran = run_with(&[], b"", &["events", "--admin", &url]).await;
     assert!(ran.err.contains(&url), "{ran:?}");
-    ran.failed("is bikhook running? Where it is stopped, --journal FILE reads its journal");
+    ran.failed("is bikhook running? If it is stopped, read its journal with --journal FILE");
     for without in [&["health"][..], &["replay", "list"], &["handlers", "resume", "crm"]] {
         let ran = run_with(&[], b"", &[without, &["--admin", &url]].concat()).await;
         assert!(ran.err.contains("is bikhook running?") && !ran.err.contains("--journal"), "{ran:?}");
     }
-    run_with(&[], b"", &["events", "--admin", "127.0.0.1:8081"]).await.failed("is no URL");
+    run_with(&[], b"", &["events", "--admin", "127.0.0.1:8081"]).await.failed("is not an HTTP URL");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,8 +341,8 @@ async fn handlers_are_listed_and_skipped_only_when_it_is_meant() {
     let skip =
         async |before: &str| ask(&operator, &["handlers", "skip", "crm", "--yes", "--before", before]).await;
     skip("never").await.code_is(2);
-    assert_eq!(skip("4").await.ok(), "crm lets go of everything below seq 4\n");
-    assert_eq!(skip("2001-01-01").await.ok(), "crm lets go of everything below seq 1\n", "nothing");
+    assert_eq!(skip("4").await.ok(), "crm skips all undelivered events below seq 4\n");
+    assert_eq!(skip("2001-01-01").await.ok(), "crm skips all undelivered events below seq 1\n", "nothing");
     ask(&operator, &["handlers", "skip", "nobody", "--yes", "--before", "1"]).await.failed("nobody");
     let json =
         ask(&operator, &["handlers", "skip", "crm", "--yes", "--json", "--before", "9"]).await.objects();
@@ -367,21 +367,25 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
 
     ask(&operator, &["dead", "drop", "1"])
         .await
-        .failed("1 of the dead letters will be deleted for good. Go on? Add --yes");
+        .failed("1 of the dead letters will be deleted permanently. Continue? Add --yes");
     assert_eq!(ask(&operator, &["dead", "drop", "1", "--yes"]).await.ok(), "1 dropped\n");
     let some = ask(&operator, &["dead", "drop", "2", "1", "--json", "--yes"]).await;
     assert_eq!(serde_json::from_str::<Value>(&some.out).unwrap(), json!({"dropped": 1, "unknown": [1]}));
     some.failed("there are no dead letters [1]");
     operator.destination.well.store(true, SeqCst);
-    assert_eq!(ask(&operator, &["dead", "retry", "3"]).await.ok(), "1 to be delivered again\n");
+    assert_eq!(ask(&operator, &["dead", "retry", "3"]).await.ok(), "1 will be retried\n");
     ask(&operator, &["dead", "drop", "--handler", "crm", "--all"]).await.failed("Add --yes");
     ask(&operator, &["dead", "drop"])
         .await
-        .failed("which? Give their numbers, --handler NAME with what selects");
+        .failed("no dead letters are selected: give ids, --handler NAME with a selection");
     ask(&operator, &["dead", "retry"]).await.failed("or --handler NAME --all");
-    ask(&operator, &["dead", "retry", "--status", "failed"]).await.failed("Add --handler NAME");
-    ask(&operator, &["dead", "retry", "--handler", "crm"]).await.failed("which of \"crm\"?");
-    ask(&operator, &["dead", "retry", "4", "--status", "failed"]).await.failed("leave out what selects");
+    ask(&operator, &["dead", "retry", "--status", "failed"]).await.failed("add --handler NAME");
+    ask(&operator, &["dead", "retry", "--handler", "crm"])
+        .await
+        .failed("no dead letters of \"crm\" are selected");
+    ask(&operator, &["dead", "retry", "4", "--status", "failed"])
+        .await
+        .failed("ids cannot be combined with a selection");
     ask(&operator, &["dead", "drop", "--all"]).await.code_is(2);
     ask(&operator, &["dead", "drop", "1", "--handler", "crm", "--all"]).await.code_is(2);
     let retried = ask(&operator, &["dead", "retry", "--handler", "crm", "--all", "--json"]).await.objects();
@@ -405,8 +409,8 @@ async fn dead_letters_are_selected_by_what_is_in_them_and_counted_before_anythin
     assert_eq!(listed(&["--until", "2001-01-01"]).await, [0; 0]);
     let dead = async |args: &[&str]| ask(&operator, &[&["dead"], args].concat()).await;
     let failed = ["--handler", "crm", "--status", "failed", "--dry-run"];
-    assert_eq!(dead(&[&["retry"], &failed[..]].concat()).await.ok(), "2 would be delivered again\n");
-    assert_eq!(dead(&[&["drop"], &failed[..]].concat()).await.ok(), "2 would be deleted for good\n");
+    assert_eq!(dead(&[&["retry"], &failed[..]].concat()).await.ok(), "2 would be retried\n");
+    assert_eq!(dead(&[&["drop"], &failed[..]].concat()).await.ok(), "2 would be deleted permanently\n");
     let counted = dead(&["drop", "1", "9", "--dry-run", "--json"]).await;
     assert_eq!(counted.out, "{\"dryRun\":true,\"matches\":1,\"unknown\":[9]}\n");
     counted.failed("no dead letters [9]");
@@ -458,7 +462,7 @@ async fn quarantine_is_listed_shown_retried_and_dropped() {
     assert!(shown.contains("made by a test") && shown.ends_with("\n\n{\"bad\u{1b}[2J"), "{shown:?}");
     let retried = ask(&operator, &["quarantine", "retry", "1", "2"]).await;
     assert!(retried.out.contains("stored") && retried.out.contains("unreadable"), "{retried:?}");
-    retried.failed("1 could not be stored");
+    retried.failed("1 of the entries could not be stored");
     assert_eq!(seqs(&ask(&operator, &["events", "--json"]).await.objects()), [1]);
     ask(&operator, &["quarantine", "retry", "99"]).await.failed("there are no entries [99] in quarantine");
     ask(&operator, &["quarantine", "drop", "2"]).await.failed("Add --yes");
@@ -527,7 +531,7 @@ async fn send_posts_files_byte_for_byte() {
 
     let bad = folder.path().join("bad.json");
     std::fs::write(&bad, "no json").unwrap();
-    send(&[bad.to_str().unwrap()]).await.failed("1 of 1 answers were not 200; the first: 400");
+    send(&[bad.to_str().unwrap()]).await.failed("1 of 1 requests failed; the first: 400");
     send(&["nowhere.json"]).await.failed("cannot read nowhere.json");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "portal-key\n").unwrap();
@@ -617,7 +621,7 @@ async fn send_gives_up_where_nobody_answers() {
     let url = format!("http://{nobody}/webhook");
     let key = [("BIKHOOK_SEND_KEY", "k")];
     run_with(&key, b"", &["send", "--url", &url, "--generate", "100000000"]).await.failed("cannot reach");
-    run_with(&key, b"x", &["send", "--url", &url, "-"]).await.failed("1 of 1 answers were not 200");
+    run_with(&key, b"x", &["send", "--url", &url, "-"]).await.failed("1 of 1 requests failed");
 }
 
 /// With the real receiver: a file gets its lines once more, and only those that were asked for.
@@ -683,14 +687,14 @@ async fn a_handler_is_paused_and_resumed() {
         run_with(&[("BIKHOOK_ADMIN", &admin)], b"", &[&["handlers"], args].concat()).await
     };
     let told = handlers(&["pause", "crm", "--reason", "it moves"]).await.ok();
-    assert!(told.contains("crm is paused: `bikhook handlers resume crm`"), "{told}");
+    assert!(told.contains("crm is paused: resume it with `bikhook handlers resume crm`"), "{told}");
     let rows = handlers(&["--json"]).await.objects();
     assert_eq!(rows[0]["paused"]["reason"], "it moves");
     let table = handlers(&[]).await.ok();
     assert!(table.contains("\ncrm is paused since ") && table.ends_with(": it moves\n"), "{table}");
-    assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm goes on\n");
+    assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm is resumed\n");
     assert_eq!(handlers(&["resume", "crm"]).await.ok(), "crm was not paused\n");
-    assert_eq!(handlers(&["retry", "crm"]).await.ok(), "crm tries now\n");
+    assert_eq!(handlers(&["retry", "crm"]).await.ok(), "crm retries now\n");
     let believed = handlers(&["believe", "crm", "--yes"]).await.ok();
     assert_eq!(believed, "crm has no refused events that wait\n");
     handlers(&["believe", "lake", "--yes"]).await.failed("there is no handler \"lake\"");
@@ -761,8 +765,7 @@ async fn a_check_tells_what_each_handler_does_and_what_may_be_a_slip() {
     let warnings: Vec<&str> = told.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warnings.len(), 3, "{told}");
     assert!(
-        warnings[0]
-            .contains("handlers.crm: in none of the last 2 events is anything at \"/eventinfo/status\"")
+        warnings[0].contains("handlers.crm: none of the last 2 events has a field at \"/eventinfo/status\"")
     );
     assert!(warnings[1].contains("\"/customer\""), "{told}");
     assert!(warnings[2].contains("`bikhook replay --handler crm --since TIME`"), "{told}");

@@ -133,7 +133,9 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
             _ => None,
         });
     wire.map(Some).ok_or_else(|| {
-        Error::Failed("the source has no credential that is accepted now: check their `not_after`".to_owned())
+        Error::Failed(
+            "the source has no credential that is accepted now: check its `not_after` times".to_owned(),
+        )
     })
 }
 

@@ -163,7 +163,7 @@ async fn a_file_takes_its_place_only_when_it_is_complete() {
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(
-        ended.status.code() == Some(1) && said.contains("interrupted: events.csv is as it was"),
+        ended.status.code() == Some(1) && said.contains("interrupted: events.csv is unchanged"),
         "{said}"
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no part of it is left");
@@ -171,9 +171,11 @@ async fn a_file_takes_its_place_only_when_it_is_complete() {
 
     let operator = Operator::new().await;
     let to_a_folder = ask(&operator, &["export", "--output", folder.path().to_str().unwrap()]).await;
-    to_a_folder.failed("is no file");
+    to_a_folder.failed("is not a file");
     let nowhere = folder.path().join("missing/events");
-    ask(&operator, &["export", "--output", nowhere.to_str().unwrap()]).await.failed("cannot write beside");
+    ask(&operator, &["export", "--output", nowhere.to_str().unwrap()])
+        .await
+        .failed("cannot create a temporary file next to");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,7 +63,7 @@ fn what_was_posted_does_not_act_on_a_terminal() {
     }
     let parquet = format!("{bikhook} export --format parquet --journal {journal}");
     let refused = at_terminal(Path::new("/tmp"), &parquet, &[]);
-    assert!(refused.contains("not for a terminal"), "{refused:?}");
+    assert!(refused.contains("cannot be written to a terminal"), "{refused:?}");
 }
 
 #[test]
