@@ -155,7 +155,7 @@ pub(super) async fn one(
         .await?
         .ok_or_else(|| {
             Fault::Nothing(
-                "customer of this number: nothing was told of them, or it is older than what is kept"
+                "customer with this number: no event mentions one, or retention has deleted the data"
                     .to_owned(),
             )
         })?;

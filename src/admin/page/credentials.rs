@@ -87,9 +87,9 @@ fn refused(shared: &Shared, source: &Arc<str>) -> Vec<(&'static str, String)> {
 const fn because(why: Denied) -> &'static str {
     match why {
         Denied::Missing => "without an Authorization header",
-        Denied::Wrong => "with a credential that is none of these",
-        Denied::Expired => "with one of these after its end",
-        Denied::OtherForm => "with one of these in another form than it is pinned to",
+        Denied::Wrong => "with an unknown credential",
+        Denied::Expired => "with an expired credential",
+        Denied::OtherForm => "with a credential in a form other than the accepted one",
     }
 }
 
@@ -104,7 +104,7 @@ impl Row {
             accepted: match (status.pinned, status.kind) {
                 (Some(form), _) => written(form),
                 (None, CredentialKind::Pair) => written(Form::Pair),
-                (None, CredentialKind::Key) => "any form of a key",
+                (None, CredentialKind::Key) => "any form of the key",
             },
             last_used_at: status.last_used_at.map(When::from),
             came: status.form.map(written),
@@ -113,7 +113,7 @@ impl Row {
                 at: When::from(at),
                 tag: match at.ms_since(now) {
                     left @ 0.. => Tag::new("warn", format!("in {}", duration(left))),
-                    _ => Tag::new("bad", "has ended"),
+                    _ => Tag::new("bad", "expired"),
                 },
             }),
         }

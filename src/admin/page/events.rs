@@ -200,7 +200,7 @@ pub(super) async fn bytes(
 }
 
 async fn event(shared: &Shared, seq: &str) -> Result<Arc<Event>, Sorry> {
-    let nothing = || Fault::Nothing(format!("event {seq}: it never was, or is older than what is kept"));
+    let nothing = || Fault::Nothing(format!("event {seq}: it was never stored, or retention deleted it"));
     let seq: u64 = seq.parse().map_err(|_invalid| Fault::parameter("seq", "is not a number"))?;
     Ok(shared.state.journal.get(seq).await?.ok_or_else(nothing)?)
 }

@@ -53,7 +53,7 @@ impl FromRequest<Arc<Shared>> for Posted {
         let request = Request::from_parts(parts, body.into());
         let fields: Form<Vec<(String, String)>> = Form::from_request(request, &())
             .await
-            .map_err(|_rejected| Fault::Body("its fields cannot be read".to_owned()))?;
+            .map_err(|_rejected| Fault::Body("the form fields cannot be decoded".to_owned()))?;
         let fields = Asked::from(fields.0);
         if !shared.seal.knows(&visit.browser, fields.text("token").unwrap_or_default()) {
             return Err(Sorry::Token);
@@ -72,7 +72,7 @@ mod tests {
     use super::is_local;
 
     #[test]
-    fn only_a_path_of_this_origin_is_gone_back_to() {
+    fn only_a_path_of_this_origin_is_redirected_to() {
         for path in ["/", "/search?q=1", "/events/7"] {
             assert!(is_local(path), "{path}");
         }

@@ -157,15 +157,15 @@ fn trouble(shared: &Shared) -> Option<String> {
         "full" => match health.held_by {
             Some(handler) => {
                 return Some(format!(
-                    "The disk is full, and what the handler {handler} has not taken yet cannot be let go of."
+                    "The disk is full, and old events cannot be deleted: handler {handler} has not delivered them yet."
                 ));
             }
-            None => "The disk is full: the sender is told to come again until there is room.",
+            None => "The disk is full: senders get 503 until there is free space.",
         },
-        "stalled" => "The disk does not answer: the sender is told to come again until it does.",
-        "stopping" => "This receiver is about to stop.",
+        "stalled" => "The disk does not respond: senders get 503 until it does.",
+        "stopping" => "This receiver is stopping.",
         "closed" => "The journal is closed.",
-        _ => "The journal failed to write: this process ends, to be started again.",
+        _ => "The journal failed: this process exits and must be restarted. See the log for the error.",
     };
     Some(why.to_owned())
 }

@@ -174,8 +174,7 @@ impl Live {
         let rows = events.iter().rev().map(|event| Row::of(event, veil)).collect();
         let passed_over = (passed_over > 0).then(|| counted(passed_over, "event", "events"));
         let html = Rows { rows, passed_over }.render();
-        let html =
-            html.inspect_err(|error| tracing::warn!(%error, "a tail ended: its rows cannot be written"));
+        let html = html.inspect_err(|error| tracing::warn!(%error, "tail ended: rows could not be rendered"));
         Some(line.event("rows").data(html.ok()?))
     }
 }

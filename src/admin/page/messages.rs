@@ -88,7 +88,7 @@ pub(super) async fn one(
     let found = found.await?;
     if found.is_empty() {
         return Err(Fault::Nothing(
-            "message of this id: nothing was told of it, or it is older than what is kept".to_owned(),
+            "message with this id: no event mentions it, or retention has deleted it".to_owned(),
         )
         .into());
     }
@@ -111,7 +111,7 @@ impl Shown {
             ("Store", of(&message.store)),
             ("Category", message.category.map(str::to_owned)),
             ("Owner", of(&message.owner)),
-            ("Owner’s id", of(&message.owner_id)),
+            ("Owner id", of(&message.owner_id)),
         ];
         let failure = message.failure.as_ref().map(|class| Failure {
             class: class.clone(),
@@ -139,14 +139,14 @@ impl Step {
     fn of(sighting: Sighting) -> Self {
         let mut notes = Vec::new();
         if sighting.repeated {
-            notes.push(Tag::new("", "repeated: told before"));
+            notes.push(Tag::new("", "repeated: status received before"));
         }
         if sighting.disordered {
-            notes.push(Tag::new("warn", "out of order: a later step was told before"));
+            notes.push(Tag::new("warn", "out of order: a later status was received before"));
         }
         if sighting.late {
             let late = sighting.created_at.map(|made| duration(sighting.at.ms_since(made)));
-            notes.push(Tag::new("warn", format!("late: {} after BIK made it", late.unwrap_or_default())));
+            notes.push(Tag::new("warn", format!("late: {} after BIK created it", late.unwrap_or_default())));
         }
         let status = sighting.status.as_deref();
         let colour = match status.map(str::to_ascii_lowercase).as_deref() {

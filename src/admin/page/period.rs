@@ -24,7 +24,7 @@ pub(super) struct Period {
 
 /// The ranges: value and label.
 pub(super) const RANGES: [(&str, &str); 4] =
-    [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "From … to …")];
+    [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom: From, To")];
 
 impl Period {
     /// The period of a request: `range`, or for `own` the fields `since` and `until`.

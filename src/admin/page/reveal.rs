@@ -20,7 +20,7 @@ pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) ->
         tracing::info!(
             user = shared.user(),
             page = format!("/{page}"),
-            "personal data is shown on the page for 15 minutes"
+            "personal data revealed on the page for 15 minutes"
         );
         shared.state.metrics.reveals.inc();
         shared.seal.show(browser, shared.state.journal.clock().now())

@@ -16,14 +16,14 @@ impl Said {
     pub(super) async fn of(shared: &Shared, message: &Message) -> Self {
         match shared.state.journal.get(message.first_seq).await {
             Ok(Some(event)) => said(&event.element.view(), &message.message_id),
-            Ok(None) => Self::About("its text is no longer kept".to_owned()),
+            Ok(None) => Self::About("the text is no longer stored".to_owned()),
             Err(error) => {
                 tracing::error!(
                     seq = message.first_seq,
                     error = error.class(),
-                    "an event cannot be read for a page"
+                    "event could not be read for a page"
                 );
-                Self::About("its text cannot be read".to_owned())
+                Self::About("the text cannot be read".to_owned())
             }
         }
     }
@@ -53,10 +53,10 @@ fn said(view: &View<'_>, message: &str) -> Said {
                 return Said::Text(text.to_owned());
             }
             let parts = [
-                ("a place", info.location.is_some()),
+                ("a location", info.location.is_some()),
                 ("an order", info.order.is_some()),
-                ("a picture or a file", info.media.is_some() || info.media_type.is_some()),
-                ("a choice", info.options.is_some() || info.buttons.is_some()),
+                ("a media file", info.media.is_some() || info.media_type.is_some()),
+                ("a message with options or buttons", info.options.is_some() || info.buttons.is_some()),
             ];
             let what =
                 parts.into_iter().find(|(_, is)| *is).map_or("a message without text", |(what, _)| what);

@@ -155,7 +155,7 @@ pub(super) fn random<const N: usize>() -> Option<[u8; N]> {
     match getrandom::fill(&mut bytes) {
         Ok(()) => Some(bytes),
         Err(error) => {
-            tracing::error!(%error, "the system gives no random bytes: the page takes no forms");
+            tracing::error!(%error, "random bytes unavailable: forms of the page are rejected");
             None
         }
     }

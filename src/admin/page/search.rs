@@ -55,7 +55,7 @@ impl Meaning {
             Self::Message => "message id",
             Self::Phone => "phone or other address",
             Self::Customer => "customer id",
-            Self::Reason => "text of a failure",
+            Self::Reason => "failure text",
         }
     }
 
@@ -160,7 +160,7 @@ pub(super) async fn search(State(shared): State<Arc<Shared>>, visit: Visit) -> R
 /// The search fields other than the text.
 fn query(asked: &Asked) -> Result<SearchQuery, Fault> {
     let state = |name: &str| {
-        MessageState::from_name(name).ok_or_else(|| Fault::parameter("state", "is no state of a message"))
+        MessageState::from_name(name).ok_or_else(|| Fault::parameter("state", "is not a message state"))
     };
     Ok(SearchQuery {
         state: asked.text("state").map(state).transpose()?,

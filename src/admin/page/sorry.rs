@@ -20,19 +20,19 @@ pub(super) enum Sorry {
     Insight(#[from] insight::Error),
     /// The page needs insight, which is disabled or could not be opened.
     #[error(
-        "this page shows what insight learns, and it is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
+        "this page needs insight, which is disabled or failed to open: set enabled = true under [insight], or see the log for the error"
     )]
     InsightOff,
     /// The form has no valid token of this browser.
     #[error(
-        "this form is out of date, or was not made by this page: go back, load the page again, and repeat what you did"
+        "this form has expired, or it does not belong to this browser: go back, reload the page, and submit the form again"
     )]
     Token,
     /// The request is only allowed while personal data is shown.
-    #[error("this is personal data: press “Show personal data” first")]
+    #[error("personal data is hidden: press “Show personal data” first")]
     Veiled,
     /// The template failed to render.
-    #[error("this page could not be written")]
+    #[error("the page could not be rendered")]
     Template(#[from] askama::Error),
 }
 
@@ -55,11 +55,11 @@ impl Sorry {
 
     fn title(&self) -> &'static str {
         match self.status() {
-            StatusCode::BAD_REQUEST => "That cannot be asked so",
-            StatusCode::NOT_FOUND => "Nothing here",
-            StatusCode::FORBIDDEN => "Not like this",
-            status if status.is_server_error() => "That did not work",
-            _ => "That was refused",
+            StatusCode::BAD_REQUEST => "Invalid request",
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::FORBIDDEN => "Not allowed",
+            status if status.is_server_error() => "Request failed",
+            _ => "Request rejected",
         }
     }
 }
@@ -76,7 +76,7 @@ impl IntoResponse for Sorry {
     fn into_response(self) -> Response {
         let (status, what) = (self.status(), self.to_string());
         if status.is_server_error() {
-            tracing::warn!(error = %self, "a page could not be shown");
+            tracing::warn!(error = %self, "page request failed");
         }
         let page = Page { frame: Frame::default(), title: self.title(), what: &what };
         // If even the error page cannot be rendered, send its message as plain text.

@@ -240,7 +240,7 @@ async fn a_form_is_taken_from_this_page_alone() {
     for wrong in ["", "AAAA", &token[1..]] {
         let response = browser.send(post(&browser, wrong).header(ORIGIN, &own)).await;
         assert_eq!(response.status(), 403, "{wrong}");
-        assert!(response.text().await.unwrap().contains("out of date"));
+        assert!(response.text().await.unwrap().contains("this form has expired"));
     }
     // The token of another browser.
     let mut other = Browser::new(&operator);
@@ -258,7 +258,7 @@ async fn the_overview_tells_what_needs_a_person() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let empty = browser.page("/").await;
-    assert!(empty.contains("Nothing has arrived yet") && empty.contains("bikhook auth"), "{empty}");
+    assert!(empty.contains("No events yet") && empty.contains("bikhook auth"), "{empty}");
     operator.store([incoming("i1", "m1"), status("s1", "m2", "delivered")]).await;
     operator.quarantine("{").await;
     operator.bury(1).await;
@@ -273,9 +273,9 @@ async fn the_overview_tells_what_needs_a_person() {
     for text in ["1 dead letter of crm", "1 entry in quarantine", "1 customer waits", "Broadcast"] {
         assert!(page.contains(text), "{text}: {page}");
     }
-    assert!(!page.contains("Nothing has arrived yet"));
+    assert!(!page.contains("No events yet"));
     let other = browser.page("/?category=crm").await;
-    assert!(other.contains("No messages to customers in this time"), "{other}");
+    assert!(other.contains("No messages to customers in this period"), "{other}");
     let wrong = browser.send(browser.client.get(operator.url("/?range=1y"))).await;
     assert_eq!(wrong.status(), 400);
     assert!(wrong.text().await.unwrap().contains("must be 24h, 7d, 30d or own"));
@@ -295,13 +295,13 @@ async fn one_box_finds_a_message_by_whatever_is_at_hand() {
         ("m1", "message id"),
         ("%2B91%200000%20000%20000", "phone or other address"),
         ("4711", "customer id"),
-        ("UNDELIV", "text of a failure"),
+        ("UNDELIV", "failure text"),
     ] {
         let page = browser.page(&format!("/search?q={text}")).await;
         assert!(page.contains(&format!("Found as {meaning}")), "{text}: {page}");
         assert!(page.contains("/messages/"), "{page}");
     }
-    assert!(browser.page("/search?q=nowhere").await.contains("Nothing was found"));
+    assert!(browser.page("/search?q=nowhere").await.contains("No messages found"));
     // Page by page, without one twice.
     let first = browser.page("/search?q=%2B910000000000").await;
     let next =
@@ -329,14 +329,14 @@ async fn where_more_wait_than_are_shown_the_page_says_so() {
     let mut browser = Browser::new(&operator);
     let all = browser.page("/conversations?waiting=1").await;
     assert_eq!(
-        (all.matches("href=\"/conversations/").count(), all.contains("longest: more do")),
+        (all.matches("href=\"/conversations/").count(), all.contains("longest waits are shown")),
         (200, false)
     );
     operator.store([wrote(200)]).await;
     operator.learnt().await;
     let most = browser.page("/conversations?waiting=1").await;
     assert_eq!(most.matches("href=\"/conversations/").count(), 200);
-    assert!(most.contains("These are the 200 who wait longest: more do"), "{most}");
+    assert!(most.contains("Only the 200 longest waits are shown"), "{most}");
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn without_insight_the_events_are_there_and_the_rest_says_why_it_is_not() 
     let operator = Operator::guarded(Guard { without_insight: true, ..Guard::default() }).await;
     operator.store([incoming("i1", "m1")]).await;
     let mut browser = Browser::new(&operator);
-    assert!(browser.page("/").await.contains("insight, which is switched off"));
+    assert!(browser.page("/").await.contains("insight, which is disabled"));
     assert!(browser.page("/events").await.contains("/events/1"));
     assert!(browser.page("/events/1").await.contains("incoming-message"));
     for path in ["/search", "/messages/m1", "/conversations", "/conversations/1"] {

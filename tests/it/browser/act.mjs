@@ -15,7 +15,7 @@ await play(async ({ browser, origin, webhook, key, events, door, check }) => {
   await check("a handler is held back, for a reason, and let go on", async () => {
     await goto(page, "/handlers");
     await page.getByRole("main").getByRole("link", { name: "audit" }).click();
-    await page.getByLabel("Why").fill("its disk is being <b>replaced</b>");
+    await page.getByLabel("Reason").fill("its disk is being <b>replaced</b>");
     await page.getByRole("button", { name: "Pause" }).click();
     await says("its disk is being <b>replaced</b>");
     await fetch(webhook, { method: "POST", headers: { authorization: `Basic ${key}` }, body: events[0] });
@@ -76,7 +76,7 @@ await play(async ({ browser, origin, webhook, key, events, door, check }) => {
     equal("its bytes are in sight", (await page.locator("main").innerText()).includes("torn"), false);
     await reveal(page);
     await says("<b>torn</b>");
-    await page.getByRole("button", { name: "Try again" }).click();
+    await page.getByRole("button", { name: "Retry" }).click();
     await page.locator(".notice.warn").waitFor();
     equal("entries after it was tried", await entries(), before);
     await page.locator("main a[href$='/drop']").click();

@@ -181,5 +181,5 @@ export async function axe(page, only) {
 /** Lets this browser see personal data, by the form that every page has. */
 export async function reveal(page) {
   await page.getByRole("button", { name: "Show personal data" }).click();
-  await page.getByRole("button", { name: "Hide it" }).waitFor();
+  await page.getByRole("button", { name: "Hide" }).waitFor();
 }

@@ -44,7 +44,7 @@ await play(async ({ browser, origin, phone, message, words, check }) => {
     equal("it is the same page", new URL(page.url()).pathname, conversation);
     equal("what was said and by whom", (await visible()).sort(), [phone.slice(1), words].sort());
     await page.getByText("Shown for 15 min").waitFor();
-    await page.getByRole("button", { name: "Hide it" }).click();
+    await page.getByRole("button", { name: "Hide" }).click();
     await page.getByRole("button", { name: "Show personal data" }).waitFor();
     none("shown still", await visible());
   });

@@ -17,7 +17,7 @@ await play(async ({ browser, origin, more, check }) => {
     await goto(page, "/events");
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press("Tab");
-    equal("the first link", await page.evaluate(() => document.activeElement.textContent), "To the content");
+    equal("the first link", await page.evaluate(() => document.activeElement.textContent), "Skip to content");
     await page.keyboard.press("Enter");
     await page.keyboard.press("Tab");
     equal("what follows is in the content", await page.evaluate(() => !!document.activeElement.closest("main")), true);
@@ -26,7 +26,7 @@ await play(async ({ browser, origin, more, check }) => {
     await goto(page, "/events");
     await page.getByRole("button", { name: "Show personal data" }).focus();
     await page.keyboard.press("Enter");
-    await page.getByRole("button", { name: "Hide it" }).waitFor();
+    await page.getByRole("button", { name: "Hide" }).waitFor();
     equal("and it is the same page", new URL(page.url()).pathname, "/events");
   });
 });

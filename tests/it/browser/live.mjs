@@ -41,9 +41,9 @@ await play(async ({ browser, origin, webhook, key, hostile, check }) => {
     await state("paused");
     const before = await rows();
     for (const name of ["meanwhile-1", "meanwhile-2", "meanwhile-3"]) await post(name);
-    await page.getByText("3 came meanwhile").waitFor();
+    await page.getByText("3 arrived while paused").waitFor();
     equal("rows while it is paused", await rows(), before);
-    await page.getByRole("button", { name: "Continue" }).click();
+    await page.getByRole("button", { name: "Resume" }).click();
     await shown("meanwhile-1");
     equal("rows afterwards", await rows(), before + 3);
     await state("live");

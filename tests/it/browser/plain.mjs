@@ -29,7 +29,7 @@ await play(async ({ browser, origin, more, phone, check }) => {
     equal("the phone is hidden", (await page.locator("main").innerText()).includes(phone.replace("+", "")), false);
     await reveal(page);
     equal("it is shown", (await page.locator("main").innerText()).includes(phone.replace("+", "")), true);
-    await page.getByRole("button", { name: "Hide it" }).click();
+    await page.getByRole("button", { name: "Hide" }).click();
     await page.getByRole("button", { name: "Show personal data" }).waitFor();
     equal("it is hidden again", (await page.locator("main").innerText()).includes(phone.replace("+", "")), false);
   });

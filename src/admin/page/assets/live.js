@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const ROWS_MAX = 200;
-  // The server says something every 5 s.
+  // The server sends something at least every 5 s.
   const SILENCE_MS = 15_000;
   const AGAIN_MS = 3_000;
   const FULL_MS = 10_000;
@@ -33,7 +33,7 @@
       const colour = { live: "ok", paused: "note", connecting: "" }[word] ?? "bad";
       if (stateTag.textContent !== word) stateTag.textContent = word;
       stateTag.className = `tag ${colour}`;
-      if (paused) cameText.textContent = `${came.toLocaleString("en")} came meanwhile`;
+      if (paused) cameText.textContent = `${came.toLocaleString("en")} arrived while paused`;
     };
 
     const draw = () => {
@@ -67,7 +67,7 @@
 
     const awaitNews = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => again("connection lost, trying again", 0), SILENCE_MS);
+      timer = setTimeout(() => again("connection lost, reconnecting", 0), SILENCE_MS);
     };
 
     // Each message shows that the connection is alive.
@@ -83,7 +83,7 @@
       source = new EventSource(url);
       awaitNews();
       source.addEventListener("quiet", heard);
-      // It shows personal data, and is to ask again whether it still may: nothing was lost.
+      // The stream shows personal data and ends here, so that the server checks the permission again. No row is lost.
       source.addEventListener("again", (event) => {
         heard(event);
         open();
@@ -97,13 +97,13 @@
         heard(event);
         later();
       });
-      source.addEventListener("full", (event) => again(`no place: ${event.data}, trying again`, FULL_MS));
-      source.addEventListener("error", () => again("connection lost, trying again", AGAIN_MS));
+      source.addEventListener("full", (event) => again(`not connected: ${event.data}, retrying`, FULL_MS));
+      source.addEventListener("error", () => again("connection lost, reconnecting", AGAIN_MS));
     };
 
     button.addEventListener("click", () => {
       paused = !paused;
-      button.textContent = paused ? "Continue" : "Pause";
+      button.textContent = paused ? "Resume" : "Pause";
       const hidden = came - ROWS_MAX;
       const told = !paused && hidden > 0 ? `the newest ${ROWS_MAX} of ${came.toLocaleString("en")} are shown` : "";
       cameText.textContent = told;
@@ -112,7 +112,7 @@
       say();
       later();
     });
-    // A browser keeps few connections to one host: a page that nobody sees lets go of its own, and goes on where it was.
+    // Browsers limit the connections per host: a hidden page closes its stream, and later continues after the last row.
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
 
     panel.querySelector(".state").hidden = false;

@@ -10,7 +10,7 @@
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-  // A chart's numbers are those of the table that data-table names: a row's <time> is x, each column with data-colour a line.
+  // Reads the numbers of a chart from its table: the <time> of a row is x, and each column with data-colour is a line.
   const read = (table) => {
     const heads = [...table.querySelectorAll("thead th[data-colour]")];
     const rows = [...table.querySelectorAll("tbody tr")];
@@ -23,15 +23,15 @@
     const table = document.getElementById(box.dataset.table);
     if (!table || typeof uPlot === "undefined") return;
     const { heads, data } = read(table);
-    // A line along the bottom says no more than the table.
+    // A chart of zeros shows no more than the table.
     if (data[0].length < 2 || data.slice(1).flat().every((value) => value === 0)) return;
     box.replaceChildren();
-    // It has a width only once it is shown.
+    // A hidden element has no width.
     box.hidden = false;
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
     const DAY = 24 * 60 * 60;
     const daily = data[0][1] - data[0][0] >= DAY;
-    // Times as the rest of the page writes them: 24 hours, the month before the day.
+    // Times as on the rest of the page: 24 hours, the month before the day.
     const times = (_chart, splits, _axis, _space, step) => splits.map((at) => {
       const text = new Date(at * 1000).toISOString();
       return step >= DAY || text.slice(11, 16) === "00:00" ? text.slice(5, 10) : text.slice(11, 16);
@@ -71,6 +71,6 @@
     });
     for (const added of ["htmx:after:swap", "rows:added"]) document.addEventListener(added, () => zoned(document));
   };
-  // After every deferred script: the charts need theirs.
+  // This event comes after all deferred scripts: the charts need uPlot.
   document.addEventListener("DOMContentLoaded", start);
 })();

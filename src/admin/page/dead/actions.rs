@@ -45,10 +45,10 @@ pub(in crate::admin::page) async fn counted(
     let dead = number_of(matches as u64, "dead letter", "dead letters");
     let of = asked.text("handler").map(|handler| format!(" of {handler}")).unwrap_or_default();
     let what = if matches == 0 {
-        "No dead letter of a handler at work matches.".to_owned()
+        "No dead letter of a configured handler matches.".to_owned()
     } else {
-        "Each is delivered again through the lane where it died, and leaves the list when it arrives; one that is \
-         refused again stays. What dies from now on is left alone."
+        "Each event is delivered again through the lane in which it became a dead letter. It leaves the list once it \
+         is delivered, and stays if it is refused again. Later dead letters are not retried."
             .to_owned()
     };
     let mut fields = asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
@@ -77,11 +77,11 @@ pub(in crate::admin::page) async fn retry_matching(
     let matching = Matching { before, ..retried(&shared, asked)? };
     let done = dead::retry(&shared, Which::Of(Box::new(matching))).await?.done;
     let what = match done {
-        0 => "There was nothing left to retry.".to_owned(),
-        1 => "1 dead letter is being retried: it leaves this list when it arrives.".to_owned(),
+        0 => "Nothing was left to retry.".to_owned(),
+        1 => "1 dead letter is being retried: it leaves this list once it is delivered.".to_owned(),
         _ => {
             let dead = number_of(done as u64, "dead letter", "dead letters");
-            format!("{dead} are being retried: each leaves this list when it arrives.")
+            format!("{dead} are being retried: each leaves this list once it is delivered.")
         }
     };
     let path = Asked::link("/dead", &asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat()));
@@ -102,7 +102,8 @@ pub(in crate::admin::page) async fn retry(
     let dead = dead_letter(&shared, &id).await?;
     let (id, handler) = (dead.id, at_work(&shared, &dead.lane.handler)?);
     dead::retry(&shared, Which::Ids(vec![id])).await?;
-    let what = format!("Dead letter {id} is being retried: it is gone from here when {handler} has it.");
+    let what =
+        format!("Dead letter {id} is being retried: it leaves this list once {handler} has delivered it.");
     Ok(posted.says(&shared, "/dead", true, what))
 }
 
@@ -119,12 +120,12 @@ pub(in crate::admin::page) async fn ask_to_drop(
         frame,
         title: format!("Drop dead letter {id}?"),
         what: vec![format!(
-            "{} will not get {event}, and the copy of it that is kept here is deleted. This cannot be undone.",
+            "{} will not deliver {event}, and the copy of the event in the dead letter is deleted. This cannot be undone.",
             dead.lane.handler
         )],
         action: Some(format!("/dead/{id}/drop")),
         fields: Vec::new(),
-        button: "Drop it for good".to_owned(),
+        button: "Drop permanently".to_owned(),
         for_good: true,
         back: (format!("/dead/{id}"), "Keep it"),
     })
@@ -138,7 +139,7 @@ pub(in crate::admin::page) async fn drop(
 ) -> Result<Response, Sorry> {
     let id = dead_letter(&shared, &id).await?.id;
     dead::drop(&shared, Which::Ids(vec![id])).await?;
-    Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} is dropped.")))
+    Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} was dropped.")))
 }
 
 /// The selection of a request that retries many dead letters. It is limited to running handlers, because no other

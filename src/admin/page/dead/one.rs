@@ -85,8 +85,8 @@ pub(in crate::admin::page) async fn one(
         died_at: When::from(died_at),
         cause: cause_tag(cause),
         why: match cause {
-            Cause::Refused => "its destination said that it will never take it",
-            Cause::Expired => "it was set aside, and not delivered in time while others were",
+            Cause::Refused => "the destination refused it permanently",
+            Cause::Expired => "it was set aside and not delivered in time, while other events were",
         },
         attempts,
         error: veil.error(&error).into_owned(),
@@ -102,8 +102,7 @@ pub(in crate::admin::page) async fn one(
 pub(super) async fn dead_letter(shared: &Shared, id: &str) -> Result<DeadLetter, Sorry> {
     let id: i64 = id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))?;
     let dead = shared.state.journal.dead_letter(id).await?;
-    let nothing = || {
-        Fault::Nothing(format!("dead letter {id}: it was delivered, dropped, or is older than what is kept"))
-    };
+    let nothing =
+        || Fault::Nothing(format!("dead letter {id}: it was delivered, dropped or deleted by retention"));
     Ok(dead.ok_or_else(nothing)?)
 }

@@ -39,7 +39,7 @@ impl LaneRow {
         let (tag, state) = state(lane, now);
         Self {
             lane: lane.lane,
-            of: if is_incoming { "customers’ messages" } else { "statuses and the rest" },
+            of: if is_incoming { "messages from customers" } else { "statuses and other events" },
             tag,
             state,
             lag: count(lane.lag),
@@ -64,15 +64,17 @@ fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
             let since = lane.unwell_since.map(|since| duration(now.ms_since(since).max(0)));
             let since = since.map(|since| format!("for {since}; ")).unwrap_or_default();
             let next = match lane.next_try {
-                Some(at) => format!("tries again in {}", duration(at.ms_since(now).max(0))),
-                None => "is tried now".to_owned(),
+                Some(at) => format!("retries in {}", duration(at.ms_since(now).max(0))),
+                None => "retrying now".to_owned(),
             };
             let what = lane.waits_for.as_ref().map(|what| format!("; {what}")).unwrap_or_default();
             (Tag::new("warn", "unwell"), format!("{since}{next}{what}"))
         }
         LaneCondition::Paused => (Tag::new("warn", "paused"), String::new()),
-        LaneCondition::Full => (Tag::new("bad", "full"), "too many are set aside".to_owned()),
-        LaneCondition::Stuck => (Tag::new("bad", "stuck"), "the journal cannot be read".to_owned()),
+        LaneCondition::Full => (Tag::new("bad", "full"), "aside_limit reached".to_owned()),
+        LaneCondition::Stuck => {
+            (Tag::new("bad", "stuck"), "the journal cannot be read at the cursor".to_owned())
+        }
         LaneCondition::Stopped => (Tag::new("", "stopped"), String::new()),
         LaneCondition::NotConfigured => (Tag::new("", "not configured"), String::new()),
     }
@@ -97,7 +99,7 @@ mod tests {
             ..LaneStatus::new("crm".into(), "http", Class::Incoming)
         };
         let row = LaneRow::of(&lane, now);
-        assert_eq!(row.state, "for 1 h; tries again in 12 s");
+        assert_eq!(row.state, "for 1 h; retries in 12 s");
         assert_eq!(
             (row.lag.as_str(), row.waited.as_str(), row.customer_waits),
             ("1,204", "1 min 30 s", true)

@@ -74,15 +74,15 @@ impl Whole {
         match self.row.condition {
             LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => "",
             LaneCondition::Waiting => {
-                "Its destination is unwell. It is tried again by itself; nothing is lost or skipped."
+                "The destination is unwell. Deliveries are retried automatically; no event is lost or skipped."
             }
             LaneCondition::Paused => {
-                "It delivers nothing until it is resumed. The journal keeps what it has not taken."
+                "The handler delivers nothing until it is resumed. The journal keeps its undelivered events."
             }
             LaneCondition::Full => {
-                "As many events are set aside as aside_limit allows: its destination fails for single events, see the last failure."
+                "The number of set-aside events has reached aside_limit: the destination fails for single events. See the last failure."
             }
-            LaneCondition::Stuck => "The journal cannot be read where it stands: the log says why.",
+            LaneCondition::Stuck => "The journal cannot be read at the cursor. See the log for the error.",
         }
     }
 }
@@ -106,7 +106,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
     let at_work = known.values().filter(|replay| !replay.state.has_ended()).count();
     let replays = match at_work {
         0 => "Replays".to_owned(),
-        _ => counted(at_work as u64, "replay at work", "replays at work"),
+        _ => counted(at_work as u64, "active replay", "active replays"),
     };
     let places = shared.state.journal.handlers().await?;
     let gone = places.iter().filter(|place| !place.configured).map(not_configured).collect();
@@ -117,7 +117,7 @@ fn not_configured(place: &HandlerPlace) -> String {
     let undelivered = counted(place.undelivered(), "event is undelivered", "events are undelivered");
     let name = &place.handler;
     format!(
-        "{name} is not configured any more: {undelivered}. `bikhook handlers rename {name} NEW` gives its place to another name."
+        "{name} is not configured any more: {undelivered}. `bikhook handlers rename {name} NEW` moves its cursors and dead letters to another name."
     )
 }
 
@@ -177,7 +177,7 @@ pub(super) async fn pause(
     let was = shared.state.journal.paused().borrow().contains_key(&name);
     handlers::pause(&shared, &name, posted.fields.text("reason")).await?;
     let what = if was {
-        format!("{name} was paused already, and keeps its first reason.")
+        format!("{name} was already paused; the first reason is kept.")
     } else {
         format!("{name} is paused: it starts no delivery until it is resumed.")
     };
@@ -192,7 +192,11 @@ pub(super) async fn resume(
 ) -> Result<Response, Sorry> {
     let name = at_work(&shared, &name)?;
     let was = handlers::resume(&shared, &name).await?;
-    let what = if was { format!("{name} goes on where it was.") } else { format!("{name} was not paused.") };
+    let what = if was {
+        format!("{name} is resumed and continues at its cursors.")
+    } else {
+        format!("{name} was not paused.")
+    };
     Ok(posted.says(&shared, &path_of(&name), was, what))
 }
 
@@ -204,7 +208,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Sorry> {
     let name = at_work(&shared, &name)?;
     handlers::retry(&shared, &name).await;
-    Ok(posted.says(&shared, &path_of(&name), true, format!("{name} tries now.")))
+    Ok(posted.says(&shared, &path_of(&name), true, format!("{name} retries now.")))
 }
 
 /// `POST /handlers/{name}/believe`
@@ -220,7 +224,7 @@ pub(super) async fn believe(
         let (classes, upto) = (believed.classes.join(", "), believed.upto);
         format!("{name}: events up to seq {upto} that are refused ({classes}) become dead letters.")
     } else {
-        format!("{name} has no refused events that wait.")
+        format!("{name} has no refused events that wait for a decision.")
     };
     Ok(posted.says(&shared, &path_of(&name), any, what))
 }

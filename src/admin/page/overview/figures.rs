@@ -202,7 +202,7 @@ impl Funnel {
     fn of_group(row: FunnelRow) -> Self {
         let category = row.group.first().and_then(Option::as_deref);
         let name = match category {
-            None => "not told",
+            None => "unknown",
             Some("crm") => "CRM",
             Some("broadcast") => "Broadcast",
             Some("automation") => "Automation",

@@ -53,11 +53,11 @@ pub(super) async fn overview(State(shared): State<Arc<Shared>>, visit: Visit) ->
     let behind = insight.and_then(|insight| {
         let progress = *insight.progress().borrow();
         if let Some(end) = progress.rebuilding_to {
-            return Some(format!("They are being rebuilt: event {} of {end} is taken in.", progress.cursor));
+            return Some(format!("They are being rebuilt: event {} of {end} is processed.", progress.cursor));
         }
         // A small lag is normal.
         let lag = tip.saturating_sub(progress.cursor);
-        (lag > 1_000).then(|| format!("{} are not in them yet.", counted(lag, "event", "events")))
+        (lag > 1_000).then(|| format!("{} are not counted yet.", counted(lag, "event", "events")))
     });
     visit.show(|frame| Page { frame, is_empty: tip == 0, needs, handlers, figures, behind })
 }

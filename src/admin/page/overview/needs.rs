@@ -37,23 +37,22 @@ pub(super) fn all(
     };
     if !clock.trusted {
         let what = format!(
-            "the wall clock jumped to {} and is not believed: repair it, or run bikhook clock accept",
+            "the wall clock jumped to {} and is not trusted: correct it, or run bikhook clock accept",
             clock.wall
         );
         need("bad", "clock", what, "/clock");
     }
     for handler in handlers {
-        let (name, failure) =
-            (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason was told"));
+        let (name, failure) = (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason given"));
         let own = handler.link();
         match handler.condition {
             LaneCondition::Stuck => {
-                need("bad", "stuck", format!("{name} cannot read the journal where it stands"), &own);
+                need("bad", "stuck", format!("{name} cannot read the journal at its cursor"), &own);
             }
             LaneCondition::Full => need(
                 "bad",
                 "full",
-                format!("{name} has set so many events aside that it waits: {failure}"),
+                format!("{name} has reached aside_limit for set-aside events: {failure}"),
                 &own,
             ),
             LaneCondition::Waiting => {
@@ -71,12 +70,17 @@ pub(super) fn all(
     }
     if figures.quarantined > 0 {
         let entries = counted(figures.quarantined, "entry", "entries");
-        need("warn", "quarantine", format!("{entries} in quarantine: what could not be read"), "/quarantine");
+        need(
+            "warn",
+            "quarantine",
+            format!("{entries} in quarantine: input that could not be stored"),
+            "/quarantine",
+        );
     }
     if waiting > 0 {
         let many = if waiting > WAITING_MAX { "more than " } else { "" };
         let customers = counted(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
-        let what = format!("{many}{customers} for an answer since they wrote, in the last 24 hours");
+        let what = format!("{many}{customers} for an answer to a message of the last 24 hours");
         need("note", "waiting", what, "/conversations?waiting=1");
     }
     needs

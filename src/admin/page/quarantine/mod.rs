@@ -69,16 +69,16 @@ impl Row {
 
 const fn about(reason: Reason) -> &'static str {
     match reason {
-        Reason::NotJson => "The whole body is no JSON; the sender got 400.",
-        Reason::Syntax => "One element is no JSON; others of its body may be stored.",
-        Reason::Utf8 => "The element is no UTF-8.",
-        Reason::Depth => "The element is nested deeper than 128.",
-        Reason::NotAnObject => "Something else stands where an object belongs.",
-        Reason::NoEventName => "The object has no eventName that is a text.",
+        Reason::NotJson => "The whole body is not JSON. The sender got 400.",
+        Reason::Syntax => "The element is not JSON. Other elements of its body may be stored.",
+        Reason::Utf8 => "The element is not valid UTF-8.",
+        Reason::Depth => "The element is nested deeper than 128 levels.",
+        Reason::NotAnObject => "The element is not a JSON object.",
+        Reason::NoEventName => "The eventName of the object is missing, empty or not a string.",
         Reason::TooMany => {
-            "The body has more elements than an earlier version read one by one; retry reads all of them."
+            "The body has more elements than an earlier version accepted. A retry reads all of them."
         }
-        Reason::Conflict => "A stored event has the same id, and other content.",
+        Reason::Conflict => "A stored event has the same id but other content.",
     }
 }
 
@@ -184,12 +184,12 @@ pub(super) async fn ask(
         frame,
         title: format!("Drop entry {id}?"),
         what: vec![
-            "Its bytes are deleted for good: nothing of what BIK sent here is left, and no upgrade can read it."
+            "The bytes are deleted permanently. No copy of this input is left that a later version could read."
                 .to_owned(),
         ],
         action: Some(format!("/quarantine/{id}/drop")),
         fields: Vec::new(),
-        button: "Drop it for good".to_owned(),
+        button: "Drop permanently".to_owned(),
         for_good: true,
         back: (format!("/quarantine/{id}"), "Keep it"),
     })
@@ -203,7 +203,7 @@ pub(super) async fn drop(
 ) -> Result<Response, Sorry> {
     let id = number(&id)?;
     let was_there = !quarantine::drop(&shared, vec![id]).await?.is_empty();
-    let what = if was_there { "was dropped" } else { "was there no more" };
+    let what = if was_there { "was dropped" } else { "is not in quarantine" };
     Ok(posted.says(&shared, "/quarantine", was_there, format!("Entry {id} {what}.")))
 }
 
@@ -218,7 +218,7 @@ fn told(retried: &Retried) -> String {
         let accepted = counted(retried.accepted, "event was stored", "events were stored");
         match retried.duplicates {
             0 => accepted,
-            duplicates => format!("{accepted}, {} stored already", counted(duplicates, "was", "were")),
+            duplicates => format!("{accepted}, {} already stored", counted(duplicates, "was", "were")),
         }
     };
     match retried.outcome {
@@ -228,17 +228,17 @@ fn told(retried: &Retried) -> String {
             events(),
             counted(
                 retried.unreadable as u64 + u64::from(retried.conflicts),
-                "element that could not be stored is an entry of its own now",
-                "elements that could not be stored are entries of their own now"
+                "element that could not be stored is now a separate entry",
+                "elements that could not be stored are now separate entries"
             )
         ),
         Outcome::Unreadable if retried.unreadable == 0 => {
-            format!("Entry {id} stays: it has no element, so nothing was stored.")
+            format!("Entry {id} stays: it has no elements, so nothing was stored.")
         }
         Outcome::Unreadable => format!("Entry {id} still cannot be read."),
         Outcome::Conflict => {
-            format!("Entry {id} stays: a stored event still has its id, with other content.")
+            format!("Entry {id} stays: a stored event still has the same id but other content.")
         }
-        Outcome::Unknown => format!("Entry {id} was there no more."),
+        Outcome::Unknown => format!("Entry {id} is not in quarantine."),
     }
 }

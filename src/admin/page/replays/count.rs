@@ -65,7 +65,8 @@ pub(in crate::admin::page) async fn count(
     if asked.text("of") == Some("dead") {
         fields.push(("handler".to_owned(), handler.to_string()));
         let back = Asked::link(&own, &asked.kept(&[&FIELDS[..], &["of"]].concat()));
-        return dead::counted(&shared, posted.visit, &Asked::from(fields), (back, "Change it")).await;
+        return dead::counted(&shared, posted.visit, &Asked::from(fields), (back, "Change the selection"))
+            .await;
     }
     fields.extend(asked.kept(&["rate"]));
     let back = Asked::link(&own, &fields);
@@ -116,9 +117,9 @@ pub(in crate::admin::page) async fn start(
     #[expect(clippy::disallowed_methods, reason = "it ends when the journal has answered")]
     let begun = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
     let what = match begun.await.map_err(|_panicked| Fault::Inside)?? {
-        Begun::Now(id) => format!("Replay {id} to {handler} is started."),
+        Begun::Now(id) => format!("Replay {id} to {handler} was started."),
         Begun::Already(id) => {
-            format!("Replay {id} to {handler} is started already: nothing was started twice.")
+            format!("Replay {id} to {handler} was already started: no second replay was started.")
         }
     };
     Ok(posted.says(&shared, "/replays", true, what))
@@ -164,7 +165,7 @@ fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static s
     if let Some(rate) = rate {
         let ms = i64::try_from(events.saturating_mul(1_000) / u64::from(rate.get())).unwrap_or(i64::MAX);
         let (a_second, in_all) = (number(rate.get()), duration(ms));
-        told.push(("Pace", format!("at most {a_second} a second: {in_all} or longer")));
+        told.push(("Rate", format!("at most {a_second} per second: {in_all} or longer")));
     }
     told
 }
@@ -176,11 +177,11 @@ fn waits(shared: &Shared, handler: &str) -> Option<String> {
     let lanes = shared.state.desk.status();
     let own = || lanes.iter().filter(|lane| *lane.handler == *handler);
     let why = if own().any(|lane| lane.state == LaneCondition::Paused) {
-        "the handler is paused: it begins when that is resumed"
+        "the handler is paused, and the replay starts when it is resumed"
     } else if own().any(|lane| lane.state != LaneCondition::Running) {
-        "the handler’s destination is unwell: it begins when that takes events again"
+        "a lane of the handler is not running, and the replay starts when it is"
     } else if before {
-        "another replay to this handler goes first"
+        "another replay to this handler runs first"
     } else {
         return None;
     };

@@ -65,7 +65,7 @@ pub(super) async fn resume(
     Path(id): Path<String>,
     posted: Posted,
 ) -> Result<Response, Sorry> {
-    change(&shared, &id, &posted, ReplayState::Running, "goes on").await
+    change(&shared, &id, &posted, ReplayState::Running, "is resumed").await
 }
 
 /// `GET /replays/{id}/cancel`: asks for confirmation.
@@ -78,9 +78,9 @@ pub(super) async fn ask_to_cancel(
     let id = row.id;
     let has_ended = row.ended_at.is_some();
     let what = if has_ended {
-        format!("It is {} already.", row.state.as_str())
+        format!("The replay is already {}.", row.state.as_str())
     } else {
-        "What it has delivered stays delivered; the rest is not delivered by it. It cannot be resumed after that."
+        "Events that the replay has delivered stay delivered; it delivers no more events. A cancelled replay cannot be resumed."
             .to_owned()
     };
     visit.show(|frame| Confirm {
@@ -91,7 +91,7 @@ pub(super) async fn ask_to_cancel(
         fields: Vec::new(),
         button: format!("Cancel replay {id}"),
         for_good: true,
-        back: ("/replays".to_owned(), "Leave it"),
+        back: ("/replays".to_owned(), "Back to the replays"),
     })
 }
 
@@ -114,10 +114,10 @@ async fn change(
     let id = read(id)?;
     let (is_done, what) = match replays::change(shared, id, to).await {
         Ok(true) => (true, format!("Replay {id} {done}.")),
-        Ok(false) => (true, format!("Replay {id} was so already.")),
+        Ok(false) => (true, format!("Replay {id} was already in this state.")),
         // The replay ended while the operator looked at the page.
         Err(error @ Fault::Nothing(_)) if replays::Row::one(shared, id).is_ok() => {
-            (false, format!("Nothing was done: {error}."))
+            (false, format!("Nothing was changed: {error}."))
         }
         Err(error) => return Err(error.into()),
     };

@@ -63,7 +63,7 @@ impl Row {
         // The progress is unknown if the replay ended before this process started, or still waits to start.
         let through = through
             .map_or_else(|| Share::new(0, 0, ""), |(done, all)| Share::new(signed(done), signed(all), "ok"));
-        let rate = row.rate.map(|rate| format!("at most {} a second", number(rate.get())));
+        let rate = row.rate.map(|rate| format!("at most {} per second", number(rate.get())));
         let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
         let chosen = settings.and_then(|settings| settings.in_words());
         Self {

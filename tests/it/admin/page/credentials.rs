@@ -15,7 +15,7 @@ async fn every_credential_is_shown_with_its_last_use_and_without_a_secret() {
         "portal",
         "Basic base64(key)",
         "2026-01-01 00:00:00",
-        "Nobody was refused",
+        "No request was refused",
         "bikhook auth",
         "Source anybody",
         "auth = \"none\"",
@@ -59,7 +59,7 @@ fn who_was_refused_is_counted_and_the_log_says_who_decided() {
     let page = operator.get("/credentials").unwrap().body;
     for text in [
         "<strong>1</strong> without an Authorization header",
-        "<strong>1</strong> with a credential that is none of these",
+        "<strong>1</strong> with an unknown credential",
         "Basic key",
     ] {
         assert!(page.contains(text), "{text}: {page}");

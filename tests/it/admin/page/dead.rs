@@ -95,7 +95,7 @@ async fn a_dead_letter_tells_its_tries_and_is_retried_by_its_form() {
     let id = dead(&operator).await[0];
     let one = format!("/dead/{id}");
     let page = browser.page(&one).await;
-    for text in ["try 1", "href=\"/events/1\"", "href=\"/handlers/crm\"", "will never take it", "lane other"]
+    for text in ["attempt 1", "href=\"/events/1\"", "href=\"/handlers/crm\"", "refused it permanently", "lane other"]
     {
         assert!(page.contains(text), "{text}: {page}");
     }
@@ -125,7 +125,7 @@ async fn a_dead_letter_is_dropped_only_after_a_question() {
     browser.is_fenced(&drop).await;
     assert_eq!(dead(&operator).await, ids);
     let done = browser.done(&drop, &[]).await;
-    assert_eq!(done, ("/dead".to_owned(), format!("Dead letter {} is dropped.", ids[0])));
+    assert_eq!(done, ("/dead".to_owned(), format!("Dead letter {} was dropped.", ids[0])));
     assert_eq!(dead(&operator).await, [ids[1]]);
     assert_eq!(browser.post(&drop, &[]).await.status(), 404);
 }

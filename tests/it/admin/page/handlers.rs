@@ -13,11 +13,11 @@ async fn handlers_tell_lane_by_lane_how_they_are() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let page = browser.page("/handlers").await;
-    for text in ["href=\"/handlers/crm\"", "test · there", "customers’ messages", "running"] {
+    for text in ["href=\"/handlers/crm\"", "test · there", "messages from customers", "running"] {
         assert!(page.contains(text), "{text}: {page}");
     }
     operator.store([incoming("i1", "m1")]).await;
-    until(async || Browser::new(&operator).page("/handlers").await.contains("tries again in")).await;
+    until(async || Browser::new(&operator).page("/handlers").await.contains("retries in")).await;
     let page = browser.page("/handlers").await;
     assert!(page.contains(">unwell<") && page.contains("data-label=\"Last failure\">unwell"), "{page}");
     operator.destination.well.store(true, SeqCst);
@@ -45,10 +45,10 @@ async fn a_handler_is_paused_and_resumed_by_forms_and_the_page_says_so_once() {
         assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62; (by ops)"), "{page}");
     }
     let (_, again) = browser.done("/handlers/crm/pause", &[("reason", "again")]).await;
-    assert!(again.contains("was paused already"), "{again}");
+    assert!(again.contains("was already paused"), "{again}");
     browser.is_fenced("/handlers/crm/resume").await;
     assert!(is_paused(&operator));
-    assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm goes on where it was.");
+    assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm is resumed and continues at its cursors.");
     assert!(!is_paused(&operator));
     assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm was not paused.");
     let long = browser.post("/handlers/crm/pause", &[("reason", &"x".repeat(201))]).await;
@@ -71,14 +71,14 @@ async fn a_waiting_handler_has_buttons_to_try_now_and_to_believe_its_refusals() 
     assert!(offers(&page, retry) && page.contains("Believe status 422"), "{page}");
     browser.is_fenced(retry).await;
     browser.is_fenced(believe).await;
-    let tries = ("/handlers/crm".to_owned(), "crm tries now.".to_owned());
+    let tries = ("/handlers/crm".to_owned(), "crm retries now.".to_owned());
     assert_eq!(browser.done(retry, &[]).await, tries);
     let (to, notice) = browser.done(believe, &[]).await;
     let says = "crm: events up to seq 3 that are refused (status 422) become dead letters.";
     assert_eq!((&*to, &*notice), ("/handlers/crm", says));
     until(async || Browser::new(&operator).page("/handlers/crm").await.contains("Retry all 3")).await;
     let (_, notice) = browser.done(believe, &[]).await;
-    assert_eq!(notice, "crm has no refused events that wait.");
+    assert_eq!(notice, "crm has no refused events that wait for a decision.");
 }
 
 #[tokio::test]

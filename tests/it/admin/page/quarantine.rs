@@ -52,7 +52,7 @@ async fn an_entry_tells_why_and_where_and_its_bytes_when_they_are_asked_for() {
     keep(&operator, body, Reason::NotJson, "no value for Asharani at line 2, column 10").await;
     let mut browser = Browser::new(&operator);
     let veiled = browser.page("/quarantine/1").await;
-    for text in ["not_json", "The whole body is no JSON", "line 2, column 10", "Show personal data"] {
+    for text in ["not_json", "The whole body is not JSON", "line 2, column 10", "Show personal data"] {
         assert!(veiled.contains(text), "{text}: {veiled}");
     }
     for text in ["Asharani", "9938438138", "31 39 39 33"] {
@@ -97,15 +97,15 @@ async fn an_entry_is_tried_again_and_the_page_says_what_became_of_it() {
     assert!(browser.page("/quarantine/2").await.contains("Entry 2 still cannot be read."));
     act(&mut browser, "/quarantine/3/retry").await;
     let page = browser.page("/quarantine").await;
-    let said = "in part: 1 event was stored; 1 element that could not be stored is an entry of its own now.";
+    let said = "in part: 1 event was stored; 1 element that could not be stored is now a separate entry.";
     assert!(page.contains(said) && !page.contains("href=\"/quarantine/3\""), "{page}");
     operator.quarantine("[]").await;
     assert_eq!(act(&mut browser, "/quarantine/5/retry").await, "/quarantine/5");
-    assert!(browser.page("/quarantine/5").await.contains("Entry 5 stays: it has no element"));
+    assert!(browser.page("/quarantine/5").await.contains("Entry 5 stays: it has no elements"));
     assert_eq!(act(&mut browser, "/quarantine/9/retry").await, "/quarantine");
     let page = browser.page("/quarantine").await;
     assert!(
-        page.contains("<p class=\"notice warn wrap\" role=\"status\">Entry 9 was there no more."),
+        page.contains("<p class=\"notice warn wrap\" role=\"status\">Entry 9 is not in quarantine."),
         "{page}"
     );
 }
@@ -117,7 +117,7 @@ async fn an_entry_is_dropped_after_it_was_asked_once_more() {
     operator.quarantine("{").await;
     assert!(browser.page("/quarantine/1").await.contains("href=\"/quarantine/1/drop\""));
     let asked = browser.page("/quarantine/1/drop").await;
-    assert!(asked.contains("Drop it for good") && asked.contains("action=\"/quarantine/1/drop\""), "{asked}");
+    assert!(asked.contains("Drop permanently") && asked.contains("action=\"/quarantine/1/drop\""), "{asked}");
     assert!(operator.journal.quarantined(1).await.unwrap().is_some(), "to ask drops nothing");
     assert_eq!(act(&mut browser, "/quarantine/1/drop").await, "/quarantine");
     let page = browser.page("/quarantine").await;

@@ -28,7 +28,7 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     let asked = [("event", "message-*"), ("status", "failed"), ("rate", "500")];
     let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
     for text in
-        ["2 events would be delivered", "event 2</a>, received <time", "event 3</a>", "at most 500 a second"]
+        ["2 events would be delivered", "event 2</a>, received <time", "event 3</a>", "at most 500 per second"]
     {
         assert!(counted.contains(text), "{text}: {counted}");
     }
@@ -43,17 +43,17 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     until(async || taken(&operator).len() == 4).await;
     browser.is_fenced("/replays").await;
     let done = start(&mut browser, &counted).await;
-    assert_eq!(done, ("/replays".to_owned(), "Replay 1 to crm is started.".to_owned()));
+    assert_eq!(done, ("/replays".to_owned(), "Replay 1 to crm was started.".to_owned()));
     until(async || Browser::new(&operator).page("/replays").await.contains(">done<")).await;
     let again = start(&mut browser, &counted).await;
-    let says = "Replay 1 to crm is started already: nothing was started twice.";
+    let says = "Replay 1 to crm was already started: no second replay was started.";
     assert_eq!(again, ("/replays".to_owned(), says.to_owned()));
     assert_eq!(operator.journal.replays().borrow().len(), 1);
     assert_eq!(browser.post("/replays", &[("handler", "crm")]).await.status(), 400, "not of a counted page");
     assert_eq!(taken(&operator)[4..], [2, 3], "what came after it was counted is not in it");
     let page = browser.page("/replays").await;
     assert!(page.contains("statuses failed") && page.contains("100 %"), "{page}");
-    assert!(browser.page("/handlers/crm").await.contains("Its replays"));
+    assert!(browser.page("/handlers/crm").await.contains("<h2 id=\"replays\">Replays</h2>"));
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_dry_run_that_finds_nothing_offers_nothing_and_leads_back() {
         let asked = [("event", event), ("status", *hostile), ("message", hostile), ("phone", hostile)];
         let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
         assert!(
-            counted.contains("0 events would be delivered") && counted.contains("Change it"),
+            counted.contains("0 events would be delivered") && counted.contains("Change the selection"),
             "{counted}"
         );
         assert!(
@@ -115,7 +115,7 @@ async fn a_replay_is_paused_resumed_and_after_a_question_cancelled() {
     assert_eq!(browser.done("/replays/1/resume", &[("back", "//evil.example")]).await.0, "/");
     assert_eq!(state(1), "running");
     let question = browser.page("/replays/1/cancel").await;
-    assert!(question.contains("Cancel replay 1 to crm?") && question.contains("Leave it"), "{question}");
+    assert!(question.contains("Cancel replay 1 to crm?") && question.contains("Back to the replays"), "{question}");
     assert_eq!(state(1), "running");
     assert_eq!(
         browser.done("/replays/1/cancel", &[]).await,
@@ -123,7 +123,7 @@ async fn a_replay_is_paused_resumed_and_after_a_question_cancelled() {
     );
     assert_eq!(state(1), "cancelled");
     let (_, said) = browser.done("/replays/1/resume", &back).await;
-    assert!(said.contains("Nothing was done") && said.contains("cancelled"), "{said}");
+    assert!(said.contains("Nothing was changed") && said.contains("cancelled"), "{said}");
     assert_eq!(browser.post("/replays/99/pause", &[]).await.status(), 404);
     assert_eq!(browser.post("/replays/x/pause", &[]).await.status(), 400);
 }
