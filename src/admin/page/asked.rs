@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_a_browser_writes_them() {
+    fn times_of_browser_fields_are_parsed() {
         let time =
             |text: &str| asked(&format!("t={text}")).time("t").map(|time| time.map(|time| time.to_string()));
         for text in ["2026-01-31T09:30", "2026-01-31T09:30:00", "2026-01-31T09:30:00Z"] {

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_others_are_as_they_were_published() {
+    fn third_party_files_match_their_checksums() {
         let sums = include_str!("assets/SHA256SUMS");
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/page/assets");
         let mut looked_at = 0;

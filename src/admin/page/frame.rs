@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_in_its_own_section_alone() {
+    fn a_page_is_only_in_its_own_section() {
         let is_in =
             |path: &str, section: &str| Frame { back: path.to_owned(), ..Frame::default() }.is_in(section);
         assert!(is_in("/?range=7d", "/"));

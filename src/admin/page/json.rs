@@ -178,7 +178,7 @@ mod tests {
     const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+91 1","n":123456789012345678901,"a":[1,"y"],"e":{},"f":[],"b":true,"status":""}],"919938":"\"<b>\\","storeId":"s","id":"own","x":{"id":"other"}}"#;
 
     #[test]
-    fn tokens_stay_as_they_came() {
+    fn tokens_are_shown_unchanged() {
         let (shown, cut) = indented(JSON, Veil { lifted: true });
         assert!(!cut);
         assert!(shown.contains("123456789012345678901"), "{shown}");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn under_a_veil_only_plain_values_are_told() {
+    fn masked_json_shows_only_plain_values() {
         let (shown, _) = indented(JSON, Veil { lifted: false });
         for hidden in ["+91", "1234", "\"y\"", "<b>", "919938", "other"] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
@@ -207,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deep_inside_is_cut() {
+    fn deeply_nested_json_is_cut() {
         let deep = format!("{}{}", "[".repeat(127), "1,".repeat(128 * 1024));
         let (shown, cut) = indented(&deep, Veil { lifted: true });
         assert!(cut && shown.len() < WRITTEN_BYTES + 1024, "{}", shown.len());
     }
 
     #[test]
-    fn whatever_it_is_given_it_ends() {
+    fn indenting_invalid_json_terminates() {
         for odd in ["", "\"", "\"\\", "{", "]", "nonsense", "{\"a\"", "é\"é"] {
             indented(odd, Veil { lifted: false });
         }

@@ -24,7 +24,7 @@ pub(super) struct Period {
 
 /// The ranges: value and label.
 pub(super) const RANGES: [(&str, &str); 4] =
-    [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom: From, To")];
+    [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom (From, To)")];
 
 impl Period {
     /// The period of a request: `range`, or for `own` the fields `since` and `until`.
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_range_is_told_by_its_steps() {
+    fn each_range_has_its_unit_and_its_number_of_steps() {
         let day = period("range=24h").unwrap();
         assert_eq!((day.step(), day.steps().len()), (Dimension::Hour, 25));
         let week = period("").unwrap();

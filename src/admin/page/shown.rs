@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_as_people_read_them() {
+    fn counts_durations_and_shares_are_formatted() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(-1_000), "−1,000");
         assert_eq!(
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_html_escapes_what_it_holds() {
+    fn tags_escape_their_content() {
         let hostile = Tag::new("", "<script>alert('x')</script>").to_string();
         assert!(!hostile.contains("<script>"), "{hostile}");
         assert_eq!(

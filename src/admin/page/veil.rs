@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_veiled_value_shows_its_end_at_most() {
+    fn a_masked_value_shows_at_most_its_end() {
         let veil = Veil { lifted: false };
         assert_eq!(veil.address("919938438138"), "••••38");
         assert_eq!(veil.address("138"), "••••");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_veiled_error_says_what_kind_it_is() {
+    fn a_masked_error_keeps_its_class() {
         let veil = Veil { lifted: false };
         assert_eq!(
             veil.error("422 Unprocessable Entity: no customer Asha"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_veiled_sentence_keeps_its_words_and_loses_numbers_and_addresses() {
+    fn a_masked_sentence_hides_numbers_and_addresses() {
         let veil = Veil { lifted: false };
         let plain = "more than 24 hours have passed (error 131047)";
         assert_eq!(veil.sentence(plain), plain);

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_says_since_when_it_is_unwell_and_who_waits() {
+    fn a_lane_row_shows_the_unwell_time_and_a_waiting_customer() {
         let now = Timestamp::from_ms(1_767_225_600_000);
         let lane = LaneStatus {
             state: LaneCondition::Waiting,

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_marked_with_its_whole_character() {
+    fn the_error_position_marks_a_whole_character() {
         let text = Text::of("{\"a\": é}".as_bytes(), Some(6));
         assert_eq!((&*text.before, &*text.marked, &*text.after), ("{\"a\": ", "é", "}"));
         let end = Text::of(b"{", Some(1));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_far_behind_is_shown_with_what_is_around_it() {
+    fn a_distant_error_position_is_shown_with_its_surroundings() {
         let mut bytes = vec![b'a'; 100_000];
         bytes[50_000] = b'!';
         let text = Text::of(&bytes, Some(50_000));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_has_a_picture() {
+    fn control_characters_become_control_pictures() {
         assert_eq!(readable(b"a\0\x1b\r\n\tb\xff"), "a␀␛␍\n\tb\u{fffd}");
         assert_eq!(readable("\u{202e}x".as_bytes()), "\u{fffd}x");
         assert_eq!(

@@ -49,7 +49,7 @@ mod tests {
     use crate::event::decode;
 
     #[test]
-    fn a_place_is_found_as_reading_tells_it() {
+    fn positions_are_parsed_from_details() {
         assert_eq!(Place::told_by("expected value at line 1 column 2"), Some(Place::Line(1, 2)));
         assert_eq!(Place::told_by("no value at line 10, column 3"), Some(Place::Line(10, 3)));
         assert_eq!(Place::told_by("invalid UTF-8 at byte 7"), Some(Place::Byte(7)));
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_of_a_place_is_where_reading_failed() {
+    fn the_offset_is_where_decoding_failed() {
         let body = b"{\"a\": 1}\n{\"b\": !}";
         assert_eq!(Place::Line(2, 7).offset(body), 15);
         assert_eq!(body[15], b'!');
         assert_eq!(Place::Line(9, 1).offset(body), body.len());
         assert_eq!(Place::Byte(usize::MAX).offset(body), body.len());
         let wrong = decode(&"bik".into(), b"{\"eventName\":\n !}").unwrap_err();
-        let place = Place::told_by(&wrong.quarantined.detail).expect("it tells its place");
+        let place = Place::told_by(&wrong.quarantined.detail).expect("a position at the end of the detail");
         assert_eq!(place, Place::Line(wrong.line, wrong.column));
     }
 }

@@ -114,7 +114,7 @@ pub(in crate::admin::page) async fn start(
     let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
     // On a double click, the browser aborts the first request. The task finishes anyway, and its replay is remembered.
     let starting = Arc::clone(&shared);
-    #[expect(clippy::disallowed_methods, reason = "it ends when the journal has answered")]
+    #[expect(clippy::disallowed_methods, reason = "the task ends when the journal answers")]
     let begun = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
     let what = match begun.await.map_err(|_panicked| Fault::Inside)?? {
         Begun::Now(id) => format!("Replay {id} to {handler} was started."),

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_number_starts_once_and_after_a_fault_once_more() {
+    async fn a_number_starts_one_replay_and_again_after_a_failure() {
         let starts = Starts::new();
         assert!(starts.once(7, async { Err(Fault::Inside) }).await.is_err());
         assert!(matches!(starts.once(7, async { Ok(1) }).await, Ok(Begun::Now(1))));

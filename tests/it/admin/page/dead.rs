@@ -95,7 +95,8 @@ async fn a_dead_letter_tells_its_tries_and_is_retried_by_its_form() {
     let id = dead(&operator).await[0];
     let one = format!("/dead/{id}");
     let page = browser.page(&one).await;
-    for text in ["attempt 1", "href=\"/events/1\"", "href=\"/handlers/crm\"", "refused it permanently", "lane other"]
+    for text in
+        ["attempt 1", "href=\"/events/1\"", "href=\"/handlers/crm\"", "refused it permanently", "lane other"]
     {
         assert!(page.contains(text), "{text}: {page}");
     }

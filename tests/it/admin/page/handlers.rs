@@ -48,7 +48,10 @@ async fn a_handler_is_paused_and_resumed_by_forms_and_the_page_says_so_once() {
     assert!(again.contains("was already paused"), "{again}");
     browser.is_fenced("/handlers/crm/resume").await;
     assert!(is_paused(&operator));
-    assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm is resumed and continues at its cursors.");
+    assert_eq!(
+        browser.done("/handlers/crm/resume", &[]).await.1,
+        "crm is resumed and continues at its cursors."
+    );
     assert!(!is_paused(&operator));
     assert_eq!(browser.done("/handlers/crm/resume", &[]).await.1, "crm was not paused.");
     let long = browser.post("/handlers/crm/pause", &[("reason", &"x".repeat(201))]).await;

@@ -27,9 +27,12 @@ async fn a_replay_is_counted_first_and_what_was_counted_is_what_is_started() {
     browser.is_fenced("/handlers/crm/replay").await;
     let asked = [("event", "message-*"), ("status", "failed"), ("rate", "500")];
     let counted = browser.post("/handlers/crm/replay", &asked).await.text().await.unwrap();
-    for text in
-        ["2 events would be delivered", "event 2</a>, received <time", "event 3</a>", "at most 500 per second"]
-    {
+    for text in [
+        "2 events would be delivered",
+        "event 2</a>, received <time",
+        "event 3</a>",
+        "at most 500 per second",
+    ] {
         assert!(counted.contains(text), "{text}: {counted}");
     }
     assert_eq!(taken(&operator).len(), 3, "nothing is delivered by counting");
@@ -115,7 +118,10 @@ async fn a_replay_is_paused_resumed_and_after_a_question_cancelled() {
     assert_eq!(browser.done("/replays/1/resume", &[("back", "//evil.example")]).await.0, "/");
     assert_eq!(state(1), "running");
     let question = browser.page("/replays/1/cancel").await;
-    assert!(question.contains("Cancel replay 1 to crm?") && question.contains("Back to the replays"), "{question}");
+    assert!(
+        question.contains("Cancel replay 1 to crm?") && question.contains("Back to the replays"),
+        "{question}"
+    );
     assert_eq!(state(1), "running");
     assert_eq!(
         browser.done("/replays/1/cancel", &[]).await,
