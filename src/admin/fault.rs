@@ -45,20 +45,20 @@ pub(super) enum Fault {
     Append(#[from] AppendError),
     /// Insight is disabled, or its file could not be opened.
     #[error(
-        "insight is switched off: set enabled = true under [insight]; or its file could not be opened, and the log says why"
+        "insight is disabled, or its file could not be opened: set enabled = true under [insight], or look for the error in the log"
     )]
     NoInsight,
     /// Insight failed. Its error text may quote a row, so only the error class is shown.
     #[error("insight: {}", .0.class())]
     Insight(#[from] insight::Error),
     /// The maximum number of tails is already open.
-    #[error("{limit} follow the events already, and no more may at once")]
+    #[error("the maximum of {limit} open tails is reached: close one, or try again later")]
     Crowded {
         /// The maximum number of tails.
         limit: usize,
     },
     /// A part of the request panicked, or its answer could not be serialized.
-    #[error("this request failed inside bikhook")]
+    #[error("internal error in bikhook: the log says more")]
     Inside,
 }
 
@@ -96,7 +96,7 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
-            tracing::warn!(error = %self, "an admin request could not be answered");
+            tracing::warn!(error = %self, "admin request failed");
         }
         Problem::new(status, self.to_string()).into_response(None)
     }

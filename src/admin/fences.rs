@@ -53,17 +53,17 @@ const FAILURES_PER_MINUTE: u32 = 60;
 /// The check that rejected a request.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    #[error("a request needs one Host")]
+    #[error("the Host header is missing, repeated or invalid: send exactly one")]
     NoHost,
-    #[error("this Host is not served: use the listen address, localhost, or a name in admin.hosts")]
+    #[error("this Host is not accepted: use the listen address or localhost, or add the name to admin.hosts")]
     Host,
-    #[error("the admin side needs its credentials")]
+    #[error("the credentials of [admin] are missing or wrong")]
     Credentials,
     #[error("too many requests without valid credentials")]
     TooManyFailures(TooManyFailures),
-    #[error("requests from pages of another origin change nothing here")]
+    #[error("a request that changes something must not come from a page of another origin")]
     Origin,
-    #[error("a request that changes something is JSON: content-type application/json")]
+    #[error("a request that changes something must have Content-Type: application/json")]
     ContentType,
 }
 
@@ -105,7 +105,7 @@ impl Fences {
     fn log_refusal(&self, stopped: &Stopped, peer: Option<IpAddr>) {
         if let Some(unsaid) = self.log.say() {
             let more_before = (unsaid > 0).then_some(unsaid);
-            tracing::info!(why = %stopped, peer = peer.map(display), more_before, "an admin request was refused");
+            tracing::info!(why = %stopped, peer = peer.map(display), more_before, "admin request refused");
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_served_where_no_name_can_be_rebound_to_it() {
+    fn a_host_that_cannot_be_rebound_is_served() {
         for host in ["127.0.0.1:8081", "127.0.0.1", "localhost:9", "LocalHost", "[::1]:8081"] {
             assert!(serves("127.0.0.1:8081", &[], host), "{host}");
         }

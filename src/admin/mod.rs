@@ -110,18 +110,22 @@ pub fn router(state: State) -> Router {
 
 /// The answer to a method that the path does not support. The router adds `Allow`.
 async fn another_method() -> Response {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method").into_response(None)
+    let detail = "method not allowed: the Allow header lists the methods of this path";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response(None)
 }
 
 /// The answer after a panic. The panic's text may quote personal data, so it is not shown.
 fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
-    tracing::error!("an admin request panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this request failed inside bikhook").into_response(None)
+    tracing::error!("admin request panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error in bikhook: the log says more")
+        .into_response(None)
 }
 
 /// The admin side would listen on a reachable address without credentials.
 #[derive(Debug, thiserror::Error)]
-#[error("the admin side may listen on {listen} only with [admin] credentials: others can reach that address")]
+#[error(
+    "the admin side cannot listen on {listen} without credentials: set credentials under [admin], or listen on loopback"
+)]
 pub struct Unguarded {
     listen: std::net::SocketAddr,
 }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_what_was_asked_for_and_the_next_goes_on_from_there() {
+    fn a_page_has_its_limit_and_the_next_page_continues_after_it() {
         assert_eq!(sift(2_500, None, 3), (vec![2_500, 2_400, 2_300], Some(2_300)));
         assert_eq!(sift(2_500, Some(2_300), 2), (vec![2_200, 2_100], Some(2_100)));
         assert_eq!(sift(250, None, 10), (vec![200, 100], None));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_after_it_has_looked_at_many() {
+    fn a_page_ends_after_20_reads() {
         let (seqs, next) = sift(1_000_000, None, 1_000);
         assert_eq!((seqs.len(), next), (200, Some(980_001)));
     }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_at_the_time_or_the_seq_that_is_asked_for_and_after_it_has_looked_at_many() {
+    fn a_page_ends_at_until_at_before_and_after_20_claims() {
         let narrowed = Narrowed { until: Some(Timestamp::from_ms(6_000)), ..Narrowed::default() };
         let query = OnwardQuery { after: 2, before: Some(8), limit: 100, narrowed, ..OnwardQuery::default() };
         assert_eq!(page(500, query), (vec![3, 4, 5], None));

@@ -33,7 +33,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
         Query::try_from_uri(&parts.uri)
             .map(|Query(parameters)| Self(parameters))
-            .map_err(|_invalid| Fault::parameter("the query", "cannot be read"))
+            .map_err(|_invalid| Fault::parameter("the query", "cannot be parsed"))
     }
 }
 
@@ -117,7 +117,7 @@ impl Parameters {
     pub(super) fn end(self) -> Result<(), Fault> {
         match self.0.into_iter().next() {
             None => Ok(()),
-            Some((name, _)) => Err(Fault::parameter(name, "is no parameter of this path")),
+            Some((name, _)) => Err(Fault::parameter(name, "is not a parameter of this path")),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Parameters {
 pub(super) fn no_such_word(name: &'static str, text: &str, words: &[&str]) -> Fault {
     let near = nearest(text, words.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Fault::parameter(name, format!("there is no {text:?}{near} (there are {})", words.join(", ")))
+    Fault::parameter(name, format!("unknown value {text:?}{near} (valid values: {})", words.join(", ")))
 }
 
 /// The variable segment of the path.
@@ -170,7 +170,7 @@ pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Fa
             if too_large {
                 Fault::TooLarge { limit: BODY_BYTES }
             } else {
-                Fault::Body("it broke off".to_owned())
+                Fault::Body("it could not be read to its end".to_owned())
             }
         })
 }
@@ -208,7 +208,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
     fn try_from(given: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
         let known = keys_of::<FilterSettings>();
         if let Some(unknown) = given.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(format!("filter: unknown key {unknown:?}; there are {}", known.join(", ")));
+            return Err(format!("filter: unknown key {unknown:?}; valid keys: {}", known.join(", ")));
         }
         let settings: FilterSettings =
             serde_json::from_value(given.into()).map_err(|error| format!("filter: {error}"))?;
@@ -259,7 +259,7 @@ impl TryFrom<Written> for Wish {
                 Which::Of(Box::new(Matching { handler: Some(handler), narrowed, ..Matching::default() }))
             }
             Written { ids: Some(_), .. } => Which::Ids(Ids::try_from(written)?.ids),
-            _ => return Err("give either ids, or a handler and \"all\": true".to_owned()),
+            _ => return Err("give either \"ids\", or \"handler\" and \"all\": true".to_owned()),
         };
         Ok(Self { which, dry_run })
     }
@@ -279,7 +279,7 @@ impl TryFrom<Written> for Ids {
                 filter: None,
                 dry_run: None,
             } if (1..=LIMIT).contains(&ids.len()) => Ok(Self { ids }),
-            _ => Err(format!("ids: give from 1 to {LIMIT} of them, and nothing else")),
+            _ => Err(format!("ids: give 1 to {LIMIT} ids, and no other member")),
         }
     }
 }

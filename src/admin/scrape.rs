@@ -34,8 +34,8 @@ async fn of_the_journal(shared: &Shared) {
                 gauge.set(i64::try_from(dead).unwrap_or(i64::MAX));
             }
         }
-        Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without the journal's own figures"),
-        Err(_elapsed) => tracing::warn!("metrics without the journal's own figures: it took too long"),
+        Ok(Err(error)) => tracing::warn!(error = error.class(), "journal metrics not updated"),
+        Err(_elapsed) => tracing::warn!("journal metrics not updated: reading them timed out"),
     }
 }
 
@@ -43,7 +43,7 @@ async fn of_insight(shared: &Shared) {
     let Some(insight) = &shared.state.insight else { return };
     match timeout(PATIENCE, insight.measure(shared.state.journal.clock().now())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = error.class(), "metrics without insight's own figures"),
-        Err(_elapsed) => tracing::warn!("metrics without insight's own figures: it took too long"),
+        Ok(Err(error)) => tracing::warn!(error = error.class(), "insight metrics not updated"),
+        Err(_elapsed) => tracing::warn!("insight metrics not updated: reading them timed out"),
     }
 }

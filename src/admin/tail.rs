@@ -125,7 +125,7 @@ impl Tail {
                     Ok(events) if events.is_empty() => continue,
                     Ok(events) => return Some(self.told(News::Events(events))),
                     Err(error) => {
-                        tracing::warn!(error = error.class(), "a tail ended: the journal cannot be read");
+                        tracing::warn!(error = error.class(), "tail ended: the journal cannot be read");
                         return None;
                     }
                 }

@@ -315,7 +315,7 @@ async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
 
     post(&operator, "/api/v1/handlers/nobody/skip", json!({"before": 3}))
         .await
-        .is_problem(404, "at work: crm");
+        .is_problem(404, "configured: crm");
     post(&operator, "/api/v1/handlers/crn/pause", json!({})).await.is_problem(404, "did you mean crm?");
     let skipped = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 3})).await.json();
     assert_eq!(skipped, json!({"handler": "crm", "before": 3, "lanes": 2}));

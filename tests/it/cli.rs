@@ -698,7 +698,9 @@ async fn a_handler_is_paused_and_resumed() {
     let believed = handlers(&["believe", "crm", "--yes"]).await.ok();
     assert_eq!(believed, "crm has no refused events that wait\n");
     handlers(&["believe", "lake", "--yes"]).await.failed("there is no handler \"lake\"");
-    handlers(&["pause", "lake"]).await.failed("there is no handler \"lake\" at work (at work: crm)");
+    handlers(&["pause", "lake"])
+        .await
+        .failed("there is no handler \"lake\" in the configuration (configured: crm)");
     handlers(&["pause", "cmr"]).await.failed("did you mean crm?");
 }
 

@@ -191,7 +191,10 @@ impl Span {
 /// Rejects an answer with more than [`ROWS`] rows: a breakdown that fine is a question for a database.
 fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), Fault> {
     if rows.len() > ROWS {
-        let what = format!("asks for {} rows, and an answer has at most {ROWS}: ask for less", rows.len());
+        let what = format!(
+            "gives {} rows, more than {ROWS}: choose a shorter period or a coarser grouping",
+            rows.len()
+        );
         return Err(Fault::parameter(by, what));
     }
     Ok(())

@@ -197,7 +197,7 @@ pub(super) struct Skip {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "before: give a seq as a number, or a time as 2026-01-31T09:30:00Z")]
+#[serde(untagged, expecting = "before: give a seq as a number, or a time such as 2026-01-31T09:30:00Z")]
 enum Before {
     Seq(u64),
     Time(Timestamp),

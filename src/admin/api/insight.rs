@@ -50,7 +50,7 @@ pub(super) async fn rebuild(
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Response, Fault> {
     of(&shared)?.rebuild(&*shared.state.journal).await?;
-    tracing::warn!(user = shared.user(), "insight is rebuilt by an operator's decision");
+    tracing::warn!(user = shared.user(), "insight rebuild started by an operator");
     row(&shared)
 }
 

@@ -6,7 +6,7 @@ use crate::admin::{Shared, fault::Fault};
 pub(in crate::admin) async fn accept(shared: &Shared) -> Result<bool, Fault> {
     let accepted = shared.state.journal.accept_clock().await?;
     if accepted {
-        tracing::warn!(user = shared.user(), "the wall clock was accepted by an operator");
+        tracing::warn!(user = shared.user(), "wall clock accepted by an operator");
     }
     Ok(accepted)
 }

@@ -56,7 +56,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, which: Which) -> Result<Don
     let done = change(shared, which, Journal::retry_dead).await?;
     if done.done > 0 {
         let retried = done.done;
-        tracing::info!(user = shared.user(), retried, "dead letters are retried by an operator's decision");
+        tracing::info!(user = shared.user(), retried, "dead letters retried by an operator");
     }
     Ok(done)
 }
@@ -66,7 +66,7 @@ pub(in crate::admin) async fn drop(shared: &Shared, which: Which) -> Result<Done
     let done = change(shared, which, Journal::drop_dead).await?;
     if done.done > 0 {
         let dropped = done.done;
-        tracing::info!(user = shared.user(), dropped, "dead letters were dropped by an operator's decision");
+        tracing::info!(user = shared.user(), dropped, "dead letters dropped by an operator");
     }
     Ok(done)
 }

@@ -21,7 +21,7 @@ pub(in crate::admin) async fn pause(
     handler: &Arc<str>,
     reason: Option<&str>,
 ) -> Result<Option<Pause>, Fault> {
-    let reason = reason.unwrap_or("an operator paused it");
+    let reason = reason.unwrap_or("no reason given");
     if reason.chars().count() > REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(Fault::parameter(
             "reason",
@@ -33,7 +33,7 @@ pub(in crate::admin) async fn pause(
     let was_paused = shared.state.journal.paused().borrow().contains_key(handler);
     shared.state.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
     if !was_paused {
-        tracing::info!(user = shared.user(), handler = &**handler, "paused by an operator's decision");
+        tracing::info!(user = shared.user(), handler = &**handler, "handler paused by an operator");
     }
     Ok(shared.state.journal.paused().borrow().get(handler).cloned())
 }
@@ -42,7 +42,7 @@ pub(in crate::admin) async fn pause(
 pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Result<bool, Fault> {
     let resumed = shared.state.journal.resume(Arc::clone(handler)).await?;
     if resumed {
-        tracing::info!(user = shared.user(), handler = &**handler, "resumed by an operator's decision");
+        tracing::info!(user = shared.user(), handler = &**handler, "handler resumed by an operator");
     }
     Ok(resumed)
 }
@@ -53,7 +53,7 @@ pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) 
     if lanes == 0 {
         return Err(not_at_work(handler, &shared.state.desk.status()));
     }
-    tracing::info!(user = shared.user(), handler, before, "events are skipped by an operator's decision");
+    tracing::info!(user = shared.user(), handler, before, "events skipped by an operator");
     Ok(lanes)
 }
 
@@ -80,7 +80,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
         user = shared.user(),
         handler = &**handler,
         lanes,
-        "retried now by an operator's decision"
+        "waiting events retried by an operator"
     );
 }
 
@@ -94,7 +94,7 @@ pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Be
             handler = &**handler,
             upto,
             refused = classes.join(", "),
-            "refusals are believed by an operator's decision: these events become dead letters"
+            "refusals accepted by an operator: the refused events become dead letters"
         );
     }
     Believed { handler: Arc::clone(handler), upto, classes }
@@ -117,12 +117,12 @@ pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>,
     lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
 }
 
-/// The error for an unknown handler name; it lists the handlers that run.
+/// The error for an unknown handler name; it lists the configured handlers.
 fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
     let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
     names.dedup();
     let near = nearest(name, names.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Fault::Nothing(format!("handler {name:?} at work{near} (at work: {names})"))
+    Fault::Nothing(format!("handler {name:?} in the configuration{near} (configured: {names})"))
 }

@@ -28,7 +28,7 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
     let done = shared.state.journal.drop_quarantined(ids).await?;
     if !done.is_empty() {
         let dropped = done.len();
-        tracing::info!(user = shared.user(), dropped, "quarantine was dropped by an operator's decision");
+        tracing::info!(user = shared.user(), dropped, "quarantine entries dropped by an operator");
     }
     Ok(done)
 }
@@ -47,7 +47,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried,
         None => return Ok(Retried { id, ..Retried::default() }),
     };
     let (user, outcome) = (shared.user(), retried.outcome.as_str());
-    tracing::info!(user, id, outcome, "an entry of the quarantine was tried again by an operator's decision");
+    tracing::info!(user, id, outcome, "quarantine entry retried by an operator");
     Ok(retried)
 }
 

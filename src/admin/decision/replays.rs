@@ -67,7 +67,7 @@ impl Plan {
     /// Counts the events that the replay would deliver, without delivering any.
     pub(in crate::admin) async fn count(&self, shared: &Shared) -> Result<Matches, Fault> {
         let matches = shared.state.replayer.dry_run(&self.new, &self.filter).await?;
-        matches.ok_or_else(|| Fault::Nothing(format!("handler {:?} at work", self.new.handler)))
+        matches.ok_or_else(|| Fault::Nothing(format!("handler {:?} in the configuration", self.new.handler)))
     }
 
     /// Starts the replay and returns its id.
@@ -75,12 +75,7 @@ impl Plan {
         let handler = Arc::clone(&self.new.handler);
         let id = shared.state.journal.start_replay(self.new).await?;
         let user = shared.user();
-        tracing::info!(
-            user,
-            replay = id,
-            handler = &*handler,
-            "a replay was started by an operator's decision"
-        );
+        tracing::info!(user, replay = id, handler = &*handler, "replay started by an operator");
         Ok(id)
     }
 }
@@ -89,13 +84,13 @@ impl Plan {
 pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) -> Result<bool, Fault> {
     if shared.state.journal.change_replay(id, to).await? {
         let (user, state) = (shared.user(), to.as_str());
-        tracing::info!(user, replay = id, state, "a replay was changed by an operator's decision");
+        tracing::info!(user, replay = id, state, "replay state changed by an operator");
         return Ok(true);
     }
     let state = shared.state.journal.replays().borrow().get(&id).map(|replay| replay.state);
     match state {
         Some(state) if state.has_ended() && state != to => {
-            Err(Fault::Nothing(format!("replay {id} at work: it is {}", state.as_str())))
+            Err(Fault::Nothing(format!("active replay {id}: it is {}", state.as_str())))
         }
         Some(_) => Ok(false),
         None => Err(Fault::Nothing(format!("replay {id}"))),

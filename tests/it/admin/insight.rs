@@ -165,23 +165,23 @@ async fn a_wrong_question_is_told_what_is_wrong_with_it() {
         ("messages?since=yesterday", "since: \"yesterday\" is not a time"),
         (
             "messages?state=sendt",
-            "state: there is no \"sendt\"; did you mean sent? (there are accepted, sent,",
+            "state: unknown value \"sendt\"; did you mean sent? (valid values: accepted, sent,",
         ),
         ("messages?limit=1001", "limit: must be from 1 to 1000"),
         ("messages?incoming=yes", "incoming: must be 0 or 1"),
         ("messages?before=x", "before"),
-        ("messages?offset=3", "offset: is no parameter of this path"),
+        ("messages?offset=3", "offset: is not a parameter of this path"),
         ("contacts?before=x", "before"),
         ("contacts/waiting?since=x", "since"),
         ("contacts/1?limit=0", "limit"),
-        ("funnel?by=weekday", "by: there is no \"weekday\""),
+        ("funnel?by=weekday", "by: unknown value \"weekday\""),
         ("funnel?by=dya", "did you mean day?"),
         ("funnel?by=day,hour,day", "by: day is given more than once"),
-        ("funnel?by=day,", "by: there is no \"\""),
-        ("funnel?hour=3", "hour: is no parameter"),
+        ("funnel?by=day,", "by: unknown value \"\""),
+        ("funnel?hour=3", "hour: is not a parameter"),
         ("funnel?tests=all", "tests: must be 0 or 1"),
         ("failures?until=x", "until"),
-        ("arrivals?by=week", "by: there is no \"week\" (there are hour, day)"),
+        ("arrivals?by=week", "by: unknown value \"week\" (valid values: hour, day)"),
         ("sources?since=x", "since"),
         ("insight?x=1", "x"),
     ] {
@@ -204,7 +204,7 @@ async fn what_insight_would_answer_is_not_there_where_it_is_switched_off() {
         "sources",
         "insight",
     ] {
-        get(&operator, &format!("/api/v1/{path}")).await.is_problem(404, "insight is switched off");
+        get(&operator, &format!("/api/v1/{path}")).await.is_problem(404, "insight is disabled");
     }
-    post(&operator, "/api/v1/insight/rebuild", json!({})).await.is_problem(404, "insight is switched off");
+    post(&operator, "/api/v1/insight/rebuild", json!({})).await.is_problem(404, "insight is disabled");
 }

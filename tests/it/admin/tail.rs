@@ -118,7 +118,7 @@ async fn only_so_many_follow_at_once_and_a_place_is_free_when_one_leaves() {
     for _ in 0..32 {
         listeners.push(Listener::new(&operator, "", None).await);
     }
-    get(&operator, "/api/v1/tail").await.is_problem(503, "32 follow the events already");
+    get(&operator, "/api/v1/tail").await.is_problem(503, "the maximum of 32 open tails is reached");
     listeners.pop();
     until(async || {
         let request = Client::new().get(operator.url("/api/v1/tail")).send();

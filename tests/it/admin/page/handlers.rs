@@ -92,7 +92,7 @@ async fn a_handler_that_there_is_not_is_named_with_the_nearest_one() {
         let response = browser.send(browser.client.get(operator.url(path))).await;
         assert_eq!(response.status(), 404);
         let page = response.text().await.unwrap();
-        assert!(page.contains("at work: crm") && !page.contains("<script>"), "{page}");
+        assert!(page.contains("configured: crm") && !page.contains("<script>"), "{page}");
     }
     for path in ["pause", "resume", "replay", "retry", "believe"].map(|what| format!("/handlers/crn/{what}"))
     {

@@ -263,9 +263,9 @@ async fn a_full_house_is_told_in_words_and_shared_with_the_api() {
     let mut turned_away = Listener::new(&mut browser, "", None).await;
     let heard = turned_away.hear().await.unwrap();
     assert_eq!(heard.kind, "full");
-    assert!(heard.data.contains("32 follow the events already"), "{heard:?}");
+    assert!(heard.data.contains("the maximum of 32 open tails is reached"), "{heard:?}");
     assert!(turned_away.hear().await.is_none(), "it ends");
-    ask(&operator, "/api/v1/tail").await.is_problem(503, "32 follow");
+    ask(&operator, "/api/v1/tail").await.is_problem(503, "32 open tails is reached");
     listeners.pop();
     until(async || {
         let mut next = Listener::new(&mut Browser::new(&operator), "", None).await;
