@@ -56,7 +56,7 @@ pub(super) async fn one(
     Ok(Json(DeadDetail::from(dead)).into_response())
 }
 
-/// `POST dead/retry`: delivers dead letters again, through the lane in which they died.
+/// `POST dead/retry`: delivers dead letters again, through their handler's lane for the event's class.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
     Asked(Wish { which, dry_run }): Asked<Wish>,

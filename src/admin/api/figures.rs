@@ -188,7 +188,7 @@ impl Span {
     }
 }
 
-/// Rejects an answer with more than [`ROWS`] rows: a breakdown that fine is a question for a database.
+/// Rejects an answer with more than [`ROWS`] rows. `by` is the parameter that the error names.
 fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), Fault> {
     if rows.len() > ROWS {
         let what = format!(

@@ -51,7 +51,7 @@ pub(in crate::admin) struct Done {
     pub(in crate::admin) unknown: Vec<i64>,
 }
 
-/// Delivers dead letters again, through the lane in which they died.
+/// Delivers dead letters again, through their handler's lane for the event's class.
 pub(in crate::admin) async fn retry(shared: &Shared, which: Which) -> Result<Done, Fault> {
     let done = change(shared, which, Journal::retry_dead).await?;
     if done.done > 0 {
