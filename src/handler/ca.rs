@@ -1,4 +1,4 @@
-//! Reads the file of the key `ca`, for every kind that speaks TLS. It holds certificates in PEM; each is checked before
+//! Reads the file of the key `ca`, for every kind that uses TLS. It contains PEM certificates; each is checked before
 //! use. Other content of the file is ignored, as the TLS libraries do.
 //!
 //! An expired authority is still trusted: of a trust anchor, rustls checks only the name and the key.
@@ -62,8 +62,8 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut certificates = Vec::new();
     for (at, certificate) in (1..).zip(CertificateDer::pem_slice_iter(bytes)) {
         let certificate =
-            certificate.map_err(|error| format!("is not in PEM form from certificate {at} on: {error}"))?;
-        is_certificate(&certificate).map_err(|what| format!("holds a certificate {at} that {what}"))?;
+            certificate.map_err(|error| format!("is not valid PEM from certificate {at} on: {error}"))?;
+        is_certificate(&certificate).map_err(|what| format!("cannot be used: certificate {at} {what}"))?;
         certificates.push(certificate);
     }
     if certificates.is_empty() { Err(instead(bytes)) } else { Ok(certificates) }
@@ -73,19 +73,18 @@ fn is_certificate(certificate: &CertificateDer<'static>) -> Result<(), String> {
     match RootCertStore::empty().add(certificate.clone()) {
         Ok(()) => Ok(()),
         Err(Error::InvalidCertificate(CertificateError::BadEncoding)) => Err("is damaged".to_owned()),
-        Err(error) => Err(format!("cannot be used: {error}")),
+        Err(error) => Err(format!("is rejected: {error}")),
     }
 }
 
-/// Describes what a file without certificates holds instead.
+/// Describes what a file without certificates contains instead.
 fn instead(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.contains("PRIVATE KEY-----") {
-        "holds a private key, which stays with its owner: name a file with the certificate of who signed the server's"
-            .to_owned()
+        "contains a private key: use a file with the certificate of the server's CA".to_owned()
     } else if bytes.first() == Some(&DER) {
-        "is in DER form; make it PEM: openssl x509 -inform DER -in FILE -out FILE.pem".to_owned()
+        "is in DER format: convert it with `openssl x509 -inform DER -in FILE -out FILE.pem`".to_owned()
     } else {
-        "holds no certificate in PEM form: it begins with -----BEGIN CERTIFICATE-----".to_owned()
+        "contains no PEM certificate: one begins with -----BEGIN CERTIFICATE-----".to_owned()
     }
 }

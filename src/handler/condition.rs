@@ -51,7 +51,7 @@ pub enum ConditionError {
         pointer: String,
     },
     /// The list `in` is empty, so the condition could never hold.
-    #[error("{pointer:?}: `in` is empty, so no event would pass")]
+    #[error("{pointer:?}: `in` is empty, so no event would match: list at least one value")]
     Nothing {
         /// The pointer of the invalid condition.
         pointer: String,
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for Scalar {
             fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
                 i64::try_from(number)
                     .map(Scalar::Number)
-                    .map_err(|_large| E::custom("the number is too large"))
+                    .map_err(|_large| E::custom("the number is too large: use at most 9223372036854775807"))
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_asks_what_stands_where_it_points() {
+    fn a_condition_tests_the_values_at_its_pointer() {
         for (condition, wanted) in [
             ("pointer = '/n'\nexists = true", true),
             ("pointer = '/no'\nexists = true", false),
@@ -200,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_says_nothing_or_too_much_is_told() {
+    fn a_condition_needs_exactly_one_test_that_can_hold() {
         let error = |toml: &str| Condition::new(&toml::from_str(toml).unwrap()).unwrap_err().to_string();
         assert!(error("pointer = '/x'").contains("exactly one of"));
         assert!(error("pointer = '/x'\nexists = true\nequals = 1").contains("exactly one of"));
         assert!(error("pointer = 'x'\nexists = true").contains("is not a JSON pointer"));
-        assert!(error("pointer = '/x'\nin = []").contains("no event would pass"));
+        assert!(error("pointer = '/x'\nin = []").contains("no event would match"));
     }
 }

@@ -138,7 +138,7 @@ impl Deferred {
                 destination,
                 failures,
                 error,
-                "the destination is unwell: it is tried again, and events wait"
+                "the destination is unwell: it is retried, and events wait"
             );
         } else {
             tracing::error!(
@@ -147,7 +147,7 @@ impl Deferred {
                 destination,
                 failures,
                 error = %failure,
-                "the destination refuses this handler: a person must look; it is tried again, and events wait"
+                "the handler cannot be opened or is refused: check its settings; it is retried, and events wait"
             );
         }
     }

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attempt_that_did_not_end_was_given_up() {
+    fn an_attempt_that_did_not_end_counts_as_cancelled() {
         let given_up = GivenUp::default();
         given_up.attempt().ended();
         assert!(!given_up.is_so());

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_what_happened_and_nothing_personal() {
+    fn a_line_describes_the_event_without_personal_data() {
         let (text, fields) = logged(INCOMING, "", 1, false);
         for personal in PERSONAL {
             assert!(!text.contains(personal), "{personal} in {text}");
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn personal_data_is_there_when_it_is_asked_for() {
+    fn personal_data_is_shown_if_configured() {
         let (_, fields) = logged(INCOMING, "personal_data = true", 1, false);
         assert_eq!(fields["message_id"], "wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1");
         assert_eq!(fields["phone"], "+919090909012");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_of_a_message_id_cannot_be_made_without_the_key_of_this_data_directory() {
+    fn the_digest_of_a_message_id_depends_on_the_stored_key() {
         let digest = |file: Option<PathBuf>| {
             let settings = Settings { digest_key_file: file, ..Settings::default() };
             Show::of(&settings).unwrap().message_id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1")
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_may_be_personal_are_masked_and_ordinary_ones_are_not() {
+    fn only_words_that_may_be_personal_are_masked() {
         let masked = Show::of(&Settings::default()).unwrap();
         for ordinary in [
             "message-status-update",
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_address_that_is_no_phone_number_nothing_is_shown() {
+    fn an_address_that_is_not_a_phone_number_is_hidden() {
         assert_eq!(masked_phone("+91 90909 09042"), "***42");
         for address in ["jethalal@gada.example", "IN.1234567890", "12345", ""] {
             assert_eq!(masked_phone(address), HIDDEN);

@@ -36,19 +36,19 @@ pub enum MaskError {
     #[error(transparent)]
     Pointer(#[from] NoPointer),
     /// The mask drops or hashes the event's name, without which it is no event.
-    #[error("{0:?} cannot be masked: an event without its name is none")]
+    #[error("{0:?} cannot be masked: every event needs its name")]
     Name(String),
     /// The mask changes nothing.
-    #[error("give `keep`, `drop` or `hash`, or leave the mask out")]
+    #[error("the mask changes nothing: set `keep`, `drop` or `hash`, or remove the mask")]
     Nothing,
     /// `keep` and `drop` are both given.
-    #[error("`keep` and `drop` exclude each other: `keep` leaves out everything that it does not name")]
+    #[error("`keep` and `drop` cannot be combined: `keep` drops everything that it does not name")]
     KeepAndDrop,
     /// `keep` is empty, so only the event's name would remain.
     #[error("`keep` is empty: name at least one field, such as \"/id\"")]
     KeepNothing,
     /// A field is kept and hashed at once.
-    #[error("{0:?} cannot be kept: it is, or is a part of, what is hashed")]
+    #[error("{0:?} cannot be kept: this field, or one that contains it, is hashed")]
     KeepHashed(String),
     /// The key is missing or too short, so anybody could undo the hashes by trying all phone numbers.
     #[error("`hash` needs a `key` of at least {KEY_BYTES} bytes")]
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_gone_and_what_is_hashed_can_still_be_joined() {
+    fn dropped_fields_are_gone_and_hashes_can_be_joined() {
         let mask = mask(
             "drop = ['/eventInfo/message', '/customerDetails/firstName']\nhash = ['/eventInfo/assetValue', '/customerDetails/lastName']\nkey = 'k'",
         );
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_not_on_the_list_of_kept_ones_is_gone() {
+    fn a_field_that_is_not_kept_is_gone() {
         let only = mask("keep = ['/eventInfo/message', '/eventInfo/n']").unwrap();
         assert_eq!(masked(&only), r#"{"eventName":"x","eventInfo":[{"message":"hi"},{"n":1.0}]}"#);
         assert_eq!(only.in_words(), "keeps only /eventInfo/message, /eventInfo/n");
@@ -239,15 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_that_cannot_hold_is_told() {
+    fn an_invalid_mask_is_an_error() {
         let error = |toml: &str| mask(toml).err().unwrap().to_string();
         assert!(error("hash = ['/x']").contains("at least 16 bytes"));
         assert!(error("drop = ['/eventName']").contains("cannot be masked"));
         assert!(error("drop = ['x']").contains("is not a JSON pointer"));
-        assert!(error("").contains("leave the mask out"));
+        assert!(error("").contains("remove the mask"));
         assert!(error("keep = []").contains("at least one field"));
         assert!(error("keep = ['x']").contains("is not a JSON pointer"));
-        assert!(error("keep = ['/id']\ndrop = ['/x']").contains("exclude each other"));
+        assert!(error("keep = ['/id']\ndrop = ['/x']").contains("cannot be combined"));
         assert!(error("keep = ['/a/b']\nhash = ['/a']\nkey = 'k'").contains("\"/a/b\" cannot be kept"));
     }
 }

@@ -284,10 +284,10 @@ pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, String> {
     if parts.len() <= parts_max && parts.iter().all(is_name) {
         return Ok(parts);
     }
-    let schema = if parts_max > 1 { ", with a schema and a point before it if need be" } else { "" };
+    let schema = if parts_max > 1 { ", optionally after a schema and a dot" } else { "" };
     Err(format!(
-        "table: {text:?} is no name of a table: write letters, digits and _, at most 63, not beginning with a digit{schema}, \
-         as \"bik_events\""
+        "table: {text:?} is not a valid table name: use at most 63 letters, digits and _, not starting with a digit{schema}, \
+         such as \"bik_events\""
     ))
 }
 
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_info_says_is_what_the_columns_have_and_the_bytes_stay() {
+    fn columns_have_the_values_of_the_first_info_and_the_bytes_stay() {
         let raw = r#"{"eventName":"message-status-update", "eventInfo":[{"messageId":"m1","status":"FAILED","owner":"campaign",
             "channelId":"whatsapp","assetValue":"+91","failureReason":"no","createdAt":"2026-01-31T09:30:00.5Z"},{"messageId":"m2"}],
             "storeId":"s","customerDetails":{"firstName":"J","lastName":"G","customerId":17},"id":5,}"#;
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_table_cannot_say_more_than_a_name() {
+    fn a_table_name_cannot_inject_sql() {
         assert_eq!(table_name("crm.bik_events", 2).unwrap(), ["crm", "bik_events"]);
         for wrong in ["", "a.b.c", "1a", "a b", "a\"b", "a;b", ".a", "a."] {
             assert!(table_name(wrong, 2).unwrap_err().starts_with("table: "), "{wrong}");

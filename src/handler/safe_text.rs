@@ -26,14 +26,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_safe_is_replaced_character_by_character() {
+    fn each_unsafe_character_is_replaced() {
         assert_eq!(pushed("a. é\u{1f600}\u{1f600}z.", 100), ">a__é__z_");
         assert_eq!(pushed("plain", 100), ">plain");
         assert_eq!(pushed("", 100), ">");
     }
 
     #[test]
-    fn it_is_cut_by_characters() {
+    fn a_text_is_truncated_by_characters() {
         assert_eq!(pushed("ééé", 2), ">éé");
         assert_eq!(pushed("..é", 3), ">__é");
         assert_eq!(pushed("é", 0), ">");

@@ -224,7 +224,7 @@ impl Table {
     fn unfit(&self, found: &[Found]) -> Error {
         if found.is_empty() {
             return Error::Unfit(format!(
-                "there is no table {:?}: make it, or set `create = true`",
+                "there is no table {:?}: create it, or set `create = true`",
                 self.name
             ));
         }
@@ -236,14 +236,14 @@ impl Table {
         let known = |name: &str| COLUMNS.iter().any(|column| column.name.eq_ignore_ascii_case(name));
         if let Some(other) = found.iter().find(|found| found.required && !known(&found.name)) {
             return Err(Error::Unfit(format!(
-                "the table {:?} has a column {:?} that must not be NULL and has no default: give it one, or name another \
+                "the table {:?} has a column {:?} that is NOT NULL and has no default: add a default, or name another \
                  `table`",
                 self.name, other.name
             )));
         }
         if !found.iter().any(|found| found.primary && found.name.eq_ignore_ascii_case(COLUMNS[0].name)) {
             return Err(Error::Unfit(format!(
-                "the table {:?} has no primary key `key`: make it so, or name another `table`",
+                "the table {:?} has no primary key `key`: add it, or name another `table`",
                 self.name
             )));
         }
@@ -306,7 +306,7 @@ struct Found {
 /// Why the file could not be opened or written.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("{}: {_1}: the user that this runs as must be able to write there", _0.display())]
+    #[error("{}: {_1}: the user that runs bikhook must be able to write there", _0.display())]
     Io(PathBuf, std::io::Error),
     #[error("{}: {_1}", _0.display())]
     Sqlite(PathBuf, rusqlite::Error),

@@ -74,13 +74,13 @@ impl Placeholder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The text is empty.
-    #[error("it must not be empty")]
+    #[error("must not be empty: write a template such as \"bik.{{source}}.{{event}}\"")]
     Empty,
     /// A placeholder does not exist.
-    #[error("there is no placeholder {{{0}}}: write {{source}}, {{event}}, {{class}} or {{status}}")]
+    #[error("unknown placeholder {{{0}}}: use {{source}}, {{event}}, {{class}} or {{status}}")]
     Unknown(String),
     /// A brace has no matching brace.
-    #[error("a brace stands alone: placeholders are written {{source}}, {{event}}, {{class}} and {{status}}")]
+    #[error("unmatched brace: write a placeholder as {{source}}, {{event}}, {{class}} or {{status}}")]
     Brace,
 }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_the_values_of_the_event_with_what_is_not_safe_replaced() {
+    fn unsafe_characters_of_values_are_replaced_in_a_name() {
         let status =
             r#"{"eventName":"message-status-update","eventInfo":{"messageId":"m","status":"DELIVERED"}}"#;
         assert_eq!(rendered("bik.{source}.{event}", status), "bik.shop_eu.message-status-update");
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_cut_before_it_grows_beyond_what_destinations_take() {
+    fn a_long_value_is_truncated() {
         let raw = format!(r#"{{"eventName":"{}"}}"#, "x".repeat(5000));
         assert_eq!(rendered("{event}", &raw).len(), VALUE_CHARS);
     }
 
     #[test]
-    fn a_wrong_template_is_an_error_that_says_what_to_write() {
+    fn an_invalid_template_is_an_error_that_says_what_to_write() {
         for (text, word) in
             [("", "empty"), ("{evnt}", "{source}"), ("a{event", "{event}"), ("a}b", "{event}"), ("{}", "{}")]
         {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn any_event_is_a_pattern() {
+    fn a_pattern_matches_every_rendered_name() {
         assert_eq!(Template::parse("bik.{source}.{event}").unwrap().with_each("*"), "bik.*.*");
         assert_eq!(Template::parse("{class}").unwrap().parts(), [Part::Value(Placeholder::Class)]);
     }

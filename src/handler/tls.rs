@@ -15,13 +15,15 @@ pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
             None => error,
         };
         match error.downcast_ref() {
-            Some(rustls::Error::InvalidMessage(_)) => return Some("the server does not speak TLS there"),
+            Some(rustls::Error::InvalidMessage(_)) => {
+                return Some("the server does not speak TLS on this port");
+            }
             // The server has an internal problem, which is temporary.
             Some(rustls::Error::AlertReceived(AlertDescription::InternalError)) => return None,
-            Some(rustls::Error::AlertReceived(_)) => return Some("the server turns this side away"),
+            Some(rustls::Error::AlertReceived(_)) => return Some("the server rejected the TLS handshake"),
             Some(_) => {
                 return Some(
-                    "set `ca` to the certificate of who signed the server's, and reach it by the name that it has",
+                    "set `ca` to the certificate of the server's CA, and connect by a host name in the server's certificate",
                 );
             }
             // `source` of an I/O error skips the error that it wraps.

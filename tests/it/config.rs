@@ -210,8 +210,8 @@ fn a_destination_is_named_without_what_may_be_secret() {
         ("log", "", "the log of this process, personal data masked"),
         ("jsonl", "path = 'data/e.jsonl'", "data/e.jsonl"),
         ("http", "url = 'https://h.example/s3cret?t=s3cret'", "POST https://h.example/…"),
-        ("exec", "command = ['python3', 's3cret']", "python3 …, for each event"),
-        ("exec", "command = ['/opt/x']\nmode = 'lines'", "/opt/x, which runs on"),
+        ("exec", "command = ['python3', 's3cret']", "python3 …, run for each event"),
+        ("exec", "command = ['/opt/x']\nmode = 'lines'", "/opt/x, long-running"),
         ("sqlite", "path = 'data/t.db'", "data/t.db, table bik_events"),
         (
             "postgres",

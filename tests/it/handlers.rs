@@ -57,7 +57,7 @@ fn fixture(kind: &str) -> Fixture {
             wrong: &[
                 ("", "brokers"),
                 ("brokers = \"kafka://h\"", "HOST:9092"),
-                ("brokers = \"me:sesame@h\"", "keys of their own"),
+                ("brokers = \"me:sesame@h\"", "have their own keys"),
                 ("brokers = \"h\"\ntopic = \"bik {event}\"", "topic"),
                 ("brokers = \"h\"\ntopic = \"bik-{name}\"", "{event}"),
                 ("brokers = \"h\"\nuser = \"me\"", "password"),

@@ -51,19 +51,19 @@ impl Program {
     ) -> Result<Self, String> {
         let mut words = command.into_iter();
         let Some(name) = words.next().filter(|name| !name.is_empty()) else {
-            return Err("command: it is empty; write [\"PROGRAM\", \"ARGUMENT\", …]".to_owned());
+            return Err("command: must not be empty: write [\"PROGRAM\", \"ARGUMENT\", …]".to_owned());
         };
         let arguments: Vec<String> = words.collect();
         if arguments.iter().chain([&name]).any(|word| word.contains('\0')) {
-            return Err("command: it has a NUL in it".to_owned());
+            return Err("command: must not contain a NUL character".to_owned());
         }
         if let Some(name) = env.iter().find_map(|(name, value)| (!is_variable(name, value)).then_some(name)) {
             return Err(format!(
-                "env.{name}: no such variable can be set: without =, NUL, and not BIKHOOK_…"
+                "env.{name}: invalid variable: its name is empty, has = or starts with BIKHOOK_, or it has NUL"
             ));
         }
         if let Some(dir) = dir.as_deref().filter(|dir| !dir.is_dir()) {
-            return Err(format!("dir: {} is not a directory; make it, or write another", dir.display()));
+            return Err(format!("dir: {} is not a directory: create it, or set another", dir.display()));
         }
         let search = env.get("PATH").map(|path| path.expose().into()).or_else(|| env::var_os("PATH"));
         let path = locate(&name, search.as_ref())?;
@@ -126,16 +126,15 @@ fn locate(name: &str, search: Option<&OsString>) -> Result<PathBuf, String> {
             Ok(()) if path.is_file() => Ok(path),
             Ok(()) => Err(format!("command: {} is not a file", path.display())),
             Err(rustix::io::Errno::ACCESS) => {
-                Err(format!("command: {} may not be executed; `chmod +x` it", path.display()))
+                Err(format!("command: {} is not executable: run `chmod +x` on it", path.display()))
             }
             Err(error) => Err(format!("command: {}: {error}", path.display())),
         };
     }
     let found =
         search.iter().flat_map(env::split_paths).map(|folder| folder.join(name)).find(|it| is_program(it));
-    found.ok_or_else(|| {
-        format!("command: there is no program {name:?} in PATH; install it, or write its whole path")
-    })
+    found
+        .ok_or_else(|| format!("command: {name:?} was not found in PATH: install it, or write its full path"))
 }
 
 fn is_program(path: &Path) -> bool {

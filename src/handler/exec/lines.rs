@@ -49,7 +49,7 @@ impl Worker {
             (Some(stdin), Some(stdout), Some(stderr)) => {
                 Ok(Self { group, stdin, stdout: BufReader::new(stdout), stderr, tail: Tail::default() })
             }
-            _ => Err(Failure::retry("start", "it was started without pipes")),
+            _ => Err(Failure::retry("start", "the program was started without pipes")),
         }
     }
 
@@ -65,7 +65,7 @@ impl Worker {
     pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
         // Earlier unsolicited output would be taken for the answer to this event.
         if let Ok(Ok([_, ..])) = timeout(Duration::ZERO, self.stdout.fill_buf()).await {
-            return Err(self.broken("answer", "it answered more than it was asked"));
+            return Err(self.broken("answer", "the program wrote more answers than it got events"));
         }
         let line = delivery.to_envelope() + "\n";
         let mut answer = Vec::new();
@@ -95,21 +95,22 @@ impl Worker {
     fn read(&self, answer: &[u8]) -> Result<Result<(), Failure>, Broken> {
         let text = String::from_utf8_lossy(answer);
         let Some(line) = text.strip_suffix('\n') else {
-            return Err(self.broken("answer", "its answer has no end"));
+            return Err(self.broken("answer", "the program's answer has no line break within 4 KiB"));
         };
         let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         match word {
             "ok" => Ok(Ok(())),
-            "refuse" => {
-                Ok(Err(Failure::refuse("refused", self.tail.tell(&format!("it refused the event: {rest}")))))
-            }
+            "refuse" => Ok(Err(Failure::refuse(
+                "refused",
+                self.tail.tell(&format!("the program refused the event: {rest}")),
+            ))),
             "retry" => Ok(Err(Failure::retry_about(
                 About::Event,
                 "asked for a retry",
-                self.tail.tell(&format!("it asked for a retry: {rest}")),
+                self.tail.tell(&format!("the program asked for a retry: {rest}")),
             ))),
             _ => {
-                let story = format!("its answer must be ok, refuse TEXT or retry TEXT: {line:?}");
+                let story = format!("the program's answer must be ok, refuse TEXT or retry TEXT: {line:?}");
                 Err(self.broken("answer", &story))
             }
         }
@@ -121,8 +122,8 @@ impl Worker {
         // The last output of the process may still be in the pipe.
         let _ = tokio::time::timeout(END, self.tail.read(&mut self.stderr)).await;
         let story = match status {
-            Ok(Ok(status)) => format!("it ended without an answer ({status})"),
-            _ => "it closed its standard input or output".to_owned(),
+            Ok(Ok(status)) => format!("the program ended without an answer ({status})"),
+            _ => "the program closed its standard input or output".to_owned(),
         };
         self.broken("ended", &story)
     }

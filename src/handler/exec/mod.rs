@@ -79,7 +79,8 @@ pub enum Body {
 
 impl Kind for Exec {
     const NAME: &'static str = "exec";
-    const ABOUT: &'static str = "runs a command for each event, or feeds one that runs on, by standard input";
+    const ABOUT: &'static str =
+        "runs a program for each event, or feeds a long-running one, on standard input";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1;
     type Settings = Settings;
@@ -89,15 +90,17 @@ impl Kind for Exec {
         let program = settings.command.first().map_or("", String::as_str);
         let arguments = if settings.command.len() > 1 { " …" } else { "" };
         let mode = match settings.mode {
-            Mode::Once => "for each event",
-            Mode::Lines => "which runs on",
+            Mode::Once => "run for each event",
+            Mode::Lines => "long-running",
         };
         format!("{program}{arguments}, {mode}")
     }
 
     fn check(settings: &Settings) -> Result<(), String> {
         if (settings.body, settings.mode) == (Body::Raw, Mode::Lines) {
-            return Err("body: \"raw\" may have line breaks; leave it out where mode = \"lines\"".to_owned());
+            return Err(
+                "body: \"raw\" may contain line breaks: use \"envelope\" with mode = \"lines\"".to_owned()
+            );
         }
         Ok(())
     }
@@ -138,14 +141,14 @@ fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
             warn!(
                 handler,
                 %error,
-                "/proc cannot be read: programs that a killed receiver leaves running are not found"
+                "/proc cannot be read: programs left running by a killed receiver are not killed"
             );
             return Ok(None);
         }
     };
     let killed = orphans::kill(&mark, handler)?;
     if killed > 0 {
-        warn!(handler, processes = killed, "killed programs that a killed receiver left running");
+        warn!(handler, processes = killed, "programs left running by a killed receiver were killed");
     }
     Ok(Some(mark))
 }

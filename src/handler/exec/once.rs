@@ -74,14 +74,16 @@ async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::
 fn judge(status: ExitStatus, tail: &Tail) -> Result<(), Failure> {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
-        (Some(REFUSED), _) => Err(Failure::refuse("exit 65", tail.tell("it refused the event (exit 65)"))),
+        (Some(REFUSED), _) => {
+            Err(Failure::refuse("exit 65", tail.tell("the program refused the event (exit 65)")))
+        }
         (Some(code), _) => {
-            let story = tail.tell(&format!("it ended with {code}"));
+            let story = tail.tell(&format!("the program ended with exit code {code}"));
             Err(Failure::retry_about(About::Event, format!("exit {code}"), story))
         }
         (None, signal) => {
             let signal = signal.unwrap_or_default();
-            let story = format!("it was ended by signal {signal}");
+            let story = format!("the program was terminated by signal {signal}");
             Err(Failure::retry_about(About::Event, format!("signal {signal}"), tail.tell(&story)))
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn kill(own: &Mark, handler: &str) -> Result<usize, String> {
         if begun.elapsed() > END {
             let ids: Vec<String> = orphans.iter().map(|orphan| orphan.pid.to_string()).collect();
             return Err(format!(
-                "programs of a receiver that was killed still run, and do not end: kill the processes {}",
+                "programs left running by a killed receiver do not end: kill the processes {}",
                 ids.join(", ")
             ));
         }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_of_a_receiver_that_is_gone_end_and_those_of_others_run_on() {
+    fn only_programs_of_a_receiver_that_has_ended_are_killed() {
         let own = Mark::own().unwrap();
         let gone = Mark { start: own.start + 1, ..own.clone() };
         let elsewhere = Mark { namespace: own.namespace + 1, ..gone.clone() };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_read_as_it_was_written_and_nothing_else_is_one() {
+    fn a_mark_is_parsed_as_it_was_written() {
         let mark = Mark { namespace: 4_026_531_836, pid: 17, start: 99 };
         assert_eq!(Mark::parse(&mark.to_text()), Some(mark));
         for text in ["", "1.2", "1.2.3.4", "a.2.3", "1.-.3"] {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_process_may_have_anything_in_it() {
+    fn a_process_name_may_contain_any_character() {
         let stat = Stat::parse("7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0").unwrap();
         assert_eq!((stat.state, stat.group, stat.start), ('S', 7, 4711));
     }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::secret::Secret;
 
 /// Error text for a forbidden address, used for the setting `url` and for the resolver.
-pub(super) const FORBIDDEN: &str = "a link-local address or a cloud's metadata service (169.254.0.0/16, fe80::/10, \
-    fd00:ec2::254, 100.100.100.200, 168.63.129.16 and such) is never posted to";
+pub(super) const FORBIDDEN: &str = "link-local addresses and cloud metadata services (169.254.0.0/16, fe80::/10, \
+    fd00:ec2::254, 100.100.100.200, 168.63.129.16 and others) are not allowed";
 
 /// Metadata services of Alibaba Cloud, Azure and Oracle Cloud that are not link-local.
 const METADATA_V4: [Ipv4Addr; 3] =
@@ -39,17 +39,17 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::
 
 fn checked(text: &str) -> Result<Url, String> {
     let url: Url =
-        text.parse().map_err(|error| format!("{error}; write it as \"https://host.example/path\""))?;
+        text.parse().map_err(|error| format!("{error}: write it as \"https://host.example/path\""))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("it must begin with https:// or http://".to_owned());
+        return Err("must begin with https:// or http://".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must not have a name and password; write headers.Authorization instead".to_owned());
+        return Err("must not contain a user name or password: set headers.Authorization instead".to_owned());
     }
     // An IP address as host never goes through the resolver, so it is checked here.
     let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
     if literal.is_some_and(is_forbidden) {
-        return Err(format!("{FORBIDDEN}; write another host"));
+        return Err(format!("{FORBIDDEN}: use another host"));
     }
     Ok(url)
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_shown_without_what_may_be_a_token() {
+    fn a_url_is_shown_without_path_and_query() {
         let shown = |text: &str| place(&checked(text).unwrap());
         assert_eq!(shown("https://hooks.example"), "https://hooks.example");
         assert_eq!(shown("https://hooks.example/"), "https://hooks.example");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_cannot_be_posted_to_is_an_error_that_does_not_quote_it() {
+    fn the_error_of_an_invalid_url_does_not_quote_it() {
         for (url, why) in [
             ("ftp://hooks.example/s3cret", "https://"),
             ("https://me:s3cret@hooks.example", "headers.Authorization"),

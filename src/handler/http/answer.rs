@@ -53,7 +53,7 @@ fn judge(
         502 | 504 => retry(About::Unanswered, class, error),
         408 | 425 | 429 | 501..=599 => retry(About::Destination, class, error),
         300..=399 => {
-            let error = format!("{error}; redirects are not followed: write the final address as `url`");
+            let error = format!("{error}; redirects are not followed: set `url` to the final address");
             Err(Failure::Misconfigured { class, error, about: About::Destination })
         }
         401 | 403 | 407 => Err(Failure::Misconfigured { class, error, about: About::Destination }),

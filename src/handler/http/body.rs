@@ -69,7 +69,7 @@ impl Shape {
             (Body::Envelope, None) => Ok(Self::Envelope),
             (Body::Envelopes, None) => Ok(Self::Envelopes),
             (Body::CloudEvents, mode) => Ok(Self::CloudEvent(mode.unwrap_or(Mode::Structured))),
-            (_, Some(_)) => Err("mode: it is for body = \"cloudevents\" alone; leave it out".to_owned()),
+            (_, Some(_)) => Err("mode: works only with body = \"cloudevents\": remove it".to_owned()),
         }
     }
 
@@ -222,7 +222,7 @@ mod tests {
     use super::percent_encoded;
 
     #[test]
-    fn any_text_becomes_a_header() {
+    fn any_text_becomes_a_valid_header_value() {
         assert_eq!(percent_encoded("Euro € \"1\" 100%\r\n"), "Euro%20%E2%82%AC%20%221%22%20100%25%0D%0A");
     }
 }

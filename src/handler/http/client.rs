@@ -69,7 +69,10 @@ impl Maker {
             None => builder,
         };
         builder.build().map_err(|error| {
-            format!("{}; are the system's certificates installed (ca-certificates)?", whole_story(&error))
+            format!(
+                "{}: check that the system's certificates are installed (ca-certificates)",
+                whole_story(&error)
+            )
         })
     }
 }
@@ -89,13 +92,13 @@ pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, 
     let mut headers = HeaderMap::new();
     for (name, value) in settings {
         let wrong = |what: &str| format!("headers.{name}: {what}");
-        let header: HeaderName = name.parse().map_err(|_invalid| wrong("it is no name of a header"))?;
+        let header: HeaderName = name.parse().map_err(|_invalid| wrong("not a valid header name"))?;
         let text = header.as_str();
         if RESERVED.contains(&text) || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
-            return Err(wrong("the handler itself sets this header; leave it out"));
+            return Err(wrong("the handler sets this header itself: remove it"));
         }
         let mut value: HeaderValue = value.expose().parse().map_err(|_invalid| {
-            wrong("its value has characters that a header cannot have, such as a line break")
+            wrong("the value contains characters that a header cannot have, such as a line break")
         })?;
         value.set_sensitive(true);
         headers.insert(header, value);
@@ -116,7 +119,7 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
     }
     let class = match (timeout, connect) {
         (true, _) => "timeout",
-        (_, true) if story.contains("dns error") => "name",
+        (_, true) if story.contains("dns error") => "dns",
         (_, true) => "connect",
         _ => "connection",
     };

@@ -93,7 +93,10 @@ impl Connections {
         let next = match make(&self.maker).await {
             Ok(client) => Generation::new(client, current.number + 1),
             Err(error) => {
-                warn!(handler = self.handler, error, "the connections cannot be replaced, and are used on");
+                warn!(
+                    handler = self.handler,
+                    error, "connections cannot be replaced: the old ones stay in use"
+                );
                 Generation { since: Instant::now(), ..current }
             }
         };

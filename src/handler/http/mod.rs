@@ -101,10 +101,10 @@ impl Kind for Http {
         Shape::of(settings.body, settings.mode)?;
         client::headers(&settings.headers)?;
         if settings.ca.is_some() && settings.url.scheme() == "http" {
-            return Err("ca: it is for TLS: write `url` with https://, or leave `ca` out".to_owned());
+            return Err("ca: needs TLS: write `url` with https://, or remove `ca`".to_owned());
         }
         if *settings.max_connection_age < LEAST_AGE {
-            return Err("max_connection_age: it must be at least \"1s\"".to_owned());
+            return Err("max_connection_age: must be at least \"1s\"".to_owned());
         }
         signing_keys(&settings.signing_keys).map(drop)
     }

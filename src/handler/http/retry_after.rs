@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_asked_for_in_seconds_or_by_a_date_of_any_form() {
+    fn retry_after_is_seconds_or_a_date_in_any_format() {
         let now = Timestamp::from_ms(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
         for (text, secs) in [
             ("120", Some(120)),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn two_digits_of_a_year_are_no_more_than_50_years_ahead() {
+    fn a_two_digit_year_is_at_most_50_years_in_the_future() {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         for (text, secs) in [
             ("Saturday, 31-Jan-26 12:01:00 GMT", 60),

@@ -22,13 +22,13 @@ impl SigningKey {
     /// Returns what is wrong with the key, without quoting any part of it.
     pub(super) fn read(secret: &Secret) -> Result<Self, String> {
         const HOW: &str =
-            "write whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes it";
+            "write whsec_ and then 24 to 64 random bytes in base64, such as from `openssl rand -base64 32`";
         let Some(text) = secret.expose().strip_prefix("whsec_") else {
-            return Err(format!("it does not begin with whsec_; {HOW}"));
+            return Err(format!("does not begin with whsec_: {HOW}"));
         };
-        let bytes = BASE64_STANDARD.decode(text).map_err(|_invalid| format!("it is no base64; {HOW}"))?;
+        let bytes = BASE64_STANDARD.decode(text).map_err(|_invalid| format!("not valid base64: {HOW}"))?;
         if !(24..=64).contains(&bytes.len()) {
-            return Err(format!("it has {} bytes; {HOW}", bytes.len()));
+            return Err(format!("the key has {} bytes: {HOW}", bytes.len()));
         }
         Hmac::new_from_slice(&bytes).map(Self).map_err(|error| error.to_string())
     }
@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vector_that_standard_webhooks_publishes_is_signed_as_it_says() {
+    fn the_test_vector_of_standard_webhooks_has_its_signature() {
         let key = SigningKey::read(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let signature = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]
-    fn a_key_that_is_none_is_an_error_that_does_not_quote_it() {
+    fn the_error_of_an_invalid_key_does_not_quote_it() {
         for (key, why) in [
             ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_"),
             ("whsec_MfKQ9r8GKYqrTwjU", "12 bytes"),

@@ -84,7 +84,7 @@ impl Archive {
             }
             while self.wanted.swap(false, Ordering::SeqCst) {
                 if let Err(error) = self.tidy() {
-                    warn!(%error, "rotated files are not tidied yet: this is tried again with the next rotation");
+                    warn!(%error, "rotated files could not be compressed or deleted: retried at the next rotation");
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Archive {
         let (plain, gzip) = (self.names.plain(rotated), self.names.gzip(rotated));
         if forms.gzip {
             if !is_compressed_form(&gzip, &plain).map_err(Error::io("compare", &gzip))? {
-                warn!(path = %plain.display(), "kept beside its .gz, which has another content");
+                warn!(path = %plain.display(), "rotated file kept: its .gz has different content or is damaged");
                 return Ok(());
             }
         } else {
@@ -165,9 +165,9 @@ impl Archive {
             let read = from.read(&mut chunk)?;
             if read == 0 {
                 let to = encoder.finish()?;
-                // The next start tells by this time which files may have lines of unsettled events.
+                // The next start decides by this time which files may have lines of unsettled events.
                 if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
-                    debug!(%error, "a compressed file does not keep the time of its last change");
+                    debug!(%error, "modification time of a compressed file could not be set");
                 }
                 to.sync_all()?;
                 return Ok(true);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_in_mid_compression_leaves_a_part_that_is_thrown_away() {
+    fn the_partial_file_of_a_crashed_compression_is_deleted() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
         let part = PathBuf::from(format!("{}.tmp", gzip.display()));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_a_link_is_not_followed() {
+    fn a_partial_file_that_is_a_link_is_not_followed() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
         let part = PathBuf::from(format!("{}.tmp", gzip.display()));
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn when_stopped_it_leaves_the_plain_file_and_no_part() {
+    fn a_stop_leaves_the_plain_file_and_no_partial_file() {
         let world = world(GZIP);
         let (plain, _gzip, line) = world.rotated(1);
         world.archive.stop();
@@ -345,14 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn a_compression_that_fails_leaves_no_part_and_is_taken_up_again() {
+    fn a_failed_compression_leaves_no_partial_file_and_is_retried() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
         // A directory can be opened but not read, so compressing fails when the partial file already exists.
         fs::remove_file(&plain).unwrap();
         fs::create_dir(&plain).unwrap();
         world.archive.tidy().unwrap_err();
-        assert_eq!(world.files().len(), 1, "a part was left behind: {:?}", world.files());
+        assert_eq!(world.files().len(), 1, "a partial file was left behind: {:?}", world.files());
         fs::remove_dir(&plain).unwrap();
         fs::write(&plain, &line).unwrap();
         world.archive.tidy().unwrap();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_beyond_what_is_kept_are_deleted_in_either_form() {
+    fn the_oldest_surplus_files_are_deleted_in_either_form() {
         let world = world(Rules { gzip: false, keep: NonZeroU32::new(2) });
         let files: Vec<_> = (1..=4).map(|seq| world.rotated(seq)).collect();
         fs::rename(&files[0].0, &files[0].1).unwrap();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_deleted_or_compressed_unless_told() {
+    fn nothing_is_deleted_or_compressed_by_default() {
         let world = world(Rules::default());
         let files: Vec<_> = (1..=4).map(|seq| world.rotated(seq)).collect();
         world.archive.tidy().unwrap();
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_wishes_at_once_leave_nothing_plain() {
+    async fn many_requests_at_once_leave_no_file_uncompressed() {
         let world = world(GZIP);
         for seq in 1..=8 {
             world.rotated(seq);
@@ -389,7 +389,7 @@ mod tests {
         let all_gzip = move || archive.names.rotated().unwrap().iter().all(|(_, forms)| !forms.plain);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while !all_gzip() {
-            assert!(std::time::Instant::now() < deadline, "a wish was forgotten");
+            assert!(std::time::Instant::now() < deadline, "a request was lost");
             tokio::task::yield_now().await;
         }
         assert_eq!(world.archive.names.rotated().unwrap().len(), 8);

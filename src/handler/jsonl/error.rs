@@ -22,19 +22,19 @@ pub enum Error {
         lock: LockError,
     },
     /// The path leads to a directory, pipe, device or broken link.
-    #[error("{path} is not a regular file: a jsonl handler needs one that it can cut back and rotate")]
+    #[error("{path} is not a regular file: a jsonl handler needs one that it can truncate and rotate")]
     NotAFile {
         /// The path that is not a file.
         path: PathBuf,
     },
     /// The file name is missing or not UTF-8, so names of rotated files cannot be derived from it.
-    #[error("{path} names no file, or not in UTF-8")]
+    #[error("{path} has no file name in UTF-8: choose another path")]
     NoName {
         /// The path without a usable name.
         path: PathBuf,
     },
     /// The file was not written by this handler, so it must not be appended to or truncated.
-    #[error("{path} does not begin as a file of this handler does: move it away or choose another path")]
+    #[error("{path} is not a file of a jsonl handler: move it away or choose another path")]
     Foreign {
         /// The path of the file.
         path: PathBuf,
@@ -75,8 +75,8 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         let Self::Io { source, .. } = self else { return "" };
         match source.kind() {
-            io::ErrorKind::PermissionDenied => ": the user that this runs as must be able to write there",
-            io::ErrorKind::ReadOnlyFilesystem => ": choose a path on a file system that can be written",
+            io::ErrorKind::PermissionDenied => ": the user that runs bikhook must be able to write there",
+            io::ErrorKind::ReadOnlyFilesystem => ": choose a path on a writable file system",
             _ => "",
         }
     }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_read_only_one_are_told_apart_and_neither_loses_its_cause() {
+    fn a_full_disk_and_a_read_only_one_have_different_classes() {
         let error = |kind: io::ErrorKind| Error::io("write", Path::new("/x/events.jsonl"))(kind.into());
         assert_eq!(error(io::ErrorKind::StorageFull).class(), "disk full");
         assert_eq!(error(io::ErrorKind::ReadOnlyFilesystem).class(), "no permission");

@@ -60,7 +60,7 @@ impl Live {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(path)
             .map_err(Error::io("open", path))?;
-        let metadata = file.metadata().map_err(Error::io("look at", path))?;
+        let metadata = file.metadata().map_err(Error::io("examine", path))?;
         if !metadata.is_file() {
             return Err(Error::NotAFile { path: path.to_owned() });
         }
@@ -94,7 +94,7 @@ impl Live {
             }
             Ok(_another) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("look at", &self.path)(error)),
+            Err(error) => Err(Error::io("examine", &self.path)(error)),
         }
     }
 
@@ -125,7 +125,7 @@ impl Live {
         if end == self.len {
             return Ok(());
         }
-        warn!(path = %self.path.display(), bytes = self.len - end, "cut off a torn last line");
+        warn!(path = %self.path.display(), bytes = self.len - end, "incomplete last line removed");
         self.cut_back(end)
     }
 
@@ -144,7 +144,7 @@ impl Live {
 
     fn cut_back(&mut self, len: u64) -> Result<(), Error> {
         let cut = self.file.set_len(len).and_then(|()| self.file.sync_all());
-        cut.map_err(Error::io("cut back", &self.path))?;
+        cut.map_err(Error::io("truncate", &self.path))?;
         self.len = len;
         Ok(())
     }
@@ -166,7 +166,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     }
     let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;
     let dir = folder::of(path);
-    folder::make(dir, 0o750).map_err(Error::io("make the directory", dir))?;
+    folder::make(dir, 0o750).map_err(Error::io("create the directory", dir))?;
     Ok(fs::canonicalize(dir).map_err(Error::io("find", dir))?.join(name))
 }
 
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_cut_off_and_whole_lines_stay() {
+    fn a_torn_last_line_is_removed_and_complete_lines_stay() {
         let (_dir, path) = file_of(b"{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3,\"rec");
         assert_eq!(Live::open(&path, None).unwrap().len, 20);
         assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n{\"seq\":2}\n");
     }
 
     #[test]
-    fn a_torn_line_longer_than_what_is_read_at_once_is_cut_off_whole() {
+    fn a_torn_line_longer_than_a_chunk_is_removed() {
         let mut content = b"{\"seq\":1}\n{\"seq\":2,\"event\":\"".to_vec();
         content.resize(content.len() + 3 * CHUNK_BYTES as usize, b'x');
         let (_dir, path) = file_of(&content);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_made_in_the_file_it_was_taken_of_and_in_no_other() {
+    fn only_the_file_of_a_cut_is_truncated() {
         let (_dir, path) = file_of(b"{\"seq\":1}\n");
         let mut live = Live::open(&path, None).unwrap();
         let cut = live.cut_here();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_made_and_closed_to_others() {
+    fn a_missing_directory_is_created_without_access_for_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = resolve(&dir.path().join("a/b/events.jsonl")).unwrap();
         Live::open(&path, None).unwrap();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_once_and_one_that_leads_nowhere_is_refused() {
+    fn a_link_is_followed_and_a_broken_one_is_refused() {
         let (dir, path) = file_of(b"");
         let link = dir.path().join("link.jsonl");
         std::os::unix::fs::symlink(&path, &link).unwrap();

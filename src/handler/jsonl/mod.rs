@@ -62,7 +62,8 @@ fn default_rotate_size() -> Size {
 
 impl Kind for Jsonl {
     const NAME: &'static str = "jsonl";
-    const ABOUT: &'static str = "appends each event to a file, an object a line; rotates and compresses it";
+    const ABOUT: &'static str =
+        "appends each event to a file, one JSON object per line; rotates and compresses it";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1000;
     type Settings = Settings;
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_that_was_given_up_and_written_is_not_written_again() {
+    async fn a_cancelled_delivery_that_was_written_is_not_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let jsonl = jsonl(&path).await;
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_the_file_at_the_start_is_not_written_again_unless_it_is_replayed() {
+    async fn lines_already_in_the_file_are_written_again_only_for_a_replay() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_that_was_given_up_before_its_turn_is_never_written() {
+    async fn a_delivery_cancelled_while_it_waits_is_never_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let jsonl = jsonl(&path).await;

@@ -47,7 +47,7 @@ pub fn repair(path: &Path) -> Result<(), Error> {
         fs::remove_file(&unfinished).map_err(Error::io("delete", &unfinished))?;
         return Err(Error::Foreign { path: path.to_owned() });
     }
-    let beside = set_beside(path).map_err(Error::io("set beside", path))?;
+    let beside = set_beside(path).map_err(Error::io("keep a copy of", path))?;
     fs::rename(&unfinished, path).map_err(Error::io("rename", &unfinished))?;
     sync_dir_of(path)?;
     error!(
@@ -56,8 +56,8 @@ pub fn repair(path: &Path) -> Result<(), Error> {
         cut_lines = copied.cut_lines,
         damaged_bytes = copied.damaged_bytes,
         damaged_file = %beside.display(),
-        "the file was damaged, as by a power cut: it was repaired, and the damaged file is beside it; unsettled events \
-         are delivered again, and `bikhook replay --handler NAME --since TIME` delivers settled ones again"
+        "file was damaged, for example by a power cut, and was repaired; the damaged version is kept; unsettled events \
+         are delivered again, and `bikhook replay --handler NAME --since TIME` repeats settled ones"
     );
     Ok(())
 }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_are_kept_and_the_damaged_file_is_set_beside() {
+    fn complete_lines_stay_and_the_damaged_file_is_kept() {
         let zeros = vec![0; 200_000];
         let torn = [b"{\"seq\":1}\n{\"seq\":2,\"x\":\"".as_slice(), &zeros, b"\"}\n{\"seq\":4}\n"].concat();
         let headless = [&zeros[..4090], b"\"}\n{\"seq\":2}\n"].concat();

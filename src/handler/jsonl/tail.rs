@@ -99,7 +99,7 @@ impl Tail {
                 Err(error) => error!(
                     path = %path.display(),
                     %error,
-                    "a rotated file cannot be read and is skipped: unsettled events in it are written again"
+                    "rotated file cannot be read and is skipped: its unsettled events are written again"
                 ),
             }
             if bytes == 0 {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn rotated_files_are_read_until_one_that_is_long_settled() {
+    fn rotated_files_are_read_until_one_that_is_settled() {
         let dir = tempfile::tempdir().unwrap();
         let names = names(&dir);
         let now = dir.path().metadata().unwrap().modified().unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_rotated_file_belongs_to_it_in_either_form() {
+    fn the_newest_rotated_file_is_read_in_either_form() {
         let dir = tempfile::tempdir().unwrap();
         let names = names(&dir);
         let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();

@@ -146,7 +146,7 @@ impl Writer {
         match self.ready() {
             Ok(live) => self.live = Some(live),
             Err(error) => {
-                warn!(%error, "a failed batch is not cut back yet: this is tried again before the next one");
+                warn!(%error, "failed batch could not be removed from the file: retried before the next batch");
             }
         }
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_panics_half_way_leaves_nothing_and_the_next_follows_on_what_was_there() {
+    fn a_batch_that_panics_half_way_leaves_nothing_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let (mut writer, path) = writer(&dir, Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rotates_before_a_batch_that_would_make_it_too_large_and_never_splits_a_batch() {
+    fn the_file_rotates_before_it_grows_too_large_between_batches() {
         let dir = tempfile::tempdir().unwrap();
         let (mut writer, path) = writer(&dir, Rotation { size_bytes: Some(25), daily: false });
         let mut rotations = 0;
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rotates_with_the_first_batch_of_a_new_day_also_after_a_restart() {
+    fn the_file_rotates_on_a_new_day_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let daily = Rotation { size_bytes: None, daily: true };
         let (mut first, path) = writer(&dir, daily);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_between_the_rename_and_the_new_file_loses_and_doubles_nothing() {
+    fn a_crash_during_rotation_loses_and_repeats_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let rotation = Rotation { size_bytes: Some(15), daily: false };
         let (mut first, path) = writer(&dir, rotation);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_block_in_the_middle_is_no_end_of_a_start() {
+    fn a_file_with_a_lost_block_is_repaired_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         for (damaged, kept) in [
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_replaced_is_locked_anew() {
+    fn a_directory_that_was_replaced_is_locked_again() {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("inner");
         let path = inner.join("events.jsonl");
@@ -332,7 +332,7 @@ mod tests {
         fs::rename(&inner, dir.path().join("away")).unwrap();
         assert!(
             writer.append(["{\"seq\":1}\n"].into_iter()).is_err(),
-            "a directory that vanished is not made again"
+            "a directory that vanished is not created again"
         );
         fs::create_dir(&inner).unwrap();
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();

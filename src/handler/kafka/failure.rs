@@ -7,7 +7,7 @@ use super::super::Failure;
 /// The failure for settings that librdkafka rejects. The value is not shown, because it may be a secret.
 pub(super) fn of_settings(error: &KafkaError) -> Failure {
     let what = match error {
-        KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka does not take its {key}"),
+        KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka rejects the value of {key}"),
         KafkaError::ClientCreation(what) => what.clone(),
         other => other.to_string(),
     };
@@ -19,14 +19,16 @@ pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
     let wrong = |class, advice: &str| Some(Failure::misconfigured(class, format!("{reason}: {advice}")));
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed => {
-            wrong("credentials", "mind `user`, `password` and `mechanism`")
+            wrong("credentials", "check `user`, `password` and `mechanism`")
         }
-        Code::UnsupportedSASLMechanism => wrong("credentials", "mind `mechanism`"),
+        Code::UnsupportedSASLMechanism => wrong("credentials", "check `mechanism`"),
         Code::SSL if reason.contains("verify") => wrong(
             "tls",
-            "set `ca` to the certificate of who signed the brokers', and in `brokers` use the names that they have",
+            "set `ca` to the certificate of the brokers' CA, and in `brokers` use host names in their certificates",
         ),
-        Code::SSL if reason.contains("wrong version number") => wrong("tls", "nobody speaks TLS there"),
+        Code::SSL if reason.contains("wrong version number") => {
+            wrong("tls", "the broker does not speak TLS on this port: check `tls`")
+        }
         _ => None,
     }
 }
@@ -43,9 +45,9 @@ pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
     };
     // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL).
     if reason.contains("SSL_HANDSHAKE") {
-        reason.push_str(": if that stays so, nobody speaks TLS there: mind `tls`");
+        reason.push_str(": if this persists, the broker does not speak TLS on this port: check `tls`");
     } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
-        reason.push_str(": mind `tls`, and `user`");
+        reason.push_str(": check `tls` and `user`");
     }
     Failure::retry(class, reason)
 }
@@ -58,17 +60,18 @@ pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
         Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Failure::misconfigured(
             "no topic",
             format!(
-                "there is no topic {topic:?}: create it, or write `auto_create = true` where the brokers make topics \
-                 by themselves"
+                "there is no topic {topic:?}: create it, or set `auto_create = true` if the brokers create topics \
+                 automatically"
             ),
         )),
         Code::TopicAuthorizationFailed => Some(Failure::misconfigured(
             "permission",
-            format!("the user may not write to the topic {topic:?}: it needs the ACL WRITE"),
+            format!("the user may not write to the topic {topic:?}: grant it the ACL WRITE"),
         )),
-        Code::InvalidTopic => {
-            Some(Failure::misconfigured("topic", format!("{topic:?} is no name of a topic: mind `topic`")))
-        }
+        Code::InvalidTopic => Some(Failure::misconfigured(
+            "topic",
+            format!("{topic:?} is not a valid topic name: check `topic`"),
+        )),
         code => Some(Failure::retry("metadata", format!("the topic {topic:?}: {code}"))),
     }
 }
@@ -79,7 +82,7 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     let what = format!("topic {topic:?}: {code}");
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
-            Failure::refuse("too large", format!("{what}: a broker takes less than `max_bytes`"))
+            Failure::refuse("too large", format!("{what}: the broker accepts less than `max_bytes`"))
         }
         Code::InvalidRecord => Failure::refuse("invalid record", what),
         Code::UnknownTopic
@@ -101,7 +104,7 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut => {
             Failure::retry("timeout", what)
         }
-        Code::PurgeQueue | Code::PurgeInflight => Failure::retry("given up", what),
+        Code::PurgeQueue | Code::PurgeInflight => Failure::retry("cancelled", what),
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_the_event_is_refused_what_is_about_the_settings_waits_for_a_person() {
+    fn codes_are_refused_retried_or_misconfigured() {
         for (code, expected) in [
             (Code::MessageSizeTooLarge, ("refuse", "too large")),
             (Code::TopicAuthorizationFailed, ("misconfigured", "permission")),
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_failures_the_one_that_says_what_to_do_counts() {
+    fn of_several_failures_the_most_important_one_counts() {
         let [refuse, retry, wrong] =
             [Failure::refuse("a", ""), Failure::retry("b", ""), Failure::misconfigured("c", "")];
         let all = [retry.clone(), refuse.clone(), wrong, retry.clone(), refuse.clone()];
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_not_taken_is_not_shown() {
+    fn a_rejected_password_is_not_shown() {
         let error = KafkaError::ClientConfig(
             rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
             "no: sesame".to_owned(),

@@ -146,7 +146,7 @@ impl Drop for Link {
 /// Asks the brokers for the topic. If the topic depends on the event, only checks that a broker answers.
 fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Failure> {
     let client = producer.client();
-    let away = || client.context().away("no broker answers within 5 s");
+    let away = || client.context().away("no broker answered within 5 s");
     let Some(topic) = topic else {
         return client.fetch_cluster_id(CONNECT_TIMEOUT).map(|_id| ()).ok_or_else(away);
     };

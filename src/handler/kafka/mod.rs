@@ -38,7 +38,7 @@ pub struct Kafka {
 
 impl Kind for Kafka {
     const NAME: &'static str = "kafka";
-    const ABOUT: &'static str = "sends each event to a topic of Kafka, acknowledged by all replicas in sync";
+    const ABOUT: &'static str = "sends each event to a Kafka topic, acknowledged by all in-sync replicas";
     const CONCURRENCY: usize = 4;
     const BATCH: usize = 500;
     type Settings = Settings;
@@ -58,11 +58,7 @@ impl Kind for Kafka {
             Ca::read(ca).await.map_err(wrong)?;
         }
         if settings.shows_its_password() {
-            warn!(
-                handler = name,
-                kind = Self::NAME,
-                "the password goes over the wire in the clear: set tls = true"
-            );
+            warn!(handler = name, kind = Self::NAME, "password is sent in plain text: set tls = true");
         }
         Ok(Self { name: name.to_owned(), settings, link: Mutex::default() })
     }

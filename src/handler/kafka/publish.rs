@@ -46,7 +46,7 @@ impl Message {
         let limit = settings.max_bytes.as_usize();
         if bytes > limit {
             let why =
-                format!("the message has {bytes} bytes with its key and headers, and `max_bytes` is {limit}");
+                format!("the message has {bytes} bytes with key and headers, more than max_bytes ({limit})");
             return Err(Failure::refuse("too large", why));
         }
         Ok(Self {

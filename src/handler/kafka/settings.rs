@@ -66,13 +66,13 @@ impl Settings {
     /// Returns the wrong key, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.user.is_some() && self.password.is_none() {
-            return Err("password: `user` needs one".to_owned());
+            return Err("password: needed with `user`".to_owned());
         }
         if self.user.is_none() && self.password.is_some() {
-            return Err("user: `password` needs one".to_owned());
+            return Err("user: needed with `password`".to_owned());
         }
         if self.ca.is_some() && !self.tls {
-            return Err("ca: it is for TLS: add tls = true, or leave `ca` out".to_owned());
+            return Err("ca: needs TLS: add tls = true, or remove `ca`".to_owned());
         }
         if !MESSAGE_BYTES.contains(&self.max_bytes.0) {
             return Err("max_bytes: write a size from \"1KiB\" to \"900MiB\"".to_owned());
@@ -158,7 +158,8 @@ fn brokers(text: &str) -> Result<String, &'static str> {
 
 /// Checks one address. An error does not quote it, because it may hold a password.
 fn broker(text: &str) -> Result<&str, &'static str> {
-    const WRONG: &str = "this is no address of a broker: write it as \"HOST:9092\"; TLS, user and password are keys of their own";
+    const WRONG: &str =
+        "not the address of a broker: write it as \"HOST:9092\"; TLS, user and password have their own keys";
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
@@ -221,7 +222,7 @@ impl<'de> Deserialize<'de> for Topic {
         let example = template.with_each("x");
         if !example.chars().all(is_safe) || example.len() > TOPIC_BYTES || matches!(&*example, "." | "..") {
             return Err(D::Error::custom(
-                "this is no name of a topic: write it with letters, digits, `.`, `_` and `-`, such as \
+                "not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`, such as \
                  \"bik-{source}\"",
             ));
         }
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_a_password() {
+    fn errors_of_settings_do_not_show_the_password() {
         for (toml, word) in [
             ("", "brokers"),
             ("brokers = []", "the list is empty: use a list such as [\"kafka.example:9092\"]"),

@@ -18,22 +18,22 @@ pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
     if let Some(advice) = tls::advice(error) {
         return Failure::misconfigured(
             "tls",
-            format!("{server} cannot be trusted over TLS ({error}): {advice}"),
+            format!("the TLS connection to {server} failed ({error}): {advice}"),
         );
     }
     match error.kind() {
         Kind::AuthorizationViolation | Kind::Authentication => Failure::misconfigured(
             "credentials",
             format!(
-                "{server} refuses the credentials ({error}): mind user and password, token, nkey or credentials"
+                "{server} refuses the credentials ({error}): check user and password, token, nkey or credentials"
             ),
         ),
-        Kind::Tls => Failure::misconfigured("tls", format!("TLS cannot be set up ({error}): mind `ca`")),
+        Kind::Tls => Failure::misconfigured("tls", format!("TLS cannot be set up ({error}): check `ca`")),
         Kind::ServerParse => {
-            Failure::misconfigured("url", format!("{server} is no address ({error}): mind `url`"))
+            Failure::misconfigured("url", format!("{server} is not a valid address ({error}): check `url`"))
         }
-        Kind::TimedOut => Failure::retry("timeout", format!("{server} does not answer within 5 s")),
-        Kind::Dns => Failure::retry("dns", format!("the name of {server} cannot be looked up ({error})")),
+        Kind::TimedOut => Failure::retry("timeout", format!("{server} did not answer within 5 s")),
+        Kind::Dns => Failure::retry("dns", format!("the host name of {server} cannot be resolved ({error})")),
         Kind::Io | Kind::MaxReconnects => {
             Failure::retry("connect", format!("{server} cannot be reached ({error})"))
         }
@@ -68,9 +68,10 @@ pub(super) fn of_publish(pattern: &str, error: &PublishError) -> Failure {
     use PublishErrorKind as Kind;
     match error.kind() {
         Kind::MaxPayloadExceeded => Failure::refuse("too large", error),
-        Kind::StreamNotFound => {
-            Failure::misconfigured(NO_STREAM, format!("{error}: no stream captures it, of {pattern:?}"))
-        }
+        Kind::StreamNotFound => Failure::misconfigured(
+            NO_STREAM,
+            format!("{error}: no stream captures the subject (pattern {pattern:?})"),
+        ),
         Kind::TimedOut => Failure::retry("timeout", error),
         Kind::BrokenPipe | Kind::MaxAckPending => Failure::retry("disconnected", error),
         Kind::WrongLastMessageId | Kind::WrongLastSequence | Kind::Other => {
@@ -90,7 +91,7 @@ fn of_refusal(error: &ApiError) -> Failure {
         }
         ErrorCode::STREAM_NOT_MATCH => Failure::misconfigured(
             "other stream",
-            format!("another stream than `stream` captures the subject: {error}"),
+            format!("the subject is captured by a stream other than `stream`: {error}"),
         ),
         ErrorCode::STREAM_SEALED => Failure::misconfigured("stream sealed", error),
         ErrorCode::STREAM_STORE_FAILED

@@ -98,7 +98,7 @@ impl Link {
         let mut state = self.state.clone();
         match state.wait_for(|state| *state != State::Sound).await.as_deref() {
             Ok(State::Denied(what)) => denial(what),
-            _ => Failure::retry("disconnected", "the connection broke"),
+            _ => Failure::retry("disconnected", "the connection was lost"),
         }
     }
 }
@@ -150,7 +150,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         options = options.credentials(&whole).map_err(|_quotes_them| {
             Failure::misconfigured(
                 "credentials",
-                "credentials: this is not what a .creds file holds: a JWT and the seed of an nkey",
+                "credentials: not the content of a .creds file, which has a JWT and the seed of an nkey",
             )
         })?;
     }

@@ -120,7 +120,7 @@ impl Nats {
             Err(Failure::Misconfigured { class, error, .. })
                 if class == "permission" && error.contains(API) =>
             {
-                warn!(kind = Self::NAME, "{error}: whether a stream captures the subject is not checked");
+                warn!(kind = Self::NAME, "stream check skipped, the user may not ask about streams: {error}");
                 kept.unchecked = true;
                 link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
                 Ok(Arc::clone(kept.link.insert(link)))

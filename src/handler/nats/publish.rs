@@ -46,7 +46,7 @@ pub(super) async fn publish(
         let bytes = message.wire_bytes();
         // All messages are checked before the first is sent.
         if bytes > limit {
-            let why = format!("the message has {bytes} bytes, and the server takes {limit} (max_payload)");
+            let why = format!("the message has {bytes} bytes, more than the server's max_payload ({limit})");
             return Err(Failure::refuse("too large", why));
         }
         messages.push(message);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_cannot_hold_another() {
+    fn a_header_value_cannot_add_another_header() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
         let headers = headers(&delivery(1), &settings, "crm");
         assert_eq!(headers.get(EVENT).unwrap().as_str(), "a_b");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_is_known_by_the_handler_and_the_key_and_a_replay_is_none() {
+    fn a_repetition_has_the_same_id_and_a_replay_has_none() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
         let (one, again) = (delivery(1), Delivery::new(Arc::clone(&delivery(1).event), 2, true));
         let id = |delivery: &Delivery, handler: &str| {

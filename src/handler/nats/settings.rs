@@ -56,15 +56,15 @@ impl Settings {
     /// Returns the wrong keys, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.create_stream && self.stream.is_none() {
-            return Err("create_stream needs the name of the stream: add stream = \"BIK\"".to_owned());
+            return Err("create_stream: needs the name of the stream: add stream = \"BIK\"".to_owned());
         }
         if self.user.is_some() != self.password.is_some() {
-            return Err("user and password go together: one of them is missing".to_owned());
+            return Err("user and password must be set together: one of them is missing".to_owned());
         }
         let ways =
             [self.user.is_some(), self.token.is_some(), self.nkey.is_some(), self.credentials.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
-            return Err("of user, token, nkey and credentials only one can be used".to_owned());
+            return Err("only one of user, token, nkey and credentials can be set".to_owned());
         }
         Ok(())
     }
@@ -83,10 +83,12 @@ impl<'de> Deserialize<'de> for Servers {
 /// Checks one address. An error does not quote it, because it may hold a password.
 fn server(text: &str) -> Result<ServerAddr, &'static str> {
     const WRONG: &str =
-        "this is no address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
+        "not the address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";
     let server: ServerAddr = text.parse().map_err(|_wrong| WRONG)?;
     if server.has_user_pass() || server.password().is_some() {
-        return Err("an address has no user or password in it: use the keys user and password, or token");
+        return Err(
+            "an address must not contain a user or password: use the keys user and password, or token",
+        );
     }
     if !matches!(server.scheme(), "nats" | "tls") || server.host().is_empty() {
         return Err(WRONG);
@@ -104,7 +106,7 @@ impl<'de> Deserialize<'de> for StreamName {
         let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if name.is_empty() || !name.chars().all(safe) {
             return Err(D::Error::custom(format!(
-                "{name:?} is no name of a stream: write it with letters, digits, `_` and `-`"
+                "{name:?} is not a valid stream name: use letters, digits, `_` and `-`"
             )));
         }
         Ok(Self(name))
@@ -149,13 +151,13 @@ impl<'de> Deserialize<'de> for Subject {
         let wrong =
             |what: &str| D::Error::custom(format!("{what}: write it as \"bik.{{source}}.{{event}}\""));
         if example.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>')) {
-            return Err(wrong("a subject to publish to has no blanks, `*` or `>`"));
+            return Err(wrong("a subject must not contain blanks, `*` or `>`"));
         }
         if example.split('.').any(str::is_empty) {
-            return Err(wrong("a subject has something before and after each dot"));
+            return Err(wrong("a subject needs a token before and after each dot"));
         }
         if example.starts_with('$') || example.starts_with("_INBOX") {
-            return Err(wrong("subjects with `$` or `_INBOX` at the start are the server's own"));
+            return Err(wrong("subjects that start with `$` or `_INBOX` are reserved for the server"));
         }
         Ok(Self(template))
     }
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_a_password() {
+    fn errors_of_settings_do_not_show_the_password() {
         for (toml, word) in [
             ("", "url"),
             ("url = []", "empty"),
@@ -200,7 +202,7 @@ mod tests {
             ("url = \"nats://h\"\nsubject = \"a b\"", "blanks"),
             ("url = \"nats://h\"\nsubject = \"a.>\"", "`>`"),
             ("url = \"nats://h\"\nsubject = \"a..b\"", "each dot"),
-            ("url = \"nats://h\"\nsubject = \"$JS.{event}\"", "own"),
+            ("url = \"nats://h\"\nsubject = \"$JS.{event}\"", "reserved for the server"),
             ("url = \"nats://h\"\nsubject = \"a.{name}\"", "{source}"),
             ("url = \"nats://h\"\nstream = \"a.b\"", "letters"),
             ("url = \"nats://h\"\ncreate_stream = true", "stream = "),

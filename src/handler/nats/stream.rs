@@ -36,7 +36,7 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Failur
         return Err(Failure::misconfigured(
             "no stream",
             format!(
-                "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or \
+                "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or run \
                  `nats stream edit {name} --subjects '{pattern}'`"
             ),
         ));
@@ -56,7 +56,7 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
     struct Names {
         streams: Option<Vec<String>>,
     }
-    let asked = format!("which streams capture {pattern}");
+    let asked = format!("listing the streams that capture {pattern}");
     let names = match ask::<Names>(link, &asked, "STREAM.NAMES", &json!({ "subject": pattern })).await? {
         Response::Ok(names) => names.streams.unwrap_or_default(),
         Response::Err { error } => return Err(of_api(&asked, &error)),
@@ -73,7 +73,7 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
 
 /// The subjects that a stream captures; `None` if the stream does not exist.
 async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Failure> {
-    let asked = format!("what the stream {name} captures");
+    let asked = format!("reading the subjects of the stream {name}");
     match ask::<Info>(link, &asked, &format!("STREAM.INFO.{name}"), &()).await? {
         Response::Ok(info) => Ok(Some(info.config.subjects)),
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
@@ -82,7 +82,7 @@ async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Fai
 }
 
 async fn make(link: &Link, name: &str, pattern: String) -> Result<(), Failure> {
-    let asked = format!("making the stream {name}");
+    let asked = format!("creating the stream {name}");
     let config = Config {
         name: name.to_owned(),
         subjects: vec![pattern],
@@ -105,7 +105,7 @@ async fn ask<T: DeserializeOwned>(
     let answer = link.unless_broken(link.jetstream.request(what.to_owned(), with)).await?;
     answer.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => {
-            Failure::misconfigured("no jetstream", format!("{asked}: nobody answers for JetStream: {ENABLE}"))
+            Failure::misconfigured("no jetstream", format!("{asked}: JetStream does not answer: {ENABLE}"))
         }
         RequestErrorKind::TimedOut => {
             link.give_up();
@@ -119,7 +119,7 @@ async fn ask<T: DeserializeOwned>(
 
 fn advice(name: &str, pattern: &str) -> String {
     format!(
-        "`nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults` makes one"
+        "create it with `nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults`"
     )
 }
 

@@ -61,7 +61,7 @@ impl Address {
 pub fn check(settings: &Settings) -> Result<(), String> {
     let (_config, mode) = read(settings)?;
     if settings.ca.is_some() && matches!(mode, Mode::Disable) {
-        return Err("ca: it is for TLS: leave it out, or sslmode=disable in `url`".to_owned());
+        return Err("ca: needs TLS: remove `ca`, or sslmode=disable in `url`".to_owned());
     }
     Ok(())
 }
@@ -92,14 +92,16 @@ fn read(settings: &Settings) -> Result<(Config, Mode), String> {
     let url = settings.url.expose();
     let (plain, mode) = without_verify(url);
     let malformed = |what: String| {
-        format!("url: {what}: write it as \"postgres://user@host/database\", and a password into `password`")
+        format!(
+            "url: {what}: write it as \"postgres://user@host/database\", and set the password in `password`"
+        )
     };
     let config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(malformed("it names no host".to_owned()));
+        return Err(malformed("the host is missing".to_owned()));
     }
     if config.get_user().is_none() {
-        return Err(malformed("it names no user".to_owned()));
+        return Err(malformed("the user is missing".to_owned()));
     }
     Ok((config, mode))
 }

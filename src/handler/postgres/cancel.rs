@@ -62,9 +62,7 @@ async fn cancel(session: Session, address: &Address) {
             return;
         }
     }
-    tracing::debug!(
-        "a statement that was given up cannot be cancelled: the database ends it at its time limit"
-    );
+    tracing::debug!("statement could not be cancelled: the database ends it at its time limit");
 }
 
 impl Drop for Busy<'_> {

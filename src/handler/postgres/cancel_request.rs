@@ -30,7 +30,7 @@ pub async fn send(token: &CancelToken, address: &Address) {
     for target in targets(&address.config).await {
         let sent = timeout(CONNECT, send_to(token, &target, address.tls.clone())).await;
         if let Ok(Err(error)) = sent {
-            tracing::debug!(%error, "a request for cancellation cannot be sent");
+            tracing::debug!(%error, "cancel request could not be sent");
         }
     }
 }

@@ -58,7 +58,7 @@ impl PoolerRefusal {
             Self::Credentials => CREDENTIALS,
             Self::Database => DATABASE,
             Self::StartupParameter => {
-                ": the pooler does not pass it on: leave it out of `url`, and set it in the database \
+                ": the pooler does not forward it: remove it from `url`, and set it in the database \
                  (ALTER ROLE … SET …)"
             }
             Self::StatementMode => {
@@ -150,18 +150,18 @@ impl Error {
             // pg_hba.conf has no matching line for this user and address, or none for the connection type (with or
             // without TLS).
             Some("28000") => {
-                ": check the user in `url`, and whether the server wants TLS of it: `?sslmode=require` in `url` has it, \
-                 `?sslmode=disable` does without"
+                ": check the user in `url`, and whether the server requires TLS for it: `?sslmode=require` in `url` \
+                 turns TLS on, `?sslmode=disable` turns it off"
             }
             Some(state) if state.starts_with("28") => CREDENTIALS,
             Some("3D000") => DATABASE,
             Some("3F000") => ": create the schema, or name another in `table`",
             Some("42501") => {
-                ": grant the user of `url` what it needs (SELECT and INSERT; CREATE on the schema)"
+                ": grant the user of `url` the privileges it needs (SELECT and INSERT; CREATE on the schema)"
             }
             None if self.class() == "tls" => {
-                ": the certificate and the host name are always verified; `ca` names a file of certificates to trust, \
-                 and `?sslmode=disable` in `url` does without TLS"
+                ": the certificate and the host name are always verified: set `ca` to a file of certificates to trust, \
+                 or turn TLS off by `?sslmode=disable` in `url`"
             }
             _ => "",
         }

@@ -85,7 +85,7 @@ mod tests {
     use super::can_hold;
 
     #[test]
-    fn what_jsonb_cannot_hold_is_known_beforehand() {
+    fn json_that_jsonb_cannot_hold_is_detected() {
         for good in [
             r#"{"a":"\ud83d\ude00 \\u0000 \" \u0001","b":-1.5e10}"#,
             "1e131071",

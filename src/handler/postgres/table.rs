@@ -113,7 +113,7 @@ impl Table {
     async fn check(&self, client: &Client, found: &[Found]) -> Result<(), Error> {
         let unfit = |what: String| Err(Error::Unfit(format!("the table {} {what}", self.quoted)));
         if found.is_empty() {
-            return unfit("is not there: create it, or set `create = true`".to_owned());
+            return unfit("does not exist: create it, or set `create = true`".to_owned());
         }
         let missing = lacking(found);
         if !missing.is_empty() {
@@ -129,7 +129,7 @@ impl Table {
                 }
                 None if found.required => {
                     return unfit(format!(
-                        "has a column {:?} that must not be NULL and has no default: give it one, or name another `table`",
+                        "has a column {:?} that is NOT NULL and has no default: add a default, or name another `table`",
                         found.name
                     ));
                 }
@@ -144,10 +144,12 @@ impl Table {
                                        AND i.indnkeyatts = 1 AND a.attname = 'key')";
         let row = client.query_typed_one(select, &[self.name()]).await?;
         if !row.get::<_, bool>(0) || !row.get::<_, bool>(1) {
-            return unfit("may not be written by the user of `url`: grant it SELECT and INSERT".to_owned());
+            return unfit(
+                "may not be used by the user of `url`: grant the user SELECT and INSERT".to_owned(),
+            );
         }
         if !row.get::<_, bool>(2) {
-            return unfit("has no primary key `key`: make it so, or name another `table`".to_owned());
+            return unfit("has no primary key `key`: add it, or name another `table`".to_owned());
         }
         Ok(())
     }

@@ -93,9 +93,9 @@ impl<'de> Deserialize<'de> for Address {
 fn parse(text: &str) -> Result<Address, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     if !["amqp", "amqps"].contains(&url.scheme()) {
-        return Err("it is no address of a broker".to_owned());
+        return Err("not the address of a broker".to_owned());
     }
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("it has no host")?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the host is missing")?;
     let mut uri: AMQPUri = text.parse()?;
     // The library replaces an IPv6 address by localhost, so set the host here.
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {

@@ -61,12 +61,12 @@ fn io_class(kind: std::io::ErrorKind) -> &'static str {
 
 /// The failure while the broker blocks publishers.
 pub(super) fn blocked() -> Failure {
-    Failure::retry("blocked", "the broker blocks publishers: it is short of memory or disk")
+    Failure::retry("blocked", "the broker blocks publishers: it is low on memory or disk space")
 }
 
 /// The failure for a message that the broker did not accept.
 pub(super) fn nacked() -> Failure {
-    Failure::retry("nack", "the broker did not confirm a message, such as where a queue is full")
+    Failure::retry("nack", "the broker did not confirm a message, for example because a queue is full")
 }
 
 /// The failure for a message that no queue receives.
@@ -74,8 +74,8 @@ pub(super) fn unroutable(routing_key: &str) -> Failure {
     Failure::misconfigured(
         "unroutable",
         format!(
-            "no queue takes the routing key {routing_key:?}: bind one, or write `mandatory = false` if what nobody \
-             takes may be dropped"
+            "no queue receives the routing key {routing_key:?}: bind a queue, or set `mandatory = false` to let the \
+             broker drop such messages"
         ),
     )
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_the_event_is_refused_what_is_about_the_settings_waits_for_a_person() {
+    fn codes_are_refused_retried_or_misconfigured() {
         let class = |code, text, phase| match of_answer(code, text, phase) {
             Failure::Retry { class, .. } => ("retry", class),
             Failure::Refuse { class, .. } => ("refuse", class),

@@ -166,23 +166,23 @@ impl Link {
         let vhost = self.address.vhost();
         match (class, &self.target) {
             ("not found", Target::Exchange { name, .. }) => format!(
-                " (make it: `rabbitmqadmin --vhost={vhost} declare exchange name={name} type=topic durable=true`; or \
-                 write `declare = true`)"
+                " (create it with `rabbitmqadmin --vhost={vhost} declare exchange name={name} type=topic durable=true`, or \
+                 set `declare = true`)"
             ),
             ("not found", Target::Queue { name, .. }) => format!(
-                " (make it: `rabbitmqadmin --vhost={vhost} declare queue name={name} durable=true`; or write \
+                " (create it with `rabbitmqadmin --vhost={vhost} declare queue name={name} durable=true`, or set \
                  `declare = true`)"
             ),
             ("access refused", _) => format!(
-                " (look at user and password in `url`, and at the user's permissions in the vhost {vhost:?})"
+                " (check user and password in `url`, and the user's permissions in the vhost {vhost:?})"
             ),
-            ("not allowed", _) => format!(" (is there a vhost {vhost:?}, and may the user see it?)"),
+            ("not allowed", _) => format!(" (check that the vhost {vhost:?} exists and that the user may access it)"),
             ("precondition failed", _) => {
-                " (it is there, but of another type or not durable: write `declare = false` to use it as it is)"
+                " (it exists, but has another type or is not durable: set `declare = false` to use it as it is)"
                     .to_owned()
             }
             ("tls", _) => {
-                " (look at host and port in `url`; `ca` names a file with the certificate of a private authority)"
+                " (check host and port in `url`; for a private CA, set `ca` to a file with its certificate)"
                     .to_owned()
             }
             _ => String::new(),

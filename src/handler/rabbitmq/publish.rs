@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_message_is_not_accepted_whichever_confirm_it_came_with() {
+    fn a_returned_message_is_not_accepted() {
         let ids = ["a", "b", "c"].map(|id| Some(id.to_owned()));
         let (ack, nack) = (true, false);
         let own = [reply(ack, None), reply(ack, Some("b")), reply(ack, None)];

@@ -58,13 +58,13 @@ impl TryFrom<Keys> for Settings {
     fn try_from(keys: Keys) -> Result<Self, String> {
         let Keys { url, ca, exchange: Name(exchange), routing_key, declare, mandatory, body } = keys;
         if ca.is_some() && !url.is_tls() {
-            return Err("ca: it is for TLS: write `url` with amqps://, or leave `ca` out".to_owned());
+            return Err("ca: needs TLS: write `url` with amqps://, or remove `ca`".to_owned());
         }
         let is_default = exchange.as_str().is_empty();
         let routing_key = match routing_key {
             Some(template) => template,
             None if is_default => {
-                return Err("write an `exchange`, or as `routing_key` the name of a queue".to_owned());
+                return Err("set `exchange`, or set `routing_key` to the name of a queue".to_owned());
             }
             None => Template::parse(ROUTING_KEY).map_err(|error| error.to_string())?,
         };
@@ -73,8 +73,8 @@ impl TryFrom<Keys> for Settings {
         } else if let Some(name) = literal(&routing_key)? {
             Target::Queue { name, declare }
         } else if declare {
-            return Err("`declare` makes one queue: write its name as `routing_key`, without placeholders, \
-                        or name an `exchange`"
+            return Err("`declare` creates one queue: set `routing_key` to its name, without placeholders, \
+                        or set `exchange`"
                 .to_owned());
         } else {
             Target::Queues
@@ -103,7 +103,7 @@ fn literal(routing_key: &Template) -> Result<Option<ShortString>, String> {
     match routing_key.parts() {
         [Part::Text(text)] => ShortString::try_new(text.as_str())
             .map(Some)
-            .map_err(|_longer| "routing_key: it must be 255 bytes long at most".to_owned()),
+            .map_err(|_longer| "routing_key: must have at most 255 bytes".to_owned()),
         _ => Ok(None),
     }
 }
@@ -117,6 +117,6 @@ impl<'de> Deserialize<'de> for Name {
         let text = String::deserialize(deserializer)?;
         ShortString::try_new(text)
             .map(Self)
-            .map_err(|_longer| D::Error::custom("the name of an exchange has 255 bytes at most"))
+            .map_err(|_longer| D::Error::custom("the name of an exchange must have at most 255 bytes"))
     }
 }

@@ -9,16 +9,16 @@ pub(super) fn of(error: &RedisError) -> Failure {
     if let Some(advice) = tls::advice(error) {
         return Failure::misconfigured(
             "tls",
-            format!("the server cannot be trusted over TLS ({error}): {advice}"),
+            format!("the TLS connection to the server failed ({error}): {advice}"),
         );
     }
     match error.kind() {
         ErrorKind::AuthenticationFailed => Failure::misconfigured(
             "credentials",
-            format!("the server refuses the credentials: mind `url` ({error})"),
+            format!("the server refuses the credentials: check `url` ({error})"),
         ),
         ErrorKind::InvalidClientConfig => {
-            Failure::misconfigured("settings", format!("{error}: mind `url` and `ca`"))
+            Failure::misconfigured("settings", format!("{error}: check `url` and `ca`"))
         }
         ErrorKind::Io if error.is_timeout() => {
             Failure::retry("timeout", "the server does not answer".to_owned())
@@ -26,16 +26,19 @@ pub(super) fn of(error: &RedisError) -> Failure {
         ErrorKind::Io if error.is_connection_refusal() => {
             Failure::retry("connect", format!("the server cannot be reached ({error})"))
         }
-        ErrorKind::Io => Failure::retry("disconnected", format!("the server is away ({error})")),
+        ErrorKind::Io => {
+            Failure::retry("disconnected", format!("the connection to the server failed ({error})"))
+        }
         ErrorKind::Parse => {
-            Failure::retry("no sense", "what answers there does not speak as Redis does".to_owned())
+            Failure::retry("invalid answer", "the answer is not in the Redis protocol".to_owned())
         }
-        _ if error.to_string().contains("refused to switch database") => {
-            Failure::misconfigured("settings", format!("{error}: mind the number at the end of `url`"))
-        }
+        _ if error.to_string().contains("refused to switch database") => Failure::misconfigured(
+            "settings",
+            format!("{error}: check the database number at the end of `url`"),
+        ),
         _ => match answers(error).first() {
             Some(answer) => of_answer(answer),
-            None => Failure::retry("no sense", error.to_string()),
+            None => Failure::retry("invalid answer", error.to_string()),
         },
     }
 }
@@ -43,25 +46,26 @@ pub(super) fn of(error: &RedisError) -> Failure {
 /// The failure for an error answer of the server.
 fn of_answer(answer: &ServerError) -> Failure {
     let details = answer.details().unwrap_or_default();
-    let what = format!("the server answers {} {details}", answer.code());
+    let what = format!("the server answered {}: {details}", answer.code());
     match answer.code() {
         "NOAUTH" | "WRONGPASS" => {
-            Failure::misconfigured("credentials", format!("{what}: mind the user and password in `url`"))
+            Failure::misconfigured("credentials", format!("{what}: check the user and password in `url`"))
         }
         "NOPERM" => Failure::misconfigured(
             "permission",
             format!(
-                "{what}: the user needs +xadd +multi +exec +discard and the stream's key; where `stream` depends on the \
-                 event, +type, too"
+                "{what}: the user needs +xadd +multi +exec +discard and access to the stream's key; also +type if `stream` \
+                 depends on the event"
             ),
         ),
-        "WRONGTYPE" => {
-            Failure::misconfigured("wrong type", format!("{what}: the key of `stream` holds something else"))
-        }
+        "WRONGTYPE" => Failure::misconfigured(
+            "wrong type",
+            format!("{what}: the key of `stream` does not hold a stream"),
+        ),
         "MOVED" | "ASK" | "CROSSSLOT" => Failure::misconfigured(
             "cluster",
             format!(
-                "{what}: this is a node of a cluster; give the node that has the slot of the one `stream`"
+                "{what}: this is a cluster node: set `url` to the node that has the slot of `stream`, one for all events"
             ),
         ),
         "OOM" => Failure::retry("out of memory", what),

@@ -167,7 +167,7 @@ impl Redis {
                     if limit == self.max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
                 return Err(Failure::refuse(
                     "too large",
-                    format!("the event has {bytes} bytes, and {key} is {limit}"),
+                    format!("the event has {bytes} bytes, more than {key} ({limit})"),
                 ));
             }
             entries.cmd("XADD").arg(stream);
@@ -204,7 +204,7 @@ fn may_take_entries(found: &str) -> bool {
 }
 
 fn holds(key: &str, found: &str) -> String {
-    format!("the key {key} holds a {found}, not a stream: give `stream` another name, or remove that key")
+    format!("the key {key} holds a {found}, not a stream: set another `stream`, or delete the key")
 }
 
 /// Checks that entries can be added, in a transaction that is then discarded.

@@ -35,7 +35,7 @@ impl Settings {
     /// Returns the wrong key, and what to write.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
-            return Err("ca: it is for TLS: write `url` with rediss://, or leave `ca` out".to_owned());
+            return Err("ca: needs TLS: write `url` with rediss://, or remove `ca`".to_owned());
         }
         Ok(())
     }
@@ -55,14 +55,14 @@ impl<'de> Deserialize<'de> for Address {
         let url = Secret::deserialize(deserializer)?;
         let info: ConnectionInfo = url.expose().parse().map_err(|_may_quote_it| {
             D::Error::custom(
-                "this is no address of a Redis server: write it as \"redis://USER:PASSWORD@HOST:6379/0\", with \
-                 `rediss` for TLS, and what is not a letter or digit of a password as %XX",
+                "not the address of a Redis server: write it as \"redis://USER:PASSWORD@HOST:6379/0\", with \
+                 `rediss` for TLS, and special characters of the password as %XX",
             )
         })?;
         if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
             return Err(D::Error::custom(
-                "#insecure leaves the server's certificate unchecked: take it away, and set `ca` to the certificate \
-                 of who signed the server's",
+                "#insecure turns off the check of the server's certificate: remove it, and set `ca` to the certificate \
+                 of the server's CA",
             ));
         }
         Ok(Self(info))

@@ -48,12 +48,12 @@ pub(super) fn of(error: &Error) -> Failure {
             (Some(class), _) => Failure::misconfigured(class, text),
             (None, Some(class)) => Failure::retry(class, text),
             (None, None) if code == "EntityTooLarge" => Failure::refuse("EntityTooLarge", text),
-            (None, None) => Failure::retry("another error", text),
+            (None, None) => Failure::retry("unknown error", text),
         };
     }
     if text.contains(METADATA) {
-        let told = "there are no credentials: write `access_key_id` and `secret_access_key`, or set AWS_ACCESS_KEY_ID and \
-                    AWS_SECRET_ACCESS_KEY, or run where the machine has a role";
+        let told = "no credentials found: set `access_key_id` and `secret_access_key`, or the variables AWS_ACCESS_KEY_ID and \
+                    AWS_SECRET_ACCESS_KEY, or run on a machine that has a role";
         return Failure::misconfigured("no credentials", format!("{told} ({text})"));
     }
     if let Some(advice) = tls::advice(error) {
@@ -117,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_code_tells_what_is_wrong_from_what_is_unwell() {
+    fn codes_are_misconfigured_or_retried() {
         let answer =
             |code| format!("status code: 403: <Error><Code>{code}</Code><Message>m</Message></Error>");
         assert_eq!(class(&answer("NoSuchBucket")), (true, "NoSuchBucket".to_owned()));
         assert_eq!(class(&answer("SlowDown")), (false, "SlowDown".to_owned()));
-        assert_eq!(class(&answer("Nonsense +910000000000")), (false, "another error".to_owned()));
+        assert_eq!(class(&answer("Nonsense +910000000000")), (false, "unknown error".to_owned()));
         assert_eq!(class("PUT http://169.254.169.254/latest/api/token"), (true, "no credentials".to_owned()));
         assert_eq!(class("status code: 502"), (false, "no answer".to_owned()));
     }

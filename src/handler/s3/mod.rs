@@ -35,7 +35,7 @@ pub struct S3 {
 impl Kind for S3 {
     const NAME: &'static str = "s3";
     const ABOUT: &'static str =
-        "puts objects of JSON lines into a bucket of S3 or its like, named by date and hour";
+        "puts objects of JSON lines into a bucket of S3 or a compatible store, named by date and hour";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 10_000;
     type Settings = Settings;

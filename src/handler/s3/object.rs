@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_unpacks_to_a_line_an_event() {
+    fn an_object_unpacks_to_one_line_per_event() {
         let batch = events(&[1, 2, 3], 1);
         let lines: String = batch.iter().map(|delivery| delivery.to_envelope() + "\n").collect();
         let plain = object(Compress::None, &batch).bytes;

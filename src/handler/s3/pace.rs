@@ -51,7 +51,7 @@ mod tests {
         pace.wait().await;
         assert!(
             waited.elapsed() < Duration::from_millis(50),
-            "an interval that is over is not waited for again"
+            "an interval that has passed is not waited for again"
         );
     }
 }

@@ -70,9 +70,7 @@ impl TryFrom<Keys> for Settings {
 
     fn try_from(keys: Keys) -> Result<Self, String> {
         if keys.bucket.is_empty() || keys.bucket.contains('/') {
-            return Err(
-                "bucket: write the name of a bucket alone; `prefix` is for what comes after it".to_owned()
-            );
+            return Err("bucket: write only the name of the bucket: a path belongs in `prefix`".to_owned());
         }
         Path::parse(&keys.prefix).map_err(|error| format!("prefix: {error}"))?;
         if let Some(endpoint) = &keys.endpoint {
@@ -81,14 +79,14 @@ impl TryFrom<Keys> for Settings {
                 return Err("endpoint: write it as https://host:port".to_owned());
             }
             if keys.ca.is_some() && url.scheme() == "http" {
-                return Err("ca: it is for TLS: write `endpoint` with https://, or leave `ca` out".to_owned());
+                return Err("ca: needs TLS: write `endpoint` with https://, or remove `ca`".to_owned());
             }
         }
         if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
-            return Err("write `access_key_id` and `secret_access_key`, or neither".to_owned());
+            return Err("set both `access_key_id` and `secret_access_key`, or neither".to_owned());
         }
         if keys.interval > MAX_INTERVAL {
-            return Err(format!("interval: it must be {MAX_INTERVAL} at most: a delivery waits for it"));
+            return Err(format!("interval: must be at most {MAX_INTERVAL}: a delivery waits for it"));
         }
         Ok(Self(keys))
     }
@@ -157,8 +155,8 @@ impl Settings {
         let Keys { bucket, region, .. } = &self.0;
         let at = self.server().unwrap_or_else(|| "Amazon".to_owned());
         format!(
-            " (is there a bucket {bucket:?} in region {region:?} at {at}, and may this key put objects into it? The \
-             policy that it needs is s3:PutObject)"
+            " (check that the bucket {bucket:?} exists in region {region:?} at {at}, and that this key has the \
+             permission s3:PutObject)"
         )
     }
 }

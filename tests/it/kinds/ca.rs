@@ -43,15 +43,15 @@ fn wrong_files(certificate: &Certificate) -> [(PathBuf, &'static str); 8] {
         (certificate.ca().with_file_name(""), "cannot be read: Is a directory"),
         (
             certificate.file("empty", ""),
-            "holds no certificate in PEM form: it begins with -----BEGIN CERTIFICATE",
+            "contains no PEM certificate: one begins with -----BEGIN CERTIFICATE",
         ),
-        (certificate.key(), "holds a private key, which stays with its owner: name a file with"),
-        (certificate.file("der", &der), "is in DER form; make it PEM: openssl x509"),
-        (certificate.file("cut", cut), "is not in PEM form from certificate 1 on"),
-        (certificate.file("base64", good.clone() + &pem("*")), "is not in PEM form from certificate 2 on"),
+        (certificate.key(), "contains a private key: use a file with the certificate of the server's CA"),
+        (certificate.file("der", &der), "is in DER format: convert it with `openssl x509"),
+        (certificate.file("cut", cut), "is not valid PEM from certificate 1 on"),
+        (certificate.file("base64", good.clone() + &pem("*")), "is not valid PEM from certificate 2 on"),
         (
             certificate.file("garbage", good.clone() + &pem("Z2FyYmFnZQ==")),
-            "holds a certificate 2 that is damaged",
+            "cannot be used: certificate 2 is damaged",
         ),
     ]
 }
@@ -89,7 +89,7 @@ async fn an_authority_for_a_way_without_tls_is_an_error() {
             plain.iter().fold(settings(row.name).to_owned(), |text, (tls, plain)| text.replace(tls, plain));
         let with = format!("{settings}\nca = {:?}", certificate.ca());
         let error = open(row.name, &with).await.err().unwrap_or_else(|| panic!("{} took it", row.name));
-        assert!(error.contains("it is for TLS"), "{}: {error}", row.name);
+        assert!(error.contains("ca: needs TLS"), "{}: {error}", row.name);
     }
 }
 

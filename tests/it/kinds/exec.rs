@@ -224,7 +224,7 @@ async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_i
     // What the program said stands behind a colon.
     assert!(
         matches!(&nonsense, Failure::Retry { class, error, .. }
-            if class == "answer" && error.starts_with("its answer must be ok, refuse TEXT or retry TEXT: \"")),
+            if class == "answer" && error.starts_with("the program's answer must be ok, refuse TEXT or retry TEXT: \"")),
         "{nonsense:?}"
     );
     let silent = handler.deliver(&event("silent")).await.unwrap_err();
@@ -333,7 +333,7 @@ fn a_program_does_not_outlive_a_killed_receiver_beyond_the_next_start() {
         assert!(!dir.path().join("beside").exists(), "{mode}: a program of the event ran beside another");
         receiver.stop();
         let log = home.log();
-        assert_eq!(log.matches("killed programs that a killed receiver left running").count(), 3, "{log}");
+        assert_eq!(log.matches("programs left running by a killed receiver were killed").count(), 3, "{log}");
         eventually("a program runs on", || !noted(dir.path()).into_iter().any(is_running));
     }
 }

@@ -316,7 +316,7 @@ async fn tls_is_verified() {
     let cluster = Cluster::start_new();
     let plain = open_at(&cluster.brokers(), "tls = true").await.unwrap();
     let failure = plain.deliver(&deliveries(1..=1)).await.unwrap_err();
-    assert!(failure.to_string().contains("mind `tls`"), "{failure}");
+    assert!(failure.to_string().contains("check `tls`"), "{failure}");
     assert_eq!(told(Err(failure)).0, "retry");
 }
 
@@ -333,7 +333,7 @@ fn what_librdkafka_says_is_not_in_the_log_and_a_broker_that_is_away_is() {
     let mut receiver = home.start();
     assert_eq!(receiver.connect().post(&status("1", "m-secret", "sent")).unwrap().status, 200);
     // Each line is there: also what is said just after the library has said something that is not wanted.
-    eventually("it is not told", || home.log().contains("the destination is unwell: it is tried again"));
+    eventually("it is not told", || home.log().contains("the destination is unwell: it is retried"));
     eventually("it is not away", || home.log().contains("connection refused failures=1"));
     receiver.stop();
     let log = home.log();

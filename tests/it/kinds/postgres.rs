@@ -189,7 +189,7 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
         (keys(&url, &format!("ca = {:?}", other.ca())), "UnknownIssuer"),
         (keys(&url.replace("127.0.0.1", "localhost"), &ca), "not valid for name"),
         (keys(&(plain.url() + "?sslmode=require"), ""), "server does not support TLS"),
-        (keys(&(url.clone() + "?sslmode=disable"), &ca), "ca: it is for TLS"),
+        (keys(&(url.clone() + "?sslmode=disable"), &ca), "ca: needs TLS"),
     ] {
         let error = open("postgres", &settings).await.err().unwrap_or_else(|| panic!("took {settings}"));
         assert!(error.contains(words) && error.contains("ca"), "{settings}: {error}");

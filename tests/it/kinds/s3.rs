@@ -117,7 +117,7 @@ async fn a_store_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
     let store = S3::start_new();
     let other = settings(&store, "k", "s").replace("\"bik\"", "\"no-such\"");
     let error = refusal(&other).await;
-    assert!(error.contains("NoSuchBucket") && error.contains("is there a bucket \"no-such\""), "{error}");
+    assert!(error.contains("NoSuchBucket") && error.contains("the bucket \"no-such\" exists"), "{error}");
 
     // What comes after the bucket and the user's two needs its credentials.
     let strict = S3::start_strict_after(3);
