@@ -60,7 +60,8 @@ pub struct Settings {
 
 impl Kind for Log {
     const NAME: &'static str = "log";
-    const ABOUT: &'static str = "writes a line per event to the log of this process, personal data masked";
+    const ABOUT: &'static str =
+        "writes a line per event to the log of this process, with personal data masked";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 500;
     type Settings = Settings;

@@ -132,7 +132,7 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// Number of this attempt, counted from 1.
     pub attempt: u32,
-    /// True if this delivery belongs to a replay: the event is delivered again because somebody asked for it.
+    /// True if this delivery belongs to a replay: the event is delivered again because an operator asked for it.
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
@@ -221,7 +221,7 @@ pub enum Failure {
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. The handler pauses until somebody resumes it.
+    /// The destination says that it is permanently gone. The handler pauses until an operator resumes it.
     #[error("{error}")]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.

@@ -40,7 +40,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file begins with zeros.
-    #[error("{path} is damaged: it begins with zeros")]
+    #[error("{path} is damaged, it begins with zeros: move it away")]
     Damaged {
         /// The path of the file.
         path: PathBuf,

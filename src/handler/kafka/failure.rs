@@ -66,7 +66,7 @@ pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
         )),
         Code::TopicAuthorizationFailed => Some(Failure::misconfigured(
             "permission",
-            format!("the user may not write to the topic {topic:?}: grant it the ACL WRITE"),
+            format!("the user may not write to the topic {topic:?}: grant the user the ACL WRITE"),
         )),
         Code::InvalidTopic => Some(Failure::misconfigured(
             "topic",

@@ -46,7 +46,7 @@ impl Link {
     pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
         let servers = &settings.url.0;
         let begun = Instant::now();
-        let mut trouble = Failure::retry("connect", "there is no server");
+        let mut trouble = Failure::retry("connect", "no server is configured");
         for server in servers.iter().cycle().skip(*turn % servers.len()).take(servers.len()) {
             trouble = match Self::connect_to(server, settings).await {
                 Err(trouble @ Failure::Retry { .. }) => trouble,

@@ -119,7 +119,7 @@ async fn ask<T: DeserializeOwned>(
 
 fn advice(name: &str, pattern: &str) -> String {
     format!(
-        "create it with `nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults`"
+        "create one with `nats stream add {name} --subjects '{pattern}' --storage file --dupe-window 10m --defaults`"
     )
 }
 
