@@ -186,7 +186,7 @@ impl Attempt {
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(&self.mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
-            Err(error) => Outcome::Refused(format!("masked, it is no event: {}", error.detail)),
+            Err(error) => Outcome::Refused(format!("not a valid event after masking: {}", error.detail)),
         }
     }
 
@@ -199,7 +199,7 @@ impl Attempt {
             Ok(Ok(done)) => done,
             // Caught here, a panic fails only this delivery, not the rest of the batch.
             Ok(Err(_may_quote_the_payload)) => {
-                let story = "the handler panicked; the log says where";
+                let story = "the handler panicked; the log has the location";
                 Err(Failure::retry_about(About::Unanswered, "panic", story))
             }
             Err(_elapsed) => Err(Failure::retry_about(

@@ -262,7 +262,11 @@ mod tests {
     #[test]
     fn a_probe_finds_more_to_choose_from_with_each_failure_and_begins_where_the_last_gave_up() {
         assert_eq!([0, 1, 2, 3, 4].map(|failures| probe_width(failures, 100)), [0, 0, 4, 14, 24]);
-        assert_eq!([1, 2, 3].map(|failures| probe_width(failures, 1)), [2, 3, 4], "one message a probe");
+        assert_eq!(
+            [1, 2, 3].map(|failures| probe_width(failures, 1)),
+            [2, 3, 4],
+            "one more message per probe"
+        );
         assert_eq!([1, 100].map(|batch| probe_width(u32::MAX >> 1, batch)), [WIDEST; 2]);
         assert_eq!([1, 4, 5, 500].map(probe_events), [4, 4, 5, 500]);
         assert_eq!([2, 3, 4, 5].map(|failures| probe_turn(failures, 4)), [0, 0, 4, 8]);

@@ -84,7 +84,7 @@ impl Replayer {
             Err(error) => tracing::warn!(
                 replay = id,
                 error = error.class(),
-                "the events of a replay cannot be counted: its progress is not shown"
+                "events of a replay cannot be counted; its progress is not shown"
             ),
         }
     }
@@ -159,7 +159,7 @@ impl Replayer {
                         tracing::error!(
                             replay = id,
                             error = error.class(),
-                            "a replay cannot begin; it is tried again"
+                            "replay could not start; it is tried again"
                         );
                         all_begun = false;
                     }
@@ -170,7 +170,7 @@ impl Replayer {
                 _ = stop.changed() => {}
                 Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
                 Some(counted) = counts.join_next() => if let Err(error) = counted {
-                    tracing::error!(%error, "the events of a replay were not counted");
+                    tracing::error!(%error, "count of a replay's events failed; its progress is not shown");
                 },
                 () = tokio::time::sleep(BEGIN_AGAIN_AFTER), if !all_begun => {}
             }
@@ -204,7 +204,8 @@ impl Replayer {
     ) -> Result<Vec<(Class, u64)>, journal::Error> {
         let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
         let Some(Owner { parts, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
-        let filter = read_filter(filter).ok_or(journal::Error::Read("the filter of a replay".into()))?;
+        let filter =
+            read_filter(filter).ok_or(journal::Error::Read("the filter of a replay is invalid".into()))?;
         let pace = rate.map(|rate| Arc::new(Pace::new(rate)));
         let batch = rate
             .map_or(parts.batch, |rate| parts.batch.min(usize::try_from(rate.get()).unwrap_or(usize::MAX)));
@@ -225,7 +226,7 @@ impl Replayer {
             status.push(lane.status());
             both.push(lane);
         }
-        tracing::info!(replay = id, handler = &**handler, "a replay works");
+        tracing::info!(replay = id, handler = &**handler, "replay started");
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
         for lane in both {
             // Nobody sends control requests to a replay, so the sender is dropped.
@@ -246,14 +247,14 @@ impl Replayer {
             return;
         }
         match self.journal.change_replay(id, ReplayState::Done).await {
-            Ok(true) => tracing::info!(replay = id, "a replay is done"),
+            Ok(true) => tracing::info!(replay = id, "replay finished"),
             // Somebody cancelled the replay.
-            Ok(false) => tracing::info!(replay = id, "a replay was ended"),
+            Ok(false) => tracing::info!(replay = id, "replay cancelled"),
             Err(error) => {
                 tracing::error!(
                     replay = id,
                     error = error.class(),
-                    "the end of a replay could not be stored; it is tried again"
+                    "end of a replay could not be stored; it is tried again"
                 );
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
                 // The replay starts again. Its lanes find nothing to do and end.
@@ -296,8 +297,8 @@ mod tests {
     fn a_replay_is_through_once_both_its_lanes_are() {
         let mut through = Through::default();
         assert!(!through.has(1, Ended::Through));
-        assert!(!through.has(2, Ended::Stopped), "stopped by a stop");
-        assert!(!through.has(2, Ended::Through), "and the other was through in the same moment");
+        assert!(!through.has(2, Ended::Stopped), "a stopped lane does not finish a replay");
+        assert!(!through.has(2, Ended::Through), "although the other lane finished");
         assert!(through.has(1, Ended::Through));
         // The replay started again, because its end could not be stored.
         assert!(!through.has(1, Ended::Through));

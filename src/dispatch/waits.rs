@@ -71,7 +71,7 @@ impl fmt::Display for Waits {
         match for_what {
             ForWhat::Handler => write!(f, "handler {handler} is not in this configuration"),
             ForWhat::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
-            ForWhat::Lag(lag) => write!(f, "handler {handler} is {lag} events behind with what is new"),
+            ForWhat::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
             ForWhat::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
             ForWhat::Lane(LaneCondition::Waiting) => {
                 write!(f, "the destination of handler {handler} is unwell")
@@ -102,18 +102,22 @@ mod tests {
         assert_eq!(live(LaneCondition::Running, 10_000), None);
         assert_eq!(
             live(LaneCondition::Running, 10_001).unwrap(),
-            "handler crm is 10001 events behind with what is new"
+            "handler crm is 10001 events behind the newest event"
         );
         assert_eq!(live(LaneCondition::Paused, 20_000).unwrap(), "handler crm is paused");
         assert_eq!(live(LaneCondition::Waiting, 0).unwrap(), "the destination of handler crm is unwell");
         assert!(live(LaneCondition::Stopped, 0).is_some());
         let at = |cursor| LaneStatus { cursor, ..lane(LaneCondition::Running, 7) };
         let passes = |cursor, upto| Waits::for_own_to_pass(&at(cursor), &at(100), upto);
-        assert_eq!(passes(100, 101).unwrap().to_string(), "handler crm is 7 events behind with what is new");
+        assert_eq!(passes(100, 101).unwrap().to_string(), "handler crm is 7 events behind the newest event");
         assert_eq!((passes(99, 101), passes(100, 100)), (None, None));
         let own = |state| Waits::for_own(&lane(state, 50_000));
         assert_eq!((own(LaneCondition::Running), own(LaneCondition::Stopped)), (None, None));
         assert!(own(LaneCondition::Waiting).is_some());
-        assert_eq!((live(LaneCondition::Full, 0), own(LaneCondition::Full)), (None, None), "it goes on");
+        assert_eq!(
+            (live(LaneCondition::Full, 0), own(LaneCondition::Full)),
+            (None, None),
+            "a full lane delivers"
+        );
     }
 }

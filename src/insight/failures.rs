@@ -35,7 +35,7 @@ pub struct FailureClass {
 #[derive(Debug, thiserror::Error)]
 pub enum FailuresError {
     /// The file cannot be read.
-    #[error("cannot read the classes of failures {path}: {source}")]
+    #[error("cannot read the failure classes in {path}: {source}")]
     Read {
         /// The path of the table.
         path: String,
@@ -43,7 +43,7 @@ pub enum FailuresError {
         source: io::Error,
     },
     /// The content of the file is wrong.
-    #[error("the classes of failures {path}: {what}")]
+    #[error("invalid failure classes in {path}: {what}")]
     Wrong {
         /// The path of the table.
         path: String,
@@ -59,7 +59,7 @@ impl Failures {
     /// Returns [`FailuresError`] if the file cannot be read, a class has no name or no phrase, or two classes have
     /// the same name.
     pub fn load(path: Option<&Path>) -> Result<Self, FailuresError> {
-        let Some(path) = path else { return Self::parse(OWN, "of this binary") };
+        let Some(path) = path else { return Self::parse(OWN, "this binary") };
         let named = path.display().to_string();
         let text =
             fs::read_to_string(path).map_err(|source| FailuresError::Read { path: named.clone(), source })?;
@@ -72,14 +72,17 @@ impl Failures {
         for (at, class) in table.classes.iter_mut().enumerate() {
             if class.name.is_empty() || class.phrases.iter().any(String::is_empty) || class.phrases.is_empty()
             {
-                return Err(wrong(format!("class {} needs a name, and phrases that are not empty", at + 1)));
+                return Err(wrong(format!(
+                    "class {} needs a name and at least one phrase; no phrase may be empty",
+                    at + 1
+                )));
             }
             class.phrases.iter_mut().for_each(|phrase| *phrase = phrase.to_lowercase());
         }
         let mut names: Vec<&str> = table.classes.iter().map(|class| &*class.name).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(wrong(format!("there are two classes {:?}", pair[0]))),
+            Some(pair) => Err(wrong(format!("two classes have the name {:?}", pair[0]))),
             None => Ok(table),
         }
     }
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(table.class_of(Some("the dog ATE it")), "dog");
         assert!(load("[[class]]\nname = \"dog\"\nphrases = []").unwrap_err().contains("class 1"));
         let twice = "[[class]]\nname = \"a\"\nphrases = [\"x\"]\n";
-        assert!(load(&format!("{twice}{twice}")).unwrap_err().contains("two classes \"a\""));
+        assert!(load(&format!("{twice}{twice}")).unwrap_err().contains("two classes have the name \"a\""));
         assert!(load("[[klass]]").unwrap_err().contains("klass"));
         assert!(Failures::load(Some(Path::new("/nowhere"))).unwrap_err().to_string().contains("/nowhere"));
     }

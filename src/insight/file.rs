@@ -61,7 +61,7 @@ pub enum OpenError {
     },
     /// The file is not insight's, or it has a newer format.
     #[error(
-        "{path} is not a file of this version's insight ({what}): name another in [insight] path, or move it away"
+        "{path} is not an insight file of this version ({what}): set another [insight] path, or move the file away"
     )]
     Foreign {
         /// The path of insight's file.
@@ -125,7 +125,7 @@ impl InsightFile {
                 Wrong::Engine(source)
                     if source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
                 {
-                    OpenError::Foreign { path, what: "it is no database".to_owned() }
+                    OpenError::Foreign { path, what: "it is not a database".to_owned() }
                 }
                 Wrong::Engine(source) => OpenError::Engine { path, source },
             }
@@ -144,9 +144,9 @@ impl InsightFile {
         match (tables, pragma("application_id")?, format) {
             (0, _, _) | (_, APPLICATION_ID, 1..=FORMAT) => {}
             (_, APPLICATION_ID, format) => {
-                return Err(Wrong::Foreign(format!("it has format {format}, this version has {FORMAT}")));
+                return Err(Wrong::Foreign(format!("it has format {format}, this version uses {FORMAT}")));
             }
-            _ => return Err(Wrong::Foreign("it is another program's".to_owned())),
+            _ => return Err(Wrong::Foreign("it is a database of another program".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A power cut may lose the last seconds. The cursor is lost with them, so these events are processed again.
@@ -160,7 +160,7 @@ impl InsightFile {
                 include_str!("schema.sql")
             ))?;
         } else if format < FORMAT {
-            tracing::info!(from = format, to = FORMAT, "insight's file is brought to this version's format");
+            tracing::info!(from = format, to = FORMAT, "migration of insight's file started");
             connection.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {FROM_1_TO_2} PRAGMA user_version = {FORMAT}; COMMIT;"
             ))?;

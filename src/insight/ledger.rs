@@ -54,7 +54,7 @@ pub struct Ledger {
 
 /// A transaction ended with a panic.
 #[derive(Debug, thiserror::Error)]
-#[error("it panicked")]
+#[error("a transaction panicked")]
 struct Panicked;
 
 /// The changes of a batch, before they are written.
@@ -411,7 +411,7 @@ mod tests {
         ledger.apply(&[], 3).unwrap();
         let panicked = ledger.transact(|ledger| {
             ledger.set_mark("cursor", 7)?;
-            panic!("a fault of ours")
+            panic!("test panic")
         });
         assert!(panicked.is_err());
         assert_eq!((ledger.cursor(), ledger.mark("cursor").unwrap()), (3, Some(3)));

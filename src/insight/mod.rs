@@ -75,7 +75,7 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// The thread of insight has ended.
-    #[error("insight has ended")]
+    #[error("insight has stopped")]
     Stopped,
 }
 
@@ -85,7 +85,7 @@ impl Error {
         match self {
             Self::File(_) => "its file cannot be read or written",
             Self::Journal(error) => error.class(),
-            Self::Stopped => "it has ended",
+            Self::Stopped => "it has stopped",
         }
     }
 }
@@ -145,7 +145,7 @@ impl Insight {
     pub async fn run(self: Arc<Self>, journal: Arc<dyn Journal>, mut stop: watch::Receiver<bool>) {
         let (mut tip, mut progress) = (journal.tip(), self.progress.clone());
         if *tip.borrow() < self.progress.borrow().cursor {
-            tracing::warn!("the journal was begun anew: insight forgets what the old one told");
+            tracing::warn!("journal ends before insight's cursor, so it was replaced; insight is rebuilt");
             self.try_to(self.rebuild(&*journal)).await;
         }
         let state = journal.state();
@@ -233,7 +233,7 @@ impl Insight {
         match work.await {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(error = error.class(), "insight cannot go on; it tries again");
+                tracing::error!(error = error.class(), "insight cannot continue; it tries again");
                 false
             }
         }

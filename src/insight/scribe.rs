@@ -104,7 +104,7 @@ fn work(
     mut asked: mpsc::Receiver<Asked>,
 ) {
     if let Err(error) = setpriority_process(Some(gettid()), PRIORITY) {
-        tracing::warn!(%error, "insight works at the priority of everything else");
+        tracing::warn!(%error, "priority of insight's thread could not be lowered");
     }
     let mut due = Instant::now();
     while let Some(Asked { op, reply }) = asked.blocking_recv() {
@@ -140,7 +140,7 @@ fn let_go(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
         Ok(false) => Instant::now() + LET_GO_EVERY,
         Err(error) => {
             let class = Error::from(&error).class();
-            tracing::error!(error = class, "insight cannot let go of what is too old; it tries again");
+            tracing::error!(error = class, "insight cannot delete expired rows; it tries again");
             Instant::now() + LET_GO_EVERY
         }
     }
@@ -201,7 +201,7 @@ mod tests {
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();
         let begun = Instant::now();
         while left() > 0 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{} are left", left());
+            assert!(begun.elapsed() < Duration::from_secs(60), "{} messages are left", left());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -19,7 +19,7 @@ pub enum Error {
         what: Arc<str>,
     },
     /// No lane is enrolled for this handler.
-    #[error("the journal knows no handler {0:?}")]
+    #[error("the journal has no handler {0:?}")]
     NoLane(Arc<str>),
     /// A write, sync or checkpoint failed. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
@@ -38,7 +38,7 @@ impl Error {
         match self {
             Self::Read(_) => "the journal could not be read",
             Self::Row { .. } => "a row of the journal cannot be read",
-            Self::NoLane(_) => "the journal does not know the handler",
+            Self::NoLane(_) => "the journal does not have the handler",
             Self::Failed => "the journal failed",
             Self::Full => "the journal's disk is full",
             Self::Stopped => "the journal is closed",
@@ -59,7 +59,7 @@ pub enum OpenError {
     },
     /// A newer version of bikhook wrote the file.
     #[error(
-        "the journal {path} was written by a newer bikhook (format {found}, this one knows {known}); nothing was touched"
+        "the journal {path} was written by a newer bikhook (format {found}, this version reads up to {known}): use that version or a newer one; nothing was changed"
     )]
     Newer {
         /// Path of the journal.
@@ -71,7 +71,7 @@ pub enum OpenError {
     },
     /// An older version of bikhook wrote the file, and this command may not migrate it.
     #[error(
-        "the journal {path} was written by an older bikhook (format {found}, this one has {known}): the receiver brings it up to date at its next start"
+        "the journal {path} was written by an older bikhook (format {found}, this version uses {known}): the receiver migrates it at its next start"
     )]
     Older {
         /// Path of the journal.

@@ -17,9 +17,9 @@ pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
         return None;
     }
     let NewDead { cause, attempts, at, .. } = dead;
-    let tries = if *attempts == 1 { "1 try".to_owned() } else { format!("{attempts} tries") };
+    let tries = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
     let text = format!(
-        "handler {}: {} (event {}) is a dead letter, {} after {tries}; see `bikhook dead show {id}`",
+        "handler {}: {} (event {}) became a dead letter, {} after {tries}; see `bikhook dead show {id}`",
         lane.handler,
         event.element.name(),
         event.seq,
@@ -87,7 +87,7 @@ mod tests {
         );
         assert!(
             raw.contains(
-                "handler crm: incoming-message (event 7) is a dead letter, refused after 1 try; see `bikhook dead show 3`"
+                "handler crm: incoming-message (event 7) became a dead letter, refused after 1 attempt; see `bikhook dead show 3`"
             ),
             "{raw}"
         );

@@ -57,15 +57,17 @@ pub enum RenameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenameRefusal {
     /// The journal does not know the old name.
-    #[error("the journal knows no handler of the old name")]
+    #[error("the journal has no handler with the old name")]
     Unknown,
     /// The old name is still configured.
-    #[error("the old name is still configured: rename or remove its section first")]
+    #[error("the old name is still configured: rename or remove its section in the configuration first")]
     Configured,
     /// The new name is configured in this process.
-    #[error("the new name is at work: stop the receiver, and rename in its journal with --journal FILE")]
+    #[error("a handler with the new name is running: stop the receiver, then rename with --journal FILE")]
     AtWork,
     /// The new name has delivery state of its own: a rename would overwrite it or skip events.
-    #[error("the new name has progress of its own: `bikhook replay` delivers to it what it lacks")]
+    #[error(
+        "the new name has delivery state of its own: use `bikhook replay` to deliver the missing events to it"
+    )]
     Progressed,
 }

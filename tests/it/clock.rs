@@ -125,7 +125,7 @@ fn a_wall_clock_that_jumps_deletes_and_stamps_nothing_until_accepted() {
     faked.home.journal_keys = "disk_reserve = 1000000000000000";
     let mut process = faked.start();
     assert_eq!(log(&faked, "wall clock does not fit the last known time"), 1);
-    let held = "deletion by age is held back until the clock is confirmed";
+    let held = "deletion by age is delayed by the clock checks";
     eventually("it does not say what the clock holds back", || log(&faked, held) == 1);
     process.stop();
 }

@@ -170,7 +170,12 @@ impl Lane {
         }
         let Some(slot) = self.window.remove(seq) else { return };
         let attempts = slot.attempts + 1;
-        tracing::warn!(lane = %self.name(), seq, failure = %trouble.class, "set aside: it fails while others succeed");
+        tracing::warn!(
+            lane = %self.name(),
+            seq,
+            failure = %trouble.class,
+            "event set aside after failures; it is retried later, and the lane continues"
+        );
         let order_key = slot.key;
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         let settings = &self.parts.settings;

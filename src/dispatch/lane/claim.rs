@@ -150,7 +150,11 @@ impl Lane {
         self.resettled += std::mem::take(&mut self.unsettled);
         if let Err(error) = self.parts.journal.flush().await {
             // For example on a full disk: deliveries continue, and are settled once there is room.
-            tracing::warn!(lane = %self.name(), error = error.class(), "redelivered events could not be settled at once");
+            tracing::warn!(
+                lane = %self.name(),
+                error = error.class(),
+                "redelivered events could not be settled yet; deliveries continue"
+            );
         }
         Ok(())
     }

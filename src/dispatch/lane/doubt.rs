@@ -104,7 +104,11 @@ impl Lane {
     /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no
     /// answer.
     pub(super) fn counted_as_delivered(&mut self, seq: u64, now: Timestamp) {
-        tracing::info!(lane = %self.name(), seq, "counted as delivered: the destination says again that it has the event");
+        tracing::info!(
+            lane = %self.name(),
+            seq,
+            "event counted as delivered: the destination reports repeatedly that it has it"
+        );
         self.show.delivered(1, now);
     }
 
@@ -139,7 +143,7 @@ impl Lane {
             destination = &*self.parts.destination,
             failure = %trouble.class,
             next_try = %self.condition.wait_until,
-            "the destination takes no message: the lane waits and searches the backlog, nothing is skipped"
+            "destination accepts no message; the lane waits, searches the backlog and skips no event"
         );
     }
 
@@ -243,14 +247,18 @@ impl Lane {
         self.settle().await?;
         let flushed = self.parts.journal.flush().await;
         if let Err(error) = &flushed {
-            tracing::warn!(lane = %self.name(), error = error.class(), "believed refusals could not be stored at once");
+            tracing::warn!(
+                lane = %self.name(),
+                error = error.class(),
+                "dead letters of believed refusals could not be stored yet; the lane tries again"
+            );
         }
         Ok(flushed.is_ok())
     }
 
     /// Stores an operator's belief in the refusals of a class.
     pub(super) fn believe(&mut self, upto: u64, class: String) {
-        tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals are believed by an operator's decision");
+        tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals believed by an operator");
         self.belief = Some(Belief { upto, class, continues: false });
     }
 

@@ -202,7 +202,7 @@ impl Lane {
                 failure = %trouble.class,
                 failures = self.condition.failures,
                 next_try = %self.condition.wait_until,
-                "the destination is unwell: the lane waits, nothing is skipped"
+                "the destination is unwell; the lane waits and skips no event"
             );
         }
         self.condition.wait_until
@@ -216,20 +216,20 @@ impl Lane {
                 lane = %self.name(),
                 destination = &*self.parts.destination,
                 failure = %trouble.class,
-                "the destination is not as the handler's settings say: a person must look"
+                "destination does not match the handler's settings; correct one of them"
             ),
             Gravity::Refused if first => tracing::error!(
                 lane = %self.name(),
                 destination = &*self.parts.destination,
                 failure = %trouble.class,
-                "the destination refuses everything: a person must look"
+                "destination refuses every event; check the destination and the handler's settings"
             ),
             Gravity::Gone if self.gone.is_none() => {
                 tracing::error!(
                     lane = %self.name(),
                     destination = &*self.parts.destination,
                     failure = %trouble.class,
-                    "the destination says that it is gone for good: the handler is paused until somebody resumes it"
+                    "handler paused: its destination says that it is gone for good; resume the handler after the repair"
                 );
                 self.gone = Some(format!("the destination is gone for good ({})", trouble.class));
                 // After a resume, every event is tried at once.
@@ -242,7 +242,7 @@ impl Lane {
     pub(super) fn succeeded(&mut self, events: u64, now: Timestamp) {
         let searched = self.condition.failures > 0 && self.searches();
         if self.condition.failures > 0 {
-            tracing::info!(lane = %self.name(), "the destination is well again");
+            tracing::info!(lane = %self.name(), "destination recovered");
         }
         self.condition.failures = 0;
         self.condition.probing = false;
@@ -262,7 +262,7 @@ impl Lane {
         history: History,
         now: Timestamp,
     ) {
-        tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "a dead letter");
+        tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "event became a dead letter");
         self.show.refused(cause.as_str(), now);
         self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
     }
@@ -279,7 +279,7 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
 fn panicked(error: &JoinError) -> Trouble {
     Trouble {
         class: "panic".to_owned(),
-        error: format!("the delivery ended: {}", panics::why_ended(error)),
+        error: format!("the delivery task ended: {}", panics::why_ended(error)),
         after: None,
         about: About::Unanswered,
         gravity: Gravity::Unwell,

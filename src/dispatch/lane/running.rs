@@ -66,7 +66,11 @@ impl Lane {
 
     /// The journal cannot be read. Intake continues, and this lane tries again later.
     fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
-        tracing::error!(lane = %self.name(), error = error.class(), "the lane cannot read the journal; it stays where it is");
+        tracing::error!(
+            lane = %self.name(),
+            error = error.class(),
+            "lane cannot read the journal; it keeps its cursor and tries again"
+        );
         self.show(now, Some(LaneCondition::Stuck));
         now.plus_ms(STUCK_MS)
     }
@@ -90,7 +94,7 @@ impl Lane {
                     self.release(aside, Timestamp::default());
                     let_go += 1;
                 }
-                tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "skipped by an operator's decision");
+                tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "events skipped by an operator");
             }
         }
     }
@@ -108,12 +112,19 @@ impl Lane {
         self.give_up_look();
         let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
         if last.is_err() {
-            tracing::warn!(lane = %self.name(), "a delivery did not end in time; it is made again after the next start");
+            tracing::warn!(
+                lane = %self.name(),
+                "delivery did not end in time; its events are delivered again after the next start"
+            );
         }
         self.take_over(clock.now());
         let over = self.decided() == Decided::Ended;
         if !over && let Err(error) = self.settle().await {
-            tracing::warn!(lane = %self.name(), error = error.class(), "the last deliveries could not be settled");
+            tracing::warn!(
+                lane = %self.name(),
+                error = error.class(),
+                "last deliveries could not be settled; their events may be delivered again"
+            );
         }
         self.show(clock.now(), Some(LaneCondition::Stopped));
     }

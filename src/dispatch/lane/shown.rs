@@ -46,11 +46,15 @@ impl Lane {
                 lane = %self.name(),
                 set_aside = self.aside.len(),
                 destination = &*self.parts.destination,
-                "as many events are set aside as `aside_limit` allows: events that fail now stay in the lane's way"
+                "set-aside events reached `aside_limit`; events that fail now stay in the lane"
             );
         } else if !full && has_room && self.told_full {
             self.told_full = false;
-            tracing::info!(lane = %self.name(), set_aside = self.aside.len(), "there is room to set events aside again");
+            tracing::info!(
+                lane = %self.name(),
+                set_aside = self.aside.len(),
+                "set-aside events are below `aside_limit` again"
+            );
         }
     }
 
@@ -85,27 +89,27 @@ impl Lane {
         match state {
             LaneCondition::Waiting if self.condition.failures > 0 && !self.searches() => Some(
                 if self.condition.misconfigured {
-                    "the destination is not as the settings say: a person must look; it is tried again"
+                    "the destination does not match the handler's settings: correct one of them; the lane keeps probing"
                 } else {
-                    "the destination takes nothing now: each probe tries another message"
+                    "the destination accepts no events; each probe tries another message"
                 }
                 .to_owned(),
             ),
             LaneCondition::Waiting if self.condition.failures > 0 => Some(format!(
-                "{doubted} events failed ({}) and none was taken: each probe tries more of the backlog",
+                "{doubted} events failed ({}) and none was accepted; each search tries more of the backlog",
                 self.doubted_class().unwrap_or_default()
             )),
             LaneCondition::Waiting => Some(format!(
-                "{doubted} events failed ({}): the next message tells whether it is the destination",
+                "{doubted} events failed ({}); the next message shows whether the destination is the cause",
                 self.doubted_class().unwrap_or_default()
             )),
             LaneCondition::Full if self.is_far_ahead() => Some(format!(
-                "{} events are set aside, as many as aside_limit allows: the next that failed waits for room, and the \
+                "{} events are set aside, the maximum of aside_limit; a failed event waits in the lane for room, and the \
                  lane only probes",
                 self.aside.len()
             )),
             LaneCondition::Full => Some(format!(
-                "{} events are set aside, as many as aside_limit allows: what fails now stays in the way",
+                "{} events are set aside, the maximum of aside_limit; events that fail now stay in the lane",
                 self.aside.len()
             )),
             _ => None,

@@ -189,7 +189,7 @@ impl Lane {
                     lane = %self.name(),
                     dead = due.id,
                     error = error.class(),
-                    "a dead letter cannot be read; it is tried again, and the lane goes on"
+                    "dead letter cannot be read; it is retried later, and the lane continues"
                 );
                 self.revivals.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
             }
@@ -208,7 +208,11 @@ impl Lane {
                 self.revival_next = true;
             }
             Ok(None) => {
-                tracing::error!(lane = %self.name(), seq = row.seq, "a set-aside event is not in the journal any more");
+                tracing::error!(
+                    lane = %self.name(),
+                    seq = row.seq,
+                    "set-aside event is no longer in the journal; the lane drops it"
+                );
                 self.release(row.seq, now);
             }
             Err(error) => {
@@ -216,7 +220,7 @@ impl Lane {
                     lane = %self.name(),
                     seq = row.seq,
                     error = error.class(),
-                    "a set-aside event cannot be read; it is tried again, and the lane goes on"
+                    "set-aside event cannot be read; it is retried later, and the lane continues"
                 );
                 self.show.failed("unreadable", now);
                 self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
@@ -267,7 +271,11 @@ impl Lane {
                 return Some((event, attempts));
             }
             Ok(None) => {
-                tracing::error!(lane = %self.name(), seq, "an event that failed is not in the journal any more");
+                tracing::error!(
+                    lane = %self.name(),
+                    seq,
+                    "failed event is no longer in the journal; the lane drops it"
+                );
                 self.window.remove(seq);
             }
             Err(error) => {
@@ -275,7 +283,7 @@ impl Lane {
                     lane = %self.name(),
                     seq,
                     error = error.class(),
-                    "an event that failed cannot be read; it is tried again, and the lane goes on"
+                    "failed event cannot be read; it is retried later, and the lane continues"
                 );
                 self.window.put_back(seq, now.plus_ms(policy::UNREADABLE_MS));
             }

@@ -60,7 +60,7 @@ pub fn spawn(
     thread::Builder::new().name("journal-checkpoint".to_owned()).spawn(move || {
         // If this thread panics, the journal must fail: without checkpoints the log would grow to its limit and stop
         // intake.
-        let _watched = shared.watch("copies its log");
+        let _watched = shared.watch("journal-checkpoint");
         let mut round = 0_u32;
         let mut not_before = None;
         loop {
@@ -166,7 +166,7 @@ mod tests {
         let shared = fresh(folder.path());
         shared.wal_frames.store(START_FRAMES, Relaxed);
         let (ops, _queue) = mpsc::channel(1);
-        let thread = spawn(Arc::clone(&shared), ops.downgrade(), || panic!("a fault of ours")).unwrap();
+        let thread = spawn(Arc::clone(&shared), ops.downgrade(), || panic!("test panic")).unwrap();
         assert!(thread.join().is_err());
         assert!(matches!(&*shared.state.borrow(), State::Failed(_)));
     }

@@ -72,7 +72,7 @@ impl Durable {
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));
             thread::Builder::new().name("journal-sync".to_owned()).spawn(move || {
-                let _watched = log.shared.watch("syncs its log");
+                let _watched = log.shared.watch("journal-sync");
                 work(&log, &under_way, &groups);
             })?
         };
@@ -99,7 +99,7 @@ impl Drop for Durable {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
-            self.log.shared.fail("the thread that syncs its log panicked");
+            self.log.shared.fail("thread journal-sync panicked");
         }
     }
 }

@@ -160,7 +160,7 @@ impl DatabaseFile {
                 .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
                 .map_err(|error| foreign(error.to_string()))?;
             if tables > 0 {
-                return Err(foreign("it is the database of another program".to_owned()));
+                return Err(foreign("it is a database of another program".to_owned()));
             }
         }
         if found > FORMAT {
@@ -212,7 +212,7 @@ impl DatabaseFile {
             },
         };
         let full = disk::is_full_sqlite(error, &self.path);
-        let why = if full { ": the disk is full, or a quota is used up" } else { "" };
+        let why = if full { ": the disk is full or a quota is exceeded" } else { "" };
         OpenError::Engine { path: self.path.display().to_string(), what: format!("{error}{why}"), lasting }
     }
 

@@ -129,7 +129,10 @@ impl Sqlite {
         match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
             // The pages can still be read from the log, and there may be space later.
             Err(error) if disk::is_full_sqlite(&error, &settings.path) => {
-                tracing::warn!(%error, "the journal's log is not emptied: the disk is full, or a quota is used up");
+                tracing::warn!(
+                    %error,
+                    "journal's write-ahead log could not be emptied: the disk is full or a quota is exceeded"
+                );
             }
             emptied => drop(emptied.map_err(engine)?),
         }
@@ -662,7 +665,9 @@ impl Restored {
 
 /// The rows of the deduplication window have a gap or an invalid length: a duplicate could be stored as a new event.
 #[derive(Debug, thiserror::Error)]
-#[error("the rows of key_run are damaged at seq {seq}; the events are not, and a backup may have these rows")]
+#[error(
+    "the deduplication keys (table key_run) are damaged at seq {seq}; the events are in another table: restore a backup"
+)]
 struct DamagedKeys {
     seq: u64,
 }

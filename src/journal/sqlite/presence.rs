@@ -48,13 +48,13 @@ struct Opened {
 pub enum Tampered {
     /// The database was deleted, moved or replaced.
     #[error(
-        "{} was deleted, moved or replaced while it was open; what is stored is lost unless that file is put back or a \
-         backup is restored: a start without it begins an empty journal", _0.display()
+        "{} was deleted, moved or replaced while it was open; its events are lost unless you put that file back or \
+         restore a backup: a start without it creates an empty journal", _0.display()
     )]
     DatabaseGone(PathBuf),
     /// The database was cut short.
     #[error(
-        "{} was cut short or overwritten while it was open; events that got a 200 may be lost: check it with \
+        "{} was truncated or overwritten while it was open; events that got a 200 may be lost: check it with \
          `PRAGMA integrity_check`, or restore a backup", _0.display()
     )]
     DatabaseCut(PathBuf),
@@ -66,7 +66,7 @@ pub enum Tampered {
     LogGone(PathBuf),
     /// The log was cut short or overwritten.
     #[error(
-        "{} was cut short or overwritten while it was open; events that got a 200 since the last checkpoint may be lost: \
+        "{} was truncated or overwritten while it was open; events that got a 200 since the last checkpoint may be lost: \
          check the database with `PRAGMA integrity_check`, or restore a backup", _0.display()
     )]
     LogCut(PathBuf),
@@ -75,7 +75,7 @@ pub enum Tampered {
     IndexGone(PathBuf),
     /// The lock file was deleted, moved or replaced.
     #[error(
-        "its lock file was deleted, moved or replaced, so that another process could have opened it too; {}",
+        "its lock file was deleted, moved or replaced, so another process may have opened the journal too; {}",
         NOTHING_LOST
     )]
     LockGone,

@@ -343,7 +343,7 @@ impl RawDead {
     /// # Errors
     /// Returns [`Error::Row`] if the payload or the cause cannot be decoded.
     pub fn decode(self) -> Result<DeadLetter, Error> {
-        let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of death".into() };
+        let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of the dead letter".into() };
         Ok(DeadLetter {
             id: self.id,
             cause: Cause::from_name(&self.cause).ok_or_else(unknown)?,
@@ -404,7 +404,7 @@ pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<
                 tracing::error!(
                     dead = id,
                     error = error.class(),
-                    "a dead letter to be retried cannot be read"
+                    "dead letter marked for retry cannot be read"
                 );
             }
         }

@@ -96,7 +96,7 @@ impl Retention {
             self.warned = true;
             tracing::warn!(
                 keys = directory.len(),
-                "the deduplication window is at its bound of keys: the oldest leave before their time"
+                "deduplication window reached `dedup_keys`; the oldest keys are evicted early"
             );
         }
     }

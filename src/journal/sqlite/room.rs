@@ -100,7 +100,7 @@ impl Room {
             Ok(measured) => Some(measured),
             Err(error) => {
                 if !std::mem::replace(&mut self.unmeasured, true) {
-                    tracing::warn!(%error, "the room on the journal's disk cannot be measured");
+                    tracing::warn!(%error, "free space on the journal's disk cannot be measured");
                 }
                 None
             }

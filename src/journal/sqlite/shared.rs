@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The part of an error text that says that a failure lost no accepted event.
-pub const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart goes on from there";
+pub const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
 /// State shared by the writer, the checkpointer and the readers.
 pub struct Shared {
@@ -91,7 +91,7 @@ impl Shared {
     fn end(&self, what: &str) {
         let failed = self.turn(|_| Some(State::Failed(what.into())));
         if failed {
-            tracing::error!(error = what, "the journal failed; the process must end");
+            tracing::error!(error = what, "journal failed; the process ends");
         }
     }
 
@@ -102,7 +102,10 @@ impl Shared {
             return;
         }
         if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::warn!(%error, "what is left of the log may be copied into the database");
+            tracing::warn!(
+                %error,
+                "damaged write-ahead log may be copied into the database: the copy at close could not be turned off"
+            );
         }
     }
 
@@ -156,7 +159,7 @@ pub struct Watched<'a> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.fail(&format!("the thread that {} panicked", self.thread));
+            self.shared.fail(&format!("thread {} panicked", self.thread));
         }
     }
 }

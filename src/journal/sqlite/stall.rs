@@ -74,7 +74,7 @@ impl Waiting {
 pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
     let (running, ended) = sync_channel(0);
     let thread = thread::Builder::new().name("journal-stall".to_owned()).spawn(move || {
-        let _watched = shared.watch("looks whether its disk answers");
+        let _watched = shared.watch("journal-stall");
         look(&shared, deadline, &ended);
     })?;
     Ok((thread, running))
@@ -91,14 +91,14 @@ fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
                 stalled = Some((now.checked_sub(waited).unwrap_or(now), now + deadline));
                 tracing::error!(
                     waited_ms = ms(waited),
-                    "the journal's disk does not answer: a write or sync takes longer than a request may wait"
+                    "journal's disk does not answer; a write or sync takes longer than a request may wait"
                 );
             }
             (Some(_), Some((since, _))) => stalled = Some((since, now + deadline)),
             (None, Some((since, until))) if now >= until => {
                 stalled = None;
                 let after_ms = ms(now.saturating_duration_since(since));
-                tracing::info!(after_ms, "the journal's disk answers again");
+                tracing::info!(after_ms, "journal's disk answers again");
             }
             (None, _) => {}
         }
@@ -145,7 +145,7 @@ mod tests {
         let until = |state: &mut tokio::sync::watch::Receiver<State>, wanted: &State| {
             let begun = Instant::now();
             while *state.borrow_and_update() != *wanted {
-                assert!(begun.elapsed() < Duration::from_secs(60), "it is not {wanted:?}");
+                assert!(begun.elapsed() < Duration::from_secs(60), "the state is not {wanted:?}");
                 thread::sleep(Duration::from_millis(1));
             }
         };

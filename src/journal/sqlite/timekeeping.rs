@@ -46,7 +46,7 @@ impl Writer {
         if let Err(error) = done {
             let verdict = self.judge("clock", &error);
             self.roll_back();
-            tracing::warn!(%error, ?verdict, "the journal could not note the time");
+            tracing::warn!(%error, ?verdict, "state of the clock could not be stored in the journal");
         }
     }
 
@@ -77,7 +77,7 @@ impl Writer {
         tracing::error!(
             clock_trusted = trusted,
             deletion_behind_hours = behind_ms / 3_600_000,
-            "deletion by age is held back until the clock is confirmed: if the wall clock is right, `bikhook clock accept`"
+            "deletion by age is delayed by the clock checks; if the wall clock is right, run `bikhook clock accept`"
         );
     }
 
@@ -106,7 +106,7 @@ impl Writer {
             by_seconds = correction.by_ms / 1_000,
             to = %correction.to,
             first_seq = first,
-            "the clock was corrected to the wall clock: a new clock era begins"
+            "trusted clock corrected to the wall clock; a new clock era begins"
         );
         Ok(era)
     }

@@ -118,7 +118,7 @@ impl Writer {
         // Declared last, so dropped first: after a panic the state is `Failed` before callers notice that no answer
         // will come.
         let shared = Arc::clone(&self.shared);
-        let _watched = shared.watch("writes it");
+        let _watched = shared.watch("journal");
         while let Some(work) = self.take(&mut ops) {
             let Work { appends, changes, close } = work;
             let oldest = appends.first().map_or_else(Instant::now, |append| append.since);
@@ -446,7 +446,7 @@ impl Writer {
         }
         let Some(shortage) = shortage else {
             if self.shared.turn(|state| matches!(state, State::Full { .. }).then_some(State::Ready)) {
-                tracing::info!("the journal's disk has room again: intake goes on");
+                tracing::info!("journal's disk has room again; intake continues");
             }
             return;
         };
@@ -467,11 +467,13 @@ impl Writer {
             return;
         }
         let why = match shortage {
-            Shortage::Reserve => "the journal's disk is at its reserve: intake stops",
+            Shortage::Reserve => "intake stops: the journal's disk is down to its reserve",
             Shortage::FileSystem => {
-                "the journal's file system is at half of the reserve: intake stops, and deleted events make no room there"
+                "intake stops: only half of the reserve is free outside the journal's file; deleted events free no space there"
             }
-            Shortage::Refused => "the journal's disk refused a write, as full or over a quota: intake stops",
+            Shortage::Refused => {
+                "intake stops: a write to the journal's disk failed, because the disk is full or a quota is exceeded"
+            }
         };
         let Measured { free, pages, reserve } = measured.unwrap_or_default();
         tracing::error!(
@@ -518,7 +520,7 @@ impl Writer {
         let done = copied.and(deleted);
         let was_paused = self.chores_paused.take().is_some();
         match done {
-            Ok(()) if was_paused => tracing::info!("retention and checkpoints go on"),
+            Ok(()) if was_paused => tracing::info!("retention and checkpoints resumed"),
             Ok(()) => {}
             Err((doing, error)) => {
                 let verdict = self.judge(doing, &error);
@@ -526,7 +528,7 @@ impl Writer {
                 self.chores_paused = Some(Instant::now() + CHORES_PAUSE);
                 // Log this once, because the chores are retried every second.
                 if !was_paused {
-                    tracing::warn!(%error, ?verdict, doing, "retention and checkpoints wait");
+                    tracing::warn!(%error, ?verdict, doing, "retention or checkpoint failed; both are tried again");
                 }
             }
         }
@@ -557,7 +559,7 @@ impl Writer {
             Err(error) => return Err(("retention", error)),
         };
         if self.deletion_paused.take().is_some() {
-            tracing::info!("deletion by retention goes on");
+            tracing::info!("deletion by retention resumed");
         }
         self.retention.evicted(&mut self.directory, evicted, &self.shared);
         self.shared.keys.store(self.directory.len(), Relaxed);
@@ -573,7 +575,7 @@ impl Writer {
                 %error,
                 path = %self.file.path().display(),
                 retry_seconds = DELETION_PAUSE.as_secs(),
-                "retention cannot read a page of the journal: deletion is paused, intake goes on; stop bikhook, check the file with `PRAGMA integrity_check` and restore a backup"
+                "retention cannot read a page of the journal; deletion is paused, intake continues: stop bikhook, check the file with `PRAGMA integrity_check` and restore a backup"
             );
         }
     }
@@ -594,7 +596,7 @@ impl Writer {
             }
             if !std::mem::replace(&mut told, true) {
                 tracing::warn!(
-                    "the journal's log is at its bound, and somebody reads the file: intake waits"
+                    "journal's write-ahead log reached its limit while another process reads the file; intake waits"
                 );
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -606,7 +608,7 @@ impl Writer {
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {
-            tracing::warn!(%error, "the journal could not note the time");
+            tracing::warn!(%error, "current time could not be stored in the journal");
         }
         drop(self.durable);
         self.shared.before_close(&self.connection);
@@ -615,13 +617,15 @@ impl Writer {
             match checkpoint::finish(&self.connection, &self.shared) {
                 Ok(true) => {
                     tracing::warn!(
-                        "the log was copied into the database before the end: nothing of it is lost"
+                        "write-ahead log copied into the database at close; nothing in it is lost"
                     );
                 }
                 Ok(false) => {
-                    tracing::warn!("the log could not be copied into the database: another program reads it");
+                    tracing::warn!(
+                        "write-ahead log could not be copied into the database: another process reads it"
+                    );
                 }
-                Err(error) => tracing::warn!(%error, "the log could not be copied into the database"),
+                Err(error) => tracing::warn!(%error, "write-ahead log could not be copied into the database"),
             }
         }
         let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };

@@ -231,7 +231,7 @@ async fn a_wrong_key_makes_no_probe_larger() {
     assert!((20..60).contains(&probes), "{probes}: one message each, 5 min apart at last");
     let farthest = world.script.calls().iter().flatten().max().copied().unwrap();
     assert!(farthest <= 40, "{farthest}");
-    assert!(shown(&lane).waits_for.unwrap().contains("a person must look"));
+    assert!(shown(&lane).waits_for.unwrap().contains("does not match the handler's settings"));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn a_log_or_a_database_that_was_cut_short_is_noticed_before_a_200() {
             tamper(&beside(&place, suffix));
             assert_eq!(store(&journal, 5).await, Err(AppendError::Failed), "{suffix:?}");
             let why = failure(&journal).await;
-            assert!(why.contains("was cut short"), "{why}");
+            assert!(why.contains("was truncated or overwritten while it was open"), "{why}");
             assert!(why.contains("may be lost") && !why.contains("nothing that got a 200"), "{why}");
             assert!(journal.close().await.is_err());
             if !suffix.is_empty() {
