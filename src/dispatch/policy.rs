@@ -231,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn an_event_waits_no_shorter_after_more_answers(attempts in 1_u32..100, jitter in 0.0_f64..=1.0) {
+        fn an_events_wait_never_shrinks_with_more_attempts(attempts in 1_u32..100, jitter in 0.0_f64..=1.0) {
             let settings = Settings::default();
             let wait = |attempts| event_wait_ms(settings.probe_first, settings.probe_max, attempts, jitter);
             prop_assert!(wait(attempts) <= wait(attempts + 1));
@@ -244,7 +244,7 @@ mod tests {
         }
 
         #[test]
-        fn a_set_aside_event_dies_exactly_when_its_time_is_up(aside_ms in 0_i64..600_000_000, attempts in 1_u32..100) {
+        fn a_set_aside_event_expires_exactly_after_aside_for(aside_ms in 0_i64..600_000_000, attempts in 1_u32..100) {
             let settings = Settings::default();
             let dead = fate(&settings, aside_ms, attempts, 0.5) == Fate::Dead;
             prop_assert_eq!(dead, aside_ms >= settings.aside_for.as_ms());
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_finds_more_to_choose_from_with_each_failure_and_begins_where_the_last_gave_up() {
+    fn a_probe_chooses_from_more_messages_with_each_failure() {
         assert_eq!([0, 1, 2, 3, 4].map(|failures| probe_width(failures, 100)), [0, 0, 4, 14, 24]);
         assert_eq!(
             [1, 2, 3].map(|failures| probe_width(failures, 1)),
@@ -274,20 +274,20 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_is_kept_for_incoming_messages() {
+    fn one_slot_is_reserved_for_incoming_messages() {
         use crate::event::Class::{Incoming, Other};
         assert_eq!([share(Incoming, 8, 0), share(Other, 8, 7)], [8, 7]);
         assert_eq!([share(Incoming, 1, 0), share(Other, 1, 0)], [1, 1]);
     }
 
     #[test]
-    fn a_replay_has_the_places_that_are_left() {
+    fn a_replay_gets_the_slots_that_are_left() {
         assert_eq!([0, 1, 3, 7, 20].map(|taken| replay_share(8, 0, taken)), [7, 6, 4, 1, 1]);
         assert_eq!([replay_share(8, 8, 0), replay_share(1, 0, 0), replay_share(1, 9, 1)], [8, 1, 1]);
     }
 
     #[test]
-    fn it_is_lent_while_deliveries_are_quick() {
+    fn the_reserved_slot_is_lent_while_deliveries_are_quick() {
         use crate::event::Class::{Incoming, Other};
         let seven = (0..7).fold(0, |before, _| quick(before, true, QUICK_MS));
         assert_eq!(share(Other, 8, seven), 7);

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replay_is_through_once_both_its_lanes_are() {
+    fn a_replay_finishes_once_both_its_lanes_have_finished() {
         let mut through = Through::default();
         assert!(!through.has(1, Ended::Through));
         assert!(!through.has(2, Ended::Stopped), "a stopped lane does not finish a replay");

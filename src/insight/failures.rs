@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_table_knows_every_phrase_of_bik_4_in_any_case() {
+    fn the_built_in_table_knows_every_phrase_of_bik_4() {
         let table = Failures::load(None).unwrap();
         for (text, class) in [
             (
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_the_users_own_is_read_and_told_what_is_wrong_with_it() {
+    fn a_custom_table_is_read_and_its_mistakes_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failures.toml");
         let load = |text: &str| {

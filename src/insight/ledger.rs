@@ -404,7 +404,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_takes_nothing_in_and_the_next_transaction_goes_on() {
+    fn a_panic_rolls_back_and_the_next_transaction_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let (mut ledger, _file) =
             Ledger::open(&folder.path().join("insight.db"), Failures::load(None).unwrap()).unwrap();

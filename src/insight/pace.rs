@@ -68,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_caught_up_gathers_and_what_has_not_goes_on() {
+    fn insight_gathers_events_only_once_it_has_caught_up() {
         assert_eq!(rest(2_500, 100), GATHER, "5,000 a second");
         assert_eq!(rest(2_500, 50_000), Duration::ZERO);
         assert_eq!(rest(0, 5_000_000), Duration::ZERO, "a rebuild");
     }
 
     #[test]
-    fn it_gives_way_under_load_whether_it_lags_or_not() {
+    fn insight_yields_under_load_whether_it_lags_or_not() {
         assert_eq!([rest(5_001, 100), rest(15_000, 1_000_000)], [1_100 * MS, 1_100 * MS]);
         assert_eq!(rest(5_000, 1_000_000), Duration::ZERO, "10,000 a second are not yet load");
         let begun = Instant::now();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_longer_each_time_it_cannot_go_on() {
+    fn insight_waits_longer_after_each_failure() {
         let begun = Instant::now();
         let mut pace = Pace::new(0, begun);
         assert_eq!([pace.failed(), pace.failed()], [REST, REST * 2]);

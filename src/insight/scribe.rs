@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_before_a_rebuild_began_is_not_taken_for_the_rebuilds() {
+    async fn a_batch_read_before_a_rebuild_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, progress, _) = scribe(&folder.path().join("insight.db"));
         scribe.ask(Op::Apply { after: 0, events: events(1..=2), through: 2 }).await.unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_old_leaves_under_traffic_too_and_all_of_it() {
+    async fn expired_rows_are_deleted_under_traffic_and_completely() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, _, asks) = scribe(&folder.path().join("insight.db"));
         // More than one slice, and no tick follows.

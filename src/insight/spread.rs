@@ -66,7 +66,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bucket_holds_what_it_says_and_tells_a_64th_more_at_most(ms in 0_i64..1_000_000_000_000) {
+        fn a_bucket_is_at_most_a_64th_above_its_durations(ms in 0_i64..1_000_000_000_000) {
             let bucket = bucket_of(ms);
             let longest = longest_of(bucket);
             prop_assert!(longest >= ms && longest - ms <= ms / 64, "{ms} in {bucket}, to {longest}");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_there_is_no_percentile() {
+    fn an_empty_spread_has_no_percentile() {
         assert_eq!(Spread::default().percentile(0.5), None);
         assert_eq!((bucket_of(-5), longest_of(bucket_of(i64::MAX))), (0, i64::MAX));
     }

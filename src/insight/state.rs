@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_what_a_person_would_expect() {
+    fn statuses_merge_into_the_expected_state() {
         let state = |words: &[&str]| {
             merged(&words.iter().map(|word| (Status::from(*word), None)).collect::<Vec<_>>()).state()
         };

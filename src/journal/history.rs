@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_the_first_and_the_last_tries_and_reads_back() {
+    fn history_keeps_the_first_and_last_attempts_and_reads_back() {
         let history = (1..=30).fold(History::default(), |history, attempt| {
             history.and(attempt, Timestamp::from_ms(i64::from(attempt)), &format!("\"{attempt}\"\n"))
         });

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_told_of_without_its_content_and_each_has_a_key_of_its_own() {
+    fn a_notice_has_no_content_of_the_event_and_a_key_of_its_own() {
         let lane = LaneId::live("crm".into(), Class::Incoming);
         let one = of_dead_letter(3, &lane, &dead("bik")).unwrap();
         let raw = one.element.raw();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_to_tell_of_a_dead_letter_none_is_told() {
+    fn dead_notices_raise_no_notice() {
         assert!(of_dead_letter(3, &LaneId::live("alarm".into(), Class::Other), &dead(OWN_SOURCE)).is_none());
     }
 }

@@ -161,7 +161,7 @@ mod tests {
     use crate::journal::{State, sqlite::shared::tests::fresh};
 
     #[test]
-    fn a_panic_in_the_thread_of_checkpoints_is_a_failed_journal() {
+    fn a_panic_of_the_checkpoint_thread_fails_the_journal() {
         let folder = tempfile::tempdir().unwrap();
         let shared = fresh(folder.path());
         shared.wal_frames.store(START_FRAMES, Relaxed);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_without_room_is_tried_again_and_not_at_once() {
+    fn a_copy_without_room_is_retried_after_a_pause() {
         let folder = tempfile::tempdir().unwrap();
         let shared = fresh(folder.path());
         shared.wal_frames.store(START_FRAMES, Relaxed);

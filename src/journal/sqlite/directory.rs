@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seq_is_whole_again_past_the_32_bit_border() {
+    fn a_seq_above_32_bits_is_restored() {
         let mut directory = Directory::new();
         let before = (1_u64 << 32) - 2;
         directory.insert(&key(1), before);

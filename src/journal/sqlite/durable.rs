@@ -208,7 +208,7 @@ mod tests {
     };
 
     #[test]
-    fn however_many_groups_wait_none_is_told_of_without_a_sync() {
+    fn no_group_is_answered_without_a_sync_however_many_wait() {
         for groups in 1..=3 {
             let folder = tempfile::tempdir().unwrap();
             let settings = Settings { path: folder.path().join("journal.db"), ..Settings::default() };

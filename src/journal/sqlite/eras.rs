@@ -148,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_below_the_horizon_of_its_era_is_as_old_as_that(
+        fn each_era_has_its_own_horizon(
             eras in eras(), number in 0_usize..8, time in -2_000_i64..2_000, horizon in -2_000_i64..2_000,
         ) {
             let number = number.min(eras.now());
@@ -157,7 +157,7 @@ mod tests {
         }
 
         #[test]
-        fn the_parts_of_a_range_are_all_of_it_and_each_is_of_one_era(eras in eras(), low in 1_u64..200, end in 1_u64..200) {
+        fn a_range_is_split_into_parts_of_one_era_each(eras in eras(), low in 1_u64..200, end in 1_u64..200) {
             let mut seqs = Vec::new();
             for (from, to) in eras.parts(low, end) {
                 prop_assert!(from < to && eras.of(from) == eras.of(to - 1));

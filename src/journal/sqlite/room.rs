@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_that_counts_is_at_the_reserve_where_intake_stops() {
+    fn intake_stops_exactly_when_the_room_is_down_to_the_reserve() {
         for (free, pages) in [(64, 0), (32, 1_000), (65, 0), (33, 1_000), (20, 44), (0, 0)] {
             let measured = measured(free, pages, 64);
             assert_eq!(

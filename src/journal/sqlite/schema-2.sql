@@ -1,4 +1,4 @@
--- From format 1 to format 2: replays, pauses, and the failed tries of an event. What each column means is in schema.sql.
+-- From format 1 to format 2: replays, pauses, and the failed attempts of an event. schema.sql explains each column.
 
 CREATE TABLE lane_2 (
   id          INTEGER PRIMARY KEY,

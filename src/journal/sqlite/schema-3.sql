@@ -1,3 +1,3 @@
--- From format 2 to format 3: when a lane came past an event is found at once.
+-- From format 2 to format 3: an index that finds when a lane passed an event.
 
 CREATE INDEX settle_upto ON settle (lane, upto);

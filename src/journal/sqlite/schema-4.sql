@@ -1,4 +1,4 @@
--- From format 3 to format 4: the trusted clock. What each column means is in schema.sql.
+-- From format 3 to format 4: the trusted clock. schema.sql explains each column.
 
 ALTER TABLE event ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE key_run RENAME COLUMN received_at TO came_at;

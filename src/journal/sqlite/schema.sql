@@ -1,51 +1,51 @@
 -- The journal, format 4. Times are milliseconds since the Unix epoch, UTC, by the trusted clock.
--- Events and keys are append-only: rows are added at the end, and retention takes them from the beginning.
+-- Events and keys are append-only: rows are added at the end, and retention deletes them from the beginning.
 
--- One row an event. `seq` never repeats and never falls, also when the table is empty (see `mark`).
+-- One row per event. `seq` never repeats and never decreases, even after the table was empty (see `mark`).
 CREATE TABLE event (
   seq         INTEGER PRIMARY KEY,
-  received_at INTEGER NOT NULL,           -- never falls from one seq to the next of an era: `since` and `until` bisect it
+  received_at INTEGER NOT NULL,           -- never decreases within an era, so `since` and `until` can use binary search
   class       INTEGER NOT NULL,           -- the lane: 0 incoming-message, 1 everything else
   source      TEXT    NOT NULL,           -- the name of the source in the configuration
   name        TEXT    NOT NULL,           -- eventName
-  raw         BLOB    NOT NULL,           -- the element's bytes exactly as they came
-  behind      INTEGER NOT NULL DEFAULT 0  -- received_at minus the time when it really came, ms; nearly always 0
+  raw         BLOB    NOT NULL,           -- the element's bytes exactly as received
+  behind      INTEGER NOT NULL DEFAULT 0  -- received_at minus the real time of receipt, ms; nearly always 0
 );
 
--- The deduplication window: one row a run of consecutive events, of at most 128.
+-- The deduplication window: one row per run of at most 128 consecutive events.
 CREATE TABLE key_run (
   first       INTEGER PRIMARY KEY,        -- the seq of the first event of the run
   came_at     INTEGER NOT NULL,
-  entries     BLOB    NOT NULL            -- 32 bytes an event: 16 of the key's digest, 16 of the content's
+  entries     BLOB    NOT NULL            -- 32 bytes per event: 16 of the key's digest, 16 of the content's digest
 );
 
--- Marks that outlive the rows that they come from.
+-- Values that must survive the deletion of the rows that they come from.
 CREATE TABLE mark (
-  name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever given; 'received_at': the last given;
-                                          -- 'clock': the last known time; 'deletion': up to where deletion by age had come;
-                                          -- 'settled LANE SEQ': that a dead letter past the cursor was dropped or
+  name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever assigned; 'received_at': the last assigned;
+                                          -- 'clock': the last known time; 'deletion': the time that deletion by age has reached;
+                                          -- 'settled LANE SEQ': a dead letter past the cursor was dropped or
                                           -- delivered; `value` is the seq, and the row stays until the cursor passes it
   value       INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Clock eras: each correction of the trusted clock begins one. What is older than the first row is of era 0.
+-- Clock eras: each correction of the trusted clock starts one. Events before the first row belong to era 0.
 CREATE TABLE era (
   number      INTEGER PRIMARY KEY,        -- from 1
-  first       INTEGER NOT NULL,           -- the first seq that is given in it
+  first       INTEGER NOT NULL,           -- the first seq of the era
   began_at    INTEGER NOT NULL,           -- the corrected time
-  by_ms       INTEGER NOT NULL,           -- by how much the clock was corrected
-  shift_ms    INTEGER NOT NULL,           -- what is added to older times where an age is counted
-  reason      TEXT    NOT NULL            -- 'accepted' by an operator, or 'agreed' for an hour
+  by_ms       INTEGER NOT NULL,           -- the size of the correction
+  shift_ms    INTEGER NOT NULL,           -- added to older times when an age is computed
+  reason      TEXT    NOT NULL            -- 'accepted': by an operator; 'agreed': the wall clock was steady for an hour
 );
 
--- A handler's two lanes, and two more for each of its replays. Everything up to `cursor` is delivered, not wanted, set
+-- A handler's two lanes, and two more for each of its replays. Every event up to `cursor` is delivered, not wanted, set
 -- aside or dead.
 CREATE TABLE lane (
   id          INTEGER PRIMARY KEY,
   handler     TEXT    NOT NULL,
   class       INTEGER NOT NULL,
   cursor      INTEGER NOT NULL,
-  replay      INTEGER NOT NULL DEFAULT 0, -- the replay that it belongs to; 0: the handler's own
+  replay      INTEGER NOT NULL DEFAULT 0, -- the id of the lane's replay; 0: the handler's own lane
   UNIQUE (handler, class, replay)
 );
 
@@ -53,43 +53,43 @@ CREATE TABLE lane (
 CREATE TABLE pause (
   handler     TEXT    PRIMARY KEY,
   at          INTEGER NOT NULL,
-  reason      TEXT    NOT NULL            -- who or what paused it; safe for logs
+  reason      TEXT    NOT NULL            -- why the handler is paused, or by whom; safe for logs
 ) WITHOUT ROWID;
 
--- Replays: what is stored is delivered once more. Their cursors are their lanes'.
+-- Replays: deliver stored events again. The cursors of a replay are in its rows of `lane`.
 CREATE TABLE replay (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   handler     TEXT    NOT NULL,
-  after       INTEGER NOT NULL,           -- begins after this seq
-  upto        INTEGER NOT NULL,           -- ends with this seq
-  filter      TEXT    NOT NULL,           -- JSON: which events, beside what the handler wants
-  rate        INTEGER,                    -- events a second at most; NULL: as fast as the handler takes them
+  after       INTEGER NOT NULL,           -- the replay starts after this seq
+  upto        INTEGER NOT NULL,           -- the replay ends with this seq
+  filter      TEXT    NOT NULL,           -- JSON: selects events, in addition to the handler's filter
+  rate        INTEGER,                    -- maximum number of events per second; NULL: no limit of its own
   state       TEXT    NOT NULL,           -- 'running', 'paused', 'done', 'cancelled'
   created_at  INTEGER NOT NULL,
   ended_at    INTEGER
 );
 
--- When a lane's cursor came to where; kept for 7 days, and with the last row before them.
+-- The history of each lane's cursor: the last 7 days, and the last row before them.
 CREATE TABLE settle (
   id          INTEGER PRIMARY KEY,
   lane        INTEGER NOT NULL,
   upto        INTEGER NOT NULL,
   at          INTEGER NOT NULL,
-  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `at` is of
+  era         INTEGER NOT NULL DEFAULT 0  -- the era of `at`
 );
 CREATE INDEX settle_upto ON settle (lane, upto);
 
--- The exceptions: events that are delivered later than their place in the lane.
+-- Set-aside events: the lane continues without them and delivers them later.
 CREATE TABLE aside (
   lane        INTEGER NOT NULL,
   seq         INTEGER NOT NULL,
-  order_key   INTEGER,                    -- what it is ordered by; NULL without a messageId
-  behind      INTEGER NOT NULL,           -- 1: waits behind an earlier event of its message
+  order_key   INTEGER,                    -- events with the same key are delivered in order; NULL without a messageId
+  behind      INTEGER NOT NULL,           -- 1: waits for an earlier event of its message
   attempts    INTEGER NOT NULL,
   since       INTEGER NOT NULL,
   next_try    INTEGER NOT NULL,
   error       TEXT    NOT NULL,           -- the last one; may quote the payload
-  history     TEXT    NOT NULL DEFAULT '[]', -- JSON: the failed tries, [[attempt, at, error], …]; bounded
+  history     TEXT    NOT NULL DEFAULT '[]', -- JSON: the failed attempts, [[attempt, at, error], …]; bounded
   PRIMARY KEY (lane, seq)
 ) WITHOUT ROWID;
 
@@ -105,27 +105,27 @@ CREATE TABLE dead (
   attempts    INTEGER NOT NULL,
   error       TEXT    NOT NULL,           -- the last one; may quote the payload
   died_at     INTEGER NOT NULL,
-  retrying    INTEGER NOT NULL DEFAULT 0, -- 1: to be delivered again
-  history     TEXT    NOT NULL DEFAULT '[]', -- as of `aside`
-  replay      INTEGER NOT NULL DEFAULT 0, -- the replay that it died in; 0: the handler's own lane
-  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `died_at` is of
+  retrying    INTEGER NOT NULL DEFAULT 0, -- 1: marked for retry
+  history     TEXT    NOT NULL DEFAULT '[]', -- as in `aside`
+  replay      INTEGER NOT NULL DEFAULT 0, -- the replay that failed to deliver it; 0: the handler's own lane
+  era         INTEGER NOT NULL DEFAULT 0  -- the era of `died_at`
 );
 CREATE INDEX dead_lane ON dead (lane, id);
 CREATE INDEX dead_event ON dead (lane, seq);
 CREATE INDEX dead_retrying ON dead (lane) WHERE retrying = 1;
 
--- What could not be stored as an event; identical bytes of a source are kept once.
+-- Input that could not be stored as an event. Identical bytes of a source are stored once.
 CREATE TABLE quarantine (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  digest      BLOB    NOT NULL UNIQUE,    -- of source, reason and bytes
+  digest      BLOB    NOT NULL UNIQUE,    -- digest of source, reason and bytes
   source      TEXT    NOT NULL,
   reason      TEXT    NOT NULL,
-  detail      TEXT    NOT NULL,           -- what is wrong, and where; may quote the payload
-  conflicts_with INTEGER,                 -- for a conflict: the stored event whose key it has
+  detail      TEXT    NOT NULL,           -- the error and its position; may quote the payload
+  conflicts_with INTEGER,                 -- for a conflict: the seq of the stored event with the same key
   bytes       BLOB    NOT NULL,
   count       INTEGER NOT NULL,
   first_at    INTEGER NOT NULL,
   last_at     INTEGER NOT NULL,
-  era         INTEGER NOT NULL DEFAULT 0  -- the number of the era that `last_at` is of
+  era         INTEGER NOT NULL DEFAULT 0  -- the era of `last_at`
 );
 CREATE INDEX quarantine_last_at ON quarantine (last_at);

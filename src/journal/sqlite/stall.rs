@@ -121,7 +121,7 @@ mod tests {
     use crate::journal::sqlite::shared::tests::fresh;
 
     #[test]
-    fn what_waits_is_as_old_as_the_oldest_of_both_stages() {
+    fn the_oldest_wait_is_the_oldest_of_both_stages() {
         let waiting = Waiting::new();
         assert_eq!(waiting.oldest(), None);
         let now = Instant::now();
