@@ -170,7 +170,7 @@ impl Replayer {
                 _ = stop.changed() => {}
                 Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
                 Some(counted) = counts.join_next() => if let Err(error) = counted {
-                    tracing::error!(%error, "count of a replay's events failed; its progress is not shown");
+                    tracing::error!(%error, "events of a replay could not be counted; its progress is not shown");
                 },
                 () = tokio::time::sleep(BEGIN_AGAIN_AFTER), if !all_begun => {}
             }

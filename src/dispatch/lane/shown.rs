@@ -46,14 +46,14 @@ impl Lane {
                 lane = %self.name(),
                 set_aside = self.aside.len(),
                 destination = &*self.parts.destination,
-                "set-aside events reached `aside_limit`; events that fail now stay in the lane"
+                "number of set-aside events reached `aside_limit`; events that fail now stay in the lane"
             );
         } else if !full && has_room && self.told_full {
             self.told_full = false;
             tracing::info!(
                 lane = %self.name(),
                 set_aside = self.aside.len(),
-                "set-aside events are below `aside_limit` again"
+                "number of set-aside events is below `aside_limit` again"
             );
         }
     }
