@@ -7,9 +7,8 @@ use axum::{
     http::{HeaderName, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
-use super::Shared;
+use super::{Shared, wire::Health};
 use crate::journal;
 
 /// `GET /healthz`: fails only if a restart may help. A full or stalled disk does not make it fail.
@@ -26,17 +25,6 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     (status, health.line()).into_response()
 }
 
-/// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Health {
-    pub(super) ready: bool,
-    /// One of `ready`, `full`, `stalled`, `failed`, `closed` and `stopping`.
-    pub(super) state: &'static str,
-    /// The handler whose undelivered events prevent a full journal from deleting old events.
-    pub(super) held_by: Option<Arc<str>>,
-}
-
 impl Health {
     pub(super) fn of(shared: &Shared) -> Self {
         let (state, held_by) = match &*shared.state.journal.state().borrow() {
@@ -47,7 +35,7 @@ impl Health {
             journal::State::Full { held_by } => ("full", held_by.clone()),
             journal::State::Closed => ("closed", None),
         };
-        Self { ready: state == "ready", state, held_by }
+        Self { ready: state == "ready", state: state.into(), held_by }
     }
 
     /// One line of JSON. It ends with a newline, because people read it with curl.

@@ -15,10 +15,10 @@ pub mod onward;
 mod page;
 mod passages;
 mod question;
-pub mod rows;
 mod scrape;
 mod settings;
 mod tail;
+pub(crate) mod wire;
 
 pub use settings::{Credentials, Settings};
 

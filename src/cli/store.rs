@@ -15,7 +15,7 @@ use crate::{
     admin::{
         narrow::{Narrowed, Sifted},
         onward::{self, Onward, OnwardQuery},
-        rows::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
+        wire::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
     },
     event::Event,
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
@@ -268,7 +268,7 @@ struct Events {
 
 fn event_row(event: &Event, raw: bool) -> Result<Box<RawValue>, Error> {
     let mut line = String::new();
-    rows::push_event(&mut line, event, raw).map_err(failed)?;
+    wire::push_event(&mut line, event, raw).map_err(failed)?;
     RawValue::from_string(line).map_err(failed)
 }
 

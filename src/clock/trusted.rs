@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Correction, LastKnown, Machine, Reading, Timestamp,
@@ -35,7 +35,7 @@ struct Inner {
 }
 
 /// The state of the clock, as shown to an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClockStatus {
     /// The trusted time now.

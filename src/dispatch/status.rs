@@ -17,15 +17,13 @@ use crate::{
 const ERROR_CHARS: usize = 500;
 
 /// The status of a lane, for the API and the command line.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct LaneStatus {
     /// The name of the handler.
     pub handler: Arc<str>,
     /// The kind of the handler.
     pub kind: &'static str,
-    /// Where events go, without secrets. Shown once per handler, so not serialized here.
-    #[serde(skip)]
+    /// Where events go, without secrets.
     pub destination: Arc<str>,
     /// The lane of the handler: `incoming` or `other`.
     pub lane: &'static str,
@@ -42,7 +40,6 @@ pub struct LaneStatus {
     /// Number of set-aside events.
     pub set_aside: usize,
     /// Number of events that a replay is done with since the start of the process: delivered, set aside or dead.
-    #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.
     pub delivered: u64,

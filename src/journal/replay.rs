@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 
 /// A request for a replay.
@@ -36,7 +38,8 @@ pub struct Replay {
 pub type Replays = Arc<BTreeMap<i64, Replay>>;
 
 /// The state of a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ReplayState {
     /// It delivers, or waits for its turn.
     Running,

@@ -7,17 +7,13 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
-use super::handlers::Nothing;
-use crate::{
-    admin::{
-        Shared,
-        decision::clock,
-        fault::Fault,
-        question::{Asked, Parameters},
-    },
-    clock::ClockStatus,
+use crate::admin::{
+    Shared,
+    decision::clock,
+    fault::Fault,
+    question::{Asked, Parameters},
+    wire::{AcceptedClock, Nothing},
 };
 
 /// `GET clock`
@@ -34,12 +30,6 @@ pub(super) async fn accept(
     State(shared): State<Arc<Shared>>,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Response, Fault> {
-    #[derive(Serialize)]
-    struct Answer {
-        accepted: bool,
-        #[serde(flatten)]
-        clock: ClockStatus,
-    }
     let accepted = clock::accept(&shared).await?;
-    Ok(Json(Answer { accepted, clock: shared.state.journal.clock().status() }).into_response())
+    Ok(Json(AcceptedClock { accepted, clock: shared.state.journal.clock().status() }).into_response())
 }

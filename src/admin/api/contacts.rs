@@ -7,7 +7,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use super::{PAGE_BYTES, insight, number};
 use crate::{
@@ -15,8 +14,9 @@ use crate::{
         Shared,
         fault::Fault,
         question::{Parameters, Segment},
+        wire::{ContactList, ConversationPage, EntryRow, WaitingList},
     },
-    insight::ask::{self, Contact, Conversation, Entry, Page},
+    insight::ask::{self, Conversation, Entry, Page},
     journal::Journal,
 };
 
@@ -35,12 +35,7 @@ pub(super) async fn list(
     let asked = insight::of(&shared)?;
     let page = asked.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
     let Page { rows: contacts, next } = page.await?;
-    #[derive(Serialize)]
-    struct Answer {
-        contacts: Vec<Contact>,
-        next: Option<i64>,
-    }
-    Ok(Json(Answer { contacts, next }).into_response())
+    Ok(Json(ContactList { contacts, next }).into_response())
 }
 
 /// `GET contacts/waiting?since=&limit=`: the longest-waiting contact first.
@@ -53,11 +48,7 @@ pub(super) async fn waiting(
     let limit = parameters.limit()?;
     parameters.end()?;
     let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        contacts: Vec<Contact>,
-    }
-    Ok(Json(Answer { contacts }).into_response())
+    Ok(Json(WaitingList { contacts }).into_response())
 }
 
 /// `GET contacts/{id}?before=&limit=`: one conversation, newest entry first.
@@ -74,26 +65,10 @@ pub(super) async fn one(
     let failures = asked.failures().clone();
     let page = asked.ask(move |file| ask::conversation(file, id, before, limit, &failures));
     let conversation = page.await?.ok_or_else(|| Fault::Nothing(format!("contact {id} in insight")))?;
-    Ok(Json(Told::of(conversation, &*shared.state.journal).await?).into_response())
+    Ok(Json(ConversationPage::of(conversation, &*shared.state.journal).await?).into_response())
 }
 
-/// A conversation with the texts of its messages.
-#[derive(Serialize)]
-struct Told {
-    contact: Contact,
-    entries: Vec<EntryRow>,
-    next: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct EntryRow {
-    #[serde(flatten)]
-    entry: Entry,
-    /// The text of the message; null if it has no text or if the journal no longer has its event.
-    text: Option<String>,
-}
-
-impl Told {
+impl ConversationPage {
     /// Reads the texts from the journal, because insight stores none. The page ends early when the texts exceed
     /// [`PAGE_BYTES`], but never between entries of one event: the cursor is a seq.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, Fault> {

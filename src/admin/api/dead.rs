@@ -7,7 +7,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use super::{Page, number};
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         },
         fault::Fault,
         question::{Asked, Parameters, Segment, Which, Wish},
-        rows::{DeadDetail, DeadRow},
+        wire::{Changed, DeadDetail, DeadList, DeadRow, Rows},
     },
     journal::DeadQuery,
 };
@@ -36,11 +35,12 @@ pub(super) async fn list(
     parameters.end()?;
     let journal = &shared.state.journal;
     let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
-    let page = Page::read(limit, before, read, |dead| {
+    let Page { rows: dead, next, .. } = Page::read(limit, before, read, |dead| {
         let row = narrowed.takes(&dead.event).then(|| DeadRow::from(dead));
         (dead.id, dead.event.element.raw().len(), row)
-    });
-    Ok(page.await?.answer("dead"))
+    })
+    .await?;
+    Ok(Json(DeadList { dead, next }).into_response())
 }
 
 /// `GET dead/{id}`
@@ -69,13 +69,8 @@ pub(super) async fn retry(
     if dry_run {
         return counted(&shared, which).await;
     }
-    let Done { done: retried, unknown, .. } = dead::retry(&shared, which).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        retried: usize,
-        unknown: Vec<i64>,
-    }
-    Ok(Json(Answer { retried, unknown }).into_response())
+    let Done { done, unknown, .. } = dead::retry(&shared, which).await?;
+    Ok(Json(Changed::new(Rows::Retried(done), unknown)).into_response())
 }
 
 /// `POST dead/drop`: deletes dead letters permanently.
@@ -86,24 +81,12 @@ pub(super) async fn drop(
     if dry_run {
         return counted(&shared, which).await;
     }
-    let Done { done: dropped, unknown, .. } = dead::drop(&shared, which).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        dropped: usize,
-        unknown: Vec<i64>,
-    }
-    Ok(Json(Answer { dropped, unknown }).into_response())
+    let Done { done, unknown, .. } = dead::drop(&shared, which).await?;
+    Ok(Json(Changed::new(Rows::Dropped(done), unknown)).into_response())
 }
 
 /// The answer to a dry run: how many dead letters the change would affect.
 async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
-    let Done { done: matches, unknown, .. } = dead::count(shared, which).await?;
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        dry_run: bool,
-        matches: usize,
-        unknown: Vec<i64>,
-    }
-    Ok(Json(Answer { dry_run: true, matches, unknown }).into_response())
+    let Done { done, unknown, .. } = dead::count(shared, which).await?;
+    Ok(Json(Changed::new(Rows::Matches(done), unknown)).into_response())
 }

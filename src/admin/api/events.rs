@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use serde::Serialize;
 
-use super::{json, list as listing, number, octets};
+use super::{json, number, octets};
 use crate::{
     admin::{
         Shared,
@@ -13,11 +12,10 @@ use crate::{
         narrow::{Narrowed, before_all_since, last_before, sifted},
         onward::{self, Onward, OnwardQuery},
         question::{Parameters, Segment},
-        rows,
+        wire::{PassageRow, push_event},
     },
-    clock::Timestamp,
     handler::Filter,
-    journal::{EventPage, EventQuery, Journal, Passage},
+    journal::{EventPage, EventQuery, Journal},
 };
 
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: `event` (with the
@@ -50,9 +48,11 @@ pub(super) async fn list(
         if !rows.is_empty() {
             rows.push(',');
         }
-        rows::push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
+        push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
     }
-    Ok(listing("events", &rows, page.next))
+    // The rows are JSON already, and are not parsed again.
+    let next = page.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
+    Ok(json(format!("{{\"events\":[{rows}],\"next\":{next}}}")))
 }
 
 async fn oldest_first(
@@ -78,28 +78,6 @@ async fn oldest_first(
     Ok(onward.page())
 }
 
-/// The state of an event in one lane of a handler: the lane that the event goes through.
-#[derive(Serialize)]
-struct LaneRow {
-    handler: Arc<str>,
-    lane: &'static str,
-    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
-    passed: bool,
-    /// When the lane passed the event; null if that time is not stored, or no longer stored.
-    at: Option<Timestamp>,
-    /// The event is set aside and waits for a retry.
-    aside: bool,
-    /// The id of the dead letter that the event became.
-    dead: Option<i64>,
-}
-
-impl From<Passage> for LaneRow {
-    fn from(passage: Passage) -> Self {
-        let Passage { handler, class, passed, at, aside, dead } = passage;
-        Self { handler, lane: class.as_str(), passed, at, aside, dead }
-    }
-}
-
 /// `GET events/{seq}?raw=`: the event with its `lanes`; with `raw`, only its bytes.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
@@ -114,7 +92,7 @@ pub(super) async fn one(
         return Ok(octets(event.element.raw().as_bytes().to_vec()));
     }
     let passages = shared.passages(&event).await?;
-    let lanes: Vec<LaneRow> = passages.into_iter().map(LaneRow::from).collect();
+    let lanes: Vec<PassageRow> = passages.into_iter().map(PassageRow::from).collect();
     let mut line = String::from("{");
     event.push_json_fields(&mut line);
     line.push_str(",\"lanes\":");

@@ -15,11 +15,12 @@ use crate::{
         Shared,
         fault::Fault,
         question::{Parameters, no_such_word},
+        wire::{ArrivalList, FigureList, SourceList, SourceReport},
     },
     clock::Timestamp,
     insight::{
         HOUR_MS,
-        ask::{self, ArrivalRow, Dimension, FailureRow, FigureQuery, SourceRow},
+        ask::{self, Dimension, FailureRow, FigureQuery, SourceRow},
     },
 };
 
@@ -36,15 +37,6 @@ const ONLY: [Dimension; 6] = [
     Dimension::Store,
     Dimension::Channel,
 ];
-
-/// The rows of an answer, with the period and the dimensions of the query.
-#[derive(Serialize)]
-struct Figures<T> {
-    since: Timestamp,
-    until: Timestamp,
-    by: Vec<&'static str>,
-    rows: Vec<T>,
-}
 
 /// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is a comma-separated
 /// list of [`Dimension::ALL`].
@@ -101,8 +93,8 @@ impl Wanted {
     fn answer<T: Serialize>(self, rows: Vec<T>) -> Result<Response, Fault> {
         bounded(&rows, "by")?;
         let Span { since, until } = self.span;
-        let by = self.query.by.into_iter().map(Dimension::as_str).collect();
-        Ok(Json(Figures { since, until, by, rows }).into_response())
+        let by = self.query.by.into_iter().map(|by| by.as_str().to_owned()).collect();
+        Ok(Json(FigureList { since, until, by, rows }).into_response())
     }
 }
 
@@ -136,11 +128,7 @@ pub(super) async fn arrivals(
     let rows =
         insight::of(&shared)?.ask(move |file| ask::arrivals(file, span.since, span.until, by_day)).await?;
     bounded(&rows, "since")?;
-    #[derive(Serialize)]
-    struct Answer {
-        rows: Vec<ArrivalRow>,
-    }
-    Ok(Json(Answer { rows }).into_response())
+    Ok(Json(ArrivalList { rows }).into_response())
 }
 
 /// `GET sources?since=`: what each source sent since then.
@@ -152,20 +140,8 @@ pub(super) async fn sources(
     let since = parameters.take("since")?.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
     parameters.end()?;
     let rows = insight::of(&shared)?.ask(move |file| ask::sources(file, since)).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        sources: Vec<Row>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Row {
-        #[serde(flatten)]
-        row: SourceRow,
-        /// Seconds since the source last sent anything.
-        silent_seconds: i64,
-    }
-    let row = |row: SourceRow| Row { silent_seconds: now.ms_since(row.last_at).max(0) / 1_000, row };
-    Ok(Json(Answer { sources: rows.into_iter().map(row).collect() }).into_response())
+    let row = |row: SourceRow| SourceReport { silent_seconds: now.ms_since(row.last_at).max(0) / 1_000, row };
+    Ok(Json(SourceList { sources: rows.into_iter().map(row).collect() }).into_response())
 }
 
 /// The period of a query.

@@ -7,7 +7,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     admin::{
@@ -16,37 +15,14 @@ use crate::{
         fault::Fault,
         narrow::before_all_since,
         question::{Asked, Parameters, Segment},
+        wire::{
+            Before, HandlerList, HandlerReport, LaneReport, Nothing, PauseRow, Paused, Rename, Renamed,
+            Resumed, RetriedHandler, Skip, Skipped, Why,
+        },
     },
-    clock::Timestamp,
     dispatch::{LaneCondition, LaneStatus},
-    journal::{LanePlace, Pause},
+    journal::LanePlace,
 };
-
-/// A handler with both of its lanes.
-#[derive(Serialize)]
-struct Row {
-    handler: Arc<str>,
-    /// Null if the handler is no longer in the configuration; `destination` is then null too.
-    kind: Option<&'static str>,
-    /// Where the handler delivers, without secrets.
-    destination: Option<Arc<str>>,
-    /// When and why the handler was paused; null if it is not paused.
-    paused: Option<PauseRow>,
-    dead: u64,
-    lanes: Vec<LaneStatus>,
-}
-
-#[derive(Serialize)]
-struct PauseRow {
-    at: Timestamp,
-    reason: String,
-}
-
-impl From<&Pause> for PauseRow {
-    fn from(pause: &Pause) -> Self {
-        Self { at: pause.at, reason: pause.reason.clone() }
-    }
-}
 
 /// `GET handlers`
 pub(super) async fn list(
@@ -56,22 +32,22 @@ pub(super) async fn list(
     parameters.end()?;
     let dead: HashMap<Arc<str>, u64> = shared.state.journal.figures().await?.dead.into_iter().collect();
     let paused = Arc::clone(&shared.state.journal.paused().borrow());
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<HandlerReport> = Vec::new();
     for lane in shared.state.desk.status() {
         match rows.iter_mut().find(|row| row.handler == lane.handler) {
-            Some(row) => row.lanes.push(lane),
-            None => rows.push(Row {
+            Some(row) => row.lanes.push(lane.into()),
+            None => rows.push(HandlerReport {
                 handler: Arc::clone(&lane.handler),
-                kind: Some(lane.kind),
+                kind: Some(lane.kind.into()),
                 destination: Some(Arc::clone(&lane.destination)),
                 paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
-                lanes: vec![lane],
+                lanes: vec![lane.into()],
             }),
         }
     }
     let places = shared.state.journal.handlers().await?;
-    rows.extend(places.iter().filter(|place| !place.configured).map(|place| Row {
+    rows.extend(places.iter().filter(|place| !place.configured).map(|place| HandlerReport {
         handler: Arc::clone(&place.handler),
         kind: None,
         destination: None,
@@ -79,35 +55,19 @@ pub(super) async fn list(
         dead: dead.get(&place.handler).copied().unwrap_or_default(),
         lanes: place.lanes.iter().map(|lane| not_configured(&place.handler, lane)).collect(),
     }));
-    #[derive(Serialize)]
-    struct Answer {
-        handlers: Vec<Row>,
-    }
-    Ok(Json(Answer { handlers: rows }).into_response())
+    Ok(Json(HandlerList { handlers: rows }).into_response())
 }
 
 /// A lane of a handler that is no longer in the configuration.
-fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
-    LaneStatus {
+fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneReport {
+    LaneReport::from(LaneStatus {
         cursor: lane.cursor,
         lag: lane.lag,
         set_aside: usize::try_from(lane.set_aside).unwrap_or(usize::MAX),
         state: LaneCondition::NotConfigured,
         ..LaneStatus::new(Arc::clone(handler), "", lane.class)
-    }
+    })
 }
-
-/// The body `{}` or `{"reason": "TEXT"}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Why {
-    reason: Option<String>,
-}
-
-/// The empty body `{}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
 
 /// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.
 pub(super) async fn pause(
@@ -118,12 +78,7 @@ pub(super) async fn pause(
     let handler = at_work(&shared, &handler)?;
     let paused = handlers::pause(&shared, &handler, reason.as_deref()).await?;
     let paused = paused.as_ref().map(PauseRow::from);
-    #[derive(Serialize)]
-    struct Answer {
-        handler: Arc<str>,
-        paused: Option<PauseRow>,
-    }
-    Ok(Json(Answer { handler, paused }).into_response())
+    Ok(Json(Paused { handler, paused }).into_response())
 }
 
 /// `POST handlers/{name}/resume`: continues at the handler's cursors.
@@ -134,19 +89,7 @@ pub(super) async fn resume(
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
     let resumed = handlers::resume(&shared, &handler).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        handler: Arc<str>,
-        resumed: bool,
-    }
-    Ok(Json(Answer { handler, resumed }).into_response())
-}
-
-/// The body `{"to": NAME}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Rename {
-    to: String,
+    Ok(Json(Resumed { handler, resumed }).into_response())
 }
 
 /// `POST handlers/{name}/rename`: moves the handler's state in the journal to another name.
@@ -156,12 +99,7 @@ pub(super) async fn rename(
     Asked(Rename { to }): Asked<Rename>,
 ) -> Result<Response, Fault> {
     handlers::rename(&shared, &handler, &to).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        handler: String,
-        to: String,
-    }
-    Ok(Json(Answer { handler, to }).into_response())
+    Ok(Json(Renamed { handler, to }).into_response())
 }
 
 /// `POST handlers/{name}/retry`: retries now everything that waits for a retry.
@@ -172,11 +110,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
     handlers::retry(&shared, &handler).await;
-    #[derive(Serialize)]
-    struct Answer {
-        handler: Arc<str>,
-    }
-    Ok(Json(Answer { handler }).into_response())
+    Ok(Json(RetriedHandler { handler }).into_response())
 }
 
 /// `POST handlers/{name}/believe`: the events that the destination refuses now become dead letters.
@@ -187,29 +121,6 @@ pub(super) async fn believe(
 ) -> Result<Response, Fault> {
     let handler = at_work(&shared, &handler)?;
     Ok(Json(handlers::believe(&shared, &handler).await).into_response())
-}
-
-/// The body `{"before": SEQ}` or `{"before": TIME}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Skip {
-    before: Before,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "before: give a seq as a number, or a time such as 2026-01-31T09:30:00Z")]
-enum Before {
-    Seq(u64),
-    Time(Timestamp),
-}
-
-/// The result of a skip.
-#[derive(Serialize)]
-struct Skipped {
-    handler: String,
-    /// All events below this seq are skipped.
-    before: u64,
-    lanes: usize,
 }
 
 /// `POST handlers/{name}/skip`: skips all events before a seq or a time. The decision is logged.

@@ -7,14 +7,13 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
-use super::handlers::Nothing;
 use crate::{
     admin::{
         Shared,
         fault::Fault,
         question::{Asked, Parameters},
+        wire::{InsightProgress, Nothing},
     },
     insight::{Insight, Progress},
 };
@@ -22,17 +21,6 @@ use crate::{
 /// Insight, if it is enabled.
 pub(super) fn of(shared: &Shared) -> Result<&Insight, Fault> {
     shared.state.insight.as_deref().ok_or(Fault::NoInsight)
-}
-
-/// The progress of insight through the journal.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    enabled: bool,
-    cursor: u64,
-    tip: u64,
-    lag: u64,
-    rebuilding_to: Option<u64>,
 }
 
 /// `GET insight`
@@ -57,6 +45,6 @@ pub(super) async fn rebuild(
 fn row(shared: &Shared) -> Result<Response, Fault> {
     let Progress { cursor, rebuilding_to } = *of(shared)?.progress().borrow();
     let tip = *shared.state.journal.tip().borrow();
-    let row = Row { enabled: true, cursor, tip, lag: tip.saturating_sub(cursor), rebuilding_to };
-    Ok(Json(row).into_response())
+    let lag = tip.saturating_sub(cursor);
+    Ok(Json(InsightProgress { enabled: true, cursor, tip, lag, rebuilding_to }).into_response())
 }

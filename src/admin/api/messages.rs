@@ -7,7 +7,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use super::insight;
 use crate::{
@@ -15,10 +14,11 @@ use crate::{
         Shared,
         fault::Fault,
         question::{Parameters, Segment},
+        wire::{MessageList, TimelineList},
     },
     insight::{
         State as MessageState,
-        ask::{self, Message, Page, SearchQuery, Timeline},
+        ask::{self, Page, SearchQuery},
     },
 };
 
@@ -47,12 +47,7 @@ pub(super) async fn list(
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
     let Page { rows: messages, next } = insight.ask(move |file| ask::search(file, &query, &failures)).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        messages: Vec<Message>,
-        next: Option<i64>,
-    }
-    Ok(Json(Answer { messages, next }).into_response())
+    Ok(Json(MessageList { messages, next }).into_response())
 }
 
 /// `GET messages/{messageId}`: one entry for each source that has a message with this id.
@@ -69,9 +64,5 @@ pub(super) async fn one(
     if messages.is_empty() {
         return Err(Fault::Nothing(format!("message {message:?} in insight")));
     }
-    #[derive(Serialize)]
-    struct Answer {
-        messages: Vec<Timeline>,
-    }
-    Ok(Json(Answer { messages }).into_response())
+    Ok(Json(TimelineList { messages }).into_response())
 }

@@ -15,7 +15,7 @@ mod replays;
 mod status;
 mod tail;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -23,7 +23,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use serde::Serialize;
 
 use super::{Shared, chunks::CHUNK, fault::Fault, question::Parameters};
 use crate::journal;
@@ -98,17 +97,17 @@ fn number<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Fau
 }
 
 /// A page of a list while it is being read.
-struct Page {
-    rows: Vec<String>,
+struct Page<R> {
+    rows: Vec<R>,
     bytes: usize,
     next: Option<i64>,
 }
 
-impl Page {
+impl<R> Page<R> {
     /// Reads a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once. `read`
     /// returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the entry
     /// is shown, its row.
-    async fn read<T, R: Serialize, F>(
+    async fn read<T, F>(
         limit: usize,
         before: Option<i64>,
         read: impl Fn(Option<i64>, usize) -> F,
@@ -123,9 +122,7 @@ impl Page {
             let chunk = read(page.next, asked).await?;
             for entry in &chunk {
                 let (id, size, row) = row(entry);
-                if let Some(row) = row {
-                    page.rows.push(serde_json::to_string(&row).map_err(|_never| Fault::Inside)?);
-                }
+                page.rows.extend(row);
                 page.bytes += size;
                 page.next = Some(id);
             }
@@ -136,21 +133,6 @@ impl Page {
         }
         Ok(page)
     }
-
-    fn answer(self, name: &str) -> Response {
-        list(name, &self.rows.join(","), self.next)
-    }
-}
-
-/// `{"NAME":[ROWS],"next":NEXT}`, from rows that are JSON already, so that they are not parsed again.
-fn list(name: &str, rows: &str, next: Option<impl std::fmt::Display>) -> Response {
-    let mut text = String::with_capacity(rows.len() + name.len() + 48);
-    // Writing to a String does not fail.
-    let _ = match next {
-        Some(next) => write!(text, "{{\"{name}\":[{rows}],\"next\":{next}}}"),
-        None => write!(text, "{{\"{name}\":[{rows}],\"next\":null}}"),
-    };
-    json(text)
 }
 
 /// An answer from text that is JSON already.

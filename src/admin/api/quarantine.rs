@@ -7,16 +7,15 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use super::{Page, number, octets};
 use crate::{
     admin::{
         Shared,
-        decision::quarantine::{self, Retried, entry},
+        decision::quarantine::{self, entry},
         fault::Fault,
         question::{Asked, Ids, Parameters, Segment},
-        rows::{QuarantineDetail, QuarantineRow},
+        wire::{Changed, QuarantineDetail, QuarantineList, QuarantineRow, RetriedList, Rows},
     },
     journal::QuarantineQuery,
 };
@@ -31,10 +30,11 @@ pub(super) async fn list(
     parameters.end()?;
     let journal = &shared.state.journal;
     let read = |before, limit| journal.quarantine(QuarantineQuery { before, limit });
-    let page = Page::read(limit, before, read, |entry| {
+    let Page { rows: quarantine, next, .. } = Page::read(limit, before, read, |entry| {
         (entry.id, entry.item.bytes.len(), Some(QuarantineRow::from(entry)))
-    });
-    Ok(page.await?.answer("quarantine"))
+    })
+    .await?;
+    Ok(Json(QuarantineList { quarantine, next }).into_response())
 }
 
 /// `GET quarantine/{id}`
@@ -63,13 +63,8 @@ pub(super) async fn drop(
     Asked(Ids { ids }): Asked<Ids>,
 ) -> Result<Response, Fault> {
     let done = quarantine::drop(&shared, ids.clone()).await?;
-    #[derive(Serialize)]
-    struct Answer {
-        dropped: usize,
-        unknown: Vec<i64>,
-    }
     let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-    Ok(Json(Answer { dropped: done.len(), unknown }).into_response())
+    Ok(Json(Changed::new(Rows::Dropped(done.len()), unknown)).into_response())
 }
 
 /// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, the
@@ -82,9 +77,5 @@ pub(super) async fn retry(
     for id in ids {
         results.push(quarantine::retry(&shared, id).await?);
     }
-    #[derive(Serialize)]
-    struct Answer {
-        results: Vec<Retried>,
-    }
-    Ok(Json(Answer { results }).into_response())
+    Ok(Json(RetriedList { results }).into_response())
 }

@@ -7,15 +7,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{handlers::Nothing, number};
+use super::number;
 use crate::{
     admin::{
         Shared,
-        decision::replays::{self, Plan, Row},
+        decision::replays::{self, Plan},
         fault::Fault,
         question::{Asked, Chosen, Parameters, Segment},
+        wire::{DryRun, Nothing, ReplayList, ReplayRow},
     },
     clock::Timestamp,
     dispatch::Matches,
@@ -56,18 +57,7 @@ pub(super) async fn start(
         return Ok(Json(DryRun { dry_run: true, handler, events, first, last }).into_response());
     }
     let id = plan.start(&shared).await?;
-    Ok(Json(Row::one(&shared, id)?).into_response())
-}
-
-/// The events that a replay would deliver.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DryRun {
-    dry_run: bool,
-    handler: Arc<str>,
-    events: u64,
-    first: Option<u64>,
-    last: Option<u64>,
+    Ok(Json(ReplayRow::one(&shared, id)?).into_response())
 }
 
 /// `GET replays`: the active replays and the last that ended, oldest first.
@@ -76,11 +66,7 @@ pub(super) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    #[derive(Serialize)]
-    struct Answer {
-        replays: Vec<Row>,
-    }
-    Ok(Json(Answer { replays: Row::all(&shared)? }).into_response())
+    Ok(Json(ReplayList { replays: ReplayRow::all(&shared)? }).into_response())
 }
 
 /// `GET replays/{id}`
@@ -90,7 +76,7 @@ pub(super) async fn one(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    Ok(Json(Row::one(&shared, number("id", &id)?)?).into_response())
+    Ok(Json(ReplayRow::one(&shared, number("id", &id)?)?).into_response())
 }
 
 /// `POST replays/{id}/pause`: starts no more deliveries until the replay is resumed, also after a restart.
@@ -128,5 +114,5 @@ async fn change(
 ) -> Result<Response, Fault> {
     let id = number("id", &id)?;
     replays::change(&shared, id, to).await?;
-    Ok(Json(Row::one(&shared, id)?).into_response())
+    Ok(Json(ReplayRow::one(&shared, id)?).into_response())
 }

@@ -7,14 +7,12 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
 use crate::admin::{
     Shared,
     fault::Fault,
-    health::Health,
     question::Parameters,
-    rows::{CredentialRow, FiguresRow},
+    wire::{CredentialList, CredentialRow, FiguresRow, Health, Status},
 };
 
 /// `GET status`
@@ -23,19 +21,9 @@ pub(super) async fn status(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        version: &'static str,
-        uptime_secs: u64,
-        #[serde(flatten)]
-        health: Health,
-        tip: u64,
-        journal: FiguresRow,
-    }
     let figures = shared.state.journal.figures().await?;
-    Ok(Json(Answer {
-        version: env!("CARGO_PKG_VERSION"),
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
         uptime_secs: shared.started.elapsed().as_secs(),
         health: Health::of(&shared),
         tip: *shared.state.journal.tip().borrow(),
@@ -50,10 +38,6 @@ pub(super) async fn credentials(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     parameters.end()?;
-    #[derive(Serialize)]
-    struct Answer {
-        credentials: Vec<CredentialRow>,
-    }
     let credentials = (shared.state.credentials)().into_iter().map(CredentialRow::from).collect();
-    Ok(Json(Answer { credentials }).into_response())
+    Ok(Json(CredentialList { credentials }).into_response())
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::{
-    admin::{Shared, fault::Fault},
+    admin::{Shared, fault::Fault, wire::Believed},
     dispatch::LaneStatus,
     journal::{Pause, RenameError, RenameRefusal},
     settings::{NAME_RULE, is_name, nearest},
@@ -98,16 +96,6 @@ pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Be
         );
     }
     Believed { handler: Arc::clone(handler), upto, classes }
-}
-
-/// The refusals that an operator accepted.
-#[derive(Serialize)]
-pub(in crate::admin) struct Believed {
-    handler: Arc<str>,
-    /// Applies to events up to this seq.
-    pub(in crate::admin) upto: u64,
-    /// The classes of refusals, such as `status 422`; empty if no lane has refused events.
-    pub(in crate::admin) classes: Vec<String>,
 }
 
 /// The handler of that name, if it runs in this process.

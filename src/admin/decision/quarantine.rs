@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    admin::{Shared, fault::Fault},
+    admin::{
+        Shared,
+        fault::Fault,
+        wire::{Outcome, Retried},
+    },
     event::{Decoded, Decoder, NotJson, Quarantined, Reason},
     journal::{Batch, Journal, QuarantineEntry, Receipt, RetryOf},
 };
@@ -49,51 +52,6 @@ pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried,
     let (user, outcome) = (shared.user(), retried.outcome.as_str());
     tracing::info!(user, id, outcome, "quarantine entry retried by an operator");
     Ok(retried)
-}
-
-/// The result of retrying one entry.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::admin) struct Retried {
-    pub(in crate::admin) id: i64,
-    pub(in crate::admin) outcome: Outcome,
-    pub(in crate::admin) accepted: u32,
-    pub(in crate::admin) duplicates: u32,
-    /// Elements that still cannot be read.
-    pub(in crate::admin) unreadable: usize,
-    /// Elements with the key of a stored event but other content.
-    pub(in crate::admin) conflicts: u32,
-    pub(in crate::admin) conflicts_with: Option<u64>,
-}
-
-/// How the retry of an entry ended.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::admin) enum Outcome {
-    /// All elements are stored, and the entry left the quarantine.
-    Stored,
-    /// Some elements are stored. Each of the others is a quarantine entry of its own.
-    Partly,
-    /// No element can be read, or the entry has none. It stays.
-    Unreadable,
-    /// No element is stored, because stored events have the same keys and other content. The entry stays.
-    Conflict,
-    /// No entry has this id.
-    #[default]
-    Unknown,
-}
-
-impl Outcome {
-    /// The name in JSON.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Partly => "partly",
-            Self::Unreadable => "unreadable",
-            Self::Conflict => "conflict",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried, Fault> {

@@ -2,7 +2,6 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::handlers::at_work;
@@ -12,9 +11,10 @@ use crate::{
         fault::Fault,
         narrow::{before_all_since, last_before},
         question::Chosen,
+        wire::{LaneReport, ReplayRow},
     },
     clock::Timestamp,
-    dispatch::{LaneStatus, Matches, Replayer},
+    dispatch::{Matches, Replayer},
     handler::Filter,
     journal::{NewReplay, Replay, ReplayState},
 };
@@ -97,35 +97,7 @@ pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) 
     }
 }
 
-/// A replay and its progress.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::admin) struct Row {
-    pub(in crate::admin) id: i64,
-    pub(in crate::admin) handler: Arc<str>,
-    #[serde(serialize_with = "in_words")]
-    pub(in crate::admin) state: ReplayState,
-    /// Why the replay delivers nothing now; null while it delivers, and if an operator paused it or it has ended.
-    pub(in crate::admin) waits: Option<String>,
-    /// The replay covers events with a seq above this one …
-    pub(in crate::admin) after: u64,
-    /// … up to and including this one.
-    pub(in crate::admin) upto: u64,
-    /// How far the replay is; null while it waits to start.
-    pub(in crate::admin) cursor: Option<u64>,
-    /// Events that the replay wants, and how many of them are done; null until they are counted in this run.
-    pub(in crate::admin) events: Option<u64>,
-    pub(in crate::admin) done: Option<u64>,
-    /// Events delivered in this run of the process; null if the replay was not active in this run.
-    pub(in crate::admin) delivered: Option<u64>,
-    pub(in crate::admin) filter: Box<RawValue>,
-    pub(in crate::admin) rate: Option<NonZeroU32>,
-    pub(in crate::admin) created_at: Timestamp,
-    pub(in crate::admin) ended_at: Option<Timestamp>,
-    pub(in crate::admin) lanes: Vec<LaneStatus>,
-}
-
-impl Row {
+impl ReplayRow {
     /// The active replays and the last that ended, oldest first.
     pub(in crate::admin) fn all(shared: &Shared) -> Result<Vec<Self>, Fault> {
         let replays = Arc::clone(&shared.state.journal.replays().borrow());
@@ -159,11 +131,7 @@ impl Row {
             rate,
             created_at: replay.created_at,
             ended_at: replay.ended_at,
-            lanes,
+            lanes: lanes.into_iter().map(LaneReport::from).collect(),
         })
     }
-}
-
-fn in_words<S: serde::Serializer>(state: &ReplayState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.as_str())
 }

@@ -17,7 +17,7 @@ use super::{
     veil::Veil,
 };
 use crate::{
-    admin::{Shared, health::Health},
+    admin::{Shared, wire::Health},
     clock::Timestamp,
 };
 
@@ -152,7 +152,7 @@ fn minutes(until: Timestamp, now: Timestamp) -> i64 {
 
 fn trouble(shared: &Shared) -> Option<String> {
     let health = Health::of(shared);
-    let why = match health.state {
+    let why = match &*health.state {
         "ready" => return None,
         "full" => match health.held_by {
             Some(handler) => {

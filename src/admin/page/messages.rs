@@ -109,7 +109,7 @@ impl Shown {
             ("Source", Some(message.source.to_string())),
             ("Channel", of(&message.channel)),
             ("Store", of(&message.store)),
-            ("Category", message.category.map(str::to_owned)),
+            ("Category", message.category.as_deref().map(str::to_owned)),
             ("Owner", of(&message.owner)),
             ("Owner id", of(&message.owner_id)),
         ];

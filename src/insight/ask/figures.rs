@@ -6,7 +6,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ToSql, params_from_iter};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
@@ -125,7 +125,7 @@ pub struct FigureQuery {
 }
 
 /// The funnel of a group of messages. Each step includes messages that got further.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FunnelRow {
     /// The values of the group, in the order of [`FigureQuery::by`]; `None`: the value is unknown.
@@ -153,7 +153,7 @@ pub struct FunnelRow {
 }
 
 /// Median, p90 and p99 of a duration. Each value is at most 1/64 too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Took {
     /// Number of messages that were measured.
@@ -178,7 +178,7 @@ impl From<&Spread> for Took {
 }
 
 /// The number of messages in a group that failed with one class of failures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRow {
     /// The values of the group, as in [`FunnelRow`].

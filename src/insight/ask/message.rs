@@ -1,9 +1,9 @@
 //! One message: its state, and the events that reported it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
@@ -20,10 +20,10 @@ use crate::{
 /// The first event of a message is late if it comes more than this long after the message was created.
 const LATE_MS: i64 = 60_000;
 
-/// A message, as shown in a list.
-#[derive(Clone, Debug, Serialize)]
+/// A message, as shown in a list. The command line reads its state as a `String`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Message {
+pub struct Message<S = State> {
     /// The id in insight's file; messages are numbered in the order in which they were first seen.
     pub id: i64,
     /// BIK's id of the message.
@@ -41,9 +41,9 @@ pub struct Message {
     /// The id of the sender, such as one broadcast or automation.
     pub owner_id: Option<Arc<str>>,
     /// BIK's category of the owner.
-    pub category: Option<&'static str>,
+    pub category: Option<Cow<'static, str>>,
     /// The state of the message; `None` for a message from a customer.
-    pub state: Option<State>,
+    pub state: Option<S>,
     /// Whether the message was deleted.
     pub deleted: bool,
     /// BIK's text about the failure.
@@ -87,7 +87,7 @@ impl Message {
             source: words.text(row.get(2)?)?,
             store: words.optional(row.get(3)?)?,
             channel: words.optional(row.get(4)?)?,
-            category: owner.as_deref().and_then(category_of),
+            category: owner.as_deref().and_then(category_of).map(Cow::from),
             owner,
             owner_id: words.optional(row.get(6)?)?,
             incoming: row.get(7)?,
@@ -112,18 +112,18 @@ pub fn category_of(owner: &str) -> Option<&'static str> {
 }
 
 /// A message and every event that reported it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Timeline {
+pub struct Timeline<S = State> {
     /// The message itself.
     #[serde(flatten)]
-    pub message: Message,
+    pub message: Message<S>,
     /// The events about the message, in order of arrival; at most 1,000.
     pub sightings: Vec<Sighting>,
 }
 
 /// The report of one event about a message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
     /// The seq of the event.

@@ -24,8 +24,9 @@ use crate::{
     admin::{
         Shared,
         chunks::each,
-        decision::quarantine::{self, Outcome, Retried},
+        decision::quarantine,
         fault::Fault,
+        wire::{Outcome, Retried},
     },
     event::Reason,
     journal::{QuarantineEntry, QuarantineQuery},

@@ -25,7 +25,7 @@ use super::{
     sorry::Sorry,
 };
 use crate::{
-    admin::{Shared, decision::replays, fault::Fault},
+    admin::{Shared, decision::replays, fault::Fault, wire::ReplayRow},
     journal::ReplayState,
 };
 
@@ -74,7 +74,7 @@ pub(super) async fn ask_to_cancel(
     Path(id): Path<String>,
     visit: Visit,
 ) -> Result<Response, Sorry> {
-    let row = replays::Row::one(&shared, read(&id)?)?;
+    let row = ReplayRow::one(&shared, read(&id)?)?;
     let id = row.id;
     let has_ended = row.ended_at.is_some();
     let what = if has_ended {
@@ -116,7 +116,7 @@ async fn change(
         Ok(true) => (true, format!("Replay {id} {done}.")),
         Ok(false) => (true, format!("Replay {id} was already in this state.")),
         // The replay ended while the operator looked at the page.
-        Err(error @ Fault::Nothing(_)) if replays::Row::one(shared, id).is_ok() => {
+        Err(error @ Fault::Nothing(_)) if ReplayRow::one(shared, id).is_ok() => {
             (false, format!("Nothing was changed: {error}."))
         }
         Err(error) => return Err(error.into()),

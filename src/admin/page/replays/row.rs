@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::{
     admin::{
         Shared,
-        decision::replays,
         fault::Fault,
         page::{
             handlers::path_of,
             shown::{Share, Tag, When, count as number},
         },
+        wire::ReplayRow,
     },
     handler::FilterSettings,
     journal::ReplayState,
@@ -39,7 +39,7 @@ impl Row {
     /// All replays, newest first; with `of`, only those of this handler.
     pub(in crate::admin::page) fn all(shared: &Shared, of: Option<&str>) -> Result<Vec<Self>, Fault> {
         let status = shared.state.desk.status();
-        let known = replays::Row::all(shared)?.into_iter().rev();
+        let known = ReplayRow::all(shared)?.into_iter().rev();
         let wanted = known.filter(|row| of.is_none_or(|of| *row.handler == *of));
         Ok(wanted
             .map(|row| {
@@ -49,7 +49,7 @@ impl Row {
             .collect())
     }
 
-    fn new(row: replays::Row, is_at_work: bool) -> Self {
+    fn new(row: ReplayRow, is_at_work: bool) -> Self {
         let tag = match row.state {
             ReplayState::Running if row.waits.is_some() => Tag::new("warn", "waits"),
             ReplayState::Running => Tag::new("ok", "running"),

@@ -1,0 +1,75 @@
+//! Events. The JSON form of an event is [`Event::push_json_line`].
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{clock::Timestamp, event::Event, journal::Passage};
+
+/// The answer to `GET events`. The API writes it from rows that are JSON already.
+#[derive(Deserialize)]
+pub struct EventList {
+    pub events: Vec<Box<RawValue>>,
+    pub next: Option<u64>,
+}
+
+/// Appends an event as one line of JSON. With `raw`, the line includes the stored bytes as the member `raw`.
+pub fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
+    event.push_json_line(out);
+    if raw {
+        out.pop();
+        out.push_str(",\"raw\":");
+        out.push_str(&serde_json::to_string(event.element.raw())?);
+        out.push('}');
+    }
+    Ok(())
+}
+
+/// The line of an event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventLine<'a> {
+    pub seq: u64,
+    pub received_at: Timestamp,
+    #[serde(borrow)]
+    pub source: Cow<'a, str>,
+    #[serde(borrow)]
+    pub event_name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub event: &'a RawValue,
+}
+
+/// The members of an event's line from which the event can be decoded again, if the line includes the stored bytes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredBytes {
+    pub seq: u64,
+    pub received_at: Timestamp,
+    pub source: Arc<str>,
+    pub raw: String,
+}
+
+/// The state of an event in one lane of a handler: the lane that the event goes through.
+#[derive(Serialize)]
+pub struct PassageRow {
+    handler: Arc<str>,
+    lane: &'static str,
+    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
+    passed: bool,
+    /// When the lane passed the event; null if that time is not stored, or no longer stored.
+    at: Option<Timestamp>,
+    /// The event is set aside and waits for a retry.
+    aside: bool,
+    /// The id of the dead letter that the event became.
+    dead: Option<i64>,
+}
+
+impl From<Passage> for PassageRow {
+    fn from(passage: Passage) -> Self {
+        let Passage { handler, class, passed, at, aside, dead } = passage;
+        Self { handler, lane: class.as_str(), passed, at, aside, dead }
+    }
+}

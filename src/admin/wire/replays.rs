@@ -1,0 +1,54 @@
+//! Replays.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::LaneReport;
+use crate::{clock::Timestamp, dispatch::LaneCondition, journal::ReplayState};
+
+/// The answer to `GET replays`.
+#[derive(Serialize, Deserialize)]
+pub struct ReplayList<R> {
+    pub replays: Vec<R>,
+}
+
+/// A replay and its progress.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayRow<S = ReplayState, L = LaneCondition> {
+    pub id: i64,
+    pub handler: Arc<str>,
+    pub state: S,
+    /// Why the replay delivers nothing now; null while it delivers, and if an operator paused it or it has ended.
+    pub waits: Option<String>,
+    /// The replay covers events with a seq above this one …
+    pub after: u64,
+    /// … up to and including this one.
+    pub upto: u64,
+    /// How far the replay is; null while it waits to start.
+    pub cursor: Option<u64>,
+    /// Events that the replay wants, and how many of them are done; null until they are counted in this run.
+    pub events: Option<u64>,
+    pub done: Option<u64>,
+    /// Events delivered in this run of the process; null if the replay was not active in this run.
+    pub delivered: Option<u64>,
+    pub filter: Box<RawValue>,
+    pub rate: Option<NonZeroU32>,
+    pub created_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    #[serde(bound(deserialize = "L: Default + Deserialize<'de>"))]
+    pub lanes: Vec<LaneReport<L>>,
+}
+
+/// The events that a replay would deliver.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRun {
+    pub dry_run: bool,
+    pub handler: Arc<str>,
+    pub events: u64,
+    pub first: Option<u64>,
+    pub last: Option<u64>,
+}
