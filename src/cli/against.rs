@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     store::{Store, take},
 };
 use crate::{
-    clock::Timestamp,
+    admin::wire::{HandlerReport, StoredBytes},
     config::HandlerConfig,
     event::{Class, Element, Event, Pointer},
     handler::Delivery,
@@ -116,25 +116,13 @@ pub(super) fn run(
 }
 
 /// The names of the handlers that have cursors in the journal.
-fn enrolled(store: &Store) -> Result<BTreeSet<String>, Error> {
-    #[derive(Deserialize)]
-    struct Row {
-        handler: String,
-    }
-    store.handlers()?.iter().map(|row| parse::<Row>(row).map(|row| row.handler)).collect()
+fn enrolled(store: &Store) -> Result<BTreeSet<Arc<str>>, Error> {
+    store.handlers()?.iter().map(|row| parse::<HandlerReport<String>>(row).map(|row| row.handler)).collect()
 }
 
 /// A stored event, decoded again from its bytes.
 fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Row {
-        seq: u64,
-        received_at: Timestamp,
-        source: Arc<str>,
-        raw: String,
-    }
-    let Row { seq, received_at, source, raw } = parse(row)?;
+    let StoredBytes { seq, received_at, source, raw } = parse(row)?;
     let element = Element::read(raw.as_bytes())
         .map_err(|error| Error::Failed(format!("cannot read the stored event {seq}: {error}")))?;
     Ok(Arc::new(Event { seq, came_at: received_at, received_at, source, element: Arc::new(element) }))
@@ -145,7 +133,7 @@ impl<'a> Taken<'a> {
         handler: &'a HandlerConfig,
         events: &[Arc<Event>],
         show: usize,
-        enrolled: &BTreeSet<String>,
+        enrolled: &BTreeSet<Arc<str>>,
     ) -> Result<Self, Error> {
         let mut taken = Self {
             handler: &handler.name,

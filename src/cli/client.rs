@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 
 use super::{Cli, Error, auth::reachable, output::plain, variable};
-use crate::secret::Secret;
+use crate::{admin::wire::Status, secret::Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The read timeout. A long change, such as retrying all dead letters of a handler, answers only when it is done.
@@ -140,6 +140,11 @@ impl Client {
         query: &[(&str, String)],
     ) -> Result<T, Error> {
         self.parse(&self.get_bytes(path, query)?)
+    }
+
+    /// The highest stored seq, or 0 if there is none.
+    pub(super) fn tip(&self) -> Result<u64, Error> {
+        Ok(self.get::<Status>(&["api", "v1", "status"], &[])?.tip)
     }
 
     /// Sends a `GET` and returns the body.

@@ -1,15 +1,17 @@
 //! `bikhook clock`: shows the state of the clock, and lets an operator confirm that the wall clock is right.
 
 use clap::Subcommand;
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
     client::AdminArgs,
-    output::{lines, members, stdout, told},
+    output::{shown, told},
 };
-use crate::clock::Timestamp;
+use crate::{
+    admin::wire::{AcceptedClock, Nothing},
+    clock::ClockStatus,
+};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -47,22 +49,13 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 
 fn show(args: &Args, cli: &Cli) -> Result<(), Error> {
     let answer: Box<RawValue> = args.admin.client(cli)?.get(&["api", "v1", "clock"], &[])?;
-    let out = &mut stdout();
-    if args.json {
-        return lines(out, &[answer]);
-    }
-    members(out, &answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
+    shown(args.json, answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
 }
 
 impl Accept {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Clock {
-            accepted: bool,
-            now: Timestamp,
-        }
-        let answer = self.admin.client(cli)?.post(&["api", "v1", "clock", "accept"], &json!({}))?;
-        told(self.json, answer, |Clock { accepted, now }| match accepted {
+        let answer = self.admin.client(cli)?.post(&["api", "v1", "clock", "accept"], &Nothing {})?;
+        told(self.json, answer, |AcceptedClock { accepted, clock: ClockStatus { now, .. } }| match accepted {
             true => format!("the wall clock is accepted: it is {now}"),
             false => format!("the wall clock is already trusted: it is {now}"),
         })

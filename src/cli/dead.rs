@@ -1,18 +1,17 @@
 //! `bikhook dead`: lists, shows, retries and drops dead letters.
 
-use std::io::Write;
-
 use clap::Subcommand;
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, json};
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client},
-    output::{confirm, lines, members, parse, stdout, table},
+    changes::Changeable,
+    client::AdminArgs,
+    output::{confirm, listed, shown},
     selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
+use crate::admin::wire::{DeadRow, Rows};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -111,57 +110,32 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// The columns of a dead letter in the table.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    id: i64,
-    handler: String,
-    lane: String,
-    seq: u64,
-    event_name: String,
-    cause: String,
-    attempts: u32,
-    died_at: String,
-    retrying: bool,
-}
-
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
         let rows = newest(&self.limit, |before, limit| {
             store.dead(self.handler.as_deref(), &self.selection, before, limit)
         })?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &rows);
-        }
-        let rows = rows.iter().map(|row| parse(row)).collect::<Result<Vec<Row>, _>>()?;
         let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
-        let cells = rows.into_iter().map(|row| {
+        listed(self.json, &rows, header, |row: DeadRow| {
             [
                 row.id.to_string(),
-                row.died_at,
-                row.handler,
-                row.lane,
+                row.died_at.to_string(),
+                row.handler.to_string(),
+                row.lane.into_owned(),
                 row.seq.to_string(),
                 row.event_name,
-                row.cause,
+                row.cause.into_owned(),
                 row.attempts.to_string(),
                 if row.retrying { "yes" } else { "no" }.to_owned(),
             ]
-        });
-        table(out, header, cells)
+        })
     }
 }
 
 impl Show {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let row = self.store.open(cli)?.dead_letter(self.id)?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &[row]);
-        }
         let keys = [
             "id",
             "handler",
@@ -178,43 +152,32 @@ impl Show {
             "history",
             "event",
         ];
-        members(out, &row, &keys)
+        shown(self.json, row, &keys)
     }
 }
 
-/// The maximum number of ids in one request.
-const IDS: usize = 1_000;
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(alias = "retried", alias = "dropped", alias = "matches")]
-    done: u64,
-    unknown: Vec<i64>,
-}
+const DEAD: Changeable =
+    Changeable { path: "dead", ids: 1_000, unknown: |ids| format!("there are no dead letters {ids:?}") };
 
 impl Change {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         self.names_some()?;
         let client = self.admin.client(cli)?;
-        let mut sum = Answer { done: 0, unknown: Vec::new() };
+        let mut bodies = DEAD.bodies(&self.ids);
         if let Some(handler) = &self.handler {
-            let mut body = Map::new();
-            body.insert("handler".to_owned(), json!(handler));
-            body.insert("all".to_owned(), json!(true));
-            sum = self.ask(&client, verb, self.selection.members(body))?;
+            let body = [("handler".to_owned(), json!(handler)), ("all".to_owned(), json!(true))];
+            bodies.push(self.selection.members(Map::from_iter(body)));
         }
-        for ids in self.ids.chunks(IDS) {
-            let mut body = Map::new();
-            body.insert("ids".to_owned(), json!(ids));
-            let Answer { done, unknown } = self.ask(&client, verb, body)?;
-            sum.done += done;
-            sum.unknown.extend(unknown);
+        if self.dry_run {
+            bodies.iter_mut().for_each(|body| drop(body.insert("dryRun".to_owned(), json!(true))));
         }
-        self.report(verb, &sum)?;
-        if sum.unknown.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Failed(format!("there are no dead letters {:?}", sum.unknown)))
+        let result = match (verb, self.dry_run) {
+            ("retry", true) => (Rows::Matches(0), "would be retried"),
+            ("retry", false) => (Rows::Retried(0), "will be retried"),
+            (_, true) => (Rows::Matches(0), "would be deleted permanently"),
+            (_, false) => (Rows::Dropped(0), "dropped"),
+        };
+        DEAD.change(&client, verb, &bodies, result, self.json)
     }
 
     /// Checks that the arguments select dead letters: selecting all of them needs `--all`.
@@ -239,29 +202,5 @@ impl Change {
             _ => return Ok(()),
         };
         Err(Error::Failed(what))
-    }
-
-    fn ask(&self, client: &Client, verb: &str, mut body: Map<String, Value>) -> Result<Answer, Error> {
-        if self.dry_run {
-            body.insert("dryRun".to_owned(), json!(true));
-        }
-        let answer: Box<RawValue> = client.post(&["api", "v1", "dead", verb], &body)?;
-        parse(&answer)
-    }
-
-    fn report(&self, verb: &str, Answer { done, unknown }: &Answer) -> Result<(), Error> {
-        let out = &mut stdout();
-        match (verb, self.dry_run) {
-            (_, true) if self.json => {
-                writeln!(out, "{}", json!({"dryRun": true, "matches": done, "unknown": unknown}))?;
-            }
-            ("retry", _) if self.json => writeln!(out, "{}", json!({"retried": done, "unknown": unknown}))?,
-            _ if self.json => writeln!(out, "{}", json!({"dropped": done, "unknown": unknown}))?,
-            ("retry", true) => writeln!(out, "{done} would be retried")?,
-            ("retry", false) => writeln!(out, "{done} will be retried")?,
-            (_, true) => writeln!(out, "{done} would be deleted permanently")?,
-            (_, false) => writeln!(out, "{done} dropped")?,
-        }
-        Ok(out.flush()?)
     }
 }

@@ -11,7 +11,10 @@ use super::{
     selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
-use crate::{clock::Timestamp, journal::EventQuery};
+use crate::{
+    admin::wire::{EventLine, StoredBytes},
+    journal::EventQuery,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -50,31 +53,13 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
     if args.raw {
         for row in &rows {
-            let Raw { raw } = parse(row)?;
+            let StoredBytes { raw, .. } = parse(row)?;
             writeln!(out, "{raw}")?;
         }
         return Ok(out.flush()?);
     }
     let cells = rows.iter().map(|row| cells(row)).collect::<Result<Vec<_>, _>>()?;
     table(out, ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"], cells)
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    raw: String,
-}
-
-/// The columns of an event in the table. They contain no personal data.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    seq: u64,
-    received_at: Timestamp,
-    source: String,
-    event_name: String,
-    id: Option<String>,
-    #[serde(borrow)]
-    event: &'a RawValue,
 }
 
 /// The members of an element that the table shows. Serde rejects duplicate keys; the columns of such an element are
@@ -99,15 +84,15 @@ struct Info<'a> {
 
 /// The cells of an event's row.
 pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
-    let line: Line<'_> = parse(row)?;
+    let line: EventLine<'_> = parse(row)?;
     let element: Element<'_> = serde_json::from_str(line.event.get()).unwrap_or_default();
     let info = element.event_info.map(first_info).unwrap_or_default();
     let channel = info.channel_id.or(element.channel);
     Ok([
         line.seq.to_string(),
         line.received_at.to_string(),
-        line.source,
-        line.event_name,
+        line.source.into_owned(),
+        line.event_name.into_owned(),
         cell(info.status.and_then(word)),
         cell(channel.and_then(word)),
         cell(line.id),

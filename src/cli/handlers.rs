@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::Subcommand;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
@@ -13,6 +13,9 @@ use super::{
     store::{StoreArgs, not_opened},
 };
 use crate::{
+    admin::wire::{
+        self, Before, Believed, HandlerReport, LaneReport, Nothing, PauseRow, Renamed, Resumed, Skipped, Why,
+    },
     clock::{self, Timestamp},
     journal::{RenameError, RenameRefusal, sqlite::rename_offline},
     settings::{NAME_RULE, Period, is_name},
@@ -130,14 +133,6 @@ struct Skip {
     admin: AdminArgs,
 }
 
-/// A position in the journal: a seq or a time.
-#[derive(Clone, Serialize)]
-#[serde(untagged)]
-enum Before {
-    Seq(u64),
-    Time(Timestamp),
-}
-
 impl std::str::FromStr for Before {
     type Err = String;
 
@@ -161,40 +156,6 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         Some(Command::Believe(believe)) => believe.run(cli),
         None => list(args, cli),
     }
-}
-
-/// The columns of a handler in the table. Some are unknown for a stopped receiver.
-#[derive(Deserialize)]
-struct Handler {
-    handler: String,
-    kind: Option<String>,
-    paused: Option<Paused>,
-    dead: u64,
-    lanes: Vec<Lane>,
-}
-
-#[derive(Deserialize)]
-struct Paused {
-    at: Timestamp,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lane {
-    lane: String,
-    cursor: u64,
-    lag: u64,
-    lag_seconds: Option<u64>,
-    set_aside: usize,
-    state: Option<String>,
-    delivered: Option<u64>,
-    next_try: Option<Timestamp>,
-    #[serde(default)]
-    waits_for: Option<String>,
-    last_failure: Option<String>,
-    last_failure_at: Option<Timestamp>,
-    open_error: Option<String>,
 }
 
 const HEADER: [&str; 12] = [
@@ -222,26 +183,27 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
     let mut cells = Vec::new();
     let mut notes = Vec::new();
     for row in &rows {
-        let Handler { handler, kind, paused, dead, lanes } = parse(row)?;
-        notes.extend(
-            paused.map(|Paused { at, reason }| format!("{handler} is paused since {at}: {}", plain(&reason))),
-        );
+        let HandlerReport::<String> { handler, kind, paused, dead, lanes, .. } = parse(row)?;
+        notes
+            .extend(paused.map(|PauseRow { at, reason }| {
+                format!("{handler} is paused since {at}: {}", plain(&reason))
+            }));
         let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
         notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
-        let says = |lane: &Lane| {
+        let says = |lane: &LaneReport<String>| {
             let what = lane.waits_for.as_ref()?;
             Some(format!("{handler}, lane {}: {}", lane.lane, plain(what)))
         };
         notes.extend(lanes.iter().filter_map(says));
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
-                handler.clone(),
+                handler.to_string(),
                 cell(kind.as_ref()),
-                lane.lane,
+                lane.lane.into_owned(),
                 cell(lane.state),
                 lane.cursor.to_string(),
                 lane.lag.to_string(),
-                cell(lane.lag_seconds.map(waits)),
+                waits(lane.lag_seconds),
                 lane.set_aside.to_string(),
                 // The dead letters belong to the handler, so show them only for its first lane.
                 if at == 0 { dead.to_string() } else { String::new() },
@@ -286,12 +248,7 @@ fn waits(seconds: u64) -> String {
 
 impl Pause {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'a str>,
-        }
-        let body = Body { reason: self.reason.as_deref() };
+        let body = Why { reason: self.reason.clone() };
         let path = ["api", "v1", "handlers", &self.name, "pause"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &body)?;
         told(self.json, answer, |_: IgnoredAny| {
@@ -302,15 +259,9 @@ impl Pause {
 
 impl Resume {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct Body {}
-        #[derive(Deserialize)]
-        struct Resumed {
-            resumed: bool,
-        }
         let path = ["api", "v1", "handlers", &self.name, "resume"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
-        told(self.json, answer, |Resumed { resumed }| match resumed {
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
+        told(self.json, answer, |Resumed { resumed, .. }| match resumed {
             true => format!("{} is resumed", self.name),
             false => format!("{} was not paused", self.name),
         })
@@ -319,15 +270,6 @@ impl Resume {
 
 impl Rename {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct Renamed<'a> {
-            handler: &'a str,
-            to: &'a str,
-        }
-        #[derive(Serialize)]
-        struct Body<'a> {
-            to: &'a str,
-        }
         let Self { old, new, .. } = self;
         let answer: Box<RawValue> = match &self.journal {
             Some(path) => {
@@ -336,11 +278,12 @@ impl Rename {
                     RenameError::Open(error) => not_opened(error),
                     other => Error::Failed(other.to_string()),
                 })?;
-                to_raw_value(&Renamed { handler: old, to: new }).map_err(std::io::Error::from)?
+                to_raw_value(&Renamed { handler: old.clone(), to: new.clone() })
+                    .map_err(std::io::Error::from)?
             }
             None => {
                 let path = ["api", "v1", "handlers", old, "rename"];
-                self.admin.client(cli)?.post(&path, &Body { to: new })?
+                self.admin.client(cli)?.post(&path, &wire::Rename { to: new.clone() })?
             }
         };
         told(self.json, answer, |_: IgnoredAny| {
@@ -362,10 +305,8 @@ impl Rename {
 
 impl Retry {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct Body {}
         let path = ["api", "v1", "handlers", &self.name, "retry"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Body {})?;
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
         told(self.json, answer, |_: IgnoredAny| format!("{} retries now", self.name))
     }
 }
@@ -378,16 +319,9 @@ impl Believe {
             self.name
         );
         confirm(&question, self.yes)?;
-        #[derive(Serialize)]
-        struct Body {}
-        #[derive(Deserialize)]
-        struct Believed {
-            upto: u64,
-            classes: Vec<String>,
-        }
         let path = ["api", "v1", "handlers", &self.name, "believe"];
-        let answer: Box<RawValue> = client.post(&path, &Body {})?;
-        told(self.json, answer, |Believed { upto, classes }| match &*classes.join(", ") {
+        let answer: Box<RawValue> = client.post(&path, &Nothing {})?;
+        told(self.json, answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
             "" => format!("{} has no refused events that wait", self.name),
             classes => format!(
                 "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is accepted",
@@ -407,17 +341,9 @@ impl Skip {
         };
         let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
         confirm(&question, self.yes)?;
-        #[derive(Serialize)]
-        struct Body<'a> {
-            before: &'a Before,
-        }
         let path = ["api", "v1", "handlers", name, "skip"];
-        let answer: Box<RawValue> = client.post(&path, &Body { before })?;
-        #[derive(Deserialize)]
-        struct Skipped {
-            before: u64,
-        }
-        told(self.json, answer, |Skipped { before }| {
+        let answer: Box<RawValue> = client.post(&path, &wire::Skip { before: *before })?;
+        told(self.json, answer, |Skipped { before, .. }| {
             format!("{name} skips all undelivered events below seq {before}")
         })
     }

@@ -2,6 +2,7 @@
 
 mod against;
 mod auth;
+mod changes;
 mod check;
 mod client;
 mod clock;

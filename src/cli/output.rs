@@ -58,6 +58,20 @@ pub(super) fn table<const N: usize>(
     Ok(out.flush()?)
 }
 
+/// Prints rows as JSON, one per line, or as a table.
+pub(super) fn listed<T: DeserializeOwned, const N: usize>(
+    json: bool,
+    rows: &[Box<RawValue>],
+    header: [&str; N],
+    cells: impl FnMut(T) -> [String; N],
+) -> Result<(), Error> {
+    let out = &mut stdout();
+    if json {
+        return lines(out, rows);
+    }
+    table(out, header, parsed(rows)?.into_iter().map(cells))
+}
+
 /// Prints rows of figures as a table: the first `words` columns are left-aligned text, the others right-aligned
 /// numbers.
 pub(super) fn figures(
@@ -76,6 +90,12 @@ pub(super) fn figures(
     }
     writeln!(out, "{}", table.trim_fmt())?;
     Ok(out.flush()?)
+}
+
+/// Prints an object as JSON, or its members, one per line, in the order of `keys`.
+pub(super) fn shown(json: bool, row: Box<RawValue>, keys: &[&str]) -> Result<(), Error> {
+    let out = &mut stdout();
+    if json { lines(out, &[row]) } else { members(out, &row, keys) }
 }
 
 /// Prints the members of an object, one per line, in the order of `keys`.
@@ -97,6 +117,11 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Erro
             "cannot read a row: {error}: is the receiver of the same version as this command?"
         ))
     })
+}
+
+/// Parses JSON rows.
+pub(super) fn parsed<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> Result<Vec<T>, Error> {
+    rows.iter().map(|row| parse(row)).collect()
 }
 
 /// A progress bar with this many steps, on standard error if it is a terminal.

@@ -3,15 +3,15 @@
 use std::io::{IsTerminal, Write};
 
 use clap::Subcommand;
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
 
 use super::{
     Cli, Error,
+    changes::Changeable,
     client::AdminArgs,
-    output::{cell, confirm, lines, members, parse, plain, stdout, table},
+    output::{cell, confirm, lines, listed, members, parsed, plain, stdout},
     store::{Limit, StoreArgs, newest},
 };
+use crate::admin::wire::{QuarantineRow, Retried, RetriedList, Rows};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -92,43 +92,23 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// The columns of an entry in the table.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    id: i64,
-    source: String,
-    reason: String,
-    conflicts_with: Option<u64>,
-    size_bytes: u64,
-    count: u64,
-    first_at: String,
-    last_at: String,
-}
-
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
         let rows = newest(&self.limit, |before, limit| store.quarantine(before, limit))?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &rows);
-        }
-        let rows = rows.iter().map(|row| parse(row)).collect::<Result<Vec<Row>, _>>()?;
         let header = ["ID", "FIRST", "LAST", "COUNT", "SOURCE", "REASON", "CONFLICTS WITH", "BYTES"];
-        let cells = rows.into_iter().map(|row| {
+        listed(self.json, &rows, header, |row: QuarantineRow| {
             [
                 row.id.to_string(),
-                row.first_at,
-                row.last_at,
+                row.first_at.to_string(),
+                row.last_at.to_string(),
                 row.count.to_string(),
-                row.source,
-                row.reason,
+                row.source.to_string(),
+                row.reason.into_owned(),
                 cell(row.conflicts_with),
                 row.size_bytes.to_string(),
             ]
-        });
-        table(out, header, cells)
+        })
     }
 }
 
@@ -161,94 +141,50 @@ impl Show {
     }
 }
 
-/// The maximum number of ids in one request. A retry decodes every byte of an entry again.
-const IDS: usize = 100;
-
-/// The columns of a retried entry in the table.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Retried {
-    id: i64,
-    outcome: String,
-    accepted: u32,
-    duplicates: u32,
-    unreadable: usize,
-    conflicts: u32,
-    conflicts_with: Option<u64>,
-}
+/// A retry decodes every byte of an entry again.
+const QUARANTINE: Changeable = Changeable {
+    path: "quarantine",
+    ids: 100,
+    unknown: |ids| format!("there are no entries {ids:?} in quarantine"),
+};
 
 impl Retry {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Answer {
-            results: Vec<Box<RawValue>>,
-        }
         let client = self.admin.client(cli)?;
         let mut results = Vec::new();
-        for ids in self.ids.chunks(IDS) {
-            let answer: Answer = client.post(&["api", "v1", "quarantine", "retry"], &json!({"ids": ids}))?;
+        for body in QUARANTINE.bodies(&self.ids) {
+            let answer: RetriedList<_> = client.post(&["api", "v1", "quarantine", "retry"], &body)?;
             results.extend(answer.results);
         }
-        let rows = results.iter().map(|row| parse(row)).collect::<Result<Vec<Retried>, _>>()?;
+        let rows: Vec<Retried<String>> = parsed(&results)?;
         let unknown: Vec<_> = rows.iter().filter(|row| row.outcome == "unknown").map(|row| row.id).collect();
         let left = rows.iter().filter(|row| !["stored", "unknown"].contains(&row.outcome.as_str())).count();
-        let out = &mut stdout();
-        if self.json {
-            lines(out, &results)?;
-        } else {
-            let header =
-                ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
-            let cells = rows.into_iter().map(|row| {
-                [
-                    row.id.to_string(),
-                    row.outcome,
-                    row.accepted.to_string(),
-                    row.duplicates.to_string(),
-                    row.unreadable.to_string(),
-                    row.conflicts.to_string(),
-                    cell(row.conflicts_with),
-                ]
-            });
-            table(out, header, cells)?;
-        }
+        let header = ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
+        listed(self.json, &results, header, |row: Retried<String>| {
+            [
+                row.id.to_string(),
+                row.outcome,
+                row.accepted.to_string(),
+                row.duplicates.to_string(),
+                row.unreadable.to_string(),
+                row.conflicts.to_string(),
+                cell(row.conflicts_with),
+            ]
+        })?;
         if left > 0 {
             return Err(Error::Failed(format!("{left} of the entries could not be stored")));
         }
-        all_known(&unknown)
+        QUARANTINE.all_known(&unknown)
     }
 }
 
 impl Drop {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Answer {
-            dropped: u64,
-            unknown: Vec<i64>,
-        }
         let client = self.admin.client(cli)?;
         let question =
             format!("{} of the quarantine entries will be deleted permanently. Continue?", self.ids.len());
         confirm(&question, self.yes)?;
-        let mut sum = Answer { dropped: 0, unknown: Vec::new() };
-        for ids in self.ids.chunks(IDS) {
-            let answer: Answer = client.post(&["api", "v1", "quarantine", "drop"], &json!({"ids": ids}))?;
-            sum.dropped += answer.dropped;
-            sum.unknown.extend(answer.unknown);
-        }
-        let out = &mut stdout();
-        if self.json {
-            writeln!(out, "{}", json!({"dropped": sum.dropped, "unknown": sum.unknown}))?;
-        } else {
-            writeln!(out, "{} dropped", sum.dropped)?;
-        }
-        out.flush()?;
-        all_known(&sum.unknown)
+        let bodies = QUARANTINE.bodies(&self.ids);
+        QUARANTINE.change(&client, "drop", &bodies, (Rows::Dropped(0), "dropped"), self.json)
     }
-}
-
-fn all_known(unknown: &[i64]) -> Result<(), Error> {
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Failed(format!("there are no entries {unknown:?} in quarantine")))
 }

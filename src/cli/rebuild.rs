@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
     output::{bar, parse, told},
 };
+use crate::admin::wire::{InsightProgress, Nothing};
 
 /// The interval between progress requests.
 const EVERY: Duration = Duration::from_millis(200);
@@ -26,19 +26,11 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-/// The progress of insight.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress {
-    cursor: u64,
-    rebuilding_to: Option<u64>,
-}
-
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client(cli)?;
-    let begun: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &json!({}))?;
+    let begun: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &Nothing {})?;
     let answer = if args.detach { begun } else { watch(&client, begun)? };
-    told(args.json, answer, |Progress { cursor, rebuilding_to }| match rebuilding_to {
+    told(args.json, answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
         Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),
         None => format!("insight is rebuilt up to seq {cursor}"),
     })
@@ -47,11 +39,11 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 /// Shows the progress until the rebuild ends. Returns the last answer.
 fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> {
     let mut row = begun;
-    let Progress { cursor: from, rebuilding_to: Some(to) } = parse(&row)? else { return Ok(row) };
+    let InsightProgress { cursor: from, rebuilding_to: Some(to), .. } = parse(&row)? else { return Ok(row) };
     let bar = bar(to.saturating_sub(from));
     bar.println("insight is rebuilding in the receiver; Ctrl-C does not stop it");
     loop {
-        let Progress { cursor, rebuilding_to } = parse(&row)?;
+        let InsightProgress { cursor, rebuilding_to, .. } = parse(&row)?;
         if rebuilding_to.is_none() {
             bar.finish_and_clear();
             return Ok(row);

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde::Deserialize;
 use serde_json::{Map, json, value::RawValue};
 
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{bar, cell, lines, members, parse, stdout, table, told},
+    output::{bar, cell, listed, parse, shown, told},
     selection::Selection,
 };
+use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRow};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -96,25 +96,8 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// The members of a replay that are shown.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Replay {
-    id: i64,
-    handler: String,
-    state: String,
-    waits: Option<String>,
-    after: u64,
-    upto: u64,
-    cursor: Option<u64>,
-    #[serde(default)]
-    events: Option<u64>,
-    #[serde(default)]
-    done: Option<u64>,
-    delivered: Option<u64>,
-    created_at: String,
-    ended_at: Option<String>,
-}
+/// A replay, with the names of its states as text.
+type Replay = ReplayRow<String, String>;
 
 impl Replay {
     fn has_ended(&self) -> bool {
@@ -165,25 +148,14 @@ impl Start {
 
     fn retry_dead(&self, client: &Client, mut body: Map<String, serde_json::Value>) -> Result<(), Error> {
         body.insert("all".to_owned(), json!(true));
-        #[derive(Deserialize)]
-        struct Retried {
-            retried: u64,
-        }
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
-        told(self.json, answer, |Retried { retried }| {
-            format!("{retried} dead letters will be retried: see `bikhook dead list`")
+        told(self.json, answer, |mut changed: Changed| {
+            format!("{} dead letters will be retried: see `bikhook dead list`", changed.rows.count())
         })
     }
 
     fn counted(&self, answer: Box<RawValue>) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Counted {
-            handler: String,
-            events: u64,
-            first: Option<u64>,
-            last: Option<u64>,
-        }
-        told(self.json, answer, |Counted { handler, events, first, last }| match first.zip(last) {
+        told(self.json, answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
             Some((first, last)) => {
                 format!("{events} events would be delivered to {handler}: seq {first} to {last}")
             }
@@ -232,17 +204,7 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
 
 impl List {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Replays {
-            replays: Vec<Box<RawValue>>,
-        }
-        let answer: Box<RawValue> = self.admin.client(cli)?.get(&["api", "v1", "replays"], &[])?;
-        let Replays { replays } = parse(&answer)?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &replays);
-        }
-        let rows = replays.iter().map(|row| parse(row)).collect::<Result<Vec<Replay>, _>>()?;
+        let ReplayList { replays } = self.admin.client(cli)?.get(&["api", "v1", "replays"], &[])?;
         let header = [
             "ID",
             "HANDLER",
@@ -255,24 +217,23 @@ impl List {
             "ENDED",
             "WAITS FOR",
         ];
-        let cells = rows.into_iter().map(|row| {
+        listed(self.json, &replays, header, |row: Replay| {
             let (done, all) = row.progress();
             let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
             let known = row.cursor.is_some() || !row.has_ended();
             [
                 row.id.to_string(),
-                row.handler,
+                row.handler.to_string(),
                 row.state,
                 cell(known.then(|| format!("{percent} %"))),
                 cell(row.delivered),
                 (row.after + 1).to_string(),
                 row.upto.to_string(),
-                row.created_at,
+                row.created_at.to_string(),
                 cell(row.ended_at),
                 cell(row.waits),
             ]
-        });
-        table(out, header, cells)
+        })
     }
 }
 
@@ -280,10 +241,6 @@ impl Change {
     fn show(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string()];
         let row: Box<RawValue> = self.admin.client(cli)?.get(&path, &[])?;
-        let out = &mut stdout();
-        if self.json {
-            return lines(out, &[row]);
-        }
         let keys = [
             "id",
             "handler",
@@ -300,12 +257,12 @@ impl Change {
             "createdAt",
             "endedAt",
         ];
-        members(out, &row, &keys)
+        shown(self.json, row, &keys)
     }
 
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &json!({}))?;
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
         told(self.json, answer, |Replay { id, handler, state, .. }: Replay| {
             format!("replay {id} to {handler} is {state}")
         })

@@ -3,7 +3,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
@@ -15,7 +15,10 @@ use crate::{
     admin::{
         narrow::{Narrowed, Sifted},
         onward::{self, Onward, OnwardQuery},
-        wire::{self, DeadDetail, DeadRow, QuarantineDetail, QuarantineRow},
+        wire::{
+            DeadDetail, DeadList, DeadRow, EventList, HandlerList, QuarantineDetail, QuarantineList,
+            QuarantineRow, push_event,
+        },
     },
     event::Event,
     journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
@@ -73,7 +76,7 @@ impl Store {
                 asked.extend(query.source.clone().map(|source| ("source", source)));
                 asked.extend(selection.parameters());
                 asked.extend(query.before.map(|before| ("before", before.to_string())));
-                let Events { events, next } = client.get(&["api", "v1", "events"], &asked)?;
+                let EventList { events, next } = client.get(&["api", "v1", "events"], &asked)?;
                 Ok(Page { rows: events, next })
             }
             Self::Stopped(journal) => {
@@ -100,7 +103,7 @@ impl Store {
                 let mut asked = vec![("after", after.to_string()), ("limit", PAGE.to_string())];
                 asked.extend(source.map(|source| ("source", source.to_owned())));
                 asked.extend(selection.parameters());
-                let Events { events, next } = client.get(&["api", "v1", "events"], &asked)?;
+                let EventList { events, next } = client.get(&["api", "v1", "events"], &asked)?;
                 Ok(Page { rows: events, next })
             }
             Self::Stopped(journal) => {
@@ -139,13 +142,7 @@ impl Store {
     /// The highest stored seq, or 0 if there is none.
     pub(super) fn tip(&self) -> Result<u64, Error> {
         match self {
-            Self::Running(client) => {
-                #[derive(Deserialize)]
-                struct Status {
-                    tip: u64,
-                }
-                Ok(client.get::<Status>(&["api", "v1", "status"], &[])?.tip)
-            }
+            Self::Running(client) => client.tip(),
             Self::Stopped(journal) => journal.tip().map_err(failed),
         }
     }
@@ -160,15 +157,10 @@ impl Store {
     ) -> Result<Page<i64>, Error> {
         match self {
             Self::Running(client) => {
-                #[derive(Deserialize)]
-                struct Answer {
-                    dead: Vec<Box<RawValue>>,
-                    next: Option<i64>,
-                }
                 let mut asked = cursor(before, limit);
                 asked.extend(handler.map(|handler| ("handler", handler.to_owned())));
                 asked.extend(selection.parameters());
-                let Answer { dead, next } = client.get(&["api", "v1", "dead"], &asked)?;
+                let DeadList { dead, next } = client.get(&["api", "v1", "dead"], &asked)?;
                 Ok(Page { rows: dead, next })
             }
             Self::Stopped(journal) => {
@@ -201,12 +193,7 @@ impl Store {
     pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> Result<Page<i64>, Error> {
         match self {
             Self::Running(client) => {
-                #[derive(Deserialize)]
-                struct Answer {
-                    quarantine: Vec<Box<RawValue>>,
-                    next: Option<i64>,
-                }
-                let Answer { quarantine, next } =
+                let QuarantineList { quarantine, next } =
                     client.get(&["api", "v1", "quarantine"], &cursor(before, limit))?;
                 Ok(Page { rows: quarantine, next })
             }
@@ -248,27 +235,16 @@ impl Store {
     pub(super) fn handlers(&self) -> Result<Vec<Box<RawValue>>, Error> {
         match self {
             Self::Running(client) => {
-                #[derive(Deserialize)]
-                struct Answer {
-                    handlers: Vec<Box<RawValue>>,
-                }
-                Ok(client.get::<Answer>(&["api", "v1", "handlers"], &[])?.handlers)
+                Ok(client.get::<HandlerList<_>>(&["api", "v1", "handlers"], &[])?.handlers)
             }
             Self::Stopped(journal) => stopped_handlers(journal),
         }
     }
 }
 
-/// The answer of the API for `events`.
-#[derive(Deserialize)]
-struct Events {
-    events: Vec<Box<RawValue>>,
-    next: Option<u64>,
-}
-
 fn event_row(event: &Event, raw: bool) -> Result<Box<RawValue>, Error> {
     let mut line = String::new();
-    wire::push_event(&mut line, event, raw).map_err(failed)?;
+    push_event(&mut line, event, raw).map_err(failed)?;
     RawValue::from_string(line).map_err(failed)
 }
 

@@ -50,7 +50,8 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.patient(cli, SILENCE)?;
     let after = match args.after {
         Some(after) => after,
-        None => newest(&client)?,
+        // Read first, because an event that arrives before the tail is open would be missed.
+        None => client.tip()?,
     };
     if !args.json && io::stdout().is_terminal() {
         writeln!(stdout(), "{}", columns(["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"]))?;
@@ -63,16 +64,6 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
             () = nobody_reads() => Ok(()),
         }
     })
-}
-
-/// The seq of the newest event. It is read first, because an event that arrives before the tail is open would be
-/// missed.
-fn newest(client: &Client) -> Result<u64, Error> {
-    #[derive(serde::Deserialize)]
-    struct Status {
-        tip: u64,
-    }
-    Ok(client.get::<Status>(&["api", "v1", "status"], &[])?.tip)
 }
 
 impl Args {

@@ -14,7 +14,6 @@ use std::{
     path::PathBuf,
 };
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -23,6 +22,7 @@ use super::{
     selection::Selection,
     store::{Store, StoreArgs},
 };
+use crate::admin::wire::EventLine;
 use destination::Destination;
 use spreadsheet::Spreadsheet;
 
@@ -154,11 +154,7 @@ fn bar_from(seq: u64, tip: u64) -> indicatif::ProgressBar {
 }
 
 fn seq_of(line: &RawValue) -> Result<u64, Error> {
-    #[derive(Deserialize)]
-    struct Line {
-        seq: u64,
-    }
-    Ok(parse::<Line>(line)?.seq)
+    Ok(parse::<EventLine<'_>>(line)?.seq)
 }
 
 struct Lines<'a>(&'a mut Destination);

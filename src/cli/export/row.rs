@@ -1,10 +1,10 @@
 //! Flattens an event into rows: one per info, or one row if the event has no info.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::{Error, output::parse};
 use crate::{
+    admin::wire::EventLine,
     clock::Timestamp,
     event::{Customer, Element, OtherInfo, Stamp, View},
 };
@@ -59,7 +59,7 @@ pub(super) enum Cell<'a> {
 
 /// One row: an event with one of its infos.
 pub(super) struct Row<'a> {
-    line: &'a Line<'a>,
+    line: &'a EventLine<'a>,
     store: Option<&'a str>,
     name: Option<String>,
     info: Info<'a>,
@@ -79,22 +79,9 @@ struct Info<'a> {
     created_at: Option<Timestamp>,
 }
 
-/// The JSON line of an event.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    seq: u64,
-    received_at: Timestamp,
-    source: String,
-    event_name: String,
-    id: Option<String>,
-    #[serde(borrow)]
-    event: &'a RawValue,
-}
-
 /// Calls `see` with each row of an event, given as its JSON line.
 pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
-    let line: Line<'_> = parse(line)?;
+    let line: EventLine<'_> = parse(line)?;
     let element = Element::read(line.event.get().as_bytes())
         .map_err(|error| Error::Failed(format!("cannot read the stored event {}: {error}", line.seq)))?;
     let view = element.view();

@@ -4,7 +4,7 @@ mod shown;
 
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -12,7 +12,11 @@ use super::{
     client::{AdminArgs, Client},
     output::stdout,
 };
-use crate::{clock::Timestamp, insight::ask::Dimension};
+use crate::{
+    admin::wire::{FigureList, HandlerList, SourceList},
+    clock::Timestamp,
+    insight::ask::Dimension,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -84,35 +88,18 @@ struct Stats {
     insight: Box<RawValue>,
 }
 
-/// An answer of `funnel` or `failures`.
-#[derive(Deserialize)]
-struct Figures {
-    since: Timestamp,
-    until: Timestamp,
-    by: Vec<String>,
-    rows: Vec<Box<RawValue>>,
-}
-
 impl Args {
     fn ask(&self, client: &Client) -> Result<Stats, Error> {
         let mut asked = self.parameters();
-        let Figures { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &asked)?;
+        let FigureList { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &asked)?;
         // Use the period of the first answer for both requests, because its default depends on the current time.
         asked.retain(|(key, _)| !["since", "until"].contains(key));
         asked.extend([("since", since.to_string()), ("until", until.to_string())]);
-        let failures = client.get::<Figures>(&["api", "v1", "failures"], &asked)?.rows;
-        #[derive(Deserialize)]
-        struct Sources {
-            sources: Vec<Box<RawValue>>,
-        }
-        let sources: Sources = client.get(&["api", "v1", "sources"], &[("since", since.to_string())])?;
-        #[derive(Deserialize)]
-        struct Handlers {
-            handlers: Vec<Box<RawValue>>,
-        }
-        let handlers: Handlers = client.get(&["api", "v1", "handlers"], &[])?;
+        let failures = client.get::<FigureList<_>>(&["api", "v1", "failures"], &asked)?.rows;
+        let SourceList { sources } =
+            client.get(&["api", "v1", "sources"], &[("since", since.to_string())])?;
+        let HandlerList { handlers } = client.get(&["api", "v1", "handlers"], &[])?;
         let insight = client.get(&["api", "v1", "insight"], &[])?;
-        let (Sources { sources }, Handlers { handlers }) = (sources, handlers);
         Ok(Stats { since, until, by, funnel, failures, sources, handlers, insight })
     }
 

@@ -1,80 +1,17 @@
 //! Prints the figures as tables.
 
-use std::io::Write;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::{io::Write, sync::Arc};
 
 use super::{
-    super::output::{cell, duration, figures, parse},
+    super::output::{cell, duration, figures, parse, parsed},
     Stats,
 };
-use crate::{cli::Error, clock::Timestamp, settings::Period};
-
-/// The message outcomes of a group.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Funnel {
-    group: Vec<Option<String>>,
-    incoming: i64,
-    messages: i64,
-    sent: i64,
-    delivered: i64,
-    read: i64,
-    failed: i64,
-    to_deliver: Took,
-    to_read: Took,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Took {
-    p50_ms: Option<i64>,
-    p90_ms: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Failure {
-    group: Vec<Option<String>>,
-    class: String,
-    about: String,
-    messages: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Source {
-    source: String,
-    last_at: Timestamp,
-    events: i64,
-    disordered: i64,
-    repeated: i64,
-    late: Took,
-    silent_seconds: i64,
-}
-
-#[derive(Deserialize)]
-struct Handler {
-    handler: String,
-    dead: u64,
-    lanes: Vec<Lane>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lane {
-    lane: String,
-    state: Option<String>,
-    lag: u64,
-    lag_seconds: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Insight {
-    lag: u64,
-    rebuilding_to: Option<u64>,
-}
+use crate::{
+    admin::wire::{HandlerReport, InsightProgress, SourceReport},
+    cli::Error,
+    insight::ask::{FailureRow, FunnelRow, Took},
+    settings::Period,
+};
 
 impl Stats {
     /// Prints all tables.
@@ -85,7 +22,7 @@ impl Stats {
         self.show_failures(out)?;
         self.show_sources(out)?;
         self.show_lag(out)?;
-        let Insight { rebuilding_to, .. } = parse(&self.insight)?;
+        let InsightProgress { rebuilding_to, .. } = parse(&self.insight)?;
         if let Some(to) = rebuilding_to {
             writeln!(out)?;
             writeln!(out, "Insight is rebuilding up to seq {to}: until then the figures are incomplete.")?;
@@ -94,7 +31,7 @@ impl Stats {
     }
 
     fn show_funnel(&self, out: &mut impl Write) -> Result<(), Error> {
-        let rows = rows::<Funnel>(&self.funnel)?;
+        let rows = parsed::<FunnelRow>(&self.funnel)?;
         if rows.is_empty() {
             writeln!(out, " none")?;
             return Ok(());
@@ -110,7 +47,7 @@ impl Stats {
                 part(row.read),
                 part(row.failed),
             ];
-            let times = [row.to_deliver.typical(), row.to_read.typical(), row.incoming.to_string()];
+            let times = [typical(&row.to_deliver), typical(&row.to_read), row.incoming.to_string()];
             group(&row.group).chain(counts).chain(times).collect()
         });
         figures(out, &self.header(&names), self.by.len(), cells)?;
@@ -120,11 +57,11 @@ impl Stats {
 
     /// The sum of all groups. It has no times, because a total median cannot be computed from the medians of the
     /// groups.
-    fn total(&self, rows: &[Funnel]) -> Funnel {
-        let sum = |count: fn(&Funnel) -> i64| rows.iter().map(count).sum();
-        let mut group = vec![Some(String::new()); self.by.len()];
-        group[0] = Some("all".to_owned());
-        Funnel {
+    fn total(&self, rows: &[FunnelRow]) -> FunnelRow {
+        let sum = |count: fn(&FunnelRow) -> i64| rows.iter().map(count).sum();
+        let mut group = vec![Some(Arc::default()); self.by.len()];
+        group[0] = Some("all".into());
+        FunnelRow {
             group,
             incoming: sum(|row| row.incoming),
             messages: sum(|row| row.messages),
@@ -132,12 +69,12 @@ impl Stats {
             delivered: sum(|row| row.delivered),
             read: sum(|row| row.read),
             failed: sum(|row| row.failed),
-            ..Funnel::default()
+            ..FunnelRow::default()
         }
     }
 
     fn show_failures(&self, out: &mut impl Write) -> Result<(), Error> {
-        let rows = rows::<Failure>(&self.failures)?;
+        let rows = parsed::<FailureRow>(&self.failures)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -146,7 +83,7 @@ impl Stats {
         let header = self.by.iter().map(|name| heading(name));
         let header: Vec<_> = header.chain(["CLASS", "MEANS", "MESSAGES"].map(str::to_owned)).collect();
         let cells = rows.into_iter().map(|row| {
-            let words = [row.class, row.about, row.messages.to_string()];
+            let words = [row.class.to_string(), row.about, row.messages.to_string()];
             group(&row.group).chain(words).collect()
         });
         figures(out, &header, self.by.len() + 2, cells)
@@ -156,15 +93,15 @@ impl Stats {
         writeln!(out)?;
         writeln!(out, "Sources")?;
         let names = ["SOURCE", "LAST EVENT", "SILENT FOR", "EVENTS", "OUT OF ORDER", "REPEATED", "DELAY"];
-        let cells = rows::<Source>(&self.sources)?.into_iter().map(|row| {
+        let cells = parsed(&self.sources)?.into_iter().map(|SourceReport { row, silent_seconds }| {
             vec![
-                row.source,
+                row.source.to_string(),
                 row.last_at.to_string(),
-                duration(row.silent_seconds * 1_000),
+                duration(silent_seconds * 1_000),
                 row.events.to_string(),
                 part(row.disordered, row.events),
                 part(row.repeated, row.events),
-                row.late.typical(),
+                typical(&row.late),
             ]
         });
         figures(out, &names.map(str::to_owned), 2, cells)
@@ -175,12 +112,12 @@ impl Stats {
         writeln!(out, "Lag of handlers and insight")?;
         let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
-        for Handler { handler, dead, lanes } in rows(&self.handlers)? {
+        for HandlerReport::<String> { handler, dead, lanes, .. } in parsed(&self.handlers)? {
             cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
-                let waits = lane.lag_seconds.filter(|seconds| *seconds > 0);
+                let waits = Some(lane.lag_seconds).filter(|seconds| *seconds > 0);
                 vec![
-                    handler.clone(),
-                    lane.lane,
+                    handler.to_string(),
+                    lane.lane.into_owned(),
                     cell(lane.state),
                     lane.lag.to_string(),
                     cell(waits.map(Period::secs)),
@@ -189,7 +126,7 @@ impl Stats {
                 ]
             }));
         }
-        let Insight { lag, rebuilding_to } = parse(&self.insight)?;
+        let InsightProgress { lag, rebuilding_to, .. } = parse(&self.insight)?;
         let state = if rebuilding_to.is_some() { "rebuilding" } else { "-" };
         let blank = String::new;
         cells.push(vec!["insight".to_owned(), blank(), state.to_owned(), lag.to_string(), blank(), blank()]);
@@ -202,21 +139,15 @@ impl Stats {
     }
 }
 
-impl Took {
-    /// Median and p90.
-    fn typical(&self) -> String {
-        match (self.p50_ms, self.p90_ms) {
-            (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
-            _ => "-".to_owned(),
-        }
+/// Median and p90.
+fn typical(took: &Took) -> String {
+    match (took.p50_ms, took.p90_ms) {
+        (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
+        _ => "-".to_owned(),
     }
 }
 
-fn rows<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> Result<Vec<T>, Error> {
-    rows.iter().map(|row| parse(row)).collect()
-}
-
-fn group(values: &[Option<String>]) -> impl Iterator<Item = String> {
+fn group(values: &[Option<Arc<str>>]) -> impl Iterator<Item = String> {
     values.iter().map(|value| cell(value.as_ref()))
 }
 

@@ -1,0 +1,53 @@
+//! Retry and drop rows of a list by their ids: dead letters and quarantine entries.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::{Error, client::Client, output::stdout};
+use crate::admin::wire::{Changed, Rows};
+
+/// A list whose rows are changed by their ids.
+pub(super) struct Changeable {
+    /// The path of the list in the API.
+    pub(super) path: &'static str,
+    /// The maximum number of ids in one request.
+    pub(super) ids: usize,
+    /// The error about ids that no row has.
+    pub(super) unknown: fn(&[i64]) -> String,
+}
+
+impl Changeable {
+    /// The bodies of the requests that select rows by id.
+    pub(super) fn bodies(&self, ids: &[i64]) -> Vec<Map<String, Value>> {
+        ids.chunks(self.ids).map(|ids| Map::from_iter([("ids".to_owned(), json!(ids))])).collect()
+    }
+
+    /// Sends the requests, adds their answers to `rows` and prints the sum. Returns an error if ids are unknown.
+    pub(super) fn change(
+        &self,
+        client: &Client,
+        verb: &str,
+        bodies: &[Map<String, Value>],
+        (rows, done): (Rows, &str),
+        json: bool,
+    ) -> Result<(), Error> {
+        let mut sum = Changed::new(rows, Vec::new());
+        for body in bodies {
+            sum.add(client.post(&["api", "v1", self.path, verb], body)?);
+        }
+        let out = &mut stdout();
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&sum).map_err(std::io::Error::from)?)?;
+        } else {
+            writeln!(out, "{} {done}", sum.rows.count())?;
+        }
+        out.flush()?;
+        self.all_known(&sum.unknown)
+    }
+
+    /// Returns an error if ids are unknown.
+    pub(super) fn all_known(&self, unknown: &[i64]) -> Result<(), Error> {
+        if unknown.is_empty() { Ok(()) } else { Err(Error::Failed((self.unknown)(unknown))) }
+    }
+}
