@@ -1,9 +1,10 @@
-//! The JSON of the API: each answer, and each body that the command line sends, is one type here. The API writes an
-//! answer, and the command line reads the same type.
+//! The JSON of the API: the answers, and the bodies of requests that select no events. The API writes an answer, and the
+//! command line reads the same type.
 //!
 //! The command line ignores members that it does not know, so that it can read the answers of a newer receiver. For the
 //! same reason it reads the name of a state as any text: where an answer has a type parameter `S`, the API writes an
-//! enum, and the command line reads a `String`. A list that it prints unchanged has rows of raw JSON.
+//! enum, and the command line reads a `String`. In a list that the command line may print unchanged, the rows are raw
+//! JSON.
 
 mod changes;
 mod dead;
@@ -33,3 +34,38 @@ pub use replays::{DryRun, ReplayList, ReplayRow};
 
 /// A name from a fixed set, such as the kind of a handler.
 type Word = Cow<'static, str>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_has_the_name_and_the_number_of_its_rows() {
+        for (rows, text) in [
+            (Rows::Retried(2), r#"{"retried":2,"unknown":[7]}"#),
+            (Rows::Dropped(2), r#"{"dropped":2,"unknown":[7]}"#),
+            (Rows::Matches(2), r#"{"dryRun":true,"matches":2,"unknown":[7]}"#),
+        ] {
+            let mut changed = Changed::new(rows, vec![7]);
+            assert_eq!(serde_json::to_string(&changed).unwrap(), text);
+            changed.add(serde_json::from_str(text).unwrap());
+            assert_eq!((*changed.rows.count(), changed.unknown), (4, vec![7, 7]));
+        }
+    }
+
+    #[test]
+    fn an_answer_may_have_members_and_states_of_a_newer_receiver() {
+        let row = r#"{"id":1,"outcome":"merged","accepted":0,"duplicates":0,"unreadable":0,"conflicts":0,"more":{}}"#;
+        let Retried::<String> { outcome, conflicts_with, .. } = serde_json::from_str(row).unwrap();
+        assert_eq!((&*outcome, conflicts_with), ("merged", None));
+    }
+
+    #[test]
+    fn the_lanes_of_a_stopped_receiver_have_only_what_the_journal_knows() {
+        let row = r#"{"handler":"crm","kind":null,"dead":1,"lanes":[{"lane":"other","cursor":4,"lag":2,"setAside":0}]}"#;
+        let HandlerReport::<String> { paused, mut lanes, .. } = serde_json::from_str(row).unwrap();
+        let lane = lanes.remove(0);
+        assert!(paused.is_none() && lane.state.is_none() && lane.delivered.is_none());
+        assert_eq!((&*lane.lane, lane.cursor, lane.lag), ("other", 4, 2));
+    }
+}
