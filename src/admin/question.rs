@@ -9,9 +9,8 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{decision::dead::Matching, fault::Fault, narrow::Narrowed};
+use super::{decision::dead::Matching, fault::Fault, narrow::Narrowed, wire::RowsRequest};
 use crate::{
-    clock::Timestamp,
     handler::{Filter, FilterSettings},
     settings::{keys_of, nearest},
 };
@@ -177,7 +176,7 @@ pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Fa
 
 /// The rows that a changing request selects: `{"ids":[…]}`.
 #[derive(Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RowsRequest<Chosen>")]
 pub(super) struct Ids {
     /// From 1 to [`LIMIT`] ids.
     pub(super) ids: Vec<i64>,
@@ -219,7 +218,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Chosen {
 /// A request to change dead letters: `{"ids":[…]}`, or `{"handler":"x","all":true}`, optionally with `since`, `until`
 /// and `filter`. Either form may have `"dryRun":true`.
 #[derive(Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RowsRequest<Chosen>")]
 pub(super) struct Wish {
     pub(super) which: Which,
     /// Only count the dead letters; change nothing.
@@ -234,43 +233,32 @@ pub(super) enum Which {
     Of(Box<Matching>),
 }
 
-/// The JSON members of [`Ids`] and of [`Wish`].
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Written {
-    ids: Option<Vec<i64>>,
-    handler: Option<String>,
-    all: Option<bool>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    filter: Option<Chosen>,
-    dry_run: Option<bool>,
-}
-
-impl TryFrom<Written> for Wish {
+impl TryFrom<RowsRequest<Chosen>> for Wish {
     type Error = String;
 
-    fn try_from(mut written: Written) -> Result<Self, String> {
+    fn try_from(mut written: RowsRequest<Chosen>) -> Result<Self, String> {
         let dry_run = written.dry_run.take().unwrap_or(false);
         let which = match written {
-            Written { ids: None, handler: Some(handler), all: Some(true), since, until, filter, .. } => {
+            RowsRequest {
+                ids: None, handler: Some(handler), all: Some(true), since, until, filter, ..
+            } => {
                 let filter = filter.map(|chosen| chosen.filter).unwrap_or_default();
                 let narrowed = Narrowed { since, until, filter };
                 Which::Of(Box::new(Matching { handler: Some(handler), narrowed, ..Matching::default() }))
             }
-            Written { ids: Some(_), .. } => Which::Ids(Ids::try_from(written)?.ids),
+            RowsRequest { ids: Some(_), .. } => Which::Ids(Ids::try_from(written)?.ids),
             _ => return Err("give either \"ids\", or \"handler\" and \"all\": true".to_owned()),
         };
         Ok(Self { which, dry_run })
     }
 }
 
-impl TryFrom<Written> for Ids {
+impl TryFrom<RowsRequest<Chosen>> for Ids {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: RowsRequest<Chosen>) -> Result<Self, String> {
         match written {
-            Written {
+            RowsRequest {
                 ids: Some(ids),
                 handler: None,
                 all: None,

@@ -2,10 +2,8 @@
 
 use std::io::Write;
 
-use serde_json::{Map, Value, json};
-
-use super::{Error, client::Client, output::stdout};
-use crate::admin::wire::{Changed, Rows};
+use super::{Error, client::Client, output::stdout, selection::FilterJson};
+use crate::admin::wire::{Changed, Rows, RowsRequest};
 
 /// A list whose rows are changed by their ids.
 pub(super) struct Changeable {
@@ -19,8 +17,9 @@ pub(super) struct Changeable {
 
 impl Changeable {
     /// The bodies of the requests that select rows by id.
-    pub(super) fn bodies(&self, ids: &[i64]) -> Vec<Map<String, Value>> {
-        ids.chunks(self.ids).map(|ids| Map::from_iter([("ids".to_owned(), json!(ids))])).collect()
+    pub(super) fn bodies(&self, ids: &[i64]) -> Vec<RowsRequest<FilterJson>> {
+        let body = |ids: &[i64]| RowsRequest { ids: Some(ids.to_vec()), ..RowsRequest::default() };
+        ids.chunks(self.ids).map(body).collect()
     }
 
     /// Sends the requests, adds their answers to `rows` and prints the sum. Returns an error if ids are unknown.
@@ -28,7 +27,7 @@ impl Changeable {
         &self,
         client: &Client,
         verb: &str,
-        bodies: &[Map<String, Value>],
+        bodies: &[RowsRequest<FilterJson>],
         (rows, done): (Rows, &str),
         json: bool,
     ) -> Result<(), Error> {

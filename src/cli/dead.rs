@@ -1,7 +1,6 @@
 //! `bikhook dead`: lists, shows, retries and drops dead letters.
 
 use clap::Subcommand;
-use serde_json::{Map, json};
 
 use super::{
     Cli, Error,
@@ -165,11 +164,10 @@ impl Change {
         let client = self.admin.client(cli)?;
         let mut bodies = DEAD.bodies(&self.ids);
         if let Some(handler) = &self.handler {
-            let body = [("handler".to_owned(), json!(handler)), ("all".to_owned(), json!(true))];
-            bodies.push(self.selection.members(Map::from_iter(body)));
+            bodies.push(self.selection.dead_letters(handler.clone()));
         }
         if self.dry_run {
-            bodies.iter_mut().for_each(|body| drop(body.insert("dryRun".to_owned(), json!(true))));
+            bodies.iter_mut().for_each(|body| body.dry_run = Some(true));
         }
         let result = match (verb, self.dry_run) {
             ("retry", true) => (Rows::Matches(0), "would be retried"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::{Map, json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
@@ -11,7 +11,7 @@ use super::{
     output::{bar, cell, listed, parse, shown, told},
     selection::Selection,
 };
-use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRow};
+use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -117,18 +117,12 @@ impl Replay {
 impl Start {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
-        let mut body = Map::new();
-        body.insert("handler".to_owned(), json!(self.handler));
-        let mut body = self.selection.members(body);
+        // clap requires the handler.
+        let handler = self.handler.clone().unwrap_or_default();
         if self.dead {
-            return self.retry_dead(&client, body);
+            return self.retry_dead(&client, handler);
         }
-        if let Some(rate) = self.rate {
-            body.insert("rate".to_owned(), json!(rate));
-        }
-        if self.dry_run {
-            body.insert("dryRun".to_owned(), json!(true));
-        }
+        let body = ReplayRequest { rate: self.rate, dry_run: self.dry_run, ..self.selection.replay(handler) };
         let answer: Box<RawValue> = client.post(&["api", "v1", "replays"], &body)?;
         if self.dry_run {
             return self.counted(answer);
@@ -146,8 +140,8 @@ impl Start {
         Err(Error::Failed(format!("replay {} was {} before its end", last.id, last.state)))
     }
 
-    fn retry_dead(&self, client: &Client, mut body: Map<String, serde_json::Value>) -> Result<(), Error> {
-        body.insert("all".to_owned(), json!(true));
+    fn retry_dead(&self, client: &Client, handler: String) -> Result<(), Error> {
+        let body = self.selection.dead_letters(handler);
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
         told(self.json, answer, |mut changed: Changed| {
             format!("{} dead letters will be retried: see `bikhook dead list`", changed.rows.count())

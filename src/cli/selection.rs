@@ -4,10 +4,16 @@ use serde_json::{Map, Value, json};
 
 use super::Error;
 use crate::{
-    admin::narrow::Narrowed,
+    admin::{
+        narrow::Narrowed,
+        wire::{ReplayRequest, RowsRequest},
+    },
     clock::Timestamp,
     handler::{Filter, FilterSettings},
 };
+
+/// A filter with only the keys that are set.
+pub(super) type FilterJson = Map<String, Value>;
 
 /// Options that select events; an event must match all that are given.
 #[derive(Default, clap::Args)]
@@ -45,18 +51,22 @@ impl Selection {
         self.since.is_none() && self.until.is_none() && self.content.filter().is_empty()
     }
 
-    /// Adds `since`, `until` and `filter` to the JSON body of an API request.
-    pub(super) fn members(&self, mut body: Map<String, Value>) -> Map<String, Value> {
-        for (key, time) in [("since", self.since), ("until", self.until)] {
-            if let Some(time) = time {
-                body.insert(key.to_owned(), json!(time));
-            }
+    /// The request for a replay of the selected events.
+    pub(super) fn replay(&self, handler: String) -> ReplayRequest<FilterJson> {
+        let Self { since, until, .. } = *self;
+        ReplayRequest { handler, since, until, filter: self.content.filter(), rate: None, dry_run: false }
+    }
+
+    /// The request for a change of the selected dead letters.
+    pub(super) fn dead_letters(&self, handler: String) -> RowsRequest<FilterJson> {
+        RowsRequest {
+            handler: Some(handler),
+            all: Some(true),
+            since: self.since,
+            until: self.until,
+            filter: Some(self.content.filter()).filter(|filter| !filter.is_empty()),
+            ..RowsRequest::default()
         }
-        let filter = self.content.filter();
-        if !filter.is_empty() {
-            body.insert("filter".to_owned(), filter.into());
-        }
-        body
     }
 
     /// The event name, if exactly one is given without wildcards: the journal finds a name faster than a filter does.
@@ -102,7 +112,7 @@ impl Content {
         lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())))
     }
 
-    fn filter(&self) -> Map<String, Value> {
+    fn filter(&self) -> FilterJson {
         let lists = [
             ("events", &self.events),
             ("statuses", &self.statuses),

@@ -1,13 +1,12 @@
 //! Replays: stored events are delivered to a handler again.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
 
 use super::number;
 use crate::{
@@ -16,38 +15,18 @@ use crate::{
         decision::replays::{self, Plan},
         fault::Fault,
         question::{Asked, Chosen, Parameters, Segment},
-        wire::{DryRun, Nothing, ReplayList, ReplayRow},
+        wire::{DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow},
     },
-    clock::Timestamp,
     dispatch::Matches,
     journal::ReplayState,
 };
 
-/// The body of `POST replays`: `{"handler": "crm"}` and optional members.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Wish {
-    handler: String,
-    /// Only events received at this time or later.
-    since: Option<Timestamp>,
-    /// Only events received before this time.
-    until: Option<Timestamp>,
-    /// A further filter, applied in addition to the handler's own. It has the same keys as a handler's filter.
-    #[serde(default)]
-    filter: Chosen,
-    /// The maximum number of events per second.
-    rate: Option<NonZeroU32>,
-    /// Only count the events; deliver nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
 /// `POST replays`: replays the events that are stored now; later events are not included.
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
-    Asked(wish): Asked<Wish>,
+    Asked(request): Asked<ReplayRequest<Chosen>>,
 ) -> Result<Response, Fault> {
-    let Wish { handler, since, until, filter: chosen, rate, dry_run } = wish;
+    let ReplayRequest { handler, since, until, filter: chosen, rate, dry_run } = request;
     let wish = replays::Wish { handler, since, until, upto: None, chosen, rate };
     let plan = Plan::of(&shared, wish).await?;
     let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;

@@ -1,8 +1,30 @@
-//! The answer to a change of dead letters or of quarantine entries.
+//! A change of dead letters or of quarantine entries.
 
 use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// The body: either `ids`, or for dead letters `handler` and `all`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RowsRequest<F> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<F>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+}
 
 /// How many rows a request changes: `{"dropped":2,"unknown":[7]}`.
 #[derive(Serialize, Deserialize)]

@@ -1,5 +1,4 @@
-//! The JSON of the API: the answers, and the bodies of requests that select no events. The API writes an answer, and the
-//! command line reads the same type.
+//! The JSON of the API: bodies and answers. The API writes an answer, and the command line reads the same type.
 //!
 //! The command line ignores members that it does not know, so that it can read the answers of a newer receiver. For the
 //! same reason it reads the name of a state as any text: where an answer has a type parameter `S`, the API writes an
@@ -17,7 +16,7 @@ mod replays;
 
 use std::borrow::Cow;
 
-pub use changes::{Changed, Rows};
+pub use changes::{Changed, Rows, RowsRequest};
 pub use dead::{DeadDetail, DeadList, DeadRow};
 pub use events::{EventLine, EventList, PassageRow, StoredBytes, push_event};
 pub use handlers::{
@@ -30,7 +29,7 @@ pub use insight::{
 };
 pub use quarantine::{Outcome, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList};
 pub use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
-pub use replays::{DryRun, ReplayList, ReplayRow};
+pub use replays::{DryRun, ReplayList, ReplayRequest, ReplayRow};
 
 /// A name from a fixed set, such as the kind of a handler.
 type Word = Cow<'static, str>;

@@ -8,6 +8,28 @@ use serde_json::value::RawValue;
 use super::LaneReport;
 use crate::{clock::Timestamp, dispatch::LaneCondition, journal::ReplayState};
 
+/// The body of `POST replays`: `{"handler": "crm"}` and optional members.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplayRequest<F> {
+    pub handler: String,
+    /// Only events received at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only events received before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// A further filter, applied in addition to the handler's own. It has the same keys as a handler's filter.
+    #[serde(default)]
+    pub filter: F,
+    /// The maximum number of events per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<NonZeroU32>,
+    /// Only count the events; deliver nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// The answer to `GET replays`.
 #[derive(Serialize, Deserialize)]
 pub struct ReplayList<R> {
