@@ -12,6 +12,7 @@ mod excerpt;
 mod field;
 mod line;
 mod pointer;
+mod position;
 mod render;
 mod scan;
 mod split;
@@ -25,6 +26,7 @@ pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
 pub use excerpt::{WORD_CHARS, excerpt};
 pub use pointer::{Edit, Found, NoPointer, Pointer};
+pub use position::Position;
 pub use view::{
     Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, Stamp, StatusInfo, StatusUpdate,
     Subscribed, View,

@@ -1,6 +1,9 @@
 //! Listing of the quarantine.
 
-use crate::{clock::Timestamp, event::Quarantined};
+use crate::{
+    clock::Timestamp,
+    event::{Position, Quarantined},
+};
 
 /// One quarantined item. Identical bytes from the same source with the same reason are stored once and counted.
 #[derive(Clone, Debug)]
@@ -9,6 +12,8 @@ pub struct QuarantineEntry {
     pub id: i64,
     /// The stored bytes with source and reason.
     pub item: Quarantined,
+    /// Where in the bytes the error is, if the detail names a position.
+    pub at: Option<Position>,
     /// For a conflict, the seq of the stored event with the same key.
     pub conflicts_with: Option<u64>,
     /// Number of times these bytes were received.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{eras::Eras, group::class_number};
 use crate::{
     clock::Timestamp,
-    event::{Class, Element, Event, OrderKey, Quarantined, Reason},
+    event::{Class, Element, Event, OrderKey, Position, Quarantined, Reason},
     journal::{
         Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, History, LaneId, LaneState,
         Passage, QuarantineEntry, QuarantineQuery,
@@ -429,9 +429,11 @@ const QUARANTINE: &str =
 fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
     let reason: String = row.get(2)?;
     let reason = Reason::from_name(&reason).ok_or(rusqlite::Error::InvalidQuery)?;
+    let detail: String = row.get(3)?;
     Ok(QuarantineEntry {
         id: row.get(0)?,
-        item: Quarantined { source: row.get(1)?, reason, detail: row.get(3)?, bytes: row.get(5)? },
+        at: Position::read(&detail),
+        item: Quarantined { source: row.get(1)?, reason, detail, bytes: row.get(5)? },
         conflicts_with: row.get(4)?,
         count: row.get(6)?,
         first_at: Timestamp::from_ms(row.get(7)?),

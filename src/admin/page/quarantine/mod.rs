@@ -1,7 +1,6 @@
 //! `/quarantine`: input that could not be stored as events. Each entry has a page with its bytes, a retry, and a drop.
 
 mod bytes;
-mod place;
 
 use std::sync::Arc;
 
@@ -28,11 +27,10 @@ use crate::{
         fault::Fault,
         wire::{Outcome, Retried},
     },
-    event::Reason,
+    event::{Position, Reason},
     journal::{QuarantineEntry, QuarantineQuery},
 };
 use bytes::{Text, hex};
-use place::Place;
 
 /// Entries per page.
 const LIMIT: usize = 50;
@@ -112,7 +110,7 @@ struct One {
     row: Row,
     /// The decoder's description of the error.
     detail: String,
-    place: Option<Place>,
+    place: Option<Position>,
     /// `None` if personal data is masked.
     shown: Option<Shown>,
 }
@@ -134,15 +132,14 @@ pub(super) async fn one(
     let entry = quarantine::entry(&shared, number(&id)?).await?;
     let Veil { lifted } = visit.veil();
     let row = Row::of(&entry);
-    let (bytes, detail) = (&entry.item.bytes, &entry.item.detail);
-    let place = Place::told_by(detail);
+    let (bytes, place) = (&entry.item.bytes, entry.at);
     let shown = lifted.then(|| Shown {
-        text: Text::of(bytes, place.as_ref().map(|place| place.offset(bytes))),
+        text: Text::of(bytes, place.map(|place| place.offset(bytes))),
         hex: hex(bytes),
         is_cut: bytes.len() > bytes::HEX_BYTES,
     });
     // The detail may quote the payload in any form, so all of it is masked.
-    let detail = visit.veil().said(detail).into_owned();
+    let detail = visit.veil().said(&entry.item.detail).into_owned();
     visit.show(|frame| One { frame, row, detail, place, shown })
 }
 

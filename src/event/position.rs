@@ -1,17 +1,17 @@
-//! The error position, parsed from the end of an entry's detail.
+//! The position of an error in a quarantine entry. It is stored at the end of the entry's detail.
 
-/// An error position in the bytes.
+/// The position of an error in the bytes of a quarantine entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Position {
     /// Line and column, both counted from 1. The column counts bytes.
     Line(usize, usize),
     /// Offset in bytes, counted from 0.
     Byte(usize),
 }
 
-impl Place {
+impl Position {
     /// Parses the position at the end of a detail: `… at line 1 column 2`, `… at line 1, column 2` or `… at byte 3`.
-    pub(super) fn told_by(detail: &str) -> Option<Self> {
+    pub fn read(detail: &str) -> Option<Self> {
         let (_, told) = detail.rsplit_once(" at ")?;
         if let Some(byte) = told.strip_prefix("byte ") {
             return byte.parse().ok().map(Self::Byte);
@@ -21,7 +21,7 @@ impl Place {
     }
 
     /// The offset in these bytes, at most their length.
-    pub(super) fn offset(self, bytes: &[u8]) -> usize {
+    pub fn offset(self, bytes: &[u8]) -> usize {
         let at = match self {
             Self::Byte(at) => at,
             Self::Line(line, column) => {
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Line(line, column) => write!(f, "line {line}, column {column}"),
@@ -50,23 +50,24 @@ mod tests {
 
     #[test]
     fn positions_are_parsed_from_details() {
-        assert_eq!(Place::told_by("expected value at line 1 column 2"), Some(Place::Line(1, 2)));
-        assert_eq!(Place::told_by("no value at line 10, column 3"), Some(Place::Line(10, 3)));
-        assert_eq!(Place::told_by("invalid UTF-8 at byte 7"), Some(Place::Byte(7)));
+        assert_eq!(Position::read("expected value at line 1 column 2"), Some(Position::Line(1, 2)));
+        assert_eq!(Position::read("no value at line 10, column 3"), Some(Position::Line(10, 3)));
+        assert_eq!(Position::read("invalid UTF-8 at byte 7"), Some(Position::Byte(7)));
         for detail in ["an array", "at the end", "looks at line x column 3", "at line 1", ""] {
-            assert_eq!(Place::told_by(detail), None, "{detail}");
+            assert_eq!(Position::read(detail), None, "{detail}");
         }
     }
 
     #[test]
     fn the_offset_is_where_decoding_failed() {
         let body = b"{\"a\": 1}\n{\"b\": !}";
-        assert_eq!(Place::Line(2, 7).offset(body), 15);
+        assert_eq!(Position::Line(2, 7).offset(body), 15);
         assert_eq!(body[15], b'!');
-        assert_eq!(Place::Line(9, 1).offset(body), body.len());
-        assert_eq!(Place::Byte(usize::MAX).offset(body), body.len());
+        assert_eq!(Position::Line(9, 1).offset(body), body.len());
+        assert_eq!(Position::Byte(usize::MAX).offset(body), body.len());
         let wrong = decode(&"bik".into(), b"{\"eventName\":\n !}").unwrap_err();
-        let place = Place::told_by(&wrong.quarantined.detail).expect("a position at the end of the detail");
-        assert_eq!(place, Place::Line(wrong.line, wrong.column));
+        let position =
+            Position::read(&wrong.quarantined.detail).expect("a position at the end of the detail");
+        assert_eq!(position, Position::Line(wrong.line, wrong.column));
     }
 }
