@@ -38,7 +38,7 @@ pub enum Outcome {
 pub struct Trouble {
     /// The class of the failure, such as `status 422`; safe for logs.
     pub class: String,
-    /// The full error text; may quote the payload.
+    /// The whole error text, as it is stored; may quote the payload.
     pub error: String,
     /// How long the destination asked to wait before the next delivery.
     pub after: Option<Duration>,
@@ -56,21 +56,16 @@ impl Trouble {
 
     /// Converts a handler's [`Failure`].
     fn of(failure: Failure) -> Self {
-        match failure {
-            Failure::Retry { class, error, after, about } => {
-                Self { class, error, after, about, gravity: Gravity::Unwell }
-            }
-            Failure::Refuse { class, error } => {
-                Self { class, error, after: None, about: About::Event, gravity: Gravity::Refused }
-            }
+        let (class, error, after, about, gravity) = match failure {
+            Failure::Retry { class, error, after, about } => (class, error, after, about, Gravity::Unwell),
+            Failure::Refuse { class, error } => (class, error, None, About::Event, Gravity::Refused),
             Failure::Misconfigured { class, error, about } => {
-                Self { class, error, after: None, about, gravity: Gravity::Misconfigured }
+                (class, error, None, about, Gravity::Misconfigured)
             }
             // One resource that is gone is not the whole destination.
-            Failure::Gone { class, error } => {
-                Self { class, error, after: None, about: About::Event, gravity: Gravity::Gone }
-            }
-        }
+            Failure::Gone { class, error } => (class, error, None, About::Event, Gravity::Gone),
+        };
+        Self { class, error: error.whole(), after, about, gravity }
     }
 }
 

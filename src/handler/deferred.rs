@@ -132,6 +132,7 @@ impl Deferred {
     fn log(&self, failure: &Failure, failures: u32) {
         let (handler, kind, destination) = (&*self.handler, self.kind, &*self.destination);
         if let Failure::Retry { error, .. } = failure {
+            let error = error.whole();
             tracing::warn!(
                 handler,
                 kind,

@@ -15,6 +15,7 @@ mod condition;
 mod deferred;
 mod envelope;
 mod exec;
+mod failure_text;
 mod filter;
 mod given_up;
 mod http;
@@ -44,6 +45,7 @@ mod waves;
 
 pub use condition::{ConditionError, ConditionSettings, Scalar};
 pub use deferred::Deferred;
+pub use failure_text::FailureText;
 pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskError, MaskSettings};
@@ -185,49 +187,47 @@ impl Delivery {
 /// Why a delivery failed. The texts may quote the payload: they are stored in rows and never logged, except those of
 /// [`Kind::look`].
 ///
-/// An `error` text begins with the handler's own words. Whatever it quotes, from the payload or from the destination,
-/// comes after the first colon. The operator's page shows the part before that colon even while personal data is
-/// hidden.
+/// The operator's page shows the handler's own words in `error` even while personal data is hidden.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The destination is unwell. The same events may succeed later.
-    #[error("{error}")]
+    #[error("{}", error.whole())]
     Retry {
         /// Error class that is safe for logs, such as `timeout` or `status 503`.
         class: String,
-        /// The full error text; may quote the payload.
-        error: String,
+        /// The handler's words, and what it quotes.
+        error: FailureText,
         /// How long the destination asked to wait before the next attempt.
         after: Option<Duration>,
         /// Whether the failure is about the event or the destination.
         about: About,
     },
     /// The destination will never accept these events.
-    #[error("{error}")]
+    #[error("{}", error.whole())]
     Refuse {
         /// Error class that is safe for logs, such as `status 422`.
         class: String,
-        /// The full error text; may quote the payload.
-        error: String,
+        /// The handler's words, and what it quotes.
+        error: FailureText,
     },
     /// The destination does not match the handler's settings (credentials, permission, name): a person must look.
     /// Meanwhile the same events are retried.
-    #[error("{error}")]
+    #[error("{}", error.whole())]
     Misconfigured {
         /// Error class that is safe for logs, such as `status 401`.
         class: String,
-        /// The full error text; may quote the payload.
-        error: String,
+        /// The handler's words, and what it quotes.
+        error: FailureText,
         /// Whether the failure is about the event or the destination.
         about: About,
     },
     /// The destination says that it is permanently gone. The handler pauses until an operator resumes it.
-    #[error("{error}")]
+    #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.
         class: String,
-        /// The full error text; may quote the payload.
-        error: String,
+        /// The handler's words, and what it quotes.
+        error: FailureText,
     },
 }
 
@@ -247,34 +247,53 @@ pub enum About {
 
 impl Failure {
     /// [`Failure::Retry`] about the destination, without a wait time requested by it.
-    pub fn retry(class: impl Into<String>, error: impl fmt::Display) -> Self {
+    pub fn retry(class: impl Into<String>, error: impl Into<FailureText>) -> Self {
         Self::retry_about(About::Destination, class, error)
     }
 
     /// [`Failure::Retry`] without a wait time requested by the destination.
-    pub fn retry_about(about: About, class: impl Into<String>, error: impl fmt::Display) -> Self {
-        Self::Retry { class: class.into(), error: error.to_string(), after: None, about }
+    pub fn retry_about(about: About, class: impl Into<String>, error: impl Into<FailureText>) -> Self {
+        Self::Retry { class: class.into(), error: error.into(), after: None, about }
     }
 
     /// [`Failure::Refuse`] with this class and text.
-    pub fn refuse(class: impl Into<String>, error: impl fmt::Display) -> Self {
-        Self::Refuse { class: class.into(), error: error.to_string() }
+    pub fn refuse(class: impl Into<String>, error: impl Into<FailureText>) -> Self {
+        Self::Refuse { class: class.into(), error: error.into() }
     }
 
     /// [`Failure::Misconfigured`] about the destination, with this class and text.
-    pub fn misconfigured(class: impl Into<String>, error: impl fmt::Display) -> Self {
-        Self::Misconfigured { class: class.into(), error: error.to_string(), about: About::Destination }
+    pub fn misconfigured(class: impl Into<String>, error: impl Into<FailureText>) -> Self {
+        Self::Misconfigured { class: class.into(), error: error.into(), about: About::Destination }
     }
 
-    /// Returns this failure with its error text replaced by the result of `tell`.
+    /// Adds what the destination or the event says. A page shows it only when it shows personal data.
     #[must_use]
-    pub fn retold(mut self, tell: impl FnOnce(String) -> String) -> Self {
+    pub fn saying(mut self, said: impl fmt::Display) -> Self {
+        self.text().quote(said);
+        self
+    }
+
+    /// Puts a place, such as the server's address, before the text.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        let text = self.text();
+        text.own = format!("{place}: {}", text.own);
+        self
+    }
+
+    /// Appends advice for a person to the text.
+    #[must_use]
+    pub fn advised(mut self, advice: &str) -> Self {
+        self.text().advise(advice);
+        self
+    }
+
+    const fn text(&mut self) -> &mut FailureText {
         let (Self::Retry { error, .. }
         | Self::Refuse { error, .. }
         | Self::Misconfigured { error, .. }
-        | Self::Gone { error, .. }) = &mut self;
-        *error = tell(std::mem::take(error));
-        self
+        | Self::Gone { error, .. }) = self;
+        error
     }
 }
 

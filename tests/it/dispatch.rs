@@ -95,7 +95,7 @@ fn retry() -> Failure {
 }
 
 fn refuse() -> Failure {
-    Failure::Refuse { class: "status 422".to_owned(), error: "no".to_owned() }
+    Failure::Refuse { class: "status 422".to_owned(), error: "no".into() }
 }
 
 /// Fails for these seqs, whatever else is in the batch.
@@ -381,7 +381,7 @@ async fn deliveries_that_fail_together_count_once() {
 async fn a_destination_is_left_alone_for_as_long_as_it_asks() {
     let asked = || Failure::Retry {
         class: "status 429".to_owned(),
-        error: "slow down".to_owned(),
+        error: "slow down".into(),
         after: Some(Duration::from_secs(120)),
         about: About::Destination,
     };

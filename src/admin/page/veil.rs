@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::handler::FailureText;
+
 /// A number with at least this many digits may be a phone number; error codes have six.
 const PHONE_DIGITS: usize = 7;
 
@@ -64,24 +66,22 @@ impl Veil {
         Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
-    /// Masks the details in an error of a destination, which may quote the payload: everything after the first colon,
-    /// and quoted text.
-    pub(super) fn error<'a>(self, text: &'a str) -> Cow<'a, str> {
+    /// Masks the details in the text of a failure: what the destination or the event says, and quoted text.
+    pub(super) fn error(self, text: &FailureText) -> String {
         if self.lifted {
-            return Cow::Borrowed(text);
+            return text.whole();
         }
-        let (head, rest) = text.split_once(':').map_or((text, None), |(head, rest)| (head, Some(rest)));
         let mut told = String::new();
         // Every second part was inside quotes.
-        for (at, part) in head.split(['"', '`', '“', '”']).enumerate() {
+        for (at, part) in text.own.split(['"', '`', '“', '”']).enumerate() {
             told.push_str(if at % 2 == 0 { part } else { HIDDEN });
         }
         let mut told = self.sentence(&told).into_owned();
-        if rest.is_some() {
+        if text.said.is_some() {
             told.push_str(": ");
             told.push_str(HIDDEN);
         }
-        Cow::Owned(told)
+        told
     }
 
     /// The last `letters` characters after a mask; only the mask if the text has fewer than twice as many characters.
@@ -115,13 +115,11 @@ mod tests {
     #[test]
     fn a_masked_error_keeps_its_class() {
         let veil = Veil { lifted: false };
-        assert_eq!(
-            veil.error("422 Unprocessable Entity: no customer Asha"),
-            "422 Unprocessable Entity: ••••"
-        );
-        assert_eq!(veil.error("timed out after 15 s"), "timed out after 15 s");
-        assert_eq!(veil.error("no customer \"Asha\" here"), "no customer •••• here");
-        assert_eq!(Veil { lifted: true }.error("a: b"), "a: b");
+        let error = |text| veil.error(&FailureText::read(text));
+        assert_eq!(error("422 Unprocessable Entity: no customer Asha"), "422 Unprocessable Entity: ••••");
+        assert_eq!(error("timed out after 15 s"), "timed out after 15 s");
+        assert_eq!(error("no customer \"Asha\" here"), "no customer •••• here");
+        assert_eq!(Veil { lifted: true }.error(&FailureText::read("a: b")), "a: b");
     }
 
     #[test]

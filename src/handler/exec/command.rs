@@ -102,13 +102,14 @@ impl Program {
     /// [`Failure::Retry`] for other errors.
     pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<Group, Failure> {
         let child = self.command(delivery).spawn().map_err(|error| {
-            let story = format!("cannot start {}: {error}", self.path.display());
-            match error.kind() {
+            let story = format!("cannot start {}", self.path.display());
+            let failure = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
                     Failure::misconfigured("program", story)
                 }
                 _ => Failure::retry("start", story),
-            }
+            };
+            failure.saying(error)
         })?;
         Ok(Group::of(child))
     }

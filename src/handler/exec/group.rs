@@ -8,6 +8,8 @@ use tokio::{
     process::Child,
 };
 
+use crate::handler::Failure;
+
 /// How much of standard error is kept, in bytes, counted from its end.
 const TAIL_BYTES: usize = 4 * 1024;
 
@@ -60,10 +62,10 @@ impl Tail {
         }
     }
 
-    /// Appends the captured text to `story`, if there is any.
-    pub(super) fn tell(&self, story: &str) -> String {
+    /// Adds the captured text to a failure, if there is any.
+    pub(super) fn quoted_by(&self, failure: Failure) -> Failure {
         let said = String::from_utf8_lossy(&self.0);
         let said = said.trim();
-        if said.is_empty() { story.to_owned() } else { format!("{story}: {said}") }
+        if said.is_empty() { failure } else { failure.saying(said) }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     command::Program,
     group::{Group, Tail},
 };
-use crate::handler::{About, Delivery, Failure};
+use crate::handler::{About, Delivery, Failure, FailureText};
 
 /// Maximum length of an answer, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024;
@@ -29,17 +29,7 @@ pub(super) struct Worker {
 }
 
 /// Why a process can no longer be used.
-pub(super) struct Broken {
-    class: &'static str,
-    story: String,
-}
-
-impl Broken {
-    pub(super) fn into_failure(self) -> Failure {
-        // The failure is about the event: the process ended or misbehaved while handling it.
-        Failure::retry_about(About::Event, self.class, self.story)
-    }
-}
+pub(super) struct Broken(pub(super) Failure);
 
 impl Worker {
     pub(super) fn start(program: &Program) -> Result<Self, Failure> {
@@ -100,18 +90,18 @@ impl Worker {
         let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         match word {
             "ok" => Ok(Ok(())),
-            "refuse" => Ok(Err(Failure::refuse(
-                "refused",
-                self.tail.tell(&format!("the program refused the event: {rest}")),
-            ))),
-            "retry" => Ok(Err(Failure::retry_about(
-                About::Event,
-                "asked for a retry",
-                self.tail.tell(&format!("the program asked for a retry: {rest}")),
-            ))),
+            "refuse" => {
+                let refused = Failure::refuse("refused", "the program refused the event");
+                Ok(Err(self.tail.quoted_by(refused.saying(rest))))
+            }
+            "retry" => {
+                let story = "the program asked for a retry";
+                let asked = Failure::retry_about(About::Event, "asked for a retry", story);
+                Ok(Err(self.tail.quoted_by(asked.saying(rest))))
+            }
             _ => {
-                let story = format!("the program's answer must be ok, refuse TEXT or retry TEXT: {line:?}");
-                Err(self.broken("answer", &story))
+                let story = FailureText::from("the program's answer must be ok, refuse TEXT or retry TEXT");
+                Err(self.broken("answer", story.saying(format_args!("{line:?}"))))
             }
         }
     }
@@ -125,10 +115,11 @@ impl Worker {
             Ok(Ok(status)) => format!("the program ended without an answer ({status})"),
             _ => "the program closed its standard input or output".to_owned(),
         };
-        self.broken("ended", &story)
+        self.broken("ended", story)
     }
 
-    fn broken(&self, class: &'static str, story: &str) -> Broken {
-        Broken { class, story: self.tail.tell(story) }
+    /// The failure is about the event: the process ended or misbehaved while handling it.
+    fn broken(&self, class: &str, story: impl Into<FailureText>) -> Broken {
+        Broken(self.tail.quoted_by(Failure::retry_about(About::Event, class, story)))
     }
 }

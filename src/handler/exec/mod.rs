@@ -169,7 +169,7 @@ impl Exec {
         let mut unproven: Option<&Delivery> = None;
         for delivery in events {
             delivery.mark_sent();
-            outcome = worker.hand(delivery).await.map_err(lines::Broken::into_failure)?;
+            outcome = worker.hand(delivery).await.map_err(|broken| broken.0)?;
             if let Some(proven) = unproven.take() {
                 proven.mark_accepted();
             }

@@ -28,7 +28,7 @@ pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> R
     let mut group = program.start(Some(delivery))?;
     let mut tail = Tail::default();
     let status = converse(&mut group, input.as_bytes(), &mut tail).await;
-    judge(status.map_err(|error| Failure::retry("wait", error))?, &tail)
+    judge(status.map_err(unknown_end)?, &tail)
 }
 
 async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::Result<ExitStatus> {
@@ -71,20 +71,37 @@ async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::
     status
 }
 
+/// The failure if the program's exit code is unknown.
+fn unknown_end(error: std::io::Error) -> Failure {
+    Failure::retry("wait", "waiting for the program failed").saying(error)
+}
+
 fn judge(status: ExitStatus, tail: &Tail) -> Result<(), Failure> {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(REFUSED), _) => {
-            Err(Failure::refuse("exit 65", tail.tell("the program refused the event (exit 65)")))
-        }
+    let failure = match (status.code(), status.signal()) {
+        (Some(0), _) => return Ok(()),
+        (Some(REFUSED), _) => Failure::refuse("exit 65", "the program refused the event (exit 65)"),
         (Some(code), _) => {
-            let story = tail.tell(&format!("the program ended with exit code {code}"));
-            Err(Failure::retry_about(About::Event, format!("exit {code}"), story))
+            let story = format!("the program ended with exit code {code}");
+            Failure::retry_about(About::Event, format!("exit {code}"), story)
         }
         (None, signal) => {
             let signal = signal.unwrap_or_default();
             let story = format!("the program was terminated by signal {signal}");
-            Err(Failure::retry_about(About::Event, format!("signal {signal}"), tail.tell(&story)))
+            Failure::retry_about(About::Event, format!("signal {signal}"), story)
         }
+    };
+    Err(tail.quoted_by(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::FailureText;
+
+    #[test]
+    fn an_error_of_the_system_comes_after_the_handlers_words() {
+        let stored = unknown_end(std::io::Error::other("no child Asha")).to_string();
+        assert!(stored.ends_with("no child Asha"), "{stored}");
+        assert_eq!(FailureText::read(&stored).own, "waiting for the program failed");
     }
 }

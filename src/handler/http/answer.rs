@@ -7,7 +7,7 @@ use reqwest::{Response, header::RETRY_AFTER};
 use super::retry_after::retry_after;
 use crate::{
     clock,
-    handler::{About, Failure},
+    handler::{About, Failure, FailureText},
 };
 
 /// How much of the response body is read, in bytes. Longer error texts are of no use.
@@ -26,7 +26,7 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
     // Reading a short body to its end lets the connection be reused.
     let text = body(answer).await;
     let class = format!("status {}", status.as_u16());
-    let error = if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
+    let error = FailureText { own: status.to_string(), said: (!text.is_empty()).then_some(text) };
     judge(status.as_u16(), class, error, after, conflict)
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
 fn judge(
     status: u16,
     class: String,
-    error: String,
+    error: FailureText,
     after: Option<Duration>,
     conflict: About,
 ) -> Result<(), Failure> {
@@ -53,12 +53,12 @@ fn judge(
         502 | 504 => retry(About::Unanswered, class, error),
         408 | 425 | 429 | 501..=599 => retry(About::Destination, class, error),
         300..=399 => {
-            let error = format!("{error}; redirects are not followed: set `url` to the final address");
-            Err(Failure::Misconfigured { class, error, about: About::Destination })
+            let advice = "; redirects are not followed: set `url` to the final address";
+            Err(Failure::misconfigured(class, error).advised(advice))
         }
-        401 | 403 | 407 => Err(Failure::Misconfigured { class, error, about: About::Destination }),
+        401 | 403 | 407 => Err(Failure::misconfigured(class, error)),
         400..=499 => Err(Failure::Misconfigured { class, error, about: About::Event }),
-        _ => Err(Failure::Misconfigured { class, error, about: About::Destination }),
+        _ => Err(Failure::misconfigured(class, error)),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     fn a_status_is_about_the_event_or_about_the_destination() {
         let about = |status, after: Option<u64>, conflict| {
             let after = after.map(Duration::from_secs);
-            match judge(status, String::new(), String::new(), after, conflict) {
+            match judge(status, String::new(), "".into(), after, conflict) {
                 Ok(()) => None,
                 Err(Failure::Retry { about, .. } | Failure::Misconfigured { about, .. }) => Some(about),
                 Err(Failure::Refuse { .. } | Failure::Gone { .. }) => Some(About::Event),

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::address::{FORBIDDEN, Resolver};
 use crate::{
-    handler::{About, Failure, ca::Ca, tls},
+    handler::{About, Failure, FailureText, ca::Ca, tls},
     secret::Secret,
 };
 
@@ -111,11 +111,12 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
     let (timeout, connect) = (error.is_timeout(), error.is_connect());
     let advice = tls::advice(&error);
     let story = whole_story(&error.without_url());
+    let text = FailureText::read(&story);
     if let Some(advice) = advice {
-        return Failure::misconfigured("tls", format!("{story}: {advice}"));
+        return Failure::misconfigured("tls", text.saying(advice));
     }
     if story.contains(FORBIDDEN) {
-        return Failure::misconfigured("forbidden address", story);
+        return Failure::misconfigured("forbidden address", text);
     }
     let class = match (timeout, connect) {
         (true, _) => "timeout",
@@ -125,7 +126,7 @@ pub(super) fn failure(error: reqwest::Error) -> Failure {
     };
     // If connecting failed, nothing was sent.
     let about = if connect { About::Destination } else { About::Unanswered };
-    Failure::retry_about(about, class, story)
+    Failure::retry_about(about, class, text)
 }
 
 /// Returns whether the connection was closed during a request. Part of the request may have been sent, and no response

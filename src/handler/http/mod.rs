@@ -133,10 +133,10 @@ impl Kind for Http {
         match asked.map_err(client::failure) {
             // The full error text may contain a secret URL.
             Err(Failure::Retry { class, after, about, .. }) => {
-                let error = format!("the destination does not answer ({class})");
+                let error = format!("the destination does not answer ({class})").into();
                 Err(Failure::Retry { class, error, after, about })
             }
-            looked => looked.map(drop).map_err(|failure| failure.retold(|error| format!("url: {error}"))),
+            looked => looked.map(drop).map_err(|failure| failure.at("url")),
         }
     }
 

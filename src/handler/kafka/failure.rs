@@ -2,7 +2,7 @@
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
-use super::super::Failure;
+use super::super::{Failure, FailureText};
 
 /// The failure for settings that librdkafka rejects. The value is not shown, because it may be a secret.
 pub(super) fn of_settings(error: &KafkaError) -> Failure {
@@ -16,7 +16,8 @@ pub(super) fn of_settings(error: &KafkaError) -> Failure {
 
 /// The failure for a broker error that needs a person; `None` for errors that may be temporary.
 pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
-    let wrong = |class, advice: &str| Some(Failure::misconfigured(class, format!("{reason}: {advice}")));
+    let wrong =
+        |class, advice: &str| Some(Failure::misconfigured(class, FailureText::read(reason).saying(advice)));
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed => {
             wrong("credentials", "check `user`, `password` and `mechanism`")
@@ -34,7 +35,7 @@ pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
 }
 
 /// The failure when all brokers are down, classified by the last error of one of them.
-pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
+pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
     let class = match code {
         Code::Resolve => "dns",
         Code::SSL => "tls",
@@ -44,12 +45,14 @@ pub(super) fn of_reason(code: Code, mut reason: String) -> Failure {
         _ => "connection closed",
     };
     // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL).
+    let failure = Failure::retry(class, FailureText::read(reason));
     if reason.contains("SSL_HANDSHAKE") {
-        reason.push_str(": if this persists, the broker does not speak TLS on this port: check `tls`");
+        failure.saying("if this persists, the broker does not speak TLS on this port: check `tls`")
     } else if reason.contains("SSL listener") || reason.contains("SASL authentication") {
-        reason.push_str(": check `tls` and `user`");
+        failure.saying("check `tls` and `user`")
+    } else {
+        failure
     }
-    Failure::retry(class, reason)
 }
 
 /// The failure for a topic's error code; `None` if the topic can be used.
@@ -72,17 +75,17 @@ pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
             "topic",
             format!("{topic:?} is not a valid topic name: check `topic`"),
         )),
-        code => Some(Failure::retry("metadata", format!("the topic {topic:?}: {code}"))),
+        code => Some(Failure::retry("metadata", format!("the topic {topic:?}")).saying(code)),
     }
 }
 
 /// The failure for a message that was not accepted.
 pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-    let what = format!("topic {topic:?}: {code}");
+    let what = FailureText::from(format!("topic {topic:?}")).saying(code);
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
-            Failure::refuse("too large", format!("{what}: the broker accepts less than `max_bytes`"))
+            Failure::refuse("too large", what.saying("the broker accepts less than `max_bytes`"))
         }
         Code::InvalidRecord => Failure::refuse("invalid record", what),
         Code::UnknownTopic
@@ -91,8 +94,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         | Code::InvalidTopic => of_topic(topic, code).unwrap_or_else(|| Failure::retry("metadata", what)),
         Code::ClusterAuthorizationFailed => Failure::misconfigured(
             "permission",
-            format!(
-                "{what}: before Kafka 3.0 an idempotent producer needs the ACL IDEMPOTENT_WRITE on the cluster"
+            what.saying(
+                "before Kafka 3.0 an idempotent producer needs the ACL IDEMPOTENT_WRITE on the cluster",
             ),
         ),
         Code::PolicyViolation | Code::UnsupportedCompressionType | Code::UnsupportedForMessageFormat => {

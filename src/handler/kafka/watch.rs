@@ -71,7 +71,7 @@ impl Watch {
     pub(super) fn away(&self, otherwise: &str) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));
-        of_reason(code, reason)
+        of_reason(code, &reason)
     }
 
     fn set(&self, trouble: Failure) {

@@ -10,7 +10,33 @@ use async_nats::{
     },
 };
 
-use super::super::{Failure, tls};
+use super::super::{Failure, FailureText, tls};
+
+/// A failure, and whether the handler can resolve it itself.
+pub(super) enum NatsFailure {
+    /// No stream captured a message.
+    NoStream(Failure),
+    /// The user may not ask about streams.
+    NoApi(Failure),
+    /// The handler cannot resolve it.
+    Other(Failure),
+}
+
+impl From<Failure> for NatsFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<NatsFailure> for Failure {
+    fn from(failed: NatsFailure) -> Self {
+        match failed {
+            NatsFailure::NoStream(failure) | NatsFailure::NoApi(failure) | NatsFailure::Other(failure) => {
+                failure
+            }
+        }
+    }
+}
 
 /// The failure for a connection that could not be made.
 pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
@@ -41,64 +67,60 @@ pub(super) fn of_connect(server: &str, error: &ConnectError) -> Failure {
 }
 
 /// The failure for a JetStream error in answer to a request about streams.
-pub(super) fn of_api(asked: &str, error: &ApiError) -> Failure {
-    let what = format!("{asked}: {error}");
-    match error.error_code() {
+pub(super) fn of_api(asked: &str, error: &ApiError) -> NatsFailure {
+    let what = FailureText::from(asked).saying(error);
+    let failure = match error.error_code() {
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
-            Failure::misconfigured("no jetstream", format!("{what}: {ENABLE}"))
+            Failure::misconfigured("no jetstream", what.saying(ENABLE))
         }
         _ if error.code() == 503 => Failure::retry("jetstream", what),
         _ => Failure::misconfigured("jetstream", what),
-    }
+    };
+    failure.into()
 }
 
 /// Advice if JetStream does not answer.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
-/// Error class of a message that no stream captured.
-const NO_STREAM: &str = "no stream";
-
-/// Returns whether no stream captured the message.
-pub(super) fn is_no_stream(failure: &Failure) -> bool {
-    matches!(failure, Failure::Misconfigured { class, .. } if class == NO_STREAM)
-}
-
 /// The failure for a missing acknowledgement. `pattern` matches every possible subject.
-pub(super) fn of_publish(pattern: &str, error: &PublishError) -> Failure {
+pub(super) fn of_publish(pattern: &str, error: &PublishError) -> NatsFailure {
     use PublishErrorKind as Kind;
-    match error.kind() {
-        Kind::MaxPayloadExceeded => Failure::refuse("too large", error),
-        Kind::StreamNotFound => Failure::misconfigured(
-            NO_STREAM,
-            format!("{error}: no stream captures the subject (pattern {pattern:?})"),
-        ),
-        Kind::TimedOut => Failure::retry("timeout", error),
-        Kind::BrokenPipe | Kind::MaxAckPending => Failure::retry("disconnected", error),
+    let text = FailureText::read(&error.to_string());
+    let failure = match error.kind() {
+        Kind::MaxPayloadExceeded => Failure::refuse("too large", text),
+        Kind::StreamNotFound => {
+            let advice = format!("no stream captures the subject (pattern {pattern:?})");
+            return NatsFailure::NoStream(Failure::misconfigured("no stream", text.saying(advice)));
+        }
+        Kind::TimedOut => Failure::retry("timeout", text),
+        Kind::BrokenPipe | Kind::MaxAckPending => Failure::retry("disconnected", text),
         Kind::WrongLastMessageId | Kind::WrongLastSequence | Kind::Other => {
             match error.source().and_then(|source| source.downcast_ref::<ApiError>()) {
                 Some(refused) => of_refusal(refused),
-                None => Failure::retry("disconnected", error),
+                None => Failure::retry("disconnected", text),
             }
         }
-    }
+    };
+    failure.into()
 }
 
 /// The failure for a message that a stream refused.
 fn of_refusal(error: &ApiError) -> Failure {
+    let text = FailureText::from("the stream refused the message").saying(error);
     match error.error_code() {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
-            Failure::refuse("too large", error)
+            Failure::refuse("too large", text)
         }
-        ErrorCode::STREAM_NOT_MATCH => Failure::misconfigured(
-            "other stream",
-            format!("the subject is captured by a stream other than `stream`: {error}"),
-        ),
-        ErrorCode::STREAM_SEALED => Failure::misconfigured("stream sealed", error),
+        ErrorCode::STREAM_NOT_MATCH => {
+            let what = "the subject is captured by a stream other than `stream`";
+            Failure::misconfigured("other stream", what).saying(error)
+        }
+        ErrorCode::STREAM_SEALED => Failure::misconfigured("stream sealed", text),
         ErrorCode::STREAM_STORE_FAILED
         | ErrorCode::INSUFFICIENT_RESOURCES
         | ErrorCode::MEMORY_RESOURCES_EXCEEDED
         | ErrorCode::STORAGE_RESOURCES_EXCEEDED
-        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => Failure::retry("stream full", error),
-        other => Failure::retry(format!("jetstream {}", other.0), error),
+        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => Failure::retry("stream full", text),
+        other => Failure::retry(format!("jetstream {}", other.0), text),
     }
 }

@@ -8,9 +8,12 @@ use async_nats::{
 };
 use tokio::sync::watch;
 
-use super::{Settings, error::of_connect};
+use super::{
+    Settings,
+    error::{NatsFailure, of_connect},
+};
 use crate::handler::{
-    Failure,
+    Failure, FailureText,
     given_up::{Attempt, GivenUp},
 };
 
@@ -18,6 +21,8 @@ use crate::handler::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Subject prefix of JetStream's API for streams.
+const API: &str = "$JS.API.";
 
 /// A connection that is used until something fails.
 pub(super) struct Link {
@@ -86,7 +91,7 @@ impl Link {
     }
 
     /// Waits for `work`, but fails if the connection breaks first.
-    pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    pub(super) async fn unless_broken<T>(&self, work: impl Future<Output = T>) -> Result<T, NatsFailure> {
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -94,26 +99,27 @@ impl Link {
         }
     }
 
-    async fn broken(&self) -> Failure {
+    async fn broken(&self) -> NatsFailure {
         let mut state = self.state.clone();
         match state.wait_for(|state| *state != State::Sound).await.as_deref() {
             Ok(State::Denied(what)) => denial(what),
-            _ => Failure::retry("disconnected", "the connection was lost"),
+            _ => Failure::retry("disconnected", "the connection was lost").into(),
         }
     }
 }
 
 /// The failure for an error that the server sent. Not every error that closes a connection is about credentials.
-fn denial(said: &str) -> Failure {
-    let what = format!("the server says: {said}");
-    let said = said.to_ascii_lowercase();
-    if said.contains("permissions violation") {
-        Failure::misconfigured("permission", what)
-    } else if said.contains("auth") {
-        Failure::misconfigured("credentials", what)
-    } else {
-        Failure::retry("server error", what)
+fn denial(said: &str) -> NatsFailure {
+    let what = FailureText::from("the server says").saying(said);
+    let lower = said.to_ascii_lowercase();
+    if lower.contains("permissions violation") {
+        let failure = Failure::misconfigured("permission", what);
+        return if said.contains(API) { NatsFailure::NoApi(failure) } else { failure.into() };
     }
+    if lower.contains("auth") {
+        return Failure::misconfigured("credentials", what).into();
+    }
+    Failure::retry("server error", what).into()
 }
 
 /// The client's options. The client closes as soon as it is disconnected, because buffered messages must not be sent

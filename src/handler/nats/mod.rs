@@ -25,11 +25,9 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
+use error::NatsFailure;
 use link::Link;
 pub use settings::Settings;
-
-/// Subject prefix of JetStream's API for streams.
-const API: &str = "$JS.API.";
 
 /// A handler that publishes events to NATS JetStream.
 pub struct Nats {
@@ -89,7 +87,7 @@ impl Kind for Nats {
         let link = self.link().await?;
         let attempt = link.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
-        if self.settings.create_stream && published.as_ref().is_err_and(error::is_no_stream) {
+        if self.settings.create_stream && matches!(published, Err(NatsFailure::NoStream(_))) {
             // The stream was deleted while the receiver runs. Create it again, as at the start.
             let left: Vec<Delivery> =
                 events.iter().filter(|delivery| !delivery.is_accepted()).cloned().collect();
@@ -99,7 +97,7 @@ impl Kind for Nats {
             };
         }
         attempt.ended();
-        published
+        Ok(published?)
     }
 }
 
@@ -117,15 +115,16 @@ impl Nats {
         }
         match stream::check(&link, &self.settings).await {
             Ok(()) => Ok(Arc::clone(kept.link.insert(link))),
-            Err(Failure::Misconfigured { class, error, .. })
-                if class == "permission" && error.contains(API) =>
-            {
-                warn!(kind = Self::NAME, "stream check skipped, the user may not ask about streams: {error}");
+            Err(NatsFailure::NoApi(failure)) => {
+                warn!(
+                    kind = Self::NAME,
+                    "stream check skipped, the user may not ask about streams: {failure}"
+                );
                 kept.unchecked = true;
                 link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
                 Ok(Arc::clone(kept.link.insert(link)))
             }
-            Err(trouble) => Err(trouble),
+            Err(trouble) => Err(trouble.into()),
         }
     }
 }

@@ -12,7 +12,7 @@ use async_nats::{
 use super::{
     super::{Delivery, Failure, safe_text::push_safe, waves::waves},
     Settings,
-    error::of_publish,
+    error::{NatsFailure, of_publish},
     link::Link,
     settings::Subject,
 };
@@ -32,13 +32,13 @@ const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 /// Publishes the events and marks those that are acknowledged. Returns when all are.
 ///
 /// # Errors
-/// Returns the first [`Failure`]. Later waves were not sent.
+/// Returns the first [`NatsFailure`]. Later waves were not sent.
 pub(super) async fn publish(
     link: &Link,
     settings: &Settings,
     handler: &str,
     events: &[Delivery],
-) -> Result<(), Failure> {
+) -> Result<(), NatsFailure> {
     let limit = link.client.max_payload();
     let mut messages = Vec::with_capacity(events.len());
     for delivery in events {
@@ -47,7 +47,7 @@ pub(super) async fn publish(
         // All messages are checked before the first is sent.
         if bytes > limit {
             let why = format!("the message has {bytes} bytes, more than the server's max_payload ({limit})");
-            return Err(Failure::refuse("too large", why));
+            return Err(Failure::refuse("too large", why).into());
         }
         messages.push(message);
     }
@@ -63,7 +63,7 @@ async fn send(
     settings: &Settings,
     wave: &[Delivery],
     messages: Vec<Message>,
-) -> Result<(), Failure> {
+) -> Result<(), NatsFailure> {
     let mut acks = Vec::with_capacity(wave.len());
     let mut failure = None;
     let failed = |error: PublishError| {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     Settings,
-    error::{ENABLE, of_api},
+    error::{ENABLE, NatsFailure, of_api},
     link::Link,
 };
 use crate::handler::Failure;
@@ -24,8 +24,8 @@ const REMEMBERS: Duration = Duration::from_mins(10);
 /// Checks that a stream captures at least some of the possible subjects.
 ///
 /// # Errors
-/// Returns a [`Failure`] with the command that creates the stream.
-pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Failure> {
+/// Returns a [`NatsFailure`] with the command that creates the stream.
+pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), NatsFailure> {
     let pattern = settings.subject.pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };
     let name = name.0.as_str();
@@ -33,25 +33,19 @@ pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), Failur
         if subjects.iter().any(|subject| overlap(subject, &pattern)) {
             return Ok(());
         }
-        return Err(Failure::misconfigured(
-            "no stream",
-            format!(
-                "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or run \
-                 `nats stream edit {name} --subjects '{pattern}'`"
-            ),
-        ));
+        return Err(no_stream(format!(
+            "the stream {name} does not capture the subject {pattern}, but {subjects:?}: change `subject`, or run \
+             `nats stream edit {name} --subjects '{pattern}'`"
+        )));
     }
     if settings.create_stream {
         return make(link, name, pattern).await;
     }
     let or = "or set create_stream = true";
-    Err(Failure::misconfigured(
-        "no stream",
-        format!("there is no stream {name}: {}, {or}", advice(name, &pattern)),
-    ))
+    Err(no_stream(format!("there is no stream {name}: {}, {or}", advice(name, &pattern))))
 }
 
-async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
+async fn any(link: &Link, pattern: &str) -> Result<(), NatsFailure> {
     #[derive(Deserialize)]
     struct Names {
         streams: Option<Vec<String>>,
@@ -63,16 +57,13 @@ async fn any(link: &Link, pattern: &str) -> Result<(), Failure> {
     };
     if names.is_empty() {
         let advice = advice("BIK", pattern);
-        return Err(Failure::misconfigured(
-            "no stream",
-            format!("no stream captures the subject {pattern}: {advice}"),
-        ));
+        return Err(no_stream(format!("no stream captures the subject {pattern}: {advice}")));
     }
     Ok(())
 }
 
 /// The subjects that a stream captures; `None` if the stream does not exist.
-async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Failure> {
+async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, NatsFailure> {
     let asked = format!("reading the subjects of the stream {name}");
     match ask::<Info>(link, &asked, &format!("STREAM.INFO.{name}"), &()).await? {
         Response::Ok(info) => Ok(Some(info.config.subjects)),
@@ -81,7 +72,7 @@ async fn subjects_of(link: &Link, name: &str) -> Result<Option<Vec<String>>, Fai
     }
 }
 
-async fn make(link: &Link, name: &str, pattern: String) -> Result<(), Failure> {
+async fn make(link: &Link, name: &str, pattern: String) -> Result<(), NatsFailure> {
     let asked = format!("creating the stream {name}");
     let config = Config {
         name: name.to_owned(),
@@ -101,9 +92,9 @@ async fn ask<T: DeserializeOwned>(
     asked: &str,
     what: &str,
     with: &(impl Serialize + Sync),
-) -> Result<Response<T>, Failure> {
+) -> Result<Response<T>, NatsFailure> {
     let answer = link.unless_broken(link.jetstream.request(what.to_owned(), with)).await?;
-    answer.map_err(|error| match error.kind() {
+    Ok(answer.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => {
             Failure::misconfigured("no jetstream", format!("{asked}: JetStream does not answer: {ENABLE}"))
         }
@@ -112,9 +103,14 @@ async fn ask<T: DeserializeOwned>(
             Failure::retry("timeout", format!("{asked}: no answer within 5 s"))
         }
         RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
-            Failure::retry("jetstream", format!("{asked}: {error}"))
+            Failure::retry("jetstream", asked).saying(error)
         }
-    })
+    })?)
+}
+
+/// A setting that no stream of the server matches.
+fn no_stream(what: String) -> NatsFailure {
+    Failure::misconfigured("no stream", what).into()
 }
 
 fn advice(name: &str, pattern: &str) -> String {

@@ -4,7 +4,7 @@
 use lapin::ErrorKind;
 
 use super::address::is_tls_error;
-use crate::handler::Failure;
+use crate::handler::{Failure, FailureText};
 
 const CONTENT_TOO_LARGE: u16 = 311;
 const CONNECTION_FORCED: u16 = 320;
@@ -22,32 +22,71 @@ pub(super) enum Phase {
     Publish,
 }
 
+/// A problem that needs a person.
+#[derive(Clone, Copy)]
+pub(super) enum Misfit {
+    AccessRefused,
+    NotFound,
+    NotAllowed,
+    PreconditionFailed,
+    Tls,
+}
+
+impl Misfit {
+    /// Returns `None` if the error needs no person.
+    pub(super) fn of(error: &lapin::Error, phase: Phase) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::ProtocolError(answer) => Self::of_code(answer.get_id(), phase),
+            ErrorKind::AuthProviderError(_) => Some(Self::AccessRefused),
+            ErrorKind::IOError(_) if is_tls_error(error) => Some(Self::Tls),
+            _ => None,
+        }
+    }
+
+    const fn of_code(code: u16, phase: Phase) -> Option<Self> {
+        match (code, phase) {
+            (ACCESS_REFUSED, _) => Some(Self::AccessRefused),
+            (NOT_FOUND, _) => Some(Self::NotFound),
+            (NOT_ALLOWED, _) => Some(Self::NotAllowed),
+            (PRECONDITION_FAILED, Phase::Setup) => Some(Self::PreconditionFailed),
+            _ => None,
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::AccessRefused => "access refused",
+            Self::NotFound => "not found",
+            Self::NotAllowed => "not allowed",
+            Self::PreconditionFailed => "precondition failed",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// The failure for an error of the library.
 pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
-    match error.kind() {
-        ErrorKind::ProtocolError(answer) => of_answer(answer.get_id(), answer.get_message().as_str(), phase),
-        ErrorKind::AuthProviderError(_) => Failure::misconfigured("access refused", error),
-        ErrorKind::IOError(_) if is_tls_error(error) => Failure::misconfigured("tls", error),
-        ErrorKind::IOError(io) => Failure::retry(io_class(io.kind()), error),
-        ErrorKind::MissingHeartbeatError => Failure::retry("timeout", error),
+    match (error.kind(), Misfit::of(error, phase)) {
+        (ErrorKind::ProtocolError(answer), _) => {
+            of_answer(answer.get_id(), answer.get_message().as_str(), phase)
+        }
+        (_, Some(wrong)) => Failure::misconfigured(wrong.class(), error),
+        (ErrorKind::IOError(io), None) => Failure::retry(io_class(io.kind()), error),
+        (ErrorKind::MissingHeartbeatError, None) => Failure::retry("timeout", error),
         _ => Failure::retry("connection closed", error),
     }
 }
 
-/// The failure for an answer of the broker. Its text begins with the name of the code.
+/// The failure for an answer of the broker. The broker's text begins with the name of the code.
 fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
-    match code {
-        ACCESS_REFUSED => Failure::misconfigured("access refused", text),
-        NOT_FOUND => Failure::misconfigured("not found", text),
-        NOT_ALLOWED => Failure::misconfigured("not allowed", text),
-        CONTENT_TOO_LARGE => Failure::refuse("too large", text),
+    let told = FailureText::from(format!("the broker answered {code}")).saying(text);
+    match (code, Misfit::of_code(code, phase)) {
+        (_, Some(wrong)) => Failure::misconfigured(wrong.class(), told),
+        (CONTENT_TOO_LARGE, _) => Failure::refuse("too large", told),
         // This code covers many problems. For an event it means the size (`max_message_size`).
-        PRECONDITION_FAILED if phase == Phase::Publish && text.contains("message size") => {
-            Failure::refuse("too large", text)
-        }
-        PRECONDITION_FAILED if phase == Phase::Setup => Failure::misconfigured("precondition failed", text),
-        CONNECTION_FORCED => Failure::retry("connection closed", text),
-        code => Failure::retry(format!("amqp {code}"), text),
+        (PRECONDITION_FAILED, _) if text.contains("message size") => Failure::refuse("too large", told),
+        (CONNECTION_FORCED, _) => Failure::retry("connection closed", told),
+        _ => Failure::retry(format!("amqp {code}"), told),
     }
 }
 
@@ -104,5 +143,13 @@ mod tests {
         }
         assert_eq!(class(541, "INTERNAL_ERROR", Phase::Publish), ("retry", "amqp 541".to_owned()));
         assert_eq!(class(320, "", Phase::Publish), ("retry", "connection closed".to_owned()));
+    }
+
+    #[test]
+    fn what_the_broker_says_comes_after_the_handlers_words() {
+        let text = "NOT_FOUND - no queue 'Asha' in vhost '/'";
+        let stored = of_answer(404, text, Phase::Publish).to_string();
+        assert!(stored.ends_with(text), "{stored}");
+        assert_eq!(FailureText::read(&stored).own, "the broker answered 404");
     }
 }

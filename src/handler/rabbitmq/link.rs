@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{
     address::{Address, CONNECT_TIMEOUT, within},
-    failure::{self, Phase},
+    failure::{self, Misfit, Phase},
 };
 use crate::handler::{
     Failure,
@@ -125,10 +125,8 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let at = |failure| self.told(failure);
-        let connection = self.address.connect(&self.name).await;
-        let connection = connection.map_err(|error| at(failure::of(&error, Phase::Setup)))?;
-        self.look_at_target(&connection).await.map_err(|error| at(failure::of(&error, Phase::Setup)))?;
+        let connection = self.address.connect(&self.name).await.map_err(|error| self.told(&error))?;
+        self.look_at_target(&connection).await.map_err(|error| self.told(&error))?;
         Ok(connection)
     }
 
@@ -153,39 +151,36 @@ impl Link {
         }
     }
 
-    /// Adds the address, and advice for a person, to a connection failure.
-    fn told(&self, failure: Failure) -> Failure {
-        let advice = match &failure {
-            Failure::Misconfigured { class, .. } => self.advice(class),
-            _ => String::new(),
-        };
-        failure.retold(|error| format!("{}: {error}{advice}", self.address.place()))
+    /// The failure for an error while connecting, with the address, and advice for a person.
+    fn told(&self, error: &lapin::Error) -> Failure {
+        let advice = Misfit::of(error, Phase::Setup).map_or_else(String::new, |wrong| self.advice(wrong));
+        failure::of(error, Phase::Setup).at(self.address.place()).advised(&advice)
     }
 
-    fn advice(&self, class: &str) -> String {
+    fn advice(&self, wrong: Misfit) -> String {
         let vhost = self.address.vhost();
-        match (class, &self.target) {
-            ("not found", Target::Exchange { name, .. }) => format!(
+        match (wrong, &self.target) {
+            (Misfit::NotFound, Target::Exchange { name, .. }) => format!(
                 " (create it with `rabbitmqadmin --vhost={vhost} declare exchange name={name} type=topic durable=true`, or \
                  set `declare = true`)"
             ),
-            ("not found", Target::Queue { name, .. }) => format!(
+            (Misfit::NotFound, Target::Queue { name, .. }) => format!(
                 " (create it with `rabbitmqadmin --vhost={vhost} declare queue name={name} durable=true`, or set \
                  `declare = true`)"
             ),
-            ("access refused", _) => format!(
+            (Misfit::AccessRefused, _) => format!(
                 " (check user and password in `url`, and the user's permissions in the vhost {vhost:?})"
             ),
-            ("not allowed", _) => format!(" (check that the vhost {vhost:?} exists and that the user may access it)"),
-            ("precondition failed", _) => {
+            (Misfit::NotAllowed, _) => format!(" (check that the vhost {vhost:?} exists and that the user may access it)"),
+            (Misfit::PreconditionFailed, _) => {
                 " (it exists, but has another type or is not durable: set `declare = false` to use it as it is)"
                     .to_owned()
             }
-            ("tls", _) => {
+            (Misfit::Tls, _) => {
                 " (check host and port in `url`; for a private CA, set `ca` to a file with its certificate)"
                     .to_owned()
             }
-            _ => String::new(),
+            (Misfit::NotFound, Target::Queues) => String::new(),
         }
     }
 }

@@ -2,23 +2,37 @@
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::super::{Failure, tls};
+use super::super::{Failure, FailureText, tls};
+
+/// Codes of a server that is temporarily unable to answer.
+const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
+
+/// A failure, and whether the connection is still usable after it. If it is not, the next delivery needs a new one: late
+/// answers may still arrive on the old one, or the user's permissions may have changed.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) is_usable: bool,
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        failed.failure
+    }
+}
 
 /// The failure for an error of the client library.
-pub(super) fn of(error: &RedisError) -> Failure {
+pub(super) fn of(error: &RedisError) -> Failed {
     if let Some(advice) = tls::advice(error) {
-        return Failure::misconfigured(
-            "tls",
-            format!("the TLS connection to the server failed ({error}): {advice}"),
-        );
+        let what = format!("the TLS connection to the server failed ({error}): {advice}");
+        return Failed { failure: Failure::misconfigured("tls", what), is_usable: false };
     }
-    match error.kind() {
+    let failure = match error.kind() {
         ErrorKind::AuthenticationFailed => Failure::misconfigured(
             "credentials",
             format!("the server refuses the credentials: check `url` ({error})"),
         ),
         ErrorKind::InvalidClientConfig => {
-            Failure::misconfigured("settings", format!("{error}: check `url` and `ca`"))
+            Failure::misconfigured("settings", text(error).saying("check `url` and `ca`"))
         }
         ErrorKind::Io if error.is_timeout() => {
             Failure::retry("timeout", "the server does not answer".to_owned())
@@ -34,64 +48,61 @@ pub(super) fn of(error: &RedisError) -> Failure {
         }
         _ if error.to_string().contains("refused to switch database") => Failure::misconfigured(
             "settings",
-            format!("{error}: check the database number at the end of `url`"),
+            text(error).saying("check the database number at the end of `url`"),
         ),
         _ => match answers(error).first() {
-            Some(answer) => of_answer(answer),
-            None => Failure::retry("invalid answer", error.to_string()),
+            Some(answer) => return of_answer(answer),
+            None => Failure::retry("invalid answer", text(error)),
         },
-    }
+    };
+    Failed { failure, is_usable: false }
+}
+
+/// The error in the library's words, and what the server says in it.
+fn text(error: &RedisError) -> FailureText {
+    FailureText::read(&error.to_string())
 }
 
 /// The failure for an error answer of the server.
-fn of_answer(answer: &ServerError) -> Failure {
+fn of_answer(answer: &ServerError) -> Failed {
     let details = answer.details().unwrap_or_default();
-    let what = format!("the server answered {}: {details}", answer.code());
-    match answer.code() {
+    let what = FailureText::from(format!("the server answered {}", answer.code())).saying(details);
+    let is_busy = BUSY.contains(&answer.code());
+    let is_usable = is_busy || matches!(answer.code(), "OOM" | "MISCONF" | "WRONGTYPE");
+    let failure = match answer.code() {
         "NOAUTH" | "WRONGPASS" => {
-            Failure::misconfigured("credentials", format!("{what}: check the user and password in `url`"))
+            Failure::misconfigured("credentials", what.saying("check the user and password in `url`"))
         }
         "NOPERM" => Failure::misconfigured(
             "permission",
-            format!(
-                "{what}: the user needs +xadd +multi +exec +discard and access to the stream's key; also +type if `stream` \
-                 depends on the event"
+            what.saying(
+                "the user needs +xadd +multi +exec +discard and access to the stream's key; also +type if `stream` \
+                 depends on the event",
             ),
         ),
         "WRONGTYPE" => Failure::misconfigured(
             "wrong type",
-            format!("{what}: the key of `stream` does not hold a stream"),
+            what.saying("the key of `stream` does not hold a stream"),
         ),
         "MOVED" | "ASK" | "CROSSSLOT" => Failure::misconfigured(
             "cluster",
-            format!(
-                "{what}: this is a cluster node: set `url` to the node that has the slot of `stream`, one for all events"
+            what.saying(
+                "this is a cluster node: set `url` to the node that has the slot of `stream`, one for all events",
             ),
         ),
         "OOM" => Failure::retry("out of memory", what),
         "MISCONF" => Failure::retry("cannot write", what),
         "READONLY" => Failure::retry("read-only", what),
-        "LOADING" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "NOREPLICAS" => {
-            Failure::retry("busy", what)
-        }
+        _ if is_busy => Failure::retry("busy", what),
         _ if details.contains("invalid bulk length") => {
-            Failure::refuse("too large", format!("{what} (proto-max-bulk-len)"))
+            Failure::refuse("too large", what).advised(" (proto-max-bulk-len)")
         }
         _ if details.contains("unknown command") => {
-            Failure::misconfigured("too old", format!("{what}: streams need Redis 5 or later"))
+            Failure::misconfigured("too old", what.saying("streams need Redis 5 or later"))
         }
         _ => Failure::retry("server error", what),
-    }
-}
-
-/// Returns whether the connection is still usable after this failure. After any other failure the next delivery needs a
-/// new one: late answers may still arrive on it, or the user's permissions may have changed.
-pub(super) fn leaves_the_connection(failure: &Failure) -> bool {
-    let (Failure::Retry { class, .. }
-    | Failure::Refuse { class, .. }
-    | Failure::Misconfigured { class, .. }
-    | Failure::Gone { class, .. }) = failure;
-    matches!(class.as_str(), "out of memory" | "cannot write" | "busy" | "wrong type")
+    };
+    Failed { failure, is_usable }
 }
 
 /// The error answers of the server. Causes come before `EXECABORT`, which only follows from them.

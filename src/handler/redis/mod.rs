@@ -24,7 +24,8 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, given_up::GivenUp};
+use super::{Delivery, Failure, FailureText, Kind, OpenError, ca::Ca, given_up::GivenUp};
+use error::Failed;
 pub use settings::Settings;
 use settings::Stream;
 
@@ -91,10 +92,10 @@ impl Kind for Redis {
         let entries = self.entries(events, &streams, link.value_bytes)?;
         let attempt = link.given_up.attempt();
         let added = self.add(link.connection.clone(), &streams, &entries).await;
-        if added.as_ref().err().is_none_or(error::leaves_the_connection) {
+        if added.as_ref().err().is_none_or(|failed| failed.is_usable) {
             attempt.ended();
         }
-        added
+        Ok(added?)
     }
 }
 
@@ -115,8 +116,8 @@ impl Redis {
         }
         // Drops the old connection together with its unsent data.
         *kept = None;
-        let at = |error| format!("{}: {error}", self.client.get_connection_info().addr());
-        let link = self.connect().await.map_err(|failure| failure.retold(at))?;
+        let at = |failure: Failure| failure.at(self.client.get_connection_info().addr());
+        let link = self.connect().await.map_err(at)?;
         Ok(Arc::clone(kept.insert(Arc::new(link))))
     }
 
@@ -139,11 +140,12 @@ impl Redis {
         mut connection: MultiplexedConnection,
         streams: &[String],
         entries: &Pipeline,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Failed> {
         if self.stream.literal().is_none() {
             let streams: BTreeSet<&str> = streams.iter().map(String::as_str).collect();
             if let Some((stream, found)) = other_than_streams(&mut connection, streams).await? {
-                return Err(Failure::refuse("wrong type", holds(stream, &found)));
+                let failure = Failure::refuse("wrong type", holds(stream, &found));
+                return Err(Failed { failure, is_usable: true });
             }
         }
         entries.exec_async(&mut connection).await.map_err(|error| error::of(&error))
@@ -189,7 +191,7 @@ impl Redis {
 async fn other_than_streams<'a>(
     connection: &mut MultiplexedConnection,
     keys: BTreeSet<&'a str>,
-) -> Result<Option<(&'a str, String)>, Failure> {
+) -> Result<Option<(&'a str, String)>, Failed> {
     let mut ask = Pipeline::with_capacity(keys.len());
     for key in &keys {
         ask.cmd("TYPE").arg(key);
@@ -203,8 +205,11 @@ fn may_take_entries(found: &str) -> bool {
     matches!(found, "none" | "stream")
 }
 
-fn holds(key: &str, found: &str) -> String {
-    format!("the key {key} holds a {found}, not a stream: set another `stream`, or delete the key")
+/// The key may come from an event.
+fn holds(key: &str, found: &str) -> FailureText {
+    FailureText::from("the key is not a stream")
+        .saying(format_args!("{key} holds a {found}"))
+        .saying("set another `stream`, or delete the key")
 }
 
 /// Checks that entries can be added, in a transaction that is then discarded.
@@ -224,7 +229,7 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     let answers: Vec<RedisResult<Value>> =
         probe.query_async(connection).await.map_err(|error| error::of(&error))?;
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
-        return Err(error::of(error));
+        return Err(error::of(error).into());
     }
     // If the user may not ask for the type, the first delivery will show a wrong type.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
@@ -244,4 +249,16 @@ async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Fa
         ask.query_async(connection).await.map_err(|error| error::of(&error))?;
     let told = answers.into_iter().next().and_then(Result::ok).and_then(|pair| pair.get(1)?.parse().ok());
     Ok(told.unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_from_an_event_comes_after_the_handlers_words() {
+        let stored = holds("bik:Asha", "string").whole();
+        assert!(stored.contains("bik:Asha holds a string"), "{stored}");
+        assert_eq!(FailureText::read(&stored).own, "the key is not a stream");
+    }
 }

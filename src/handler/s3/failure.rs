@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 
 use object_store::Error;
 
-use crate::handler::{Failure, tls};
+use crate::handler::{Failure, FailureText, tls};
 
 /// Codes that need a person: they are about the settings, never about the events.
 const WRONG: [&str; 16] = [
@@ -41,8 +41,9 @@ const TOO_LARGE: &str = "413 Payload Too Large";
 
 /// The failure for an error of the store.
 pub(super) fn of(error: &Error) -> Failure {
-    let text = chain(error);
-    if let Some(code) = code(&text) {
+    let whole = chain(error);
+    let text = FailureText::read(&whole);
+    if let Some(code) = code(&whole) {
         let known = |codes: &[&'static str]| codes.iter().find(|known| **known == code).copied();
         return match (known(&WRONG), known(&UNWELL)) {
             (Some(class), _) => Failure::misconfigured(class, text),
@@ -51,15 +52,16 @@ pub(super) fn of(error: &Error) -> Failure {
             (None, None) => Failure::retry("unknown error", text),
         };
     }
-    if text.contains(METADATA) {
-        let told = "no credentials found: set `access_key_id` and `secret_access_key`, or the variables AWS_ACCESS_KEY_ID and \
+    if whole.contains(METADATA) {
+        let advice = "set `access_key_id` and `secret_access_key`, or the variables AWS_ACCESS_KEY_ID and \
                     AWS_SECRET_ACCESS_KEY, or run on a machine that has a role";
-        return Failure::misconfigured("no credentials", format!("{told} ({text})"));
+        let failure = Failure::misconfigured("no credentials", "no credentials found");
+        return failure.saying(format_args!("{advice} ({whole})"));
     }
     if let Some(advice) = tls::advice(error) {
-        return Failure::misconfigured("tls", format!("{text}: {advice}"));
+        return Failure::misconfigured("tls", text.saying(advice));
     }
-    if text.contains(TOO_LARGE) {
+    if whole.contains(TOO_LARGE) {
         return Failure::refuse("too large", text);
     }
     match error {

@@ -55,7 +55,7 @@ impl Kind for S3 {
         let probed = self.put(self.form.named(PROBE), PutPayload::default()).await;
         probed.map_err(|failure| match failure {
             away @ Failure::Retry { .. } => away,
-            wrong => wrong.retold(|error| error + &self.advice),
+            wrong => wrong.advised(&self.advice),
         })
     }
 

@@ -390,7 +390,7 @@ async fn a_wait_asked_for_by_a_later_delivery_in_flight_is_honoured() {
         let after = (*calls == 3).then_some(Duration::from_secs(120));
         Err(Failure::Retry {
             class: "status 429".to_owned(),
-            error: "slow down".to_owned(),
+            error: "slow down".into(),
             after,
             about: About::Destination,
         })
@@ -444,7 +444,7 @@ async fn a_repetition_is_no_delivery_where_every_attempt_had_an_answer() {
 /// One event that is answered 410 is not the whole destination.
 #[tokio::test]
 async fn one_event_that_is_gone_pauses_no_handler() {
-    let gone = || Failure::Gone { class: "status 410".to_owned(), error: "no more".to_owned() };
+    let gone = || Failure::Gone { class: "status 410".to_owned(), error: "no more".into() };
     let mut world = World::like_http(Script::new(answering([3], gone))).await;
     world.append(statuses(0..20)).await;
     let mut lane = world.lane(Class::Other).await;

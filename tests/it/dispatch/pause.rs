@@ -5,7 +5,7 @@ use bikhook::handler::Failure;
 use super::*;
 
 fn gone(_: &[Delivery]) -> Result<(), Failure> {
-    Err(Failure::Gone { class: "status 410".to_owned(), error: "no more".to_owned() })
+    Err(Failure::Gone { class: "status 410".to_owned(), error: "no more".into() })
 }
 
 #[tokio::test]

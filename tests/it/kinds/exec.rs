@@ -159,6 +159,7 @@ async fn an_exit_code_decides_and_the_end_of_standard_error_tells_why() {
             panic!("{failure:?}")
         };
         assert_eq!((had.as_str(), matches!(failure, Failure::Refuse { .. })), (class, refused));
+        let error = error.whole();
         assert!(error.len() < 4500, "{} bytes", error.len());
         assert!(!script.contains("reason") || error.ends_with("the reason"), "{error}");
     }
@@ -214,22 +215,25 @@ async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_i
     handler.deliver(&event("fine")).await.unwrap();
     let refused = handler.deliver(&event("refused")).await.unwrap_err();
     assert!(
-        matches!(&refused, Failure::Refuse { error, .. } if error.contains("no such order")),
+        matches!(&refused, Failure::Refuse { error, .. } if error.whole().contains("no such order")),
         "{refused:?}"
     );
     let later = handler.deliver(&event("later")).await.unwrap_err();
-    assert!(matches!(&later, Failure::Retry { error, .. } if error.contains("in a minute")), "{later:?}");
+    assert!(
+        matches!(&later, Failure::Retry { error, .. } if error.whole().contains("in a minute")),
+        "{later:?}"
+    );
     assert_eq!(starts(), 1);
     let nonsense = handler.deliver(&event("nonsense")).await.unwrap_err();
     // What the program said stands behind a colon.
     assert!(
         matches!(&nonsense, Failure::Retry { class, error, .. }
-            if class == "answer" && error.starts_with("the program's answer must be ok, refuse TEXT or retry TEXT: \"")),
+            if class == "answer" && error.whole().starts_with("the program's answer must be ok, refuse TEXT or retry TEXT: \"")),
         "{nonsense:?}"
     );
     let silent = handler.deliver(&event("silent")).await.unwrap_err();
     assert!(
-        matches!(&silent, Failure::Retry { class, error, .. } if class == "ended" && error.contains("last words")),
+        matches!(&silent, Failure::Retry { class, error, .. } if class == "ended" && error.whole().contains("last words")),
         "{silent:?}"
     );
     handler.deliver(&event("fine")).await.unwrap();

@@ -248,6 +248,7 @@ async fn a_status_decides() {
             Failure::Gone { class, error } => ("gone", class, error),
         };
         assert_eq!((name, class), (wanted, format!("status {code}")));
+        let error = error.whole();
         assert!(error.contains("no such order") && error.len() < 17_000, "{} bytes", error.len());
     }
 }
@@ -372,8 +373,8 @@ async fn a_handler_opens_while_nobody_is_there_or_the_name_is_unknown() {
     let begun = Instant::now();
     let handler = open("http", "url = \"http://nobody.invalid/s3cret\"").await.unwrap();
     let failure = handler.deliver(&[sample(1)]).await.unwrap_err();
-    let Failure::Retry { error, .. } = &failure else { panic!("{failure:?}") };
-    assert!(!error.contains("s3cret"), "{error}");
+    assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
+    assert!(!failure.to_string().contains("s3cret"), "{failure}");
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 

@@ -160,7 +160,7 @@ async fn nothing_of_a_message_is_stored_after_what_was_refused_of_it() {
     let huge = status("4", "n", &"x".repeat(1024 * 1024));
     let failure = handler.deliver(&[delivery(4, &incoming("5", "o")), delivery(5, &huge)]).await.unwrap_err();
     assert!(
-        matches!(&failure, Failure::Refuse { error, .. } if error.contains("max_payload")),
+        matches!(&failure, Failure::Refuse { error, .. } if error.whole().contains("max_payload")),
         "{failure:?}"
     );
     assert_eq!(

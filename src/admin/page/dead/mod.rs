@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     admin::{Shared, chunks::CHUNK, decision::dead::Matching, fault::Fault},
+    handler::FailureText,
     journal::{Cause, DeadLetter, DeadQuery},
 };
 
@@ -47,7 +48,8 @@ struct Row {
 
 impl Row {
     fn of(dead: &DeadLetter, veil: Veil) -> Self {
-        let mut error: String = veil.error(&dead.error).chars().take(ERROR_CHARS + 1).collect();
+        let text = FailureText::read(&dead.error);
+        let mut error: String = veil.error(&text).chars().take(ERROR_CHARS + 1).collect();
         if error.chars().count() > ERROR_CHARS {
             error.pop();
             error.push('…');

@@ -21,6 +21,7 @@ use crate::{
             sorry::Sorry,
         },
     },
+    handler::FailureText,
     journal::{Cause, DeadLetter},
 };
 
@@ -66,10 +67,8 @@ pub(in crate::admin::page) async fn one(
     let has_event = shared.state.journal.get(event.seq).await?.is_some();
     let all = history.tries();
     let has_gap = all.windows(2).any(|pair| pair[1].attempt > pair[0].attempt + 1);
-    let tries = all
-        .iter()
-        .map(|one| (one.attempt, When::from(one.at), veil.error(&one.error).into_owned()))
-        .collect();
+    let shown = |error: &str| veil.error(&FailureText::read(error));
+    let tries = all.iter().map(|one| (one.attempt, When::from(one.at), shown(&one.error))).collect();
     let (json, cut) = shown_json(&event.element.rendered(), veil);
     visit.show(|frame| Page {
         frame,
@@ -89,7 +88,7 @@ pub(in crate::admin::page) async fn one(
             Cause::Expired => "it was set aside and not delivered in time, while other events were",
         },
         attempts,
-        error: veil.error(&error).into_owned(),
+        error: shown(&error),
         retrying,
         tries,
         has_gap,

@@ -1,0 +1,86 @@
+//! The text of a failure in two parts, so that a page can show one and hide the other.
+
+use std::fmt;
+
+/// Why a delivery failed, in words. It has no `Display`: who shows it decides whether the quoted part is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureText {
+    /// The handler's own words. A name from the event may be in them, but only between double quotes.
+    pub own: String,
+    /// What is quoted from the destination or from the event, and advice on it.
+    pub said: Option<String>,
+}
+
+impl FailureText {
+    /// Splits a text whose own words end at the first `": "`: the text of a stored failure, or of a library's error.
+    pub fn read(text: &str) -> Self {
+        match text.split_once(": ") {
+            Some((own, said)) => Self { own: own.to_owned(), said: Some(said.to_owned()) },
+            None => text.into(),
+        }
+    }
+
+    /// The whole text, as it is stored and logged. It may quote the payload.
+    pub fn whole(&self) -> String {
+        match &self.said {
+            Some(said) => format!("{}: {said}", self.own),
+            None => self.own.clone(),
+        }
+    }
+
+    /// Adds a quotation.
+    #[must_use]
+    pub fn saying(mut self, said: impl fmt::Display) -> Self {
+        self.quote(said);
+        self
+    }
+
+    pub(super) fn quote(&mut self, said: impl fmt::Display) {
+        self.said = Some(match self.said.take() {
+            Some(before) => format!("{before}: {said}"),
+            None => said.to_string(),
+        });
+    }
+
+    pub(super) fn advise(&mut self, advice: &str) {
+        self.said.as_mut().unwrap_or(&mut self.own).push_str(advice);
+    }
+}
+
+/// A text without a quotation.
+impl<T: fmt::Display> From<T> for FailureText {
+    fn from(own: T) -> Self {
+        Self { own: own.to_string(), said: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_parts_survive_storage() {
+        let (own, said) = ("the server answered ERR", "no customer: Asha");
+        for text in [own.into(), FailureText::from(own).saying(said), FailureText::from(own).saying("")] {
+            assert_eq!(FailureText::read(&text.whole()), text);
+        }
+        let at_a_place = FailureText::from("127.0.0.1:80: no answer");
+        assert_eq!(
+            FailureText::read(&at_a_place.whole()),
+            FailureText::from("127.0.0.1:80").saying("no answer")
+        );
+    }
+
+    #[test]
+    fn advice_ends_the_text() {
+        let advised = |mut text: FailureText| {
+            text.advise("; set `url`");
+            text.whole()
+        };
+        assert_eq!(advised("301 Moved".into()), "301 Moved; set `url`");
+        assert_eq!(
+            advised(FailureText::from("301").saying("gone").saying("far")),
+            "301: gone: far; set `url`"
+        );
+    }
+}
