@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, task::JoinError};
 
 use super::{
-    Delivery, Failure, Kind, OpenError,
+    Delivery, Failure, FailureText, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
 use crate::{disk, file_id::FileId, folder, panics};
@@ -101,11 +101,9 @@ impl Kind for Sqlite {
             Ok::<_, Error>(())
         });
         looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(
-            |error| {
-                if error.is_passing() {
-                    return error.into();
-                }
-                Failure::misconfigured(error.class(), error)
+            |error| match error.judged() {
+                (Remedy::Wait, _) => error.into(),
+                (_, class) => Failure::misconfigured(class, error.text()),
             },
         )
     }
@@ -314,40 +312,58 @@ enum Error {
     Unfit(String),
 }
 
+/// What resolves an error.
+enum Remedy {
+    /// Time: the error is temporary.
+    Wait,
+    /// Another attempt, and a person if the handler cannot be opened.
+    Retry,
+    /// Other events: the file never accepts this one.
+    Refuse,
+    /// A person.
+    Fix,
+}
+
 impl Error {
-    /// Error class that is safe for logs.
-    fn class(&self) -> &'static str {
+    /// The remedy, and an error class that is safe for logs.
+    fn judged(&self) -> (Remedy, &'static str) {
         match self {
-            Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => "not found",
-            Self::Io(..) => "no permission",
-            Self::Unfit(_) => "unfit table",
+            Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => {
+                (Remedy::Retry, "not found")
+            }
+            Self::Io(..) => (Remedy::Retry, "no permission"),
+            Self::Unfit(_) => (Remedy::Fix, "unfit table"),
             Self::Sqlite(path, error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "locked",
-                Some(ErrorCode::DiskFull) => "disk full",
-                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "read-only",
-                Some(ErrorCode::CannotOpen) => "cannot open",
-                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => "not a database",
-                Some(ErrorCode::ConstraintViolation) => "constraint",
-                Some(ErrorCode::TooBig) => "too big",
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (Remedy::Wait, "locked"),
+                Some(ErrorCode::DiskFull) => (Remedy::Wait, "disk full"),
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (Remedy::Retry, "read-only"),
+                Some(ErrorCode::CannotOpen) => (Remedy::Retry, "cannot open"),
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
+                Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
+                Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
                 // A quota is exceeded.
-                _ if disk::is_full_sqlite(error, path) => "disk full",
-                _ => "sqlite",
+                _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
+                _ => (Remedy::Retry, "sqlite"),
             },
         }
     }
 
-    /// Returns whether the error is temporary.
-    fn is_passing(&self) -> bool {
-        matches!(self.class(), "locked" | "disk full")
+    /// The error text. SQLite's message may quote an event, for example if a trigger of the table raised it.
+    fn text(&self) -> FailureText {
+        match self {
+            Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),
+            error => error.into(),
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error.class() {
-            class @ ("constraint" | "too big") => Self::refuse(class, error),
-            class @ ("unfit table" | "not a database") => Self::misconfigured(class, error),
-            class => Self::retry(class, error),
+        let text = error.text();
+        match error.judged() {
+            (Remedy::Refuse, class) => Self::refuse(class, text),
+            (Remedy::Fix, class) => Self::misconfigured(class, text),
+            (Remedy::Wait | Remedy::Retry, class) => Self::retry(class, text),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Errors of the database, and how dispatch sees them.
 
-use std::{error::Error as _, io};
+use std::{error::Error as _, fmt, io};
 
-use crate::handler::Failure;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::handler::{Failure, FailureText};
 
 /// Why the database could not be reached, or refused a batch. The text may quote an event.
 #[derive(Debug, thiserror::Error)]
@@ -11,16 +13,49 @@ pub enum Error {
     #[error("the database did not answer within {0} s")]
     Timeout(u64),
     /// The database or the connection returned an error.
-    #[error("{}", story(.0))]
+    #[error("{}", story(.0).whole())]
     Postgres(#[from] tokio_postgres::Error),
     /// The table is unsuitable; the text says what to do.
     #[error("{0}")]
     Unfit(String),
 }
 
+/// The class of an error. Its text is safe for logs.
+#[derive(Clone, Copy)]
+pub enum ErrorClass<'a> {
+    /// The database did not answer in time.
+    Timeout,
+    /// The table is unsuitable.
+    Unfit,
+    /// A pooler in front of the server refused the connection or a statement.
+    Pooler(PoolerRefusal),
+    /// The SQLSTATE of the server's error.
+    State(&'a str),
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection failed.
+    Connection,
+    /// Any other error of the client library.
+    Protocol,
+}
+
+impl fmt::Display for ErrorClass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timeout"),
+            Self::Unfit => f.write_str("unfit table"),
+            Self::Pooler(refusal) => f.write_str(refusal.class()),
+            Self::State(state) => write!(f, "sqlstate {state}"),
+            Self::Tls => f.write_str("tls"),
+            Self::Connection => f.write_str("connection"),
+            Self::Protocol => f.write_str("protocol"),
+        }
+    }
+}
+
 /// Errors from a connection pooler in front of the server. PgBouncer reports all of them with SQLSTATE 08P01.
 #[derive(Clone, Copy)]
-enum PoolerRefusal {
+pub enum PoolerRefusal {
     Credentials,
     Database,
     StartupParameter,
@@ -72,11 +107,12 @@ impl PoolerRefusal {
 const CREDENTIALS: &str = ": check the user in `url`, and `password`";
 const DATABASE: &str = ": create the database, or name another in `url`";
 
-/// The error with its causes and the server's details. They may quote an event, so they come after a colon.
-fn story(error: &tokio_postgres::Error) -> String {
+/// The error with its causes and the server's details, which may quote an event.
+fn story(error: &tokio_postgres::Error) -> FailureText {
     if let Some(database) = error.as_db_error() {
         let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        return format!("SQLSTATE {}: {}{detail}", database.code().code(), database.message());
+        let state = FailureText::from(format!("SQLSTATE {}", database.code().code()));
+        return state.saying(format_args!("{}{detail}", database.message()));
     }
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -87,79 +123,70 @@ fn story(error: &tokio_postgres::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    FailureText::read(&text)
 }
 
 impl Error {
-    fn state(&self) -> Option<&str> {
+    /// The error text in its two parts.
+    pub fn text(&self) -> FailureText {
         match self {
-            Self::Postgres(error) => error.code().map(tokio_postgres::error::SqlState::code),
-            _ => None,
+            Self::Postgres(error) => story(error),
+            error => error.into(),
         }
     }
 
-    fn pooler_refusal(&self) -> Option<PoolerRefusal> {
-        let Self::Postgres(error) = self else { return None };
-        let database = error.as_db_error().filter(|database| database.code().code() == "08P01")?;
-        PoolerRefusal::of(database.message())
-    }
-
-    /// Error class that is safe for logs.
-    pub fn class(&self) -> String {
-        if let Some(refusal) = self.pooler_refusal() {
-            return refusal.class().to_owned();
-        }
-        match self {
-            Self::Timeout(_) => "timeout".to_owned(),
-            Self::Unfit(_) => "unfit table".to_owned(),
-            Self::Postgres(error) => match error.code() {
-                Some(state) => format!("sqlstate {}", state.code()),
-                None if is_tls(error) => "tls".to_owned(),
-                None if is_io(error) => "connection".to_owned(),
-                None => "protocol".to_owned(),
-            },
+    /// The class, which decides how dispatch sees the error.
+    pub fn class(&self) -> ErrorClass<'_> {
+        let error = match self {
+            Self::Timeout(_) => return ErrorClass::Timeout,
+            Self::Unfit(_) => return ErrorClass::Unfit,
+            Self::Postgres(error) => error,
+        };
+        match error.code().map(SqlState::code) {
+            Some(state @ "08P01") => {
+                let message = error.as_db_error().map(DbError::message);
+                message.and_then(PoolerRefusal::of).map_or(ErrorClass::State(state), ErrorClass::Pooler)
+            }
+            Some(state) => ErrorClass::State(state),
+            None if is_tls(error) => ErrorClass::Tls,
+            None if is_io(error) => ErrorClass::Connection,
+            None => ErrorClass::Protocol,
         }
     }
 
     /// Returns whether the database is unavailable: shut down, starting, out of connections, or unreachable.
     pub fn is_away(&self) -> bool {
-        match self {
-            Self::Timeout(_) => true,
-            Self::Unfit(_) => false,
-            Self::Postgres(error) => match self.state() {
-                // A statement timed out or was cancelled, so the database is available.
-                Some("57014") => false,
-                Some("08P01") => self.pooler_refusal().is_none(),
-                Some(state) => ["57", "53", "08"].contains(&&state[..2]),
-                None => is_io(error) && !is_tls(error),
-            },
+        match self.class() {
+            ErrorClass::Timeout | ErrorClass::Connection => true,
+            // A statement timed out or was cancelled, so the database is available.
+            ErrorClass::State("57014") => false,
+            ErrorClass::State(state) => ["57", "53", "08"].contains(&&state[..2]),
+            ErrorClass::Pooler(_) | ErrorClass::Unfit | ErrorClass::Tls | ErrorClass::Protocol => false,
         }
     }
 
     /// Returns whether the database rejected a value.
     pub fn is_value(&self) -> bool {
-        self.state().is_some_and(|state| state.starts_with("22"))
+        matches!(self.class(), ErrorClass::State(state) if state.starts_with("22"))
     }
 
     /// Advice on the error, starting with a colon; empty if the text itself says what to do.
     pub fn advice(&self) -> &'static str {
-        if let Some(refusal) = self.pooler_refusal() {
-            return refusal.advice();
-        }
-        match self.state() {
+        match self.class() {
+            ErrorClass::Pooler(refusal) => refusal.advice(),
             // pg_hba.conf has no matching line for this user and address, or none for the connection type (with or
             // without TLS).
-            Some("28000") => {
+            ErrorClass::State("28000") => {
                 ": check the user in `url`, and whether the server requires TLS for it: `?sslmode=require` in `url` \
                  turns TLS on, `?sslmode=disable` turns it off"
             }
-            Some(state) if state.starts_with("28") => CREDENTIALS,
-            Some("3D000") => DATABASE,
-            Some("3F000") => ": create the schema, or name another in `table`",
-            Some("42501") => {
+            ErrorClass::State(state) if state.starts_with("28") => CREDENTIALS,
+            ErrorClass::State("3D000") => DATABASE,
+            ErrorClass::State("3F000") => ": create the schema, or name another in `table`",
+            ErrorClass::State("42501") => {
                 ": grant the user of `url` the privileges it needs (SELECT and INSERT; CREATE on the schema)"
             }
-            None if self.class() == "tls" => {
+            ErrorClass::Tls => {
                 ": the certificate and the host name are always verified: set `ca` to a file of certificates to trust, \
                  or turn TLS off by `?sslmode=disable` in `url`"
             }
@@ -196,17 +223,18 @@ fn causes(error: &tokio_postgres::Error, is_so: impl Fn(&io::Error) -> bool) -> 
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let class = error.class();
-        if error.pooler_refusal().is_some() {
-            return Self::misconfigured(class, format!("{error}{}", error.advice()));
-        }
-        match error.state() {
+        let (class, text) = (error.class().to_string(), error.text());
+        match error.class() {
+            ErrorClass::Pooler(refusal) => Self::misconfigured(class, text).advised(refusal.advice()),
             // A value, a constraint, or an exception raised by a trigger: about the events.
-            Some(state) if ["22", "23", "P0"].contains(&&state[..2]) => Self::refuse(class, error),
-            Some(state) if ["28", "3D", "3F"].contains(&&state[..2]) => Self::misconfigured(class, error),
-            Some(state) if state.starts_with("42") => Self::misconfigured(class, error),
-            None if ["tls", "unfit table"].contains(&class.as_str()) => Self::misconfigured(class, error),
-            _ => Self::retry(class, error),
+            ErrorClass::State(state) if ["22", "23", "P0"].contains(&&state[..2]) => {
+                Self::refuse(class, text)
+            }
+            ErrorClass::State(state) if ["28", "3D", "3F", "42"].contains(&&state[..2]) => {
+                Self::misconfigured(class, text)
+            }
+            ErrorClass::Tls | ErrorClass::Unfit => Self::misconfigured(class, text),
+            _ => Self::retry(class, text),
         }
     }
 }

@@ -99,7 +99,7 @@ impl Kind for Postgres {
                 if error.is_away() {
                     return error.into();
                 }
-                Failure::misconfigured(error.class(), format!("{error}{}", error.advice()))
+                Failure::misconfigured(error.class().to_string(), error.text()).advised(error.advice())
             })?;
         }
         Ok(())
