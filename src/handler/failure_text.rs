@@ -20,6 +20,21 @@ impl FailureText {
         }
     }
 
+    /// The text of a library's error with its causes, without repetitions.
+    #[cfg(any(feature = "postgres", feature = "s3"))]
+    pub(super) fn with_causes(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        Self::read(&text)
+    }
+
     /// The whole text, as it is stored and logged. It may quote the payload.
     pub fn whole(&self) -> String {
         match &self.said {

@@ -101,7 +101,7 @@ impl Kind for Sqlite {
             Ok::<_, Error>(())
         });
         looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(
-            |error| match error.judged() {
+            |error| match error.verdict() {
                 (Remedy::Wait, _) => error.into(),
                 (_, class) => Failure::misconfigured(class, error.text()),
             },
@@ -326,7 +326,7 @@ enum Remedy {
 
 impl Error {
     /// The remedy, and an error class that is safe for logs.
-    fn judged(&self) -> (Remedy, &'static str) {
+    fn verdict(&self) -> (Remedy, &'static str) {
         match self {
             Self::Io(_, error) if error.kind() == std::io::ErrorKind::NotFound => {
                 (Remedy::Retry, "not found")
@@ -360,7 +360,7 @@ impl Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let text = error.text();
-        match error.judged() {
+        match error.verdict() {
             (Remedy::Refuse, class) => Self::refuse(class, text),
             (Remedy::Fix, class) => Self::misconfigured(class, text),
             (Remedy::Wait | Remedy::Retry, class) => Self::retry(class, text),

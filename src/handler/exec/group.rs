@@ -63,7 +63,7 @@ impl Tail {
     }
 
     /// Adds the captured text to a failure, if there is any.
-    pub(super) fn quoted_by(&self, failure: Failure) -> Failure {
+    pub(super) fn append_to(&self, failure: Failure) -> Failure {
         let said = String::from_utf8_lossy(&self.0);
         let said = said.trim();
         if said.is_empty() { failure } else { failure.saying(said) }

@@ -92,12 +92,12 @@ impl Worker {
             "ok" => Ok(Ok(())),
             "refuse" => {
                 let refused = Failure::refuse("refused", "the program refused the event");
-                Ok(Err(self.tail.quoted_by(refused.saying(rest))))
+                Ok(Err(self.tail.append_to(refused.saying(rest))))
             }
             "retry" => {
                 let story = "the program asked for a retry";
                 let asked = Failure::retry_about(About::Event, "asked for a retry", story);
-                Ok(Err(self.tail.quoted_by(asked.saying(rest))))
+                Ok(Err(self.tail.append_to(asked.saying(rest))))
             }
             _ => {
                 let story = FailureText::from("the program's answer must be ok, refuse TEXT or retry TEXT");
@@ -120,6 +120,6 @@ impl Worker {
 
     /// The failure is about the event: the process ended or misbehaved while handling it.
     fn broken(&self, class: &str, story: impl Into<FailureText>) -> Broken {
-        Broken(self.tail.quoted_by(Failure::retry_about(About::Event, class, story)))
+        Broken(self.tail.append_to(Failure::retry_about(About::Event, class, story)))
     }
 }

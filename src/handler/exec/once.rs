@@ -28,7 +28,7 @@ pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> R
     let mut group = program.start(Some(delivery))?;
     let mut tail = Tail::default();
     let status = converse(&mut group, input.as_bytes(), &mut tail).await;
-    judge(status.map_err(unknown_end)?, &tail)
+    judge(status.map_err(wait_failure)?, &tail)
 }
 
 async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::Result<ExitStatus> {
@@ -72,7 +72,7 @@ async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::
 }
 
 /// The failure if the program's exit code is unknown.
-fn unknown_end(error: std::io::Error) -> Failure {
+fn wait_failure(error: std::io::Error) -> Failure {
     Failure::retry("wait", "waiting for the program failed").saying(error)
 }
 
@@ -90,7 +90,7 @@ fn judge(status: ExitStatus, tail: &Tail) -> Result<(), Failure> {
             Failure::retry_about(About::Event, format!("signal {signal}"), story)
         }
     };
-    Err(tail.quoted_by(failure))
+    Err(tail.append_to(failure))
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_system_comes_after_the_handlers_words() {
-        let stored = unknown_end(std::io::Error::other("no child Asha")).to_string();
+        let stored = wait_failure(std::io::Error::other("no child Asha")).to_string();
         assert!(stored.ends_with("no child Asha"), "{stored}");
         assert_eq!(FailureText::read(&stored).own, "waiting for the program failed");
     }

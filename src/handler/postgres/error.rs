@@ -114,16 +114,7 @@ fn story(error: &tokio_postgres::Error) -> FailureText {
         let state = FailureText::from(format!("SQLSTATE {}", database.code().code()));
         return state.saying(format_args!("{}{detail}", database.message()));
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    FailureText::read(&text)
+    FailureText::with_causes(error)
 }
 
 impl Error {

@@ -24,7 +24,7 @@ pub(super) enum Phase {
 
 /// A problem that needs a person.
 #[derive(Clone, Copy)]
-pub(super) enum Misfit {
+pub(super) enum Misconfiguration {
     AccessRefused,
     NotFound,
     NotAllowed,
@@ -32,7 +32,7 @@ pub(super) enum Misfit {
     Tls,
 }
 
-impl Misfit {
+impl Misconfiguration {
     /// Returns `None` if the error needs no person.
     pub(super) fn of(error: &lapin::Error, phase: Phase) -> Option<Self> {
         match error.kind() {
@@ -66,7 +66,7 @@ impl Misfit {
 
 /// The failure for an error of the library.
 pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
-    match (error.kind(), Misfit::of(error, phase)) {
+    match (error.kind(), Misconfiguration::of(error, phase)) {
         (ErrorKind::ProtocolError(answer), _) => {
             of_answer(answer.get_id(), answer.get_message().as_str(), phase)
         }
@@ -80,7 +80,7 @@ pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
 /// The failure for an answer of the broker. The broker's text begins with the name of the code.
 fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
     let told = FailureText::from(format!("the broker answered {code}")).saying(text);
-    match (code, Misfit::of_code(code, phase)) {
+    match (code, Misconfiguration::of_code(code, phase)) {
         (_, Some(wrong)) => Failure::misconfigured(wrong.class(), told),
         (CONTENT_TOO_LARGE, _) => Failure::refuse("too large", told),
         // This code covers many problems. For an event it means the size (`max_message_size`).

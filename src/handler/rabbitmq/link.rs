@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{
     address::{Address, CONNECT_TIMEOUT, within},
-    failure::{self, Misfit, Phase},
+    failure::{self, Misconfiguration, Phase},
 };
 use crate::handler::{
     Failure,
@@ -125,8 +125,9 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let connection = self.address.connect(&self.name).await.map_err(|error| self.told(&error))?;
-        self.look_at_target(&connection).await.map_err(|error| self.told(&error))?;
+        let connection =
+            self.address.connect(&self.name).await.map_err(|error| self.connect_failure(&error))?;
+        self.look_at_target(&connection).await.map_err(|error| self.connect_failure(&error))?;
         Ok(connection)
     }
 
@@ -152,35 +153,38 @@ impl Link {
     }
 
     /// The failure for an error while connecting, with the address, and advice for a person.
-    fn told(&self, error: &lapin::Error) -> Failure {
-        let advice = Misfit::of(error, Phase::Setup).map_or_else(String::new, |wrong| self.advice(wrong));
+    fn connect_failure(&self, error: &lapin::Error) -> Failure {
+        let wrong = Misconfiguration::of(error, Phase::Setup);
+        let advice = wrong.map_or_else(String::new, |wrong| self.advice(wrong));
         failure::of(error, Phase::Setup).at(self.address.place()).advised(&advice)
     }
 
-    fn advice(&self, wrong: Misfit) -> String {
+    fn advice(&self, wrong: Misconfiguration) -> String {
         let vhost = self.address.vhost();
         match (wrong, &self.target) {
-            (Misfit::NotFound, Target::Exchange { name, .. }) => format!(
+            (Misconfiguration::NotFound, Target::Exchange { name, .. }) => format!(
                 " (create it with `rabbitmqadmin --vhost={vhost} declare exchange name={name} type=topic durable=true`, or \
                  set `declare = true`)"
             ),
-            (Misfit::NotFound, Target::Queue { name, .. }) => format!(
+            (Misconfiguration::NotFound, Target::Queue { name, .. }) => format!(
                 " (create it with `rabbitmqadmin --vhost={vhost} declare queue name={name} durable=true`, or set \
                  `declare = true`)"
             ),
-            (Misfit::AccessRefused, _) => format!(
+            (Misconfiguration::AccessRefused, _) => format!(
                 " (check user and password in `url`, and the user's permissions in the vhost {vhost:?})"
             ),
-            (Misfit::NotAllowed, _) => format!(" (check that the vhost {vhost:?} exists and that the user may access it)"),
-            (Misfit::PreconditionFailed, _) => {
+            (Misconfiguration::NotAllowed, _) => {
+                format!(" (check that the vhost {vhost:?} exists and that the user may access it)")
+            }
+            (Misconfiguration::PreconditionFailed, _) => {
                 " (it exists, but has another type or is not durable: set `declare = false` to use it as it is)"
                     .to_owned()
             }
-            (Misfit::Tls, _) => {
+            (Misconfiguration::Tls, _) => {
                 " (check host and port in `url`; for a private CA, set `ca` to a file with its certificate)"
                     .to_owned()
             }
-            (Misfit::NotFound, Target::Queues) => String::new(),
+            (Misconfiguration::NotFound, Target::Queues) => String::new(),
         }
     }
 }

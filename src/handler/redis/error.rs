@@ -9,22 +9,22 @@ const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDO
 
 /// A failure, and whether the connection is still usable after it. If it is not, the next delivery needs a new one: late
 /// answers may still arrive on the old one, or the user's permissions may have changed.
-pub(super) struct Failed {
+pub(super) struct RedisFailure {
     pub(super) failure: Failure,
     pub(super) is_usable: bool,
 }
 
-impl From<Failed> for Failure {
-    fn from(failed: Failed) -> Self {
+impl From<RedisFailure> for Failure {
+    fn from(failed: RedisFailure) -> Self {
         failed.failure
     }
 }
 
 /// The failure for an error of the client library.
-pub(super) fn of(error: &RedisError) -> Failed {
+pub(super) fn of(error: &RedisError) -> RedisFailure {
     if let Some(advice) = tls::advice(error) {
         let what = format!("the TLS connection to the server failed ({error}): {advice}");
-        return Failed { failure: Failure::misconfigured("tls", what), is_usable: false };
+        return RedisFailure { failure: Failure::misconfigured("tls", what), is_usable: false };
     }
     let failure = match error.kind() {
         ErrorKind::AuthenticationFailed => Failure::misconfigured(
@@ -55,7 +55,7 @@ pub(super) fn of(error: &RedisError) -> Failed {
             None => Failure::retry("invalid answer", text(error)),
         },
     };
-    Failed { failure, is_usable: false }
+    RedisFailure { failure, is_usable: false }
 }
 
 /// The error in the library's words, and what the server says in it.
@@ -64,7 +64,7 @@ fn text(error: &RedisError) -> FailureText {
 }
 
 /// The failure for an error answer of the server.
-fn of_answer(answer: &ServerError) -> Failed {
+fn of_answer(answer: &ServerError) -> RedisFailure {
     let details = answer.details().unwrap_or_default();
     let what = FailureText::from(format!("the server answered {}", answer.code())).saying(details);
     let is_busy = BUSY.contains(&answer.code());
@@ -102,7 +102,7 @@ fn of_answer(answer: &ServerError) -> Failed {
         }
         _ => Failure::retry("server error", what),
     };
-    Failed { failure, is_usable }
+    RedisFailure { failure, is_usable }
 }
 
 /// The error answers of the server. Causes come before `EXECABORT`, which only follows from them.

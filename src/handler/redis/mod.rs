@@ -25,7 +25,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, FailureText, Kind, OpenError, ca::Ca, given_up::GivenUp};
-use error::Failed;
+use error::RedisFailure;
 pub use settings::Settings;
 use settings::Stream;
 
@@ -140,12 +140,12 @@ impl Redis {
         mut connection: MultiplexedConnection,
         streams: &[String],
         entries: &Pipeline,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), RedisFailure> {
         if self.stream.literal().is_none() {
             let streams: BTreeSet<&str> = streams.iter().map(String::as_str).collect();
             if let Some((stream, found)) = other_than_streams(&mut connection, streams).await? {
                 let failure = Failure::refuse("wrong type", holds(stream, &found));
-                return Err(Failed { failure, is_usable: true });
+                return Err(RedisFailure { failure, is_usable: true });
             }
         }
         entries.exec_async(&mut connection).await.map_err(|error| error::of(&error))
@@ -191,7 +191,7 @@ impl Redis {
 async fn other_than_streams<'a>(
     connection: &mut MultiplexedConnection,
     keys: BTreeSet<&'a str>,
-) -> Result<Option<(&'a str, String)>, Failed> {
+) -> Result<Option<(&'a str, String)>, RedisFailure> {
     let mut ask = Pipeline::with_capacity(keys.len());
     for key in &keys {
         ask.cmd("TYPE").arg(key);

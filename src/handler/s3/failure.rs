@@ -41,8 +41,8 @@ const TOO_LARGE: &str = "413 Payload Too Large";
 
 /// The failure for an error of the store.
 pub(super) fn of(error: &Error) -> Failure {
-    let whole = chain(error);
-    let text = FailureText::read(&whole);
+    let text = FailureText::with_causes(error);
+    let whole = text.whole();
     if let Some(code) = code(&whole) {
         let known = |codes: &[&'static str]| codes.iter().find(|known| **known == code).copied();
         return match (known(&WRONG), known(&UNWELL)) {
@@ -71,20 +71,6 @@ pub(super) fn of(error: &Error) -> Failure {
         Error::NotFound { .. } => Failure::misconfigured("not found", text),
         _ => Failure::retry(network_class(error), text),
     }
-}
-
-/// The error with all its causes, without repetitions.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = StdError::source(error);
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn code(text: &str) -> Option<&str> {
