@@ -41,6 +41,22 @@ fn sources() -> Vec<PathBuf> {
     files
 }
 
+/// The Rust files of the library, the tests and the benches.
+fn all_rust_files() -> Vec<PathBuf> {
+    let mut files = sources();
+    for folder in ["tests", "benches"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    files
+}
+
+/// The file of a module. `folder` is `src` or `tests/it`.
+fn module_file(folder: &str, module: &str) -> PathBuf {
+    let path = root().join(folder).join(module.replace("::", "/"));
+    let file = path.with_extension("rs");
+    if file.exists() { file } else { path.join("mod.rs") }
+}
+
 /// The top-level module that a file belongs to.
 fn module(file: &Path) -> String {
     let inside = file.strip_prefix(root().join("src")).unwrap();
@@ -93,6 +109,15 @@ fn no_test_or_tool_leaves_hidden_files_in_the_repository() {
     let names = names.map(|name| name.to_string_lossy().into_owned());
     let left: Vec<_> = names.filter(|name| name.starts_with('.') && !HIDDEN.contains(&&**name)).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_module_with_submodules_is_a_folder_with_a_mod_rs() {
+    let parents: BTreeSet<PathBuf> =
+        all_rust_files().iter().filter_map(|file| Some(file.parent()?.with_extension("rs"))).collect();
+    assert!(parents.len() > 30, "the folders were not found");
+    let beside: Vec<_> = parents.into_iter().filter(|file| file.exists()).collect();
+    assert!(beside.is_empty(), "move each to the mod.rs of its folder: {beside:?}");
 }
 
 #[test]
@@ -173,7 +198,7 @@ struct Mutant {
     name: String,
     file: String,
     out: Vec<String>,
-    tests: String,
+    tests: PathBuf,
     test: String,
 }
 
@@ -191,7 +216,7 @@ fn mutants() -> Vec<Mutant> {
         let (test, unit) = (after("test ").concat(), after("unit ").concat());
         let (folder, test) = if unit.is_empty() { ("tests/it", test) } else { ("src", unit) };
         let (modules, test) = test.rsplit_once("::").expect("a module and a test");
-        let tests = format!("{folder}/{}.rs", modules.trim_end_matches("::tests").replace("::", "/"));
+        let tests = module_file(folder, modules.trim_end_matches("::tests"));
         Mutant { name, file: after("file ").concat(), out: after("-"), tests, test: test.to_owned() }
     };
     entries.filter(|path| !path.ends_with("run")).map(read).collect()
@@ -209,9 +234,9 @@ fn every_mutant_applies_and_names_a_test_that_is_there() {
         if places != 1 {
             wrong.push(format!("{name}: its lines are {places} times in {file}"));
         }
-        let text = fs::read_to_string(root().join(&tests)).unwrap_or_default();
+        let text = fs::read_to_string(&tests).unwrap_or_default();
         if !text.contains(&format!("fn {test}(")) {
-            wrong.push(format!("{name}: {tests} has no test {test}"));
+            wrong.push(format!("{name}: {} has no test {test}", tests.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

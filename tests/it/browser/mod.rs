@@ -1,4 +1,4 @@
-//! The page in a real browser: headless Chromium over the real binary. The scripts in `browser/` do the clicking and say what
+//! The page in a real browser: headless Chromium over the real binary. The scripts of this folder do the clicking and say what
 //! is wrong; here is what they look at.
 
 mod hostile;

@@ -734,7 +734,7 @@ async fn assert_holds_the_samples(place: &Place, journal: Arc<dyn Journal>, told
     assert_eq!(rest, told);
     assert_eq!(journal.lane(lane("audit", Class::Other)).await.unwrap().cursor, names.len() as u64);
     assert_eq!(journal.quarantine(QuarantineQuery { before: None, limit: 10 }).await.unwrap().len(), 1);
-    let sample = include_bytes!("../../fixtures/bik/page/status-failed.json");
+    let sample = include_bytes!("../../../fixtures/bik/page/status-failed.json");
     let again = bikhook::event::decode(&"bik".into(), sample).unwrap();
     let receipt = journal.append(Batch { drafts: again.drafts, ..Batch::default() }).await.unwrap();
     assert_eq!((receipt.accepted, receipt.duplicates), (0, 1), "keys are the same for ever");

@@ -485,8 +485,12 @@ fn is_rust_path(span: &str) -> bool {
 
 /// `crash::sync::a_test`, or `crash::sync`: by the files of the integration tests.
 fn is_test_or_module(name: &str) -> bool {
-    let file = |module: &str| Path::new("tests/it").join(module.replace("::", "/")).with_extension("rs");
+    let files = |module: &str| {
+        let folder = Path::new("tests/it").join(module.replace("::", "/"));
+        [folder.with_extension("rs"), folder.join("mod.rs")]
+    };
     let (module, test) = name.rsplit_once("::").unwrap();
     let contains = |text: String| text.contains(&format!("fn {test}("));
-    file(name).exists() || fs::read_to_string(file(module)).is_ok_and(contains)
+    files(name).iter().any(|file| file.exists())
+        || files(module).iter().any(|file| fs::read_to_string(file).is_ok_and(contains))
 }
