@@ -254,7 +254,7 @@ fn a_destination_is_named_without_what_may_be_secret() {
 }
 
 #[test]
-fn without_a_file_it_listens_on_loopback_with_a_credential_of_its_own_and_the_log_handler() {
+fn defaults_are_loopback_a_generated_credential_and_the_log_handler() {
     // Not the folder of the tests: whoever has tried the receiver there has a `data/` with a credential already.
     let home = tempfile::tempdir().unwrap();
     let journal = home.path().join("data/journal.db");

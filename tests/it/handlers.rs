@@ -210,7 +210,7 @@ pub fn delivery(seq: u64, raw: &str) -> Delivery {
 }
 
 #[test]
-fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults() {
+fn every_kind_has_a_fixture_a_unique_name_a_summary_and_sane_defaults() {
     assert!(KINDS.len() >= 2);
     for (at, row) in KINDS.iter().enumerate() {
         fixture(row.name);
@@ -222,7 +222,7 @@ fn every_kind_has_a_fixture_a_name_of_its_own_a_line_about_it_and_sane_defaults(
 }
 
 #[tokio::test]
-async fn every_kind_opens_with_the_least_settings_and_takes_mixed_events_one_and_none() {
+async fn every_kind_opens_with_least_settings_and_takes_many_one_or_no_event() {
     for row in KINDS {
         let destination = fixture(row.name).destination.map(|destination| destination());
         let handler = open(row.name, &settings(destination.as_deref())).await.unwrap();
@@ -255,7 +255,7 @@ async fn every_kind_says_which_of_its_settings_is_wrong() {
 }
 
 #[tokio::test]
-async fn every_kind_asks_for_a_retry_while_its_destination_is_away_and_delivers_once_it_is_back() {
+async fn every_kind_retries_while_its_destination_is_away_and_then_delivers() {
     let mut broken = 0;
     for row in KINDS {
         let Some(destination) = fixture(row.name).destination else { continue };
@@ -328,7 +328,7 @@ fn read(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_line_has_the_fields_of_events_json_in_their_order_with_the_element_as_it_came() {
+async fn a_line_has_the_fields_of_events_json_and_the_element_as_it_came() {
     let world = World::new();
     world.open("").await.unwrap().deliver(&deliveries(0..=4)).await.unwrap();
     let text = read(&world.path());
@@ -410,7 +410,7 @@ async fn a_file_that_was_emptied_in_place_grows_from_its_new_end() {
 }
 
 #[tokio::test]
-async fn two_handlers_on_one_file_are_an_error_by_whatever_name_until_the_first_is_gone() {
+async fn a_file_that_another_handler_has_is_an_error_by_whatever_name() {
     let world = World::new();
     let first = world.open("").await.unwrap();
     let link = world.dir.path().join("another-name.jsonl");
@@ -426,7 +426,7 @@ async fn two_handlers_on_one_file_are_an_error_by_whatever_name_until_the_first_
 }
 
 #[tokio::test]
-async fn over_many_rotations_with_compression_each_line_is_there_once_and_in_order() {
+async fn over_compressed_rotations_each_line_is_there_once_and_in_order() {
     let world = World::new();
     let settings = "rotate_size = \"4KiB\"\ngzip = true";
     let handler = world.open(settings).await.unwrap();
@@ -467,7 +467,7 @@ async fn lines_in_several_rotated_files_are_not_written_again() {
 }
 
 #[tokio::test]
-async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after_the_next_start() {
+async fn files_left_uncompressed_by_a_stop_are_compressed_after_the_start() {
     let world = World::new();
     let handler = world.open("rotate_size = \"1KiB\"").await.unwrap();
     for batch in 0..5 {
@@ -483,7 +483,7 @@ async fn what_was_rotated_but_not_compressed_when_it_stopped_is_compressed_after
 }
 
 #[tokio::test]
-async fn a_batch_that_a_full_disk_cut_short_leaves_no_line_and_arrives_once_there_is_room() {
+async fn a_batch_cut_short_by_a_full_disk_is_written_once_there_is_room() {
     let disk = SmallDisk::mount("256k");
     let path = disk.path().join("events.jsonl");
     let handler = open("jsonl", &format!("path = {path:?}")).await.unwrap();

@@ -32,7 +32,7 @@ fn greeting(folder: &Path, command: Command) -> String {
 }
 
 #[test]
-fn a_start_whose_address_is_taken_makes_no_key_and_the_next_one_still_shows_it() {
+fn a_start_whose_address_is_taken_makes_no_key_and_the_next_shows_it() {
     let home = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -120,6 +120,22 @@ fn a_module_with_submodules_is_a_folder_with_a_mod_rs() {
     assert!(beside.is_empty(), "move each to the mod.rs of its folder: {beside:?}");
 }
 
+/// The names of the functions below `#[test]` and `#[tokio::test]`.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let after =
+        ["#[test]", "#[tokio::test"].into_iter().flat_map(move |attribute| text.split(attribute).skip(1));
+    after.filter_map(|rest| rest.split_once("fn ")?.1.split('(').next())
+}
+
+#[test]
+fn names_of_tests_have_at_most_70_characters() {
+    let texts: Vec<String> = all_rust_files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let names: Vec<&str> = texts.iter().flat_map(|text| test_names(text)).collect();
+    assert!(names.len() > 500, "the tests were not found");
+    let long: Vec<_> = names.into_iter().filter(|name| name.len() > 70).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
 #[test]
 fn imports_are_read_from_single_lines_and_from_groups() {
     let code =

@@ -25,7 +25,7 @@ fn dropped(process: &Process) -> u64 {
 }
 
 #[test]
-fn a_request_and_its_deliveries_are_told_and_joined_by_seq_without_anything_personal() {
+fn a_request_and_its_deliveries_are_traced_without_personal_data() {
     let collector = Collector::new();
     // It takes the second try.
     let tries = std::sync::atomic::AtomicUsize::new(0);
@@ -82,7 +82,7 @@ fn a_request_and_its_deliveries_are_told_and_joined_by_seq_without_anything_pers
 }
 
 #[test]
-fn a_receiver_of_spans_that_hangs_holds_up_nothing_and_what_it_lacks_is_counted() {
+fn a_collector_that_hangs_delays_nothing_and_lost_spans_are_counted() {
     let collector = Collector::hanging();
     let home = home(&collector, "");
     let mut process = home.start();

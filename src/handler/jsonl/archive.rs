@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_between_the_rename_and_the_delete_is_finished_by_deleting_the_plain_file() {
+    fn a_plain_file_left_by_a_crash_beside_its_gzip_is_deleted() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
         world.archive.tidy().unwrap();

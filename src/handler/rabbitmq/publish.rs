@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_broken_channel_a_confirm_with_a_returned_message_proves_nothing() {
+    fn confirms_with_a_returned_message_prove_nothing_on_a_broken_channel() {
         // "b" and "c" were returned, but the return of "c" waits for the confirm that did not come.
         let ids = ["a", "b", "c", "d"].map(|id| Some(id.to_owned()));
         let replies = [reply(true, None), reply(false, None), reply(true, Some("b")), reply(false, None)];

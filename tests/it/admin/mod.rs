@@ -428,7 +428,7 @@ async fn quarantine_gives_its_bytes_back_as_they_came() {
 }
 
 #[tokio::test]
-async fn a_second_try_stores_what_can_be_read_by_now_and_says_what_became_of_each() {
+async fn a_retry_stores_readable_entries_and_reports_each_outcome() {
     let operator = Operator::new().await;
     let one = status("i-1", "m-1", "sent");
     operator.store([&one]).await;

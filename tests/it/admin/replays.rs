@@ -35,7 +35,7 @@ async fn a_replay_delivers_what_is_asked_for_and_is_counted_first_by_a_dry_run()
 }
 
 #[tokio::test]
-async fn replays_of_a_handler_follow_one_another_and_can_be_paused_and_cancelled() {
+async fn replays_of_a_handler_run_in_turn_and_can_be_paused_and_cancelled() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent")]).await;
     let start = async || post(&operator, "/api/v1/replays", json!({"handler": "crm"})).await.json();

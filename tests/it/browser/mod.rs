@@ -68,7 +68,7 @@ fn every_page_says_what_it_has_to_say_without_javascript() {
 }
 
 #[test]
-fn a_phone_and_a_message_are_found_and_what_is_personal_is_hidden_until_it_is_asked_for() {
+fn a_search_finds_a_phone_and_a_message_and_hides_personal_data() {
     let world = World::new();
     world.campaign();
     let way =

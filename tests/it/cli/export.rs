@@ -19,7 +19,7 @@ async fn export(operator: &Operator, folder: &TempDir, args: &[&str]) -> (PathBu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_lines_are_those_of_events_oldest_first_from_a_journal_at_work_or_stopped() {
+async fn exported_json_lines_equal_those_of_events_online_and_offline() {
     let operator = Operator::new().await;
     for block in 0..5 {
         let events = (0..500).map(|n| match n % 3 {

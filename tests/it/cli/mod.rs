@@ -290,7 +290,7 @@ async fn credentials_come_from_variables_or_the_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_asks_needs_no_secret_of_the_public_side_and_an_empty_variable_is_none() {
+async fn queries_need_no_intake_secret_and_an_empty_variable_is_unset() {
     let operator = Operator::new().await;
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("bikhook.toml");
@@ -395,7 +395,7 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_selected_by_what_is_in_them_and_counted_before_anything_happens() {
+async fn dead_letters_are_selected_by_content_and_counted_by_a_dry_run() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent"), status("2", "b", "failed"), status("3", "c", "failed")]).await;
     for seq in 1..=3 {
@@ -570,7 +570,7 @@ async fn send_takes_the_url_and_the_key_from_the_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn generated_traffic_is_stored_and_what_was_to_go_wrong_is_where_it_belongs() {
+async fn generated_traffic_is_stored_and_its_faults_are_where_they_belong() {
     let operator = Operator::new().await;
     let receiver = Receiver::over(&operator.journal).await;
     let url = receiver.url();

@@ -129,7 +129,7 @@ fn a_line_that_is_not_whole_is_found() {
 }
 
 #[test]
-fn events_of_a_message_out_of_order_are_found_in_the_journal_and_in_the_lines() {
+fn disorder_within_a_message_is_found_in_the_journal_and_in_the_lines() {
     let disorder = || [Violation::Disorder("m".to_owned())];
     assert_found(disorder(), |case| case.lines.swap(0, 1));
     assert_found(disorder(), |case| {

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_begins_before_the_sync_returned_is_too_early_wherever_it_ends() {
+    fn an_answer_that_begins_before_the_sync_returned_is_too_early() {
         let answer = answer(5);
         let (begins, _) = answer.split_once("], 2)").unwrap();
         let begins = format!("{begins}], 2 <unfinished ...>");

@@ -251,7 +251,7 @@ async fn events_are_delivered_in_batches_in_order_and_the_cursor_follows() {
 }
 
 #[tokio::test]
-async fn what_is_masked_does_not_reach_the_destination_and_the_key_stays_the_same() {
+async fn masked_values_do_not_reach_the_destination_and_the_key_stays() {
     let mut world = World::new(Script::well()).await;
     let drop = vec!["/customerDetails".to_owned(), "/eventInfo/assetValue".to_owned()];
     let settings = MaskSettings { drop, ..MaskSettings::default() };
@@ -305,7 +305,7 @@ async fn what_was_delivered_is_not_delivered_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_away_is_probed_ever_more_rarely_and_nothing_is_skipped() {
+async fn a_destination_that_is_away_is_probed_more_rarely_and_skips_nothing() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
     world.append(statuses(0..5)).await;
     let mut lane = world.lane(Class::Other).await;
@@ -406,7 +406,7 @@ async fn one_refused_event_among_a_thousand_is_the_only_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_destination_that_refuses_everything_does_not_turn_a_backlog_into_dead_letters() {
+async fn a_destination_that_refuses_everything_makes_no_dead_letters() {
     let mut world = World::new(Script::new(|_| Err(refuse()))).await;
     world.append(statuses(0..500)).await;
     let mut lane = world.lane(Class::Other).await;
@@ -420,7 +420,7 @@ async fn a_destination_that_refuses_everything_does_not_turn_a_backlog_into_dead
 }
 
 #[tokio::test]
-async fn an_event_that_fails_while_others_succeed_is_set_aside_and_its_message_behind_it() {
+async fn an_event_that_fails_alone_is_set_aside_with_its_message_behind_it() {
     let mut world = World::new(Script::new(failing(&[3], retry))).await;
     let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
     // 3 and 5 are of one message; 6 comes later.
@@ -534,7 +534,7 @@ async fn a_handler_that_panics_or_hangs_is_a_destination_that_is_unwell() {
 
 /// As with any other failure, it is that event which is set aside, and its message behind it.
 #[tokio::test]
-async fn a_handler_that_panics_over_one_event_delivers_all_others_once_and_its_message_in_order() {
+async fn a_panic_over_one_event_leaves_all_others_delivered_once_in_order() {
     for (batch, concurrency) in [(4, 1), (1, 1), (4, 3)] {
         let bug = |events: &[Delivery]| {
             assert!(events.iter().all(|delivery| delivery.event.seq != 1), "a bug in a handler");
@@ -788,7 +788,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn what_waits_behind_an_event_that_was_let_go_follows_also_after_a_restart() {
+async fn events_behind_a_skipped_one_are_delivered_also_after_a_restart() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
     let later = world.now.plus_ms(3_600_000);
     let rows = vec![set_aside(1, false, later), set_aside(2, true, later), set_aside(3, true, later)];

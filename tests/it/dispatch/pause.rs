@@ -55,7 +55,7 @@ async fn the_first_reason_of_a_pause_stays_and_other_handlers_go_on() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_gone_for_good_pauses_its_handler_and_burns_no_event() {
+async fn a_destination_gone_for_good_pauses_its_handler_and_loses_no_event() {
     let mut world = World::new(Script::new(gone)).await;
     world.append(statuses(0..20)).await;
     let mut lane = world.lane(Class::Other).await;

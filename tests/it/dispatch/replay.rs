@@ -90,7 +90,7 @@ async fn a_replay_goes_on_after_a_restart_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_replay_that_is_paused_delivers_nothing_and_one_that_is_cancelled_ends() {
+async fn a_paused_replay_delivers_nothing_and_a_cancelled_one_ends() {
     let mut world = World::new(Script::well()).await;
     world.append(statuses(0..10)).await;
     world.delivered_live().await;
@@ -112,7 +112,7 @@ async fn a_replay_that_is_paused_delivers_nothing_and_one_that_is_cancelled_ends
 }
 
 #[tokio::test]
-async fn a_replay_gives_way_while_the_handler_is_behind_or_its_destination_unwell() {
+async fn a_replay_yields_while_its_handler_is_behind_or_unwell() {
     let mut world = World::new(Script::well()).await;
     world.append(statuses(0..10)).await;
     world.delivered_live().await;
@@ -127,7 +127,7 @@ async fn a_replay_gives_way_while_the_handler_is_behind_or_its_destination_unwel
 }
 
 #[tokio::test]
-async fn what_a_replay_cannot_deliver_is_one_dead_letter_of_the_handlers_own_lane() {
+async fn an_event_that_is_dead_already_stays_one_dead_letter_after_a_replay() {
     let mut world = World::new(Script::new(failing(&[3], refuse))).await;
     world.append(statuses(0..10)).await;
     let mut lane = world.lane(Class::Other).await;
@@ -276,7 +276,7 @@ async fn a_replay_passes_over_what_the_handlers_own_lane_has_set_aside() {
 }
 
 #[tokio::test]
-async fn what_died_in_a_replay_and_dies_in_the_handlers_own_lane_is_one_dead_letter() {
+async fn an_event_that_dies_in_a_replay_and_in_its_lane_is_one_dead_letter() {
     let mut world = World::new(Script::new(failing(&[3], refuse))).await;
     world.append(statuses(0..10)).await;
     let id = world.journal.start_replay(World::asks(0, 10)).await.unwrap();

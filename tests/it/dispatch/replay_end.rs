@@ -41,7 +41,7 @@ async fn with_a_stub() -> (World, Arc<Stub>) {
 }
 
 #[tokio::test]
-async fn a_replay_whose_end_could_not_be_stored_is_ended_later_and_delivers_nothing_again() {
+async fn a_replay_whose_end_was_not_stored_ends_later_and_repeats_nothing() {
     let (mut world, stub) = with_a_stub().await;
     stub.unstored.store(1, SeqCst);
     let taken = replayed(&mut world, &stub, &[0, 8]).await;

@@ -20,7 +20,7 @@ async fn all_but(world: &mut World, lane: &mut Lane, bad: &[u64], all: u64) {
 }
 
 #[tokio::test]
-async fn messages_at_the_head_that_always_fail_are_told_from_a_destination_that_is_away() {
+async fn failing_messages_at_the_head_do_not_look_like_a_destination_away() {
     // As `http` is: one event a call, eight calls at once. As many as a probe tries, and more than the window holds.
     for bad in [4, 5, 33, 60] {
         let bad: Vec<u64> = (1..=bad).collect();
@@ -68,7 +68,7 @@ async fn a_destination_that_is_away_does_not_fill_the_memory() {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_is_tried_also_at_its_bound_with_nothing_but_bad_events_in_the_window() {
+async fn set_aside_events_are_tried_at_their_bound_in_a_window_of_bad_ones() {
     let mut world = World::new(Script::new(failing(&[1, 2, 3, 4, 5, 6], retry))).await;
     (world.batch, world.settings.aside_limit) = (1, 2);
     world.append(statuses(0..12)).await;
@@ -95,7 +95,7 @@ async fn set_aside_events_that_always_fail_leave_those_behind_them_their_turn() 
 }
 
 #[tokio::test]
-async fn a_retried_dead_letter_has_its_turn_beside_set_aside_events_that_are_always_due() {
+async fn a_retried_dead_letter_has_its_turn_beside_due_set_aside_events() {
     let decide = |events: &[Delivery]| Err(if events[0].event.seq == 3 { refuse() } else { retry() });
     let mut world = World::new(Script::new(decide)).await;
     (world.settings.aside_first, world.settings.aside_max) = (Period(Duration::ZERO), Period(Duration::ZERO));
@@ -114,7 +114,7 @@ async fn a_retried_dead_letter_has_its_turn_beside_set_aside_events_that_are_alw
 /// The cursor waits for an earlier event; the first of a message was delivered after it had been set aside, the second still
 /// is. A restart claims the first once more: it must not come after the second.
 #[tokio::test]
-async fn what_a_restart_claims_once_more_comes_before_what_is_set_aside_of_its_message() {
+async fn events_claimed_again_come_before_set_aside_ones_of_their_message() {
     let mut world = World::new(Script::well()).await;
     world
         .append([status("1", "a", "sent"), status("2", "m-aside", "sent"), status("3", "m-aside", "read")])
@@ -157,7 +157,7 @@ impl Handler for Staggered {
 }
 
 #[tokio::test]
-async fn an_event_that_fails_beside_others_that_are_always_under_way_is_set_aside() {
+async fn an_event_that_fails_beside_deliveries_in_flight_is_set_aside() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
     (world.batch, world.concurrency) = (1, 8);
     world.append(statuses(0..5_000)).await;
@@ -191,7 +191,7 @@ async fn bad_events_at_the_head_of_a_long_backlog_are_set_aside_soon() {
 
 /// As after a restart whose first claim ends before the set-aside event.
 #[tokio::test]
-async fn what_is_set_aside_far_past_the_cursor_waits_until_what_is_before_it_is_claimed() {
+async fn a_set_aside_event_waits_for_earlier_ones_of_its_message() {
     let mut world = World::new(Script::well()).await;
     world.batch = 1;
     world.append((0..40).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent"))).await;

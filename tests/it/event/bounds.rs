@@ -14,7 +14,7 @@ fn the_bound_of_elements_grows_with_the_body_and_is_never_below_a_batch() {
 }
 
 #[test]
-fn a_body_of_more_elements_than_the_bound_is_told_from_one_that_has_as_many() {
+fn a_body_with_more_elements_than_the_bound_is_recognised() {
     let within = |elements, limit| decode_within(&"bik".into(), &array(elements), limit);
     assert_eq!(within(300, 300).unwrap().expect("as many").drafts.len(), 300);
     assert!(within(301, 300).unwrap().is_none());
@@ -39,7 +39,7 @@ fn a_body_that_is_read_in_parts_has_the_same_elements() {
 }
 
 #[test]
-fn of_an_event_with_very_many_infos_the_view_sees_the_first_and_the_bytes_have_all() {
+fn a_view_has_the_first_1_000_infos_and_the_bytes_have_all() {
     let infos = vec![r#"{"status":"read"}"#; 5_000].join(",");
     let body = format!(r#"{{"eventName":"message-status-update","id":"1","eventInfo":[{infos}]}}"#);
     let element = element(body.as_bytes());

@@ -46,7 +46,7 @@ fn told(home: &Home) -> Vec<Value> {
 }
 
 #[test]
-fn each_new_dead_letter_is_told_of_once_also_across_a_crash_and_none_of_those_of_who_is_told() {
+fn a_dead_letter_has_one_notice_across_a_crash_and_dead_notices_none() {
     let home = home();
     let mut process = home.start();
     let mut client = process.connect();
@@ -83,7 +83,7 @@ fn each_new_dead_letter_is_told_of_once_also_across_a_crash_and_none_of_those_of
 }
 
 #[test]
-fn without_somebody_to_be_told_a_dead_letter_is_no_event_and_nobody_else_gets_those_that_are() {
+fn only_handlers_that_ask_for_notices_get_them_and_cause_them() {
     let mut home = home();
     home.more += "\n[handlers.everything]\nkind = \"jsonl\"\npath = \"everything.jsonl\"\n";
     let everything = home.config_file().with_file_name("everything.jsonl");

@@ -23,7 +23,7 @@ use crate::support::{
 const DISK: &str = "80m";
 
 #[test]
-fn a_disk_at_its_reserve_is_503_until_there_is_room_again_without_a_restart() {
+fn a_disk_at_its_reserve_is_503_until_there_is_room_again() {
     let disk = SmallDisk::mount(DISK);
     let mut home = Home::at(disk.path().to_owned());
     home.journal_keys = "disk_reserve = \"8MiB\"";
@@ -31,7 +31,7 @@ fn a_disk_at_its_reserve_is_503_until_there_is_room_again_without_a_restart() {
 }
 
 #[test]
-fn a_disk_without_any_room_is_503_until_there_is_room_again_without_a_restart() {
+fn a_full_disk_is_503_until_there_is_room_again() {
     let disk = SmallDisk::mount(DISK);
     let mut home = Home::at(disk.path().to_owned());
     home.journal_keys = "disk_reserve = 0";
@@ -277,7 +277,7 @@ fn fill_up_and_make_room(home: &Home, disk: &SmallDisk, left_bytes: u64, events:
 }
 
 #[test]
-fn a_write_to_the_log_that_fails_ends_the_process_and_a_restart_has_everything() {
+fn a_failed_write_to_the_log_ends_the_process_and_loses_nothing() {
     // The log may grow to 1 MiB; a write beyond it fails with EFBIG.
     fail_and_restart(|home| limited(home, 1_024), 50, "commit: disk I/O error", false);
 }

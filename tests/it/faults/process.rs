@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_second_process_on_the_same_journal_ends_with_an_error_that_names_the_lock_and_leaves_the_first_alone() {
+fn a_second_process_on_a_journal_ends_with_an_error_that_names_the_lock() {
     let home = Home::new();
     let mut first = home.start();
     let mut sender = Sender::default();
@@ -76,7 +76,7 @@ fn duplicates_and_conflicts_are_recognised_after_a_crash() {
 }
 
 #[test]
-fn a_stop_in_the_middle_of_load_keeps_every_200_and_answers_nobody_falsely() {
+fn a_stop_under_load_keeps_every_200_and_answers_nobody_falsely() {
     let home = Home::new();
     let seed = Dice::seed("BIKHOOK_CRASH_SEED");
     let mut dice = Dice::new(seed);

@@ -152,7 +152,7 @@ fn a_panic_is_our_own_fault_and_not_the_end() {
 }
 
 #[test]
-fn a_source_faster_than_its_rate_is_told_to_wait_and_strangers_do_not_use_it_up() {
+fn a_source_past_its_rate_must_wait_and_strangers_do_not_use_it_up() {
     let fast = SourceSettings { rate: Some(2), ..source("/webhook", key(KEY)) };
     let world = World::of(|_| {}, &BTreeMap::from([("bik".to_owned(), fast)]));
     let mut client = world.connect();

@@ -72,7 +72,7 @@ fn idle(count: usize, address: SocketAddr) -> Vec<Client> {
 
 /// The form of `tests/attacks/heads.py` for every day.
 #[test]
-fn two_thousand_large_unfinished_heads_take_only_the_memory_of_their_bound() {
+fn unfinished_large_heads_of_2_000_peers_stay_within_their_bound() {
     const COUNT: usize = 2_000;
     let head = format!("POST /webhook HTTP/1.1\r\nX: {}", "x".repeat(31_000));
     for (trusted, most) in [(r#"["127.0.0.1"]"#, 40 * MIB), (r#"["127.0.0.0/8"]"#, 40 * MIB)] {

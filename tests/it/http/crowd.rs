@@ -24,7 +24,7 @@ fn of_10_000_requests_at_once_each_gets_its_200() {
 }
 
 #[test]
-fn of_10_000_requests_at_once_each_gets_its_503_in_time_when_the_journal_stalls() {
+fn each_of_10_000_requests_gets_its_503_while_the_journal_stalls() {
     let world = World::new();
     world.journal.stall();
     let begun = Instant::now();

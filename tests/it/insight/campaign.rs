@@ -87,7 +87,7 @@ fn arrivals(dice: &mut Dice) -> (Vec<Coming>, Vec<usize>) {
 }
 
 #[test]
-fn funnel_failures_and_percentiles_of_a_campaign_equal_the_truth_to_the_last_message() {
+fn every_figure_of_a_campaign_equals_the_truth_to_the_last_message() {
     let mut dice = Dice::new(Dice::seed("BIKHOOK_SEED"));
     let (arrivals, owners) = arrivals(&mut dice);
     let mut book = Book::new();

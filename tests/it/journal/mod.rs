@@ -61,7 +61,7 @@ async fn what_was_appended_is_there_after_a_restart_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_duplicate_is_stored_once_in_a_batch_across_batches_and_across_restarts() {
+async fn a_duplicate_is_stored_once_within_and_across_batches_and_restarts() {
     let place = Place::new();
     let journal = place.open();
     let one = status("id-1", "m-1", "sent");
@@ -876,7 +876,7 @@ async fn migrated_and_kept_journals_have_the_schema_of_a_new_one() {
 }
 
 #[tokio::test]
-async fn who_only_reads_leaves_a_journal_of_an_older_format_as_it_is_and_says_so() {
+async fn an_offline_reader_refuses_an_older_format_and_leaves_it_as_it_is() {
     let place = Place::new();
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/format-1.db");
     std::fs::copy(kept, place.path()).unwrap();

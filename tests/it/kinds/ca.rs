@@ -57,7 +57,7 @@ fn wrong_files(certificate: &Certificate) -> [(PathBuf, &'static str); 8] {
 }
 
 #[tokio::test]
-async fn every_kind_with_the_key_ca_looks_at_every_certificate_and_says_what_is_wrong_in_the_same_words() {
+async fn every_kind_with_the_key_ca_checks_each_certificate_with_equal_errors() {
     let certificate = Certificate::make();
     let mut looked_at = 0;
     for row in KINDS.iter().filter(|row| (row.keys)().contains(&"ca")) {

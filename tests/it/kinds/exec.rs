@@ -117,7 +117,7 @@ fn shell(dir: &Path, script: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_program_has_the_event_on_standard_input_and_little_else_in_its_environment() {
+async fn a_program_gets_the_event_on_stdin_and_a_minimal_environment() {
     let dir = TempDir::new().unwrap();
     let script = "cat > input; env | sort > environment";
     let settings = shell(dir.path(), script, "body = \"raw\"\nenv.TOKEN = \"sesame\"");
@@ -166,7 +166,7 @@ async fn an_exit_code_decides_and_the_end_of_standard_error_tells_why() {
 }
 
 #[tokio::test]
-async fn a_program_that_reads_nothing_of_a_large_event_or_leaves_something_running_is_done_all_the_same() {
+async fn a_program_that_ignores_its_input_or_leaves_a_process_has_delivered() {
     let dir = TempDir::new().unwrap();
     let large = format!(r#"{{"eventName":"x","text":"{}"}}"#, "y".repeat(1 << 20));
     let handler = open("exec", &shell(dir.path(), "sleep 1000 & echo $! > pid", "")).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_delivery_that_is_given_up_ends_the_program_and_all_that_it_started() 
 }
 
 #[tokio::test]
-async fn a_process_that_runs_on_answers_line_by_line_and_is_started_again_when_it_ended() {
+async fn a_long_running_process_answers_by_line_and_restarts_when_it_ended() {
     let dir = TempDir::new().unwrap();
     let script = r#"echo started >> starts
         while read -r line; do case $line in

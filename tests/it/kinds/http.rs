@@ -180,7 +180,7 @@ async fn a_cloud_event_is_an_object_an_array_or_headers_with_a_body() {
 }
 
 #[tokio::test]
-async fn a_signature_for_each_key_holds_before_an_implementation_that_is_not_ours() {
+async fn the_signature_of_each_key_equals_that_of_an_independent_program() {
     const KEYS: [&str; 2] =
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD3xsA4TXVOLw="];
     for body in ["envelope", "envelopes"] {
@@ -289,7 +289,7 @@ async fn a_wait_that_the_destination_asks_for_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_or_hangs_is_tried_again_and_a_status_is_enough_of_an_answer() {
+async fn a_broken_connection_is_retried_and_a_status_alone_is_an_answer() {
     let failure = answered(|| Answer::Close).await.unwrap_err();
     assert!(matches!(&failure, Failure::Retry { class, .. } if class == "connection"), "{failure:?}");
     answered(|| Answer::HeadOnly(200)).await.unwrap();
@@ -327,14 +327,14 @@ async fn a_connection_takes_no_request_after_its_time() {
 }
 
 #[tokio::test]
-async fn a_connection_that_lives_shorter_than_a_request_is_an_error_of_the_settings() {
+async fn a_connection_age_shorter_than_a_request_is_a_settings_error() {
     let settings = "url = \"http://127.0.0.1:1\"\nmax_connection_age = \"0s\"";
     let error = open("http", settings).await.err().expect("it took it");
     assert!(error.contains("max_connection_age") && error.contains("1s"), "{error}");
 }
 
 #[tokio::test]
-async fn a_request_whose_kept_connection_is_closed_is_sent_again_at_once_and_says_so() {
+async fn a_request_on_a_closed_kept_connection_is_sent_again_as_attempt_2() {
     let closes = AtomicBool::new(true);
     let web = Web::new(move |request| {
         let closes = request.body.contains("\"e2\"") && closes.swap(false, Ordering::SeqCst);

@@ -93,7 +93,7 @@ fn nats_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn a_message_has_the_envelope_or_the_event_alone_and_headers_with_the_rest() {
+async fn a_message_has_the_envelope_or_the_event_and_headers_for_the_rest() {
     let server = NatsServer::start_new();
     server.make_stream(stream("BIK", "bik.>"));
     let url = server.url();
@@ -128,7 +128,7 @@ async fn a_message_has_the_envelope_or_the_event_alone_and_headers_with_the_rest
 }
 
 #[tokio::test]
-async fn without_a_stream_it_does_not_start_and_says_how_to_make_one_or_makes_it() {
+async fn without_a_stream_it_says_how_to_make_one_or_makes_it() {
     let server = NatsServer::start_new();
     let url = format!("url = {:?}\n", server.url());
     let error = async |settings: &str| open("nats", &(url.clone() + settings)).await.err().unwrap();
@@ -302,7 +302,7 @@ async fn an_nkey_lets_in_and_one_that_is_none_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_credentials_of_a_file_let_in_and_others_are_told_so_without_a_word_of_them() {
+async fn a_credentials_file_is_accepted_and_an_error_shows_none_of_a_wrong_one() {
     let operator = Operator::new();
     let admin = ConnectOptions::with_credentials(&operator.credentials(false)).unwrap();
     let mut server = NatsServer::with(&operator.server_config(), admin);

@@ -33,7 +33,7 @@ fn settings_of_others(pooler: &PgBouncer) -> Vec<String> {
 }
 
 #[test]
-fn three_receivers_in_turn_deliver_through_pgbouncer_and_leave_nothing_on_it() {
+fn receivers_in_turn_deliver_through_pgbouncer_and_leave_nothing_on_it() {
     let server = Server::start_new();
     let pooler = PgBouncer::start_new(&server, "transaction");
     let own = settings_of_others(&pooler);

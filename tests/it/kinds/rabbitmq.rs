@@ -183,7 +183,7 @@ async fn a_message_says_what_it_is_and_goes_where_the_settings_say() {
 }
 
 #[tokio::test]
-async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the_end() {
+async fn a_broker_without_room_is_retried_and_has_everything_in_the_end() {
     let mut server = RabbitMq::start_new();
     let mut bounded = FieldTable::default();
     bounded.insert(short("x-max-length"), AMQPValue::LongLongInt(3));
@@ -228,7 +228,7 @@ async fn a_broker_that_cannot_take_more_is_tried_again_and_has_everything_in_the
 }
 
 #[tokio::test]
-async fn nothing_of_a_message_is_in_the_queue_after_what_the_broker_turned_away_of_it() {
+async fn no_later_event_of_a_message_is_queued_after_one_that_was_rejected() {
     let server = RabbitMq::start_new();
     let mut bounded = FieldTable::default();
     bounded.insert(short("x-max-length-bytes"), AMQPValue::LongLongInt(16 * 1024));

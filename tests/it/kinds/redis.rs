@@ -134,7 +134,7 @@ async fn of_a_batch_that_fails_nothing_is_there() {
 }
 
 #[tokio::test]
-async fn an_event_that_the_server_has_no_room_for_is_refused_and_the_next_is_taken() {
+async fn an_event_too_large_for_the_server_is_refused_and_the_next_taken() {
     let server = RedisServer::with(&["--proto-max-bulk-len", "1mb"]);
     let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
     assert_eq!(class_of(&failure(&*handler, 1, &large("1", 1_100_000)).await), ("refuse", "too large"));
@@ -169,7 +169,7 @@ async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
 }
 
 #[tokio::test]
-async fn where_a_key_of_a_batch_is_no_stream_nothing_is_added_and_it_alone_is_refused() {
+async fn a_batch_with_a_key_that_is_no_stream_adds_nothing() {
     let server = RedisServer::start_new();
     server.ask::<String>(&["SET", "bik:read", "x"]);
     let by_status = format!("url = {:?}\nstream = \"bik:{{status}}\"", server.url());
@@ -208,7 +208,7 @@ async fn a_stream_by_the_event_needs_the_type_of_its_key_and_says_so() {
 }
 
 #[test]
-fn events_of_the_other_streams_come_once_and_what_has_no_stream_is_a_dead_letter() {
+fn only_events_whose_key_is_no_stream_become_dead_letters() {
     let server = RedisServer::start_new();
     server.ask::<String>(&["SET", "bik:read", "x"]);
     let mut home = Home::new();
@@ -231,7 +231,7 @@ fn events_of_the_other_streams_come_once_and_what_has_no_stream_is_a_dead_letter
 }
 
 #[tokio::test]
-async fn of_deliveries_that_were_given_up_one_copy_is_left_and_is_known_by_its_key() {
+async fn deliveries_given_up_leave_at_most_one_more_copy_with_the_same_keys() {
     let server = RedisServer::start_new();
     let handler = open("redis", &format!("url = {:?}", server.url())).await.unwrap();
     let events = [1, 2, 3].map(|seq| delivery(seq, &incoming(&seq.to_string(), "m")));
@@ -247,7 +247,7 @@ async fn of_deliveries_that_were_given_up_one_copy_is_left_and_is_known_by_its_k
 }
 
 #[tokio::test]
-async fn who_may_not_get_in_or_may_not_add_or_finds_another_key_there_is_told_so() {
+async fn errors_name_wrong_credentials_missing_rights_and_other_keys() {
     let server = RedisServer::start_new();
     server.ask::<String>(&["SET", "bik:text", "x"]);
     server.ask::<String>(&["ACL", "SETUSER", "reader", "on", ">r", "~*", "+@read"]);

@@ -134,7 +134,7 @@ async fn a_store_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_at_the_start_is_found_later_and_one_that_changes_is_told() {
+async fn a_store_away_at_the_start_is_found_later_and_a_lost_bucket_is_named() {
     let mut store = S3::start_new();
     store.kill();
     let handler = open("s3", &settings(&store, "k", "s")).await.unwrap();
@@ -160,7 +160,7 @@ async fn gone(handler: &dyn Handler) {
 }
 
 #[tokio::test]
-async fn what_a_proxy_before_the_store_does_not_let_through_is_refused_so_that_half_of_it_is_tried() {
+async fn a_413_of_a_proxy_is_refused_so_that_half_of_the_batch_is_tried() {
     const LIMIT_BYTES: usize = 4096;
     let web = Web::new(|request| match request.body.len() {
         0..=LIMIT_BYTES => Answer::Status(200, "ETag: \"e\"\r\n", String::new()),

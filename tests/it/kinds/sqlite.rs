@@ -154,7 +154,7 @@ fn what_a_full_disk_did_not_take_is_there_once_when_there_is_room() {
 }
 
 #[test]
-fn what_came_while_another_program_held_the_file_is_there_once_when_it_lets_go() {
+fn events_are_there_once_after_another_program_held_the_file() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
     let other = Connection::open(&path).unwrap();

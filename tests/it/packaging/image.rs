@@ -68,7 +68,7 @@ fn the_openssl_that_is_compiled_in_is_of_a_line_that_gets_fixes() {
 }
 
 #[test]
-fn the_configuration_of_the_image_is_accepted_with_the_variables_of_the_image() {
+fn the_configuration_of_the_image_is_valid_with_its_variables() {
     let variables = variables().into_iter().filter(|(name, _)| name != "BIKHOOK_CONFIG");
     let mut check = Command::new(env!("CARGO_BIN_EXE_bikhook"));
     check.args(["check", "--config", "config/container.toml"]).env_clear().envs(variables);
@@ -80,7 +80,7 @@ fn the_configuration_of_the_image_is_accepted_with_the_variables_of_the_image() 
 }
 
 #[test]
-fn what_reaches_the_build_has_every_target_of_the_manifest_and_what_the_image_copies() {
+fn the_build_context_has_every_target_and_every_copied_file() {
     let context = Place::new();
     for kept in fs::read_to_string(".dockerignore").unwrap().lines().filter_map(|line| line.strip_prefix('!'))
     {

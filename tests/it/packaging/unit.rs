@@ -39,7 +39,7 @@ fn installed(place: &Place) -> String {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_could_do_to_others() {
+fn systemd_finds_the_unit_valid_and_its_exposure_low() {
     let place = Place::new();
     let path = installed(&place);
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no", &path]).output().unwrap();
@@ -91,7 +91,7 @@ fn place(config: &str) -> (Place, String) {
 }
 
 #[test]
-fn as_the_unit_starts_it_every_system_call_is_let_through_and_it_stops_in_time() {
+fn the_unit_allows_every_system_call_and_it_stops_in_time() {
     let (place, config) = place(&fs::read_to_string("config/minimal.toml").unwrap());
     let trace = place.path("data/trace");
     let tracer = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap()];

@@ -97,7 +97,7 @@ fn stream(page: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_page_has_the_newest_events_and_the_stream_what_follows_them_without_a_gap_over_a_reconnect() {
+async fn the_stream_continues_after_the_page_without_a_gap_over_a_reconnect() {
     let operator = Operator::new().await;
     operator.store([status("s1", "m1", "sent"), incoming("i2", "m2")]).await;
     let mut browser = Browser::new(&operator);
@@ -150,7 +150,7 @@ async fn the_page_and_its_stream_show_what_is_asked_for_alone() {
 }
 
 #[tokio::test]
-async fn without_javascript_the_page_shows_the_newest_and_how_to_load_them_again() {
+async fn without_javascript_the_page_shows_the_newest_and_a_link_to_reload() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let empty = browser.page("/tail").await;
@@ -208,7 +208,7 @@ async fn rows_that_come_later_are_veiled_until_personal_data_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_page_that_listens_is_veiled_soon_after_another_one_was_and_misses_nothing() {
+async fn a_live_page_follows_the_reveal_of_another_page_and_misses_no_event() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     browser.reveal().await;

@@ -55,7 +55,7 @@ const PAGES: [&str; 18] = [
 ];
 
 #[tokio::test]
-async fn every_page_tells_the_browser_to_ask_nobody_else_and_runs_nothing_of_its_own() {
+async fn every_page_forbids_inline_scripts_and_requests_to_other_hosts() {
     let operator = Operator::new().await;
     operator.store([incoming("i1", "m1"), status("s1", "m2", "failed")]).await;
     operator.learnt().await;
