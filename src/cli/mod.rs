@@ -14,6 +14,7 @@ mod export;
 mod handlers;
 mod health;
 mod kinds;
+mod line;
 mod log;
 mod message;
 mod output;

@@ -8,12 +8,10 @@ use std::borrow::Cow;
 
 use super::{
     digest::Key,
-    field::{self, Field, Reader},
+    field::{self, Field, Reader, known},
+    info::{Fields, InfoSlots},
     scan::{self, Scanner, Slots},
-    view::{
-        Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, StatusInfo, StatusUpdate, Subscribed,
-        View,
-    },
+    view::{Customer, Message, Subscribed, View},
 };
 
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
@@ -62,12 +60,13 @@ macro_rules! slots {
         }
     };
 }
+pub(super) use slots;
 
 slots! {
     /// An element of either envelope.
     pub(super) struct Envelope {
         event_name = "eventName",
-        event_info = "eventInfo" with info: Info,
+        event_info = "eventInfo" with info: InfoSlots,
         store_id = "storeId",
         customer_details = "customerDetails" with customer: Details,
         id = "id",
@@ -83,40 +82,6 @@ slots! {
         message_id = "messageId",
         broadcast_id = "broadcastId",
         assets = "assets",
-    }
-}
-
-slots! {
-    /// An `eventInfo` of any event.
-    struct Info {
-        message_id = "messageId",
-        created_at = "createdAt",
-        channel_id = "channelId",
-        status = "status",
-        kind = "type",
-        message = "message",
-        media_type = "mediaType",
-        header = "header",
-        footer = "footer",
-        buttons = "buttons",
-        body = "body",
-        media = "media",
-        options = "options",
-        location = "location",
-        is_deleted = "isDeleted",
-        order = "order",
-        catalog_id = "catalogId",
-        product_retailer_id = "productRetailerId",
-        referral = "referral",
-        message_information = "messageInformation",
-        failure_reason = "failureReason",
-        owner = "owner",
-        owner_id = "ownerId",
-        asset_value = "assetValue",
-        agent_name = "agentName",
-        agent_email_id = "agentEmailId",
-        ticket_id = "ticketId",
-        callback_data = "callbackData",
     }
 }
 
@@ -167,7 +132,7 @@ impl<'a> Envelope<'a> {
             return beside();
         }
         let infos = self.infos(&mut Reader::default());
-        infos.iter().find_map(Info::message_id).or_else(beside)
+        infos.iter().find_map(InfoSlots::message_id).or_else(beside)
     }
 
     /// Returns the typed view. The reader counts the fields with a wrong type.
@@ -177,25 +142,17 @@ impl<'a> Envelope<'a> {
         }
         // No view contains the id, but a wrong type of it counts.
         reader.id(self.id);
-        let store_id = reader.id(self.store_id);
-        let customer = self.customer(reader);
-        let callback_data = || field::raw(self.callback_data);
-        let found = self.infos(reader);
-        let infos = found.iter();
-        match name {
-            INCOMING_MESSAGE => {
-                let infos = infos.map(|info| info.incoming(reader)).collect();
-                View::Incoming(IncomingMessage { store_id, customer, infos })
-            }
-            MESSAGE_STATUS_UPDATE => {
-                let infos = infos.map(|info| info.status(reader)).collect();
-                View::Status(StatusUpdate { store_id, customer, callback_data: callback_data(), infos })
-            }
-            _ => {
-                let infos = infos.map(|info| info.other(reader)).collect();
-                View::Other(Other { store_id, customer, callback_data: callback_data(), infos })
-            }
-        }
+        let (fields, view): (_, fn(Message<'a>) -> View<'a>) = match name {
+            INCOMING_MESSAGE => (Fields::Incoming, View::Incoming),
+            MESSAGE_STATUS_UPDATE => (Fields::Message, View::Status),
+            _ => (Fields::Common, View::Other),
+        };
+        view(Message {
+            store_id: reader.id(self.store_id),
+            customer: self.customer(reader),
+            callback_data: reader.raw(self.callback_data),
+            infos: self.infos(reader).iter().map(|info| info.view(fields, reader)).collect(),
+        })
     }
 
     /// Returns whether the element has envelope B (BIK §3).
@@ -219,7 +176,7 @@ impl<'a> Envelope<'a> {
             message_id: reader.id(self.message_id),
             broadcast_id: reader.id(self.broadcast_id),
             assets: reader.texts(self.assets),
-            properties: field::raw(self.event_properties),
+            properties: reader.raw(self.event_properties),
         }
     }
 
@@ -248,94 +205,16 @@ impl<'a> Envelope<'a> {
 }
 
 enum Infos<'e, 'a> {
-    One(&'e Info<'a>),
-    Several(Vec<Info<'a>>),
+    One(&'e InfoSlots<'a>),
+    Several(Vec<InfoSlots<'a>>),
 }
 
 impl<'a> Infos<'_, 'a> {
-    fn iter(&self) -> impl Iterator<Item = &Info<'a>> {
+    fn iter(&self) -> impl Iterator<Item = &InfoSlots<'a>> {
         match self {
             Self::One(info) => std::slice::from_ref(*info),
             Self::Several(infos) => infos,
         }
         .iter()
-    }
-}
-
-/// Treats a field of a wrong type as missing.
-fn known<T>(read: Result<Option<T>, field::WrongType>) -> Option<T> {
-    read.ok().flatten()
-}
-
-impl<'a> Info<'a> {
-    fn message_id(&self) -> Option<Cow<'a, str>> {
-        known(field::id(self.message_id))
-    }
-
-    /// Returns the status as it was received, not in canonical form: a key must not change when a word becomes known.
-    fn status_text(&self) -> Option<Cow<'a, str>> {
-        known(field::filled(self.status))
-    }
-
-    fn incoming(&self, reader: &mut Reader) -> IncomingInfo<'a> {
-        IncomingInfo {
-            message_id: reader.id(self.message_id),
-            created_at: reader.time(self.created_at),
-            channel: reader.word(self.channel_id),
-            status: reader.word(self.status),
-            kind: field::raw(self.kind),
-            message: reader.text(self.message),
-            media_type: field::raw(self.media_type),
-            header: field::raw(self.header),
-            footer: field::raw(self.footer),
-            buttons: field::raw(self.buttons),
-            body: field::raw(self.body),
-            media: field::raw(self.media),
-            options: field::raw(self.options),
-            location: field::raw(self.location),
-            is_deleted: reader.flag(self.is_deleted),
-            order: field::raw(self.order),
-            catalog_id: field::raw(self.catalog_id),
-            product_retailer_id: field::raw(self.product_retailer_id),
-            referral: field::raw(self.referral),
-            message_information: field::raw(self.message_information),
-            failure_reason: reader.text(self.failure_reason),
-            owner: reader.word(self.owner),
-            owner_id: reader.id(self.owner_id),
-            asset_value: reader.id(self.asset_value),
-            agent_name: reader.text(self.agent_name),
-            agent_email_id: reader.text(self.agent_email_id),
-            ticket_id: reader.id(self.ticket_id),
-        }
-    }
-
-    fn status(&self, reader: &mut Reader) -> StatusInfo<'a> {
-        StatusInfo {
-            message_id: reader.id(self.message_id),
-            created_at: reader.time(self.created_at),
-            channel: reader.word(self.channel_id),
-            status: reader.word(self.status),
-            message: reader.text(self.message),
-            owner: reader.word(self.owner),
-            owner_id: reader.id(self.owner_id),
-            asset_value: reader.id(self.asset_value),
-            failure_reason: reader.text(self.failure_reason),
-            agent_name: reader.text(self.agent_name),
-            agent_email_id: reader.text(self.agent_email_id),
-            ticket_id: reader.id(self.ticket_id),
-            callback_data: field::raw(self.callback_data),
-        }
-    }
-
-    fn other(&self, reader: &mut Reader) -> OtherInfo<'a> {
-        OtherInfo {
-            message_id: reader.id(self.message_id),
-            created_at: reader.time(self.created_at),
-            channel: reader.word(self.channel_id),
-            status: reader.word(self.status),
-            owner: reader.word(self.owner),
-            callback_data: field::raw(self.callback_data),
-            raw: Raw(self.raw),
-        }
     }
 }

@@ -68,6 +68,11 @@ impl Reader {
         self.checked(present(field).map(|raw| raw.parse().map_err(|_other| WrongType)).transpose())
     }
 
+    /// Returns a field whose shape is not documented, unchanged. No type of it is wrong.
+    pub(super) fn raw<'a>(&mut self, field: Field<'a>) -> Option<Raw<'a>> {
+        present(field).map(Raw)
+    }
+
     /// Reads a list of texts. Items of another type are left out.
     pub(super) fn texts<'a>(&mut self, field: Field<'a>) -> Vec<Cow<'a, str>> {
         let items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
@@ -101,9 +106,9 @@ pub(super) fn present(field: Field<'_>) -> Field<'_> {
     field.filter(|raw| *raw != "null")
 }
 
-/// Returns a field whose shape is not documented, unchanged.
-pub(super) fn raw(field: Field<'_>) -> Option<Raw<'_>> {
-    present(field).map(Raw)
+/// Treats a field of a wrong type as missing.
+pub(super) fn known<T>(read: Result<Option<T>, WrongType>) -> Option<T> {
+    read.ok().flatten()
 }
 
 /// Reads a text. A lone surrogate in it becomes U+FFFD (BIK T4).

@@ -10,6 +10,7 @@ mod element;
 mod envelope;
 mod excerpt;
 mod field;
+mod info;
 mod line;
 mod pointer;
 mod position;
@@ -25,12 +26,10 @@ pub use decode::{Decoded, Decoder, NotJson, Quarantined, Reason, decode, decode_
 pub use digest::{Content, Key, OrderKey};
 pub use element::{Element, Unreadable};
 pub use excerpt::{WORD_CHARS, excerpt};
+pub use info::Info;
 pub use pointer::{Edit, Found, NoPointer, Pointer};
 pub use position::Position;
-pub use view::{
-    Customer, IncomingInfo, IncomingMessage, Other, OtherInfo, Raw, Stamp, StatusInfo, StatusUpdate,
-    Subscribed, View,
-};
+pub use view::{Customer, Fact, Message, Raw, Stamp, Subscribed, View, joined};
 pub use words::{Category, Channel, Owner, Status};
 
 use std::sync::Arc;

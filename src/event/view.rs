@@ -6,179 +6,176 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::words::{Channel, Owner, Status};
+use super::{
+    info::Info,
+    words::{Channel, Owner, Status},
+};
 use crate::clock::Timestamp;
 
 /// The typed view of an element.
 #[derive(Debug)]
 pub enum View<'a> {
     /// An event named `incoming-message`.
-    Incoming(IncomingMessage<'a>),
+    Incoming(Message<'a>),
     /// An event named `message-status-update`.
-    Status(StatusUpdate<'a>),
+    Status(Message<'a>),
     /// Envelope B, "BIK Subscribed Events" (BIK §3).
     Subscribed(Box<Subscribed<'a>>),
     /// Any other event (BIK §5).
-    Other(Other<'a>),
+    Other(Message<'a>),
 }
 
 impl<'a> View<'a> {
+    /// The facts of each info, in their order. An event without an info has one fact.
+    pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
+        let (whole, infos): (_, &[Info<'a>]) = match self {
+            Self::Subscribed(event) => (Fact::of_subscribed(event), &[]),
+            Self::Incoming(message) | Self::Status(message) | Self::Other(message) => {
+                (Fact::of_message(message, matches!(self, Self::Incoming(_))), &message.infos)
+            }
+        };
+        infos.iter().map(move |info| whole.with(info)).chain(infos.is_empty().then_some(whole))
+    }
+
     /// The element's `storeId`, in both envelopes.
     pub fn store_id(&self) -> Option<&str> {
-        match self {
-            Self::Incoming(message) => message.store_id.as_deref(),
-            Self::Status(update) => update.store_id.as_deref(),
-            Self::Subscribed(event) => event.store_id.as_deref(),
-            Self::Other(event) => event.store_id.as_deref(),
-        }
+        self.facts().next()?.store_id
     }
 
     /// The statuses of all infos.
     pub fn statuses(&self) -> impl Iterator<Item = &Status> {
-        let (incoming, status, other) = self.infos();
-        (incoming.iter().filter_map(|info| info.status.as_ref()))
-            .chain(status.iter().filter_map(|info| info.status.as_ref()))
-            .chain(other.iter().filter_map(|info| info.status.as_ref()))
+        self.facts().filter_map(|fact| fact.status)
     }
 
     /// The owners of all infos.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
-        let (incoming, status, other) = self.infos();
-        (incoming.iter().filter_map(|info| info.owner.as_ref()))
-            .chain(status.iter().filter_map(|info| info.owner.as_ref()))
-            .chain(other.iter().filter_map(|info| info.owner.as_ref()))
+        self.facts().filter_map(|fact| fact.owner)
     }
 
     /// The channels of all infos, or of the subscribed event.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        let (incoming, status, other) = self.infos();
-        let subscribed = match self {
-            Self::Subscribed(event) => event.channel.as_ref(),
-            _ => None,
-        };
-        (incoming.iter().filter_map(|info| info.channel.as_ref()))
-            .chain(status.iter().filter_map(|info| info.channel.as_ref()))
-            .chain(other.iter().filter_map(|info| info.channel.as_ref()))
-            .chain(subscribed)
+        self.facts().filter_map(|fact| fact.channel)
     }
 
     /// The message ids of all infos, or of the subscribed event.
     pub fn message_ids(&self) -> impl Iterator<Item = &str> {
-        let (incoming, status, other) = self.infos();
-        let subscribed = match self {
-            Self::Subscribed(event) => event.message_id.as_deref(),
-            _ => None,
-        };
-        (incoming.iter().filter_map(|info| info.message_id.as_deref()))
-            .chain(status.iter().filter_map(|info| info.message_id.as_deref()))
-            .chain(other.iter().filter_map(|info| info.message_id.as_deref()))
-            .chain(subscribed)
+        self.facts().filter_map(|fact| fact.message_id)
     }
 
     /// The text of the message with that id, received or sent. Looks at all infos.
     pub fn text_of(&self, message_id: &str) -> Option<&str> {
-        let (incoming, status, _) = self.infos();
-        (incoming.iter().map(|info| (info.message_id.as_deref(), info.message.as_deref())))
-            .chain(status.iter().map(|info| (info.message_id.as_deref(), info.message.as_deref())))
-            .find_map(|(id, text)| text.filter(|_| id == Some(message_id)))
+        self.facts().find_map(|fact| fact.text.filter(|_| fact.message_id == Some(message_id)))
     }
 
     /// The customer's addresses on the channel (phone number, e-mail address or opaque id), of all infos or of the
     /// subscribed event.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
-        let (incoming, status, _) = self.infos();
-        let subscribed = match self {
+        let assets = match self {
             Self::Subscribed(event) => event.assets.as_slice(),
             _ => &[],
         };
-        (incoming.iter().filter_map(|info| info.asset_value.as_deref()))
-            .chain(status.iter().filter_map(|info| info.asset_value.as_deref()))
-            .chain(subscribed.iter().map(AsRef::as_ref))
+        // The first one is in the fact.
+        let others = assets.iter().skip(1).map(AsRef::as_ref);
+        self.facts().filter_map(|fact| fact.address).chain(others)
     }
+}
 
-    fn infos(&self) -> (&[IncomingInfo<'a>], &[StatusInfo<'a>], &[OtherInfo<'a>]) {
-        match self {
-            Self::Incoming(message) => (&message.infos, &[], &[]),
-            Self::Status(update) => (&[], &update.infos, &[]),
-            Self::Subscribed(_) => (&[], &[], &[]),
-            Self::Other(event) => (&[], &[], &event.infos),
+/// The facts of one info, or of an event without one, in the same form for every envelope.
+#[derive(Clone, Copy, Default)]
+pub struct Fact<'a> {
+    /// BIK's id of the message.
+    pub message_id: Option<&'a str>,
+    /// Whether the customer sent the message.
+    pub is_incoming: bool,
+    /// The status of the message.
+    pub status: Option<&'a Status>,
+    /// Why the message failed, in BIK's words.
+    pub failure_reason: Option<&'a str>,
+    /// The text of the message.
+    pub text: Option<&'a str>,
+    /// The store that the event belongs to.
+    pub store_id: Option<&'a str>,
+    /// The channel of the message.
+    pub channel: Option<&'a Channel>,
+    /// BIK's word for the sender, such as `CAMPAIGN`.
+    pub owner: Option<&'a Owner>,
+    /// The id of that sender, such as one broadcast or automation.
+    pub owner_id: Option<&'a str>,
+    /// The customer's address on the channel; the first one of a subscribed event.
+    pub address: Option<&'a str>,
+    /// BIK's id of the customer.
+    pub customer_id: Option<&'a str>,
+    /// The customer's first and last name; [`Fact::name`] joins them.
+    pub names: [Option<&'a str>; 2],
+    /// When the message was created, in BIK's own notation.
+    pub created_at: Option<&'a Stamp<'a>>,
+    /// Whether the customer deleted the message.
+    pub is_deleted: bool,
+}
+
+impl<'a> Fact<'a> {
+    fn of_message(message: &'a Message<'_>, is_incoming: bool) -> Self {
+        let Customer { first_name, last_name, customer_id } = &message.customer;
+        Self {
+            is_incoming,
+            store_id: message.store_id.as_deref(),
+            customer_id: customer_id.as_deref(),
+            names: [first_name.as_deref(), last_name.as_deref()],
+            ..Self::default()
         }
     }
+
+    fn of_subscribed(event: &'a Subscribed<'_>) -> Self {
+        Self {
+            message_id: event.message_id.as_deref(),
+            store_id: event.store_id.as_deref(),
+            channel: event.channel.as_ref(),
+            address: event.assets.first().map(AsRef::as_ref),
+            customer_id: event.customer_id.as_deref(),
+            created_at: event.created_at.as_ref(),
+            ..Self::default()
+        }
+    }
+
+    fn with(self, info: &'a Info<'_>) -> Self {
+        Self {
+            message_id: info.message_id.as_deref(),
+            status: info.status.as_ref(),
+            failure_reason: info.failure_reason.as_deref(),
+            text: info.message.as_deref(),
+            channel: info.channel.as_ref(),
+            owner: info.owner.as_ref(),
+            owner_id: info.owner_id.as_deref(),
+            address: info.asset_value.as_deref(),
+            created_at: info.created_at.as_ref(),
+            is_deleted: info.is_deleted == Some(true),
+            ..self
+        }
+    }
+
+    /// The customer's first and last name, those that are not empty. `None` if there is neither.
+    pub fn name(&self) -> Option<String> {
+        let names: Vec<&str> = self.names.into_iter().flatten().filter(|name| !name.is_empty()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
+    }
+
+    /// When the message was created. `None` if that time is missing or not valid.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.created_at.and_then(Stamp::time)
+    }
 }
 
-/// A message from a customer (BIK §2).
-#[derive(Default)]
-pub struct IncomingMessage<'a> {
-    /// `storeId`; absent in older payloads.
-    pub store_id: Option<Cow<'a, str>>,
-    /// `customerDetails`; empty if it is missing.
-    pub customer: Customer<'a>,
-    /// `eventInfo`: one in every sample, but BIK's table calls it a list.
-    pub infos: Vec<IncomingInfo<'a>>,
+/// Joins the values of several infos. A value that is equal to the one before it is left out; `None` if there is no
+/// value.
+pub fn joined(texts: impl IntoIterator<Item = String>, separator: &str) -> Option<String> {
+    let mut texts: Vec<String> = texts.into_iter().collect();
+    texts.dedup();
+    (!texts.is_empty()).then(|| texts.join(separator))
 }
 
-/// One `eventInfo` of an incoming message.
+/// An event of envelope A: a message, a status, or any other event (BIK §2 and §5).
 #[derive(Default)]
-pub struct IncomingInfo<'a> {
-    /// `messageId`; on WhatsApp it contains the customer's phone number.
-    pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`, a time in UTC.
-    pub created_at: Option<Stamp<'a>>,
-    /// `channelId`, the channel of the message.
-    pub channel: Option<Channel>,
-    /// `status`; `""` in BIK's sample, so `None`.
-    pub status: Option<Status>,
-    /// `type`; raw, shape not documented.
-    pub kind: Option<Raw<'a>>,
-    /// `message`, the text of the message.
-    pub message: Option<Cow<'a, str>>,
-    /// `mediaType`; raw, shape not documented.
-    pub media_type: Option<Raw<'a>>,
-    /// `header`; raw, shape not documented.
-    pub header: Option<Raw<'a>>,
-    /// `footer`; raw, shape not documented.
-    pub footer: Option<Raw<'a>>,
-    /// `buttons`; raw, shape not documented.
-    pub buttons: Option<Raw<'a>>,
-    /// `body`; raw, shape not documented.
-    pub body: Option<Raw<'a>>,
-    /// `media`; raw, shape not documented.
-    pub media: Option<Raw<'a>>,
-    /// `options`; raw, shape not documented.
-    pub options: Option<Raw<'a>>,
-    /// `location`; raw, shape not documented.
-    pub location: Option<Raw<'a>>,
-    /// `isDeleted`: the customer deleted the message.
-    pub is_deleted: Option<bool>,
-    /// `order`; raw, shape not documented.
-    pub order: Option<Raw<'a>>,
-    /// `catalogId`; raw, shape not documented.
-    pub catalog_id: Option<Raw<'a>>,
-    /// `productRetailerId`; raw, shape not documented.
-    pub product_retailer_id: Option<Raw<'a>>,
-    /// `referral`; raw, shape not documented.
-    pub referral: Option<Raw<'a>>,
-    /// `messageInformation`; raw, shape not documented.
-    pub message_information: Option<Raw<'a>>,
-    /// `failureReason`: free text without a code.
-    pub failure_reason: Option<Cow<'a, str>>,
-    /// `owner`; `""` in BIK's sample, so `None`.
-    pub owner: Option<Owner>,
-    /// `ownerId`; null in BIK's sample.
-    pub owner_id: Option<Cow<'a, str>>,
-    /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
-    pub asset_value: Option<Cow<'a, str>>,
-    /// `agentName`; in newer payloads only.
-    pub agent_name: Option<Cow<'a, str>>,
-    /// `agentEmailId`; in newer payloads only.
-    pub agent_email_id: Option<Cow<'a, str>>,
-    /// `ticketId`; in newer payloads only.
-    pub ticket_id: Option<Cow<'a, str>>,
-}
-
-/// A status update of a sent message (BIK §2).
-#[derive(Default)]
-pub struct StatusUpdate<'a> {
+pub struct Message<'a> {
     /// `storeId`; absent in older payloads.
     pub store_id: Option<Cow<'a, str>>,
     /// `customerDetails`; empty if it is missing.
@@ -186,38 +183,7 @@ pub struct StatusUpdate<'a> {
     /// `callbackData` next to `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
     /// `eventInfo`: one in every sample, but BIK's table calls it a list.
-    pub infos: Vec<StatusInfo<'a>>,
-}
-
-/// One `eventInfo` of a status update.
-#[derive(Default)]
-pub struct StatusInfo<'a> {
-    /// `messageId`; on WhatsApp it contains the customer's phone number.
-    pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`: in BIK's samples the same for all statuses of a message, so never order statuses by it.
-    pub created_at: Option<Stamp<'a>>,
-    /// `channelId`, the channel of the message.
-    pub channel: Option<Channel>,
-    /// `status`, the new status of the message.
-    pub status: Option<Status>,
-    /// `message`: the text that was sent, repeated in each status.
-    pub message: Option<Cow<'a, str>>,
-    /// `owner`: who sent the message.
-    pub owner: Option<Owner>,
-    /// `ownerId`: which broadcast, automation or agent.
-    pub owner_id: Option<Cow<'a, str>>,
-    /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
-    pub asset_value: Option<Cow<'a, str>>,
-    /// `failureReason`: free text without a code.
-    pub failure_reason: Option<Cow<'a, str>>,
-    /// `agentName`; in newer payloads only.
-    pub agent_name: Option<Cow<'a, str>>,
-    /// `agentEmailId`; in newer payloads only.
-    pub agent_email_id: Option<Cow<'a, str>>,
-    /// `ticketId`; in newer payloads only.
-    pub ticket_id: Option<Cow<'a, str>>,
-    /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
-    pub callback_data: Option<Raw<'a>>,
+    pub infos: Vec<Info<'a>>,
 }
 
 /// `customerDetails`: the customer's name and id.
@@ -260,37 +226,6 @@ pub struct Subscribed<'a> {
     pub properties: Option<Raw<'a>>,
 }
 
-/// Any other event (BIK §5).
-#[derive(Default)]
-pub struct Other<'a> {
-    /// `storeId`; absent in older payloads.
-    pub store_id: Option<Cow<'a, str>>,
-    /// `customerDetails`; empty if it is missing.
-    pub customer: Customer<'a>,
-    /// `callbackData` next to `eventInfo`; raw, because it is a string or an object.
-    pub callback_data: Option<Raw<'a>>,
-    /// `eventInfo`: one object or several.
-    pub infos: Vec<OtherInfo<'a>>,
-}
-
-/// One `eventInfo` of an event without a typed view: the common fields, and the whole object as raw JSON.
-pub struct OtherInfo<'a> {
-    /// `messageId`; on WhatsApp it contains the customer's phone number.
-    pub message_id: Option<Cow<'a, str>>,
-    /// `createdAt`, if the event has one.
-    pub created_at: Option<Stamp<'a>>,
-    /// `channelId`, the channel of the message.
-    pub channel: Option<Channel>,
-    /// `status`, if the event has one.
-    pub status: Option<Status>,
-    /// `owner`: who sent the message.
-    pub owner: Option<Owner>,
-    /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
-    pub callback_data: Option<Raw<'a>>,
-    /// The whole object, as raw JSON.
-    pub raw: Raw<'a>,
-}
-
 /// A time, as the text that BIK sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stamp<'a> {
@@ -306,7 +241,7 @@ impl Stamp<'_> {
 }
 
 /// The raw JSON of a field whose shape is not documented, as in the element except for trailing commas.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Raw<'a>(pub(super) &'a str);
 
 impl<'a> Raw<'a> {
@@ -328,12 +263,8 @@ macro_rules! shows_only {
 }
 
 shows_only! {
-    IncomingMessage { infos }
-    IncomingInfo { channel, status, owner, is_deleted }
-    StatusUpdate { infos }
-    StatusInfo { channel, status, owner }
+    Message { infos }
+    Info { channel, status, owner, is_deleted }
     Customer {}
     Subscribed { channel }
-    Other { infos }
-    OtherInfo { channel, status, owner }
 }

@@ -5,7 +5,6 @@
 //! of it.
 
 use std::{
-    borrow::Cow,
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +18,7 @@ use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError};
 use crate::{
-    event::{Customer, Event, View},
+    event::{Event, View, joined},
     panics,
     secret::{self, Secret},
 };
@@ -140,81 +139,24 @@ impl Facts {
     fn of(event: &Event, show: &Show) -> Self {
         let element = &event.element;
         let view = element.view();
-        let personal = Personal::of(&view);
         let word = |text: &str| show.word(text);
+        let customer = match &view {
+            View::Subscribed(event) => event.customer_id.as_deref().map(str::to_owned),
+            _ => view.facts().next().and_then(|fact| fact.name()),
+        };
+        let texts: Vec<&str> = view.facts().filter_map(|fact| fact.text).collect();
         Self {
             name: word(element.name()),
-            status: joined(view.statuses().map(|status| word(status.as_str()))),
-            channel: joined(view.channels().map(|channel| word(channel.as_str()))),
-            owner: joined(view.owners().map(|owner| word(owner.as_str()))),
+            status: joined(view.statuses().map(|status| word(status.as_str())), ","),
+            channel: joined(view.channels().map(|channel| word(channel.as_str())), ","),
+            owner: joined(view.owners().map(|owner| word(owner.as_str())), ","),
             store: view.store_id().map(word),
             id: element.id().map(word),
-            message_id: joined(personal.message_ids.into_iter().map(|id| show.message_id(id))),
-            phone: joined(personal.addresses.into_iter().map(|address| show.phone(address))),
-            customer: show.text(&personal.names.join(" ")),
-            text: show.text(&personal.texts.join(" ")),
+            message_id: joined(view.message_ids().map(|id| show.message_id(id)), ","),
+            phone: joined(view.addresses().map(|address| show.phone(address)), ","),
+            customer: show.text(&customer.unwrap_or_default()),
+            text: show.text(&texts.join(" ")),
         }
-    }
-}
-
-fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.dedup();
-    (!texts.is_empty()).then(|| texts.join(","))
-}
-
-/// A text field of a view, if present.
-type Field<'a> = Option<Cow<'a, str>>;
-
-/// The personal data of a view.
-#[derive(Default)]
-struct Personal<'a> {
-    message_ids: Vec<&'a str>,
-    addresses: Vec<&'a str>,
-    names: Vec<&'a str>,
-    texts: Vec<&'a str>,
-}
-
-impl<'a> Personal<'a> {
-    fn of(view: &'a View<'_>) -> Self {
-        let mut personal = Self::default();
-        match view {
-            View::Incoming(message) => {
-                personal.name(&message.customer);
-                for info in &message.infos {
-                    personal.info(&info.message_id, &info.asset_value, &info.message);
-                }
-            }
-            View::Status(update) => {
-                personal.name(&update.customer);
-                for info in &update.infos {
-                    personal.info(&info.message_id, &info.asset_value, &info.message);
-                }
-            }
-            View::Subscribed(event) => {
-                personal.info(&event.message_id, &None, &None);
-                personal.addresses.extend(event.assets.iter().map(|asset| &**asset));
-                personal.names.extend(event.customer_id.as_deref());
-            }
-            View::Other(event) => {
-                personal.name(&event.customer);
-                for info in &event.infos {
-                    personal.info(&info.message_id, &None, &None);
-                }
-            }
-        }
-        personal
-    }
-
-    fn name(&mut self, customer: &'a Customer<'_>) {
-        self.names.extend(customer.first_name.as_deref());
-        self.names.extend(customer.last_name.as_deref());
-    }
-
-    fn info(&mut self, id: &'a Field<'_>, address: &'a Field<'_>, text: &'a Field<'_>) {
-        self.message_ids.extend(id.as_deref());
-        self.addresses.extend(address.as_deref());
-        self.texts.extend(text.as_deref());
     }
 }
 

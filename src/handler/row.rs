@@ -4,15 +4,13 @@
 //! filters, and is NULL if the event does not have the value. If an event has several infos, the columns have the
 //! values of the first.
 
-use std::borrow::Cow;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Delivery;
 use crate::{
     clock::Timestamp,
-    event::{Channel, Customer, Owner, Stamp, Status, View},
+    event::{Channel, Owner, Status},
 };
 
 /// The version of [`COLUMNS`]. Older tables get the missing columns.
@@ -28,7 +26,6 @@ pub struct Column {
     /// The column's name in the table.
     pub name: &'static str,
     /// The column's type in PostgreSQL.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub postgres: &'static str,
     /// The column's type in SQLite.
     pub sqlite: &'static str,
@@ -66,7 +63,7 @@ pub const COLUMNS: [Column; 21] = [
 ];
 
 /// The values of a row. Texts are as in the event; each kind handles texts that its database cannot store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// [`Delivery::key`] as 32 hexadecimal digits.
     pub key: String,
@@ -107,8 +104,10 @@ pub struct Row {
     /// Whether the event was delivered by a replay.
     pub replay: bool,
     /// The element as rendered (T7).
+    #[serde(serialize_with = "as_json")]
     pub event: String,
     /// The element's bytes exactly as received (T7).
+    #[serde(serialize_with = "as_text")]
     pub raw: Vec<u8>,
 }
 
@@ -118,7 +117,8 @@ impl Row {
         let event = &delivery.event;
         let element = &event.element;
         let view = element.view();
-        let facts = Facts::of(&view);
+        let first = view.facts().next().unwrap_or_default();
+        let owner = view.owners().next();
         Self {
             key: delivery.key().to_string(),
             seq: i64::try_from(event.seq).unwrap_or(i64::MAX),
@@ -126,17 +126,17 @@ impl Row {
             source: event.source.to_string(),
             event_name: element.name().to_owned(),
             bik_id: element.id().map(str::to_owned),
-            store_id: view.store_id().map(str::to_owned),
-            message_id: facts.message_id.map(str::to_owned),
-            status: facts.status.map(|status| status.as_str().to_owned()),
-            channel: facts.channel.map(|channel| channel.as_str().to_owned()),
-            owner: facts.owner.map(|owner| owner.as_str().to_owned()),
-            category: facts.owner.and_then(Owner::category).map(|category| category.as_str().to_owned()),
-            customer_id: facts.customer_id.map(str::to_owned),
-            customer_name: facts.customer_name,
-            phone: facts.phone.map(str::to_owned),
-            created_at: facts.created_at.and_then(Stamp::time),
-            failure_reason: facts.failure_reason.map(str::to_owned),
+            store_id: first.store_id.map(str::to_owned),
+            message_id: first.message_id.map(str::to_owned),
+            status: view.statuses().next().map(Status::as_str).map(str::to_owned),
+            channel: view.channels().next().map(Channel::as_str).map(str::to_owned),
+            owner: owner.map(Owner::as_str).map(str::to_owned),
+            category: owner.and_then(Owner::category).map(|category| category.as_str().to_owned()),
+            customer_id: first.customer_id.map(str::to_owned),
+            customer_name: first.name(),
+            phone: first.address.map(str::to_owned),
+            created_at: first.time(),
+            failure_reason: first.failure_reason.map(str::to_owned),
             attempt: i64::from(delivery.attempt),
             replay: delivery.replay,
             event: element.rendered().into_owned(),
@@ -146,128 +146,17 @@ impl Row {
 
     /// The columns as a JSON object, for `check --show`.
     pub fn to_json(&self) -> String {
-        let shown = Shown {
-            key: &self.key,
-            seq: self.seq,
-            received_at: self.received_at,
-            source: &self.source,
-            event_name: &self.event_name,
-            bik_id: self.bik_id.as_deref(),
-            store_id: self.store_id.as_deref(),
-            message_id: self.message_id.as_deref(),
-            status: self.status.as_deref(),
-            channel: self.channel.as_deref(),
-            owner: self.owner.as_deref(),
-            category: self.category.as_deref(),
-            customer_id: self.customer_id.as_deref(),
-            customer_name: self.customer_name.as_deref(),
-            phone: self.phone.as_deref(),
-            created_at: self.created_at,
-            failure_reason: self.failure_reason.as_deref(),
-            attempt: self.attempt,
-            replay: self.replay,
-            event: serde_json::from_str(&self.event).ok(),
-            raw: String::from_utf8_lossy(&self.raw),
-        };
         // Serializing texts and numbers cannot fail.
-        serde_json::to_string(&shown).unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// A row as an object, for [`Row::to_json`]. Its members are [`COLUMNS`] in the same order.
-#[derive(Serialize)]
-struct Shown<'a> {
-    key: &'a str,
-    seq: i64,
-    received_at: Timestamp,
-    source: &'a str,
-    event_name: &'a str,
-    bik_id: Option<&'a str>,
-    store_id: Option<&'a str>,
-    message_id: Option<&'a str>,
-    status: Option<&'a str>,
-    channel: Option<&'a str>,
-    owner: Option<&'a str>,
-    category: Option<&'a str>,
-    customer_id: Option<&'a str>,
-    customer_name: Option<&'a str>,
-    phone: Option<&'a str>,
-    created_at: Option<Timestamp>,
-    failure_reason: Option<&'a str>,
-    attempt: i64,
-    replay: bool,
-    event: Option<&'a RawValue>,
-    raw: Cow<'a, str>,
+fn as_json<S: Serializer>(event: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::from_str::<&RawValue>(event).ok().serialize(serializer)
 }
 
-/// The column values that come from a view.
-#[derive(Default)]
-struct Facts<'a> {
-    message_id: Option<&'a str>,
-    status: Option<&'a Status>,
-    channel: Option<&'a Channel>,
-    owner: Option<&'a Owner>,
-    customer_id: Option<&'a str>,
-    customer_name: Option<String>,
-    phone: Option<&'a str>,
-    created_at: Option<&'a Stamp<'a>>,
-    failure_reason: Option<&'a str>,
-}
-
-impl<'a> Facts<'a> {
-    fn of(view: &'a View<'a>) -> Self {
-        let mut facts = match view {
-            View::Incoming(message) => {
-                let info = message.infos.first();
-                Self {
-                    message_id: info.and_then(|info| info.message_id.as_deref()),
-                    created_at: info.and_then(|info| info.created_at.as_ref()),
-                    phone: info.and_then(|info| info.asset_value.as_deref()),
-                    failure_reason: info.and_then(|info| info.failure_reason.as_deref()),
-                    ..Self::customer(&message.customer)
-                }
-            }
-            View::Status(update) => {
-                let info = update.infos.first();
-                Self {
-                    message_id: info.and_then(|info| info.message_id.as_deref()),
-                    created_at: info.and_then(|info| info.created_at.as_ref()),
-                    phone: info.and_then(|info| info.asset_value.as_deref()),
-                    failure_reason: info.and_then(|info| info.failure_reason.as_deref()),
-                    ..Self::customer(&update.customer)
-                }
-            }
-            View::Subscribed(event) => Self {
-                message_id: event.message_id.as_deref(),
-                created_at: event.created_at.as_ref(),
-                phone: event.assets.first().map(Cow::as_ref),
-                customer_id: event.customer_id.as_deref(),
-                ..Self::default()
-            },
-            View::Other(event) => {
-                let info = event.infos.first();
-                Self {
-                    message_id: info.and_then(|info| info.message_id.as_deref()),
-                    created_at: info.and_then(|info| info.created_at.as_ref()),
-                    ..Self::customer(&event.customer)
-                }
-            }
-        };
-        facts.status = view.statuses().next();
-        facts.channel = view.channels().next();
-        facts.owner = view.owners().next();
-        facts
-    }
-
-    fn customer(customer: &'a Customer<'a>) -> Self {
-        let names = [customer.first_name.as_deref(), customer.last_name.as_deref()];
-        let name = names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
-        Self {
-            customer_id: customer.customer_id.as_deref(),
-            customer_name: (!name.is_empty()).then_some(name),
-            ..Self::default()
-        }
-    }
+fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    String::from_utf8_lossy(raw).serialize(serializer)
 }
 
 /// Splits `schema.table` or `table` into parts that are safe to quote.

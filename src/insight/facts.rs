@@ -1,110 +1,22 @@
-//! Extracts facts about messages and customers from an event, in the same form for every envelope.
+//! The facts of an event that insight stores.
 
-use crate::{
-    clock::Timestamp,
-    event::{Category, Channel, Customer, Owner, Stamp, Status, View},
-};
+use crate::event::{Category, Fact, Owner, Status, View};
 
-/// The facts of one `eventInfo`, or of an event without one.
-#[derive(Default)]
-pub struct Fact<'a> {
-    /// BIK's id of the message; `None` if there is no message, or it has no id.
-    pub message_id: Option<&'a str>,
-    /// Whether the customer sent the message.
-    pub incoming: bool,
-    /// The status of the message.
-    pub status: Option<&'a Status>,
-    /// Why the message failed, in BIK's words.
-    pub reason: Option<&'a str>,
-    /// The store that the event belongs to.
-    pub store: Option<&'a str>,
-    /// The channel of the message.
-    pub channel: Option<&'a Channel>,
-    /// BIK's word for the sender, such as `CAMPAIGN`.
-    pub owner: Option<&'a Owner>,
-    /// The id of that sender, such as one broadcast or automation.
-    pub owner_id: Option<&'a str>,
-    /// The customer's address on the channel.
-    pub address: Option<&'a str>,
-    /// BIK's id of the customer.
-    pub customer: Option<&'a str>,
-    /// The customer's first and last name.
-    pub name: Option<String>,
-    /// When the message was created, according to BIK.
-    pub created_at: Option<Timestamp>,
-    /// Whether the customer deleted the message.
-    pub deleted: bool,
+/// Returns whether somebody answered this customer. A broadcast is no answer.
+pub fn is_answer(fact: &Fact<'_>) -> bool {
+    let broadcast = fact.owner.and_then(Owner::category) == Some(Category::Broadcast);
+    !fact.is_incoming && fact.status == Some(&Status::Sent) && !broadcast
 }
 
-impl Fact<'_> {
-    /// Returns whether somebody answered this customer. A broadcast is no answer.
-    pub fn is_answer(&self) -> bool {
-        let broadcast = self.owner.and_then(Owner::category) == Some(Category::Broadcast);
-        !self.incoming && self.status == Some(&Status::Sent) && !broadcast
-    }
-}
-
-/// Returns the facts of an event, in the order of its infos; at least one.
-pub fn facts<'a>(view: &'a View<'_>) -> Vec<Fact<'a>> {
-    let facts: Vec<Fact<'a>> = match view {
-        View::Incoming(message) => message
-            .infos
-            .iter()
-            .map(|info| Fact {
-                message_id: info.message_id.as_deref(),
-                incoming: true,
-                channel: info.channel.as_ref(),
-                address: info.asset_value.as_deref(),
-                created_at: time(info.created_at.as_ref()),
-                deleted: info.is_deleted == Some(true),
-                ..of_customer(&message.customer, message.store_id.as_deref())
-            })
-            .collect(),
-        View::Status(update) => update
-            .infos
-            .iter()
-            .map(|info| Fact {
-                message_id: info.message_id.as_deref(),
-                status: info.status.as_ref(),
-                reason: info.failure_reason.as_deref(),
-                channel: info.channel.as_ref(),
-                owner: info.owner.as_ref(),
-                owner_id: info.owner_id.as_deref(),
-                address: info.asset_value.as_deref(),
-                created_at: time(info.created_at.as_ref()),
-                ..of_customer(&update.customer, update.store_id.as_deref())
-            })
-            .collect(),
-        View::Subscribed(event) => vec![Fact {
-            store: event.store_id.as_deref(),
-            channel: event.channel.as_ref(),
-            address: event.assets.first().map(AsRef::as_ref),
-            customer: event.customer_id.as_deref(),
-            created_at: time(event.created_at.as_ref()),
-            ..Fact::default()
-        }],
-        View::Other(event) => vec![Fact {
-            channel: event.infos.first().and_then(|info| info.channel.as_ref()),
-            created_at: event.infos.first().and_then(|info| time(info.created_at.as_ref())),
-            ..of_customer(&event.customer, event.store_id.as_deref())
-        }],
-    };
-    if facts.is_empty() { vec![Fact { store: view.store_id(), ..Fact::default() }] } else { facts }
-}
-
-fn of_customer<'a>(customer: &'a Customer<'_>, store: Option<&'a str>) -> Fact<'a> {
-    let names = [customer.first_name.as_deref(), customer.last_name.as_deref()];
-    let name = names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
-    Fact {
-        store,
-        customer: customer.customer_id.as_deref(),
-        name: Some(name).filter(|name| !name.is_empty()),
-        ..Fact::default()
-    }
-}
-
-fn time(stamp: Option<&Stamp<'_>>) -> Option<Timestamp> {
-    stamp.and_then(Stamp::time)
+/// Returns the facts of an event, in the order of its infos; at least one. Only a fact of a message has a message id,
+/// and only a message that was sent has a status and an owner.
+pub fn facts<'a>(view: &'a View<'_>) -> impl Iterator<Item = Fact<'a>> {
+    let most = if matches!(view, View::Other(_)) { 1 } else { usize::MAX };
+    view.facts().take(most).map(move |fact| match view {
+        View::Status(_) => fact,
+        View::Incoming(_) => Fact { status: None, failure_reason: None, owner: None, owner_id: None, ..fact },
+        View::Subscribed(_) | View::Other(_) => Fact { message_id: None, status: None, owner: None, ..fact },
+    })
 }
 
 #[cfg(test)]
@@ -117,18 +29,17 @@ mod tests {
         let told = |raw: &str| {
             let element = Element::read(raw.as_bytes()).unwrap();
             let view = element.view();
-            let facts = facts(&view);
             let told = |fact: &Fact<'_>| {
                 format!(
                     "{:?} {} {:?} {:?} {:?}",
                     fact.message_id,
-                    fact.incoming,
+                    fact.is_incoming,
                     fact.status.map(Status::as_str),
                     fact.address,
-                    fact.name
+                    fact.name()
                 )
             };
-            facts.iter().map(told).collect::<Vec<_>>()
+            facts(&view).map(|fact| told(&fact)).collect::<Vec<_>>()
         };
         assert_eq!(
             told(

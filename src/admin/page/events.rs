@@ -20,7 +20,7 @@ use super::{
 use crate::{
     admin::{Shared, fault::Fault, narrow::sifted},
     clock::Timestamp,
-    event::{Event, View, WORD_CHARS, excerpt},
+    event::{Event, View, WORD_CHARS, excerpt, joined},
     insight::ask,
     journal::{EventQuery, Passage},
 };
@@ -49,19 +49,18 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn of(event: &Event, veil: Veil) -> Self {
         let view = event.element.view();
-        let joined = |mut words: Vec<String>| {
-            words.dedup();
-            words.join(", ")
-        };
+        let channels = view.channels().take(10).map(|channel| word(channel.as_str()));
+        let owners = view.owners().take(10).map(|owner| word(owner.as_str()));
+        let addresses = view.addresses().take(3).map(|address| word(&veil.address(address)));
         Self {
             seq: event.seq,
             at: When::from(event.came_at),
             name: word(event.element.name()),
             statuses: view.statuses().take(10).map(|status| Tag::of_status(&word(status.as_str()))).collect(),
             source: Arc::clone(&event.source),
-            channel: joined(view.channels().take(10).map(|channel| word(channel.as_str())).collect()),
-            owner: joined(view.owners().take(10).map(|owner| word(owner.as_str())).collect()),
-            address: joined(view.addresses().take(3).map(|address| word(&veil.address(address))).collect()),
+            channel: joined(channels, ", ").unwrap_or_default(),
+            owner: joined(owners, ", ").unwrap_or_default(),
+            address: joined(addresses, ", ").unwrap_or_default(),
         }
     }
 }
@@ -229,21 +228,8 @@ async fn messages(
 }
 
 fn made(view: &View<'_>) -> Vec<String> {
-    let mut all: Vec<String> = match view {
-        View::Incoming(message) => message
-            .infos
-            .iter()
-            .filter_map(|info| info.created_at.as_ref())
-            .map(|at| word(&at.text))
-            .collect(),
-        View::Status(update) => {
-            update.infos.iter().filter_map(|info| info.created_at.as_ref()).map(|at| word(&at.text)).collect()
-        }
-        View::Other(other) => {
-            other.infos.iter().filter_map(|info| info.created_at.as_ref()).map(|at| word(&at.text)).collect()
-        }
-        View::Subscribed(event) => event.created_at.iter().map(|at| word(&at.text)).collect(),
-    };
+    let mut all: Vec<String> =
+        view.facts().filter_map(|fact| fact.created_at).map(|at| word(&at.text)).collect();
     all.dedup();
     all.truncate(10);
     all

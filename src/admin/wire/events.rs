@@ -35,10 +35,6 @@ pub struct EventLine<'a> {
     #[serde(borrow)]
     pub source: Cow<'a, str>,
     #[serde(borrow)]
-    pub event_name: Cow<'a, str>,
-    #[serde(borrow)]
-    pub id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     pub event: &'a RawValue,
 }
 

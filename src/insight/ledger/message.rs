@@ -3,15 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::{
-        facts::Fact,
-        state::{Merged, State, Step},
-    },
+    super::state::{Merged, State, Step},
     words::{Slice, Words},
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, Status, WORD_CHARS, excerpt},
+    event::{Event, Fact, Status, WORD_CHARS, excerpt},
 };
 
 /// Maximum length of a stored failure text, in characters.
@@ -120,12 +117,12 @@ impl Row {
         self.is_new = false;
         self.slice = self.slice.or(slice);
         self.contact = self.contact.or(contact);
-        self.created_at = self.created_at.or(fact.created_at);
+        self.created_at = self.created_at.or(fact.time());
         self.last_at = self.last_at.max(event.came_at);
-        self.merged.deleted |= fact.deleted;
+        self.merged.deleted |= fact.is_deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
             // The text is cut before it is merged and classified, so that a stored text gives the same result again.
-            let reason = fact.reason.map(|text| excerpt(text, REASON_CHARS));
+            let reason = fact.failure_reason.map(|text| excerpt(text, REASON_CHARS));
             self.merged.see(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
                 first.get_or_insert(event.came_at);

@@ -26,7 +26,7 @@ use self::{
     words::{Slice, Words},
 };
 use super::{
-    facts::{Fact, facts},
+    facts::{facts, is_answer},
     failures::Failures,
     file::{InsightFile, OpenError},
     hour::hour_of,
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, OrderKey, WORD_CHARS, canonical_address, excerpt},
+    event::{Event, Fact, OrderKey, WORD_CHARS, canonical_address, excerpt},
 };
 
 /// The writer of insight's file.
@@ -242,7 +242,7 @@ impl Ledger {
             };
             match self.message(page, event, source, message_id, &fact, contact)? {
                 Order::First => {
-                    if let Some(created_at) = fact.created_at {
+                    if let Some(created_at) = fact.time() {
                         page.figures.late(hour, source, event.came_at.ms_since(created_at));
                     }
                 }
@@ -264,21 +264,23 @@ impl Ledger {
         };
         let address = canonical_address(address);
         let id = self.words.contact(&self.connection, channel, &excerpt(&address, WORD_CHARS), event)?;
-        let store =
-            fact.store.map(|store| self.words.id(&self.connection, Vocabulary::Store, store)).transpose()?;
+        let store = fact
+            .store_id
+            .map(|store| self.words.id(&self.connection, Vocabulary::Store, store))
+            .transpose()?;
         let change = page.contacts.entry(id).or_default();
         change.last_seq = event.seq;
         change.last_at = event.came_at;
-        if fact.incoming && !fact.deleted {
+        if fact.is_incoming && !fact.is_deleted {
             change.incoming_at = Some(event.came_at);
         }
-        if fact.is_answer() {
+        if is_answer(fact) {
             change.answered_at = Some(event.came_at);
         }
-        if let Some(customer) = fact.customer {
+        if let Some(customer) = fact.customer_id {
             change.customer = Some(excerpt(customer, WORD_CHARS).into_owned());
         }
-        let name = fact.name.as_deref().map(|name| excerpt(name, WORD_CHARS).into_owned());
+        let name = fact.name().map(|name| excerpt(&name, WORD_CHARS).into_owned());
         change.name = name.or(change.name.take());
         change.store = store.or(change.store);
         Ok(Some(id))
@@ -300,7 +302,7 @@ impl Ledger {
                 let before = Row::load(&self.connection, key, &self.words)?;
                 let row = before.clone().unwrap_or_else(|| {
                     self.next_message += 1;
-                    Row::new(self.next_message - 1, key, message_id, source, event, fact.incoming)
+                    Row::new(self.next_message - 1, key, message_id, source, event, fact.is_incoming)
                 });
                 page.rows.push(Touched { row, before });
                 page.by_key.insert(key, page.rows.len() - 1);
@@ -323,7 +325,7 @@ impl Ledger {
                 event.seq,
                 status,
                 event.came_at.as_ms(),
-                fact.created_at.map(Timestamp::as_ms)
+                fact.time().map(Timestamp::as_ms)
             ])?;
         Ok(order)
     }
@@ -334,7 +336,7 @@ impl Ledger {
             |kind, text: Option<&str>| text.map(|text| self.words.id(connection, kind, text)).transpose();
         Ok(Slice {
             source,
-            store: word(Vocabulary::Store, fact.store)?,
+            store: word(Vocabulary::Store, fact.store_id)?,
             channel: word(Vocabulary::Channel, fact.channel.map(|channel| channel.as_str()))?,
             owner: word(Vocabulary::Owner, fact.owner.map(|owner| owner.as_str()))?,
             owner_id: word(Vocabulary::OwnerId, fact.owner_id)?,

@@ -2,6 +2,7 @@
 
 mod export;
 mod insight;
+mod statuses;
 mod tail;
 
 use std::{

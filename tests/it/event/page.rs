@@ -3,8 +3,7 @@
 use bikhook::{
     clock::Timestamp,
     event::{
-        Category, Channel, Class, Content, Draft, Element, IncomingMessage, Key, OrderKey, Owner, Status,
-        StatusInfo, StatusUpdate, View,
+        Category, Channel, Class, Content, Draft, Element, Info, Key, Message, OrderKey, Owner, Status, View,
     },
 };
 
@@ -14,21 +13,21 @@ fn sample(name: &str) -> std::sync::Arc<Element> {
     element(&fixture(&format!("page/{name}.json")))
 }
 
-fn incoming(element: &Element) -> IncomingMessage<'_> {
+fn incoming(element: &Element) -> Message<'_> {
     match element.view() {
         View::Incoming(message) => message,
         other => panic!("{other:?}"),
     }
 }
 
-fn update(element: &Element) -> StatusUpdate<'_> {
+fn update(element: &Element) -> Message<'_> {
     match element.view() {
         View::Status(update) => update,
         other => panic!("{other:?}"),
     }
 }
 
-fn info(element: &Element) -> StatusInfo<'_> {
+fn info(element: &Element) -> Info<'_> {
     let [info] = <[_; 1]>::try_from(update(element).infos).expect("one info");
     info
 }

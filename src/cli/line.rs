@@ -1,0 +1,14 @@
+//! An event as the listings get it: one line of JSON, from the API of a running receiver or from a stopped journal.
+
+use serde_json::value::RawValue;
+
+use super::{Error, output::parse};
+use crate::{admin::wire::EventLine, event::Element};
+
+/// Reads a line and its element.
+pub(super) fn read(line: &RawValue) -> Result<(EventLine<'_>, Element), Error> {
+    let line: EventLine<'_> = parse(line)?;
+    let element = Element::read(line.event.get().as_bytes())
+        .map_err(|error| Error::Failed(format!("cannot read the stored event {}: {error}", line.seq)))?;
+    Ok((line, element))
+}

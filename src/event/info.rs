@@ -1,0 +1,139 @@
+//! One `eventInfo` of an event (BIK §2). The table below is the only list of its fields.
+
+use std::borrow::Cow;
+
+use super::{
+    envelope::slots,
+    field::{self, Field, Reader},
+    scan::{Scanner, Slots},
+    view::{Raw, Stamp},
+    words::{Channel, Owner, Status},
+};
+
+/// Which fields of an info are read. Each variant includes the ones before it.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum Fields {
+    /// Those that an event of any name can have.
+    Common,
+    /// Also those of a message or a status.
+    Message,
+    /// Also those of a message from a customer.
+    Incoming,
+}
+
+/// Declares the typed view of an info, its slots of raw JSON, and how each field is read.
+macro_rules! info {
+    (
+        $(#[$doc:meta])*
+        pub struct $view:ident<$a:lifetime> from $slots:ident {
+            $($fields:ident {
+                $($(#[$field_doc:meta])* $field:ident: $type:ty = $read:ident $name:literal,)*
+            })*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        pub struct $view<$a> {
+            $($($(#[$field_doc])* pub $field: $type,)*)*
+            /// The whole object, as raw JSON.
+            pub raw: Raw<$a>,
+        }
+
+        slots! {
+            /// An `eventInfo` of any event.
+            pub(super) struct $slots {
+                $($($field = $name,)*)*
+            }
+        }
+
+        impl<$a> $slots<$a> {
+            /// Returns the typed view. The reader counts the fields with a wrong type.
+            pub(super) fn view(&self, fields: Fields, reader: &mut Reader) -> $view<$a> {
+                $view {
+                    $($($field: reader.$read(self.$field.filter(|_| fields >= Fields::$fields)),)*)*
+                    raw: Raw(self.raw),
+                }
+            }
+        }
+    };
+}
+
+info! {
+    /// One `eventInfo`. A field that does not belong to events of this name is `None`.
+    pub struct Info<'a> from InfoSlots {
+        Common {
+            /// `messageId`; on WhatsApp it contains the customer's phone number.
+            message_id: Option<Cow<'a, str>> = id "messageId",
+            /// `createdAt`, a time in UTC. In BIK's samples it is the same for all statuses of a message, so never
+            /// order statuses by it.
+            created_at: Option<Stamp<'a>> = time "createdAt",
+            /// `channelId`, the channel of the message.
+            channel: Option<Channel> = word "channelId",
+            /// `status`, the new status of the message; `""` in BIK's sample of an incoming message, so `None`.
+            status: Option<Status> = word "status",
+            /// `owner`: who sent the message; `""` in BIK's sample of an incoming message, so `None`.
+            owner: Option<Owner> = word "owner",
+            /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
+            callback_data: Option<Raw<'a>> = raw "callbackData",
+        }
+        Message {
+            /// `message`, the text of the message; repeated in each status.
+            message: Option<Cow<'a, str>> = text "message",
+            /// `failureReason`: free text without a code.
+            failure_reason: Option<Cow<'a, str>> = text "failureReason",
+            /// `ownerId`: which broadcast, automation or agent.
+            owner_id: Option<Cow<'a, str>> = id "ownerId",
+            /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
+            asset_value: Option<Cow<'a, str>> = id "assetValue",
+            /// `agentName`; in newer payloads only.
+            agent_name: Option<Cow<'a, str>> = text "agentName",
+            /// `agentEmailId`; in newer payloads only.
+            agent_email_id: Option<Cow<'a, str>> = text "agentEmailId",
+            /// `ticketId`; in newer payloads only.
+            ticket_id: Option<Cow<'a, str>> = id "ticketId",
+        }
+        Incoming {
+            /// `type`; raw, shape not documented.
+            kind: Option<Raw<'a>> = raw "type",
+            /// `mediaType`; raw, shape not documented.
+            media_type: Option<Raw<'a>> = raw "mediaType",
+            /// `header`; raw, shape not documented.
+            header: Option<Raw<'a>> = raw "header",
+            /// `footer`; raw, shape not documented.
+            footer: Option<Raw<'a>> = raw "footer",
+            /// `buttons`; raw, shape not documented.
+            buttons: Option<Raw<'a>> = raw "buttons",
+            /// `body`; raw, shape not documented.
+            body: Option<Raw<'a>> = raw "body",
+            /// `media`; raw, shape not documented.
+            media: Option<Raw<'a>> = raw "media",
+            /// `options`; raw, shape not documented.
+            options: Option<Raw<'a>> = raw "options",
+            /// `location`; raw, shape not documented.
+            location: Option<Raw<'a>> = raw "location",
+            /// `isDeleted`: the customer deleted the message.
+            is_deleted: Option<bool> = flag "isDeleted",
+            /// `order`; raw, shape not documented.
+            order: Option<Raw<'a>> = raw "order",
+            /// `catalogId`; raw, shape not documented.
+            catalog_id: Option<Raw<'a>> = raw "catalogId",
+            /// `productRetailerId`; raw, shape not documented.
+            product_retailer_id: Option<Raw<'a>> = raw "productRetailerId",
+            /// `referral`; raw, shape not documented.
+            referral: Option<Raw<'a>> = raw "referral",
+            /// `messageInformation`; raw, shape not documented.
+            message_information: Option<Raw<'a>> = raw "messageInformation",
+        }
+    }
+}
+
+impl<'a> InfoSlots<'a> {
+    pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
+        field::known(field::id(self.message_id))
+    }
+
+    /// Returns the status as it was received, not in canonical form: a key must not change when a word becomes known.
+    pub(super) fn status_text(&self) -> Option<Cow<'a, str>> {
+        field::known(field::filled(self.status))
+    }
+}
