@@ -32,7 +32,7 @@ mod postgres;
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
-mod row;
+pub mod row;
 #[cfg(feature = "s3")]
 mod s3;
 mod safe_text;

@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
+use bikhook::{
+    clock::Timestamp,
+    handler::row::{COLUMNS, Row},
+};
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_postgres::{Client, Config, NoTls, Statement, types::ToSql};
 
 use super::{
     super::{servers::postgres::Server, support::run::Failed},
     AsyncSend, Destination, Load,
-    row::{COLUMNS, Row, names},
+    row::{definitions, names},
     send_all,
 };
 
@@ -36,7 +40,7 @@ impl Destination for Postgres {
     }
 
     fn make(&self, place: &str) {
-        let columns = COLUMNS.map(|(name, of_postgres, _)| format!("{name} {of_postgres}")).join(", ");
+        let columns = definitions(|column| column.postgres);
         self.server.sql("bik", &format!("CREATE TABLE {place} ({columns})"));
         self.server.sql("bik", "CHECKPOINT");
     }
@@ -96,18 +100,18 @@ fn statement(place: &str) -> String {
     let arrays: Vec<String> = COLUMNS
         .iter()
         .zip(1..)
-        .map(|((_, of, _), at)| match of.split(' ').next() {
-            _ if is_time(of) => format!("${at}::bigint[]"),
-            Some("jsonb") => format!("${at}::text[]"),
-            of => format!("${at}::{}[]", of.unwrap_or_default()),
+        .map(|(column, at)| match column.postgres {
+            of if is_time(of) => format!("${at}::bigint[]"),
+            "jsonb" => format!("${at}::text[]"),
+            of => format!("${at}::{of}[]"),
         })
         .collect();
     let values: Vec<String> = COLUMNS
         .iter()
-        .map(|(name, of, _)| match *of {
-            of if is_time(of) => format!("'epoch'::timestamptz + {name} * interval '1 millisecond'"),
-            "jsonb" => format!("{name}::jsonb"),
-            _ => (*name).to_owned(),
+        .map(|column| match (column.name, column.postgres) {
+            (name, of) if is_time(of) => format!("'epoch'::timestamptz + {name} * interval '1 millisecond'"),
+            (name, "jsonb") => format!("{name}::jsonb"),
+            (name, _) => name.to_owned(),
         })
         .collect();
     let names = names();
@@ -125,7 +129,7 @@ fn columns(rows: &[Row]) -> Vec<Column> {
     vec![
         of(rows, |row| row.key.clone()),
         of(rows, |row| row.seq),
-        of(rows, |row| row.received_at_ms),
+        of(rows, |row| row.received_at.as_ms()),
         of(rows, |row| row.source.clone()),
         of(rows, |row| row.event_name.clone()),
         of(rows, |row| row.bik_id.clone()),
@@ -138,7 +142,7 @@ fn columns(rows: &[Row]) -> Vec<Column> {
         of(rows, |row| row.customer_id.clone()),
         of(rows, |row| row.customer_name.clone()),
         of(rows, |row| row.phone.clone()),
-        of(rows, |row| row.created_at_ms),
+        of(rows, |row| row.created_at.map(Timestamp::as_ms)),
         of(rows, |row| row.failure_reason.clone()),
         of(rows, |row| row.attempt),
         of(rows, |row| row.replay),

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bikhook::handler::{
+    Delivery,
+    row::{COLUMNS, Row},
+};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -12,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::{
     super::support::{disk, run::Failed},
     Destination, Load,
-    row::{COLUMNS, Row, names},
+    row::{definitions, names},
 };
 
 /// A folder of database files, one per run.
@@ -47,7 +51,7 @@ impl Destination for Sqlite {
     }
 
     fn make(&self, place: &str) {
-        let columns = COLUMNS.map(|(name, _, of_sqlite)| format!("{name} {of_sqlite}")).join(", ");
+        let columns = definitions(|column| column.sqlite);
         let connection = self.open(place).unwrap();
         connection.execute_batch(&format!("CREATE TABLE bik_events ({columns})")).unwrap();
     }
@@ -57,7 +61,12 @@ impl Destination for Sqlite {
     }
 
     fn bare(&self, _runtime: &Runtime, place: &str, load: &Load<'_>) -> Result<Duration, Failed> {
-        let batches = load.batches(|batch| batch.iter().map(Row::of).collect::<Vec<_>>());
+        let make = |delivery: &Delivery| {
+            let row = Row::of(delivery);
+            let times = (row.received_at.to_string(), row.created_at.map(|time| time.to_string()));
+            (row, times)
+        };
+        let batches = load.batches(|batch| batch.iter().map(make).collect::<Vec<_>>());
         let mut connection = self.open(place)?;
         let values: Vec<String> = (1..=COLUMNS.len()).map(|at| format!("?{at}")).collect();
         let insert = format!(
@@ -69,11 +78,11 @@ impl Destination for Sqlite {
         for batch in &batches {
             let transaction = connection.transaction()?;
             let mut statement = transaction.prepare_cached(&insert)?;
-            for row in batch {
+            for (row, (received_at, created_at)) in batch {
                 statement.execute(params![
                     row.key,
                     row.seq,
-                    row.received_at,
+                    received_at,
                     row.source,
                     row.event_name,
                     row.bik_id,
@@ -86,7 +95,7 @@ impl Destination for Sqlite {
                     row.customer_id,
                     row.customer_name,
                     row.phone,
-                    row.created_at,
+                    created_at,
                     row.failure_reason,
                     row.attempt,
                     row.replay,
