@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::{
     digest::Key,
     field::{self, Field, Reader, known},
-    info::{Fields, InfoSlots},
+    info::{InfoFields, InfoSlots},
     scan::{self, Scanner, Slots},
     view::{Customer, Message, Subscribed, View},
 };
@@ -143,9 +143,9 @@ impl<'a> Envelope<'a> {
         // No view contains the id, but a wrong type of it counts.
         reader.id(self.id);
         let (fields, view): (_, fn(Message<'a>) -> View<'a>) = match name {
-            INCOMING_MESSAGE => (Fields::Incoming, View::Incoming),
-            MESSAGE_STATUS_UPDATE => (Fields::Message, View::Status),
-            _ => (Fields::Common, View::Other),
+            INCOMING_MESSAGE => (InfoFields::Incoming, View::Incoming),
+            MESSAGE_STATUS_UPDATE => (InfoFields::Message, View::Status),
+            _ => (InfoFields::Common, View::Other),
         };
         view(Message {
             store_id: reader.id(self.store_id),

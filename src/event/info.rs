@@ -12,7 +12,7 @@ use super::{
 
 /// Which fields of an info are read. Each variant includes the ones before it.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-pub(super) enum Fields {
+pub(super) enum InfoFields {
     /// Those that an event of any name can have.
     Common,
     /// Also those of a message or a status.
@@ -48,9 +48,9 @@ macro_rules! info {
 
         impl<$a> $slots<$a> {
             /// Returns the typed view. The reader counts the fields with a wrong type.
-            pub(super) fn view(&self, fields: Fields, reader: &mut Reader) -> $view<$a> {
+            pub(super) fn view(&self, fields: InfoFields, reader: &mut Reader) -> $view<$a> {
                 $view {
-                    $($($field: reader.$read(self.$field.filter(|_| fields >= Fields::$fields)),)*)*
+                    $($($field: reader.$read(self.$field.filter(|_| fields >= InfoFields::$fields)),)*)*
                     raw: Raw(self.raw),
                 }
             }

@@ -117,7 +117,7 @@ impl Row {
         self.is_new = false;
         self.slice = self.slice.or(slice);
         self.contact = self.contact.or(contact);
-        self.created_at = self.created_at.or(fact.time());
+        self.created_at = self.created_at.or_else(|| fact.time());
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.is_deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
