@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    dispatch::{Desk, Replayer},
+    dispatch::{DispatchControl, Replayer},
     http::{CredentialStatus, Problem},
     insight::Insight,
     journal::Journal,
@@ -46,7 +46,7 @@ pub struct State {
     /// The configuration of each handler in words, in the order of the configuration.
     pub handlers: Vec<About>,
     /// The lanes of the configured handlers.
-    pub desk: Arc<Desk>,
+    pub desk: Arc<DispatchControl>,
     /// Runs the replays of stored events.
     pub replayer: Arc<Replayer>,
     /// The outcomes of messages; `None` if insight is disabled or could not be opened.

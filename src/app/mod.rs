@@ -7,7 +7,7 @@
 //! Stop: report "not ready", then stop intake, the lanes, the journal and the operator's side, in this order. If the
 //! journal fails, the process ends, and its supervisor restarts it.
 
-mod handlers;
+mod enrol;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,11 +22,13 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
+    dispatch::{DispatchControl, HandlerSpec},
+    handler::Deferred,
     http::{self, Intake},
     insight::{self, Insight},
     journal::{
-        self, Journal, State,
-        sqlite::{self, Sqlite},
+        self, Enrolment, Journal, State,
+        sqlite::{self, NOTHING_LOST, Sqlite},
     },
     metrics::Metrics,
     panics, secret,
@@ -80,9 +82,7 @@ pub enum Error {
     #[error("the journal failed: {0}")]
     Failed(Arc<str>),
     /// The lanes and the journal did not finish in time.
-    #[error(
-        "the journal did not answer in time; nothing that got a 200 is lost, and a restart continues from there"
-    )]
+    #[error("the journal did not answer in time; {}", NOTHING_LOST)]
     Stalled,
     /// A task of the application panicked.
     #[error("a task of the process ended: {}", panics::why_ended(.0))]
@@ -140,7 +140,7 @@ pub async fn serve(
     let about = config.handlers.iter().map(about).collect();
     let opened = async {
         let journal = open_journal(config.journal, config.http.deadline, &metrics).await?;
-        handlers::enrol(&config.handlers, &journal).await?;
+        enrol::enrol(config.handlers.iter().map(enrolment).collect(), &journal).await?;
         Ok::<_, Error>(journal)
     };
     let journal = tokio::select! {
@@ -152,38 +152,45 @@ pub async fn serve(
     };
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
-    let (stopping, told) = watch::channel(None);
+    let (stop_intake, intake_shutdown) = watch::channel(None);
     let bounds = http::Bounds { connections: most.public, ..http::Bounds::from(&config.http) };
     let mut servers = JoinSet::new();
-    servers.spawn(say_cut(http::serve(public, intake.clone(), bounds.clone(), give_up(told.clone()))));
-    servers.spawn(summaries(intake.clone(), told));
+    servers.spawn(log_cut(http::serve(
+        public,
+        intake.clone(),
+        bounds.clone(),
+        shutdown_deadline(intake_shutdown.clone()),
+    )));
+    servers.spawn(summaries(intake.clone(), intake_shutdown));
 
-    let (not_ready, stopping_shown) = watch::channel(false);
+    let (not_ready, stopping) = watch::channel(false);
     // The operator's side stops last, so that an operator can watch intake and lanes stop.
-    let (stop_operator, operator_told) = watch::channel(None);
-    let (stop_lanes, lanes_told) = watch::channel(false);
+    let (stop_operator, operator_shutdown) = watch::channel(None);
+    let (stop_lanes, lanes_shutdown) = watch::channel(false);
     let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
     let start = async {
-        let (desk, replayer) =
-            handlers::start_lanes(config.handlers, &journal, &metrics, &lanes_told, &mut lanes).await?;
+        let handlers = config.handlers.into_iter().map(handler_spec).collect();
+        let (control, replayer) =
+            DispatchControl::start(handlers, &journal, &metrics, &mut lanes, &lanes_shutdown, LANES_GRACE)
+                .await?;
         let insight = open_insight(config.insight, &journal, &metrics).await;
         if let Some(insight) = &insight {
-            lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_told));
+            lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_shutdown));
         }
         let site = admin::router(admin::State {
             settings: admin::Settings { listen: addresses.admin, ..config.admin },
             journal: Arc::clone(&journal),
             handlers: about,
-            desk: Arc::new(desk),
+            desk: Arc::new(control),
             replayer,
             insight,
             open_sources: intake.open_sources(),
             credentials: Arc::new(move || intake.credentials()),
             metrics,
-            stopping: stopping_shown,
+            stopping,
         });
         let few = http::Bounds { connections: most.operator, ..bounds };
-        operators.spawn(say_cut(http::serve(operator, site, few, give_up(operator_told))));
+        operators.spawn(log_cut(http::serve(operator, site, few, shutdown_deadline(operator_shutdown))));
         tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
         ready(addresses);
         Ok::<_, Error>(())
@@ -192,28 +199,28 @@ pub async fn serve(
         started = start => started.map(|()| true),
         () = &mut stop => Ok(false),
     };
-    let why = match started {
+    let reason = match started {
         Ok(true) => until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await,
-        Ok(false) => Why::Asked,
-        Err(error) => Why::NotStarted(error),
+        Ok(false) => StopReason::Requested,
+        Err(error) => StopReason::NotStarted(error),
     };
-    tracing::info!(graceful = matches!(why, Why::Asked), "stopping");
+    tracing::info!(graceful = matches!(reason, StopReason::Requested), "stopping");
     not_ready.send_replace(true);
-    stopping.send_replace(Some(Instant::now() + INTAKE_GRACE));
-    let intake_ended = all(&mut servers).await;
+    stop_intake.send_replace(Some(Instant::now() + INTAKE_GRACE));
+    let intake_ended = join_all(&mut servers).await;
     stop_lanes.send_replace(true);
     let closing = async {
-        all(&mut lanes).await?;
+        join_all(&mut lanes).await?;
         Ok::<_, Error>(journal.close().await?)
     };
     let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
     stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
-    let operator_ended = all(&mut operators).await;
-    match why {
-        Why::NotStarted(error) => return Err(error),
-        Why::Failed(what) => return Err(Error::Failed(what)),
-        Why::Panicked(error) => return Err(error.into()),
-        Why::Asked => {}
+    let operator_ended = join_all(&mut operators).await;
+    match reason {
+        StopReason::NotStarted(error) => return Err(error),
+        StopReason::Failed(what) => return Err(Error::Failed(what)),
+        StopReason::Panicked(error) => return Err(error.into()),
+        StopReason::Requested => {}
     }
     intake_ended?;
     closed.map_err(|_elapsed| Error::Stalled)??;
@@ -317,6 +324,29 @@ async fn open_insight(
     None
 }
 
+fn enrolment(handler: &HandlerConfig) -> Enrolment {
+    let HandlerConfig { name, start, dead_letters, .. } = handler;
+    Enrolment { handler: Arc::clone(name), start: *start, dead_letters: *dead_letters }
+}
+
+/// Prepares a handler for its lanes, which open it.
+fn handler_spec(config: HandlerConfig) -> HandlerSpec {
+    let HandlerConfig { name, kind, opener, destination, filter, mask, dispatch: settings, .. } = config;
+    let destination: Arc<str> = destination.into();
+    let (own_name, shown) = (Arc::clone(&name), Arc::clone(&destination));
+    HandlerSpec {
+        handler: Arc::new(Deferred::new(own_name, kind.name, shown, opener, *settings.timeout)),
+        name,
+        kind: kind.name,
+        destination,
+        filter,
+        mask,
+        batch: settings.batch.unwrap_or(kind.batch),
+        concurrency: settings.concurrency.unwrap_or(kind.concurrency),
+        settings,
+    }
+}
+
 /// Describes a handler's configuration for the admin side.
 fn about(handler: &HandlerConfig) -> admin::About {
     let HandlerConfig { name, wants, mask, dead_letters, .. } = handler;
@@ -329,8 +359,8 @@ fn about(handler: &HandlerConfig) -> admin::About {
 }
 
 /// Why the application stops.
-enum Why {
-    Asked,
+enum StopReason {
+    Requested,
     /// Intake was open, but the rest could not be started.
     NotStarted(Error),
     /// The journal failed with this error.
@@ -344,18 +374,18 @@ async fn until_stopped(
     journal: &Arc<dyn Journal>,
     stop: impl Future<Output = ()>,
     parts: [&mut JoinSet<()>; 3],
-) -> Why {
+) -> StopReason {
     let mut state = journal.state();
     let [servers, lanes, operators] = parts;
     tokio::select! {
-        () = stop => Why::Asked,
+        () = stop => StopReason::Requested,
         failed = state.wait_for(|state| matches!(state, State::Failed(_))) => match failed.as_deref() {
-            Ok(State::Failed(what)) => Why::Failed(Arc::clone(what)),
-            _ => Why::Failed("its thread ended".into()),
+            Ok(State::Failed(what)) => StopReason::Failed(Arc::clone(what)),
+            _ => StopReason::Failed("its thread ended".into()),
         },
-        error = panicked(servers) => Why::Panicked(error),
-        error = panicked(lanes) => Why::Panicked(error),
-        error = panicked(operators) => Why::Panicked(error),
+        error = panicked(servers) => StopReason::Panicked(error),
+        error = panicked(lanes) => StopReason::Panicked(error),
+        error = panicked(operators) => StopReason::Panicked(error),
     }
 }
 
@@ -370,7 +400,7 @@ async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
 }
 
 /// Resolves when all tasks have ended, or one has panicked.
-async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
+async fn join_all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }
@@ -378,12 +408,12 @@ async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
 }
 
 /// Waits for a stop; returns the time at which requests in flight are cut.
-async fn give_up(mut told: watch::Receiver<Option<Instant>>) -> Instant {
-    let at = told.wait_for(Option::is_some).await;
+async fn shutdown_deadline(mut shutdown: watch::Receiver<Option<Instant>>) -> Instant {
+    let at = shutdown.wait_for(Option::is_some).await;
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
 }
 
-async fn say_cut(server: impl Future<Output = http::Stopped>) {
+async fn log_cut(server: impl Future<Output = http::Stopped>) {
     let http::Stopped { cut } = server.await;
     if cut > 0 {
         tracing::warn!(cut, "connections closed by the stop: their requests did not finish in time");
@@ -391,13 +421,13 @@ async fn say_cut(server: impl Future<Output = http::Stopped>) {
 }
 
 /// Logs a summary of intake every minute and at the stop.
-async fn summaries(intake: Intake, mut told: watch::Receiver<Option<Instant>>) {
+async fn summaries(intake: Intake, mut shutdown: watch::Receiver<Option<Instant>>) {
     let mut minutes = tokio::time::interval(SUMMARY_EVERY);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             _ = minutes.tick() => intake.log_summary(),
-            _ = told.wait_for(Option::is_some) => break intake.log_summary(),
+            _ = shutdown.wait_for(Option::is_some) => break intake.log_summary(),
         }
     }
 }
@@ -417,12 +447,12 @@ mod tests {
         let (mut servers, mut lanes, mut operators) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         servers.spawn(async {});
         let parts = [&mut servers, &mut lanes, &mut operators];
-        let asked = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
-        assert!(matches!(asked, Why::Asked));
+        let requested = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
+        assert!(matches!(requested, StopReason::Requested));
         lanes.spawn(async { panic!("a bug") });
         let parts = [&mut servers, &mut lanes, &mut operators];
         let ended = until_stopped(&journal, std::future::pending(), parts).await;
-        assert!(matches!(ended, Why::Panicked(error) if error.is_panic()));
+        assert!(matches!(ended, StopReason::Panicked(error) if error.is_panic()));
     }
 
     #[test]

@@ -4,18 +4,17 @@
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use prometheus_client::metrics::histogram::Histogram;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{
-    pace::Pace,
+    HandlerContext, HandlerSpec, RateLimit,
     policy::{DOUBTS, Mode, PROBE_EVENTS},
     status::lane_name,
 };
 use crate::{
     event::OrderKey,
-    handler::{About, Delivery, Failure, Handler, Mask},
+    handler::{About, Delivery, Failure},
     journal::LaneId,
     trace::{self, Load},
 };
@@ -85,31 +84,22 @@ pub enum Gravity {
 /// Resources shared by the deliveries of one lane.
 #[derive(Clone)]
 pub struct Attempt {
-    /// The handler that delivers to the destination.
-    pub handler: Arc<dyn Handler>,
-    /// The parts of an event that the destination must not see.
-    pub mask: Arc<Mask>,
-    /// Concurrency slots of the whole handler, shared by its lanes.
-    pub slots: Arc<Semaphore>,
+    pub(super) context: Arc<HandlerContext>,
     /// The lane that delivers, for traces and rates.
-    pub lane: LaneId,
-    /// Rate limits; each delivery waits for all of them.
-    pub paces: Vec<Arc<Pace>>,
-    /// A delivery that takes longer counts as failed.
-    pub timeout: Duration,
-    /// Histogram of delivery times, in seconds.
-    pub seconds: Histogram,
+    pub(super) lane: LaneId,
+    /// The rate limit of the lane's replay, in addition to the handler's.
+    pub(super) replay_limit: Option<Arc<RateLimit>>,
 }
 
 impl Attempt {
     /// Delivers events in order; returns one outcome per event.
     pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
         // Wait for the rate before taking a slot, so that a waiting delivery blocks no other.
-        for pace in &self.paces {
-            pace.wait(self.lane.class, events.len()).await;
+        for limit in self.context.rate_limit.iter().chain(self.replay_limit.as_deref()) {
+            limit.wait(self.lane.class, events.len()).await;
         }
         // Never an error: `self` keeps the semaphore alive, and nobody closes it.
-        let _slot = self.slots.acquire().await;
+        let _slot = self.context.slots.acquire().await;
         match mode {
             Mode::Batch => self.halving(&events).await,
             Mode::OneByOne => self.one_by_one(&events).await,
@@ -118,7 +108,7 @@ impl Attempt {
 
     /// Opens the handler if it is not open, and checks its destination. The handler's own time limit applies.
     pub async fn look(self) -> Vec<Outcome> {
-        let looked = self.handler.look().await;
+        let looked = self.context.spec.handler.look().await;
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }
 
@@ -174,11 +164,12 @@ impl Attempt {
     }
 
     async fn deliver_masked(&self, events: &[Delivery]) -> Outcome {
-        if self.mask.is_empty() {
+        let mask = &self.context.spec.mask;
+        if mask.is_empty() {
             return self.hand_over(events).await;
         }
         // An event that is no valid event after masking is refused.
-        let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(&self.mask)).collect();
+        let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
             Err(error) => Outcome::Refused(format!("not a valid event after masking: {}", error.detail)),
@@ -188,8 +179,9 @@ impl Attempt {
     async fn hand_over(&self, events: &[Delivery]) -> Outcome {
         let began = Instant::now();
         let span = self.span(events);
-        let deliver = AssertUnwindSafe(async { self.handler.deliver(events).await }).catch_unwind();
-        let ended = tokio::time::timeout(self.timeout, deliver).instrument(span.clone()).await;
+        let HandlerSpec { handler, settings, .. } = &self.context.spec;
+        let deliver = AssertUnwindSafe(async { handler.deliver(events).await }).catch_unwind();
+        let ended = tokio::time::timeout(*settings.timeout, deliver).instrument(span.clone()).await;
         let done = match ended {
             Ok(Ok(done)) => done,
             // Caught here, a panic fails only this delivery, not the rest of the batch.
@@ -200,10 +192,10 @@ impl Attempt {
             Err(_elapsed) => Err(Failure::retry_about(
                 About::Unanswered,
                 "timeout",
-                format!("no answer within {} s", self.timeout.as_secs_f64()),
+                format!("no answer within {} s", settings.timeout.as_secs_f64()),
             )),
         };
-        self.seconds.observe(began.elapsed().as_secs_f64());
+        self.context.seconds.observe(began.elapsed().as_secs_f64());
         let (outcome, class) = match &done {
             Ok(()) => ("delivered", None),
             Err(Failure::Refuse { class, .. }) => ("refuse", Some(&**class)),

@@ -4,23 +4,26 @@
 //! [`Lane::turn`] is the body of a lane's loop; `policy` decides what happens next, without clock or I/O.
 
 mod attempt;
-mod desk;
+mod context;
+mod control;
 mod exceptions;
 mod lane;
-mod pace;
 mod policy;
 mod progress;
+mod rate_limit;
 mod replays;
 mod settings;
 mod status;
 mod waits;
 mod window;
 
-pub use desk::Desk;
-pub use lane::{Control, Ended, Lane, LaneParts, ReplayPart, Turn, WINDOW_BYTES};
-pub use pace::Pace;
+pub use context::{HandlerContext, HandlerSpec};
+pub use control::DispatchControl;
+pub use lane::{Command, Ended, Lane, ReplayPart, Turn, WINDOW_BYTES};
 pub use progress::Progress;
-pub use replays::{Matches, Owner, Replayer};
+pub use replays::{Matches, ReplayHandler, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};
 pub use waits::Waits;
+
+use rate_limit::RateLimit;

@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Ended, Lane, LaneParts, LaneStatus, Pace, Progress, ReplayPart, Waits};
+use super::{Ended, HandlerContext, Lane, LaneStatus, Progress, ReplayPart, Waits};
 use crate::{
     event::Class,
     handler::{Filter, FilterSettings},
@@ -22,16 +22,16 @@ use crate::{
 /// Runs replays and shows their progress.
 pub struct Replayer {
     journal: Arc<dyn Journal>,
-    handlers: BTreeMap<Arc<str>, Owner>,
+    handlers: BTreeMap<Arc<str>, ReplayHandler>,
     at_work: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
     /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
     counted: Mutex<BTreeMap<i64, Progress>>,
 }
 
 /// A handler whose events can be replayed.
-pub struct Owner {
-    /// The parts that lanes of the handler are built from; the class in `id` is ignored.
-    pub parts: LaneParts,
+pub struct ReplayHandler {
+    /// The handler, as its own lanes have it.
+    pub context: Arc<HandlerContext>,
     /// The status of the handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
 }
@@ -56,8 +56,9 @@ const PAGE: usize = 1_000;
 
 impl Replayer {
     /// Creates a replayer for these handlers.
-    pub fn new(journal: Arc<dyn Journal>, owners: Vec<Owner>) -> Self {
-        let handlers = owners.into_iter().map(|owner| (Arc::clone(&owner.parts.id.handler), owner)).collect();
+    pub fn new(journal: Arc<dyn Journal>, handlers: Vec<ReplayHandler>) -> Self {
+        let by_name = |handler: ReplayHandler| (Arc::clone(&handler.context.spec.name), handler);
+        let handlers = handlers.into_iter().map(by_name).collect();
         Self { journal, handlers, at_work: Mutex::default(), counted: Mutex::default() }
     }
 
@@ -75,9 +76,9 @@ impl Replayer {
     }
 
     async fn count(self: Arc<Self>, id: i64, asked: NewReplay, cursors: Vec<(Class, u64)>) {
-        let Some(Owner { parts, .. }) = self.handlers.get(&asked.handler) else { return };
+        let Some(ReplayHandler { context, .. }) = self.handlers.get(&asked.handler) else { return };
         let Some(filter) = read_filter(&asked.filter) else { return };
-        match Progress::count(&*self.journal, &asked, [&parts.filter, &filter], &cursors).await {
+        match Progress::count(&*self.journal, &asked, [&context.spec.filter, &filter], &cursors).await {
             Ok(progress) => {
                 self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
             }
@@ -95,7 +96,7 @@ impl Replayer {
         if replay.state != ReplayState::Running {
             return None;
         }
-        let Some(Owner { live, .. }) = self.handlers.get(handler) else {
+        let Some(ReplayHandler { live, .. }) = self.handlers.get(handler) else {
             return Some(Waits::for_handler(handler));
         };
         let own = self.lanes(id);
@@ -120,14 +121,14 @@ impl Replayer {
     /// # Errors
     /// Returns errors of the journal.
     pub async fn dry_run(&self, new: &NewReplay, filter: &Filter) -> Result<Option<Matches>, journal::Error> {
-        let Some(Owner { parts, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
+        let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
         let mut matches = Matches::default();
         for class in Class::ALL {
             let mut after = new.after;
             while after < new.upto {
                 let claim = self.journal.claim(class, after, PAGE).await?;
                 let within = claim.events.iter().filter(|event| event.seq <= new.upto);
-                for event in within.filter(|event| parts.filter.wants(event) && filter.wants(event)) {
+                for event in within.filter(|event| context.spec.filter.wants(event) && filter.wants(event)) {
                     matches.events += 1;
                     matches.first = Some(matches.first.map_or(event.seq, |first| first.min(event.seq)));
                     matches.last = matches.last.max(Some(event.seq));
@@ -141,17 +142,17 @@ impl Replayer {
         Ok(Some(matches))
     }
 
-    /// Runs until `stop` is true, then gives deliveries in flight up to `grace` to end.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>, grace: Duration) {
+    /// Runs until `shutdown` is true, then gives deliveries in flight up to `grace` to end.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>, grace: Duration) {
         let mut replays = self.journal.replays();
         let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
         let mut counts: JoinSet<()> = JoinSet::new();
         let mut through = Through::default();
-        while !*stop.borrow_and_update() {
+        while !*shutdown.borrow_and_update() {
             let known = Arc::clone(&replays.borrow_and_update());
             let mut all_begun = true;
             for (id, replay) in self.next(&known) {
-                match self.begin(id, &replay, &mut lanes, &stop, grace).await {
+                match self.begin(id, &replay, &mut lanes, &shutdown, grace).await {
                     Ok(cursors) => {
                         counts.spawn(Arc::clone(&self).count(id, replay.asked, cursors));
                     }
@@ -167,7 +168,7 @@ impl Replayer {
             }
             tokio::select! {
                 _ = replays.changed() => {}
-                _ = stop.changed() => {}
+                _ = shutdown.changed() => {}
                 Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
                 Some(counted) = counts.join_next() => if let Err(error) = counted {
                     tracing::error!(%error, "events of a replay could not be counted; its progress is not shown");
@@ -199,29 +200,20 @@ impl Replayer {
         id: i64,
         replay: &Replay,
         lanes: &mut JoinSet<(i64, Ended)>,
-        stop: &watch::Receiver<bool>,
+        shutdown: &watch::Receiver<bool>,
         grace: Duration,
     ) -> Result<Vec<(Class, u64)>, journal::Error> {
         let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
-        let Some(Owner { parts, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
+        let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
         let filter =
             read_filter(filter).ok_or(journal::Error::Read("the filter of a replay is invalid".into()))?;
-        let pace = rate.map(|rate| Arc::new(Pace::new(rate)));
-        let batch = rate
-            .map_or(parts.batch, |rate| parts.batch.min(usize::try_from(rate.get()).unwrap_or(usize::MAX)));
-        let part = ReplayPart::new(*upto, filter, live.clone());
+        let part = ReplayPart::new(*upto, filter, live.clone()).with_rate(*rate);
         let mut status = Vec::new();
         let mut both = Vec::new();
         let mut cursors = Vec::new();
         for class in Class::ALL {
-            let lane = Lane::restore(LaneParts {
-                id: LaneId { handler: Arc::clone(handler), class, replay: Some(id) },
-                batch,
-                paces: parts.paces.iter().cloned().chain(pace.clone()).collect(),
-                replay: Some(part.clone()),
-                ..parts.clone()
-            })
-            .await?;
+            let lane_id = LaneId { handler: Arc::clone(handler), class, replay: Some(id) };
+            let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone())).await?;
             cursors.push((class, lane.status().borrow().cursor));
             status.push(lane.status());
             both.push(lane);
@@ -229,10 +221,10 @@ impl Replayer {
         tracing::info!(replay = id, handler = &**handler, "replay started");
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
         for lane in both {
-            // Nobody sends control requests to a replay, so the sender is dropped.
-            let (_control, asked) = mpsc::channel(1);
-            let stop = stop.clone();
-            lanes.spawn(async move { (id, lane.run(stop, asked, grace).await) });
+            // Nobody sends commands to a replay, so the sender is dropped.
+            let (_commands, received) = mpsc::channel(1);
+            let shutdown = shutdown.clone();
+            lanes.spawn(async move { (id, lane.run(shutdown, received, grace).await) });
         }
         Ok(cursors)
     }

@@ -6,12 +6,8 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{
-    clock::Timestamp,
-    event::Class,
-    journal::LaneId,
-    metrics::{Labels, Metrics},
-};
+use super::HandlerContext;
+use crate::{clock::Timestamp, event::Class, journal::LaneId, metrics::Labels};
 
 /// A longer error is cut to this length, in characters.
 const ERROR_CHARS: usize = 500;
@@ -168,16 +164,11 @@ pub struct Shown {
 
 impl Show {
     /// For a lane that starts at `cursor`.
-    pub fn new(
-        lane: &LaneId,
-        kind: &'static str,
-        destination: &Arc<str>,
-        metrics: &Metrics,
-        cursor: u64,
-    ) -> Self {
-        let mut status = LaneStatus::new(Arc::clone(&lane.handler), kind, lane.class);
+    pub(super) fn new(lane: &LaneId, context: &HandlerContext, cursor: u64) -> Self {
+        let HandlerContext { spec, metrics, .. } = context;
+        let mut status = LaneStatus::new(Arc::clone(&lane.handler), spec.kind, lane.class);
         status.cursor = cursor;
-        status.destination = Arc::clone(destination);
+        status.destination = Arc::clone(&spec.destination);
         let labels = labels(lane);
         let failures = |outcome: &str| {
             let labels = [&*labels, &[("outcome", outcome.into())]].concat();

@@ -85,7 +85,7 @@ pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
 /// Accepts the current refusals of a handler's destination: the refused events that are stored now become dead letters.
 pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Believed {
     let upto = *shared.state.journal.tip().borrow();
-    let classes = shared.state.desk.believe(handler, upto).await;
+    let classes = shared.state.desk.accept_refusals(handler, upto).await;
     if !classes.is_empty() {
         tracing::warn!(
             user = shared.user(),

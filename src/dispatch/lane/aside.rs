@@ -70,7 +70,7 @@ impl Lane {
             return self.release(seq, now);
         }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        match policy::fate(&self.parts.settings, now.ms_since(row.since), attempts, jitter) {
+        match policy::fate(&self.context.spec.settings, now.ms_since(row.since), attempts, jitter) {
             // An event expires only while the destination accepts others.
             Fate::Dead if takes_others => {
                 let history = row.history.and(attempts, now, &trouble.error);
@@ -78,7 +78,7 @@ impl Lane {
                 self.release(seq, now);
             }
             Fate::Dead => {
-                let wait = self.parts.settings.aside_max.as_ms();
+                let wait = self.context.spec.settings.aside_max.as_ms();
                 self.keep_aside((row, trace), attempts, trouble, wait, now);
             }
             Fate::Again(wait) => self.keep_aside((row, trace), attempts, trouble, wait, now),
@@ -88,7 +88,7 @@ impl Lane {
     /// Returns whether the destination accepted another event after `time`. A replay also counts deliveries of the
     /// handler's own lanes.
     fn others_succeed_since(&self, time: Timestamp) -> bool {
-        let live = self.parts.replay.iter().flat_map(|replay| &replay.live);
+        let live = self.replay.iter().flat_map(|replay| &replay.live);
         self.condition.last_success > time
             || live.filter_map(|lane| lane.borrow().delivered_at).any(|at| at > time)
     }
@@ -147,7 +147,7 @@ impl Lane {
             self.revival_done(id);
         } else {
             let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
-            let settings = &self.parts.settings;
+            let settings = &self.context.spec.settings;
             let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
             self.revivals.put_back(id, now.plus_ms(wait.max(asked)));
         }
@@ -178,7 +178,7 @@ impl Lane {
         );
         let order_key = slot.key;
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        let settings = &self.parts.settings;
+        let settings = &self.context.spec.settings;
         let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
         let row = Aside {
             seq,
@@ -206,7 +206,7 @@ impl Lane {
     /// Sets aside held events while there is room. In the window they would stop the cursor, and a restart would
     /// deliver everything after it again.
     pub(super) fn set_aside_held(&mut self, now: Timestamp) {
-        let room = self.parts.settings.aside_limit.saturating_sub(self.aside.len());
+        let room = self.context.spec.settings.aside_limit.saturating_sub(self.aside.len());
         if room == 0 {
             return;
         }

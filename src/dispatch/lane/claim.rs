@@ -16,7 +16,7 @@ impl Lane {
         if self.aside_is_full() {
             self.window.pin();
         }
-        let (most, target) = policy::window(self.parts.batch, self.share());
+        let (most, target) = policy::window(self.batch, self.share());
         if self.window.len() == 0 && now < self.condition.next_claim {
             return Ok(false);
         }
@@ -39,8 +39,8 @@ impl Lane {
         let set_aside_by_own = self.set_aside_by_own(end).await?;
         let wanted = if lacks_choice { self.choice().min(CLAIM_EVENTS) } else { target };
         let max = wanted.saturating_sub(self.window.ready()).min(room).max(policy::PROBE_EVENTS);
-        let claim = self.parts.journal.claim(self.parts.id.class, read_to, max).await?;
-        if claim.events.len() < self.parts.batch {
+        let claim = self.context.journal.claim(self.id.class, read_to, max).await?;
+        if claim.events.len() < self.batch {
             self.condition.next_claim = now.plus_ms(policy::GATHER_MS);
         }
         let before = self.window.len();
@@ -53,7 +53,7 @@ impl Lane {
                 return Ok(self.window.read_to() > read_to);
             }
             // Counted with the same filters as the total of the replay.
-            self.claimed += u64::from(self.parts.replay.is_some() && self.wants(&event));
+            self.claimed += u64::from(self.replay.is_some() && self.wants(&event));
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.restored_to;
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
@@ -96,7 +96,7 @@ impl Lane {
     /// When a lane with a pinned event probes ahead if nothing succeeds before.
     pub(super) fn probe_ahead_at(&self) -> Option<Timestamp> {
         self.window.claimed_past_pinned()?;
-        Some(self.condition.last_success.plus_ms(self.parts.settings.probe_max.as_ms()))
+        Some(self.condition.last_success.plus_ms(self.context.spec.settings.probe_max.as_ms()))
     }
 
     /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,
@@ -116,7 +116,7 @@ impl Lane {
         match self.searches() {
             true => policy::search_events(self.condition.searches, self.is_refused()),
             false if self.condition.misconfigured => 0,
-            false => policy::probe_width(self.condition.failures, self.parts.batch),
+            false => policy::probe_width(self.condition.failures, self.batch),
         }
     }
 
@@ -124,9 +124,9 @@ impl Lane {
     pub(super) async fn find_revivals(&mut self, now: Timestamp) -> Result<(), journal::Error> {
         // Delivered dead letters must not be read again, so their results are made durable first.
         self.settle().await?;
-        self.parts.journal.flush().await?;
+        self.context.journal.flush().await?;
         let before = self.revivals.len();
-        self.revivals.extend(self.parts.journal.retrying(self.parts.id.clone()).await?);
+        self.revivals.extend(self.context.journal.retrying(self.id.clone()).await?);
         self.look_for_revivals = false;
         if self.revivals.len() > before {
             self.retry_now(now);
@@ -148,7 +148,7 @@ impl Lane {
         self.backlog_is_settled |= is_last;
         self.settle().await?;
         self.resettled += std::mem::take(&mut self.unsettled);
-        if let Err(error) = self.parts.journal.flush().await {
+        if let Err(error) = self.context.journal.flush().await {
             // For example on a full disk: deliveries continue, and are settled once there is room.
             tracing::warn!(
                 lane = %self.name(),

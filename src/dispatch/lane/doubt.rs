@@ -64,9 +64,8 @@ impl Lane {
             return self.bury_slot(seq, trouble, now);
         }
         // A replay has an end: no message may follow that could show the cause.
-        let is_alone = self.parts.replay.is_some()
-            && self.condition.failures == 0
-            && self.window.doubted() < policy::DOUBTS;
+        let is_alone =
+            self.replay.is_some() && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS;
         if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
             return self.set_aside(seq, trouble, now);
         }
@@ -75,7 +74,7 @@ impl Lane {
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
             return self.bury_slot(seq, trouble, now);
         }
-        let settings = &self.parts.settings;
+        let settings = &self.context.spec.settings;
         let jitter = policy::jitter(self.condition.seed ^ seq, tried + 1);
         let wait = match (trouble.gravity, trouble.about) {
             (Gravity::Refused, _) | (_, About::Repetition) => {
@@ -140,7 +139,7 @@ impl Lane {
         self.wait_for_search(now);
         tracing::warn!(
             lane = %self.name(),
-            destination = &*self.parts.destination,
+            destination = &*self.context.spec.destination,
             failure = %trouble.class,
             next_try = %self.condition.wait_until,
             "destination accepts no message; the lane waits, searches the backlog and skips no event"
@@ -157,7 +156,7 @@ impl Lane {
     fn wait_for_search(&mut self, now: Timestamp) {
         self.condition.failures += 1;
         self.condition.search.clear();
-        let settings = &self.parts.settings;
+        let settings = &self.context.spec.settings;
         let jitter = policy::jitter(self.condition.seed, self.condition.failures);
         let failures = self.condition.failures;
         let wait = policy::search_wait_ms(settings.probe_first, settings.probe_max, failures, jitter);
@@ -183,8 +182,8 @@ impl Lane {
         }
         // Events that remain in doubt are tried again soon. A repeated refusal is believed.
         self.window.hurry(now.plus_ms(policy::event_wait_ms(
-            self.parts.settings.probe_first,
-            self.parts.settings.probe_max,
+            self.context.spec.settings.probe_first,
+            self.context.spec.settings.probe_max,
             1,
             0.0,
         )));
@@ -245,7 +244,7 @@ impl Lane {
     /// then a later turn tries it again.
     async fn believed_are_durable(&mut self) -> Result<bool, journal::Error> {
         self.settle().await?;
-        let flushed = self.parts.journal.flush().await;
+        let flushed = self.context.journal.flush().await;
         if let Err(error) = &flushed {
             tracing::warn!(
                 lane = %self.name(),

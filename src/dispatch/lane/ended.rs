@@ -198,7 +198,7 @@ impl Lane {
         if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
             tracing::warn!(
                 lane = %self.name(),
-                destination = &*self.parts.destination,
+                destination = &*self.context.spec.destination,
                 failure = %trouble.class,
                 failures = self.condition.failures,
                 next_try = %self.condition.wait_until,
@@ -214,20 +214,20 @@ impl Lane {
         match trouble.gravity {
             Gravity::Misconfigured if first => tracing::error!(
                 lane = %self.name(),
-                destination = &*self.parts.destination,
+                destination = &*self.context.spec.destination,
                 failure = %trouble.class,
                 "destination does not match the handler's settings; correct one of them"
             ),
             Gravity::Refused if first => tracing::error!(
                 lane = %self.name(),
-                destination = &*self.parts.destination,
+                destination = &*self.context.spec.destination,
                 failure = %trouble.class,
                 "destination refuses every event; check the destination and the handler's settings"
             ),
             Gravity::Gone if self.gone.is_none() => {
                 tracing::error!(
                     lane = %self.name(),
-                    destination = &*self.parts.destination,
+                    destination = &*self.context.spec.destination,
                     failure = %trouble.class,
                     "handler paused: its destination says that it is gone for good; resume the handler after the repair"
                 );

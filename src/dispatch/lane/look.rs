@@ -8,8 +8,8 @@ impl Lane {
     /// Opens the handler when it is time. Returns `None` if deliveries may start, else whether the opening was
     /// started. After a failure, a delivery probes the destination instead if the handler is open and an event waits.
     pub(super) fn start_look(&mut self, now: Timestamp) -> Option<bool> {
-        let readiness = self.parts.handler.readiness();
-        if readiness == Readiness::Ready || self.parts.replay.is_some() {
+        let readiness = self.context.spec.handler.readiness();
+        if readiness == Readiness::Ready || self.replay.is_some() {
             return None;
         }
         if self.look.is_some() {

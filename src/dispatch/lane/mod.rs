@@ -27,16 +27,15 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
 use self::{doubt::Belief, replay::Decided};
 use super::{
-    Settings,
+    HandlerContext,
     attempt::{Attempt, Outcome},
     exceptions::{AsideRows, Revivals},
-    pace::Pace,
     policy::{self, Mode},
     status::{LaneStatus, Show},
     window::Window,
@@ -44,46 +43,12 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     event::Event,
-    handler::{About, Filter, Handler, Mask},
-    journal::{self, Ends, Journal, LaneId, LaneState, Pauses, Replays},
-    metrics::Metrics,
+    handler::About,
+    journal::{self, Ends, LaneId, LaneState, Pauses, Replays},
 };
 
 /// A lane stops claiming while it holds this many bytes, because a single event may be as large as a request body.
 pub const WINDOW_BYTES: usize = 16 << 20;
-
-/// The parts that a lane is built from.
-#[derive(Clone)]
-pub struct LaneParts {
-    /// The handler, the class and the replay of the lane.
-    pub id: LaneId,
-    /// The handler's kind, for its status.
-    pub kind: &'static str,
-    /// Where events go, without secrets; for the status and the log.
-    pub destination: Arc<str>,
-    /// The handler that delivers to the destination.
-    pub handler: Arc<dyn Handler>,
-    /// Selects the events that the handler wants.
-    pub filter: Filter,
-    /// The parts of an event that the destination must not see.
-    pub mask: Arc<Mask>,
-    /// The handler's settings for batches, waits and limits.
-    pub settings: Settings,
-    /// Maximum number of events in a delivery.
-    pub batch: usize,
-    /// Maximum number of deliveries in flight, over both lanes.
-    pub concurrency: usize,
-    /// The handler's concurrency slots, shared by its lanes.
-    pub slots: Arc<Semaphore>,
-    /// Rate limits; a delivery waits for each of them.
-    pub paces: Vec<Arc<Pace>>,
-    /// The journal that events are claimed from and settled in.
-    pub journal: Arc<dyn Journal>,
-    /// The metrics that the lane updates.
-    pub metrics: Arc<Metrics>,
-    /// The replay that the lane belongs to; `None` for a handler's own lane.
-    pub replay: Option<ReplayPart>,
-}
 
 /// The result of one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,16 +61,16 @@ pub enum Turn {
     Ended,
 }
 
-/// An operator's request to a lane.
+/// An operator's command to a lane.
 #[derive(Clone, Debug)]
-pub enum Control {
+pub enum Command {
     /// Skip every event below this seq.
     SkipTo(u64),
     /// Retry now every event that waits for a retry.
     Retry,
-    /// Believe refusals of this class, for events up to this seq, until the next success.
-    Believe {
-        /// The last seq that the belief applies to.
+    /// Accept refusals of this class, for events up to this seq, until the next success.
+    AcceptRefusals {
+        /// The last seq whose refusal is accepted.
         upto: u64,
         /// The class of the refusals, such as `status 422`.
         class: String,
@@ -130,7 +95,12 @@ type Joined = Result<(Id, Vec<Outcome>), JoinError>;
 
 /// A lane and its state in memory.
 pub struct Lane {
-    parts: LaneParts,
+    id: LaneId,
+    context: Arc<HandlerContext>,
+    /// The replay that the lane belongs to; `None` for a handler's own lane.
+    replay: Option<ReplayPart>,
+    /// Maximum number of events in a delivery.
+    batch: usize,
     window: Window,
     aside: AsideRows,
     /// Seqs past the cursor that are already settled. After a restart they are claimed again and must not be
@@ -209,24 +179,23 @@ impl Lane {
     ///
     /// # Errors
     /// Returns [`journal::Error::NoLane`] if the lane is not enrolled, or another error of the journal.
-    pub async fn restore(parts: LaneParts) -> Result<Self, journal::Error> {
-        let LaneState { cursor, aside, dead_past_cursor, .. } = parts.journal.lane(parts.id.clone()).await?;
+    pub async fn restore(
+        id: LaneId,
+        context: Arc<HandlerContext>,
+        replay: Option<ReplayPart>,
+    ) -> Result<Self, journal::Error> {
+        let journal = &context.journal;
+        let LaneState { cursor, aside, dead_past_cursor, .. } = journal.lane(id.clone()).await?;
         let aside_past_cursor = aside.iter().map(|row| row.seq).filter(|seq| *seq > cursor);
         let mut hasher = DefaultHasher::new();
-        parts.id.hash(&mut hasher);
+        id.hash(&mut hasher);
+        let replay_limit = replay.as_ref().and_then(|replay| replay.rate_limit.clone());
         Ok(Self {
-            attempt: Attempt {
-                handler: Arc::clone(&parts.handler),
-                mask: Arc::clone(&parts.mask),
-                slots: Arc::clone(&parts.slots),
-                lane: parts.id.clone(),
-                paces: parts.paces.clone(),
-                timeout: *parts.settings.timeout,
-                seconds: parts
-                    .metrics
-                    .delivery_seconds
-                    .get_or_create_owned(&vec![("handler", Arc::clone(&parts.id.handler))]),
-            },
+            batch: replay_limit
+                .as_ref()
+                .map_or(usize::MAX, |limit| limit.per_second())
+                .min(context.spec.batch),
+            attempt: Attempt { context: Arc::clone(&context), lane: id.clone(), replay_limit },
             window: Window::new(cursor),
             settled: aside_past_cursor.chain(dead_past_cursor).collect(),
             aside: AsideRows::restore(aside),
@@ -252,25 +221,27 @@ impl Lane {
                 quick: 0,
                 seed: hasher.finish(),
             },
-            restored_to: *parts.journal.tip().borrow(),
+            restored_to: *journal.tip().borrow(),
             claimed: 0,
             resettled: 0,
             unsettled: 0,
             backlog_is_settled: false,
             told_full: false,
             belief: None,
-            tip: parts.journal.tip(),
-            retries: parts.journal.retries(),
+            tip: journal.tip(),
+            retries: journal.retries(),
             // The handler's own lanes deliver retried dead letters, including those of a replay.
-            look_for_revivals: parts.replay.is_none(),
-            paused: parts.journal.paused(),
-            replays: parts.journal.replays(),
+            look_for_revivals: replay.is_none(),
+            paused: journal.paused(),
+            replays: journal.replays(),
             held: true,
             gone: None,
             exception_ended: false,
             revival_next: false,
-            show: Show::new(&parts.id, parts.kind, &parts.destination, &parts.metrics, cursor),
-            parts,
+            show: Show::new(&id, &context, cursor),
+            id,
+            context,
+            replay,
         })
     }
 
@@ -281,7 +252,7 @@ impl Lane {
 
     /// The clock of the lane's journal.
     pub fn clock(&self) -> Clock {
-        self.parts.journal.clock().clone()
+        self.context.journal.clock().clone()
     }
 
     /// Runs one turn and never waits for a destination. `now` must not be lower than in the turn before.
@@ -294,12 +265,12 @@ impl Lane {
         }
         let ended = self.take_over(now);
         if let Some(reason) = self.gone.clone() {
-            self.parts.journal.pause(Arc::clone(&self.parts.id.handler), reason).await?;
+            self.context.journal.pause(Arc::clone(&self.id.handler), reason).await?;
             self.gone = None;
         }
         if self.retries.has_changed().unwrap_or(false) {
             self.retries.borrow_and_update();
-            self.look_for_revivals = self.parts.replay.is_none();
+            self.look_for_revivals = self.replay.is_none();
         }
         let believed = self.bury_believed(now).await?;
         self.settle_redelivered().await?;
@@ -340,7 +311,7 @@ impl Lane {
         if self.ends.is_empty() {
             return Ok(());
         }
-        self.parts.journal.settle(self.parts.id.clone(), std::mem::take(&mut self.ends)).await?;
+        self.context.journal.settle(self.id.clone(), std::mem::take(&mut self.ends)).await?;
         self.settled_to = done_to;
         Ok(())
     }
@@ -371,14 +342,14 @@ impl Lane {
     }
 
     fn backoff_ms(&self, failures: u32) -> i64 {
-        let settings = &self.parts.settings;
+        let settings = &self.context.spec.settings;
         let jitter = policy::jitter(self.condition.seed, failures);
         policy::backoff_ms(settings.probe_first, settings.probe_max, failures, jitter)
     }
 
     fn name(&self) -> String {
-        let own = format!("{}/{}", self.parts.id.handler, self.parts.id.class.as_str());
-        match self.parts.id.replay {
+        let own = format!("{}/{}", self.id.handler, self.id.class.as_str());
+        match self.id.replay {
             Some(id) => format!("{own}/replay {id}"),
             None => own,
         }

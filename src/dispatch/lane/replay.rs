@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,7 +13,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{policy, status::LaneStatus, waits::Waits},
+    super::{RateLimit, policy, status::LaneStatus, waits::Waits},
     Lane,
 };
 use crate::{
@@ -25,11 +26,13 @@ use crate::{
 #[derive(Clone)]
 pub struct ReplayPart {
     /// The last seq that the replay delivers.
-    pub upto: u64,
+    upto: u64,
     /// Selects events of the replay, in addition to the handler's filter.
-    pub filter: Filter,
+    filter: Filter,
     /// The status of the handler's own lanes.
-    pub live: Vec<watch::Receiver<LaneStatus>>,
+    pub(super) live: Vec<watch::Receiver<LaneStatus>>,
+    /// Limits the events of both lanes; `None`: no limit but the handler's.
+    pub(super) rate_limit: Option<Arc<RateLimit>>,
     /// Deliveries in flight of both lanes of the replay.
     in_flight: Arc<AtomicUsize>,
 }
@@ -38,7 +41,12 @@ impl ReplayPart {
     /// For a replay that ends with this seq. Both lanes use clones of one part, so that they share the count in
     /// flight.
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
-        Self { upto, filter, live, in_flight: Arc::default() }
+        Self { upto, filter, live, rate_limit: None, in_flight: Arc::default() }
+    }
+
+    /// Limits the replay to this many events per second.
+    pub(in super::super) fn with_rate(self, rate: Option<NonZeroU32>) -> Self {
+        Self { rate_limit: rate.map(|rate| Arc::new(RateLimit::new(rate))), ..self }
     }
 }
 
@@ -53,7 +61,7 @@ pub(super) enum Decided {
 impl Lane {
     /// The last seq that the lane may deliver; `u64::MAX` for a handler's own lane.
     pub(super) fn end(&self) -> u64 {
-        self.parts.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
+        self.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
     }
 
     /// The last seq that the lane may claim now: it must not overtake the handler's own lane.
@@ -73,27 +81,27 @@ impl Lane {
         if self.own().is_none_or(|own| own.set_aside == 0) {
             return Ok(HashSet::new());
         }
-        let own = LaneId { replay: None, ..self.parts.id.clone() };
-        let set_aside = self.parts.journal.set_aside(own, self.window.read_to(), through).await?;
+        let own = LaneId { replay: None, ..self.id.clone() };
+        let set_aside = self.context.journal.set_aside(own, self.window.read_to(), through).await?;
         Ok(set_aside.into_iter().collect())
     }
 
     /// The status of the handler's own lane of the same class.
     fn own(&self) -> Option<watch::Ref<'_, LaneStatus>> {
-        let live = &self.parts.replay.as_ref()?.live;
-        live.iter().map(watch::Receiver::borrow).find(|own| own.lane == self.parts.id.class.as_str())
+        let live = &self.replay.as_ref()?.live;
+        live.iter().map(watch::Receiver::borrow).find(|own| own.lane == self.id.class.as_str())
     }
 
     pub(super) fn wants(&self, event: &Event) -> bool {
-        self.parts.filter.wants(event)
-            && self.parts.replay.as_ref().is_none_or(|replay| replay.filter.wants(event))
+        self.context.spec.filter.wants(event)
+            && self.replay.as_ref().is_none_or(|replay| replay.filter.wants(event))
     }
 
     /// How many deliveries the lane may have in flight.
     pub(super) fn share(&self) -> usize {
-        let (concurrency, quick) = (self.parts.concurrency, self.condition.quick);
-        let Some(replay) = &self.parts.replay else {
-            return policy::share(self.parts.id.class, concurrency, quick);
+        let (concurrency, quick) = (self.context.spec.concurrency, self.condition.quick);
+        let Some(replay) = &self.replay else {
+            return policy::share(self.id.class, concurrency, quick);
         };
         let live: usize = replay.live.iter().map(|lane| lane.borrow().in_flight).sum();
         let other = replay.in_flight.load(Relaxed).saturating_sub(self.carried.len());
@@ -102,7 +110,7 @@ impl Lane {
 
     /// Counts a delivery of a replay that started or ended.
     pub(super) fn count_in_flight(&self, started: bool) {
-        let Some(replay) = &self.parts.replay else { return };
+        let Some(replay) = &self.replay else { return };
         if started {
             replay.in_flight.fetch_add(1, Relaxed);
         } else {
@@ -112,14 +120,13 @@ impl Lane {
 
     /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
     pub(super) fn gives_way(&self) -> bool {
-        self.parts
-            .replay
+        self.replay
             .as_ref()
             .is_some_and(|replay| replay.live.iter().any(|lane| Waits::for_live(&lane.borrow()).is_some()))
     }
 
     pub(super) fn decided(&self) -> Decided {
-        let Some(id) = self.parts.id.replay else { return Decided::Running };
+        let Some(id) = self.id.replay else { return Decided::Running };
         match self.replays.borrow().get(&id).map(|Replay { state, .. }| state) {
             Some(ReplayState::Running) => Decided::Running,
             Some(ReplayState::Paused) => Decided::Paused,
@@ -130,7 +137,7 @@ impl Lane {
     /// Returns whether every event up to the end is delivered, not wanted, or dead. Always false for a handler's own
     /// lane.
     pub(super) fn is_finished(&self) -> bool {
-        self.parts.replay.is_some()
+        self.replay.is_some()
             && self.window.read_to() >= self.end()
             && self.window.len() == 0
             && self.aside.len() == 0

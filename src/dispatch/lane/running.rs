@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{super::status::LaneCondition, Control, Lane, Turn, replay::Decided};
+use super::{super::status::LaneCondition, Command, Lane, Turn, replay::Decided};
 use crate::{
     clock::{Clock, Timestamp},
     journal,
@@ -25,17 +25,17 @@ pub enum Ended {
 }
 
 impl Lane {
-    /// Runs until `stop` is true, then gives deliveries in flight up to `grace` to end. A lane of a replay also ends
+    /// Runs until `shutdown` is true, then gives deliveries in flight up to `grace` to end. A lane of a replay also ends
     /// when its replay does.
     pub async fn run(
         mut self,
-        mut stop: watch::Receiver<bool>,
-        mut control: mpsc::Receiver<Control>,
+        mut shutdown: watch::Receiver<bool>,
+        mut commands: mpsc::Receiver<Command>,
         grace: Duration,
     ) -> Ended {
-        let clock = LaneClock::new(self.parts.journal.clock());
+        let clock = LaneClock::new(self.context.journal.clock());
         self.held = self.is_paused();
-        while !*stop.borrow_and_update() {
+        while !*shutdown.borrow_and_update() {
             // Marks the tip as seen before the turn, so that an append during the turn wakes the lane.
             self.tip.borrow_and_update();
             let (until, stuck) = match self.turn(clock.now()).await {
@@ -53,10 +53,10 @@ impl Lane {
                 _ = self.tip.changed(), if !stuck => {}
                 _ = self.paused.changed() => self.heard_of_pause(),
                 _ = self.replays.changed() => self.heard_of_pause(),
-                _ = self.retries.changed() => self.look_for_revivals = self.parts.replay.is_none(),
+                _ = self.retries.changed() => self.look_for_revivals = self.replay.is_none(),
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
-                Some(asked) = control.recv() => self.control(asked, clock.now()),
-                _ = stop.changed() => {}
+                Some(command) = commands.recv() => self.obey(command, clock.now()),
+                _ = shutdown.changed() => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }
@@ -84,11 +84,11 @@ impl Lane {
         }
     }
 
-    fn control(&mut self, asked: Control, now: Timestamp) {
-        match asked {
-            Control::Retry => self.retry_now(now),
-            Control::Believe { upto, class } => self.believe(upto, class),
-            Control::SkipTo(seq) => {
+    fn obey(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Retry => self.retry_now(now),
+            Command::AcceptRefusals { upto, class } => self.believe(upto, class),
+            Command::SkipTo(seq) => {
                 let mut let_go = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {
                     self.release(aside, Timestamp::default());

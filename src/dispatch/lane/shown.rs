@@ -39,13 +39,13 @@ impl Lane {
     /// room.
     fn tell_full(&mut self, full: bool) {
         // Well below the limit, so that a change by one event does not log again.
-        let has_room = self.aside.len() * 10 <= self.parts.settings.aside_limit * 9;
+        let has_room = self.aside.len() * 10 <= self.context.spec.settings.aside_limit * 9;
         if full && !self.told_full {
             self.told_full = true;
             tracing::error!(
                 lane = %self.name(),
                 set_aside = self.aside.len(),
-                destination = &*self.parts.destination,
+                destination = &*self.context.spec.destination,
                 "number of set-aside events reached `aside_limit`; events that fail now stay in the lane"
             );
         } else if !full && has_room && self.told_full {

@@ -42,7 +42,7 @@ impl Lane {
     pub(super) fn is_paused(&self) -> bool {
         self.gone.is_some()
             || self.decided() == Decided::Paused
-            || self.paused.borrow().contains_key(&self.parts.id.handler)
+            || self.paused.borrow().contains_key(&self.id.handler)
     }
 
     pub(super) fn has_place(&self) -> bool {
@@ -52,7 +52,7 @@ impl Lane {
     async fn start_batches(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while self.has_place() {
-            let batch = self.window.next_batch(self.parts.batch, now, false);
+            let batch = self.window.next_batch(self.batch, now, false);
             if batch.seqs.is_empty() {
                 break;
             }
@@ -90,12 +90,12 @@ impl Lane {
         if self.searches() {
             return self.search(now).await || started;
         }
-        if self.parts.batch == 1 {
+        if self.batch == 1 {
             // Each probe tries another message, because the events may be the cause, not the destination.
             let heads = self.window.least_tried(1, 1);
             return self.probe_with(heads, Mode::Batch, now).await || started;
         }
-        let Batch { seqs, attempts } = self.window.next_batch(self.parts.batch, now, true);
+        let Batch { seqs, attempts } = self.window.next_batch(self.batch, now, true);
         if policy::mode(attempts) == Mode::Batch {
             return self.probe_with(seqs, Mode::Batch, now).await || started;
         }
@@ -177,7 +177,7 @@ impl Lane {
 
     async fn start_revival(&mut self, now: Timestamp) -> bool {
         let Some(due) = self.revivals.take_due(now) else { return false };
-        match self.parts.journal.dead_letter(due.id).await {
+        match self.context.journal.dead_letter(due.id).await {
             Ok(Some(letter)) if letter.retrying => {
                 let delivery = Delivery::new(due.event, due.attempts + 1, true);
                 self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
@@ -198,12 +198,11 @@ impl Lane {
     }
 
     async fn start_aside(&mut self, now: Timestamp) -> bool {
-        let longest_ms = policy::longest_ms(self.parts.settings.aside_max);
+        let longest_ms = policy::longest_ms(self.context.spec.settings.aside_max);
         let Some(row) = self.aside.take_due(now, longest_ms, self.aside_upto()) else { return false };
-        match self.parts.journal.get(row.seq).await {
+        match self.context.journal.get(row.seq).await {
             Ok(Some(event)) => {
-                let delivery =
-                    Delivery::new(Arc::clone(&event), row.attempts + 1, self.parts.replay.is_some());
+                let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.replay.is_some());
                 self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
                 self.revival_next = true;
             }
@@ -238,7 +237,7 @@ impl Lane {
     }
 
     pub(super) fn aside_is_full(&self) -> bool {
-        self.aside.len() >= self.parts.settings.aside_limit
+        self.aside.len() >= self.context.spec.settings.aside_limit
     }
 
     /// Starts the delivery of events that are marked as in flight.
@@ -252,7 +251,7 @@ impl Lane {
             }
         }
         if !ready.is_empty() {
-            let deliveries = Delivery::batch(events, self.parts.replay.is_some());
+            let deliveries = Delivery::batch(events, self.replay.is_some());
             self.spawn(deliveries, mode, Carried::Events { seqs: ready, mode, since });
         }
     }
@@ -265,7 +264,7 @@ impl Lane {
         if let Some(event) = &slot.event {
             return Some((Arc::clone(event), attempts));
         }
-        match self.parts.journal.get(seq).await {
+        match self.context.journal.get(seq).await {
             Ok(Some(event)) => {
                 self.window.load(&event);
                 return Some((event, attempts));

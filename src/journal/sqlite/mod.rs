@@ -32,6 +32,7 @@ mod writer;
 pub use offline::Offline;
 pub use places::rename_offline;
 pub use settings::Settings;
+pub(crate) use shared::NOTHING_LOST;
 
 use std::{
     sync::{

@@ -256,8 +256,8 @@ async fn an_operator_believes_the_refusals() {
     let mut status = lane.0;
     status.wait_for(|lane| lane.failures > 0 && lane.refused.is_some()).await.unwrap();
     world.append(statuses(300..305)).await;
-    assert_eq!(lane.1.believe("crm", 300).await, ["status 422"]);
-    assert!(lane.1.believe("nobody", 300).await.is_empty());
+    assert_eq!(lane.1.accept_refusals("crm", 300).await, ["status 422"]);
+    assert!(lane.1.accept_refusals("nobody", 300).await.is_empty());
     status.wait_for(|lane| lane.cursor == 300).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();
@@ -273,17 +273,17 @@ async fn an_operator_believes_the_refusals() {
 async fn running(
     world: &World,
 ) -> (
-    (tokio::sync::watch::Receiver<LaneStatus>, bikhook::dispatch::Desk),
+    (tokio::sync::watch::Receiver<LaneStatus>, DispatchControl),
     tokio::sync::watch::Sender<bool>,
     tokio::task::JoinHandle<bikhook::dispatch::Ended>,
 ) {
     let lane = world.lane(Class::Other).await;
-    let mut desk = bikhook::dispatch::Desk::default();
-    let asked = desk.take_up(&lane);
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
     let status = lane.status();
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
-    ((status, desk), stop, running)
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    ((status, control), stop, running)
 }
 
 /// A settle holds its bodies in memory until they are on disk.
@@ -302,13 +302,13 @@ async fn believed_refusals_of_large_events_are_stored_in_parts() {
 
     let failures = shown(&lane).failures;
     let mut status = lane.status();
-    let mut desk = bikhook::dispatch::Desk::default();
-    let asked = desk.take_up(&lane);
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     // The wait after this search is 24 s at least.
     status.wait_for(|lane| lane.failures > failures && lane.in_flight == 0).await.unwrap();
-    assert_eq!(desk.believe("crm", 100).await, ["status 422"]);
+    assert_eq!(control.accept_refusals("crm", 100).await, ["status 422"]);
     let believed = status.wait_for(|lane| lane.cursor == 100);
     tokio::time::timeout(SECOND * 20, believed).await.expect("the parts follow each other at once").unwrap();
     stop.send_replace(true);
@@ -332,7 +332,7 @@ async fn belief_ends_with_the_next_success_and_holds_for_its_class() {
     let mut status = lane.0;
     status.wait_for(|lane| lane.failures > 0 && lane.refused.is_some()).await.unwrap();
     world.script.now(|_| Err(Failure::refuse("status 400", "another reason")));
-    lane.1.believe("crm", 30).await;
+    lane.1.accept_refusals("crm", 30).await;
     status.wait_for(|lane| lane.refused.as_deref() == Some("status 400")).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();

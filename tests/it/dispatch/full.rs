@@ -257,10 +257,10 @@ async fn ends_though_its_last_event_fails(batch: usize) {
     };
     let id = world.journal.start_replay(asked).await.unwrap();
     let live = own.status();
-    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
+    let context = Arc::new(world.context(&Arc::new(Semaphore::new(1))));
     let replay = bikhook::dispatch::ReplayPart::new(10, Filter::default(), vec![live]);
-    let id = LaneId { replay: Some(id), ..parts.id.clone() };
-    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    let id = LaneId { replay: Some(id), ..LaneId::live("crm".into(), Class::Other) };
+    let mut lane = Lane::restore(id, context, Some(replay)).await.unwrap();
     world.turn_for(&mut lane, DAY * 5).await;
     assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
     assert_eq!(world.dead().await.len(), 1);

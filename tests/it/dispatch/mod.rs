@@ -20,7 +20,9 @@ use std::{
 
 use bikhook::{
     clock::{self, Timestamp},
-    dispatch::{Lane, LaneCondition, LaneParts, LaneStatus, Settings, Turn},
+    dispatch::{
+        DispatchControl, HandlerContext, HandlerSpec, Lane, LaneCondition, LaneStatus, Settings, Turn,
+    },
     event::Class,
     handler::{About, Delivery, Failure, Filter, Handler, Mask, MaskSettings},
     journal::{
@@ -111,7 +113,7 @@ struct World {
     place: Place,
     journal: Arc<dyn Journal>,
     script: Arc<Script>,
-    mask: Arc<Mask>,
+    mask: Mask,
     settings: Settings,
     batch: usize,
     concurrency: usize,
@@ -127,7 +129,7 @@ impl World {
             place,
             journal,
             script,
-            mask: Arc::default(),
+            mask: Mask::default(),
             settings: Settings::default(),
             batch: 100,
             concurrency: 1,
@@ -144,26 +146,26 @@ impl World {
     }
 
     async fn lane_with(&self, class: Class, slots: &Arc<Semaphore>) -> Lane {
-        Lane::restore(self.parts(class, slots)).await.unwrap()
+        let id = LaneId::live("crm".into(), class);
+        Lane::restore(id, Arc::new(self.context(slots)), None).await.unwrap()
     }
 
-    fn parts(&self, class: Class, slots: &Arc<Semaphore>) -> LaneParts {
-        LaneParts {
-            id: LaneId::live("crm".into(), class),
+    /// The handler, with these concurrency slots.
+    fn context(&self, slots: &Arc<Semaphore>) -> HandlerContext {
+        let spec = HandlerSpec {
+            name: "crm".into(),
             kind: "script",
             destination: "there".into(),
             handler: Arc::clone(&self.script) as Arc<dyn Handler>,
             filter: Filter::default(),
-            mask: Arc::clone(&self.mask),
+            mask: self.mask.clone(),
             settings: self.settings.clone(),
             batch: self.batch,
             concurrency: self.concurrency,
-            slots: Arc::clone(slots),
-            paces: Vec::new(),
-            journal: Arc::clone(&self.journal),
-            metrics: Metrics::new(),
-            replay: None,
-        }
+        };
+        let mut context = HandlerContext::new(spec, Arc::clone(&self.journal), Metrics::new());
+        context.slots = Arc::clone(slots);
+        context
     }
 
     /// Turns the lane until nothing happens any more before `horizon`, with time jumping to where it has to.
@@ -255,7 +257,7 @@ async fn masked_values_do_not_reach_the_destination_and_the_key_stays() {
     let mut world = World::new(Script::well()).await;
     let drop = vec!["/customerDetails".to_owned(), "/eventInfo/assetValue".to_owned()];
     let settings = MaskSettings { drop, ..MaskSettings::default() };
-    world.mask = Arc::new(Mask::new(Some(&settings)).unwrap());
+    world.mask = Mask::new(Some(&settings)).unwrap();
     world.append(statuses(0..3)).await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
@@ -581,24 +583,11 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
     world.settings.timeout = bikhook::settings::Period(Duration::from_millis(20));
     world.append(statuses(0..3)).await;
     let slots = Arc::new(Semaphore::new(1));
-    let mut lane = Lane::restore(LaneParts {
-        id: LaneId::live("crm".into(), Class::Other),
-        kind: "script",
-        destination: "there".into(),
-        handler: Arc::new(Hangs(Arc::clone(&world.script))),
-        filter: Filter::default(),
-        mask: Arc::default(),
-        settings: world.settings.clone(),
-        batch: 10,
-        concurrency: 1,
-        slots,
-        paces: Vec::new(),
-        journal: Arc::clone(&world.journal),
-        metrics: Metrics::new(),
-        replay: None,
-    })
-    .await
-    .unwrap();
+    world.batch = 10;
+    let mut context = world.context(&slots);
+    context.spec.handler = Arc::new(Hangs(Arc::clone(&world.script)));
+    let mut lane =
+        Lane::restore(LaneId::live("crm".into(), Class::Other), Arc::new(context), None).await.unwrap();
     world.turn_for(&mut lane, SECOND).await;
     assert_eq!(shown(&lane).last_failure.as_deref(), Some("timeout"));
     world.turn_for(&mut lane, HOUR).await;
@@ -636,12 +625,12 @@ async fn an_operator_lets_go_and_retention_may_follow() {
     world.append(statuses(0..300)).await;
     let slots = Arc::new(Semaphore::new(1));
     let lane = world.lane_with(Class::Other, &slots).await;
-    let mut desk = bikhook::dispatch::Desk::default();
-    let asked = desk.take_up(&lane);
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
-    assert_eq!(desk.skip("crm", 291).await, 1);
-    assert_eq!(desk.skip("nobody", 291).await, 0);
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    assert_eq!(control.skip("crm", 291).await, 1);
+    assert_eq!(control.skip("nobody", 291).await, 0);
     let mut waited = 0;
     while world.state(Class::Other).await.cursor < 290 {
         waited += 1;
@@ -794,13 +783,13 @@ async fn events_behind_a_skipped_one_are_delivered_also_after_a_restart() {
     let rows = vec![set_aside(1, false, later), set_aside(2, true, later), set_aside(3, true, later)];
     world.with_set_aside(rows, 1).await;
     let lane = world.lane(Class::Other).await;
-    let mut desk = bikhook::dispatch::Desk::default();
-    let asked = desk.take_up(&lane);
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
     let mut status = lane.status();
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     status.wait_for(|lane| lane.failures > 0).await.unwrap();
-    desk.skip("crm", 2).await;
+    control.skip("crm", 2).await;
     status.wait_for(|lane| lane.set_aside == 2).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();
@@ -865,31 +854,19 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
     world.with_set_aside(vec![alone(1, first), alone(2, later)], 3).await;
     let gate = Semaphore::new(usize::try_from(calls).unwrap() - 1);
     let slow = Arc::new(Slow { bad, gate, calls: tokio::sync::watch::Sender::new(0) });
-    let lane = Lane::restore(LaneParts {
-        id: LaneId::live("crm".into(), Class::Other),
-        kind: "slow",
-        destination: "there".into(),
-        handler: Arc::clone(&slow) as Arc<dyn Handler>,
-        filter: Filter::default(),
-        mask: Arc::default(),
-        settings: Settings { probe_first: Period(Duration::from_millis(1)), ..world.settings.clone() },
-        batch: 10,
-        concurrency: 1,
-        slots: Arc::new(Semaphore::new(1)),
-        paces: Vec::new(),
-        journal: Arc::clone(&world.journal),
-        metrics: Metrics::new(),
-        replay: None,
-    })
-    .await
-    .unwrap();
-    let mut desk = bikhook::dispatch::Desk::default();
-    let asked = desk.take_up(&lane);
+    let mut context = world.context(&Arc::new(Semaphore::new(1)));
+    context.spec.handler = Arc::clone(&slow) as Arc<dyn Handler>;
+    context.spec.batch = 10;
+    context.spec.settings.probe_first = Period(Duration::from_millis(1));
+    let lane =
+        Lane::restore(LaneId::live("crm".into(), Class::Other), Arc::new(context), None).await.unwrap();
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
     let mut status = lane.status();
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, asked, SECOND));
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     slow.calls.subscribe().wait_for(|made| *made == calls).await.unwrap();
-    desk.skip("crm", 4).await;
+    control.skip("crm", 4).await;
     status.wait_for(|lane| lane.set_aside < 2).await.unwrap();
     slow.gate.add_permits(100);
     status.wait_for(|lane| lane.delivered == delivered).await.unwrap();

@@ -60,7 +60,7 @@ async fn accepted_events_of_a_failed_batch_are_not_sent_again() {
 async fn masked_events_that_were_accepted_are_not_sent_again() {
     let mut world = World::new(Script::new(taking_all_but(&[2], unroutable))).await;
     let drop = vec!["/customerDetails".to_owned()];
-    world.mask = Arc::new(Mask::new(Some(&MaskSettings { drop, ..MaskSettings::default() })).unwrap());
+    world.mask = Mask::new(Some(&MaskSettings { drop, ..MaskSettings::default() })).unwrap();
     world.append(statuses(0..3)).await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;

@@ -28,9 +28,9 @@ impl World {
         live: watch::Receiver<LaneStatus>,
     ) -> Lane {
         let replay = ReplayPart::new(upto, Filter::default(), vec![live]);
-        let parts = self.parts(class, &Arc::new(Semaphore::new(self.concurrency)));
-        let id = LaneId { replay: Some(id), ..parts.id.clone() };
-        Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap()
+        let context = Arc::new(self.context(&Arc::new(Semaphore::new(self.concurrency))));
+        let id = LaneId { replay: Some(id), ..LaneId::live("crm".into(), class) };
+        Lane::restore(id, context, Some(replay)).await.unwrap()
     }
 
     async fn delivered_live(&mut self) {
@@ -154,9 +154,9 @@ async fn a_replay_uses_the_places_that_live_lanes_leave() {
     let live = watch::Sender::new(well());
     let replay = ReplayPart::new(200, Filter::default(), vec![live.subscribe()]);
     let slots = Arc::new(Semaphore::new(0));
-    let parts = world.parts(Class::Other, &slots);
-    let id = LaneId { replay: Some(id), ..parts.id.clone() };
-    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    let context = Arc::new(world.context(&slots));
+    let id = LaneId { replay: Some(id), ..LaneId::live("crm".into(), Class::Other) };
+    let mut lane = Lane::restore(id, context, Some(replay)).await.unwrap();
     let mut in_flight = Vec::new();
     for of_live in [0, 0, 0, 5, 8] {
         live.send_modify(|live| live.in_flight = of_live);
@@ -193,10 +193,10 @@ async fn a_replay_is_as_fast_as_the_handlers_own_lane() {
     let mut own = world.lane_with(Class::Other, &slots).await;
     let of_own = rounds(&mut world, &mut own, &slots, 800).await;
     let id = world.journal.start_replay(World::asks(0, 800)).await.unwrap();
-    let parts = world.parts(Class::Other, &slots);
-    let id = LaneId { replay: Some(id), ..parts.id.clone() };
+    let context = Arc::new(world.context(&slots));
+    let id = LaneId { replay: Some(id), ..LaneId::live("crm".into(), Class::Other) };
     let replay = ReplayPart::new(800, Filter::default(), vec![own.status()]);
-    let mut lane = Lane::restore(LaneParts { id, replay: Some(replay), ..parts }).await.unwrap();
+    let mut lane = Lane::restore(id, context, Some(replay)).await.unwrap();
     let of_replay = rounds(&mut world, &mut lane, &slots, 800).await;
     println!("800 events, eight at once: own lane {of_own} rounds, replay {of_replay} rounds");
     assert!(of_own * 10 >= of_replay * 8, "{of_own} and {of_replay}");
@@ -208,8 +208,9 @@ async fn a_replay_tells_how_far_it_is_in_events() {
     world.append(statuses(0..30)).await;
     world.append([incoming("in", "m")]).await;
     let slots = Arc::new(Semaphore::new(1));
-    let owner = bikhook::dispatch::Owner { parts: world.parts(Class::Other, &slots), live: Vec::new() };
-    let replayer = Arc::new(bikhook::dispatch::Replayer::new(Arc::clone(&world.journal), vec![owner]));
+    let context = Arc::new(world.context(&slots));
+    let handler = bikhook::dispatch::ReplayHandler { context, live: Vec::new() };
+    let replayer = Arc::new(bikhook::dispatch::Replayer::new(Arc::clone(&world.journal), vec![handler]));
     let filter = r#"{"statuses":["sent"]}"#.to_owned();
     let asked = NewReplay { filter, ..World::asks(10, 31) };
     let id = world.journal.start_replay(asked).await.unwrap();

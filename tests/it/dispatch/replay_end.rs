@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use bikhook::{
-    dispatch::{Owner, Replayer},
+    dispatch::{ReplayHandler, Replayer},
     journal::{NewReplay, ReplayState},
 };
 use tokio::sync::watch;
@@ -14,9 +14,9 @@ use crate::{handlers::until, support::stub::Stub};
 /// Ten events, and a replay from each of these seqs on: what was delivered once all are done.
 async fn replayed(world: &mut World, stub: &Arc<Stub>, from: &[u64]) -> Vec<u64> {
     world.journal = Arc::clone(stub) as Arc<dyn Journal>;
-    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(1)));
-    let owner = Owner { parts, live: Vec::new() };
-    let replayer = Arc::new(Replayer::new(Arc::clone(&world.journal), vec![owner]));
+    let context = Arc::new(world.context(&Arc::new(Semaphore::new(1))));
+    let handler = ReplayHandler { context, live: Vec::new() };
+    let replayer = Arc::new(Replayer::new(Arc::clone(&world.journal), vec![handler]));
     let (stop, told) = watch::channel(false);
     for after in from {
         let asked =

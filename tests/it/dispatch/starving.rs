@@ -161,9 +161,11 @@ async fn an_event_that_fails_beside_deliveries_in_flight_is_set_aside() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
     (world.batch, world.concurrency) = (1, 8);
     world.append(statuses(0..5_000)).await;
-    let parts = world.parts(Class::Other, &Arc::new(Semaphore::new(8)));
-    let handler = Arc::new(Staggered { script: Arc::clone(&world.script), under_way: Mutex::default() });
-    let mut lane = Lane::restore(LaneParts { handler, ..parts }).await.unwrap();
+    let mut context = world.context(&Arc::new(Semaphore::new(8)));
+    context.spec.handler =
+        Arc::new(Staggered { script: Arc::clone(&world.script), under_way: Mutex::default() });
+    let id = LaneId::live("crm".into(), Class::Other);
+    let mut lane = Lane::restore(id, Arc::new(context), None).await.unwrap();
     while world.script.taken().len() < 4_000 {
         if lane.turn(world.now).await.unwrap() != Turn::Moved {
             lane.delivery_ended().await;

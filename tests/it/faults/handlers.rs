@@ -10,18 +10,17 @@ use std::{
 };
 
 use bikhook::{
-    dispatch::{Desk, Lane, LaneParts, Settings},
-    event::Class,
-    handler::{Delivery, Failure, Filter, Handler},
+    dispatch::{DispatchControl, HandlerSpec, Settings},
+    handler::{Delivery, Failure, Filter, Handler, Mask},
     http::{self, AuthMode, Bounds, CredentialSettings, Intake, SourceSettings, Stopped},
-    journal::{Journal, LaneId},
+    journal::Journal,
     metrics::Metrics,
     secret::Secret,
     settings::Period,
 };
 use tokio::{
     runtime::Runtime,
-    sync::{Semaphore, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 
@@ -166,32 +165,19 @@ async fn start_lanes(
 ) {
     let soon = Period(Duration::from_millis(20));
     let settings = Settings { timeout: soon, probe_first: soon, probe_max: soon, ..Settings::default() };
-    let slots = Arc::new(Semaphore::new(2));
-    let mut desk = Desk::default();
-    for class in Class::ALL {
-        let lane = Lane::restore(LaneParts {
-            id: LaneId::live(name.into(), class),
-            kind: "moody",
-            destination: "there".into(),
-            handler: Arc::clone(handler) as Arc<dyn Handler>,
-            filter: Filter::default(),
-            mask: Arc::default(),
-            settings: settings.clone(),
-            batch: 20,
-            concurrency: 2,
-            slots: Arc::clone(&slots),
-            paces: Vec::new(),
-            journal: Arc::clone(journal),
-            metrics: Arc::clone(metrics),
-            replay: None,
-        });
-        let lane = lane.await.unwrap();
-        let control = desk.take_up(&lane);
-        let run = lane.run(stop.clone(), control, Duration::from_millis(100));
-        lanes.spawn(async move {
-            run.await;
-        });
-    }
+    let spec = HandlerSpec {
+        name: name.into(),
+        kind: "moody",
+        destination: "there".into(),
+        handler: Arc::clone(handler) as Arc<dyn Handler>,
+        filter: Filter::default(),
+        mask: Mask::default(),
+        batch: 20,
+        concurrency: 2,
+        settings,
+    };
+    let grace = Duration::from_millis(100);
+    DispatchControl::start(vec![spec], journal, metrics, lanes, stop, grace).await.unwrap();
 }
 
 fn one_in_trouble_disturbs_nobody(mood: Mood) {

@@ -10,9 +10,8 @@ use std::{
 use bikhook::{
     admin,
     clock::Timestamp,
-    dispatch::{self, Desk, Lane, LaneParts, Owner, Replayer},
-    event::Class,
-    handler::{Delivery, Failure, Filter, Handler},
+    dispatch::{self, DispatchControl, HandlerSpec, Replayer},
+    handler::{Delivery, Failure, Filter, Handler, Mask},
     http::{self, CredentialKind, CredentialStatus, Form},
     insight::{self, Insight},
     journal::{Batch, Cause, Ends, History, Journal, NewDead},
@@ -22,7 +21,7 @@ use bikhook::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::Instant,
 };
@@ -69,7 +68,7 @@ impl Operator {
         let mut tasks = JoinSet::new();
         let (stopping, told) = watch::channel(false);
         let destination = Arc::new(Destination::default());
-        let (desk, replayer) = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
+        let (control, replayer) = lanes(&journal, &metrics, &destination, &told, &mut tasks).await;
         let insight = (!guard.without_insight).then(|| {
             let path = place.settings.path.with_file_name("insight.db");
             let insight = Insight::open(
@@ -98,7 +97,7 @@ impl Operator {
                 masks: Some("drops /customerDetails".to_owned()),
                 dead_letters: false,
             }],
-            desk: Arc::new(desk),
+            desk: Arc::new(control),
             replayer,
             insight: insight.clone(),
             open_sources: vec!["anybody".into()],
@@ -210,44 +209,26 @@ async fn lanes(
     destination: &Arc<Destination>,
     stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> (Desk, Arc<Replayer>) {
+) -> (DispatchControl, Arc<Replayer>) {
     journal.enrol(vec![from_beginning("crm")]).await.unwrap();
-    let slots = Arc::new(Semaphore::new(2));
-    let mut desk = Desk::default();
-    let of_class = |class| LaneParts {
-        id: lane("crm", class),
+    let settings = dispatch::Settings {
+        probe_first: Period(Duration::from_millis(50)),
+        probe_max: Period(Duration::from_millis(200)),
+        ..dispatch::Settings::default()
+    };
+    let spec = HandlerSpec {
+        name: "crm".into(),
         kind: "test",
         destination: "there".into(),
         handler: Arc::clone(destination) as Arc<dyn Handler>,
         filter: Filter::default(),
-        mask: Arc::default(),
-        settings: dispatch::Settings {
-            probe_first: Period(Duration::from_millis(50)),
-            probe_max: Period(Duration::from_millis(200)),
-            ..dispatch::Settings::default()
-        },
+        mask: Mask::default(),
         batch: 10,
         concurrency: 2,
-        slots: Arc::clone(&slots),
-        paces: Vec::new(),
-        journal: Arc::clone(journal),
-        metrics: Arc::clone(metrics),
-        replay: None,
+        settings,
     };
-    let mut live = Vec::new();
-    for class in Class::ALL {
-        let lane = Lane::restore(of_class(class)).await.unwrap();
-        live.push(lane.status());
-        let control = desk.take_up(&lane);
-        let run = lane.run(stop.clone(), control, Duration::from_secs(1));
-        tasks.spawn(async move {
-            run.await;
-        });
-    }
-    let owner = Owner { parts: of_class(Class::Other), live };
-    let replayer = Arc::new(Replayer::new(Arc::clone(journal), vec![owner]));
-    tasks.spawn(Arc::clone(&replayer).run(stop.clone(), Duration::from_secs(1)));
-    (desk, replayer)
+    let grace = Duration::from_secs(1);
+    DispatchControl::start(vec![spec], journal, metrics, tasks, stop, grace).await.unwrap()
 }
 
 fn portal() -> CredentialStatus {

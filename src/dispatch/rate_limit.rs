@@ -14,24 +14,31 @@ use crate::event::Class;
 ///
 /// A delivery of n events takes the next n places; the delivery after it waits until they have passed. At most one
 /// delivery of statuses holds places in the future, so a customer's message waits for at most that one.
-pub struct Pace {
+pub(super) struct RateLimit {
+    per_second: NonZeroU32,
     interval: Duration,
     free_at: Mutex<Instant>,
     others: tokio::sync::Mutex<()>,
 }
 
-impl Pace {
+impl RateLimit {
     /// Allows `per_second` events per second.
-    pub fn new(per_second: NonZeroU32) -> Self {
+    pub(super) fn new(per_second: NonZeroU32) -> Self {
         Self {
+            per_second,
             interval: Duration::from_secs(1) / per_second.get(),
             free_at: Mutex::new(Instant::now()),
             others: tokio::sync::Mutex::new(()),
         }
     }
 
+    /// The number of events that are allowed per second.
+    pub(super) fn per_second(&self) -> usize {
+        usize::try_from(self.per_second.get()).unwrap_or(usize::MAX)
+    }
+
     /// Waits until this many events of a lane may be delivered.
-    pub async fn wait(&self, class: Class, events: usize) {
+    pub(super) async fn wait(&self, class: Class, events: usize) {
         let _turn = match class {
             Class::Incoming => None,
             Class::Other => Some(self.others.lock().await),
@@ -56,17 +63,17 @@ mod tests {
 
     use super::*;
 
-    fn pace(per_second: u32) -> Arc<Pace> {
-        Arc::new(Pace::new(NonZeroU32::new(per_second).unwrap()))
+    fn limit(per_second: u32) -> Arc<RateLimit> {
+        Arc::new(RateLimit::new(NonZeroU32::new(per_second).unwrap()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_minute_has_as_many_events_as_the_rate_says() {
-        let pace = pace(50);
+        let limit = limit(50);
         let begun = Instant::now();
         let mut delivered = 0;
         while begun.elapsed() < Duration::from_secs(60) {
-            pace.wait(Class::Other, 20).await;
+            limit.wait(Class::Other, 20).await;
             delivered += 20;
         }
         assert!((3_000..=3_040).contains(&delivered), "{delivered}");
@@ -74,16 +81,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_from_a_customer_waits_for_one_delivery_of_statuses_at_most() {
-        let pace = pace(10);
-        pace.wait(Class::Other, 10).await;
+        let limit = limit(10);
+        limit.wait(Class::Other, 10).await;
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..50 {
-            let pace = Arc::clone(&pace);
-            waiting.spawn(async move { pace.wait(Class::Other, 10).await });
+            let limit = Arc::clone(&limit);
+            waiting.spawn(async move { limit.wait(Class::Other, 10).await });
         }
         tokio::task::yield_now().await;
         let asked = Instant::now();
-        pace.wait(Class::Incoming, 1).await;
+        limit.wait(Class::Incoming, 1).await;
         let waited = asked.elapsed();
         assert!(waited >= Duration::from_millis(990) && waited <= Duration::from_millis(2_010), "{waited:?}");
     }

@@ -1,0 +1,122 @@
+//! Starts the lanes of every handler, and gives an operator access to them: their status, and commands to them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{Command, HandlerContext, HandlerSpec, Lane, LaneStatus, ReplayHandler, Replayer};
+use crate::{
+    clock::Clock,
+    event::Class,
+    journal::{self, Journal, LaneId},
+    metrics::Metrics,
+};
+
+/// The lanes of every handler, as the admin side sees them.
+#[derive(Default)]
+pub struct DispatchControl(Vec<LaneControl>);
+
+struct LaneControl {
+    status: watch::Receiver<LaneStatus>,
+    commands: mpsc::Sender<Command>,
+    clock: Clock,
+}
+
+impl DispatchControl {
+    /// Starts the lanes of these handlers, and the replays. Each lane opens its handler itself. Once `shutdown` is
+    /// true, the tasks give deliveries in flight up to `grace` to end.
+    ///
+    /// # Errors
+    /// Returns errors of the journal. Tasks that were started before an error keep running.
+    pub async fn start(
+        handlers: Vec<HandlerSpec>,
+        journal: &Arc<dyn Journal>,
+        metrics: &Arc<Metrics>,
+        tasks: &mut JoinSet<()>,
+        shutdown: &watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Result<(Self, Arc<Replayer>), journal::Error> {
+        let mut control = Self::default();
+        let mut replay_handlers = Vec::new();
+        for spec in handlers {
+            let context = Arc::new(HandlerContext::new(spec, Arc::clone(journal), Arc::clone(metrics)));
+            let spec = &context.spec;
+            tracing::info!(
+                handler = &*spec.name,
+                kind = spec.kind,
+                destination = &*spec.destination,
+                batch = spec.batch,
+                concurrency = spec.concurrency,
+                "handler started"
+            );
+            let mut live = Vec::new();
+            for class in Class::ALL {
+                let id = LaneId::live(Arc::clone(&spec.name), class);
+                let lane = Lane::restore(id, Arc::clone(&context), None).await?;
+                live.push(lane.status());
+                let commands = control.add(&lane);
+                let run = lane.run(shutdown.clone(), commands, grace);
+                tasks.spawn(async move {
+                    run.await;
+                });
+            }
+            replay_handlers.push(ReplayHandler { context, live });
+        }
+        let replayer = Arc::new(Replayer::new(Arc::clone(journal), replay_handlers));
+        tasks.spawn(Arc::clone(&replayer).run(shutdown.clone(), grace));
+        Ok((control, replayer))
+    }
+
+    /// Adds a lane. The receiver that it returns belongs to the lane's [`Lane::run`].
+    pub fn add(&mut self, lane: &Lane) -> mpsc::Receiver<Command> {
+        let (commands, received) = mpsc::channel(8);
+        self.0.push(LaneControl { status: lane.status(), commands, clock: lane.clock() });
+        received
+    }
+
+    /// The status of every lane, in the order of the configuration.
+    pub fn status(&self) -> Vec<LaneStatus> {
+        self.0.iter().map(|lane| lane.status.borrow().clone().aged(lane.clock.now())).collect()
+    }
+
+    /// Makes both lanes of a handler skip every event below `seq`. Returns how many lanes got the command.
+    pub async fn skip(&self, handler: &str, seq: u64) -> usize {
+        self.send(handler, |_| Some(Command::SkipTo(seq))).await
+    }
+
+    /// Makes a handler retry now every event that waits for a retry. Returns how many lanes got the command.
+    pub async fn retry(&self, handler: &str) -> usize {
+        self.send(handler, |_| Some(Command::Retry)).await
+    }
+
+    /// Makes the lanes of a handler accept their current refusals, for events up to this seq. Returns the classes of
+    /// these refusals.
+    pub async fn accept_refusals(&self, handler: &str, upto: u64) -> Vec<String> {
+        let lanes = self.0.iter().map(|lane| lane.status.borrow());
+        let mut classes: Vec<String> =
+            lanes.filter(|lane| *lane.handler == *handler).filter_map(|lane| lane.refused.clone()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let accept = |class| Command::AcceptRefusals { upto, class };
+        self.send(handler, |lane| lane.refused.clone().map(accept)).await;
+        classes
+    }
+
+    async fn send(&self, handler: &str, command: impl Fn(&LaneStatus) -> Option<Command>) -> usize {
+        let mut sent = 0;
+        for lane in &self.0 {
+            let command = {
+                let status = lane.status.borrow();
+                if *status.handler == *handler { command(&status) } else { None }
+            };
+            if let Some(command) = command {
+                // A lane that has ended is not counted.
+                sent += usize::from(lane.commands.send(command).await.is_ok());
+            }
+        }
+        sent
+    }
+}
