@@ -107,7 +107,7 @@ impl Attempt {
     }
 
     /// Opens the handler if it is not open, and checks its destination. The handler's own time limit applies.
-    pub async fn look(self) -> Vec<Outcome> {
+    pub(super) async fn open(self) -> Vec<Outcome> {
         let looked = self.context.spec.handler.look().await;
         vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
     }

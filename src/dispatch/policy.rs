@@ -37,13 +37,13 @@ pub const REVIVAL_TRIES: u32 = 5;
 /// How long a lane that has caught up gathers events before it claims again. A sync per event would slow intake.
 pub const GATHER_MS: i64 = 10;
 /// A replay yields while one of the handler's own lanes is more than this many events behind.
-pub const LAG_TO_GIVE_WAY: u64 = 10_000;
+pub const YIELD_LAG: u64 = 10_000;
 /// How often a replay that yields checks again.
-pub const GIVES_WAY_MS: i64 = 500;
+pub const YIELD_CHECK_MS: i64 = 500;
 /// The longest time that a quick delivery takes. It bounds how long a customer's message waits for a slot.
 pub const QUICK_MS: i64 = 250;
 /// Maximum wait that a destination can ask for.
-pub const LONGEST_ASKED_MS: i64 = 60 * 60 * 1_000;
+pub const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
 
 /// A wait that doubles with each failure, from `first` up to `max`, ±20 % by `jitter` (0 to 1).
 pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {

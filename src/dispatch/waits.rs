@@ -41,7 +41,7 @@ impl Waits {
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
         let for_what = match lane.state {
             // A full lane continues with events that its destination accepts, perhaps for days.
-            LaneCondition::Running | LaneCondition::Full if lane.lag > policy::LAG_TO_GIVE_WAY => {
+            LaneCondition::Running | LaneCondition::Full if lane.lag > policy::YIELD_LAG => {
                 ForWhat::Lag(lane.lag)
             }
             LaneCondition::Running | LaneCondition::Full => return None,

@@ -23,8 +23,8 @@ pub struct Window {
     busy: HashMap<OrderKey, u32>,
     /// The lane has claimed everything up to this seq.
     read_to: u64,
-    /// Events below this seq are skipped: see [`Self::has_let_go`].
-    let_go_below: u64,
+    /// Events below this seq are skipped: see [`Self::is_skipped`].
+    skip_below: u64,
     /// Messages that have an event set aside, and for whose later events there was no room.
     held: HashSet<OrderKey>,
     /// Entries with a doubt.
@@ -385,7 +385,7 @@ impl Window {
     /// Puts back an event that was not tried, or removes it if it is skipped.
     pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         self.mark(seq, false);
-        if self.has_let_go(seq) {
+        if self.is_skipped(seq) {
             self.remove(seq);
         }
         if let Some(slot) = self.slots.get_mut(&seq) {
@@ -437,19 +437,19 @@ impl Window {
 
     /// Skips every waiting event below `seq`. Returns how many there were.
     pub fn skip_to(&mut self, seq: u64) -> usize {
-        self.let_go_below = self.let_go_below.max(seq);
+        self.skip_below = self.skip_below.max(seq);
         let waiting = self.slots.range(..seq).filter(|(_, slot)| !slot.in_flight);
-        let let_go: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
-        for seq in &let_go {
+        let skipped: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
+        for seq in &skipped {
             self.remove(*seq);
         }
         self.read_to = self.read_to.max(seq.saturating_sub(1));
-        let_go.len()
+        skipped.len()
     }
 
     /// Returns whether the event is skipped. An event in flight is skipped when its delivery fails.
-    pub const fn has_let_go(&self, seq: u64) -> bool {
-        seq < self.let_go_below
+    pub const fn is_skipped(&self, seq: u64) -> bool {
+        seq < self.skip_below
     }
 
     fn mark(&mut self, seq: u64, in_flight: bool) {

@@ -41,7 +41,7 @@ impl Lane {
             Outcome::Untried => return self.aside.insert(row, trace),
         };
         self.show.failed(&trouble.class, now);
-        if self.window.has_let_go(seq) {
+        if self.window.is_skipped(seq) {
             return self.release(seq, now);
         }
         trace.unanswered |= trouble.about == About::Unanswered;
@@ -51,7 +51,7 @@ impl Lane {
             return self.release(seq, now);
         }
         if !trouble.is_about_event() {
-            self.heed(&trouble);
+            self.escalate(&trouble);
         }
         // The destination answered, and accepts other events: one succeeded since, or none is in doubt.
         let answers = trouble.is_about_event()
@@ -102,7 +102,7 @@ impl Lane {
         now: Timestamp,
     ) {
         let history = row.history.and(attempts, now, &trouble.error);
-        let next_try = now.plus_ms(wait_ms.max(asked_ms(&trouble)));
+        let next_try = now.plus_ms(wait_ms.max(requested_wait_ms(&trouble)));
         let row = Aside { attempts, error: trouble.error, history, next_try, ..row };
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, trace);
@@ -133,9 +133,9 @@ impl Lane {
             Outcome::Refused(error) => (error, true, 0),
             Outcome::Failed(trouble) => {
                 if !trouble.is_about_event() {
-                    self.heed(&trouble);
+                    self.escalate(&trouble);
                 }
-                let asked = asked_ms(&trouble);
+                let asked = requested_wait_ms(&trouble);
                 (trouble.error, trouble.gravity == Gravity::Refused, asked)
             }
             Outcome::Untried => return self.revivals.put_back(id, now),
@@ -162,7 +162,7 @@ impl Lane {
     /// Sets aside an event that fails while others succeed. Later events of its message queue behind it.
     pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let successes = self.condition.successes;
-        if self.window.has_let_go(seq) || self.aside_is_full() {
+        if self.window.is_skipped(seq) || self.aside_is_full() {
             let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
             let not_before = now.plus_ms(self.backoff_ms(attempts));
             let doubt = trouble.is_about_event().then_some(trouble);
@@ -236,8 +236,8 @@ impl Lane {
     }
 }
 
-/// How long the destination asked to wait, in ms, up to [`policy::LONGEST_ASKED_MS`].
-pub(super) fn asked_ms(trouble: &Trouble) -> i64 {
+/// How long the destination asked to wait, in ms, up to [`policy::LONGEST_REQUESTED_MS`].
+pub(super) fn requested_wait_ms(trouble: &Trouble) -> i64 {
     let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-    asked.min(policy::LONGEST_ASKED_MS)
+    asked.min(policy::LONGEST_REQUESTED_MS)
 }

@@ -11,7 +11,7 @@ const RESETTLED_PART: u64 = 4;
 impl Lane {
     /// Claims events while there is room. Held events are set aside first, so that later ones of their message follow.
     /// Returns whether the claim advanced.
-    pub(super) async fn fill(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+    pub(super) async fn claim(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         self.set_aside_held(now);
         if self.aside_is_full() {
             self.window.pin();

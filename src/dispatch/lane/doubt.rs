@@ -46,7 +46,7 @@ impl Belief {
 impl Lane {
     /// Handles a failure about the event itself. `beside`: other events of the same delivery succeeded.
     pub(super) fn event_failed(&mut self, seq: u64, mut trouble: Trouble, beside: bool, now: Timestamp) {
-        if self.window.has_let_go(seq) {
+        if self.window.is_skipped(seq) {
             self.window.remove(seq);
             return;
         }
@@ -132,7 +132,7 @@ impl Lane {
             doubts.nth(policy::DOUBTS - 1).map(|(.., trouble)| trouble.clone())
         };
         let Some(trouble) = last else { return };
-        self.heed(&trouble);
+        self.escalate(&trouble);
         self.condition.about = About::Event;
         self.condition.misconfigured = false;
         self.condition.searches = 1;
@@ -264,7 +264,7 @@ impl Lane {
     /// Pauses the handler if the destination says that it is gone and no untried message is left. Returns whether it
     /// paused.
     pub(super) fn gone_for_all(&mut self) -> bool {
-        if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.untried() > 0 {
+        if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.untried() > 0 {
             return false;
         }
         let gone = {
@@ -272,7 +272,7 @@ impl Lane {
             doubts.find(|(.., trouble)| trouble.gravity == Gravity::Gone).map(|(.., trouble)| trouble.clone())
         };
         if let Some(trouble) = &gone {
-            self.heed(trouble);
+            self.escalate(trouble);
         }
         gone.is_some()
     }

@@ -9,8 +9,8 @@ use super::{
         attempt::{Gravity, Outcome, Trouble},
         policy::{self, Mode},
     },
-    Carried, Lane,
-    aside::asked_ms,
+    InFlight, Lane,
+    aside::requested_wait_ms,
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +22,7 @@ use crate::{
 
 impl Lane {
     /// Takes over all deliveries that have ended. Returns whether there were any.
-    pub(super) fn take_over(&mut self, now: Timestamp) -> bool {
+    pub(super) fn handle_ended(&mut self, now: Timestamp) -> bool {
         while let Some(joined) = self.deliveries.try_join_next_with_id() {
             self.joined.push(joined);
         }
@@ -32,12 +32,12 @@ impl Lane {
                 Ok((id, outcomes)) => (id, Ok(outcomes)),
                 Err(error) => (error.id(), Err(panicked(&error))),
             };
-            let carried = self.carried.remove(&id);
-            if carried.is_some() {
+            let in_flight = self.in_flight.remove(&id);
+            if in_flight.is_some() {
                 self.count_in_flight(false);
             }
-            match carried {
-                Some(Carried::Events { seqs, mode, since }) => {
+            match in_flight {
+                Some(InFlight::Events { seqs, mode, since }) => {
                     // The delivery panicked, so the result of each event is unknown: none is judged alone.
                     let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
@@ -47,15 +47,15 @@ impl Lane {
                         policy::quick(self.condition.quick, delivered, now.ms_since(since));
                     self.events_ended(&seqs, outcomes, mode, now);
                 }
-                Some(Carried::Aside(event)) => {
+                Some(InFlight::Aside(event)) => {
                     self.exception_ended = true;
                     self.aside_ended(&event, single(outcomes), now);
                 }
-                Some(Carried::Revival(dead)) => {
+                Some(InFlight::Revival(dead)) => {
                     self.exception_ended = true;
                     self.revival_ended(dead, single(outcomes), now);
                 }
-                Some(Carried::Look) => self.look_ended(single(outcomes), now),
+                Some(InFlight::Opening) => self.opening_ended(single(outcomes), now),
                 None => {}
             }
         }
@@ -137,7 +137,7 @@ impl Lane {
         let after = failed.iter().filter_map(|(_, trouble)| trouble.after).max();
         let Some((_, trouble)) = failed.first() else { return };
         let trouble = Trouble { after, ..trouble.clone() };
-        self.heed(&trouble);
+        self.escalate(&trouble);
         for (seq, trouble) in &failed {
             if let Some(slot) = self.window.get_mut(*seq) {
                 slot.unanswered |= trouble.about == About::Unanswered;
@@ -185,7 +185,7 @@ impl Lane {
     /// wait of minutes. It only extends the wait if the destination asked for that.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
-        let asked = now.plus_ms(asked_ms(trouble));
+        let asked = now.plus_ms(requested_wait_ms(trouble));
         if known {
             self.condition.wait_until = self.condition.wait_until.max(asked);
             return self.condition.wait_until;
@@ -209,7 +209,7 @@ impl Lane {
     }
 
     /// Logs an ERROR if only a person can help. If the destination is gone for good, the handler pauses.
-    pub(super) fn heed(&mut self, trouble: &Trouble) {
+    pub(super) fn escalate(&mut self, trouble: &Trouble) {
         let first = self.condition.failures == 0;
         match trouble.gravity {
             Gravity::Misconfigured if first => tracing::error!(

@@ -11,7 +11,7 @@ mod aside;
 mod claim;
 mod doubt;
 mod ended;
-mod look;
+mod opening;
 mod replay;
 mod running;
 mod shown;
@@ -31,7 +31,7 @@ use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use self::{doubt::Belief, replay::Decided};
+use self::{doubt::Belief, replay::ReplayPhase};
 use super::{
     HandlerContext,
     attempt::{Attempt, Outcome},
@@ -78,7 +78,7 @@ pub enum Command {
 }
 
 /// The content of a delivery in flight.
-enum Carried {
+enum InFlight {
     Events {
         seqs: Vec<u64>,
         mode: Mode,
@@ -87,7 +87,7 @@ enum Carried {
     Aside(Arc<Event>),
     Revival(i64),
     /// No event: the task opens the handler.
-    Look,
+    Opening,
 }
 
 /// The result of a delivery task: its outcomes, or a panic.
@@ -108,9 +108,9 @@ pub struct Lane {
     settled: HashSet<u64>,
     revivals: Revivals,
     deliveries: JoinSet<Vec<Outcome>>,
-    carried: HashMap<Id, Carried>,
+    in_flight: HashMap<Id, InFlight>,
     /// The task that opens the handler, while it runs.
-    look: Option<AbortHandle>,
+    opening: Option<AbortHandle>,
     joined: Vec<Joined>,
     attempt: Attempt,
     ends: Ends,
@@ -122,7 +122,7 @@ pub struct Lane {
     paused: watch::Receiver<Pauses>,
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
-    held: bool,
+    was_paused: bool,
     /// Why the destination is gone for good, until the journal has stored the pause.
     gone: Option<String>,
     /// The refusals that an operator believes.
@@ -137,7 +137,7 @@ pub struct Lane {
     unsettled: u64,
     backlog_is_settled: bool,
     /// Whether the log already says that the limit for set-aside events is reached.
-    told_full: bool,
+    logged_full: bool,
     /// An exception has just ended, so the lane's own deliveries go first.
     exception_ended: bool,
     /// The last exception was a set-aside event, so a dead letter goes first.
@@ -156,7 +156,7 @@ struct Condition {
     /// The deliveries in flight are probes; their results decide the lane's health.
     probing: bool,
     /// Somebody asked for a retry, so the next probe also tries a retried dead letter.
-    woken: bool,
+    retry_requested: bool,
     /// Searches of the backlog in a row.
     searches: u32,
     /// Events that the current search still has to try.
@@ -201,8 +201,8 @@ impl Lane {
             aside: AsideRows::restore(aside),
             revivals: Revivals::default(),
             deliveries: JoinSet::new(),
-            carried: HashMap::new(),
-            look: None,
+            in_flight: HashMap::new(),
+            opening: None,
             joined: Vec::new(),
             ends: Ends::default(),
             settled_to: cursor,
@@ -210,7 +210,7 @@ impl Lane {
                 failures: 0,
                 about: About::Destination,
                 misconfigured: false,
-                woken: false,
+                retry_requested: false,
                 probing: false,
                 searches: 0,
                 search: VecDeque::new(),
@@ -226,7 +226,7 @@ impl Lane {
             resettled: 0,
             unsettled: 0,
             backlog_is_settled: false,
-            told_full: false,
+            logged_full: false,
             belief: None,
             tip: journal.tip(),
             retries: journal.retries(),
@@ -234,7 +234,7 @@ impl Lane {
             look_for_revivals: replay.is_none(),
             paused: journal.paused(),
             replays: journal.replays(),
-            held: true,
+            was_paused: true,
             gone: None,
             exception_ended: false,
             revival_next: false,
@@ -260,10 +260,10 @@ impl Lane {
     /// # Errors
     /// Returns errors of the journal. The lane keeps its state, and `turn` can be called again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
-        if self.decided() == Decided::Ended {
+        if self.replay_phase() == ReplayPhase::Ended {
             return Ok(Turn::Ended);
         }
-        let ended = self.take_over(now);
+        let ended = self.handle_ended(now);
         if let Some(reason) = self.gone.clone() {
             self.context.journal.pause(Arc::clone(&self.id.handler), reason).await?;
             self.gone = None;
@@ -277,7 +277,7 @@ impl Lane {
         if self.look_for_revivals {
             self.find_revivals(now).await?;
         }
-        let claimed = self.fill(now).await;
+        let claimed = self.claim(now).await;
         // A search tries many events at once, so claim enough of them first.
         let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
         let started = !gathers && self.start(now).await;
@@ -320,11 +320,11 @@ impl Lane {
         if self.is_paused() {
             return None;
         }
-        if self.gives_way() {
-            return Some(now.plus_ms(policy::GIVES_WAY_MS));
+        if self.must_yield() {
+            return Some(now.plus_ms(policy::YIELD_CHECK_MS));
         }
         if self.condition.failures > 0 {
-            return self.carried.is_empty().then_some(self.condition.wait_until);
+            return self.in_flight.is_empty().then_some(self.condition.wait_until);
         }
         let exceptions_in_flight = self.exceptions_in_flight();
         let exceptions = if exceptions_in_flight >= policy::exceptions(self.share()) || !self.has_place() {
@@ -337,7 +337,7 @@ impl Lane {
         let window = self.window.next_due(now);
         let has_more = self.window.read_to() < self.reach().min(*self.tip.borrow());
         let ahead = self.probe_ahead_at().filter(|at| has_more && *at > now);
-        let own = self.awaits_own().then(|| now.plus_ms(policy::GIVES_WAY_MS));
+        let own = self.awaits_own().then(|| now.plus_ms(policy::YIELD_CHECK_MS));
         [exceptions, gathered, window, ahead, own].into_iter().flatten().min()
     }
 

@@ -52,7 +52,7 @@ impl ReplayPart {
 
 /// Whether the replay runs, is paused, or has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decided {
+pub(super) enum ReplayPhase {
     Running,
     Paused,
     Ended,
@@ -104,7 +104,7 @@ impl Lane {
             return policy::share(self.id.class, concurrency, quick);
         };
         let live: usize = replay.live.iter().map(|lane| lane.borrow().in_flight).sum();
-        let other = replay.in_flight.load(Relaxed).saturating_sub(self.carried.len());
+        let other = replay.in_flight.load(Relaxed).saturating_sub(self.in_flight.len());
         policy::replay_share(concurrency, quick, live + other)
     }
 
@@ -119,18 +119,18 @@ impl Lane {
     }
 
     /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
-    pub(super) fn gives_way(&self) -> bool {
+    pub(super) fn must_yield(&self) -> bool {
         self.replay
             .as_ref()
             .is_some_and(|replay| replay.live.iter().any(|lane| Waits::for_live(&lane.borrow()).is_some()))
     }
 
-    pub(super) fn decided(&self) -> Decided {
-        let Some(id) = self.id.replay else { return Decided::Running };
+    pub(super) fn replay_phase(&self) -> ReplayPhase {
+        let Some(id) = self.id.replay else { return ReplayPhase::Running };
         match self.replays.borrow().get(&id).map(|Replay { state, .. }| state) {
-            Some(ReplayState::Running) => Decided::Running,
-            Some(ReplayState::Paused) => Decided::Paused,
-            Some(ReplayState::Done | ReplayState::Cancelled) | None => Decided::Ended,
+            Some(ReplayState::Running) => ReplayPhase::Running,
+            Some(ReplayState::Paused) => ReplayPhase::Paused,
+            Some(ReplayState::Done | ReplayState::Cancelled) | None => ReplayPhase::Ended,
         }
     }
 
@@ -141,6 +141,6 @@ impl Lane {
             && self.window.read_to() >= self.end()
             && self.window.len() == 0
             && self.aside.len() == 0
-            && self.carried.is_empty()
+            && self.in_flight.is_empty()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{super::status::LaneCondition, Command, Lane, Turn, replay::Decided};
+use super::{super::status::LaneCondition, Command, Lane, Turn, replay::ReplayPhase};
 use crate::{
     clock::{Clock, Timestamp},
     journal,
@@ -34,7 +34,7 @@ impl Lane {
         grace: Duration,
     ) -> Ended {
         let clock = LaneClock::new(self.context.journal.clock());
-        self.held = self.is_paused();
+        self.was_paused = self.is_paused();
         while !*shutdown.borrow_and_update() {
             // Marks the tip as seen before the turn, so that an append during the turn wakes the lane.
             self.tip.borrow_and_update();
@@ -51,8 +51,8 @@ impl Lane {
             tokio::select! {
                 // New events do not help a lane that cannot read the earlier ones.
                 _ = self.tip.changed(), if !stuck => {}
-                _ = self.paused.changed() => self.heard_of_pause(),
-                _ = self.replays.changed() => self.heard_of_pause(),
+                _ = self.paused.changed() => self.pause_changed(),
+                _ = self.replays.changed() => self.pause_changed(),
                 _ = self.retries.changed() => self.look_for_revivals = self.replay.is_none(),
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(command) = commands.recv() => self.obey(command, clock.now()),
@@ -76,10 +76,10 @@ impl Lane {
     }
 
     /// After a resume the handler is probed at once. Other handlers are not affected.
-    fn heard_of_pause(&mut self) {
-        let is_held = self.is_paused();
-        let was_held = std::mem::replace(&mut self.held, is_held);
-        if was_held && !is_held {
+    fn pause_changed(&mut self) {
+        let is_paused = self.is_paused();
+        let was_paused = std::mem::replace(&mut self.was_paused, is_paused);
+        if was_paused && !is_paused {
             self.condition.wait_until = Timestamp::default();
         }
     }
@@ -89,12 +89,12 @@ impl Lane {
             Command::Retry => self.retry_now(now),
             Command::AcceptRefusals { upto, class } => self.believe(upto, class),
             Command::SkipTo(seq) => {
-                let mut let_go = self.window.skip_to(seq);
+                let mut skipped = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {
                     self.release(aside, Timestamp::default());
-                    let_go += 1;
+                    skipped += 1;
                 }
-                tracing::warn!(lane = %self.name(), before_seq = seq, let_go, "events skipped by an operator");
+                tracing::warn!(lane = %self.name(), before_seq = seq, skipped, "events skipped by an operator");
             }
         }
     }
@@ -102,14 +102,14 @@ impl Lane {
     /// Makes everything due now that waits for a retry.
     pub(super) fn retry_now(&mut self, now: Timestamp) {
         self.condition.wait_until = now;
-        self.condition.woken = true;
+        self.condition.retry_requested = true;
         self.window.forget_waits();
         self.aside.hurry(now);
         self.revivals.hurry(now);
     }
 
     async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
-        self.give_up_look();
+        self.abort_opening();
         let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
         if last.is_err() {
             tracing::warn!(
@@ -117,8 +117,8 @@ impl Lane {
                 "delivery did not end in time; its events are delivered again after the next start"
             );
         }
-        self.take_over(clock.now());
-        let over = self.decided() == Decided::Ended;
+        self.handle_ended(clock.now());
+        let over = self.replay_phase() == ReplayPhase::Ended;
         if !over && let Err(error) = self.settle().await {
             tracing::warn!(
                 lane = %self.name(),

@@ -11,7 +11,7 @@ impl Lane {
         let undecided = self.undecided();
         let waits = self.condition.failures > 0 || undecided.is_some();
         let full = self.aside_is_full();
-        self.tell_full(full);
+        self.log_full(full);
         let state = state.unwrap_or(match (self.is_paused(), waits, full) {
             (true, ..) => LaneCondition::Paused,
             (_, true, _) => LaneCondition::Waiting,
@@ -22,7 +22,7 @@ impl Lane {
         self.show.publish(Shown {
             cursor: self.window.done_to(),
             tip,
-            in_flight: self.carried.len() - usize::from(self.look.is_some()),
+            in_flight: self.in_flight.len() - usize::from(self.opening.is_some()),
             oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
             set_aside: self.aside.len(),
             passed: self.claimed.saturating_sub(self.window.len() as u64),
@@ -37,19 +37,19 @@ impl Lane {
 
     /// Logs an ERROR when the limit for set-aside events is reached, and again when it is reached after there was
     /// room.
-    fn tell_full(&mut self, full: bool) {
+    fn log_full(&mut self, full: bool) {
         // Well below the limit, so that a change by one event does not log again.
         let has_room = self.aside.len() * 10 <= self.context.spec.settings.aside_limit * 9;
-        if full && !self.told_full {
-            self.told_full = true;
+        if full && !self.logged_full {
+            self.logged_full = true;
             tracing::error!(
                 lane = %self.name(),
                 set_aside = self.aside.len(),
                 destination = &*self.context.spec.destination,
                 "number of set-aside events reached `aside_limit`; events that fail now stay in the lane"
             );
-        } else if !full && has_room && self.told_full {
-            self.told_full = false;
+        } else if !full && has_room && self.logged_full {
+            self.logged_full = false;
             tracing::info!(
                 lane = %self.name(),
                 set_aside = self.aside.len(),
@@ -60,7 +60,7 @@ impl Lane {
 
     /// The highest number of tries of an event in doubt, if nothing else can be tried; `None` otherwise.
     pub(super) fn undecided(&self) -> Option<u32> {
-        if self.window.doubted() == 0 || !self.carried.is_empty() || self.window.ready() > 0 {
+        if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;
         }
         self.window.doubts(self.condition.successes).map(|(_, slot, _)| slot.attempts).max()

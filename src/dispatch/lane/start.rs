@@ -7,7 +7,7 @@ use super::{
         policy::{self, Mode},
         window::Batch,
     },
-    Carried, Decided, Lane,
+    InFlight, Lane, ReplayPhase,
 };
 use crate::{
     clock::Timestamp,
@@ -18,10 +18,10 @@ use crate::{
 impl Lane {
     /// Starts all deliveries that may start now. Returns whether there were any.
     pub(super) async fn start(&mut self, now: Timestamp) -> bool {
-        if self.is_paused() || self.gives_way() {
+        if self.is_paused() || self.must_yield() {
             return false;
         }
-        if let Some(started) = self.start_look(now) {
+        if let Some(started) = self.start_opening(now) {
             return started;
         }
         if self.gone_for_all() {
@@ -41,12 +41,12 @@ impl Lane {
 
     pub(super) fn is_paused(&self) -> bool {
         self.gone.is_some()
-            || self.decided() == Decided::Paused
+            || self.replay_phase() == ReplayPhase::Paused
             || self.paused.borrow().contains_key(&self.id.handler)
     }
 
     pub(super) fn has_place(&self) -> bool {
-        self.carried.len() < self.share()
+        self.in_flight.len() < self.share()
     }
 
     async fn start_batches(&mut self, now: Timestamp) -> bool {
@@ -65,7 +65,7 @@ impl Lane {
     pub(super) fn is_time_to_probe(&self, now: Timestamp) -> bool {
         self.condition.failures > 0
             && now >= self.condition.wait_until
-            && self.carried.is_empty()
+            && self.in_flight.is_empty()
             && self.condition.search.is_empty()
     }
 
@@ -84,7 +84,7 @@ impl Lane {
         }
         // A set-aside event may succeed even if every event in the window fails.
         let mut started = self.start_aside(now).await;
-        if std::mem::take(&mut self.condition.woken) {
+        if std::mem::take(&mut self.condition.retry_requested) {
             started |= self.start_revival(now).await;
         }
         if self.searches() {
@@ -118,7 +118,7 @@ impl Lane {
             self.window.take(*seq);
         }
         self.spawn_events(seqs, mode, now).await;
-        if self.carried.is_empty() {
+        if self.in_flight.is_empty() {
             // None of the events can be read.
             self.condition.wait_until = now.plus_ms(policy::UNREADABLE_MS);
         }
@@ -153,7 +153,7 @@ impl Lane {
                 started = true;
             }
         }
-        if !started && self.carried.is_empty() {
+        if !started && self.in_flight.is_empty() {
             self.search_failed(now);
             return true;
         }
@@ -161,7 +161,7 @@ impl Lane {
     }
 
     pub(super) fn exceptions_in_flight(&self) -> usize {
-        self.carried.values().filter(|one| matches!(one, Carried::Aside(_) | Carried::Revival(_))).count()
+        self.in_flight.values().filter(|one| matches!(one, InFlight::Aside(_) | InFlight::Revival(_))).count()
     }
 
     /// Starts a set-aside event or a retried dead letter that is due. The two kinds take turns.
@@ -180,7 +180,7 @@ impl Lane {
         match self.context.journal.dead_letter(due.id).await {
             Ok(Some(letter)) if letter.retrying => {
                 let delivery = Delivery::new(due.event, due.attempts + 1, true);
-                self.spawn(vec![delivery], Mode::Batch, Carried::Revival(due.id));
+                self.spawn(vec![delivery], Mode::Batch, InFlight::Revival(due.id));
             }
             // Somebody has dropped the dead letter.
             Ok(_) => self.revival_done(due.id),
@@ -203,7 +203,7 @@ impl Lane {
         match self.context.journal.get(row.seq).await {
             Ok(Some(event)) => {
                 let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.replay.is_some());
-                self.spawn(vec![delivery], Mode::Batch, Carried::Aside(event));
+                self.spawn(vec![delivery], Mode::Batch, InFlight::Aside(event));
                 self.revival_next = true;
             }
             Ok(None) => {
@@ -252,7 +252,7 @@ impl Lane {
         }
         if !ready.is_empty() {
             let deliveries = Delivery::batch(events, self.replay.is_some());
-            self.spawn(deliveries, mode, Carried::Events { seqs: ready, mode, since });
+            self.spawn(deliveries, mode, InFlight::Events { seqs: ready, mode, since });
         }
     }
 
@@ -290,9 +290,9 @@ impl Lane {
         None
     }
 
-    fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, carried: Carried) {
+    fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, in_flight: InFlight) {
         let task = self.deliveries.spawn(self.attempt.clone().run(deliveries, mode));
-        self.carried.insert(task.id(), carried);
+        self.in_flight.insert(task.id(), in_flight);
         self.count_in_flight(true);
     }
 }
