@@ -21,7 +21,7 @@ use crate::{
 
 /// The result of the delivery of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The destination has the event.
     Delivered,
     /// The event cannot be delivered, whatever the destination would answer.
@@ -49,7 +49,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// Returns whether the destination answered, and may accept other events.
-    pub const fn is_about_event(&self) -> bool {
+    pub(super) const fn is_about_event(&self) -> bool {
         matches!(self.about, About::Event | About::Repetition)
     }
 
@@ -70,7 +70,7 @@ impl Trouble {
 
 /// How serious a failure is, and who can resolve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gravity {
+pub(super) enum Gravity {
     /// Nobody needs to act: the destination most likely recovers by itself.
     Unwell,
     /// Nobody, if the destination accepts other events: it will never accept this one. Otherwise a person.
@@ -83,7 +83,7 @@ pub enum Gravity {
 
 /// Resources shared by the deliveries of one lane.
 #[derive(Clone)]
-pub struct Attempt {
+pub(super) struct Attempt {
     pub(super) context: Arc<HandlerContext>,
     /// The lane that delivers, for traces and rates.
     pub(super) lane: LaneId,
@@ -93,7 +93,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// Delivers events in order; returns one outcome per event.
-    pub async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
+    pub(super) async fn run(self, events: Vec<Delivery>, mode: Mode) -> Vec<Outcome> {
         // Wait for the rate before taking a slot, so that a waiting delivery blocks no other.
         for limit in self.context.rate_limit.iter().chain(self.replay_limit.as_deref()) {
             limit.wait(self.lane.class, events.len()).await;
@@ -262,7 +262,7 @@ impl<'a> Halves<'a> {
 
     /// Takes the result of the delivery of a part.
     fn ended(&mut self, tried: Vec<usize>, outcome: Outcome) {
-        let Parted { accepted, mut failed, unsent } = Parted::of(tried, &outcome, self.events);
+        let Partition { accepted, mut failed, unsent } = Partition::of(tried, &outcome, self.events);
         if !accepted.is_empty() {
             self.failures = 0;
         }
@@ -297,7 +297,7 @@ impl<'a> Halves<'a> {
 }
 
 /// The events of one delivery, by their results, as indexes in order.
-struct Parted {
+struct Partition {
     /// The destination has these.
     accepted: Vec<usize>,
     /// The failure of the delivery is about these.
@@ -306,7 +306,7 @@ struct Parted {
     unsent: Vec<usize>,
 }
 
-impl Parted {
+impl Partition {
     fn of(tried: Vec<usize>, outcome: &Outcome, events: &[Delivery]) -> Self {
         let is_delivered = *outcome == Outcome::Delivered;
         let (accepted, left): (Vec<usize>, Vec<usize>) =

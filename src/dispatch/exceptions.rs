@@ -13,7 +13,7 @@ use crate::{
 
 /// The set-aside events of a lane, by seq.
 #[derive(Default)]
-pub struct AsideRows {
+pub(super) struct AsideRows {
     rows: BTreeMap<u64, Row>,
     by_message: HashMap<OrderKey, BTreeSet<u64>>,
 }
@@ -21,50 +21,50 @@ pub struct AsideRows {
 struct Row {
     aside: Aside,
     in_flight: bool,
-    trace: Trace,
+    trace: AsideTrace,
 }
 
 /// The history of a set-aside event in this process.
 #[derive(Clone, Copy, Default)]
-pub struct Trace {
+pub(super) struct AsideTrace {
     /// When the event last failed.
-    pub failed_at: Timestamp,
+    pub(super) failed_at: Timestamp,
     /// How many deliveries of the lane had succeeded when the event last failed.
-    pub failed_after: u64,
+    pub(super) failed_after: u64,
     /// An attempt ended without an answer, so the destination may have the event.
-    pub unanswered: bool,
+    pub(super) unanswered: bool,
     /// Answers that said that the destination already has the event, or is processing it.
-    pub repetitions: u32,
+    pub(super) repetitions: u32,
 }
 
 impl AsideRows {
     /// Restores the set-aside events from the journal.
-    pub fn restore(rows: Vec<Aside>) -> Self {
+    pub(super) fn restore(rows: Vec<Aside>) -> Self {
         let mut restored = Self::default();
         for aside in rows {
             // A delivery that was in flight when the previous process ended has no answer.
-            restored.insert(aside, Trace { unanswered: true, ..Trace::default() });
+            restored.insert(aside, AsideTrace { unanswered: true, ..AsideTrace::default() });
         }
         restored
     }
 
     /// Number of set-aside events in the lane.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// When the event with the lowest seq was set aside.
-    pub fn oldest_at(&self) -> Option<Timestamp> {
+    pub(super) fn oldest_at(&self) -> Option<Timestamp> {
         self.rows.first_key_value().map(|(_, row)| row.aside.since)
     }
 
     /// Returns whether an event of this message is set aside, so that later ones queue behind it.
-    pub fn holds(&self, key: OrderKey) -> bool {
+    pub(super) fn holds(&self, key: OrderKey) -> bool {
         self.by_message.contains_key(&key)
     }
 
     /// Sets an event aside, or replaces its row.
-    pub fn insert(&mut self, aside: Aside, trace: Trace) {
+    pub(super) fn insert(&mut self, aside: Aside, trace: AsideTrace) {
         if let Some(key) = aside.order_key {
             self.by_message.entry(key).or_default().insert(aside.seq);
         }
@@ -74,7 +74,7 @@ impl AsideRows {
     /// Returns the head (an event that waits behind no other one) up to `upto` that is due longest, and marks it as
     /// in flight. A head whose wait is longer than `longest_ms` is due, too: the clock was wrong when that wait was
     /// stored.
-    pub fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
+    pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
             time => time,
@@ -87,7 +87,7 @@ impl AsideRows {
     }
 
     /// Puts back an event that was not tried, to be tried at `not_before`.
-    pub fn put_back(&mut self, seq: u64, not_before: Timestamp) {
+    pub(super) fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         if let Some(row) = self.rows.get_mut(&seq) {
             row.in_flight = false;
             row.aside.next_try = not_before;
@@ -96,7 +96,7 @@ impl AsideRows {
 
     /// Makes the first set-aside event of a message queue behind an earlier event. Returns its changed row; `None` if
     /// it is in flight, or not later than `earlier`.
-    pub fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
+    pub(super) fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
         let first = *self.by_message.get(&key)?.first()?;
         let row = self.rows.get_mut(&first)?;
         if first < earlier || row.in_flight {
@@ -107,7 +107,7 @@ impl AsideRows {
     }
 
     /// When the next head up to `upto` becomes due.
-    pub fn next_due(&self, upto: u64) -> Option<Timestamp> {
+    pub(super) fn next_due(&self, upto: u64) -> Option<Timestamp> {
         self.rows
             .range(..=upto)
             .map(|(_, row)| row)
@@ -117,12 +117,12 @@ impl AsideRows {
     }
 
     /// Returns the row of an event, and its history in this process.
-    pub fn get(&self, seq: u64) -> Option<(&Aside, Trace)> {
+    pub(super) fn get(&self, seq: u64) -> Option<(&Aside, AsideTrace)> {
         self.rows.get(&seq).map(|row| (&row.aside, row.trace))
     }
 
     /// Makes every head due now.
-    pub fn hurry(&mut self, now: Timestamp) {
+    pub(super) fn hurry(&mut self, now: Timestamp) {
         for row in self.rows.values_mut() {
             row.aside.next_try = row.aside.next_try.min(now);
         }
@@ -130,7 +130,7 @@ impl AsideRows {
 
     /// Removes an event that is done. The next event of its message becomes a head and is due now; returns its
     /// changed row.
-    pub fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
+    pub(super) fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
         let key = self.rows.remove(&seq)?.aside.order_key?;
         let message = self.by_message.get_mut(&key)?;
         message.remove(&seq);
@@ -145,16 +145,16 @@ impl AsideRows {
     }
 
     /// The set-aside events below `seq` that are not in flight.
-    pub fn below(&self, seq: u64) -> Vec<u64> {
+    pub(super) fn below(&self, seq: u64) -> Vec<u64> {
         self.rows.range(..seq).filter(|(_, row)| !row.in_flight).map(|(seq, _)| *seq).collect()
     }
 }
 
 /// The dead letters that are to be delivered again, by id.
 #[derive(Default)]
-pub struct Revivals(BTreeMap<i64, Revival>);
+pub(super) struct DeadRetries(BTreeMap<i64, DeadRetry>);
 
-struct Revival {
+struct DeadRetry {
     event: Arc<Event>,
     attempts: u32,
     history: History,
@@ -164,20 +164,20 @@ struct Revival {
 }
 
 /// A dead letter that is due for delivery.
-pub struct DueRevival {
+pub(super) struct DueDeadRetry {
     /// The id of the dead letter.
-    pub id: i64,
+    pub(super) id: i64,
     /// The event of the dead letter.
-    pub event: Arc<Event>,
+    pub(super) event: Arc<Event>,
     /// Deliveries that failed so far.
-    pub attempts: u32,
+    pub(super) attempts: u32,
 }
 
-impl Revivals {
+impl DeadRetries {
     /// Adds dead letters that are marked for retry. Known ones keep their state.
-    pub fn extend(&mut self, dead: Vec<DeadLetter>) {
+    pub(super) fn extend(&mut self, dead: Vec<DeadLetter>) {
         for letter in dead {
-            self.0.entry(letter.id).or_insert(Revival {
+            self.0.entry(letter.id).or_insert(DeadRetry {
                 event: letter.event,
                 attempts: letter.attempts,
                 history: letter.history,
@@ -189,26 +189,26 @@ impl Revivals {
     }
 
     /// Returns the dead letter that is due longest, and marks it as in flight.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<DueRevival> {
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<DueDeadRetry> {
         let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
         let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;
         one.in_flight = true;
-        Some(DueRevival { id: *id, event: Arc::clone(&one.event), attempts: one.attempts })
+        Some(DueDeadRetry { id: *id, event: Arc::clone(&one.event), attempts: one.attempts })
     }
 
     /// When the next dead letter becomes due.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.0.values().filter(|one| !one.in_flight).map(|one| one.not_before).min()
     }
 
     /// Removes a dead letter that was delivered, dropped, or failed its last try.
-    pub fn remove(&mut self, id: i64) {
+    pub(super) fn remove(&mut self, id: i64) {
         self.0.remove(&id);
     }
 
     /// Records a failed try. Returns the tries of this retry, the attempts in total, and their history; `None` if the
     /// dead letter is unknown.
-    pub fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
+    pub(super) fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
         one.tries += 1;
         one.attempts += 1;
@@ -217,7 +217,7 @@ impl Revivals {
     }
 
     /// Puts back a dead letter, to be tried at `not_before`.
-    pub fn put_back(&mut self, id: i64, not_before: Timestamp) {
+    pub(super) fn put_back(&mut self, id: i64, not_before: Timestamp) {
         if let Some(one) = self.0.get_mut(&id) {
             one.in_flight = false;
             one.not_before = not_before;
@@ -225,19 +225,19 @@ impl Revivals {
     }
 
     /// Makes every dead letter due now.
-    pub fn hurry(&mut self, now: Timestamp) {
+    pub(super) fn hurry(&mut self, now: Timestamp) {
         for one in self.0.values_mut() {
             one.not_before = one.not_before.min(now);
         }
     }
 
     /// Number of dead letters to retry.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Returns whether no dead letter is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

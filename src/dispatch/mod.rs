@@ -14,16 +14,17 @@ mod rate_limit;
 mod replays;
 mod settings;
 mod status;
-mod waits;
+mod wait_reason;
 mod window;
 
 pub use context::{HandlerContext, HandlerSpec};
 pub use control::DispatchControl;
-pub use lane::{Command, Ended, Lane, ReplayPart, Turn, WINDOW_BYTES};
+pub(crate) use lane::WINDOW_BYTES;
+pub use lane::{Command, Ended, Lane, ReplayPart, Turn};
 pub use progress::Progress;
 pub use replays::{Matches, ReplayHandler, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};
-pub use waits::Waits;
+pub use wait_reason::WaitReason;
 
 use rate_limit::RateLimit;

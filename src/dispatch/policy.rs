@@ -3,12 +3,12 @@
 use crate::settings::Period;
 
 /// After this many failures of a batch, its events are probed one by one.
-pub const BATCH_TRIES: u32 = 3;
+pub(super) const BATCH_TRIES: u32 = 3;
 /// This many messages in doubt, with no success in between, make the destination unwell.
-pub const DOUBTS: usize = 10;
+pub(super) const DOUBTS: usize = 10;
 /// An event is set aside after this many failures about it, if others succeed in between. A destination that fails
 /// only now and then rarely fails one event this often.
-pub const EVENT_TRIES: u32 = 3;
+pub(super) const EVENT_TRIES: u32 = 3;
 /// The wait before the second try of an event that failed by itself; it doubles before the third.
 const SOON_MS: i64 = 250;
 /// The longest wait between two searches of the backlog.
@@ -18,35 +18,35 @@ const SEARCH_REFUSED: usize = 1_000;
 /// Maximum number of new messages in a search, if the events fail otherwise.
 const SEARCH_FAILED: usize = 100;
 /// Maximum number of events in doubt; a lane that reaches it stops claiming.
-pub const DOUBTED_MAX: usize = 10_000;
+pub(super) const DOUBTED_MAX: usize = 10_000;
 /// Maximum number of events that a lane claims from an event on that has no room to be set aside. The cursor stays
 /// before that event, so a restart delivers later events again.
-pub const AHEAD_MAX: usize = 10_000;
+pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
-pub const WHOLE_ERRORS: usize = 100;
+pub(super) const WHOLE_ERRORS: usize = 100;
 /// Maximum number of failures in a one-by-one probe without a success.
-pub const PROBE_EVENTS: usize = 10;
+pub(super) const PROBE_EVENTS: usize = 10;
 /// Minimum number of events in a one-by-one probe.
 const PROBE_HEADS: usize = 4;
 /// Maximum number of messages that a probe chooses from.
 const WIDEST: usize = 1_000;
 /// The wait after an event could not be read from the journal.
-pub const UNREADABLE_MS: i64 = 30_000;
+pub(super) const UNREADABLE_MS: i64 = 30_000;
 /// Failed tries of a retried dead letter before it rests again.
-pub const REVIVAL_TRIES: u32 = 5;
+pub(super) const DEAD_RETRY_TRIES: u32 = 5;
 /// How long a lane that has caught up gathers events before it claims again. A sync per event would slow intake.
-pub const GATHER_MS: i64 = 10;
+pub(super) const GATHER_MS: i64 = 10;
 /// A replay yields while one of the handler's own lanes is more than this many events behind.
-pub const YIELD_LAG: u64 = 10_000;
+pub(super) const YIELD_LAG: u64 = 10_000;
 /// How often a replay that yields checks again.
-pub const YIELD_CHECK_MS: i64 = 500;
+pub(super) const YIELD_CHECK_MS: i64 = 500;
 /// The longest time that a quick delivery takes. It bounds how long a customer's message waits for a slot.
-pub const QUICK_MS: i64 = 250;
+pub(super) const QUICK_MS: i64 = 250;
 /// Maximum wait that a destination can ask for.
-pub const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
+pub(super) const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
 
 /// A wait that doubles with each failure, from `first` up to `max`, ±20 % by `jitter` (0 to 1).
-pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
+pub(super) fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
     let doublings = failures.saturating_sub(1).min(32);
     let base = first.as_ms().saturating_mul(1_i64 << doublings.min(40)).clamp(0, max.as_ms());
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // durations far below 2^52 ms
@@ -56,7 +56,7 @@ pub fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64
 
 /// The wait before an event that failed by itself is tried again: short for the first two retries, in case the
 /// failure was chance, then as for an unwell destination.
-pub fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
+pub(super) fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
     match attempts {
         0 | 1 => SOON_MS.min(first.as_ms()),
         2 => (SOON_MS * 2).min(first.as_ms()),
@@ -65,34 +65,34 @@ pub fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> 
 }
 
 /// The wait before the next search of the backlog.
-pub fn search_wait_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
+pub(super) fn search_wait_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
     backoff_ms(first, max, failures, jitter).min(SEARCH_MS)
 }
 
 /// How many new messages the next search tries; doubles with each failed search.
-pub fn search_events(searches: u32, refused: bool) -> usize {
+pub(super) fn search_events(searches: u32, refused: bool) -> usize {
     let most = if refused { SEARCH_REFUSED } else { SEARCH_FAILED };
     (DOUBTS << searches.min(16)).min(most)
 }
 
 /// Returns whether an event counts as delivered although every attempt failed: one attempt had no answer, and the
 /// destination has said twice that it has the event.
-pub const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
+pub(super) const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
     unanswered && repetitions >= 2
 }
 
 /// Maximum number of exceptions in flight, for a lane with `share` slots.
-pub const fn exceptions(share: usize) -> usize {
+pub(super) const fn exceptions(share: usize) -> usize {
     if share < 8 { 1 } else { share / 4 }
 }
 
 /// The longest wait that [`backoff_ms`] returns. A longer stored wait comes from a wrong clock.
-pub fn longest_ms(max: Period) -> i64 {
+pub(super) fn longest_ms(max: Period) -> i64 {
     backoff_ms(max, max, 1, 1.0)
 }
 
 /// A number in 0..1 that differs per lane and per failure (splitmix64).
-pub fn jitter(seed: u64, failures: u32) -> f64 {
+pub(super) fn jitter(seed: u64, failures: u32) -> f64 {
     let mut z = seed.wrapping_add(u64::from(failures).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -103,7 +103,7 @@ pub fn jitter(seed: u64, failures: u32) -> f64 {
 
 /// How the events of a delivery are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// All events in one delivery.
     Batch,
     /// One event at a time, to find out whether the destination or one of the events fails.
@@ -111,17 +111,17 @@ pub enum Mode {
 }
 
 /// How to try events, of which the most tried one has failed `attempts` times.
-pub const fn mode(attempts: u32) -> Mode {
+pub(super) const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
 /// Number of events in a one-by-one probe. It exceeds one, because a single bad event looks like a bad destination.
-pub const fn probe_events(batch: usize) -> usize {
+pub(super) const fn probe_events(batch: usize) -> usize {
     if batch > PROBE_HEADS { batch } else { PROBE_HEADS }
 }
 
 /// Index of the message that a one-by-one probe starts with. Each probe starts where the last one stopped.
-pub const fn probe_turn(failures: u32, events: usize) -> usize {
+pub(super) const fn probe_turn(failures: u32, events: usize) -> usize {
     let tried = if events < PROBE_EVENTS { events } else { PROBE_EVENTS };
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
@@ -129,7 +129,7 @@ pub const fn probe_turn(failures: u32, events: usize) -> usize {
 /// Number of messages that a probe chooses from, after this many `failures` in a row. It grows, because all messages
 /// tried so far may be bad while the destination is well. It is bounded, because the destination may be away for a
 /// week.
-pub fn probe_width(failures: u32, batch: usize) -> usize {
+pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
         // One more message per probe.
         return (failures as usize + 1).min(WIDEST);
@@ -142,7 +142,7 @@ pub fn probe_width(failures: u32, batch: usize) -> usize {
 
 /// The next step for an event that failed while others succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     /// Try the event again after this many ms.
     Again(i64),
     /// The event becomes a dead letter: its time is over.
@@ -150,7 +150,7 @@ pub enum Fate {
 }
 
 /// Decides about a set-aside event that has failed again, `aside_ms` after it was set aside.
-pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
+pub(super) fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
     if aside_ms >= settings.aside_for.as_ms() {
         return Fate::Dead;
     }
@@ -159,7 +159,7 @@ pub fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f6
 
 /// Maximum number of deliveries in flight of a lane. With more than one slot, one is reserved for incoming messages.
 /// It is lent to the other lane after `concurrency` quick deliveries in a row, because a slot then becomes free soon.
-pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize) -> usize {
+pub(super) const fn share(class: crate::event::Class, concurrency: usize, quick: usize) -> usize {
     match class {
         crate::event::Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
         _ => concurrency,
@@ -168,14 +168,14 @@ pub const fn share(class: crate::event::Class, concurrency: usize, quick: usize)
 
 /// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
 /// other lane leave, but at least one. So a live event waits for the end of at most one delivery.
-pub fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
+pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(crate::event::Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
 /// Returns two limits for the events of a window. A lane with more ready events than the first does not claim; a
 /// claim fills the window up to the second. With several slots the limits are higher, because events that wait for an
 /// earlier one of their message count as ready.
-pub const fn window(batch: usize, share: usize) -> (usize, usize) {
+pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),
         _ => (batch * share * 3, batch * share * 4),
@@ -183,7 +183,7 @@ pub const fn window(batch: usize, share: usize) -> (usize, usize) {
 }
 
 /// Quick deliveries in a row, after another delivery that took `took_ms`.
-pub const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
+pub(super) const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
     if delivered && took_ms <= QUICK_MS { before.saturating_add(1) } else { 0 }
 }
 

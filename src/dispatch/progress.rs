@@ -25,16 +25,16 @@ impl Progress {
     /// Returns errors of the journal.
     pub(super) async fn count(
         journal: &dyn Journal,
-        asked: &NewReplay,
+        replay: &NewReplay,
         filters: [&Filter; 2],
         cursors: &[(Class, u64)],
     ) -> Result<Self, journal::Error> {
         let mut progress = Self::default();
         for (class, cursor) in cursors {
-            let mut after = asked.after;
-            while after < asked.upto {
+            let mut after = replay.after;
+            while after < replay.upto {
                 let claim = journal.claim(*class, after, PAGE).await?;
-                let within = claim.events.iter().filter(|event| event.seq <= asked.upto);
+                let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
                 for event in within.filter(|event| filters.iter().all(|filter| filter.wants(event))) {
                     progress.events += 1;
                     progress.done += u64::from(event.seq <= *cursor);

@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Ended, HandlerContext, Lane, LaneStatus, Progress, ReplayPart, Waits};
+use super::{Ended, HandlerContext, Lane, LaneStatus, Progress, ReplayPart, WaitReason};
 use crate::{
     event::Class,
     handler::{Filter, FilterSettings},
@@ -23,7 +23,7 @@ use crate::{
 pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, ReplayHandler>,
-    at_work: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
+    started: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
     /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
     counted: Mutex<BTreeMap<i64, Progress>>,
 }
@@ -50,7 +50,7 @@ pub struct Matches {
 /// The wait after the end of a replay could not be stored: the journal is busy, or its disk is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the lanes of a replay could not be read.
-const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Events that a dry run reads per page.
 const PAGE: usize = 1_000;
 
@@ -59,13 +59,13 @@ impl Replayer {
     pub fn new(journal: Arc<dyn Journal>, handlers: Vec<ReplayHandler>) -> Self {
         let by_name = |handler: ReplayHandler| (Arc::clone(&handler.context.spec.name), handler);
         let handlers = handlers.into_iter().map(by_name).collect();
-        Self { journal, handlers, at_work: Mutex::default(), counted: Mutex::default() }
+        Self { journal, handlers, started: Mutex::default(), counted: Mutex::default() }
     }
 
     /// The status of the lanes of a replay; empty if it has not started in this run.
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
-        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
-        at_work.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
     }
 
     /// The progress of a replay; `None` if it has not started in this run, or is not counted yet.
@@ -75,10 +75,10 @@ impl Replayer {
         Some(Progress { done: (counted.done + passed).min(counted.events), ..counted })
     }
 
-    async fn count(self: Arc<Self>, id: i64, asked: NewReplay, cursors: Vec<(Class, u64)>) {
-        let Some(ReplayHandler { context, .. }) = self.handlers.get(&asked.handler) else { return };
-        let Some(filter) = read_filter(&asked.filter) else { return };
-        match Progress::count(&*self.journal, &asked, [&context.spec.filter, &filter], &cursors).await {
+    async fn count(self: Arc<Self>, id: i64, new: NewReplay, cursors: Vec<(Class, u64)>) {
+        let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return };
+        let Ok(filter) = read_filter(&new.filter) else { return };
+        match Progress::count(&*self.journal, &new, [&context.spec.filter, &filter], &cursors).await {
             Ok(progress) => {
                 self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
             }
@@ -91,28 +91,29 @@ impl Replayer {
     }
 
     /// Returns why a running replay delivers nothing now; `None` if it delivers, is paused, or has ended.
-    pub fn waits(&self, id: i64, replay: &Replay) -> Option<Waits> {
+    pub fn waits(&self, id: i64, replay: &Replay) -> Option<WaitReason> {
         let NewReplay { handler, .. } = &replay.asked;
         if replay.state != ReplayState::Running {
             return None;
         }
         let Some(ReplayHandler { live, .. }) = self.handlers.get(handler) else {
-            return Some(Waits::for_handler(handler));
+            return Some(WaitReason::for_handler(handler));
         };
         let own = self.lanes(id);
-        let at_work = || live.iter().find_map(|lane| Waits::for_live(&lane.borrow()));
+        let by_live = || live.iter().find_map(|lane| WaitReason::for_live(&lane.borrow()));
         let turn = || {
             let known = Arc::clone(&self.journal.replays().borrow());
             let first = known
                 .iter()
                 .find(|(_, other)| !other.state.has_ended() && other.asked.handler == replay.asked.handler);
-            first.filter(|(first, _)| **first < id).map(|(first, _)| Waits::for_turn(handler, *first))
+            first.filter(|(first, _)| **first < id).map(|(first, _)| WaitReason::for_turn(handler, *first))
         };
         let pass = || {
             let mut lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
-            lanes.find_map(|(lane, live)| Waits::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
+            lanes
+                .find_map(|(lane, live)| WaitReason::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
         };
-        turn().or_else(at_work).or_else(|| own.iter().find_map(Waits::for_own)).or_else(pass)
+        turn().or_else(by_live).or_else(|| own.iter().find_map(WaitReason::for_own)).or_else(pass)
     }
 
     /// Counts the events that a replay would deliver, by reading all of them. Returns `None` if the handler is not
@@ -147,12 +148,12 @@ impl Replayer {
         let mut replays = self.journal.replays();
         let mut lanes: JoinSet<(i64, Ended)> = JoinSet::new();
         let mut counts: JoinSet<()> = JoinSet::new();
-        let mut through = Through::default();
+        let mut half_finished = HalfFinished::default();
         while !*shutdown.borrow_and_update() {
             let known = Arc::clone(&replays.borrow_and_update());
-            let mut all_begun = true;
+            let mut all_started = true;
             for (id, replay) in self.next(&known) {
-                match self.begin(id, &replay, &mut lanes, &shutdown, grace).await {
+                match self.start(id, &replay, &mut lanes, &shutdown, grace).await {
                     Ok(cursors) => {
                         counts.spawn(Arc::clone(&self).count(id, replay.asked, cursors));
                     }
@@ -162,64 +163,65 @@ impl Replayer {
                             error = error.class(),
                             "replay could not start; it is tried again"
                         );
-                        all_begun = false;
+                        all_started = false;
                     }
                 }
             }
             tokio::select! {
                 _ = replays.changed() => {}
                 _ = shutdown.changed() => {}
-                Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut through).await,
+                Some(ended) = lanes.join_next() => self.lane_ended(ended, &mut half_finished).await,
                 Some(counted) = counts.join_next() => if let Err(error) = counted {
                     tracing::error!(%error, "events of a replay could not be counted; its progress is not shown");
                 },
-                () = tokio::time::sleep(BEGIN_AGAIN_AFTER), if !all_begun => {}
+                () = tokio::time::sleep(START_AGAIN_AFTER), if !all_started => {}
             }
         }
         while let Some(ended) = lanes.join_next().await {
-            self.lane_ended(ended, &mut through).await;
+            self.lane_ended(ended, &mut half_finished).await;
         }
     }
 
     /// The replays that may start: for each handler the oldest one that has not ended.
     fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
-        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = HashSet::new();
         known
             .iter()
             .filter(|(_, replay)| !replay.state.has_ended() && taken.insert(&replay.asked.handler))
             .filter(|(id, replay)| {
-                !at_work.contains_key(id) && self.handlers.contains_key(&replay.asked.handler)
+                !started.contains_key(id) && self.handlers.contains_key(&replay.asked.handler)
             })
             .map(|(id, replay)| (*id, replay.clone()))
             .collect()
     }
 
-    async fn begin(
+    async fn start(
         &self,
         id: i64,
         replay: &Replay,
         lanes: &mut JoinSet<(i64, Ended)>,
         shutdown: &watch::Receiver<bool>,
         grace: Duration,
-    ) -> Result<Vec<(Class, u64)>, journal::Error> {
+    ) -> Result<Vec<(Class, u64)>, StartError> {
         let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
         let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
-        let filter =
-            read_filter(filter).ok_or(journal::Error::Read("the filter of a replay is invalid".into()))?;
+        let filter = read_filter(filter)?;
         let part = ReplayPart::new(*upto, filter, live.clone()).with_rate(*rate);
         let mut status = Vec::new();
         let mut both = Vec::new();
         let mut cursors = Vec::new();
         for class in Class::ALL {
             let lane_id = LaneId { handler: Arc::clone(handler), class, replay: Some(id) };
-            let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone())).await?;
+            let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone()))
+                .await
+                .map_err(StartError::Journal)?;
             cursors.push((class, lane.status().borrow().cursor));
             status.push(lane.status());
             both.push(lane);
         }
         tracing::info!(replay = id, handler = &**handler, "replay started");
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
         for lane in both {
             // Nobody sends commands to a replay, so the sender is dropped.
             let (_commands, received) = mpsc::channel(1);
@@ -230,12 +232,12 @@ impl Replayer {
     }
 
     /// Records that a lane has ended. Once both lanes have finished, the replay is done.
-    async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>, through: &mut Through) {
+    async fn lane_ended(&self, ended: Result<(i64, Ended), JoinError>, half_finished: &mut HalfFinished) {
         let (id, ended) = match ended {
             Ok(ended) => ended,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        if !through.has(id, ended) {
+        if !half_finished.lane_ended(id, ended) {
             return;
         }
         match self.journal.change_replay(id, ReplayState::Done).await {
@@ -250,7 +252,7 @@ impl Replayer {
                 );
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
                 // The replay starts again. Its lanes find nothing to do and end.
-                self.at_work.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             }
         }
     }
@@ -258,16 +260,16 @@ impl Replayer {
 
 /// The replays of which one lane has finished.
 #[derive(Default)]
-struct Through(HashSet<i64>);
+struct HalfFinished(HashSet<i64>);
 
-impl Through {
+impl HalfFinished {
     /// Returns whether a replay has finished, now that one of its lanes has ended. Both lanes must finish; a lane
     /// that was stopped does not count.
-    fn has(&mut self, id: i64, ended: Ended) -> bool {
+    fn lane_ended(&mut self, id: i64, ended: Ended) -> bool {
         match ended {
             Ended::Stopped => false,
-            Ended::Through if self.0.remove(&id) => true,
-            Ended::Through => {
+            Ended::Finished if self.0.remove(&id) => true,
+            Ended::Finished => {
                 self.0.insert(id);
                 false
             }
@@ -275,10 +277,26 @@ impl Through {
     }
 }
 
+/// Why a replay could not start.
+enum StartError {
+    Filter,
+    Journal(journal::Error),
+}
+
+impl StartError {
+    /// A text that is safe for logs.
+    const fn class(&self) -> &'static str {
+        match self {
+            Self::Filter => "the filter of the replay is invalid",
+            Self::Journal(error) => error.class(),
+        }
+    }
+}
+
 /// Reads the filter of a replay from its JSON in the journal.
-fn read_filter(json: &str) -> Option<Filter> {
-    let settings: FilterSettings = serde_json::from_str(json).ok()?;
-    Filter::new(&settings).ok()
+fn read_filter(json: &str) -> Result<Filter, StartError> {
+    let settings: FilterSettings = serde_json::from_str(json).map_err(|_invalid| StartError::Filter)?;
+    Filter::new(&settings).map_err(|_invalid| StartError::Filter)
 }
 
 #[cfg(test)]
@@ -287,13 +305,13 @@ mod tests {
 
     #[test]
     fn a_replay_finishes_once_both_its_lanes_have_finished() {
-        let mut through = Through::default();
-        assert!(!through.has(1, Ended::Through));
-        assert!(!through.has(2, Ended::Stopped), "a stopped lane does not finish a replay");
-        assert!(!through.has(2, Ended::Through), "although the other lane finished");
-        assert!(through.has(1, Ended::Through));
+        let mut half_finished = HalfFinished::default();
+        assert!(!half_finished.lane_ended(1, Ended::Finished));
+        assert!(!half_finished.lane_ended(2, Ended::Stopped), "a stopped lane does not finish a replay");
+        assert!(!half_finished.lane_ended(2, Ended::Finished), "although the other lane finished");
+        assert!(half_finished.lane_ended(1, Ended::Finished));
         // The replay started again, because its end could not be stored.
-        assert!(!through.has(1, Ended::Through));
-        assert!(through.has(1, Ended::Through));
+        assert!(!half_finished.lane_ended(1, Ended::Finished));
+        assert!(half_finished.lane_ended(1, Ended::Finished));
     }
 }

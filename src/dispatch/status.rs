@@ -51,7 +51,7 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// The reason for the wait, as text; `None` if the lane does not wait.
     pub waits_for: Option<String>,
-    /// The class of the failures that no success has followed, such as `status 422`. An operator may believe them.
+    /// The class of the failures that no success has followed, such as `status 422`. An operator may accept them.
     pub refused: Option<String>,
     /// The class of the last failure.
     pub last_failure: Option<String>,
@@ -121,9 +121,9 @@ impl LaneStatus {
 }
 
 /// Publishes the figures of a lane: its status and its metrics.
-pub struct Show {
+pub(super) struct LanePublisher {
     /// The status, now and as it changes.
-    pub status: watch::Sender<LaneStatus>,
+    pub(super) status: watch::Sender<LaneStatus>,
     delivered: Counter,
     retries: Counter,
     refusals: Counter,
@@ -135,34 +135,34 @@ pub struct Show {
 }
 
 /// The figures that each turn publishes.
-pub struct Shown {
+pub(super) struct LaneFigures {
     /// The lane is done with every event up to this seq.
-    pub cursor: u64,
+    pub(super) cursor: u64,
     /// The journal's tip, or the end of a replay if that is lower.
-    pub tip: u64,
+    pub(super) tip: u64,
     /// Number of deliveries in flight.
-    pub in_flight: usize,
+    pub(super) in_flight: usize,
     /// When the oldest waiting event was received or set aside.
-    pub oldest_at: Option<Timestamp>,
+    pub(super) oldest_at: Option<Timestamp>,
     /// Number of set-aside events.
-    pub set_aside: usize,
+    pub(super) set_aside: usize,
     /// Number of events that a replay is done with.
-    pub passed: u64,
+    pub(super) passed: u64,
     /// The state of the lane.
-    pub state: LaneCondition,
+    pub(super) state: LaneCondition,
     /// Whether the limit for set-aside events is reached.
-    pub full: bool,
+    pub(super) full: bool,
     /// Number of failed deliveries or probes in a row.
-    pub failures: u32,
+    pub(super) failures: u32,
     /// When the lane tries again, if it waits for a retry.
-    pub next_try: Option<Timestamp>,
+    pub(super) next_try: Option<Timestamp>,
     /// The reason for the wait, as text.
-    pub waits_for: Option<String>,
+    pub(super) waits_for: Option<String>,
     /// The class of the failures that no success has followed.
-    pub refused: Option<String>,
+    pub(super) refused: Option<String>,
 }
 
-impl Show {
+impl LanePublisher {
     /// For a lane that starts at `cursor`.
     pub(super) fn new(lane: &LaneId, context: &HandlerContext, cursor: u64) -> Self {
         let HandlerContext { spec, metrics, .. } = context;
@@ -188,7 +188,7 @@ impl Show {
     }
 
     /// Records events that were delivered.
-    pub fn delivered(&self, events: u64, now: Timestamp) {
+    pub(super) fn delivered(&self, events: u64, now: Timestamp) {
         self.delivered.inc_by(events);
         self.status.send_modify(|status| {
             status.delivered += events;
@@ -197,19 +197,19 @@ impl Show {
     }
 
     /// Records a delivery that failed and is retried. `class` is safe to show.
-    pub fn failed(&self, class: &str, now: Timestamp) {
+    pub(super) fn failed(&self, class: &str, now: Timestamp) {
         self.retries.inc();
         self.last_failure(class, now);
     }
 
     /// Records an event that became a dead letter. `class` is safe to show.
-    pub fn refused(&self, class: &str, now: Timestamp) {
+    pub(super) fn refused(&self, class: &str, now: Timestamp) {
         self.refusals.inc();
         self.last_failure(class, now);
     }
 
     /// Records why the handler could not be opened. `class` and `error` are safe to show.
-    pub fn not_ready(&self, class: &str, error: &str, now: Timestamp) {
+    pub(super) fn not_ready(&self, class: &str, error: &str, now: Timestamp) {
         self.last_failure(class, now);
         let error = error.chars().take(ERROR_CHARS).collect();
         self.status.send_modify(|status| status.open_error = Some(error));
@@ -223,35 +223,35 @@ impl Show {
     }
 
     /// Publishes the figures of a turn.
-    pub fn publish(&self, shown: Shown) {
-        let lag = shown.tip.saturating_sub(shown.cursor);
+    pub(super) fn publish(&self, figures: LaneFigures) {
+        let lag = figures.tip.saturating_sub(figures.cursor);
         self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-        self.set_aside.set(i64::try_from(shown.set_aside).unwrap_or(i64::MAX));
+        self.set_aside.set(i64::try_from(figures.set_aside).unwrap_or(i64::MAX));
         let waits =
-            !matches!(shown.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
+            !matches!(figures.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
         self.waiting.set(i64::from(waits));
-        self.full.set(i64::from(shown.full));
-        self.paused.set(i64::from(shown.state == LaneCondition::Paused));
+        self.full.set(i64::from(figures.full));
+        self.paused.set(i64::from(figures.state == LaneCondition::Paused));
         self.status.send_modify(|status| {
-            status.cursor = shown.cursor;
+            status.cursor = figures.cursor;
             status.lag = lag;
-            status.oldest_at = shown.oldest_at;
-            status.in_flight = shown.in_flight;
-            status.set_aside = shown.set_aside;
-            status.passed = shown.passed;
-            status.state = shown.state;
-            status.failures = shown.failures;
-            status.unwell_since = match shown.failures {
+            status.oldest_at = figures.oldest_at;
+            status.in_flight = figures.in_flight;
+            status.set_aside = figures.set_aside;
+            status.passed = figures.passed;
+            status.state = figures.state;
+            status.failures = figures.failures;
+            status.unwell_since = match figures.failures {
                 0 => None,
                 // The first failure comes before the first turn that publishes it.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
-            if shown.failures == 0 {
+            if figures.failures == 0 {
                 status.open_error = None;
             }
-            status.next_try = shown.next_try;
-            status.waits_for = shown.waits_for;
-            status.refused = shown.refused;
+            status.next_try = figures.next_try;
+            status.waits_for = figures.waits_for;
+            status.refused = figures.refused;
         });
     }
 }
@@ -261,7 +261,7 @@ fn labels(lane: &LaneId) -> Labels {
 }
 
 /// The name of a lane in metrics and traces. All replays of a handler share two names.
-pub fn lane_name(lane: &LaneId) -> &'static str {
+pub(super) fn lane_name(lane: &LaneId) -> &'static str {
     match (lane.replay, lane.class) {
         (None, class) => class.as_str(),
         (Some(_), Class::Incoming) => "replay-incoming",

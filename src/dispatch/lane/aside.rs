@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     super::{
         attempt::{Gravity, Outcome, Trouble},
-        exceptions::Trace,
+        exceptions::AsideTrace,
         policy::{self, Fate},
     },
     Lane,
@@ -28,19 +28,19 @@ impl Lane {
         self.unsettled += u64::from(seq <= self.restored_to);
         let trouble = match outcome {
             Outcome::Delivered => {
-                self.show.delivered(1, now);
+                self.publisher.delivered(1, now);
                 self.succeeded(1, now);
                 return self.release(seq, now);
             }
             Outcome::Refused(error) => {
                 let history = row.history.and(attempts, now, &error);
-                self.bury(Arc::clone(event), Cause::Refused, attempts, error, history, now);
+                self.add_dead_letter(Arc::clone(event), Cause::Refused, attempts, error, history, now);
                 return self.release(seq, now);
             }
             Outcome::Failed(trouble) => trouble,
             Outcome::Untried => return self.aside.insert(row, trace),
         };
-        self.show.failed(&trouble.class, now);
+        self.publisher.failed(&trouble.class, now);
         if self.window.is_skipped(seq) {
             return self.release(seq, now);
         }
@@ -66,7 +66,7 @@ impl Lane {
         trace.failed_after = self.condition.successes;
         if trouble.gravity == Gravity::Refused && answers {
             let history = row.history.and(attempts, now, &trouble.error);
-            self.bury(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
+            self.add_dead_letter(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
             return self.release(seq, now);
         }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
@@ -74,7 +74,14 @@ impl Lane {
             // An event expires only while the destination accepts others.
             Fate::Dead if takes_others => {
                 let history = row.history.and(attempts, now, &trouble.error);
-                self.bury(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
+                self.add_dead_letter(
+                    Arc::clone(event),
+                    Cause::Expired,
+                    attempts,
+                    trouble.error,
+                    history,
+                    now,
+                );
                 self.release(seq, now);
             }
             Fate::Dead => {
@@ -95,7 +102,7 @@ impl Lane {
 
     fn keep_aside(
         &mut self,
-        (row, trace): (Aside, Trace),
+        (row, trace): (Aside, AsideTrace),
         attempts: u32,
         trouble: Trouble,
         wait_ms: i64,
@@ -120,14 +127,14 @@ impl Lane {
     }
 
     /// Records the result of a retried dead letter.
-    pub(super) fn revival_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
+    pub(super) fn dead_retry_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
         self.unsettled += 1;
-        let (error, rests, asked) = match outcome {
+        let (error, rests, requested) = match outcome {
             Outcome::Delivered => {
-                self.show.delivered(1, now);
+                self.publisher.delivered(1, now);
                 self.succeeded(1, now);
                 self.ends.revived.push(id);
-                self.revival_done(id);
+                self.dead_retry_done(id);
                 return;
             }
             Outcome::Refused(error) => (error, true, 0),
@@ -135,48 +142,48 @@ impl Lane {
                 if !trouble.is_about_event() {
                     self.escalate(&trouble);
                 }
-                let asked = requested_wait_ms(&trouble);
-                (trouble.error, trouble.gravity == Gravity::Refused, asked)
+                let requested = requested_wait_ms(&trouble);
+                (trouble.error, trouble.gravity == Gravity::Refused, requested)
             }
-            Outcome::Untried => return self.revivals.put_back(id, now),
+            Outcome::Untried => return self.dead_retries.put_back(id, now),
         };
-        let Some((tries, attempts, history)) = self.revivals.failed(id, now, &error) else { return };
-        let rests = rests || tries >= policy::REVIVAL_TRIES;
+        let Some((tries, attempts, history)) = self.dead_retries.failed(id, now, &error) else { return };
+        let rests = rests || tries >= policy::DEAD_RETRY_TRIES;
         self.ends.dead_again.push(DeadAgain { id, attempts, error, history, still_retrying: !rests });
         if rests {
-            self.revival_done(id);
+            self.dead_retry_done(id);
         } else {
             let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
             let settings = &self.context.spec.settings;
             let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
-            self.revivals.put_back(id, now.plus_ms(wait.max(asked)));
+            self.dead_retries.put_back(id, now.plus_ms(wait.max(requested)));
         }
     }
 
-    pub(super) fn revival_done(&mut self, id: i64) {
-        self.revivals.remove(id);
+    pub(super) fn dead_retry_done(&mut self, id: i64) {
+        self.dead_retries.remove(id);
         // The journal returns a bounded number of retried dead letters at a time, so read the next ones.
-        self.look_for_revivals |= self.revivals.is_empty();
+        self.reload_dead_retries |= self.dead_retries.is_empty();
     }
 
     /// Sets aside an event that fails while others succeed. Later events of its message queue behind it.
     pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let successes = self.condition.successes;
         if self.window.is_skipped(seq) || self.aside_is_full() {
-            let attempts = self.window.get(seq).map_or(0, |slot| slot.attempts) + 1;
+            let attempts = self.window.get(seq).map_or(0, |entry| entry.attempts) + 1;
             let not_before = now.plus_ms(self.backoff_ms(attempts));
             let doubt = trouble.is_about_event().then_some(trouble);
             return self.window.failed(seq, successes, not_before, doubt);
         }
-        let Some(slot) = self.window.remove(seq) else { return };
-        let attempts = slot.attempts + 1;
+        let Some(entry) = self.window.remove(seq) else { return };
+        let attempts = entry.attempts + 1;
         tracing::warn!(
             lane = %self.name(),
             seq,
             failure = %trouble.class,
             "event set aside after failures; it is retried later, and the lane continues"
         );
-        let order_key = slot.key;
+        let order_key = entry.key;
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         let settings = &self.context.spec.settings;
         let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
@@ -191,11 +198,11 @@ impl Lane {
             error: trouble.error,
         };
         self.ends.set_aside.push(row.clone());
-        let trace = Trace {
+        let trace = AsideTrace {
             failed_at: now,
             failed_after: successes,
-            unanswered: slot.unanswered,
-            repetitions: slot.repetitions,
+            unanswered: entry.unanswered,
+            repetitions: entry.repetitions,
         };
         self.aside.insert(row, trace);
         for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
@@ -232,12 +239,12 @@ impl Lane {
         self.ends.set_aside.extend(follows);
         self.ends.set_aside.push(row.clone());
         let unanswered = seq <= self.restored_to;
-        self.aside.insert(row, Trace { failed_at: now, unanswered, ..Trace::default() });
+        self.aside.insert(row, AsideTrace { failed_at: now, unanswered, ..AsideTrace::default() });
     }
 }
 
 /// How long the destination asked to wait, in ms, up to [`policy::LONGEST_REQUESTED_MS`].
 pub(super) fn requested_wait_ms(trouble: &Trouble) -> i64 {
-    let asked = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-    asked.min(policy::LONGEST_REQUESTED_MS)
+    let requested = trouble.after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+    requested.min(policy::LONGEST_REQUESTED_MS)
 }

@@ -121,14 +121,14 @@ impl Lane {
     }
 
     /// Reads the dead letters that somebody asked to retry. If there are new ones, retries start at once.
-    pub(super) async fn find_revivals(&mut self, now: Timestamp) -> Result<(), journal::Error> {
+    pub(super) async fn load_dead_retries(&mut self, now: Timestamp) -> Result<(), journal::Error> {
         // Delivered dead letters must not be read again, so their results are made durable first.
         self.settle().await?;
         self.context.journal.flush().await?;
-        let before = self.revivals.len();
-        self.revivals.extend(self.context.journal.retrying(self.id.clone()).await?);
-        self.look_for_revivals = false;
-        if self.revivals.len() > before {
+        let before = self.dead_retries.len();
+        self.dead_retries.extend(self.context.journal.retrying(self.id.clone()).await?);
+        self.reload_dead_retries = false;
+        if self.dead_retries.len() > before {
             self.retry_now(now);
         }
         Ok(())

@@ -24,12 +24,12 @@ use crate::{
 
 /// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
-/// Maximum number of events that a turn turns into dead letters because of a belief.
-const BELIEVED_EVENTS: usize = 1_000;
+/// Maximum number of events that a turn turns into dead letters because of accepted refusals.
+const ACCEPTED_EVENTS: usize = 1_000;
 
-/// The refusals that an operator believes, until the next success.
-pub(super) struct Belief {
-    /// The last seq that the belief applies to.
+/// The refusals that an operator accepts, until the next success.
+pub(super) struct AcceptedRefusals {
+    /// The last seq whose refusal is accepted.
     pub(super) upto: u64,
     /// The class of the refusals, such as `status 422`.
     pub(super) class: String,
@@ -37,7 +37,7 @@ pub(super) struct Belief {
     continues: bool,
 }
 
-impl Belief {
+impl AcceptedRefusals {
     fn holds(&self, seq: u64, trouble: &Trouble) -> bool {
         seq <= self.upto && trouble.is_about_event() && trouble.class == self.class
     }
@@ -50,18 +50,18 @@ impl Lane {
             self.window.remove(seq);
             return;
         }
-        let Some(slot) = self.window.get_mut(seq) else { return };
-        slot.repetitions += u32::from(trouble.about == About::Repetition);
-        if policy::is_delivered(slot.unanswered, slot.repetitions) {
+        let Some(entry) = self.window.get_mut(seq) else { return };
+        entry.repetitions += u32::from(trouble.about == About::Repetition);
+        if policy::is_delivered(entry.unanswered, entry.repetitions) {
             self.window.remove(seq);
             return self.counted_as_delivered(seq, now);
         }
-        let tried = slot.attempts;
-        let was_refused = slot.doubt.as_ref().is_some_and(|doubt| doubt.gravity == Gravity::Refused);
-        let others = beside || slot.doubted_after.is_some_and(|then| self.condition.successes > then);
-        let believed = self.belief.as_ref().is_some_and(|belief| belief.holds(seq, &trouble));
-        if believed || (others && trouble.gravity == Gravity::Refused) {
-            return self.bury_slot(seq, trouble, now);
+        let tried = entry.attempts;
+        let was_refused = entry.doubt.as_ref().is_some_and(|doubt| doubt.gravity == Gravity::Refused);
+        let others = beside || entry.doubted_after.is_some_and(|then| self.condition.successes > then);
+        let accepted = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.holds(seq, &trouble));
+        if accepted || (others && trouble.gravity == Gravity::Refused) {
+            return self.move_to_dead_letters(seq, trouble, now);
         }
         // A replay has an end: no message may follow that could show the cause.
         let is_alone =
@@ -69,10 +69,10 @@ impl Lane {
         if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
             return self.set_aside(seq, trouble, now);
         }
-        // No other message shows the cause: a second refusal, after a wait, is believed.
+        // No other message shows the cause: a second refusal, after a wait, decides.
         let is_refused_again = was_refused && trouble.gravity == Gravity::Refused;
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
-            return self.bury_slot(seq, trouble, now);
+            return self.move_to_dead_letters(seq, trouble, now);
         }
         let settings = &self.context.spec.settings;
         let jitter = policy::jitter(self.condition.seed ^ seq, tried + 1);
@@ -90,14 +90,14 @@ impl Lane {
         self.window.failed(seq, successes, now.plus_ms(wait), Some(trouble));
     }
 
-    fn bury_slot(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        let Some(slot) = self.window.get(seq) else { return };
-        let attempts = slot.attempts + 1;
+    fn move_to_dead_letters(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        let Some(entry) = self.window.get(seq) else { return };
+        let attempts = entry.attempts + 1;
         // If the body is no longer in memory, the event is tried again, which reads the body.
-        let Some(event) = slot.event.clone() else { return self.window.put_back(seq, now) };
+        let Some(event) = entry.event.clone() else { return self.window.put_back(seq, now) };
         self.window.remove(seq);
         let history = History::default().and(attempts, now, &trouble.error);
-        self.bury(event, Cause::Refused, attempts, trouble.error, history, now);
+        self.add_dead_letter(event, Cause::Refused, attempts, trouble.error, history, now);
     }
 
     /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no
@@ -108,7 +108,7 @@ impl Lane {
             seq,
             "event counted as delivered: the destination reports repeatedly that it has it"
         );
-        self.show.delivered(1, now);
+        self.publisher.delivered(1, now);
     }
 
     /// Marks the destination unwell if enough messages are in doubt and none succeeded.
@@ -180,7 +180,7 @@ impl Lane {
                 self.set_aside_again(seq, trouble, now);
             }
         }
-        // Events that remain in doubt are tried again soon. A repeated refusal is believed.
+        // Events that remain in doubt are tried again soon. A repeated refusal makes a dead letter.
         self.window.hurry(now.plus_ms(policy::event_wait_ms(
             self.context.spec.settings.probe_first,
             self.context.spec.settings.probe_max,
@@ -189,44 +189,48 @@ impl Lane {
         )));
     }
 
-    /// Like [`Self::bury_slot`], but the last try is already counted.
-    fn bury_judged(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if let Some(slot) = self.window.get_mut(seq) {
-            slot.attempts = slot.attempts.saturating_sub(1);
+    /// Like [`Self::move_to_dead_letters`], but the last try is already counted.
+    fn move_waiting_to_dead_letters(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+        if let Some(entry) = self.window.get_mut(seq) {
+            entry.attempts = entry.attempts.saturating_sub(1);
         }
-        self.bury_slot(seq, trouble, now);
+        self.move_to_dead_letters(seq, trouble, now);
     }
 
     fn set_aside_again(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if let Some(slot) = self.window.get_mut(seq) {
-            slot.attempts = slot.attempts.saturating_sub(1);
+        if let Some(entry) = self.window.get_mut(seq) {
+            entry.attempts = entry.attempts.saturating_sub(1);
         }
         self.set_aside(seq, trouble, now);
     }
 
-    /// Turns refusals that the operator believes into dead letters. Returns whether there were any. Each body stays in
-    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`].
-    pub(super) async fn bury_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let continues = self.belief.as_ref().is_some_and(|belief| belief.continues);
-        if continues && !self.believed_are_durable().await? {
+    /// Turns refusals that the operator accepts into dead letters. Returns whether there were any. Each body stays in
+    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`ACCEPTED_EVENTS`].
+    pub(super) async fn move_accepted_to_dead_letters(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<bool, journal::Error> {
+        let continues = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.continues);
+        if continues && !self.accepted_are_durable().await? {
             return Ok(false);
         }
-        let Some(belief) = &mut self.belief else { return Ok(false) };
-        belief.continues = false;
+        let Some(accepted) = &mut self.accepted_refusals else { return Ok(false) };
+        accepted.continues = false;
         let doubts = self.window.waiting_doubts();
-        let held: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| belief.holds(*seq, trouble)).collect();
+        let held: Vec<_> =
+            doubts.into_iter().filter(|(seq, trouble)| accepted.holds(*seq, trouble)).collect();
         let (mut events, mut bytes) = (0, 0);
         for (seq, trouble) in held {
-            if bytes >= WINDOW_BYTES || events >= BELIEVED_EVENTS {
-                if let Some(belief) = &mut self.belief {
-                    belief.continues = true;
+            if bytes >= WINDOW_BYTES || events >= ACCEPTED_EVENTS {
+                if let Some(accepted) = &mut self.accepted_refusals {
+                    accepted.continues = true;
                 }
                 return Ok(true);
             }
             if let Some((event, _)) = self.body(seq, now).await {
                 events += 1;
                 bytes += event.element.raw().len();
-                self.bury_judged(seq, trouble, now);
+                self.move_waiting_to_dead_letters(seq, trouble, now);
             }
         }
         if events == 0 && !continues {
@@ -242,7 +246,7 @@ impl Lane {
 
     /// Makes the dead letters of the last turn durable. Returns `false` if that fails, for example on a full disk:
     /// then a later turn tries it again.
-    async fn believed_are_durable(&mut self) -> Result<bool, journal::Error> {
+    async fn accepted_are_durable(&mut self) -> Result<bool, journal::Error> {
         self.settle().await?;
         let flushed = self.context.journal.flush().await;
         if let Err(error) = &flushed {
@@ -255,10 +259,9 @@ impl Lane {
         Ok(flushed.is_ok())
     }
 
-    /// Stores an operator's belief in the refusals of a class.
-    pub(super) fn believe(&mut self, upto: u64, class: String) {
+    pub(super) fn accept_refusals(&mut self, upto: u64, class: String) {
         tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals believed by an operator");
-        self.belief = Some(Belief { upto, class, continues: false });
+        self.accepted_refusals = Some(AcceptedRefusals { upto, class, continues: false });
     }
 
     /// Pauses the handler if the destination says that it is gone and no untried message is left. Returns whether it

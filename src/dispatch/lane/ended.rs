@@ -51,9 +51,9 @@ impl Lane {
                     self.exception_ended = true;
                     self.aside_ended(&event, single(outcomes), now);
                 }
-                Some(InFlight::Revival(dead)) => {
+                Some(InFlight::DeadRetry(dead)) => {
                     self.exception_ended = true;
-                    self.revival_ended(dead, single(outcomes), now);
+                    self.dead_retry_ended(dead, single(outcomes), now);
                 }
                 Some(InFlight::Opening) => self.opening_ended(single(outcomes), now),
                 None => {}
@@ -83,12 +83,12 @@ impl Lane {
                         before.is_some_and(|(_, trouble)| trouble.gravity == Gravity::Misconfigured);
                 }
                 Outcome::Refused(error) => {
-                    let slot = self.window.remove(*seq);
+                    let entry = self.window.remove(*seq);
                     if let Some((event, attempts)) =
-                        slot.and_then(|slot| Some((slot.event?, slot.attempts + 1)))
+                        entry.and_then(|entry| Some((entry.event?, entry.attempts + 1)))
                     {
                         let history = History::default().and(attempts, now, &error);
-                        self.bury(event, Cause::Refused, attempts, error, history, now);
+                        self.add_dead_letter(event, Cause::Refused, attempts, error, history, now);
                     }
                 }
                 Outcome::Failed(trouble) if trouble.is_about_event() => {
@@ -104,10 +104,10 @@ impl Lane {
         }
         let first = of_destination.first().map(|(_, trouble)| trouble);
         if let Some(trouble) = first.or_else(|| of_events.first().map(|(_, trouble, _)| trouble)) {
-            self.show.failed(&trouble.class, now);
+            self.publisher.failed(&trouble.class, now);
         }
         if delivered > 0 {
-            self.show.delivered(delivered, now);
+            self.publisher.delivered(delivered, now);
             self.succeeded(delivered, now);
         }
         if !of_events.is_empty() {
@@ -139,8 +139,8 @@ impl Lane {
         let trouble = Trouble { after, ..trouble.clone() };
         self.escalate(&trouble);
         for (seq, trouble) in &failed {
-            if let Some(slot) = self.window.get_mut(*seq) {
-                slot.unanswered |= trouble.about == About::Unanswered;
+            if let Some(entry) = self.window.get_mut(*seq) {
+                entry.unanswered |= trouble.about == About::Unanswered;
             }
         }
         failed.retain(|(seq, trouble)| {
@@ -168,15 +168,15 @@ impl Lane {
 
     /// Returns whether this event has failed at least `times` before.
     fn was_tried(&self, seq: u64, times: u32) -> bool {
-        self.window.get(seq).is_some_and(|slot| slot.attempts >= times)
+        self.window.get(seq).is_some_and(|entry| entry.attempts >= times)
     }
 
     /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has
     /// succeeded since its last failure. Successes of other deliveries count, because this one may hold no other event.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
-        self.window.get(seq).is_some_and(|slot| {
-            slot.attempts >= policy::BATCH_TRIES
-                && slot.failed_after.is_some_and(|then| self.condition.successes > then)
+        self.window.get(seq).is_some_and(|entry| {
+            entry.attempts >= policy::BATCH_TRIES
+                && entry.failed_after.is_some_and(|then| self.condition.successes > then)
         })
     }
 
@@ -185,16 +185,16 @@ impl Lane {
     /// wait of minutes. It only extends the wait if the destination asked for that.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
-        let asked = now.plus_ms(requested_wait_ms(trouble));
+        let requested = now.plus_ms(requested_wait_ms(trouble));
         if known {
-            self.condition.wait_until = self.condition.wait_until.max(asked);
+            self.condition.wait_until = self.condition.wait_until.max(requested);
             return self.condition.wait_until;
         }
         self.condition.failures += 1;
         self.condition.about = About::Destination;
         self.condition.misconfigured = trouble.gravity == Gravity::Misconfigured;
         self.condition.search.clear();
-        self.condition.wait_until = now.plus_ms(self.backoff_ms(self.condition.failures)).max(asked);
+        self.condition.wait_until = now.plus_ms(self.backoff_ms(self.condition.failures)).max(requested);
         if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
             tracing::warn!(
                 lane = %self.name(),
@@ -249,11 +249,11 @@ impl Lane {
         self.condition.search.clear();
         self.condition.last_success = now;
         self.condition.successes += events;
-        self.belief = None;
+        self.accepted_refusals = None;
         self.judge_doubts(searched, now);
     }
 
-    pub(super) fn bury(
+    pub(super) fn add_dead_letter(
         &mut self,
         event: Arc<Event>,
         cause: Cause,
@@ -263,7 +263,7 @@ impl Lane {
         now: Timestamp,
     ) {
         tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "event became a dead letter");
-        self.show.refused(cause.as_str(), now);
+        self.publisher.refused(cause.as_str(), now);
         self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
     }
 }

@@ -12,9 +12,9 @@ mod claim;
 mod doubt;
 mod ended;
 mod opening;
+mod publish;
 mod replay;
 mod running;
-mod shown;
 mod start;
 
 pub use replay::ReplayPart;
@@ -31,13 +31,13 @@ use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use self::{doubt::Belief, replay::ReplayPhase};
+use self::{doubt::AcceptedRefusals, replay::ReplayPhase};
 use super::{
     HandlerContext,
     attempt::{Attempt, Outcome},
-    exceptions::{AsideRows, Revivals},
+    exceptions::{AsideRows, DeadRetries},
     policy::{self, Mode},
-    status::{LaneStatus, Show},
+    status::{LanePublisher, LaneStatus},
     window::Window,
 };
 use crate::{
@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// A lane stops claiming while it holds this many bytes, because a single event may be as large as a request body.
-pub const WINDOW_BYTES: usize = 16 << 20;
+pub(crate) const WINDOW_BYTES: usize = 16 << 20;
 
 /// The result of one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ enum InFlight {
         since: Timestamp,
     },
     Aside(Arc<Event>),
-    Revival(i64),
+    DeadRetry(i64),
     /// No event: the task opens the handler.
     Opening,
 }
@@ -106,7 +106,7 @@ pub struct Lane {
     /// Seqs past the cursor that are already settled. After a restart they are claimed again and must not be
     /// delivered.
     settled: HashSet<u64>,
-    revivals: Revivals,
+    dead_retries: DeadRetries,
     deliveries: JoinSet<Vec<Outcome>>,
     in_flight: HashMap<Id, InFlight>,
     /// The task that opens the handler, while it runs.
@@ -118,15 +118,15 @@ pub struct Lane {
     condition: Condition,
     tip: watch::Receiver<u64>,
     retries: watch::Receiver<u64>,
-    look_for_revivals: bool,
+    reload_dead_retries: bool,
     paused: watch::Receiver<Pauses>,
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
     was_paused: bool,
     /// Why the destination is gone for good, until the journal has stored the pause.
     gone: Option<String>,
-    /// The refusals that an operator believes.
-    belief: Option<Belief>,
+    /// The refusals that an operator accepts.
+    accepted_refusals: Option<AcceptedRefusals>,
     /// Events that were claimed and wanted; counted for replays only.
     claimed: u64,
     /// The tip when the lane was restored. The previous process may have delivered events up to here.
@@ -141,8 +141,8 @@ pub struct Lane {
     /// An exception has just ended, so the lane's own deliveries go first.
     exception_ended: bool,
     /// The last exception was a set-aside event, so a dead letter goes first.
-    revival_next: bool,
-    show: Show,
+    dead_retry_next: bool,
+    publisher: LanePublisher,
 }
 
 /// The state of the destination, as seen by this lane.
@@ -199,7 +199,7 @@ impl Lane {
             window: Window::new(cursor),
             settled: aside_past_cursor.chain(dead_past_cursor).collect(),
             aside: AsideRows::restore(aside),
-            revivals: Revivals::default(),
+            dead_retries: DeadRetries::default(),
             deliveries: JoinSet::new(),
             in_flight: HashMap::new(),
             opening: None,
@@ -227,18 +227,18 @@ impl Lane {
             unsettled: 0,
             backlog_is_settled: false,
             logged_full: false,
-            belief: None,
+            accepted_refusals: None,
             tip: journal.tip(),
             retries: journal.retries(),
             // The handler's own lanes deliver retried dead letters, including those of a replay.
-            look_for_revivals: replay.is_none(),
+            reload_dead_retries: replay.is_none(),
             paused: journal.paused(),
             replays: journal.replays(),
             was_paused: true,
             gone: None,
             exception_ended: false,
-            revival_next: false,
-            show: Show::new(&id, &context, cursor),
+            dead_retry_next: false,
+            publisher: LanePublisher::new(&id, &context, cursor),
             id,
             context,
             replay,
@@ -247,11 +247,11 @@ impl Lane {
 
     /// The lane's status, now and as it changes.
     pub fn status(&self) -> watch::Receiver<LaneStatus> {
-        self.show.status.subscribe()
+        self.publisher.status.subscribe()
     }
 
     /// The clock of the lane's journal.
-    pub fn clock(&self) -> Clock {
+    pub(super) fn clock(&self) -> Clock {
         self.context.journal.clock().clone()
     }
 
@@ -270,12 +270,12 @@ impl Lane {
         }
         if self.retries.has_changed().unwrap_or(false) {
             self.retries.borrow_and_update();
-            self.look_for_revivals = self.replay.is_none();
+            self.reload_dead_retries = self.replay.is_none();
         }
-        let believed = self.bury_believed(now).await?;
+        let accepted = self.move_accepted_to_dead_letters(now).await?;
         self.settle_redelivered().await?;
-        if self.look_for_revivals {
-            self.find_revivals(now).await?;
+        if self.reload_dead_retries {
+            self.load_dead_retries(now).await?;
         }
         let claimed = self.claim(now).await;
         // A search tries many events at once, so claim enough of them first.
@@ -284,8 +284,8 @@ impl Lane {
         self.settle().await?;
         // An error of the claim is returned only here, after the events already claimed were started and settled.
         let claimed = claimed?;
-        self.show(now, None);
-        if ended || believed || claimed || started {
+        self.publish(now, None);
+        if ended || accepted || claimed || started {
             return Ok(Turn::Moved);
         }
         if self.is_finished() {
@@ -330,7 +330,7 @@ impl Lane {
         let exceptions = if exceptions_in_flight >= policy::exceptions(self.share()) || !self.has_place() {
             None
         } else {
-            self.aside.next_due(self.aside_upto()).into_iter().chain(self.revivals.next_due()).min()
+            self.aside.next_due(self.aside_upto()).into_iter().chain(self.dead_retries.next_due()).min()
         };
         let gathered =
             (self.window.len() == 0 && self.condition.next_claim > now).then_some(self.condition.next_claim);

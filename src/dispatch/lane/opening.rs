@@ -34,7 +34,7 @@ impl Lane {
         self.opening = None;
         match outcome {
             Outcome::Failed(trouble) => {
-                self.show.not_ready(&trouble.class, &trouble.error, now);
+                self.publisher.not_ready(&trouble.class, &trouble.error, now);
                 self.unwell(&trouble, now);
             }
             _ => {

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::{RateLimit, policy, status::LaneStatus, waits::Waits},
+    super::{RateLimit, policy, status::LaneStatus, wait_reason::WaitReason},
     Lane,
 };
 use crate::{
@@ -120,9 +120,9 @@ impl Lane {
 
     /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
     pub(super) fn must_yield(&self) -> bool {
-        self.replay
-            .as_ref()
-            .is_some_and(|replay| replay.live.iter().any(|lane| Waits::for_live(&lane.borrow()).is_some()))
+        self.replay.as_ref().is_some_and(|replay| {
+            replay.live.iter().any(|lane| WaitReason::for_live(&lane.borrow()).is_some())
+        })
     }
 
     pub(super) fn replay_phase(&self) -> ReplayPhase {

@@ -10,7 +10,7 @@ use crate::{
     journal,
 };
 
-/// How long a lane waits after it could not read the journal.
+/// How long a lane waits after the journal failed a turn.
 const STUCK_MS: i64 = 30_000;
 /// The longest wait between two turns.
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ pub enum Ended {
     /// The process stops, and the lane with it.
     Stopped,
     /// The replay of the lane is finished or was cancelled.
-    Through,
+    Finished,
 }
 
 impl Lane {
@@ -42,7 +42,7 @@ impl Lane {
                 Ok(Turn::Moved) => continue,
                 Ok(Turn::Ended) => {
                     self.wind_up(&clock, grace).await;
-                    return Ended::Through;
+                    return Ended::Finished;
                 }
                 Ok(Turn::Idle(until)) => (until, false),
                 Err(error) => (Some(self.stuck(&error, clock.now())), true),
@@ -53,7 +53,7 @@ impl Lane {
                 _ = self.tip.changed(), if !stuck => {}
                 _ = self.paused.changed() => self.pause_changed(),
                 _ = self.replays.changed() => self.pause_changed(),
-                _ = self.retries.changed() => self.look_for_revivals = self.replay.is_none(),
+                _ = self.retries.changed() => self.reload_dead_retries = self.replay.is_none(),
                 Some(joined) = self.deliveries.join_next_with_id() => self.joined.push(joined),
                 Some(command) = commands.recv() => self.obey(command, clock.now()),
                 _ = shutdown.changed() => {}
@@ -64,14 +64,14 @@ impl Lane {
         Ended::Stopped
     }
 
-    /// The journal cannot be read. Intake continues, and this lane tries again later.
+    /// The journal failed to claim, settle or pause. Intake continues, and this lane tries again later.
     fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
         tracing::error!(
             lane = %self.name(),
             error = error.class(),
-            "lane cannot read the journal; it keeps its cursor and tries again"
+            "lane could not use the journal; it keeps its cursor and tries again"
         );
-        self.show(now, Some(LaneCondition::Stuck));
+        self.publish(now, Some(LaneCondition::Stuck));
         now.plus_ms(STUCK_MS)
     }
 
@@ -87,7 +87,7 @@ impl Lane {
     fn obey(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Retry => self.retry_now(now),
-            Command::AcceptRefusals { upto, class } => self.believe(upto, class),
+            Command::AcceptRefusals { upto, class } => self.accept_refusals(upto, class),
             Command::SkipTo(seq) => {
                 let mut skipped = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {
@@ -105,7 +105,7 @@ impl Lane {
         self.condition.retry_requested = true;
         self.window.forget_waits();
         self.aside.hurry(now);
-        self.revivals.hurry(now);
+        self.dead_retries.hurry(now);
     }
 
     async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
@@ -126,7 +126,7 @@ impl Lane {
                 "last deliveries could not be settled; their events may be delivered again"
             );
         }
-        self.show(clock.now(), Some(LaneCondition::Stopped));
+        self.publish(clock.now(), Some(LaneCondition::Stopped));
     }
 }
 

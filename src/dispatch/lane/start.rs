@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     super::{
         policy::{self, Mode},
-        window::Batch,
+        window::DueBatch,
     },
     InFlight, Lane, ReplayPhase,
 };
@@ -85,7 +85,7 @@ impl Lane {
         // A set-aside event may succeed even if every event in the window fails.
         let mut started = self.start_aside(now).await;
         if std::mem::take(&mut self.condition.retry_requested) {
-            started |= self.start_revival(now).await;
+            started |= self.start_dead_retry(now).await;
         }
         if self.searches() {
             return self.search(now).await || started;
@@ -95,7 +95,7 @@ impl Lane {
             let heads = self.window.least_tried(1, 1);
             return self.probe_with(heads, Mode::Batch, now).await || started;
         }
-        let Batch { seqs, attempts } = self.window.next_batch(self.batch, now, true);
+        let DueBatch { seqs, attempts } = self.window.next_batch(self.batch, now, true);
         if policy::mode(attempts) == Mode::Batch {
             return self.probe_with(seqs, Mode::Batch, now).await || started;
         }
@@ -161,7 +161,10 @@ impl Lane {
     }
 
     pub(super) fn exceptions_in_flight(&self) -> usize {
-        self.in_flight.values().filter(|one| matches!(one, InFlight::Aside(_) | InFlight::Revival(_))).count()
+        self.in_flight
+            .values()
+            .filter(|one| matches!(one, InFlight::Aside(_) | InFlight::DeadRetry(_)))
+            .count()
     }
 
     /// Starts a set-aside event or a retried dead letter that is due. The two kinds take turns.
@@ -169,21 +172,21 @@ impl Lane {
         if self.exceptions_in_flight() >= policy::exceptions(self.share()) {
             return false;
         }
-        let revival_first = std::mem::take(&mut self.revival_next);
-        (revival_first && self.start_revival(now).await)
+        let dead_retry_first = std::mem::take(&mut self.dead_retry_next);
+        (dead_retry_first && self.start_dead_retry(now).await)
             || self.start_aside(now).await
-            || self.start_revival(now).await
+            || self.start_dead_retry(now).await
     }
 
-    async fn start_revival(&mut self, now: Timestamp) -> bool {
-        let Some(due) = self.revivals.take_due(now) else { return false };
+    async fn start_dead_retry(&mut self, now: Timestamp) -> bool {
+        let Some(due) = self.dead_retries.take_due(now) else { return false };
         match self.context.journal.dead_letter(due.id).await {
             Ok(Some(letter)) if letter.retrying => {
                 let delivery = Delivery::new(due.event, due.attempts + 1, true);
-                self.spawn(vec![delivery], Mode::Batch, InFlight::Revival(due.id));
+                self.spawn(vec![delivery], Mode::Batch, InFlight::DeadRetry(due.id));
             }
             // Somebody has dropped the dead letter.
-            Ok(_) => self.revival_done(due.id),
+            Ok(_) => self.dead_retry_done(due.id),
             Err(error) => {
                 tracing::error!(
                     lane = %self.name(),
@@ -191,7 +194,7 @@ impl Lane {
                     error = error.class(),
                     "dead letter cannot be read; it is retried later, and the lane continues"
                 );
-                self.revivals.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
+                self.dead_retries.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
             }
         }
         true
@@ -204,7 +207,7 @@ impl Lane {
             Ok(Some(event)) => {
                 let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.replay.is_some());
                 self.spawn(vec![delivery], Mode::Batch, InFlight::Aside(event));
-                self.revival_next = true;
+                self.dead_retry_next = true;
             }
             Ok(None) => {
                 tracing::error!(
@@ -221,7 +224,7 @@ impl Lane {
                     error = error.class(),
                     "set-aside event cannot be read; it is retried later, and the lane continues"
                 );
-                self.show.failed("unreadable", now);
+                self.publisher.failed("unreadable", now);
                 self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
             }
         }
@@ -259,9 +262,9 @@ impl Lane {
     /// Returns the event of an entry and its failed deliveries so far. Reads the event again if its body is no longer
     /// in memory. `None` if it cannot be read now, or no longer exists.
     pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<(Arc<Event>, u32)> {
-        let slot = self.window.get(seq)?;
-        let attempts = slot.attempts;
-        if let Some(event) = &slot.event {
+        let entry = self.window.get(seq)?;
+        let attempts = entry.attempts;
+        if let Some(event) = &entry.event {
             return Some((Arc::clone(event), attempts));
         }
         match self.context.journal.get(seq).await {

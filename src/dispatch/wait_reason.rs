@@ -9,13 +9,13 @@ use super::{
 
 /// The reason why a replay waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waits {
+pub struct WaitReason {
     handler: Arc<str>,
-    for_what: ForWhat,
+    blocker: Blocker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ForWhat {
+enum Blocker {
     /// This process has no such handler.
     Handler,
     /// Another replay of the handler goes first; with its id.
@@ -26,61 +26,61 @@ enum ForWhat {
     Lag(u64),
 }
 
-impl Waits {
+impl WaitReason {
     /// For a replay whose handler does not exist in this process.
     pub(super) fn for_handler(handler: &Arc<str>) -> Self {
-        Self { handler: Arc::clone(handler), for_what: ForWhat::Handler }
+        Self { handler: Arc::clone(handler), blocker: Blocker::Handler }
     }
 
     /// For a replay that waits until the replay `before` has ended.
     pub(super) fn for_turn(handler: &Arc<str>, before: i64) -> Self {
-        Self { handler: Arc::clone(handler), for_what: ForWhat::Turn(before) }
+        Self { handler: Arc::clone(handler), blocker: Blocker::Turn(before) }
     }
 
     /// Returns why a replay must wait for one of the handler's own lanes; `None` if it need not.
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
-        let for_what = match lane.state {
+        let blocker = match lane.state {
             // A full lane continues with events that its destination accepts, perhaps for days.
             LaneCondition::Running | LaneCondition::Full if lane.lag > policy::YIELD_LAG => {
-                ForWhat::Lag(lane.lag)
+                Blocker::Lag(lane.lag)
             }
             LaneCondition::Running | LaneCondition::Full => return None,
-            state => ForWhat::Lane(state),
+            state => Blocker::Lane(state),
         };
-        Some(Self { handler: Arc::clone(&lane.handler), for_what })
+        Some(Self { handler: Arc::clone(&lane.handler), blocker })
     }
 
     /// Returns the reason if a replay's lane has caught up with the handler's own lane before its end.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
-        waits.then(|| Self { handler: Arc::clone(&own.handler), for_what: ForWhat::Lag(own.lag) })
+        waits.then(|| Self { handler: Arc::clone(&own.handler), blocker: Blocker::Lag(own.lag) })
     }
 
     /// Returns why one of the replay's lanes does not deliver. A stopped lane has finished.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
             LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,
-            state => Some(Self { handler: Arc::clone(&lane.handler), for_what: ForWhat::Lane(state) }),
+            state => Some(Self { handler: Arc::clone(&lane.handler), blocker: Blocker::Lane(state) }),
         }
     }
 }
 
-impl fmt::Display for Waits {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { handler, for_what } = self;
-        match for_what {
-            ForWhat::Handler => write!(f, "handler {handler} is not in this configuration"),
-            ForWhat::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
-            ForWhat::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
-            ForWhat::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
-            ForWhat::Lane(LaneCondition::Waiting) => {
+        let Self { handler, blocker } = self;
+        match blocker {
+            Blocker::Handler => write!(f, "handler {handler} is not in this configuration"),
+            Blocker::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
+            Blocker::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
+            Blocker::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
+            Blocker::Lane(LaneCondition::Waiting) => {
                 write!(f, "the destination of handler {handler} is unwell")
             }
-            ForWhat::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
-            ForWhat::Lane(LaneCondition::NotConfigured) => {
+            Blocker::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
+            Blocker::Lane(LaneCondition::NotConfigured) => {
                 write!(f, "handler {handler} is not in this configuration")
             }
-            ForWhat::Lane(LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped) => {
+            Blocker::Lane(LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped) => {
                 write!(f, "handler {handler} has stopped")
             }
         }
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_replay_says_what_it_waits_for() {
-        let live = |state, lag| Waits::for_live(&lane(state, lag)).map(|waits| waits.to_string());
+        let live = |state, lag| WaitReason::for_live(&lane(state, lag)).map(|waits| waits.to_string());
         assert_eq!(live(LaneCondition::Running, 10_000), None);
         assert_eq!(
             live(LaneCondition::Running, 10_001).unwrap(),
@@ -108,10 +108,10 @@ mod tests {
         assert_eq!(live(LaneCondition::Waiting, 0).unwrap(), "the destination of handler crm is unwell");
         assert!(live(LaneCondition::Stopped, 0).is_some());
         let at = |cursor| LaneStatus { cursor, ..lane(LaneCondition::Running, 7) };
-        let passes = |cursor, upto| Waits::for_own_to_pass(&at(cursor), &at(100), upto);
+        let passes = |cursor, upto| WaitReason::for_own_to_pass(&at(cursor), &at(100), upto);
         assert_eq!(passes(100, 101).unwrap().to_string(), "handler crm is 7 events behind the newest event");
         assert_eq!((passes(99, 101), passes(100, 100)), (None, None));
-        let own = |state| Waits::for_own(&lane(state, 50_000));
+        let own = |state| WaitReason::for_own(&lane(state, 50_000));
         assert_eq!((own(LaneCondition::Running), own(LaneCondition::Stopped)), (None, None));
         assert!(own(LaneCondition::Waiting).is_some());
         assert_eq!(

@@ -1,13 +1,13 @@
 //! The status that a lane publishes: its state, and what it waits for.
 
 use super::{
-    super::status::{LaneCondition, Shown},
+    super::status::{LaneCondition, LaneFigures},
     Lane,
 };
 use crate::clock::Timestamp;
 
 impl Lane {
-    pub(super) fn show(&mut self, now: Timestamp, state: Option<LaneCondition>) {
+    pub(super) fn publish(&mut self, now: Timestamp, state: Option<LaneCondition>) {
         let undecided = self.undecided();
         let waits = self.condition.failures > 0 || undecided.is_some();
         let full = self.aside_is_full();
@@ -19,7 +19,7 @@ impl Lane {
             _ => LaneCondition::Running,
         });
         let tip = self.end().min(*self.tip.borrow());
-        self.show.publish(Shown {
+        self.publisher.publish(LaneFigures {
             cursor: self.window.done_to(),
             tip,
             in_flight: self.in_flight.len() - usize::from(self.opening.is_some()),
@@ -63,7 +63,7 @@ impl Lane {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;
         }
-        self.window.doubts(self.condition.successes).map(|(_, slot, _)| slot.attempts).max()
+        self.window.doubts(self.condition.successes).map(|(_, entry, _)| entry.attempts).max()
     }
 
     /// The class of the last failure in doubt, such as `status 422`.
