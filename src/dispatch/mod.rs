@@ -21,7 +21,7 @@ pub use context::{HandlerContext, HandlerSpec};
 pub use control::DispatchControl;
 pub(crate) use lane::WINDOW_BYTES;
 pub use lane::{Command, Ended, Lane, ReplayPart, Turn};
-pub use progress::Progress;
+pub use progress::ReplayProgress;
 pub use replays::{Matches, ReplayHandler, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};

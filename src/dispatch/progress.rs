@@ -11,14 +11,14 @@ const PAGE: usize = 1_000;
 
 /// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReplayProgress {
     /// Events that the replay is done with: delivered, set aside or dead.
     pub done: u64,
     /// Events that both the handler and the replay want.
     pub events: u64,
 }
 
-impl Progress {
+impl ReplayProgress {
     /// Counts by reading every event of the replay. `cursors` are the cursors of the replay's lanes.
     ///
     /// # Errors
@@ -31,20 +31,37 @@ impl Progress {
     ) -> Result<Self, journal::Error> {
         let mut progress = Self::default();
         for (class, cursor) in cursors {
-            let mut after = replay.after;
-            while after < replay.upto {
-                let claim = journal.claim(*class, after, PAGE).await?;
-                let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
-                for event in within.filter(|event| filters.iter().all(|filter| filter.wants(event))) {
-                    progress.events += 1;
-                    progress.done += u64::from(event.seq <= *cursor);
-                }
-                if claim.through <= after {
-                    break;
-                }
-                after = claim.through;
-            }
+            let count = |seq| {
+                progress.events += 1;
+                progress.done += u64::from(seq <= *cursor);
+            };
+            visit(journal, replay, filters, *class, count).await?;
         }
         Ok(progress)
     }
+}
+
+/// Calls `each` with the seq of every event of a class that both the handler and the replay want.
+///
+/// # Errors
+/// Returns errors of the journal.
+pub(super) async fn visit(
+    journal: &dyn Journal,
+    replay: &NewReplay,
+    filters: [&Filter; 2],
+    class: Class,
+    mut each: impl FnMut(u64),
+) -> Result<(), journal::Error> {
+    let mut after = replay.after;
+    while after < replay.upto {
+        let claim = journal.claim(class, after, PAGE).await?;
+        let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
+        let wanted = within.filter(|event| filters.iter().all(|filter| filter.wants(event)));
+        wanted.for_each(|event| each(event.seq));
+        if claim.through <= after {
+            break;
+        }
+        after = claim.through;
+    }
+    Ok(())
 }

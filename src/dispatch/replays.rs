@@ -12,7 +12,10 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Ended, HandlerContext, Lane, LaneStatus, Progress, ReplayPart, WaitReason};
+use super::{
+    Ended, HandlerContext, Lane, LaneStatus, RateLimit, ReplayPart, ReplayProgress, WaitReason,
+    progress::visit,
+};
 use crate::{
     event::Class,
     handler::{Filter, FilterSettings},
@@ -25,7 +28,7 @@ pub struct Replayer {
     handlers: BTreeMap<Arc<str>, ReplayHandler>,
     started: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
     /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
-    counted: Mutex<BTreeMap<i64, Progress>>,
+    counted: Mutex<BTreeMap<i64, ReplayProgress>>,
 }
 
 /// A handler whose events can be replayed.
@@ -51,8 +54,6 @@ pub struct Matches {
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the lanes of a replay could not be read.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Events that a dry run reads per page.
-const PAGE: usize = 1_000;
 
 impl Replayer {
     /// Creates a replayer for these handlers.
@@ -69,16 +70,16 @@ impl Replayer {
     }
 
     /// The progress of a replay; `None` if it has not started in this run, or is not counted yet.
-    pub fn progress(&self, id: i64) -> Option<Progress> {
+    pub fn progress(&self, id: i64) -> Option<ReplayProgress> {
         let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?;
         let passed: u64 = self.lanes(id).iter().map(|lane| lane.passed).sum();
-        Some(Progress { done: (counted.done + passed).min(counted.events), ..counted })
+        Some(ReplayProgress { done: (counted.done + passed).min(counted.events), ..counted })
     }
 
     async fn count(self: Arc<Self>, id: i64, new: NewReplay, cursors: Vec<(Class, u64)>) {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return };
         let Ok(filter) = read_filter(&new.filter) else { return };
-        match Progress::count(&*self.journal, &new, [&context.spec.filter, &filter], &cursors).await {
+        match ReplayProgress::count(&*self.journal, &new, [&context.spec.filter, &filter], &cursors).await {
             Ok(progress) => {
                 self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
             }
@@ -124,21 +125,14 @@ impl Replayer {
     pub async fn dry_run(&self, new: &NewReplay, filter: &Filter) -> Result<Option<Matches>, journal::Error> {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
         let mut matches = Matches::default();
+        let filters = [&context.spec.filter, filter];
         for class in Class::ALL {
-            let mut after = new.after;
-            while after < new.upto {
-                let claim = self.journal.claim(class, after, PAGE).await?;
-                let within = claim.events.iter().filter(|event| event.seq <= new.upto);
-                for event in within.filter(|event| context.spec.filter.wants(event) && filter.wants(event)) {
-                    matches.events += 1;
-                    matches.first = Some(matches.first.map_or(event.seq, |first| first.min(event.seq)));
-                    matches.last = matches.last.max(Some(event.seq));
-                }
-                if claim.through <= after {
-                    break;
-                }
-                after = claim.through;
-            }
+            let add = |seq: u64| {
+                matches.events += 1;
+                matches.first = Some(matches.first.map_or(seq, |first| first.min(seq)));
+                matches.last = matches.last.max(Some(seq));
+            };
+            visit(&*self.journal, new, filters, class, add).await?;
         }
         Ok(Some(matches))
     }
@@ -160,7 +154,7 @@ impl Replayer {
                     Err(error) => {
                         tracing::error!(
                             replay = id,
-                            error = error.class(),
+                            error = error.to_string(),
                             "replay could not start; it is tried again"
                         );
                         all_started = false;
@@ -207,15 +201,14 @@ impl Replayer {
         let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
         let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
         let filter = read_filter(filter)?;
-        let part = ReplayPart::new(*upto, filter, live.clone()).with_rate(*rate);
+        let mut part = ReplayPart::new(*upto, filter, live.clone());
+        part.rate_limit = rate.map(|rate| Arc::new(RateLimit::new(rate)));
         let mut status = Vec::new();
         let mut both = Vec::new();
         let mut cursors = Vec::new();
         for class in Class::ALL {
             let lane_id = LaneId { handler: Arc::clone(handler), class, replay: Some(id) };
-            let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone()))
-                .await
-                .map_err(StartError::Journal)?;
+            let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone())).await?;
             cursors.push((class, lane.status().borrow().cursor));
             status.push(lane.status());
             both.push(lane);
@@ -277,20 +270,13 @@ impl HalfFinished {
     }
 }
 
-/// Why a replay could not start.
+/// Why a replay could not start. Its text is safe for logs.
+#[derive(Debug, thiserror::Error)]
 enum StartError {
+    #[error("the filter of the replay is invalid")]
     Filter,
-    Journal(journal::Error),
-}
-
-impl StartError {
-    /// A text that is safe for logs.
-    const fn class(&self) -> &'static str {
-        match self {
-            Self::Filter => "the filter of the replay is invalid",
-            Self::Journal(error) => error.class(),
-        }
-    }
+    #[error("{}", .0.class())]
+    Journal(#[from] journal::Error),
 }
 
 /// Reads the filter of a replay from its JSON in the journal.

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -32,7 +31,7 @@ pub struct ReplayPart {
     /// The status of the handler's own lanes.
     pub(super) live: Vec<watch::Receiver<LaneStatus>>,
     /// Limits the events of both lanes; `None`: no limit but the handler's.
-    pub(super) rate_limit: Option<Arc<RateLimit>>,
+    pub(in crate::dispatch) rate_limit: Option<Arc<RateLimit>>,
     /// Deliveries in flight of both lanes of the replay.
     in_flight: Arc<AtomicUsize>,
 }
@@ -42,11 +41,6 @@ impl ReplayPart {
     /// flight.
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
         Self { upto, filter, live, rate_limit: None, in_flight: Arc::default() }
-    }
-
-    /// Limits the replay to this many events per second.
-    pub(in super::super) fn with_rate(self, rate: Option<NonZeroU32>) -> Self {
-        Self { rate_limit: rate.map(|rate| Arc::new(RateLimit::new(rate))), ..self }
     }
 }
 
@@ -120,9 +114,8 @@ impl Lane {
 
     /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
     pub(super) fn must_yield(&self) -> bool {
-        self.replay.as_ref().is_some_and(|replay| {
-            replay.live.iter().any(|lane| WaitReason::for_live(&lane.borrow()).is_some())
-        })
+        let mut live = self.replay.iter().flat_map(|replay| &replay.live);
+        live.any(|lane| WaitReason::for_live(&lane.borrow()).is_some())
     }
 
     pub(super) fn replay_phase(&self) -> ReplayPhase {

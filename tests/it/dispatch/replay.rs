@@ -218,7 +218,7 @@ async fn a_replay_tells_how_far_it_is_in_events() {
     let (stop, stopped) = watch::channel(false);
     let works = Arc::clone(&replayer).run(stopped, SECOND);
     let ends = async {
-        let whole = bikhook::dispatch::Progress { done: 20, events: 20 };
+        let whole = bikhook::dispatch::ReplayProgress { done: 20, events: 20 };
         until(async || replayer.progress(id) == Some(whole)).await;
         stop.send_replace(true);
     };
