@@ -9,14 +9,13 @@ use crate::journal::{Enrolment, Journal, LanePlace};
 /// longer configured has not delivered.
 pub(super) async fn enrol(handlers: Vec<Enrolment>, journal: &Arc<dyn Journal>) -> Result<(), Error> {
     let known: HashSet<Arc<str>> = journal.handlers().await?.into_iter().map(|place| place.handler).collect();
-    for Enrolment { handler: name, .. } in handlers.iter().filter(|handler| handler.start.is_some()) {
-        if known.contains(name) {
-            tracing::info!(
-                handler = &**name,
-                "`start` ignored: the journal already has this handler's cursors; \
-                 `bikhook replay --handler {name} --since TIME` delivers stored events"
-            );
-        }
+    let known_again = handlers.iter().filter(|new| new.start.is_some() && known.contains(&new.handler));
+    for Enrolment { handler: name, .. } in known_again {
+        tracing::info!(
+            handler = &**name,
+            "`start` ignored: the journal already has this handler's cursors; \
+             `bikhook replay --handler {name} --since TIME` delivers stored events"
+        );
     }
     journal.enrol(handlers).await?;
     for place in journal.handlers().await? {

@@ -152,16 +152,11 @@ pub async fn serve(
     };
     let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
 
-    let (stop_intake, intake_shutdown) = watch::channel(None);
+    let (stop_intake, shutdown) = watch::channel(None);
     let bounds = http::Bounds { connections: most.public, ..http::Bounds::from(&config.http) };
     let mut servers = JoinSet::new();
-    servers.spawn(log_cut(http::serve(
-        public,
-        intake.clone(),
-        bounds.clone(),
-        shutdown_deadline(intake_shutdown.clone()),
-    )));
-    servers.spawn(summaries(intake.clone(), intake_shutdown));
+    servers.spawn(log_cut(http::serve(public, intake.clone(), bounds.clone(), cut_at(shutdown.clone()))));
+    servers.spawn(summaries(intake.clone(), shutdown));
 
     let (not_ready, stopping) = watch::channel(false);
     // The operator's side stops last, so that an operator can watch intake and lanes stop.
@@ -169,9 +164,9 @@ pub async fn serve(
     let (stop_lanes, lanes_shutdown) = watch::channel(false);
     let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
     let start = async {
-        let handlers = config.handlers.into_iter().map(handler_spec).collect();
+        let specs = config.handlers.into_iter().map(spec).collect();
         let (control, replayer) =
-            DispatchControl::start(handlers, &journal, &metrics, &mut lanes, &lanes_shutdown, LANES_GRACE)
+            DispatchControl::start(specs, &journal, &metrics, &mut lanes, &lanes_shutdown, LANES_GRACE)
                 .await?;
         let insight = open_insight(config.insight, &journal, &metrics).await;
         if let Some(insight) = &insight {
@@ -190,7 +185,7 @@ pub async fn serve(
             stopping,
         });
         let few = http::Bounds { connections: most.operator, ..bounds };
-        operators.spawn(log_cut(http::serve(operator, site, few, shutdown_deadline(operator_shutdown))));
+        operators.spawn(log_cut(http::serve(operator, site, few, cut_at(operator_shutdown))));
         tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
         ready(addresses);
         Ok::<_, Error>(())
@@ -330,12 +325,12 @@ fn enrolment(handler: &HandlerConfig) -> Enrolment {
 }
 
 /// Prepares a handler for its lanes, which open it.
-fn handler_spec(config: HandlerConfig) -> HandlerSpec {
+fn spec(config: HandlerConfig) -> HandlerSpec {
     let HandlerConfig { name, kind, opener, destination, filter, mask, dispatch: settings, .. } = config;
     let destination: Arc<str> = destination.into();
-    let (own_name, shown) = (Arc::clone(&name), Arc::clone(&destination));
+    let (named, to) = (Arc::clone(&name), Arc::clone(&destination));
     HandlerSpec {
-        handler: Arc::new(Deferred::new(own_name, kind.name, shown, opener, *settings.timeout)),
+        handler: Arc::new(Deferred::new(named, kind.name, to, opener, *settings.timeout)),
         name,
         kind: kind.name,
         destination,
@@ -408,7 +403,7 @@ async fn join_all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
 }
 
 /// Waits for a stop; returns the time at which requests in flight are cut.
-async fn shutdown_deadline(mut shutdown: watch::Receiver<Option<Instant>>) -> Instant {
+async fn cut_at(mut shutdown: watch::Receiver<Option<Instant>>) -> Instant {
     let at = shutdown.wait_for(Option::is_some).await;
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)
 }

@@ -1,6 +1,6 @@
 //! Starts the lanes of every handler, and gives an operator access to them: their status, and commands to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -96,22 +96,19 @@ impl DispatchControl {
     /// these refusals.
     pub async fn accept_refusals(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
-        let mut classes: Vec<String> =
+        let classes: BTreeSet<String> =
             lanes.filter(|lane| *lane.handler == *handler).filter_map(|lane| lane.refused.clone()).collect();
-        classes.sort_unstable();
-        classes.dedup();
         let accept = |class| Command::AcceptRefusals { upto, class };
         self.send(handler, |lane| lane.refused.clone().map(accept)).await;
-        classes
+        classes.into_iter().collect()
     }
 
     async fn send(&self, handler: &str, command: impl Fn(&LaneStatus) -> Option<Command>) -> usize {
         let mut sent = 0;
         for lane in &self.0 {
-            let command = {
-                let status = lane.status.borrow();
-                if *status.handler == *handler { command(&status) } else { None }
-            };
+            let command = Some(lane.status.borrow())
+                .filter(|lane| *lane.handler == *handler)
+                .and_then(|lane| command(&lane));
             if let Some(command) = command {
                 // A lane that has ended is not counted.
                 sent += usize::from(lane.commands.send(command).await.is_ok());

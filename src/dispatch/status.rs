@@ -13,7 +13,7 @@ use crate::{clock::Timestamp, event::Class, journal::LaneId, metrics::Labels};
 const ERROR_CHARS: usize = 500;
 
 /// The status of a lane, for the API and the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LaneStatus {
     /// The name of the handler.
     pub handler: Arc<str>,
@@ -62,10 +62,11 @@ pub struct LaneStatus {
 }
 
 /// The state of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LaneCondition {
     /// The lane delivers, or has nothing to deliver.
+    #[default]
     Running,
     /// The lane waits, because its destination is unwell or may be.
     Waiting,
@@ -93,30 +94,7 @@ impl LaneStatus {
 
     /// The status of a lane that has not started.
     pub fn new(handler: Arc<str>, kind: &'static str, class: Class) -> Self {
-        Self {
-            handler,
-            kind,
-            destination: Arc::default(),
-            lane: class.as_str(),
-            cursor: 0,
-            lag: 0,
-            oldest_at: None,
-            lag_seconds: 0,
-            in_flight: 0,
-            set_aside: 0,
-            passed: 0,
-            delivered: 0,
-            delivered_at: None,
-            state: LaneCondition::Running,
-            failures: 0,
-            unwell_since: None,
-            next_try: None,
-            waits_for: None,
-            refused: None,
-            last_failure: None,
-            last_failure_at: None,
-            open_error: None,
-        }
+        Self { handler, kind, lane: class.as_str(), ..Self::default() }
     }
 }
 

@@ -25,7 +25,7 @@ impl Lane {
             return;
         };
         let attempts = row.attempts + 1;
-        self.unsettled += u64::from(seq <= self.restored_to);
+        self.redelivered.unsettled += u64::from(seq <= self.redelivered.upto);
         let trouble = match outcome {
             Outcome::Delivered => {
                 self.publisher.delivered(1, now);
@@ -34,7 +34,7 @@ impl Lane {
             }
             Outcome::Refused(error) => {
                 let history = row.history.and(attempts, now, &error);
-                self.add_dead_letter(Arc::clone(event), Cause::Refused, attempts, error, history, now);
+                self.dead_letter(Arc::clone(event), Cause::Refused, attempts, error, history, now);
                 return self.release(seq, now);
             }
             Outcome::Failed(trouble) => trouble,
@@ -66,7 +66,7 @@ impl Lane {
         trace.failed_after = self.condition.successes;
         if trouble.gravity == Gravity::Refused && answers {
             let history = row.history.and(attempts, now, &trouble.error);
-            self.add_dead_letter(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
+            self.dead_letter(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
             return self.release(seq, now);
         }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
@@ -74,14 +74,7 @@ impl Lane {
             // An event expires only while the destination accepts others.
             Fate::Dead if takes_others => {
                 let history = row.history.and(attempts, now, &trouble.error);
-                self.add_dead_letter(
-                    Arc::clone(event),
-                    Cause::Expired,
-                    attempts,
-                    trouble.error,
-                    history,
-                    now,
-                );
+                self.dead_letter(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
                 self.release(seq, now);
             }
             Fate::Dead => {
@@ -128,7 +121,7 @@ impl Lane {
 
     /// Records the result of a retried dead letter.
     pub(super) fn dead_retry_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
-        self.unsettled += 1;
+        self.redelivered.unsettled += 1;
         let (error, rests, requested) = match outcome {
             Outcome::Delivered => {
                 self.publisher.delivered(1, now);
@@ -238,7 +231,7 @@ impl Lane {
         };
         self.ends.set_aside.extend(follows);
         self.ends.set_aside.push(row.clone());
-        let unanswered = seq <= self.restored_to;
+        let unanswered = seq <= self.redelivered.upto;
         self.aside.insert(row, AsideTrace { failed_at: now, unanswered, ..AsideTrace::default() });
     }
 }

@@ -55,7 +55,7 @@ impl Lane {
             // Counted with the same filters as the total of the replay.
             self.claimed += u64::from(self.replay.is_some() && self.wants(&event));
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
-                let unanswered = seq <= self.restored_to;
+                let unanswered = seq <= self.redelivered.upto;
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
                     // A held message has earlier events in the window: a later one must not overtake them.
                     Some(key) if self.aside_is_full() || self.window.is_held(Some(key)) => {
@@ -138,16 +138,16 @@ impl Lane {
     /// too. Without this, a process that is killed repeatedly would deliver the same events each time. The steps grow
     /// with the number of settled events.
     pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
-        if self.unsettled == 0 {
+        if self.redelivered.unsettled == 0 {
             return Ok(());
         }
-        let is_last = !self.backlog_is_settled && self.window.done_to() >= self.restored_to;
-        if !is_last && self.unsettled * RESETTLED_PART < self.resettled {
+        let is_last = !self.redelivered.backlog_is_settled && self.window.done_to() >= self.redelivered.upto;
+        if !is_last && self.redelivered.unsettled * RESETTLED_PART < self.redelivered.settled {
             return Ok(());
         }
-        self.backlog_is_settled |= is_last;
+        self.redelivered.backlog_is_settled |= is_last;
         self.settle().await?;
-        self.resettled += std::mem::take(&mut self.unsettled);
+        self.redelivered.settled += std::mem::take(&mut self.redelivered.unsettled);
         if let Err(error) = self.context.journal.flush().await {
             // For example on a full disk: deliveries continue, and are settled once there is room.
             tracing::warn!(

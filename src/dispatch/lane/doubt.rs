@@ -61,7 +61,7 @@ impl Lane {
         let others = beside || entry.doubted_after.is_some_and(|then| self.condition.successes > then);
         let accepted = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.holds(seq, &trouble));
         if accepted || (others && trouble.gravity == Gravity::Refused) {
-            return self.move_to_dead_letters(seq, trouble, now);
+            return self.dead_letter_entry(seq, trouble, now);
         }
         // A replay has an end: no message may follow that could show the cause.
         let is_alone =
@@ -72,7 +72,7 @@ impl Lane {
         // No other message shows the cause: a second refusal, after a wait, decides.
         let is_refused_again = was_refused && trouble.gravity == Gravity::Refused;
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
-            return self.move_to_dead_letters(seq, trouble, now);
+            return self.dead_letter_entry(seq, trouble, now);
         }
         let settings = &self.context.spec.settings;
         let jitter = policy::jitter(self.condition.seed ^ seq, tried + 1);
@@ -90,14 +90,14 @@ impl Lane {
         self.window.failed(seq, successes, now.plus_ms(wait), Some(trouble));
     }
 
-    fn move_to_dead_letters(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+    fn dead_letter_entry(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let Some(entry) = self.window.get(seq) else { return };
         let attempts = entry.attempts + 1;
         // If the body is no longer in memory, the event is tried again, which reads the body.
         let Some(event) = entry.event.clone() else { return self.window.put_back(seq, now) };
         self.window.remove(seq);
         let history = History::default().and(attempts, now, &trouble.error);
-        self.add_dead_letter(event, Cause::Refused, attempts, trouble.error, history, now);
+        self.dead_letter(event, Cause::Refused, attempts, trouble.error, history, now);
     }
 
     /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no
@@ -177,7 +177,8 @@ impl Lane {
         if searched {
             // Nobody can tell why these events failed: try each again, without blocking the lane.
             for (seq, trouble) in self.window.waiting_doubts() {
-                self.set_aside_again(seq, trouble, now);
+                self.uncount_try(seq);
+                self.set_aside(seq, trouble, now);
             }
         }
         // Events that remain in doubt are tried again soon. A repeated refusal makes a dead letter.
@@ -189,27 +190,16 @@ impl Lane {
         )));
     }
 
-    /// Like [`Self::move_to_dead_letters`], but the last try is already counted.
-    fn move_waiting_to_dead_letters(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+    /// Takes back the last try of an event in doubt, because the decision about it counts that try.
+    fn uncount_try(&mut self, seq: u64) {
         if let Some(entry) = self.window.get_mut(seq) {
             entry.attempts = entry.attempts.saturating_sub(1);
         }
-        self.move_to_dead_letters(seq, trouble, now);
-    }
-
-    fn set_aside_again(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
-        if let Some(entry) = self.window.get_mut(seq) {
-            entry.attempts = entry.attempts.saturating_sub(1);
-        }
-        self.set_aside(seq, trouble, now);
     }
 
     /// Turns refusals that the operator accepts into dead letters. Returns whether there were any. Each body stays in
     /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`ACCEPTED_EVENTS`].
-    pub(super) async fn move_accepted_to_dead_letters(
-        &mut self,
-        now: Timestamp,
-    ) -> Result<bool, journal::Error> {
+    pub(super) async fn dead_letter_accepted(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let continues = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.continues);
         if continues && !self.accepted_are_durable().await? {
             return Ok(false);
@@ -217,10 +207,9 @@ impl Lane {
         let Some(accepted) = &mut self.accepted_refusals else { return Ok(false) };
         accepted.continues = false;
         let doubts = self.window.waiting_doubts();
-        let held: Vec<_> =
-            doubts.into_iter().filter(|(seq, trouble)| accepted.holds(*seq, trouble)).collect();
+        let due: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| accepted.holds(*seq, trouble)).collect();
         let (mut events, mut bytes) = (0, 0);
-        for (seq, trouble) in held {
+        for (seq, trouble) in due {
             if bytes >= WINDOW_BYTES || events >= ACCEPTED_EVENTS {
                 if let Some(accepted) = &mut self.accepted_refusals {
                     accepted.continues = true;
@@ -230,7 +219,8 @@ impl Lane {
             if let Some((event, _)) = self.body(seq, now).await {
                 events += 1;
                 bytes += event.element.raw().len();
-                self.move_waiting_to_dead_letters(seq, trouble, now);
+                self.uncount_try(seq);
+                self.dead_letter_entry(seq, trouble, now);
             }
         }
         if events == 0 && !continues {

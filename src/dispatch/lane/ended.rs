@@ -73,7 +73,8 @@ impl Lane {
         // An event was accepted after one for which the settings are wrong, so the destination itself is well.
         let mut accepted_after = false;
         for (at, (seq, outcome)) in seqs.iter().zip(outcomes).enumerate() {
-            self.unsettled += u64::from(*seq <= self.restored_to && outcome != Outcome::Untried);
+            self.redelivered.unsettled +=
+                u64::from(*seq <= self.redelivered.upto && outcome != Outcome::Untried);
             match outcome {
                 Outcome::Delivered => {
                     self.window.remove(*seq);
@@ -88,7 +89,7 @@ impl Lane {
                         entry.and_then(|entry| Some((entry.event?, entry.attempts + 1)))
                     {
                         let history = History::default().and(attempts, now, &error);
-                        self.add_dead_letter(event, Cause::Refused, attempts, error, history, now);
+                        self.dead_letter(event, Cause::Refused, attempts, error, history, now);
                     }
                 }
                 Outcome::Failed(trouble) if trouble.is_about_event() => {
@@ -253,7 +254,7 @@ impl Lane {
         self.judge_doubts(searched, now);
     }
 
-    pub(super) fn add_dead_letter(
+    pub(super) fn dead_letter(
         &mut self,
         event: Arc<Event>,
         cause: Cause,

@@ -129,13 +129,7 @@ pub struct Lane {
     accepted_refusals: Option<AcceptedRefusals>,
     /// Events that were claimed and wanted; counted for replays only.
     claimed: u64,
-    /// The tip when the lane was restored. The previous process may have delivered events up to here.
-    restored_to: u64,
-    /// Redelivered events that are settled durably, in this run.
-    resettled: u64,
-    /// Redelivered events that ended and are not yet settled durably.
-    unsettled: u64,
-    backlog_is_settled: bool,
+    redelivered: Redelivered,
     /// Whether the log already says that the limit for set-aside events is reached.
     logged_full: bool,
     /// An exception has just ended, so the lane's own deliveries go first.
@@ -143,6 +137,18 @@ pub struct Lane {
     /// The last exception was a set-aside event, so a dead letter goes first.
     dead_retry_next: bool,
     publisher: LanePublisher,
+}
+
+/// Events that the previous process may have delivered, too.
+#[derive(Default)]
+struct Redelivered {
+    /// The tip when the lane was restored.
+    upto: u64,
+    /// Number of these events that are settled durably, in this run.
+    settled: u64,
+    /// Number of these events that ended and are not yet settled durably.
+    unsettled: u64,
+    backlog_is_settled: bool,
 }
 
 /// The state of the destination, as seen by this lane.
@@ -191,10 +197,7 @@ impl Lane {
         id.hash(&mut hasher);
         let replay_limit = replay.as_ref().and_then(|replay| replay.rate_limit.clone());
         Ok(Self {
-            batch: replay_limit
-                .as_ref()
-                .map_or(usize::MAX, |limit| limit.per_second())
-                .min(context.spec.batch),
+            batch: replay_limit.iter().map(|limit| limit.per_second()).fold(context.spec.batch, usize::min),
             attempt: Attempt { context: Arc::clone(&context), lane: id.clone(), replay_limit },
             window: Window::new(cursor),
             settled: aside_past_cursor.chain(dead_past_cursor).collect(),
@@ -221,11 +224,8 @@ impl Lane {
                 quick: 0,
                 seed: hasher.finish(),
             },
-            restored_to: *journal.tip().borrow(),
+            redelivered: Redelivered { upto: *journal.tip().borrow(), ..Redelivered::default() },
             claimed: 0,
-            resettled: 0,
-            unsettled: 0,
-            backlog_is_settled: false,
             logged_full: false,
             accepted_refusals: None,
             tip: journal.tip(),
@@ -272,7 +272,7 @@ impl Lane {
             self.retries.borrow_and_update();
             self.reload_dead_retries = self.replay.is_none();
         }
-        let accepted = self.move_accepted_to_dead_letters(now).await?;
+        let accepted = self.dead_letter_accepted(now).await?;
         self.settle_redelivered().await?;
         if self.reload_dead_retries {
             self.load_dead_retries(now).await?;

@@ -1,4 +1,4 @@
-//! A lane's loop: runs a turn, waits for a reason to run the next one, and winds up at the end.
+//! A lane's loop: runs a turn, waits for a reason to run the next one, and shuts down at the end.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub enum Ended {
 }
 
 impl Lane {
-    /// Runs until `shutdown` is true, then gives deliveries in flight up to `grace` to end. A lane of a replay also ends
-    /// when its replay does.
+    /// Runs until `shutdown` is true, then gives deliveries in flight up to `grace` to end. A lane of a replay also
+    /// ends when its replay does.
     pub async fn run(
         mut self,
         mut shutdown: watch::Receiver<bool>,
@@ -41,7 +41,7 @@ impl Lane {
             let (until, stuck) = match self.turn(clock.now()).await {
                 Ok(Turn::Moved) => continue,
                 Ok(Turn::Ended) => {
-                    self.wind_up(&clock, grace).await;
+                    self.shut_down(&clock, grace).await;
                     return Ended::Finished;
                 }
                 Ok(Turn::Idle(until)) => (until, false),
@@ -60,7 +60,7 @@ impl Lane {
                 () = tokio::time::sleep(rest) => {}
             }
         }
-        self.wind_up(&clock, grace).await;
+        self.shut_down(&clock, grace).await;
         Ended::Stopped
     }
 
@@ -108,7 +108,7 @@ impl Lane {
         self.dead_retries.hurry(now);
     }
 
-    async fn wind_up(mut self, clock: &LaneClock, grace: Duration) {
+    async fn shut_down(mut self, clock: &LaneClock, grace: Duration) {
         self.abort_opening();
         let last = tokio::time::timeout(grace, async { while self.delivery_ended().await {} }).await;
         if last.is_err() {

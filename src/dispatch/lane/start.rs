@@ -161,10 +161,8 @@ impl Lane {
     }
 
     pub(super) fn exceptions_in_flight(&self) -> usize {
-        self.in_flight
-            .values()
-            .filter(|one| matches!(one, InFlight::Aside(_) | InFlight::DeadRetry(_)))
-            .count()
+        let is_exception = |one: &&InFlight| matches!(one, InFlight::Aside(_) | InFlight::DeadRetry(_));
+        self.in_flight.values().filter(is_exception).count()
     }
 
     /// Starts a set-aside event or a retried dead letter that is due. The two kinds take turns.
