@@ -120,23 +120,3 @@ fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error in bikhook: the log says more")
         .into_response(None)
 }
-
-/// The admin side would listen on a reachable address without credentials.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the admin side cannot listen on {listen} without credentials: set credentials under [admin], or listen on loopback"
-)]
-pub struct Unguarded {
-    listen: std::net::SocketAddr,
-}
-
-/// Checks that the admin side may listen as configured.
-///
-/// # Errors
-/// Returns [`Unguarded`] if the address is not loopback and no credentials are configured.
-pub fn check_bind(settings: &Settings) -> Result<(), Unguarded> {
-    if settings.listen.ip().is_loopback() || settings.credentials.is_some() {
-        return Ok(());
-    }
-    Err(Unguarded { listen: settings.listen })
-}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::secret::Secret;
+use crate::{http, secret::Secret, settings::Wrong};
 
 /// `[admin]`: the settings of the admin side.
 #[derive(Clone, Deserialize)]
@@ -17,6 +17,24 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// The required credentials; `None` lets every request pass.
     pub credentials: Option<Credentials>,
+}
+
+impl Settings {
+    /// Returns the violations in `[admin]`. An address that other machines can reach needs credentials.
+    pub fn check(&self) -> Vec<Wrong> {
+        let Some(Credentials { username, password }) = &self.credentials else {
+            let open = Wrong::new(
+                &["listen"],
+                format!("{} accepts connections from other machines, so it needs credentials", self.listen),
+            )
+            .help("add `credentials = { username = \"admin\", password = { generate = \"data/admin-password\" } }`");
+            return if self.listen.ip().is_loopback() { Vec::new() } else { vec![open] };
+        };
+        let username = http::wrong_username(username).map(|what| ("username", what));
+        let password = password.expose().is_empty().then_some(("password", "must not be empty"));
+        let wrong = username.into_iter().chain(password);
+        wrong.map(|(key, what)| Wrong::new(&["credentials", key], what)).collect()
+    }
 }
 
 /// Basic-auth credentials of the admin side.

@@ -69,12 +69,6 @@ pub enum Error {
     /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
-    /// The admin side would be open to everybody.
-    #[error(transparent)]
-    Unguarded(#[from] admin::Unguarded),
-    /// A source cannot be served as it is configured.
-    #[error(transparent)]
-    Source(#[from] http::Unservable),
     /// A journal operation failed during start or stop.
     #[error("{0}")]
     Journal(#[from] journal::Error),
@@ -96,7 +90,6 @@ impl Error {
             Self::Listen { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Secret(error) => error.is_lasting(),
             Self::Open(error) => error.is_lasting(),
-            Self::Unguarded(_) | Self::Source(_) => true,
             Self::Journal(_) | Self::Failed(_) | Self::Stalled | Self::Panicked(_) => false,
         }
     }
@@ -123,7 +116,6 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     tokio::pin!(stop);
-    admin::check_bind(&config.admin)?;
     let most = raise_open_files(config.http.connections);
     if let Some(shortage) = MemoryLimit::of_process().and_then(|limit| Memory::of(&config).shortage(limit)) {
         tracing::warn!("{shortage}");
@@ -150,7 +142,8 @@ pub async fn serve(
             return Ok(());
         }
     };
-    let intake = Intake::new(&config.http, &config.sources, Arc::clone(&journal), Arc::clone(&metrics))?;
+    let intake =
+        Intake::new(&config.http, &config.checked_sources, Arc::clone(&journal), Arc::clone(&metrics));
 
     let (stop_intake, shutdown) = watch::channel(None);
     let bounds = http::Bounds { connections: most.public, ..http::Bounds::from(&config.http) };

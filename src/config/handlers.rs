@@ -119,7 +119,8 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
         reading.take(mask.read::<MaskKey>()).and_then(|key| check_mask(reading, name, key.mask.as_ref()));
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
     if let Some(dispatch) = &dispatch {
-        super::check::dispatch(reading, name, dispatch);
+        let wrong = dispatch.check(|key| reading.has(&["handlers", name, key]));
+        reading.refuse(&["handlers", name], wrong);
     }
     let kind = reading.take(kind.read::<KindKey>())?.kind;
     let kind = find_kind(reading, name, kind.as_deref())?;

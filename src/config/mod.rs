@@ -9,6 +9,7 @@ mod check;
 mod exposure;
 mod files;
 mod handlers;
+mod log;
 mod memory;
 mod overrides;
 mod reading;
@@ -17,13 +18,14 @@ mod report;
 mod schema;
 
 pub use handlers::HandlerConfig;
+pub use log::{LogFormat, LogSettings};
 pub use memory::{Memory, MemoryLimit};
 pub use report::Report;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub admin: admin::Settings,
     /// `[sources.NAME]` by name; never empty.
     pub sources: BTreeMap<String, SourceSettings>,
+    /// The same sources, checked: intake is built from them.
+    pub checked_sources: http::Sources,
     /// The settings of `[journal]`.
     pub journal: JournalSettings,
     /// `[insight]`; its `path` is always set.
@@ -68,42 +72,6 @@ pub struct Config {
 pub enum JournalSettings {
     /// `kind = "sqlite"`, which is the default.
     Sqlite(journal::sqlite::Settings),
-}
-
-/// `[log]`: the log and the traces of this process.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSettings {
-    /// A level such as `info`, or directives such as `info,bikhook::http=debug`.
-    pub level: String,
-    /// The format of the log lines.
-    pub format: LogFormat,
-    /// The base URL of OTLP over HTTP to which spans are exported. `None`: the standard environment variables decide.
-    pub otlp: Option<String>,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text, otlp: None }
-    }
-}
-
-/// Omits the URL, because it may contain a token.
-impl fmt::Debug for LogSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { level, format, otlp: _ } = self;
-        f.debug_struct("LogSettings").field("level", level).field("format", format).finish_non_exhaustive()
-    }
-}
-
-/// The format of the log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Plain text for people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Why a configuration could not be loaded.
@@ -170,7 +138,7 @@ impl Config {
         reading.problems.clear();
         let admin = reading.read::<admin::Settings>(&["admin"]);
         if let Some(admin) = &admin {
-            check::admin(&mut reading, admin, None);
+            reading.refuse(&["admin"], admin.check());
         }
         admin.filter(|_| reading.problems.is_empty()).ok_or_else(|| {
             let hidden = HiddenTexts::of(&reading.root, Some(&reading.context));
@@ -298,22 +266,15 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     let insight = read_insight(reading, journal.as_ref());
     let handlers = handlers::read(reading);
     let log = reading.read::<LogSettings>(&["log"]);
-    if let Some(http) = &http {
-        check::http(reading, http);
-    }
-    if let Some(admin) = &admin {
-        check::admin(reading, admin, http.as_ref());
-    }
-    check::sources(reading, &sources);
+    reading.refuse(&["http"], http.iter().flat_map(http::Settings::check));
+    reading.refuse(&["admin"], admin.iter().flat_map(admin::Settings::check));
+    check::listen(reading, http.as_ref(), admin.as_ref());
+    let checked_sources = check::sources(reading, &sources);
     if let Some(JournalSettings::Sqlite(sqlite)) = &journal {
-        check::sqlite(reading, sqlite);
+        reading.refuse(&["journal"], sqlite.check());
     }
-    if let Some(insight) = &insight {
-        check::insight(reading, insight);
-    }
-    if let Some(log) = &log {
-        check::log(reading, log);
-    }
+    reading.refuse(&["insight"], insight.iter().filter_map(insight::Settings::check));
+    reading.refuse(&["log"], log.iter().flat_map(LogSettings::check));
     check::handlers(reading);
     files::check(reading, file, journal.as_ref(), insight.as_ref(), &handlers);
     exposure::guessable(reading, admin.as_ref(), &sources);
@@ -326,6 +287,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
         http: http?,
         admin: admin?,
         sources,
+        checked_sources: checked_sources?,
         journal,
         insight: insight?,
         handlers,

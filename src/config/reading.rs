@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
-use crate::settings::{Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, nearest};
+use crate::settings::{
+    Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, Wrong, closest, nearest,
+};
 
 /// The whole configuration while it is read into settings.
 pub(super) struct Reading {
@@ -78,16 +80,23 @@ impl Reading {
 
     /// The place of the value at a path. If there is no value, the place of the closest table above it.
     pub fn place(&self, path: &[&str]) -> Place {
-        (0..=path.len())
-            .rev()
-            .find_map(|depth| node_at(&self.root, &path[..depth]))
-            .map_or(Place::BuiltIn, |node| node.place.clone())
+        closest(&self.root, path, None).map_or(Place::BuiltIn, |node| node.place.clone())
     }
 
     /// Reports an error at a path.
     pub fn wrong(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
         let place = self.place(path);
         self.problems.push(Problem { place, message: message.into(), help });
+    }
+
+    /// Reports settings of a section that their module does not accept.
+    pub fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
+        for wrong in all {
+            let wrong = wrong.under(section);
+            let node = closest(&self.root, &wrong.path, wrong.item);
+            let place = node.map_or(Place::BuiltIn, |node| node.place.clone());
+            self.problems.push(wrong.at(place));
+        }
     }
 
     /// Reports a warning at a path.

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use crate::settings::Period;
+use crate::settings::{Period, Wrong};
 
 /// How the lanes of a handler deliver, wait and retry.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +30,34 @@ pub struct Settings {
     pub aside_for: Period,
     /// Maximum number of set-aside events per lane. At the limit, events that fail stay in the lane.
     pub aside_limit: usize,
+}
+
+impl Settings {
+    /// Returns the violations. `has` tells whether a key is set: of two keys that contradict each other, one that is set
+    /// is wrong.
+    pub fn check(&self, has: impl Fn(&str) -> bool) -> Vec<Wrong> {
+        let mut wrong = Wrong::zeros(&[
+            ("batch", self.batch == Some(0)),
+            ("concurrency", self.concurrency == Some(0)),
+            ("timeout", self.timeout.as_ms() == 0),
+            ("probe_first", self.probe_first.as_ms() == 0),
+            ("probe_max", self.probe_max.as_ms() == 0),
+            ("aside_first", self.aside_first.as_ms() == 0),
+            ("aside_max", self.aside_max.as_ms() == 0),
+            ("aside_for", self.aside_for.as_ms() == 0),
+            ("aside_limit", self.aside_limit == 0),
+        ]);
+        for (first, first_value, max, max_value) in [
+            ("probe_first", self.probe_first, "probe_max", self.probe_max),
+            ("aside_first", self.aside_first, "aside_max", self.aside_max),
+        ] {
+            if first_value > max_value {
+                let message = format!("{first} ({first_value}) is longer than {max} ({max_value})");
+                wrong.push(Wrong::new(&[if has(max) { max } else { first }], message));
+            }
+        }
+        wrong
+    }
 }
 
 impl Default for Settings {

@@ -56,7 +56,10 @@ use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{Event, Key, OrderKey, Unreadable};
+use crate::{
+    event::{Event, Key, OrderKey, Unreadable},
+    settings::Wrong,
+};
 use ack::Ack;
 
 /// Log directives that silence client libraries by default, in the format of `[log] level`. Their lines may quote
@@ -75,7 +78,15 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const BATCH: usize;
     /// The kind's own keys of `[handlers.NAME]`, with `deny_unknown_fields`. The keys common to all kinds are not
     /// included.
-    type Settings: DeserializeOwned + Clone + Send + Sync + 'static;
+    type Keys: DeserializeOwned;
+    /// The checked keys, from which the handler is opened.
+    type Settings: Clone + Send + Sync + 'static;
+
+    /// Checks the keys without contacting the destination. The only place that judges them.
+    ///
+    /// # Errors
+    /// Returns [`Wrong`] with the wrong key, and what to write instead.
+    fn check(keys: Self::Keys) -> Result<Self::Settings, Wrong>;
 
     /// The files that the handler writes, each with the key that names it. No other part of the configuration may use
     /// them.
@@ -86,14 +97,6 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// A short description of the destination, for the log and for `check`. It contains no secret, and no path or query
     /// of a URL, because these may hold a token.
     fn destination(settings: &Self::Settings) -> String;
-
-    /// Checks settings that were parsed, without contacting the destination.
-    ///
-    /// # Errors
-    /// Returns `key: what`: the wrong key, and what to write instead.
-    fn check(_settings: &Self::Settings) -> Result<(), String> {
-        Ok(())
-    }
 
     /// The event as the destination receives it, as one line of JSON, for `check --show`.
     fn shown(delivery: &Delivery) -> String {

@@ -11,6 +11,7 @@ use super::Delivery;
 use crate::{
     clock::Timestamp,
     event::{Channel, Owner, Status},
+    settings::Wrong,
 };
 
 /// The version of [`COLUMNS`]. Older tables get the missing columns.
@@ -159,11 +160,11 @@ fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> 
     String::from_utf8_lossy(raw).serialize(serializer)
 }
 
-/// Splits `schema.table` or `table` into parts that are safe to quote.
+/// Splits the value of the key `table`, `schema.table` or `table`, into parts that are safe to quote.
 ///
 /// # Errors
 /// Returns what is wrong with the name, and what to write.
-pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, String> {
+pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, Wrong> {
     let parts: Vec<&str> = text.split('.').collect();
     let is_name = |part: &&str| {
         part.len() <= 63
@@ -174,10 +175,11 @@ pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, String> {
         return Ok(parts);
     }
     let schema = if parts_max > 1 { ", optionally after a schema and a dot" } else { "" };
-    Err(format!(
-        "table: {text:?} is not a valid table name: use at most 63 letters, digits and _, not starting with a digit{schema}, \
+    let what = format!(
+        "{text:?} is not a valid table name: use at most 63 letters, digits and _, not starting with a digit{schema}, \
          such as \"bik_events\""
-    ))
+    );
+    Err(Wrong::new(&["table"], what))
 }
 
 #[cfg(test)]

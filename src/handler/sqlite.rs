@@ -14,7 +14,7 @@ use super::{
     Delivery, Failure, FailureText, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::{disk, file_id::FileId, folder, panics};
+use crate::{disk, file_id::FileId, folder, panics, settings::Wrong};
 
 /// How long to wait for another writer of the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -62,7 +62,13 @@ impl Kind for Sqlite {
     /// One delivery writes to the file while the other prepares its rows.
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
+    type Keys = Settings;
     type Settings = Settings;
+
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        table_name(&keys.table, 1)?;
+        Ok(keys)
+    }
 
     fn destination(settings: &Settings) -> String {
         format!("{}, table {}", settings.path.display(), settings.table)
@@ -70,10 +76,6 @@ impl Kind for Sqlite {
 
     fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
         vec![("path", settings.path.clone())]
-    }
-
-    fn check(settings: &Settings) -> Result<(), String> {
-        table_name(&settings.table, 1).map(drop)
     }
 
     fn shown(delivery: &Delivery) -> String {

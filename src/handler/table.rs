@@ -141,10 +141,10 @@ const fn row<K: Kind>() -> KindRow {
         about: K::ABOUT,
         concurrency: K::CONCURRENCY,
         batch: K::BATCH,
-        keys: crate::settings::keys_of::<K::Settings>,
+        keys: crate::settings::keys_of::<K::Keys>,
         shown: K::shown,
         read: |section| {
-            let settings: K::Settings = section.read_checked(K::check)?;
+            let settings = section.read_checked(K::check)?;
             let files = K::files(&settings);
             let destination = K::destination(&settings);
             let opener: Opener = Arc::new(move |name| {

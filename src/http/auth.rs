@@ -5,12 +5,9 @@
 //! does not stop at the first match. `form` and `not_after` are not secret, so they are checked after a match. If there
 //! are several `Authorization` headers, only the first counts; no sender has a reason to send two.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
 };
 
 use axum::http::HeaderValue;
@@ -22,7 +19,7 @@ use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::settings::{CredentialSettings, Form};
+use super::{rules::CheckedCredential, settings::Form};
 use crate::{clock::Timestamp, metrics::Metrics};
 
 /// The longest header that is checked, in bytes. A longer one matches nothing: no credential can be that long.
@@ -37,15 +34,10 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    /// Expects checked settings: an invalid credential is left out.
-    pub(super) fn new(
-        source: &Arc<str>,
-        settings: &BTreeMap<String, CredentialSettings>,
-        metrics: &Metrics,
-    ) -> Self {
-        let credential = |(name, settings): (&String, _)| Credential::new(source, name, settings, metrics);
-        let credentials: Vec<_> = settings.iter().filter_map(credential).collect();
+    pub(super) fn new(source: &Arc<str>, credentials: &[CheckedCredential], metrics: &Metrics) -> Self {
         let has_keys = credentials.iter().any(|credential| credential.kind == CredentialKind::Key);
+        let credentials =
+            credentials.iter().map(|credential| Credential::new(source, credential, metrics)).collect();
         let denied = Denied::ALL.map(|why| {
             let labels = vec![("source", Arc::clone(source)), ("reason", why.as_str().into())];
             metrics.authentication_failures.get_or_create_owned(&labels)
@@ -164,11 +156,7 @@ pub struct CredentialStatus {
 }
 
 struct Credential {
-    name: Arc<str>,
-    kind: CredentialKind,
-    digest: [u8; 32],
-    pinned: Option<Form>,
-    not_after: Option<Timestamp>,
+    settings: CheckedCredential,
     uses: AtomicU64,
     last_used_ms: AtomicI64,
     last_form: AtomicU8,
@@ -176,38 +164,32 @@ struct Credential {
 }
 
 impl Credential {
-    fn new(source: &Arc<str>, name: &str, settings: &CredentialSettings, metrics: &Metrics) -> Option<Self> {
-        let (kind, digest) = secret_of(settings)?;
-        let name: Arc<str> = name.into();
+    fn new(source: &Arc<str>, settings: &CheckedCredential, metrics: &Metrics) -> Self {
         let by_form = Form::ALL.map(|form| {
             metrics.authenticated.get_or_create_owned(&vec![
                 ("source", Arc::clone(source)),
-                ("credential", Arc::clone(&name)),
+                ("credential", Arc::clone(&settings.name)),
                 ("form", form.as_str().into()),
             ])
         });
-        Some(Self {
-            name,
-            kind,
-            digest,
-            pinned: settings.form,
-            not_after: settings.not_after,
+        Self {
+            settings: settings.clone(),
             uses: AtomicU64::new(0),
             last_used_ms: AtomicI64::new(0),
             last_form: AtomicU8::new(0),
             by_form,
-        })
+        }
     }
 
     /// Returns whether the candidate is this credential. Takes the same time for a match and a mismatch.
     fn is(&self, form: Form, digest: &[u8; 32]) -> bool {
-        self.kind.comes_as(form) & bool::from(self.digest.ct_eq(digest))
+        self.settings.kind.comes_as(form) & bool::from(self.settings.digest.ct_eq(digest))
     }
 
     fn allows(&self, form: Form, now: Timestamp) -> Result<(), Denied> {
-        if self.pinned.is_some_and(|pinned| pinned != form) {
+        if self.settings.form.is_some_and(|pinned| pinned != form) {
             Err(Denied::OtherForm)
-        } else if self.not_after.is_some_and(|end| now > end) {
+        } else if self.settings.not_after.is_some_and(|end| now > end) {
             Err(Denied::Expired)
         } else {
             Ok(())
@@ -222,35 +204,23 @@ impl Credential {
     }
 
     fn status(&self, source: Arc<str>) -> CredentialStatus {
+        let CheckedCredential { name, kind, form: pinned, not_after, .. } = &self.settings;
         let uses = self.uses.load(Ordering::Relaxed);
         let last_form = usize::from(self.last_form.load(Ordering::Relaxed));
         CredentialStatus {
             source,
-            name: Arc::clone(&self.name),
-            kind: self.kind,
-            pinned: self.pinned,
+            name: Arc::clone(name),
+            kind: *kind,
+            pinned: *pinned,
             form: Form::ALL.get(last_form).copied().filter(|_| uses > 0),
             last_used_at: (uses > 0).then(|| Timestamp::from_ms(self.last_used_ms.load(Ordering::Relaxed))),
             uses,
-            not_after: self.not_after,
+            not_after: *not_after,
         }
     }
 }
 
-/// The kind and the digest to compare with. `None` if the credential is invalid.
-fn secret_of(settings: &CredentialSettings) -> Option<(CredentialKind, [u8; 32])> {
-    let kind = settings.kind()?;
-    let digest = match (&settings.username, &settings.password, &settings.key) {
-        (Some(username), Some(password), None) => {
-            sha256(format!("{username}:{}", password.expose()).as_bytes())
-        }
-        (None, None, Some(key)) => sha256(key.expose().trim().as_bytes()),
-        _ => return None,
-    };
-    Some((kind, digest))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
@@ -320,21 +290,22 @@ fn split_pair(decoded: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 
     use super::{
         super::{
-            rules::{LONGEST_SECRET, check_sources},
-            settings::{AuthMode, SourceSettings},
+            rules::{LONGEST_SECRET, Sources},
+            settings::{AuthMode, CredentialSettings, SourceSettings},
         },
         *,
     };
     use crate::secret::Secret;
 
     fn ring(credentials: &[(&str, CredentialSettings)]) -> Keyring {
-        let settings =
-            credentials.iter().map(|(name, settings)| ((*name).to_owned(), settings.clone())).collect();
-        Keyring::new(&"bik".into(), &settings, &Metrics::new())
+        let checked = credentials.iter().map(|(name, settings)| settings.check(name).unwrap());
+        Keyring::new(&"bik".into(), &checked.collect::<Vec<_>>(), &Metrics::new())
     }
 
     fn key(key: &str) -> CredentialSettings {
@@ -370,8 +341,8 @@ mod tests {
             credentials: BTreeMap::from([("portal".to_owned(), settings)]),
             rate: None,
         };
-        let wrong = check_sources([("bik", &source)]);
-        wrong.first().expect("accepted").to_string()
+        let wrong = Sources::check([("bik", &source)]).err().expect("accepted");
+        format!("sources.{}", wrong[0])
     }
 
     #[test]

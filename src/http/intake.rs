@@ -4,7 +4,7 @@
 //! A path is the name of one source, without patterns, so a map finds it. A router would cost a tenth of the request.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
@@ -22,8 +22,8 @@ use super::{
     connection::{Peer, Site},
     problem::{Problem, RequestId, RequestIds, X_REQUEST_ID},
     receive::{other_method, post, probe},
-    rules::{self, Unservable},
-    settings::{Settings, SourceSettings},
+    rules::Sources,
+    settings::Settings,
     socket::RequestBody,
     source::{self, Shared, Source},
     tally::{Tally, Totals, Visit},
@@ -47,21 +47,13 @@ struct Inner {
 
 impl Intake {
     /// Builds the public side from its settings.
-    ///
-    /// # Errors
-    /// Returns [`Unservable`] for the first setting that cannot be served.
     pub fn new(
         settings: &Settings,
-        sources: &BTreeMap<String, SourceSettings>,
+        sources: &Sources,
         journal: Arc<dyn Journal>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, Unservable> {
-        let by_name = sources.iter().map(|(name, source)| (name.as_str(), source));
-        let wrong = [rules::check_http(settings), rules::check_sources(by_name)].concat();
-        if let Some(wrong) = wrong.into_iter().next() {
-            return Err(wrong);
-        }
-        let shared = Arc::new(Shared::new(settings, sources.len(), journal, &metrics));
+    ) -> Self {
+        let shared = Arc::new(Shared::new(settings, sources.0.len(), journal, &metrics));
         let sources = source::all(sources, &shared, &metrics);
         let inner = Inner {
             ids: RequestIds::new(),
@@ -70,7 +62,7 @@ impl Intake {
             by_path: sources.into_iter().map(|source| (source.path.clone(), source)).collect(),
             summed_up: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// Every credential with its last use, sorted by source and name.

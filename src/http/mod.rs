@@ -35,7 +35,7 @@ pub use limits::Quiet;
 pub use listener::{Stopped, bind, serve};
 pub use network::{Network, NetworkError};
 pub use problem::{Problem, RequestId, RequestIds};
-pub use rules::{Unservable, check_http, check_sources, wrong_username};
+pub use rules::{Sources, wrong_username};
 pub use settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
 pub use socket::RequestBody;
 pub use table::Bounds;

@@ -1,15 +1,16 @@
-//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation; [`Intake`] refuses to
-//! start with one.
-//!
-//! [`Intake`]: super::Intake
+//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation. [`Sources`] that exist
+//! follow the rules, so the public side can be built from them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    auth::CredentialKind,
+    auth::{CredentialKind, sha256},
     settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings},
 };
-use crate::settings::{Period, Size};
+use crate::{
+    clock::Timestamp,
+    settings::{Size, Wrong},
+};
 
 /// The smallest buffer for a head that hyper accepts.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
@@ -17,104 +18,117 @@ const HEADER_LIMIT_MIN: Size = Size::kib(8);
 /// checked.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
-/// A setting that is not valid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {what}{}", path.join("."), help.map(|help| format!(" ({help})")).unwrap_or_default())]
-pub struct Unservable {
-    /// The path of its key in the configuration.
-    pub path: Vec<String>,
-    /// A description of the problem.
-    pub what: String,
-    /// A hint on how to correct it.
-    pub help: Option<&'static str>,
+/// Every source of a configuration, checked.
+#[derive(Default)]
+pub struct Sources(pub(super) Vec<CheckedSource>);
+
+/// The settings of a source, checked.
+pub(super) struct CheckedSource {
+    pub(super) name: Arc<str>,
+    pub(super) path: String,
+    /// `None` accepts every request.
+    pub(super) credentials: Option<Vec<CheckedCredential>>,
+    /// Requests per second; `None` means no limit.
+    pub(super) rate: Option<u32>,
 }
 
-impl Unservable {
-    fn new(path: &[&str], what: impl Into<String>) -> Self {
-        Self { path: path.iter().map(|key| (*key).to_owned()).collect(), what: what.into(), help: None }
-    }
-
-    fn help(self, help: &'static str) -> Self {
-        Self { help: Some(help), ..self }
-    }
+/// The settings of a credential, checked. Holds a digest instead of the secret.
+#[derive(Clone)]
+pub(super) struct CheckedCredential {
+    pub(super) name: Arc<str>,
+    pub(super) kind: CredentialKind,
+    /// The SHA-256 of the key, or of `username:password`.
+    pub(super) digest: [u8; 32],
+    pub(super) form: Option<Form>,
+    pub(super) not_after: Option<Timestamp>,
 }
 
-/// Returns the violations in `[http]`.
-pub fn check_http(http: &Settings) -> Vec<Unservable> {
-    let ms = |period: Period| u64::try_from(period.as_ms()).unwrap_or(0);
-    let values = [
-        ("body_limit", http.body_limit.0),
-        ("header_timeout", ms(http.header_timeout)),
-        ("idle_timeout", ms(http.idle_timeout)),
-        ("unauthenticated_idle_timeout", ms(http.unauthenticated_idle_timeout)),
-        ("body_timeout", ms(http.body_timeout)),
-        ("deadline", ms(http.deadline)),
-        ("in_flight", http.in_flight as u64),
-        ("connections", http.connections as u64),
-        ("connections_per_address", http.connections_per_address as u64),
-        ("auth_failures_per_minute", http.auth_failures_per_minute.into()),
-    ];
-    let zero = values.iter().filter(|(_, value)| *value == 0);
-    let mut wrong: Vec<_> =
-        zero.map(|(key, _)| Unservable::new(&["http", key], "must be more than 0")).collect();
-    if http.header_limit < HEADER_LIMIT_MIN {
-        wrong.push(Unservable::new(&["http", "header_limit"], "must be 8KiB or more"));
-    }
-    if http.header_bytes < http.header_limit {
-        let what = "must be at least http.header_limit, so that the largest head is accepted";
-        wrong.push(Unservable::new(&["http", "header_bytes"], what));
-    }
-    if http.in_flight_bytes < http.body_limit {
-        let what = "must be at least http.body_limit, so that the largest body is accepted";
-        wrong.push(Unservable::new(&["http", "in_flight_bytes"], what));
-    }
-    wrong
-}
-
-/// Returns the violations in `[sources.NAME]`, for all sources.
-pub fn check_sources<'a>(
-    sources: impl IntoIterator<Item = (&'a str, &'a SourceSettings)>,
-) -> Vec<Unservable> {
-    let mut wrong = Vec::new();
-    let mut paths = BTreeMap::new();
-    for (name, source) in sources {
-        check_source(name, source, &mut wrong);
-        if let Some(other) = paths.insert(&source.path, name) {
-            let what = format!("{:?} is already the path of source `{other}`", source.path);
-            wrong.push(Unservable::new(&["sources", name, "path"], what));
+impl Settings {
+    /// Returns the violations in `[http]`.
+    pub fn check(&self) -> Vec<Wrong> {
+        let mut wrong = Wrong::zeros(&[
+            ("body_limit", self.body_limit.0 == 0),
+            ("header_timeout", self.header_timeout.as_ms() == 0),
+            ("idle_timeout", self.idle_timeout.as_ms() == 0),
+            ("unauthenticated_idle_timeout", self.unauthenticated_idle_timeout.as_ms() == 0),
+            ("body_timeout", self.body_timeout.as_ms() == 0),
+            ("deadline", self.deadline.as_ms() == 0),
+            ("in_flight", self.in_flight == 0),
+            ("connections", self.connections == 0),
+            ("connections_per_address", self.connections_per_address == 0),
+            ("auth_failures_per_minute", self.auth_failures_per_minute == 0),
+        ]);
+        if self.header_limit < HEADER_LIMIT_MIN {
+            wrong.push(Wrong::new(&["header_limit"], "must be 8KiB or more"));
         }
+        if self.header_bytes < self.header_limit {
+            let what = "must be at least http.header_limit, so that the largest head is accepted";
+            wrong.push(Wrong::new(&["header_bytes"], what));
+        }
+        if self.in_flight_bytes < self.body_limit {
+            let what = "must be at least http.body_limit, so that the largest body is accepted";
+            wrong.push(Wrong::new(&["in_flight_bytes"], what));
+        }
+        wrong
     }
-    wrong
 }
 
-fn check_source(name: &str, source: &SourceSettings, wrong: &mut Vec<Unservable>) {
-    if let Some(what) = wrong_path(&source.path) {
-        wrong.push(Unservable::new(&["sources", name, "path"], what));
+impl Sources {
+    /// Checks `[sources.NAME]`, for all sources.
+    ///
+    /// # Errors
+    /// Returns every violation.
+    pub fn check<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a SourceSettings)>,
+    ) -> Result<Self, Vec<Wrong>> {
+        let (mut sources, mut wrong) = (Vec::new(), Vec::new());
+        let mut paths = BTreeMap::new();
+        for (name, source) in settings {
+            match source.check(name) {
+                Ok(source) => sources.push(source),
+                Err(all) => wrong.extend(all.into_iter().map(|one| one.under(&[name]))),
+            }
+            if let Some(other) = paths.insert(&source.path, name) {
+                let what = format!("{:?} is already the path of source `{other}`", source.path);
+                wrong.push(Wrong::new(&[name, "path"], what));
+            }
+        }
+        if wrong.is_empty() { Ok(Self(sources)) } else { Err(wrong) }
     }
-    if source.rate == Some(0) {
-        let zero = Unservable::new(&["sources", name, "rate"], "must be more than 0");
-        wrong.push(zero.help("remove it for no limit"));
-    }
-    match (source.auth, source.credentials.is_empty()) {
-        (AuthMode::Basic, true) => wrong.push(
-            Unservable::new(&["sources", name], "has no credentials")
-                .help("add `credentials.portal = { key = … }`, or `auth = \"none\"` to accept anyone"),
-        ),
-        (AuthMode::None, false) => wrong.push(
-            Unservable::new(
-                &["sources", name, "auth"],
-                "\"none\" accepts every request, so the credentials have no effect",
-            )
-            .help("remove `auth`, or remove the credentials"),
-        ),
-        (AuthMode::Basic, false) | (AuthMode::None, true) => {}
-    }
-    for (credential, settings) in &source.credentials {
-        let path = ["sources", name, "credentials", credential];
-        wrong.extend(settings.check().into_iter().map(|mut one| {
-            one.path.splice(0..0, path.map(str::to_owned));
-            one
-        }));
+}
+
+impl SourceSettings {
+    fn check(&self, name: &str) -> Result<CheckedSource, Vec<Wrong>> {
+        let mut wrong = Vec::new();
+        if let Some(what) = wrong_path(&self.path) {
+            wrong.push(Wrong::new(&["path"], what));
+        }
+        if self.rate == Some(0) {
+            wrong.push(Wrong::new(&["rate"], "must be more than 0").help("remove it for no limit"));
+        }
+        match (self.auth, self.credentials.is_empty()) {
+            (AuthMode::Basic, true) => wrong.push(
+                Wrong::new(&[], "has no credentials")
+                    .help("add `credentials.portal = { key = … }`, or `auth = \"none\"` to accept anyone"),
+            ),
+            (AuthMode::None, false) => wrong.push(
+                Wrong::new(&["auth"], "\"none\" accepts every request, so the credentials have no effect")
+                    .help("remove `auth`, or remove the credentials"),
+            ),
+            (AuthMode::Basic, false) | (AuthMode::None, true) => {}
+        }
+        let mut credentials = Vec::new();
+        for (name, settings) in &self.credentials {
+            match settings.check(name) {
+                Ok(credential) => credentials.push(credential),
+                Err(all) => wrong.extend(all.into_iter().map(|one| one.under(&["credentials", name]))),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let credentials = (self.auth == AuthMode::Basic).then_some(credentials);
+        Ok(CheckedSource { name: name.into(), path: self.path.clone(), credentials, rate: self.rate })
     }
 }
 
@@ -128,46 +142,40 @@ fn wrong_path(path: &str) -> Option<String> {
 }
 
 impl CredentialSettings {
-    /// The kind of the credential; `None` if the credential is not valid.
-    pub(super) fn kind(&self) -> Option<CredentialKind> {
-        let kind = if self.key.is_some() { CredentialKind::Key } else { CredentialKind::Pair };
-        self.check().is_empty().then_some(kind)
-    }
-
-    /// Returns the violations, with paths relative to the credential.
-    fn check(&self) -> Vec<Unservable> {
+    /// Checks the keys of a credential. The paths are relative to it.
+    pub(super) fn check(&self, name: &str) -> Result<CheckedCredential, Vec<Wrong>> {
         let mut wrong = Vec::new();
         let is_pair = self.username.is_some() || self.password.is_some();
-        match (is_pair, &self.key) {
-            (true, Some(_)) => {
-                let what = "has a key and a username with password: keep only one of them";
-                wrong.push(Unservable::new(&[], what));
+        let secret = match (&self.key, &self.username, &self.password) {
+            // Blanks around a key are ignored.
+            (Some(key), None, None) => Some((CredentialKind::Key, sha256(key.expose().trim().as_bytes()))),
+            (None, Some(username), Some(password)) => {
+                let pair = format!("{username}:{}", password.expose());
+                Some((CredentialKind::Pair, sha256(pair.as_bytes())))
             }
-            (false, None) => wrong.push(
-                Unservable::new(&[], "has neither a key nor a username with password")
-                    .help("use `{ key = … }` or `{ username = …, password = … }`"),
-            ),
-            (true, None) if self.username.is_none() || self.password.is_none() => {
-                let missing = if self.username.is_none() { "username" } else { "password" };
-                wrong.push(Unservable::new(&[], format!("the key `{missing}` is missing")));
+            (key, username, password) => {
+                wrong.push(match (key, username, password) {
+                    (None, Some(_), _) => Wrong::new(&[], "the key `password` is missing"),
+                    (None, None, Some(_)) => Wrong::new(&[], "the key `username` is missing"),
+                    (None, None, None) => Wrong::new(&[], "has neither a key nor a username with password")
+                        .help("use `{ key = … }` or `{ username = …, password = … }`"),
+                    (Some(_), ..) => {
+                        Wrong::new(&[], "has a key and a username with password: keep only one of them")
+                    }
+                });
+                None
             }
-            _ => {}
-        }
-        wrong.extend(
-            self.username
-                .as_deref()
-                .and_then(wrong_username)
-                .map(|what| Unservable::new(&["username"], what)),
-        );
+        };
+        let username = self.username.as_deref().and_then(wrong_username);
+        wrong.extend(username.map(|what| Wrong::new(&["username"], what)));
         let username_bytes = self.username.as_ref().map_or(0, |name| name.len() + 1);
         let password = self.password.as_ref().map(|password| ("password", password.expose(), username_bytes));
-        // Blanks around a key are ignored.
         let key = self.key.as_ref().map(|key| ("key", key.expose().trim(), 0));
         for (name, secret, beside) in password.into_iter().chain(key) {
             if secret.is_empty() {
-                wrong.push(Unservable::new(&[name], "must not be empty"));
+                wrong.push(Wrong::new(&[name], "must not be empty"));
             } else if beside + secret.len() > LONGEST_SECRET {
-                wrong.push(Unservable::new(&[name], "must not be longer than 2 KiB"));
+                wrong.push(Wrong::new(&[name], "must not be longer than 2 KiB"));
             }
         }
         if self.form.is_some_and(|form| is_pair != (form == Form::Pair)) {
@@ -176,9 +184,18 @@ impl CredentialSettings {
             } else {
                 "must not be \"pair\" for a key"
             };
-            wrong.push(Unservable::new(&["form"], what));
+            wrong.push(Wrong::new(&["form"], what));
         }
-        wrong
+        match secret {
+            Some((kind, digest)) if wrong.is_empty() => Ok(CheckedCredential {
+                name: name.into(),
+                kind,
+                digest,
+                form: self.form,
+                not_after: self.not_after,
+            }),
+            _ => Err(wrong),
+        }
     }
 }
 

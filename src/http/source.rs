@@ -1,7 +1,6 @@
 //! A running source: a URL that BIK posts to.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -15,7 +14,8 @@ use super::{
     limits::{Rate, Ticks},
     places::{Places, Room},
     refusal::Refusal,
-    settings::{AuthMode, Settings, SourceSettings},
+    rules::{CheckedSource, Sources},
+    settings::Settings,
     tally::Tally,
 };
 use crate::{
@@ -76,29 +76,21 @@ struct Pace {
 }
 
 impl Source {
-    pub(super) fn new(
-        name: &str,
-        settings: &SourceSettings,
-        shared: &Arc<Shared>,
-        metrics: &Metrics,
-    ) -> Self {
-        let label: Arc<str> = name.into();
+    fn new(settings: &CheckedSource, shared: &Arc<Shared>, metrics: &Metrics) -> Self {
+        let CheckedSource { name, path, credentials, rate } = settings;
         Self {
-            keyring: match settings.auth {
-                AuthMode::None => None,
-                AuthMode::Basic => Some(Keyring::new(&label, &settings.credentials, metrics)),
-            },
-            path: settings.path.clone(),
+            keyring: credentials.as_ref().map(|credentials| Keyring::new(name, credentials, metrics)),
+            path: path.clone(),
             places: shared.room.places(),
             shared: Arc::clone(shared),
-            tally: Tally::new(&label, metrics),
-            silence: metrics.silence.get_or_create_owned(&vec![("source", Arc::clone(&label))]),
-            pace: settings.rate.map(|rate| Pace {
+            tally: Tally::new(name, metrics),
+            silence: metrics.silence.get_or_create_owned(&vec![("source", Arc::clone(name))]),
+            pace: rate.map(|rate| Pace {
                 rate: Rate::per(rate, Duration::from_secs(1)),
                 ticks: Ticks::start(),
                 due_ns: AtomicU64::new(0),
             }),
-            name: label,
+            name: Arc::clone(name),
         }
     }
 
@@ -131,12 +123,7 @@ impl Source {
     }
 }
 
-/// All configured sources, in order of their names.
-pub(super) fn all(
-    settings: &BTreeMap<String, SourceSettings>,
-    shared: &Arc<Shared>,
-    metrics: &Metrics,
-) -> Vec<Arc<Source>> {
-    let source = |(name, settings): (&String, _)| Arc::new(Source::new(name, settings, shared, metrics));
-    settings.iter().map(source).collect()
+/// All configured sources.
+pub(super) fn all(sources: &Sources, shared: &Arc<Shared>, metrics: &Metrics) -> Vec<Arc<Source>> {
+    sources.0.iter().map(|settings| Arc::new(Source::new(settings, shared, metrics))).collect()
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::failures::{Failures, FailuresError};
-use crate::settings::Period;
+use super::failures::Failures;
+use crate::settings::{Period, Wrong};
 
 /// The settings of insight.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,12 +22,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks that the table of failures can be used, if insight is enabled.
-    ///
-    /// # Errors
-    /// Returns [`FailuresError`] if the table cannot be read or is wrong.
-    pub fn check(&self) -> Result<(), FailuresError> {
-        if self.enabled { Failures::load(self.failures.as_deref()).map(drop) } else { Ok(()) }
+    /// Returns why the table of failures cannot be used, if insight is enabled. Reads its file.
+    pub fn check(&self) -> Option<Wrong> {
+        let error = Failures::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
+        Some(Wrong::new(&["failures"], error.to_string()))
     }
 }
 

@@ -12,6 +12,7 @@ mod problem;
 mod read;
 mod section;
 mod tree;
+mod wrong;
 
 pub use keys::keys_of;
 #[cfg(any(feature = "kafka", feature = "nats"))]
@@ -19,7 +20,8 @@ pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub(crate) use read::SECRET_FORMS;
 pub use section::{Context, Section};
-pub(crate) use tree::{Entry, Node, Table, Value, parse as parse_toml};
+pub(crate) use tree::{Entry, Node, Table, Value, closest, parse as parse_toml};
+pub use wrong::Wrong;
 
 use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
 

@@ -11,7 +11,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{Entry, Invalid, Node, Place, Problem, Table, Value, fault::Fault, read::Reader, tree};
+use super::{Entry, Invalid, Node, Place, Problem, Table, Value, Wrong, fault::Fault, read::Reader, tree};
 use crate::secret::{self, Secret};
 
 /// A section of the configuration, with its place in the file.
@@ -84,30 +84,22 @@ impl Section {
         }
     }
 
-    /// Like [`Section::read`], but also calls `check` with the settings. The error of `check` must begin with the wrong
-    /// key (`key: what`).
+    /// Like [`Section::read`], and checks the settings. The paths that `check` returns are relative to the section.
     ///
     /// # Errors
     /// Returns the errors of [`Section::read`], or the error of `check`.
-    pub fn read_checked<T: DeserializeOwned>(
+    pub fn read_checked<K: DeserializeOwned, T>(
         self,
-        check: impl FnOnce(&T) -> Result<(), String>,
+        check: impl FnOnce(K) -> Result<T, Wrong>,
     ) -> Result<T, Invalid> {
-        let (name, whole) = (self.name.clone(), self.node.place.clone());
-        let places: BTreeMap<String, Place> =
-            self.entries().map(|(key, entry)| (key.to_owned(), entry.node.place.clone())).collect();
-        let settings: T = self.read()?;
-        check(&settings).map_err(|what| {
-            let key = what.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next().unwrap_or_default();
-            let place = places.get(key).unwrap_or(&whole).clone();
-            let message = match (name.as_str(), places.contains_key(key)) {
-                ("", _) => what,
-                (name, true) => format!("{name}.{what}"),
-                (name, false) => format!("{name}: {what}"),
-            };
-            Invalid { problems: vec![Problem::new(place, message)] }
-        })?;
-        Ok(settings)
+        let (name, node) = (self.name.clone(), self.node.clone());
+        check(self.read()?).map_err(|wrong| {
+            let table = node.as_table();
+            let place =
+                table.and_then(|table| tree::closest(table, &wrong.path, wrong.item)).unwrap_or(&node);
+            let section = Some(name.as_str()).filter(|name| !name.is_empty());
+            Invalid { problems: vec![wrong.under(section.as_slice()).at(place.place.clone())] }
+        })
     }
 
     fn problem(&self, fault: &Fault) -> Problem {

@@ -95,6 +95,18 @@ pub fn parse(text: &str) -> (Table, Vec<Problem>) {
     (table, problems)
 }
 
+/// The value at a path, or the closest one above it. An `item` is looked up in the list at the path.
+pub fn closest<'a>(table: &'a Table, path: &[impl AsRef<str>], item: Option<usize>) -> Option<&'a Node> {
+    let (first, rest) = path.split_first()?;
+    let node = &table.get(first.as_ref())?.node;
+    let inner = match &node.value {
+        Value::Table(inner) => closest(inner, rest, item),
+        Value::List(items) if rest.is_empty() => item.and_then(|item| items.get(item)),
+        _ => None,
+    };
+    Some(inner.unwrap_or(node))
+}
+
 /// Removes the value at a path from a table.
 pub(super) fn remove(table: &mut Table, path: &[String]) -> Option<Entry> {
     let (first, rest) = path.split_first()?;

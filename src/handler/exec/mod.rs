@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::{panics, secret::Secret};
+use crate::{panics, secret::Secret, settings::Wrong};
 use command::Program;
 use lines::Worker;
 use orphans::Mark;
@@ -83,7 +83,16 @@ impl Kind for Exec {
         "runs a program for each event, or feeds a long-running one, on standard input";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1;
+    type Keys = Settings;
     type Settings = Settings;
+
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        if (keys.body, keys.mode) == (Body::Raw, Mode::Lines) {
+            let what = "\"raw\" may contain line breaks: use \"envelope\" with mode = \"lines\"";
+            return Err(Wrong::new(&["body"], what));
+        }
+        Ok(keys)
+    }
 
     fn destination(settings: &Settings) -> String {
         // Arguments are hidden, because one may be a token.
@@ -94,15 +103,6 @@ impl Kind for Exec {
             Mode::Lines => "long-running",
         };
         format!("{program}{arguments}, {mode}")
-    }
-
-    fn check(settings: &Settings) -> Result<(), String> {
-        if (settings.body, settings.mode) == (Body::Raw, Mode::Lines) {
-            return Err(
-                "body: \"raw\" may contain line breaks: use \"envelope\" with mode = \"lines\"".to_owned()
-            );
-        }
-        Ok(())
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

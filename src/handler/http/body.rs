@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::handler::Delivery;
+use crate::{handler::Delivery, settings::Wrong};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -63,13 +63,13 @@ impl Shape {
     ///
     /// # Errors
     /// Returns an error if `mode` is set and `body` is not `cloudevents`.
-    pub(super) fn of(body: Body, mode: Option<Mode>) -> Result<Self, String> {
+    pub(super) fn of(body: Body, mode: Option<Mode>) -> Result<Self, Wrong> {
         match (body, mode) {
             (Body::Raw, None) => Ok(Self::Raw),
             (Body::Envelope, None) => Ok(Self::Envelope),
             (Body::Envelopes, None) => Ok(Self::Envelopes),
             (Body::CloudEvents, mode) => Ok(Self::CloudEvent(mode.unwrap_or(Mode::Structured))),
-            (_, Some(_)) => Err("mode: works only with body = \"cloudevents\": remove it".to_owned()),
+            (_, Some(_)) => Err(Wrong::new(&["mode"], "works only with body = \"cloudevents\": remove it")),
         }
     }
 

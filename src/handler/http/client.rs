@@ -13,6 +13,7 @@ use super::address::{FORBIDDEN, Resolver};
 use crate::{
     handler::{About, Failure, FailureText, ca::Ca, tls},
     secret::Secret,
+    settings::Wrong,
 };
 
 /// Headers that the handler or the HTTP connection sets.
@@ -88,10 +89,10 @@ async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
 ///
 /// # Errors
 /// Returns an error if a header is invalid, or if the handler sets it itself.
-pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
+pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, Wrong> {
     let mut headers = HeaderMap::new();
     for (name, value) in settings {
-        let wrong = |what: &str| format!("headers.{name}: {what}");
+        let wrong = |what| Wrong::new(&["headers", name], what);
         let header: HeaderName = name.parse().map_err(|_invalid| wrong("not a valid header name"))?;
         let text = header.as_str();
         if RESERVED.contains(&text) || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {

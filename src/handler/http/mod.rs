@@ -25,7 +25,12 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{About, Delivery, Failure, Kind, OpenError};
-use crate::{clock, secret::Secret, settings::Period, trace};
+use crate::{
+    clock,
+    secret::Secret,
+    settings::{Period, Wrong},
+    trace,
+};
 use body::{Body, Mode, Request, Shape};
 use client::Maker;
 use connections::{Connections, Generation};
@@ -51,10 +56,10 @@ pub struct Http {
     conflict: About,
 }
 
-/// The kind's own configuration keys.
-#[derive(Clone, Deserialize)]
+/// The kind's own configuration keys, as written.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct Keys {
     /// The URL to post to. It may be given as a secret, because its path or query may hold a token.
     #[serde(deserialize_with = "address::url")]
     pub url: Url,
@@ -82,6 +87,18 @@ pub struct Settings {
     pub conflict_is_delivered: bool,
 }
 
+/// The kind's own configuration keys, checked.
+#[derive(Clone)]
+pub struct Settings {
+    url: Url,
+    shape: Shape,
+    headers: HeaderMap,
+    signing_keys: Vec<SigningKey>,
+    ca: Option<PathBuf>,
+    max_connection_age: Duration,
+    conflict: About,
+}
+
 const fn default_max_connection_age() -> Period {
     Period::secs(60)
 }
@@ -91,34 +108,41 @@ impl Kind for Http {
     const ABOUT: &'static str = "posts each event, or a batch, to a URL; signed, as JSON or as CloudEvents";
     const CONCURRENCY: usize = 8;
     const BATCH: usize = 1;
+    type Keys = Keys;
     type Settings = Settings;
+
+    fn check(keys: Keys) -> Result<Settings, Wrong> {
+        let shape = Shape::of(keys.body, keys.mode)?;
+        let headers = client::headers(&keys.headers)?;
+        if keys.ca.is_some() && keys.url.scheme() == "http" {
+            return Err(Wrong::new(&["ca"], "needs TLS: write `url` with https://, or remove `ca`"));
+        }
+        if *keys.max_connection_age < LEAST_AGE {
+            return Err(Wrong::new(&["max_connection_age"], "must be at least \"1s\""));
+        }
+        let signing_key =
+            |(at, key)| SigningKey::read(key).map_err(|what| Wrong::new(&["signing_keys"], what).item(at));
+        Ok(Settings {
+            url: keys.url,
+            shape,
+            headers,
+            signing_keys: keys.signing_keys.iter().enumerate().map(signing_key).collect::<Result<_, _>>()?,
+            ca: keys.ca,
+            max_connection_age: *keys.max_connection_age,
+            conflict: if keys.conflict_is_delivered { About::Repetition } else { About::Event },
+        })
+    }
 
     fn destination(settings: &Settings) -> String {
         format!("POST {}", address::place(&settings.url))
     }
 
-    fn check(settings: &Settings) -> Result<(), String> {
-        Shape::of(settings.body, settings.mode)?;
-        client::headers(&settings.headers)?;
-        if settings.ca.is_some() && settings.url.scheme() == "http" {
-            return Err("ca: needs TLS: write `url` with https://, or remove `ca`".to_owned());
-        }
-        if *settings.max_connection_age < LEAST_AGE {
-            return Err("max_connection_age: must be at least \"1s\"".to_owned());
-        }
-        signing_keys(&settings.signing_keys).map(drop)
-    }
-
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let shape = Shape::of(settings.body, settings.mode).map_err(wrong)?;
-        let headers = client::headers(&settings.headers).map_err(wrong)?;
-        let signing_keys = signing_keys(&settings.signing_keys).map_err(wrong)?;
-        let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
-        let connections =
-            Connections::open(name, maker, *settings.max_connection_age).await.map_err(wrong)?;
-        let conflict = if settings.conflict_is_delivered { About::Repetition } else { About::Event };
-        Ok(Self { connections, url: settings.url, headers, signing_keys, shape, conflict })
+        let Settings { url, shape, headers, signing_keys, ca, max_connection_age, conflict } = settings;
+        let maker = Maker::of(&url, ca.as_deref()).await.map_err(wrong)?;
+        let connections = Connections::open(name, maker, max_connection_age).await.map_err(wrong)?;
+        Ok(Self { connections, url, headers, signing_keys, shape, conflict })
     }
 
     /// Checks that a server answers and that its certificate is trusted. OPTIONS changes nothing (RFC 9110, section
@@ -148,11 +172,6 @@ impl Kind for Http {
         }
         Ok(())
     }
-}
-
-fn signing_keys(keys: &[Secret]) -> Result<Vec<SigningKey>, String> {
-    let read = |(at, key)| SigningKey::read(key).map_err(|what| format!("signing_keys[{at}]: {what}"));
-    keys.iter().enumerate().map(read).collect()
 }
 
 impl Http {

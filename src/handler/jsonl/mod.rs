@@ -20,7 +20,13 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError, given_up::GivenUp};
-use crate::{clock, event::Event, lock::lock_of, panics, settings::Size};
+use crate::{
+    clock,
+    event::Event,
+    lock::lock_of,
+    panics,
+    settings::{Size, Wrong},
+};
 use archive::{Archive, Rules};
 use error::Error;
 use tail::Tail;
@@ -66,7 +72,12 @@ impl Kind for Jsonl {
         "appends each event to a file, one JSON object per line; rotates and compresses it";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1000;
+    type Keys = Settings;
     type Settings = Settings;
+
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        Ok(keys)
+    }
 
     fn destination(settings: &Settings) -> String {
         settings.path.display().to_string()

@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
+use crate::settings::Wrong;
 use link::Link;
 pub use settings::Settings;
 
@@ -41,6 +42,7 @@ impl Kind for Kafka {
     const ABOUT: &'static str = "sends each event to a Kafka topic, acknowledged by all in-sync replicas";
     const CONCURRENCY: usize = 4;
     const BATCH: usize = 500;
+    type Keys = Settings;
     type Settings = Settings;
 
     fn destination(settings: &Settings) -> String {
@@ -48,8 +50,8 @@ impl Kind for Kafka {
         format!("{}{tls}, topic {}", settings.brokers.0, settings.topic)
     }
 
-    fn check(settings: &Settings) -> Result<(), String> {
-        settings.check()
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        keys.check()
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

@@ -8,7 +8,7 @@ use super::super::{Part, Template, body::Body};
 use crate::{
     event::Event,
     secret::Secret,
-    settings::{Size, one_or_more},
+    settings::{Size, Wrong, one_or_more},
 };
 
 /// The sizes of a message that librdkafka accepts, in bytes.
@@ -64,20 +64,20 @@ impl Settings {
     ///
     /// # Errors
     /// Returns the wrong key, and what to write.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(self) -> Result<Self, Wrong> {
         if self.user.is_some() && self.password.is_none() {
-            return Err("password: needed with `user`".to_owned());
+            return Err(Wrong::new(&[], "password: needed with `user`"));
         }
         if self.user.is_none() && self.password.is_some() {
-            return Err("user: needed with `password`".to_owned());
+            return Err(Wrong::new(&[], "user: needed with `password`"));
         }
         if self.ca.is_some() && !self.tls {
-            return Err("ca: needs TLS: add tls = true, or remove `ca`".to_owned());
+            return Err(Wrong::new(&["ca"], "needs TLS: add tls = true, or remove `ca`"));
         }
         if !MESSAGE_BYTES.contains(&self.max_bytes.0) {
-            return Err("max_bytes: write a size from \"1KiB\" to \"900MiB\"".to_owned());
+            return Err(Wrong::new(&["max_bytes"], "write a size from \"1KiB\" to \"900MiB\""));
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Returns whether the password is sent in plain text.
@@ -236,8 +236,7 @@ mod tests {
 
     fn read(toml: &str) -> Result<Settings, String> {
         let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
-        settings.check()?;
-        Ok(settings)
+        settings.check().map_err(|wrong| wrong.to_string())
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
+use crate::settings::Wrong;
 use error::NatsFailure;
 use link::Link;
 pub use settings::Settings;
@@ -52,6 +53,7 @@ impl Kind for Nats {
     const ABOUT: &'static str = "publishes each event to NATS JetStream, acknowledged by the stream";
     const CONCURRENCY: usize = 4;
     const BATCH: usize = 250;
+    type Keys = Settings;
     type Settings = Settings;
 
     fn destination(settings: &Settings) -> String {
@@ -64,8 +66,8 @@ impl Kind for Nats {
         format!("{}, subject {}{stream}", servers.join(" or "), settings.subject.0)
     }
 
-    fn check(settings: &Settings) -> Result<(), String> {
-        settings.check()
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        keys.check()
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

@@ -6,7 +6,10 @@ use async_nats::ServerAddr;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::super::{Template, body::Body};
-use crate::{secret::Secret, settings::one_or_more};
+use crate::{
+    secret::Secret,
+    settings::{Wrong, one_or_more},
+};
 
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
@@ -54,19 +57,20 @@ impl Settings {
     ///
     /// # Errors
     /// Returns the wrong keys, and what to write.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(self) -> Result<Self, Wrong> {
         if self.create_stream && self.stream.is_none() {
-            return Err("create_stream: needs the name of the stream: add stream = \"BIK\"".to_owned());
+            let what = "needs the name of the stream: add stream = \"BIK\"";
+            return Err(Wrong::new(&["create_stream"], what));
         }
         if self.user.is_some() != self.password.is_some() {
-            return Err("user and password must be set together: one of them is missing".to_owned());
+            return Err(Wrong::new(&[], "user and password must be set together: one of them is missing"));
         }
         let ways =
             [self.user.is_some(), self.token.is_some(), self.nkey.is_some(), self.credentials.is_some()];
         if ways.into_iter().filter(|way| *way).count() > 1 {
-            return Err("only one of user, token, nkey and credentials can be set".to_owned());
+            return Err(Wrong::new(&[], "only one of user, token, nkey and credentials can be set"));
         }
-        Ok(())
+        Ok(self)
     }
 }
 
@@ -169,8 +173,7 @@ mod tests {
 
     fn read(toml: &str) -> Result<Settings, String> {
         let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
-        settings.check()?;
-        Ok(settings)
+        settings.check().map_err(|wrong| wrong.to_string())
     }
 
     fn pattern(subject: &str) -> String {

@@ -10,7 +10,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Settings;
-use crate::handler::ca::Ca;
+use crate::{handler::ca::Ca, settings::Wrong};
 
 /// Timeout for connecting to the database.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -30,9 +30,9 @@ impl Address {
     /// Builds the address from the settings, and reads the file `ca`.
     ///
     /// # Errors
-    /// Returns what is wrong with the settings, and what to write.
+    /// Returns what is wrong with the file.
     pub async fn of(settings: &Settings) -> Result<Self, String> {
-        let (mut config, mode) = read(settings)?;
+        let Url { mut config, mode } = settings.url.clone();
         if let Some(password) = &settings.password {
             config.password(password.expose());
         }
@@ -54,62 +54,64 @@ impl Address {
     }
 }
 
-/// Checks the settings without reading files.
-///
-/// # Errors
-/// Returns what is wrong, and what to write.
-pub fn check(settings: &Settings) -> Result<(), String> {
-    let (_config, mode) = read(settings)?;
-    if settings.ca.is_some() && matches!(mode, Mode::Disable) {
-        return Err("ca: needs TLS: remove `ca`, or sslmode=disable in `url`".to_owned());
-    }
-    Ok(())
+/// The key `url`, checked.
+#[derive(Clone)]
+pub struct Url {
+    config: Config,
+    mode: Mode,
 }
 
-/// Hosts and database, for messages.
-pub fn place(settings: &Settings) -> String {
-    // The settings were validated before, so this does not fail.
-    let Ok((config, _)) = read(settings) else { return String::new() };
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    });
-    let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
-    let mut hosts: Vec<String> = hosts.collect();
-    if hosts.is_empty() {
-        hosts.extend(addresses);
+impl Url {
+    /// Reads the value of the key `url`. `has_ca`: the key `ca` is set.
+    ///
+    /// # Errors
+    /// Returns the wrong key, and what to write.
+    pub fn read(url: &str, has_ca: bool) -> Result<Self, Wrong> {
+        let (plain, mode) = without_verify(url);
+        let malformed = |what: String| {
+            let how = "write it as \"postgres://user@host/database\", and set the password in `password`";
+            Wrong::new(&["url"], format!("{what}: {how}"))
+        };
+        let config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(malformed("the host is missing".to_owned()));
+        }
+        if config.get_user().is_none() {
+            return Err(malformed("the user is missing".to_owned()));
+        }
+        if has_ca && matches!(mode, Mode::Disable) {
+            return Err(Wrong::new(&["ca"], "needs TLS: remove `ca`, or sslmode=disable in `url`"));
+        }
+        Ok(Self { config, mode })
     }
-    let ports = config.get_ports();
-    let places = hosts.iter().enumerate().map(|(at, host)| match ports.get(at).or(ports.first()) {
-        Some(port) => format!("{host}:{port}"),
-        None => host.clone(),
-    });
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-    format!("{}, database {database}", places.collect::<Vec<_>>().join(" or "))
-}
 
-fn read(settings: &Settings) -> Result<(Config, Mode), String> {
-    let url = settings.url.expose();
-    let (plain, mode) = without_verify(url);
-    let malformed = |what: String| {
-        format!(
-            "url: {what}: write it as \"postgres://user@host/database\", and set the password in `password`"
-        )
-    };
-    let config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(malformed("the host is missing".to_owned()));
+    /// Hosts and database, for messages.
+    pub fn place(&self) -> String {
+        let config = &self.config;
+        let hosts = config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
+        let mut hosts: Vec<String> = hosts.collect();
+        if hosts.is_empty() {
+            hosts.extend(addresses);
+        }
+        let ports = config.get_ports();
+        let places = hosts.iter().enumerate().map(|(at, host)| match ports.get(at).or(ports.first()) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.clone(),
+        });
+        let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+        format!("{}, database {database}", places.collect::<Vec<_>>().join(" or "))
     }
-    if config.get_user().is_none() {
-        return Err(malformed("the user is missing".to_owned()));
-    }
-    Ok((config, mode))
 }
 
 fn full(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
+#[derive(Clone)]
 enum Mode {
     Disable,
     /// `sslmode` is missing, or is `allow` or `prefer`, which guarantee nothing.

@@ -25,8 +25,8 @@ use super::{
     Delivery, Failure, Kind, OpenError,
     row::{Row, default_table},
 };
-use crate::secret::Secret;
-use address::Address;
+use crate::{secret::Secret, settings::Wrong};
+use address::{Address, Url};
 use cancel::Canceller;
 use error::Error;
 use session::Session;
@@ -40,10 +40,10 @@ pub struct Postgres {
     canceller: Canceller,
 }
 
-/// The kind's own configuration keys.
-#[derive(Clone, Deserialize)]
+/// The kind's own configuration keys, as written.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct Keys {
     /// The database: `postgres://user@host/database`, optionally with `?sslmode=…`.
     pub url: Secret,
     /// The password, if the URL has none.
@@ -60,6 +60,16 @@ pub struct Settings {
     pub create: bool,
 }
 
+/// The kind's own configuration keys, checked.
+#[derive(Clone)]
+pub struct Settings {
+    url: Url,
+    password: Option<Secret>,
+    ca: Option<PathBuf>,
+    table_name: String,
+    table: Table,
+}
+
 const fn yes() -> bool {
     true
 }
@@ -69,15 +79,17 @@ impl Kind for Postgres {
     const ABOUT: &'static str = "writes a row per event into a table of PostgreSQL, each event once";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 500;
+    type Keys = Keys;
     type Settings = Settings;
 
-    fn destination(settings: &Settings) -> String {
-        format!("{}, table {}", address::place(settings), settings.table)
+    fn check(keys: Keys) -> Result<Settings, Wrong> {
+        let table = Table::new(&keys.table, keys.create)?;
+        let url = Url::read(keys.url.expose(), keys.ca.is_some())?;
+        Ok(Settings { url, password: keys.password, ca: keys.ca, table_name: keys.table, table })
     }
 
-    fn check(settings: &Settings) -> Result<(), String> {
-        Table::new(&settings.table, settings.create)?;
-        address::check(settings)
+    fn destination(settings: &Settings) -> String {
+        format!("{}, table {}", settings.url.place(), settings.table_name)
     }
 
     fn shown(delivery: &Delivery) -> String {
@@ -86,10 +98,9 @@ impl Kind for Postgres {
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let table = Table::new(&settings.table, settings.create).map_err(wrong)?;
         let address = Arc::new(Address::of(&settings).await.map_err(wrong)?);
         let canceller = Canceller::new(Arc::clone(&address));
-        Ok(Self { address, table, session: Mutex::new(None), canceller })
+        Ok(Self { address, table: settings.table, session: Mutex::new(None), canceller })
     }
 
     async fn look(&self) -> Result<(), Failure> {

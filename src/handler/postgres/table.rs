@@ -9,7 +9,10 @@ use tokio_postgres::{
 };
 
 use super::{error::Error, insert, session::BEGIN};
-use crate::handler::row::{COLUMNS, VERSION, table_name};
+use crate::{
+    handler::row::{COLUMNS, VERSION, table_name},
+    settings::Wrong,
+};
 
 /// The key of the advisory lock: "bikhook" in ASCII.
 const LOCK: i64 = 0x0062_696b_686f_6f6b;
@@ -17,6 +20,7 @@ const LOCK: i64 = 0x0062_696b_686f_6f6b;
 const COMMENT: &str = "Events of BIK, written by bikhook; version ";
 
 /// The name of the table, and its insert statement.
+#[derive(Clone)]
 pub struct Table {
     /// The quoted name, with the schema if one is configured.
     quoted: String,
@@ -36,8 +40,8 @@ impl Table {
     /// Builds the statements for a table name.
     ///
     /// # Errors
-    /// Returns what is wrong with the name.
-    pub fn new(name: &str, create: bool) -> Result<Self, String> {
+    /// Returns what is wrong with the key `table`.
+    pub fn new(name: &str, create: bool) -> Result<Self, Wrong> {
         let parts = table_name(name, 2)?;
         let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
         let insert = insert::statement(&quoted);

@@ -17,9 +17,10 @@ mod publish;
 mod settings;
 
 use super::{Delivery, Failure, Kind, OpenError, ca::Ca, waves::waves};
+use crate::settings::Wrong;
 use link::Link;
 use message::{Form, Message};
-use settings::Settings;
+use settings::{Keys, Settings};
 
 /// A handler that publishes events to RabbitMQ.
 pub struct RabbitMq {
@@ -33,7 +34,12 @@ impl Kind for RabbitMq {
         "publishes each event to a RabbitMQ exchange or queue, persistent and confirmed";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
+    type Keys = Keys;
     type Settings = Settings;
+
+    fn check(keys: Keys) -> Result<Settings, Wrong> {
+        keys.check()
+    }
 
     fn destination(settings: &Settings) -> String {
         settings.destination()

@@ -6,14 +6,16 @@ use lapin::types::ShortString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{address::Address, link::Target, message::Form};
-use crate::handler::{Part, Template, body::Body};
+use crate::{
+    handler::{Part, Template, body::Body},
+    settings::Wrong,
+};
 
 /// The default routing key for an exchange.
 const ROUTING_KEY: &str = "bik.{source}.{event}";
 
-/// The kind's own configuration keys, validated.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "Keys")]
+/// The kind's own configuration keys, checked.
+#[derive(Clone)]
 pub struct Settings {
     pub(super) address: Address,
     pub(super) ca: Option<PathBuf>,
@@ -24,7 +26,7 @@ pub struct Settings {
 /// The kind's own configuration keys, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub struct Keys {
     /// The broker: `amqp://user:password@host:5672/vhost`, or `amqps://…`.
     url: Address,
     /// A PEM file with certificates to trust in addition to those of the system.
@@ -52,35 +54,39 @@ const fn yes() -> bool {
     true
 }
 
-impl TryFrom<Keys> for Settings {
-    type Error = String;
-
-    fn try_from(keys: Keys) -> Result<Self, String> {
-        let Keys { url, ca, exchange: Name(exchange), routing_key, declare, mandatory, body } = keys;
+impl Keys {
+    /// Checks that the keys fit together.
+    ///
+    /// # Errors
+    /// Returns the wrong key, and what to write.
+    pub(super) fn check(self) -> Result<Settings, Wrong> {
+        let Self { url, ca, exchange: Name(exchange), routing_key, declare, mandatory, body } = self;
         if ca.is_some() && !url.is_tls() {
-            return Err("ca: needs TLS: write `url` with amqps://, or remove `ca`".to_owned());
+            return Err(Wrong::new(&["ca"], "needs TLS: write `url` with amqps://, or remove `ca`"));
         }
         let is_default = exchange.as_str().is_empty();
         let routing_key = match routing_key {
             Some(template) => template,
             None if is_default => {
-                return Err("set `exchange`, or set `routing_key` to the name of a queue".to_owned());
+                return Err(Wrong::new(&[], "set `exchange`, or set `routing_key` to the name of a queue"));
             }
-            None => Template::parse(ROUTING_KEY).map_err(|error| error.to_string())?,
+            None => Template::parse(ROUTING_KEY)
+                .map_err(|error| Wrong::new(&["routing_key"], error.to_string()))?,
         };
         let target = if !is_default {
             Target::Exchange { name: exchange.clone(), declare }
         } else if let Some(name) = literal(&routing_key)? {
             Target::Queue { name, declare }
         } else if declare {
-            return Err("`declare` creates one queue: set `routing_key` to its name, without placeholders, \
-                        or set `exchange`"
-                .to_owned());
+            return Err(Wrong::new(
+                &[],
+                "`declare` creates one queue: set `routing_key` to its name, without placeholders, or set `exchange`",
+            ));
         } else {
             Target::Queues
         };
         let form = Form { exchange, routing_key, mandatory, body };
-        Ok(Self { address: url, ca, target, form })
+        Ok(Settings { address: url, ca, target, form })
     }
 }
 
@@ -99,11 +105,11 @@ impl Settings {
 }
 
 /// The routing key, if it has no placeholders.
-fn literal(routing_key: &Template) -> Result<Option<ShortString>, String> {
+fn literal(routing_key: &Template) -> Result<Option<ShortString>, Wrong> {
     match routing_key.parts() {
         [Part::Text(text)] => ShortString::try_new(text.as_str())
             .map(Some)
-            .map_err(|_longer| "routing_key: must have at most 255 bytes".to_owned()),
+            .map_err(|_longer| Wrong::new(&["routing_key"], "must have at most 255 bytes")),
         _ => Ok(None),
     }
 }

@@ -25,6 +25,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, FailureText, Kind, OpenError, ca::Ca, given_up::GivenUp};
+use crate::settings::Wrong;
 use error::RedisFailure;
 pub use settings::Settings;
 use settings::Stream;
@@ -58,10 +59,11 @@ impl Kind for Redis {
     const ABOUT: &'static str = "adds each event to a Redis stream, a batch in a transaction";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 250;
+    type Keys = Settings;
     type Settings = Settings;
 
-    fn check(settings: &Settings) -> Result<(), String> {
-        settings.check()
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        keys.check()
     }
 
     fn destination(settings: &Settings) -> String {

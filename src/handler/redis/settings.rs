@@ -6,7 +6,11 @@ use redis::{ConnectionAddr, ConnectionInfo};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::super::{Part, Template};
-use crate::{event::Event, secret::Secret, settings::Size};
+use crate::{
+    event::Event,
+    secret::Secret,
+    settings::{Size, Wrong},
+};
 
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
@@ -33,11 +37,12 @@ impl Settings {
     ///
     /// # Errors
     /// Returns the wrong key, and what to write.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(self) -> Result<Self, Wrong> {
         if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
-            return Err("ca: needs TLS: write `url` with rediss://, or remove `ca`".to_owned());
+            let what = "needs TLS: write `url` with rediss://, or remove `ca`";
+            return Err(Wrong::new(&["ca"], what));
         }
-        Ok(())
+        Ok(self)
     }
 }
 

@@ -15,10 +15,10 @@ mod settings;
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
 
 use super::{Delivery, Failure, Kind, OpenError};
-use crate::panics;
+use crate::{panics, settings::Wrong};
 use object::{Form, Object};
 use pace::Pace;
-use settings::Settings;
+use settings::{Keys, Settings};
 
 /// An empty object that is put at each start, to check that the handler may write.
 const PROBE: &str = ".bikhook";
@@ -38,7 +38,12 @@ impl Kind for S3 {
         "puts objects of JSON lines into a bucket of S3 or a compatible store, named by date and hour";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 10_000;
+    type Keys = Keys;
     type Settings = Settings;
+
+    fn check(keys: Keys) -> Result<Settings, Wrong> {
+        keys.check()
+    }
 
     fn destination(settings: &Settings) -> String {
         settings.destination()

@@ -10,22 +10,25 @@ use object_store::{
 use serde::Deserialize;
 
 use super::object::{Compress, Form};
-use crate::{handler::ca::Ca, secret::Secret, settings::Period};
+use crate::{
+    handler::ca::Ca,
+    secret::Secret,
+    settings::{Period, Wrong},
+};
 
 /// Timeout for connecting to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
 const MAX_INTERVAL: Period = Period::secs(10);
 
-/// The kind's own configuration keys, validated.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "Keys")]
+/// The kind's own configuration keys, checked.
+#[derive(Clone)]
 pub struct Settings(Keys);
 
 /// The kind's own configuration keys, as written.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub struct Keys {
     /// The bucket, which must exist.
     bucket: String,
     /// The prefix of every object name.
@@ -65,30 +68,36 @@ const fn default_interval() -> Period {
     Period::secs(1)
 }
 
-impl TryFrom<Keys> for Settings {
-    type Error = String;
-
-    fn try_from(keys: Keys) -> Result<Self, String> {
-        if keys.bucket.is_empty() || keys.bucket.contains('/') {
-            return Err("bucket: write only the name of the bucket: a path belongs in `prefix`".to_owned());
+impl Keys {
+    /// Checks each key, and that the keys fit together.
+    ///
+    /// # Errors
+    /// Returns the wrong key, and what to write.
+    pub(super) fn check(self) -> Result<Settings, Wrong> {
+        let wrong = |key, what: &str| Err(Wrong::new(&[key], what));
+        if self.bucket.is_empty() || self.bucket.contains('/') {
+            return wrong("bucket", "write only the name of the bucket: a path belongs in `prefix`");
         }
-        Path::parse(&keys.prefix).map_err(|error| format!("prefix: {error}"))?;
-        if let Some(endpoint) = &keys.endpoint {
-            let url = reqwest::Url::parse(endpoint).map_err(|error| format!("endpoint: {error}"))?;
-            if !["http", "https"].contains(&url.scheme()) {
-                return Err("endpoint: write it as https://host:port".to_owned());
+        if let Err(error) = Path::parse(&self.prefix) {
+            return wrong("prefix", &error.to_string());
+        }
+        match self.endpoint.as_deref().map(reqwest::Url::parse) {
+            Some(Err(error)) => return wrong("endpoint", &error.to_string()),
+            Some(Ok(url)) if !["http", "https"].contains(&url.scheme()) => {
+                return wrong("endpoint", "write it as https://host:port");
             }
-            if keys.ca.is_some() && url.scheme() == "http" {
-                return Err("ca: needs TLS: write `endpoint` with https://, or remove `ca`".to_owned());
+            Some(Ok(url)) if self.ca.is_some() && url.scheme() == "http" => {
+                return wrong("ca", "needs TLS: write `endpoint` with https://, or remove `ca`");
             }
+            _ => {}
         }
-        if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
-            return Err("set both `access_key_id` and `secret_access_key`, or neither".to_owned());
+        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
+            return Err(Wrong::new(&[], "set both `access_key_id` and `secret_access_key`, or neither"));
         }
-        if keys.interval > MAX_INTERVAL {
-            return Err(format!("interval: must be at most {MAX_INTERVAL}: a delivery waits for it"));
+        if self.interval > MAX_INTERVAL {
+            return wrong("interval", &format!("must be at most {MAX_INTERVAL}: a delivery waits for it"));
         }
-        Ok(Self(keys))
+        Ok(Settings(self))
     }
 }
 

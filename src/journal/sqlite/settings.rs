@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::settings::{Period, Size};
+use crate::settings::{Period, Size, Wrong};
 
 /// The keys of `[journal]`, without `kind`.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +28,21 @@ pub struct Settings {
     /// its own.
     #[serde(skip)]
     pub deadline: Period,
+}
+
+impl Settings {
+    /// Returns the violations in `[journal]`.
+    pub fn check(&self) -> Vec<Wrong> {
+        let path = self.path.as_os_str().is_empty().then(|| Wrong::new(&["path"], "must not be empty"));
+        let zeros = Wrong::zeros(&[
+            ("retention", self.retention.as_ms() == 0),
+            ("dead_letter_retention", self.dead_letter_retention.as_ms() == 0),
+            ("quarantine_retention", self.quarantine_retention.as_ms() == 0),
+            ("dedup_window", self.dedup_window.as_ms() == 0),
+            ("dedup_keys", self.dedup_keys == 0),
+        ]);
+        path.into_iter().chain(zeros).collect()
+    }
 }
 
 impl Default for Settings {
