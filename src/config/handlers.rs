@@ -225,11 +225,7 @@ fn check_filter(
 }
 
 fn check_mask(reading: &mut Reading, name: &str, settings: Option<&MaskSettings>) -> Option<Mask> {
-    let mask = Mask::new(settings);
-    mask.map_err(|error| {
-        reading.wrong(&["handlers", name, "mask"], format!("handlers.{name}.mask: {error}"), None);
-    })
-    .ok()
+    Mask::new(settings).map_err(|wrong| reading.refuse(&["handlers", name, "mask"], [wrong])).ok()
 }
 
 /// BIK may use a word that is not known here. But a word that is close to a known one is probably a typing error, and

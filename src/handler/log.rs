@@ -16,12 +16,11 @@ use sha2::Sha256;
 use tokio::sync::Mutex;
 use tracing::info;
 
-use super::{Delivery, Failure, Kind, OpenError};
+use super::{Delivery, Failure, Kind, OpenError, Wrong};
 use crate::{
     event::{Event, View, joined},
     panics,
     secret::{self, Secret},
-    settings::Wrong,
 };
 
 /// The target of the event lines, which separates them from the process's own log lines.

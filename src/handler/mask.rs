@@ -10,8 +10,9 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use crate::{
-    event::{Edit, Element, Event, Found, NoPointer, Pointer, Unreadable},
+    event::{Edit, Element, Event, Found, Pointer, Unreadable},
     secret::Secret,
+    settings::Wrong,
 };
 
 /// The settings under `mask` of a handler.
@@ -27,32 +28,6 @@ pub struct MaskSettings {
     pub hash: Vec<String>,
     /// The secret key of the hashes.
     pub key: Option<Secret>,
-}
-
-/// Why a mask is invalid.
-#[derive(Debug, thiserror::Error)]
-pub enum MaskError {
-    /// A text is not a JSON pointer.
-    #[error(transparent)]
-    Pointer(#[from] NoPointer),
-    /// The mask drops or hashes the event's name, without which it is no event.
-    #[error("{0:?} cannot be masked: every event needs its name")]
-    Name(String),
-    /// The mask changes nothing.
-    #[error("the mask changes nothing: set `keep`, `drop` or `hash`, or remove the mask")]
-    Nothing,
-    /// `keep` and `drop` are both given.
-    #[error("`keep` and `drop` cannot be combined: `keep` drops everything that it does not name")]
-    KeepAndDrop,
-    /// `keep` is empty, so only the event's name would remain.
-    #[error("`keep` is empty: name at least one field, such as \"/id\"")]
-    KeepNothing,
-    /// A field is kept and hashed at once.
-    #[error("{0:?} cannot be kept: this field, or one that contains it, is hashed")]
-    KeepHashed(String),
-    /// The key is missing or too short, so anybody could undo the hashes by trying all phone numbers.
-    #[error("`hash` needs a `key` of at least {KEY_BYTES} bytes")]
-    Key,
 }
 
 /// Minimum length of the key in bytes, so that it cannot be guessed.
@@ -73,26 +48,38 @@ impl Mask {
     /// Builds a mask from its settings; without settings it changes nothing.
     ///
     /// # Errors
-    /// Returns [`MaskError`] if a pointer is invalid, the keys contradict each other, or the hash key is missing or
-    /// short.
-    pub fn new(settings: Option<&MaskSettings>) -> Result<Self, MaskError> {
+    /// Returns [`Wrong`] if a pointer is invalid, the keys contradict each other, or the hash key is missing or short.
+    pub fn new(settings: Option<&MaskSettings>) -> Result<Self, Wrong> {
+        let wrong = |what: &str| Err(Wrong::new(&[], what));
         let Some(MaskSettings { keep, drop, hash, key }) = settings else { return Ok(Self::default()) };
         match keep {
-            None if drop.is_empty() && hash.is_empty() => return Err(MaskError::Nothing),
-            Some(_) if !drop.is_empty() => return Err(MaskError::KeepAndDrop),
-            Some(keep) if keep.is_empty() => return Err(MaskError::KeepNothing),
+            None if drop.is_empty() && hash.is_empty() => {
+                return wrong("the mask changes nothing: set `keep`, `drop` or `hash`, or remove the mask");
+            }
+            Some(_) if !drop.is_empty() => {
+                return wrong(
+                    "`keep` and `drop` cannot be combined: `keep` drops everything that it does not name",
+                );
+            }
+            Some(keep) if keep.is_empty() => {
+                return wrong("`keep` is empty: name at least one field, such as \"/id\"");
+            }
             _ => {}
         }
         let key = key.as_ref().map(|key| key.expose().as_bytes()).filter(|key| key.len() >= KEY_BYTES);
-        if !hash.is_empty() && key.is_none() {
-            return Err(MaskError::Key);
+        // An HMAC takes a key of any length.
+        let mac: Option<Hmac<Sha256>> = key.and_then(|key| KeyInit::new_from_slice(key).ok());
+        if !hash.is_empty() && mac.is_none() {
+            return wrong(&format!("`hash` needs a `key` of at least {KEY_BYTES} bytes"));
         }
-        let mac = key.map(KeyInit::new_from_slice).transpose().map_err(|_never| MaskError::Key)?;
-        let keep = keep.as_ref().map(|keep| keep.iter().map(|text| Pointer::parse(text)).collect());
-        let mask = Self { keep: keep.transpose()?, drop: pointers(drop)?, hash: pointers(hash)?, mac };
+        let keep = keep.as_ref().map(|keep| pointers("keep", keep)).transpose()?;
+        let mask = Self { keep, drop: pointers("drop", drop)?, hash: pointers("hash", hash)?, mac };
         let is_hashed = |kept: &&Pointer| mask.hash.iter().any(|hashed| kept.is_within(hashed));
         match mask.kept().iter().find(is_hashed) {
-            Some(kept) => Err(MaskError::KeepHashed(kept.as_str().to_owned())),
+            Some(kept) => wrong(&format!(
+                "{:?} cannot be kept: this field, or one that contains it, is hashed",
+                kept.as_str()
+            )),
             None => Ok(mask),
         }
     }
@@ -162,14 +149,19 @@ impl Mask {
     }
 }
 
-fn pointers(texts: &[String]) -> Result<Vec<Pointer>, MaskError> {
-    texts
-        .iter()
-        .map(|text| match text.as_str() {
-            "/eventName" => Err(MaskError::Name(text.clone())),
-            _ => Ok(Pointer::parse(text)?),
-        })
-        .collect()
+/// Parses the list of a key. An event needs its name, so the name can only be kept.
+fn pointers(key: &str, texts: &[String]) -> Result<Vec<Pointer>, Wrong> {
+    let read = |(at, text): (usize, &String)| {
+        let what = match Pointer::parse(text) {
+            Ok(_) if key != "keep" && text == "/eventName" => {
+                format!("{text:?} cannot be masked: every event needs its name")
+            }
+            Ok(pointer) => return Ok(pointer),
+            Err(error) => error.to_string(),
+        };
+        Err(Wrong::new(&[key], what).item(at))
+    };
+    texts.iter().enumerate().map(read).collect()
 }
 
 #[cfg(test)]
@@ -180,7 +172,7 @@ mod tests {
     const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+919090909090","message":"hi"},
         {"assetValue":"\u002b919090909090","n":1.0}],"customerDetails":{"firstName":"A","lastName":null}}"#;
 
-    fn mask(toml: &str) -> Result<Mask, MaskError> {
+    fn mask(toml: &str) -> Result<Mask, Wrong> {
         let settings = MaskSettings {
             keep: toml.contains("keep").then(|| list(toml, "keep")),
             drop: list(toml, "drop"),

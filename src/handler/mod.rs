@@ -48,7 +48,7 @@ pub use deferred::Deferred;
 pub use failure_text::FailureText;
 pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
-pub use mask::{Mask, MaskError, MaskSettings};
+pub use mask::{Mask, MaskSettings};
 pub use table::{ABSENT, AbsentKind, Configured, Handler, KINDS, KindRow, Opener, Readiness};
 pub use template::{Part, Placeholder, Template, TemplateError};
 

@@ -7,11 +7,10 @@
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::Delivery;
+use super::{Delivery, Wrong};
 use crate::{
     clock::Timestamp,
     event::{Channel, Owner, Status},
-    settings::Wrong,
 };
 
 /// The version of [`COLUMNS`]. Older tables get the missing columns.
@@ -258,7 +257,7 @@ mod tests {
     fn a_table_name_cannot_inject_sql() {
         assert_eq!(table_name("crm.bik_events", 2).unwrap(), ["crm", "bik_events"]);
         for wrong in ["", "a.b.c", "1a", "a b", "a\"b", "a;b", ".a", "a."] {
-            assert!(table_name(wrong, 2).unwrap_err().starts_with("table: "), "{wrong}");
+            assert!(table_name(wrong, 2).unwrap_err().to_string().starts_with("table: "), "{wrong}");
         }
         table_name("crm.bik_events", 1).unwrap_err();
     }

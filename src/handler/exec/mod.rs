@@ -19,8 +19,8 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError};
-use crate::{panics, secret::Secret, settings::Wrong};
+use super::{Delivery, Failure, Kind, OpenError, Wrong};
+use crate::{panics, secret::Secret};
 use command::Program;
 use lines::Worker;
 use orphans::Mark;

@@ -24,13 +24,8 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-use super::{About, Delivery, Failure, Kind, OpenError};
-use crate::{
-    clock,
-    secret::Secret,
-    settings::{Period, Wrong},
-    trace,
-};
+use super::{About, Delivery, Failure, Kind, OpenError, Wrong};
+use crate::{clock, secret::Secret, settings::Period, trace};
 use body::{Body, Mode, Request, Shape};
 use client::Maker;
 use connections::{Connections, Generation};

@@ -19,14 +19,8 @@ use std::{num::NonZeroU32, path::PathBuf, slice, sync::Arc};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Delivery, Failure, Kind, OpenError, given_up::GivenUp};
-use crate::{
-    clock,
-    event::Event,
-    lock::lock_of,
-    panics,
-    settings::{Size, Wrong},
-};
+use super::{Delivery, Failure, Kind, OpenError, Wrong, given_up::GivenUp};
+use crate::{clock, event::Event, lock::lock_of, panics, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
 use tail::Tail;

@@ -25,8 +25,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca};
-use crate::settings::Wrong;
+use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca};
 use link::Link;
 pub use settings::Settings;
 

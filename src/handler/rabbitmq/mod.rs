@@ -16,8 +16,7 @@ mod message;
 mod publish;
 mod settings;
 
-use super::{Delivery, Failure, Kind, OpenError, ca::Ca, waves::waves};
-use crate::settings::Wrong;
+use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca, waves::waves};
 use link::Link;
 use message::{Form, Message};
 use settings::{Keys, Settings};

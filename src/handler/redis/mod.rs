@@ -24,8 +24,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::{Delivery, Failure, FailureText, Kind, OpenError, ca::Ca, given_up::GivenUp};
-use crate::settings::Wrong;
+use super::{Delivery, Failure, FailureText, Kind, OpenError, Wrong, ca::Ca, given_up::GivenUp};
 use error::RedisFailure;
 pub use settings::Settings;
 use settings::Stream;

@@ -14,8 +14,8 @@ mod settings;
 
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
 
-use super::{Delivery, Failure, Kind, OpenError};
-use crate::{panics, settings::Wrong};
+use super::{Delivery, Failure, Kind, OpenError, Wrong};
+use crate::panics;
 use object::{Form, Object};
 use pace::Pace;
 use settings::{Keys, Settings};

@@ -142,15 +142,15 @@ async fn with_credentials_only_health_is_open() {
 fn another_address_than_loopback_needs_credentials() {
     let open =
         |listen: &str| admin::Settings { listen: listen.parse().unwrap(), ..admin::Settings::default() };
-    assert!(admin::check_bind(&open("127.0.0.1:8081")).is_ok());
-    assert!(admin::check_bind(&open("[::1]:8081")).is_ok());
+    assert!(open("127.0.0.1:8081").check().is_empty());
+    assert!(open("[::1]:8081").check().is_empty());
     for listen in ["0.0.0.0:8081", "[::]:8081", "10.0.0.1:8081"] {
-        assert!(admin::check_bind(&open(listen)).unwrap_err().to_string().contains(listen));
+        assert!(open(listen).check()[0].to_string().contains(listen));
         let credentials = Some(admin::Credentials {
             username: "ops".to_owned(),
             password: bikhook::secret::Secret::new("x"),
         });
-        assert!(admin::check_bind(&admin::Settings { credentials, ..open(listen) }).is_ok());
+        assert!(admin::Settings { credentials, ..open(listen) }.check().is_empty());
     }
 }
 

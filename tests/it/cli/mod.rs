@@ -14,7 +14,7 @@ use std::{
 };
 
 use bikhook::{
-    http::{self, AuthMode, CredentialSettings, Intake, SourceSettings},
+    http::{self, AuthMode, CredentialSettings, Intake, SourceSettings, Sources},
     journal::{Journal, State},
     metrics::Metrics,
     secret::Secret,
@@ -493,8 +493,8 @@ impl Receiver {
             rate: None,
         };
         let settings = http::Settings::default();
-        let sources = BTreeMap::from([("bik".to_owned(), source)]);
-        let intake = Intake::new(&settings, &sources, Arc::clone(journal), Metrics::new()).ok().unwrap();
+        let sources = Sources::check([("bik", &source)]).ok().unwrap();
+        let intake = Intake::new(&settings, &sources, Arc::clone(journal), Metrics::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();

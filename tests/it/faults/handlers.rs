@@ -12,7 +12,7 @@ use std::{
 use bikhook::{
     dispatch::{DispatchControl, HandlerSpec, Settings},
     handler::{Delivery, Failure, Filter, Handler, Mask},
-    http::{self, AuthMode, Bounds, CredentialSettings, Intake, SourceSettings, Stopped},
+    http::{self, AuthMode, Bounds, CredentialSettings, Intake, SourceSettings, Sources, Stopped},
     journal::Journal,
     metrics::Metrics,
     secret::Secret,
@@ -106,7 +106,8 @@ impl World {
         });
         let (stop_intake, stopped) = oneshot::channel();
         let settings = http::Settings::default();
-        let intake = Intake::new(&settings, &source(), Arc::clone(&journal), metrics).unwrap();
+        let sources = Sources::check([("bik", &source())]).ok().unwrap();
+        let intake = Intake::new(&settings, &sources, Arc::clone(&journal), metrics);
         let entered = runtime.enter();
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -138,7 +139,7 @@ fn soon() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(5)
 }
 
-fn source() -> BTreeMap<String, SourceSettings> {
+fn source() -> SourceSettings {
     let credential = CredentialSettings {
         username: None,
         password: None,
@@ -146,13 +147,12 @@ fn source() -> BTreeMap<String, SourceSettings> {
         form: None,
         not_after: None,
     };
-    let source = SourceSettings {
+    SourceSettings {
         path: "/webhook".to_owned(),
         auth: AuthMode::Basic,
         credentials: BTreeMap::from([("portal".to_owned(), credential)]),
         rate: None,
-    };
-    BTreeMap::from([("bik".to_owned(), source)])
+    }
 }
 
 async fn start_lanes(

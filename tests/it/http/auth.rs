@@ -8,14 +8,11 @@ use std::{
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use bikhook::{
     clock::{self, Timestamp},
-    http::{AuthMode, CredentialKind, CredentialSettings, Form, Intake, Settings, SourceSettings},
-    metrics::Metrics,
+    http::{AuthMode, CredentialKind, CredentialSettings, Form, Settings, SourceSettings, Sources},
     secret::Secret,
 };
 
-use super::world::{
-    Answer, Client, KEY, Told, World, event, eventually, head, key, pair, post, request, source,
-};
+use super::world::{Answer, Client, KEY, World, event, eventually, head, key, pair, post, request, source};
 
 /// Failed authentications with a wrong key.
 const FAILURES: &str = r#"bikhook_authentication_failures_total{source="bik",reason="wrong"}"#;
@@ -186,9 +183,10 @@ fn credentials_are_judged_before_anything_of_the_body() {
 }
 
 fn refused(settings: &Settings, sources: &[(&str, SourceSettings)]) -> String {
-    let sources = sources.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect();
-    let intake = Intake::new(settings, &sources, Told::new(), Metrics::new());
-    intake.err().expect("accepted").to_string()
+    let sources = Sources::check(sources.iter().map(|(name, source)| (*name, source))).err();
+    let sources = sources.into_iter().flatten().map(|wrong| wrong.under(&["sources"]));
+    let mut wrong = settings.check().into_iter().map(|wrong| wrong.under(&["http"])).chain(sources);
+    wrong.next().expect("accepted").to_string()
 }
 
 #[test]

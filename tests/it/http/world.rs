@@ -15,7 +15,9 @@ use std::{
 
 use bikhook::{
     event::Quarantined,
-    http::{AuthMode, Bounds, CredentialSettings, Intake, Settings, SourceSettings, Stopped, bind, serve},
+    http::{
+        AuthMode, Bounds, CredentialSettings, Intake, Settings, SourceSettings, Sources, Stopped, bind, serve,
+    },
     journal::{
         AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
         EventQuery, Figures, HandlerPlace, Journal, LaneId, LaneState, QuarantineEntry, QuarantineQuery,
@@ -103,8 +105,9 @@ impl World {
         let mut settings = Settings::default();
         change(&mut settings);
         let (journal, metrics) = (Told::new(), Metrics::new());
-        let intake =
-            Intake::new(&settings, sources, Arc::<Told>::clone(&journal), Arc::clone(&metrics)).unwrap();
+        let sources =
+            Sources::check(sources.iter().map(|(name, source)| (name.as_str(), source))).ok().unwrap();
+        let intake = Intake::new(&settings, &sources, Arc::<Told>::clone(&journal), Arc::clone(&metrics));
         let entered = runtime.enter();
         let listener = bind((own_address(), 0).into()).unwrap();
         drop(entered);
