@@ -6,7 +6,7 @@ use super::reading::{Reading, table_at};
 use crate::{
     admin, clock, event,
     http::{self, AuthMode, SourceSettings},
-    settings::{NAME_RULE, Problem, is_name},
+    settings::{NAME_RULE, Problem, Wrong, is_name},
 };
 
 pub(super) fn listen(reading: &mut Reading, http: Option<&http::Settings>, admin: Option<&admin::Settings>) {
@@ -18,8 +18,8 @@ pub(super) fn listen(reading: &mut Reading, http: Option<&http::Settings>, admin
         reading.warn(&["http", "listen"], message, Some(help.to_owned()));
     }
     if let Some(admin) = admin.filter(|admin| same_port(http.listen, admin.listen)) {
-        let message = format!("admin.listen: http.listen already uses port {}", admin.listen.port());
-        reading.wrong(&["admin", "listen"], message, None);
+        let message = format!("http.listen already uses port {}", admin.listen.port());
+        reading.wrong(Wrong::new(&["admin", "listen"], message));
     }
 }
 
@@ -36,17 +36,14 @@ pub(super) fn sources(
     let names = reading.names(&["sources"]);
     if names.is_empty() && table_at(&reading.root, &["sources"]).is_some() {
         let help = "add `[sources.bik]` with a credential, or remove `[sources]` to get a source with a generated key";
-        reading.wrong(
-            &["sources"],
-            "sources: none is configured, so nothing can be received",
-            Some(help.to_owned()),
-        );
+        let message = "none is configured, so nothing can be received";
+        reading.wrong(Wrong::new(&["sources"], message).help(help));
     }
     for name in &names {
         charset(reading, &["sources"], name);
         if name == event::OWN_SOURCE {
-            let message = format!("sources.{name}: {name:?} is reserved for bikhook's own events");
-            reading.wrong(&["sources", name], message, Some("use another name".to_owned()));
+            let message = format!("{name:?} is reserved for bikhook's own events");
+            reading.wrong(Wrong::new(&["sources", name], message).help("use another name"));
         }
         if let Some(source) = sources.get(name) {
             check_source(reading, name, source);
@@ -90,5 +87,7 @@ fn charset(reading: &mut Reading, path: &[&str], name: &str) {
     }
     let key = table_at(&reading.root, path).and_then(|table| table.get(name)).map(|entry| entry.key.clone());
     let message = format!("{}: {name:?} is not a valid name", path.join("."));
-    reading.problems.push(Problem::new(key.unwrap_or_else(|| reading.place(path)), message).help(NAME_RULE));
+    reading
+        .problems
+        .push(Problem::new(key.unwrap_or_else(|| reading.place(path, None)), message).help(NAME_RULE));
 }

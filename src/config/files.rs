@@ -11,7 +11,7 @@ use super::{
     HandlerConfig, JournalSettings,
     reading::{Reading, node_at},
 };
-use crate::{insight, journal};
+use crate::{insight, journal, settings::Wrong};
 
 /// The key of a handler that names the file of a secret. Several handlers may share that file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
@@ -63,12 +63,8 @@ impl Owners {
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
-            let key = [section, &[*key]].concat();
-            reading.wrong(
-                &key,
-                format!("{}: {} is already used {earlier}", key.join("."), file.display()),
-                None,
-            );
+            let message = format!("{} is already used {earlier}", file.display());
+            reading.wrong(Wrong::new(&[key], message).under(section));
         }
         self.of.extend(files.iter().map(|(_, file)| (resolved(file), owner.to_owned())));
     }

@@ -14,7 +14,7 @@ use crate::{
         ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Takes,
     },
     journal::Start,
-    settings::{Problem, Section, keys_of, nearest},
+    settings::{Problem, Section, Wrong, keys_of, nearest},
 };
 
 /// One handler, as configured.
@@ -115,8 +115,10 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
         let filter = check_filter(reading, name, &settings, dead_letters == Some(true))?;
         Some((filter, settings))
     });
-    let mask =
-        reading.take(mask.read::<MaskKey>()).and_then(|key| check_mask(reading, name, key.mask.as_ref()));
+    let mask = reading.take(mask.read::<MaskKey>()).and_then(|key| {
+        let mask = Mask::new(key.mask.as_ref());
+        mask.map_err(|wrong| reading.refuse(&["handlers", name, "mask"], [wrong])).ok()
+    });
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
     if let Some(dispatch) = &dispatch {
         let wrong = dispatch.check(|key| reading.has(&["handlers", name, key]));
@@ -146,23 +148,23 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
 fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'static KindRow> {
     let kinds: Vec<&str> = KINDS.iter().map(|row| row.name).collect();
     let Some(kind) = kind else {
-        let help = format!("use one of {}", quoted(&kinds));
-        reading.wrong(&["handlers", name], format!("handlers.{name}: the key `kind` is missing"), Some(help));
+        let missing = Wrong::new(&["handlers", name], "the key `kind` is missing");
+        reading.wrong(missing.help(format!("use one of {}", quoted(&kinds))));
         return None;
     };
     let row = KINDS.iter().find(|row| row.name == kind);
     if let Some(absent) = ABSENT.iter().find(|absent| absent.name == kind) {
-        let message = format!("handlers.{name}.kind: this binary is built without the kind {kind:?}");
+        let message = format!("this binary is built without the kind {kind:?}");
         let help =
             format!("build bikhook with `--features {}`; the release image has every kind", absent.feature);
-        reading.wrong(&["handlers", name, "kind"], message, Some(help));
+        reading.wrong(Wrong::new(&["handlers", name, "kind"], message).help(help));
     } else if row.is_none() {
         let help = nearest(kind, kinds.iter().copied()).map_or_else(
             || format!("use one of {}", quoted(&kinds)),
             |near| format!("did you mean `{near}`?"),
         );
-        let message = format!("handlers.{name}.kind: {kind:?} is not a kind of handler");
-        reading.wrong(&["handlers", name, "kind"], message, Some(help));
+        let message = format!("{kind:?} is not a kind of handler");
+        reading.wrong(Wrong::new(&["handlers", name, "kind"], message).help(help));
     }
     row
 }
@@ -193,11 +195,9 @@ fn check_filter(
     dead_letters: bool,
 ) -> Option<Filter> {
     if dead_letters && settings.asks_for_more_than_conditions() {
-        let message = format!(
-            "handlers.{name}.dead_letters: a notice of a dead letter can be filtered by `where` only"
-        );
+        let message = "a notice of a dead letter can be filtered by `where` only";
         let help = "remove the other filters, or use a condition such as `{ pointer = \"/handler\", equals = \"crm\" }`";
-        reading.wrong(&["handlers", name, "dead_letters"], message, Some(help.to_owned()));
+        reading.wrong(Wrong::new(&["handlers", name, "dead_letters"], message).help(help));
     }
     let sources = reading.names(&["sources"]);
     for source in settings.sources.iter().flatten() {
@@ -219,13 +219,11 @@ fn check_filter(
     let filter = Filter::new(settings);
     filter
         .map_err(|error| {
-            reading.wrong(&["handlers", name, error.key()], format!("handlers.{name}: {error}"), None);
+            let (key, item) = error.key();
+            let place = reading.place(&["handlers", name, key], item);
+            reading.problems.push(Problem::new(place, format!("handlers.{name}: {error}")));
         })
         .ok()
-}
-
-fn check_mask(reading: &mut Reading, name: &str, settings: Option<&MaskSettings>) -> Option<Mask> {
-    Mask::new(settings).map_err(|wrong| reading.refuse(&["handlers", name, "mask"], [wrong])).ok()
 }
 
 /// BIK may use a word that is not known here. But a word that is close to a known one is probably a typing error, and

@@ -36,7 +36,7 @@ use crate::{
     http::{self, SourceSettings},
     insight, journal,
     secret::{self, Secret},
-    settings::{Context, Table, nearest, parse_toml},
+    settings::{Context, Table, Wrong, nearest, parse_toml},
 };
 use reading::Reading;
 use redaction::HiddenTexts;
@@ -328,17 +328,14 @@ fn read_journal(reading: &mut Reading) -> Option<JournalSettings> {
     match reading.take(kind.read::<Kind>())?.kind.as_deref() {
         None | Some("sqlite") => reading.take(section.read()).map(JournalSettings::Sqlite),
         Some(later @ ("postgres" | "nats")) => {
-            let message = format!("journal.kind: {later:?} is not supported by this version");
-            reading.wrong(&["journal", "kind"], message, Some("use `sqlite`".to_owned()));
+            let message = format!("{later:?} is not supported by this version");
+            reading.wrong(Wrong::new(&["journal", "kind"], message).help("use `sqlite`"));
             None
         }
         Some(other) => {
             let help = nearest(other, ["sqlite"]).map_or("use `sqlite`", |_| "did you mean `sqlite`?");
-            reading.wrong(
-                &["journal", "kind"],
-                format!("journal.kind: {other:?} is not a kind of journal"),
-                Some(help.into()),
-            );
+            let message = format!("{other:?} is not a kind of journal");
+            reading.wrong(Wrong::new(&["journal", "kind"], message).help(help));
             None
         }
     }

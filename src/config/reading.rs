@@ -54,7 +54,7 @@ impl Reading {
             Some(node) => match node.as_table() {
                 Some(table) => (node.place.clone(), table.clone()),
                 None => {
-                    self.wrong(path, format!("{}: must be a table", path.join(".")), None);
+                    self.wrong(Wrong::new(path, "must be a table"));
                     return None;
                 }
             },
@@ -78,30 +78,26 @@ impl Reading {
         node_at(&self.root, path).is_some()
     }
 
-    /// The place of the value at a path. If there is no value, the place of the closest table above it.
-    pub fn place(&self, path: &[&str]) -> Place {
-        closest(&self.root, path, None).map_or(Place::BuiltIn, |node| node.place.clone())
+    /// The place of the value at a path, or of an item of its list. If there is no value, the place of the closest
+    /// table above it.
+    pub fn place(&self, path: &[impl AsRef<str>], item: Option<usize>) -> Place {
+        closest(&self.root, path, item).map_or(Place::BuiltIn, |node| node.place.clone())
     }
 
-    /// Reports an error at a path.
-    pub fn wrong(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
-        let place = self.place(path);
-        self.problems.push(Problem { place, message: message.into(), help });
+    /// Reports an error. Its path is that of the whole configuration.
+    pub fn wrong(&mut self, wrong: Wrong) {
+        let place = self.place(&wrong.path, wrong.item);
+        self.problems.push(wrong.at(place));
     }
 
     /// Reports settings of a section that their module does not accept.
     pub fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
-        for wrong in all {
-            let wrong = wrong.under(section);
-            let node = closest(&self.root, &wrong.path, wrong.item);
-            let place = node.map_or(Place::BuiltIn, |node| node.place.clone());
-            self.problems.push(wrong.at(place));
-        }
+        all.into_iter().for_each(|wrong| self.wrong(wrong.under(section)));
     }
 
     /// Reports a warning at a path.
     pub fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
-        self.warn_at(self.place(path), message, help);
+        self.warn_at(self.place(path, None), message, help);
     }
 
     /// Reports a warning at a place.

@@ -5,7 +5,8 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use crate::event::{Element, Found, NoPointer, Pointer};
+use super::Wrong;
+use crate::event::{Element, Found, Pointer};
 
 /// A condition as written in the configuration: a pointer, and one test on the values there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,26 +39,6 @@ pub enum Scalar {
     Flag(bool),
 }
 
-/// Why a condition is invalid.
-#[derive(Debug, thiserror::Error)]
-pub enum ConditionError {
-    /// The text is not a JSON pointer.
-    #[error(transparent)]
-    Pointer(#[from] NoPointer),
-    /// No test is given, or more than one.
-    #[error("{pointer:?} needs exactly one of `exists`, `equals`, `prefix` and `in`")]
-    Asks {
-        /// The pointer of the invalid condition.
-        pointer: String,
-    },
-    /// The list `in` is empty, so the condition could never hold.
-    #[error("{pointer:?}: `in` is empty, so no event would match: list at least one value")]
-    Nothing {
-        /// The pointer of the invalid condition.
-        pointer: String,
-    },
-}
-
 /// A validated condition, ready to test events.
 #[derive(Clone, Debug)]
 pub struct Condition {
@@ -76,20 +57,24 @@ impl Condition {
     /// Validates the settings of a condition.
     ///
     /// # Errors
-    /// Returns [`ConditionError`] if the pointer is invalid, or if there is not exactly one test that can hold.
-    pub fn new(settings: &ConditionSettings) -> Result<Self, ConditionError> {
+    /// Returns [`Wrong`] if the pointer is invalid, or if there is not exactly one test that can hold.
+    pub fn new(settings: &ConditionSettings) -> Result<Self, Wrong> {
+        let wrong = |what: String| Wrong::new(&[], what);
         let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
         let mut asked = (exists.map(Test::Exists).into_iter())
             .chain(equals.clone().map(|one| Test::Among(vec![one])))
             .chain(prefix.clone().map(Test::Prefix))
             .chain(among.clone().map(Test::Among));
         let (Some(test), None) = (asked.next(), asked.next()) else {
-            return Err(ConditionError::Asks { pointer: pointer.clone() });
+            let what = format!("{pointer:?} needs exactly one of `exists`, `equals`, `prefix` and `in`");
+            return Err(wrong(what));
         };
         if matches!(&test, Test::Among(list) if list.is_empty()) {
-            return Err(ConditionError::Nothing { pointer: pointer.clone() });
+            let what = "`in` is empty, so no event would match: list at least one value";
+            return Err(wrong(format!("{pointer:?}: {what}")));
         }
-        Ok(Self { pointer: Pointer::parse(pointer)?, test })
+        let pointer = Pointer::parse(pointer).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { pointer, test })
     }
 
     /// The pointer to the tested values.

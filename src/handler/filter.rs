@@ -3,7 +3,10 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, ConditionError, ConditionSettings};
+use super::{
+    Wrong,
+    condition::{Condition, ConditionSettings},
+};
 use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not set matches every event.
@@ -107,17 +110,22 @@ pub enum FilterError {
         what: String,
     },
     /// A condition of `where` is invalid.
-    #[error("where: {0}")]
-    Condition(#[from] ConditionError),
+    #[error("where: {wrong}")]
+    Condition {
+        /// The number of the condition, counted from 0.
+        at: usize,
+        /// Why the condition is invalid.
+        wrong: Wrong,
+    },
 }
 
 impl FilterError {
-    /// The configuration key that is wrong.
-    pub const fn key(&self) -> &'static str {
+    /// The configuration key that is wrong, and the item of its list.
+    pub const fn key(&self) -> (&'static str, Option<usize>) {
         match self {
-            Self::Empty { key } => key,
-            Self::Glob { .. } => "events",
-            Self::Condition(_) => "where",
+            Self::Empty { key } => (key, None),
+            Self::Glob { .. } => ("events", None),
+            Self::Condition { at, .. } => ("where", Some(*at)),
         }
     }
 }
@@ -143,7 +151,11 @@ impl Filter {
             phones: exact("phones", &settings.phones)?,
             conditions: match &settings.conditions {
                 Some(list) if list.is_empty() => return Err(FilterError::Empty { key: "where" }),
-                list => list.iter().flatten().map(Condition::new).collect::<Result<_, _>>()?,
+                list => {
+                    let condition =
+                        |(at, one)| Condition::new(one).map_err(|wrong| FilterError::Condition { at, wrong });
+                    list.iter().flatten().enumerate().map(condition).collect::<Result<_, _>>()?
+                }
             },
         })
     }

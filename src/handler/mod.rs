@@ -43,7 +43,7 @@ mod tls;
 #[cfg(any(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod waves;
 
-pub use condition::{ConditionError, ConditionSettings, Scalar};
+pub use condition::{ConditionSettings, Scalar};
 pub use deferred::Deferred;
 pub use failure_text::FailureText;
 pub use filter::{Filter, FilterError, FilterSettings, Takes};

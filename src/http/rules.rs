@@ -19,7 +19,6 @@ const HEADER_LIMIT_MIN: Size = Size::kib(8);
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
 /// Every source of a configuration, checked.
-#[derive(Default)]
 pub struct Sources(pub(super) Vec<CheckedSource>);
 
 /// The settings of a source, checked.
@@ -144,28 +143,24 @@ fn wrong_path(path: &str) -> Option<String> {
 impl CredentialSettings {
     /// Checks the keys of a credential. The paths are relative to it.
     pub(super) fn check(&self, name: &str) -> Result<CheckedCredential, Vec<Wrong>> {
-        let mut wrong = Vec::new();
-        let is_pair = self.username.is_some() || self.password.is_some();
+        let missing = |key: &str| Wrong::new(&[], format!("the key `{key}` is missing"));
         let secret = match (&self.key, &self.username, &self.password) {
             // Blanks around a key are ignored.
-            (Some(key), None, None) => Some((CredentialKind::Key, sha256(key.expose().trim().as_bytes()))),
+            (Some(key), None, None) => Ok((CredentialKind::Key, sha256(key.expose().trim().as_bytes()))),
             (None, Some(username), Some(password)) => {
                 let pair = format!("{username}:{}", password.expose());
-                Some((CredentialKind::Pair, sha256(pair.as_bytes())))
+                Ok((CredentialKind::Pair, sha256(pair.as_bytes())))
             }
-            (key, username, password) => {
-                wrong.push(match (key, username, password) {
-                    (None, Some(_), _) => Wrong::new(&[], "the key `password` is missing"),
-                    (None, None, Some(_)) => Wrong::new(&[], "the key `username` is missing"),
-                    (None, None, None) => Wrong::new(&[], "has neither a key nor a username with password")
-                        .help("use `{ key = … }` or `{ username = …, password = … }`"),
-                    (Some(_), ..) => {
-                        Wrong::new(&[], "has a key and a username with password: keep only one of them")
-                    }
-                });
-                None
+            (None, Some(_), None) => Err(missing("password")),
+            (None, None, Some(_)) => Err(missing("username")),
+            (None, None, None) => Err(Wrong::new(&[], "has neither a key nor a username with password")
+                .help("use `{ key = … }` or `{ username = …, password = … }`")),
+            (Some(_), ..) => {
+                Err(Wrong::new(&[], "has a key and a username with password: keep only one of them"))
             }
         };
+        let mut wrong: Vec<Wrong> = secret.as_ref().err().cloned().into_iter().collect();
+        let is_pair = self.username.is_some() || self.password.is_some();
         let username = self.username.as_deref().and_then(wrong_username);
         wrong.extend(username.map(|what| Wrong::new(&["username"], what)));
         let username_bytes = self.username.as_ref().map_or(0, |name| name.len() + 1);
@@ -187,7 +182,7 @@ impl CredentialSettings {
             wrong.push(Wrong::new(&["form"], what));
         }
         match secret {
-            Some((kind, digest)) if wrong.is_empty() => Ok(CheckedCredential {
+            Ok((kind, digest)) if wrong.is_empty() => Ok(CheckedCredential {
                 name: name.into(),
                 kind,
                 digest,

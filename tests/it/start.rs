@@ -315,6 +315,12 @@ fn what_check_passes_serve_starts_and_what_it_refuses_ends_with_2() {
     let mut good = Made::fixtures("good");
     good.push(source("path = \"/*\"\ncredentials.portal = { key = \"the-key\" }"));
     good.push(key(&"k".repeat(2_048)));
+    good.push(Made::text(
+        "[http]\nheader_limit = \"8KiB\"\nheader_bytes = \"8KiB\"\nbody_limit = 1\nin_flight_bytes = 1\nin_flight = 1\n\
+         connections = 1\nconnections_per_address = 1\nauth_failures_per_minute = 1\n[sources.bik]\nrate = 1\n\
+         credentials.portal = { key = \"the-key\" }\n[handlers.log]\nkind = \"log\"\nbatch = 1\nconcurrency = 1\n\
+         aside_limit = 1\n",
+    ));
     good.push(Made::text("[insight]\nenabled = false\nfailures = \"/nowhere/failures.toml\"\n"));
     for made in good {
         assert_eq!(made.codes(), (0, 0), "{}", made.name);
@@ -331,6 +337,8 @@ fn what_check_passes_serve_starts_and_what_it_refuses_ends_with_2() {
         Made::text("[http]\nin_flight_bytes = \"1MiB\"\n"),
         Made::text("[insight]\nfailures = \"/nowhere/failures.toml\"\n"),
         Made::text("[admin]\ncredentials = { username = \"ops\", password = \"\" }\n"),
+        Made::text("[handlers.x]\nkind = \"http\"\nurl = \"http://127.0.0.1:1\"\nca = \"ca.pem\"\n"),
+        Made::text("[handlers.x]\nkind = \"log\"\nmask = { hash = [\"/id\"] }\n"),
     ]);
     for made in bad {
         assert_eq!(made.codes(), (2, 2), "{}", made.name);

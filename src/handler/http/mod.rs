@@ -82,6 +82,10 @@ pub struct Keys {
     pub conflict_is_delivered: bool,
 }
 
+const fn default_max_connection_age() -> Period {
+    Period::secs(60)
+}
+
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
 pub struct Settings {
@@ -92,10 +96,6 @@ pub struct Settings {
     ca: Option<PathBuf>,
     max_connection_age: Duration,
     conflict: About,
-}
-
-const fn default_max_connection_age() -> Period {
-    Period::secs(60)
 }
 
 impl Kind for Http {

@@ -60,6 +60,10 @@ pub struct Keys {
     pub create: bool,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
 pub struct Settings {
@@ -68,10 +72,6 @@ pub struct Settings {
     ca: Option<PathBuf>,
     table_name: String,
     table: Table,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 impl Kind for Postgres {

@@ -20,7 +20,8 @@ mod settings;
 use std::{collections::BTreeSet, num::NonZeroU64, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Pipeline, RedisResult, TlsCertificates, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, RedisResult, TlsCertificates, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::sync::Mutex;
 
@@ -62,7 +63,10 @@ impl Kind for Redis {
     type Settings = Settings;
 
     fn check(keys: Settings) -> Result<Settings, Wrong> {
-        keys.check()
+        if keys.ca.is_some() && !matches!(keys.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err(Wrong::new(&["ca"], "needs TLS: write `url` with rediss://, or remove `ca`"));
+        }
+        Ok(keys)
     }
 
     fn destination(settings: &Settings) -> String {

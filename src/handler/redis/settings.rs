@@ -6,11 +6,7 @@ use redis::{ConnectionAddr, ConnectionInfo};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::super::{Part, Template};
-use crate::{
-    event::Event,
-    secret::Secret,
-    settings::{Size, Wrong},
-};
+use crate::{event::Event, secret::Secret, settings::Size};
 
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
@@ -30,20 +26,6 @@ pub struct Settings {
     /// A PEM file with certificates to trust instead of the system's, for `rediss://`.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-}
-
-impl Settings {
-    /// Checks that the keys fit together.
-    ///
-    /// # Errors
-    /// Returns the wrong key, and what to write.
-    pub(super) fn check(self) -> Result<Self, Wrong> {
-        if self.ca.is_some() && !matches!(self.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
-            let what = "needs TLS: write `url` with rediss://, or remove `ca`";
-            return Err(Wrong::new(&["ca"], what));
-        }
-        Ok(self)
-    }
 }
 
 /// The default limit for the body of a webhook, so by default no event is refused.

@@ -78,18 +78,14 @@ impl Keys {
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return wrong("bucket", "write only the name of the bucket: a path belongs in `prefix`");
         }
-        if let Err(error) = Path::parse(&self.prefix) {
-            return wrong("prefix", &error.to_string());
+        Path::parse(&self.prefix).map_err(|error| Wrong::new(&["prefix"], error.to_string()))?;
+        let url = self.endpoint.as_deref().map(reqwest::Url::parse).transpose();
+        let url = url.map_err(|error| Wrong::new(&["endpoint"], error.to_string()))?;
+        if url.as_ref().is_some_and(|url| !["http", "https"].contains(&url.scheme())) {
+            return wrong("endpoint", "write it as https://host:port");
         }
-        match self.endpoint.as_deref().map(reqwest::Url::parse) {
-            Some(Err(error)) => return wrong("endpoint", &error.to_string()),
-            Some(Ok(url)) if !["http", "https"].contains(&url.scheme()) => {
-                return wrong("endpoint", "write it as https://host:port");
-            }
-            Some(Ok(url)) if self.ca.is_some() && url.scheme() == "http" => {
-                return wrong("ca", "needs TLS: write `endpoint` with https://, or remove `ca`");
-            }
-            _ => {}
+        if self.ca.is_some() && url.is_some_and(|url| url.scheme() == "http") {
+            return wrong("ca", "needs TLS: write `endpoint` with https://, or remove `ca`");
         }
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             return Err(Wrong::new(&[], "set both `access_key_id` and `secret_access_key`, or neither"));
