@@ -59,7 +59,6 @@ impl Condition {
     /// # Errors
     /// Returns [`Wrong`] if the pointer is invalid, or if there is not exactly one test that can hold.
     pub fn new(settings: &ConditionSettings) -> Result<Self, Wrong> {
-        let wrong = |what: String| Wrong::new(&[], what);
         let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
         let mut asked = (exists.map(Test::Exists).into_iter())
             .chain(equals.clone().map(|one| Test::Among(vec![one])))
@@ -67,13 +66,14 @@ impl Condition {
             .chain(among.clone().map(Test::Among));
         let (Some(test), None) = (asked.next(), asked.next()) else {
             let what = format!("{pointer:?} needs exactly one of `exists`, `equals`, `prefix` and `in`");
-            return Err(wrong(what));
+            return Err(Wrong::new(&[], what));
         };
         if matches!(&test, Test::Among(list) if list.is_empty()) {
-            let what = "`in` is empty, so no event would match: list at least one value";
-            return Err(wrong(format!("{pointer:?}: {what}")));
+            let what =
+                format!("{pointer:?}: `in` is empty, so no event would match: list at least one value");
+            return Err(Wrong::new(&[], what));
         }
-        let pointer = Pointer::parse(pointer).map_err(|error| wrong(error.to_string()))?;
+        let pointer = Pointer::parse(pointer).map_err(|error| Wrong::new(&[], error.to_string()))?;
         Ok(Self { pointer, test })
     }
 

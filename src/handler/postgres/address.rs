@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Settings;
+use super::{Keys, Settings};
 use crate::{handler::ca::Ca, settings::Wrong};
 
 /// Timeout for connecting to the database.
@@ -33,9 +33,6 @@ impl Address {
     /// Returns what is wrong with the file.
     pub async fn of(settings: &Settings) -> Result<Self, String> {
         let Url { mut config, mode } = settings.url.clone();
-        if let Some(password) = &settings.password {
-            config.password(password.expose());
-        }
         let here =
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let tls = match mode {
@@ -54,7 +51,7 @@ impl Address {
     }
 }
 
-/// The key `url`, checked.
+/// The keys `url` and `password`, checked.
 #[derive(Clone)]
 pub struct Url {
     config: Config,
@@ -62,25 +59,28 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads the value of the key `url`. `has_ca`: the key `ca` is set.
+    /// Reads the key `url`, and the password.
     ///
     /// # Errors
     /// Returns the wrong key, and what to write.
-    pub fn read(url: &str, has_ca: bool) -> Result<Self, Wrong> {
-        let (plain, mode) = without_verify(url);
+    pub fn read(keys: &Keys) -> Result<Self, Wrong> {
+        let (plain, mode) = without_verify(keys.url.expose());
         let malformed = |what: String| {
             let how = "write it as \"postgres://user@host/database\", and set the password in `password`";
             Wrong::new(&["url"], format!("{what}: {how}"))
         };
-        let config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
+        let mut config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(malformed("the host is missing".to_owned()));
         }
         if config.get_user().is_none() {
             return Err(malformed("the user is missing".to_owned()));
         }
-        if has_ca && matches!(mode, Mode::Disable) {
+        if keys.ca.is_some() && matches!(mode, Mode::Disable) {
             return Err(Wrong::new(&["ca"], "needs TLS: remove `ca`, or sslmode=disable in `url`"));
+        }
+        if let Some(password) = &keys.password {
+            config.password(password.expose());
         }
         Ok(Self { config, mode })
     }

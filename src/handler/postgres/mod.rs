@@ -68,7 +68,6 @@ const fn yes() -> bool {
 #[derive(Clone)]
 pub struct Settings {
     url: Url,
-    password: Option<Secret>,
     ca: Option<PathBuf>,
     table_name: String,
     table: Table,
@@ -84,8 +83,7 @@ impl Kind for Postgres {
 
     fn check(keys: Keys) -> Result<Settings, Wrong> {
         let table = Table::new(&keys.table, keys.create)?;
-        let url = Url::read(keys.url.expose(), keys.ca.is_some())?;
-        Ok(Settings { url, password: keys.password, ca: keys.ca, table_name: keys.table, table })
+        Ok(Settings { url: Url::read(&keys)?, ca: keys.ca, table_name: keys.table, table })
     }
 
     fn destination(settings: &Settings) -> String {
