@@ -56,11 +56,12 @@ impl Log {
     #[cfg_attr(not(feature = "otel"), allow(unused_variables))]
     pub(super) fn start(settings: &LogSettings, metrics: &Metrics) -> Result<Self, Error> {
         let wrong = |what: &dyn std::fmt::Display| Error::Failed(format!("cannot start the log: {what}"));
+        let quiet = handler::KINDS.iter().flat_map(|row| row.quiet).chain([&trace::TARGET]);
+        let off: String = quiet.map(|target| format!("{target}=off,")).collect();
         // A later directive for the same target wins, so the configured level can enable targets that are off by
         // default.
-        let filter =
-            EnvFilter::try_new(format!("{},{}=off,{}", handler::QUIET, trace::TARGET, settings.level))
-                .map_err(|error| Error::Failed(format!("invalid log.level: {error}")))?;
+        let filter = EnvFilter::try_new(off + &settings.level)
+            .map_err(|error| Error::Failed(format!("invalid log.level: {error}")))?;
         let (lines, said) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let outlet = Outlet { lines: lines.clone(), lost: Arc::clone(&lost) };

@@ -153,10 +153,9 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
         return None;
     };
     let row = KINDS.iter().find(|row| row.name == kind);
-    if let Some(absent) = ABSENT.iter().find(|absent| absent.name == kind) {
+    if ABSENT.contains(&kind) {
         let message = format!("this binary is built without the kind {kind:?}");
-        let help =
-            format!("build bikhook with `--features {}`; the release image has every kind", absent.feature);
+        let help = format!("build bikhook with `--features {kind}`; the release image has every kind");
         reading.wrong(Wrong::new(&["handlers", name, "kind"], message).help(help));
     } else if row.is_none() {
         let help = nearest(kind, kinds.iter().copied()).map_or_else(

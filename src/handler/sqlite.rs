@@ -62,6 +62,7 @@ impl Kind for Sqlite {
     /// One delivery writes to the file while the other prepares its rows.
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
+    const HARMLESS: &'static [&'static str] = &["path", "table", "create"];
     type Keys = Settings;
     type Settings = Settings;
 

@@ -2,21 +2,7 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-#[cfg(feature = "kafka")]
-use super::kafka::Kafka;
-#[cfg(feature = "nats")]
-use super::nats::Nats;
-#[cfg(feature = "postgres")]
-use super::postgres::Postgres;
-#[cfg(feature = "rabbitmq")]
-use super::rabbitmq::RabbitMq;
-#[cfg(feature = "redis")]
-use super::redis::Redis;
-#[cfg(feature = "s3")]
-use super::s3::S3;
-use super::{
-    Delivery, Failure, Kind, OpenError, exec::Exec, http::Http, jsonl::Jsonl, log::Log, sqlite::Sqlite,
-};
+use super::{Delivery, Failure, Kind, OpenError};
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -72,19 +58,17 @@ pub struct Configured {
     pub destination: String,
 }
 
-/// A row of the table of kinds.
+/// A row of the table of kinds. A field without a line of its own is the constant or function of [`Kind`] with its name.
 pub struct KindRow {
-    /// The value of `kind = "…"` in the configuration.
     pub name: &'static str,
-    /// One-line description for `bikhook kinds`.
     pub about: &'static str,
-    /// Default for concurrent deliveries; see [`Kind::CONCURRENCY`].
     pub concurrency: usize,
-    /// Default for events per delivery; see [`Kind::BATCH`].
     pub batch: usize,
     /// The names of the kind's own configuration keys.
     pub keys: fn() -> &'static [&'static str],
-    /// See [`Kind::shown`] for the format.
+    pub harmless: &'static [&'static str],
+    pub secret: &'static [&'static str],
+    pub quiet: &'static [&'static str],
     pub shown: fn(&Delivery) -> String,
     /// Reads the kind's own settings from the handler's section of the configuration.
     pub read: fn(crate::settings::Section) -> Result<Configured, crate::settings::Invalid>,
@@ -92,47 +76,39 @@ pub struct KindRow {
 
 /// All kinds in this binary.
 pub const KINDS: &[KindRow] = &[
-    row::<Log>(),
-    row::<Jsonl>(),
-    row::<Http>(),
-    row::<Exec>(),
-    row::<Sqlite>(),
+    row::<super::log::Log>(),
+    row::<super::jsonl::Jsonl>(),
+    row::<super::http::Http>(),
+    row::<super::exec::Exec>(),
+    row::<super::sqlite::Sqlite>(),
     #[cfg(feature = "postgres")]
-    row::<Postgres>(),
+    row::<super::postgres::Postgres>(),
     #[cfg(feature = "nats")]
-    row::<Nats>(),
+    row::<super::nats::Nats>(),
     #[cfg(feature = "redis")]
-    row::<Redis>(),
+    row::<super::redis::Redis>(),
     #[cfg(feature = "rabbitmq")]
-    row::<RabbitMq>(),
+    row::<super::rabbitmq::RabbitMq>(),
     #[cfg(feature = "s3")]
-    row::<S3>(),
+    row::<super::s3::S3>(),
     #[cfg(feature = "kafka")]
-    row::<Kafka>(),
+    row::<super::kafka::Kafka>(),
 ];
 
-/// A kind that this binary was built without.
-pub struct AbsentKind {
-    /// The value of `kind = "…"` in the configuration.
-    pub name: &'static str,
-    /// The cargo feature that includes the kind.
-    pub feature: &'static str,
-}
-
-/// The kinds whose cargo feature is disabled in this binary.
-pub const ABSENT: &[AbsentKind] = &[
-    #[cfg(not(feature = "nats"))]
-    AbsentKind { name: "nats", feature: "nats" },
-    #[cfg(not(feature = "redis"))]
-    AbsentKind { name: "redis", feature: "redis" },
-    #[cfg(not(feature = "rabbitmq"))]
-    AbsentKind { name: "rabbitmq", feature: "rabbitmq" },
-    #[cfg(not(feature = "s3"))]
-    AbsentKind { name: "s3", feature: "s3" },
-    #[cfg(not(feature = "kafka"))]
-    AbsentKind { name: "kafka", feature: "kafka" },
+/// The kinds that this binary was built without. Each has a cargo feature of its name.
+pub const ABSENT: &[&str] = &[
     #[cfg(not(feature = "postgres"))]
-    AbsentKind { name: "postgres", feature: "postgres" },
+    "postgres",
+    #[cfg(not(feature = "nats"))]
+    "nats",
+    #[cfg(not(feature = "redis"))]
+    "redis",
+    #[cfg(not(feature = "rabbitmq"))]
+    "rabbitmq",
+    #[cfg(not(feature = "s3"))]
+    "s3",
+    #[cfg(not(feature = "kafka"))]
+    "kafka",
 ];
 
 const fn row<K: Kind>() -> KindRow {
@@ -142,6 +118,9 @@ const fn row<K: Kind>() -> KindRow {
         concurrency: K::CONCURRENCY,
         batch: K::BATCH,
         keys: crate::settings::keys_of::<K::Keys>,
+        harmless: K::HARMLESS,
+        secret: K::SECRET,
+        quiet: K::QUIET,
         shown: K::shown,
         read: |section| {
             let settings = section.read_checked(K::check)?;

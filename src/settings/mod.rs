@@ -6,7 +6,6 @@
 
 mod fault;
 mod keys;
-#[cfg(any(feature = "kafka", feature = "nats"))]
 mod one_or_more;
 mod problem;
 mod read;
@@ -15,7 +14,6 @@ mod tree;
 mod wrong;
 
 pub use keys::keys_of;
-#[cfg(any(feature = "kafka", feature = "nats"))]
 pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub(crate) use read::SECRET_FORMS;

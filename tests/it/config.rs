@@ -124,7 +124,7 @@ fn uncommented(marks: &[&str]) -> String {
     }
     let text = lines.join("\n");
     let is_absent =
-        |section: &&str| ABSENT.iter().any(|absent| section.contains(&format!("kind = {:?}", absent.name)));
+        |section: &&str| ABSENT.iter().any(|absent| section.contains(&format!("kind = {absent:?}")));
     text.split("\n[").filter(|section| !is_absent(section)).collect::<Vec<_>>().join("\n[")
 }
 

@@ -17,7 +17,11 @@ use bikhook::{
     settings::{Context, Section},
 };
 
-use crate::{contract::Destination, kinds, support::disk::SmallDisk};
+use crate::{
+    contract::Destination,
+    kinds::{FIXTURES, Fixture},
+    support::disk::SmallDisk,
+};
 
 /// One of each view, with line breaks and trailing commas as BIK's page has them, and what JSON lines must survive.
 const MIXED: [&str; 5] = [
@@ -32,135 +36,10 @@ const MIXED: [&str; 5] = [
     r#"{"eventName":"a \"quoted\" name","x":[ ]}"#,
 ];
 
-/// What a kind needs in a test: a new kind has its row here too.
-struct Fixture {
-    /// A destination of its own; `None` where there is nothing that could be away.
-    destination: Option<fn() -> Box<dyn Destination>>,
-    /// Settings that are wrong, and a word that the error must have.
-    wrong: &'static [(&'static str, &'static str)],
-}
-
-fn fixture(kind: &str) -> Fixture {
-    match kind {
-        "log" => Fixture { destination: None, wrong: &[("personal_data = \"perhaps\"", "personal_data")] },
-        "jsonl" => Fixture {
-            destination: Some(kinds::jsonl::destination),
-            wrong: &[
-                ("", "path"),
-                ("path = \"x\"\nkeep = 0", "keep"),
-                ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
-            ],
-        },
-        #[cfg(feature = "kafka")]
-        "kafka" => Fixture {
-            destination: Some(kinds::kafka::destination),
-            wrong: &[
-                ("", "brokers"),
-                ("brokers = \"kafka://h\"", "HOST:9092"),
-                ("brokers = \"me:sesame@h\"", "have their own keys"),
-                ("brokers = \"h\"\ntopic = \"bik {event}\"", "topic"),
-                ("brokers = \"h\"\ntopic = \"bik-{name}\"", "{event}"),
-                ("brokers = \"h\"\nuser = \"me\"", "password"),
-                ("brokers = \"h\"\nca = \"x.pem\"", "tls = true"),
-                ("brokers = \"h\"\nmax_bytes = 1", "max_bytes"),
-                ("brokers = \"h\"\ntls = true\nca = \"/no/such/file\"", "/no/such/file"),
-            ],
-        },
-        #[cfg(feature = "nats")]
-        "nats" => Fixture {
-            destination: Some(kinds::nats::destination),
-            wrong: &[
-                ("", "url"),
-                ("url = \"http://127.0.0.1\"", "url"),
-                ("url = \"nats://me:sesame@127.0.0.1\"", "user and password"),
-                ("url = \"nats://127.0.0.1:1\"\nsubject = \"bik.{name}\"", "{event}"),
-                ("url = \"nats://127.0.0.1:1\"\ncreate_stream = true", "stream ="),
-                ("url = \"nats://127.0.0.1:1\"\ncredentials = \"x\"", ".creds"),
-                ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
-            ],
-        },
-        #[cfg(feature = "postgres")]
-        "postgres" => Fixture {
-            destination: Some(kinds::postgres::destination),
-            wrong: &[
-                ("", "url"),
-                ("url = \"postgres://\"", "url"),
-                ("url = \"postgres://me@h/d?sslmode=perhaps\"", "url"),
-                ("url = \"postgres://me@127.0.0.1:1/d\"\ntable = \"a b\"", "table"),
-                ("url = \"postgres://me@h/d\"\nca = \"/no/such/file\"", "ca"),
-            ],
-        },
-        "sqlite" => Fixture {
-            destination: Some(kinds::sqlite::destination),
-            wrong: &[("", "path"), ("path = \"x\"\ntable = \"a b\"", "table")],
-        },
-        #[cfg(feature = "redis")]
-        "redis" => Fixture {
-            destination: Some(kinds::redis::destination),
-            wrong: &[
-                ("", "url"),
-                ("url = \"http://127.0.0.1\"", "redis://USER"),
-                ("url = \"rediss://127.0.0.1/#insecure\"", "ca"),
-                ("url = \"redis://127.0.0.1:1\"\nstream = \"{}\"", "stream"),
-                ("url = \"redis://127.0.0.1:1\"\nmaxlen = 0", "maxlen"),
-                ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
-            ],
-        },
-        #[cfg(feature = "rabbitmq")]
-        "rabbitmq" => Fixture {
-            destination: Some(kinds::rabbitmq::destination),
-            wrong: &[
-                ("", "url"),
-                ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
-                ("url = \"amqp://h\"", "exchange"),
-                ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
-                ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
-                ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
-                ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
-                ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
-            ],
-        },
-        #[cfg(feature = "s3")]
-        "s3" => Fixture {
-            destination: Some(kinds::s3::destination),
-            wrong: &[
-                ("", "bucket"),
-                ("bucket = \"a/b\"", "prefix"),
-                ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
-                ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
-                ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
-                ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
-                ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
-                ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
-            ],
-        },
-        "http" => Fixture {
-            destination: Some(kinds::http::destination),
-            wrong: &[
-                ("", "url"),
-                ("url = \"hooks.example\"", "https://"),
-                ("url = \"http://169.254.169.254/latest\"", "link-local"),
-                ("url = \"http://127.0.0.1:1\"\nbody = \"xml\"", "body"),
-                ("url = \"http://127.0.0.1:1\"\nmode = \"binary\"", "cloudevents"),
-                ("url = \"http://127.0.0.1:1\"\nheaders.Host = \"x\"", "headers.Host"),
-                ("url = \"http://127.0.0.1:1\"\nsigning_keys = [\"whsec_eA==\"]", "signing_keys[0]"),
-                ("url = \"https://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca: /no/such/file"),
-            ],
-        },
-        "exec" => Fixture {
-            destination: Some(kinds::exec::destination),
-            wrong: &[
-                ("", "command"),
-                ("command = []", "command"),
-                ("command = [\"no-such-program\"]", "no-such-program"),
-                ("command = [\"/etc/passwd\"]", "chmod"),
-                ("command = [\"cat\"]\ndir = \"/no/such/folder\"", "dir"),
-                ("command = [\"cat\"]\nmode = \"lines\"\nbody = \"raw\"", "body"),
-                ("command = [\"cat\"]\nenv.BIKHOOK_KEY = \"x\"", "env.BIKHOOK_KEY"),
-            ],
-        },
-        other => panic!("the kind {other:?} has no fixture: add what the contract tests need of it"),
-    }
+fn fixture(kind: &str) -> &'static Fixture {
+    let fixture = FIXTURES.iter().find(|fixture| fixture.kind == kind);
+    fixture
+        .unwrap_or_else(|| panic!("the kind {kind:?} has no fixture: add what the contract tests need of it"))
 }
 
 /// The kind's own keys of a destination.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bikhook::handler::{ABSENT, KINDS};
+
 /// Modules from those who use to those who are used: each uses only what comes after it.
 const ORDER: [&str; 17] = [
     "main", "cli", "app", "config", "admin", "http", "dispatch", "insight", "handler", "journal", "event",
@@ -179,6 +181,35 @@ fn names_say_something() {
         .filter(|file| EMPTY_NAMES.contains(&file.file_stem().unwrap().to_string_lossy().as_ref()))
         .collect();
     assert!(empty.is_empty(), "{empty:?}");
+}
+
+/// The steps of "A new kind of handler" in CONTRIBUTING.md.
+#[test]
+fn every_kind_has_its_file_feature_fixture_and_section() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_default();
+    let (modules, table) = (read("src/handler/mod.rs"), read("src/handler/table.rs"));
+    let (manifest, page) = (read("Cargo.toml"), read("docs/handlers.md"));
+    let fixtures = read("tests/it/kinds/mod.rs");
+    let kinds: Vec<&str> = KINDS.iter().map(|row| row.name).chain(ABSENT.iter().copied()).collect();
+    assert!(kinds.len() > 10, "{kinds:?}");
+    for kind in kinds {
+        let files = [format!("src/handler/{kind}.rs"), format!("src/handler/{kind}/mod.rs")];
+        assert!(files.iter().any(|file| root().join(file).exists()), "{kind} has no file of its name");
+        let is_optional = modules.contains(&format!("#[cfg(feature = \"{kind}\")]\nmod {kind};\n"));
+        let may_be_absent = table.contains(&format!("#[cfg(not(feature = \"{kind}\"))]\n    \"{kind}\",\n"));
+        let has_feature = manifest.contains(&format!("\n{kind} = [\"dep:"));
+        assert_eq!(is_optional, has_feature, "{kind}: its `mod` line and its feature in Cargo.toml");
+        assert_eq!(is_optional, may_be_absent, "{kind}: its `mod` line and its name in ABSENT");
+        let fixture = read(&format!("tests/it/kinds/{kind}.rs"));
+        assert!(fixture.contains("pub const FIXTURE: Fixture"), "{kind} has no fixture");
+        assert!(fixtures.contains(&format!("    {kind}::FIXTURE,\n")), "{kind} is not in FIXTURES");
+        assert!(page.contains(&format!("\n## `{kind}`\n")), "{kind} has no section");
+        let feature = format!("feature = \"{kind}\"");
+        let own = [root().join("src/handler/mod.rs"), root().join("src/handler/table.rs")];
+        for file in sources().iter().filter(|file| !own.contains(file)) {
+            assert!(!fs::read_to_string(file).unwrap().contains(&feature), "{}: {feature}", file.display());
+        }
+    }
 }
 
 /// The beginning of the heading in docs/bik.md that a word such as `T6` or `§2` refers to.

@@ -83,6 +83,7 @@ impl Kind for Exec {
         "runs a program for each event, or feeds a long-running one, on standard input";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1;
+    const HARMLESS: &'static [&'static str] = &["mode", "body", "dir"];
     type Keys = Settings;
     type Settings = Settings;
 

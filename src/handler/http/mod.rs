@@ -103,6 +103,7 @@ impl Kind for Http {
     const ABOUT: &'static str = "posts each event, or a batch, to a URL; signed, as JSON or as CloudEvents";
     const CONCURRENCY: usize = 8;
     const BATCH: usize = 1;
+    const HARMLESS: &'static [&'static str] = &["body", "mode", "ca"];
     type Keys = Keys;
     type Settings = Settings;
 

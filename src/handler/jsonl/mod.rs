@@ -66,6 +66,7 @@ impl Kind for Jsonl {
         "appends each event to a file, one JSON object per line; rotates and compresses it";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 1000;
+    const HARMLESS: &'static [&'static str] = &["path", "rotate_size", "rotate_daily", "gzip", "keep"];
     type Keys = Settings;
     type Settings = Settings;
 

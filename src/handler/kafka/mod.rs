@@ -41,6 +41,10 @@ impl Kind for Kafka {
     const ABOUT: &'static str = "sends each event to a Kafka topic, acknowledged by all in-sync replicas";
     const CONCURRENCY: usize = 4;
     const BATCH: usize = 500;
+    const HARMLESS: &'static [&'static str] =
+        &["auto_create", "body", "max_bytes", "compress", "mechanism", "ca"];
+    const SECRET: &'static [&'static str] = &["password"];
+    const QUIET: &'static [&'static str] = &[watch::TARGET, "rdkafka"];
     type Keys = Settings;
     type Settings = Settings;
 

@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use super::failure::{of_broker, of_reason};
 use crate::handler::Failure;
 
-/// The target of librdkafka's log lines; see [`QUIET`](super::super::QUIET).
+/// The target of librdkafka's log lines.
 pub(super) const TARGET: &str = "librdkafka";
 
 /// How long to wait after "all brokers down". librdkafka reports it as soon as the first address of the last broker

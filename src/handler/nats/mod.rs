@@ -52,6 +52,9 @@ impl Kind for Nats {
     const ABOUT: &'static str = "publishes each event to NATS JetStream, acknowledged by the stream";
     const CONCURRENCY: usize = 4;
     const BATCH: usize = 250;
+    const HARMLESS: &'static [&'static str] = &["subject", "stream", "create_stream", "body", "ca"];
+    const SECRET: &'static [&'static str] = &["password", "token", "nkey", "credentials"];
+    const QUIET: &'static [&'static str] = &["async_nats"];
     type Keys = Settings;
     type Settings = Settings;
 

@@ -78,6 +78,8 @@ impl Kind for Postgres {
     const ABOUT: &'static str = "writes a row per event into a table of PostgreSQL, each event once";
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 500;
+    const HARMLESS: &'static [&'static str] = &["ca", "table", "create"];
+    const SECRET: &'static [&'static str] = &["password"];
     type Keys = Keys;
     type Settings = Settings;
 

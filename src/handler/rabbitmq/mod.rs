@@ -33,6 +33,8 @@ impl Kind for RabbitMq {
         "publishes each event to a RabbitMQ exchange or queue, persistent and confirmed";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
+    const HARMLESS: &'static [&'static str] = &["ca", "exchange", "routing_key", "body"];
+    const QUIET: &'static [&'static str] = &["lapin"];
     type Keys = Keys;
     type Settings = Settings;
 

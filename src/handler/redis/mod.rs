@@ -59,6 +59,7 @@ impl Kind for Redis {
     const ABOUT: &'static str = "adds each event to a Redis stream, a batch in a transaction";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 250;
+    const HARMLESS: &'static [&'static str] = &["stream", "maxlen", "max_bytes", "ca"];
     type Keys = Settings;
     type Settings = Settings;
 

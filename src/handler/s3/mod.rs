@@ -38,6 +38,8 @@ impl Kind for S3 {
         "puts objects of JSON lines into a bucket of S3 or a compatible store, named by date and hour";
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 10_000;
+    const HARMLESS: &'static [&'static str] = &["bucket", "prefix", "region", "ca", "compress", "interval"];
+    const SECRET: &'static [&'static str] = &["secret_access_key", "session_token"];
     type Keys = Keys;
     type Settings = Settings;
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{delivery, open},
+    kinds::Fixture,
     support::{
         events::status,
         home::{Home, eventually},
@@ -98,7 +99,21 @@ impl Destination for Script {
     }
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "exec",
+    destination: Some(destination),
+    wrong: &[
+        ("", "command"),
+        ("command = []", "command"),
+        ("command = [\"no-such-program\"]", "no-such-program"),
+        ("command = [\"/etc/passwd\"]", "chmod"),
+        ("command = [\"cat\"]\ndir = \"/no/such/folder\"", "dir"),
+        ("command = [\"cat\"]\nmode = \"lines\"\nbody = \"raw\"", "body"),
+        ("command = [\"cat\"]\nenv.BIKHOOK_KEY = \"x\"", "env.BIKHOOK_KEY"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Script::new(false, ""))
 }
 

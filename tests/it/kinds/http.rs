@@ -16,6 +16,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{delivery, open},
+    kinds::Fixture,
     support::{
         events::status,
         patience::LONG,
@@ -84,7 +85,22 @@ impl Destination for Endpoint {
     }
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "http",
+    destination: Some(destination),
+    wrong: &[
+        ("", "url"),
+        ("url = \"hooks.example\"", "https://"),
+        ("url = \"http://169.254.169.254/latest\"", "link-local"),
+        ("url = \"http://127.0.0.1:1\"\nbody = \"xml\"", "body"),
+        ("url = \"http://127.0.0.1:1\"\nmode = \"binary\"", "cloudevents"),
+        ("url = \"http://127.0.0.1:1\"\nheaders.Host = \"x\"", "headers.Host"),
+        ("url = \"http://127.0.0.1:1\"\nsigning_keys = [\"whsec_eA==\"]", "signing_keys[0]"),
+        ("url = \"https://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca: /no/such/file"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Endpoint::new(""))
 }
 

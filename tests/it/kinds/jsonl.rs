@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     contract::{Arrival, Destination, hold_to},
+    kinds::Fixture,
     support::{
         folder::MovableFolder,
         home::{Home, eventually},
@@ -60,7 +61,17 @@ impl Destination for Files {
     }
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "jsonl",
+    destination: Some(destination),
+    wrong: &[
+        ("", "path"),
+        ("path = \"x\"\nkeep = 0", "keep"),
+        ("path = \"x\"\nrotate_size = \"ten\"", "rotate_size"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Files(MovableFolder::new()))
 }
 

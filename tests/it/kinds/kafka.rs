@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, delivery, open},
+    kinds::Fixture,
     support::{
         events::{incoming, status},
         home::{Home, eventually},
@@ -31,7 +32,23 @@ struct Topics {
     read: HashMap<String, Vec<Arrival>>,
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "kafka",
+    destination: Some(destination),
+    wrong: &[
+        ("", "brokers"),
+        ("brokers = \"kafka://h\"", "HOST:9092"),
+        ("brokers = \"me:sesame@h\"", "have their own keys"),
+        ("brokers = \"h\"\ntopic = \"bik {event}\"", "topic"),
+        ("brokers = \"h\"\ntopic = \"bik-{name}\"", "{event}"),
+        ("brokers = \"h\"\nuser = \"me\"", "password"),
+        ("brokers = \"h\"\nca = \"x.pem\"", "tls = true"),
+        ("brokers = \"h\"\nmax_bytes = 1", "max_bytes"),
+        ("brokers = \"h\"\ntls = true\nca = \"/no/such/file\"", "/no/such/file"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Topics { cluster: Cluster::start_new(), read: HashMap::new() })
 }
 

@@ -6,6 +6,7 @@ pub mod http;
 pub mod jsonl;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod log;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "postgres")]
@@ -19,3 +20,34 @@ pub mod redis;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod sqlite;
+
+use crate::contract::Destination;
+
+/// What the contract tests need of a kind.
+pub struct Fixture {
+    pub kind: &'static str,
+    /// A destination of its own; `None` where there is nothing that could be away.
+    pub destination: Option<fn() -> Box<dyn Destination>>,
+    /// Settings that are wrong, and a word that the error must have.
+    pub wrong: &'static [(&'static str, &'static str)],
+}
+
+pub const FIXTURES: &[Fixture] = &[
+    log::FIXTURE,
+    jsonl::FIXTURE,
+    http::FIXTURE,
+    exec::FIXTURE,
+    sqlite::FIXTURE,
+    #[cfg(feature = "postgres")]
+    postgres::FIXTURE,
+    #[cfg(feature = "nats")]
+    nats::FIXTURE,
+    #[cfg(feature = "redis")]
+    redis::FIXTURE,
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq::FIXTURE,
+    #[cfg(feature = "s3")]
+    s3::FIXTURE,
+    #[cfg(feature = "kafka")]
+    kafka::FIXTURE,
+];

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, delivery, give_up, open},
+    kinds::Fixture,
     support::{
         events::{incoming, status},
         servers::{
@@ -28,7 +29,21 @@ struct Streams {
     read: HashMap<String, Vec<Arrival>>,
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "nats",
+    destination: Some(destination),
+    wrong: &[
+        ("", "url"),
+        ("url = \"http://127.0.0.1\"", "url"),
+        ("url = \"nats://me:sesame@127.0.0.1\"", "user and password"),
+        ("url = \"nats://127.0.0.1:1\"\nsubject = \"bik.{name}\"", "{event}"),
+        ("url = \"nats://127.0.0.1:1\"\ncreate_stream = true", "stream ="),
+        ("url = \"nats://127.0.0.1:1\"\ncredentials = \"x\"", ".creds"),
+        ("url = \"nats://127.0.0.1:1\"\ntls = true\nca = \"/no/such/file\"", "ca"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Streams { server: NatsServer::start_new(), read: HashMap::new() })
 }
 

@@ -5,6 +5,7 @@ use bikhook::handler::Failure;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, give_up, open},
+    kinds::Fixture,
     support::{
         home::{Home, eventually},
         servers::{certificate::Certificate, postgres::Server},
@@ -59,7 +60,19 @@ impl Destination for Database {
     }
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "postgres",
+    destination: Some(destination),
+    wrong: &[
+        ("", "url"),
+        ("url = \"postgres://\"", "url"),
+        ("url = \"postgres://me@h/d?sslmode=perhaps\"", "url"),
+        ("url = \"postgres://me@127.0.0.1:1/d\"\ntable = \"a b\"", "table"),
+        ("url = \"postgres://me@h/d\"\nca = \"/no/such/file\"", "ca"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Database { server: Server::start_new() })
 }
 

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, delivery, open},
+    kinds::Fixture,
     support::{
         events::status,
         home::{Home, eventually},
@@ -86,8 +87,22 @@ impl Destination for Broker {
     }
 }
 
-/// For whoever holds every kind to something.
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "rabbitmq",
+    destination: Some(destination),
+    wrong: &[
+        ("", "url"),
+        ("url = \"http://h\"\nexchange = \"bik\"", "amqp://"),
+        ("url = \"amqp://h\"", "exchange"),
+        ("url = \"amqp://h\"\nexchange = \"bik\"\nca = \"x.pem\"", "amqps://"),
+        ("url = \"amqps://h\"\nexchange = \"bik\"\nca = \"no-such.pem\"", "no-such.pem"),
+        ("url = \"amqp://h\"\nexchange = \"bik\"\nrouting_key = \"{evnt}\"", "routing_key"),
+        ("url = \"amqp://h\"\nrouting_key = \"{event}\"\ndeclare = true", "declare"),
+        ("url = \"amqp://h\"\nexchange = \"bik\"\nbody = \"xml\"", "body"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Broker { server: RabbitMq::start_new(), taken: HashMap::new() })
 }
 

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{delivery, give_up, open},
+    kinds::Fixture,
     support::{
         events::{incoming, status},
         home::Home,
@@ -22,7 +23,20 @@ struct Streams {
 /// An entry: its id, and its fields.
 type Entry = (String, HashMap<String, String>);
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "redis",
+    destination: Some(destination),
+    wrong: &[
+        ("", "url"),
+        ("url = \"http://127.0.0.1\"", "redis://USER"),
+        ("url = \"rediss://127.0.0.1/#insecure\"", "ca"),
+        ("url = \"redis://127.0.0.1:1\"\nstream = \"{}\"", "stream"),
+        ("url = \"redis://127.0.0.1:1\"\nmaxlen = 0", "maxlen"),
+        ("url = \"rediss://127.0.0.1:1\"\nca = \"/no/such/file\"", "ca"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Streams { server: RedisServer::start_new() })
 }
 

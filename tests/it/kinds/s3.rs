@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, delivery, open},
+    kinds::Fixture,
     support::{
         events::incoming,
         servers::{
@@ -53,8 +54,22 @@ impl Destination for Store {
     }
 }
 
-/// For whoever holds every kind to something.
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "s3",
+    destination: Some(destination),
+    wrong: &[
+        ("", "bucket"),
+        ("bucket = \"a/b\"", "prefix"),
+        ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
+        ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
+        ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+        ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
+        ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
+        ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),
+    ],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Store(S3::start_new()))
 }
 

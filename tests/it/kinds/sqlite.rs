@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::{
     contract::{Arrival, Destination, hold_to},
     handlers::{deliveries, open},
+    kinds::Fixture,
     support::{
         disk::SmallDisk,
         events::status,
@@ -75,7 +76,13 @@ impl Destination for Files {
     }
 }
 
-pub fn destination() -> Box<dyn Destination> {
+pub const FIXTURE: Fixture = Fixture {
+    kind: "sqlite",
+    destination: Some(destination),
+    wrong: &[("", "path"), ("path = \"x\"\ntable = \"a b\"", "table")],
+};
+
+fn destination() -> Box<dyn Destination> {
     Box::new(Files(MovableFolder::new()))
 }
 

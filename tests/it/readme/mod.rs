@@ -357,7 +357,8 @@ fn each_kind_has_its_row_and_a_section_with_every_key() {
     let table = page.rows_below("## Kinds");
     for Kind { kind, keys } in kinds() {
         let name = format!("`{kind}`");
-        assert!(table.iter().any(|row| row[0] == name), "{kind} is not in the table of kinds");
+        let link = format!("[{name}](#{kind})");
+        assert!(table.iter().any(|row| row[0] == link), "{kind} is not in the table of kinds");
         let rows = page.rows_below(&format!("## {name}"));
         let rows: Vec<_> = rows.iter().filter(|row| row[0].starts_with('`')).collect();
         let named: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
