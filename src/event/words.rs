@@ -86,19 +86,12 @@ words! {
 words! {
     /// `channelId`, or `channel` of a subscribed event.
     Channel {
-        /// The channel is WhatsApp.
         Whatsapp = "whatsapp",
-        /// The channel is e-mail.
         Email = "email",
-        /// The channel is SMS.
         Sms = "sms",
-        /// The channel is Instagram.
         Instagram = "instagram",
-        /// The channel is Messenger.
         Messenger = "messenger",
-        /// The channel is RCS.
         Rcs = "rcs",
-        /// The channel is web push.
         Webpush = "webpush",
     }
 }

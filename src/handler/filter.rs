@@ -98,15 +98,11 @@ pub enum FilterError {
     /// A list is empty, so it would match nothing.
     #[error("{key} = [] matches no event: remove {key} to match all events")]
     Empty {
-        /// The configuration key of the empty list.
         key: &'static str,
     },
-    /// A text is not a valid glob.
     #[error("events: {glob:?} is not a glob: {what}")]
     Glob {
-        /// The glob as it is written.
         glob: String,
-        /// Why the glob is invalid.
         what: String,
     },
     /// A condition of `where` is invalid.

@@ -307,9 +307,7 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 #[error("handler {handler:?} ({kind}): {what}")]
 pub struct OpenError {
-    /// The handler's name in the configuration.
     pub handler: String,
-    /// The handler's kind, as in [`Kind::NAME`].
     pub kind: &'static str,
     /// The problem, and what to do about it.
     pub what: String,

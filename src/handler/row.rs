@@ -23,11 +23,9 @@ pub fn default_table() -> String {
 
 /// A column, and its type in each database.
 pub struct Column {
-    /// The column's name in the table.
     pub name: &'static str,
     /// The column's type in PostgreSQL.
     pub postgres: &'static str,
-    /// The column's type in SQLite.
     pub sqlite: &'static str,
     /// Whether the column is NOT NULL.
     pub required: bool,

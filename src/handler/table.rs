@@ -45,7 +45,6 @@ impl<K: Kind> Handler for K {
 
 /// Opens a handler from settings that were read. May be called repeatedly.
 pub type Opener = Arc<dyn Fn(String) -> Opening + Send + Sync>;
-/// The future of opening a handler.
 pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Handler>, OpenError>>;
 
 /// A handler whose settings were read, ready to be opened.

@@ -73,7 +73,6 @@ impl Placeholder {
 /// Why a text is not a template, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// The text is empty.
     #[error("must not be empty: write a template such as \"bik.{{source}}.{{event}}\"")]
     Empty,
     /// A placeholder does not exist.

@@ -34,18 +34,13 @@ pub struct FailureClass {
 /// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FailuresError {
-    /// The file cannot be read.
     #[error("cannot read the failure classes in {path}: {source}")]
     Read {
-        /// The path of the table.
         path: String,
-        /// The error of the file system.
         source: io::Error,
     },
-    /// The content of the file is wrong.
     #[error("invalid failure classes in {path}: {what}")]
     Wrong {
-        /// The path of the table.
         path: String,
         /// A description of the mistake in the content.
         what: String,

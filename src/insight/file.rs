@@ -54,9 +54,7 @@ pub enum OpenError {
     /// Another process has locked the file.
     #[error("insight's file {path} is in use by another process ({lock})")]
     Locked {
-        /// The path of insight's file.
         path: String,
-        /// The lock that is held.
         lock: LockError,
     },
     /// The file is not insight's, or it has a newer format.
@@ -64,25 +62,18 @@ pub enum OpenError {
         "{path} is not an insight file of this version ({what}): set another [insight] path, or move the file away"
     )]
     Foreign {
-        /// The path of insight's file.
         path: String,
         /// A description of the file that was found instead.
         what: String,
     },
-    /// The file system returned an error.
     #[error("cannot open insight's file {path}: {source}")]
     Io {
-        /// The path of insight's file.
         path: String,
-        /// The error of the file system.
         source: io::Error,
     },
-    /// SQLite returned an error.
     #[error("cannot open insight's file {path}: {source}")]
     Engine {
-        /// The path of insight's file.
         path: String,
-        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// The table of failures cannot be used.

@@ -90,7 +90,6 @@ pub struct Merged {
     pub reached: Step,
     /// Whether a `failed` was reported.
     pub failed: bool,
-    /// Whether the message was deleted.
     pub deleted: bool,
     /// Why the message failed. Of several reasons, the one that sorts first, so that the order of arrival does not
     /// matter.

@@ -11,17 +11,11 @@ pub const OTHER: &str = "other";
 pub enum Vocabulary {
     /// The name of a source in the configuration.
     Source = 0,
-    /// The value of `storeId`.
     Store = 1,
-    /// The value of `channelId`.
     Channel = 2,
-    /// The value of `owner`.
     Owner = 3,
-    /// The value of `ownerId`.
     OwnerId = 4,
-    /// The value of `status`.
     Status = 5,
-    /// The value of `eventName`.
     EventName = 6,
     /// A class of the failure table.
     FailureClass = 7,

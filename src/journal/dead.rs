@@ -25,7 +25,6 @@ pub struct NewDead {
 /// A dead letter whose retry failed.
 #[derive(Clone, Debug)]
 pub struct DeadAgain {
-    /// Id of the dead letter.
     pub id: i64,
     /// Number of deliveries tried so far.
     pub attempts: u32,

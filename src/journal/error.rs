@@ -13,7 +13,6 @@ pub enum Error {
     /// A stored row cannot be decoded.
     #[error("row {seq} of the journal cannot be read: {what}")]
     Row {
-        /// The seq of the event.
         seq: u64,
         /// The reason, which may quote the row.
         what: Arc<str>,
@@ -52,7 +51,6 @@ pub enum OpenError {
     /// Another process holds the lock.
     #[error("the journal {path} is in use by another process ({lock})")]
     Locked {
-        /// Path of the journal.
         path: String,
         /// The lock file and its holder.
         lock: LockError,
@@ -62,7 +60,6 @@ pub enum OpenError {
         "the journal {path} was written by a newer bikhook (format {found}, this version reads up to {known}): use that version or a newer one; nothing was changed"
     )]
     Newer {
-        /// Path of the journal.
         path: String,
         /// The format number of the file.
         found: i64,
@@ -74,7 +71,6 @@ pub enum OpenError {
         "the journal {path} was written by an older bikhook (format {found}, this version uses {known}): the receiver migrates it at its next start"
     )]
     Older {
-        /// Path of the journal.
         path: String,
         /// The format number of the file.
         found: i64,
@@ -84,17 +80,12 @@ pub enum OpenError {
     /// The file is not a bikhook journal.
     #[error("{path} is not a bikhook journal: {what}")]
     Foreign {
-        /// Path of the file.
         path: String,
-        /// The reason for the rejection.
         what: String,
     },
-    /// The file system returned an error.
     #[error("cannot open the journal {path}: {source}")]
     Io {
-        /// Path of the journal.
         path: String,
-        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The write-ahead log could not be synced, so what a killed process wrote to it may not be on disk.
@@ -102,13 +93,10 @@ pub enum OpenError {
     Unsynced {
         /// Path of the log.
         path: String,
-        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// SQLite returned an error.
     #[error("cannot open the journal {path}: {what}")]
     Engine {
-        /// Path of the journal.
         path: String,
         /// The error text of SQLite.
         what: String,

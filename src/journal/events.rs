@@ -10,7 +10,6 @@ use crate::{clock::Timestamp, event::Event};
 pub struct EventQuery {
     /// Only events with this `eventName`.
     pub name: Option<String>,
-    /// Only events of this source.
     pub source: Option<String>,
     /// Only events received at this time or later.
     pub since: Option<Timestamp>,

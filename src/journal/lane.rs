@@ -11,7 +11,6 @@ use crate::{
 /// Identifies a lane of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId {
-    /// The handler's name in the configuration.
     pub handler: Arc<str>,
     /// The class of events that the lane delivers.
     pub class: Class,
@@ -32,7 +31,6 @@ pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
 /// Since when and why a handler is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// When the handler was paused.
     pub at: Timestamp,
     /// Who or what paused it; safe for logs.
     pub reason: String,
@@ -41,7 +39,6 @@ pub struct Pause {
 /// A configured handler, and where it starts if the journal does not know it yet.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
-    /// The handler's name in the configuration.
     pub handler: Arc<str>,
     /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
     pub start: Option<Start>,
@@ -78,7 +75,6 @@ pub struct LaneState {
 /// An event that was set aside: it is delivered later than its place in the lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
-    /// The seq of the event.
     pub seq: u64,
     /// Its ordering key: later events of the same message wait behind it.
     pub order_key: Option<OrderKey>,
@@ -99,7 +95,6 @@ pub struct Aside {
 /// The progress of one event through one handler: the state in the handler's own lane of the event's class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
-    /// Name of the handler.
     pub handler: Arc<str>,
     /// The class, which selects the lane.
     pub class: Class,

@@ -8,7 +8,6 @@ use crate::event::Class;
 /// The progress of one handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerPlace {
-    /// Name of the handler.
     pub handler: Arc<str>,
     /// True if the configuration of this run names it.
     pub configured: bool,
@@ -27,7 +26,6 @@ pub struct LanePlace {
     pub lag: u64,
     /// Number of stored events of both classes up to the cursor.
     pub before: u64,
-    /// Number of events set aside.
     pub set_aside: u64,
 }
 
@@ -42,13 +40,10 @@ impl HandlerPlace {
 /// Why renaming a handler failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenameError {
-    /// The rename is not allowed.
     #[error(transparent)]
     Refused(#[from] RenameRefusal),
-    /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The journal returned an error.
     #[error(transparent)]
     Journal(#[from] Error),
 }

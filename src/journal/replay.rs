@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 /// A request for a replay.
 #[derive(Clone, Debug)]
 pub struct NewReplay {
-    /// The handler's name in the configuration.
     pub handler: Arc<str>,
     /// The replay starts after this seq.
     pub after: u64,
@@ -26,9 +25,7 @@ pub struct NewReplay {
 pub struct Replay {
     /// The request that started it.
     pub asked: NewReplay,
-    /// The current state of the replay.
     pub state: ReplayState,
-    /// When the replay was requested.
     pub created_at: Timestamp,
     /// When it ended; `None` until then.
     pub ended_at: Option<Timestamp>,

@@ -39,7 +39,6 @@ pub struct Figures {
     /// Available space in bytes, including the reserve: the free space of the file system, plus the free pages of the
     /// database file as far as intake may use them before the file system alone is down to half of the reserve.
     pub room_bytes: u64,
-    /// Number of quarantine entries.
     pub quarantined: u64,
     /// Number of dead letters per handler.
     pub dead: Vec<(Arc<str>, u64)>,

@@ -58,7 +58,6 @@ impl Fault {
         })
     }
 
-    /// Sets the help text.
     pub(super) fn helped(mut self, help: Option<String>) -> Self {
         self.help = help;
         self

@@ -16,7 +16,6 @@ pub enum Place {
 /// One error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The origin of the value.
     pub place: Place,
     /// A description that names the key. Quotes no secret.
     pub message: String,

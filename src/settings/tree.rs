@@ -15,37 +15,27 @@ pub type Table = BTreeMap<String, Entry>;
 /// A key of a table, and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The place of the key.
     pub key: Place,
-    /// The value of the key.
     pub node: Node,
 }
 
 /// A value and its origin.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The place of the value.
     pub place: Place,
-    /// The value without its place.
     pub value: Value,
 }
 
 /// A value of a configuration.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// A text in quotes.
     Text(String),
-    /// A whole number.
     Number(i128),
-    /// A number with a fraction.
     Fraction(f64),
-    /// Either `true` or `false`.
     Flag(bool),
     /// A date or a time, as it was written.
     Time(String),
-    /// A list of values.
     List(Vec<Node>),
-    /// A table of entries.
     Table(Table),
     /// The text of an environment variable. It is converted to the type of its key.
     Variable(String),

@@ -58,7 +58,6 @@ pub struct Keys {
     /// The URL to post to. It may be given as a secret, because its path or query may hold a token.
     #[serde(deserialize_with = "address::url")]
     pub url: Url,
-    /// The format of the request body.
     #[serde(default)]
     pub body: Body,
     /// How a CloudEvent is sent; only for `body = "cloudevents"`.

@@ -16,7 +16,6 @@ pub enum Error {
     /// Another handler or process writes the file.
     #[error("{path} is in use by another handler or process ({lock}): give each handler its own path")]
     InUse {
-        /// The path of the file.
         path: PathBuf,
         /// Why the lock could not be taken.
         lock: LockError,
@@ -36,23 +35,19 @@ pub enum Error {
     /// The file was not written by this handler, so it must not be appended to or truncated.
     #[error("{path} is not a file of a jsonl handler: move it away or choose another path")]
     Foreign {
-        /// The path of the file.
         path: PathBuf,
     },
     /// The file begins with zeros.
     #[error("{path} is damaged, it begins with zeros: move it away")]
     Damaged {
-        /// The path of the file.
         path: PathBuf,
     },
-    /// The file system returned an error.
     #[error("cannot {doing} {path}: {source}")]
     Io {
         /// The operation that failed, such as `write`.
         doing: &'static str,
         /// The file or directory that it failed on.
         path: PathBuf,
-        /// The error of the file system.
         source: io::Error,
     },
 }

@@ -188,7 +188,6 @@ impl fmt::Display for Topic {
 }
 
 impl Topic {
-    /// The topic name for an event.
     pub(super) fn name(&self, event: &Event) -> String {
         let mut name = self.0.render(event, |c| is_safe(c) && c != '.');
         // The name is ASCII only, so this cannot split a character.

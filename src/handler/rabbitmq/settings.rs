@@ -35,7 +35,6 @@ pub struct Keys {
     /// The exchange. If it is empty, the default exchange is used, where the routing key is the name of a queue.
     #[serde(default)]
     exchange: Name,
-    /// The routing key; a template.
     #[serde(default)]
     routing_key: Option<Template>,
     /// Whether to create the exchange (durable, `topic`) if it is missing; with the default exchange, the queue

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use crate::handler::Delivery;
 
-/// The compression of objects.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Compress {
@@ -18,7 +17,6 @@ pub(super) enum Compress {
     Gzip,
     /// Zstandard (RFC 8878).
     Zstd,
-    /// Objects are not compressed.
     None,
 }
 

@@ -52,7 +52,6 @@ pub struct Keys {
     /// The session token, for temporary credentials.
     #[serde(default)]
     session_token: Option<Secret>,
-    /// The compression of objects.
     #[serde(default)]
     compress: Compress,
     /// The minimum time between two objects, while events accumulate.

@@ -28,7 +28,6 @@ pub struct Contact {
     pub address: String,
     /// BIK's id of the customer.
     pub customer: Option<String>,
-    /// The name of the customer.
     pub name: Option<String>,
     /// The store of the customer.
     pub store: Option<Arc<str>>,
@@ -184,9 +183,7 @@ pub enum Entry {
     /// An event without a message, such as `optedOut`.
     #[serde(rename_all = "camelCase")]
     Event {
-        /// The seq of the event.
         seq: u64,
-        /// The name of the event.
         name: Arc<str>,
         /// When the event was received, by our clock.
         at: Timestamp,

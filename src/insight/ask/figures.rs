@@ -39,9 +39,7 @@ pub enum Dimension {
     OwnerId,
     /// The source that received the message's events.
     Source,
-    /// The store of the message.
     Store,
-    /// The channel of the message.
     Channel,
     /// The hour in which a message was first seen (UTC); the day, for messages older than `retention`.
     Hour,
@@ -183,7 +181,6 @@ impl From<&Spread> for Took {
 pub struct FailureRow {
     /// The values of the group, as in [`FunnelRow`].
     pub group: Vec<Option<Arc<str>>>,
-    /// The class of the failures.
     pub class: Arc<str>,
     /// The meaning of the class; empty if the table does not say.
     pub about: String,

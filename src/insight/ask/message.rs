@@ -26,13 +26,10 @@ const LATE_MS: i64 = 60_000;
 pub struct Message<S = State> {
     /// The id in insight's file; messages are numbered in the order in which they were first seen.
     pub id: i64,
-    /// BIK's id of the message.
     pub message_id: String,
     /// The source that received the message's events.
     pub source: Arc<str>,
-    /// The store of the message.
     pub store: Option<Arc<str>>,
-    /// The channel of the message.
     pub channel: Option<Arc<str>>,
     /// Whether the customer sent the message.
     pub incoming: bool,
@@ -54,7 +51,6 @@ pub struct Message<S = State> {
     pub contact: Option<i64>,
     /// The customer's address on the channel.
     pub address: Option<String>,
-    /// The name of the customer.
     pub name: Option<String>,
     /// The seq of the event in which the message was first seen.
     pub first_seq: u64,
@@ -126,7 +122,6 @@ pub struct Timeline<S = State> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
-    /// The seq of the event.
     pub seq: u64,
     /// The reported status; `None` for the message itself.
     pub status: Option<Arc<str>>,

@@ -25,7 +25,6 @@ pub struct SearchQuery {
     pub message: Option<String>,
     /// BIK's id of a customer.
     pub customer: Option<String>,
-    /// The state of the message.
     pub state: Option<State>,
     /// Text that the failure's text contains, ignoring case.
     pub reason: Option<String>,
@@ -44,7 +43,6 @@ pub struct SearchQuery {
 /// A page of a list, newest row first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Page<T> {
-    /// The rows of the page.
     pub rows: Vec<T>,
     /// The value of `before` for the next page; `None` on the last page.
     pub next: Option<i64>,

@@ -23,7 +23,6 @@ pub struct ArrivalRow {
     pub at: Timestamp,
     /// The source that received the events.
     pub source: Arc<str>,
-    /// The name of the event.
     pub event_name: Arc<str>,
     /// Number of events, without duplicates.
     pub events: i64,
@@ -37,11 +36,9 @@ pub struct ArrivalRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceRow {
-    /// The name of the source.
     pub source: Arc<str>,
     /// When the last event was received.
     pub last_at: Timestamp,
-    /// The seq of the last event.
     pub last_seq: u64,
     /// Number of events since the requested time.
     pub events: i64,

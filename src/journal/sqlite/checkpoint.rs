@@ -41,7 +41,6 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub struct Copier {
     /// A connection for checkpoints only.
     pub connection: Connection,
-    /// State shared with the writer.
     pub shared: Arc<Shared>,
     /// Holds the file lock. Fields are dropped in order, so the lock outlives the connection.
     pub file: Arc<DatabaseFile>,

@@ -38,7 +38,6 @@ pub struct Committed {
     pub events: Vec<Arc<Event>>,
     /// All replays; `None` if they did not change.
     pub replays: Option<Replays>,
-    /// The appends, each with its receipt.
     pub appends: Vec<(Append, Receipt)>,
     /// The other changes, each with its reply channel and the ids that it changed.
     pub changes: Vec<(Change, Reply<Vec<i64>>, Vec<i64>)>,

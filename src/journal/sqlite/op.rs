@@ -31,7 +31,6 @@ pub struct Append {
     pub since: Instant,
     /// The batch; its `hold` is dropped with it.
     pub batch: Batch,
-    /// The channel for the receipt.
     pub reply: Reply<Receipt, AppendError>,
 }
 
@@ -52,9 +51,7 @@ pub enum Change {
     DropDead(Vec<i64>),
     /// Pause both lanes of a handler.
     Pause {
-        /// Name of the handler.
         handler: Arc<str>,
-        /// Time and reason of the pause.
         pause: Pause,
     },
     /// Resume a handler, by name.

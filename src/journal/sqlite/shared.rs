@@ -53,7 +53,6 @@ pub struct Shared {
     pub presence: Presence,
     /// The first detected change of the files by something else.
     pub tampering: OnceLock<Tampered>,
-    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
 }
 

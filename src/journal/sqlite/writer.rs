@@ -59,7 +59,6 @@ pub struct Writer {
     pub durable: Durable,
     /// The only connection that writes.
     pub connection: Connection,
-    /// State shared with the other threads.
     pub shared: Arc<Shared>,
     /// The keys in the deduplication window.
     pub directory: Directory,
@@ -81,7 +80,6 @@ pub struct Writer {
     pub eras: Eras,
     /// When the clocks were last compared, and when the time was last noted in the file.
     pub clock_seen: [Option<Instant>; 2],
-    /// The `[journal]` section of the configuration.
     pub settings: Settings,
     /// Chores failed and are paused until this time. The failure is logged once.
     pub chores_paused: Option<Instant>,
