@@ -37,7 +37,6 @@ pub enum LockError {
         /// The holder according to the lock file, with a leading `, `; empty if unknown.
         by: String,
     },
-    /// The file system returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

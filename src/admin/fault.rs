@@ -40,7 +40,6 @@ pub(super) enum Fault {
     /// The journal failed. Its error text may quote a row, so only the error class is shown.
     #[error("{}", .0.class())]
     Journal(#[from] Error),
-    /// The journal could not store the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// Insight is disabled, or its file could not be opened.
@@ -63,12 +62,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Builds a [`Fault::Parameter`].
     pub(super) fn parameter(name: impl Into<Cow<'static, str>>, what: impl Into<Cow<'static, str>>) -> Self {
         Self::Parameter { name: name.into(), what: what.into() }
     }
 
-    /// The HTTP status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,

@@ -55,7 +55,6 @@ pub struct State {
     pub open_sources: Vec<Arc<str>>,
     /// Credentials of the other sources, with their last uses.
     pub credentials: Arc<dyn Fn() -> Vec<CredentialStatus> + Send + Sync>,
-    /// All metrics of this process.
     pub metrics: Arc<Metrics>,
     /// True as soon as a shutdown begins.
     pub stopping: watch::Receiver<bool>,
@@ -64,7 +63,6 @@ pub struct State {
 /// The configuration of a handler in words.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// The handler's configured name.
     pub handler: Arc<str>,
     /// The events that the handler wants; `None` if it wants all.
     pub wants: Option<String>,

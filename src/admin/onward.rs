@@ -26,9 +26,7 @@ pub struct OnwardQuery {
     /// Only events with a lower seq. A caller that selects by `until` must also set this bound: `until` does not end
     /// the list, because received times can decrease when the clock is corrected.
     pub before: Option<u64>,
-    /// Only events with this name.
     pub name: Option<String>,
-    /// Only events from this source.
     pub source: Option<String>,
     /// Further conditions on the time and content.
     pub narrowed: Narrowed,

@@ -60,13 +60,11 @@ pub enum Error {
         section: &'static str,
         /// The address that could not be bound.
         address: SocketAddr,
-        /// The error of the operating system.
         source: io::Error,
     },
     /// A secret could not be generated or stored.
     #[error(transparent)]
     Secret(#[from] secret::FileError),
-    /// The journal could not be opened.
     #[error(transparent)]
     Open(#[from] journal::OpenError),
     /// A journal operation failed during start or stop.

@@ -62,7 +62,6 @@ impl Correction {
 /// The result of comparing the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// Nothing has changed.
     Nothing,
     /// The wall clock jumped by this number of milliseconds.
     Jumped(i64),

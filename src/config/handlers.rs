@@ -19,7 +19,6 @@ use crate::{
 
 /// One handler, as configured.
 pub struct HandlerConfig {
-    /// The name of the handler.
     pub name: Arc<str>,
     /// The handler's kind, with its keys.
     pub kind: &'static KindRow,

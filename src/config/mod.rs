@@ -44,9 +44,7 @@ use report::Origin;
 
 /// The complete configuration, valid as a whole.
 pub struct Config {
-    /// The settings of `[http]`.
     pub http: http::Settings,
-    /// The settings of `[admin]`.
     pub admin: admin::Settings,
     /// `[sources.NAME]` by name; never empty.
     pub sources: BTreeMap<String, SourceSettings>,
@@ -58,7 +56,6 @@ pub struct Config {
     pub insight: insight::Settings,
     /// `[handlers.NAME]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
-    /// The settings of `[log]`.
     pub log: LogSettings,
     /// The folder of the journal, and of the credential that the first start generates.
     pub data_dir: PathBuf,
@@ -77,15 +74,11 @@ pub enum JournalSettings {
 /// Why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
     #[error("cannot read the configuration {}: {source}", path.display())]
     Read {
-        /// The path of the file.
         path: PathBuf,
-        /// The error of the file system.
         source: io::Error,
     },
-    /// The configuration is not valid.
     #[error("{0}")]
     Invalid(Report),
 }

@@ -106,12 +106,10 @@ impl Reading {
     }
 }
 
-/// The table at a path.
 pub(super) fn table_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Table> {
     node_at(root, path)?.as_table()
 }
 
-/// The value at a path.
 pub(super) fn node_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Node> {
     let (first, rest) = path.split_first()?;
     let node = &root.get(*first)?.node;

@@ -26,7 +26,6 @@ const HARMLESS_HANDLER_KEYS: [&str; 8] =
 pub(super) enum Shape {
     /// A value that may contain a secret or personal data.
     Value,
-    /// A value that is harmless.
     Harmless,
     /// A secret, in any of its forms.
     Secret,

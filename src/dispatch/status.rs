@@ -15,9 +15,7 @@ const ERROR_CHARS: usize = 500;
 /// The status of a lane, for the API and the command line.
 #[derive(Clone, Debug, Default)]
 pub struct LaneStatus {
-    /// The name of the handler.
     pub handler: Arc<str>,
-    /// The kind of the handler.
     pub kind: &'static str,
     /// Where events go, without secrets.
     pub destination: Arc<str>,
@@ -31,9 +29,7 @@ pub struct LaneStatus {
     pub oldest_at: Option<Timestamp>,
     /// How long the oldest event has waited, in seconds, at the time of the request; 0 if none waits.
     pub lag_seconds: u64,
-    /// Number of deliveries in flight.
     pub in_flight: usize,
-    /// Number of set-aside events.
     pub set_aside: usize,
     /// Number of events that a replay is done with since the start of the process: delivered, set aside or dead.
     pub passed: u64,
@@ -41,7 +37,6 @@ pub struct LaneStatus {
     pub delivered: u64,
     /// When the last event was delivered; `None` if none was.
     pub delivered_at: Option<Timestamp>,
-    /// The state of the lane.
     pub state: LaneCondition,
     /// Number of failed deliveries or probes in a row.
     pub failures: u32,
@@ -53,9 +48,7 @@ pub struct LaneStatus {
     pub waits_for: Option<String>,
     /// The class of the failures that no success has followed, such as `status 422`. An operator may accept them.
     pub refused: Option<String>,
-    /// The class of the last failure.
     pub last_failure: Option<String>,
-    /// When the last failure happened.
     pub last_failure_at: Option<Timestamp>,
     /// Why the handler could not be opened; `None` once the destination has answered.
     pub open_error: Option<String>,

@@ -76,9 +76,7 @@ pub fn durable(span: &Span, seq: Option<u64>) {
 pub struct Load {
     /// The seq of the first event.
     pub seq: u64,
-    /// The seq of the last event.
     pub last_seq: u64,
-    /// Number of events in the delivery.
     pub events: usize,
     /// The highest attempt number among the events.
     pub attempt: u32,

@@ -104,7 +104,6 @@ impl ReplayRow {
         replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.state.replayer)).collect()
     }
 
-    /// The replay with this id.
     pub(in crate::admin) fn one(shared: &Shared, id: i64) -> Result<Self, Fault> {
         let replays = Arc::clone(&shared.state.journal.replays().borrow());
         let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;

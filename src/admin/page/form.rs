@@ -20,7 +20,6 @@ use crate::admin::{Shared, fault::Fault, question};
 pub(super) struct Posted {
     /// The browser that sent the form.
     pub(super) visit: Visit,
-    /// The fields of the form.
     pub(super) fields: Asked,
 }
 

@@ -36,11 +36,9 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// A browser's request for a page.
 pub(super) struct Visit {
-    /// The frame around the page.
     pub(super) frame: Frame,
     /// The fields of the URL.
     pub(super) asked: Asked,
-    /// The browser that sent the request.
     pub(super) browser: Browser,
 }
 
@@ -90,7 +88,6 @@ impl Frame {
         assets::url(name)
     }
 
-    /// The version of this binary.
     pub(super) fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }

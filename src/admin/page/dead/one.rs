@@ -97,7 +97,6 @@ pub(in crate::admin::page) async fn one(
     })
 }
 
-/// The dead letter with this id.
 pub(super) async fn dead_letter(shared: &Shared, id: &str) -> Result<DeadLetter, Sorry> {
     let id: i64 = id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))?;
     let dead = shared.state.journal.dead_letter(id).await?;

@@ -229,7 +229,6 @@ pub(super) async fn believe(
     Ok(posted.says(&shared, &path_of(&name), any, what))
 }
 
-/// The path of a handler's page.
 pub(super) fn path_of(name: &str) -> String {
     format!("/handlers/{}", encoded(name))
 }

@@ -77,7 +77,6 @@ impl HandlerRow {
         }
     }
 
-    /// The path of the handler's page.
     pub(in crate::admin::page) fn link(&self) -> String {
         format!("/handlers/{}", encoded(&self.name))
     }
