@@ -23,7 +23,7 @@ mod lines;
 mod neighbours;
 mod overtaking;
 mod replay;
-#[allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // of the tests
+#[allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // of the tests
 #[path = "../../tests/it/support/servers/mod.rs"]
 mod servers;
 #[path = "../support/mod.rs"]

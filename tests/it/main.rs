@@ -1,6 +1,6 @@
 //! One integration binary: a module per feature, plus contracts, faults, model, tidy.
 // Tests spawn, wait and look at the clock as they please: .clippy.toml's rules are for the receiver.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod admin;
 mod browser;

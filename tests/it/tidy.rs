@@ -183,6 +183,49 @@ fn names_say_something() {
     assert!(empty.is_empty(), "{empty:?}");
 }
 
+const ITEMS: [&str; 8] = ["async", "const", "enum", "fn", "static", "struct", "trait", "type"];
+
+/// The `pub` items of a file without a doc line. Constructors, fields and variants need none.
+fn undocumented(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut is_documented = false;
+    // An attribute may have several lines.
+    let mut is_attribute = false;
+    for line in text.lines().map(str::trim) {
+        is_attribute |= line.starts_with("#[");
+        if is_attribute {
+            is_attribute = !line.contains(")]") && !line.ends_with(']');
+            continue;
+        }
+        let item = line.strip_prefix("pub ").and_then(|item| item.split(' ').next());
+        let is_item = item.is_some_and(|item| ITEMS.contains(&item)) && !line.contains("fn new(");
+        if is_item && !is_documented {
+            found.push(line);
+        }
+        is_documented = line.starts_with("///") || line.starts_with("$(#[");
+    }
+    found
+}
+
+#[test]
+fn every_file_and_every_public_item_has_a_doc_line() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.display();
+        if !text.starts_with("//!") {
+            wrong.push(format!("{name} does not say what it is"));
+        }
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        wrong.extend(undocumented(code).into_iter().map(|item| format!("{name}: {item}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(
+        undocumented("/// A.\n#[derive(\n    X,\n)]\npub struct A;\npub fn b() {}"),
+        ["pub fn b() {}"]
+    );
+}
+
 /// The steps of "A new kind of handler" in CONTRIBUTING.md.
 #[test]
 fn every_kind_has_its_file_feature_fixture_and_section() {
