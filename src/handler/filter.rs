@@ -97,9 +97,7 @@ pub enum Takes {
 pub enum FilterError {
     /// A list is empty, so it would match nothing.
     #[error("{key} = [] matches no event: remove {key} to match all events")]
-    Empty {
-        key: &'static str,
-    },
+    Empty { key: &'static str },
     #[error("events: {glob:?} is not a glob: {what}")]
     Glob {
         glob: String,

@@ -35,10 +35,7 @@ pub struct FailureClass {
 #[derive(Debug, thiserror::Error)]
 pub enum FailuresError {
     #[error("cannot read the failure classes in {path}: {source}")]
-    Read {
-        path: String,
-        source: io::Error,
-    },
+    Read { path: String, source: io::Error },
     #[error("invalid failure classes in {path}: {what}")]
     Wrong {
         path: String,

@@ -53,10 +53,7 @@ const FROM_1_TO_2: &str = "
 pub enum OpenError {
     /// Another process has locked the file.
     #[error("insight's file {path} is in use by another process ({lock})")]
-    Locked {
-        path: String,
-        lock: LockError,
-    },
+    Locked { path: String, lock: LockError },
     /// The file is not insight's, or it has a newer format.
     #[error(
         "{path} is not an insight file of this version ({what}): set another [insight] path, or move the file away"
@@ -67,15 +64,9 @@ pub enum OpenError {
         what: String,
     },
     #[error("cannot open insight's file {path}: {source}")]
-    Io {
-        path: String,
-        source: io::Error,
-    },
+    Io { path: String, source: io::Error },
     #[error("cannot open insight's file {path}: {source}")]
-    Engine {
-        path: String,
-        source: rusqlite::Error,
-    },
+    Engine { path: String, source: rusqlite::Error },
     /// The table of failures cannot be used.
     #[error(transparent)]
     Failures(#[from] super::failures::FailuresError),

@@ -79,15 +79,9 @@ pub enum OpenError {
     },
     /// The file is not a bikhook journal.
     #[error("{path} is not a bikhook journal: {what}")]
-    Foreign {
-        path: String,
-        what: String,
-    },
+    Foreign { path: String, what: String },
     #[error("cannot open the journal {path}: {source}")]
-    Io {
-        path: String,
-        source: std::io::Error,
-    },
+    Io { path: String, source: std::io::Error },
     /// The write-ahead log could not be synced, so what a killed process wrote to it may not be on disk.
     #[error("cannot sync the journal's log {path}: {source}; check the disk, then start again")]
     Unsynced {

@@ -34,14 +34,10 @@ pub enum Error {
     },
     /// The file was not written by this handler, so it must not be appended to or truncated.
     #[error("{path} is not a file of a jsonl handler: move it away or choose another path")]
-    Foreign {
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// The file begins with zeros.
     #[error("{path} is damaged, it begins with zeros: move it away")]
-    Damaged {
-        path: PathBuf,
-    },
+    Damaged { path: PathBuf },
     #[error("cannot {doing} {path}: {source}")]
     Io {
         /// The operation that failed, such as `write`.

@@ -50,10 +50,7 @@ pub enum Change {
     /// Delete dead letters, by id.
     DropDead(Vec<i64>),
     /// Pause both lanes of a handler.
-    Pause {
-        handler: Arc<str>,
-        pause: Pause,
-    },
+    Pause { handler: Arc<str>, pause: Pause },
     /// Resume a handler, by name.
     Resume(Arc<str>),
     /// Store a replay and its lanes.
