@@ -7,7 +7,7 @@ use super::Delivery;
 /// Content of the message body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Body {
+pub(super) enum Body {
     /// The event together with its key, seq, source and other metadata, as JSON.
     #[default]
     Envelope,

@@ -41,7 +41,7 @@ pub enum Scalar {
 
 /// A validated condition, ready to test events.
 #[derive(Clone, Debug)]
-pub struct Condition {
+pub(super) struct Condition {
     pointer: Pointer,
     test: Test,
 }
@@ -78,12 +78,12 @@ impl Condition {
     }
 
     /// The pointer to the tested values.
-    pub const fn pointer(&self) -> &Pointer {
+    pub(super) const fn pointer(&self) -> &Pointer {
         &self.pointer
     }
 
     /// Returns whether the condition holds for an event. One matching value is enough.
-    pub fn holds(&self, element: &Element) -> bool {
+    pub(super) fn holds(&self, element: &Element) -> bool {
         let any = |test: &dyn Fn(Found<'_>) -> bool| self.pointer.any(element, test);
         match &self.test {
             Test::Exists(wanted) => any(&|found| !found.is_null()) == *wanted,

@@ -34,7 +34,7 @@ const WORD_BYTES: usize = 80;
 const PHONE_DIGITS: usize = 8;
 
 /// A handler that writes events to the log.
-pub struct Log {
+pub(super) struct Log {
     lines: Arc<Mutex<Lines>>,
 }
 
@@ -49,7 +49,7 @@ struct Lines {
 /// The kind's own configuration keys.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Shows message ids, phone numbers, names and texts unmasked.
     pub personal_data: bool,
     /// The file with the key for digests of message ids. It is created if it is missing. By default `log-digest-key`

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The version of [`COLUMNS`]. Older tables get the missing columns.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The table name if none is configured.
-pub fn default_table() -> String {
+pub(super) fn default_table() -> String {
     "bik_events".to_owned()
 }
 
@@ -111,7 +111,7 @@ pub struct Row {
 
 impl Row {
     /// Extracts the columns from a delivery.
-    pub fn of(delivery: &Delivery) -> Self {
+    pub(super) fn of(delivery: &Delivery) -> Self {
         let event = &delivery.event;
         let element = &event.element;
         let view = element.view();

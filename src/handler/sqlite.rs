@@ -20,7 +20,7 @@ use crate::{disk, file_id::FileId, folder, panics, settings::Wrong};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// A handler that writes rows to an SQLite file.
-pub struct Sqlite {
+pub(super) struct Sqlite {
     table: Arc<Table>,
     open: Arc<Mutex<Option<Open>>>,
 }
@@ -28,7 +28,7 @@ pub struct Sqlite {
 /// The kind's own configuration keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(super) struct Settings {
     /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
     /// The name of the table in the file.

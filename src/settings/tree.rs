@@ -10,25 +10,25 @@ use toml::{
 use super::{Place, Problem};
 
 /// The entries of a table, by key.
-pub type Table = BTreeMap<String, Entry>;
+pub(crate) type Table = BTreeMap<String, Entry>;
 
 /// A key of a table, and its value.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub key: Place,
     pub node: Node,
 }
 
 /// A value and its origin.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub place: Place,
     pub value: Value,
 }
 
 /// A value of a configuration.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(i128),
     Fraction(f64),
@@ -58,7 +58,7 @@ impl Value {
 
 impl Node {
     /// The value as a table, if it is one.
-    pub const fn as_table(&self) -> Option<&Table> {
+    pub(crate) const fn as_table(&self) -> Option<&Table> {
         match &self.value {
             Value::Table(table) => Some(table),
             _ => None,
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// The value as a text, if it is one.
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Variable(text) => Some(text),
             _ => None,
@@ -75,7 +75,7 @@ impl Node {
 }
 
 /// Parses TOML as far as possible, and returns every syntax error.
-pub fn parse(text: &str) -> (Table, Vec<Problem>) {
+pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()

@@ -26,7 +26,7 @@ use lines::Worker;
 use orphans::Mark;
 
 /// A handler that runs a program.
-pub struct Exec {
+pub(super) struct Exec {
     program: Program,
     body: Body,
     mode: Mode,
@@ -38,7 +38,7 @@ pub struct Exec {
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(super) struct Settings {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Whether the program runs once for each event or keeps running.
@@ -58,7 +58,7 @@ pub struct Settings {
 /// How often the program is started.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub(super) enum Mode {
     /// Once for each event.
     #[default]
     Once,
@@ -69,7 +69,7 @@ pub enum Mode {
 /// The format of an event on standard input.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Body {
+pub(super) enum Body {
     /// The envelope as one line of JSON.
     #[default]
     Envelope,

@@ -41,7 +41,7 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A handler that posts events over HTTP.
-pub struct Http {
+pub(super) struct Http {
     connections: Connections,
     url: Url,
     headers: HeaderMap,

@@ -30,7 +30,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The rules for rotated files.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Whether rotated files are compressed.
     pub gzip: bool,
     /// How many rotated files to keep; `None` keeps all.
@@ -39,7 +39,7 @@ pub struct Rules {
 
 /// Manages the rotated files of one writer.
 #[derive(Debug)]
-pub struct Archive {
+pub(super) struct Archive {
     names: Names,
     rules: Rules,
     wanted: AtomicBool,
@@ -51,7 +51,7 @@ pub struct Archive {
 
 impl Archive {
     /// Creates an archive that is idle until [`Archive::tidy_soon`] is called.
-    pub fn new(names: Names, rules: Rules, lock: Arc<Lock>) -> Arc<Self> {
+    pub(super) fn new(names: Names, rules: Rules, lock: Arc<Lock>) -> Arc<Self> {
         Arc::new(Self {
             names,
             rules,
@@ -64,14 +64,14 @@ impl Archive {
 
     /// Tidies in the background, on a blocking thread. Only one run is active at a time. A call during a run makes it
     /// repeat.
-    pub fn tidy_soon(self: &Arc<Self>) {
+    pub(super) fn tidy_soon(self: &Arc<Self>) {
         self.wanted.store(true, Ordering::SeqCst);
         let archive = Arc::clone(self);
         drop(tokio::task::spawn_blocking(move || archive.run()));
     }
 
     /// Stops a run within the time that one chunk takes. The rest is done after the next start.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
@@ -94,7 +94,7 @@ impl Archive {
     ///
     /// # Errors
     /// Returns file system errors. A later call continues the work.
-    pub fn tidy(&self) -> Result<(), Error> {
+    pub(super) fn tidy(&self) -> Result<(), Error> {
         for leftover in self.names.leftovers()? {
             remove(&leftover)?;
         }

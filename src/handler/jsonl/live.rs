@@ -13,14 +13,14 @@ use super::error::Error;
 use crate::{file_id::FileId, folder};
 
 /// How every file of this handler begins, as written by `Event::to_json_line`.
-pub const FIRST_BYTES: &[u8] = b"{\"seq\":";
+pub(super) const FIRST_BYTES: &[u8] = b"{\"seq\":";
 /// How many bytes are read at once when searching for the last line break.
 const CHUNK_BYTES: u64 = 64 * 1024;
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
 /// The open file. It is written in append mode, so if another program empties it, it grows from its new end.
 #[derive(Debug)]
-pub struct Live {
+pub(super) struct Live {
     file: File,
     path: PathBuf,
     id: FileId,
@@ -32,7 +32,7 @@ pub struct Live {
 
 /// The position to truncate a file to before appending. Everything after it belongs to a failed delivery.
 #[derive(Clone, Copy, Debug)]
-pub struct Cut {
+pub(super) struct Cut {
     id: FileId,
     len: u64,
 }
@@ -51,7 +51,7 @@ impl Live {
     ///
     /// # Errors
     /// Returns an error if the path is not a file of this handler, if the file is damaged, or if the file system fails.
-    pub fn open(path: &Path, cut: Option<Cut>) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, cut: Option<Cut>) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -86,7 +86,7 @@ impl Live {
     ///
     /// # Errors
     /// Returns file system errors.
-    pub fn is_in_place(&mut self) -> Result<bool, Error> {
+    pub(super) fn is_in_place(&mut self) -> Result<bool, Error> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if FileId::from(&metadata) == self.id => {
                 self.look(&metadata);
@@ -103,7 +103,7 @@ impl Live {
     ///
     /// # Errors
     /// Returns file system errors.
-    pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
+    pub(super) fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
         for chunk in chunks {
             self.file.write_all(chunk.as_ref()).map_err(Error::io("write", &self.path))?;
         }
@@ -111,7 +111,7 @@ impl Live {
     }
 
     /// The current end of the file, to truncate to later.
-    pub fn cut_here(&self) -> Cut {
+    pub(super) fn cut_here(&self) -> Cut {
         Cut { id: self.id, len: self.len }
     }
 
@@ -155,7 +155,7 @@ impl Live {
 ///
 /// # Errors
 /// Returns an error if the path leads nowhere, or if the file system fails.
-pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     match fs::canonicalize(path) {
         Ok(path) => return Ok(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -174,7 +174,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// Returns file system errors.
-pub fn sync_dir_of(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_dir_of(path: &Path) -> Result<(), Error> {
     let dir = folder::of(path);
     folder::sync(dir).map_err(Error::io("sync the directory", dir))
 }

@@ -30,7 +30,7 @@ use writer::{Rotation, Writer};
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A handler that appends events to a file.
-pub struct Jsonl {
+pub(super) struct Jsonl {
     writer: Arc<Mutex<Writer>>,
     archive: Arc<Archive>,
     given_up: GivenUp,
@@ -39,7 +39,7 @@ pub struct Jsonl {
 /// The kind's own configuration keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(super) struct Settings {
     /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
     /// Maximum size of the file: it is rotated before it exceeds this. 0 means no limit.

@@ -11,7 +11,7 @@ use crate::{clock::Timestamp, folder::with_suffix};
 
 /// The name of the live file, and the pattern for its rotated files.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub(super) struct Names {
     /// The directory of all files.
     pub dir: PathBuf,
     /// The path of the file that is written.
@@ -22,14 +22,14 @@ pub struct Names {
 
 /// A rotated file: uncompressed, compressed, or both for a moment. Ordered by age, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rotated {
+pub(super) struct Rotated {
     stamp: String,
     number: u32,
 }
 
 /// Which forms of a rotated file exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forms {
+pub(super) struct Forms {
     /// The uncompressed file exists.
     pub plain: bool,
     /// The `.gz` file exists.
@@ -41,7 +41,7 @@ impl Names {
     ///
     /// # Errors
     /// Returns [`Error::NoName`] if the path has no file name, or one that is not UTF-8.
-    pub fn of(live: &Path) -> Result<Self, Error> {
+    pub(super) fn of(live: &Path) -> Result<Self, Error> {
         let no_name = || Error::NoName { path: live.to_owned() };
         let name = live.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
         let dir = live.parent().ok_or_else(no_name)?;
@@ -61,7 +61,7 @@ impl Names {
     ///
     /// # Errors
     /// Returns an error if the directory cannot be read.
-    pub fn next(&self, now: Timestamp) -> Result<Rotated, Error> {
+    pub(super) fn next(&self, now: Timestamp) -> Result<Rotated, Error> {
         let mut next = Rotated { stamp: stamp(now), number: 1 };
         if let Some((latest, _)) = self.rotated()?.into_iter().next_back()
             && latest >= next
@@ -79,7 +79,7 @@ impl Names {
     ///
     /// # Errors
     /// Returns an error if the directory cannot be read.
-    pub fn rotated(&self) -> Result<Vec<(Rotated, Forms)>, Error> {
+    pub(super) fn rotated(&self) -> Result<Vec<(Rotated, Forms)>, Error> {
         let mut found: std::collections::BTreeMap<Rotated, Forms> = std::collections::BTreeMap::new();
         for name in self.file_names()? {
             let (plain_name, is_gzip) = match name.strip_suffix(".gz") {
@@ -99,7 +99,7 @@ impl Names {
     ///
     /// # Errors
     /// Returns an error if the directory cannot be read.
-    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, Error> {
         let names = self.file_names()?.into_iter();
         let ours =
             names.filter(|name| name.strip_suffix(".gz.tmp").is_some_and(|name| self.parse(name).is_some()));
@@ -107,17 +107,17 @@ impl Names {
     }
 
     /// The path of a rotated file before compression.
-    pub fn plain(&self, rotated: &Rotated) -> PathBuf {
+    pub(super) fn plain(&self, rotated: &Rotated) -> PathBuf {
         self.dir.join(format!("{}-{}-{:03}{}", self.stem, rotated.stamp, rotated.number, self.extension))
     }
 
     /// The path of a rotated file after compression.
-    pub fn gzip(&self, rotated: &Rotated) -> PathBuf {
+    pub(super) fn gzip(&self, rotated: &Rotated) -> PathBuf {
         with_suffix(&self.plain(rotated), ".gz")
     }
 
     /// The path of a rotated file during compression.
-    pub fn unfinished(&self, rotated: &Rotated) -> PathBuf {
+    pub(super) fn unfinished(&self, rotated: &Rotated) -> PathBuf {
         with_suffix(&self.plain(rotated), ".gz.tmp")
     }
 

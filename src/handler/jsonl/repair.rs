@@ -31,7 +31,7 @@ const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
 const SECTOR_BYTES: u64 = 512;
 
 /// Returns whether this is a complete line of this handler, with or without its line break.
-pub fn is_whole(line: &[u8]) -> bool {
+pub(super) fn is_whole(line: &[u8]) -> bool {
     line.starts_with(FIRST_BYTES) && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
@@ -40,7 +40,7 @@ pub fn is_whole(line: &[u8]) -> bool {
 /// # Errors
 /// Returns [`Error::Foreign`] if the file has no line of this handler, and is not what a power cut leaves of such
 /// lines. Returns file system errors.
-pub fn repair(path: &Path) -> Result<(), Error> {
+pub(super) fn repair(path: &Path) -> Result<(), Error> {
     let unfinished = with_suffix(path, ".repairing");
     let copied = copy_lines(path, &unfinished, UNSYNCED_BYTES).map_err(Error::io("repair", path))?;
     if !copied.is_ours() {

@@ -31,7 +31,7 @@ type Id = (u64, u64);
 
 /// The lines at the end of the file.
 #[derive(Debug, Default)]
-pub struct Tail {
+pub(super) struct Tail {
     /// The ids of the lines, sorted.
     ids: Vec<Id>,
     /// The largest `seq` among the lines.
@@ -45,7 +45,7 @@ impl Tail {
     ///
     /// # Errors
     /// Returns an error if the live file cannot be read, or if a rotated file cannot be opened.
-    pub fn read(names: &Names) -> io::Result<Self> {
+    pub(super) fn read(names: &Names) -> io::Result<Self> {
         let mut tail = Self::default();
         let live = File::open(&names.live)?;
         let metadata = live.metadata()?;
@@ -64,12 +64,12 @@ impl Tail {
     }
 
     /// Returns whether the line of an event with this `seq` may be in the file. Nearly always `false`.
-    pub const fn may_have(&self, seq: u64) -> bool {
+    pub(super) const fn may_have(&self, seq: u64) -> bool {
         seq <= self.newest
     }
 
     /// Returns whether this line is in the file.
-    pub fn has(&self, line: &[u8]) -> bool {
+    pub(super) fn has(&self, line: &[u8]) -> bool {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 

@@ -26,7 +26,7 @@ const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// When the file is rotated.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rotation {
+pub(super) struct Rotation {
     /// Maximum size in bytes: the file is rotated before it would exceed this. `None` means no limit.
     pub size_bytes: Option<u64>,
     /// Whether the first batch of a new UTC day rotates the file.
@@ -35,7 +35,7 @@ pub struct Rotation {
 
 /// The writer of a file, which it locks.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     names: Names,
     rotation: Rotation,
     lock: Arc<Lock>,
@@ -51,7 +51,7 @@ impl Writer {
     /// # Errors
     /// Returns an error if another process has locked the file, if it is not a file of this handler, or if the file
     /// system fails.
-    pub fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
         let path = resolve(path)?;
         let names = Names::of(&path)?;
         let lock = Arc::new(Lock::take(&path).map_err(Error::lock(&path))?);
@@ -70,7 +70,7 @@ impl Writer {
     ///
     /// # Errors
     /// Returns file system errors if the end must be read.
-    pub fn tail(&mut self) -> Result<&Tail, Error> {
+    pub(super) fn tail(&mut self) -> Result<&Tail, Error> {
         let tail = match self.tail.take() {
             Some(tail) => tail,
             None => {
@@ -85,17 +85,17 @@ impl Writer {
 
     /// Makes the next [`Writer::tail`] read the file again. Call it if a batch may have been written whose delivery was
     /// cancelled.
-    pub fn forget_tail(&mut self) {
+    pub(super) fn forget_tail(&mut self) {
         self.tail = None;
     }
 
     /// The names of the live file and its rotated files.
-    pub fn names(&self) -> &Names {
+    pub(super) fn names(&self) -> &Names {
         &self.names
     }
 
     /// The lock of the file. Hold it while working on its files.
-    pub fn lock(&self) -> Arc<Lock> {
+    pub(super) fn lock(&self) -> Arc<Lock> {
         Arc::clone(&self.lock)
     }
 
@@ -104,7 +104,7 @@ impl Writer {
     ///
     /// # Errors
     /// Returns file system errors. No data is lost: the file has either its old or its new name.
-    pub fn rotate_if_due(&mut self, now: Timestamp, more_bytes: u64) -> Result<bool, Error> {
+    pub(super) fn rotate_if_due(&mut self, now: Timestamp, more_bytes: u64) -> Result<bool, Error> {
         let live = self.ready()?;
         let too_large =
             self.rotation.size_bytes.is_some_and(|most| live.len.saturating_add(more_bytes) > most);
@@ -125,7 +125,7 @@ impl Writer {
     /// # Errors
     /// Returns file system errors. In this case none of the lines stays in the file: they are truncated at the latest
     /// before the next batch is written.
-    pub fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
+    pub(super) fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
         let mut live = self.ready()?;
         self.cut = Some(live.cut_here());
         let outcome = live.append(chunks);

@@ -30,7 +30,7 @@ use link::Link;
 pub use settings::Settings;
 
 /// A handler that sends events to Kafka.
-pub struct Kafka {
+pub(super) struct Kafka {
     name: String,
     settings: Settings,
     link: Mutex<Option<Arc<Link>>>,

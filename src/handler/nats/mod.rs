@@ -30,7 +30,7 @@ use link::Link;
 pub use settings::Settings;
 
 /// A handler that publishes events to NATS JetStream.
-pub struct Nats {
+pub(super) struct Nats {
     name: String,
     settings: Settings,
     kept: Mutex<Kept>,

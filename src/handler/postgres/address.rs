@@ -13,14 +13,14 @@ use super::{Keys, Settings};
 use crate::{handler::ca::Ca, settings::Wrong};
 
 /// Timeout for connecting to the database.
-pub const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// The connection breaks if sent data is not acknowledged within this time.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 /// After this time without data from the server, keepalive probes start.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// The address of the database, and how to connect to it.
-pub struct Address {
+pub(super) struct Address {
     pub config: Config,
     /// `None` if the connection does not use TLS.
     pub tls: Option<MakeRustlsConnect>,

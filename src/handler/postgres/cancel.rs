@@ -20,26 +20,26 @@ const REQUESTS: usize = 5;
 const ENDED: Duration = Duration::from_secs(1);
 
 /// Cancels statements in the background. All of it stops when the handler is dropped.
-pub struct Canceller {
+pub(super) struct Canceller {
     address: Arc<Address>,
     runtime: Handle,
     running: Mutex<JoinSet<()>>,
 }
 
 /// Holds the session while its statement runs. If it is dropped with the session, the statement is cancelled.
-pub struct Busy<'a> {
+pub(super) struct Busy<'a> {
     pub session: Option<Session>,
     canceller: &'a Canceller,
 }
 
 impl Canceller {
     /// Must be called in the runtime in which deliveries run.
-    pub fn new(address: Arc<Address>) -> Self {
+    pub(super) fn new(address: Arc<Address>) -> Self {
         Self { address, runtime: Handle::current(), running: Mutex::default() }
     }
 
     /// Returns an empty holder for the session of a delivery.
-    pub const fn busy(&self) -> Busy<'_> {
+    pub(super) const fn busy(&self) -> Busy<'_> {
         Busy { session: None, canceller: self }
     }
 

@@ -26,7 +26,7 @@ use super::address::{Address, CONNECT};
 const PORT: u16 = 5432;
 
 /// Sends a request to every server that the connection may lead to. Servers that do not know the session ignore it.
-pub async fn send(token: &CancelToken, address: &Address) {
+pub(super) async fn send(token: &CancelToken, address: &Address) {
     for target in targets(&address.config).await {
         let sent = timeout(CONNECT, send_to(token, &target, address.tls.clone())).await;
         if let Ok(Err(error)) = sent {

@@ -13,7 +13,7 @@ use crate::{clock::Timestamp, handler::row::COLUMNS};
 const YEARS_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
 /// Builds `INSERT … SELECT FROM unnest(…)` with one array parameter per column.
-pub fn statement(table: &str) -> String {
+pub(super) fn statement(table: &str) -> String {
     let names = COLUMNS.map(|column| column.name).join(", ");
     let arrays: Vec<String> = COLUMNS
         .iter()
@@ -61,7 +61,7 @@ fn array_of(postgres: &str) -> Type {
 
 /// Inserts all rows. If one is refused, earlier rows may already be inserted; their keys prevent duplicates when the
 /// batch is retried.
-pub async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Error> {
+pub(super) async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }

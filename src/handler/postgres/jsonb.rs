@@ -7,7 +7,7 @@ const WHOLE_DIGITS: i64 = 131_072;
 const FRACTION_DIGITS: i64 = 16_383;
 
 /// Returns whether `jsonb` can hold this text, which must be valid JSON.
-pub fn can_hold(json: &str) -> bool {
+pub(super) fn can_hold(json: &str) -> bool {
     let bytes = json.as_bytes();
     let mut at = 0;
     while at < bytes.len() {

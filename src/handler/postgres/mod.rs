@@ -33,7 +33,7 @@ use session::Session;
 use table::Table;
 
 /// A handler that writes rows to PostgreSQL.
-pub struct Postgres {
+pub(super) struct Postgres {
     address: Arc<Address>,
     table: Table,
     session: Mutex<Option<Session>>,

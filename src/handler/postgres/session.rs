@@ -21,10 +21,10 @@ type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + 
 
 /// How every transaction begins. The statement of a dropped delivery is cancelled; these limits apply if the cancel
 /// request does not arrive.
-pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
 /// A connection. Its table is prepared before the first rows are inserted.
-pub struct Session {
+pub(super) struct Session {
     client: Client,
     driving: Driving,
     prepared: bool,
@@ -32,7 +32,7 @@ pub struct Session {
 
 impl Session {
     /// Connects to the database, within [`CONNECT`].
-    pub async fn connect(address: &Address) -> Result<Self, Error> {
+    pub(super) async fn connect(address: &Address) -> Result<Self, Error> {
         let given_up = |_elapsed| Error::Timeout(CONNECT.as_secs());
         let (client, driving) = timeout(CONNECT, connect(address)).await.map_err(given_up)??;
         Ok(Self { client, driving, prepared: false })
@@ -40,7 +40,7 @@ impl Session {
 
     /// Inserts all rows in one statement; if a value is rejected, each row by itself. The first call creates or checks
     /// the table.
-    pub async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
+    pub(super) async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
         let Self { client, driving, prepared } = self;
         drive(driving, async {
             if !*prepared {
@@ -54,7 +54,7 @@ impl Session {
 
     /// Returns the token that cancels the running statement, and a future that waits for its end. The future keeps the
     /// connection open, because a pooler drops a cancel request when its client disconnects.
-    pub fn into_cancellation(self) -> (CancelToken, impl Future<Output = Result<(), Error>>) {
+    pub(super) fn into_cancellation(self) -> (CancelToken, impl Future<Output = Result<(), Error>>) {
         let Self { client, mut driving, .. } = self;
         let token = client.cancel_token();
         let ended = async move { drive(&mut driving, async { Ok(client.batch_execute("").await?) }).await };

@@ -49,13 +49,13 @@ impl Table {
     }
 
     /// The statement that inserts rows.
-    pub fn insert(&self) -> &str {
+    pub(super) fn insert(&self) -> &str {
         &self.insert
     }
 
     /// Creates or extends the table if needed, and checks it. After an error the transaction is still open, so the
     /// connection must be closed.
-    pub async fn prepare(&self, client: &Client) -> Result<(), Error> {
+    pub(super) async fn prepare(&self, client: &Client) -> Result<(), Error> {
         client.batch_execute(BEGIN).await?;
         let mut found = self.columns(client).await?;
         if self.create && !lacking(&found).is_empty() {

@@ -22,7 +22,7 @@ use message::{Form, Message};
 use settings::{Keys, Settings};
 
 /// A handler that publishes events to RabbitMQ.
-pub struct RabbitMq {
+pub(super) struct RabbitMq {
     link: Link,
     form: Form,
 }

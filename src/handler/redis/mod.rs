@@ -36,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A handler that adds events to Redis streams.
-pub struct Redis {
+pub(super) struct Redis {
     client: Client,
     stream: Stream,
     maxlen: Option<NonZeroU64>,

@@ -24,7 +24,7 @@ use settings::{Keys, Settings};
 const PROBE: &str = ".bikhook";
 
 /// A handler that puts objects into a bucket.
-pub struct S3 {
+pub(super) struct S3 {
     bucket: AmazonS3,
     form: Form,
     pace: Pace,

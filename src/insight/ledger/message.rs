@@ -16,7 +16,7 @@ const REASON_CHARS: usize = 1_000;
 
 /// A message and everything that its row stores.
 #[derive(Clone)]
-pub struct Row {
+pub(super) struct Row {
     pub id: i64,
     pub slice: Slice,
     pub incoming: bool,
@@ -37,7 +37,7 @@ pub struct Row {
 
 /// The order of a status, compared with what is known of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     /// The first event of the message.
     First,
     /// New information about the message.
@@ -50,7 +50,14 @@ pub enum Order {
 
 impl Row {
     /// Creates the row of a new message.
-    pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
+    pub(super) fn new(
+        id: i64,
+        key: i64,
+        message_id: &str,
+        source: i64,
+        event: &Event,
+        incoming: bool,
+    ) -> Self {
         Self {
             id,
             key,
@@ -72,7 +79,7 @@ impl Row {
     }
 
     /// Loads a message from the file; `None` if it is unknown.
-    pub fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
                (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
@@ -112,7 +119,13 @@ impl Row {
     }
 
     /// Adds the facts of one event to the message.
-    pub fn see(&mut self, event: &Event, fact: &Fact<'_>, slice: Slice, contact: Option<i64>) -> Order {
+    pub(super) fn see(
+        &mut self,
+        event: &Event,
+        fact: &Fact<'_>,
+        slice: Slice,
+        contact: Option<i64>,
+    ) -> Order {
         let order = self.order(fact.status);
         self.is_new = false;
         self.slice = self.slice.or(slice);
@@ -156,18 +169,18 @@ impl Row {
     }
 
     /// Returns whether the message failed and has not arrived since.
-    pub fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == State::Failed
     }
 
     /// Returns how long after `sent_at` this time is, in ms; `None` if one of the two is unknown, 0 if `at` is
     /// earlier.
-    pub fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
+    pub(super) fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
         Some(at?.ms_since(self.sent_at?).max(0))
     }
 
     /// Writes the message. `known`: the file already has a row for it.
-    pub fn save(
+    pub(super) fn save(
         &self,
         connection: &Connection,
         known: bool,
