@@ -5,8 +5,7 @@ use std::io::Write;
 use serde_json::value::RawValue;
 
 use super::{
-    Cli, Error,
-    line,
+    Cli, Error, line,
     output::{cell, lines, parse, stdout, table},
     selection::Selection,
     store::{Limit, StoreArgs, newest},

@@ -99,10 +99,7 @@ pub enum FilterError {
     #[error("{key} = [] matches no event: remove {key} to match all events")]
     Empty { key: &'static str },
     #[error("events: {glob:?} is not a glob: {what}")]
-    Glob {
-        glob: String,
-        what: String,
-    },
+    Glob { glob: String, what: String },
     /// A condition of `where` is invalid.
     #[error("where: {wrong}")]
     Condition {

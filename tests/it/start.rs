@@ -78,7 +78,7 @@ fn a_destination_that_refuses_leaves_intake_open_and_is_shown() {
             assert!(metrics.contains(&unwell), "{unwell}: {metrics}");
         }
         let page = process.operator().get(&format!("/handlers/{handler}")).unwrap().body;
-        assert!(page.contains("It could not be opened") && page.contains(&why), "{page}");
+        assert!(page.contains("The handler could not be opened") && page.contains(&why), "{page}");
         let is_error = |line: &str| line.contains("ERROR") && line.contains(&why);
         eventually("it is not logged", || home.log().lines().any(is_error));
     }

@@ -20,7 +20,7 @@ pub(super) enum Sorry {
     Insight(#[from] insight::Error),
     /// The page needs insight, which is disabled or could not be opened.
     #[error(
-        "this page needs insight, which is disabled or failed to open: set enabled = true under [insight], or see the log for the error"
+        "this page needs insight, which is disabled or could not be opened: set enabled = true under [insight], or see the log for the error"
     )]
     InsightOff,
     /// The form has no valid token of this browser.

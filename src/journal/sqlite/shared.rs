@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The part of an error text that says that a failure lost no accepted event.
-pub(super) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
+pub(crate) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
 /// State shared by the writer, the checkpointer and the readers.
 pub(super) struct Shared {
