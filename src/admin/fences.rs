@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Settings;
-use crate::http::{Failures, Peer, Problem, Quiet, TooManyFailures};
+use crate::http::{AuthFailures, LogLimiter, Peer, Problem, TooManyFailures};
 
 /// Paths that need no credentials, because supervisors and load balancers have none.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -42,8 +42,8 @@ pub(super) struct Fences {
     hosts: Vec<String>,
     /// SHA-256 of `user:password`: digests have a fixed length, so a comparison reveals nothing about the length.
     credentials: Option<[u8; 32]>,
-    failures: Failures,
-    log: Quiet,
+    failures: AuthFailures,
+    log: LogLimiter,
 }
 
 /// Failed authentications per minute from one address before further answers are delayed. People who mistype stay below
@@ -97,14 +97,14 @@ impl Fences {
             listen: settings.listen.ip(),
             hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             credentials: settings.credentials.as_ref().map(digest),
-            failures: Failures::new(FAILURES_PER_MINUTE),
-            log: Quiet::new(),
+            failures: AuthFailures::new(FAILURES_PER_MINUTE),
+            log: LogLimiter::new(),
         }
     }
 
     fn log_refusal(&self, stopped: &Stopped, peer: Option<IpAddr>) {
-        if let Some(unsaid) = self.log.say() {
-            let more_before = (unsaid > 0).then_some(unsaid);
+        if let Some(suppressed) = self.log.allow() {
+            let more_before = (suppressed > 0).then_some(suppressed);
             tracing::info!(why = %stopped, peer = peer.map(display), more_before, "admin request refused");
         }
     }

@@ -13,18 +13,18 @@ pub(super) fn declared(body: &impl Body) -> Option<u64> {
 
 /// Reads the whole body, up to `limit` bytes.
 pub(super) async fn read(mut body: RequestBody, limit: u64) -> Result<Bytes, Refusal> {
-    let mut pieces = Pieces::new(usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut buffer = BodyBuffer::new(usize::try_from(limit).unwrap_or(usize::MAX));
     while let Some(frame) = body.frame().await {
         // A broken connection and invalid chunks get the same answer: the body did not arrive.
-        let frame = frame.map_err(|_broken| Refusal::BrokenOff)?;
+        let frame = frame.map_err(|_broken| Refusal::Incomplete)?;
         if let Ok(data) = frame.into_data() {
-            if (pieces.len() + data.len()) as u64 > limit {
+            if (buffer.len() + data.len()) as u64 > limit {
                 return Err(Refusal::TooLarge { limit });
             }
-            pieces.push(data);
+            buffer.push(data);
         }
     }
-    Ok(pieces.join())
+    Ok(buffer.join())
 }
 
 /// Appends bytes. The capacity doubles, as usual for a vector, but does not grow past `limit`.
@@ -37,13 +37,13 @@ pub(super) fn extend_within(limit: usize, bytes: &mut Vec<u8>, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
-struct Pieces {
+struct BodyBuffer {
     limit: usize,
     first: Bytes,
     joined: Vec<u8>,
 }
 
-impl Pieces {
+impl BodyBuffer {
     const fn new(limit: usize) -> Self {
         Self { limit, first: Bytes::new(), joined: Vec::new() }
     }
@@ -75,17 +75,17 @@ mod tests {
     #[test]
     fn pieces_join_in_order_and_one_piece_is_not_copied() {
         let one = Bytes::from(vec![b'x'; 10]);
-        let mut pieces = Pieces::new(10);
-        pieces.push(one.clone());
-        assert_eq!(pieces.join().as_ptr(), one.as_ptr());
+        let mut buffer = BodyBuffer::new(10);
+        buffer.push(one.clone());
+        assert_eq!(buffer.join().as_ptr(), one.as_ptr());
 
-        let mut pieces = Pieces::new(10);
+        let mut buffer = BodyBuffer::new(10);
         for piece in ["", "ab", "", "c", "def"] {
-            pieces.push(Bytes::from_static(piece.as_bytes()));
+            buffer.push(Bytes::from_static(piece.as_bytes()));
         }
-        assert_eq!(pieces.len(), 6);
-        assert_eq!(pieces.join(), "abcdef");
-        assert_eq!(Pieces::new(10).join(), "");
+        assert_eq!(buffer.len(), 6);
+        assert_eq!(buffer.join(), "abcdef");
+        assert_eq!(BodyBuffer::new(10).join(), "");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::{
     io,
     mem::MaybeUninit,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -17,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{connection::Site, problem::Problem};
+use super::problem::{Problem, RequestId};
 
 /// The time limits for sending a last answer and for draining the peer's bytes, and the most bytes to drain.
 const LINGER: Duration = Duration::from_secs(2);
@@ -25,13 +24,12 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The size of one read, in bytes; the bytes are dropped at once.
 const PIECE: usize = 16 * 1024;
 
-/// Answers an incomplete or invalid request, then drains the connection.
-pub(super) async fn refuse<S: Site>(
+/// Answers an incomplete or invalid request, then drains the connection. `id` is that of the answer.
+pub(super) async fn refuse(
     mut stream: TcpStream,
     status: StatusCode,
     detail: Option<&'static str>,
-    peer: SocketAddr,
-    site: &S,
+    id: Option<RequestId>,
 ) -> io::Result<()> {
     let detail = detail.unwrap_or(match status {
         StatusCode::REQUEST_TIMEOUT => "the request head did not arrive in time",
@@ -39,7 +37,7 @@ pub(super) async fn refuse<S: Site>(
         StatusCode::URI_TOO_LONG => "the URL is too long",
         _ => "this is not a valid HTTP/1.1 request",
     });
-    let answer = Problem::new(status, detail).into_bytes(site.refused(status, peer));
+    let answer = Problem::new(status, detail).into_bytes(id);
     timeout(LINGER, stream.write_all(&answer)).await??;
     linger(stream).await
 }

@@ -32,10 +32,10 @@ use tokio::{
 
 use super::{
     closing::{linger, refuse},
-    head::{Head, Progress},
+    head::{Head, HeadProgress},
     problem::RequestId,
-    pulse::{Order, Phase, Pulse},
-    socket::{Answer, RequestBody, Socket},
+    pulse::{CloseOrder, ConnectionPhase, Pulse},
+    socket::{RequestBody, ResponseBody, Socket},
     table::{Bounds, Member, Membership},
 };
 
@@ -100,14 +100,14 @@ impl Peer {
 }
 
 /// Runs a connection until it is closed.
-pub(super) async fn attend<S: Site>(
+pub(super) async fn run_connection<S: Site>(
     stream: TcpStream,
     peer: SocketAddr,
     membership: Membership,
     site: S,
     bounds: Arc<Bounds>,
 ) {
-    let _open = Open::new(site.clone());
+    let _open = OpenGuard::new(site.clone());
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection failed before its first request");
         return;
@@ -119,33 +119,37 @@ pub(super) async fn attend<S: Site>(
     let mut head = Head::new(bounds.header_limit);
     let ended = loop {
         let ended = await_head(&stream, &mut head, &member).await;
-        if ended != Ended::HeadReady {
+        if ended != ConnectionEnd::HeadReady {
             break ended;
         }
         let bytes = head.take();
         let ended;
         // In a box, so that the future of an idle connection does not reserve the memory of a request.
         (stream, ended) = Box::pin(serve_requests(stream, bytes, &mut head, &site, &peer, &bounds)).await;
-        if ended != Ended::Separated {
+        if ended != ConnectionEnd::Detached {
             break ended;
         }
     };
     drop(head);
     member.begin_closing();
-    let peer = peer.address;
+    let id = |status| site.refused(status, peer.address);
+    let late = StatusCode::REQUEST_TIMEOUT;
     let closing = async {
         match ended {
-            Ended::TooSlow => refuse(stream, StatusCode::REQUEST_TIMEOUT, None, peer, &site).await,
-            Ended::GivesWay => {
+            ConnectionEnd::TooSlow => refuse(stream, late, None, id(late)).await,
+            ConnectionEnd::HeadDropped => {
                 let detail = "too many unfinished requests are open, and this is the oldest one";
-                refuse(stream, StatusCode::REQUEST_TIMEOUT, Some(detail), peer, &site).await
+                refuse(stream, late, Some(detail), id(late)).await
             }
-            Ended::ByHyper => match pulse.unparsed() {
-                Some(status) => refuse(stream, status, None, peer, &site).await,
+            ConnectionEnd::ByHyper => match pulse.withheld() {
+                Some(status) => refuse(stream, status, None, id(status)).await,
                 None if pulse.has_unread() => linger(stream).await,
                 None => Ok(()),
             },
-            Ended::Idle | Ended::ByPeer | Ended::HeadReady | Ended::Separated => Ok(()),
+            ConnectionEnd::Idle
+            | ConnectionEnd::ByPeer
+            | ConnectionEnd::HeadReady
+            | ConnectionEnd::Detached => Ok(()),
         }
     };
     tokio::select! {
@@ -160,23 +164,23 @@ pub(super) async fn attend<S: Site>(
 /// Resolves when a new connection needs the place of this one, which is closing.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
-        Poll::Ready(()) if pulse.is_ordered(Order::Leave) => Poll::Ready(()),
+        Poll::Ready(()) if pulse.is_ordered(CloseOrder::Leave) => Poll::Ready(()),
         _ => Poll::Pending,
     })
     .await;
 }
 
 /// Counts a connection as open while it exists.
-struct Open<S: Site>(S);
+struct OpenGuard<S: Site>(S);
 
-impl<S: Site> Open<S> {
+impl<S: Site> OpenGuard<S> {
     fn new(site: S) -> Self {
         site.opened();
         Self(site)
     }
 }
 
-impl<S: Site> Drop for Open<S> {
+impl<S: Site> Drop for OpenGuard<S> {
     fn drop(&mut self) {
         self.0.closed();
     }
@@ -184,20 +188,20 @@ impl<S: Site> Drop for Open<S> {
 
 /// Why one stage of a connection ended, or the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+enum ConnectionEnd {
     /// The head is complete and goes to hyper.
     HeadReady,
     /// The connection is idle or in an unfinished head: hyper and its buffers are dropped.
-    Separated,
+    Detached,
     ByHyper,
     ByPeer,
     Idle,
     TooSlow,
-    GivesWay,
+    HeadDropped,
 }
 
 /// Waits for a complete head, without hyper.
-async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Ended {
+async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> ConnectionEnd {
     let pulse = member.pulse();
     loop {
         if !head.is_empty() {
@@ -206,21 +210,26 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
         }
         let deadline = pulse.deadline().unwrap_or_else(Instant::now);
         let ordered = poll_fn(|cx| {
-            pulse.poll_order(cx).is_ready().then(|| obey(pulse)).flatten().map_or(Poll::Pending, Poll::Ready)
+            pulse
+                .poll_order(cx)
+                .is_ready()
+                .then(|| end_by_order(pulse))
+                .flatten()
+                .map_or(Poll::Pending, Poll::Ready)
         });
         let ended = tokio::select! {
             biased; // a complete request is served, even if an order is in force
             readable = stream.readable() => match readable.and_then(|()| head.read(stream)) {
-                Ok(Progress::Ready) => Ended::HeadReady,
-                Ok(Progress::Partial) => continue,
-                Ok(Progress::Closed) => Ended::ByPeer,
+                Ok(HeadProgress::Ready) => ConnectionEnd::HeadReady,
+                Ok(HeadProgress::Partial) => continue,
+                Ok(HeadProgress::Closed) => ConnectionEnd::ByPeer,
                 Err(error) => {
                     tracing::debug!(%error, "connection failed");
-                    Ended::ByPeer
+                    ConnectionEnd::ByPeer
                 }
             },
             ended = ordered => ended,
-            () = sleep_until(deadline) => if head.is_empty() { Ended::Idle } else { Ended::TooSlow },
+            () = sleep_until(deadline) => if head.is_empty() { ConnectionEnd::Idle } else { ConnectionEnd::TooSlow },
         };
         member.end_head();
         return ended;
@@ -228,10 +237,10 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> End
 }
 
 /// The effect of an order on a connection that waits for a head. `None` if it has no effect yet.
-fn obey(pulse: &Pulse) -> Option<Ended> {
+fn end_by_order(pulse: &Pulse) -> Option<ConnectionEnd> {
     match pulse.phase() {
-        Phase::Head if pulse.is_ordered(Order::DropHead) => Some(Ended::GivesWay),
-        Phase::Idle => Some(Ended::Idle),
+        ConnectionPhase::Head if pulse.is_ordered(CloseOrder::DropHead) => Some(ConnectionEnd::HeadDropped),
+        ConnectionPhase::Idle => Some(ConnectionEnd::Idle),
         _ => None,
     }
 }
@@ -244,7 +253,7 @@ async fn serve_requests<S: Site>(
     site: &S,
     peer: &Peer,
     bounds: &Bounds,
-) -> (TcpStream, Ended) {
+) -> (TcpStream, ConnectionEnd) {
     let pulse = peer.member.pulse();
     let service = service_fn(|request| answer(site, peer, request));
     let socket = TokioIo::new(Socket::new(stream, bytes.into(), Arc::clone(pulse)));
@@ -257,7 +266,7 @@ async fn serve_requests<S: Site>(
     let ended = drive(&mut connection, pulse).await;
     let parts = connection.into_parts();
     let (stream, unread) = parts.io.into_inner().into_parts();
-    if ended == Ended::Separated {
+    if ended == ConnectionEnd::Detached {
         head.put_back([&parts.read_buf[..], &unread].concat());
     }
     (stream, ended)
@@ -267,23 +276,23 @@ async fn answer<S: Site>(
     site: &S,
     peer: &Peer,
     request: Request<Incoming>,
-) -> Result<Response<Answer<S::Body>>, Infallible> {
+) -> Result<Response<ResponseBody<S::Body>>, Infallible> {
     let pulse = peer.member.pulse();
     let waits = request.headers().contains_key(EXPECT);
     let has_body = !request.body().is_end_stream();
     pulse.request(has_body);
     let request = request.map(|body| RequestBody::new(body, waits, Arc::clone(pulse)));
     let mut response = site.answer(request, peer).await;
-    if !pulse.answered() || pulse.is_ordered(Order::Close) {
+    if !pulse.answered() || pulse.is_ordered(CloseOrder::Close) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answer::new(body, Arc::clone(pulse))))
+    Ok(response.map(|body| ResponseBody::new(body, Arc::clone(pulse))))
 }
 
 type Connection<S, I> = http1::Connection<I, S>;
 
 /// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or an order closes it.
-async fn drive<I, F, B>(connection: &mut Connection<F, I>, pulse: &Pulse) -> Ended
+async fn drive<I, F, B>(connection: &mut Connection<F, I>, pulse: &Pulse) -> ConnectionEnd
 where
     Connection<F, I>: Future<Output = hyper::Result<()>> + Unpin,
     F: hyper::service::HttpService<Incoming, ResBody = B>,
@@ -293,40 +302,44 @@ where
     B::Error: Into<tower::BoxError>,
 {
     let mut stopping = false;
-    let mut alarm = std::pin::pin!(sleep_until(pulse.next_look().unwrap_or_else(Instant::now)));
+    let mut alarm = std::pin::pin!(sleep_until(pulse.next_check().unwrap_or_else(Instant::now)));
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection failed");
                 }
-                return Poll::Ready(Ended::ByHyper);
+                return Poll::Ready(ConnectionEnd::ByHyper);
             }
-            if pulse.phase() == Phase::Head && pulse.is_separable() {
-                return Poll::Ready(Ended::Separated);
+            if pulse.phase() == ConnectionPhase::Head && pulse.is_detachable() {
+                return Poll::Ready(ConnectionEnd::Detached);
             }
             if stopping || pulse.poll_order(cx).is_pending() {
                 break;
             }
-            if pulse.phase() == Phase::Idle && pulse.is_separable() {
-                return Poll::Ready(Ended::Idle);
+            if pulse.phase() == ConnectionPhase::Idle && pulse.is_detachable() {
+                return Poll::Ready(ConnectionEnd::Idle);
             }
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
         // The alarm may fire early, but never late. So it is reset about once a second, not for every request.
-        while let Some(next_look) = pulse.next_look() {
-            if alarm.is_elapsed() || next_look < alarm.deadline() {
-                alarm.as_mut().reset(next_look);
+        while let Some(next_check) = pulse.next_check() {
+            if alarm.is_elapsed() || next_check < alarm.deadline() {
+                alarm.as_mut().reset(next_check);
             }
             std::task::ready!(alarm.as_mut().poll(cx));
             let is_late = pulse.deadline().is_some_and(|deadline| deadline <= Instant::now());
             if is_late {
-                let ended = if pulse.phase() == Phase::Head { Ended::TooSlow } else { Ended::Idle };
+                let ended = if pulse.phase() == ConnectionPhase::Head {
+                    ConnectionEnd::TooSlow
+                } else {
+                    ConnectionEnd::Idle
+                };
                 return Poll::Ready(ended);
             }
-            if pulse.is_separable() && pulse.is_resting() {
-                return Poll::Ready(Ended::Separated);
+            if pulse.is_detachable() && pulse.is_resting() {
+                return Poll::Ready(ConnectionEnd::Detached);
             }
         }
         Poll::Pending

@@ -18,19 +18,19 @@ use super::{
 };
 
 /// How long an answer above the limit is delayed.
-const HOLD: Duration = Duration::from_secs(1);
+const ANSWER_DELAY: Duration = Duration::from_secs(1);
 /// How many answers are delayed at once, because each of them keeps its connection open.
-const HELD: usize = 64;
+const DELAYED_MAX: usize = 64;
 const SLOTS: usize = 4096;
 
 /// Failed authentications by address, in a table of fixed size: addresses with the same hash slot share a count. A
 /// shared count can turn a 401 into a 429, but never refuses a valid credential.
-pub struct Failures {
+pub struct AuthFailures {
     rate: Rate,
     ticks: Ticks,
     seed: RandomState,
     due_ns: Box<[AtomicU64]>,
-    held: Semaphore,
+    delayed: Semaphore,
 }
 
 /// One address has more failures than the limit allows.
@@ -50,7 +50,7 @@ impl TooManyFailures {
     }
 }
 
-impl Failures {
+impl AuthFailures {
     /// Creates an empty table; the limit is per address and minute.
     pub fn new(per_minute: u32) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Failures {
             ticks: Ticks::start(),
             seed: RandomState::new(),
             due_ns: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            held: Semaphore::new(HELD),
+            delayed: Semaphore::new(DELAYED_MAX),
         }
     }
 
@@ -70,9 +70,9 @@ impl Failures {
     pub async fn count(&self, address: IpAddr) -> Result<(), TooManyFailures> {
         let slot = self.seed.hash_one(origin(address)) as usize % self.due_ns.len();
         let Err(wait) = self.rate.take(&self.due_ns[slot], self.ticks.now_ns()) else { return Ok(()) };
-        match self.held.try_acquire() {
+        match self.delayed.try_acquire() {
             Ok(_permit) => {
-                sleep(HOLD).await;
+                sleep(ANSWER_DELAY).await;
                 Err(TooManyFailures { wait, close: false })
             }
             Err(_none_left) => Err(TooManyFailures { wait, close: true }),
@@ -88,7 +88,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn above_the_limit_at_most_64_answers_are_delayed() {
-        let failures = Failures::new(2);
+        let failures = AuthFailures::new(2);
         let begun = Instant::now();
         let address = IpAddr::from([192, 0, 2, 1]);
         for _ in 0..2 {
@@ -99,8 +99,8 @@ mod tests {
             let close = failures.count(address).await.unwrap_err().close;
             (close, begun.elapsed())
         };
-        let ends = join_all((0..HELD + 10).map(timed)).await;
-        assert_eq!(ends.iter().filter(|end| **end == (false, HOLD)).count(), HELD);
+        let ends = join_all((0..DELAYED_MAX + 10).map(timed)).await;
+        assert_eq!(ends.iter().filter(|end| **end == (false, ANSWER_DELAY)).count(), DELAYED_MAX);
         assert_eq!(ends.iter().filter(|end| **end == (true, Duration::ZERO)).count(), 10);
         failures.count(IpAddr::from([192, 0, 2, 2])).await.unwrap();
     }

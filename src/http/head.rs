@@ -18,7 +18,7 @@ pub(super) struct Head {
 
 /// The state of a head that is being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum HeadProgress {
     /// The head is complete, too large, or not HTTP: hyper finds out which.
     Ready,
     /// The head is incomplete: wait for more bytes.
@@ -54,18 +54,18 @@ impl Head {
     }
 
     /// Reads the available bytes, until the head is ready for hyper.
-    pub(super) fn read(&mut self, stream: &TcpStream) -> io::Result<Progress> {
+    pub(super) fn read(&mut self, stream: &TcpStream) -> io::Result<HeadProgress> {
         loop {
             self.make_room();
             match stream.try_read_buf(&mut self.bytes) {
-                Ok(0) => return Ok(Progress::Closed),
-                Ok(_) if self.is_ready() => return Ok(Progress::Ready),
+                Ok(0) => return Ok(HeadProgress::Closed),
+                Ok(_) if self.is_ready() => return Ok(HeadProgress::Ready),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.bytes.is_empty() {
                         self.bytes = Vec::new(); // readiness may be spurious: keep no buffer
                     }
-                    return Ok(Progress::Partial);
+                    return Ok(HeadProgress::Partial);
                 }
                 Err(error) => return Err(error),
             }

@@ -26,23 +26,23 @@ use super::{
     settings::Settings,
     socket::RequestBody,
     source::{self, Shared, Source},
-    tally::{Tally, Totals, Visit},
+    tally::{RequestContext, Tally, Totals},
 };
 use crate::{journal::Journal, metrics::Metrics, trace};
 
 /// The public side: all sources by their paths. Clones share the same state.
 #[derive(Clone)]
 pub struct Intake {
-    inner: Arc<Inner>,
+    inner: Arc<IntakeState>,
 }
 
-struct Inner {
+struct IntakeState {
     ids: RequestIds,
     metrics: Arc<Metrics>,
     by_path: HashMap<String, Arc<Source>>,
     /// Counts requests that match no source.
-    nowhere: Tally,
-    summed_up: Mutex<Totals>,
+    unmatched: Tally,
+    last_totals: Mutex<Totals>,
 }
 
 impl Intake {
@@ -55,12 +55,12 @@ impl Intake {
     ) -> Self {
         let shared = Arc::new(Shared::new(settings, sources.0.len(), journal, &metrics));
         let sources = source::all(sources, &shared, &metrics);
-        let inner = Inner {
+        let inner = IntakeState {
             ids: RequestIds::new(),
-            nowhere: Tally::new(&"".into(), &metrics),
+            unmatched: Tally::new(&"".into(), &metrics),
             metrics,
             by_path: sources.into_iter().map(|source| (source.path.clone(), source)).collect(),
-            summed_up: Mutex::default(),
+            last_totals: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -83,37 +83,37 @@ impl Intake {
     /// Logs the totals since the last call, if anything changed. To be called once a minute.
     pub fn log_summary(&self) {
         let now = self.inner.totals();
-        let mut summed_up = self.inner.summed_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let Totals { accepted, duplicates, quarantined, refused } = now.since(*summed_up);
-        if now != *summed_up {
+        let mut last_totals = self.inner.last_totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let Totals { accepted, duplicates, quarantined, refused } = now.since(*last_totals);
+        if now != *last_totals {
             tracing::info!(accepted, duplicates, quarantined, refused, "events received");
         }
-        *summed_up = now;
+        *last_totals = now;
     }
 }
 
-impl Inner {
+impl IntakeState {
     /// Answers a request. `source` is the source of its path, if there is one.
     async fn respond(
         &self,
         source: Option<&Arc<Source>>,
-        visit: &Visit,
+        context: &RequestContext,
         peer: &Peer,
         request: Request<RequestBody>,
     ) -> Response<Full<Bytes>> {
         match (source, request.method()) {
-            (Some(source), &Method::POST) => post(source, visit, peer, request).await,
+            (Some(source), &Method::POST) => post(source, context, peer, request).await,
             (Some(_), &Method::GET | &Method::HEAD) => probe(),
-            (Some(source), _) => other_method(source, visit),
+            (Some(source), _) => other_method(source, context),
             (None, _) => {
-                self.nowhere.refused(StatusCode::NOT_FOUND, visit, &"no source has this path");
-                Problem::new(StatusCode::NOT_FOUND, "no source has this path").into_response(Some(visit.id))
+                self.unmatched.refused(StatusCode::NOT_FOUND, context, &"no source has this path");
+                Problem::new(StatusCode::NOT_FOUND, "no source has this path").into_response(Some(context.id))
             }
         }
     }
 
     fn totals(&self) -> Totals {
-        self.by_path.values().fold(self.nowhere.totals(), |sum, source| sum.plus(source.tally.totals()))
+        self.by_path.values().fold(self.unmatched.totals(), |sum, source| sum.plus(source.tally.totals()))
     }
 }
 
@@ -122,25 +122,25 @@ impl Site for Intake {
 
     async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Self::Body> {
         let started = Instant::now();
-        let visit = Visit { id: self.inner.ids.next(), peer: peer.address().ip() };
+        let context = RequestContext { id: self.inner.ids.next(), peer: peer.address().ip() };
         let source = self.inner.by_path.get(request.uri().path());
-        let tally = source.map_or(&self.inner.nowhere, |source| &source.tally);
-        let span = trace::request(&visit.id, tally.source(), request.method().as_str());
-        let answer = self.inner.respond(source, &visit, peer, request);
+        let tally = source.map_or(&self.inner.unmatched, |source| &source.tally);
+        let span = trace::request(&context.id, tally.source(), request.method().as_str());
+        let answer = self.inner.respond(source, &context, peer, request);
         // The panic's value is dropped, because it may quote the payload.
         let answered = AssertUnwindSafe(answer).catch_unwind().instrument(span.clone()).await;
-        let mut response = answered.unwrap_or_else(|_panic| panicked(visit.id));
-        response.headers_mut().insert(X_REQUEST_ID, visit.id.to_header());
+        let mut response = answered.unwrap_or_else(|_panic| panicked(context.id));
+        response.headers_mut().insert(X_REQUEST_ID, context.id.to_header());
         trace::answered(&span, response.status().as_u16());
-        tally.answered(response.status(), visit.id, started.elapsed());
+        tally.answered(response.status(), context.id, started.elapsed());
         response
     }
 
     fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId> {
-        let visit = Visit { id: self.inner.ids.next(), peer: peer.ip() };
-        self.inner.nowhere.counted(status);
-        self.inner.nowhere.refused(status, &visit, &"incomplete or invalid request");
-        Some(visit.id)
+        let context = RequestContext { id: self.inner.ids.next(), peer: peer.ip() };
+        self.inner.unmatched.counted(status);
+        self.inner.unmatched.refused(status, &context, &"incomplete or invalid request");
+        Some(context.id)
     }
 
     fn opened(&self) {

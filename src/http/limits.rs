@@ -54,20 +54,20 @@ impl Ticks {
 }
 
 /// Limits a repeated log line: the first is logged at once, then one a minute, with the number of suppressed ones.
-pub struct Quiet {
+pub struct LogLimiter {
     ticks: Ticks,
     rate: Rate,
     due_ns: AtomicU64,
-    unsaid: AtomicU64,
+    suppressed: AtomicU64,
 }
 
-impl Default for Quiet {
+impl Default for LogLimiter {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Quiet {
+impl LogLimiter {
     /// The first line is logged at once.
     pub fn new() -> Self {
         Self::every(Duration::from_secs(60))
@@ -78,16 +78,16 @@ impl Quiet {
             ticks: Ticks::start(),
             rate: Rate::per(1, period),
             due_ns: AtomicU64::new(0),
-            unsaid: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
         }
     }
 
     /// `Some` if the line is to be logged now, with the number of lines suppressed before it.
-    pub fn say(&self) -> Option<u64> {
+    pub fn allow(&self) -> Option<u64> {
         match self.rate.take(&self.due_ns, self.ticks.now_ns()) {
-            Ok(()) => Some(self.unsaid.swap(0, Ordering::Relaxed)),
+            Ok(()) => Some(self.suppressed.swap(0, Ordering::Relaxed)),
             Err(_not_yet) => {
-                self.unsaid.fetch_add(1, Ordering::Relaxed);
+                self.suppressed.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }
@@ -125,12 +125,12 @@ mod tests {
 
     #[test]
     fn the_first_line_is_logged_and_then_one_per_period_with_a_count() {
-        let quiet = Quiet::every(Duration::from_secs(3600));
-        assert_eq!(quiet.say(), Some(0));
-        assert_eq!(quiet.say(), None);
-        assert_eq!(quiet.say(), None);
+        let quiet = LogLimiter::every(Duration::from_secs(3600));
+        assert_eq!(quiet.allow(), Some(0));
+        assert_eq!(quiet.allow(), None);
+        assert_eq!(quiet.allow(), None);
         quiet.due_ns.store(0, Ordering::Relaxed); // an hour later
-        assert_eq!(quiet.say(), Some(2));
-        assert_eq!(quiet.say(), None);
+        assert_eq!(quiet.allow(), Some(2));
+        assert_eq!(quiet.allow(), None);
     }
 }

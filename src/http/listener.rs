@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    connection::{Site, attend},
-    limits::Quiet,
+    connection::{Site, run_connection},
+    limits::LogLimiter,
     table::{Bounds, ConnectionTable},
 };
 
@@ -54,12 +54,12 @@ pub async fn serve<S: Site>(
     let give_up = loop {
         tokio::select! {
             give_up = &mut stop => break give_up,
-            Some(ended) = open.join_next() => report(ended),
+            Some(ended) = open.join_next() => log_panic(ended),
             (stream, peer, slot) = acceptor.next() => {
                 let membership = table.enter(peer.ip());
                 let (site, bounds) = (site.clone(), Arc::clone(&bounds));
                 open.spawn(async move {
-                    attend(stream, peer, membership, site, bounds).await;
+                    run_connection(stream, peer, membership, site, bounds).await;
                     drop(slot);
                 });
             }
@@ -69,7 +69,7 @@ pub async fn serve<S: Site>(
     table.close_all();
     let all = async {
         while let Some(ended) = open.join_next().await {
-            report(ended);
+            log_panic(ended);
         }
     };
     let in_time = timeout_at(give_up, all).await;
@@ -78,7 +78,7 @@ pub async fn serve<S: Site>(
     Stopped { cut }
 }
 
-fn report(ended: Result<(), JoinError>) {
+fn log_panic(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("connection task panicked");
     }
@@ -93,14 +93,14 @@ struct Acceptor {
     newcomer: Option<(TcpStream, SocketAddr)>,
     not_before: Instant,
     pause: Duration,
-    log: Quiet,
+    log: LogLimiter,
 }
 
 impl Acceptor {
     const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
     /// How often to look for a connection to close while all are busy.
-    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
     fn new(listener: TcpListener, table: Arc<ConnectionTable>, connections: usize) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Acceptor {
             newcomer: None,
             not_before: Instant::now(),
             pause: Self::SHORTEST_PAUSE,
-            log: Quiet::new(),
+            log: LogLimiter::new(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Acceptor {
                 return slot;
             }
             self.table.make_room();
-            match timeout(Self::LOOK_AGAIN, Arc::clone(&self.slots).acquire_owned()).await {
+            match timeout(Self::ROOM_INTERVAL, Arc::clone(&self.slots).acquire_owned()).await {
                 Ok(Ok(slot)) => return slot,
                 // Unreachable: the semaphore is never closed. If it were, no slot would ever become free.
                 Ok(Err(_closed)) => drop(std::future::pending::<Infallible>().await),
@@ -167,8 +167,8 @@ impl Acceptor {
         }
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
         self.not_before = Instant::now() + self.pause;
-        if let Some(unsaid) = self.log.say() {
-            let more_before = (unsaid > 0).then_some(unsaid);
+        if let Some(suppressed) = self.log.allow() {
+            let more_before = (suppressed > 0).then_some(suppressed);
             tracing::error!(%error, more_before, "accept failed and is retried");
         }
     }

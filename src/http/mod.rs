@@ -29,9 +29,9 @@ mod unpack;
 
 pub use auth::{CredentialKind, CredentialStatus, Denied};
 pub use connection::{Peer, Site};
-pub use failures::{Failures, TooManyFailures};
+pub use failures::{AuthFailures, TooManyFailures};
 pub use intake::Intake;
-pub use limits::Quiet;
+pub use limits::LogLimiter;
 pub use listener::{Stopped, bind, serve};
 pub use network::{Network, NetworkError};
 pub use problem::{Problem, RequestId, RequestIds};

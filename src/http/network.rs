@@ -28,7 +28,7 @@ pub enum NetworkError {
 
 impl Network {
     /// The loopback addresses: `127.0.0.0/8` and `::1`.
-    pub const LOOPBACK: [Self; 2] = [
+    pub(super) const LOOPBACK: [Self; 2] = [
         Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
         Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
     ];

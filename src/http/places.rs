@@ -12,20 +12,20 @@ use tokio::{
 };
 
 /// The room of all sources together.
-pub(super) struct Room {
-    requests: Shared,
-    bytes: Shared,
+pub(super) struct IntakeRoom {
+    requests: SharedPart,
+    bytes: SharedPart,
     taken: Gauge,
 }
 
 /// One part that all sources share, and one reserve of equal size per source.
-struct Shared {
+struct SharedPart {
     semaphore: Arc<Semaphore>,
     size: u32,
     reserve: u32,
 }
 
-impl Shared {
+impl SharedPart {
     fn new(total: usize, sources: usize) -> Self {
         let total = u32::try_from(total.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let sources = u32::try_from(sources).unwrap_or(u32::MAX);
@@ -34,8 +34,8 @@ impl Shared {
         Self { semaphore: Arc::new(Semaphore::new(size as usize)), size, reserve }
     }
 
-    fn share(&self) -> Share {
-        Share {
+    fn share(&self) -> SourceShare {
+        SourceShare {
             shared: Arc::clone(&self.semaphore),
             shared_size: self.size,
             own: Arc::new(Semaphore::new(self.reserve as usize)),
@@ -44,9 +44,9 @@ impl Shared {
     }
 }
 
-impl Room {
+impl IntakeRoom {
     pub(super) fn new(requests: usize, bytes: usize, sources: usize, taken: Gauge) -> Self {
-        Self { requests: Shared::new(requests, sources), bytes: Shared::new(bytes, sources), taken }
+        Self { requests: SharedPart::new(requests, sources), bytes: SharedPart::new(bytes, sources), taken }
     }
 
     /// Creates the places of one source, with a reserve of its own.
@@ -57,15 +57,15 @@ impl Room {
 
 /// The room of one source: for its requests in flight, and for the bytes of their bodies.
 pub(super) struct Places {
-    requests: Share,
-    bytes: Share,
+    requests: SourceShare,
+    bytes: SourceShare,
     taken: Gauge,
 }
 
 impl Places {
     /// Waits for a place with room for that many bytes, in order of arrival. `None` if none is free by `until`. A body
     /// larger than the whole room takes the whole room.
-    pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<Place> {
+    pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<RequestPlace> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         match timeout_at(until, self.wait(bytes)).await {
             Ok(Ok(place)) => Some(place),
@@ -74,40 +74,40 @@ impl Places {
         }
     }
 
-    async fn wait(&self, bytes: u32) -> Result<Place, AcquireError> {
+    async fn wait(&self, bytes: u32) -> Result<RequestPlace, AcquireError> {
         let request = self.requests.take(1).await?;
         let bytes = self.bytes.take(bytes).await?;
         self.taken.inc();
-        Ok(Place { _request: request, bytes, taken: self.taken.clone() })
+        Ok(RequestPlace { _request: request, bytes, taken: self.taken.clone() })
     }
 }
 
 /// The room that one source may use: the shared part and its own reserve.
-struct Share {
+struct SourceShare {
     shared: Arc<Semaphore>,
     shared_size: u32,
     own: Arc<Semaphore>,
     own_size: u32,
 }
 
-impl Share {
+impl SourceShare {
     /// Takes from one part if it is large enough (the reserve is tried first), else from both.
-    async fn take(&self, wanted: u32) -> Result<Taken, AcquireError> {
+    async fn take(&self, wanted: u32) -> Result<TakenPermits, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;
             let own = acquire(&self.own, (wanted - self.shared_size).min(self.own_size)).await?;
-            return Ok(Taken { own: Some(own), shared: Some(shared) });
+            return Ok(TakenPermits { own: Some(own), shared: Some(shared) });
         }
         if wanted > self.own_size {
-            return acquire(&self.shared, wanted).await.map(Taken::shared);
+            return acquire(&self.shared, wanted).await.map(TakenPermits::shared);
         }
         if wanted > self.shared_size {
-            return acquire(&self.own, wanted).await.map(Taken::own);
+            return acquire(&self.own, wanted).await.map(TakenPermits::own);
         }
         tokio::select! {
             biased;
-            own = acquire(&self.own, wanted) => own.map(Taken::own),
-            shared = acquire(&self.shared, wanted) => shared.map(Taken::shared),
+            own = acquire(&self.own, wanted) => own.map(TakenPermits::own),
+            shared = acquire(&self.shared, wanted) => shared.map(TakenPermits::shared),
         }
     }
 }
@@ -116,12 +116,12 @@ async fn acquire(from: &Arc<Semaphore>, wanted: u32) -> Result<OwnedSemaphorePer
     Arc::clone(from).acquire_many_owned(wanted).await
 }
 
-struct Taken {
+struct TakenPermits {
     own: Option<OwnedSemaphorePermit>,
     shared: Option<OwnedSemaphorePermit>,
 }
 
-impl Taken {
+impl TakenPermits {
     const fn own(own: OwnedSemaphorePermit) -> Self {
         Self { own: Some(own), shared: None }
     }
@@ -135,7 +135,7 @@ impl Taken {
         of(&self.own) + of(&self.shared)
     }
 
-    fn give_back(&mut self, mut count: usize) {
+    fn release(&mut self, mut count: usize) {
         for permit in [&mut self.shared, &mut self.own].into_iter().flatten() {
             let from_here = count.min(permit.num_permits());
             drop(permit.split(from_here));
@@ -145,13 +145,13 @@ impl Taken {
 }
 
 /// The place of one request. It is dropped when the append has ended, even if nobody waits for the answer any more.
-pub(super) struct Place {
-    _request: Taken,
-    bytes: Taken,
+pub(super) struct RequestPlace {
+    _request: TakenPermits,
+    bytes: TakenPermits,
     taken: Gauge,
 }
 
-impl Place {
+impl RequestPlace {
     /// The bytes that the place reserves.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.count()
@@ -159,11 +159,11 @@ impl Place {
 
     /// Releases the bytes that the body does not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        self.bytes.give_back(self.bytes.count().saturating_sub(bytes));
+        self.bytes.release(self.bytes.count().saturating_sub(bytes));
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestPlace {
     fn drop(&mut self) {
         self.taken.dec();
     }
@@ -175,12 +175,12 @@ mod tests {
 
     use super::*;
 
-    fn room(requests: usize, bytes: usize, sources: usize) -> Room {
-        Room::new(requests, bytes, sources, Gauge::default())
+    fn room(requests: usize, bytes: usize, sources: usize) -> IntakeRoom {
+        IntakeRoom::new(requests, bytes, sources, Gauge::default())
     }
 
     /// Takes places of that many bytes until none is free.
-    async fn take_all(places: &Places, bytes: usize) -> Vec<Place> {
+    async fn take_all(places: &Places, bytes: usize) -> Vec<RequestPlace> {
         let mut all = Vec::new();
         while let Some(place) = places.take(bytes, Instant::now()).await {
             all.push(place);

@@ -91,7 +91,7 @@ impl Problem {
     }
 
     fn body(&self, id: Option<RequestId>) -> String {
-        let members = Members {
+        let members = ProblemMembers {
             r#type: "about:blank",
             title: title(self.status),
             status: self.status.as_u16(),
@@ -109,7 +109,7 @@ impl Problem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Members<'a> {
+struct ProblemMembers<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -132,7 +132,7 @@ pub struct RequestId(u64);
 
 impl RequestId {
     /// The id as a header value.
-    pub fn to_header(self) -> HeaderValue {
+    pub(super) fn to_header(self) -> HeaderValue {
         // Hex digits are always a valid header value.
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("-"))
     }

@@ -48,7 +48,7 @@ pub(super) struct Pulse {
     until_ms: AtomicU64,
     body_open: AtomicBool,
     unread: AtomicBool,
-    unparsed: AtomicU16,
+    withheld: AtomicU16,
     flushed: AtomicBool,
     read_blocked: AtomicBool,
     known: AtomicBool,
@@ -59,7 +59,7 @@ pub(super) struct Pulse {
 /// The current activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     Idle,
     Head,
     Busy,
@@ -67,20 +67,20 @@ pub(super) enum Phase {
     Closing,
 }
 
-impl Phase {
+impl ConnectionPhase {
     const ALL: [Self; 5] = [Self::Idle, Self::Head, Self::Busy, Self::Answering, Self::Closing];
 }
 
 /// A request to a connection from outside its task. It stays in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Order {
+pub(super) enum CloseOrder {
     /// Close once idle: the listener stops, or a new connection needs the place.
     Close = 1,
     /// Drop the unfinished head, with 408.
     DropHead = 2,
     /// Do not wait until the peer has read the last answer: a new connection needs the place of this one, which is
-    /// closing or also has [`Order::DropHead`].
+    /// closing or also has [`CloseOrder::DropHead`].
     Leave = 4,
 }
 
@@ -89,29 +89,29 @@ impl Pulse {
         let pulse = Self {
             epoch,
             timeouts,
-            phase: AtomicU8::new(Phase::Idle as u8),
+            phase: AtomicU8::new(ConnectionPhase::Idle as u8),
             since_ms: AtomicU64::new(0),
             until_ms: AtomicU64::new(0),
             body_open: AtomicBool::new(false),
             unread: AtomicBool::new(false),
-            unparsed: AtomicU16::new(0),
+            withheld: AtomicU16::new(0),
             flushed: AtomicBool::new(true),
             read_blocked: AtomicBool::new(false),
             known: AtomicBool::new(known),
             order: AtomicU8::new(0),
             driver: AtomicWaker::new(),
         };
-        pulse.enter(Phase::Idle);
+        pulse.enter(ConnectionPhase::Idle);
         pulse
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> ConnectionPhase {
         let phase = usize::from(self.phase.load(Relaxed));
-        Phase::ALL.get(phase).copied().unwrap_or(Phase::Closing)
+        ConnectionPhase::ALL.get(phase).copied().unwrap_or(ConnectionPhase::Closing)
     }
 
     /// When the connection entered its phase or last wrote, in milliseconds since `epoch`. Not updated by
-    /// [`Phase::Busy`].
+    /// [`ConnectionPhase::Busy`].
     pub(super) fn since_ms(&self) -> u64 {
         self.since_ms.load(Relaxed)
     }
@@ -119,21 +119,24 @@ impl Pulse {
     /// When the current phase times out. `None` while a request is handled or the connection closes: those have limits
     /// of their own.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let timed = matches!(self.phase(), Phase::Idle | Phase::Head | Phase::Answering);
+        let timed = matches!(
+            self.phase(),
+            ConnectionPhase::Idle | ConnectionPhase::Head | ConnectionPhase::Answering
+        );
         timed.then(|| self.at(self.until_ms.load(Relaxed)))
     }
 
     /// When the driver must check the connection: at its deadline, or when its buffers can be freed.
-    pub(super) fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_check(&self) -> Option<Instant> {
         let deadline = self.deadline()?;
-        Some(if self.is_separable() { deadline.min(self.buffers_until()) } else { deadline })
+        Some(if self.is_detachable() { deadline.min(self.buffers_until()) } else { deadline })
     }
 
     /// Returns whether hyper can be detached from the connection: all output is written, and the connection waits for
     /// bytes of the peer. `read_blocked` is needed because hyper also yields after many requests in a row, with a whole
     /// head in its buffer.
-    pub(super) fn is_separable(&self) -> bool {
-        matches!(self.phase(), Phase::Idle | Phase::Head)
+    pub(super) fn is_detachable(&self) -> bool {
+        matches!(self.phase(), ConnectionPhase::Idle | ConnectionPhase::Head)
             && self.flushed.load(Relaxed)
             && self.read_blocked.load(Relaxed)
             && !self.has_unread()
@@ -156,21 +159,21 @@ impl Pulse {
     pub(super) fn request(&self, has_body: bool) {
         self.body_open.store(has_body, Relaxed);
         self.flushed.store(false, Relaxed);
-        self.enter(Phase::Busy);
+        self.enter(ConnectionPhase::Busy);
     }
 
     /// Records that the answer is ready. Returns whether the connection can serve another request after it.
     pub(super) fn answered(&self) -> bool {
         let unread = self.body_open.load(Relaxed);
         self.unread.store(unread, Relaxed);
-        self.enter(Phase::Answering);
+        self.enter(ConnectionPhase::Answering);
         !unread
     }
 
     /// Records that hyper has taken the whole answer.
     pub(super) fn taken(&self) {
-        if self.phase() == Phase::Answering {
-            self.phase.store(Phase::Idle as u8, Relaxed);
+        if self.phase() == ConnectionPhase::Answering {
+            self.phase.store(ConnectionPhase::Idle as u8, Relaxed);
         }
     }
 
@@ -189,9 +192,9 @@ impl Pulse {
         self.unread.load(Relaxed)
     }
 
-    /// The status of hyper's own answer to an invalid head. That answer was withheld; see `keeps_back`.
-    pub(super) fn unparsed(&self) -> Option<StatusCode> {
-        StatusCode::from_u16(self.unparsed.load(Relaxed)).ok()
+    /// The status of hyper's own answer to an invalid head. That answer was withheld; see `withholds`.
+    pub(super) fn withheld(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.withheld.load(Relaxed)).ok()
     }
 
     /// Records an accepted credential, which extends the idle timeout. Returns whether it is the first of the
@@ -204,12 +207,12 @@ impl Pulse {
         self.known.load(Relaxed)
     }
 
-    pub(super) fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: CloseOrder) {
         self.order.fetch_or(order as u8, Relaxed);
         self.driver.wake();
     }
 
-    pub(super) fn is_ordered(&self, order: Order) -> bool {
+    pub(super) fn is_ordered(&self, order: CloseOrder) -> bool {
         self.order.load(Relaxed) & order as u8 != 0
     }
 
@@ -219,11 +222,11 @@ impl Pulse {
         if self.order.load(Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
-        if phase != Phase::Busy {
+    pub(super) fn enter(&self, phase: ConnectionPhase) {
+        if phase != ConnectionPhase::Busy {
             let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
             let timeout = match phase {
-                Phase::Head => self.timeouts.head,
+                ConnectionPhase::Head => self.timeouts.head,
                 _ if self.is_known() => self.timeouts.idle,
                 _ => self.timeouts.stranger_idle,
             };
@@ -241,33 +244,33 @@ impl Pulse {
 
     pub(super) fn has_read(&self) {
         self.read_blocked.store(false, Relaxed);
-        if self.phase() == Phase::Idle && !self.has_unread() {
-            self.enter(Phase::Head);
+        if self.phase() == ConnectionPhase::Idle && !self.has_unread() {
+            self.enter(ConnectionPhase::Head);
         }
     }
 
     /// Restarts the timeout: an answer does not time out while the peer takes parts of it.
     pub(super) fn has_written(&self) {
-        if let phase @ (Phase::Idle | Phase::Answering) = self.phase() {
+        if let phase @ (ConnectionPhase::Idle | ConnectionPhase::Answering) = self.phase() {
             self.enter(phase);
         }
     }
 
     /// Records that hyper has written its buffer. Once the answer is taken, nothing is left to write.
     pub(super) fn has_flushed(&self) {
-        if self.phase() == Phase::Idle {
+        if self.phase() == ConnectionPhase::Idle {
             self.flushed.store(true, Relaxed);
         }
     }
 
     /// Returns whether to withhold these bytes from the peer. During a head hyper writes nothing but its own error
     /// answer, so that is withheld and its status recorded.
-    pub(super) fn keeps_back(&self, bytes: &[u8]) -> bool {
-        let keeps = self.phase() == Phase::Head && self.flushed.load(Relaxed);
-        if keeps && self.unparsed().is_none() {
+    pub(super) fn withholds(&self, bytes: &[u8]) -> bool {
+        let withholds = self.phase() == ConnectionPhase::Head && self.flushed.load(Relaxed);
+        if withholds && self.withheld().is_none() {
             let status = bytes.get(9..12).and_then(|digits| StatusCode::from_bytes(digits).ok());
-            self.unparsed.store(status.unwrap_or(StatusCode::BAD_REQUEST).as_u16(), Relaxed);
+            self.withheld.store(status.unwrap_or(StatusCode::BAD_REQUEST).as_u16(), Relaxed);
         }
-        keeps
+        withholds
     }
 }

@@ -19,12 +19,12 @@ use tracing::{Instrument, Span};
 use super::{
     body,
     connection::Peer,
-    places::Place,
+    places::RequestPlace,
     problem::Problem,
     refusal::Refusal,
     socket::RequestBody,
     source::Source,
-    tally::Visit,
+    tally::RequestContext,
     unpack::{Coding, UnpackError},
 };
 use crate::{
@@ -39,15 +39,15 @@ const LARGE: usize = 256 * 1024;
 /// Answers `POST` to a source.
 pub(super) async fn post(
     source: &Arc<Source>,
-    visit: &Visit,
+    context: &RequestContext,
     peer: &Peer,
     request: Request<RequestBody>,
 ) -> Response<Full<Bytes>> {
     match receive(source, peer, request).await {
         Ok(receipt) => accepted(&receipt),
         Err(refusal) => {
-            source.tally.refused(refusal.status(), visit, &refusal);
-            refusal.problem().into_response(Some(visit.id))
+            source.tally.refused(refusal.status(), context, &refusal);
+            refusal.problem().into_response(Some(context.id))
         }
     }
 }
@@ -58,12 +58,12 @@ pub(super) fn probe() -> Response<Full<Bytes>> {
 }
 
 /// Answers any other method with 405.
-pub(super) fn other_method(source: &Source, visit: &Visit) -> Response<Full<Bytes>> {
+pub(super) fn other_method(source: &Source, context: &RequestContext) -> Response<Full<Bytes>> {
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    source.tally.refused(status, visit, &"no source accepts this method");
+    source.tally.refused(status, context, &"no source accepts this method");
     Problem::new(status, "this URL accepts POST")
         .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
-        .into_response(Some(visit.id))
+        .into_response(Some(context.id))
 }
 
 async fn receive(
@@ -105,7 +105,7 @@ fn room_for(coding: Coding, body: &RequestBody, limit: u64) -> Result<usize, Ref
 
 async fn store(
     source: &Arc<Source>,
-    place: Place,
+    place: RequestPlace,
     coding: Coding,
     packed: Bytes,
     until: Instant,
@@ -134,11 +134,11 @@ enum Read {
 
 async fn unpack_and_decode(
     source: &Arc<Source>,
-    mut place: Place,
+    mut place: RequestPlace,
     coding: Coding,
     packed: Bytes,
     until: Instant,
-) -> Result<(Place, Read), Refusal> {
+) -> Result<(RequestPlace, Read), Refusal> {
     if place.bytes() <= LARGE {
         let read = read(source, &mut place, coding, &packed, until)?;
         return Ok((place, read));
@@ -161,7 +161,7 @@ async fn unpack_and_decode(
 
 fn read(
     source: &Source,
-    place: &mut Place,
+    place: &mut RequestPlace,
     coding: Coding,
     packed: &Bytes,
     until: Instant,
@@ -190,12 +190,12 @@ fn read(
                 reason: Reason::NotJson,
                 detail: format!("cannot be decompressed: {error}; these are the compressed bytes"),
             };
-            Ok(Read::Nothing(kept, Refusal::NotPacked))
+            Ok(Read::Nothing(kept, Refusal::InvalidCompression))
         }
     }
 }
 
-async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, Refusal> {
+async fn append(source: &Source, place: RequestPlace, batch: Batch) -> Result<Receipt, Refusal> {
     let journal = &source.shared.journal;
     let batch = Batch { hold: Some(Box::new(place)), ..batch };
     let span = trace::append(batch.drafts.len(), batch.quarantined.len());
@@ -209,7 +209,7 @@ async fn append(source: &Source, place: Place, batch: Batch) -> Result<Receipt, 
     trace::durable(&span, receipt.seq);
     trace::durable(&Span::current(), receipt.seq);
     source.tally.stored(&receipt);
-    source.silence.heard(0);
+    source.silence.record(0);
     Ok(receipt)
 }
 

@@ -32,9 +32,9 @@ pub(super) enum Refusal {
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the body is incomplete")]
-    BrokenOff,
+    Incomplete,
     #[error("the body is not valid for its Content-Encoding; it is in quarantine")]
-    NotPacked,
+    InvalidCompression,
     #[error("the body is not JSON (line {line}, column {column}); it is in quarantine")]
     NotJson { line: usize, column: usize, detail: &'static str },
     #[error("too many requests or bytes in flight")]
@@ -53,7 +53,7 @@ impl Refusal {
             Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } | Self::TooManyElements { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BrokenOff | Self::NotPacked | Self::NotJson { .. } => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::InvalidCompression | Self::NotJson { .. } => StatusCode::BAD_REQUEST,
             Self::NoPlace | Self::TooLate | Self::NotStored { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -84,8 +84,12 @@ impl Refusal {
                 ),
             ),
             Self::TooSlow => problem("the body did not arrive in time"),
-            Self::BrokenOff => problem("the body is incomplete: the connection failed or a chunk is invalid"),
-            Self::NotPacked => problem("the body is not valid for its Content-Encoding; it is in quarantine"),
+            Self::Incomplete => {
+                problem("the body is incomplete: the connection failed or a chunk is invalid")
+            }
+            Self::InvalidCompression => {
+                problem("the body is not valid for its Content-Encoding; it is in quarantine")
+            }
             Self::NotJson { line, column, detail } => Problem::new(
                 self.status(),
                 format!(

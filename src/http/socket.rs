@@ -61,7 +61,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.pulse.keeps_back(buf) {
+        if self.pulse.withholds(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
@@ -76,7 +76,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.pulse.keeps_back(bufs.first().map_or(&[], |first| first)) {
+        if self.pulse.withholds(bufs.first().map_or(&[], |first| first)) {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
@@ -102,18 +102,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 }
 
 /// A response body. Reports to the pulse when hyper has taken all of it.
-pub(super) struct Answer<B> {
+pub(super) struct ResponseBody<B> {
     body: B,
     pulse: Arc<Pulse>,
 }
 
-impl<B> Answer<B> {
+impl<B> ResponseBody<B> {
     pub(super) const fn new(body: B, pulse: Arc<Pulse>) -> Self {
         Self { body, pulse }
     }
 }
 
-impl<B: Body + Unpin> Body for Answer<B> {
+impl<B: Body + Unpin> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -133,7 +133,7 @@ impl<B: Body + Unpin> Body for Answer<B> {
     }
 }
 
-impl<B> Drop for Answer<B> {
+impl<B> Drop for ResponseBody<B> {
     fn drop(&mut self) {
         self.pulse.taken();
     }

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     auth::{CredentialStatus, Keyring},
-    failures::Failures,
+    failures::AuthFailures,
     limits::{Rate, Ticks},
-    places::{Places, Room},
+    places::{IntakeRoom, Places},
     refusal::Refusal,
     rules::{CheckedSource, Sources},
     settings::Settings,
@@ -26,8 +26,8 @@ use crate::{
 /// The state that all sources share.
 pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
-    room: Room,
-    failures: Failures,
+    room: IntakeRoom,
+    failures: AuthFailures,
     pub(super) body_limit: u64,
     pub(super) body_timeout: Duration,
     pub(super) deadline: Duration,
@@ -42,13 +42,13 @@ impl Shared {
     ) -> Self {
         Self {
             journal,
-            room: Room::new(
+            room: IntakeRoom::new(
                 settings.in_flight,
                 settings.in_flight_bytes.as_usize(),
                 sources,
                 metrics.in_flight.clone(),
             ),
-            failures: Failures::new(settings.auth_failures_per_minute),
+            failures: AuthFailures::new(settings.auth_failures_per_minute),
             body_limit: settings.body_limit.0,
             body_timeout: *settings.body_timeout,
             deadline: *settings.deadline,

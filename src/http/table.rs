@@ -21,14 +21,14 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    limits::Quiet,
+    limits::LogLimiter,
     network::{Network, origin},
-    pulse::{Order, Phase, Pulse, Timeouts},
+    pulse::{CloseOrder, ConnectionPhase, Pulse, Timeouts},
     settings::Settings,
 };
 
 /// How many idle connections one scan finds, to serve later calls as well: a scan visits all connections.
-const LOOKED_UP: usize = 64;
+const SCANNED_MAX: usize = 64;
 
 /// The limits of a listener and of each of its connections.
 #[derive(Clone, Debug)]
@@ -71,15 +71,15 @@ impl From<&Settings> for Bounds {
 pub(super) struct ConnectionTable {
     epoch: Instant,
     bounds: Arc<Bounds>,
-    open: Mutex<Open>,
-    log: Quiet,
+    open: Mutex<OpenConnections>,
+    log: LogLimiter,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
     pulses: HashMap<u64, Arc<Pulse>>,
-    addresses: HashMap<u64, Address>,
+    addresses: HashMap<u64, AddressConnections>,
     /// The bytes of unfinished heads and their address, in ascending order.
     by_bytes: BTreeSet<(usize, u64)>,
     head_bytes: usize,
@@ -89,14 +89,14 @@ struct Open {
 
 /// The connections of one address, or of one IPv6 /64.
 #[derive(Default)]
-struct Address {
+struct AddressConnections {
     strangers: BTreeSet<u64>,
     /// Unfinished heads in the order in which they began: (connection, bytes).
     heads: BTreeMap<u64, (u64, usize)>,
     bytes: usize,
 }
 
-impl Address {
+impl AddressConnections {
     fn is_empty(&self) -> bool {
         self.strangers.is_empty() && self.heads.is_empty()
     }
@@ -104,7 +104,7 @@ impl Address {
 
 impl ConnectionTable {
     pub(super) fn new(bounds: Arc<Bounds>) -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), bounds, open: Mutex::default(), log: Quiet::new() })
+        Arc::new(Self { epoch: Instant::now(), bounds, open: Mutex::default(), log: LogLimiter::new() })
     }
 
     /// Adds a connection. If its address has too many strangers, another one of them is closed.
@@ -122,7 +122,7 @@ impl ConnectionTable {
         let id = open.next;
         open.pulses.insert(id, Arc::clone(&pulse));
         if !trusted {
-            open.stranger_came(id, origin, self.bounds.connections_per_address);
+            open.add_stranger(id, origin, self.bounds.connections_per_address);
         }
         drop(open);
         Membership(Arc::new(Member {
@@ -141,9 +141,9 @@ impl ConnectionTable {
         let mut open = self.open();
         let ordered = open.close_longest_idle() || open.close_oldest_head();
         drop(open);
-        if ordered && let Some(unsaid) = self.log.say() {
+        if ordered && let Some(suppressed) = self.log.allow() {
             let connections = self.bounds.connections;
-            let more_before = (unsaid > 0).then_some(unsaid);
+            let more_before = (suppressed > 0).then_some(suppressed);
             tracing::warn!(
                 connections,
                 more_before,
@@ -156,28 +156,28 @@ impl ConnectionTable {
     /// Closes every connection once it is idle, because the listener stops.
     pub(super) fn close_all(&self) {
         for pulse in self.open().pulses.values() {
-            pulse.order(Order::Close);
+            pulse.order(CloseOrder::Close);
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
-    fn stranger_came(&mut self, id: u64, origin: u64, most: usize) {
+impl OpenConnections {
+    fn add_stranger(&mut self, id: u64, origin: u64, most: usize) {
         let address = self.addresses.entry(origin).or_default();
         let full = address.strangers.len() >= most;
         address.strangers.insert(id);
         if full {
-            self.stranger_gives_way(origin, id);
+            self.close_stranger(origin, id);
         }
     }
 
     /// Drops the oldest unfinished head of a stranger of this address, else closes its longest idle stranger. If all
     /// are busy, none is closed: their requests have limits of their own.
-    fn stranger_gives_way(&mut self, origin: u64, newcomer: u64) {
+    fn close_stranger(&mut self, origin: u64, newcomer: u64) {
         let Some(address) = self.addresses.get(&origin) else { return };
         let mut heads = address.heads.iter().map(|(begin, (id, _))| (*begin, *id));
         if let Some((begin, id)) = heads.find(|(_, id)| address.strangers.contains(id)) {
@@ -187,11 +187,11 @@ impl Open {
         }
         let idle = address.strangers.iter().filter(|id| **id != newcomer).filter_map(|id| {
             let pulse = self.pulses.get(id)?;
-            (pulse.phase() == Phase::Idle).then(|| (pulse.since_ms(), *id))
+            (pulse.phase() == ConnectionPhase::Idle).then(|| (pulse.since_ms(), *id))
         });
         if let Some((_, id)) = idle.min() {
             if let Some(pulse) = self.pulses.get(&id) {
-                pulse.order(Order::Close);
+                pulse.order(CloseOrder::Close);
             }
             self.forget_stranger(id, origin);
         }
@@ -200,7 +200,7 @@ impl Open {
     fn drop_head(&mut self, origin: u64, begin: u64) {
         let dropped = self.addresses.get(&origin).and_then(|address| address.heads.get(&begin));
         if let Some(pulse) = dropped.and_then(|(id, _)| self.pulses.get(id)) {
-            pulse.order(Order::DropHead);
+            pulse.order(CloseOrder::DropHead);
         }
         self.forget_head(origin, begin);
     }
@@ -240,7 +240,7 @@ impl Open {
 
     /// Drops unfinished heads until all are within the limit together: each time the oldest of the address with most
     /// bytes.
-    fn bound_heads(&mut self, most: usize) {
+    fn limit_heads(&mut self, most: usize) {
         while self.head_bytes > most {
             let Some((_, origin)) = self.by_bytes.last().copied() else { return };
             let oldest = self.addresses.get(&origin).and_then(|address| address.heads.keys().next());
@@ -256,7 +256,7 @@ impl Open {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());
         let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
         if let Some(pulse) = self.pulses.get(&id) {
-            pulse.order(Order::Leave);
+            pulse.order(CloseOrder::Leave);
         }
         self.drop_head(origin, begin);
         true
@@ -274,30 +274,30 @@ impl Open {
     }
 
     fn close_longest_idle(&mut self) -> bool {
-        self.close_looked_up() || {
-            self.look_up_idle();
-            self.close_looked_up()
+        self.close_scanned() || {
+            self.scan_idle();
+            self.close_scanned()
         }
     }
 
-    fn close_looked_up(&mut self) -> bool {
+    fn close_scanned(&mut self) -> bool {
         while let Some((since_ms, id)) = self.idle.pop_front() {
             let Some(pulse) = self.pulses.get(&id) else { continue };
-            if idle_since(pulse) == Some(since_ms) && !pulse.is_ordered(way_out(pulse)) {
-                pulse.order(way_out(pulse));
+            if idle_since(pulse) == Some(since_ms) && !pulse.is_ordered(closing_order(pulse)) {
+                pulse.order(closing_order(pulse));
                 return true;
             }
         }
         false
     }
 
-    fn look_up_idle(&mut self) {
-        let unordered = self.pulses.iter().filter(|(_, pulse)| !pulse.is_ordered(way_out(pulse)));
+    fn scan_idle(&mut self) {
+        let unordered = self.pulses.iter().filter(|(_, pulse)| !pulse.is_ordered(closing_order(pulse)));
         let mut idle: Vec<_> =
             unordered.filter_map(|(id, pulse)| idle_since(pulse).map(|since_ms| (since_ms, *id))).collect();
-        if idle.len() > LOOKED_UP {
-            idle.select_nth_unstable(LOOKED_UP);
-            idle.truncate(LOOKED_UP);
+        if idle.len() > SCANNED_MAX {
+            idle.select_nth_unstable(SCANNED_MAX);
+            idle.truncate(SCANNED_MAX);
         }
         idle.sort_unstable();
         self.idle = idle.into();
@@ -305,16 +305,16 @@ impl Open {
 }
 
 /// The order that makes the connection free its place.
-fn way_out(pulse: &Pulse) -> Order {
-    if pulse.phase() == Phase::Closing { Order::Leave } else { Order::Close }
+fn closing_order(pulse: &Pulse) -> CloseOrder {
+    if pulse.phase() == ConnectionPhase::Closing { CloseOrder::Leave } else { CloseOrder::Close }
 }
 
 /// Since when the connection has had no request in flight; 0 for one that is closing, so that it is chosen first.
 fn idle_since(pulse: &Pulse) -> Option<u64> {
     match pulse.phase() {
-        Phase::Closing => Some(0),
-        Phase::Idle => Some(pulse.since_ms()),
-        Phase::Head | Phase::Busy | Phase::Answering => None,
+        ConnectionPhase::Closing => Some(0),
+        ConnectionPhase::Idle => Some(pulse.since_ms()),
+        ConnectionPhase::Head | ConnectionPhase::Busy | ConnectionPhase::Answering => None,
     }
 }
 
@@ -341,7 +341,7 @@ impl Member {
             return;
         }
         let mut open = self.table.open();
-        if self.pulse.is_ordered(Order::DropHead) {
+        if self.pulse.is_ordered(CloseOrder::DropHead) {
             return;
         }
         if self.head_begin.load(Relaxed) == 0 {
@@ -349,7 +349,7 @@ impl Member {
             self.head_begin.store(open.next, Relaxed);
         }
         open.count_head(self.id, self.origin, self.head_begin.load(Relaxed), bytes);
-        open.bound_heads(self.table.bounds.header_bytes);
+        open.limit_heads(self.table.bounds.header_bytes);
     }
 
     /// Records that its head has ended, complete or not.
@@ -369,7 +369,7 @@ impl Member {
     /// Records that it is about to close. From now on it counts only against the limit on connections.
     pub(super) fn begin_closing(&self) {
         self.end_head();
-        self.pulse.enter(Phase::Closing);
+        self.pulse.enter(ConnectionPhase::Closing);
         self.table.open().forget_stranger(self.id, self.origin);
     }
 }
@@ -407,7 +407,7 @@ mod tests {
     }
 
     /// The indexes of the members that have the order.
-    fn ordered(members: &[&Membership], order: Order) -> Vec<usize> {
+    fn ordered(members: &[&Membership], order: CloseOrder) -> Vec<usize> {
         (0..members.len()).filter(|n| members[*n].0.pulse().is_ordered(order)).collect()
     }
 
@@ -426,11 +426,15 @@ mod tests {
         head(&second, 3_000);
         head(&first, 3_000);
         let all = [&small, &first, &second];
-        assert_eq!(ordered(&all, Order::DropHead), [0; 0]);
+        assert_eq!(ordered(&all, CloseOrder::DropHead), [0; 0]);
         small.0.hold_head(4_001);
-        assert_eq!(ordered(&all, Order::DropHead), [2], "the oldest head counts, not the last one that grew");
+        assert_eq!(
+            ordered(&all, CloseOrder::DropHead),
+            [2],
+            "the oldest head counts, not the last one that grew"
+        );
         first.0.hold_head(6_000);
-        assert_eq!(ordered(&all, Order::DropHead), [1, 2]);
+        assert_eq!(ordered(&all, CloseOrder::DropHead), [1, 2]);
         drop((small, first, second));
         assert_empty(&table);
     }
@@ -446,7 +450,7 @@ mod tests {
             head(&gone, 900);
             drop(gone);
         }
-        assert!(!kept.0.pulse().is_ordered(Order::DropHead));
+        assert!(!kept.0.pulse().is_ordered(CloseOrder::DropHead));
         drop(kept);
         assert_empty(&table);
     }
@@ -458,12 +462,15 @@ mod tests {
         head(&partial, 10);
         let third = enter(&table, "192.0.2.1");
         let all = [&idle, &partial, &third];
-        assert_eq!((ordered(&all, Order::DropHead), ordered(&all, Order::Close)), (vec![1], vec![]));
+        assert_eq!(
+            (ordered(&all, CloseOrder::DropHead), ordered(&all, CloseOrder::Close)),
+            (vec![1], vec![])
+        );
         let elsewhere = enter(&table, "192.0.2.9");
-        assert_eq!(ordered(&all, Order::Close), [0; 0]);
+        assert_eq!(ordered(&all, CloseOrder::Close), [0; 0]);
         let fourth = enter(&table, "192.0.2.1");
         let all = [&idle, &partial, &third, &elsewhere, &fourth];
-        assert_eq!(ordered(&all, Order::Close), [0], "the longest idle connection");
+        assert_eq!(ordered(&all, CloseOrder::Close), [0], "the longest idle connection");
         drop((idle, partial, third, elsewhere, fourth));
         assert_empty(&table);
     }
@@ -476,9 +483,9 @@ mod tests {
         let stranger = enter(&table, "192.0.2.1");
         let (proxied, too) = (enter(&table, "127.0.0.1"), enter(&table, "127.0.0.1"));
         let all = [&known, &stranger, &proxied, &too];
-        assert_eq!(ordered(&all, Order::Close), [0; 0]);
+        assert_eq!(ordered(&all, CloseOrder::Close), [0; 0]);
         let newcomer = enter(&table, "192.0.2.1");
-        assert_eq!(ordered(&all, Order::Close), [1]);
+        assert_eq!(ordered(&all, CloseOrder::Close), [1]);
         drop((known, stranger, proxied, too, newcomer));
         assert_empty(&table);
     }
@@ -497,12 +504,12 @@ mod tests {
         head(&first, 2_000);
         let all = [&known, &small, &first, &second];
         table.make_room();
-        assert!(idle.0.pulse().is_ordered(Order::Close), "an idle connection is closed first");
-        assert_eq!(ordered(&all, Order::DropHead), [0; 0]);
+        assert!(idle.0.pulse().is_ordered(CloseOrder::Close), "an idle connection is closed first");
+        assert_eq!(ordered(&all, CloseOrder::DropHead), [0; 0]);
         for expected in [vec![3], vec![1, 3], vec![1, 2, 3], vec![0, 1, 2, 3]] {
             table.make_room();
-            assert_eq!(ordered(&all, Order::DropHead), expected);
-            assert_eq!(ordered(&all, Order::Leave), expected);
+            assert_eq!(ordered(&all, CloseOrder::DropHead), expected);
+            assert_eq!(ordered(&all, CloseOrder::Leave), expected);
             second.0.hold_head(4_000 + expected.len()); // it grows before it obeys
         }
         assert!(!table.open().close_oldest_head(), "all heads have the order already");
@@ -516,24 +523,24 @@ mod tests {
         let busy = enter(&table, "127.0.0.1");
         busy.0.pulse().request(false);
         let mut idle = Vec::new();
-        for _ in 0..LOOKED_UP + 3 {
+        for _ in 0..SCANNED_MAX + 3 {
             tokio::time::advance(Duration::from_millis(10)).await;
             idle.push(enter(&table, "127.0.0.1"));
         }
         tokio::time::advance(Duration::from_millis(10)).await;
-        idle[0].0.pulse().enter(Phase::Idle); // the second one is now the longest idle
+        idle[0].0.pulse().enter(ConnectionPhase::Idle); // the second one is now the longest idle
         let closing = enter(&table, "127.0.0.1");
         closing.0.begin_closing();
         table.make_room();
-        assert!(closing.0.pulse().is_ordered(Order::Leave));
+        assert!(closing.0.pulse().is_ordered(CloseOrder::Leave));
         for round in 1..idle.len() {
             table.make_room();
             let all: Vec<_> = idle.iter().collect();
-            assert_eq!(ordered(&all, Order::Close), (1..=round).collect::<Vec<_>>());
+            assert_eq!(ordered(&all, CloseOrder::Close), (1..=round).collect::<Vec<_>>());
         }
         table.make_room();
-        assert!(idle[0].0.pulse().is_ordered(Order::Close));
+        assert!(idle[0].0.pulse().is_ordered(CloseOrder::Close));
         table.make_room();
-        assert!(!busy.0.pulse().is_ordered(Order::Close));
+        assert!(!busy.0.pulse().is_ordered(CloseOrder::Close));
     }
 }

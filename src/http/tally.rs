@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
-use super::{limits::Quiet, problem::RequestId};
+use super::{limits::LogLimiter, problem::RequestId};
 use crate::{event::Decoded, journal::Receipt, metrics::Metrics};
 
 /// Every status that the public side answers with. Any other is counted as the last one, 500.
@@ -40,7 +40,7 @@ pub(super) struct Tally {
 
 struct Answers {
     count: Counter,
-    log: Quiet,
+    log: LogLimiter,
 }
 
 impl Tally {
@@ -54,7 +54,7 @@ impl Tally {
                 count: metrics
                     .requests
                     .get_or_create_owned(&vec![label(), ("status", status.as_str().into())]),
-                log: Quiet::new(),
+                log: LogLimiter::new(),
             }),
             seconds: metrics.request_seconds.clone(),
             accepted: events("accepted"),
@@ -86,11 +86,11 @@ impl Tally {
     }
 
     /// Logs a refusal at INFO, at most once a minute per status.
-    pub(super) fn refused(&self, status: StatusCode, visit: &Visit, why: &dyn fmt::Display) {
-        if let Some(unsaid) = self.answers(status).log.say() {
+    pub(super) fn refused(&self, status: StatusCode, context: &RequestContext, why: &dyn fmt::Display) {
+        if let Some(suppressed) = self.answers(status).log.allow() {
             let source = (!self.source.is_empty()).then_some(&*self.source);
-            let more_before = (unsaid > 0).then_some(unsaid);
-            let Visit { id, peer } = visit;
+            let more_before = (suppressed > 0).then_some(suppressed);
+            let RequestContext { id, peer } = context;
             tracing::info!(
                 request_id = %id,
                 source,
@@ -134,7 +134,7 @@ impl Tally {
 }
 
 /// The request's id and peer, for the log.
-pub(super) struct Visit {
+pub(super) struct RequestContext {
     pub(super) id: RequestId,
     pub(super) peer: IpAddr,
 }

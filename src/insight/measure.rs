@@ -52,7 +52,7 @@ fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
         // A source that is no longer configured has no metric, because it would be silent forever.
         if let Some(silence) = metrics.silence.get(&vec![("source", row.source)]) {
             // An event that came while the clock was ahead counts as received now.
-            silence.heard(now.ms_since(row.last_at).max(0));
+            silence.record(now.ms_since(row.last_at).max(0));
         }
     }
     Ok(())

@@ -19,29 +19,29 @@ use crate::clock::since_boot_ms;
 #[derive(Clone, Debug)]
 pub struct Silence {
     /// When something last arrived, in ms since boot because the wall clock may jump; `i64::MIN` if nothing ever did.
-    heard_ms: Arc<AtomicI64>,
+    last_ms: Arc<AtomicI64>,
     made_ms: i64,
 }
 
 impl Default for Silence {
     fn default() -> Self {
-        Self { heard_ms: Arc::new(AtomicI64::new(i64::MIN)), made_ms: since_boot_ms() }
+        Self { last_ms: Arc::new(AtomicI64::new(i64::MIN)), made_ms: since_boot_ms() }
     }
 }
 
 impl Silence {
     /// Records that something arrived `ago_ms` milliseconds ago. Only the latest arrival counts.
-    pub fn heard(&self, ago_ms: i64) {
-        self.heard_at(since_boot_ms().saturating_sub(ago_ms));
+    pub fn record(&self, ago_ms: i64) {
+        self.record_at(since_boot_ms().saturating_sub(ago_ms));
     }
 
-    fn heard_at(&self, boot_ms: i64) {
-        self.heard_ms.fetch_max(boot_ms, Relaxed);
+    fn record_at(&self, boot_ms: i64) {
+        self.last_ms.fetch_max(boot_ms, Relaxed);
     }
 
     fn seconds(&self, boot_ms: i64) -> i64 {
-        let heard = self.heard_ms.load(Relaxed);
-        let since = if heard == i64::MIN { self.made_ms } else { heard };
+        let last = self.last_ms.load(Relaxed);
+        let since = if last == i64::MIN { self.made_ms } else { last };
         boot_ms.saturating_sub(since).max(0) / 1_000
     }
 }
@@ -68,11 +68,11 @@ mod tests {
     fn it_counts_from_the_latest_arrival_in_whatever_order_they_are_recorded() {
         let silence = Silence::default();
         assert_eq!(silence.seconds(silence.made_ms + 7_900), 7);
-        silence.heard_at(5_000);
+        silence.record_at(5_000);
         assert_eq!(silence.seconds(9_000), 4);
-        silence.heard_at(2_000);
+        silence.record_at(2_000);
         assert_eq!(silence.seconds(9_000), 4);
-        silence.clone().heard_at(8_000);
+        silence.clone().record_at(8_000);
         assert_eq!((silence.seconds(9_000), silence.seconds(7_000)), (1, 0));
     }
 }
