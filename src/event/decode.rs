@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Draft,
-    element::{Reading, Unreadable},
+    Draft, Reason,
+    element::{IntakeElement, Unreadable},
     split::{Piece, Pieces},
 };
 
@@ -40,7 +40,7 @@ pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Optio
     Ok(match decoder.pieces.next() {
         None => Some(decoded),
         Some(Ok(_more)) => None,
-        Some(Err(broken)) => return Err(NotJson::new(source, body, broken.at, broken.what)),
+        Some(Err(error)) => return Err(NotJson::new(source, body, error.at, error.what)),
     })
 }
 
@@ -89,11 +89,10 @@ impl<'a> Decoder<'a> {
         while let Some(left) = self.left.checked_sub(1) {
             let Some(piece) = self.pieces.next() else { break };
             self.left = left;
-            let piece =
-                piece.map_err(|broken| NotJson::new(self.source, self.body, broken.at, broken.what))?;
+            let piece = piece.map_err(|error| NotJson::new(self.source, self.body, error.at, error.what))?;
             let known = self.text.and_then(|text| text.get(piece.at..piece.at + piece.bytes.len()));
-            match Reading::of(self.source, &piece, known) {
-                Ok(reading) => decoded.accept(self.source, reading),
+            match IntakeElement::of(self.source, &piece, known) {
+                Ok(read) => decoded.accept(self.source, read),
                 Err(unreadable) => {
                     if unreadable.reason == Reason::Syntax {
                         no_json.get_or_insert(piece.at + unreadable.at);
@@ -120,8 +119,8 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    fn accept(&mut self, source: &Arc<str>, reading: Reading) {
-        let Reading { element, key, content, repaired, warnings } = reading;
+    fn accept(&mut self, source: &Arc<str>, read: IntakeElement) {
+        let IntakeElement { element, key, content, repaired, warnings } = read;
         self.repaired += u32::from(repaired);
         self.warnings = self.warnings.saturating_add(warnings);
         self.drafts.push(Draft { source: Arc::clone(source), element: Arc::new(element), key, content });
@@ -160,60 +159,6 @@ impl std::fmt::Debug for Quarantined {
             .field("source", &self.source)
             .field("reason", &self.reason)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why something is in quarantine: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The whole body is not JSON, even with trailing commas allowed.
-    NotJson,
-    /// The element is not JSON, even with trailing commas allowed.
-    Syntax,
-    /// The element is not valid UTF-8.
-    Utf8,
-    /// The element is nested deeper than 128 levels.
-    Depth,
-    /// The element is a scalar, null or an array instead of an object.
-    NotAnObject,
-    /// The element is an object whose `eventName` is not a non-empty string.
-    NoEventName,
-    /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
-    TooMany,
-    /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
-    Conflict,
-}
-
-impl Reason {
-    /// Every reason, for tables and labels.
-    pub const ALL: [Self; 8] = [
-        Self::NotJson,
-        Self::Syntax,
-        Self::Utf8,
-        Self::Depth,
-        Self::NotAnObject,
-        Self::NoEventName,
-        Self::TooMany,
-        Self::Conflict,
-    ];
-
-    /// The name in storage and in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotJson => "not_json",
-            Self::Syntax => "syntax",
-            Self::Utf8 => "utf8",
-            Self::Depth => "depth",
-            Self::NotAnObject => "not_an_object",
-            Self::NoEventName => "no_event_name",
-            Self::TooMany => "too_many",
-            Self::Conflict => "conflict",
-        }
-    }
-
-    /// Returns the reason with that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Key(pub [u8; 16]);
 /// A digest of an event's content, which is its rendering (BIK T7). With the same key, it tells a duplicate from a
 /// conflict. The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Content(pub [u8; 16]);
+pub struct ContentDigest(pub [u8; 16]);
 
 /// Events with the same order key are delivered in order. The first 8 bytes of the SHA-256 of the source and the
 /// `messageId`.
@@ -29,7 +29,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl Content {
+impl ContentDigest {
     pub(super) fn of(rendered: &str) -> Self {
         Self(first(Sha256::digest(rendered.as_bytes()).into()))
     }

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Class, Reason, View,
-    digest::{Content, Key, OrderKey},
+    digest::{ContentDigest, Key, OrderKey},
     envelope::{Envelope, INCOMING_MESSAGE},
     field::Reader,
     render,
@@ -17,9 +17,9 @@ use super::{
 /// One event as BIK sent it. Its `Debug` output contains no personal data.
 pub struct Element {
     raw: Box<str>,
-    name: Text,
-    id: Option<Text>,
-    message_id: Option<Text>,
+    name: ElementText,
+    id: Option<ElementText>,
+    message_id: Option<ElementText>,
     key: OnceLock<Key>,
     order_key: OnceLock<OrderKey>,
     /// The bytes without trailing commas, if there are any.
@@ -35,10 +35,9 @@ impl Element {
     /// Returns [`Unreadable`] with the reason; such bytes belong in quarantine.
     pub fn read(raw: &[u8]) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(raw).ok();
-        let piece = split::single(raw, text).map_err(|broken| {
-            Unreadable::syntax(broken.at, format!("{} (byte {})", broken.what, broken.at))
-        })?;
-        read(&piece, text, |found| found.element())
+        let piece = split::single(raw, text)
+            .map_err(|error| Unreadable::syntax(error.at, format!("{} (byte {})", error.what, error.at)))?;
+        read(&piece, text, |parsed| parsed.element())
     }
 
     /// The bytes exactly as they were received (BIK T7, "stored").
@@ -97,12 +96,12 @@ impl Element {
 }
 
 /// A text of an element. It is nearly always part of the element's bytes, so it is stored as a range of them.
-enum Text {
+enum ElementText {
     Within(Range<usize>),
     Apart(Box<str>),
 }
 
-impl Text {
+impl ElementText {
     /// Stores a text that was read from `raw`.
     fn of(text: Cow<'_, str>, raw: &str) -> Self {
         if let Cow::Borrowed(text) = text {
@@ -183,28 +182,28 @@ impl Unreadable {
 }
 
 /// An element, and the values that intake needs.
-pub(super) struct Reading {
+pub(super) struct IntakeElement {
     pub(super) element: Element,
     pub(super) key: Key,
-    pub(super) content: Content,
+    pub(super) content: ContentDigest,
     /// It has trailing commas (BIK T2).
     pub(super) repaired: bool,
     /// The number of optional fields with a wrong type (BIK T5).
     pub(super) warnings: u32,
 }
 
-impl Reading {
+impl IntakeElement {
     /// Reads a piece of a body. `text` is the same bytes if they are known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
-        read(piece, text, |found| {
-            let key = found.envelope.key(source, &found.name, found.raw);
-            let element = Element { key: key.into(), ..found.element() };
+        read(piece, text, |parsed| {
+            let key = parsed.envelope.key(source, &parsed.name, parsed.raw);
+            let element = Element { key: key.into(), ..parsed.element() };
             let mut reader = Reader::counting();
-            found.envelope.view(&found.name, &mut reader);
+            parsed.envelope.view(&parsed.name, &mut reader);
             Self {
                 key,
-                content: Content::of(&element.rendered()),
-                repaired: found.repaired.is_some(),
+                content: ContentDigest::of(&element.rendered()),
+                repaired: parsed.repaired.is_some(),
                 warnings: reader.warnings,
                 element,
             }
@@ -213,7 +212,7 @@ impl Reading {
 }
 
 /// The result of parsing the bytes of an element.
-struct Found<'a> {
+struct ParsedElement<'a> {
     raw: &'a str,
     repaired: Option<&'a str>,
     compact: bool,
@@ -221,9 +220,9 @@ struct Found<'a> {
     name: Cow<'a, str>,
 }
 
-impl Found<'_> {
+impl ParsedElement<'_> {
     fn element(&self) -> Element {
-        let text = |text: Cow<'_, str>| Text::of(text, self.raw);
+        let text = |text: Cow<'_, str>| ElementText::of(text, self.raw);
         Element {
             raw: self.raw.into(),
             name: text(self.name.clone()),
@@ -241,27 +240,27 @@ impl Found<'_> {
 fn read<T>(
     piece: &Piece<'_>,
     text: Option<&str>,
-    make: impl FnOnce(Found<'_>) -> T,
+    make: impl FnOnce(ParsedElement<'_>) -> T,
 ) -> Result<T, Unreadable> {
     let raw = match text {
         Some(text) => text,
         None => std::str::from_utf8(piece.bytes).map_err(|error| Unreadable::not_utf8(piece, error))?,
     };
     let json;
-    let again;
+    let repaired_envelope;
     let (envelope, repaired) = if let Some(envelope) = &piece.envelope {
         (envelope, None)
     } else {
         json = tolerant(raw, piece);
-        again = open(&json, piece)?;
-        (&again, piece.shape.trailing_commas.then_some(&*json))
+        repaired_envelope = parse(&json, piece)?;
+        (&repaired_envelope, piece.shape.trailing_commas.then_some(&*json))
     };
     let name = envelope.name().map_err(|what| Unreadable {
         reason: Reason::NoEventName,
         detail: what.to_owned(),
         at: 0,
     })?;
-    Ok(make(Found { raw, repaired, compact: piece.shape.compact, envelope, name }))
+    Ok(make(ParsedElement { raw, repaired, compact: piece.shape.compact, envelope, name }))
 }
 
 /// Removes trailing commas before the first attempt: with a comma before a bracket, strict JSON is sure to fail (BIK
@@ -274,7 +273,7 @@ fn tolerant<'a>(text: &'a str, piece: &Piece<'_>) -> Cow<'a, str> {
     }
 }
 
-fn open<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unreadable> {
+fn parse<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unreadable> {
     if let Some(envelope) = scan::whole(json) {
         return Ok(envelope);
     }

@@ -22,8 +22,8 @@ mod view;
 mod words;
 
 pub use address::canonical_address;
-pub use decode::{Decoded, Decoder, NotJson, Quarantined, Reason, decode, decode_within, elements_limit};
-pub use digest::{Content, Key, OrderKey};
+pub use decode::{Decoded, Decoder, NotJson, Quarantined, decode, decode_within, elements_limit};
+pub use digest::{ContentDigest, Key, OrderKey};
 pub use element::{Element, Unreadable};
 pub use excerpt::{WORD_CHARS, excerpt};
 pub use info::Info;
@@ -51,7 +51,7 @@ pub struct Draft {
     /// Two events with the same key are the same event (BIK T6).
     pub key: Key,
     /// A digest of the content. With the same key, it tells a duplicate from a conflict.
-    pub content: Content,
+    pub content: ContentDigest,
 }
 
 /// A durable event: the element, and the values that the journal assigned.
@@ -106,5 +106,59 @@ impl Class {
             Self::Incoming => "incoming",
             Self::Other => "other",
         }
+    }
+}
+
+/// Why something is in quarantine: a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The whole body is not JSON, even with trailing commas allowed.
+    NotJson,
+    /// The element is not JSON, even with trailing commas allowed.
+    Syntax,
+    /// The element is not valid UTF-8.
+    Utf8,
+    /// The element is nested deeper than 128 levels.
+    Depth,
+    /// The element is a scalar, null or an array instead of an object.
+    NotAnObject,
+    /// The element is an object whose `eventName` is not a non-empty string.
+    NoEventName,
+    /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
+    TooMany,
+    /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
+    Conflict,
+}
+
+impl Reason {
+    /// Every reason, for tables and labels.
+    pub const ALL: [Self; 8] = [
+        Self::NotJson,
+        Self::Syntax,
+        Self::Utf8,
+        Self::Depth,
+        Self::NotAnObject,
+        Self::NoEventName,
+        Self::TooMany,
+        Self::Conflict,
+    ];
+
+    /// The name in storage and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::Syntax => "syntax",
+            Self::Utf8 => "utf8",
+            Self::Depth => "depth",
+            Self::NotAnObject => "not_an_object",
+            Self::NoEventName => "no_event_name",
+            Self::TooMany => "too_many",
+            Self::Conflict => "conflict",
+        }
+    }
+
+    /// Returns the reason with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }

@@ -97,7 +97,8 @@ impl Element {
     pub fn edited(&self, edits: &[Edit<'_>]) -> Result<Self, Unreadable> {
         let rendered = self.rendered();
         let mut out = String::with_capacity(rendered.len());
-        let steps: Vec<Step<'_>> = edits.iter().map(|edit| (&*edit.pointer.steps, edit.replace)).collect();
+        let steps: Vec<EditStep<'_>> =
+            edits.iter().map(|edit| (&*edit.pointer.steps, edit.replace)).collect();
         rewrite(&rendered, &steps, &mut out);
         Self::read(out.as_bytes())
     }
@@ -133,7 +134,7 @@ fn keep(json: &str, wanted: &[&[String]], out: &mut String) -> bool {
     match json.as_bytes().first() {
         Some(b'{') => write_list(out, ['{', '}'], members(json), |(name, value), out| {
             let deeper: Vec<&[String]> =
-                wanted.iter().filter(|steps| says(name, &steps[0])).map(|steps| &steps[1..]).collect();
+                wanted.iter().filter(|steps| is_named(name, &steps[0])).map(|steps| &steps[1..]).collect();
             out.push_str(name.get());
             out.push(':');
             keep(value.get(), &deeper, out)
@@ -153,9 +154,9 @@ fn keep(json: &str, wanted: &[&[String]], out: &mut String) -> bool {
 fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -> bool {
     let Some((step, rest)) = steps.split_first() else { return test(Found(json)) };
     match json.as_bytes().first() {
-        Some(b'{') => {
-            members(json).into_iter().any(|(name, value)| says(name, step) && any(value.get(), rest, test))
-        }
+        Some(b'{') => members(json)
+            .into_iter()
+            .any(|(name, value)| is_named(name, step) && any(value.get(), rest, test)),
         Some(b'[') => items(json).into_iter().enumerate().any(|(at, item)| match step.parse() {
             Ok::<usize, _>(wanted) => wanted == at && any(item.get(), rest, test),
             Err(_) => any(item.get(), steps, test),
@@ -165,10 +166,10 @@ fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -
 }
 
 /// The remaining steps of a pointer, and its replacement function.
-type Step<'a> = (&'a [String], &'a (dyn Fn(Found<'_>) -> Option<String> + Sync));
+type EditStep<'a> = (&'a [String], &'a (dyn Fn(Found<'_>) -> Option<String> + Sync));
 
 /// Writes the value with the edits applied. Returns `false` if an edit removes it.
-fn rewrite(json: &str, edits: &[Step<'_>], out: &mut String) -> bool {
+fn rewrite(json: &str, edits: &[EditStep<'_>], out: &mut String) -> bool {
     if let Some((_, replace)) = edits.iter().find(|(steps, _)| steps.is_empty()) {
         let Some(other) = replace(Found(json)) else { return false };
         out.push_str(&other);
@@ -177,9 +178,9 @@ fn rewrite(json: &str, edits: &[Step<'_>], out: &mut String) -> bool {
     match json.as_bytes().first() {
         Some(b'{') if !edits.is_empty() => {
             write_list(out, ['{', '}'], members(json), |(name, value), out| {
-                let deeper: Vec<Step<'_>> = edits
+                let deeper: Vec<EditStep<'_>> = edits
                     .iter()
-                    .filter(|(steps, _)| says(name, &steps[0]))
+                    .filter(|(steps, _)| is_named(name, &steps[0]))
                     .map(|(steps, replace)| (&steps[1..], *replace))
                     .collect();
                 out.push_str(name.get());
@@ -189,7 +190,7 @@ fn rewrite(json: &str, edits: &[Step<'_>], out: &mut String) -> bool {
         }
         Some(b'[') if !edits.is_empty() => {
             write_list(out, ['[', ']'], items(json).into_iter().enumerate(), |(at, item), out| {
-                let deeper: Vec<Step<'_>> = edits
+                let deeper: Vec<EditStep<'_>> = edits
                     .iter()
                     .filter_map(|(steps, replace)| match steps[0].parse::<usize>() {
                         Ok(wanted) => (wanted == at).then_some((&steps[1..], *replace)),
@@ -226,7 +227,7 @@ fn write_list<T>(
 }
 
 /// Returns whether a member's name, decoded, is `wanted`.
-fn says(name: &RawValue, wanted: &str) -> bool {
+fn is_named(name: &RawValue, wanted: &str) -> bool {
     unquoted(name.get()).is_some_and(|name| name == wanted)
 }
 

@@ -21,7 +21,7 @@ pub(super) trait Slots<'a>: Default {
 }
 
 /// An object that was read.
-pub(super) struct Object<O> {
+pub(super) struct ScannedObject<O> {
     /// The fields; boxed, because they are too large to move around.
     pub slots: Box<O>,
     /// The offset behind its last byte.
@@ -33,12 +33,12 @@ pub(super) struct Object<O> {
 }
 
 /// Reads the object at `start`. `None` if there is none, it is not strict JSON, or it is nested too deeply.
-pub(super) fn object<'a, O: Slots<'a>>(text: &'a str, start: usize) -> Option<Object<O>> {
+pub(super) fn object<'a, O: Slots<'a>>(text: &'a str, start: usize) -> Option<ScannedObject<O>> {
     let mut scanner = Scanner::new(text, start);
     let mut slots = Box::<O>::default();
     scanner.object(&mut *slots)?;
     let Scanner { at: end, deepest: depth, compact, .. } = scanner;
-    Some(Object { slots, end, depth, compact })
+    Some(ScannedObject { slots, end, depth, compact })
 }
 
 /// Reads a text that consists of a single object.

@@ -18,14 +18,14 @@ pub(super) struct Piece<'a> {
     /// Its bytes, from the first token to the last.
     pub bytes: &'a [u8],
     /// The properties that splitting has found.
-    pub shape: Shape,
+    pub shape: PieceShape,
     /// The parsed fields. `None` unless it is an object of strict JSON that is not nested too deeply.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 
 /// The properties of an element that one pass over its bytes finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct PieceShape {
     /// The nesting depth: 0 for a scalar, 1 for an object of scalars.
     pub depth: usize,
     /// No blanks between tokens and no trailing commas: the bytes are equal to their rendering (BIK T7).
@@ -36,26 +36,25 @@ pub(super) struct Shape {
 
 /// The body as a whole cannot be split. Quotes nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct SplitError {
     /// The offset in the body, in bytes.
     pub at: usize,
     /// A description of the error.
     pub what: &'static str,
 }
 
-/// Iterates over the elements of a body: those of an array, or one bare value. Ends after the first [`Broken`].
+/// Iterates over the elements of a body: those of an array, or one bare value. Ends after the first [`SplitError`].
 pub(super) struct Pieces<'a> {
-    scanner: Scanner<'a>,
+    scanner: BodyScanner<'a>,
     expected: Expected,
 }
 
 #[derive(Clone, Copy)]
 enum Expected {
-    /// One bare value.
     Value,
     /// An element, or the end of the array.
     Element,
-    /// Only blanks.
+    /// Blanks up to the end of the body.
     End,
     /// Nothing: the end was reached, or an error occurred.
     Nothing,
@@ -66,7 +65,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 impl<'a> Pieces<'a> {
     /// Starts at the beginning of a body. `text` is the same body if it is UTF-8.
     pub(super) fn of(body: &'a [u8], text: Option<&'a str>) -> Self {
-        let mut scanner = Scanner { body, text, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
+        let mut scanner = BodyScanner { body, text, at: if body.starts_with(BOM) { BOM.len() } else { 0 } };
         scanner.skip_blanks();
         let expected = if scanner.peek() == Some(b'[') {
             scanner.at += 1;
@@ -77,7 +76,7 @@ impl<'a> Pieces<'a> {
         Self { scanner, expected }
     }
 
-    fn step(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+    fn step(&mut self) -> Result<Option<Piece<'a>>, SplitError> {
         match self.expected {
             Expected::Value => self.value().map(Some),
             Expected::Element => self.element(),
@@ -86,9 +85,9 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Piece<'a>, Broken> {
+    fn value(&mut self) -> Result<Piece<'a>, SplitError> {
         if self.scanner.peek().is_none() {
-            return Err(self.scanner.broken("the body is empty"));
+            return Err(self.scanner.error("the body is empty"));
         }
         let piece = self.scanner.value("expected a value")?;
         self.expected = Expected::End;
@@ -96,7 +95,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Reads what follows `[` or a comma: an element or `]`. If `]` follows a comma, that comma is a trailing one.
-    fn element(&mut self) -> Result<Option<Piece<'a>>, Broken> {
+    fn element(&mut self) -> Result<Option<Piece<'a>>, SplitError> {
         self.scanner.skip_blanks();
         if self.scanner.peek() == Some(b']') {
             self.scanner.at += 1;
@@ -106,25 +105,25 @@ impl<'a> Pieces<'a> {
         match self.scanner.peek() {
             Some(b',') => {}
             Some(b']') => self.expected = Expected::End,
-            Some(_) => return Err(self.scanner.broken("the array is closed by a brace")),
-            None => return Err(self.scanner.broken("the array is not closed")),
+            Some(_) => return Err(self.scanner.error("the array is closed by a brace")),
+            None => return Err(self.scanner.error("the array is not closed")),
         }
         self.scanner.at += 1;
         Ok(Some(piece))
     }
 
-    fn end(&mut self) -> Result<(), Broken> {
+    fn end(&mut self) -> Result<(), SplitError> {
         self.expected = Expected::Nothing;
         self.scanner.skip_blanks();
         match self.scanner.peek() {
             None => Ok(()),
-            Some(_) => Err(self.scanner.broken("unexpected content after the end")),
+            Some(_) => Err(self.scanner.error("unexpected content after the end")),
         }
     }
 }
 
 impl<'a> Iterator for Pieces<'a> {
-    type Item = Result<Piece<'a>, Broken>;
+    type Item = Result<Piece<'a>, SplitError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
@@ -136,13 +135,13 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// Reads bytes that hold a single value, such as one stored element.
-pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece<'a>, Broken> {
-    let mut scanner = Scanner { body: bytes, text, at: 0 };
+pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece<'a>, SplitError> {
+    let mut scanner = BodyScanner { body: bytes, text, at: 0 };
     scanner.skip_blanks();
     let piece = scanner.value("expected a value")?;
     match scanner.peek() {
         None => Ok(piece),
-        Some(_) => Err(scanner.broken("unexpected content after the end")),
+        Some(_) => Err(scanner.error("unexpected content after the end")),
     }
 }
 
@@ -158,17 +157,17 @@ pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
     }
 }
 
-struct Scanner<'a> {
+struct BodyScanner<'a> {
     body: &'a [u8],
     /// The same bytes as text, if they are UTF-8.
     text: Option<&'a str>,
     at: usize,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> BodyScanner<'a> {
     /// Reads a value up to a comma or closing bracket at its own level, or to the end of the body. That byte is not
     /// consumed. Blanks before it are not part of the piece.
-    fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
+    fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, SplitError> {
         match self.object() {
             Some(piece) => Ok(piece),
             None => self.anything(expected),
@@ -178,7 +177,7 @@ impl<'a> Scanner<'a> {
     /// Reads an object of strict JSON. `None` if there is none; then the position has not changed.
     fn object(&mut self) -> Option<Piece<'a>> {
         let start = self.at;
-        let scan::Object { slots, end, depth, compact } = scan::object(self.text?, start)?;
+        let scan::ScannedObject { slots, end, depth, compact } = scan::object(self.text?, start)?;
         self.at = end;
         self.skip_blanks();
         if !matches!(self.peek(), None | Some(b',' | b']' | b'}')) {
@@ -188,13 +187,13 @@ impl<'a> Scanner<'a> {
         Some(Piece {
             at: start,
             bytes: self.body.get(start..end)?,
-            shape: Shape { depth, compact, trailing_commas: false },
+            shape: PieceShape { depth, compact, trailing_commas: false },
             envelope: Some(slots),
         })
     }
 
     /// Reads a value of any kind, valid or not.
-    fn anything(&mut self, expected: &'static str) -> Result<Piece<'a>, Broken> {
+    fn anything(&mut self, expected: &'static str) -> Result<Piece<'a>, SplitError> {
         let start = self.at;
         let mut end = start; // of the last token
         let (mut level, mut depth) = (0_usize, 0_usize);
@@ -225,26 +224,26 @@ impl<'a> Scanner<'a> {
             end = self.at;
         }
         if level > 0 {
-            return Err(self.broken("the body ends inside an array or an object"));
+            return Err(self.error("the body ends inside an array or an object"));
         }
         match self.body.get(start..end) {
             Some(bytes) if !bytes.is_empty() => Ok(Piece {
                 at: start,
                 bytes,
-                shape: Shape { depth, compact: compact && !trailing_commas, trailing_commas },
+                shape: PieceShape { depth, compact: compact && !trailing_commas, trailing_commas },
                 envelope: None,
             }),
-            _ => Err(self.broken(expected)),
+            _ => Err(self.error(expected)),
         }
     }
 
-    fn skip_string(&mut self) -> Result<(), Broken> {
+    fn skip_string(&mut self) -> Result<(), SplitError> {
         match string_end(self.body, self.at) {
             Some(end) => {
                 self.at = end;
                 Ok(())
             }
-            None => Err(Broken { at: self.body.len(), what: "the body ends inside a string" }),
+            None => Err(SplitError { at: self.body.len(), what: "the body ends inside a string" }),
         }
     }
 
@@ -258,8 +257,8 @@ impl<'a> Scanner<'a> {
         self.body.get(self.at).copied()
     }
 
-    const fn broken(&self, what: &'static str) -> Broken {
-        Broken { at: self.at, what }
+    const fn error(&self, what: &'static str) -> SplitError {
+        SplitError { at: self.at, what }
     }
 }
 
@@ -268,7 +267,7 @@ mod tests {
     use super::*;
 
     /// Splits with and without parsing the objects in place; the results must be equal.
-    fn cut(body: &str) -> Result<Vec<&str>, Broken> {
+    fn cut(body: &str) -> Result<Vec<&str>, SplitError> {
         let [quick, slow] = [Some(body), None].map(|text| {
             Pieces::of(body.as_bytes(), text)
                 .map(|piece| piece.map(|piece| std::str::from_utf8(piece.bytes).unwrap()))
@@ -278,7 +277,7 @@ mod tests {
         quick
     }
 
-    fn shape(element: &str) -> Shape {
+    fn shape(element: &str) -> PieceShape {
         let [quick, slow] = [Some(element), None].map(|text| single(element.as_bytes(), text).unwrap().shape);
         assert_eq!(quick, slow);
         quick
@@ -306,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_body_that_cannot_be_split_is_an_error_with_the_position() {
-        let broken = |at, what| Err(Broken { at, what });
+        let broken = |at, what| Err(SplitError { at, what });
         assert_eq!(cut(""), broken(0, "the body is empty"));
         assert_eq!(cut("\u{feff} "), broken(4, "the body is empty"));
         assert_eq!(cut("["), broken(1, "expected an element"));
@@ -325,13 +324,13 @@ mod tests {
 
     #[test]
     fn the_shape_has_depth_blanks_and_trailing_commas() {
-        let compact = Shape { depth: 1, compact: true, trailing_commas: false };
+        let compact = PieceShape { depth: 1, compact: true, trailing_commas: false };
         assert_eq!(shape(r#"{"a b, ]":1}"#), compact);
-        assert_eq!(shape(r#"{"a": 1}"#), Shape { compact: false, ..compact });
-        assert_eq!(shape("{\n}"), Shape { compact: false, ..compact });
-        assert_eq!(shape(r#"{"a":1,}"#), Shape { compact: false, trailing_commas: true, ..compact });
-        assert_eq!(shape(r#"{"a":1, }"#), Shape { compact: false, trailing_commas: true, ..compact });
-        assert_eq!(shape(r#"{"a":[[]],"b":[]}"#), Shape { depth: 3, ..compact });
-        assert_eq!(shape(" 17 "), Shape { depth: 0, ..compact });
+        assert_eq!(shape(r#"{"a": 1}"#), PieceShape { compact: false, ..compact });
+        assert_eq!(shape("{\n}"), PieceShape { compact: false, ..compact });
+        assert_eq!(shape(r#"{"a":1,}"#), PieceShape { compact: false, trailing_commas: true, ..compact });
+        assert_eq!(shape(r#"{"a":1, }"#), PieceShape { compact: false, trailing_commas: true, ..compact });
+        assert_eq!(shape(r#"{"a":[[]],"b":[]}"#), PieceShape { depth: 3, ..compact });
+        assert_eq!(shape(" 17 "), PieceShape { depth: 0, ..compact });
     }
 }

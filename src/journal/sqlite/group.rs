@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{directory::Directory, eras::Moment};
 use crate::{
     clock::Timestamp,
-    event::{Class, Content, Draft, Event, Key, Quarantined, Reason},
+    event::{Class, ContentDigest, Draft, Event, Key, Quarantined, Reason},
     journal::{Batch, Receipt, RetryOf},
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Group<'a> {
     /// The keys of this group, as indexes into `entries`.
     keys: HashTable<usize>,
     /// Keys and content digests of the new events, in order of seq.
-    pub entries: Vec<(Key, Content)>,
+    pub entries: Vec<(Key, ContentDigest)>,
     /// The new events, in order of seq.
     pub events: Vec<Arc<Event>>,
 }
@@ -130,7 +130,8 @@ impl<'a> Group<'a> {
 
     fn known(&self, draft: &Draft) -> rusqlite::Result<Known> {
         let (key, content) = (draft.key, draft.content);
-        let judge = |stored: Content, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
+        let judge =
+            |stored: ContentDigest, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
         if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
             return Ok(judge(self.entries[index].1, self.first + index as u64));
         }
@@ -145,7 +146,7 @@ impl<'a> Group<'a> {
     }
 
     /// Reads the key and content digest of a stored event.
-    fn stored(&self, seq: u64) -> rusqlite::Result<Option<(Key, Content)>> {
+    fn stored(&self, seq: u64) -> rusqlite::Result<Option<(Key, ContentDigest)>> {
         let mut find = self.connection.prepare_cached(
             "SELECT first, entries FROM key_run WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
         )?;
@@ -221,10 +222,10 @@ impl<'a> Group<'a> {
 }
 
 /// Reads the key and content digest at an index of a run.
-pub(super) fn entry(entries: &[u8], index: usize) -> Option<(Key, Content)> {
+pub(super) fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
-    Some((Key(key.try_into().ok()?), Content(content.try_into().ok()?)))
+    Some((Key(key.try_into().ok()?), ContentDigest(content.try_into().ok()?)))
 }
 
 /// A key is already a digest, so its first bytes serve as the hash.

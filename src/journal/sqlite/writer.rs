@@ -100,7 +100,7 @@ struct Work {
 /// Results of a transaction, to be applied to the writer's state after the commit.
 struct Stored {
     receipts: Vec<Receipt>,
-    entries: Vec<(crate::event::Key, crate::event::Content)>,
+    entries: Vec<(crate::event::Key, crate::event::ContentDigest)>,
     events: Vec<Arc<crate::event::Event>>,
     answers: Vec<Vec<i64>>,
     enrolled: Option<Enrolled>,

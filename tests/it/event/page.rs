@@ -3,7 +3,7 @@
 use bikhook::{
     clock::Timestamp,
     event::{
-        Category, Channel, Class, Content, Draft, Element, Info, Key, Message, OrderKey, Owner, Status, View,
+        Category, Channel, Class, ContentDigest, Draft, Element, Info, Key, Message, OrderKey, Owner, Status, View,
     },
 };
 
@@ -171,7 +171,8 @@ fn keys_are_what_they_have_always_been() {
             0x6c9c_921d_1582_d99a,
         ),
     ] {
-        let Draft { element, key: Key(its_key), content: Content(its_content), .. } = draft(&fixture(name));
+        let Draft { element, key: Key(its_key), content: ContentDigest(its_content), .. } =
+            draft(&fixture(name));
         assert_eq!(hex(its_key), key, "{name}");
         assert_eq!(hex(its_content), content, "{name}");
         assert_eq!(element.order_key("bik"), Some(OrderKey(order)), "{name}");
