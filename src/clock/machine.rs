@@ -6,16 +6,16 @@ use super::Timestamp;
 
 /// Both clocks, read at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ClockReading {
     /// The wall clock, which can be set.
     pub wall: Timestamp,
     /// Milliseconds since boot, including time in suspend (`CLOCK_BOOTTIME`).
     pub boot_ms: i64,
 }
 
-impl Reading {
+impl ClockReading {
     /// The wall clock minus the time since boot: constant unless the wall clock is set.
-    pub const fn offset_ms(self) -> i64 {
+    pub(super) const fn offset_ms(self) -> i64 {
         self.wall.as_ms().saturating_sub(self.boot_ms)
     }
 }
@@ -23,15 +23,15 @@ impl Reading {
 /// The source of readings for a [`super::Clock`]. Tests bring their own.
 pub trait Machine: Send + Sync + 'static {
     /// Reads both clocks at once.
-    fn read(&self) -> Reading;
+    fn read(&self) -> ClockReading;
 }
 
 /// The clocks of the operating system.
 pub(super) struct System;
 
 impl Machine for System {
-    fn read(&self) -> Reading {
-        Reading { wall: wall(), boot_ms: boot_ms() }
+    fn read(&self) -> ClockReading {
+        ClockReading { wall: wall(), boot_ms: boot_ms() }
     }
 }
 

@@ -8,7 +8,7 @@ mod machine;
 mod trust;
 mod trusted;
 
-pub use machine::{Machine, Reading};
+pub use machine::{ClockReading, Machine};
 pub use trust::{Correction, LastKnown};
 pub use trusted::{Clock, ClockStatus};
 

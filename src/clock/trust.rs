@@ -9,7 +9,7 @@
 //! hours per hour. While the wall clock is in doubt or a gap at the start is not confirmed, it advances only in real
 //! time.
 
-use super::{Reading, Timestamp};
+use super::{ClockReading, Timestamp};
 
 /// A larger jump puts the wall clock in doubt. Also the maximum drift of the wall clock per hour.
 const TOLERANCE_MS: i64 = 10 * 60_000;
@@ -94,7 +94,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Trusts the first reading.
-    pub(super) const fn new(first: Reading) -> Self {
+    pub(super) const fn new(first: ClockReading) -> Self {
         Self {
             offset_ms: first.offset_ms(),
             reference_ms: first.offset_ms(),
@@ -107,7 +107,7 @@ impl Trust {
     }
 
     /// Compares the first reading with the last known time of the journal's previous run.
-    pub(super) fn start(&mut self, reading: Reading, known: LastKnown) -> Finding {
+    pub(super) fn start(&mut self, reading: ClockReading, known: LastKnown) -> Finding {
         *self = Self::new(reading);
         let gap = reading.wall.ms_since(known.at);
         // A long gap is implausible only if the time was noted. Otherwise the last event may be old because the
@@ -133,7 +133,7 @@ impl Trust {
     }
 
     /// Compares a reading with the trusted offset, and updates which offset is trusted.
-    pub(super) fn look(&mut self, reading: Reading) -> Finding {
+    pub(super) fn compare(&mut self, reading: ClockReading) -> Finding {
         let offset_ms = reading.offset_ms();
         let Some(doubt) = self.doubt else {
             let drift = offset_ms - self.reference_ms;
@@ -151,7 +151,7 @@ impl Trust {
         };
         if (offset_ms - self.offset_ms).abs() <= TOLERANCE_MS {
             self.advance_deletion(reading);
-            self.believe(offset_ms, reading.boot_ms);
+            self.trust_offset(offset_ms, reading.boot_ms);
             return Finding::CameBack;
         }
         if (offset_ms - doubt.offset_ms).abs() > TOLERANCE_MS {
@@ -162,7 +162,7 @@ impl Trust {
     }
 
     /// The trusted time of a reading.
-    pub(super) const fn trusted(&self, reading: Reading) -> Timestamp {
+    pub(super) const fn trusted(&self, reading: ClockReading) -> Timestamp {
         Timestamp::from_ms(reading.boot_ms.saturating_add(self.offset_ms))
     }
 
@@ -175,7 +175,7 @@ impl Trust {
     }
 
     /// The trusted time until which deletion waits for a confirmation; `None` if it does not wait.
-    pub(super) fn unconfirmed_until(&self, reading: Reading) -> Option<Timestamp> {
+    pub(super) fn unconfirmed_until(&self, reading: ClockReading) -> Option<Timestamp> {
         let doubt_until = self.doubt.map(|doubt| doubt.since_ms + AGREEMENT_MS);
         let until = doubt_until.unwrap_or(self.unconfirmed_until);
         (self.doubt.is_some() || until > reading.boot_ms)
@@ -184,7 +184,7 @@ impl Trust {
 
     /// The correction that ends the doubt, if the wall clock has kept its offset for an hour or an operator
     /// `accepted` it.
-    pub(super) fn correction(&self, reading: Reading, accepted: bool) -> Option<Correction> {
+    pub(super) fn correction(&self, reading: ClockReading, accepted: bool) -> Option<Correction> {
         let doubt = self.doubt?;
         let agreed = reading.boot_ms - doubt.since_ms >= AGREEMENT_MS;
         (accepted || agreed).then(|| Correction {
@@ -195,14 +195,14 @@ impl Trust {
     }
 
     /// Applies a correction, which ends the doubt.
-    pub(super) fn correct(&mut self, reading: Reading, correction: &Correction) {
+    pub(super) fn correct(&mut self, reading: ClockReading, correction: &Correction) {
         self.advance_deletion(reading);
-        self.believe(correction.offset_ms, reading.boot_ms);
+        self.trust_offset(correction.offset_ms, reading.boot_ms);
         self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
     }
 
     /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
-    pub(super) fn confirm(&mut self, reading: Reading) -> bool {
+    pub(super) fn confirm(&mut self, reading: ClockReading) -> bool {
         self.advance_deletion(reading);
         let waited = self.unconfirmed_until > reading.boot_ms;
         self.unconfirmed_until = i64::MIN;
@@ -210,12 +210,12 @@ impl Trust {
     }
 
     /// The time against which the age of stored rows is measured when they are deleted.
-    pub(super) fn deletion(&mut self, reading: Reading) -> Timestamp {
+    pub(super) fn deletion(&mut self, reading: ClockReading) -> Timestamp {
         self.advance_deletion(reading);
         self.deletion
     }
 
-    fn advance_deletion(&mut self, reading: Reading) {
+    fn advance_deletion(&mut self, reading: ClockReading) {
         let (from, to) = (self.deletion_at, reading.boot_ms.max(self.deletion_at));
         let slow_until = if self.doubt.is_some() { to } else { self.unconfirmed_until.clamp(from, to) };
         let allowed = (slow_until - from).saturating_add((to - slow_until).saturating_mul(CATCH_UP));
@@ -223,7 +223,7 @@ impl Trust {
         self.deletion_at = to;
     }
 
-    fn believe(&mut self, offset_ms: i64, boot_ms: i64) {
+    fn trust_offset(&mut self, offset_ms: i64, boot_ms: i64) {
         self.offset_ms = offset_ms;
         (self.reference_ms, self.reference_at) = (offset_ms, boot_ms);
         self.doubt = None;
@@ -241,8 +241,8 @@ mod tests {
     const DAY: i64 = 24 * HOUR;
     const NOW: i64 = 1_796_000_000_000;
 
-    fn at(boot_ms: i64, offset_ms: i64) -> Reading {
-        Reading { wall: Timestamp::from_ms(boot_ms + offset_ms), boot_ms }
+    fn at(boot_ms: i64, offset_ms: i64) -> ClockReading {
+        ClockReading { wall: Timestamp::from_ms(boot_ms + offset_ms), boot_ms }
     }
 
     fn noted(at: i64, deletion: i64) -> LastKnown {
@@ -252,25 +252,25 @@ mod tests {
     #[test]
     fn a_jump_is_detected_once_and_ends_when_the_clock_comes_back() {
         let mut trust = Trust::new(at(0, NOW));
-        assert_eq!(trust.look(at(MINUTE, NOW + 9 * MINUTE)), Finding::Nothing);
-        assert_eq!(trust.look(at(2 * MINUTE, NOW + 60 * DAY)), Finding::Jumped(60 * DAY - 9 * MINUTE));
+        assert_eq!(trust.compare(at(MINUTE, NOW + 9 * MINUTE)), Finding::Nothing);
+        assert_eq!(trust.compare(at(2 * MINUTE, NOW + 60 * DAY)), Finding::Jumped(60 * DAY - 9 * MINUTE));
         let later = at(3 * MINUTE, NOW + 60 * DAY);
-        assert_eq!(trust.look(later), Finding::Nothing);
+        assert_eq!(trust.compare(later), Finding::Nothing);
         assert_eq!(trust.trusted(later).as_ms(), NOW + 12 * MINUTE, "trusted time plus elapsed time");
-        assert_eq!(trust.look(at(4 * MINUTE, NOW - DAY)), Finding::JumpedAgain(-DAY - 9 * MINUTE));
-        assert_eq!(trust.look(at(5 * MINUTE, NOW)), Finding::CameBack);
+        assert_eq!(trust.compare(at(4 * MINUTE, NOW - DAY)), Finding::JumpedAgain(-DAY - 9 * MINUTE));
+        assert_eq!(trust.compare(at(5 * MINUTE, NOW)), Finding::CameBack);
         assert_eq!(trust.doubt(), None);
     }
 
     #[test]
     fn a_clock_that_is_too_fast_is_detected_within_the_hour() {
         let mut trust = Trust::new(at(0, NOW));
-        let found =
-            (1..60).find(|minute| trust.look(at(minute * MINUTE, NOW + minute * MINUTE)) != Finding::Nothing);
+        let found = (1..60)
+            .find(|minute| trust.compare(at(minute * MINUTE, NOW + minute * MINUTE)) != Finding::Nothing);
         assert_eq!(found, Some(11));
         let mut slow = Trust::new(at(0, NOW));
         // The maximum slew of ntpd: half a millisecond per second.
-        let drifts = (1..3_000).map(|minute| slow.look(at(minute * MINUTE, NOW + minute * 30)));
+        let drifts = (1..3_000).map(|minute| slow.compare(at(minute * MINUTE, NOW + minute * 30)));
         assert!(drifts.into_iter().all(|finding| finding == Finding::Nothing));
     }
 
@@ -278,9 +278,9 @@ mod tests {
     fn a_correction_waits_for_an_hour_of_agreement_unless_it_is_accepted() {
         let mut trust = Trust::new(at(0, NOW));
         assert_eq!(trust.correction(at(0, NOW), true), None, "nothing is in doubt");
-        trust.look(at(MINUTE, NOW + DAY));
+        trust.compare(at(MINUTE, NOW + DAY));
         assert!(trust.correction(at(MINUTE, NOW + DAY), true).is_some_and(|it| it.by_ms == DAY));
-        trust.look(at(50 * MINUTE, NOW + 2 * DAY));
+        trust.compare(at(50 * MINUTE, NOW + 2 * DAY));
         let wall = at(80 * MINUTE, NOW + 2 * DAY);
         assert_eq!(trust.correction(wall, false), None, "only half an hour without a jump");
         let wall = at(110 * MINUTE, NOW + 2 * DAY);
@@ -373,14 +373,14 @@ mod tests {
                     }
                     Step::Jumps(ms) => offset_ms += ms,
                     Step::Restarts => {
-                        trust.look(before);
+                        trust.compare(before);
                         let deletion = trust.deletion(before).as_ms();
                         let known = noted(trust.trusted(before).as_ms(), deletion);
                         trust = Trust::new(before);
                         trust.start(before, known);
                     }
                     Step::Accepts => {
-                        trust.look(before);
+                        trust.compare(before);
                         if let Some(correction) = trust.correction(before, true) {
                             trust.correct(before, &correction);
                             bound += correction.shift_ms();
@@ -389,7 +389,7 @@ mod tests {
                     }
                 }
                 let reading = at(boot_ms, offset_ms);
-                trust.look(reading);
+                trust.compare(reading);
                 let deletion = trust.deletion(reading);
                 prop_assert!(deletion <= trust.trusted(reading));
                 prop_assert!(deletion.as_ms() <= bound, "{} ahead", deletion.as_ms() - bound);

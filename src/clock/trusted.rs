@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Correction, LastKnown, Machine, Reading, Timestamp,
+    ClockReading, Correction, LastKnown, Machine, Timestamp,
     machine::System,
     trust::{Finding, Trust},
 };
@@ -24,12 +24,12 @@ const NEAR_MS: i64 = 5 * 60_000;
 /// corrections. Code that stores times, deletes by age or compares with stored times must read this clock. Clones
 /// share one state.
 #[derive(Clone)]
-pub struct Clock(Arc<Inner>);
+pub struct Clock(Arc<ClockState>);
 
-struct Inner {
+struct ClockState {
     machine: Box<dyn Machine>,
     /// Whether the wall clock is trusted, and the offset to compare it with. Both are read without the lock.
-    believed: AtomicBool,
+    trusted: AtomicBool,
     reference_ms: AtomicI64,
     trust: Mutex<Trust>,
 }
@@ -59,9 +59,9 @@ impl Clock {
     /// A clock that reads from `machine`.
     pub fn of(machine: impl Machine) -> Self {
         let first = machine.read();
-        Self(Arc::new(Inner {
+        Self(Arc::new(ClockState {
             machine: Box::new(machine),
-            believed: AtomicBool::new(true),
+            trusted: AtomicBool::new(true),
             reference_ms: AtomicI64::new(first.offset_ms()),
             trust: Mutex::new(Trust::new(first)),
         }))
@@ -72,16 +72,16 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let reading = self.0.machine.read();
         let drift = reading.offset_ms() - self.0.reference_ms.load(Relaxed);
-        if drift.abs() <= NEAR_MS && self.0.believed.load(Relaxed) {
+        if drift.abs() <= NEAR_MS && self.0.trusted.load(Relaxed) {
             return reading.wall;
         }
-        self.look(reading).trusted(reading)
+        self.compare(reading).trusted(reading)
     }
 
     /// The current state of the clock, for operators.
     pub fn status(&self) -> ClockStatus {
         let reading = self.0.machine.read();
-        let mut trust = self.look(reading);
+        let mut trust = self.compare(reading);
         ClockStatus {
             now: trust.trusted(reading),
             wall: reading.wall,
@@ -94,7 +94,7 @@ impl Clock {
     /// The time against which age is measured when rows are deleted; never later than [`Clock::now`].
     pub fn deletion(&self) -> Timestamp {
         let reading = self.0.machine.read();
-        self.look(reading).deletion(reading)
+        self.compare(reading).deletion(reading)
     }
 
     /// Compares the wall clock with the last known time of the journal's previous run.
@@ -104,14 +104,14 @@ impl Clock {
         let finding = trust.start(reading, known);
         self.publish(&trust);
         drop(trust);
-        tell(finding, reading);
+        log_finding(finding, reading);
     }
 
     /// The correction to make now: if an operator `accepted` it, or after an hour without another jump. The journal
     /// records it and then applies it with [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();
-        self.look(reading).correction(reading, accepted)
+        self.compare(reading).correction(reading, accepted)
     }
 
     /// Applies a correction that the journal has recorded.
@@ -125,20 +125,20 @@ impl Clock {
     /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
-        self.look(reading).confirm(reading)
+        self.compare(reading).confirm(reading)
     }
 
-    fn look(&self, reading: Reading) -> MutexGuard<'_, Trust> {
+    fn compare(&self, reading: ClockReading) -> MutexGuard<'_, Trust> {
         let mut trust = self.trust();
-        let finding = trust.look(reading);
+        let finding = trust.compare(reading);
         self.publish(&trust);
-        tell(finding, reading);
+        log_finding(finding, reading);
         trust
     }
 
     fn publish(&self, trust: &Trust) {
         self.0.reference_ms.store(trust.reference_ms(), Relaxed);
-        self.0.believed.store(trust.doubt().is_none(), Relaxed);
+        self.0.trusted.store(trust.doubt().is_none(), Relaxed);
     }
 
     fn trust(&self) -> MutexGuard<'_, Trust> {
@@ -153,7 +153,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-fn tell(finding: Finding, reading: Reading) {
+fn log_finding(finding: Finding, reading: ClockReading) {
     let wall = reading.wall;
     let seconds = |ms: i64| ms / 1_000;
     match finding {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bikhook::clock::{Machine, Reading, Timestamp};
+use bikhook::clock::{ClockReading, Machine, Timestamp};
 
 /// 2026-12-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_ms(1_796_083_200_000);
@@ -12,17 +12,17 @@ pub const DAY: i64 = 24 * HOUR;
 
 /// The hands of both clocks. Clones are of the same machine.
 #[derive(Clone)]
-pub struct Hands(Arc<Mutex<Reading>>);
+pub struct Hands(Arc<Mutex<ClockReading>>);
 
 impl Hands {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Reading { wall: START, boot_ms: 5 * HOUR })))
+        Self(Arc::new(Mutex::new(ClockReading { wall: START, boot_ms: 5 * HOUR })))
     }
 
     /// Time passes, or the machine is suspended for so long.
     pub fn pass(&self, ms: i64) {
         let mut reading = self.0.lock().unwrap();
-        *reading = Reading { wall: reading.wall.plus_ms(ms), boot_ms: reading.boot_ms + ms };
+        *reading = ClockReading { wall: reading.wall.plus_ms(ms), boot_ms: reading.boot_ms + ms };
     }
 
     /// Somebody sets the wall clock.
@@ -38,7 +38,7 @@ impl Hands {
 }
 
 impl Machine for Hands {
-    fn read(&self) -> Reading {
+    fn read(&self) -> ClockReading {
         *self.0.lock().unwrap()
     }
 }
