@@ -16,36 +16,36 @@ use crate::clock::{self, Timestamp};
 
 /// Reads the values at each scrape. Values that cannot be read are left out.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ProcessMetrics {
     started: Timestamp,
 }
 
-impl Process {
+impl ProcessMetrics {
     /// Records the current time as the start of the process.
     pub(super) fn new() -> Self {
         Self { started: clock::now() }
     }
 }
 
-impl Collector for Process {
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut tell = |name: &str, help: &str, metric: &dyn EncodeMetric| {
+        let mut encode = |name: &str, help: &str, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         #[allow(clippy::cast_precision_loss)] // milliseconds far below 2^52
         let started = self.started.as_ms() as f64 / 1_000.0;
-        tell(
+        encode(
             "process_start_time_seconds",
             "Start time of the process, in seconds since the Unix epoch",
             &ConstGauge::new(started),
         )?;
-        tell(
+        encode(
             "process_cpu_seconds",
             "Processor time used by the process, in seconds",
             &ConstCounter::new(cpu_seconds()),
         )?;
         if let Some(bytes) = resident_bytes(Path::new("/proc/self/status")) {
-            tell(
+            encode(
                 "process_resident_memory_bytes",
                 "Resident memory of the process in bytes",
                 &ConstGauge::new(bytes),
@@ -53,11 +53,11 @@ impl Collector for Process {
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
             let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
-            tell("process_open_fds", "Number of open files", &ConstGauge::new(open))?;
+            encode("process_open_fds", "Number of open files", &ConstGauge::new(open))?;
         }
         if let Some(most) = getrlimit(Resource::Nofile).current {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
-            tell("process_max_fds", "Maximum number of open files", &ConstGauge::new(most))?;
+            encode("process_max_fds", "Maximum number of open files", &ConstGauge::new(most))?;
         }
         Ok(())
     }
