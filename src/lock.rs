@@ -67,7 +67,7 @@ impl Lock {
             Err(TryLockError::Error(source)) => return Err(source.into()),
         }
         // The process id is only a hint. If it cannot be written, as on a full disk, the lock is held anyway.
-        let _ = say_who(&mut file);
+        let _ = write_holder(&mut file);
         Ok(Self { path, file })
     }
 
@@ -89,7 +89,7 @@ impl Lock {
     }
 }
 
-fn say_who(file: &mut File) -> io::Result<()> {
+fn write_holder(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     write!(file, "{}", std::process::id())

@@ -35,9 +35,9 @@ impl Secret {
     }
 }
 
-fn random_text<const BYTES: usize>() -> Result<String, Fault> {
+fn random_text<const BYTES: usize>() -> Result<String, SecretFault> {
     let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).map_err(Fault::Random)?;
+    getrandom::fill(&mut bytes).map_err(SecretFault::Random)?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -71,31 +71,31 @@ impl<'de> Deserialize<'de> for Secret {
 pub struct FileError {
     path: PathBuf,
     #[source]
-    what: Fault,
+    what: SecretFault,
 }
 
 impl FileError {
     /// True if a person has to change something, because a restart cannot help.
     pub fn is_lasting(&self) -> bool {
         match &self.what {
-            Fault::Io(error) => folder::is_lasting(error),
-            Fault::Empty | Fault::TooLarge | Fault::NotUtf8 => true,
-            Fault::Random(_) => false,
+            SecretFault::Io(error) => folder::is_lasting(error),
+            SecretFault::Empty | SecretFault::TooLarge | SecretFault::NotUtf8 => true,
+            SecretFault::Random(_) => false,
         }
     }
 
-    fn new(path: &Path, what: Fault) -> Self {
+    fn new(path: &Path, what: SecretFault) -> Self {
         Self { path: path.to_owned(), what }
     }
 
     /// True if the file already exists.
     fn is_taken(&self) -> bool {
-        matches!(&self.what, Fault::Io(error) if error.kind() == io::ErrorKind::AlreadyExists)
+        matches!(&self.what, SecretFault::Io(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum SecretFault {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("the file is empty")]
@@ -118,20 +118,20 @@ pub fn load(path: &Path) -> Result<Option<Secret>, FileError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FileError::new(path, Fault::Io(error))),
+        Err(error) => return Err(FileError::new(path, SecretFault::Io(error))),
     };
     read(file).map(Some).map_err(|what| FileError::new(path, what))
 }
 
-fn read(file: File) -> Result<Secret, Fault> {
+fn read(file: File) -> Result<Secret, SecretFault> {
     let mut bytes = Vec::new();
     file.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIMIT_BYTES {
-        return Err(Fault::TooLarge);
+        return Err(SecretFault::TooLarge);
     }
-    let text = String::from_utf8(bytes).map_err(|_utf8| Fault::NotUtf8)?;
+    let text = String::from_utf8(bytes).map_err(|_utf8| SecretFault::NotUtf8)?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Fault::Empty),
+        "" => Err(SecretFault::Empty),
         text => Ok(Secret::new(text)),
     }
 }
@@ -161,7 +161,7 @@ pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
     write(path, secret).map_err(|what| FileError::new(path, what))
 }
 
-fn write(path: &Path, secret: &Secret) -> Result<(), Fault> {
+fn write(path: &Path, secret: &Secret) -> Result<(), SecretFault> {
     folder::make(folder::of(path), 0o700)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.new", random_text::<9>()?));

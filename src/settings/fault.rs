@@ -12,46 +12,46 @@ use super::{
 /// An error in a value, with its place and path.
 #[derive(Debug)]
 pub(super) struct Fault {
-    kind: Kind,
+    kind: FaultKind,
     pub(super) help: Option<String>,
     pub(super) place: Option<Place>,
     pub(super) path: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum FaultKind {
     Unknown,
     Missing(&'static str),
     Wrong(String),
 }
 
 impl Fault {
-    const fn of(kind: Kind) -> Self {
+    const fn of(kind: FaultKind) -> Self {
         Self { kind, help: None, place: None, path: Vec::new() }
     }
 
     pub(super) fn wrong(message: impl Into<String>) -> Self {
-        Self::of(Kind::Wrong(message.into()))
+        Self::of(FaultKind::Wrong(message.into()))
     }
 
     /// The message, with the full path of the key.
     pub(super) fn message(&self, path: &str) -> String {
         match &self.kind {
-            Kind::Unknown => format!("unknown key `{path}`"),
-            Kind::Missing(key) if path.is_empty() => format!("the key `{key}` is missing"),
-            Kind::Missing(key) => format!("{path}: the key `{key}` is missing"),
-            Kind::Wrong(what) => format!("{path}: {what}"),
+            FaultKind::Unknown => format!("unknown key `{path}`"),
+            FaultKind::Missing(key) if path.is_empty() => format!("the key `{key}` is missing"),
+            FaultKind::Missing(key) => format!("{path}: the key `{key}` is missing"),
+            FaultKind::Wrong(what) => format!("{path}: {what}"),
         }
     }
 
     /// Returns whether a required key is missing. Then nothing after it can be read.
     pub(super) const fn is_missing_key(&self) -> bool {
-        matches!(self.kind, Kind::Missing(_))
+        matches!(self.kind, FaultKind::Missing(_))
     }
 
     /// Returns whether a key is missing only because its value, or its misspelt name, was removed as another fault.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
-        let Kind::Missing(key) = self.kind else { return false };
+        let FaultKind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {
             Some((last, table)) => table == self.path && (last == key || nearest(last, [key]).is_some()),
             None => false,
@@ -72,7 +72,7 @@ impl Fault {
     /// Turns a fault of an item into a fault of its list. The keys within the item become part of the message.
     pub(super) fn whole(mut self) -> Self {
         if !self.path.is_empty() || self.is_missing_key() {
-            self.kind = Kind::Wrong(self.message(&self.path.join(".")));
+            self.kind = FaultKind::Wrong(self.message(&self.path.join(".")));
             self.path.clear();
         }
         self
@@ -99,7 +99,7 @@ impl Error for Fault {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::of(Kind::Unknown).helped(meant(field, expected))
+        Self::of(FaultKind::Unknown).helped(meant(field, expected))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -107,7 +107,7 @@ impl Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::of(Kind::Missing(field))
+        Self::of(FaultKind::Missing(field))
     }
 
     // Values are not quoted, because they could be secrets. Exceptions are numbers out of range.

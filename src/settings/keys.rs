@@ -9,20 +9,20 @@ use serde::{
 
 /// The keys of a settings struct, as serde knows them. Empty if the type is not a struct.
 pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    match T::deserialize(Asking) {
-        Err(Answer(keys)) => keys,
+    match T::deserialize(KeyRecorder) {
+        Err(StructKeys(keys)) => keys,
         Ok(_) => &[],
     }
 }
 
 /// A deserializer without a value: it only records which fields the type requests.
-struct Asking;
+struct KeyRecorder;
 
-impl<'de> Deserializer<'de> for Asking {
-    type Error = Answer;
+impl<'de> Deserializer<'de> for KeyRecorder {
+    type Error = StructKeys;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Answer> {
-        Err(Answer(&[]))
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, StructKeys> {
+        Err(StructKeys(&[]))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -30,15 +30,15 @@ impl<'de> Deserializer<'de> for Asking {
         _name: &'static str,
         fields: &'static [&'static str],
         _visitor: V,
-    ) -> Result<V::Value, Answer> {
-        Err(Answer(fields))
+    ) -> Result<V::Value, StructKeys> {
+        Err(StructKeys(fields))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Answer> {
+    ) -> Result<V::Value, StructKeys> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -50,17 +50,17 @@ impl<'de> Deserializer<'de> for Asking {
 
 /// The requested fields, returned as the error.
 #[derive(Debug)]
-struct Answer(&'static [&'static str]);
+struct StructKeys(&'static [&'static str]);
 
-impl fmt::Display for Answer {
+impl fmt::Display for StructKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this deserializer holds no value")
     }
 }
 
-impl std::error::Error for Answer {}
+impl std::error::Error for StructKeys {}
 
-impl Error for Answer {
+impl Error for StructKeys {
     fn custom<M: fmt::Display>(_message: M) -> Self {
         Self(&[])
     }

@@ -1,8 +1,8 @@
-//! Exports spans over HTTP as protobuf, in batches, from a thread of its own. At most [`MOST`] spans wait at once;
-//! further ones are dropped and counted.
+//! Exports spans over HTTP as protobuf, in batches, from a thread of its own. At most [`SPANS_MAX`] spans wait at
+//! once; further ones are dropped and counted.
 //!
-//! The library's own queue drops spans without counting them, so it must never be full. Therefore [`Bounded`] counts
-//! each span in when it is queued, and [`Counted`] counts it out after the export.
+//! The library's own queue drops spans without counting them, so it must never be full. Therefore [`BoundedProcessor`]
+//! counts each span in when it is queued, and [`CountedExporter`] counts it out after the export.
 
 use std::{
     fmt::Display,
@@ -36,11 +36,11 @@ use tracing_subscriber::{
 use super::{TARGET, VARIABLES};
 
 /// Maximum number of spans that wait or are being exported.
-const MOST: usize = 8_192;
+const SPANS_MAX: usize = 8_192;
 /// Timeout for exporting one batch.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long shutdown waits for the export of the last spans.
-const LAST_SPANS: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The path for spans under a base URL (OTLP/HTTP, "Request").
 const PATH: &str = "/v1/traces";
 
@@ -83,13 +83,13 @@ impl Exporter {
             None => builder,
         };
         let waiting = Arc::new(AtomicUsize::new(0));
-        let counted = Counted {
+        let counted = CountedExporter {
             inner: builder.build().map_err(ExporterError::of)?,
             waiting: Arc::clone(&waiting),
             dropped: dropped.clone(),
             failing: AtomicBool::new(false),
         };
-        let queue = BatchConfigBuilder::default().with_max_queue_size(MOST).build();
+        let queue = BatchConfigBuilder::default().with_max_queue_size(SPANS_MAX).build();
         let inner = BatchSpanProcessor::builder(counted).with_batch_config(queue).build();
         let named = variable("OTEL_SERVICE_NAME").is_some()
             || variable("OTEL_RESOURCE_ATTRIBUTES")
@@ -97,7 +97,7 @@ impl Exporter {
         let resource =
             Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let resource = if named { resource } else { resource.with_service_name("bikhook") }.build();
-        let bounded = Bounded { inner, waiting, dropped };
+        let bounded = BoundedProcessor { inner, waiting, dropped };
         Ok(Some(Self(
             SdkTracerProvider::builder().with_resource(resource).with_span_processor(bounded).build(),
         )))
@@ -121,7 +121,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown_with_timeout(LAST_SPANS) {
+        if let Err(error) = self.0.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
             tracing::warn!(error = without_url(&error.to_string()), "last spans were not exported");
         }
     }
@@ -129,7 +129,7 @@ impl Drop for Exporter {
 
 fn client(url: &str) -> Result<Client, ExporterError> {
     let builder = Client::builder()
-        .timeout(PATIENCE)
+        .timeout(EXPORT_TIMEOUT)
         .redirect(Policy::none())
         .no_proxy()
         .user_agent(concat!("bikhook/", env!("CARGO_PKG_VERSION")));
@@ -143,15 +143,15 @@ fn without_url(error: &str) -> &str {
     error.split(" for url (").next().unwrap_or_default()
 }
 
-/// Passes spans on while fewer than [`MOST`] wait; drops and counts the others.
+/// Passes spans on while fewer than [`SPANS_MAX`] wait; drops and counts the others.
 #[derive(Debug)]
-struct Bounded {
+struct BoundedProcessor {
     inner: BatchSpanProcessor,
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
 }
 
-impl SpanProcessor for Bounded {
+impl SpanProcessor for BoundedProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.inner.on_start(span, context);
     }
@@ -160,7 +160,7 @@ impl SpanProcessor for Bounded {
         if !span.span_context.is_sampled() {
             return;
         }
-        if self.waiting.fetch_add(1, Relaxed) < MOST {
+        if self.waiting.fetch_add(1, Relaxed) < SPANS_MAX {
             self.inner.on_end(span);
         } else {
             self.waiting.fetch_sub(1, Relaxed);
@@ -183,7 +183,7 @@ impl SpanProcessor for Bounded {
 
 /// Exports batches, counts their spans out, and counts failed ones as dropped.
 #[derive(Debug)]
-struct Counted {
+struct CountedExporter {
     inner: Otlp,
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
@@ -191,7 +191,7 @@ struct Counted {
     failing: AtomicBool,
 }
 
-impl SpanExporter for Counted {
+impl SpanExporter for CountedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let exported = self.inner.export(batch).await;
