@@ -54,7 +54,7 @@ pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) ->
     schema().list("BIKHOOK", Some(root), &mut known);
     unmatched
         .iter()
-        .filter(|name| !context.was_asked_for(name))
+        .filter(|name| !context.was_requested(name))
         .filter_map(|name| {
             let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
             let near = known.iter().min_by_key(distance).filter(|near| distance(near) <= 2)?;

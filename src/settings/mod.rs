@@ -4,6 +4,7 @@
 //! can show the file, line, column and nearest known key. And an environment variable can set any value: its text is
 //! converted to the type of the key.
 
+mod context;
 mod fault;
 mod keys;
 mod one_or_more;
@@ -13,11 +14,12 @@ mod section;
 mod tree;
 mod wrong;
 
+pub use context::Context;
 pub use keys::keys_of;
 pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
 pub(crate) use read::SECRET_FORMS;
-pub use section::{Context, Section};
+pub use section::Section;
 pub(crate) use tree::{Entry, Node, Table, Value, closest, parse as parse_toml};
 pub use wrong::Wrong;
 
