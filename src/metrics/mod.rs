@@ -138,7 +138,7 @@ metrics! {
     // Export of spans, and the page.
     spans_dropped: Counter = "trace_spans_dropped",
         "Spans that were not exported, because too many were waiting or the export failed";
-    reveals: Counter = "page_reveals", "How often somebody asked the page to show personal data";
+    reveals: Counter = "page_reveals", "Number of times that the page was asked to show hidden data";
 }
 
 impl Metrics {

@@ -1,6 +1,6 @@
 //! A part of the configuration that is read into the settings of a module.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
@@ -109,6 +109,8 @@ impl Section {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+
+    use std::collections::BTreeMap;
 
     use super::*;
 

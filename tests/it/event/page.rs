@@ -3,7 +3,8 @@
 use bikhook::{
     clock::Timestamp,
     event::{
-        Category, Channel, Class, ContentDigest, Draft, Element, Info, Key, Message, OrderKey, Owner, Status, View,
+        Category, Channel, Class, ContentDigest, Draft, Element, Info, Key, Message, OrderKey, Owner, Status,
+        View,
     },
 };
 
