@@ -111,7 +111,7 @@ pub struct Row {
 
 impl Row {
     /// Extracts the columns from a delivery.
-    pub(super) fn of(delivery: &Delivery) -> Self {
+    pub fn of(delivery: &Delivery) -> Self {
         let event = &delivery.event;
         let element = &event.element;
         let view = element.view();
