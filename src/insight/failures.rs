@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde::Deserialize;
 
 /// The built-in table, with the phrases of BIK §4.
-pub(super) const OWN: &str = include_str!("failures.toml");
+pub const OWN: &str = include_str!("failures.toml");
 /// The class of a text that contains no phrase of the table.
 pub const UNKNOWN: &str = "unknown";
 
@@ -21,7 +21,7 @@ pub struct Failures {
 /// One class of failures.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FailureClass {
+pub struct FailureClass {
     /// The name of the class, as shown and counted.
     pub name: String,
     /// The meaning of the class, in one line for people.

@@ -21,7 +21,7 @@ const GIVE_WAY: u32 = 11;
 const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 
 /// The state that the next pause depends on.
-pub(super) struct Pace {
+pub struct Pace {
     failures: u32,
     /// The tip when the previous batch began, and the time of that.
     before: (u64, Instant),
@@ -29,12 +29,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// The state before the first batch.
-    pub(super) fn new(tip: u64, now: Instant) -> Self {
+    pub fn new(tip: u64, now: Instant) -> Self {
         Self { failures: 0, before: (tip, now) }
     }
 
     /// Returns the pause after a batch that was stored.
-    pub(super) fn went(&mut self, cursor: u64, batch: (u64, Instant), now: Instant) -> Duration {
+    pub fn went(&mut self, cursor: u64, batch: (u64, Instant), now: Instant) -> Duration {
         self.failures = 0;
         let (tip, begun) = batch;
         let (tip_before, begun_before) = std::mem::replace(&mut self.before, batch);
@@ -47,7 +47,7 @@ impl Pace {
     }
 
     /// Returns the pause after a batch that failed.
-    pub(super) fn failed(&mut self) -> Duration {
+    pub fn failed(&mut self) -> Duration {
         self.failures += 1;
         (REST * self.failures).min(LONGEST_REST)
     }

@@ -23,7 +23,7 @@ const PRIORITY: i32 = 19;
 const LET_GO_EVERY: Duration = Duration::from_secs(60);
 
 /// A request to the thread.
-pub(super) enum Op {
+pub enum Op {
     /// Store all events up to `through`. Ignored if a rebuild has started since they were read.
     Apply {
         /// The cursor when the events were read; they begin after it.
@@ -52,7 +52,7 @@ struct Asked {
 }
 
 /// The thread that writes insight's file, and the channel for requests to it.
-pub(super) struct Scribe {
+pub struct Scribe {
     ops: Option<mpsc::Sender<Asked>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,7 +62,7 @@ impl Scribe {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub(super) fn start(
+    pub fn start(
         ledger: Ledger,
         retention: Period,
         clock: Clock,
@@ -79,7 +79,7 @@ impl Scribe {
     ///
     /// # Errors
     /// Returns errors of the file, or [`Error::Stopped`] if the thread has ended.
-    pub(super) async fn ask(&self, op: Op) -> Result<(), Error> {
+    pub async fn ask(&self, op: Op) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
         let ops = self.ops.as_ref().ok_or(Error::Stopped)?;
         ops.send(Asked { op, reply }).await.map_err(|_ended| Error::Stopped)?;

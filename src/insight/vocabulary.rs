@@ -4,11 +4,11 @@
 use crate::event::{Channel, Owner, Status};
 
 /// The word that stands for all words beyond the limit of a vocabulary.
-pub(super) const OTHER: &str = "other";
+pub const OTHER: &str = "other";
 
 /// The use of a word. The numbers are those in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Vocabulary {
+pub enum Vocabulary {
     /// The name of a source in the configuration.
     Source = 0,
     Store = 1,
@@ -23,7 +23,7 @@ pub(super) enum Vocabulary {
 
 impl Vocabulary {
     /// All vocabularies, in the order of their numbers in the file.
-    pub(super) const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Source,
         Self::Store,
         Self::Channel,
@@ -35,7 +35,7 @@ impl Vocabulary {
     ];
 
     /// Maximum number of words. Words that an operator chooses have no limit.
-    pub(super) const fn bound(self) -> usize {
+    pub const fn bound(self) -> usize {
         match self {
             Self::Source | Self::FailureClass => usize::MAX,
             Self::Store | Self::OwnerId => 10_000,
@@ -46,7 +46,7 @@ impl Vocabulary {
 
     /// Returns whether BIK documents the word, or an operator chose it. Such a word is added even to a full
     /// vocabulary.
-    pub(super) fn is_documented(self, text: &str) -> bool {
+    pub fn is_documented(self, text: &str) -> bool {
         match self {
             Self::Source | Self::FailureClass => true,
             Self::Channel => Channel::KNOWN.contains(&text),

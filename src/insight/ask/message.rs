@@ -63,11 +63,11 @@ pub struct Message<S = State> {
 }
 
 /// The columns that [`Message::from_row`] reads.
-pub(super) const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
+pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
     slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
     contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
 /// The tables that hold `COLUMNS`.
-pub(super) const TABLES: &str = "message JOIN slice ON slice.id = message.slice
+pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 
 impl Message {
@@ -103,7 +103,7 @@ impl Message {
 }
 
 /// Returns BIK's category of an owner.
-pub(super) fn category_of(owner: &str) -> Option<&'static str> {
+pub fn category_of(owner: &str) -> Option<&'static str> {
     Owner::from(owner).category().map(Category::as_str)
 }
 

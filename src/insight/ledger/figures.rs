@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The tables of figures: name, key columns besides the time `at`, and columns that are summed.
-pub(super) const TABLES: [(&str, &str, &[&str]); 5] = [
+pub const TABLES: [(&str, &str, &[&str]); 5] = [
     (
         "figure",
         "slice",
@@ -24,7 +24,7 @@ pub(super) const TABLES: [(&str, &str, &[&str]); 5] = [
 
 /// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of `keys` in `table`. `from` is the
 /// rest of the SELECT.
-pub(super) fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, from: &str) -> String {
+pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, from: &str) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
     let added =
@@ -44,7 +44,7 @@ enum Measure {
 
 /// Counts of received events, per hour, source and event name.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Arrival {
+pub struct Arrival {
     pub events: i64,
     pub disordered: i64,
     pub repeated: i64,
@@ -52,7 +52,7 @@ pub(super) struct Arrival {
 
 /// Changes of figures, by their keys.
 #[derive(Default)]
-pub(super) struct Figures {
+pub struct Figures {
     counts: HashMap<(i64, i64), Counts>,
     failures: HashMap<(i64, i64, i64), i64>,
     spreads: HashMap<(i64, i64, Measure, u32), i64>,
@@ -72,7 +72,7 @@ struct Counts {
 
 impl Figures {
     /// Adds a message to the figures (`sign` 1), or subtracts its earlier state (`sign` -1).
-    pub(super) fn count(&mut self, row: &Row, slice: i64, class: Option<i64>, sign: i64) {
+    pub fn count(&mut self, row: &Row, slice: i64, class: Option<i64>, sign: i64) {
         let at = hour_of(row.first_at);
         let counts = self.counts.entry((at, slice)).or_default();
         if row.incoming {
@@ -96,7 +96,7 @@ impl Figures {
     }
 
     /// Adds received events to the figures.
-    pub(super) fn arrived(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
+    pub fn arrived(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
         let sum = self.arrivals.entry((at, source, name)).or_default();
         sum.events += arrival.events;
         sum.disordered += arrival.disordered;
@@ -104,12 +104,12 @@ impl Figures {
     }
 
     /// Counts an event that was received `ms` milliseconds after BIK created it.
-    pub(super) fn late(&mut self, at: i64, source: i64, ms: i64) {
+    pub fn late(&mut self, at: i64, source: i64, ms: i64) {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }
 
     /// Adds the changes to the file, except for the hours up to `after`.
-    pub(super) fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
+    pub fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "INSERT INTO figure (at, slice, incoming, messages, sent, delivered, read, played, failed, deleted)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

@@ -16,7 +16,7 @@ const REASON_CHARS: usize = 1_000;
 
 /// A message and everything that its row stores.
 #[derive(Clone)]
-pub(super) struct Row {
+pub struct Row {
     pub id: i64,
     pub slice: Slice,
     pub incoming: bool,
@@ -37,7 +37,7 @@ pub(super) struct Row {
 
 /// The order of a status, compared with what is known of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// The first event of the message.
     First,
     /// New information about the message.
@@ -50,14 +50,7 @@ pub(super) enum Order {
 
 impl Row {
     /// Creates the row of a new message.
-    pub(super) fn new(
-        id: i64,
-        key: i64,
-        message_id: &str,
-        source: i64,
-        event: &Event,
-        incoming: bool,
-    ) -> Self {
+    pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
         Self {
             id,
             key,
@@ -79,7 +72,7 @@ impl Row {
     }
 
     /// Loads a message from the file; `None` if it is unknown.
-    pub(super) fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
+    pub fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
                (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
@@ -119,13 +112,7 @@ impl Row {
     }
 
     /// Adds the facts of one event to the message.
-    pub(super) fn see(
-        &mut self,
-        event: &Event,
-        fact: &Fact<'_>,
-        slice: Slice,
-        contact: Option<i64>,
-    ) -> Order {
+    pub fn see(&mut self, event: &Event, fact: &Fact<'_>, slice: Slice, contact: Option<i64>) -> Order {
         let order = self.order(fact.status);
         self.is_new = false;
         self.slice = self.slice.or(slice);
@@ -169,18 +156,18 @@ impl Row {
     }
 
     /// Returns whether the message failed and has not arrived since.
-    pub(super) fn is_failure(&self) -> bool {
+    pub fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == State::Failed
     }
 
     /// Returns how long after `sent_at` this time is, in ms; `None` if one of the two is unknown, 0 if `at` is
     /// earlier.
-    pub(super) fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
+    pub fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
         Some(at?.ms_since(self.sent_at?).max(0))
     }
 
     /// Writes the message. `known`: the file already has a row for it.
-    pub(super) fn save(
+    pub fn save(
         &self,
         connection: &Connection,
         known: bool,

@@ -9,7 +9,7 @@ use super::super::vocabulary::{OTHER, Vocabulary};
 use crate::event::{Event, WORD_CHARS, excerpt};
 
 /// Maximum number of slices. Messages of a further slice are counted only by source.
-pub(super) const SLICES: usize = 50_000;
+pub const SLICES: usize = 50_000;
 /// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
 const CONTACTS_IN_MIND: usize = 200_000;
 /// Maximum number of failure texts in memory. At the limit all are dropped.
@@ -17,7 +17,7 @@ const REASONS_IN_MIND: usize = 10_000;
 
 /// The values that figures are grouped by; each is the id of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Slice {
+pub struct Slice {
     pub source: i64,
     pub store: Option<i64>,
     pub channel: Option<i64>,
@@ -27,7 +27,7 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Keeps the known values, and takes unknown ones from `other`.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub fn or(self, other: Self) -> Self {
         Self {
             source: self.source,
             store: self.store.or(other.store),
@@ -44,7 +44,7 @@ impl Slice {
 }
 
 /// The ids that are known in memory.
-pub(super) struct Words {
+pub struct Words {
     /// Ids of words, by vocabulary.
     words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
     slices: HashMap<Slice, i64>,
@@ -55,7 +55,7 @@ pub(super) struct Words {
 
 impl Words {
     /// Loads the words and slices of the file.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
         let mut select = connection.prepare_cached(
             "SELECT vocabulary.kind, text, id FROM vocabulary JOIN word ON word.id = vocabulary.word",
@@ -90,12 +90,7 @@ impl Words {
 
     /// Returns the id of a word, cut if it is too long. Stores a new word. A full vocabulary returns the id of
     /// [`OTHER`].
-    pub(super) fn id(
-        &mut self,
-        connection: &Connection,
-        kind: Vocabulary,
-        text: &str,
-    ) -> rusqlite::Result<i64> {
+    pub fn id(&mut self, connection: &Connection, kind: Vocabulary, text: &str) -> rusqlite::Result<i64> {
         let text = &*excerpt(text, WORD_CHARS);
         let words = &self.words[kind as usize];
         if let Some(id) = words.get(text) {
@@ -120,23 +115,23 @@ impl Words {
     }
 
     /// Number of words in a vocabulary.
-    pub(super) fn len(&self, kind: Vocabulary) -> usize {
+    pub fn len(&self, kind: Vocabulary) -> usize {
         self.words[kind as usize].len()
     }
 
     /// Number of slices in the file.
-    pub(super) fn slices(&self) -> usize {
+    pub fn slices(&self) -> usize {
         self.slices.len()
     }
 
     /// Returns every slice with its id.
-    pub(super) fn all_slices(&self) -> Vec<(i64, Slice)> {
+    pub fn all_slices(&self) -> Vec<(i64, Slice)> {
         self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
     }
 
     /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source whose other
     /// values are [`OTHER`].
-    pub(super) fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
+    pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
@@ -169,12 +164,12 @@ impl Words {
     }
 
     /// Returns the slice with this id.
-    pub(super) fn slice_of(&self, id: i64) -> Option<Slice> {
+    pub fn slice_of(&self, id: i64) -> Option<Slice> {
         self.by_id.get(&id).copied()
     }
 
     /// Returns the id of a failure's text. Stores a new one.
-    pub(super) fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+    pub fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.reasons.get(text) {
             return Ok(*id);
         }
@@ -192,7 +187,7 @@ impl Words {
     }
 
     /// Returns the id of a customer on a channel (0: unknown channel). Stores a new one.
-    pub(super) fn contact(
+    pub fn contact(
         &mut self,
         connection: &Connection,
         channel: i64,
@@ -225,12 +220,12 @@ impl Words {
     }
 
     /// Drops the ids of customers from memory, because some customers were deleted.
-    pub(super) fn forget_contacts(&mut self) {
+    pub fn forget_contacts(&mut self) {
         self.contacts.clear();
     }
 
     /// Drops the ids of failure texts from memory, because some texts were deleted.
-    pub(super) fn forget_reasons(&mut self) {
+    pub fn forget_reasons(&mut self) {
         self.reasons.clear();
     }
 }

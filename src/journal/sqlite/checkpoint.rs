@@ -29,7 +29,7 @@ const START_FRAMES: u32 = 2_000;
 const LITTLE_FRAMES: i64 = 100;
 const PASSES: u32 = 3;
 /// Limit of the log: 256 MiB. At the limit, intake waits until the log is reset.
-pub(super) const MAX_FRAMES: u32 = 65_536;
+pub const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
 /// One tick every 25 rounds: every 250 ms.
 const ROUNDS_PER_TICK: u32 = 25;
@@ -38,7 +38,7 @@ const ROUNDS_PER_TICK: u32 = 25;
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Copies the log into the database file.
-pub(super) struct Copier {
+pub struct Copier {
     /// A connection for checkpoints only.
     pub connection: Connection,
     pub shared: Arc<Shared>,
@@ -51,7 +51,7 @@ pub(super) struct Copier {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub(super) fn spawn(
+pub fn spawn(
     shared: Arc<Shared>,
     ops: mpsc::WeakSender<Op>,
     mut copy: impl FnMut() -> Copied + Send + 'static,
@@ -85,7 +85,7 @@ pub(super) fn spawn(
 }
 
 /// The result of a copy.
-pub(super) enum Copied {
+pub enum Copied {
     /// The copy ended: little is left, another process was in the way, or the journal has failed.
     Nearly,
     /// The database file cannot grow for lack of space.
@@ -100,7 +100,7 @@ impl Drop for Copier {
 
 impl Copier {
     /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer.
-    pub(super) fn copy(&self) -> Copied {
+    pub fn copy(&self) -> Copied {
         let shared = &self.shared;
         for _ in 0..PASSES {
             // A log that was cut short has zeros instead of pages, and SQLite would copy them into the database.
@@ -138,7 +138,7 @@ impl Copier {
 ///
 /// # Errors
 /// Returns SQLite errors. All but busy and full fail the journal for good.
-pub(super) fn finish(connection: &Connection, shared: &Shared) -> rusqlite::Result<bool> {
+pub fn finish(connection: &Connection, shared: &Shared) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
         Ok((frames, copied)) => {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A committed group: its events and the callers that wait for it.
-pub(super) struct Committed {
+pub struct Committed {
     /// When the writer started the group.
     pub began: Instant,
     /// The highest seq so far.
@@ -44,7 +44,7 @@ pub(super) struct Committed {
 }
 
 /// Makes groups durable, in the order in which they are passed in.
-pub(super) struct Durable {
+pub struct Durable {
     log: Arc<Log>,
     /// Number of groups passed to the thread and not yet answered.
     under_way: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ impl Durable {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub(super) fn new(file: File, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub fn new(file: File, shared: Arc<Shared>) -> std::io::Result<Self> {
         let log = Arc::new(Log { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
         // Capacity 1: one group is being synced, one waits, and the writer builds one. More would only wait longer.
@@ -80,7 +80,7 @@ impl Durable {
 
     /// Makes a group durable and answers its callers. If `more` operations are queued, or the thread still has
     /// groups, the thread does it; otherwise this call does it.
-    pub(super) fn make(&self, group: Committed, more: bool) {
+    pub fn make(&self, group: Committed, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);
         }
@@ -192,7 +192,7 @@ impl Committed {
 }
 
 /// Sends an answer. It is lost if the caller has dropped the receiver.
-pub(super) fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
+pub fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     drop(reply.send(result));
 }
 

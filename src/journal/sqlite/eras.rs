@@ -10,11 +10,11 @@ use crate::clock::{Correction, Timestamp};
 
 /// Every era after the first, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Eras(Vec<Era>);
+pub struct Eras(Vec<Era>);
 
 /// An era that a correction started. These are numbered from 1; everything before the first correction is in era 0.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Era {
+pub struct Era {
     /// Its first seq, which may not be assigned yet.
     pub first: u64,
     /// The trusted time at which it started.
@@ -25,7 +25,7 @@ pub(super) struct Era {
 
 /// A trusted time with its era.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub struct Moment {
     /// The trusted time, in its own era.
     pub at: Timestamp,
     /// The number of the era in which the time was read.
@@ -34,7 +34,7 @@ pub(super) struct Moment {
 
 impl Eras {
     /// Reads all eras from the file.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut select =
             connection.prepare_cached("SELECT first, began_at, shift_ms FROM era ORDER BY number")?;
         let eras = select.query_map([], |row| {
@@ -45,7 +45,7 @@ impl Eras {
     }
 
     /// Writes the era that a correction starts. [`Self::push`] adds it to this list after the commit.
-    pub(super) fn insert(
+    pub fn insert(
         &self,
         connection: &Connection,
         first: u64,
@@ -69,27 +69,27 @@ impl Eras {
     }
 
     /// Adds an era whose [`Self::insert`] is committed.
-    pub(super) fn push(&mut self, era: Era) {
+    pub fn push(&mut self, era: Era) {
         self.0.push(era);
     }
 
     /// The number of the current era.
-    pub(super) fn now(&self) -> usize {
+    pub fn now(&self) -> usize {
         self.0.len()
     }
 
     /// The number of the era in which a seq was assigned.
-    pub(super) fn of(&self, seq: u64) -> usize {
+    pub fn of(&self, seq: u64) -> usize {
         self.0.partition_point(|era| era.first <= seq)
     }
 
     /// The last seq that can be in the same era as `seq`.
-    pub(super) fn last_of(&self, seq: u64) -> u64 {
+    pub fn last_of(&self, seq: u64) -> u64 {
         self.0.get(self.of(seq)).map_or(u64::MAX, |next| next.first - 1)
     }
 
     /// Splits `low..end` into one range per era, in order, without empty ranges.
-    pub(super) fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
+    pub fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::with_capacity(self.0.len() + 1);
         let mut from = low;
         for border in self.0.iter().map(|era| era.first).chain([u64::MAX]) {
@@ -103,14 +103,14 @@ impl Eras {
     }
 
     /// Converts a time of an era to the current era, to compute an age.
-    pub(super) fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
+    pub fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
     /// Converts a horizon to an era: a time of that era is below the result if and only if its [`Self::aged`] time is
     /// below `horizon`.
-    pub(super) fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
+    pub fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {
             if era.began_at < horizon { Timestamp::from_ms(i64::MAX) } else { horizon.plus_ms(-era.shift_ms) }
@@ -118,7 +118,7 @@ impl Eras {
     }
 
     /// [`Self::horizon`] for every era, as an SQL table `horizon (era, at)`.
-    pub(super) fn horizons(&self, horizon: Timestamp) -> String {
+    pub fn horizons(&self, horizon: Timestamp) -> String {
         let rows: Vec<String> =
             (0..=self.now()).map(|era| format!("({era},{})", self.horizon(era, horizon).as_ms())).collect();
         format!("WITH horizon (era, at) AS (VALUES {})", rows.join(","))

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The format that this version writes.
-pub(super) const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 4;
 /// "bikh" in ASCII, which identifies the database as a bikhook journal.
 const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows in steps of this size, because growing makes a sync slow.
@@ -27,7 +27,7 @@ const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The database file of a journal, locked for this process while this value lives.
-pub(super) struct DatabaseFile {
+pub struct DatabaseFile {
     path: PathBuf,
     /// Stays open until the last connection is closed: closing it drops all POSIX locks of this process on the file,
     /// including those of SQLite.
@@ -40,7 +40,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns [`OpenError::Locked`], which names the lock file and its holder, or [`OpenError::Io`].
-    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
         let lock = Lock::take(path).map_err(|error| match error {
@@ -58,7 +58,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the lock cannot be released.
-    pub(super) fn release(&self) -> std::io::Result<()> {
+    pub fn release(&self) -> std::io::Result<()> {
         drop(self.data().take());
         self.lock.release()
     }
@@ -67,7 +67,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the sync fails. After that, the data on disk is unknown.
-    pub(super) fn sync(&self) -> std::io::Result<()> {
+    pub fn sync(&self) -> std::io::Result<()> {
         match &*self.data() {
             Some(data) => data.sync_data(),
             None => Ok(()),
@@ -79,7 +79,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the log cannot be opened.
-    pub(super) fn log(&self) -> std::io::Result<File> {
+    pub fn log(&self) -> std::io::Result<File> {
         File::open(with_suffix(&self.path, "-wal"))
     }
 
@@ -88,12 +88,12 @@ impl DatabaseFile {
     }
 
     /// Path of the database file.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// True if the lock file is still the one that another process would find.
-    pub(super) fn is_lock_in_place(&self) -> bool {
+    pub fn is_lock_in_place(&self) -> bool {
         self.lock.is_in_place()
     }
 
@@ -102,7 +102,7 @@ impl DatabaseFile {
     /// # Errors
     /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`] before anything was changed, and [`OpenError::Engine`]
     /// for SQLite errors.
-    pub(super) fn writer(&self) -> Result<Connection, OpenError> {
+    pub fn writer(&self) -> Result<Connection, OpenError> {
         let engine = |error: rusqlite::Error| self.engine(&error);
         self.format()?;
         let mut connection = self.connect().map_err(engine)?;
@@ -119,7 +119,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns SQLite errors.
-    pub(super) fn checkpointer(&self) -> Result<Connection, OpenError> {
+    pub fn checkpointer(&self) -> Result<Connection, OpenError> {
         let connection = self.connect().map_err(|error| self.engine(&error))?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| self.engine(&error))?;
         Ok(connection)
@@ -129,7 +129,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns SQLite errors.
-    pub(super) fn reader(&self) -> rusqlite::Result<Connection> {
+    pub fn reader(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -144,7 +144,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`].
-    pub(super) fn format(&self) -> Result<i64, OpenError> {
+    pub fn format(&self) -> Result<i64, OpenError> {
         let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
         if empty {
@@ -196,7 +196,7 @@ impl DatabaseFile {
     }
 
     /// Converts an SQLite error. It is lasting if a restart cannot help.
-    pub(super) fn engine(&self, error: &rusqlite::Error) -> OpenError {
+    pub fn engine(&self, error: &rusqlite::Error) -> OpenError {
         let lasting = match error {
             // A stored value is invalid.
             rusqlite::Error::FromSqlConversionFailure(..) => true,

@@ -19,10 +19,10 @@ use crate::{
 /// Maximum number of events per row of `key_run`. Confirming a key reads one row.
 const RUN: usize = 128;
 /// Bytes per event in a run: 16 of the key, 16 of the content's digest.
-pub(super) const ENTRY: usize = 32;
+pub const ENTRY: usize = 32;
 
 /// The events and keys that a commit group has stored so far.
-pub(super) struct Group<'a> {
+pub struct Group<'a> {
     connection: &'a Connection,
     insert: CachedStatement<'a>,
     directory: &'a Directory,
@@ -48,7 +48,7 @@ enum Known {
 impl<'a> Group<'a> {
     /// Starts a group in an open transaction. New events get the seqs after `tip`; `events` is the expected number of
     /// them. `received_at` must not be earlier than `moment`.
-    pub(super) fn new(
+    pub fn new(
         connection: &'a Connection,
         directory: &'a Directory,
         tip: u64,
@@ -73,7 +73,7 @@ impl<'a> Group<'a> {
     }
 
     /// Stores a batch: new events, conflicts, and undecodable input. A retry also deletes its quarantine entry.
-    pub(super) fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
+    pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
         let mut receipt = Receipt::default();
         let mut conflicts = Vec::new();
         for draft in &batch.drafts {
@@ -110,7 +110,7 @@ impl<'a> Group<'a> {
     }
 
     /// Writes the keys of the new events. Must be called once, after the last batch.
-    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+    pub fn finish(&mut self) -> rusqlite::Result<()> {
         let mut insert = self
             .connection
             .prepare_cached("INSERT INTO key_run (first, came_at, entries) VALUES (?1, ?2, ?3)")?;
@@ -222,7 +222,7 @@ impl<'a> Group<'a> {
 }
 
 /// Reads the key and content digest at an index of a run.
-pub(super) fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
+pub fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
     Some((Key(key.try_into().ok()?), ContentDigest(content.try_into().ok()?)))
@@ -235,7 +235,7 @@ fn spread(key: &Key) -> u64 {
 }
 
 /// The number stored in `event.class` and `lane.class`.
-pub(super) const fn class_number(class: Class) -> i64 {
+pub const fn class_number(class: Class) -> i64 {
     match class {
         Class::Incoming => 0,
         Class::Other => 1,

@@ -19,7 +19,7 @@ const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Past the cursor, nothing
 /// else would tell a restart that an event is settled. `ids` is a list of ids in parentheses, or a query for them.
-pub(super) fn mark_settled(ids: &str) -> String {
+pub fn mark_settled(ids: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO mark (name, value)
            SELECT 'settled ' || lane.id || ' ' || dead.seq, dead.seq FROM dead JOIN lane ON lane.id = dead.lane
@@ -29,7 +29,7 @@ pub(super) fn mark_settled(ids: &str) -> String {
 
 /// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
-pub(super) struct Lanes {
+pub struct Lanes {
     known: HashMap<LaneId, Lane>,
     pending: BTreeMap<LaneId, PendingLane>,
     /// The pending changes of dead letters, in order. The other parts of these settles are in `pending`.
@@ -64,13 +64,13 @@ struct Lane {
 }
 
 /// Result of an enrolment, to be applied after its commit.
-pub(super) struct Enrolled {
+pub struct Enrolled {
     lanes: Vec<KnownLane>,
     tells_of_dead: bool,
 }
 
 /// The row of a lane.
-pub(super) struct KnownLane {
+pub struct KnownLane {
     lane: LaneId,
     id: i64,
     cursor: u64,
@@ -78,7 +78,7 @@ pub(super) struct KnownLane {
 
 impl Lanes {
     /// Reads all lanes from the file.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut lanes = Self::default();
         let rows = lanes.reload(connection)?;
         for KnownLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
@@ -92,7 +92,7 @@ impl Lanes {
     }
 
     /// Reads the rows of all lanes. [`Self::reloaded`] applies those of replays after the commit.
-    pub(super) fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<KnownLane>> {
+    pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<KnownLane>> {
         let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
         let rows = select.query_map([], |row| {
             let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
@@ -105,7 +105,7 @@ impl Lanes {
 
     /// Replaces the lanes of replays by these rows, after replays started or ended. Like the own lanes of their
     /// handler, they protect events from retention only if the handler is configured.
-    pub(super) fn reloaded(&mut self, rows: Vec<KnownLane>) {
+    pub fn reloaded(&mut self, rows: Vec<KnownLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
         for KnownLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
             if let Some(own) = self.known.get(&LaneId { replay: None, ..lane.clone() }) {
@@ -116,7 +116,7 @@ impl Lanes {
     }
 
     /// Writes the lanes of new handlers. [`Self::enrolled`] applies them after the commit.
-    pub(super) fn enrol(
+    pub fn enrol(
         &self,
         connection: &Connection,
         enrolments: &[Enrolment],
@@ -146,7 +146,7 @@ impl Lanes {
     }
 
     /// Applies a committed [`Self::enrol`]: exactly these handlers are configured.
-    pub(super) fn enrolled(&mut self, enrolled: Enrolled) {
+    pub fn enrolled(&mut self, enrolled: Enrolled) {
         let Enrolled { lanes, tells_of_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
         for KnownLane { lane, id, cursor } in lanes {
@@ -160,7 +160,7 @@ impl Lanes {
     }
 
     /// Applies a committed rename of a handler that is not configured.
-    pub(super) fn renamed(&mut self, old: &Arc<str>, new: &Arc<str>) {
+    pub fn renamed(&mut self, old: &Arc<str>, new: &Arc<str>) {
         for class in Class::ALL {
             let lane = self.known.remove(&LaneId::live(Arc::clone(old), class));
             self.known.extend(lane.map(|lane| (LaneId::live(Arc::clone(new), class), lane)));
@@ -169,7 +169,7 @@ impl Lanes {
 
     /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane, because each try of a
     /// set-aside event is settled: while commits fail, the pending settles would grow without a bound.
-    pub(super) fn pend(&mut self, lane: LaneId, mut ends: Ends) {
+    pub fn pend(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
         let pending = self.pending.entry(lane.clone()).or_default();
         pending.cursor = pending.cursor.max(ends.cursor.take());
@@ -183,23 +183,23 @@ impl Lanes {
     }
 
     /// How long the oldest pending settle has waited.
-    pub(super) fn waited(&self) -> Option<Duration> {
+    pub fn waited(&self) -> Option<Duration> {
         self.pending_since.map(|since| since.elapsed())
     }
 
     /// Records that a commit with the pending settles failed.
-    pub(super) fn commit_failed(&mut self) {
+    pub fn commit_failed(&mut self) {
         self.failed_at = Some(Instant::now());
     }
 
     /// Returns whether a commit with the pending settles failed less than `time` ago.
-    pub(super) fn has_failed_within(&self, time: Duration) -> bool {
+    pub fn has_failed_within(&self, time: Duration) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Writes the pending settles; [`Self::settled`] removes them after the commit. Returns the events that announce
     /// new dead letters, to be stored in the same transaction.
-    pub(super) fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
+    pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
         for (id, pending) in &self.pending {
             let Some(lane) = self.known.get(id) else { continue };
             write_lane(connection, *lane, pending, now)?;
@@ -216,7 +216,7 @@ impl Lanes {
     }
 
     /// Removes the pending settles, after the commit.
-    pub(super) fn settled(&mut self) {
+    pub fn settled(&mut self) {
         for (lane, pending) in std::mem::take(&mut self.pending) {
             if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), pending.cursor) {
                 lane.cursor = lane.cursor.max(cursor);
@@ -228,12 +228,12 @@ impl Lanes {
     }
 
     /// True once it is known which handlers are configured, and so which events retention may delete.
-    pub(super) const fn are_enrolled(&self) -> bool {
+    pub const fn are_enrolled(&self) -> bool {
         self.enrolled
     }
 
     /// The ids of the lanes whose handlers are known not to be configured, as an SQL list.
-    pub(super) fn not_configured(&self) -> String {
+    pub fn not_configured(&self) -> String {
         let gone = self.known.values().filter(|lane| self.enrolled && !lane.configured);
         let mut ids: Vec<i64> = gone.map(|lane| lane.id).collect();
         ids.sort_unstable();
@@ -242,7 +242,7 @@ impl Lanes {
 
     /// Retention must keep every event above this seq, because this handler needs them. `None` if no handler needs
     /// any.
-    pub(super) fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
+    pub fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
         let mut lowest: Option<(u64, Arc<str>)> = None;
         let mut first_aside = connection.prepare_cached("SELECT min(seq) FROM aside WHERE lane = ?1")?;
         for (id, lane) in self.known.iter().filter(|(_, lane)| lane.configured) {

@@ -9,10 +9,10 @@ use crate::journal::{
 };
 
 /// The channel for an answer. The caller may have dropped the receiver.
-pub(super) type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
+pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
 
 /// One operation for the writer.
-pub(super) enum Op {
+pub enum Op {
     /// Store a batch of events.
     Append(Append),
     /// Record how deliveries ended, as part of a later commit.
@@ -26,7 +26,7 @@ pub(super) enum Op {
 }
 
 /// A batch to store, with its reply channel.
-pub(super) struct Append {
+pub struct Append {
     /// When the batch was queued.
     pub since: Instant,
     /// The batch; its `hold` is dropped with it.
@@ -35,7 +35,7 @@ pub(super) struct Append {
 }
 
 /// A change that is neither an append nor a settle.
-pub(super) enum Change {
+pub enum Change {
     /// Store cursors for new handlers.
     Enrol(Vec<Enrolment>),
     /// Move the delivery state of a handler to another name.
@@ -67,7 +67,7 @@ pub(super) enum Change {
 
 impl Append {
     /// Size of all payloads in bytes, which counts towards the limit of a group.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let events: usize = self.batch.drafts.iter().map(|draft| draft.element.raw().len()).sum();
         let rest: usize = self.batch.quarantined.iter().map(|item| item.bytes.len()).sum();
         events + rest

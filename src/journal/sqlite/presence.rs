@@ -25,7 +25,7 @@ const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
 /// The identity of the files as they were opened.
-pub(super) struct Presence {
+pub struct Presence {
     file: Arc<DatabaseFile>,
     /// For reading frames. SQLite has no locks on it.
     log: File,
@@ -45,7 +45,7 @@ struct Opened {
 
 /// A change of the files by something else. The error text says which data may be lost.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Tampered {
+pub enum Tampered {
     /// The database was deleted, moved or replaced.
     #[error(
         "{} was deleted, moved or replaced while it was open; its events are lost unless you put that file back or \
@@ -86,7 +86,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns an error if one of the files cannot be opened or examined.
-    pub(super) fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
+    pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
         let path = file.path();
         let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
             .map(|path| FileId::at(&path).map(|(id, _bytes)| Opened { path, id }));
@@ -105,7 +105,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns [`Tampered`] if something else changed them.
-    pub(super) fn check(&self, frames: u32) -> Result<(), Tampered> {
+    pub fn check(&self, frames: u32) -> Result<(), Tampered> {
         let gone = |gone: fn(PathBuf) -> Tampered, opened: &Opened| gone(opened.path.clone());
         let bytes = self.database.bytes().ok_or_else(|| gone(Tampered::DatabaseGone, &self.database))?;
         if self.database_bytes.fetch_max(bytes, Relaxed) > bytes {
@@ -123,7 +123,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns [`Tampered::LogCut`] if a frame is missing.
-    pub(super) fn check_log(&self, before: u32, after: u32) -> Result<(), Tampered> {
+    pub fn check_log(&self, before: u32, after: u32) -> Result<(), Tampered> {
         // After a reset, the log has new frames at its start and old ones behind them. So frame `before` is checked
         // only if it is below `after`.
         let last_before = Some(before).filter(|before| (1..after).contains(before));
@@ -140,7 +140,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns [`Tampered::LockGone`] if the lock file is no longer in place.
-    pub(super) fn check_lock(&self) -> Result<(), Tampered> {
+    pub fn check_lock(&self) -> Result<(), Tampered> {
         if self.file.is_lock_in_place() { Ok(()) } else { Err(Tampered::LockGone) }
     }
 
@@ -168,7 +168,7 @@ impl Presence {
     }
 
     /// The size in bytes of a log with this many frames: its header, and each frame with a header of its own.
-    pub(super) const fn end_of(&self, frames: u32) -> u64 {
+    pub const fn end_of(&self, frames: u32) -> u64 {
         HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
     }
 }

@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// Maximum number of rows that one read transaction searches.
-pub(super) const PAGE: u64 = 1_000;
+pub const PAGE: u64 = 1_000;
 /// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// The undecoded row of an event. Decoding happens outside the read transaction.
-pub(super) struct RawEvent {
+pub struct RawEvent {
     seq: u64,
     received_at: Timestamp,
     came_at: Timestamp,
@@ -45,7 +45,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the stored bytes can no longer be decoded.
-    pub(super) fn decode(self) -> Result<Arc<Event>, Error> {
+    pub fn decode(self) -> Result<Arc<Event>, Error> {
         let element = Element::read(&self.raw)
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
         Ok(Arc::new(Event {
@@ -62,7 +62,7 @@ const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
 /// The rows of a class in `after+1 ..= through`: at most `max`, at most one page, and no further row after
 /// [`PAGE_BYTES`].
-pub(super) fn claim(
+pub fn claim(
     connection: &Connection,
     class: Class,
     after: u64,
@@ -89,7 +89,7 @@ pub(super) fn claim(
 }
 
 /// The rows of a claim, and the seq up to which the journal was searched.
-pub(super) struct ClaimRows {
+pub struct ClaimRows {
     rows: Vec<RawEvent>,
     through: u64,
 }
@@ -99,7 +99,7 @@ impl ClaimRows {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the very first row cannot be decoded.
-    pub(super) fn decode(self) -> Result<Claim, Error> {
+    pub fn decode(self) -> Result<Claim, Error> {
         let mut claim = Claim { events: Vec::with_capacity(self.rows.len()), through: self.through };
         for row in self.rows {
             match row.decode() {
@@ -118,7 +118,7 @@ impl ClaimRows {
 }
 
 /// The row of one event.
-pub(super) fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
+pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
     // SQLite integers are signed, and no seq is that high.
     let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
     connection
@@ -128,7 +128,7 @@ pub(super) fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<
 }
 
 /// The lowest and the highest stored seq; `None` if no event is stored.
-pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
+pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
     let end = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<u64>>(0));
     let low = end("SELECT min(seq) FROM event")?;
     let high = end("SELECT max(seq) FROM event")?;
@@ -137,7 +137,7 @@ pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64
 
 /// The seq of the first event received at `time` or later. Bisects each era, because `received_at` never falls within
 /// one.
-pub(super) fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
+pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
         let edge = edge(connection, low, end, time)?;
@@ -184,10 +184,7 @@ fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(
 }
 
 /// The rows of a page of events, newest first, and the `before` value of the next page.
-pub(super) fn events(
-    connection: &Connection,
-    query: &EventQuery,
-) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
+pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let mut ranges = ranges(connection, query)?;
     let Some((low, end)) = ranges.pop() else { return Ok((Vec::new(), None)) };
     let from = end.saturating_sub(PAGE).max(low);
@@ -215,12 +212,12 @@ pub(super) fn events(
 }
 
 /// Decodes the rows of a page.
-pub(super) fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
+pub fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
     Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
 }
 
 /// The delivery state of a lane; `None` if it was never enrolled.
-pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
+pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
     let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
     let own = LaneId { replay: None, ..lane.clone() };
     let Some((home, _)) = lane_row(connection, &own)? else { return Ok(None) };
@@ -258,7 +255,7 @@ pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<O
 }
 
 /// The seqs in `after+1 ..= through` that a lane has set aside; empty if the lane was never enrolled.
-pub(super) fn set_aside(
+pub fn set_aside(
     connection: &Connection,
     lane: &LaneId,
     after: u64,
@@ -272,7 +269,7 @@ pub(super) fn set_aside(
 }
 
 /// The progress of an event of a class through each known handler, sorted by name.
-pub(super) fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
+pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
     // The time is known only if the cursor history has a row before the event and one at or after it.
     connection
         .prepare_cached(
@@ -309,7 +306,7 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
 }
 
 /// The undecoded row of a dead letter.
-pub(super) struct RawDead {
+pub struct RawDead {
     event: RawEvent,
     id: i64,
     lane: LaneId,
@@ -345,7 +342,7 @@ impl RawDead {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the payload or the cause cannot be decoded.
-    pub(super) fn decode(self) -> Result<DeadLetter, Error> {
+    pub fn decode(self) -> Result<DeadLetter, Error> {
         let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of the dead letter".into() };
         Ok(DeadLetter {
             id: self.id,
@@ -362,7 +359,7 @@ impl RawDead {
 }
 
 /// The rows of a page of dead letters, newest first.
-pub(super) fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
+pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
     connection
         .prepare_cached(&format!(
             "{DEAD} WHERE dead.id < ?1 AND (?2 IS NULL OR lane.handler = ?2) ORDER BY dead.id DESC LIMIT ?3"
@@ -375,7 +372,7 @@ pub(super) fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqli
 }
 
 /// The row of one dead letter.
-pub(super) fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
+pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
     connection
         .prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?
         .query_row([id], RawDead::from_row)
@@ -384,7 +381,7 @@ pub(super) fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<
 
 /// The dead letters of a lane that are marked for retry, oldest first: at most one page, and no further one after
 /// [`PAGE_BYTES`]. Those that cannot be decoded are logged and left out.
-pub(super) fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
+pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(&format!(
         "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0
          ORDER BY dead.id"
@@ -416,7 +413,7 @@ pub(super) fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Resu
 }
 
 /// Number of dead letters per handler, including handlers that have none.
-pub(super) fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
+pub fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
     connection
         .prepare_cached(
             "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id WHERE lane.replay = 0
@@ -445,7 +442,7 @@ fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
 }
 
 /// A page of the quarantine, newest first.
-pub(super) fn quarantine(
+pub fn quarantine(
     connection: &Connection,
     query: &QuarantineQuery,
 ) -> rusqlite::Result<Vec<QuarantineEntry>> {
@@ -459,7 +456,7 @@ pub(super) fn quarantine(
 }
 
 /// One quarantine entry; `None` if the id is unknown.
-pub(super) fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
+pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
     connection
         .prepare_cached(&format!("{QUARANTINE} WHERE id = ?1"))?
         .query_row([id], quarantine_row)
@@ -467,6 +464,6 @@ pub(super) fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<
 }
 
 /// Number of quarantine entries.
-pub(super) fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
+pub fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.prepare_cached("SELECT count(*) FROM quarantine")?.query_row([], |row| row.get(0))
 }

@@ -37,7 +37,7 @@ const LONG_REST: Duration = Duration::from_secs(60);
 
 /// Keys that one transaction evicted from the deduplication window.
 #[derive(Default)]
-pub(super) struct Evicted {
+pub struct Evicted {
     keys: Vec<(Key, u64)>,
     /// When the oldest remaining run was stored, converted to the current era. The outer `None` means unchanged.
     oldest: Option<Option<Timestamp>>,
@@ -46,7 +46,7 @@ pub(super) struct Evicted {
 }
 
 /// Progress of the deletion, and when it last ran.
-pub(super) struct Retention {
+pub struct Retention {
     /// The lowest seq that may still be stored.
     low: u64,
     rested: Option<Instant>,
@@ -56,18 +56,18 @@ pub(super) struct Retention {
 
 impl Retention {
     /// Starts with a file whose lowest seq is `low`.
-    pub(super) const fn new(low: u64) -> Self {
+    pub const fn new(low: u64) -> Self {
         Self { low, rested: None, swept: None, warned: false }
     }
 
     /// The lowest seq that may still be stored.
-    pub(super) const fn low(&self) -> u64 {
+    pub const fn low(&self) -> u64 {
         self.low
     }
 
     /// Evicts the oldest runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
     /// adds `new` keys to `old` ones. If the limit was lowered, it takes several groups to get down to it.
-    pub(super) fn make_room_for_keys(
+    pub fn make_room_for_keys(
         &self,
         connection: &Connection,
         eras: &Eras,
@@ -85,7 +85,7 @@ impl Retention {
     }
 
     /// Removes the evicted keys from the directory, after the transaction is committed.
-    pub(super) fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
+    pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
         for (key, seq) in &evicted.keys {
             directory.remove(key, *seq);
         }
@@ -102,12 +102,12 @@ impl Retention {
     }
 
     /// Notes that events were stored at this time.
-    pub(super) fn stored(&self, came_at: Timestamp, shared: &Shared) {
+    pub fn stored(&self, came_at: Timestamp, shared: &Shared) {
         shared.oldest_key_ms.fetch_min(came_at.as_ms(), Relaxed);
     }
 
     /// Deletes one slice in a transaction of its own. Does nothing before the next check is due.
-    pub(super) fn slice(
+    pub fn slice(
         &mut self,
         connection: &Connection,
         lanes: &Lanes,
@@ -188,7 +188,7 @@ impl Retention {
     }
 
     /// The handler whose undelivered events are expired but cannot be deleted; `None` if there is none.
-    pub(super) fn held_by(
+    pub fn held_by(
         &self,
         connection: &Connection,
         lanes: &Lanes,
@@ -224,7 +224,7 @@ fn old_in(
 }
 
 /// When the oldest run was stored, converted to the current era.
-pub(super) fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
+pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached("SELECT first, came_at FROM key_run ORDER BY first LIMIT 1")?
         .query_row([], |row| Ok(eras.aged(eras.of(row.get(0)?), Timestamp::from_ms(row.get(1)?))))
@@ -232,7 +232,7 @@ pub(super) fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Resu
 }
 
 /// Stores a time that the next start reads.
-pub(super) fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
+pub fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
         .execute(params![name, time.as_ms()])

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
 /// State shared by the writer, the checkpointer and the readers.
-pub(super) struct Shared {
+pub struct Shared {
     /// The newest events, in memory.
     pub recent: Recent,
     /// The highest durable seq.
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
     /// else changed the files, that becomes the reason.
-    pub(super) fn fail(&self, what: &str) {
+    pub fn fail(&self, what: &str) {
         match self.presence.check(self.wal_frames.load(Relaxed)) {
             Ok(()) => self.end(&format!("{what}; {NOTHING_LOST}")),
             Err(tampered) => self.tampered(tampered),
@@ -67,20 +67,20 @@ impl Shared {
     }
 
     /// Fails the journal because something else changed its files. The error text says which data may be lost.
-    pub(super) fn tampered(&self, what: Tampered) {
+    pub fn tampered(&self, what: Tampered) {
         self.end(&what.to_string());
         // Ignore later changes: the first one is already reported.
         drop(self.tampering.set(what));
     }
 
     /// Checks the files. If something else changed them, fails the journal and returns false.
-    pub(super) fn is_intact(&self) -> bool {
+    pub fn is_intact(&self) -> bool {
         let checked = self.presence.check(self.wal_frames.load(Relaxed));
         checked.map_err(|what| self.tampered(what)).is_ok()
     }
 
     /// Size of the write-ahead log in bytes since it was last reset; 0 without a frame.
-    pub(super) fn wal_bytes(&self) -> u64 {
+    pub fn wal_bytes(&self) -> u64 {
         match self.wal_frames.load(Relaxed) {
             0 => 0,
             frames => self.presence.end_of(frames),
@@ -96,7 +96,7 @@ impl Shared {
 
     /// Must be called before a connection is closed. When the last connection closes, SQLite copies the log into the
     /// database, and that must not happen after the log or the database was cut short.
-    pub(super) fn before_close(&self, connection: &Connection) {
+    pub fn before_close(&self, connection: &Connection) {
         if !matches!(self.tampering.get(), Some(Tampered::LogCut(_) | Tampered::DatabaseCut(_))) {
             return;
         }
@@ -110,7 +110,7 @@ impl Shared {
 
     /// Changes the state to the result of `next`, if there is one. Returns whether the state changed. `Failed` and
     /// `Closed` are final.
-    pub(super) fn turn(&self, next: impl FnOnce(&State) -> Option<State>) -> bool {
+    pub fn turn(&self, next: impl FnOnce(&State) -> Option<State>) -> bool {
         self.state.send_if_modified(|state| {
             let next = match state {
                 State::Failed(_) | State::Closed => None,
@@ -128,29 +128,29 @@ impl Shared {
     }
 
     /// Changes the state to `Closed`, unless the journal has failed.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.turn(|_| Some(State::Closed));
     }
 
     /// True if the journal has failed or is closed.
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_) | State::Closed)
     }
 
     /// True if the journal has failed.
-    pub(super) fn failed(&self) -> bool {
+    pub fn failed(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed(_))
     }
 
     /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
     /// answer nobody.
-    pub(super) const fn watch(&self, thread: &'static str) -> Watched<'_> {
+    pub const fn watch(&self, thread: &'static str) -> Watched<'_> {
         Watched { shared: self, thread }
     }
 }
 
 /// The guard of [`Shared::watch`].
-pub(super) struct Watched<'a> {
+pub struct Watched<'a> {
     shared: &'a Shared,
     thread: &'static str,
 }

@@ -20,7 +20,7 @@ use crate::journal::State;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Since when the oldest append of each stage waits.
-pub(super) struct Waiting {
+pub struct Waiting {
     begun: Instant,
     /// Milliseconds since `begun`, plus one; 0 if nothing waits.
     stages: [AtomicU64; 2],
@@ -28,7 +28,7 @@ pub(super) struct Waiting {
 
 /// A stage that an append passes through.
 #[derive(Clone, Copy)]
-pub(super) enum Stage {
+pub enum Stage {
     /// The writer's work: transaction, sync and chores.
     Write,
     /// The sync in the thread beside the writer.
@@ -37,18 +37,18 @@ pub(super) enum Stage {
 
 impl Waiting {
     /// A value for an idle journal.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { begun: Instant::now(), stages: [const { AtomicU64::new(0) }; 2] }
     }
 
     /// A thread starts work whose oldest append was queued at `since`.
-    pub(super) fn enter(&self, stage: Stage, since: Instant) {
+    pub fn enter(&self, stage: Stage, since: Instant) {
         let ms = since.saturating_duration_since(self.begun).as_millis();
         self.of(stage).store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
     /// The thread has finished that work.
-    pub(super) fn leave(&self, stage: Stage) {
+    pub fn leave(&self, stage: Stage) {
         self.of(stage).store(0, Relaxed);
     }
 
@@ -71,10 +71,7 @@ impl Waiting {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub(super) fn spawn(
-    shared: Arc<Shared>,
-    deadline: Duration,
-) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
+pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
     let (running, ended) = sync_channel(0);
     let thread = thread::Builder::new().name("journal-stall".to_owned()).spawn(move || {
         let _watched = shared.watch("journal-stall");

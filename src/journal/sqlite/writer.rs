@@ -54,7 +54,7 @@ const CHORES_PAUSE: Duration = Duration::from_secs(1);
 const DELETION_PAUSE: Duration = Duration::from_secs(300);
 
 /// The state of the writer thread.
-pub(super) struct Writer {
+pub struct Writer {
     /// Syncs the commits and answers the callers. It is the first field, so it is dropped before all others.
     pub durable: Durable,
     /// The only connection that writes.
@@ -112,7 +112,7 @@ struct Stored {
 
 impl Writer {
     /// Runs until [`Op::Close`], or until all senders are dropped.
-    pub(super) fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+    pub fn run(mut self, mut ops: mpsc::Receiver<Op>) {
         // Declared last, so dropped first: after a panic the state is `Failed` before callers notice that no answer
         // will come.
         let shared = Arc::clone(&self.shared);
