@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bikhook::journal::{Batch, sqlite};
+use bikhook::journal::{AppendBatch, sqlite};
 use clap::{Parser, ValueEnum};
 
 mod support;
@@ -133,7 +133,7 @@ fn append_round(journal: &Open, next: &mut u64, events: u64, size: u64) -> Resul
     Ok(events as f64 / began.elapsed().as_secs_f64())
 }
 
-fn append_all(journal: &Open, batches: Vec<Batch>, size: u64) -> Result<(), Failed> {
+fn append_all(journal: &Open, batches: Vec<AppendBatch>, size: u64) -> Result<(), Failed> {
     for batch in batches {
         let receipt = journal.append(batch)?;
         if u64::from(receipt.accepted) != size {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bikhook::{
     event::{Draft, Event, decode},
     handler::Delivery,
-    journal::Batch,
+    journal::AppendBatch,
 };
 
 use super::run::Failed;
@@ -57,13 +57,13 @@ pub fn drafts(first: u64, count: u64) -> Result<Vec<Draft>, Failed> {
 }
 
 /// Builds one append of statuses only.
-pub fn statuses(first: u64, count: u64) -> Result<Batch, Failed> {
-    Ok(Batch { drafts: decoded(&body_of(first, count, |_| STATUS), count)?, ..Batch::default() })
+pub fn statuses(first: u64, count: u64) -> Result<AppendBatch, Failed> {
+    Ok(AppendBatch { drafts: decoded(&body_of(first, count, |_| STATUS), count)?, ..AppendBatch::default() })
 }
 
 /// Builds one append of messages with four statuses each: the events `first .. first + count`, a multiple of four. As in
 /// real traffic, the statuses of a message are about a hundred events or more apart, at varying distances.
-pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
+pub fn messages(first: u64, count: u64) -> Result<AppendBatch, Failed> {
     let mut order: Vec<(u64, u64)> = (first..first + count)
         .map(|number| {
             // Fibonacci hashing: the same in every run.
@@ -84,7 +84,7 @@ pub fn messages(first: u64, count: u64) -> Result<Batch, Failed> {
         body.extend([STATUS[0], &format!("{message:0ID_DIGITS$}"), STATUS[1], &id, STATUS[2]]);
     }
     body.push(']');
-    Ok(Batch { drafts: decoded(body.as_bytes(), count)?, ..Batch::default() })
+    Ok(AppendBatch { drafts: decoded(body.as_bytes(), count)?, ..AppendBatch::default() })
 }
 
 fn decoded(body: &[u8], count: u64) -> Result<Vec<Draft>, Failed> {
@@ -112,6 +112,6 @@ pub fn deliveries(count: u64) -> Result<Vec<Delivery>, Failed> {
 }
 
 /// Builds one append of the events `first .. first + count`.
-pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
-    Ok(Batch { drafts: drafts(first, count)?, ..Batch::default() })
+pub fn batch(first: u64, count: u64) -> Result<AppendBatch, Failed> {
+    Ok(AppendBatch { drafts: drafts(first, count)?, ..AppendBatch::default() })
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bikhook::{
-    journal::{Batch, Journal, Receipt, sqlite},
+    journal::{AppendBatch, AppendReceipt, Journal, sqlite},
     metrics::Metrics,
 };
 use tokio::runtime::Runtime;
@@ -22,7 +22,7 @@ const AHEAD: usize = 8;
 
 /// An open journal. It is closed when it is dropped.
 pub struct Open {
-    journal: sqlite::Sqlite,
+    journal: sqlite::SqliteJournal,
     runtime: Runtime,
 }
 
@@ -32,11 +32,11 @@ impl Open {
         let settings = sqlite::Settings { path: path.to_owned(), ..sqlite::Settings::default() };
         // Closing joins the journal's threads on a thread of the runtime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { journal: sqlite::Sqlite::open(settings, Metrics::new())?, runtime })
+        Ok(Self { journal: sqlite::SqliteJournal::open(settings, Metrics::new())?, runtime })
     }
 
     /// Appends a batch, as a request does.
-    pub fn append(&self, batch: Batch) -> Result<Receipt, Failed> {
+    pub fn append(&self, batch: AppendBatch) -> Result<AppendReceipt, Failed> {
         Ok(self.runtime.block_on(self.journal.append(batch))?)
     }
 }
@@ -59,11 +59,11 @@ pub fn fill_with(
     path: &Path,
     first: u64,
     count: u64,
-    make: fn(u64, u64) -> Result<Batch, Failed>,
+    make: fn(u64, u64) -> Result<AppendBatch, Failed>,
 ) -> Result<f64, Failed> {
     let began = Instant::now();
     let journal = Open::new(path)?;
-    let (made, batches) = mpsc::sync_channel::<Result<Batch, Failed>>(AHEAD);
+    let (made, batches) = mpsc::sync_channel::<Result<AppendBatch, Failed>>(AHEAD);
     let mut bytes = 0;
     thread::scope(|scope| {
         scope.spawn(move || {

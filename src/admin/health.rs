@@ -28,12 +28,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 impl Health {
     pub(super) fn of(shared: &Shared) -> Self {
         let (state, held_by) = match &*shared.state.journal.state().borrow() {
-            journal::State::Failed(_) => ("failed", None),
+            journal::JournalState::Failed(_) => ("failed", None),
             _ if *shared.state.stopping.borrow() => ("stopping", None),
-            journal::State::Ready => ("ready", None),
-            journal::State::Stalled => ("stalled", None),
-            journal::State::Full { held_by } => ("full", held_by.clone()),
-            journal::State::Closed => ("closed", None),
+            journal::JournalState::Ready => ("ready", None),
+            journal::JournalState::Stalled => ("stalled", None),
+            journal::JournalState::Full { held_by } => ("full", held_by.clone()),
+            journal::JournalState::Closed => ("closed", None),
         };
         Self { ready: state == "ready", state: state.into(), held_by }
     }

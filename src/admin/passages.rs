@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Shared;
 use crate::{
     event::Event,
-    journal::{Error, Passage},
+    journal::{Error, HandlerProgress},
 };
 
 impl Shared {
@@ -13,8 +13,8 @@ impl Shared {
     ///
     /// # Errors
     /// Returns the errors of the journal.
-    pub(super) async fn passages(&self, event: &Event) -> Result<Vec<Passage>, Error> {
-        let mut passages = self.state.journal.passages(event.element.class(), event.seq).await?;
+    pub(super) async fn passages(&self, event: &Event) -> Result<Vec<HandlerProgress>, Error> {
+        let mut passages = self.state.journal.handler_progress(event.element.class(), event.seq).await?;
         // A handler that no longer runs is listed only if the event passed its lane.
         let at_work: Vec<Arc<str>> = self.state.desk.status().into_iter().map(|lane| lane.handler).collect();
         passages.retain(|passage| passage.passed || at_work.contains(&passage.handler));

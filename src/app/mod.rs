@@ -27,8 +27,8 @@ use crate::{
     http::{self, Intake},
     insight::{self, Insight},
     journal::{
-        self, Enrolment, Journal, State,
-        sqlite::{self, NOTHING_LOST, Sqlite},
+        self, Enrolment, Journal, JournalState,
+        sqlite::{self, NOTHING_LOST, SqliteJournal},
     },
     metrics::Metrics,
     panics, secret,
@@ -66,7 +66,7 @@ pub enum Error {
     #[error(transparent)]
     Secret(#[from] secret::FileError),
     #[error(transparent)]
-    Open(#[from] journal::OpenError),
+    Open(#[from] journal::JournalOpenError),
     /// A journal operation failed during start or stop.
     #[error("{0}")]
     Journal(#[from] journal::Error),
@@ -281,7 +281,8 @@ async fn open_journal(
             let settings = sqlite::Settings { deadline, ..settings };
             let path = settings.path.display().to_string();
             let began = Instant::now();
-            let sqlite = tokio::task::spawn_blocking(move || Sqlite::open(settings, metrics)).await??;
+            let sqlite =
+                tokio::task::spawn_blocking(move || SqliteJournal::open(settings, metrics)).await??;
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "journal opened");
             Ok(Arc::new(sqlite))
@@ -365,8 +366,8 @@ async fn until_stopped(
     let [servers, lanes, operators] = parts;
     tokio::select! {
         () = stop => StopReason::Requested,
-        failed = state.wait_for(|state| matches!(state, State::Failed(_))) => match failed.as_deref() {
-            Ok(State::Failed(what)) => StopReason::Failed(Arc::clone(what)),
+        failed = state.wait_for(|state| matches!(state, JournalState::Failed(_))) => match failed.as_deref() {
+            Ok(JournalState::Failed(what)) => StopReason::Failed(Arc::clone(what)),
             _ => StopReason::Failed("its thread ended".into()),
         },
         error = panicked(servers) => StopReason::Panicked(error),
@@ -429,7 +430,7 @@ mod tests {
             path: folder.path().join("journal.db"),
             ..journal::sqlite::Settings::default()
         };
-        let journal: Arc<dyn Journal> = Arc::new(Sqlite::open(settings, Metrics::new()).unwrap());
+        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(settings, Metrics::new()).unwrap());
         let (mut servers, mut lanes, mut operators) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         servers.spawn(async {});
         let parts = [&mut servers, &mut lanes, &mut operators];

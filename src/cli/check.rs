@@ -9,7 +9,7 @@ use super::{Cli, Error, against, connect, output::plain, store::StoreArgs};
 use crate::{
     config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
     http::{AuthMode, SourceSettings},
-    journal::Start,
+    journal::LaneStart,
 };
 
 #[derive(clap::Args)]
@@ -64,9 +64,9 @@ fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     for handler in &config.handlers {
         let start = match handler.start {
             None => String::new(),
-            Some(Start::Now) => ", from now".to_owned(),
-            Some(Start::Beginning) => ", from the beginning".to_owned(),
-            Some(Start::At(time)) => format!(", from {time}"),
+            Some(LaneStart::Now) => ", from now".to_owned(),
+            Some(LaneStart::Beginning) => ", from the beginning".to_owned(),
+            Some(LaneStart::At(time)) => format!(", from {time}"),
         };
         let HandlerConfig { name, kind, destination, .. } = handler;
         writeln!(out, "handler  {name}: {}, {}{start}", kind.name, plain(destination))?;

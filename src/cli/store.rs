@@ -21,7 +21,7 @@ use crate::{
         },
     },
     event::Event,
-    journal::{DeadQuery, EventQuery, OpenError, QuarantineQuery, sqlite::Offline},
+    journal::{DeadQuery, EventQuery, JournalOpenError, QuarantineQuery, sqlite::Offline},
 };
 
 /// The maximum number of rows per read.
@@ -348,9 +348,9 @@ fn nothing(what: &str, id: i64) -> Error {
     Error::Failed(format!("there is no {what} {id}"))
 }
 
-pub(super) fn not_opened(error: OpenError) -> Error {
+pub(super) fn not_opened(error: JournalOpenError) -> Error {
     let help = match &error {
-        OpenError::Locked { .. } => ": omit --journal to ask the running receiver",
+        JournalOpenError::Locked { .. } => ": omit --journal to ask the running receiver",
         _ => "",
     };
     let told = format!("{error}{help}");

@@ -13,7 +13,7 @@ use crate::{
     handler::{
         ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Takes,
     },
-    journal::Start,
+    journal::LaneStart,
     settings::{Problem, Section, Wrong, keys_of, nearest},
 };
 
@@ -37,7 +37,7 @@ pub struct HandlerConfig {
     /// The settings for the delivery of its lanes.
     pub dispatch: dispatch::Settings,
     /// Where the handler starts in the journal, if the journal does not know it yet.
-    pub start: Option<Start>,
+    pub start: Option<LaneStart>,
     /// The handler gets only notices about dead letters of other handlers.
     pub dead_letters: bool,
 }
@@ -63,15 +63,15 @@ struct MaskKey {
     mask: Option<MaskSettings>,
 }
 
-struct StartAt(Start);
+struct StartAt(LaneStart);
 
 impl<'de> Deserialize<'de> for StartAt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.as_str() {
-            "now" => Ok(Self(Start::Now)),
-            "beginning" => Ok(Self(Start::Beginning)),
-            time => time.parse::<Timestamp>().map(|time| Self(Start::At(time))).map_err(|_wrong| {
+            "now" => Ok(Self(LaneStart::Now)),
+            "beginning" => Ok(Self(LaneStart::Beginning)),
+            time => time.parse::<Timestamp>().map(|time| Self(LaneStart::At(time))).map_err(|_wrong| {
                 D::Error::custom(format!(
                     "invalid start {text:?}: use \"now\", \"beginning\" or a time such as 2026-01-31T09:30:00Z"
                 ))

@@ -93,7 +93,7 @@ impl Replayer {
 
     /// Returns why a running replay delivers nothing now; `None` if it delivers, is paused, or has ended.
     pub fn waits(&self, id: i64, replay: &Replay) -> Option<WaitReason> {
-        let NewReplay { handler, .. } = &replay.asked;
+        let NewReplay { handler, .. } = &replay.request;
         if replay.state != ReplayState::Running {
             return None;
         }
@@ -106,13 +106,13 @@ impl Replayer {
             let known = Arc::clone(&self.journal.replays().borrow());
             let first = known
                 .iter()
-                .find(|(_, other)| !other.state.has_ended() && other.asked.handler == replay.asked.handler);
+                .find(|(_, other)| !other.state.has_ended() && other.request.handler == replay.request.handler);
             first.filter(|(first, _)| **first < id).map(|(first, _)| WaitReason::for_turn(handler, *first))
         };
         let pass = || {
             let mut lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
             lanes
-                .find_map(|(lane, live)| WaitReason::for_own_to_pass(lane, &live.borrow(), replay.asked.upto))
+                .find_map(|(lane, live)| WaitReason::for_own_to_pass(lane, &live.borrow(), replay.request.upto))
         };
         turn().or_else(by_live).or_else(|| own.iter().find_map(WaitReason::for_own)).or_else(pass)
     }
@@ -149,7 +149,7 @@ impl Replayer {
             for (id, replay) in self.next(&known) {
                 match self.start(id, &replay, &mut lanes, &shutdown, grace).await {
                     Ok(cursors) => {
-                        counts.spawn(Arc::clone(&self).count(id, replay.asked, cursors));
+                        counts.spawn(Arc::clone(&self).count(id, replay.request, cursors));
                     }
                     Err(error) => {
                         tracing::error!(
@@ -182,9 +182,9 @@ impl Replayer {
         let mut taken = HashSet::new();
         known
             .iter()
-            .filter(|(_, replay)| !replay.state.has_ended() && taken.insert(&replay.asked.handler))
+            .filter(|(_, replay)| !replay.state.has_ended() && taken.insert(&replay.request.handler))
             .filter(|(id, replay)| {
-                !started.contains_key(id) && self.handlers.contains_key(&replay.asked.handler)
+                !started.contains_key(id) && self.handlers.contains_key(&replay.request.handler)
             })
             .map(|(id, replay)| (*id, replay.clone()))
             .collect()
@@ -198,7 +198,7 @@ impl Replayer {
         shutdown: &watch::Receiver<bool>,
         grace: Duration,
     ) -> Result<Vec<(Class, u64)>, StartError> {
-        let NewReplay { handler, upto, filter, rate, .. } = &replay.asked;
+        let NewReplay { handler, upto, filter, rate, .. } = &replay.request;
         let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
         let filter = read_filter(filter)?;
         let mut part = ReplayPart::new(*upto, filter, live.clone());

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     event::{self, Decoded, NotJson, Quarantined, Reason},
-    journal::{AppendError, Batch, Receipt, State as JournalState},
+    journal::{AppendBatch, AppendError, AppendReceipt, JournalState},
     trace,
 };
 
@@ -70,7 +70,7 @@ async fn receive(
     source: &Arc<Source>,
     peer: &Peer,
     request: Request<RequestBody>,
-) -> Result<Receipt, Refusal> {
+) -> Result<AppendReceipt, Refusal> {
     let (head, body) = request.into_parts();
     source.authenticate(&head.headers, peer.address().ip()).await?;
     peer.authenticated();
@@ -109,16 +109,16 @@ async fn store(
     coding: Coding,
     packed: Bytes,
     until: Instant,
-) -> Result<Receipt, Refusal> {
+) -> Result<AppendReceipt, Refusal> {
     let (place, read) = unpack_and_decode(source, place, coding, packed, until).await?;
     match read {
         Read::Events(decoded) => {
             source.tally.decoded(&decoded);
             let Decoded { drafts, quarantined, .. } = decoded;
-            append(source, place, Batch { drafts, quarantined, ..Batch::default() }).await
+            append(source, place, AppendBatch { drafts, quarantined, ..AppendBatch::default() }).await
         }
         Read::Nothing(bytes, why) => {
-            let kept = Batch { quarantined: vec![bytes], ..Batch::default() };
+            let kept = AppendBatch { quarantined: vec![bytes], ..AppendBatch::default() };
             append(source, place, kept).await?;
             Err(why)
         }
@@ -195,9 +195,9 @@ fn read(
     }
 }
 
-async fn append(source: &Source, place: RequestPlace, batch: Batch) -> Result<Receipt, Refusal> {
+async fn append(source: &Source, place: RequestPlace, batch: AppendBatch) -> Result<AppendReceipt, Refusal> {
     let journal = &source.shared.journal;
-    let batch = Batch { hold: Some(Box::new(place)), ..batch };
+    let batch = AppendBatch { hold: Some(Box::new(place)), ..batch };
     let span = trace::append(batch.drafts.len(), batch.quarantined.len());
     let receipt = journal.append(batch).instrument(span.clone()).await.map_err(|error| {
         let held_by = match &*journal.state().borrow() {
@@ -213,8 +213,8 @@ async fn append(source: &Source, place: RequestPlace, batch: Batch) -> Result<Re
     Ok(receipt)
 }
 
-fn accepted(receipt: &Receipt) -> Response<Full<Bytes>> {
-    let Receipt { accepted, duplicates, quarantined, seq, .. } = receipt;
+fn accepted(receipt: &AppendReceipt) -> Response<Full<Bytes>> {
+    let AppendReceipt { accepted, duplicates, quarantined, seq, .. } = receipt;
     let seq = seq.map_or_else(|| "null".to_owned(), |seq| seq.to_string());
     let line = format!(
         "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"quarantined\":{quarantined},\"seq\":{seq}}}\n"

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 use super::{limits::LogLimiter, problem::RequestId};
-use crate::{event::Decoded, journal::Receipt, metrics::Metrics};
+use crate::{event::Decoded, journal::AppendReceipt, metrics::Metrics};
 
 /// Every status that the public side answers with. Any other is counted as the last one, 500.
 const STATUSES: [StatusCode; 13] = [
@@ -109,7 +109,7 @@ impl Tally {
     }
 
     /// Counts the results of an append.
-    pub(super) fn stored(&self, receipt: &Receipt) {
+    pub(super) fn stored(&self, receipt: &AppendReceipt) {
         self.accepted.inc_by(u64::from(receipt.accepted));
         self.duplicates.inc_by(u64::from(receipt.duplicates));
         self.quarantined.inc_by(u64::from(receipt.quarantined.saturating_sub(receipt.conflicts)));

@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    journal::{self, Claim, Journal, State as JournalState},
+    journal::{self, Claim, Journal, JournalState},
     metrics::Metrics,
 };
 

@@ -4,7 +4,7 @@ use crate::event::{Draft, Quarantined};
 
 /// The content of one request.
 #[derive(Default)]
-pub struct Batch {
+pub struct AppendBatch {
     /// The decoded events, in order.
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
@@ -28,7 +28,7 @@ pub enum RetryOf {
 
 /// The result of appending a batch, sent once the batch is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
+pub struct AppendReceipt {
     /// Number of events stored.
     pub accepted: u32,
     /// Number of events already stored within the deduplication window, or earlier in the same batch.

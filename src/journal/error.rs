@@ -47,7 +47,7 @@ impl Error {
 
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum JournalOpenError {
     /// Another process holds the lock.
     #[error("the journal {path} is in use by another process ({lock})")]
     Locked {
@@ -99,7 +99,7 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
+impl JournalOpenError {
     /// True if a person has to change something, because a restart cannot help.
     pub fn is_lasting(&self) -> bool {
         match self {

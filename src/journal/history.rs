@@ -47,7 +47,7 @@ impl History {
     }
 
     /// Parses the output of [`History::to_json`]. Any other text becomes an empty history.
-    pub fn from_json(json: &str) -> Self {
+    pub(super) fn from_json(json: &str) -> Self {
         let rows: Vec<(u32, i64, String)> = serde_json::from_str(json).unwrap_or_default();
         let one = |(attempt, at, error)| Try { attempt, at: Timestamp::from_ms(at), error };
         Self(rows.into_iter().map(one).collect())

@@ -1,8 +1,8 @@
-//! Lanes of a handler: start, progress, and results of deliveries.
+//! Lanes of a handler: start and progress.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{DeadAgain, History, NewDead};
+use super::History;
 use crate::{
     clock::Timestamp,
     event::{Class, Event, OrderKey},
@@ -41,7 +41,7 @@ pub struct Pause {
 pub struct Enrolment {
     pub handler: Arc<str>,
     /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
-    pub start: Option<Start>,
+    pub start: Option<LaneStart>,
     /// True if the handler announces dead letters. While one does, the journal stores an event of the source
     /// `bikhook` for each new dead letter.
     pub dead_letters: bool,
@@ -49,7 +49,7 @@ pub struct Enrolment {
 
 /// Where a handler starts that the journal does not know yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum LaneStart {
     /// After the last stored event.
     Now,
     /// With the oldest stored event.
@@ -94,7 +94,7 @@ pub struct Aside {
 
 /// The progress of one event through one handler: the state in the handler's own lane of the event's class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passage {
+pub struct HandlerProgress {
     pub handler: Arc<str>,
     /// The class, which selects the lane.
     pub class: Class,
@@ -131,34 +131,5 @@ impl Claim {
         all.events.retain(|event| event.seq <= all.through);
         all.events.sort_unstable_by_key(|event| event.seq);
         all
-    }
-}
-
-/// Results of deliveries: one change of a lane's state.
-#[derive(Clone, Debug, Default)]
-pub struct Ends {
-    /// The new cursor, if it moved. A cursor never moves back.
-    pub cursor: Option<u64>,
-    /// Events to set aside. A row with the same seq is replaced.
-    pub set_aside: Vec<Aside>,
-    /// Seqs of events that are no longer set aside: delivered, or dead by `dead`.
-    pub resolved: Vec<u64>,
-    /// Events that became dead letters.
-    pub dead: Vec<NewDead>,
-    /// Ids of dead letters whose retry succeeded. They are deleted.
-    pub revived: Vec<i64>,
-    /// Dead letters whose retry failed.
-    pub dead_again: Vec<DeadAgain>,
-}
-
-impl Ends {
-    /// True if it changes nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.cursor.is_none()
-            && self.set_aside.is_empty()
-            && self.resolved.is_empty()
-            && self.dead.is_empty()
-            && self.revived.is_empty()
-            && self.dead_again.is_empty()
     }
 }

@@ -7,6 +7,7 @@
 
 mod append;
 mod dead;
+mod ends;
 mod error;
 mod events;
 mod history;
@@ -18,16 +19,17 @@ mod replay;
 pub mod sqlite;
 mod state;
 
-pub use append::{AppendError, Batch, Receipt, RetryOf};
+pub use append::{AppendBatch, AppendError, AppendReceipt, RetryOf};
 pub use dead::{Cause, DeadAgain, DeadLetter, DeadQuery, NewDead};
-pub use error::{Error, OpenError};
+pub use ends::Ends;
+pub use error::{Error, JournalOpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
-pub use lane::{Aside, Claim, Ends, Enrolment, LaneId, LaneState, Passage, Pause, Pauses, Start};
+pub use lane::{Aside, Claim, Enrolment, HandlerProgress, LaneId, LaneStart, LaneState, Pause, Pauses};
 pub use place::{HandlerPlace, LanePlace, RenameError, RenameRefusal};
 pub use quarantine::{QuarantineEntry, QuarantineQuery};
 pub use replay::{NewReplay, Replay, ReplayState, Replays};
-pub use state::{Figures, State};
+pub use state::{JournalFigures, JournalState};
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -39,124 +41,129 @@ use crate::{
 };
 
 /// A boxed future, which keeps the trait usable as `Arc<dyn Journal>`.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A durable, ordered, deduplicating store of events, with the delivery state of every lane.
 pub trait Journal: Send + Sync + 'static {
     /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on
     /// the journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is
     /// dropped when the append has ended.
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>>;
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>>;
 
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
     /// Trusts the wall clock again if it is in doubt, which starts a clock era, and confirms a gap found at the
     /// start. Durable. Resolves to `false` if nothing was in doubt or unconfirmed.
-    fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>>;
+    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>>;
 
     /// The state of the journal: the current value and every later change.
-    fn state(&self) -> watch::Receiver<State>;
+    fn state(&self) -> watch::Receiver<JournalState>;
 
     /// The highest durable seq (0 while no event was ever stored): the current value and every later change.
     fn tip(&self) -> watch::Receiver<u64>;
 
     /// Durably stores a cursor for both lanes of each handler that has none yet. Cursors of handlers that are not in
     /// `handlers` stay, but no longer protect events from retention.
-    fn enrol(&self, handlers: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>>;
+    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>>;
 
     /// Every handler that the journal knows, sorted by name, configured in this run or not.
-    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>>;
+    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>>;
 
     /// Durably renames a handler that is not configured: its cursors, events set aside, dead letters, replays and
     /// pause move to the new name.
-    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>>;
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>>;
 
     /// The delivery state of an enrolled lane, including all that was settled before this call.
-    fn lane(&self, lane: LaneId) -> BoxFuture<'_, Result<LaneState, Error>>;
+    fn lane(&self, lane: LaneId) -> JournalFuture<'_, Result<LaneState, Error>>;
 
     /// The seqs in `after+1 ..= through` that a lane has set aside, including all that was settled before this call.
-    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>>;
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64)
+    -> JournalFuture<'_, Result<Vec<u64>, Error>>;
 
     /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
-    fn claim(&self, class: Class, after: u64, max: usize) -> BoxFuture<'_, Result<Claim, Error>>;
+    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Result<Claim, Error>>;
 
     /// Records how deliveries ended. The cursor and the rows change in one transaction, as part of the next commit,
     /// within one second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
     /// durable.
-    fn settle(&self, lane: LaneId, ends: Ends) -> BoxFuture<'_, Result<(), Error>>;
+    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, Result<(), Error>>;
 
     /// Resolves when everything that was appended or settled before this call is durable.
-    fn flush(&self) -> BoxFuture<'_, Result<(), Error>>;
+    fn flush(&self) -> JournalFuture<'_, Result<(), Error>>;
 
     /// One event; `None` if retention has deleted it or it never existed.
-    fn get(&self, seq: u64) -> BoxFuture<'_, Result<Option<Arc<Event>>, Error>>;
+    fn get(&self, seq: u64) -> JournalFuture<'_, Result<Option<Arc<Event>>, Error>>;
 
     /// The progress of an event of a class through each known handler, sorted by name, including handlers that are no
     /// longer configured. Settles of the last second may be missing.
-    fn passages(&self, class: Class, seq: u64) -> BoxFuture<'_, Result<Vec<Passage>, Error>>;
+    fn handler_progress(
+        &self,
+        class: Class,
+        seq: u64,
+    ) -> JournalFuture<'_, Result<Vec<HandlerProgress>, Error>>;
 
     /// The lowest seq that was received at this time or later; `None` if all stored events are older.
-    fn received_from(&self, time: Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>>;
+    fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>>;
 
     /// A page of events, newest first.
-    fn events(&self, query: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>>;
+    fn events(&self, query: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>>;
 
     /// A page of dead letters, newest first.
-    fn dead_letters(&self, query: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
+    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
     /// One dead letter; `None` if the id is unknown.
-    fn dead_letter(&self, id: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>>;
+    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>>;
 
     /// Marks dead letters for retry through their lane. Resolves, once durable, to the ids that exist.
-    fn retry_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
+    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
 
     /// Deletes dead letters permanently. Resolves, once durable, to the ids that existed.
-    fn drop_dead(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
+    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
 
     /// A version that increases whenever dead letters are marked for retry.
     fn retries(&self) -> watch::Receiver<u64>;
 
     /// The dead letters of a lane that are marked for retry. Those that cannot be read are logged and left out.
-    fn retrying(&self, lane: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
+    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
     /// Durably pauses a handler until [`Journal::resume`]: both its lanes start no delivery. A handler that is
     /// already paused keeps its first reason. `reason` must be safe for logs.
-    fn pause(&self, handler: Arc<str>, reason: String) -> BoxFuture<'_, Result<(), Error>>;
+    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, Result<(), Error>>;
 
     /// Durably resumes a handler. Resolves to `false` if it was not paused.
-    fn resume(&self, handler: Arc<str>) -> BoxFuture<'_, Result<bool, Error>>;
+    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, Result<bool, Error>>;
 
     /// The paused handlers: the current set and every later change.
     fn paused(&self) -> watch::Receiver<Pauses>;
 
     /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, it protects its undelivered
     /// events from retention.
-    fn start_replay(&self, replay: NewReplay) -> BoxFuture<'_, Result<i64, Error>>;
+    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, Result<i64, Error>>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already
     /// has this state. Ending a replay deletes its cursors and the events that it set aside; its dead letters stay,
     /// in the handler's own lanes.
-    fn change_replay(&self, id: i64, state: ReplayState) -> BoxFuture<'_, Result<bool, Error>>;
+    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, Result<bool, Error>>;
 
     /// The replays that have not ended, and the most recent that have: the current set and every later change.
     fn replays(&self) -> watch::Receiver<Replays>;
 
     /// A page of the quarantine, newest first.
-    fn quarantine(&self, query: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
+    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
 
     /// One quarantine entry; `None` if the id is unknown.
-    fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>>;
+    fn quarantined(&self, id: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>>;
 
     /// Deletes quarantine entries permanently. Resolves, once durable, to the ids that existed.
-    fn drop_quarantined(&self, ids: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>>;
+    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
 
     /// Current figures for metrics and the command line.
-    fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>>;
+    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>>;
 
     /// Rejects new work, makes everything already queued durable, and closes. Later appends fail with
     /// [`AppendError::Stopped`].
-    fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
+    fn close(&self) -> JournalFuture<'_, Result<(), Error>>;
 }
 
 impl dyn Journal {

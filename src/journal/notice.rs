@@ -11,7 +11,7 @@ use crate::event::{DEAD_LETTER, Draft, OWN_SOURCE, decode};
 /// The event that announces a dead letter. It says which event died, where and why, but has nothing of its content.
 /// `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver announcements
 /// would cause new ones without end.
-pub fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
+pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     let event = &dead.event;
     if event.is_own() {
         return None;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, OpenError};
+use super::{Error, JournalOpenError};
 use crate::event::Class;
 
 /// The progress of one handler.
@@ -43,7 +43,7 @@ pub enum RenameError {
     #[error(transparent)]
     Refused(#[from] RenameRefusal),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] JournalOpenError),
     #[error(transparent)]
     Journal(#[from] Error),
 }

@@ -24,7 +24,7 @@ pub struct NewReplay {
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// The request that started it.
-    pub asked: NewReplay,
+    pub request: NewReplay,
     pub state: ReplayState,
     pub created_at: Timestamp,
     /// When it ended; `None` until then.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// Whether the journal can store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum JournalState {
     /// The journal accepts appends.
     Ready,
     /// A write or sync takes longer than the deadline of a request. The journal can store again once the disk
@@ -24,7 +24,7 @@ pub enum State {
 
 /// Figures of the journal.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
+pub struct JournalFigures {
     /// Lowest and highest stored seq; `None` while the journal is empty.
     pub span: Option<(u64, u64)>,
     /// Number of keys in the deduplication window.

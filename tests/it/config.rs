@@ -13,7 +13,7 @@ use bikhook::{
     dispatch,
     handler::{ABSENT, FilterSettings, KINDS},
     http, journal,
-    journal::Start,
+    journal::LaneStart,
     settings::{Period, keys_of},
 };
 
@@ -354,7 +354,7 @@ fn a_variable_sets_a_key_of_whatever_type() {
     assert_eq!(config.handlers.len(), 2);
     assert_eq!(config.handlers[0].dispatch.probe_max, Period::secs(3600));
     assert_eq!(&*config.handlers[1].name, "second_log");
-    assert_eq!(config.handlers[1].start, Some(Start::At("2026-01-31".parse().unwrap())));
+    assert_eq!(config.handlers[1].start, Some(LaneStart::At("2026-01-31".parse().unwrap())));
     assert_eq!(config.data_dir, Path::new("/var/lib/bikhook"));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.warnings.is_empty(), "{}", config.warnings);

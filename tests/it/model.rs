@@ -9,7 +9,7 @@ use std::{
 
 use bikhook::{
     event::Class,
-    journal::{AppendError, Ends, EventQuery, Journal, QuarantineQuery, Receipt},
+    journal::{AppendError, AppendReceipt, Ends, EventQuery, Journal, QuarantineQuery},
     settings::Period,
 };
 use proptest::prelude::*;
@@ -70,8 +70,8 @@ struct Model {
 }
 
 impl Model {
-    fn append(&mut self, events: &[(u8, u8)]) -> Receipt {
-        let mut receipt = Receipt::default();
+    fn append(&mut self, events: &[(u8, u8)]) -> AppendReceipt {
+        let mut receipt = AppendReceipt::default();
         for &(id, text) in events {
             match self.keys.get(&id) {
                 Some((stored, _)) if *stored == text => receipt.duplicates += 1,

@@ -10,7 +10,7 @@ use crate::{
         narrow::Narrowed,
         question::{LIMIT, Which},
     },
-    journal::{BoxFuture, Cause, DeadLetter, DeadQuery, Error, Journal},
+    journal::{Cause, DeadLetter, DeadQuery, Error, Journal, JournalFuture},
 };
 
 /// A selection of dead letters. Every member that is set must match.
@@ -81,12 +81,18 @@ pub(in crate::admin) async fn count(shared: &Shared, which: Which) -> Result<Don
 }
 
 /// A [`Change`] that changes nothing, for ids that were read a moment ago.
-fn found<'a>(_journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
+fn found<'a>(
+    _journal: &'a (dyn Journal + 'static),
+    ids: Vec<i64>,
+) -> JournalFuture<'a, Result<Vec<i64>, Error>> {
     Box::pin(async { Ok(ids) })
 }
 
 /// A [`Change`] that changes nothing and returns the ids that exist.
-fn known<'a>(journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
+fn known<'a>(
+    journal: &'a (dyn Journal + 'static),
+    ids: Vec<i64>,
+) -> JournalFuture<'a, Result<Vec<i64>, Error>> {
     Box::pin(async move {
         let mut known = Vec::new();
         for id in ids {
@@ -96,7 +102,7 @@ fn known<'a>(journal: &'a (dyn Journal + 'static), ids: Vec<i64>) -> BoxFuture<'
     })
 }
 
-type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> BoxFuture<'a, Result<Vec<i64>, Error>>;
+type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> JournalFuture<'a, Result<Vec<i64>, Error>>;
 
 async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, Fault> {
     let journal = &*shared.state.journal;

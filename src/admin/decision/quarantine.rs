@@ -11,7 +11,7 @@ use crate::{
         wire::{Outcome, Retried},
     },
     event::{Decoded, Decoder, NotJson, Quarantined, Reason},
-    journal::{Batch, Journal, QuarantineEntry, Receipt, RetryOf},
+    journal::{AppendBatch, AppendReceipt, Journal, QuarantineEntry, RetryOf},
 };
 
 /// The number of elements that are decoded and stored at once.
@@ -104,17 +104,17 @@ async fn store(
     id: i64,
     item: &Arc<Quarantined>,
     part_count: usize,
-) -> Result<Receipt, Fault> {
+) -> Result<AppendReceipt, Fault> {
     let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
-    let mut receipt = Receipt::default();
+    let mut receipt = AppendReceipt::default();
     // For each part, whether nothing of it was stored.
     let mut unstored = Vec::new();
     let mut parts = Parts::of(item);
     while let Some(Decoded { drafts, quarantined, .. }) = parts.next().await? {
         let stored = if drafts.is_empty() {
-            Receipt::default()
+            AppendReceipt::default()
         } else {
-            journal.append(Batch { drafts, quarantined, retried, ..Batch::default() }).await?
+            journal.append(AppendBatch { drafts, quarantined, retried, ..AppendBatch::default() }).await?
         };
         unstored.push(stored.accepted + stored.duplicates == 0);
         receipt.accepted += stored.accepted;
@@ -129,7 +129,7 @@ async fn store(
         for unstored in unstored {
             let Decoded { drafts, quarantined, .. } = parts.next().await?.ok_or(Fault::Inside)?;
             if unstored {
-                journal.append(Batch { drafts, quarantined, ..Batch::default() }).await?;
+                journal.append(AppendBatch { drafts, quarantined, ..AppendBatch::default() }).await?;
             }
         }
     }

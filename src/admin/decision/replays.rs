@@ -112,7 +112,7 @@ impl ReplayRow {
 
     fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, Fault> {
         let lanes = replayer.lanes(id);
-        let NewReplay { handler, after, upto, filter, rate } = replay.asked.clone();
+        let NewReplay { handler, after, upto, filter, rate } = replay.request.clone();
         let done = (replay.state == ReplayState::Done).then_some(upto);
         let progress = replayer.progress(id);
         Ok(Self {

@@ -22,7 +22,7 @@ use crate::{
     clock::Timestamp,
     event::{Event, View, WORD_CHARS, excerpt, joined},
     insight::ask,
-    journal::{EventQuery, Passage},
+    journal::{EventQuery, HandlerProgress},
 };
 
 /// Events per page.
@@ -139,8 +139,8 @@ struct Stand {
 }
 
 impl Stand {
-    fn of(passage: Passage, event: &Event) -> Self {
-        let Passage { handler, class, passed, at, aside, dead } = passage;
+    fn of(passage: HandlerProgress, event: &Event) -> Self {
+        let HandlerProgress { handler, class, passed, at, aside, dead } = passage;
         let tag = match (dead, aside, passed) {
             (Some(_), ..) => Tag::new("bad", "dead letter"),
             (None, true, _) => Tag::new("warn", "set aside"),

@@ -20,7 +20,7 @@ use std::{
 use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, wal::CheckpointMode};
 use tokio::sync::mpsc;
 
-use super::{file::DatabaseFile, op::Op, shared::Shared};
+use super::{file::DatabaseFile, op::WriterOp, shared::SharedState};
 use crate::disk;
 
 /// A checkpoint starts when the log has this many frames of 4 KiB.
@@ -29,7 +29,7 @@ const START_FRAMES: u32 = 2_000;
 const LITTLE_FRAMES: i64 = 100;
 const PASSES: u32 = 3;
 /// Limit of the log: 256 MiB. At the limit, intake waits until the log is reset.
-pub const MAX_FRAMES: u32 = 65_536;
+pub(super) const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
 /// One tick every 25 rounds: every 250 ms.
 const ROUNDS_PER_TICK: u32 = 25;
@@ -38,23 +38,23 @@ const ROUNDS_PER_TICK: u32 = 25;
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Copies the log into the database file.
-pub struct Copier {
+pub(super) struct Copier {
     /// A connection for checkpoints only.
     pub connection: Connection,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedState>,
     /// Holds the file lock. Fields are dropped in order, so the lock outlives the connection.
     pub file: Arc<DatabaseFile>,
 }
 
-/// Starts the thread that runs `copy` when the log is long enough, and sends [`Op::Tick`] to the writer. The thread
-/// ends when the writer has ended.
+/// Starts the thread that runs `copy` when the log is long enough, and sends [`WriterOp::Tick`] to the writer. The
+/// thread ends when the writer has ended.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
 pub fn spawn(
-    shared: Arc<Shared>,
-    ops: mpsc::WeakSender<Op>,
-    mut copy: impl FnMut() -> Copied + Send + 'static,
+    shared: Arc<SharedState>,
+    ops: mpsc::WeakSender<WriterOp>,
+    mut copy: impl FnMut() -> CopyOutcome + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("journal-checkpoint".to_owned()).spawn(move || {
         // If this thread panics, the journal must fail: without checkpoints the log would grow to its limit and stop
@@ -71,13 +71,13 @@ pub fn spawn(
             if round.is_multiple_of(ROUNDS_PER_TICK) {
                 let Some(ops) = ops.upgrade() else { return };
                 // If the queue is full, the writer is awake anyway.
-                drop(ops.try_send(Op::Tick));
+                drop(ops.try_send(WriterOp::Tick));
             }
             let due = not_before.is_none_or(|time| time <= Instant::now());
             if due && shared.wal_frames.load(Relaxed) >= START_FRAMES && !shared.reset_wanted.load(Acquire) {
                 not_before = match copy() {
-                    Copied::Nearly => None,
-                    Copied::NoRoom => Some(Instant::now() + FULL_PAUSE),
+                    CopyOutcome::Nearly => None,
+                    CopyOutcome::NoRoom => Some(Instant::now() + FULL_PAUSE),
                 };
             }
         }
@@ -85,7 +85,7 @@ pub fn spawn(
 }
 
 /// The result of a copy.
-pub enum Copied {
+pub enum CopyOutcome {
     /// The copy ended: little is left, another process was in the way, or the journal has failed.
     Nearly,
     /// The database file cannot grow for lack of space.
@@ -100,28 +100,28 @@ impl Drop for Copier {
 
 impl Copier {
     /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer.
-    pub fn copy(&self) -> Copied {
+    pub fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
             // A log that was cut short has zeros instead of pages, and SQLite would copy them into the database.
             if !shared.is_intact() {
-                return Copied::Nearly;
+                return CopyOutcome::Nearly;
             }
             let copied = match self.connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
                 Ok((_, copied)) => copied,
                 // The next round retries it.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                    return Copied::Nearly;
+                    return CopyOutcome::Nearly;
                 }
-                Err(error) if disk::is_full_sqlite(&error, self.file.path()) => return Copied::NoRoom,
+                Err(error) if disk::is_full_sqlite(&error, self.file.path()) => return CopyOutcome::NoRoom,
                 Err(error) => {
                     shared.fail(&format!("checkpoint: {error}"));
-                    return Copied::Nearly;
+                    return CopyOutcome::Nearly;
                 }
             };
             if let Err(error) = self.file.sync() {
                 shared.fail(&format!("checkpoint: {error}"));
-                return Copied::Nearly;
+                return CopyOutcome::Nearly;
             }
             let left = i64::from(shared.wal_frames.load(Relaxed)) - i64::from(copied);
             if left <= LITTLE_FRAMES {
@@ -129,7 +129,7 @@ impl Copier {
             }
         }
         shared.reset_wanted.store(true, Release);
-        Copied::Nearly
+        CopyOutcome::Nearly
     }
 }
 
@@ -138,7 +138,7 @@ impl Copier {
 ///
 /// # Errors
 /// Returns SQLite errors. All but busy and full fail the journal for good.
-pub fn finish(connection: &Connection, shared: &Shared) -> rusqlite::Result<bool> {
+pub fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
         Ok((frames, copied)) => {
@@ -157,7 +157,7 @@ pub fn finish(connection: &Connection, shared: &Shared) -> rusqlite::Result<bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{State, sqlite::shared::tests::fresh};
+    use crate::journal::{JournalState, sqlite::shared::tests::fresh};
 
     #[test]
     fn a_panic_of_the_checkpoint_thread_fails_the_journal() {
@@ -167,7 +167,7 @@ mod tests {
         let (ops, _queue) = mpsc::channel(1);
         let thread = spawn(Arc::clone(&shared), ops.downgrade(), || panic!("test panic")).unwrap();
         assert!(thread.join().is_err());
-        assert!(matches!(&*shared.state.borrow(), State::Failed(_)));
+        assert!(matches!(&*shared.state.borrow(), JournalState::Failed(_)));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
                 closing.close();
                 assert!(second - first >= FULL_PAUSE);
             }
-            Copied::NoRoom
+            CopyOutcome::NoRoom
         });
         thread.unwrap().join().unwrap();
     }

@@ -12,13 +12,13 @@ use crate::event::Key;
 const SHARDS: usize = 256;
 
 /// Maps keys to the seqs where they may be stored.
-pub struct Directory {
-    shards: Vec<HashTable<Entry>>,
+pub(super) struct Directory {
+    shards: Vec<HashTable<DirectoryEntry>>,
     len: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct DirectoryEntry {
     tag: u32,
     seq: u32,
 }
@@ -48,14 +48,14 @@ impl Directory {
     pub fn insert(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
         self.shards[shard]
-            .insert_unique(spread(tag), Entry { tag, seq: low(seq) }, |entry| spread(entry.tag));
+            .insert_unique(spread(tag), DirectoryEntry { tag, seq: low(seq) }, |entry| spread(entry.tag));
         self.len += 1;
     }
 
     /// Removes a key whose row is deleted.
     pub fn remove(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
-        let is_it = |entry: &Entry| entry.tag == tag && entry.seq == low(seq);
+        let is_it = |entry: &DirectoryEntry| entry.tag == tag && entry.seq == low(seq);
         if let Slot::Occupied(slot) = self.shards[shard].entry(spread(tag), is_it, |entry| spread(entry.tag))
         {
             slot.remove();

@@ -17,17 +17,17 @@ use std::{
 };
 
 use super::{
-    op::{Append, Change, Reply},
-    shared::Shared,
+    op::{Append, JournalChange, ReplySender},
+    shared::SharedState,
     stall::Stage,
 };
 use crate::{
     event::Event,
-    journal::{AppendError, Error, Receipt, Replays},
+    journal::{AppendError, AppendReceipt, Error, Replays},
 };
 
 /// A committed group: its events and the callers that wait for it.
-pub struct Committed {
+pub(super) struct CommittedGroup {
     /// When the writer started the group.
     pub began: Instant,
     /// The highest seq so far.
@@ -38,24 +38,24 @@ pub struct Committed {
     pub events: Vec<Arc<Event>>,
     /// All replays; `None` if they did not change.
     pub replays: Option<Replays>,
-    pub appends: Vec<(Append, Receipt)>,
+    pub appends: Vec<(Append, AppendReceipt)>,
     /// The other changes, each with its reply channel and the ids that it changed.
-    pub changes: Vec<(Change, Reply<Vec<i64>>, Vec<i64>)>,
+    pub changes: Vec<(JournalChange, ReplySender<Vec<i64>>, Vec<i64>)>,
 }
 
 /// Makes groups durable, in the order in which they are passed in.
-pub struct Durable {
-    log: Arc<Log>,
+pub(super) struct Durable {
+    log: Arc<LogFile>,
     /// Number of groups passed to the thread and not yet answered.
     under_way: Arc<AtomicUsize>,
-    queue: Option<SyncSender<Committed>>,
+    queue: Option<SyncSender<CommittedGroup>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The file of the write-ahead log, with the shared state.
-struct Log {
+struct LogFile {
     file: File,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 impl Durable {
@@ -63,8 +63,8 @@ impl Durable {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn new(file: File, shared: Arc<Shared>) -> std::io::Result<Self> {
-        let log = Arc::new(Log { file, shared });
+    pub fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
+        let log = Arc::new(LogFile { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
         // Capacity 1: one group is being synced, one waits, and the writer builds one. More would only wait longer.
         let (queue, groups) = sync_channel(1);
@@ -80,7 +80,7 @@ impl Durable {
 
     /// Makes a group durable and answers its callers. If `more` operations are queued, or the thread still has
     /// groups, the thread does it; otherwise this call does it.
-    pub fn make(&self, group: Committed, more: bool) {
+    pub fn make(&self, group: CommittedGroup, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);
         }
@@ -103,7 +103,7 @@ impl Drop for Durable {
     }
 }
 
-fn work(log: &Log, under_way: &AtomicUsize, groups: &Receiver<Committed>) {
+fn work(log: &LogFile, under_way: &AtomicUsize, groups: &Receiver<CommittedGroup>) {
     while let Ok(first) = groups.recv() {
         log.shared.waiting.enter(Stage::Sync, first.oldest());
         let mut ready = vec![first];
@@ -115,8 +115,8 @@ fn work(log: &Log, under_way: &AtomicUsize, groups: &Receiver<Committed>) {
     }
 }
 
-impl Log {
-    fn make(&self, groups: Vec<Committed>) {
+impl LogFile {
+    fn make(&self, groups: Vec<CommittedGroup>) {
         // After a failed sync, a later sync may succeed although data was lost: do not trust it.
         if !self.shared.failed()
             && let Err(error) = self.file.sync_data()
@@ -131,18 +131,18 @@ impl Log {
             self.shared.tampered(tampered);
         }
         for group in groups {
-            if self.shared.failed() { group.refuse() } else { group.tell(&self.shared) }
+            if self.shared.failed() { group.refuse() } else { group.complete(&self.shared) }
         }
     }
 }
 
-impl Committed {
+impl CommittedGroup {
     /// When the oldest append of the group was queued.
     fn oldest(&self) -> Instant {
         self.appends.first().map_or(self.began, |(append, _)| append.since)
     }
 
-    fn tell(self, shared: &Shared) {
+    fn complete(self, shared: &SharedState) {
         shared.metrics.commits.inc();
         shared.metrics.commit_seconds.observe(self.began.elapsed().as_secs_f64());
         if !self.events.is_empty() {
@@ -160,19 +160,21 @@ impl Committed {
         }
         for (change, reply, ids) in self.changes {
             match change {
-                Change::RetryDead(_) if !ids.is_empty() => {
+                JournalChange::RetryDead(_) if !ids.is_empty() => {
                     shared.retries.send_modify(|version| *version += 1);
                 }
-                Change::Pause { handler, pause } => shared.paused.send_modify(|paused| {
+                JournalChange::Pause { handler, pause } => shared.paused.send_modify(|paused| {
                     Arc::make_mut(paused).entry(handler).or_insert(pause);
                 }),
-                Change::Rename { old, new } if !ids.is_empty() => shared.paused.send_modify(|paused| {
-                    let paused = Arc::make_mut(paused);
-                    if let Some(pause) = paused.remove(&old) {
-                        paused.insert(new, pause);
-                    }
-                }),
-                Change::Resume(handler) => shared.paused.send_modify(|paused| {
+                JournalChange::Rename { old, new } if !ids.is_empty() => {
+                    shared.paused.send_modify(|paused| {
+                        let paused = Arc::make_mut(paused);
+                        if let Some(pause) = paused.remove(&old) {
+                            paused.insert(new, pause);
+                        }
+                    })
+                }
+                JournalChange::Resume(handler) => shared.paused.send_modify(|paused| {
                     Arc::make_mut(paused).remove(&handler);
                 }),
                 _ => {}
@@ -192,7 +194,7 @@ impl Committed {
 }
 
 /// Sends an answer. It is lost if the caller has dropped the receiver.
-pub fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
+pub fn answer<T, E>(reply: ReplySender<T, E>, result: Result<T, E>) {
     drop(reply.send(result));
 }
 
@@ -202,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        journal::sqlite::{Settings, Sqlite},
+        journal::sqlite::{Settings, SqliteJournal},
         metrics::Metrics,
     };
 
@@ -211,10 +213,10 @@ mod tests {
         for groups in 1..=3 {
             let folder = tempfile::tempdir().unwrap();
             let settings = Settings { path: folder.path().join("journal.db"), ..Settings::default() };
-            let journal = Sqlite::open(settings, Metrics::new()).unwrap();
+            let journal = SqliteJournal::open(settings, Metrics::new()).unwrap();
             // A sync of this file fails.
             let file = File::open("/dev/null").unwrap();
-            let log = Log { file, shared: Arc::clone(&journal.shared) };
+            let log = LogFile { file, shared: Arc::clone(&journal.shared) };
             let (groups, mut answers): (Vec<_>, Vec<_>) = (0..groups).map(|_| flushed()).unzip();
             log.make(groups);
             for answer in &mut answers {
@@ -224,16 +226,16 @@ mod tests {
     }
 
     /// A group with one caller that waits for a flush.
-    fn flushed() -> (Committed, oneshot::Receiver<Result<Vec<i64>, Error>>) {
+    fn flushed() -> (CommittedGroup, oneshot::Receiver<Result<Vec<i64>, Error>>) {
         let (reply, answer) = oneshot::channel();
-        let group = Committed {
+        let group = CommittedGroup {
             began: Instant::now(),
             tip: 0,
             frames: 0,
             events: Vec::new(),
             replays: None,
             appends: Vec::new(),
-            changes: vec![(Change::Flush, reply, Vec::new())],
+            changes: vec![(JournalChange::Flush, reply, Vec::new())],
         };
         (group, answer)
     }

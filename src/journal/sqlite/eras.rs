@@ -10,11 +10,11 @@ use crate::clock::{Correction, Timestamp};
 
 /// Every era after the first, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Eras(Vec<Era>);
+pub(super) struct Eras(Vec<Era>);
 
 /// An era that a correction started. These are numbered from 1; everything before the first correction is in era 0.
 #[derive(Clone, Copy, Debug)]
-pub struct Era {
+pub(super) struct Era {
     /// Its first seq, which may not be assigned yet.
     pub first: u64,
     /// The trusted time at which it started.
@@ -25,7 +25,7 @@ pub struct Era {
 
 /// A trusted time with its era.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(super) struct Moment {
     /// The trusted time, in its own era.
     pub at: Timestamp,
     /// The number of the era in which the time was read.
@@ -84,7 +84,7 @@ impl Eras {
     }
 
     /// The last seq that can be in the same era as `seq`.
-    pub fn last_of(&self, seq: u64) -> u64 {
+    pub(super) fn last_of(&self, seq: u64) -> u64 {
         self.0.get(self.of(seq)).map_or(u64::MAX, |next| next.first - 1)
     }
 
@@ -118,7 +118,7 @@ impl Eras {
     }
 
     /// [`Self::horizon`] for every era, as an SQL table `horizon (era, at)`.
-    pub fn horizons(&self, horizon: Timestamp) -> String {
+    pub(super) fn horizons(&self, horizon: Timestamp) -> String {
         let rows: Vec<String> =
             (0..=self.now()).map(|era| format!("({era},{})", self.horizon(era, horizon).as_ms())).collect();
         format!("WITH horizon (era, at) AS (VALUES {})", rows.join(","))

@@ -14,7 +14,7 @@ use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, FileControl, OpenFlags};
 use crate::{
     disk,
     folder::{self, with_suffix},
-    journal::OpenError,
+    journal::JournalOpenError,
     lock::{Lock, LockError},
 };
 
@@ -27,7 +27,7 @@ const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The database file of a journal, locked for this process while this value lives.
-pub struct DatabaseFile {
+pub(super) struct DatabaseFile {
     path: PathBuf,
     /// Stays open until the last connection is closed: closing it drops all POSIX locks of this process on the file,
     /// including those of SQLite.
@@ -39,13 +39,15 @@ impl DatabaseFile {
     /// Locks the file for this process. Creates the file (0600) and its folder (0700) if they are missing.
     ///
     /// # Errors
-    /// Returns [`OpenError::Locked`], which names the lock file and its holder, or [`OpenError::Io`].
-    pub fn lock(path: &Path) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Io { path: path.display().to_string(), source };
+    /// Returns [`JournalOpenError::Locked`], which names the lock file and its holder, or [`JournalOpenError::Io`].
+    pub fn lock(path: &Path) -> Result<Self, JournalOpenError> {
+        let io = |source| JournalOpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
         let lock = Lock::take(path).map_err(|error| match error {
             LockError::Io(source) => io(source),
-            lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
+            lock @ LockError::Held { .. } => {
+                JournalOpenError::Locked { path: path.display().to_string(), lock }
+            }
         })?;
         // The database holds personal data, so only its owner may read it. SQLite gives its other files the same
         // mode.
@@ -93,16 +95,16 @@ impl DatabaseFile {
     }
 
     /// True if the lock file is still the one that another process would find.
-    pub fn is_lock_in_place(&self) -> bool {
+    pub(super) fn is_lock_in_place(&self) -> bool {
         self.lock.is_in_place()
     }
 
     /// Opens the connection that writes. Creates the schema in a new file, and migrates an older format.
     ///
     /// # Errors
-    /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`] before anything was changed, and [`OpenError::Engine`]
-    /// for SQLite errors.
-    pub fn writer(&self) -> Result<Connection, OpenError> {
+    /// Returns [`JournalOpenError::Newer`] or [`JournalOpenError::Foreign`] before anything was changed, and
+    /// [`JournalOpenError::Engine`] for SQLite errors.
+    pub fn writer(&self) -> Result<Connection, JournalOpenError> {
         let engine = |error: rusqlite::Error| self.engine(&error);
         self.format()?;
         let mut connection = self.connect().map_err(engine)?;
@@ -119,7 +121,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns SQLite errors.
-    pub fn checkpointer(&self) -> Result<Connection, OpenError> {
+    pub(super) fn checkpointer(&self) -> Result<Connection, JournalOpenError> {
         let connection = self.connect().map_err(|error| self.engine(&error))?;
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| self.engine(&error))?;
         Ok(connection)
@@ -143,14 +145,14 @@ impl DatabaseFile {
     /// interrupted and has to be rolled back.
     ///
     /// # Errors
-    /// Returns [`OpenError::Newer`] or [`OpenError::Foreign`].
-    pub fn format(&self) -> Result<i64, OpenError> {
+    /// Returns [`JournalOpenError::Newer`] or [`JournalOpenError::Foreign`].
+    pub fn format(&self) -> Result<i64, JournalOpenError> {
         let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
         if empty {
             return Ok(0);
         }
-        let foreign = |what: String| OpenError::Foreign { path: path.clone(), what };
+        let foreign = |what: String| JournalOpenError::Foreign { path: path.clone(), what };
         let connection = self.probe().map_err(|error| foreign(error.to_string()))?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let application = pragma("application_id").map_err(|error| foreign(error.to_string()))?;
@@ -164,7 +166,7 @@ impl DatabaseFile {
             }
         }
         if found > FORMAT {
-            return Err(OpenError::Newer { path, found, known: FORMAT });
+            return Err(JournalOpenError::Newer { path, found, known: FORMAT });
         }
         Ok(found)
     }
@@ -195,8 +197,12 @@ impl DatabaseFile {
         Ok(connection)
     }
 
+    pub(super) fn io(&self, source: io::Error) -> JournalOpenError {
+        JournalOpenError::Io { path: self.path.display().to_string(), source }
+    }
+
     /// Converts an SQLite error. It is lasting if a restart cannot help.
-    pub fn engine(&self, error: &rusqlite::Error) -> OpenError {
+    pub fn engine(&self, error: &rusqlite::Error) -> JournalOpenError {
         let lasting = match error {
             // A stored value is invalid.
             rusqlite::Error::FromSqlConversionFailure(..) => true,
@@ -213,7 +219,11 @@ impl DatabaseFile {
         };
         let full = disk::is_full_sqlite(error, &self.path);
         let why = if full { ": the disk is full or a quota is exceeded" } else { "" };
-        OpenError::Engine { path: self.path.display().to_string(), what: format!("{error}{why}"), lasting }
+        JournalOpenError::Engine {
+            path: self.path.display().to_string(),
+            what: format!("{error}{why}"),
+            lasting,
+        }
     }
 
     /// True if one of the files exists but this process may not open it.

@@ -1,6 +1,6 @@
 //! One commit group: the queued batches become rows of one transaction.
 //!
-//! Nothing here changes the writer's own state, so a failed group leaves no key and no seq behind. The [`Group`]
+//! Nothing here changes the writer's own state, so a failed group leaves no key and no seq behind. The [`CommitGroup`]
 //! collects the results, and the writer applies them after the commit.
 
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::{directory::Directory, eras::Moment};
 use crate::{
     clock::Timestamp,
     event::{Class, ContentDigest, Draft, Event, Key, Quarantined, Reason},
-    journal::{Batch, Receipt, RetryOf},
+    journal::{AppendBatch, AppendReceipt, RetryOf},
 };
 
 /// Maximum number of events per row of `key_run`. Confirming a key reads one row.
 const RUN: usize = 128;
 /// Bytes per event in a run: 16 of the key, 16 of the content's digest.
-pub const ENTRY: usize = 32;
+pub(super) const ENTRY: usize = 32;
 
 /// The events and keys that a commit group has stored so far.
-pub struct Group<'a> {
+pub struct CommitGroup<'a> {
     connection: &'a Connection,
     insert: CachedStatement<'a>,
     directory: &'a Directory,
@@ -39,13 +39,13 @@ pub struct Group<'a> {
 }
 
 /// The result of looking up a key.
-enum Known {
+enum KeyMatch {
     No,
     Same,
     Conflict(u64),
 }
 
-impl<'a> Group<'a> {
+impl<'a> CommitGroup<'a> {
     /// Starts a group in an open transaction. New events get the seqs after `tip`; `events` is the expected number of
     /// them. `received_at` must not be earlier than `moment`.
     pub fn new(
@@ -73,17 +73,17 @@ impl<'a> Group<'a> {
     }
 
     /// Stores a batch: new events, conflicts, and undecodable input. A retry also deletes its quarantine entry.
-    pub fn append(&mut self, batch: &Batch) -> rusqlite::Result<Receipt> {
-        let mut receipt = Receipt::default();
+    pub fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
+        let mut receipt = AppendReceipt::default();
         let mut conflicts = Vec::new();
         for draft in &batch.drafts {
             match self.known(draft)? {
-                Known::No => {
+                KeyMatch::No => {
                     receipt.seq = Some(self.store(draft)?);
                     receipt.accepted += 1;
                 }
-                Known::Same => receipt.duplicates += 1,
-                Known::Conflict(seq) => {
+                KeyMatch::Same => receipt.duplicates += 1,
+                KeyMatch::Conflict(seq) => {
                     conflicts.push((draft, seq));
                     receipt.conflicts += 1;
                 }
@@ -128,21 +128,21 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn known(&self, draft: &Draft) -> rusqlite::Result<Known> {
+    fn known(&self, draft: &Draft) -> rusqlite::Result<KeyMatch> {
         let (key, content) = (draft.key, draft.content);
-        let judge =
-            |stored: ContentDigest, seq| if stored == content { Known::Same } else { Known::Conflict(seq) };
+        let classify =
+            |stored: ContentDigest, seq| if stored == content { KeyMatch::Same } else { KeyMatch::Conflict(seq) };
         if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
-            return Ok(judge(self.entries[index].1, self.first + index as u64));
+            return Ok(classify(self.entries[index].1, self.first + index as u64));
         }
         for seq in self.directory.candidates(&key, self.tip_before) {
             if let Some((stored_key, stored)) = self.stored(seq)?
                 && stored_key == key
             {
-                return Ok(judge(stored, seq));
+                return Ok(classify(stored, seq));
             }
         }
-        Ok(Known::No)
+        Ok(KeyMatch::No)
     }
 
     /// Reads the key and content digest of a stored event.
@@ -235,7 +235,7 @@ fn spread(key: &Key) -> u64 {
 }
 
 /// The number stored in `event.class` and `lane.class`.
-pub const fn class_number(class: Class) -> i64 {
+pub(super) const fn class_number(class: Class) -> i64 {
     match class {
         Class::Incoming => 0,
         Class::Other => 1,

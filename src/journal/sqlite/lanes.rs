@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::{eras::Moment, group::class_number};
 use crate::{
     event::{Class, Draft},
-    journal::{Aside, Ends, Enrolment, LaneId, NewDead, Start, notice},
+    journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
 };
 
 /// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
@@ -19,7 +19,7 @@ const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Past the cursor, nothing
 /// else would tell a restart that an event is settled. `ids` is a list of ids in parentheses, or a query for them.
-pub fn mark_settled(ids: &str) -> String {
+pub(super) fn mark_settled(ids: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO mark (name, value)
            SELECT 'settled ' || lane.id || ' ' || dead.seq, dead.seq FROM dead JOIN lane ON lane.id = dead.lane
@@ -29,8 +29,8 @@ pub fn mark_settled(ids: &str) -> String {
 
 /// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
-pub struct Lanes {
-    known: HashMap<LaneId, Lane>,
+pub(super) struct Lanes {
+    known: HashMap<LaneId, KnownLane>,
     pending: BTreeMap<LaneId, PendingLane>,
     /// The pending changes of dead letters, in order. The other parts of these settles are in `pending`.
     pending_dead: Vec<(LaneId, Ends)>,
@@ -40,7 +40,7 @@ pub struct Lanes {
     /// True once it is known which handlers are configured. Until then, retention must keep everything.
     enrolled: bool,
     /// True if a configured handler announces dead letters.
-    tells_of_dead: bool,
+    announces_dead: bool,
 }
 
 /// The pending cursor and set-aside events of a lane.
@@ -52,7 +52,7 @@ struct PendingLane {
 }
 
 #[derive(Clone, Copy)]
-struct Lane {
+struct KnownLane {
     id: i64,
     cursor: u64,
     /// True if the handler is configured in this run: then its undelivered events are protected from retention.
@@ -64,13 +64,13 @@ struct Lane {
 }
 
 /// Result of an enrolment, to be applied after its commit.
-pub struct Enrolled {
-    lanes: Vec<KnownLane>,
-    tells_of_dead: bool,
+pub(super) struct EnrolledLanes {
+    lanes: Vec<StoredLane>,
+    announces_dead: bool,
 }
 
 /// The row of a lane.
-pub struct KnownLane {
+pub(super) struct StoredLane {
     lane: LaneId,
     id: i64,
     cursor: u64,
@@ -81,55 +81,56 @@ impl Lanes {
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut lanes = Self::default();
         let rows = lanes.reload(connection)?;
-        for KnownLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
+        for StoredLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
             lanes.known.insert(
                 lane.clone(),
-                Lane { id: *id, cursor: *cursor, configured: false, home: *id, replay: 0 },
+                KnownLane { id: *id, cursor: *cursor, configured: false, home: *id, replay: 0 },
             );
         }
-        lanes.reloaded(rows);
+        lanes.apply_replay_lanes(rows);
         Ok(lanes)
     }
 
-    /// Reads the rows of all lanes. [`Self::reloaded`] applies those of replays after the commit.
-    pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<KnownLane>> {
+    /// Reads the rows of all lanes. [`Self::apply_replay_lanes`] applies those of replays after the commit.
+    pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
         let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
         let rows = select.query_map([], |row| {
             let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
             let replay = Some(row.get(4)?).filter(|replay| *replay != 0);
             let lane = LaneId { handler: row.get::<_, String>(1)?.into(), class, replay };
-            Ok(KnownLane { lane, id: row.get(0)?, cursor: row.get(3)? })
+            Ok(StoredLane { lane, id: row.get(0)?, cursor: row.get(3)? })
         })?;
         rows.collect()
     }
 
     /// Replaces the lanes of replays by these rows, after replays started or ended. Like the own lanes of their
     /// handler, they protect events from retention only if the handler is configured.
-    pub fn reloaded(&mut self, rows: Vec<KnownLane>) {
+    pub(super) fn apply_replay_lanes(&mut self, rows: Vec<StoredLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
-        for KnownLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
+        for StoredLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
             if let Some(own) = self.known.get(&LaneId { replay: None, ..lane.clone() }) {
-                let lane_of_replay = Lane { id, cursor, replay: lane.replay.unwrap_or_default(), ..*own };
+                let lane_of_replay =
+                    KnownLane { id, cursor, replay: lane.replay.unwrap_or_default(), ..*own };
                 self.known.insert(lane, lane_of_replay);
             }
         }
     }
 
-    /// Writes the lanes of new handlers. [`Self::enrolled`] applies them after the commit.
+    /// Writes the lanes of new handlers. [`Self::apply_enrolment`] applies them after the commit.
     pub fn enrol(
         &self,
         connection: &Connection,
         enrolments: &[Enrolment],
         tip: u64,
         now: Moment,
-    ) -> rusqlite::Result<Enrolled> {
-        let tells_of_dead = enrolments.iter().any(|enrolment| enrolment.dead_letters);
-        let mut enrolled = Enrolled { lanes: Vec::new(), tells_of_dead };
+    ) -> rusqlite::Result<EnrolledLanes> {
+        let announces_dead = enrolments.iter().any(|enrolment| enrolment.dead_letters);
+        let mut enrolled = EnrolledLanes { lanes: Vec::new(), announces_dead };
         for enrolment in enrolments {
             for class in Class::ALL {
                 let lane = LaneId::live(Arc::clone(&enrolment.handler), class);
                 if let Some(known) = self.known.get(&lane) {
-                    enrolled.lanes.push(KnownLane { lane, id: known.id, cursor: known.cursor });
+                    enrolled.lanes.push(StoredLane { lane, id: known.id, cursor: known.cursor });
                     continue;
                 }
                 let cursor = start_cursor(connection, enrolment.start, tip)?;
@@ -138,29 +139,29 @@ impl Lanes {
                     params![&*lane.handler, class_number(class), cursor],
                 )?;
                 let id = connection.last_insert_rowid();
-                record(connection, id, cursor, now)?;
-                enrolled.lanes.push(KnownLane { lane, id, cursor });
+                record_cursor(connection, id, cursor, now)?;
+                enrolled.lanes.push(StoredLane { lane, id, cursor });
             }
         }
         Ok(enrolled)
     }
 
     /// Applies a committed [`Self::enrol`]: exactly these handlers are configured.
-    pub fn enrolled(&mut self, enrolled: Enrolled) {
-        let Enrolled { lanes, tells_of_dead } = enrolled;
+    pub fn apply_enrolment(&mut self, enrolled: EnrolledLanes) {
+        let EnrolledLanes { lanes, announces_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
-        for KnownLane { lane, id, cursor } in lanes {
-            self.known.insert(lane, Lane { id, cursor, configured: true, home: id, replay: 0 });
+        for StoredLane { lane, id, cursor } in lanes {
+            self.known.insert(lane, KnownLane { id, cursor, configured: true, home: id, replay: 0 });
         }
         for (lane, state) in &mut self.known {
             state.configured = handlers.contains(&lane.handler);
         }
         self.enrolled = true;
-        self.tells_of_dead = tells_of_dead;
+        self.announces_dead = announces_dead;
     }
 
     /// Applies a committed rename of a handler that is not configured.
-    pub fn renamed(&mut self, old: &Arc<str>, new: &Arc<str>) {
+    pub(super) fn apply_rename(&mut self, old: &Arc<str>, new: &Arc<str>) {
         for class in Class::ALL {
             let lane = self.known.remove(&LaneId::live(Arc::clone(old), class));
             self.known.extend(lane.map(|lane| (LaneId::live(Arc::clone(new), class), lane)));
@@ -169,7 +170,7 @@ impl Lanes {
 
     /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane, because each try of a
     /// set-aside event is settled: while commits fail, the pending settles would grow without a bound.
-    pub fn pend(&mut self, lane: LaneId, mut ends: Ends) {
+    pub(super) fn queue_settle(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
         let pending = self.pending.entry(lane.clone()).or_default();
         pending.cursor = pending.cursor.max(ends.cursor.take());
@@ -183,22 +184,22 @@ impl Lanes {
     }
 
     /// How long the oldest pending settle has waited.
-    pub fn waited(&self) -> Option<Duration> {
+    pub fn oldest_wait(&self) -> Option<Duration> {
         self.pending_since.map(|since| since.elapsed())
     }
 
     /// Records that a commit with the pending settles failed.
-    pub fn commit_failed(&mut self) {
+    pub(super) fn commit_failed(&mut self) {
         self.failed_at = Some(Instant::now());
     }
 
     /// Returns whether a commit with the pending settles failed less than `time` ago.
-    pub fn has_failed_within(&self, time: Duration) -> bool {
+    pub(super) fn has_failed_within(&self, time: Duration) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < time)
     }
 
-    /// Writes the pending settles; [`Self::settled`] removes them after the commit. Returns the events that announce
-    /// new dead letters, to be stored in the same transaction.
+    /// Writes the pending settles; [`Self::apply_settles`] removes them after the commit. Returns the events that
+    /// announce new dead letters, to be stored in the same transaction.
     pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
         for (id, pending) in &self.pending {
             let Some(lane) = self.known.get(id) else { continue };
@@ -209,14 +210,14 @@ impl Lanes {
             let Some(lane) = self.known.get(id) else { continue };
             for (dead_id, dead) in write_dead(connection, *lane, ends, now)? {
                 notices
-                    .extend(self.tells_of_dead.then(|| notice::of_dead_letter(dead_id, id, dead)).flatten());
+                    .extend(self.announces_dead.then(|| notice::of_dead_letter(dead_id, id, dead)).flatten());
             }
         }
         Ok(notices)
     }
 
     /// Removes the pending settles, after the commit.
-    pub fn settled(&mut self) {
+    pub fn apply_settles(&mut self) {
         for (lane, pending) in std::mem::take(&mut self.pending) {
             if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), pending.cursor) {
                 lane.cursor = lane.cursor.max(cursor);
@@ -228,21 +229,21 @@ impl Lanes {
     }
 
     /// True once it is known which handlers are configured, and so which events retention may delete.
-    pub const fn are_enrolled(&self) -> bool {
+    pub(super) const fn are_enrolled(&self) -> bool {
         self.enrolled
     }
 
     /// The ids of the lanes whose handlers are known not to be configured, as an SQL list.
     pub fn not_configured(&self) -> String {
-        let gone = self.known.values().filter(|lane| self.enrolled && !lane.configured);
-        let mut ids: Vec<i64> = gone.map(|lane| lane.id).collect();
+        let lanes = self.known.values().filter(|lane| self.enrolled && !lane.configured);
+        let mut ids: Vec<i64> = lanes.map(|lane| lane.id).collect();
         ids.sort_unstable();
         ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// Retention must keep every event above this seq, because this handler needs them. `None` if no handler needs
     /// any.
-    pub fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
+    pub(super) fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
         let mut lowest: Option<(u64, Arc<str>)> = None;
         let mut first_aside = connection.prepare_cached("SELECT min(seq) FROM aside WHERE lane = ?1")?;
         for (id, lane) in self.known.iter().filter(|(_, lane)| lane.configured) {
@@ -256,12 +257,12 @@ impl Lanes {
     }
 }
 
-fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusqlite::Result<u64> {
+fn start_cursor(connection: &Connection, start: Option<LaneStart>, tip: u64) -> rusqlite::Result<u64> {
     match start {
         // A journal that never held an event has tip 0: there, starting at the beginning and at the tip are the same.
-        None | Some(Start::Now) => Ok(tip),
-        Some(Start::Beginning) => Ok(0),
-        Some(Start::At(time)) => {
+        None | Some(LaneStart::Now) => Ok(tip),
+        Some(LaneStart::Beginning) => Ok(0),
+        Some(LaneStart::At(time)) => {
             Ok(super::reader::first_at_or_after(connection, time)?.map_or(tip, |seq| seq - 1))
         }
     }
@@ -270,7 +271,7 @@ fn start_cursor(connection: &Connection, start: Option<Start>, tip: u64) -> rusq
 /// Writes the cursor and the set-aside events of a lane. Deletes the marks of settled events that the cursor passes.
 fn write_lane(
     connection: &Connection,
-    lane: Lane,
+    lane: KnownLane,
     pending: &PendingLane,
     now: Moment,
 ) -> rusqlite::Result<()> {
@@ -284,7 +285,7 @@ fn write_lane(
                  WHERE name BETWEEN 'settled ' || ?1 || ' ' AND 'settled ' || ?1 || '!' AND value <= ?2",
             )?
             .execute(params![lane.id, cursor])?;
-        record(connection, lane.id, cursor, now)?;
+        record_cursor(connection, lane.id, cursor, now)?;
     }
     for (seq, row) in &pending.aside {
         let Some(row) = row else {
@@ -317,13 +318,13 @@ fn write_lane(
 /// Writes the changes of dead letters of one settle. Returns the new dead letters with their ids.
 fn write_dead<'a>(
     connection: &Connection,
-    lane: Lane,
+    lane: KnownLane,
     ends: &'a Ends,
     now: Moment,
 ) -> rusqlite::Result<Vec<(i64, &'a NewDead)>> {
     let mut new = Vec::new();
     for dead in &ends.dead {
-        new.extend(bury(connection, lane, dead, now)?.map(|id| (id, dead)));
+        new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
     for id in &ends.revived {
         connection.prepare_cached(&mark_settled("(?1)"))?.execute([id])?;
@@ -347,13 +348,18 @@ fn write_dead<'a>(
 
 /// Stores a dead letter and returns its id; `None` if the event is already dead, in the handler's own lane or by a
 /// replay. Then the existing row is updated.
-fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rusqlite::Result<Option<i64>> {
+fn store_dead(
+    connection: &Connection,
+    lane: KnownLane,
+    dead: &NewDead,
+    now: Moment,
+) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
     // The lane reads a clock of its own, which a correction of the trusted clock does not change. If the two differ
     // too much, the time of the settle counts.
-    let is_told_in_time = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
-    let died_at = if is_told_in_time { dead.at } else { now.at };
-    let again = connection
+    let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
+    let died_at = if is_plausible { dead.at } else { now.at };
+    let updated = connection
         .prepare_cached(
             "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8, era = ?9
              WHERE lane = ?1 AND seq = ?2",
@@ -369,7 +375,7 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rus
             lane.replay,
             now.era
         ])?;
-    if again > 0 {
+    if updated > 0 {
         return Ok(None);
     }
     connection
@@ -396,7 +402,7 @@ fn bury(connection: &Connection, lane: Lane, dead: &NewDead, now: Moment) -> rus
 }
 
 /// Adds a row to the cursor history.
-fn record(connection: &Connection, lane: i64, upto: u64, now: Moment) -> rusqlite::Result<()> {
+fn record_cursor(connection: &Connection, lane: i64, upto: u64, now: Moment) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO settle (lane, upto, at, era) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![lane, upto, now.at.as_ms(), now.era])?;
@@ -428,9 +434,9 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("schema.sql")).unwrap();
         let mut lanes = Lanes::load(&connection).unwrap();
-        let crm = Enrolment { handler: "crm".into(), start: Some(Start::Beginning), dead_letters: false };
+        let crm = Enrolment { handler: "crm".into(), start: Some(LaneStart::Beginning), dead_letters: false };
         let enrolled = lanes.enrol(&connection, &[crm], 0, NOW).unwrap();
-        lanes.enrolled(enrolled);
+        lanes.apply_enrolment(enrolled);
         (connection, lanes, LaneId::live("crm".into(), Class::Other))
     }
 
@@ -440,11 +446,11 @@ mod tests {
         let settle = |set_aside, resolved| Ends { set_aside, resolved, ..Ends::default() };
         for attempts in 1..=1_000 {
             let ends = settle(vec![aside(7, attempts), aside(8, attempts)], vec![]);
-            lanes.pend(lane.clone(), Ends { cursor: Some(attempts.into()), ..ends });
+            lanes.queue_settle(lane.clone(), Ends { cursor: Some(attempts.into()), ..ends });
         }
-        lanes.pend(lane.clone(), settle(vec![aside(9, 1)], vec![8]));
-        lanes.pend(lane.clone(), settle(vec![], vec![9]));
-        lanes.pend(lane.clone(), settle(vec![aside(9, 2), aside(10, 1)], vec![10]));
+        lanes.queue_settle(lane.clone(), settle(vec![aside(9, 1)], vec![8]));
+        lanes.queue_settle(lane.clone(), settle(vec![], vec![9]));
+        lanes.queue_settle(lane.clone(), settle(vec![aside(9, 2), aside(10, 1)], vec![10]));
         assert_eq!((lanes.pending[&lane].aside.len(), lanes.pending_dead.len()), (4, 0));
 
         let id = lanes.known[&lane].id;
@@ -461,19 +467,19 @@ mod tests {
         assert_eq!(rows("SELECT cursor, 0 FROM lane WHERE id = ?1"), [(1_000, 0)]);
         // One row of the enrolment, one of all settles.
         assert_eq!(rows("SELECT count(*), max(upto) FROM settle WHERE lane = ?1"), [(2, 1_000)]);
-        lanes.settled();
-        assert!(lanes.pending.is_empty() && lanes.waited().is_none());
+        lanes.apply_settles();
+        assert!(lanes.pending.is_empty() && lanes.oldest_wait().is_none());
     }
 
     #[test]
     fn a_failed_commit_delays_the_next_one_until_a_commit_succeeds() {
         let (_connection, mut lanes, lane) = lanes();
-        lanes.pend(lane, Ends { cursor: Some(1), ..Ends::default() });
+        lanes.queue_settle(lane, Ends { cursor: Some(1), ..Ends::default() });
         assert!(!lanes.has_failed_within(Duration::from_secs(3_600)));
         lanes.commit_failed();
         assert!(lanes.has_failed_within(Duration::from_secs(3_600)));
         assert!(!lanes.has_failed_within(Duration::ZERO));
-        lanes.settled();
+        lanes.apply_settles();
         assert!(!lanes.has_failed_within(Duration::from_secs(3_600)));
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     clock::Timestamp,
     event::Class,
     journal::{
-        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerPlace, LaneId, LaneState,
-        OpenError, QuarantineEntry, QuarantineQuery,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerPlace, JournalOpenError, LaneId,
+        LaneState, QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -32,22 +32,23 @@ impl Offline {
     /// Opens the journal for reading.
     ///
     /// # Errors
-    /// Returns an [`OpenError`] if a receiver holds the lock, if the file is missing, or if it is not a journal of
-    /// this format.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Returns a [`JournalOpenError`] if a receiver holds the lock, if the file is missing, or if it is not a journal
+    /// of this format.
+    pub fn open(path: &Path) -> Result<Self, JournalOpenError> {
         let named = || path.display().to_string();
         // Do not create a missing journal.
-        let found = std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
+        let found =
+            std::fs::metadata(path).map_err(|source| JournalOpenError::Io { path: named(), source })?;
         if !found.is_file() {
             let source = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(OpenError::Io { path: named(), source });
+            return Err(JournalOpenError::Io { path: named(), source });
         }
         refuse_foreign(path)?;
         let file = DatabaseFile::lock(path)?;
         match file.format()? {
-            0 => return Err(OpenError::Foreign { path: named(), what: "it is empty".to_owned() }),
+            0 => return Err(JournalOpenError::Foreign { path: named(), what: "it is empty".to_owned() }),
             FORMAT => {}
-            found => return Err(OpenError::Older { path: named(), found, known: FORMAT }),
+            found => return Err(JournalOpenError::Older { path: named(), found, known: FORMAT }),
         }
         let connection = file.reader().map_err(|error| file.engine(&error))?;
         Ok(Self { connection, _file: file })
@@ -160,14 +161,14 @@ impl Offline {
 }
 
 /// Rejects a file that is not a database, before a lock file is created beside it.
-pub(super) fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), JournalOpenError> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     let named = || path.display().to_string();
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
-    read.map_err(|source| OpenError::Io { path: named(), source })?;
+    read.map_err(|source| JournalOpenError::Io { path: named(), source })?;
     if head.is_empty() || head == MAGIC {
         return Ok(());
     }
-    Err(OpenError::Foreign { path: named(), what: "file is not a database".to_owned() })
+    Err(JournalOpenError::Foreign { path: named(), what: "file is not a database".to_owned() })
 }

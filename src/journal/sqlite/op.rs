@@ -5,24 +5,24 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
 use crate::journal::{
-    AppendError, Batch, Ends, Enrolment, Error, LaneId, NewReplay, Pause, Receipt, ReplayState,
+    AppendBatch, AppendError, AppendReceipt, Ends, Enrolment, Error, LaneId, NewReplay, Pause, ReplayState,
 };
 
 /// The channel for an answer. The caller may have dropped the receiver.
-pub type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
+pub type ReplySender<T, E = Error> = oneshot::Sender<Result<T, E>>;
 
 /// One operation for the writer.
-pub enum Op {
+pub enum WriterOp {
     /// Store a batch of events.
     Append(Append),
     /// Record how deliveries ended, as part of a later commit.
     Settle(LaneId, Ends),
     /// A change that the next commit includes, answered once it is durable.
-    Change(Change, Reply<Vec<i64>>),
+    Change(JournalChange, ReplySender<Vec<i64>>),
     /// Sent several times per second, so that retention, settles and checkpoints proceed without other operations.
     Tick,
     /// Accept nothing more and end the writer.
-    Close(Reply<()>),
+    Close(ReplySender<()>),
 }
 
 /// A batch to store, with its reply channel.
@@ -30,12 +30,12 @@ pub struct Append {
     /// When the batch was queued.
     pub since: Instant,
     /// The batch; its `hold` is dropped with it.
-    pub batch: Batch,
-    pub reply: Reply<Receipt, AppendError>,
+    pub batch: AppendBatch,
+    pub reply: ReplySender<AppendReceipt, AppendError>,
 }
 
 /// A change that is neither an append nor a settle.
-pub enum Change {
+pub enum JournalChange {
     /// Store cursors for new handlers.
     Enrol(Vec<Enrolment>),
     /// Move the delivery state of a handler to another name.
@@ -56,7 +56,7 @@ pub enum Change {
     /// Store a replay and its lanes.
     StartReplay(NewReplay),
     /// Pause, resume or end a replay, by id.
-    TurnReplay(i64, ReplayState),
+    ChangeReplay(i64, ReplayState),
     /// Delete quarantine entries, by id.
     DropQuarantined(Vec<i64>),
     /// Trust the wall clock, and confirm a gap found at the start.
@@ -71,5 +71,12 @@ impl Append {
         let events: usize = self.batch.drafts.iter().map(|draft| draft.element.raw().len()).sum();
         let rest: usize = self.batch.quarantined.iter().map(|item| item.bytes.len()).sum();
         events + rest
+    }
+}
+
+impl JournalChange {
+    /// True if it may change a replay or the lanes of replays.
+    pub(super) const fn affects_replays(&self) -> bool {
+        matches!(self, Self::StartReplay(_) | Self::ChangeReplay(..) | Self::Rename { .. })
     }
 }

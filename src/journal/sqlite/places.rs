@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::Class,
-    journal::{Error, HandlerPlace, LanePlace, OpenError, RenameError, RenameRefusal},
+    journal::{Error, HandlerPlace, JournalOpenError, LanePlace, RenameError, RenameRefusal},
 };
 
 /// Every handler in the file, sorted by name. `configured` decides for a name whether it is configured.
@@ -101,12 +101,12 @@ pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result
 /// Returns a [`RenameError`]; then nothing was renamed.
 pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameError> {
     let named = || path.display().to_string();
-    std::fs::metadata(path).map_err(|source| OpenError::Io { path: named(), source })?;
+    std::fs::metadata(path).map_err(|source| JournalOpenError::Io { path: named(), source })?;
     refuse_foreign(path)?;
     let file = DatabaseFile::lock(path)?;
     match file.format()? {
         FORMAT => {}
-        found => return Err(OpenError::Older { path: named(), found, known: FORMAT }.into()),
+        found => return Err(JournalOpenError::Older { path: named(), found, known: FORMAT }.into()),
     }
     let read = |error: rusqlite::Error| Error::Read(error.to_string().into());
     let mut connection = file.writer()?;

@@ -25,27 +25,27 @@ const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
 /// The identity of the files as they were opened.
-pub struct Presence {
+pub(super) struct Presence {
     file: Arc<DatabaseFile>,
     /// For reading frames. SQLite has no locks on it.
     log: File,
     page_bytes: u64,
-    database: Opened,
-    wal: Opened,
-    index: Opened,
+    database: OpenedFile,
+    wal: OpenedFile,
+    index: OpenedFile,
     /// The largest size seen so far. The database never shrinks.
     database_bytes: AtomicU64,
 }
 
 /// A path, and the identity of the file opened there.
-struct Opened {
+struct OpenedFile {
     path: PathBuf,
     id: FileId,
 }
 
 /// A change of the files by something else. The error text says which data may be lost.
 #[derive(Debug, thiserror::Error)]
-pub enum Tampered {
+pub(super) enum Tampering {
     /// The database was deleted, moved or replaced.
     #[error(
         "{} was deleted, moved or replaced while it was open; its events are lost unless you put that file back or \
@@ -89,7 +89,7 @@ impl Presence {
     pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
         let path = file.path();
         let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
-            .map(|path| FileId::at(&path).map(|(id, _bytes)| Opened { path, id }));
+            .map(|path| FileId::at(&path).map(|(id, _bytes)| OpenedFile { path, id }));
         Ok(Self {
             log: file.log()?,
             page_bytes,
@@ -104,26 +104,26 @@ impl Presence {
     /// Checks the files at their paths. `frames` is the number of frames in the log.
     ///
     /// # Errors
-    /// Returns [`Tampered`] if something else changed them.
-    pub fn check(&self, frames: u32) -> Result<(), Tampered> {
-        let gone = |gone: fn(PathBuf) -> Tampered, opened: &Opened| gone(opened.path.clone());
-        let bytes = self.database.bytes().ok_or_else(|| gone(Tampered::DatabaseGone, &self.database))?;
+    /// Returns [`Tampering`] if something else changed them.
+    pub fn check(&self, frames: u32) -> Result<(), Tampering> {
+        let missing = |kind: fn(PathBuf) -> Tampering, opened: &OpenedFile| kind(opened.path.clone());
+        let bytes = self.database.bytes().ok_or_else(|| missing(Tampering::DatabaseGone, &self.database))?;
         if self.database_bytes.fetch_max(bytes, Relaxed) > bytes {
-            return Err(Tampered::DatabaseCut(self.database.path.clone()));
+            return Err(Tampering::DatabaseCut(self.database.path.clone()));
         }
-        let bytes = self.wal.bytes().ok_or_else(|| gone(Tampered::LogGone, &self.wal))?;
+        let bytes = self.wal.bytes().ok_or_else(|| missing(Tampering::LogGone, &self.wal))?;
         if frames > 0 && bytes < self.end_of(frames) && !self.was_started_over(frames) {
-            return Err(Tampered::LogCut(self.wal.path.clone()));
+            return Err(Tampering::LogCut(self.wal.path.clone()));
         }
-        self.index.bytes().ok_or_else(|| gone(Tampered::IndexGone, &self.index))?;
+        self.index.bytes().ok_or_else(|| missing(Tampering::IndexGone, &self.index))?;
         Ok(())
     }
 
     /// Checks the log after a commit: it had `before` frames and now has `after`.
     ///
     /// # Errors
-    /// Returns [`Tampered::LogCut`] if a frame is missing.
-    pub fn check_log(&self, before: u32, after: u32) -> Result<(), Tampered> {
+    /// Returns [`Tampering::LogCut`] if a frame is missing.
+    pub(super) fn check_log(&self, before: u32, after: u32) -> Result<(), Tampering> {
         // After a reset, the log has new frames at its start and old ones behind them. So frame `before` is checked
         // only if it is below `after`.
         let last_before = Some(before).filter(|before| (1..after).contains(before));
@@ -133,15 +133,15 @@ impl Presence {
         {
             return Ok(());
         }
-        Err(Tampered::LogCut(self.wal.path.clone()))
+        Err(Tampering::LogCut(self.wal.path.clone()))
     }
 
     /// Checks that no other process could take the lock.
     ///
     /// # Errors
-    /// Returns [`Tampered::LockGone`] if the lock file is no longer in place.
-    pub fn check_lock(&self) -> Result<(), Tampered> {
-        if self.file.is_lock_in_place() { Ok(()) } else { Err(Tampered::LockGone) }
+    /// Returns [`Tampering::LockGone`] if the lock file is no longer in place.
+    pub(super) fn check_lock(&self) -> Result<(), Tampering> {
+        if self.file.is_lock_in_place() { Ok(()) } else { Err(Tampering::LockGone) }
     }
 
     fn has_frames(&self, mut frames: impl Iterator<Item = u32>) -> bool {
@@ -168,12 +168,12 @@ impl Presence {
     }
 
     /// The size in bytes of a log with this many frames: its header, and each frame with a header of its own.
-    pub const fn end_of(&self, frames: u32) -> u64 {
+    pub(super) const fn end_of(&self, frames: u32) -> u64 {
         HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
     }
 }
 
-impl Opened {
+impl OpenedFile {
     /// The size in bytes; `None` if the path no longer leads to the opened file.
     fn bytes(&self) -> Option<u64> {
         FileId::at(&self.path).ok().filter(|(id, _)| *id == self.id).map(|(_, bytes)| bytes)

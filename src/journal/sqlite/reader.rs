@@ -9,8 +9,8 @@ use crate::{
     clock::Timestamp,
     event::{Class, Element, Event, OrderKey, Position, Quarantined, Reason},
     journal::{
-        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, History, LaneId, LaneState,
-        Passage, QuarantineEntry, QuarantineQuery,
+        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerProgress, History,
+        LaneId, LaneState, QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -20,7 +20,7 @@ pub const PAGE: u64 = 1_000;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// The undecoded row of an event. Decoding happens outside the read transaction.
-pub struct RawEvent {
+pub(super) struct RawEvent {
     seq: u64,
     received_at: Timestamp,
     came_at: Timestamp,
@@ -89,7 +89,7 @@ pub fn claim(
 }
 
 /// The rows of a claim, and the seq up to which the journal was searched.
-pub struct ClaimRows {
+pub(super) struct ClaimRows {
     rows: Vec<RawEvent>,
     through: u64,
 }
@@ -137,7 +137,7 @@ pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
 
 /// The seq of the first event received at `time` or later. Bisects each era, because `received_at` never falls within
 /// one.
-pub fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
+pub(super) fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
         let edge = edge(connection, low, end, time)?;
@@ -196,18 +196,18 @@ pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
     let mut found = select.query(params![from, end, query.name, query.source])?;
     let mut rows = Vec::new();
     let mut bytes = 0;
-    let mut looked_to = from;
+    let mut searched_to = from;
     while let Some(row) = found.next()? {
         let event = RawEvent::from_row(row)?;
         let seq = event.seq;
         bytes += event.raw.len();
         rows.push(event);
         if rows.len() >= limit || bytes >= PAGE_BYTES {
-            looked_to = seq;
+            searched_to = seq;
             break;
         }
     }
-    let next = if looked_to > low { Some(looked_to) } else { ranges.pop().map(|(_, end)| end) };
+    let next = if searched_to > low { Some(searched_to) } else { ranges.pop().map(|(_, end)| end) };
     Ok((rows, next))
 }
 
@@ -269,7 +269,11 @@ pub fn set_aside(
 }
 
 /// The progress of an event of a class through each known handler, sorted by name.
-pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Result<Vec<Passage>> {
+pub fn handler_progress(
+    connection: &Connection,
+    class: Class,
+    seq: u64,
+) -> rusqlite::Result<Vec<HandlerProgress>> {
     // The time is known only if the cursor history has a row before the event and one at or after it.
     connection
         .prepare_cached(
@@ -282,7 +286,7 @@ pub fn passages(connection: &Connection, class: Class, seq: u64) -> rusqlite::Re
              FROM lane WHERE class = ?1 AND replay = 0 ORDER BY handler",
         )?
         .query_map(params![class_number(class), seq], |row| {
-            Ok(Passage {
+            Ok(HandlerProgress {
                 handler: row.get::<_, String>(0)?.into(),
                 class,
                 passed: row.get(1)?,
@@ -306,7 +310,7 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
 }
 
 /// The undecoded row of a dead letter.
-pub struct RawDead {
+pub(super) struct RawDead {
     event: RawEvent,
     id: i64,
     lane: LaneId,
@@ -413,7 +417,7 @@ pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<
 }
 
 /// Number of dead letters per handler, including handlers that have none.
-pub fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
+pub(super) fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
     connection
         .prepare_cached(
             "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id WHERE lane.replay = 0
@@ -464,6 +468,6 @@ pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<
 }
 
 /// Number of quarantine entries.
-pub fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn quarantine_count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.prepare_cached("SELECT count(*) FROM quarantine")?.query_row([], |row| row.get(0))
 }

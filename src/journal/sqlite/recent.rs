@@ -16,10 +16,10 @@ const MAX_BYTES: usize = 8 << 20;
 
 /// The newest events, limited in number and bytes.
 #[derive(Default)]
-pub struct Recent(Mutex<Inner>);
+pub(super) struct Recent(Mutex<RecentEvents>);
 
 #[derive(Default)]
-struct Inner {
+struct RecentEvents {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
 }
@@ -65,7 +65,7 @@ impl Recent {
         Some(claim)
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, RecentEvents> {
         // No code under this lock panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,7 +26,7 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Replays> {
 fn replay(row: &Row<'_>) -> rusqlite::Result<Replay> {
     let state: String = row.get(6)?;
     Ok(Replay {
-        asked: NewReplay {
+        request: NewReplay {
             handler: row.get::<_, String>(1)?.into(),
             after: row.get(2)?,
             upto: row.get(3)?,

@@ -15,7 +15,7 @@ use super::{
     group::{ENTRY, entry},
     lanes::{Lanes, mark_settled},
     settings::Settings,
-    shared::Shared,
+    shared::SharedState,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -31,13 +31,13 @@ const RUNS: u64 = 256;
 const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
 /// Interval between checks while there is nothing to delete.
-const REST: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between purges of dead letters, quarantine and old settles.
-const LONG_REST: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Keys that one transaction evicted from the deduplication window.
 #[derive(Default)]
-pub struct Evicted {
+pub(super) struct EvictedKeys {
     keys: Vec<(Key, u64)>,
     /// When the oldest remaining run was stored, converted to the current era. The outer `None` means unchanged.
     oldest: Option<Option<Timestamp>>,
@@ -46,18 +46,18 @@ pub struct Evicted {
 }
 
 /// Progress of the deletion, and when it last ran.
-pub struct Retention {
+pub(super) struct Retention {
     /// The lowest seq that may still be stored.
     low: u64,
-    rested: Option<Instant>,
-    swept: Option<Instant>,
+    idle_since: Option<Instant>,
+    swept_at: Option<Instant>,
     warned: bool,
 }
 
 impl Retention {
     /// Starts with a file whose lowest seq is `low`.
     pub const fn new(low: u64) -> Self {
-        Self { low, rested: None, swept: None, warned: false }
+        Self { low, idle_since: None, swept_at: None, warned: false }
     }
 
     /// The lowest seq that may still be stored.
@@ -67,25 +67,30 @@ impl Retention {
 
     /// Evicts the oldest runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
     /// adds `new` keys to `old` ones. If the limit was lowered, it takes several groups to get down to it.
-    pub fn make_room_for_keys(
+    pub(super) fn make_room_for_keys(
         &self,
         connection: &Connection,
         eras: &Eras,
         old: u64,
         new: u64,
         settings: &Settings,
-    ) -> rusqlite::Result<Evicted> {
+    ) -> rusqlite::Result<EvictedKeys> {
         let over = (old + new).saturating_sub(settings.dedup_keys).min(new + KEYS_AT_ONCE);
         if over == 0 {
-            return Ok(Evicted::default());
+            return Ok(EvictedKeys::default());
         }
-        let mut evicted = evict(connection, eras, over, |_, gone| gone < over)?;
+        let mut evicted = evict(connection, eras, over, |_, evicted| evicted < over)?;
         evicted.bound = !evicted.keys.is_empty();
         Ok(evicted)
     }
 
     /// Removes the evicted keys from the directory, after the transaction is committed.
-    pub fn evicted(&mut self, directory: &mut Directory, evicted: Evicted, shared: &Shared) {
+    pub(super) fn apply_eviction(
+        &mut self,
+        directory: &mut Directory,
+        evicted: EvictedKeys,
+        shared: &SharedState,
+    ) {
         for (key, seq) in &evicted.keys {
             directory.remove(key, *seq);
         }
@@ -102,7 +107,7 @@ impl Retention {
     }
 
     /// Notes that events were stored at this time.
-    pub fn stored(&self, came_at: Timestamp, shared: &Shared) {
+    pub fn note_stored(&self, came_at: Timestamp, shared: &SharedState) {
         shared.oldest_key_ms.fetch_min(came_at.as_ms(), Relaxed);
     }
 
@@ -115,21 +120,21 @@ impl Retention {
         tip: u64,
         received_at: Timestamp,
         settings: &Settings,
-    ) -> rusqlite::Result<Evicted> {
-        if self.rested.is_some_and(|since| since.elapsed() < REST) {
-            return Ok(Evicted::default());
+    ) -> rusqlite::Result<EvictedKeys> {
+        if self.idle_since.is_some_and(|since| since.elapsed() < CHECK_INTERVAL) {
+            return Ok(EvictedKeys::default());
         }
         let now = clock.deletion();
         let events_to = self.deletable(connection, lanes, eras, tip, now, settings)?;
         let keys_before = now.plus_ms(-settings.dedup_window.as_ms());
         let keys = oldest_run(connection, eras)?.is_some_and(|oldest| oldest < keys_before);
-        let sweep = self.swept.is_none_or(|since| since.elapsed() >= LONG_REST);
+        let sweep = self.swept_at.is_none_or(|since| since.elapsed() >= SWEEP_INTERVAL);
         if events_to.is_none() && !keys && !sweep {
-            self.rested = Some(Instant::now());
-            return Ok(Evicted::default());
+            self.idle_since = Some(Instant::now());
+            return Ok(EvictedKeys::default());
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut evicted = Evicted::default();
+        let mut evicted = EvictedKeys::default();
         if let Some(to) = events_to {
             connection.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([to])?;
         }
@@ -158,10 +163,10 @@ impl Retention {
         }
         if !full_slice && !more {
             // Wait for more rows: otherwise each group would cost a second commit to delete only a few.
-            self.rested = Some(Instant::now());
+            self.idle_since = Some(Instant::now());
         }
         if sweep && !more {
-            self.swept = Some(Instant::now());
+            self.swept_at = Some(Instant::now());
         }
         Ok(evicted)
     }
@@ -184,7 +189,7 @@ impl Retention {
         if to < self.low {
             return Ok(None);
         }
-        old_in(connection, eras, self.low, to, now.plus_ms(-settings.retention.as_ms()))
+        expired_to(connection, eras, self.low, to, now.plus_ms(-settings.retention.as_ms()))
     }
 
     /// The handler whose undelivered events are expired but cannot be deleted; `None` if there is none.
@@ -196,18 +201,18 @@ impl Retention {
         now: Timestamp,
         settings: &Settings,
     ) -> Option<Arc<str>> {
-        let look = || -> rusqlite::Result<Option<Arc<str>>> {
+        let find = || -> rusqlite::Result<Option<Arc<str>>> {
             let Some((above, handler)) = lanes.needed_above(connection)? else { return Ok(None) };
             let horizon = now.plus_ms(-settings.retention.as_ms());
-            Ok(old_in(connection, eras, above + 1, above + 1, horizon)?.map(|_| handler))
+            Ok(expired_to(connection, eras, above + 1, above + 1, horizon)?.map(|_| handler))
         };
         // An error is ignored, because only a message depends on it.
-        look().unwrap_or_default()
+        find().unwrap_or_default()
     }
 }
 
 /// The seq in `low..=to` up to which every event was received before the horizon. The range must be in one era.
-fn old_in(
+fn expired_to(
     connection: &Connection,
     eras: &Eras,
     low: u64,
@@ -224,7 +229,7 @@ fn old_in(
 }
 
 /// When the oldest run was stored, converted to the current era.
-pub fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached("SELECT first, came_at FROM key_run ORDER BY first LIMIT 1")?
         .query_row([], |row| Ok(eras.aged(eras.of(row.get(0)?), Timestamp::from_ms(row.get(1)?))))
@@ -245,8 +250,8 @@ fn evict(
     eras: &Eras,
     max: u64,
     leaves: impl Fn(Timestamp, u64) -> bool,
-) -> rusqlite::Result<Evicted> {
-    let mut evicted = Evicted::default();
+) -> rusqlite::Result<EvictedKeys> {
+    let mut evicted = EvictedKeys::default();
     let mut last = None;
     {
         let mut runs = connection
@@ -284,10 +289,10 @@ fn sweep_rows(
     settings: &Settings,
 ) -> rusqlite::Result<bool> {
     // Dead letters that are marked for retry stay, unless their handler is not configured: nobody will retry those.
-    let gone = lanes.not_configured();
+    let not_configured = lanes.not_configured();
     let old = format!(
         "(SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
-            AND died_at < (SELECT max(at) FROM horizon) AND (retrying = 0 OR lane IN ({gone}))
+            AND died_at < (SELECT max(at) FROM horizon) AND (retrying = 0 OR lane IN ({not_configured}))
           ORDER BY died_at LIMIT ?1)"
     );
     let settled = mark_settled(&old);

@@ -28,7 +28,7 @@ const MARGIN_LEAST_BYTES: u64 = 1 << 20;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measures the free space, and remembers whether it was short.
-pub struct Room {
+pub struct DiskRoom {
     file: PathBuf,
     reserve: Option<Size>,
     short: Option<Shortage>,
@@ -40,7 +40,7 @@ pub struct Room {
 
 /// Why intake must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
+pub(super) enum Shortage {
     /// The file system and the free pages together are down to the reserve.
     Reserve,
     /// The file system alone is down to half of the reserve.
@@ -51,7 +51,7 @@ pub enum Shortage {
 
 /// The result of one measurement.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Measured {
+pub(super) struct SpaceMeasurement {
     /// Free bytes of the file system for this user.
     pub free: u64,
     /// Bytes in free pages of the database file.
@@ -60,7 +60,7 @@ pub struct Measured {
     pub reserve: u64,
 }
 
-impl Measured {
+impl SpaceMeasurement {
     /// Available bytes, including the reserve, by the stricter of both limits.
     pub const fn room(&self) -> u64 {
         let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
@@ -87,7 +87,7 @@ impl Measured {
     }
 }
 
-impl Room {
+impl DiskRoom {
     /// For the file system that contains `file`.
     pub fn new(file: &Path, reserve: Option<Size>) -> Self {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
@@ -95,7 +95,7 @@ impl Room {
 
     /// Measures the space. Returns why intake must stop, if it must. A failed measurement stops nothing, because a
     /// full disk would also fail the write.
-    pub fn look(&mut self, connection: &Connection) -> (Option<Measured>, Option<Shortage>) {
+    pub fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = match self.measure(connection) {
             Ok(measured) => Some(measured),
             Err(error) => {
@@ -138,7 +138,7 @@ impl Room {
         self.refused.map(|_| Shortage::Refused)
     }
 
-    fn measure(&self, connection: &Connection) -> Result<Measured, String> {
+    fn measure(&self, connection: &Connection) -> Result<SpaceMeasurement, String> {
         let disk =
             rustix::fs::statvfs(folder::of(&self.file)).map_err(|error| format!("free space: {error}"))?;
         let pragma = |name: &str| -> Result<u64, String> {
@@ -151,7 +151,7 @@ impl Room {
             || RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / 20),
             |size| size.0,
         );
-        Ok(Measured { free: disk.f_bavail.saturating_mul(disk.f_frsize), pages, reserve })
+        Ok(SpaceMeasurement { free: disk.f_bavail.saturating_mul(disk.f_frsize), pages, reserve })
     }
 }
 
@@ -161,8 +161,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn measured(free_mib: u64, pages_mib: u64, reserve_mib: u64) -> Measured {
-        Measured { free: free_mib * MIB, pages: pages_mib * MIB, reserve: reserve_mib * MIB }
+    fn measured(free_mib: u64, pages_mib: u64, reserve_mib: u64) -> SpaceMeasurement {
+        SpaceMeasurement { free: free_mib * MIB, pages: pages_mib * MIB, reserve: reserve_mib * MIB }
     }
 
     #[test]

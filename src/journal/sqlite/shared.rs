@@ -9,12 +9,12 @@ use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::watch;
 
 use super::{
-    presence::{Presence, Tampered},
+    presence::{Presence, Tampering},
     recent::Recent,
     stall::Waiting,
 };
 use crate::{
-    journal::{Pauses, Replays, State},
+    journal::{JournalState, Pauses, Replays},
     metrics::Metrics,
 };
 
@@ -22,13 +22,13 @@ use crate::{
 pub(crate) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
 /// State shared by the writer, the checkpointer and the readers.
-pub struct Shared {
+pub struct SharedState {
     /// The newest events, in memory.
     pub recent: Recent,
     /// The highest durable seq.
     pub tip: watch::Sender<u64>,
     /// Whether the journal can store.
-    pub state: watch::Sender<State>,
+    pub state: watch::Sender<JournalState>,
     /// Increases whenever dead letters are marked for retry.
     pub retries: watch::Sender<u64>,
     /// The paused handlers, by name.
@@ -52,11 +52,33 @@ pub struct Shared {
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,
     /// The first detected change of the files by something else.
-    pub tampering: OnceLock<Tampered>,
+    pub tampering: OnceLock<Tampering>,
     pub metrics: Arc<Metrics>,
 }
 
-impl Shared {
+impl SharedState {
+    /// The state of an empty journal.
+    pub(super) fn new(presence: Presence, metrics: Arc<Metrics>) -> Self {
+        Self {
+            recent: Recent::default(),
+            tip: watch::Sender::new(0),
+            state: watch::Sender::new(JournalState::Ready),
+            retries: watch::Sender::new(0),
+            paused: watch::Sender::default(),
+            replays: watch::Sender::default(),
+            low: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
+            oldest_key_ms: AtomicI64::new(i64::MAX),
+            wal_frames: AtomicU32::new(0),
+            reset_wanted: AtomicBool::new(false),
+            pages: RwLock::new(()),
+            waiting: Waiting::new(),
+            presence,
+            tampering: OnceLock::new(),
+            metrics,
+        }
+    }
+
     /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
     /// else changed the files, that becomes the reason.
     pub fn fail(&self, what: &str) {
@@ -67,14 +89,14 @@ impl Shared {
     }
 
     /// Fails the journal because something else changed its files. The error text says which data may be lost.
-    pub fn tampered(&self, what: Tampered) {
+    pub fn tampered(&self, what: Tampering) {
         self.end(&what.to_string());
         // Ignore later changes: the first one is already reported.
         drop(self.tampering.set(what));
     }
 
     /// Checks the files. If something else changed them, fails the journal and returns false.
-    pub fn is_intact(&self) -> bool {
+    pub(super) fn is_intact(&self) -> bool {
         let checked = self.presence.check(self.wal_frames.load(Relaxed));
         checked.map_err(|what| self.tampered(what)).is_ok()
     }
@@ -88,7 +110,7 @@ impl Shared {
     }
 
     fn end(&self, what: &str) {
-        let failed = self.turn(|_| Some(State::Failed(what.into())));
+        let failed = self.change_state(|_| Some(JournalState::Failed(what.into())));
         if failed {
             tracing::error!(error = what, "journal failed; the process ends");
         }
@@ -96,8 +118,8 @@ impl Shared {
 
     /// Must be called before a connection is closed. When the last connection closes, SQLite copies the log into the
     /// database, and that must not happen after the log or the database was cut short.
-    pub fn before_close(&self, connection: &Connection) {
-        if !matches!(self.tampering.get(), Some(Tampered::LogCut(_) | Tampered::DatabaseCut(_))) {
+    pub(super) fn before_close(&self, connection: &Connection) {
+        if !matches!(self.tampering.get(), Some(Tampering::LogCut(_) | Tampering::DatabaseCut(_))) {
             return;
         }
         if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
@@ -110,17 +132,17 @@ impl Shared {
 
     /// Changes the state to the result of `next`, if there is one. Returns whether the state changed. `Failed` and
     /// `Closed` are final.
-    pub fn turn(&self, next: impl FnOnce(&State) -> Option<State>) -> bool {
+    pub fn change_state(&self, next: impl FnOnce(&JournalState) -> Option<JournalState>) -> bool {
         self.state.send_if_modified(|state| {
             let next = match state {
-                State::Failed(_) | State::Closed => None,
-                State::Ready | State::Stalled | State::Full { .. } => {
+                JournalState::Failed(_) | JournalState::Closed => None,
+                JournalState::Ready | JournalState::Stalled | JournalState::Full { .. } => {
                     next(state).filter(|next| next != state)
                 }
             };
             let turned = next.is_some();
             if let Some(next) = next {
-                self.metrics.journal_ready.set(i64::from(next == State::Ready));
+                self.metrics.journal_ready.set(i64::from(next == JournalState::Ready));
                 *state = next;
             }
             turned
@@ -129,33 +151,33 @@ impl Shared {
 
     /// Changes the state to `Closed`, unless the journal has failed.
     pub fn close(&self) {
-        self.turn(|_| Some(State::Closed));
+        self.change_state(|_| Some(JournalState::Closed));
     }
 
     /// True if the journal has failed or is closed.
     pub fn ended(&self) -> bool {
-        matches!(*self.state.borrow(), State::Failed(_) | State::Closed)
+        matches!(*self.state.borrow(), JournalState::Failed(_) | JournalState::Closed)
     }
 
     /// True if the journal has failed.
     pub fn failed(&self) -> bool {
-        matches!(*self.state.borrow(), State::Failed(_))
+        matches!(*self.state.borrow(), JournalState::Failed(_))
     }
 
     /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
     /// answer nobody.
-    pub const fn watch(&self, thread: &'static str) -> Watched<'_> {
-        Watched { shared: self, thread }
+    pub const fn watch(&self, thread: &'static str) -> PanicGuard<'_> {
+        PanicGuard { shared: self, thread }
     }
 }
 
-/// The guard of [`Shared::watch`].
-pub struct Watched<'a> {
-    shared: &'a Shared,
+/// The guard of [`SharedState::watch`].
+pub(super) struct PanicGuard<'a> {
+    shared: &'a SharedState,
     thread: &'static str,
 }
 
-impl Drop for Watched<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.shared.fail(&format!("thread {} panicked", self.thread));
@@ -169,29 +191,12 @@ pub mod tests {
     use crate::{journal::sqlite::file::DatabaseFile, metrics::Metrics};
 
     /// The shared state of an empty journal in this folder.
-    pub fn fresh(folder: &std::path::Path) -> Arc<Shared> {
+    pub fn fresh(folder: &std::path::Path) -> Arc<SharedState> {
         let file = Arc::new(DatabaseFile::lock(&folder.join("journal.db")).unwrap());
         let writer = file.writer().unwrap();
         let presence = Presence::new(file, 4_096).unwrap();
         drop(writer);
-        Arc::new(Shared {
-            recent: Recent::default(),
-            tip: watch::Sender::new(0),
-            state: watch::Sender::new(State::Ready),
-            retries: watch::Sender::new(0),
-            paused: watch::Sender::default(),
-            replays: watch::Sender::default(),
-            low: AtomicU64::new(0),
-            keys: AtomicU64::new(0),
-            oldest_key_ms: AtomicI64::new(0),
-            wal_frames: AtomicU32::new(0),
-            reset_wanted: AtomicBool::new(false),
-            pages: RwLock::new(()),
-            waiting: Waiting::new(),
-            presence,
-            tampering: OnceLock::new(),
-            metrics: Metrics::new(),
-        })
+        Arc::new(SharedState::new(presence, Metrics::new()))
     }
 
     #[test]

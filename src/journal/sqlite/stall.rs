@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::shared::Shared;
-use crate::journal::State;
+use super::shared::SharedState;
+use crate::journal::JournalState;
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Since when the oldest append of each stage waits.
 pub struct Waiting {
@@ -28,7 +28,7 @@ pub struct Waiting {
 
 /// A stage that an append passes through.
 #[derive(Clone, Copy)]
-pub enum Stage {
+pub(super) enum Stage {
     /// The writer's work: transaction, sync and chores.
     Write,
     /// The sync in the thread beside the writer.
@@ -71,19 +71,22 @@ impl Waiting {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub fn spawn(shared: Arc<Shared>, deadline: Duration) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
+pub fn spawn(
+    shared: Arc<SharedState>,
+    deadline: Duration,
+) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {
     let (running, ended) = sync_channel(0);
     let thread = thread::Builder::new().name("journal-stall".to_owned()).spawn(move || {
         let _watched = shared.watch("journal-stall");
-        look(&shared, deadline, &ended);
+        watch(&shared, deadline, &ended);
     })?;
     Ok((thread, running))
 }
 
-fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
+fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
     // When the stall began, and when it can end: one deadline after the last wait that was too long.
     let mut stalled: Option<(Instant, Instant)> = None;
-    while ended.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
+    while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();
         let waited = shared.waiting.oldest().filter(|waited| *waited > deadline);
         match (waited, stalled) {
@@ -103,9 +106,9 @@ fn look(shared: &Shared, deadline: Duration, ended: &Receiver<()>) {
             (None, _) => {}
         }
         // `Full` has precedence over both states, until the disk has space again.
-        shared.turn(|state| match (state, stalled.is_some()) {
-            (State::Ready, true) => Some(State::Stalled),
-            (State::Stalled, false) => Some(State::Ready),
+        shared.change_state(|state| match (state, stalled.is_some()) {
+            (JournalState::Ready, true) => Some(JournalState::Stalled),
+            (JournalState::Stalled, false) => Some(JournalState::Ready),
             _ => None,
         });
     }
@@ -138,24 +141,24 @@ mod tests {
     fn a_full_journal_that_stalls_is_full_and_then_stalled() {
         let folder = tempfile::tempdir().unwrap();
         let shared = fresh(folder.path());
-        shared.turn(|_| Some(State::Full { held_by: None }));
+        shared.change_state(|_| Some(JournalState::Full { held_by: None }));
         shared.waiting.enter(Stage::Write, Instant::now());
         let (thread, running) = spawn(Arc::clone(&shared), Duration::from_millis(1)).unwrap();
         let mut state = shared.state.subscribe();
-        let until = |state: &mut tokio::sync::watch::Receiver<State>, wanted: &State| {
+        let until = |state: &mut tokio::sync::watch::Receiver<JournalState>, wanted: &JournalState| {
             let begun = Instant::now();
             while *state.borrow_and_update() != *wanted {
                 assert!(begun.elapsed() < Duration::from_secs(60), "the state is not {wanted:?}");
                 thread::sleep(Duration::from_millis(1));
             }
         };
-        until(&mut state, &State::Full { held_by: None });
+        until(&mut state, &JournalState::Full { held_by: None });
         // There is space again, but the write still hangs.
-        shared.turn(|_| Some(State::Ready));
-        until(&mut state, &State::Stalled);
+        shared.change_state(|_| Some(JournalState::Ready));
+        until(&mut state, &JournalState::Stalled);
         assert_eq!(shared.metrics.journal_ready.get(), 0);
         shared.waiting.leave(Stage::Write);
-        until(&mut state, &State::Ready);
+        until(&mut state, &JournalState::Ready);
         assert_eq!(shared.metrics.journal_ready.get(), 1);
         drop(running);
         thread.join().unwrap();

@@ -9,7 +9,7 @@ use std::{
 use super::{
     eras::Era,
     retention::{note, oldest_run},
-    writer::Writer,
+    writer::JournalWriter,
 };
 use crate::clock::{ClockStatus, Correction, Timestamp};
 
@@ -21,7 +21,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// If deletion is further behind than this, it is catching up after downtime.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
-impl Writer {
+impl JournalWriter {
     /// Runs once per second: makes a correction that is due, updates the metrics, and once per minute notes the time
     /// for the next start.
     pub(super) fn compare_clocks(&mut self) {
@@ -44,7 +44,7 @@ impl Writer {
             None => Ok(()),
         };
         if let Err(error) = done {
-            let verdict = self.judge("clock", &error);
+            let verdict = self.classify("clock", &error);
             self.roll_back();
             tracing::warn!(%error, ?verdict, "state of the clock could not be stored in the journal");
         }
@@ -55,7 +55,7 @@ impl Writer {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let era = self.begin_era(self.tip + 1, &correction, "agreed")?;
         self.connection.execute_batch("COMMIT")?;
-        self.corrected((era, correction));
+        self.apply_correction((era, correction));
         Ok(())
     }
 
@@ -68,7 +68,7 @@ impl Writer {
 
     /// Called when the disk is full: logs if deletion by age is behind because the clock is in doubt or not
     /// confirmed, or because it is still catching up.
-    pub(super) fn tell_held_back(&self) {
+    pub(super) fn warn_deletion_delayed(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);
         if trusted && unconfirmed_until.is_none() && behind_ms < CATCHING_UP_MS {
@@ -88,7 +88,7 @@ impl Writer {
         metrics.deletion_behind_seconds.set(status.now.ms_since(status.deletion) / 1_000);
     }
 
-    /// Writes a correction within the open transaction. [`Self::corrected`] applies it after the commit.
+    /// Writes a correction within the open transaction. [`Self::apply_correction`] applies it after the commit.
     pub(super) fn begin_era(
         &self,
         first: u64,
@@ -112,7 +112,7 @@ impl Writer {
     }
 
     /// Applies a committed correction: from here on, times follow the wall clock again.
-    pub(super) fn corrected(&mut self, (era, correction): (Era, Correction)) {
+    pub(super) fn apply_correction(&mut self, (era, correction): (Era, Correction)) {
         self.clock.correct(&correction);
         self.received_at = correction.to;
         self.eras.push(era);

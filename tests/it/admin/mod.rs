@@ -21,7 +21,7 @@ use crate::{
 };
 use bikhook::{
     admin,
-    journal::{Journal, State, sqlite},
+    journal::{Journal, JournalState, sqlite},
     metrics::Metrics,
 };
 use reqwest::{
@@ -499,7 +499,7 @@ async fn a_retry_stores_no_event_unless_its_entry_leaves_the_quarantine() {
     .unwrap();
     drop(raw);
     let metrics = Metrics::new();
-    let opened = sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics));
+    let opened = sqlite::SqliteJournal::open(place.settings.clone(), Arc::clone(&metrics));
     let journal: Arc<dyn Journal> = Arc::new(opened.expect("the journal opens"));
     let operator = Operator::over(Guard::default(), place, journal, metrics).await;
     operator.quarantine(&format!("[{},null]", status("i-1", "m-1", "sent"))).await;
@@ -547,17 +547,17 @@ async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (200, 200));
     assert!(alive.body.ends_with("}\n") && ready.body.ends_with("}\n"), "a line each, as people read it");
-    journal.state.send_replace(State::Full { held_by: Some("crm".into()) });
+    journal.state.send_replace(JournalState::Full { held_by: Some("crm".into()) });
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (200, 503));
     let body: Value = serde_json::from_str(&ready.body).unwrap();
     assert_eq!(body, json!({"ready": false, "state": "full", "heldBy": "crm"}));
-    journal.state.send_replace(State::Ready);
+    journal.state.send_replace(JournalState::Ready);
     operator.stopping.send_replace(true);
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (200, 503));
     assert!(ready.body.contains("stopping"));
-    journal.state.send_replace(State::Failed("an I/O error of +910000000000".into()));
+    journal.state.send_replace(JournalState::Failed("an I/O error of +910000000000".into()));
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (503, 503));
     assert!(alive.body.contains("failed") && !alive.body.contains("+91"), "{}", alive.body);

@@ -15,7 +15,7 @@ use std::{
 
 use bikhook::{
     http::{self, AuthMode, CredentialSettings, Intake, SourceSettings, Sources},
-    journal::{Journal, State},
+    journal::{Journal, JournalState},
     metrics::Metrics,
     secret::Secret,
 };
@@ -325,7 +325,10 @@ async fn health_is_an_exit_code() {
     let journal = Arc::clone(&operator.journal);
     let url = operator.url("");
     let _nobody_else_gets_it = operator.hang_up().await;
-    assert!(matches!(*journal.state().borrow(), State::Ready), "the journal is well, but nobody answers");
+    assert!(
+        matches!(*journal.state().borrow(), JournalState::Ready),
+        "the journal is well, but nobody answers"
+    );
     run_with(&[], b"", &["health", "--admin", &url]).await.failed("cannot reach");
 }
 

@@ -26,8 +26,8 @@ use bikhook::{
     event::Class,
     handler::{About, Delivery, Failure, Filter, Handler, Mask, MaskSettings},
     journal::{
-        Aside, Cause, DeadLetter, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneState, NewDead,
-        Start,
+        Aside, Cause, DeadLetter, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneStart, LaneState,
+        NewDead,
     },
     metrics::Metrics,
     settings::Period,
@@ -297,7 +297,11 @@ async fn what_was_delivered_is_not_delivered_again_after_a_restart() {
     world.journal = world.place.open();
     world
         .journal
-        .enrol(vec![Enrolment { handler: "crm".into(), start: Some(Start::Beginning), dead_letters: false }])
+        .enrol(vec![Enrolment {
+            handler: "crm".into(),
+            start: Some(LaneStart::Beginning),
+            dead_letters: false,
+        }])
         .await
         .unwrap();
     world.append(statuses(10..12)).await;

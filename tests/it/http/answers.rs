@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bikhook::{
     http::SourceSettings,
-    journal::{AppendError, State},
+    journal::{AppendError, JournalState},
 };
 
 use super::world::{KEY, World, event, key, post, request, source};
@@ -134,7 +134,7 @@ fn a_journal_that_cannot_store_is_503_with_a_time_to_come_back() {
 fn a_full_disk_names_the_handler_that_holds_the_journal() {
     let world = World::new();
     world.journal.fail(AppendError::Full);
-    world.journal.say(State::Full { held_by: Some("crm".into()) });
+    world.journal.say(JournalState::Full { held_by: Some("crm".into()) });
     let answer = world.post(event("e1"));
     assert!(answer.json()["detail"].as_str().unwrap().contains("\"crm\""), "{answer:?}");
 }

@@ -19,9 +19,9 @@ use bikhook::{
         AuthMode, Bounds, CredentialSettings, Intake, Settings, SourceSettings, Sources, Stopped, bind, serve,
     },
     journal::{
-        AppendError, Batch, BoxFuture, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error, EventPage,
-        EventQuery, Figures, HandlerPlace, Journal, LaneId, LaneState, QuarantineEntry, QuarantineQuery,
-        Receipt, RenameError, State,
+        AppendBatch, AppendError, AppendReceipt, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error,
+        EventPage, EventQuery, HandlerPlace, Journal, JournalFigures, JournalFuture, JournalState, LaneId,
+        LaneState, QuarantineEntry, QuarantineQuery, RenameError,
     },
     metrics::Metrics,
     secret::Secret,
@@ -325,11 +325,11 @@ pub(super) struct Told {
     queue: Mutex<Option<mpsc::SyncSender<Job>>>,
     gate: Arc<Gate>,
     mood: Mutex<Mood>,
-    state: watch::Sender<State>,
+    state: watch::Sender<JournalState>,
     tip: watch::Sender<u64>,
 }
 
-type Job = (Batch, oneshot::Sender<Result<Receipt, AppendError>>);
+type Job = (AppendBatch, oneshot::Sender<Result<AppendReceipt, AppendError>>);
 
 #[derive(Default)]
 struct Gate {
@@ -363,7 +363,7 @@ impl Told {
             queue: Mutex::new(Some(queue)),
             gate,
             mood: Mutex::new(Mood::Well),
-            state: watch::Sender::new(State::Ready),
+            state: watch::Sender::new(JournalState::Ready),
             tip: watch::Sender::new(0),
         })
     }
@@ -391,7 +391,7 @@ impl Told {
         *self.mood.lock().unwrap() = Mood::Well;
     }
 
-    pub(super) fn say(&self, state: State) {
+    pub(super) fn say(&self, state: JournalState) {
         self.state.send_replace(state);
     }
 
@@ -422,14 +422,14 @@ impl Gate {
 }
 
 impl Kept {
-    fn take(&mut self, batch: &Batch) -> Receipt {
+    fn take(&mut self, batch: &AppendBatch) -> AppendReceipt {
         self.ids.extend(batch.drafts.iter().map(|draft| draft.element.id().unwrap_or_default().to_owned()));
         self.quarantined.extend(batch.quarantined.iter().cloned());
-        Receipt {
+        AppendReceipt {
             accepted: batch.drafts.len() as u32,
             quarantined: batch.quarantined.len() as u32,
             seq: (!batch.drafts.is_empty()).then_some(self.ids.len() as u64),
-            ..Receipt::default()
+            ..AppendReceipt::default()
         }
     }
 }
@@ -439,15 +439,15 @@ impl Journal for Told {
         &self.clock
     }
 
-    fn accept_clock(&self) -> BoxFuture<'_, Result<bool, Error>> {
+    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn received_from(&self, _: bikhook::clock::Timestamp) -> BoxFuture<'_, Result<Option<u64>, Error>> {
+    fn received_from(&self, _: bikhook::clock::Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Receipt, AppendError>> {
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>> {
         let mood = self.mood.lock().unwrap().clone();
         match mood {
             Mood::Well => {}
@@ -459,7 +459,7 @@ impl Journal for Told {
         Box::pin(async { receipt.await.unwrap_or(Err(AppendError::Stopped)) })
     }
 
-    fn state(&self) -> watch::Receiver<State> {
+    fn state(&self) -> watch::Receiver<JournalState> {
         self.state.subscribe()
     }
 
@@ -471,79 +471,79 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn handlers(&self) -> BoxFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn rename_handler(&self, _: Arc<str>, _: Arc<str>) -> BoxFuture<'_, Result<(), RenameError>> {
+    fn rename_handler(&self, _: Arc<str>, _: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>> {
         unreachable!("intake never asks")
     }
 
-    fn enrol(&self, _: Vec<Enrolment>) -> BoxFuture<'_, Result<(), Error>> {
+    fn enrol(&self, _: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>> {
         unreachable!("intake never asks")
     }
 
-    fn lane(&self, _: LaneId) -> BoxFuture<'_, Result<LaneState, Error>> {
+    fn lane(&self, _: LaneId) -> JournalFuture<'_, Result<LaneState, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn set_aside(&self, _: LaneId, _: u64, _: u64) -> BoxFuture<'_, Result<Vec<u64>, Error>> {
+    fn set_aside(&self, _: LaneId, _: u64, _: u64) -> JournalFuture<'_, Result<Vec<u64>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> BoxFuture<'_, Result<Claim, Error>> {
+    fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> JournalFuture<'_, Result<Claim, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn settle(&self, _: LaneId, _: Ends) -> BoxFuture<'_, Result<(), Error>> {
+    fn settle(&self, _: LaneId, _: Ends) -> JournalFuture<'_, Result<(), Error>> {
         unreachable!("intake never asks")
     }
 
-    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+    fn flush(&self) -> JournalFuture<'_, Result<(), Error>> {
         unreachable!("intake never asks")
     }
 
-    fn get(&self, _: u64) -> BoxFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
+    fn get(&self, _: u64) -> JournalFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn passages(
+    fn handler_progress(
         &self,
         _: bikhook::event::Class,
         _: u64,
-    ) -> BoxFuture<'_, Result<Vec<bikhook::journal::Passage>, Error>> {
+    ) -> JournalFuture<'_, Result<Vec<bikhook::journal::HandlerProgress>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn events(&self, _: EventQuery) -> BoxFuture<'_, Result<EventPage, Error>> {
+    fn events(&self, _: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn dead_letters(&self, _: DeadQuery) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn dead_letters(&self, _: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn dead_letter(&self, _: i64) -> BoxFuture<'_, Result<Option<DeadLetter>, Error>> {
+    fn dead_letter(&self, _: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn retry_dead(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+    fn retry_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn drop_dead(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn retrying(&self, _: LaneId) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn retrying(&self, _: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn pause(&self, _: Arc<str>, _: String) -> BoxFuture<'_, Result<(), Error>> {
+    fn pause(&self, _: Arc<str>, _: String) -> JournalFuture<'_, Result<(), Error>> {
         unreachable!("intake never asks")
     }
 
-    fn resume(&self, _: Arc<str>) -> BoxFuture<'_, Result<bool, Error>> {
+    fn resume(&self, _: Arc<str>) -> JournalFuture<'_, Result<bool, Error>> {
         unreachable!("intake never asks")
     }
 
@@ -551,11 +551,15 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn start_replay(&self, _: bikhook::journal::NewReplay) -> BoxFuture<'_, Result<i64, Error>> {
+    fn start_replay(&self, _: bikhook::journal::NewReplay) -> JournalFuture<'_, Result<i64, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn change_replay(&self, _: i64, _: bikhook::journal::ReplayState) -> BoxFuture<'_, Result<bool, Error>> {
+    fn change_replay(
+        &self,
+        _: i64,
+        _: bikhook::journal::ReplayState,
+    ) -> JournalFuture<'_, Result<bool, Error>> {
         unreachable!("intake never asks")
     }
 
@@ -563,23 +567,23 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn quarantine(&self, _: QuarantineQuery) -> BoxFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
+    fn quarantine(&self, _: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn quarantined(&self, _: i64) -> BoxFuture<'_, Result<Option<QuarantineEntry>, Error>> {
+    fn quarantined(&self, _: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn drop_quarantined(&self, _: Vec<i64>) -> BoxFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_quarantined(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn figures(&self) -> BoxFuture<'_, Result<Figures, Error>> {
+    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>> {
         unreachable!("intake never asks")
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+    fn close(&self) -> JournalFuture<'_, Result<(), Error>> {
         unreachable!("intake never asks")
     }
 }

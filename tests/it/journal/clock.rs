@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bikhook::{
     clock::Timestamp,
     event::{Class, Event},
-    journal::{Batch, Ends, EventQuery, Journal, NewReplay, QuarantineQuery, Start},
+    journal::{AppendBatch, Ends, EventQuery, Journal, LaneStart, NewReplay, QuarantineQuery},
 };
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ async fn a_clock_60_days_ahead_for_seconds_deletes_nothing() {
 async fn a_clock_100_days_ahead_does_not_empty_the_quarantine() {
     let mut world = World::new().await;
     let quarantined = vec![unreadable("{")];
-    world.journal.append(Batch { quarantined, ..Batch::default() }).await.unwrap();
+    world.journal.append(AppendBatch { quarantined, ..AppendBatch::default() }).await.unwrap();
     world.hands.jump(100 * DAY);
     world.append("meanwhile").await;
     // The first thing that a start does is to look for what is too old.
@@ -275,7 +275,7 @@ async fn handlers_and_replays_begin_at_a_time_across_clock_eras() {
     for (time, first) in [(0, Some(1)), (1, Some(2)), (DAY, Some(2)), (400 * DAY, None)] {
         assert_eq!(world.journal.received_from(START.plus_ms(time)).await.unwrap(), first, "{time}");
     }
-    let start = Some(Start::At(START.plus_ms(DAY)));
+    let start = Some(LaneStart::At(START.plus_ms(DAY)));
     let enrolment = bikhook::journal::Enrolment { handler: "new".into(), start, dead_letters: false };
     world.journal.enrol(vec![enrolment]).await.unwrap();
     assert_eq!(world.journal.lane(lane("new", Class::Other)).await.unwrap().cursor, 1);

@@ -11,9 +11,9 @@ use bikhook::{
     clock::{self as wall, Timestamp},
     event::Class,
     journal::{
-        AppendError, Aside, Batch, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery, History,
-        Journal, LaneId, NewDead, NewReplay, OpenError, Passage, QuarantineQuery, ReplayState, RetryOf,
-        Start, State, sqlite,
+        AppendBatch, AppendError, Aside, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery,
+        HandlerProgress, History, Journal, JournalOpenError, JournalState, LaneId, LaneStart, NewDead,
+        NewReplay, QuarantineQuery, ReplayState, RetryOf, sqlite,
     },
     settings::Period,
 };
@@ -82,7 +82,7 @@ async fn the_same_event_from_two_sources_is_two_events() {
     let journal = place.open();
     let raw = status("id-1", "m-1", "sent");
     let drafts = vec![draft_from("one", &raw), draft_from("two", &raw)];
-    let receipt = journal.append(Batch { drafts, ..Batch::default() }).await.unwrap();
+    let receipt = journal.append(AppendBatch { drafts, ..AppendBatch::default() }).await.unwrap();
     assert_eq!((receipt.accepted, receipt.duplicates), (2, 0));
 }
 
@@ -109,8 +109,10 @@ async fn quarantine_keeps_identical_bytes_once_until_they_are_dropped() {
     let place = Place::new();
     let journal = place.open();
     for bytes in ["{bad", "{bad", "{worse"] {
-        let receipt =
-            journal.append(Batch { quarantined: vec![unreadable(bytes)], ..Batch::default() }).await.unwrap();
+        let receipt = journal
+            .append(AppendBatch { quarantined: vec![unreadable(bytes)], ..AppendBatch::default() })
+            .await
+            .unwrap();
         assert_eq!((receipt.quarantined, receipt.seq), (1, None));
     }
     let entries = journal.quarantine(QuarantineQuery { limit: 10, before: None }).await.unwrap();
@@ -127,8 +129,11 @@ async fn a_retry_drops_its_entry_only_if_an_element_is_stored() {
     let journal = place.open();
     let one = status("1", "m", "sent");
     journal.append(batch([&one])).await.unwrap();
-    journal.append(Batch { quarantined: vec![unreadable("[1]")], ..Batch::default() }).await.unwrap();
-    let retry = |raw: &str, of: RetryOf| Batch {
+    journal
+        .append(AppendBatch { quarantined: vec![unreadable("[1]")], ..AppendBatch::default() })
+        .await
+        .unwrap();
+    let retry = |raw: &str, of: RetryOf| AppendBatch {
         quarantined: vec![unreadable("null")],
         retried: Some(of),
         ..batch([raw])
@@ -213,8 +218,8 @@ async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell()
         journal.flush().await.unwrap();
     }
     let stands = async |class, seq| {
-        let passages = journal.passages(class, seq).await.unwrap();
-        let of = |passage: Passage| {
+        let passages = journal.handler_progress(class, seq).await.unwrap();
+        let of = |passage: HandlerProgress| {
             assert_eq!((passage.class, passage.aside, passage.dead), (class, false, None));
             (passage.handler.to_string(), passage.passed, passage.at.map(|at| at >= before))
         };
@@ -256,7 +261,7 @@ async fn old_settles_leave_but_the_last_before_a_long_silence() {
     let left = || raw.query_row("SELECT count(*) FROM settle", [], |row| row.get::<_, i64>(0)).unwrap();
     until(async || left() == 2).await;
     pass(&journal, 4).await;
-    let at = async |seq| journal.passages(Class::Other, seq).await.unwrap()[0].at;
+    let at = async |seq| journal.handler_progress(Class::Other, seq).await.unwrap()[0].at;
     assert!(at(4).await > Some(wall::now().plus_ms(-60_000)));
     assert_eq!(at(3).await, None);
 }
@@ -274,7 +279,7 @@ async fn how_an_event_stands_is_found_at_once_among_millions_of_settles() {
     raw.execute("UPDATE lane SET cursor = 300000", []).unwrap();
     let began = std::time::Instant::now();
     for seq in [1, 150_000, 299_999] {
-        let passages = journal.passages(Class::Other, seq).await.unwrap();
+        let passages = journal.handler_progress(Class::Other, seq).await.unwrap();
         let times: Vec<_> = passages.iter().map(|passage| passage.at.map(Timestamp::as_ms)).collect();
         assert_eq!(times, [Some(seq.cast_signed()); 2]);
     }
@@ -312,12 +317,12 @@ async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
     let enrol = |handler: &str, start| Enrolment { handler: handler.into(), start, dead_letters: false };
     journal
         .enrol(vec![
-            enrol("first", Some(Start::Now)),
+            enrol("first", Some(LaneStart::Now)),
             enrol("late", None),
-            enrol("now", Some(Start::Now)),
-            enrol("all", Some(Start::Beginning)),
-            enrol("since", Some(Start::At(between))),
-            enrol("future", Some(Start::At(between.plus_ms(1_000_000)))),
+            enrol("now", Some(LaneStart::Now)),
+            enrol("all", Some(LaneStart::Beginning)),
+            enrol("since", Some(LaneStart::At(between))),
+            enrol("future", Some(LaneStart::At(between.plus_ms(1_000_000)))),
         ])
         .await
         .unwrap();
@@ -435,10 +440,10 @@ async fn pages_of_events_go_newest_first_and_by_name_source_and_time() {
     let place = Place::new();
     let journal = place.open();
     let first: Vec<_> = (0..1_500).map(|n| draft(&status(&n.to_string(), "m", "sent"))).collect();
-    journal.append(Batch { drafts: first, ..Batch::default() }).await.unwrap();
+    journal.append(AppendBatch { drafts: first, ..AppendBatch::default() }).await.unwrap();
     let between = wait_past(wall::now());
     let drafts = vec![draft_from("shop", &incoming("i", "m")), draft(&status("last", "m", "read"))];
-    journal.append(Batch { drafts, ..Batch::default() }).await.unwrap();
+    journal.append(AppendBatch { drafts, ..AppendBatch::default() }).await.unwrap();
 
     let query = EventQuery { limit: 3, ..EventQuery::default() };
     let page = journal.events(query.clone()).await.unwrap();
@@ -464,7 +469,7 @@ async fn what_a_batch_holds_is_let_go_when_the_append_has_ended() {
     let journal = place.open();
     let held = Arc::new(());
     let hold: Box<dyn Send> = Box::new(Arc::clone(&held));
-    let batch = Batch { hold: Some(hold), ..batch([status("1", "m", "sent")]) };
+    let batch = AppendBatch { hold: Some(hold), ..batch([status("1", "m", "sent")]) };
     journal.append(batch).await.unwrap();
     journal.flush().await.unwrap();
     assert_eq!(Arc::strong_count(&held), 1);
@@ -488,7 +493,7 @@ async fn a_closed_journal_says_so() {
     let place = Place::new();
     let journal = place.open();
     journal.close().await.unwrap();
-    assert_eq!(*journal.state().borrow(), State::Closed);
+    assert_eq!(*journal.state().borrow(), JournalState::Closed);
     assert_eq!(journal.append(batch([status("1", "m", "sent")])).await, Err(AppendError::Stopped));
 }
 
@@ -497,7 +502,7 @@ async fn a_second_opening_is_refused_by_name_and_disturbs_nothing() {
     let place = Place::new();
     let journal = place.open();
     let second = place.try_open();
-    let Err(error @ OpenError::Locked { .. }) = second else { panic!("it opened twice") };
+    let Err(error @ JournalOpenError::Locked { .. }) = second else { panic!("it opened twice") };
     let text = error.to_string();
     assert!(text.contains("journal.db.lock") && text.contains(&std::process::id().to_string()), "{text}");
     assert!(journal.append(batch([status("1", "m", "sent")])).await.is_ok());
@@ -511,19 +516,21 @@ async fn a_journal_of_a_newer_version_and_a_foreign_file_are_left_alone() {
     raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
     let before = std::fs::read(place.path()).unwrap();
-    let Err(OpenError::Newer { found: 99, known: 4, .. }) = place.try_open() else { panic!("it opened") };
+    let Err(JournalOpenError::Newer { found: 99, known: 4, .. }) = place.try_open() else {
+        panic!("it opened")
+    };
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 
     let place = Place::new();
     let foreign = rusqlite::Connection::open(place.path()).unwrap();
     foreign.execute_batch("CREATE TABLE theirs (x)").unwrap();
     drop(foreign);
-    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+    assert!(matches!(place.try_open(), Err(JournalOpenError::Foreign { .. })));
 
     let place = Place::new();
     std::fs::write(place.path(), "not a database at all, but long enough to look like one".repeat(100))
         .unwrap();
-    assert!(matches!(place.try_open(), Err(OpenError::Foreign { .. })));
+    assert!(matches!(place.try_open(), Err(JournalOpenError::Foreign { .. })));
 }
 
 #[tokio::test]
@@ -666,10 +673,10 @@ async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
     let place = Place::new();
     let journal = place.open();
     let mut state = journal.state();
-    let faulty = Batch { hold: Some(Box::new(Fault)), ..batch([status("1", "m", "sent")]) };
+    let faulty = AppendBatch { hold: Some(Box::new(Fault)), ..batch([status("1", "m", "sent")]) };
     // It may have been answered before: what matters is what comes after.
     let _ = journal.append(faulty).await;
-    let failed = state.wait_for(|state| matches!(state, State::Failed(_)));
+    let failed = state.wait_for(|state| matches!(state, JournalState::Failed(_)));
     tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it seems to run").unwrap();
     assert_eq!(journal.append(batch([status("2", "m", "sent")])).await, Err(AppendError::Failed));
     assert!(journal.flush().await.is_err());
@@ -736,7 +743,8 @@ async fn assert_holds_the_samples(place: &Place, journal: Arc<dyn Journal>, told
     assert_eq!(journal.quarantine(QuarantineQuery { before: None, limit: 10 }).await.unwrap().len(), 1);
     let sample = include_bytes!("../../../fixtures/bik/page/status-failed.json");
     let again = bikhook::event::decode(&"bik".into(), sample).unwrap();
-    let receipt = journal.append(Batch { drafts: again.drafts, ..Batch::default() }).await.unwrap();
+    let receipt =
+        journal.append(AppendBatch { drafts: again.drafts, ..AppendBatch::default() }).await.unwrap();
     assert_eq!((receipt.accepted, receipt.duplicates), (0, 1), "keys are the same for ever");
     let asked = NewReplay { handler: "audit".into(), after: 0, upto: 6, filter: "{}".to_owned(), rate: None };
     let id = journal.start_replay(asked).await.unwrap();
@@ -761,8 +769,8 @@ async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
     assert_eq!(dead[0].history.tries().len(), 1);
     assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
     let replay = journal.replays().borrow()[&1].clone();
-    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
-    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    assert_eq!((replay.state, replay.request.upto), (ReplayState::Paused, 7));
+    let passages = journal.handler_progress(Class::Other, 5).await.unwrap();
     assert_eq!(
         passages[1].at,
         Some(Timestamp::from_ms(1_795_524_935_070)),
@@ -777,12 +785,12 @@ async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
 #[tokio::test]
 async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
     let (place, journal) = kept(3);
-    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    let passages = journal.handler_progress(Class::Other, 5).await.unwrap();
     let audit = passages.iter().find(|passage| &*passage.handler == "audit").unwrap();
     assert!(audit.passed && audit.at.is_some() && audit.dead == Some(1), "{audit:?}");
     assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
     let replay = journal.replays().borrow()[&1].clone();
-    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
+    assert_eq!((replay.state, replay.request.upto), (ReplayState::Paused, 7));
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
@@ -790,12 +798,12 @@ async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
 #[tokio::test]
 async fn a_journal_of_format_4_is_opened_with_everything_in_it() {
     let (place, journal) = kept(4);
-    let passages = journal.passages(Class::Other, 5).await.unwrap();
+    let passages = journal.handler_progress(Class::Other, 5).await.unwrap();
     let audit = passages.iter().find(|passage| &*passage.handler == "audit").unwrap();
     assert!(audit.passed && audit.at.is_some() && audit.dead == Some(1), "{audit:?}");
     assert_eq!(journal.paused().borrow()["audit"].reason, "an operator paused it");
     let replay = journal.replays().borrow()[&1].clone();
-    assert_eq!((replay.state, replay.asked.upto), (ReplayState::Paused, 7));
+    assert_eq!((replay.state, replay.request.upto), (ReplayState::Paused, 7));
     let last = journal.get(7).await.unwrap().unwrap();
     assert_eq!(last.came_at, START.plus_ms(-40 * DAY));
     let before = EventQuery { until: Some(START), limit: 10, ..EventQuery::default() };
@@ -831,7 +839,7 @@ async fn write_samples(place: &Place) {
     assert!(journal.accept_clock().await.unwrap());
     let subscribed = r#"{"eventName":"optedOut","customerDetails":{"firstName":"A"},"id":"opt-1"}"#;
     let quarantined = vec![unreadable("{\"eventName\":")];
-    journal.append(Batch { quarantined, ..batch([subscribed]) }).await.unwrap();
+    journal.append(AppendBatch { quarantined, ..batch([subscribed]) }).await.unwrap();
     let asked = NewReplay { handler: "audit".into(), after: 0, upto: 7, filter: "{}".to_owned(), rate: None };
     let id = journal.start_replay(asked).await.unwrap();
     for class in Class::ALL {
@@ -882,7 +890,7 @@ async fn an_offline_reader_refuses_an_older_format_and_leaves_it_as_it_is() {
     std::fs::copy(kept, place.path()).unwrap();
     let before = std::fs::read(place.path()).unwrap();
     let Err(error) = sqlite::Offline::open(&place.path()) else { panic!("it opened") };
-    assert!(matches!(error, OpenError::Older { found: 1, known: 4, .. }), "{error}");
+    assert!(matches!(error, JournalOpenError::Older { found: 1, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("at its next start"), "{error}");
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }
@@ -895,7 +903,7 @@ async fn the_metric_of_the_tip_is_true_from_the_start() {
     journal.close().await.unwrap();
     let metrics = bikhook::metrics::Metrics::new();
     let journal =
-        bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
+        bikhook::journal::sqlite::SqliteJournal::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
     assert_eq!((*journal.tip().borrow(), metrics.tip.get()), (3, 3));
 }
 
@@ -904,7 +912,7 @@ async fn the_metric_of_the_log_is_the_size_of_its_file() {
     let place = Place::new();
     let metrics = bikhook::metrics::Metrics::new();
     let journal =
-        bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
+        bikhook::journal::sqlite::SqliteJournal::open(place.settings.clone(), Arc::clone(&metrics)).unwrap();
     journal.append(batch([status("id-1", "m-1", "sent")])).await.unwrap();
     let log = place.path().with_file_name("journal.db-wal");
     until(async || {

@@ -127,7 +127,7 @@ async fn a_place_goes_to_another_name_with_all_that_belongs_to_it() {
     assert!(
         journal.paused().borrow().contains_key("sales") && !journal.paused().borrow().contains_key("crm")
     );
-    assert_eq!(&*journal.replays().borrow()[&replay].asked.handler, "sales");
+    assert_eq!(&*journal.replays().borrow()[&replay].request.handler, "sales");
     journal.close().await.unwrap();
 
     // The new name was only enrolled, or has progress of its own.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bikhook::journal::{AppendError, Journal, State};
+use bikhook::journal::{AppendError, Journal, JournalState};
 use rusqlite::Connection;
 
 use crate::support::{
@@ -29,11 +29,11 @@ async fn store(journal: &Arc<dyn Journal>, id: u32) -> Result<u32, AppendError> 
 /// Why it failed, which it must.
 async fn failure(journal: &Arc<dyn Journal>) -> String {
     let mut state = journal.state();
-    let failed = state.wait_for(|state| matches!(state, State::Failed(_)));
+    let failed = state.wait_for(|state| matches!(state, JournalState::Failed(_)));
     let failed =
         tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it does not fail").unwrap();
     match &*failed {
-        State::Failed(why) => why.to_string(),
+        JournalState::Failed(why) => why.to_string(),
         state => panic!("{state:?}"),
     }
 }

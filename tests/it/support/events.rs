@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bikhook::{
     event::{Draft, Quarantined, Reason, decode},
-    journal::Batch,
+    journal::AppendBatch,
 };
 
 /// A status of a message.
@@ -34,8 +34,11 @@ pub fn draft_from(source: &str, raw: &str) -> Draft {
 }
 
 /// A batch of elements.
-pub fn batch<S: AsRef<str>>(raws: impl IntoIterator<Item = S>) -> Batch {
-    Batch { drafts: raws.into_iter().map(|raw| draft(raw.as_ref())).collect(), ..Batch::default() }
+pub fn batch<S: AsRef<str>>(raws: impl IntoIterator<Item = S>) -> AppendBatch {
+    AppendBatch {
+        drafts: raws.into_iter().map(|raw| draft(raw.as_ref())).collect(),
+        ..AppendBatch::default()
+    }
 }
 
 /// Bytes that cannot be read.

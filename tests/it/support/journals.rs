@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use bikhook::{
     clock::Clock,
     event::Class,
-    journal::{Enrolment, Journal, LaneId, OpenError, Start, sqlite},
+    journal::{Enrolment, Journal, JournalOpenError, LaneId, LaneStart, sqlite},
     metrics::Metrics,
 };
 use tempfile::TempDir;
@@ -33,14 +33,14 @@ impl Place {
         self.settings.path.clone()
     }
 
-    pub fn try_open(&self) -> Result<sqlite::Sqlite, OpenError> {
-        sqlite::Sqlite::open(self.settings.clone(), Metrics::new())
+    pub fn try_open(&self) -> Result<sqlite::SqliteJournal, JournalOpenError> {
+        sqlite::SqliteJournal::open(self.settings.clone(), Metrics::new())
     }
 
     /// With a clock of the test's own.
     pub fn open_by(&self, hands: &Hands) -> Arc<dyn Journal> {
         let clock = Clock::of(hands.clone());
-        let opened = sqlite::Sqlite::open_with(self.settings.clone(), Metrics::new(), clock);
+        let opened = sqlite::SqliteJournal::open_with(self.settings.clone(), Metrics::new(), clock);
         Arc::new(opened.expect("the journal opens"))
     }
 
@@ -51,7 +51,7 @@ impl Place {
 
 /// Both lanes of a handler, from the beginning.
 pub fn from_beginning(handler: &str) -> Enrolment {
-    Enrolment { handler: handler.into(), start: Some(Start::Beginning), dead_letters: false }
+    Enrolment { handler: handler.into(), start: Some(LaneStart::Beginning), dead_letters: false }
 }
 
 /// A lane of a handler.

@@ -14,7 +14,7 @@ use bikhook::{
     handler::{Delivery, Failure, Filter, Handler, Mask},
     http::{self, CredentialKind, CredentialStatus, Form},
     insight::{self, Insight},
-    journal::{Batch, Cause, Ends, History, Journal, NewDead},
+    journal::{AppendBatch, Cause, Ends, History, Journal, NewDead},
     metrics::Metrics,
     secret::Secret,
     settings::Period,
@@ -58,7 +58,8 @@ impl Operator {
     pub async fn guarded(guard: Guard) -> Self {
         let place = Place::new();
         let metrics = Metrics::new();
-        let sqlite = bikhook::journal::sqlite::Sqlite::open(place.settings.clone(), Arc::clone(&metrics));
+        let sqlite =
+            bikhook::journal::sqlite::SqliteJournal::open(place.settings.clone(), Arc::clone(&metrics));
         let journal: Arc<dyn Journal> = Arc::new(sqlite.expect("the journal opens"));
         Self::over(guard, place, journal, metrics).await
     }
@@ -133,7 +134,7 @@ impl Operator {
     /// Puts bytes into quarantine.
     pub async fn quarantine(&self, bytes: &str) {
         let quarantined = vec![unreadable(bytes)];
-        self.journal.append(Batch { quarantined, ..Batch::default() }).await.unwrap();
+        self.journal.append(AppendBatch { quarantined, ..AppendBatch::default() }).await.unwrap();
     }
 
     /// Makes a stored event a dead letter of `crm`.

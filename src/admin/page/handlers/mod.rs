@@ -29,7 +29,7 @@ use crate::{
     },
     clock::Timestamp,
     dispatch::LaneCondition,
-    journal::{Figures, HandlerPlace},
+    journal::{HandlerPlace, JournalFigures},
 };
 use lanes::LaneRow;
 
@@ -42,7 +42,7 @@ struct Whole {
 }
 
 impl Whole {
-    fn all(shared: &Shared, figures: &Figures, now: Timestamp) -> Vec<Self> {
+    fn all(shared: &Shared, figures: &JournalFigures, now: Timestamp) -> Vec<Self> {
         let paused = Arc::clone(&shared.state.journal.paused().borrow());
         let status = shared.state.desk.status();
         let whole = |row: HandlerRow| {

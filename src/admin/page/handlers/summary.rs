@@ -11,7 +11,7 @@ use crate::{
         },
     },
     dispatch::{LaneCondition, LaneStatus},
-    journal::Figures,
+    journal::JournalFigures,
 };
 
 /// A handler, summarized over its lanes.
@@ -31,7 +31,7 @@ pub(in crate::admin::page) struct HandlerRow {
 }
 
 /// The handlers in the order of the configuration.
-pub(in crate::admin::page) fn summaries(shared: &Shared, figures: &Figures) -> Vec<HandlerRow> {
+pub(in crate::admin::page) fn summaries(shared: &Shared, figures: &JournalFigures) -> Vec<HandlerRow> {
     let dead: HashMap<&str, u64> = figures.dead.iter().map(|(name, dead)| (&**name, *dead)).collect();
     let mut rows: Vec<HandlerRow> = Vec::new();
     for lane in shared.state.desk.status() {

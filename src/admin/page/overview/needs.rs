@@ -8,7 +8,7 @@ use crate::{
     },
     clock::ClockStatus,
     dispatch::LaneCondition,
-    journal::Figures,
+    journal::JournalFigures,
 };
 
 /// One item that needs attention.
@@ -25,7 +25,7 @@ pub(super) const WAITING_MAX: usize = 100;
 pub(super) fn all(
     clock: &ClockStatus,
     handlers: &[HandlerRow],
-    figures: &Figures,
+    figures: &JournalFigures,
     waiting: usize,
     frame: &Frame,
 ) -> Vec<Need> {

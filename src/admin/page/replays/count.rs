@@ -173,7 +173,7 @@ fn told(asked: &Asked, rate: Option<NonZeroU32>, events: u64) -> Vec<(&'static s
 /// Why a replay to this handler would not start delivering now; `None` if it would.
 fn waits(shared: &Shared, handler: &str) -> Option<String> {
     let known = Arc::clone(&shared.state.journal.replays().borrow());
-    let before = known.values().any(|one| !one.state.has_ended() && *one.asked.handler == *handler);
+    let before = known.values().any(|one| !one.state.has_ended() && *one.request.handler == *handler);
     let lanes = shared.state.desk.status();
     let own = || lanes.iter().filter(|lane| *lane.handler == *handler);
     let why = if own().any(|lane| lane.state == LaneCondition::Paused) {

@@ -2,7 +2,7 @@
 
 use bikhook::{
     event::{Quarantined, Reason},
-    journal::Batch,
+    journal::AppendBatch,
 };
 use reqwest::header::CONTENT_TYPE;
 
@@ -10,7 +10,7 @@ use super::*;
 
 async fn keep(operator: &Operator, bytes: &[u8], reason: Reason, detail: &str) {
     let one = Quarantined { source: "bik".into(), bytes: bytes.to_vec(), reason, detail: detail.to_owned() };
-    operator.journal.append(Batch { quarantined: vec![one], ..Batch::default() }).await.unwrap();
+    operator.journal.append(AppendBatch { quarantined: vec![one], ..AppendBatch::default() }).await.unwrap();
 }
 
 /// Sends a form of a page with its token; where it leads.

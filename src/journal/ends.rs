@@ -1,0 +1,32 @@
+//! What the deliveries of a lane ended with.
+
+use super::{Aside, DeadAgain, NewDead};
+
+/// Results of deliveries: one change of a lane's state.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// The new cursor, if it moved. A cursor never moves back.
+    pub cursor: Option<u64>,
+    /// Events to set aside. A row with the same seq is replaced.
+    pub set_aside: Vec<Aside>,
+    /// Seqs of events that are no longer set aside: delivered, or dead by `dead`.
+    pub resolved: Vec<u64>,
+    /// Events that became dead letters.
+    pub dead: Vec<NewDead>,
+    /// Ids of dead letters whose retry succeeded. They are deleted.
+    pub revived: Vec<i64>,
+    /// Dead letters whose retry failed.
+    pub dead_again: Vec<DeadAgain>,
+}
+
+impl Ends {
+    /// True if it changes nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.cursor.is_none()
+            && self.set_aside.is_empty()
+            && self.resolved.is_empty()
+            && self.dead.is_empty()
+            && self.revived.is_empty()
+            && self.dead_again.is_empty()
+    }
+}
