@@ -5,14 +5,14 @@ use std::{fs, io, path::Path};
 use serde::Deserialize;
 
 /// The built-in table, with the phrases of BIK §4.
-pub const OWN: &str = include_str!("failures.toml");
+pub(super) const BUILT_IN: &str = include_str!("failures.toml");
 /// The class of a text that contains no phrase of the table.
-pub const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// The table of classes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Failures {
+pub struct FailureClasses {
     /// In order: the first class that matches counts.
     #[serde(rename = "class", default)]
     classes: Vec<FailureClass>,
@@ -33,7 +33,7 @@ pub struct FailureClass {
 
 /// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FailuresError {
+pub enum FailureClassesError {
     #[error("cannot read the failure classes in {path}: {source}")]
     Read { path: String, source: io::Error },
     #[error("invalid failure classes in {path}: {what}")]
@@ -44,22 +44,22 @@ pub enum FailuresError {
     },
 }
 
-impl Failures {
+impl FailureClasses {
     /// Loads the table from a file, or the built-in one if `path` is `None`.
     ///
     /// # Errors
-    /// Returns [`FailuresError`] if the file cannot be read, a class has no name or no phrase, or two classes have
-    /// the same name.
-    pub fn load(path: Option<&Path>) -> Result<Self, FailuresError> {
-        let Some(path) = path else { return Self::parse(OWN, "this binary") };
+    /// Returns [`FailureClassesError`] if the file cannot be read, a class has no name or no phrase, or two
+    /// classes have the same name.
+    pub fn load(path: Option<&Path>) -> Result<Self, FailureClassesError> {
+        let Some(path) = path else { return Self::parse(BUILT_IN, "this binary") };
         let named = path.display().to_string();
-        let text =
-            fs::read_to_string(path).map_err(|source| FailuresError::Read { path: named.clone(), source })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| FailureClassesError::Read { path: named.clone(), source })?;
         Self::parse(&text, &named)
     }
 
-    fn parse(text: &str, path: &str) -> Result<Self, FailuresError> {
-        let wrong = |what: String| FailuresError::Wrong { path: path.to_owned(), what };
+    fn parse(text: &str, path: &str) -> Result<Self, FailureClassesError> {
+        let wrong = |what: String| FailureClassesError::Wrong { path: path.to_owned(), what };
         let mut table: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         for (at, class) in table.classes.iter_mut().enumerate() {
             if class.name.is_empty() || class.phrases.iter().any(String::is_empty) || class.phrases.is_empty()
@@ -79,7 +79,7 @@ impl Failures {
         }
     }
 
-    /// Returns the class of a failure's text, or [`UNKNOWN`].
+    /// Returns the class of a failure's text, or `UNKNOWN`.
     pub fn class_of(&self, text: Option<&str>) -> &str {
         let Some(text) = text else { return UNKNOWN };
         let text = text.to_lowercase();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_built_in_table_knows_every_phrase_of_bik_4() {
-        let table = Failures::load(None).unwrap();
+        let table = FailureClasses::load(None).unwrap();
         for (text, class) in [
             (
                 "Message failed to send because more than 24 hours have passed since the customer last replied to this number.",
@@ -138,7 +138,7 @@ mod tests {
         let path = folder.path().join("failures.toml");
         let load = |text: &str| {
             fs::write(&path, text).unwrap();
-            Failures::load(Some(&path)).map_err(|error| error.to_string())
+            FailureClasses::load(Some(&path)).map_err(|error| error.to_string())
         };
         let table = load("[[class]]\nname = \"dog\"\nphrases = [\"Ate It\"]").unwrap();
         assert_eq!(table.class_of(Some("the dog ATE it")), "dog");
@@ -146,6 +146,8 @@ mod tests {
         let twice = "[[class]]\nname = \"a\"\nphrases = [\"x\"]\n";
         assert!(load(&format!("{twice}{twice}")).unwrap_err().contains("two classes have the name \"a\""));
         assert!(load("[[klass]]").unwrap_err().contains("klass"));
-        assert!(Failures::load(Some(Path::new("/nowhere"))).unwrap_err().to_string().contains("/nowhere"));
+        assert!(
+            FailureClasses::load(Some(Path::new("/nowhere"))).unwrap_err().to_string().contains("/nowhere")
+        );
     }
 }

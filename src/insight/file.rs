@@ -50,7 +50,7 @@ const FROM_1_TO_2: &str = "
 
 /// Why insight's file could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum InsightOpenError {
     /// Another process has locked the file.
     #[error("insight's file {path} is in use by another process ({lock})")]
     Locked { path: String, lock: LockError },
@@ -69,7 +69,7 @@ pub enum OpenError {
     Engine { path: String, source: rusqlite::Error },
     /// The table of failures cannot be used.
     #[error(transparent)]
-    Failures(#[from] super::failures::FailuresError),
+    FailureClasses(#[from] super::failures::FailureClassesError),
 }
 
 /// The file, locked for this process for the lifetime of this value.
@@ -82,13 +82,15 @@ impl InsightFile {
     /// Locks the file for this process. Creates the file and its folder (mode 0700) if they are missing.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if another process has the lock, or the file system returns an error.
-    pub fn lock(path: &Path) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Io { path: path.display().to_string(), source };
+    /// Returns [`InsightOpenError`] if another process has the lock, or the file system returns an error.
+    pub fn lock(path: &Path) -> Result<Self, InsightOpenError> {
+        let io = |source| InsightOpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
         let lock = Lock::take(path).map_err(|error| match error {
             LockError::Io(source) => io(source),
-            lock @ LockError::Held { .. } => OpenError::Locked { path: path.display().to_string(), lock },
+            lock @ LockError::Held { .. } => {
+                InsightOpenError::Locked { path: path.display().to_string(), lock }
+            }
         })?;
         // The file holds personal data, so only its owner can read it. SQLite gives its other files the same mode.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
@@ -98,18 +100,18 @@ impl InsightFile {
     /// Opens the connection that writes. Creates the schema in a new file, and migrates an old one.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the file is not insight's, has a newer format, or SQLite fails.
-    pub fn writer(&self) -> Result<Connection, OpenError> {
+    /// Returns [`InsightOpenError`] if the file is not insight's, has a newer format, or SQLite fails.
+    pub fn writer(&self) -> Result<Connection, InsightOpenError> {
         self.open().map_err(|error| {
             let path = self.path.display().to_string();
             match error {
-                Wrong::Foreign(what) => OpenError::Foreign { path, what },
+                Wrong::Foreign(what) => InsightOpenError::Foreign { path, what },
                 Wrong::Engine(source)
                     if source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
                 {
-                    OpenError::Foreign { path, what: "it is not a database".to_owned() }
+                    InsightOpenError::Foreign { path, what: "it is not a database".to_owned() }
                 }
-                Wrong::Engine(source) => OpenError::Engine { path, source },
+                Wrong::Engine(source) => InsightOpenError::Engine { path, source },
             }
         })
     }

@@ -6,11 +6,11 @@ use crate::clock::Timestamp;
 pub const HOUR_MS: i64 = 60 * 60 * 1_000;
 
 /// Returns the hour that contains a time.
-pub const fn hour_of(time: Timestamp) -> i64 {
+pub(super) const fn hour_of(time: Timestamp) -> i64 {
     time.as_ms().div_euclid(HOUR_MS)
 }
 
 /// Returns the time at which an hour begins.
-pub const fn begin_of(hour: i64) -> Timestamp {
+pub(super) const fn begin_of(hour: i64) -> Timestamp {
     Timestamp::from_ms(hour * HOUR_MS)
 }

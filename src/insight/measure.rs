@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::Connection;
 
 use super::{
-    Error, Failures, Insight, UNKNOWN,
-    ask::{self, Dimension, FigureQuery, FunnelRow, Took, WINDOW_MS},
+    Error, FailureClasses, Insight,
+    ask::{self, Dimension, FigureQuery, FunnelRow, Percentiles, WINDOW_MS},
+    failures::UNKNOWN,
     hour::HOUR_MS,
 };
 use crate::{clock::Timestamp, event::Category, metrics::Metrics};
@@ -61,7 +62,7 @@ fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
 fn show_messages(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
     let mut sums: BTreeMap<&str, [i64; STEPS.len()]> =
         categories().map(|category| (category, [0; STEPS.len()])).collect();
-    let mut took: BTreeMap<&str, Took> = BTreeMap::new();
+    let mut took: BTreeMap<&str, Percentiles> = BTreeMap::new();
     for row in ask::funnel(connection, &recent(now))? {
         let category = category_of(&row.group);
         took.insert(category, row.to_deliver);
@@ -90,7 +91,7 @@ fn show_messages(connection: &Connection, metrics: &Metrics, now: Timestamp) -> 
 fn show_failures(
     connection: &Connection,
     metrics: &Metrics,
-    classes: &Failures,
+    classes: &FailureClasses,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let names: Vec<&str> = classes.names().chain([UNKNOWN, OTHER]).collect();

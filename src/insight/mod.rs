@@ -19,13 +19,13 @@ mod spread;
 mod state;
 mod vocabulary;
 
-pub use failures::{Failures, FailuresError, UNKNOWN};
-pub use file::{InsightFile, OpenError, files};
+pub use failures::{FailureClasses, FailureClassesError};
+pub use file::{InsightFile, InsightOpenError, files};
 pub use hour::HOUR_MS;
 pub use ledger::Ledger;
 pub use settings::Settings;
-pub use spread::{Spread, bucket_of, longest_of};
-pub use state::{Merged, State, Step};
+pub use spread::{bucket_of, longest_of};
+pub use state::{MessageState, MessageStep};
 
 use std::{
     path::Path,
@@ -40,8 +40,8 @@ use tokio::{
 };
 
 use self::{
-    pace::Pace,
-    scribe::{Op, Scribe},
+    pace::InsightPace,
+    scribe::{Scribe, ScribeOp},
 };
 use crate::{
     clock::Clock,
@@ -58,7 +58,7 @@ const READERS: usize = 4;
 
 /// The progress of insight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct LedgerProgress {
     /// Every event up to this seq is processed.
     pub cursor: u64,
     /// The tip that a running rebuild goes to; `None` if no rebuild runs.
@@ -99,8 +99,8 @@ impl From<&rusqlite::Error> for Error {
 /// The read side: its writing thread, and its connections for questions.
 pub struct Insight {
     scribe: Scribe,
-    progress: watch::Receiver<Progress>,
-    failures: Failures,
+    progress: watch::Receiver<LedgerProgress>,
+    failures: FailureClasses,
     readers: Arc<Mutex<Vec<Connection>>>,
     metrics: Arc<Metrics>,
     /// One permit, so that metrics are gathered once at a time.
@@ -113,31 +113,31 @@ impl Insight {
     /// too old. Blocks the calling thread.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the file or the table of failures cannot be used.
+    /// Returns [`InsightOpenError`] if the file or the table of failures cannot be used.
     pub fn open(
         path: &Path,
         settings: &Settings,
         metrics: Arc<Metrics>,
         clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let engine = |source| OpenError::Engine { path: path.display().to_string(), source };
-        let failures = Failures::load(settings.failures.as_deref())?;
+    ) -> Result<Self, InsightOpenError> {
+        let engine = |source| InsightOpenError::Engine { path: path.display().to_string(), source };
+        let failures = FailureClasses::load(settings.failures.as_deref())?;
         let (ledger, file) = Ledger::open(path, failures.clone())?;
         let rebuilding_to = ledger.rebuilding_to().map_err(engine)?;
-        let (progress, shown) = watch::channel(Progress { cursor: ledger.cursor(), rebuilding_to });
+        let (progress, shown) = watch::channel(LedgerProgress { cursor: ledger.cursor(), rebuilding_to });
         let scribe = Scribe::start(ledger, settings.retention, clock, progress)
-            .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
+            .map_err(|source| InsightOpenError::Io { path: path.display().to_string(), source })?;
         let measuring = Arc::new(Semaphore::new(1));
         Ok(Self { scribe, progress: shown, failures, readers: Arc::default(), metrics, measuring, file })
     }
 
     /// The progress, now and as it changes.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
+    pub fn progress(&self) -> watch::Receiver<LedgerProgress> {
         self.progress.clone()
     }
 
     /// The classes of failures, as configured.
-    pub const fn failures(&self) -> &Failures {
+    pub const fn failures(&self) -> &FailureClasses {
         &self.failures
     }
 
@@ -149,7 +149,7 @@ impl Insight {
             self.try_to(self.rebuild(&*journal)).await;
         }
         let state = journal.state();
-        let mut pace = Pace::new(*tip.borrow(), Instant::now());
+        let mut pace = InsightPace::new(*tip.borrow(), Instant::now());
         let mut ticks = tokio::time::interval(TICK_EVERY);
         while !*stop.borrow_and_update() {
             let newest = *tip.borrow_and_update();
@@ -159,14 +159,17 @@ impl Insight {
                 // On a full disk insight pauses: the space that is left is for events that must be delivered.
                 let begun = Instant::now();
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
-                let went = tokio::select! {
-                    went = self.try_to(self.take_in(&*journal, cursor)), if !full => went,
+                let succeeded = tokio::select! {
+                    succeeded = self.try_to(self.process_next(&*journal, cursor)), if !full => succeeded,
                     // The thread finishes its current task; the stop does not wait for it.
                     _ = stop.wait_for(|stop| *stop), if !full => break,
                     else => false,
                 };
-                let rest =
-                    if went { pace.went(cursor, (newest, begun), Instant::now()) } else { pace.failed() };
+                let rest = if succeeded {
+                    pace.after_success(cursor, (newest, begun), Instant::now())
+                } else {
+                    pace.after_failure()
+                };
                 let _stopped = timeout(rest, stop.wait_for(|stop| *stop)).await;
                 continue;
             }
@@ -175,7 +178,7 @@ impl Insight {
                 Ok(()) = progress.changed() => {} // a rebuild has started
                 _ = stop.changed() => {}
                 _ = ticks.tick() => {
-                    self.try_to(self.scribe.ask(Op::Tick)).await;
+                    self.try_to(self.scribe.ask(ScribeOp::Tick)).await;
                 }
             }
         }
@@ -190,7 +193,7 @@ impl Insight {
         let tip = *journal.tip().borrow();
         let low = journal.figures().await?.span.map_or(1, |(low, _)| low);
         let from = journal.get(low).await?.map(|event| event.came_at);
-        self.scribe.ask(Op::Rebuild { after: low - 1, from, tip }).await
+        self.scribe.ask(ScribeOp::Rebuild { after: low - 1, from, tip }).await
     }
 
     /// Asks the file a question. Each question sees one snapshot of the file.
@@ -202,20 +205,20 @@ impl Insight {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let (readers, file) = (Arc::clone(&self.readers), Arc::clone(&self.file));
-        let asked = tokio::task::spawn_blocking(move || {
-            let kept = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = kept.map_or_else(|| file.reader(), Ok)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let pooled = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = pooled.map_or_else(|| file.reader(), Ok)?;
             let answer = {
                 let state = connection.unchecked_transaction()?;
                 question(&state)?
             };
-            let mut kept = readers.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() < READERS {
-                kept.push(connection);
+            let mut pooled = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if pooled.len() < READERS {
+                pooled.push(connection);
             }
             Ok(answer)
         });
-        match asked.await {
+        match task.await {
             Ok(answer) => answer.map_err(|error: rusqlite::Error| Error::from(&error)),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_cancelled) => Err(Error::Stopped),
@@ -223,9 +226,9 @@ impl Insight {
     }
 
     /// Processes the next events of both classes, in order of seq.
-    async fn take_in(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
+    async fn process_next(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
         let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
-        self.scribe.ask(Op::Apply { after: cursor, events, through: through.max(cursor) }).await
+        self.scribe.ask(ScribeOp::Apply { after: cursor, events, through: through.max(cursor) }).await
     }
 
     /// Returns whether the work succeeded. Logs the error if not.

@@ -21,20 +21,20 @@ const GIVE_WAY: u32 = 11;
 const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 
 /// The state that the next pause depends on.
-pub struct Pace {
+pub struct InsightPace {
     failures: u32,
     /// The tip when the previous batch began, and the time of that.
     before: (u64, Instant),
 }
 
-impl Pace {
+impl InsightPace {
     /// The state before the first batch.
     pub fn new(tip: u64, now: Instant) -> Self {
         Self { failures: 0, before: (tip, now) }
     }
 
     /// Returns the pause after a batch that was stored.
-    pub fn went(&mut self, cursor: u64, batch: (u64, Instant), now: Instant) -> Duration {
+    pub(super) fn after_success(&mut self, cursor: u64, batch: (u64, Instant), now: Instant) -> Duration {
         self.failures = 0;
         let (tip, begun) = batch;
         let (tip_before, begun_before) = std::mem::replace(&mut self.before, batch);
@@ -47,7 +47,7 @@ impl Pace {
     }
 
     /// Returns the pause after a batch that failed.
-    pub fn failed(&mut self) -> Duration {
+    pub fn after_failure(&mut self) -> Duration {
         self.failures += 1;
         (REST * self.failures).min(LONGEST_REST)
     }
@@ -62,9 +62,9 @@ mod tests {
     /// The pause after a batch of 100 ms that began 500 ms after the one before; `arrived` events came in between.
     fn rest(arrived: u64, behind: u64) -> Duration {
         let begun = Instant::now();
-        let mut pace = Pace::new(10_000_000, begun);
+        let mut pace = InsightPace::new(10_000_000, begun);
         let tip = 10_000_000 + arrived;
-        pace.went(tip - behind, (tip, begun + 500 * MS), begun + 600 * MS)
+        pace.after_success(tip - behind, (tip, begun + 500 * MS), begun + 600 * MS)
     }
 
     #[test]
@@ -79,17 +79,17 @@ mod tests {
         assert_eq!([rest(5_001, 100), rest(15_000, 1_000_000)], [1_100 * MS, 1_100 * MS]);
         assert_eq!(rest(5_000, 1_000_000), Duration::ZERO, "10,000 a second are not yet load");
         let begun = Instant::now();
-        let mut pace = Pace::new(0, begun);
-        assert_eq!(pace.went(0, (1_000_000, begun + MS), begun + 10_000 * MS), LONGEST_GIVE_WAY);
+        let mut pace = InsightPace::new(0, begun);
+        assert_eq!(pace.after_success(0, (1_000_000, begun + MS), begun + 10_000 * MS), LONGEST_GIVE_WAY);
     }
 
     #[test]
     fn insight_waits_longer_after_each_failure() {
         let begun = Instant::now();
-        let mut pace = Pace::new(0, begun);
-        assert_eq!([pace.failed(), pace.failed()], [REST, REST * 2]);
-        assert_eq!((0..20).map(|_| pace.failed()).max(), Some(LONGEST_REST));
-        pace.went(0, (0, begun + MS), begun + 2 * MS);
-        assert_eq!(pace.failed(), REST);
+        let mut pace = InsightPace::new(0, begun);
+        assert_eq!([pace.after_failure(), pace.after_failure()], [REST, REST * 2]);
+        assert_eq!((0..20).map(|_| pace.after_failure()).max(), Some(LONGEST_REST));
+        pace.after_success(0, (0, begun + MS), begun + 2 * MS);
+        assert_eq!(pace.after_failure(), REST);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::{process::setpriority_process, thread::gettid};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Error, Progress, ledger::Ledger};
+use super::{Error, LedgerProgress, ledger::Ledger};
 use crate::{
     clock::{Clock, Timestamp},
     event::Event,
@@ -20,10 +20,10 @@ use crate::{
 /// The niceness of the thread, as in nice(1): the lowest priority.
 const PRIORITY: i32 = 19;
 /// How often expired rows are purged.
-const LET_GO_EVERY: Duration = Duration::from_secs(60);
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A request to the thread.
-pub enum Op {
+pub enum ScribeOp {
     /// Store all events up to `through`. Ignored if a rebuild has started since they were read.
     Apply {
         /// The cursor when the events were read; they begin after it.
@@ -46,14 +46,14 @@ pub enum Op {
     Tick,
 }
 
-struct Asked {
-    op: Op,
+struct ScribeRequest {
+    op: ScribeOp,
     reply: oneshot::Sender<Result<(), Error>>,
 }
 
 /// The thread that writes insight's file, and the channel for requests to it.
-pub struct Scribe {
-    ops: Option<mpsc::Sender<Asked>>,
+pub(super) struct Scribe {
+    ops: Option<mpsc::Sender<ScribeRequest>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,12 +66,12 @@ impl Scribe {
         ledger: Ledger,
         retention: Period,
         clock: Clock,
-        progress: watch::Sender<Progress>,
+        progress: watch::Sender<LedgerProgress>,
     ) -> std::io::Result<Self> {
-        let (ops, asked) = mpsc::channel(1);
+        let (ops, requests) = mpsc::channel(1);
         let thread = thread::Builder::new()
             .name("insight".to_owned())
-            .spawn(move || work(ledger, (retention, clock), &progress, asked))?;
+            .spawn(move || work(ledger, (retention, clock), &progress, requests))?;
         Ok(Self { ops: Some(ops), thread: Some(thread) })
     }
 
@@ -79,10 +79,10 @@ impl Scribe {
     ///
     /// # Errors
     /// Returns errors of the file, or [`Error::Stopped`] if the thread has ended.
-    pub async fn ask(&self, op: Op) -> Result<(), Error> {
+    pub async fn ask(&self, op: ScribeOp) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
         let ops = self.ops.as_ref().ok_or(Error::Stopped)?;
-        ops.send(Asked { op, reply }).await.map_err(|_ended| Error::Stopped)?;
+        ops.send(ScribeRequest { op, reply }).await.map_err(|_ended| Error::Stopped)?;
         done.await.map_err(|_ended| Error::Stopped)?
     }
 }
@@ -100,23 +100,23 @@ impl Drop for Scribe {
 fn work(
     mut ledger: Ledger,
     (retention, clock): (Period, Clock),
-    progress: &watch::Sender<Progress>,
-    mut asked: mpsc::Receiver<Asked>,
+    progress: &watch::Sender<LedgerProgress>,
+    mut requests: mpsc::Receiver<ScribeRequest>,
 ) {
     if let Err(error) = setpriority_process(Some(gettid()), PRIORITY) {
         tracing::warn!(%error, "priority of insight's thread could not be lowered");
     }
     let mut due = Instant::now();
-    while let Some(Asked { op, reply }) = asked.blocking_recv() {
+    while let Some(ScribeRequest { op, reply }) = requests.blocking_recv() {
         let done = match op {
-            Op::Apply { after, .. } if after != ledger.cursor() => Ok(()),
-            Op::Apply { events, through, .. } => ledger.apply(&events, through),
-            Op::Rebuild { after, from, tip } => ledger.begin_rebuild(after, from, tip),
-            Op::Tick => Ok(()),
+            ScribeOp::Apply { after, .. } if after != ledger.cursor() => Ok(()),
+            ScribeOp::Apply { events, through, .. } => ledger.apply(&events, through),
+            ScribeOp::Rebuild { after, from, tip } => ledger.begin_rebuild(after, from, tip),
+            ScribeOp::Tick => Ok(()),
         };
         let done = done.and_then(|()| {
             let (cursor, rebuilding_to) = (ledger.cursor(), ledger.rebuilding_to()?);
-            progress.send_replace(Progress { cursor, rebuilding_to });
+            progress.send_replace(LedgerProgress { cursor, rebuilding_to });
             Ok(())
         });
         // The requester may no longer wait for the reply.
@@ -124,9 +124,9 @@ fn work(
         // Purge one slice after each request, so that purging continues under load; purge everything while no request
         // waits.
         while due <= Instant::now() {
-            due = let_go(&mut ledger, retention, &clock);
+            due = purge(&mut ledger, retention, &clock);
             // A stop does not wait for the purge: it continues after the next start.
-            if !asked.is_empty() || asked.is_closed() {
+            if !requests.is_empty() || requests.is_closed() {
                 break;
             }
         }
@@ -134,14 +134,14 @@ fn work(
 }
 
 /// Purges one slice of expired rows. Returns when the next purge is due.
-fn let_go(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
-    match ledger.let_go(clock.deletion(), retention) {
+fn purge(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
+    match ledger.purge(clock.deletion(), retention) {
         Ok(true) => Instant::now(),
-        Ok(false) => Instant::now() + LET_GO_EVERY,
+        Ok(false) => Instant::now() + PURGE_INTERVAL,
         Err(error) => {
             let class = Error::from(&error).class();
             tracing::error!(error = class, "insight cannot delete expired rows; it tries again");
-            Instant::now() + LET_GO_EVERY
+            Instant::now() + PURGE_INTERVAL
         }
     }
 }
@@ -151,11 +151,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{event::Element, insight::Failures};
+    use crate::{event::Element, insight::FailureClasses};
 
-    fn scribe(path: &Path) -> (Scribe, watch::Receiver<Progress>, rusqlite::Connection) {
-        let (ledger, file) = Ledger::open(path, Failures::load(None).unwrap()).unwrap();
-        let (progress, shown) = watch::channel(Progress::default());
+    fn scribe(path: &Path) -> (Scribe, watch::Receiver<LedgerProgress>, rusqlite::Connection) {
+        let (ledger, file) = Ledger::open(path, FailureClasses::load(None).unwrap()).unwrap();
+        let (progress, shown) = watch::channel(LedgerProgress::default());
         (
             Scribe::start(ledger, Period::days(1), Clock::system(), progress).unwrap(),
             shown,
@@ -183,13 +183,13 @@ mod tests {
     async fn a_batch_read_before_a_rebuild_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, progress, _) = scribe(&folder.path().join("insight.db"));
-        scribe.ask(Op::Apply { after: 0, events: events(1..=2), through: 2 }).await.unwrap();
-        scribe.ask(Op::Rebuild { after: 0, from: None, tip: 4 }).await.unwrap();
+        scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=2), through: 2 }).await.unwrap();
+        scribe.ask(ScribeOp::Rebuild { after: 0, from: None, tip: 4 }).await.unwrap();
         // Read when the cursor was 2.
-        scribe.ask(Op::Apply { after: 2, events: events(3..=4), through: 4 }).await.unwrap();
-        assert_eq!(*progress.borrow(), Progress { cursor: 0, rebuilding_to: Some(4) });
-        scribe.ask(Op::Apply { after: 0, events: events(1..=4), through: 4 }).await.unwrap();
-        assert_eq!(*progress.borrow(), Progress { cursor: 4, rebuilding_to: None });
+        scribe.ask(ScribeOp::Apply { after: 2, events: events(3..=4), through: 4 }).await.unwrap();
+        assert_eq!(*progress.borrow(), LedgerProgress { cursor: 0, rebuilding_to: Some(4) });
+        scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=4), through: 4 }).await.unwrap();
+        assert_eq!(*progress.borrow(), LedgerProgress { cursor: 4, rebuilding_to: None });
     }
 
     #[tokio::test]
@@ -197,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, _, asks) = scribe(&folder.path().join("insight.db"));
         // More than one slice, and no tick follows.
-        scribe.ask(Op::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
+        scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();
         let begun = Instant::now();
         while left() > 0 {

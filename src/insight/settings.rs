@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::failures::Failures;
+use super::failures::FailureClasses;
 use crate::settings::{Period, Wrong};
 
 /// The settings of insight.
@@ -24,7 +24,7 @@ pub struct Settings {
 impl Settings {
     /// Returns why the table of failures cannot be used, if insight is enabled. Reads its file.
     pub fn check(&self) -> Option<Wrong> {
-        let error = Failures::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
+        let error = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
         Some(Wrong::new(&["failures"], error.to_string()))
     }
 }

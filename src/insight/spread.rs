@@ -30,7 +30,7 @@ pub fn longest_of(bucket: u32) -> i64 {
 
 /// The number of durations in each bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spread(BTreeMap<u32, u64>);
+pub(super) struct Spread(BTreeMap<u32, u64>);
 
 impl Spread {
     /// Adds `count` durations to a bucket.
@@ -45,7 +45,7 @@ impl Spread {
 
     /// Returns the duration that this share (0 to 1) of all durations does not exceed, in milliseconds; `None` if
     /// there are none.
-    pub fn percentile(&self, share: f64) -> Option<i64> {
+    pub(super) fn percentile(&self, share: f64) -> Option<i64> {
         let count = self.count();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         // counts far below 2^52

@@ -10,7 +10,7 @@ use crate::event::Status;
 
 /// How far a message got; each step implies the steps before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum MessageStep {
     /// BIK has the message.
     #[default]
     Accepted,
@@ -24,7 +24,7 @@ pub enum Step {
     Played,
 }
 
-impl Step {
+impl MessageStep {
     /// All steps; each one implies those before it.
     pub const ALL: [Self; 5] = [Self::Accepted, Self::Sent, Self::Delivered, Self::Read, Self::Played];
 
@@ -45,7 +45,7 @@ impl Step {
 /// The state of a message, as its statuses give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum MessageState {
     /// BIK has the message.
     Accepted,
     /// The message was handed over to the channel.
@@ -60,7 +60,7 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl MessageState {
     /// All states, in the order of their numbers in the file.
     pub const ALL: [Self; 6] =
         [Self::Accepted, Self::Sent, Self::Delivered, Self::Read, Self::Played, Self::Failed];
@@ -85,9 +85,9 @@ impl State {
 
 /// The statuses of a message, merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Merged {
+pub(super) struct MergedStatuses {
     /// The highest step that was reported.
-    pub reached: Step,
+    pub reached: MessageStep,
     /// Whether a `failed` was reported.
     pub failed: bool,
     pub deleted: bool,
@@ -96,9 +96,9 @@ pub struct Merged {
     pub reason: Option<String>,
 }
 
-impl Merged {
+impl MergedStatuses {
     /// Merges one more status, and the reason that came with it.
-    pub fn see(&mut self, status: &Status, reason: Option<&str>) {
+    pub fn merge(&mut self, status: &Status, reason: Option<&str>) {
         match status {
             Status::Failed => {
                 self.failed = true;
@@ -109,20 +109,20 @@ impl Merged {
                 }
             }
             Status::Deleted => self.deleted = true,
-            _ => self.reached = self.reached.max(Step::of(status).unwrap_or_default()),
+            _ => self.reached = self.reached.max(MessageStep::of(status).unwrap_or_default()),
         }
     }
 
     /// The state that the statuses give. A message with a `failed` counts as failed until a status shows that it
     /// arrived: one of several devices may fail.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> MessageState {
         match self.reached {
-            Step::Accepted | Step::Sent if self.failed => State::Failed,
-            Step::Accepted => State::Accepted,
-            Step::Sent => State::Sent,
-            Step::Delivered => State::Delivered,
-            Step::Read => State::Read,
-            Step::Played => State::Played,
+            MessageStep::Accepted | MessageStep::Sent if self.failed => MessageState::Failed,
+            MessageStep::Accepted => MessageState::Accepted,
+            MessageStep::Sent => MessageState::Sent,
+            MessageStep::Delivered => MessageState::Delivered,
+            MessageStep::Read => MessageState::Read,
+            MessageStep::Played => MessageState::Played,
         }
     }
 }
@@ -133,10 +133,10 @@ mod tests {
 
     use super::*;
 
-    fn merged(statuses: &[(Status, Option<&str>)]) -> Merged {
-        let mut merged = Merged::default();
+    fn merged(statuses: &[(Status, Option<&str>)]) -> MergedStatuses {
+        let mut merged = MergedStatuses::default();
         for (status, reason) in statuses {
-            merged.see(status, *reason);
+            merged.merge(status, *reason);
         }
         merged
     }
@@ -179,7 +179,7 @@ mod tests {
         fn permute(
             rest: &mut Vec<(Status, Option<&'static str>)>,
             taken: &mut Vec<(Status, Option<&'static str>)>,
-            seen: &mut Vec<Merged>,
+            seen: &mut Vec<MergedStatuses>,
         ) {
             if rest.is_empty() {
                 seen.push(merged(taken));
@@ -200,7 +200,7 @@ mod tests {
         permute(&mut all, &mut Vec::new(), &mut seen);
         assert_eq!(seen.len(), 5_040);
         assert!(seen.iter().all(|merged| *merged == seen[0]));
-        assert_eq!((seen[0].state(), seen[0].reason.as_deref()), (State::Played, Some("a")));
+        assert_eq!((seen[0].state(), seen[0].reason.as_deref()), (MessageState::Played, Some("a")));
     }
 
     #[test]
@@ -208,26 +208,26 @@ mod tests {
         let state = |words: &[&str]| {
             merged(&words.iter().map(|word| (Status::from(*word), None)).collect::<Vec<_>>()).state()
         };
-        assert_eq!(state(&[]), State::Accepted);
-        assert_eq!(state(&["sent"]), State::Sent);
+        assert_eq!(state(&[]), MessageState::Accepted);
+        assert_eq!(state(&["sent"]), MessageState::Sent);
         // Delivery and opening may coincide; then BIK leaves out `delivered`.
-        assert_eq!(state(&["read", "sent"]), State::Read);
-        assert_eq!(state(&["failed"]), State::Failed);
-        assert_eq!(state(&["sent", "failed"]), State::Failed);
+        assert_eq!(state(&["read", "sent"]), MessageState::Read);
+        assert_eq!(state(&["failed"]), MessageState::Failed);
+        assert_eq!(state(&["sent", "failed"]), MessageState::Failed);
         // One of several devices failed.
-        assert_eq!(state(&["failed", "delivered"]), State::Delivered);
-        assert_eq!(state(&["read", "failed"]), State::Read);
-        assert_eq!(state(&["queued"]), State::Accepted);
-        assert_eq!(state(&["sent", "deleted"]), State::Sent);
+        assert_eq!(state(&["failed", "delivered"]), MessageState::Delivered);
+        assert_eq!(state(&["read", "failed"]), MessageState::Read);
+        assert_eq!(state(&["queued"]), MessageState::Accepted);
+        assert_eq!(state(&["sent", "deleted"]), MessageState::Sent);
     }
 
     #[test]
     fn every_state_is_found_by_its_name() {
-        for (number, state) in State::ALL.into_iter().enumerate() {
-            assert_eq!(State::from_name(&state.as_str().to_uppercase()), Some(state));
+        for (number, state) in MessageState::ALL.into_iter().enumerate() {
+            assert_eq!(MessageState::from_name(&state.as_str().to_uppercase()), Some(state));
             assert_eq!(state as usize, number);
         }
-        for (number, step) in Step::ALL.into_iter().enumerate() {
+        for (number, step) in MessageStep::ALL.into_iter().enumerate() {
             assert_eq!(step as usize, number);
         }
     }

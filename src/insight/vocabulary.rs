@@ -4,11 +4,11 @@
 use crate::event::{Channel, Owner, Status};
 
 /// The word that stands for all words beyond the limit of a vocabulary.
-pub const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// The use of a word. The numbers are those in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Vocabulary {
+pub(super) enum Vocabulary {
     /// The name of a source in the configuration.
     Source = 0,
     Store = 1,
@@ -46,7 +46,7 @@ impl Vocabulary {
 
     /// Returns whether BIK documents the word, or an operator chose it. Such a word is added even to a full
     /// vocabulary.
-    pub fn is_documented(self, text: &str) -> bool {
+    pub(super) fn is_documented(self, text: &str) -> bool {
         match self {
             Self::Source | Self::FailureClass => true,
             Self::Channel => Channel::KNOWN.contains(&text),

@@ -16,7 +16,7 @@ use crate::{
         question::{Parameters, Segment},
         wire::{ContactList, ConversationPage, EntryRow, WaitingList},
     },
-    insight::ask::{self, Conversation, Entry, Page},
+    insight::ask::{self, Conversation, ConversationEntry, ListPage},
     journal::Journal,
 };
 
@@ -34,7 +34,7 @@ pub(super) async fn list(
     parameters.end()?;
     let asked = insight::of(&shared)?;
     let page = asked.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
-    let Page { rows: contacts, next } = page.await?;
+    let ListPage { rows: contacts, next } = page.await?;
     Ok(Json(ContactList { contacts, next }).into_response())
 }
 
@@ -89,8 +89,8 @@ impl ConversationPage {
     }
 }
 
-async fn text_of(entry: &Entry, journal: &dyn Journal) -> Result<Option<String>, Fault> {
-    let Entry::Message(message) = entry else { return Ok(None) };
+async fn text_of(entry: &ConversationEntry, journal: &dyn Journal) -> Result<Option<String>, Fault> {
+    let ConversationEntry::Message(message) = entry else { return Ok(None) };
     let event = journal.get(message.first_seq).await?;
     Ok(event.and_then(|event| event.element.view().text_of(&message.message_id).map(str::to_owned)))
 }

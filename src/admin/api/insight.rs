@@ -15,7 +15,7 @@ use crate::{
         question::{Asked, Parameters},
         wire::{InsightProgress, Nothing},
     },
-    insight::{Insight, Progress},
+    insight::{Insight, LedgerProgress},
 };
 
 /// Insight, if it is enabled.
@@ -43,7 +43,7 @@ pub(super) async fn rebuild(
 }
 
 fn row(shared: &Shared) -> Result<Response, Fault> {
-    let Progress { cursor, rebuilding_to } = *of(shared)?.progress().borrow();
+    let LedgerProgress { cursor, rebuilding_to } = *of(shared)?.progress().borrow();
     let tip = *shared.state.journal.tip().borrow();
     let lag = tip.saturating_sub(cursor);
     Ok(Json(InsightProgress { enabled: true, cursor, tip, lag, rebuilding_to }).into_response())

@@ -17,8 +17,8 @@ use crate::{
         wire::{MessageList, TimelineList},
     },
     insight::{
-        State as MessageState,
-        ask::{self, Page, SearchQuery},
+        MessageState,
+        ask::{self, ListPage, SearchQuery},
     },
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn list(
     parameters.end()?;
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
-    let Page { rows: messages, next } = insight.ask(move |file| ask::search(file, &query, &failures)).await?;
+    let ListPage { rows: messages, next } = insight.ask(move |file| ask::search(file, &query, &failures)).await?;
     Ok(Json(MessageList { messages, next }).into_response())
 }
 

@@ -20,8 +20,8 @@ use crate::{
     admin::{Shared, fault::Fault},
     clock::Timestamp,
     insight::{
-        State as MessageState,
-        ask::{self, Contact, Entry, Message},
+        MessageState,
+        ask::{self, Contact, ConversationEntry, MessageRow},
     },
 };
 
@@ -164,12 +164,12 @@ pub(super) async fn one(
     let mut day = String::new();
     for entry in found.entries.iter().rev() {
         let mut bubble = match entry {
-            Entry::Message(message) => of_message(&shared, message, veil).await,
-            Entry::Event { seq, name, at } => of_event(*seq, name, *at),
+            ConversationEntry::Message(message) => of_message(&shared, message, veil).await,
+            ConversationEntry::Event { seq, name, at } => of_event(*seq, name, *at),
         };
         let at = match entry {
-            Entry::Message(message) => message.first_at,
-            Entry::Event { at, .. } => *at,
+            ConversationEntry::Message(message) => message.first_at,
+            ConversationEntry::Event { at, .. } => *at,
         };
         let its_day: String = at.to_string().chars().take(10).collect();
         if its_day != day {
@@ -202,7 +202,7 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     }
 }
 
-async fn of_message(shared: &Shared, message: &Message, veil: Veil) -> Bubble {
+async fn of_message(shared: &Shared, message: &MessageRow, veil: Veil) -> Bubble {
     let said = Said::of(shared, message).await;
     let failed = message.state == Some(MessageState::Failed);
     let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();

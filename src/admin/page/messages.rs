@@ -19,7 +19,7 @@ use super::{
 use crate::{
     admin::{Shared, fault::Fault},
     insight::{
-        Failures,
+        FailureClasses,
         ask::{self, Sighting, Timeline},
     },
 };
@@ -102,7 +102,7 @@ pub(super) async fn one(
 }
 
 impl Shown {
-    fn of(timeline: Timeline, said: Said, classes: &Failures, veil: Veil) -> Self {
+    fn of(timeline: Timeline, said: Said, classes: &FailureClasses, veil: Veil) -> Self {
         let message = timeline.message;
         let of = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let facts = [

@@ -1,7 +1,7 @@
 //! A customer as shown in tables.
 
 use super::veil::Veil;
-use crate::insight::ask::{Contact, Message};
+use crate::insight::ask::{Contact, MessageRow};
 
 /// A customer, with the link to the conversation.
 pub(super) struct Person {
@@ -13,7 +13,7 @@ pub(super) struct Person {
 
 impl Person {
     /// The customer who sent or received a message.
-    pub(super) fn of_message(message: &Message, veil: Veil) -> Self {
+    pub(super) fn of_message(message: &MessageRow, veil: Veil) -> Self {
         Self {
             contact: message.contact,
             text: text(message.name.as_deref(), message.address.as_deref(), message.contact, veil),

@@ -1,7 +1,7 @@
 //! The text of a message. Insight does not store it; the journal has it as long as it has the event.
 
 use super::veil::Veil;
-use crate::{admin::Shared, event::View, insight::ask::Message};
+use crate::{admin::Shared, event::View, insight::ask::MessageRow};
 
 /// The text of a message, or a description.
 pub(super) enum Said {
@@ -13,7 +13,7 @@ pub(super) enum Said {
 impl Said {
     /// Reads the text from the event that mentioned the message first. A read error becomes a description, so that the
     /// rest of the page is still shown.
-    pub(super) async fn of(shared: &Shared, message: &Message) -> Self {
+    pub(super) async fn of(shared: &Shared, message: &MessageRow) -> Self {
         match shared.state.journal.get(message.first_seq).await {
             Ok(Some(event)) => said(&event.element.view(), &message.message_id),
             Ok(None) => Self::About("the text is no longer stored".to_owned()),

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     admin::{Shared, fault::Fault},
     insight::{
-        Failures, State as MessageState,
-        ask::{self, Message, Page as Found, SearchQuery},
+        FailureClasses, MessageState,
+        ask::{self, ListPage, MessageRow, SearchQuery},
     },
 };
 
@@ -85,7 +85,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(message: &Message, veil: Veil) -> Self {
+    fn of(message: &MessageRow, veil: Veil) -> Self {
         let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
         Self {
             id: message.id,
@@ -184,15 +184,15 @@ fn found(
     text: &str,
     meanings: &[Meaning],
     query: &SearchQuery,
-    classes: &Failures,
-) -> rusqlite::Result<(Option<Meaning>, Found<Message>)> {
+    classes: &FailureClasses,
+) -> rusqlite::Result<(Option<Meaning>, ListPage<MessageRow>)> {
     for meaning in meanings {
         let page = ask::search(connection, &meaning.narrowed(text, query), classes)?;
         if !page.rows.is_empty() || page.next.is_some() {
             return Ok((Some(*meaning), page));
         }
     }
-    Ok((None, Found { rows: Vec::new(), next: None }))
+    Ok((None, ListPage { rows: Vec::new(), next: None }))
 }
 
 /// The link to the list of events. A search by event name continues there.

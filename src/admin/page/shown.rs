@@ -3,7 +3,7 @@
 
 use askama::{Template, filters::HtmlSafe};
 
-use crate::{clock::Timestamp, insight::State};
+use crate::{clock::Timestamp, insight::MessageState};
 
 /// A time: RFC 3339 in the markup, and displayed to the second.
 #[derive(Template)]
@@ -57,20 +57,21 @@ impl Tag {
     }
 
     /// The state of a message; `None` is an incoming message.
-    pub(super) fn of_state(state: Option<State>) -> Self {
+    pub(super) fn of_state(state: Option<MessageState>) -> Self {
         let Some(state) = state else { return Self::new("note", "incoming") };
         let colour = match state {
-            State::Accepted => "",
-            State::Sent => "info",
-            State::Delivered | State::Read | State::Played => "ok",
-            State::Failed => "bad",
+            MessageState::Accepted => "",
+            MessageState::Sent => "info",
+            MessageState::Delivered | MessageState::Read | MessageState::Played => "ok",
+            MessageState::Failed => "bad",
         };
         Self::new(colour, state.as_str())
     }
 
     /// A status in BIK's own spelling.
     pub(super) fn of_status(status: &str) -> Self {
-        State::from_name(status).map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
+        MessageState::from_name(status)
+            .map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
     }
 }
 

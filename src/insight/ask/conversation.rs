@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{
-    super::failures::Failures,
-    message::{COLUMNS, Message, TABLES},
-    search::Page,
-    words::Words,
+    super::failures::FailureClasses,
+    message::{COLUMNS, MessageRow, TABLES},
+    search::ListPage,
+    words::WordLookup,
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
@@ -46,7 +46,7 @@ pub struct Contact {
 const CONTACT: &str = "SELECT id, channel, address, customer, name, store, last_seq, last_at, incoming_at, answered_at FROM contact";
 
 impl Contact {
-    fn from_row(row: &Row<'_>, words: &Words<'_>) -> rusqlite::Result<Self> {
+    fn from_row(row: &Row<'_>, words: &WordLookup<'_>) -> rusqlite::Result<Self> {
         let time = |at: usize| row.get::<_, Option<i64>>(at).map(|ms| ms.map(Timestamp::from_ms));
         let incoming_at = time(8)?;
         Ok(Self {
@@ -70,7 +70,7 @@ impl Contact {
 /// # Errors
 /// Returns SQLite errors.
 pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Contact>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     connection
         .prepare_cached(&format!("{CONTACT} WHERE id = ?1"))?
         .query_row([id], |row| Contact::from_row(row, &words))
@@ -87,8 +87,8 @@ pub fn contacts(
     address: Option<&str>,
     before: Option<i64>,
     limit: usize,
-) -> rusqlite::Result<Page<Contact>> {
-    let words = Words::new(connection);
+) -> rusqlite::Result<ListPage<Contact>> {
+    let words = WordLookup::new(connection);
     let limit = limit.clamp(1, 1_000);
     let before = before.unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| Contact::from_row(row, &words);
@@ -107,7 +107,7 @@ pub fn contacts(
             whole(found, limit, |contact| contact.last_seq)?
         }
     };
-    Ok(Page { rows, next: next.map(u64::cast_signed) })
+    Ok(ListPage { rows, next: next.map(u64::cast_signed) })
 }
 
 /// Returns a page of rows, and the seq before which the next page starts. Because the cursor is a seq, a page has all
@@ -135,7 +135,7 @@ fn whole<T>(
 /// # Errors
 /// Returns SQLite errors.
 pub fn waiting(connection: &Connection, since: Timestamp, limit: usize) -> rusqlite::Result<Vec<Contact>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     connection
         .prepare_cached(&format!(
             "{CONTACT} WHERE incoming_at > coalesce(answered_at, 0) AND incoming_at >= ?1 ORDER BY incoming_at LIMIT ?2"
@@ -169,7 +169,7 @@ pub struct Conversation {
     /// The customer of the conversation.
     pub contact: Contact,
     /// Messages, and events without a message.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ConversationEntry>,
     /// The seq to pass as `before` for the next page; `None` on the last page.
     pub next: Option<u64>,
 }
@@ -177,9 +177,9 @@ pub struct Conversation {
 /// One entry of a conversation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Entry {
+pub enum ConversationEntry {
     /// A message from the customer or to the customer.
-    Message(Box<Message>),
+    Message(Box<MessageRow>),
     /// An event without a message, such as `optedOut`.
     #[serde(rename_all = "camelCase")]
     Event {
@@ -190,7 +190,7 @@ pub enum Entry {
     },
 }
 
-impl Entry {
+impl ConversationEntry {
     /// The seq of the event in which the entry was first seen.
     pub fn seq(&self) -> u64 {
         match self {
@@ -210,10 +210,10 @@ pub fn conversation(
     id: i64,
     before: Option<u64>,
     limit: usize,
-    failures: &Failures,
+    failures: &FailureClasses,
 ) -> rusqlite::Result<Option<Conversation>> {
     let Some(contact) = contact(connection, id)? else { return Ok(None) };
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     let limit = limit.clamp(1, 1_000);
     let below = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
     let mut messages = connection.prepare_cached(&format!(
@@ -221,23 +221,24 @@ pub fn conversation(
          ORDER BY message.id DESC"
     ))?;
     let messages = messages.query_map(params![id, below], |row| {
-        Message::from_row(row, &words, failures).map(|message| Entry::Message(Box::new(message)))
+        MessageRow::from_row(row, &words, failures)
+            .map(|message| ConversationEntry::Message(Box::new(message)))
     })?;
-    let (messages, older_messages) = whole(messages, limit, Entry::seq)?;
+    let (messages, older_messages) = whole(messages, limit, ConversationEntry::seq)?;
     let mut events = connection.prepare_cached(
         "SELECT seq, name, at FROM occurrence WHERE contact = ?1 AND seq < ?2 ORDER BY seq DESC",
     )?;
     let events = events.query_map(params![id, below], |row| {
-        Ok(Entry::Event {
+        Ok(ConversationEntry::Event {
             seq: row.get(0)?,
             name: words.text(row.get(1)?)?,
             at: Timestamp::from_ms(row.get(2)?),
         })
     })?;
-    let (events, older_events) = whole(events, limit, Entry::seq)?;
+    let (events, older_events) = whole(events, limit, ConversationEntry::seq)?;
     let mut entries = [messages, events].concat();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.seq()));
-    let (entries, older) = whole(entries.into_iter().map(Ok), limit, Entry::seq)?;
+    let (entries, older) = whole(entries.into_iter().map(Ok), limit, ConversationEntry::seq)?;
     // If the page has every entry that was read, the next page starts where reading stopped.
     let next = older.or(older_messages).or(older_events);
     Ok(Some(Conversation { contact, entries, next }))

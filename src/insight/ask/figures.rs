@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        failures::Failures,
+        failures::FailureClasses,
         hour::{begin_of, hour_of},
         spread::Spread,
         vocabulary::OTHER,
     },
     message::category_of,
-    words::Words,
+    words::WordLookup,
 };
 use crate::{clock::Timestamp, event::Owner};
 
@@ -96,7 +96,7 @@ impl Dimension {
         }
     }
 
-    fn value(self, number: Option<i64>, words: &Words<'_>) -> rusqlite::Result<Option<Arc<str>>> {
+    fn value(self, number: Option<i64>, words: &WordLookup<'_>) -> rusqlite::Result<Option<Arc<str>>> {
         match self {
             Self::Hour | Self::Day => Ok(number.map(|hour| begin_of(hour).to_string().into())),
             Self::Category => {
@@ -145,15 +145,15 @@ pub struct FunnelRow {
     /// Number of messages that were deleted.
     pub deleted: i64,
     /// The time from sent to delivered.
-    pub to_deliver: Took,
+    pub to_deliver: Percentiles,
     /// The time from sent to read.
-    pub to_read: Took,
+    pub to_read: Percentiles,
 }
 
 /// Median, p90 and p99 of a duration. Each value is at most 1/64 too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Took {
+pub struct Percentiles {
     /// Number of messages that were measured.
     pub messages: u64,
     /// Median in milliseconds; `None` without messages.
@@ -164,7 +164,7 @@ pub struct Took {
     pub p99_ms: Option<i64>,
 }
 
-impl From<&Spread> for Took {
+impl From<&Spread> for Percentiles {
     fn from(spread: &Spread) -> Self {
         Self {
             messages: spread.count(),
@@ -188,21 +188,21 @@ pub struct FailureRow {
     pub messages: i64,
 }
 
-type Group = Vec<Option<Arc<str>>>;
+type GroupValues = Vec<Option<Arc<str>>>;
 /// Receives a row of sums: the ids of its group, the row, and the first column after the group.
-type See<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
+type VisitSums<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
 /// Returns the funnel of each group, sorted by the values of the group.
 ///
 /// # Errors
 /// Returns SQLite errors.
 pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<Vec<FunnelRow>> {
-    let words = Words::new(connection);
-    let Some(asked) = Asked::new(connection, query, &words)? else { return Ok(Vec::new()) };
-    let mut rows: BTreeMap<Group, FunnelRow> = BTreeMap::new();
+    let words = WordLookup::new(connection);
+    let Some(compiled) = CompiledQuery::new(connection, query, &words)? else { return Ok(Vec::new()) };
+    let mut rows: BTreeMap<GroupValues, FunnelRow> = BTreeMap::new();
     let sums = "sum(incoming), sum(messages), sum(sent), sum(delivered), sum(read), sum(played), sum(failed), sum(deleted)";
-    asked.each(connection, "figure", "", sums, &mut |group, row, at| {
-        let group = asked.group(group, &words)?;
+    compiled.each(connection, "figure", "", sums, &mut |group, row, at| {
+        let group = compiled.group(group, &words)?;
         let sum = rows.entry(group.clone()).or_insert_with(|| FunnelRow { group, ..FunnelRow::default() });
         for (count, place) in [
             &mut sum.incoming,
@@ -221,9 +221,9 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
         }
         Ok(())
     })?;
-    let mut spreads: BTreeMap<(Group, i64), Spread> = BTreeMap::new();
-    asked.each(connection, "spread", "measure, bucket", "sum(messages)", &mut |group, row, at| {
-        let group = asked.group(group, &words)?;
+    let mut spreads: BTreeMap<(GroupValues, i64), Spread> = BTreeMap::new();
+    compiled.each(connection, "spread", "measure, bucket", "sum(messages)", &mut |group, row, at| {
+        let group = compiled.group(group, &words)?;
         let messages: i64 = row.get(at + 2)?;
         let spread = spreads.entry((group, row.get(at)?)).or_default();
         spread.add(row.get(at + 1)?, messages.try_into().unwrap_or(0));
@@ -232,7 +232,7 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
     for ((group, measure), spread) in &spreads {
         if let Some(row) = rows.get_mut(group) {
             let took = if *measure == 0 { &mut row.to_deliver } else { &mut row.to_read };
-            *took = Took::from(spread);
+            *took = Percentiles::from(spread);
         }
     }
     // A group whose messages are all counted in another group by now has only zeros.
@@ -246,14 +246,14 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
 pub fn failures(
     connection: &Connection,
     query: &FigureQuery,
-    classes: &Failures,
+    classes: &FailureClasses,
 ) -> rusqlite::Result<Vec<FailureRow>> {
-    let words = Words::new(connection);
-    let Some(asked) = Asked::new(connection, query, &words)? else { return Ok(Vec::new()) };
-    let mut sums: BTreeMap<(Group, Arc<str>), i64> = BTreeMap::new();
-    asked.each(connection, "failure", "class", "sum(messages)", &mut |group, row, at| {
+    let words = WordLookup::new(connection);
+    let Some(compiled) = CompiledQuery::new(connection, query, &words)? else { return Ok(Vec::new()) };
+    let mut sums: BTreeMap<(GroupValues, Arc<str>), i64> = BTreeMap::new();
+    compiled.each(connection, "failure", "class", "sum(messages)", &mut |group, row, at| {
         let class = words.text(row.get(at)?)?;
-        *sums.entry((asked.group(group, &words)?, class)).or_default() += row.get::<_, i64>(at + 1)?;
+        *sums.entry((compiled.group(group, &words)?, class)).or_default() += row.get::<_, i64>(at + 1)?;
         Ok(())
     })?;
     let mut rows: Vec<FailureRow> = sums
@@ -273,7 +273,7 @@ pub fn failures(
 }
 
 /// A figure query, translated to SQL.
-struct Asked<'a> {
+struct CompiledQuery<'a> {
     by: &'a [Dimension],
     conditions: String,
     values: Vec<i64>,
@@ -281,12 +281,12 @@ struct Asked<'a> {
     shown: Option<HashSet<Vec<Option<i64>>>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> CompiledQuery<'a> {
     /// Returns `None` if a requested value was never stored.
     fn new(
         connection: &Connection,
         query: &'a FigureQuery,
-        words: &Words<'_>,
+        words: &WordLookup<'_>,
     ) -> rusqlite::Result<Option<Self>> {
         let mut conditions = vec!["1".to_owned()];
         let mut values = Vec::new();
@@ -317,9 +317,9 @@ impl<'a> Asked<'a> {
             values.push(test);
             conditions.push(format!("slice.owner IS NOT ?{}", values.len()));
         }
-        let mut asked = Self { by: &query.by, conditions: conditions.join(" AND "), values, shown: None };
-        asked.shown = asked.largest(connection, words)?;
-        Ok(Some(asked))
+        let mut compiled = Self { by: &query.by, conditions: conditions.join(" AND "), values, shown: None };
+        compiled.shown = compiled.largest(connection, words)?;
+        Ok(Some(compiled))
     }
 
     /// Returns the largest groups if there are too many to show; `None` if all can be shown. Owners that BIK
@@ -327,7 +327,7 @@ impl<'a> Asked<'a> {
     fn largest(
         &self,
         connection: &Connection,
-        words: &Words<'_>,
+        words: &WordLookup<'_>,
     ) -> rusqlite::Result<Option<HashSet<Vec<Option<i64>>>>> {
         let kinds: Vec<Dimension> =
             self.by.iter().copied().filter(|dimension| !dimension.is_time()).collect();
@@ -372,7 +372,7 @@ impl<'a> Asked<'a> {
         table: &str,
         further: &str,
         sums: &str,
-        see: &mut See<'_>,
+        visit: &mut VisitSums<'_>,
     ) -> rusqlite::Result<()> {
         let by = self.by.iter().map(|dimension| dimension.column());
         let groups: Vec<&str> = by.chain(Some(further).filter(|further| !further.is_empty())).collect();
@@ -387,12 +387,12 @@ impl<'a> Asked<'a> {
         let mut rows = select.query(params_from_iter(self.values.iter().map(|value| value as &dyn ToSql)))?;
         while let Some(row) = rows.next()? {
             let group = (0..self.by.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
-            see(group, row, self.by.len())?;
+            visit(group, row, self.by.len())?;
         }
         Ok(())
     }
 
-    fn group(&self, numbers: Vec<Option<i64>>, words: &Words<'_>) -> rusqlite::Result<Group> {
+    fn group(&self, numbers: Vec<Option<i64>>, words: &WordLookup<'_>) -> rusqlite::Result<GroupValues> {
         let is_shown = self.shown.as_ref().is_none_or(|shown| {
             let of_kinds = self.by.iter().zip(&numbers).filter(|(dimension, _)| !dimension.is_time());
             shown.contains(&of_kinds.map(|(_, number)| *number).collect::<Vec<_>>())
@@ -406,7 +406,7 @@ impl<'a> Asked<'a> {
 }
 
 /// Returns the ids of the owners that BIK documents, as an SQL list; may be empty.
-fn known_owners(words: &Words<'_>) -> rusqlite::Result<String> {
+fn known_owners(words: &WordLookup<'_>) -> rusqlite::Result<String> {
     let mut numbers = Vec::new();
     for owner in Owner::KNOWN {
         numbers.extend(words.id(owner)?.map(|number| number.to_string()));

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        failures::Failures,
-        state::{State, Step},
+        failures::FailureClasses,
+        state::{MessageState, MessageStep},
     },
-    words::Words,
+    words::WordLookup,
 };
 use crate::{
     clock::Timestamp,
@@ -23,7 +23,7 @@ const LATE_MS: i64 = 60_000;
 /// A message, as shown in a list. The command line reads its state as a `String`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Message<S = State> {
+pub struct MessageRow<S = MessageState> {
     /// The id in insight's file; messages are numbered in the order in which they were first seen.
     pub id: i64,
     pub message_id: String,
@@ -62,7 +62,7 @@ pub struct Message<S = State> {
     pub created_at: Option<Timestamp>,
 }
 
-/// The columns that [`Message::from_row`] reads.
+/// The columns that [`MessageRow::from_row`] reads.
 pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
     slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
     contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
@@ -70,13 +70,17 @@ pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.s
 pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 
-impl Message {
+impl MessageRow {
     /// Reads a message from a row of `COLUMNS`.
-    pub fn from_row(row: &Row<'_>, words: &Words<'_>, failures: &Failures) -> rusqlite::Result<Self> {
+    pub fn from_row(
+        row: &Row<'_>,
+        words: &WordLookup<'_>,
+        failures: &FailureClasses,
+    ) -> rusqlite::Result<Self> {
         let owner = words.optional(row.get(5)?)?;
-        let state = row.get::<_, Option<usize>>(8)?.and_then(|state| State::ALL.get(state).copied());
+        let state = row.get::<_, Option<usize>>(8)?.and_then(|state| MessageState::ALL.get(state).copied());
         let reason: Option<String> = row.get(10)?;
-        let failed = state == Some(State::Failed);
+        let failed = state == Some(MessageState::Failed);
         Ok(Self {
             id: row.get(0)?,
             message_id: row.get(1)?,
@@ -113,7 +117,7 @@ pub fn category_of(owner: &str) -> Option<&'static str> {
 pub struct Timeline<S = State> {
     /// The message itself.
     #[serde(flatten)]
-    pub message: Message<S>,
+    pub message: MessageRow<S>,
     /// The events about the message, in order of arrival; at most 1,000.
     pub sightings: Vec<Sighting>,
 }
@@ -145,9 +149,9 @@ pub struct Sighting {
 pub fn timeline(
     connection: &Connection,
     message_id: &str,
-    failures: &Failures,
+    failures: &FailureClasses,
 ) -> rusqlite::Result<Vec<Timeline>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     let sources: Vec<i64> = connection
         .prepare_cached("SELECT DISTINCT source FROM slice")?
         .query_map([], |row| row.get(0))?
@@ -157,7 +161,7 @@ pub fn timeline(
         let key = OrderKey::of(&words.text(source)?, message_id).0.cast_signed();
         let message = connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.key = ?1"))?
-            .query_row([key], |row| Message::from_row(row, &words, failures))
+            .query_row([key], |row| MessageRow::from_row(row, &words, failures))
             .optional()?;
         if let Some(message) = message {
             let sightings = sightings(connection, &words, message.id)?;
@@ -167,26 +171,30 @@ pub fn timeline(
     Ok(timelines)
 }
 
-/// Returns a message by its id in insight's file ([`Message::id`]); `None` if there is none.
+/// Returns a message by its id in insight's file ([`MessageRow::id`]); `None` if there is none.
 ///
 /// # Errors
 /// Returns SQLite errors.
 pub fn timeline_of(
     connection: &Connection,
     id: i64,
-    failures: &Failures,
+    failures: &FailureClasses,
 ) -> rusqlite::Result<Option<Timeline>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     let message = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.id = ?1"))?
-        .query_row([id], |row| Message::from_row(row, &words, failures))
+        .query_row([id], |row| MessageRow::from_row(row, &words, failures))
         .optional()?;
     let Some(message) = message else { return Ok(None) };
     let sightings = sightings(connection, &words, message.id)?;
     Ok(Some(Timeline { message, sightings }))
 }
 
-fn sightings(connection: &Connection, words: &Words<'_>, message: i64) -> rusqlite::Result<Vec<Sighting>> {
+fn sightings(
+    connection: &Connection,
+    words: &WordLookup<'_>,
+    message: i64,
+) -> rusqlite::Result<Vec<Sighting>> {
     let mut select = connection.prepare_cached(
         "SELECT seq, status, at, created_at FROM sighting WHERE message = ?1 ORDER BY seq LIMIT 1000",
     )?;
@@ -198,7 +206,7 @@ fn sightings(connection: &Connection, words: &Words<'_>, message: i64) -> rusqli
             0 => None,
             status => Some(words.text(status)?),
         };
-        let step = status.as_deref().and_then(|status| Step::of(&Status::from(status)));
+        let step = status.as_deref().and_then(|status| MessageStep::of(&Status::from(status)));
         let repeated = sightings.iter().any(|known| known.status == status);
         let (at, created_at) =
             (Timestamp::from_ms(row.get(2)?), row.get::<_, Option<i64>>(3)?.map(Timestamp::from_ms));

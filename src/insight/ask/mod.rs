@@ -9,9 +9,10 @@ mod sender;
 mod words;
 
 pub use conversation::{
-    Contact, Conversation, Entry, WINDOW_MS, contact, contacts, conversation, waiting, waiting_since,
+    Contact, Conversation, ConversationEntry, WINDOW_MS, contact, contacts, conversation, waiting,
+    waiting_since,
 };
-pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, GROUPS, Took, failures, funnel};
-pub use message::{Message, Sighting, Timeline, timeline, timeline_of};
-pub use search::{Page, SearchQuery, search};
+pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, GROUPS, Percentiles, failures, funnel};
+pub use message::{MessageRow, Sighting, Timeline, timeline, timeline_of};
+pub use search::{ListPage, SearchQuery, search};
 pub use sender::{ArrivalRow, SourceRow, arrivals, sources};

@@ -4,9 +4,9 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::Serialize;
 
 use super::{
-    super::{failures::Failures, state::State},
-    message::{COLUMNS, Message, TABLES, timeline},
-    words::Words,
+    super::{failures::FailureClasses, state::MessageState},
+    message::{COLUMNS, MessageRow, TABLES, timeline},
+    words::WordLookup,
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
@@ -25,7 +25,7 @@ pub struct SearchQuery {
     pub message: Option<String>,
     /// BIK's id of a customer.
     pub customer: Option<String>,
-    pub state: Option<State>,
+    pub state: Option<MessageState>,
     /// Text that the failure's text contains, ignoring case.
     pub reason: Option<String>,
     /// True: only messages from customers. False: only messages to customers.
@@ -42,7 +42,7 @@ pub struct SearchQuery {
 
 /// A page of a list, newest row first.
 #[derive(Clone, Debug, Serialize)]
-pub struct Page<T> {
+pub struct ListPage<T> {
     pub rows: Vec<T>,
     /// The value of `before` for the next page; `None` on the last page.
     pub next: Option<i64>,
@@ -55,8 +55,8 @@ pub struct Page<T> {
 pub fn search(
     connection: &Connection,
     query: &SearchQuery,
-    failures: &Failures,
-) -> rusqlite::Result<Page<Message>> {
+    failures: &FailureClasses,
+) -> rusqlite::Result<ListPage<MessageRow>> {
     let limit = query.limit.clamp(1, 1_000);
     if let Some(message) = &query.message {
         let found = timeline(connection, message, failures)?.into_iter().map(|timeline| timeline.message);
@@ -70,39 +70,39 @@ pub fn search(
                     .is_none_or(|contacts| message.contact.is_some_and(|id| contacts.contains(&id)))
             })
             .filter(|message| passes(query, message));
-        return Ok(Page { rows: rows.collect(), next: None });
+        return Ok(ListPage { rows: rows.collect(), next: None });
     }
-    let Some(paths) = paths(connection, query)? else { return Ok(Page { rows: Vec::new(), next: None }) };
+    let Some(paths) = paths(connection, query)? else { return Ok(ListPage { rows: Vec::new(), next: None }) };
     let (above, below) = bounds(connection, query)?;
     // Each path returns ids of one index, newest first. The page takes the newest ids of all paths.
     let mut ids: Vec<i64> = Vec::new();
-    let mut looked_to = above;
+    let mut searched_to = above;
     for path in &paths {
         let found = path.ids(connection, above, below)?;
         if found.len() == ROWS_MAX {
             // This path was not read below its last id.
-            looked_to = looked_to.max(found.last().copied().unwrap_or(above) - 1);
+            searched_to = searched_to.max(found.last().copied().unwrap_or(above) - 1);
         }
         ids.extend(found);
     }
     ids.sort_unstable_by(|one, other| other.cmp(one));
     ids.dedup();
-    ids.retain(|id| *id > looked_to);
-    let words = Words::new(connection);
+    ids.retain(|id| *id > searched_to);
+    let words = WordLookup::new(connection);
     let mut select =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.id = ?1"))?;
     let mut rows = Vec::new();
     for id in &ids {
-        let message = select.query_row([id], |row| Message::from_row(row, &words, failures))?;
+        let message = select.query_row([id], |row| MessageRow::from_row(row, &words, failures))?;
         if passes(query, &message) {
             rows.push(message);
             if rows.len() == limit {
-                let last = ids.last() == Some(id) && looked_to == above;
-                return Ok(Page { rows, next: (!last).then_some(*id) });
+                let last = ids.last() == Some(id) && searched_to == above;
+                return Ok(ListPage { rows, next: (!last).then_some(*id) });
             }
         }
     }
-    Ok(Page { rows, next: (looked_to > above).then_some(looked_to + 1) })
+    Ok(ListPage { rows, next: (searched_to > above).then_some(searched_to + 1) })
 }
 
 /// Returns the paths that find the messages; `None` if no message can match.
@@ -198,7 +198,7 @@ impl Path {
 }
 
 /// Checks the conditions that the index does not decide.
-fn passes(query: &SearchQuery, message: &Message) -> bool {
+fn passes(query: &SearchQuery, message: &MessageRow) -> bool {
     let is = |wanted: &Option<String>, has: Option<&str>| {
         wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| *canonical_address(wanted) == *has))
     };

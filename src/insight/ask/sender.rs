@@ -10,8 +10,8 @@ use super::{
         hour::{HOUR_MS, begin_of, hour_of},
         spread::Spread,
     },
-    figures::Took,
-    words::Words,
+    figures::Percentiles,
+    words::WordLookup,
 };
 use crate::clock::Timestamp;
 
@@ -47,7 +47,7 @@ pub struct SourceRow {
     /// Number of statuses that their message already had.
     pub repeated: i64,
     /// The delay from BIK's `createdAt` to receipt, of the first event of each message.
-    pub late: Took,
+    pub late: Percentiles,
 }
 
 /// Returns the received events per hour or per day, oldest first.
@@ -60,7 +60,7 @@ pub fn arrivals(
     until: Timestamp,
     by_day: bool,
 ) -> rusqlite::Result<Vec<ArrivalRow>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     let at = if by_day { "at / 24 * 24" } else { "at" };
     connection
         .prepare_cached(&format!(
@@ -85,7 +85,7 @@ pub fn arrivals(
 /// # Errors
 /// Returns SQLite errors.
 pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Vec<SourceRow>> {
-    let words = Words::new(connection);
+    let words = WordLookup::new(connection);
     let mut spreads: BTreeMap<i64, Spread> = BTreeMap::new();
     let mut select = connection.prepare_cached(
         "SELECT source, bucket, sum(events) FROM lateness WHERE at >= ?1 GROUP BY source, bucket",
@@ -109,7 +109,7 @@ pub fn sources(connection: &Connection, since: Timestamp) -> rusqlite::Result<Ve
                 events: row.get(3)?,
                 disordered: row.get(4)?,
                 repeated: row.get(5)?,
-                late: spreads.get(&source).map(Took::from).unwrap_or_default(),
+                late: spreads.get(&source).map(Percentiles::from).unwrap_or_default(),
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::event::{WORD_CHARS, excerpt};
 
 /// Looks up words, and remembers them.
-pub struct Words<'a> {
+pub struct WordLookup<'a> {
     connection: &'a Connection,
     known: RefCell<HashMap<i64, Arc<str>>>,
 }
 
-impl<'a> Words<'a> {
+impl<'a> WordLookup<'a> {
     /// Creates a lookup over a connection.
     pub fn new(connection: &'a Connection) -> Self {
         Self { connection, known: RefCell::default() }

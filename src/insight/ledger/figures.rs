@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::{
-    super::{hour::hour_of, spread::bucket_of, state::Step},
-    message::Row,
+    super::{hour::hour_of, spread::bucket_of, state::MessageStep},
+    message::StoredMessage,
 };
 
 /// The tables of figures: name, key columns besides the time `at`, and columns that are summed.
@@ -24,7 +24,14 @@ pub const TABLES: [(&str, &str, &[&str]); 5] = [
 
 /// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of `keys` in `table`. `from` is the
 /// rest of the SELECT.
-pub fn adding(table: &str, keys: &str, sums: &[&str], at: &str, groups: &str, from: &str) -> String {
+pub(super) fn add_sums_sql(
+    table: &str,
+    keys: &str,
+    sums: &[&str],
+    at: &str,
+    groups: &str,
+    from: &str,
+) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
     let added =
@@ -52,7 +59,7 @@ pub struct Arrival {
 
 /// Changes of figures, by their keys.
 #[derive(Default)]
-pub struct Figures {
+pub struct FigureChanges {
     counts: HashMap<(i64, i64), Counts>,
     failures: HashMap<(i64, i64, i64), i64>,
     spreads: HashMap<(i64, i64, Measure, u32), i64>,
@@ -70,9 +77,9 @@ struct Counts {
     deleted: i64,
 }
 
-impl Figures {
+impl FigureChanges {
     /// Adds a message to the figures (`sign` 1), or subtracts its earlier state (`sign` -1).
-    pub fn count(&mut self, row: &Row, slice: i64, class: Option<i64>, sign: i64) {
+    pub fn count(&mut self, row: &StoredMessage, slice: i64, class: Option<i64>, sign: i64) {
         let at = hour_of(row.first_at);
         let counts = self.counts.entry((at, slice)).or_default();
         if row.incoming {
@@ -80,7 +87,7 @@ impl Figures {
             return;
         }
         counts.messages += sign;
-        for (count, step) in counts.steps.iter_mut().zip(&Step::ALL[1..]) {
+        for (count, step) in counts.steps.iter_mut().zip(&MessageStep::ALL[1..]) {
             *count += if row.merged.reached >= *step { sign } else { 0 };
         }
         counts.failed += if row.is_failure() { sign } else { 0 };
@@ -96,7 +103,7 @@ impl Figures {
     }
 
     /// Adds received events to the figures.
-    pub fn arrived(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
+    pub fn count_arrival(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
         let sum = self.arrivals.entry((at, source, name)).or_default();
         sum.events += arrival.events;
         sum.disordered += arrival.disordered;
@@ -104,7 +111,7 @@ impl Figures {
     }
 
     /// Counts an event that was received `ms` milliseconds after BIK created it.
-    pub fn late(&mut self, at: i64, source: i64, ms: i64) {
+    pub fn count_lateness(&mut self, at: i64, source: i64, ms: i64) {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }
 

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    super::state::{Merged, State, Step},
-    words::{Slice, Words},
+    super::state::{MergedStatuses, MessageState, MessageStep},
+    words::{Slice, WordIds},
 };
 use crate::{
     clock::Timestamp,
@@ -16,12 +16,12 @@ const REASON_CHARS: usize = 1_000;
 
 /// A message and everything that its row stores.
 #[derive(Clone)]
-pub struct Row {
+pub struct StoredMessage {
     pub id: i64,
     pub slice: Slice,
     pub incoming: bool,
     pub first_at: Timestamp,
-    pub merged: Merged,
+    pub merged: MergedStatuses,
     pub sent_at: Option<Timestamp>,
     pub delivered_at: Option<Timestamp>,
     pub read_at: Option<Timestamp>,
@@ -37,7 +37,7 @@ pub struct Row {
 
 /// The order of a status, compared with what is known of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum StatusOrder {
     /// The first event of the message.
     First,
     /// New information about the message.
@@ -48,7 +48,7 @@ pub enum Order {
     Repeated,
 }
 
-impl Row {
+impl StoredMessage {
     /// Creates the row of a new message.
     pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Row {
             first_seq: event.seq,
             first_at: event.came_at,
             last_at: event.came_at,
-            merged: Merged::default(),
+            merged: MergedStatuses::default(),
             sent_at: None,
             delivered_at: None,
             read_at: None,
@@ -72,7 +72,7 @@ impl Row {
     }
 
     /// Loads a message from the file; `None` if it is unknown.
-    pub fn load(connection: &Connection, key: i64, words: &Words) -> rusqlite::Result<Option<Self>> {
+    pub fn load(connection: &Connection, key: i64, words: &WordIds) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
                (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
@@ -94,8 +94,8 @@ impl Row {
                     first_seq: row.get(5)?,
                     first_at: Timestamp::from_ms(row.get(6)?),
                     last_at: Timestamp::from_ms(row.get(7)?),
-                    merged: Merged {
-                        reached: Step::ALL.get(reached).copied().unwrap_or_default(),
+                    merged: MergedStatuses {
+                        reached: MessageStep::ALL.get(reached).copied().unwrap_or_default(),
                         failed: row.get(9)?,
                         deleted: row.get(10)?,
                         reason: row.get(11)?,
@@ -112,7 +112,13 @@ impl Row {
     }
 
     /// Adds the facts of one event to the message.
-    pub fn see(&mut self, event: &Event, fact: &Fact<'_>, slice: Slice, contact: Option<i64>) -> Order {
+    pub fn add_fact(
+        &mut self,
+        event: &Event,
+        fact: &Fact<'_>,
+        slice: Slice,
+        contact: Option<i64>,
+    ) -> StatusOrder {
         let order = self.order(fact.status);
         self.is_new = false;
         self.slice = self.slice.or(slice);
@@ -123,7 +129,7 @@ impl Row {
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
             // The text is cut before it is merged and classified, so that a stored text gives the same result again.
             let reason = fact.failure_reason.map(|text| excerpt(text, REASON_CHARS));
-            self.merged.see(status, reason.as_deref());
+            self.merged.merge(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
                 first.get_or_insert(event.came_at);
             }
@@ -131,17 +137,17 @@ impl Row {
         order
     }
 
-    fn order(&mut self, status: Option<&Status>) -> Order {
+    fn order(&mut self, status: Option<&Status>) -> StatusOrder {
         if self.is_new {
-            return Order::First;
+            return StatusOrder::First;
         }
-        let Some(status) = status else { return Order::Next };
+        let Some(status) = status else { return StatusOrder::Next };
         if self.first_time_of(status).is_some_and(|first| first.is_some()) {
-            return Order::Repeated;
+            return StatusOrder::Repeated;
         }
-        match Step::of(status) {
-            Some(step) if step < self.merged.reached => Order::Disordered,
-            _ => Order::Next,
+        match MessageStep::of(status) {
+            Some(step) if step < self.merged.reached => StatusOrder::Disordered,
+            _ => StatusOrder::Next,
         }
     }
 
@@ -157,17 +163,17 @@ impl Row {
 
     /// Returns whether the message failed and has not arrived since.
     pub fn is_failure(&self) -> bool {
-        !self.incoming && self.merged.state() == State::Failed
+        !self.incoming && self.merged.state() == MessageState::Failed
     }
 
     /// Returns how long after `sent_at` this time is, in ms; `None` if one of the two is unknown, 0 if `at` is
     /// earlier.
-    pub fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
+    pub(super) fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
         Some(at?.ms_since(self.sent_at?).max(0))
     }
 
     /// Writes the message. `known`: the file already has a row for it.
-    pub fn save(
+    pub(super) fn save(
         &self,
         connection: &Connection,
         known: bool,
@@ -176,7 +182,7 @@ impl Row {
     ) -> rusqlite::Result<()> {
         let state = (!self.incoming).then(|| self.merged.state() as i64);
         let ms = |time: Option<Timestamp>| time.map(Timestamp::as_ms);
-        let Merged { reached, failed, deleted, .. } = &self.merged;
+        let MergedStatuses { reached, failed, deleted, .. } = &self.merged;
         let sql = if known {
             "UPDATE message SET slice = ?2, contact = ?3, last_at = ?4, reached = ?5, failed = ?6, deleted = ?7, state = ?8,
                reason = ?9, sent_at = ?10, delivered_at = ?11, read_at = ?12, failed_at = ?13, created_at = ?14

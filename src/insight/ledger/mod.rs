@@ -21,14 +21,14 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params, types::Type};
 
 use self::{
-    figures::{Arrival, Figures},
-    message::{Order, Row},
-    words::{Slice, Words},
+    figures::{Arrival, FigureChanges},
+    message::{StatusOrder, StoredMessage},
+    words::{Slice, WordIds},
 };
 use super::{
     facts::{facts, is_answer},
-    failures::Failures,
-    file::{InsightFile, OpenError},
+    failures::FailureClasses,
+    file::{InsightFile, InsightOpenError},
     hour::hour_of,
     vocabulary::Vocabulary,
 };
@@ -40,8 +40,8 @@ use crate::{
 /// The writer of insight's file.
 pub struct Ledger {
     connection: Connection,
-    failures: Failures,
-    words: Words,
+    failures: FailureClasses,
+    words: WordIds,
     next_message: i64,
     cursor: u64,
     /// Figures of this hour and earlier do not change: the journal no longer has all of their events.
@@ -59,19 +59,19 @@ struct Panicked;
 
 /// The changes of a batch, before they are written.
 #[derive(Default)]
-struct Page {
-    rows: Vec<Touched>,
+struct BatchChanges {
+    rows: Vec<ChangedMessage>,
     by_key: HashMap<i64, usize>,
     contacts: HashMap<i64, ContactChange>,
-    heard: HashMap<i64, (u64, Timestamp)>,
-    figures: Figures,
+    last_events: HashMap<i64, (u64, Timestamp)>,
+    figures: FigureChanges,
 }
 
 /// A message that a batch has read.
-struct Touched {
-    row: Row,
+struct ChangedMessage {
+    row: StoredMessage,
     /// The row in the file before the batch; `None` for a new message.
-    before: Option<Row>,
+    before: Option<StoredMessage>,
 }
 
 /// The changes of a customer in a batch.
@@ -90,18 +90,18 @@ impl Ledger {
     /// Opens the file. It is locked for this process as long as the returned [`InsightFile`] lives.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if the file cannot be opened.
-    pub fn open(path: &Path, failures: Failures) -> Result<(Self, Arc<InsightFile>), OpenError> {
+    /// Returns [`InsightOpenError`] if the file cannot be opened.
+    pub fn open(path: &Path, failures: FailureClasses) -> Result<(Self, Arc<InsightFile>), InsightOpenError> {
         let file = InsightFile::lock(path)?;
         let ledger = Self::over(file.writer()?, failures);
         let ledger =
-            ledger.map_err(|source| OpenError::Engine { path: path.display().to_string(), source })?;
+            ledger.map_err(|source| InsightOpenError::Engine { path: path.display().to_string(), source })?;
         Ok((ledger, Arc::new(file)))
     }
 
-    fn over(connection: Connection, failures: Failures) -> rusqlite::Result<Self> {
+    fn over(connection: Connection, failures: FailureClasses) -> rusqlite::Result<Self> {
         let mut ledger = Self {
-            words: Words::load(&connection)?,
+            words: WordIds::load(&connection)?,
             connection,
             failures,
             next_message: 0,
@@ -133,12 +133,12 @@ impl Ledger {
     /// Returns SQLite errors; nothing is stored then.
     pub fn apply(&mut self, events: &[Arc<Event>], through: u64) -> rusqlite::Result<()> {
         let stored = self.transact(|ledger| {
-            let mut page = Page::default();
+            let mut changes = BatchChanges::default();
             let cursor = ledger.cursor;
             for event in events.iter().filter(|event| event.seq > cursor && !event.is_own()) {
-                ledger.take(&mut page, event)?;
+                ledger.take(&mut changes, event)?;
             }
-            ledger.write(page)?;
+            ledger.write(changes)?;
             ledger.set_mark("cursor", through.try_into().unwrap_or(i64::MAX))?;
             if ledger.rebuilding_to()?.is_some_and(|tip| through >= tip) {
                 ledger.connection.execute("DELETE FROM mark WHERE name = 'rebuild'", [])?;
@@ -204,7 +204,7 @@ impl Ledger {
     }
 
     fn reload(&mut self) -> rusqlite::Result<()> {
-        self.words = Words::load(&self.connection)?;
+        self.words = WordIds::load(&self.connection)?;
         self.next_message =
             self.connection
                 .query_row("SELECT coalesce(max(id), 0) + 1 FROM message", [], |row| row.get(0))?;
@@ -227,36 +227,41 @@ impl Ledger {
             .map(drop)
     }
 
-    /// Adds one event to the page.
-    fn take(&mut self, page: &mut Page, event: &Event) -> rusqlite::Result<()> {
+    /// Adds one event to the changes.
+    fn take(&mut self, changes: &mut BatchChanges, event: &Event) -> rusqlite::Result<()> {
         let source = self.words.id(&self.connection, Vocabulary::Source, &event.source)?;
         let name = self.words.id(&self.connection, Vocabulary::EventName, event.element.name())?;
         let hour = hour_of(event.came_at);
         let mut arrival = Arrival { events: 1, ..Arrival::default() };
         let view = event.element.view();
         for fact in facts(&view) {
-            let contact = self.contact(page, event, &fact)?;
+            let contact = self.contact(changes, event, &fact)?;
             let Some(message_id) = fact.message_id else {
                 self.occurrence(event, name, contact)?;
                 continue;
             };
-            match self.message(page, event, source, message_id, &fact, contact)? {
-                Order::First => {
+            match self.message(changes, event, source, message_id, &fact, contact)? {
+                StatusOrder::First => {
                     if let Some(created_at) = fact.time() {
-                        page.figures.late(hour, source, event.came_at.ms_since(created_at));
+                        changes.figures.count_lateness(hour, source, event.came_at.ms_since(created_at));
                     }
                 }
-                Order::Next => {}
-                Order::Disordered => arrival.disordered += 1,
-                Order::Repeated => arrival.repeated += 1,
+                StatusOrder::Next => {}
+                StatusOrder::Disordered => arrival.disordered += 1,
+                StatusOrder::Repeated => arrival.repeated += 1,
             }
         }
-        page.figures.arrived(hour, source, name, arrival);
-        page.heard.insert(source, (event.seq, event.came_at));
+        changes.figures.count_arrival(hour, source, name, arrival);
+        changes.last_events.insert(source, (event.seq, event.came_at));
         Ok(())
     }
 
-    fn contact(&mut self, page: &mut Page, event: &Event, fact: &Fact<'_>) -> rusqlite::Result<Option<i64>> {
+    fn contact(
+        &mut self,
+        changes: &mut BatchChanges,
+        event: &Event,
+        fact: &Fact<'_>,
+    ) -> rusqlite::Result<Option<i64>> {
         let Some(address) = fact.address else { return Ok(None) };
         let channel = match fact.channel {
             Some(channel) => self.words.id(&self.connection, Vocabulary::Channel, channel.as_str())?,
@@ -268,7 +273,7 @@ impl Ledger {
             .store_id
             .map(|store| self.words.id(&self.connection, Vocabulary::Store, store))
             .transpose()?;
-        let change = page.contacts.entry(id).or_default();
+        let change = changes.contacts.entry(id).or_default();
         change.last_seq = event.seq;
         change.last_at = event.came_at;
         if fact.is_incoming && !fact.is_deleted {
@@ -288,25 +293,25 @@ impl Ledger {
 
     fn message(
         &mut self,
-        page: &mut Page,
+        changes: &mut BatchChanges,
         event: &Event,
         source: i64,
         message_id: &str,
         fact: &Fact<'_>,
         contact: Option<i64>,
-    ) -> rusqlite::Result<Order> {
+    ) -> rusqlite::Result<StatusOrder> {
         let key = OrderKey::of(&event.source, message_id).0.cast_signed();
-        let at = match page.by_key.get(&key) {
+        let at = match changes.by_key.get(&key) {
             Some(at) => *at,
             None => {
-                let before = Row::load(&self.connection, key, &self.words)?;
+                let before = StoredMessage::load(&self.connection, key, &self.words)?;
                 let row = before.clone().unwrap_or_else(|| {
                     self.next_message += 1;
-                    Row::new(self.next_message - 1, key, message_id, source, event, fact.is_incoming)
+                    StoredMessage::new(self.next_message - 1, key, message_id, source, event, fact.is_incoming)
                 });
-                page.rows.push(Touched { row, before });
-                page.by_key.insert(key, page.rows.len() - 1);
-                page.rows.len() - 1
+                changes.rows.push(ChangedMessage { row, before });
+                changes.by_key.insert(key, changes.rows.len() - 1);
+                changes.rows.len() - 1
             }
         };
         let slice = self.slice(source, fact)?;
@@ -314,8 +319,8 @@ impl Ledger {
             Some(status) => self.words.id(&self.connection, Vocabulary::Status, status.as_str())?,
             None => 0,
         };
-        let row = &mut page.rows[at].row;
-        let order = row.see(event, fact, slice, contact);
+        let row = &mut changes.rows[at].row;
+        let order = row.add_fact(event, fact, slice, contact);
         self.connection
             .prepare_cached(
                 "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -352,8 +357,8 @@ impl Ledger {
             .map(drop)
     }
 
-    fn write(&mut self, mut page: Page) -> rusqlite::Result<()> {
-        for Touched { row, before } in &page.rows {
+    fn write(&mut self, mut changes: BatchChanges) -> rusqlite::Result<()> {
+        for ChangedMessage { row, before } in &changes.rows {
             let reason = match &row.merged.reason {
                 Some(text) => Some(self.words.reason(&self.connection, text)?),
                 None => None,
@@ -370,10 +375,10 @@ impl Ledger {
                     }
                     false => None,
                 };
-                page.figures.count(row, slice, class, sign);
+                changes.figures.count(row, slice, class, sign);
             }
         }
-        for (id, change) in page.contacts {
+        for (id, change) in changes.contacts {
             self.connection
                 .prepare_cached(
                     "UPDATE contact SET last_seq = ?2, last_at = ?3, incoming_at = coalesce(?4, incoming_at),
@@ -392,12 +397,12 @@ impl Ledger {
                     change.answered_at.map(Timestamp::as_ms)
                 ])?;
         }
-        for (source, (seq, at)) in page.heard {
+        for (source, (seq, at)) in changes.last_events {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO heard (source, seq, at) VALUES (?1, ?2, ?3)")?
                 .execute(params![source, seq, at.as_ms()])?;
         }
-        page.figures.write(&self.connection, self.figures_after)
+        changes.figures.write(&self.connection, self.figures_after)
     }
 }
 
@@ -409,7 +414,7 @@ mod tests {
     fn a_panic_rolls_back_and_the_next_transaction_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let (mut ledger, _file) =
-            Ledger::open(&folder.path().join("insight.db"), Failures::load(None).unwrap()).unwrap();
+            Ledger::open(&folder.path().join("insight.db"), FailureClasses::load(None).unwrap()).unwrap();
         ledger.apply(&[], 3).unwrap();
         let panicked = ledger.transact(|ledger| {
             ledger.set_mark("cursor", 7)?;

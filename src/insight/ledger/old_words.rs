@@ -11,8 +11,8 @@ use super::{
         vocabulary::{OTHER, Vocabulary},
     },
     Ledger,
-    figures::{TABLES, adding},
-    words::{SLICES, Slice},
+    figures::{TABLES, add_sums_sql},
+    words::{MAX_SLICES, Slice},
 };
 use crate::clock::Timestamp;
 
@@ -45,15 +45,15 @@ impl Ledger {
             .into_iter()
             .filter(|kind| kind.bound() != usize::MAX && self.words.len(*kind) > kind.bound() / 2)
             .collect();
-        if !crowded.is_empty() || self.words.slices() > SLICES / 2 {
-            self.transact(|ledger| ledger.fold(before, &crowded))?;
+        if !crowded.is_empty() || self.words.slices() > MAX_SLICES / 2 {
+            self.transact(|ledger| ledger.fold_words(before, &crowded))?;
             self.reload()?;
         }
         self.folded_day = Some(day);
         Ok(())
     }
 
-    fn fold(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
+    fn fold_words(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
         self.connection.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS folded (old INTEGER PRIMARY KEY, new INTEGER NOT NULL);
              DELETE FROM folded;",
@@ -97,7 +97,7 @@ impl Ledger {
                 words.extend(word);
             }
         }
-        let too_many = all.len() > SLICES / 2;
+        let too_many = all.len() > MAX_SLICES / 2;
         for (id, slice) in all.into_iter().filter(|(id, _)| !live.contains(id)) {
             let mut words = columns(&slice);
             for ((word, live), (_, kind)) in words.iter_mut().zip(&live_words).zip(COLUMNS) {
@@ -137,7 +137,7 @@ impl Ledger {
                 continue;
             }
             let from = format!("{table} JOIN folded ON folded.old = {table}.{column} WHERE 1");
-            let sql = adding(table, keys, sums, "at", &keys.replace(column, "new"), &from);
+            let sql = add_sums_sql(table, keys, sums, "at", &keys.replace(column, "new"), &from);
             self.connection.execute(&sql, [])?;
             let sql = format!("DELETE FROM {table} WHERE {column} IN (SELECT old FROM folded)");
             self.connection.execute(&sql, [])?;

@@ -7,12 +7,12 @@ use rusqlite::params;
 use super::{
     super::hour::hour_of,
     Ledger,
-    figures::{TABLES, adding},
+    figures::{TABLES, add_sums_sql},
 };
 use crate::{clock::Timestamp, settings::Period};
 
 /// Maximum number of messages that are deleted in one transaction.
-const SLICE: usize = 2_000;
+const PURGE_ROWS: usize = 2_000;
 const DAY_HOURS: i64 = 24;
 
 impl Ledger {
@@ -22,13 +22,13 @@ impl Ledger {
     ///
     /// # Errors
     /// Returns SQLite errors.
-    pub fn let_go(&mut self, now: Timestamp, retention: Period) -> rusqlite::Result<bool> {
+    pub fn purge(&mut self, now: Timestamp, retention: Period) -> rusqlite::Result<bool> {
         let mut more = false;
         let now = self.catch_up(now)?;
         let before = now.plus_ms(-retention.as_ms());
         self.transact(|ledger| {
             ledger.set_mark("deletion", now.as_ms())?;
-            let limit = i64::try_from(SLICE).unwrap_or(i64::MAX);
+            let limit = i64::try_from(PURGE_ROWS).unwrap_or(i64::MAX);
             let ms = before.as_ms();
             // Sorted by the time at which they were first seen, so the query ends at the first message that is new
             // enough.
@@ -56,11 +56,11 @@ impl Ledger {
             if contacts > 0 {
                 ledger.words.forget_contacts();
             }
-            more = old.len() == SLICE || occurrences == SLICE || contacts == SLICE;
+            more = old.len() == PURGE_ROWS || occurrences == PURGE_ROWS || contacts == PURGE_ROWS;
             Ok(())
         })?;
         if !more {
-            self.by_the_day(before)?;
+            self.sum_by_day(before)?;
             self.fold_old_words(before)?;
         }
         Ok(more)
@@ -76,7 +76,7 @@ impl Ledger {
     }
 
     /// Sums figures per day, for whole days of which no message is stored any more: these figures do not change.
-    fn by_the_day(&mut self, before: Timestamp) -> rusqlite::Result<()> {
+    fn sum_by_day(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let first: Option<i64> =
             self.connection.query_row("SELECT min(first_at) FROM message", [], |row| row.get(0))?;
         let kept = first.map_or(before, |first| before.min(Timestamp::from_ms(first)));
@@ -90,7 +90,7 @@ impl Ledger {
                 let old = format!("at >= ?2 AND at < ?1 AND at % {DAY_HOURS} <> 0");
                 let at = format!("at / {DAY_HOURS} * {DAY_HOURS}");
                 let from = format!("{table} WHERE {old}");
-                ledger.connection.execute(&adding(table, keys, sums, &at, keys, &from), [day, done])?;
+                ledger.connection.execute(&add_sums_sql(table, keys, sums, &at, keys, &from), [day, done])?;
                 ledger.connection.execute(&format!("DELETE FROM {table} WHERE {old}"), [day, done])?;
             }
             ledger.set_mark("by_the_day", day)

@@ -9,15 +9,15 @@ use super::super::vocabulary::{OTHER, Vocabulary};
 use crate::event::{Event, WORD_CHARS, excerpt};
 
 /// Maximum number of slices. Messages of a further slice are counted only by source.
-pub const SLICES: usize = 50_000;
+pub(super) const MAX_SLICES: usize = 50_000;
 /// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
-const CONTACTS_IN_MIND: usize = 200_000;
+const CACHED_CONTACTS: usize = 200_000;
 /// Maximum number of failure texts in memory. At the limit all are dropped.
-const REASONS_IN_MIND: usize = 10_000;
+const CACHED_REASONS: usize = 10_000;
 
 /// The values that figures are grouped by; each is the id of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Slice {
+pub(super) struct Slice {
     pub source: i64,
     pub store: Option<i64>,
     pub channel: Option<i64>,
@@ -44,7 +44,7 @@ impl Slice {
 }
 
 /// The ids that are known in memory.
-pub struct Words {
+pub struct WordIds {
     /// Ids of words, by vocabulary.
     words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
     slices: HashMap<Slice, i64>,
@@ -53,7 +53,7 @@ pub struct Words {
     contacts: HashMap<(i64, Box<str>), i64>,
 }
 
-impl Words {
+impl WordIds {
     /// Loads the words and slices of the file.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
@@ -125,7 +125,7 @@ impl Words {
     }
 
     /// Returns every slice with its id.
-    pub fn all_slices(&self) -> Vec<(i64, Slice)> {
+    pub(super) fn all_slices(&self) -> Vec<(i64, Slice)> {
         self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
     }
 
@@ -136,7 +136,7 @@ impl Words {
             return Ok(*id);
         }
         let slice =
-            if self.slices.len() >= SLICES { self.other_slice(connection, slice.source)? } else { slice };
+            if self.slices.len() >= MAX_SLICES { self.other_slice(connection, slice.source)? } else { slice };
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
@@ -164,7 +164,7 @@ impl Words {
     }
 
     /// Returns the slice with this id.
-    pub fn slice_of(&self, id: i64) -> Option<Slice> {
+    pub(super) fn slice_of(&self, id: i64) -> Option<Slice> {
         self.by_id.get(&id).copied()
     }
 
@@ -179,7 +179,7 @@ impl Words {
         let id = connection
             .prepare_cached("SELECT id FROM reason WHERE text = ?1")?
             .query_row([text], |row| row.get(0))?;
-        if self.reasons.len() >= REASONS_IN_MIND {
+        if self.reasons.len() >= CACHED_REASONS {
             self.reasons.clear();
         }
         self.reasons.insert(text.into(), id);
@@ -212,7 +212,7 @@ impl Words {
                 .execute(params![channel, address, event.seq, event.came_at.as_ms()])?;
             connection.last_insert_rowid()
         };
-        if self.contacts.len() >= CONTACTS_IN_MIND {
+        if self.contacts.len() >= CACHED_CONTACTS {
             self.contacts.clear();
         }
         self.contacts.insert(key, id);
@@ -220,12 +220,12 @@ impl Words {
     }
 
     /// Drops the ids of customers from memory, because some customers were deleted.
-    pub fn forget_contacts(&mut self) {
+    pub(super) fn forget_contacts(&mut self) {
         self.contacts.clear();
     }
 
     /// Drops the ids of failure texts from memory, because some texts were deleted.
-    pub fn forget_reasons(&mut self) {
+    pub(super) fn forget_reasons(&mut self) {
         self.reasons.clear();
     }
 }

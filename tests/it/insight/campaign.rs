@@ -142,10 +142,10 @@ fn every_figure_of_a_campaign_equals_the_truth_to_the_last_message() {
     for message in some {
         let one = &truth[&message];
         let state = match one.came {
-            [_, _, Some(_), _] => State::Read,
-            [_, Some(_), ..] => State::Delivered,
-            [.., Some(_)] => State::Failed,
-            _ => State::Sent,
+            [_, _, Some(_), _] => MessageState::Read,
+            [_, Some(_), ..] => MessageState::Delivered,
+            [.., Some(_)] => MessageState::Failed,
+            _ => MessageState::Sent,
         };
         assert_eq!(book.state(&message.to_string()), Some(state));
     }
@@ -179,7 +179,7 @@ fn sums(all: &[&Truth]) -> Sums {
 }
 
 fn shown(row: &ask::FunnelRow) -> Sums {
-    let took = |took: &ask::Took| [took.p50_ms, took.p90_ms, took.p99_ms];
+    let took = |took: &ask::Percentiles| [took.p50_ms, took.p90_ms, took.p99_ms];
     Sums {
         messages: row.messages,
         sent: row.sent,

@@ -10,7 +10,7 @@ use bikhook::{
     clock::Timestamp,
     event::{Element, Event},
     insight::{
-        Failures, Ledger, State,
+        FailureClasses, Ledger, MessageState,
         ask::{self, Dimension, FigureQuery, SearchQuery},
     },
     settings::Period,
@@ -27,7 +27,7 @@ struct Book {
     _folder: TempDir,
     ledger: Ledger,
     asks: Connection,
-    failures: Failures,
+    failures: FailureClasses,
     seq: u64,
 }
 
@@ -35,7 +35,7 @@ impl Book {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("insight.db");
-        let failures = Failures::load(None).unwrap();
+        let failures = FailureClasses::load(None).unwrap();
         let (ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
         let asks = file.reader().unwrap();
         Self { _folder: folder, ledger, asks, failures, seq: 0 }
@@ -48,7 +48,7 @@ impl Book {
         self.ledger.apply(&[event], self.seq).unwrap();
     }
 
-    fn state(&self, message: &str) -> Option<State> {
+    fn state(&self, message: &str) -> Option<MessageState> {
         let found = ask::timeline(&self.asks, message, &self.failures).unwrap();
         assert!(found.len() <= 1);
         found[0].message.state
@@ -100,7 +100,10 @@ fn the_five_samples_of_the_page_give_the_states_that_a_person_expects() {
     ]
     .map(|id| book.state(id))
     .into();
-    assert_eq!(states, [None, Some(State::Read), Some(State::Delivered), Some(State::Failed)]);
+    assert_eq!(
+        states,
+        [None, Some(MessageState::Read), Some(MessageState::Delivered), Some(MessageState::Failed)]
+    );
     let failures = ask::failures(&book.asks, &FigureQuery::default(), &book.failures).unwrap();
     assert_eq!(
         failures.iter().map(|row| (&*row.class, row.messages)).collect::<Vec<_>>(),
@@ -134,7 +137,7 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
     };
     assert_eq!((both("7"), both("8")), (vec!["1".to_owned()], vec![]));
     assert_eq!(by(SearchQuery { customer: Some("7".to_owned()), ..none.clone() }), ["3", "2", "1"]);
-    assert_eq!(by(SearchQuery { state: Some(State::Failed), ..none.clone() }), ["2"]);
+    assert_eq!(by(SearchQuery { state: Some(MessageState::Failed), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { reason: Some("LIMIT hit, 100%".to_owned()), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { reason: Some("hit_ 100".to_owned()), ..none.clone() }), [""; 0]);
     assert_eq!(
@@ -145,7 +148,7 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
     assert_eq!(by(SearchQuery { incoming: Some(true), ..none.clone() }), [""; 0]);
     let both = SearchQuery {
         customer: Some("7".to_owned()),
-        state: Some(State::Read),
+        state: Some(MessageState::Read),
         since: Some(Timestamp::from_ms(DAY_ONE)),
         ..none
     };
@@ -173,7 +176,7 @@ fn pages_of_a_search_have_every_message_once() {
         })
         .collect();
     book.ledger.apply(&events, 25).unwrap();
-    for state in [None, Some(State::Sent)] {
+    for state in [None, Some(MessageState::Sent)] {
         let mut query = SearchQuery { state, limit: 4, ..SearchQuery::default() };
         let mut found = Vec::new();
         loop {
@@ -228,7 +231,8 @@ fn a_conversation_has_both_sides_and_what_else_happened() {
     let page = |before, limit| {
         ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
     };
-    let seqs = |page: &ask::Conversation| page.entries.iter().map(ask::Entry::seq).collect::<Vec<_>>();
+    let seqs =
+        |page: &ask::Conversation| page.entries.iter().map(ask::ConversationEntry::seq).collect::<Vec<_>>();
     let first = page(None, 2);
     assert_eq!((seqs(&first), first.next), (vec![3, 2], Some(2)));
     let rest = page(first.next, 2);
@@ -273,7 +277,8 @@ fn a_page_of_customers_or_of_a_conversation_never_ends_within_an_event() {
     let page = |before, limit| {
         ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
     };
-    let seqs = |page: &ask::Conversation| page.entries.iter().map(ask::Entry::seq).collect::<Vec<_>>();
+    let seqs =
+        |page: &ask::Conversation| page.entries.iter().map(ask::ConversationEntry::seq).collect::<Vec<_>>();
     let (first, whole) = (page(None, 1), page(None, 2));
     assert_eq!((seqs(&first), first.next), (vec![3], Some(3)));
     assert_eq!((seqs(&whole), whole.next), (vec![3, 2, 2], None));

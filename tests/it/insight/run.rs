@@ -106,7 +106,7 @@ async fn of_a_journal_that_was_begun_anew_no_message_of_the_old_one_is_left() {
     journal.append(batch([incoming("1", "c")])).await.unwrap();
     let at_work = AtWork::start(&path, &journal);
     at_work.caught_up(&journal).await;
-    let failures = Failures::load(None).unwrap();
+    let failures = FailureClasses::load(None).unwrap();
     let all = SearchQuery { limit: 10, ..SearchQuery::default() };
     let found = at_work.insight.ask(move |asks| ask::search(asks, &all, &failures)).await.unwrap();
     assert_eq!(found.rows.iter().map(|row| &*row.message_id).collect::<Vec<_>>(), ["c"]);

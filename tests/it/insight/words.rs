@@ -171,7 +171,7 @@ fn a_text_of_a_failure_leaves_with_its_last_message() {
 fn a_file_of_format_1_is_taken_over_with_its_figures() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("insight.db");
-    let failures = Failures::load(None).unwrap();
+    let failures = FailureClasses::load(None).unwrap();
     let (mut ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
     ledger.apply(&[event(1, &of(1, "shop", "CAMPAIGN", "57"), DAY_ONE)], 1).unwrap();
     drop((ledger, file));
