@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use bikhook::{event::decode, journal::Batch};
+use bikhook::{event::decode, journal::AppendBatch};
 
 use super::support::run::Failed;
 
@@ -18,7 +18,7 @@ const REASONS: [&str; 4] = [
 const OWNERS: [&str; 4] = ["CAMPAIGN", "CAMPAIGN", "AGENT", "BOT"];
 
 /// Builds one append of the events `first .. first + count`.
-pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
+pub fn batch(first: u64, count: u64) -> Result<AppendBatch, Failed> {
     let mut body = String::with_capacity(usize::try_from(count).unwrap_or(0) * 512);
     for number in first..first + count {
         body.push(if number == first { '[' } else { ',' });
@@ -29,7 +29,7 @@ pub fn batch(first: u64, count: u64) -> Result<Batch, Failed> {
     if decoded.drafts.len() as u64 != count {
         return Err("an event of the campaign cannot be decoded".into());
     }
-    Ok(Batch { drafts: decoded.drafts, ..Batch::default() })
+    Ok(AppendBatch { drafts: decoded.drafts, ..AppendBatch::default() })
 }
 
 /// Four events per message: three statuses, and one other event.

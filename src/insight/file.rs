@@ -105,18 +105,18 @@ impl InsightFile {
         self.open().map_err(|error| {
             let path = self.path.display().to_string();
             match error {
-                Wrong::Foreign(what) => InsightOpenError::Foreign { path, what },
-                Wrong::Engine(source)
+                FormatError::Foreign(what) => InsightOpenError::Foreign { path, what },
+                FormatError::Engine(source)
                     if source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
                 {
                     InsightOpenError::Foreign { path, what: "it is not a database".to_owned() }
                 }
-                Wrong::Engine(source) => InsightOpenError::Engine { path, source },
+                FormatError::Engine(source) => InsightOpenError::Engine { path, source },
             }
         })
     }
 
-    fn open(&self) -> Result<Connection, Wrong> {
+    fn open(&self) -> Result<Connection, FormatError> {
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -128,9 +128,11 @@ impl InsightFile {
         match (tables, pragma("application_id")?, format) {
             (0, _, _) | (_, APPLICATION_ID, 1..=FORMAT) => {}
             (_, APPLICATION_ID, format) => {
-                return Err(Wrong::Foreign(format!("it has format {format}, this version uses {FORMAT}")));
+                return Err(FormatError::Foreign(format!(
+                    "it has format {format}, this version uses {FORMAT}"
+                )));
             }
-            _ => return Err(Wrong::Foreign("it is a database of another program".to_owned())),
+            _ => return Err(FormatError::Foreign("it is a database of another program".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A power cut may lose the last seconds. The cursor is lost with them, so these events are processed again.
@@ -171,12 +173,12 @@ pub fn files(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }
 
-enum Wrong {
+enum FormatError {
     Foreign(String),
     Engine(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Wrong {
+impl From<rusqlite::Error> for FormatError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Engine(error)
     }

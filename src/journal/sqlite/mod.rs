@@ -44,6 +44,7 @@ use std::{
     time::Instant,
 };
 
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
@@ -85,6 +86,14 @@ impl SqliteJournal {
         let pages = self.pages.clone();
         let done = tokio::task::spawn_blocking(move || read(&pages)).await;
         done.unwrap_or_else(|ended| Err(Error::Read(panics::why_ended(&ended).into())))
+    }
+
+    /// Reads one page.
+    async fn page<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.read(move |pages| pages.page(read)).await
     }
 
     async fn change(&self, change: JournalChange) -> Result<Vec<i64>, Error> {
@@ -154,12 +163,8 @@ impl Journal for SqliteJournal {
             let enrolled = self.enrolled.read().unwrap_or_else(PoisonError::into_inner).clone();
             let tip = *self.shared.tip.borrow();
             let low = self.shared.low.load(Relaxed);
-            self.read(move |pages| {
-                pages.page(|connection| {
-                    places::all(connection, tip, low, |name| {
-                        enrolled.iter().any(|lane| &*lane.handler == name)
-                    })
-                })
+            self.page(move |connection| {
+                places::all(connection, tip, low, |name| enrolled.iter().any(|lane| &*lane.handler == name))
             })
             .await
         })
@@ -175,9 +180,7 @@ impl Journal for SqliteJournal {
                 return Err(RenameRefusal::AtWork.into());
             }
             let (from, to) = (Arc::clone(&old), Arc::clone(&new));
-            let refused = self
-                .read(move |pages| pages.page(|connection| places::refusal(connection, &from, &to)))
-                .await?;
+            let refused = self.page(move |connection| places::refusal(connection, &from, &to)).await?;
             if let Some(refusal) = refused {
                 return Err(refusal.into());
             }
@@ -191,8 +194,7 @@ impl Journal for SqliteJournal {
         Box::pin(async move {
             self.flush().await?;
             let handler = Arc::clone(&lane.handler);
-            let state =
-                self.read(move |pages| pages.page(|connection| reader::lane(connection, &lane))).await?;
+            let state = self.page(move |connection| reader::lane(connection, &lane)).await?;
             state.ok_or(Error::NoLane(handler))
         })
     }
@@ -205,10 +207,7 @@ impl Journal for SqliteJournal {
     ) -> JournalFuture<'_, Result<Vec<u64>, Error>> {
         Box::pin(async move {
             self.flush().await?;
-            self.read(move |pages| {
-                pages.page(|connection| reader::set_aside(connection, &lane, after, through))
-            })
-            .await
+            self.page(move |connection| reader::set_aside(connection, &lane, after, through)).await
         })
     }
 
@@ -248,13 +247,11 @@ impl Journal for SqliteJournal {
         class: Class,
         seq: u64,
     ) -> JournalFuture<'_, Result<Vec<HandlerProgress>, Error>> {
-        Box::pin(
-            self.read(move |pages| pages.page(|connection| reader::handler_progress(connection, class, seq))),
-        )
+        Box::pin(self.page(move |connection| reader::handler_progress(connection, class, seq)))
     }
 
     fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>> {
-        Box::pin(self.read(move |pages| pages.page(|connection| reader::first_at_or_after(connection, time))))
+        Box::pin(self.page(move |connection| reader::first_at_or_after(connection, time)))
     }
 
     fn events(&self, query: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>> {
@@ -294,7 +291,7 @@ impl Journal for SqliteJournal {
     }
 
     fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
-        Box::pin(self.read(move |pages| pages.page(|connection| reader::retrying(connection, &lane))))
+        Box::pin(self.page(move |connection| reader::retrying(connection, &lane)))
     }
 
     fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, Result<(), Error>> {
@@ -330,11 +327,11 @@ impl Journal for SqliteJournal {
     }
 
     fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
-        Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantine(connection, &query))))
+        Box::pin(self.page(move |connection| reader::quarantine(connection, &query)))
     }
 
     fn quarantined(&self, id: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>> {
-        Box::pin(self.read(move |pages| pages.page(|connection| reader::quarantined(connection, id))))
+        Box::pin(self.page(move |connection| reader::quarantined(connection, id)))
     }
 
     fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {

@@ -3,7 +3,7 @@
 //! It collects the queued operations into one group, stores the group in one transaction, commits, and only then adds
 //! the keys to the directory. A failed commit leaves nothing behind: no row, no key, no seq. Once the group is
 //! durable (`durable`), the lanes see the events and every caller is answered. Between two groups the writer does its
-//! chores: a slice of retention, the last frames of a checkpoint, a measurement of the free space.
+//! `chores`: a slice of retention, the last frames of a checkpoint, a measurement of the free space.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
