@@ -312,7 +312,7 @@ fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
         }
     }
     let before = book.funnel(&[Dimension::Day]);
-    assert!(!book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 3 * 24 * HOUR), Period::days(1)).unwrap());
+    assert!(!book.ledger.purge(Timestamp::from_ms(DAY_ONE + 3 * 24 * HOUR), Period::days(1)).unwrap());
     assert_eq!(book.search(&SearchQuery::default()), ["24", "23"]);
     assert_eq!(book.funnel(&[Dimension::Day]), before);
     let hours = book.funnel(&[Dimension::Hour]).iter().map(|row| row.messages).collect::<Vec<_>>();

@@ -140,7 +140,7 @@ fn old_words_of_a_crowded_vocabulary_leave_and_their_figures_stay() {
     events.push(event(901, &of(901, "store", "OWNER-NEW", "57"), DAY_ONE + 10 * DAY));
     book.ledger.apply(&events, 901).unwrap();
     let before = words(&book).0;
-    while book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 6 * DAY), Period::days(1)).unwrap() {}
+    while book.ledger.purge(Timestamp::from_ms(DAY_ONE + 6 * DAY), Period::days(1)).unwrap() {}
     assert!(words(&book).0 < before - 890, "{before} words became {}", words(&book).0);
     let slices: i64 = book.asks.query_row("SELECT count(*) FROM slice", [], |row| row.get(0)).unwrap();
     assert_eq!(slices, 2, "that of today, and other");
@@ -159,7 +159,7 @@ fn a_text_of_a_failure_leaves_with_its_last_message() {
     let mut book = Book::new();
     book.take(&told("1", "failed", "AGENT", "Rate limit hit"), DAY_ONE);
     book.take(&told("2", "failed", "AGENT", "Message undeliverable"), DAY_ONE + 10 * DAY);
-    while book.ledger.let_go(Timestamp::from_ms(DAY_ONE + 6 * DAY), Period::days(1)).unwrap() {}
+    while book.ledger.purge(Timestamp::from_ms(DAY_ONE + 6 * DAY), Period::days(1)).unwrap() {}
     let texts: String =
         book.asks.query_row("SELECT group_concat(text) FROM reason", [], |row| row.get(0)).unwrap();
     assert_eq!(texts, "Message undeliverable");
