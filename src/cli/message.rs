@@ -10,7 +10,7 @@ use super::{
 use crate::{
     admin::wire::TimelineList,
     clock::Timestamp,
-    insight::ask::{Message, Sighting, Timeline},
+    insight::ask::{MessageRow, Sighting, Timeline},
 };
 
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ fn show(timeline: &Timeline<String>, out: &mut impl Write) -> Result<(), Error> 
 }
 
 fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, Option<String>); 8] {
-    let Message { name, address, .. } = message;
+    let MessageRow { name, address, .. } = message;
     let customer = name.iter().chain(address).cloned().collect::<Vec<_>>().join(", ");
     let customer = (!customer.is_empty()).then_some(customer);
     let state = match (&message.state, &message.failure) {

@@ -104,15 +104,16 @@ impl Replayer {
         let by_live = || live.iter().find_map(|lane| WaitReason::for_live(&lane.borrow()));
         let turn = || {
             let known = Arc::clone(&self.journal.replays().borrow());
-            let first = known
-                .iter()
-                .find(|(_, other)| !other.state.has_ended() && other.request.handler == replay.request.handler);
+            let first = known.iter().find(|(_, other)| {
+                !other.state.has_ended() && other.request.handler == replay.request.handler
+            });
             first.filter(|(first, _)| **first < id).map(|(first, _)| WaitReason::for_turn(handler, *first))
         };
         let pass = || {
             let mut lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
-            lanes
-                .find_map(|(lane, live)| WaitReason::for_own_to_pass(lane, &live.borrow(), replay.request.upto))
+            lanes.find_map(|(lane, live)| {
+                WaitReason::for_own_to_pass(lane, &live.borrow(), replay.request.upto)
+            })
         };
         turn().or_else(by_live).or_else(|| own.iter().find_map(WaitReason::for_own)).or_else(pass)
     }

@@ -46,7 +46,8 @@ pub(super) async fn list(
     parameters.end()?;
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
-    let ListPage { rows: messages, next } = insight.ask(move |file| ask::search(file, &query, &failures)).await?;
+    let ListPage { rows: messages, next } =
+        insight.ask(move |file| ask::search(file, &query, &failures)).await?;
     Ok(Json(MessageList { messages, next }).into_response())
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{clock::Timestamp, event::Event, journal::Passage};
+use crate::{clock::Timestamp, event::Event, journal::HandlerProgress};
 
 /// The answer to `GET events`. The API writes it from rows that are JSON already.
 #[derive(Deserialize)]
@@ -63,9 +63,9 @@ pub struct PassageRow {
     dead: Option<i64>,
 }
 
-impl From<Passage> for PassageRow {
-    fn from(passage: Passage) -> Self {
-        let Passage { handler, class, passed, at, aside, dead } = passage;
+impl From<HandlerProgress> for PassageRow {
+    fn from(passage: HandlerProgress) -> Self {
+        let HandlerProgress { handler, class, passed, at, aside, dead } = passage;
         Self { handler, lane: class.as_str(), passed, at, aside, dead }
     }
 }

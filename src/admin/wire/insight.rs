@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    insight::ask::{ArrivalRow, Contact, Entry, Message, SourceRow},
+    insight::ask::{ArrivalRow, Contact, ConversationEntry, MessageRow, SourceRow},
 };
 
 /// The answer to `GET messages`.
 #[derive(Serialize)]
 pub struct MessageList {
-    pub messages: Vec<Message>,
+    pub messages: Vec<MessageRow>,
     pub next: Option<i64>,
 }
 
@@ -45,7 +45,7 @@ pub struct ConversationPage {
 #[derive(Serialize)]
 pub struct EntryRow {
     #[serde(flatten)]
-    pub entry: Entry,
+    pub entry: ConversationEntry,
     /// The text of the message; null if it has no text or if the journal no longer has its event.
     pub text: Option<String>,
 }

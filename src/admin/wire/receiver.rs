@@ -8,7 +8,7 @@ use super::Word;
 use crate::{
     clock::{ClockStatus, Timestamp},
     http::CredentialStatus,
-    journal::Figures,
+    journal::JournalFigures,
 };
 
 /// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
@@ -69,7 +69,7 @@ impl From<CredentialStatus> for CredentialRow {
     }
 }
 
-/// Figures of the journal: its span, sizes, and counts.
+/// JournalFigures of the journal: its span, sizes, and counts.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FiguresRow {
@@ -84,8 +84,8 @@ pub struct FiguresRow {
     dead: u64,
 }
 
-impl From<&Figures> for FiguresRow {
-    fn from(figures: &Figures) -> Self {
+impl From<&JournalFigures> for FiguresRow {
+    fn from(figures: &JournalFigures) -> Self {
         Self {
             first_seq: figures.span.map(|(first, _)| first),
             last_seq: figures.span.map(|(_, last)| last),

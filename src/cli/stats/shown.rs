@@ -9,7 +9,7 @@ use super::{
 use crate::{
     admin::wire::{HandlerReport, InsightProgress, SourceReport},
     cli::Error,
-    insight::ask::{FailureRow, FunnelRow, Took},
+    insight::ask::{FailureRow, FunnelRow, Percentiles},
     settings::Period,
 };
 
@@ -140,7 +140,7 @@ impl Stats {
 }
 
 /// Median and p90.
-fn typical(took: &Took) -> String {
+fn typical(took: &Percentiles) -> String {
     match (took.p50_ms, took.p90_ms) {
         (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
         _ => "-".to_owned(),

@@ -114,7 +114,7 @@ pub fn category_of(owner: &str) -> Option<&'static str> {
 /// A message and every event that reported it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Timeline<S = State> {
+pub struct Timeline<S = MessageState> {
     /// The message itself.
     #[serde(flatten)]
     pub message: MessageRow<S>,

@@ -307,7 +307,14 @@ impl Ledger {
                 let before = StoredMessage::load(&self.connection, key, &self.words)?;
                 let row = before.clone().unwrap_or_else(|| {
                     self.next_message += 1;
-                    StoredMessage::new(self.next_message - 1, key, message_id, source, event, fact.is_incoming)
+                    StoredMessage::new(
+                        self.next_message - 1,
+                        key,
+                        message_id,
+                        source,
+                        event,
+                        fact.is_incoming,
+                    )
                 });
                 changes.rows.push(ChangedMessage { row, before });
                 changes.by_key.insert(key, changes.rows.len() - 1);

@@ -130,8 +130,9 @@ impl<'a> CommitGroup<'a> {
 
     fn known(&self, draft: &Draft) -> rusqlite::Result<KeyMatch> {
         let (key, content) = (draft.key, draft.content);
-        let classify =
-            |stored: ContentDigest, seq| if stored == content { KeyMatch::Same } else { KeyMatch::Conflict(seq) };
+        let classify = |stored: ContentDigest, seq| {
+            if stored == content { KeyMatch::Same } else { KeyMatch::Conflict(seq) }
+        };
         if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
             return Ok(classify(self.entries[index].1, self.first + index as u64));
         }

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Correction, Timestamp},
-    event::{Content, Event, Key},
+    event::{ContentDigest, Event, Key},
     journal::{AppendBatch, AppendError, AppendReceipt, Error, JournalState, Replays},
 };
 
@@ -95,8 +95,8 @@ struct Work {
 /// Results of a transaction, to be applied to the writer's state after the commit.
 struct StoredGroup {
     receipts: Vec<AppendReceipt>,
-    entries: Vec<(crate::event::Key, crate::event::ContentDigest)>,
-    events: Vec<Arc<crate::event::Event>>,
+    entries: Vec<(Key, ContentDigest)>,
+    events: Vec<Arc<Event>>,
     answers: Vec<Vec<i64>>,
     enrolled: Option<EnrolledLanes>,
     replays: Option<(Replays, Vec<StoredLane>)>,
