@@ -14,11 +14,11 @@ use super::{
     Error,
     output::{parse, table},
     selection::Selection,
+    settings::HandlerConfig,
     store::{Store, take},
 };
 use crate::{
     admin::wire::{HandlerReport, StoredBytes},
-    config::HandlerConfig,
     event::{Class, Element, Event, Pointer},
     handler::Delivery,
     journal::EventQuery,
@@ -27,11 +27,12 @@ use crate::{
 /// The events that a handler would take.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Taken<'a> {
+struct HandlerPreview<'a> {
     handler: &'a str,
     kind: &'static str,
     /// The number of events tested.
-    looked: usize,
+    #[serde(rename = "looked")]
+    tested: usize,
     /// The number of events that the handler wants.
     takes: usize,
     /// How many of `takes` are customers' messages.
@@ -41,11 +42,11 @@ struct Taken<'a> {
     /// The wanted events by event name.
     names: BTreeMap<String, usize>,
     /// Pointers in `where` and `mask` that match nothing in any tested event.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    nowhere: Vec<&'a str>,
+    #[serde(rename = "nowhere", skip_serializing_if = "Vec::is_empty")]
+    unmatched: Vec<&'a str>,
     /// `start` has no effect, because the handler already has cursors in the journal.
-    #[serde(skip_serializing_if = "is_false")]
-    start_unread: bool,
+    #[serde(rename = "startUnread", skip_serializing_if = "is_false")]
+    start_ignored: bool,
     /// The newest wanted events as the destination would see them, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shown: Vec<Box<RawValue>>,
@@ -58,7 +59,7 @@ const fn is_false(flag: &bool) -> bool {
 
 /// The format of the output.
 #[derive(Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct PreviewFormat {
     /// The number of events shown per handler, as its destination would see them.
     pub(super) show: usize,
     /// One JSON object per line.
@@ -70,7 +71,7 @@ pub(super) fn run(
     handlers: &[HandlerConfig],
     store: &Store,
     count: usize,
-    form: Form,
+    format: PreviewFormat,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let rows = take(count, |before, limit| {
@@ -79,19 +80,19 @@ pub(super) fn run(
     })?;
     let events = rows.iter().map(|row| event(row)).collect::<Result<Vec<_>, _>>()?;
     let enrolled = enrolled(store)?;
-    let taken = handlers
+    let previews = handlers
         .iter()
-        .map(|handler| Taken::of(handler, &events, form.show, &enrolled))
+        .map(|handler| HandlerPreview::of(handler, &events, format.show, &enrolled))
         .collect::<Result<Vec<_>, _>>()?;
-    if form.json {
-        for row in &taken {
+    if format.json {
+        for row in &previews {
             writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
         }
         return Ok(());
     }
     writeln!(out)?;
     writeln!(out, "Of the last {} events, each handler would take:", events.len())?;
-    let cells = taken.iter().map(|row| {
+    let cells = previews.iter().map(|row| {
         [
             row.handler.to_owned(),
             row.kind.to_owned(),
@@ -102,10 +103,10 @@ pub(super) fn run(
         ]
     });
     table(out, ["HANDLER", "KIND", "TAKES", "INCOMING", "LOST", "BY NAME"], cells)?;
-    for row in &taken {
+    for row in &previews {
         row.warn(out)?;
     }
-    for row in taken.iter().filter(|row| !row.shown.is_empty()) {
+    for row in previews.iter().filter(|row| !row.shown.is_empty()) {
         writeln!(out)?;
         writeln!(out, "{}:", row.handler)?;
         for line in &row.shown {
@@ -128,55 +129,55 @@ fn event(row: &RawValue) -> Result<Arc<Event>, Error> {
     Ok(Arc::new(Event { seq, came_at: received_at, received_at, source, element: Arc::new(element) }))
 }
 
-impl<'a> Taken<'a> {
+impl<'a> HandlerPreview<'a> {
     fn of(
         handler: &'a HandlerConfig,
         events: &[Arc<Event>],
         show: usize,
         enrolled: &BTreeSet<Arc<str>>,
     ) -> Result<Self, Error> {
-        let mut taken = Self {
+        let mut preview = Self {
             handler: &handler.name,
             kind: handler.kind.name,
-            looked: events.len(),
+            tested: events.len(),
             takes: 0,
             incoming: 0,
             lost: 0,
             names: BTreeMap::new(),
-            nowhere: nowhere(handler, events),
-            start_unread: handler.start.is_some() && enrolled.contains(&*handler.name),
+            unmatched: unmatched(handler, events),
+            start_ignored: handler.start.is_some() && enrolled.contains(&*handler.name),
             shown: Vec::new(),
         };
         let wanted: Vec<&Arc<Event>> = events.iter().filter(|event| handler.filter.wants(event)).collect();
         for event in &wanted {
-            taken.takes += 1;
-            taken.incoming += usize::from(event.element.class() == Class::Incoming);
-            *taken.names.entry(event.element.name().to_owned()).or_default() += 1;
+            preview.takes += 1;
+            preview.incoming += usize::from(event.element.class() == Class::Incoming);
+            *preview.names.entry(event.element.name().to_owned()).or_default() += 1;
         }
         for (at, event) in wanted.iter().enumerate() {
             match Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask) {
                 Ok(masked) if at + show >= wanted.len() => {
                     let line = RawValue::from_string((handler.kind.shown)(&masked));
-                    taken.shown.push(line.map_err(std::io::Error::from)?);
+                    preview.shown.push(line.map_err(std::io::Error::from)?);
                 }
                 Ok(_) => {}
-                Err(_unreadable) => taken.lost += 1,
+                Err(_unreadable) => preview.lost += 1,
             }
         }
-        Ok(taken)
+        Ok(preview)
     }
 
     /// Prints warnings about settings that are valid but probably not intended.
     fn warn(&self, out: &mut impl Write) -> Result<(), Error> {
-        let Self { handler, looked, .. } = self;
-        for pointer in &self.nowhere {
+        let Self { handler, tested, .. } = self;
+        for pointer in &self.unmatched {
             writeln!(
                 out,
-                "warning: handlers.{handler}: none of the last {looked} events has a field at {pointer:?}: check its \
+                "warning: handlers.{handler}: none of the last {tested} events has a field at {pointer:?}: check its \
                  spelling"
             )?;
         }
-        if self.start_unread {
+        if self.start_ignored {
             writeln!(
                 out,
                 "warning: handlers.{handler}.start is ignored: the handler already has cursors in the journal; \
@@ -188,13 +189,13 @@ impl<'a> Taken<'a> {
 }
 
 /// Pointers that match nothing in any of the events, not even `null`. Empty if there are no events.
-fn nowhere<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
+fn unmatched<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
     let pointers = handler
         .filter
         .pointers()
         .chain(handler.mask.kept())
         .chain(handler.mask.dropped())
         .chain(handler.mask.hashed());
-    let is_nowhere = |pointer: &&Pointer| !events.iter().any(|event| pointer.any(&event.element, |_| true));
-    if events.is_empty() { Vec::new() } else { pointers.filter(is_nowhere).map(Pointer::as_str).collect() }
+    let is_unmatched = |pointer: &&Pointer| !events.iter().any(|event| pointer.any(&event.element, |_| true));
+    if events.is_empty() { Vec::new() } else { pointers.filter(is_unmatched).map(Pointer::as_str).collect() }
 }

@@ -9,15 +9,12 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::Error;
-use crate::{
-    config::Config,
-    http::{AuthMode, CredentialSettings, Form, SourceSettings},
-    secret::Secret,
-};
+use super::{Cli, Error, settings::check_secrets_stored};
+use crate::http::{AuthMode, CredentialSettings, Form, SourceSettings};
 
-pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
-    all_stored(config)?;
+pub(super) fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
+    let config = cli.load()?;
+    check_secrets_stored(&config)?;
     writeln!(
         out,
         "These values are secrets: paste them into BIK's developer portal, and share them with nobody else."
@@ -26,33 +23,8 @@ pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that the secrets of all sources are stored, so that a running receiver uses the same ones.
-pub(super) fn all_stored(config: &Config) -> Result<(), Error> {
-    let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
-    let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));
-    let missing = |fresh: &Secret| secrets().any(|secret| secret.expose() == fresh.expose());
-    if let Some((file, _)) = config.not_stored().find(|(_, fresh)| missing(fresh)) {
-        let file = file.display();
-        return Err(Error::Failed(format!("{file} does not exist yet: start bikhook once to create it")));
-    }
-    Ok(())
-}
-
-/// The sources with credentials whose secrets this start generates.
-pub(super) fn fresh(config: &Config) -> BTreeMap<String, SourceSettings> {
-    let made = |secret: &Secret| config.not_stored().any(|(_, fresh)| fresh.expose() == secret.expose());
-    let mut sources = config.sources.clone();
-    for source in sources.values_mut() {
-        source
-            .credentials
-            .retain(|_, credential| credential.key.iter().chain(&credential.password).any(made));
-    }
-    sources.retain(|_, source| !source.credentials.is_empty());
-    sources
-}
-
 /// The values for BIK's portal per source, for a receiver at this address. The text contains secrets.
-pub fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAddr) -> String {
+pub(super) fn instructions(sources: &BTreeMap<String, SourceSettings>, listen: SocketAddr) -> String {
     let mut text = String::new();
     for (name, source) in sources {
         let url = format!("http://{}{}", reachable(listen), source.path);
@@ -80,7 +52,7 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
         line(text, "    test with", &curl(&["-u", &pair], url));
     }
     if let Some(key) = &credential.key {
-        let header = format!("Authorization: {}", on_the_wire(key.expose(), credential.form));
+        let header = format!("Authorization: {}", authorization_of(key.expose(), credential.form));
         line(text, "    authorization key", key.expose());
         line(text, "    auth type", "basic auth");
         line(text, "    header", &header);
@@ -93,7 +65,7 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
 
 /// The `Authorization` value for a key, in the pinned form. If no form is pinned, any is accepted, and `Basic KEY` is
 /// used.
-pub(super) fn on_the_wire(key: &str, form: Option<Form>) -> String {
+pub(super) fn authorization_of(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),
         Some(Form::Base64) => format!("Basic {}", BASE64_STANDARD.encode(key)),
@@ -151,10 +123,10 @@ mod tests {
 
     #[test]
     fn the_key_is_shown_in_the_form_that_is_pinned() {
-        assert_eq!(on_the_wire("k:1", None), "Basic k:1");
-        assert_eq!(on_the_wire("k:1", Some(Form::Header)), "k:1");
-        assert_eq!(on_the_wire("k", Some(Form::Base64)), "Basic aw==");
-        assert_eq!(on_the_wire("k", Some(Form::User)), "Basic azo=");
-        assert_eq!(on_the_wire("k", Some(Form::Password)), "Basic YmlrOms=");
+        assert_eq!(authorization_of("k:1", None), "Basic k:1");
+        assert_eq!(authorization_of("k:1", Some(Form::Header)), "k:1");
+        assert_eq!(authorization_of("k", Some(Form::Base64)), "Basic aw==");
+        assert_eq!(authorization_of("k", Some(Form::User)), "Basic azo=");
+        assert_eq!(authorization_of("k", Some(Form::Password)), "Basic YmlrOms=");
     }
 }

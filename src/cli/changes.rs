@@ -42,11 +42,11 @@ impl Changeable {
             writeln!(out, "{} {done}", sum.rows.count())?;
         }
         out.flush()?;
-        self.all_known(&sum.unknown)
+        self.check_known(&sum.unknown)
     }
 
     /// Returns an error if ids are unknown.
-    pub(super) fn all_known(&self, unknown: &[i64]) -> Result<(), Error> {
+    pub(super) fn check_known(&self, unknown: &[i64]) -> Result<(), Error> {
         if unknown.is_empty() { Ok(()) } else { Err(Error::Failed((self.unknown)(unknown))) }
     }
 }

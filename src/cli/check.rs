@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::ArgGroup;
 
-use super::{Cli, Error, against, connect, output::plain, store::StoreArgs};
+use super::{Cli, Error, against, connect, output::plain, settings::warn, store::StoreArgs};
 use crate::{
     config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
     http::{AuthMode, SourceSettings},
@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("asks").args(["against_journal", "connect"]).multiple(true)))]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// Also show which of the last N stored events each handler would take; nothing is delivered
     #[arg(long, value_name = "N")]
     against_journal: Option<usize>,
@@ -32,18 +32,18 @@ pub(super) struct Args {
     store: StoreArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(args: &CheckArgs, cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
     let config = cli.load()?;
-    super::warn(&config)?;
+    warn(&config)?;
     if let Some(shortage) = MemoryLimit::of_process().and_then(|limit| Memory::of(&config).shortage(limit)) {
         writeln!(anstream::stderr().lock(), "warning: {shortage}")?;
     }
     if !args.json {
-        comes_to(&config, out)?;
+        print_settings(&config, out)?;
     }
     if let Some(count) = args.against_journal {
-        let form = against::Form { show: args.show, json: args.json };
-        against::run(&config.handlers, &args.store.open(cli)?, count, form, out)?;
+        let format = against::PreviewFormat { show: args.show, json: args.json };
+        against::run(&config.handlers, &args.store.open(cli)?, count, format, out)?;
     }
     if args.connect {
         connect::run(config.handlers, args.json, out)?;
@@ -51,13 +51,13 @@ pub(super) fn run(args: &Args, cli: &Cli, out: &mut impl Write) -> Result<(), Er
     Ok(())
 }
 
-fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
+fn print_settings(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     writeln!(out, "ok")?;
     writeln!(out, "listen   {}", config.http.listen)?;
-    let guarded = if config.admin.credentials.is_some() { ", with credentials" } else { "" };
-    writeln!(out, "admin    {}{guarded}", config.admin.listen)?;
+    let credentials = if config.admin.credentials.is_some() { ", with credentials" } else { "" };
+    writeln!(out, "admin    {}{credentials}", config.admin.listen)?;
     for (name, source) in &config.sources {
-        writeln!(out, "source   {name}: {} ({})", source.path, who(source))?;
+        writeln!(out, "source   {name}: {} ({})", source.path, credential_names(source))?;
     }
     let JournalSettings::Sqlite(journal) = &config.journal;
     writeln!(out, "journal  sqlite: {}", journal.path.display())?;
@@ -83,7 +83,7 @@ fn comes_to(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-fn who(source: &SourceSettings) -> String {
+fn credential_names(source: &SourceSettings) -> String {
     match source.auth {
         AuthMode::None => "no authentication".to_owned(),
         AuthMode::Basic => source.credentials.keys().cloned().collect::<Vec<_>>().join(", "),

@@ -10,14 +10,14 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 
-use super::{Cli, Error, auth::reachable, output::plain, variable};
+use super::{Cli, Error, auth::reachable, output::plain, settings::variable};
 use crate::{admin::wire::Status, secret::Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The read timeout. A long change, such as retrying all dead letters of a handler, answers only when it is done.
-const PATIENCE: Duration = Duration::from_secs(600);
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// The read timeout of a supervisor's health check.
-const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum size of an answer: more than any page of the API or any event.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
@@ -37,13 +37,13 @@ pub(super) struct AdminArgs {
 impl AdminArgs {
     /// A client configured by these arguments, else the environment, else the configuration.
     pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
-        self.patient(cli, PATIENCE)
+        self.client_with_timeout(cli, READ_TIMEOUT)
     }
 
     /// The same as [`Self::client`], with this read timeout.
-    pub(super) fn patient(&self, cli: &Cli, patience: Duration) -> Result<Client, Error> {
-        let password = text_of("BIKHOOK_ADMIN_PASSWORD")?;
-        let user = given(&self.admin_user, "BIKHOOK_ADMIN_USER")?;
+    pub(super) fn client_with_timeout(&self, cli: &Cli, read_timeout: Duration) -> Result<Client, Error> {
+        let password = text_variable("BIKHOOK_ADMIN_PASSWORD")?;
+        let user = argument_or_variable(&self.admin_user, "BIKHOOK_ADMIN_USER")?;
         let credentials = match (user, password) {
             (Some(user), Some(password)) => Some((user, Secret::new(password))),
             (Some(_), None) => {
@@ -52,31 +52,31 @@ impl AdminArgs {
             }
             (None, _) => None,
         };
-        let url = given(&self.admin, "BIKHOOK_ADMIN")?;
+        let url = argument_or_variable(&self.admin, "BIKHOOK_ADMIN")?;
         let url = url.map(|url| parse_url(&url, ADMIN_EXAMPLE)).transpose()?;
         if let (Some(url), Some(_)) = (&url, &credentials) {
-            return Client::new(url.clone(), credentials, patience);
+            return Client::new(url.clone(), credentials, read_timeout);
         }
         let admin = cli.load_admin()?;
         let configured = admin.credentials.map(|one| (one.username, one.password));
         if let (Some(url), None, Some(_)) = (&url, &credentials, &configured) {
             let instead = "give --admin-user, with its password in BIKHOOK_ADMIN_PASSWORD";
-            keep_from_others(url, admin.listen, instead)?;
+            check_not_exposed(url, admin.listen, instead)?;
         }
         let url = match url {
             Some(url) => url,
             None => url_of(admin.listen)?,
         };
-        Client::new(url, credentials.or(configured), patience)
+        Client::new(url, credentials.or(configured), read_timeout)
     }
 
     /// A client for requests that need no credentials and are answered quickly.
     pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
-        let url = match given(&self.admin, "BIKHOOK_ADMIN")? {
+        let url = match argument_or_variable(&self.admin, "BIKHOOK_ADMIN")? {
             Some(url) => parse_url(&url, ADMIN_EXAMPLE)?,
             None => url_of(cli.load_admin()?.listen)?,
         };
-        Client::new(url, None, PROBE_PATIENCE)
+        Client::new(url, None, PROBE_TIMEOUT)
     }
 }
 
@@ -84,13 +84,13 @@ fn url_of(listen: SocketAddr) -> Result<Url, Error> {
     parse_url(&format!("http://{}", reachable(listen)), ADMIN_EXAMPLE)
 }
 
-/// Refuses to send credentials that are configured for the receiver at `own` to another host over plain HTTP, where
+/// Refuses to send credentials that are configured for the receiver at `listen` to another host over plain HTTP, where
 /// others could read them. `instead` tells the user how to give credentials for that URL.
-pub(super) fn keep_from_others(url: &Url, own: SocketAddr, instead: &str) -> Result<(), Error> {
+pub(super) fn check_not_exposed(url: &Url, listen: SocketAddr, instead: &str) -> Result<(), Error> {
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     let is_own = |ip: IpAddr| {
-        url.port_or_known_default().map(|port| SocketAddr::new(ip, port)) == Some(reachable(own))
+        url.port_or_known_default().map(|port| SocketAddr::new(ip, port)) == Some(reachable(listen))
     };
     if url.scheme() == "https" || host == "localhost" || ip.is_some_and(|ip| ip.is_loopback() || is_own(ip)) {
         return Ok(());
@@ -101,11 +101,11 @@ pub(super) fn keep_from_others(url: &Url, own: SocketAddr, instead: &str) -> Res
 }
 
 /// The value of an argument, else of an environment variable.
-fn given(argument: &Option<String>, name: &str) -> Result<Option<String>, Error> {
-    argument.clone().map_or_else(|| text_of(name), |text| Ok(Some(text)))
+fn argument_or_variable(argument: &Option<String>, name: &str) -> Result<Option<String>, Error> {
+    argument.clone().map_or_else(|| text_variable(name), |text| Ok(Some(text)))
 }
 
-pub(super) fn text_of(name: &str) -> Result<Option<String>, Error> {
+pub(super) fn text_variable(name: &str) -> Result<Option<String>, Error> {
     let text = variable(name).map(OsString::into_string).transpose();
     text.map_err(|_not_utf8| Error::Failed(format!("the environment variable {name} is not valid UTF-8")))
 }
@@ -121,9 +121,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn new(base: Url, credentials: Option<(String, Secret)>, patience: Duration) -> Result<Self, Error> {
-        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(patience);
-        let http = build(builder, &base)?;
+    fn new(base: Url, credentials: Option<(String, Secret)>, read_timeout: Duration) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(read_timeout);
+        let http = build_client(builder, &base)?;
         let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
         Ok(Self { runtime, http, base, credentials, or_journal: false })
     }
@@ -149,19 +149,27 @@ impl Client {
 
     /// Sends a `GET` and returns the body.
     pub(super) fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<u8>, Error> {
-        self.ask(self.asking(path, query))
+        self.send(self.get_request(path, query))
     }
 
     /// Sends a `GET` and returns the response as a stream.
-    pub(super) async fn open(&self, path: &[&str], query: &[(&str, String)]) -> Result<Response, Away> {
-        let response = self.signed(self.asking(path, query)).send().await;
-        let response = response.map_err(|error| Away::Gone(self.unreachable(&error)))?;
+    pub(super) async fn open(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Response, StreamError> {
+        let response = self.authenticated(self.get_request(path, query)).send().await;
+        let response = response.map_err(|error| StreamError::Unavailable(self.unreachable(&error)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let refused = self.refused(status, &read(response).await.unwrap_or_default());
-        Err(if status.is_server_error() { Away::Gone(refused) } else { Away::Refused(refused) })
+        Err(if status.is_server_error() {
+            StreamError::Unavailable(refused)
+        } else {
+            StreamError::Rejected(refused)
+        })
     }
 
     /// Runs a future on the client's runtime, for commands that send more than one request.
@@ -169,7 +177,7 @@ impl Client {
         self.runtime.block_on(work)
     }
 
-    fn asking(&self, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
+    fn get_request(&self, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = self.at(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -179,7 +187,7 @@ impl Client {
 
     /// Sends a JSON `POST` and parses the JSON answer.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Error> {
-        self.parse(&self.ask(self.http.request(Method::POST, self.at(path)).json(body))?)
+        self.parse(&self.send(self.http.request(Method::POST, self.at(path)).json(body))?)
     }
 
     fn at(&self, path: &[&str]) -> Url {
@@ -191,20 +199,20 @@ impl Client {
         url
     }
 
-    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+    fn authenticated(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.credentials {
             Some((user, password)) => request.basic_auth(user, Some(password.expose())),
             None => request,
         }
     }
 
-    fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
-        let request = self.signed(request);
+    fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let request = self.authenticated(request);
         self.runtime.block_on(async {
             let response = request.send().await.map_err(|error| self.unreachable(&error))?;
             let status = response.status();
             let body = read(response).await.map_err(|failure| match failure {
-                ReadFailure::Cut(error) => self.unreachable(&error),
+                ReadFailure::Connection(error) => self.unreachable(&error),
                 ReadFailure::TooLarge => self.too_large(),
             })?;
             if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
@@ -255,11 +263,11 @@ impl Client {
 }
 
 /// Why a stream could not be opened.
-pub(super) enum Away {
-    /// The receiver is unreachable or fails for now. A retry may succeed.
-    Gone(Error),
-    /// The receiver rejects the request. A retry does not help.
-    Refused(Error),
+pub(super) enum StreamError {
+    /// The receiver is unreachable, or it fails for now. A retry may succeed.
+    Unavailable(Error),
+    /// A retry does not help.
+    Rejected(Error),
 }
 
 /// An example URL of an admin side.
@@ -280,7 +288,7 @@ pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
 }
 
 /// Builds a client for a URL. It follows no redirects and uses no proxy.
-pub(super) fn build(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwest::Client, Error> {
+pub(super) fn build_client(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwest::Client, Error> {
     let builder = builder.redirect(redirect::Policy::none()).no_proxy();
     // Plain HTTP needs no certificates, and a small container may have none.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
@@ -305,10 +313,10 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
 /// The `detail` of a problem document (RFC 9457).
 pub(super) fn detail(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Problem {
+    struct ProblemDetail {
         detail: String,
     }
-    serde_json::from_slice::<Problem>(body).ok().map(|problem| problem.detail)
+    serde_json::from_slice::<ProblemDetail>(body).ok().map(|problem| problem.detail)
 }
 
 /// The beginning of an answer that is not a problem document.
@@ -318,15 +326,14 @@ fn excerpt(body: &[u8]) -> String {
 
 /// Why the body of an answer could not be read.
 enum ReadFailure {
-    /// The connection failed.
-    Cut(reqwest::Error),
+    Connection(reqwest::Error),
     /// The body has more than [`ANSWER_BYTES`].
     TooLarge,
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, ReadFailure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ReadFailure::Cut)? {
+    while let Some(chunk) = response.chunk().await.map_err(ReadFailure::Connection)? {
         if body.len() + chunk.len() > ANSWER_BYTES {
             return Err(ReadFailure::TooLarge);
         }
@@ -361,7 +368,7 @@ mod tests {
             // A client that has read enough closes the connection.
             let _ = stream.write_all(&vec![b'0'; bytes]);
         });
-        let client = Client::new(parse_url(&url, ADMIN_EXAMPLE).unwrap(), None, PATIENCE).unwrap();
+        let client = Client::new(parse_url(&url, ADMIN_EXAMPLE).unwrap(), None, READ_TIMEOUT).unwrap();
         let answer = client.get_bytes(&["api"], &[]);
         drop(client);
         server.join().unwrap();
@@ -377,7 +384,7 @@ mod tests {
 
     #[test]
     fn configured_credentials_go_only_over_tls_to_loopback_or_home() {
-        let own = "10.1.2.3:8081".parse().unwrap();
+        let listen = "10.1.2.3:8081".parse().unwrap();
         for (url, goes) in [
             ("http://127.0.0.1:9", true),
             ("http://127.9.9.9", true),
@@ -391,14 +398,14 @@ mod tests {
             ("http://127.0.0.1.example", false),
             ("http://[::2]:8081", false),
         ] {
-            let kept = keep_from_others(&parse_url(url, ADMIN_EXAMPLE).unwrap(), own, "ask");
+            let kept = check_not_exposed(&parse_url(url, ADMIN_EXAMPLE).unwrap(), listen, "ask");
             assert_eq!(kept.is_ok(), goes, "{url}");
             if let Err(error) = kept {
                 assert!(error.to_string().contains("write https://, or ask"), "{error}");
             }
         }
         let everywhere = "0.0.0.0:8081".parse().unwrap();
-        assert!(keep_from_others(&parse_url("http://10.1.2.3:8081", "").unwrap(), everywhere, "").is_err());
+        assert!(check_not_exposed(&parse_url("http://10.1.2.3:8081", "").unwrap(), everywhere, "").is_err());
     }
 
     #[test]

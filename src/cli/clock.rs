@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::AdminArgs,
-    output::{shown, told},
+    output::{print_answer, print_object},
 };
 use crate::{
     admin::wire::{AcceptedClock, Nothing},
@@ -15,9 +15,9 @@ use crate::{
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(super) struct Args {
+pub(super) struct ClockArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ClockCommand>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -26,13 +26,13 @@ pub(super) struct Args {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ClockCommand {
     /// Trust the wall clock after a jump, and resume deletion by age
-    Accept(Accept),
+    Accept(AcceptArgs),
 }
 
 #[derive(clap::Args)]
-struct Accept {
+struct AcceptArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,24 +40,26 @@ struct Accept {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(Command::Accept(accept)) => accept.run(cli),
+        Some(ClockCommand::Accept(accept)) => accept.run(cli),
         None => show(args, cli),
     }
 }
 
-fn show(args: &Args, cli: &Cli) -> Result<(), Error> {
+fn show(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
     let answer: Box<RawValue> = args.admin.client(cli)?.get(&["api", "v1", "clock"], &[])?;
-    shown(args.json, answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
+    print_object(args.json, answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
 }
 
-impl Accept {
+impl AcceptArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let answer = self.admin.client(cli)?.post(&["api", "v1", "clock", "accept"], &Nothing {})?;
-        told(self.json, answer, |AcceptedClock { accepted, clock: ClockStatus { now, .. } }| match accepted {
-            true => format!("the wall clock is accepted: it is {now}"),
-            false => format!("the wall clock is already trusted: it is {now}"),
+        print_answer(self.json, answer, |AcceptedClock { accepted, clock: ClockStatus { now, .. } }| {
+            match accepted {
+                true => format!("the wall clock is accepted: it is {now}"),
+                false => format!("the wall clock is already trusted: it is {now}"),
+            }
         })
     }
 }

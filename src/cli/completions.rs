@@ -8,12 +8,12 @@ use clap_complete::Shell;
 use super::{Cli, Error};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct CompletionsArgs {
     /// Name of the shell
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(args: &CompletionsArgs, out: &mut impl Write) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "bikhook", &mut script);
     out.write_all(&script)?;

@@ -8,16 +8,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Error, client::runtime, output::plain};
-use crate::{
-    config::HandlerConfig,
-    handler::{Failure, OpenError},
-};
+use super::{Error, client::runtime, output::plain, settings::HandlerConfig};
+use crate::handler::{Failure, OpenError};
 
 /// The result of opening a destination.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct ConnectRow {
     handler: String,
     kind: &'static str,
     destination: String,
@@ -27,7 +24,7 @@ struct Row {
     took_ms: u64,
 }
 
-enum Trouble {
+enum ConnectFailure {
     /// The running receiver or another process uses the destination.
     InUse(String),
     Refused(String),
@@ -37,11 +34,11 @@ enum Trouble {
 pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write) -> Result<(), Error> {
     let runtime = runtime(&mut tokio::runtime::Builder::new_multi_thread())?;
     let rows = runtime.block_on(async {
-        let mut looks = JoinSet::new();
+        let mut checks = JoinSet::new();
         for (at, handler) in handlers.into_iter().enumerate() {
-            looks.spawn(async move { (at, look(handler).await) });
+            checks.spawn(async move { (at, try_open(handler).await) });
         }
-        let mut rows = looks.join_all().await;
+        let mut rows = checks.join_all().await;
         rows.sort_by_key(|(at, _)| *at);
         rows
     });
@@ -51,13 +48,13 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
         if json {
             writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
         } else {
-            let Row { handler, ok, error, took_ms, .. } = row;
-            let said = match (ok, error) {
+            let ConnectRow { handler, ok, error, took_ms, .. } = row;
+            let result = match (ok, error) {
                 (true, None) => "ok".to_owned(),
                 (true, Some(error)) => format!("ok, but {}", plain(error)),
                 (false, error) => format!("FAILED: {}", plain(error.as_deref().unwrap_or_default())),
             };
-            writeln!(out, "connect  {handler}: {said} ({took_ms} ms)")?;
+            writeln!(out, "connect  {handler}: {result} ({took_ms} ms)")?;
         }
     }
     match rows.iter().filter(|(_, row)| !row.ok).count() {
@@ -69,28 +66,29 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
     }
 }
 
-async fn look(handler: HandlerConfig) -> Row {
-    let began = Instant::now();
-    let in_time: Duration = *handler.dispatch.timeout;
-    let looked = timeout(in_time, open(&handler)).await.unwrap_or_else(|_elapsed| {
-        Err(Trouble::Refused(format!("no answer within {} s", in_time.as_secs_f64())))
+async fn try_open(handler: HandlerConfig) -> ConnectRow {
+    let started = Instant::now();
+    let limit: Duration = *handler.dispatch.timeout;
+    let result = timeout(limit, open(&handler)).await.unwrap_or_else(|_elapsed| {
+        Err(ConnectFailure::Refused(format!("no answer within {} s", limit.as_secs_f64())))
     });
-    let (ok, error) = match looked {
+    let (ok, error) = match result {
         Ok(()) => (true, None),
-        Err(Trouble::InUse(by)) => (true, Some(by)),
-        Err(Trouble::Refused(error)) => (false, Some(error)),
+        Err(ConnectFailure::InUse(by)) => (true, Some(by)),
+        Err(ConnectFailure::Refused(error)) => (false, Some(error)),
     };
-    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let HandlerConfig { name, kind, destination, .. } = handler;
-    Row { handler: name.to_string(), kind: kind.name, destination, ok, error, took_ms }
+    ConnectRow { handler: name.to_string(), kind: kind.name, destination, ok, error, took_ms }
 }
 
-async fn open(handler: &HandlerConfig) -> Result<(), Trouble> {
+async fn open(handler: &HandlerConfig) -> Result<(), ConnectFailure> {
     let opened = (handler.opener)(handler.name.to_string()).await;
-    let handler = opened.map_err(
-        |OpenError { what, in_use, .. }| {
-            if in_use { Trouble::InUse(what) } else { Trouble::Refused(what) }
-        },
-    )?;
-    handler.look().await.map_err(|failure: Failure| Trouble::Refused(failure.to_string()))
+    let handler =
+        opened.map_err(
+            |OpenError { what, in_use, .. }| {
+                if in_use { ConnectFailure::InUse(what) } else { ConnectFailure::Refused(what) }
+            },
+        )?;
+    handler.look().await.map_err(|failure: Failure| ConnectFailure::Refused(failure.to_string()))
 }

@@ -6,32 +6,32 @@ use super::{
     Cli, Error,
     changes::Changeable,
     client::AdminArgs,
-    output::{confirm, listed, shown},
+    output::{confirm, print_object, print_rows},
     selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
 use crate::admin::wire::{DeadRow, Rows};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct DeadArgs {
     #[command(subcommand)]
-    command: Command,
+    command: DeadCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum DeadCommand {
     /// List dead letters
-    List(List),
+    List(DeadListArgs),
     /// Show a dead letter with its error and its event (contains personal data)
-    Show(Show),
+    Show(DeadShowArgs),
     /// Deliver dead letters again
-    Retry(Change),
+    Retry(DeadChangeArgs),
     /// Delete dead letters permanently
-    Drop(Drop),
+    Drop(DeadDropArgs),
 }
 
 #[derive(clap::Args)]
-struct List {
+struct DeadListArgs {
     /// Only dead letters of this handler
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
@@ -47,7 +47,7 @@ struct List {
 }
 
 #[derive(clap::Args)]
-struct Show {
+struct DeadShowArgs {
     /// Id of the dead letter
     id: i64,
     /// Print one JSON object
@@ -58,7 +58,7 @@ struct Show {
 }
 
 #[derive(clap::Args)]
-struct Change {
+struct DeadChangeArgs {
     /// Ids of the dead letters
     ids: Vec<i64>,
     /// Instead of ids: the dead letters of this handler that match the selection, or --all
@@ -80,22 +80,22 @@ struct Change {
 }
 
 #[derive(clap::Args)]
-struct Drop {
+struct DeadDropArgs {
     #[command(flatten)]
-    change: Change,
+    change: DeadChangeArgs,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &DeadArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Command::List(list) => list.run(cli),
-        Command::Show(show) => show.run(cli),
-        Command::Retry(change) => change.run(cli, "retry"),
-        Command::Drop(Drop { change, .. }) if change.dry_run => change.run(cli, "drop"),
-        Command::Drop(Drop { change, yes }) => {
-            change.names_some()?;
+        DeadCommand::List(list) => list.run(cli),
+        DeadCommand::Show(show) => show.run(cli),
+        DeadCommand::Retry(change) => change.run(cli, "retry"),
+        DeadCommand::Drop(DeadDropArgs { change, .. }) if change.dry_run => change.run(cli, "drop"),
+        DeadCommand::Drop(DeadDropArgs { change, yes }) => {
+            change.check_selects()?;
             let what = match &change.handler {
                 Some(handler) if change.selection.is_everything() => {
                     format!("Every dead letter of {handler:?}")
@@ -109,14 +109,14 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-impl List {
+impl DeadListArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
         let rows = newest(&self.limit, |before, limit| {
             store.dead(self.handler.as_deref(), &self.selection, before, limit)
         })?;
         let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
-        listed(self.json, &rows, header, |row: DeadRow| {
+        print_rows(self.json, &rows, header, |row: DeadRow| {
             [
                 row.id.to_string(),
                 row.died_at.to_string(),
@@ -132,7 +132,7 @@ impl List {
     }
 }
 
-impl Show {
+impl DeadShowArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let row = self.store.open(cli)?.dead_letter(self.id)?;
         let keys = [
@@ -151,16 +151,16 @@ impl Show {
             "history",
             "event",
         ];
-        shown(self.json, row, &keys)
+        print_object(self.json, row, &keys)
     }
 }
 
 const DEAD: Changeable =
     Changeable { path: "dead", ids: 1_000, unknown: |ids| format!("there are no dead letters {ids:?}") };
 
-impl Change {
+impl DeadChangeArgs {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
-        self.names_some()?;
+        self.check_selects()?;
         let client = self.admin.client(cli)?;
         let mut bodies = DEAD.bodies(&self.ids);
         if let Some(handler) = &self.handler {
@@ -179,7 +179,7 @@ impl Change {
     }
 
     /// Checks that the arguments select dead letters: selecting all of them needs `--all`.
-    fn names_some(&self) -> Result<(), Error> {
+    fn check_selects(&self) -> Result<(), Error> {
         let selects = !self.selection.is_everything();
         let what = match (&self.handler, self.ids.is_empty()) {
             (None, false) if selects => {

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Cli, Error,
     client::AdminArgs,
-    output::{cell, confirm, lines, parse, plain, stdout, table, told},
+    output::{cell, confirm, lines, parse, plain, print_answer, stdout, table},
     store::{StoreArgs, not_opened},
 };
 use crate::{
@@ -23,9 +23,9 @@ use crate::{
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(super) struct Args {
+pub(super) struct HandlersArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<HandlersCommand>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -34,24 +34,24 @@ pub(super) struct Args {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum HandlersCommand {
     /// Skip undelivered events of a handler (recorded)
-    Skip(Skip),
+    Skip(HandlerSkipArgs),
     /// Pause a handler until it is resumed, also across restarts; no event is lost
-    Pause(Pause),
+    Pause(HandlerPauseArgs),
     /// Resume a paused handler at its cursors
-    Resume(Resume),
+    Resume(HandlerArgs),
     /// Rename a handler that is no longer configured: its cursors, dead letters, set-aside events, replays and pause
     /// move to the new name
-    Rename(Rename),
+    Rename(HandlerRenameArgs),
     /// Retry now everything that waits for a retry, for example after a repair
-    Retry(Retry),
+    Retry(HandlerArgs),
     /// Accept the refusals: events that the destination refuses now become dead letters (recorded)
-    Believe(Believe),
+    Believe(HandlerBelieveArgs),
 }
 
 #[derive(clap::Args)]
-struct Retry {
+struct HandlerArgs {
     /// Name of the handler
     name: String,
     /// Print one JSON object
@@ -62,7 +62,7 @@ struct Retry {
 }
 
 #[derive(clap::Args)]
-struct Believe {
+struct HandlerBelieveArgs {
     /// Name of the handler
     name: String,
     /// Do not ask for confirmation
@@ -76,7 +76,7 @@ struct Believe {
 }
 
 #[derive(clap::Args)]
-struct Pause {
+struct HandlerPauseArgs {
     /// Name of the handler
     name: String,
     /// The reason, shown to other operators
@@ -90,18 +90,7 @@ struct Pause {
 }
 
 #[derive(clap::Args)]
-struct Resume {
-    /// Name of the handler
-    name: String,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    admin: AdminArgs,
-}
-
-#[derive(clap::Args)]
-struct Rename {
+struct HandlerRenameArgs {
     /// The old name, which must not be configured any more
     old: String,
     /// The new name; without --journal, the running receiver must not have a handler of that name
@@ -117,7 +106,7 @@ struct Rename {
 }
 
 #[derive(clap::Args)]
-struct Skip {
+struct HandlerSkipArgs {
     /// Name of the handler
     name: String,
     /// Skip events below this seq, or received before this time
@@ -146,14 +135,14 @@ impl std::str::FromStr for Before {
     }
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(Command::Skip(skip)) => skip.run(cli),
-        Some(Command::Pause(pause)) => pause.run(cli),
-        Some(Command::Resume(resume)) => resume.run(cli),
-        Some(Command::Rename(rename)) => rename.run(cli),
-        Some(Command::Retry(retry)) => retry.run(cli),
-        Some(Command::Believe(believe)) => believe.run(cli),
+        Some(HandlersCommand::Skip(skip)) => skip.run(cli),
+        Some(HandlersCommand::Pause(pause)) => pause.run(cli),
+        Some(HandlersCommand::Resume(args)) => args.resume(cli),
+        Some(HandlersCommand::Rename(rename)) => rename.run(cli),
+        Some(HandlersCommand::Retry(args)) => args.retry(cli),
+        Some(HandlersCommand::Believe(believe)) => believe.run(cli),
         None => list(args, cli),
     }
 }
@@ -173,7 +162,7 @@ const HEADER: [&str; 12] = [
     "LAST FAILURE",
 ];
 
-fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
+fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     let rows = args.store.open(cli)?.handlers()?;
     let out = &mut stdout();
     if args.json {
@@ -190,11 +179,11 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
             }));
         let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
         notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
-        let says = |lane: &LaneReport<String>| {
+        let wait_note = |lane: &LaneReport<String>| {
             let what = lane.waits_for.as_ref()?;
             Some(format!("{handler}, lane {}: {}", lane.lane, plain(what)))
         };
-        notes.extend(lanes.iter().filter_map(says));
+        notes.extend(lanes.iter().filter_map(wait_note));
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.to_string(),
@@ -223,13 +212,13 @@ fn list(args: &Args, cli: &Cli) -> Result<(), Error> {
 /// The class of the last failure and how long ago it occurred, because it may be over.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
-        Some(at) => format!("{class}, {} ago", coarse(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
+        Some(at) => format!("{class}, {} ago", elapsed(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
         None => class,
     }
 }
 
 /// An elapsed time in its largest unit.
-fn coarse(seconds: u64) -> String {
+fn elapsed(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),
@@ -246,29 +235,35 @@ fn waits(seconds: u64) -> String {
     }
 }
 
-impl Pause {
+impl HandlerPauseArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let body = Why { reason: self.reason.clone() };
         let path = ["api", "v1", "handlers", &self.name, "pause"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &body)?;
-        told(self.json, answer, |_: IgnoredAny| {
+        print_answer(self.json, answer, |_: IgnoredAny| {
             format!("{} is paused: resume it with `bikhook handlers resume {0}`", self.name)
         })
     }
 }
 
-impl Resume {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
+impl HandlerArgs {
+    fn resume(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "handlers", &self.name, "resume"];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        told(self.json, answer, |Resumed { resumed, .. }| match resumed {
+        print_answer(self.json, answer, |Resumed { resumed, .. }| match resumed {
             true => format!("{} is resumed", self.name),
             false => format!("{} was not paused", self.name),
         })
     }
+
+    fn retry(&self, cli: &Cli) -> Result<(), Error> {
+        let path = ["api", "v1", "handlers", &self.name, "retry"];
+        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
+        print_answer(self.json, answer, |_: IgnoredAny| format!("{} retries now", self.name))
+    }
 }
 
-impl Rename {
+impl HandlerRenameArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let Self { old, new, .. } = self;
         let answer: Box<RawValue> = match &self.journal {
@@ -286,7 +281,7 @@ impl Rename {
                 self.admin.client(cli)?.post(&path, &wire::Rename { to: new.clone() })?
             }
         };
-        told(self.json, answer, |_: IgnoredAny| {
+        print_answer(self.json, answer, |_: IgnoredAny| {
             format!("{old} is renamed to {new}: a section [handlers.{new}] continues at its cursors")
         })
     }
@@ -303,15 +298,7 @@ impl Rename {
     }
 }
 
-impl Retry {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let path = ["api", "v1", "handlers", &self.name, "retry"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        told(self.json, answer, |_: IgnoredAny| format!("{} retries now", self.name))
-    }
-}
-
-impl Believe {
+impl HandlerBelieveArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
         let question = format!(
@@ -321,7 +308,7 @@ impl Believe {
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", &self.name, "believe"];
         let answer: Box<RawValue> = client.post(&path, &Nothing {})?;
-        told(self.json, answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
+        print_answer(self.json, answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
             "" => format!("{} has no refused events that wait", self.name),
             classes => format!(
                 "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is accepted",
@@ -331,7 +318,7 @@ impl Believe {
     }
 }
 
-impl Skip {
+impl HandlerSkipArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let Self { name, before, .. } = self;
         let client = self.admin.client(cli)?;
@@ -343,7 +330,7 @@ impl Skip {
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", name, "skip"];
         let answer: Box<RawValue> = client.post(&path, &wire::Skip { before: *before })?;
-        told(self.json, answer, |Skipped { before, .. }| {
+        print_answer(self.json, answer, |Skipped { before, .. }| {
             format!("{name} skips all undelivered events below seq {before}")
         })
     }

@@ -11,7 +11,7 @@ use super::{
 };
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct HealthArgs {
     /// Print one JSON object, which also says whether the receiver can store events
     #[arg(long)]
     json: bool,
@@ -19,7 +19,7 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &HealthArgs, cli: &Cli) -> Result<(), Error> {
     let answer: Box<RawValue> = args.admin.probe(cli)?.get(&["healthz"], &[])?;
     let out = &mut stdout();
     if args.json {

@@ -9,16 +9,16 @@ use super::Error;
 use crate::handler::{KINDS, KindRow};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct KindsArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(args: &KindsArgs, out: &mut impl Write) -> Result<(), Error> {
     if args.json {
         for row in KINDS {
-            serde_json::to_writer(&mut *out, &Line::of(row)).map_err(io::Error::from)?;
+            serde_json::to_writer(&mut *out, &KindLine::of(row)).map_err(io::Error::from)?;
             writeln!(out)?;
         }
         return Ok(());
@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["KIND", "BATCH", "CONCURRENCY", "KEYS", "ABOUT"]);
     for row in KINDS {
-        let line = Line::of(row);
+        let line = KindLine::of(row);
         table.add_row([
             line.kind.to_owned(),
             line.batch.to_string(),
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
 
 /// The row of a kind. `batch` and `concurrency` are its defaults.
 #[derive(Serialize)]
-struct Line {
+struct KindLine {
     kind: &'static str,
     about: &'static str,
     batch: usize,
@@ -49,7 +49,7 @@ struct Line {
     keys: &'static [&'static str],
 }
 
-impl Line {
+impl KindLine {
     fn of(row: &KindRow) -> Self {
         Self {
             kind: row.name,

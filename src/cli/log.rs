@@ -19,56 +19,54 @@ use std::{
 use tracing::Metadata;
 use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::Error;
-use crate::{
-    config::{LogFormat, LogSettings},
-    handler,
-    metrics::Metrics,
-    panics, trace,
+use super::{
+    Error,
+    settings::{LogFormat, LogSettings},
 };
+use crate::{handler, metrics::Metrics, panics, trace};
 
 /// The size of the queue of log lines. Lines beyond it are dropped and counted.
-const LINES: usize = 4_096;
+const QUEUE_LINES: usize = 4_096;
 /// How long the process waits for the last lines when it ends.
-const LAST_LINES: Duration = Duration::from_millis(500);
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The running log. Dropping it waits until the last lines are written.
-pub(super) struct Log {
+pub(super) struct ProcessLog {
     // Dropped before `_lines`, because the export of the last spans may still log.
     #[cfg(feature = "otel")]
     _spans: Option<trace::Exporter>,
-    _lines: Lines,
+    _lines: LogQueue,
 }
 
-struct Lines(SyncSender<Said>);
+struct LogQueue(SyncSender<LogEntry>);
 
-enum Said {
+enum LogEntry {
     Line(Vec<u8>),
     /// Sent after the last line. When the thread drops it, the channel disconnects, which ends the wait in
-    /// `Lines::drop`.
-    Last {
+    /// `LogQueue::drop`.
+    End {
         _written: SyncSender<()>,
     },
 }
 
-impl Log {
+impl ProcessLog {
     /// Starts the log of the process on standard error; standard output is for the results of commands.
     #[cfg_attr(not(feature = "otel"), allow(unused_variables))]
     pub(super) fn start(settings: &LogSettings, metrics: &Metrics) -> Result<Self, Error> {
-        let wrong = |what: &dyn std::fmt::Display| Error::Failed(format!("cannot start the log: {what}"));
+        let failed = |what: &dyn std::fmt::Display| Error::Failed(format!("cannot start the log: {what}"));
         let quiet = handler::KINDS.iter().flat_map(|row| row.quiet).chain([&trace::TARGET]);
         let off: String = quiet.map(|target| format!("{target}=off,")).collect();
         // A later directive for the same target wins, so the configured level can enable targets that are off by
         // default.
         let filter = EnvFilter::try_new(off + &settings.level)
             .map_err(|error| Error::Failed(format!("invalid log.level: {error}")))?;
-        let (lines, said) = sync_channel(LINES);
-        let lost = Arc::new(AtomicU64::new(0));
-        let outlet = Outlet { lines: lines.clone(), lost: Arc::clone(&lost) };
+        let (lines, entries) = sync_channel(QUEUE_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let outlet = LogOutlet { lines: lines.clone(), dropped: Arc::clone(&dropped) };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_out(&said, &lost))
-            .map_err(|error| wrong(&error))?;
+            .spawn(move || write_out(&entries, &dropped))
+            .map_err(|error| failed(&error))?;
         // If the log cannot be written, such as on a full disk, reporting that on the same output would panic.
         let log = tracing_subscriber::fmt::layer().with_writer(outlet).log_internal_errors(false);
         let log = match settings.format {
@@ -80,12 +78,12 @@ impl Log {
         let (layers, _spans) = {
             let dropped = metrics.spans_dropped.clone();
             let spans =
-                trace::Exporter::start(settings.otlp.as_deref(), dropped).map_err(|error| wrong(&error))?;
+                trace::Exporter::start(settings.otlp.as_deref(), dropped).map_err(|error| failed(&error))?;
             (spans.iter().map(trace::Exporter::layer).chain([log]).collect::<Vec<_>>(), spans)
         };
         #[cfg(not(feature = "otel"))]
         let layers = vec![log];
-        tracing_subscriber::registry().with(layers).try_init().map_err(|error| wrong(&error))?;
+        tracing_subscriber::registry().with(layers).try_init().map_err(|error| failed(&error))?;
         #[cfg(not(feature = "otel"))]
         if let Some(name) =
             trace::VARIABLES.iter().find(|name| std::env::var_os(name).is_some_and(|set| !set.is_empty()))
@@ -98,63 +96,67 @@ impl Log {
         Ok(Self {
             #[cfg(feature = "otel")]
             _spans,
-            _lines: Lines(lines),
+            _lines: LogQueue(lines),
         })
     }
 }
 
-impl Drop for Lines {
+impl Drop for LogQueue {
     fn drop(&mut self) {
         let (written, wait) = sync_channel(1);
-        if self.0.try_send(Said::Last { _written: written }).is_ok() {
-            let _ended_either_way = wait.recv_timeout(LAST_LINES);
+        if self.0.try_send(LogEntry::End { _written: written }).is_ok() {
+            let _ended_either_way = wait.recv_timeout(LAST_LINES_TIMEOUT);
         }
     }
 }
 
-fn write_out(said: &Receiver<Said>, lost: &AtomicU64) {
-    for said in said {
-        let Said::Line(line) = said else { continue };
+fn write_out(entries: &Receiver<LogEntry>, dropped: &AtomicU64) {
+    for entry in entries {
+        let LogEntry::Line(line) = entry else { continue };
         // If the output fails, there is nowhere else to report it.
         drop(io::stderr().write_all(&line));
-        let lost = lost.swap(0, Relaxed);
-        if lost > 0 {
-            drop(writeln!(io::stderr(), "({lost} log lines were dropped here: the output was blocked)"));
+        let dropped = dropped.swap(0, Relaxed);
+        if dropped > 0 {
+            drop(writeln!(io::stderr(), "({dropped} log lines were dropped here: the output was blocked)"));
         }
     }
 }
 
-struct Outlet {
-    lines: SyncSender<Said>,
-    lost: Arc<AtomicU64>,
+struct LogOutlet {
+    lines: SyncSender<LogEntry>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The destination of one log line.
-enum Line<'a> {
+enum LineWriter<'a> {
     Direct(io::Stderr),
-    Handed(&'a Outlet),
+    Queued(&'a LogOutlet),
 }
 
-impl<'a> MakeWriter<'a> for Outlet {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for LogOutlet {
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line::Handed(self)
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter::Queued(self)
     }
 
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
-        if metadata.target() == handler::LOG_TARGET { Line::Direct(io::stderr()) } else { Line::Handed(self) }
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
+        if metadata.target() == handler::LOG_TARGET {
+            LineWriter::Direct(io::stderr())
+        } else {
+            LineWriter::Queued(self)
+        }
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LineWriter<'_> {
     /// Takes a whole line per call: the formatter writes each line at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Direct(stderr) => return stderr.write(line),
-            Self::Handed(outlet) => {
-                if outlet.lines.try_send(Said::Line(line.to_vec())).is_err() {
-                    outlet.lost.fetch_add(1, Relaxed);
+            Self::Queued(outlet) => {
+                if outlet.lines.try_send(LogEntry::Line(line.to_vec())).is_err() {
+                    outlet.dropped.fetch_add(1, Relaxed);
                 }
             }
         }
@@ -164,7 +166,7 @@ impl Write for Line<'_> {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Direct(stderr) => stderr.flush(),
-            Self::Handed(_) => Ok(()),
+            Self::Queued(_) => Ok(()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct MessageArgs {
     /// BIK's messageId, as `bikhook events --json` and the page show it; the column ID of `bikhook events` is the id of
     /// the event
     #[arg(value_name = "MESSAGE_ID")]
@@ -26,7 +26,7 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &MessageArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client(cli)?;
     let TimelineList { messages } = client.get(&["api", "v1", "messages", &args.id], &[])?;
     let out = &mut stdout();

@@ -24,6 +24,7 @@ mod replay;
 mod selection;
 mod send;
 mod serve;
+mod settings;
 mod signals;
 mod stats;
 mod store;
@@ -32,19 +33,13 @@ mod tail;
 mod terminal;
 
 use std::{
-    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
 };
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    admin,
-    config::{Config, ConfigError},
-};
-
-pub use auth::instructions;
+use settings::ConfigError;
 
 /// A webhook receiver for BIK: it stores each event once, durably, before it answers, and delivers it to pluggable
 /// handlers.
@@ -64,39 +59,39 @@ enum Command {
     /// Receive events and deliver them to the handlers (the default command)
     Serve,
     /// Check the configuration and show the effective settings
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Show what to paste into BIK's developer portal (prints secrets)
     Auth,
     /// Post files or generated traffic to a receiver
-    Send(send::Args),
+    Send(send::SendArgs),
     /// List received events
     Events(events::Args),
     /// Follow new events as they arrive, until interrupted
-    Tail(tail::Args),
+    Tail(tail::TailArgs),
     /// Show a message: its state and the events about it (contains personal data)
-    Message(message::Args),
+    Message(message::MessageArgs),
     /// Show figures: message outcomes, causes of failures, sources, and the lag of handlers and insight
-    Stats(Box<stats::Args>),
+    Stats(Box<stats::StatsArgs>),
     /// Rebuild insight from the journal
-    Rebuild(rebuild::Args),
+    Rebuild(rebuild::RebuildArgs),
     /// Write stored events, oldest first, as JSON lines, CSV or Parquet
     Export(export::Args),
     /// List the handlers and their progress; pause, resume, retry, skip or rename one
-    Handlers(handlers::Args),
+    Handlers(handlers::HandlersArgs),
     /// List, show, retry or drop dead letters: events that a handler does not get unless an operator retries them
-    Dead(dead::Args),
+    Dead(dead::DeadArgs),
     /// Deliver stored events to a handler again
-    Replay(Box<replay::Args>),
+    Replay(Box<replay::ReplayArgs>),
     /// List, show, retry or drop bodies and elements that could not be stored as events
-    Quarantine(quarantine::Args),
+    Quarantine(quarantine::QuarantineArgs),
     /// Check whether the receiver is alive (exit code 0 or 1)
-    Health(health::Args),
+    Health(health::HealthArgs),
     /// Show whether the wall clock is trusted; accept it after a jump
-    Clock(clock::Args),
+    Clock(clock::ClockArgs),
     /// List the kinds of handlers and their keys
-    Kinds(kinds::Args),
+    Kinds(kinds::KindsArgs),
     /// Print a completion script for a shell
-    Completions(completions::Args),
+    Completions(completions::CompletionsArgs),
 }
 
 impl Cli {
@@ -116,9 +111,9 @@ impl Cli {
 
     fn dispatch(&self, out: &mut impl Write) -> Result<(), Error> {
         match self.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => serve::run(self.load()?),
+            Command::Serve => serve::run(self),
             Command::Check(args) => check::run(args, self, out),
-            Command::Auth => auth::run(&self.load()?, out),
+            Command::Auth => auth::run(self, out),
             Command::Send(args) => send::run(args, self),
             Command::Events(args) => events::run(args, self),
             Command::Tail(args) => tail::run(args, self),
@@ -135,18 +130,6 @@ impl Cli {
             Command::Kinds(args) => kinds::run(args, out),
             Command::Completions(args) => completions::run(args, out),
         }
-    }
-
-    fn load(&self) -> Result<Config, Error> {
-        Ok(Config::load(self.file().as_deref(), std::env::vars_os())?)
-    }
-
-    fn load_admin(&self) -> Result<admin::Settings, Error> {
-        Ok(Config::load_admin(self.file().as_deref(), std::env::vars_os())?)
-    }
-
-    fn file(&self) -> Option<PathBuf> {
-        self.config.clone().or_else(|| variable("BIKHOOK_CONFIG").map(PathBuf::from))
     }
 }
 
@@ -183,19 +166,6 @@ impl Error {
             other => format!("error: {other}"),
         }
     }
-}
-
-/// An environment variable. An empty one counts as not set, because container tools leave empty variables.
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
-/// Prints the warnings of a valid configuration on standard error.
-fn warn(config: &Config) -> io::Result<()> {
-    if config.warnings.is_empty() {
-        return Ok(());
-    }
-    writeln!(anstream::stderr().lock(), "{}", config.warnings.render(true))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Error,
-    terminal::{Output, acts},
+    terminal::{Output, controls_terminal},
 };
 
 /// Buffered standard output. Stored data passes through unchanged, unless it could control a terminal.
@@ -30,7 +30,7 @@ pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), 
 }
 
 /// Prints an answer as JSON or in words.
-pub(super) fn told<T: DeserializeOwned>(
+pub(super) fn print_answer<T: DeserializeOwned>(
     json: bool,
     answer: Box<RawValue>,
     words: impl FnOnce(T) -> String,
@@ -59,7 +59,7 @@ pub(super) fn table<const N: usize>(
 }
 
 /// Prints rows as JSON, one per line, or as a table.
-pub(super) fn listed<T: DeserializeOwned, const N: usize>(
+pub(super) fn print_rows<T: DeserializeOwned, const N: usize>(
     json: bool,
     rows: &[Box<RawValue>],
     header: [&str; N],
@@ -69,12 +69,12 @@ pub(super) fn listed<T: DeserializeOwned, const N: usize>(
     if json {
         return lines(out, rows);
     }
-    table(out, header, parsed(rows)?.into_iter().map(cells))
+    table(out, header, parse_rows(rows)?.into_iter().map(cells))
 }
 
 /// Prints rows of figures as a table: the first `words` columns are left-aligned text, the others right-aligned
 /// numbers.
-pub(super) fn figures(
+pub(super) fn figure_table(
     out: &mut impl Write,
     header: &[String],
     words: usize,
@@ -93,13 +93,13 @@ pub(super) fn figures(
 }
 
 /// Prints an object as JSON, or its members, one per line, in the order of `keys`.
-pub(super) fn shown(json: bool, row: Box<RawValue>, keys: &[&str]) -> Result<(), Error> {
+pub(super) fn print_object(json: bool, row: Box<RawValue>, keys: &[&str]) -> Result<(), Error> {
     let out = &mut stdout();
-    if json { lines(out, &[row]) } else { members(out, &row, keys) }
+    if json { lines(out, &[row]) } else { print_members(out, &row, keys) }
 }
 
 /// Prints the members of an object, one per line, in the order of `keys`.
-pub(super) fn members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
+pub(super) fn print_members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
     let members: BTreeMap<String, &RawValue> = parse(row)?;
     let width = keys.iter().map(|key| key.len()).max().unwrap_or_default() + 2;
     for key in keys {
@@ -119,8 +119,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Erro
     })
 }
 
-/// Parses JSON rows.
-pub(super) fn parsed<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> Result<Vec<T>, Error> {
+pub(super) fn parse_rows<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> Result<Vec<T>, Error> {
     rows.iter().map(|row| parse(row)).collect()
 }
 
@@ -133,7 +132,7 @@ pub(super) fn bar(steps: u64) -> ProgressBar {
 /// Escapes characters that would control a terminal: posted data may contain control sequences or bidirectional marks.
 pub(super) fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
-        if acts(c) {
+        if controls_terminal(c) {
             // Writing to a String does not fail.
             let _ = write!(plain, "{}", c.escape_default());
         } else {
@@ -175,9 +174,9 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
     if !io::stdin().is_terminal() {
         return Err(Error::Failed(format!("{question} Add --yes to confirm without a terminal.")));
     }
-    let mut asked = io::stderr().lock();
-    write!(asked, "{question} [y/N] ")?;
-    asked.flush()?;
+    let mut prompt = io::stderr().lock();
+    write!(prompt, "{question} [y/N] ")?;
+    prompt.flush()?;
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     read.map_err(|error| Error::Failed(format!("cannot read the answer: {error}")))?;
@@ -201,7 +200,7 @@ mod tests {
     #[test]
     fn a_duration_is_shown_in_its_largest_unit() {
         let minute = 60_000;
-        for (ms, told) in [
+        for (ms, text) in [
             (0, "0 ms"),
             (999, "999 ms"),
             (1_240, "1.2 s"),
@@ -211,7 +210,7 @@ mod tests {
             (90 * minute, "1.5 h"),
             (72 * 60 * minute, "3.0 days"),
         ] {
-            assert_eq!(duration(ms), told);
+            assert_eq!(duration(ms), text);
         }
     }
 }

@@ -8,31 +8,31 @@ use super::{
     Cli, Error,
     changes::Changeable,
     client::AdminArgs,
-    output::{cell, confirm, lines, listed, members, parsed, plain, stdout},
+    output::{cell, confirm, lines, parse_rows, plain, print_members, print_rows, stdout},
     store::{Limit, StoreArgs, newest},
 };
 use crate::admin::wire::{QuarantineRow, Retried, RetriedList, Rows};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct QuarantineArgs {
     #[command(subcommand)]
-    command: Command,
+    command: QuarantineCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum QuarantineCommand {
     /// List quarantine entries
-    List(List),
+    List(QuarantineListArgs),
     /// Show an entry: its error and its bytes (contains personal data)
-    Show(Show),
+    Show(QuarantineShowArgs),
     /// Retry entries: what can be read now is stored as events
-    Retry(Retry),
+    Retry(QuarantineRetryArgs),
     /// Delete entries permanently
-    Drop(Drop),
+    Drop(QuarantineDropArgs),
 }
 
 #[derive(clap::Args)]
-struct List {
+struct QuarantineListArgs {
     #[command(flatten)]
     limit: Limit,
     /// Print one JSON object per line
@@ -43,7 +43,7 @@ struct List {
 }
 
 #[derive(clap::Args)]
-struct Show {
+struct QuarantineShowArgs {
     /// Id of the entry
     id: i64,
     /// Print only the received bytes, unchanged
@@ -57,7 +57,7 @@ struct Show {
 }
 
 #[derive(clap::Args)]
-struct Retry {
+struct QuarantineRetryArgs {
     /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
@@ -69,7 +69,7 @@ struct Retry {
 }
 
 #[derive(clap::Args)]
-struct Drop {
+struct QuarantineDropArgs {
     /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
@@ -83,21 +83,21 @@ struct Drop {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &QuarantineArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Command::List(list) => list.run(cli),
-        Command::Show(show) => show.run(cli),
-        Command::Retry(retry) => retry.run(cli),
-        Command::Drop(drop) => drop.run(cli),
+        QuarantineCommand::List(list) => list.run(cli),
+        QuarantineCommand::Show(show) => show.run(cli),
+        QuarantineCommand::Retry(retry) => retry.run(cli),
+        QuarantineCommand::Drop(drop) => drop.run(cli),
     }
 }
 
-impl List {
+impl QuarantineListArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
         let rows = newest(&self.limit, |before, limit| store.quarantine(before, limit))?;
         let header = ["ID", "FIRST", "LAST", "COUNT", "SOURCE", "REASON", "CONFLICTS WITH", "BYTES"];
-        listed(self.json, &rows, header, |row: QuarantineRow| {
+        print_rows(self.json, &rows, header, |row: QuarantineRow| {
             [
                 row.id.to_string(),
                 row.first_at.to_string(),
@@ -112,7 +112,7 @@ impl List {
     }
 }
 
-impl Show {
+impl QuarantineShowArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let store = self.store.open(cli)?;
         let out = &mut stdout();
@@ -126,7 +126,7 @@ impl Show {
         }
         let keys =
             ["id", "source", "reason", "conflictsWith", "sizeBytes", "count", "firstAt", "lastAt", "detail"];
-        members(out, &row, &keys)?;
+        print_members(out, &row, &keys)?;
         let bytes = store.quarantined_bytes(self.id)?;
         writeln!(out)?;
         if std::io::stdout().is_terminal() {
@@ -148,7 +148,7 @@ const QUARANTINE: Changeable = Changeable {
     unknown: |ids| format!("there are no entries {ids:?} in quarantine"),
 };
 
-impl Retry {
+impl QuarantineRetryArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
         let mut results = Vec::new();
@@ -156,11 +156,11 @@ impl Retry {
             let answer: RetriedList<_> = client.post(&["api", "v1", "quarantine", "retry"], &body)?;
             results.extend(answer.results);
         }
-        let rows: Vec<Retried<String>> = parsed(&results)?;
+        let rows: Vec<Retried<String>> = parse_rows(&results)?;
         let unknown: Vec<_> = rows.iter().filter(|row| row.outcome == "unknown").map(|row| row.id).collect();
         let left = rows.iter().filter(|row| !["stored", "unknown"].contains(&row.outcome.as_str())).count();
         let header = ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
-        listed(self.json, &results, header, |row: Retried<String>| {
+        print_rows(self.json, &results, header, |row: Retried<String>| {
             [
                 row.id.to_string(),
                 row.outcome,
@@ -174,11 +174,11 @@ impl Retry {
         if left > 0 {
             return Err(Error::Failed(format!("{left} of the entries could not be stored")));
         }
-        QUARANTINE.all_known(&unknown)
+        QUARANTINE.check_known(&unknown)
     }
 }
 
-impl Drop {
+impl QuarantineDropArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
         let question =

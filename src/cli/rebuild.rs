@@ -7,15 +7,15 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{bar, parse, told},
+    output::{bar, parse, print_answer},
 };
 use crate::admin::wire::{InsightProgress, Nothing};
 
 /// The interval between progress requests.
-const EVERY: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct RebuildArgs {
     /// Return at once, and do not wait for the end
     #[arg(long)]
     detach: bool,
@@ -26,19 +26,19 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &RebuildArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client(cli)?;
-    let begun: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &Nothing {})?;
-    let answer = if args.detach { begun } else { watch(&client, begun)? };
-    told(args.json, answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
+    let started: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &Nothing {})?;
+    let answer = if args.detach { started } else { watch(&client, started)? };
+    print_answer(args.json, answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
         Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),
         None => format!("insight is rebuilt up to seq {cursor}"),
     })
 }
 
 /// Shows the progress until the rebuild ends. Returns the last answer.
-fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> {
-    let mut row = begun;
+fn watch(client: &Client, started: Box<RawValue>) -> Result<Box<RawValue>, Error> {
+    let mut row = started;
     let InsightProgress { cursor: from, rebuilding_to: Some(to), .. } = parse(&row)? else { return Ok(row) };
     let bar = bar(to.saturating_sub(from));
     bar.println("insight is rebuilding in the receiver; Ctrl-C does not stop it");
@@ -50,7 +50,7 @@ fn watch(client: &Client, begun: Box<RawValue>) -> Result<Box<RawValue>, Error> 
         }
         bar.set_position(cursor.saturating_sub(from));
         bar.set_message(format!("seq {cursor}"));
-        std::thread::sleep(EVERY);
+        std::thread::sleep(PROGRESS_INTERVAL);
         row = client.get(&["api", "v1", "insight"], &[])?;
     }
 }

@@ -8,22 +8,22 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{bar, cell, listed, parse, shown, told},
+    output::{bar, cell, parse, print_answer, print_object, print_rows},
     selection::Selection,
 };
 use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(super) struct Args {
+pub(super) struct ReplayArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ReplayCommand>,
     #[command(flatten)]
-    start: Start,
+    start: ReplayStartArgs,
 }
 
 #[derive(clap::Args)]
-struct Start {
+struct ReplayStartArgs {
     /// Name of the handler to deliver to
     #[arg(long, value_name = "NAME", required = true)]
     handler: Option<String>,
@@ -49,21 +49,21 @@ struct Start {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ReplayCommand {
     /// List replays, including those that ended recently
-    List(List),
+    List(ReplayListArgs),
     /// Show a replay: its selection, its progress, and what it waits for
-    Show(Change),
+    Show(ReplayIdArgs),
     /// Pause a replay until it is resumed, also across restarts
-    Pause(Change),
+    Pause(ReplayIdArgs),
     /// Resume a paused replay
-    Resume(Change),
+    Resume(ReplayIdArgs),
     /// Cancel a replay; events that it has delivered stay delivered
-    Cancel(Change),
+    Cancel(ReplayIdArgs),
 }
 
 #[derive(clap::Args)]
-struct List {
+struct ReplayListArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -72,7 +72,7 @@ struct List {
 }
 
 #[derive(clap::Args)]
-struct Change {
+struct ReplayIdArgs {
     /// Id of the replay
     id: i64,
     /// Print one JSON object
@@ -83,23 +83,23 @@ struct Change {
 }
 
 /// The interval between progress requests.
-const EVERY: Duration = Duration::from_millis(300);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(300);
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
+pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(Command::List(list)) => list.run(cli),
-        Some(Command::Show(show)) => show.show(cli),
-        Some(Command::Pause(change)) => change.run(cli, "pause"),
-        Some(Command::Resume(change)) => change.run(cli, "resume"),
-        Some(Command::Cancel(change)) => change.run(cli, "cancel"),
+        Some(ReplayCommand::List(list)) => list.run(cli),
+        Some(ReplayCommand::Show(show)) => show.show(cli),
+        Some(ReplayCommand::Pause(change)) => change.run(cli, "pause"),
+        Some(ReplayCommand::Resume(change)) => change.run(cli, "resume"),
+        Some(ReplayCommand::Cancel(change)) => change.run(cli, "cancel"),
         None => args.start.run(cli),
     }
 }
 
 /// A replay, with the names of its states as text.
-type Replay = ReplayRow<String, String>;
+type ReplayReport = ReplayRow<String, String>;
 
-impl Replay {
+impl ReplayReport {
     fn has_ended(&self) -> bool {
         self.ended_at.is_some()
     }
@@ -114,7 +114,7 @@ impl Replay {
     }
 }
 
-impl Start {
+impl ReplayStartArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let client = self.admin.client(cli)?;
         // clap requires the handler.
@@ -125,15 +125,15 @@ impl Start {
         let body = ReplayRequest { rate: self.rate, dry_run: self.dry_run, ..self.selection.replay(handler) };
         let answer: Box<RawValue> = client.post(&["api", "v1", "replays"], &body)?;
         if self.dry_run {
-            return self.counted(answer);
+            return self.print_count(answer);
         }
         if self.detach {
-            return self.tell(answer);
+            return self.print(answer);
         }
-        let started: Replay = parse(&answer)?;
+        let started: ReplayReport = parse(&answer)?;
         let ended = watch(&client, &started)?;
-        let last: Replay = parse(&ended)?;
-        self.tell(ended)?;
+        let last: ReplayReport = parse(&ended)?;
+        self.print(ended)?;
         if last.state == "done" {
             return Ok(());
         }
@@ -143,13 +143,13 @@ impl Start {
     fn retry_dead(&self, client: &Client, handler: String) -> Result<(), Error> {
         let body = self.selection.dead_letters(handler);
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
-        told(self.json, answer, |mut changed: Changed| {
+        print_answer(self.json, answer, |mut changed: Changed| {
             format!("{} dead letters will be retried: see `bikhook dead list`", changed.rows.count())
         })
     }
 
-    fn counted(&self, answer: Box<RawValue>) -> Result<(), Error> {
-        told(self.json, answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
+    fn print_count(&self, answer: Box<RawValue>) -> Result<(), Error> {
+        print_answer(self.json, answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
             Some((first, last)) => {
                 format!("{events} events would be delivered to {handler}: seq {first} to {last}")
             }
@@ -157,10 +157,10 @@ impl Start {
         })
     }
 
-    fn tell(&self, answer: Box<RawValue>) -> Result<(), Error> {
-        told(self.json, answer, |replay: Replay| {
+    fn print(&self, answer: Box<RawValue>) -> Result<(), Error> {
+        print_answer(self.json, answer, |replay: ReplayReport| {
             let has_ended = replay.has_ended();
-            let Replay { id, handler, state, waits, delivered, .. } = replay;
+            let ReplayReport { id, handler, state, waits, delivered, .. } = replay;
             match waits {
                 _ if has_ended => {
                     format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
@@ -173,7 +173,7 @@ impl Start {
 }
 
 /// Shows the progress until the replay ends. Returns its last row.
-fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
+fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error> {
     let id = started.id.to_string();
     let bar = bar(started.progress().1);
     bar.println(format!(
@@ -181,7 +181,7 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
     ));
     loop {
         let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
-        let replay: Replay = parse(&row)?;
+        let replay: ReplayReport = parse(&row)?;
         let (done, all) = replay.progress();
         bar.set_length(all);
         bar.set_position(done);
@@ -192,11 +192,11 @@ fn watch(client: &Client, started: &Replay) -> Result<Box<RawValue>, Error> {
             bar.finish_and_clear();
             return Ok(row);
         }
-        std::thread::sleep(EVERY);
+        std::thread::sleep(PROGRESS_INTERVAL);
     }
 }
 
-impl List {
+impl ReplayListArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let ReplayList { replays } = self.admin.client(cli)?.get(&["api", "v1", "replays"], &[])?;
         let header = [
@@ -211,7 +211,7 @@ impl List {
             "ENDED",
             "WAITS FOR",
         ];
-        listed(self.json, &replays, header, |row: Replay| {
+        print_rows(self.json, &replays, header, |row: ReplayReport| {
             let (done, all) = row.progress();
             let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
             let known = row.cursor.is_some() || !row.has_ended();
@@ -231,7 +231,7 @@ impl List {
     }
 }
 
-impl Change {
+impl ReplayIdArgs {
     fn show(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string()];
         let row: Box<RawValue> = self.admin.client(cli)?.get(&path, &[])?;
@@ -251,13 +251,13 @@ impl Change {
             "createdAt",
             "endedAt",
         ];
-        shown(self.json, row, &keys)
+        print_object(self.json, row, &keys)
     }
 
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
         let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        told(self.json, answer, |Replay { id, handler, state, .. }: Replay| {
+        print_answer(self.json, answer, |ReplayReport { id, handler, state, .. }: ReplayReport| {
             format!("replay {id} to {handler} is {state}")
         })
     }

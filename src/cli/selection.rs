@@ -25,12 +25,12 @@ pub(super) struct Selection {
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     #[command(flatten)]
-    content: Content,
+    content: ContentArgs,
 }
 
 /// Options that select events by their content.
 #[derive(Default, clap::Args)]
-pub(super) struct Content {
+pub(super) struct ContentArgs {
     /// Only these event names; * and ? are wildcards (may be repeated)
     #[arg(long = "event", value_name = "NAME")]
     events: Vec<String>,
@@ -87,7 +87,7 @@ impl Selection {
     /// The same selection for a journal that is read without a receiver.
     pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
         let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        let Content { events, statuses, messages, phones } = &self.content;
+        let ContentArgs { events, statuses, messages, phones } = &self.content;
         let settings = FilterSettings {
             events: given(events),
             statuses: given(statuses),
@@ -100,7 +100,7 @@ impl Selection {
     }
 }
 
-impl Content {
+impl ContentArgs {
     /// The parameters for the URL of a list or tail request.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
         let lists = [

@@ -8,30 +8,31 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Error,
-    auth::{fresh, instructions},
-    log::Log,
+    Cli, Error,
+    auth::instructions,
+    log::ProcessLog,
+    settings::{generated_credentials, warn},
     signals::Signals,
-    warn,
 };
-use crate::{app, config::Config, http::SourceSettings, metrics::Metrics};
+use crate::{app, http::SourceSettings, metrics::Metrics};
 
-pub(super) fn run(config: Config) -> Result<(), Error> {
+pub(super) fn run(cli: &Cli) -> Result<(), Error> {
+    let config = cli.load()?;
     let metrics = Metrics::new();
-    let _log = Log::start(&config.log, &metrics)?;
+    let _log = ProcessLog::start(&config.log, &metrics)?;
     // A warning that cannot be printed must not prevent the start.
     drop(warn(&config));
-    let fresh = fresh(&config);
+    let generated = generated_credentials(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let (stop, told) = oneshot::channel();
+        let (stop, shutdown) = oneshot::channel();
         let sources = config.sources.clone();
         let ready = |addresses: app::Addresses| {
             // A closed standard output must not end the receiver.
-            drop(greet(&sources, &fresh, addresses));
+            drop(print_ready(&sources, &generated, addresses));
         };
-        let serving = app::serve(config, metrics, ready, async { drop(told.await) });
+        let serving = app::serve(config, metrics, ready, async { drop(shutdown.await) });
         let signalled = async {
             // The first signal requests a shutdown; the second ends the process at once.
             signals.next().await;
@@ -41,8 +42,8 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
         };
         tokio::select! {
             served = serving => served.map_err(|error| {
-                let told = error.to_string();
-                if error.is_lasting() { Error::Unusable(told) } else { Error::Failed(told) }
+                let text = error.to_string();
+                if error.is_lasting() { Error::Unusable(text) } else { Error::Failed(text) }
             }),
             () = signalled => Err(Error::Failed("stopped at once by a second signal".to_owned())),
         }
@@ -54,13 +55,13 @@ pub(super) fn run(config: Config) -> Result<(), Error> {
 
 /// Prints the URLs. Generated secrets are shown once, by the start that generates them; later starts point to
 /// `bikhook auth`. Configured secrets are never shown, because the output may be a log.
-fn greet(
+fn print_ready(
     sources: &BTreeMap<String, SourceSettings>,
-    fresh: &BTreeMap<String, SourceSettings>,
+    generated: &BTreeMap<String, SourceSettings>,
     addresses: app::Addresses,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if fresh.is_empty() {
+    if generated.is_empty() {
         for source in sources.values() {
             writeln!(out, "bikhook is ready: http://{}{}", addresses.http, source.path)?;
         }
@@ -70,7 +71,7 @@ fn greet(
             out,
             "bikhook is ready. Paste this into BIK's developer portal (shown once; `bikhook auth` shows it again):"
         )?;
-        write!(out, "{}", instructions(fresh, addresses.http))?;
+        write!(out, "{}", instructions(generated, addresses.http))?;
     }
     out.flush()
 }

@@ -5,54 +5,54 @@ use reqwest::Response;
 use super::client::ANSWER_BYTES;
 
 /// A response that is a stream of messages.
-pub(super) struct Stream {
+pub(super) struct MessageStream {
     response: Response,
-    lines: Lines,
+    buffer: LineBuffer,
 }
 
 /// A message of the stream, which ends with an empty line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct StreamMessage {
     /// The position in the stream, from which a client continues after a reconnect.
     pub(super) id: Option<String>,
     /// `None` if the message is only a position and no event.
     pub(super) data: Option<String>,
 }
 
-impl Stream {
+impl MessageStream {
     pub(super) fn new(response: Response) -> Self {
-        Self { response, lines: Lines::default() }
+        Self { response, buffer: LineBuffer::default() }
     }
 
     /// The next message; `None` if the stream ended or failed.
-    pub(super) async fn next(&mut self) -> Option<Message> {
+    pub(super) async fn next(&mut self) -> Option<StreamMessage> {
         loop {
-            if let Some(message) = self.lines.next() {
+            if let Some(message) = self.buffer.next() {
                 return Some(message);
             }
             let chunk = self.response.chunk().await.ok()??;
-            if self.lines.rest.len() + chunk.len() > ANSWER_BYTES {
+            if self.buffer.rest.len() + chunk.len() > ANSWER_BYTES {
                 return None;
             }
-            self.lines.rest.extend_from_slice(&chunk);
+            self.buffer.rest.extend_from_slice(&chunk);
         }
     }
 }
 
 /// Received bytes and lines that do not make a complete message yet.
 #[derive(Default)]
-struct Lines {
+struct LineBuffer {
     rest: Vec<u8>,
     /// `rest` has no line end before this index.
-    looked: usize,
-    message: Message,
+    searched: usize,
+    message: StreamMessage,
 }
 
-impl Lines {
-    fn next(&mut self) -> Option<Message> {
-        while let Some(end) = memchr::memchr(b'\n', &self.rest[self.looked..]) {
-            let line: Vec<u8> = self.rest.drain(..=self.looked + end).collect();
-            self.looked = 0;
+impl LineBuffer {
+    fn next(&mut self) -> Option<StreamMessage> {
+        while let Some(end) = memchr::memchr(b'\n', &self.rest[self.searched..]) {
+            let line: Vec<u8> = self.rest.drain(..=self.searched + end).collect();
+            self.searched = 0;
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches(['\r', '\n']);
             if line.is_empty() {
@@ -67,7 +67,7 @@ impl Lines {
                 _ => {}
             }
         }
-        self.looked = self.rest.len();
+        self.searched = self.rest.len();
         None
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     fn messages_are_the_same_wherever_the_bytes_are_cut() {
         let bytes =
             "id: 6\n: still here\n\nid: 7\nevent: event\ndata: {\"a\":1}\n\r\ndata:one\ndata: two\r\n\n";
-        let message = |id: Option<&str>, data: Option<&str>| Message {
+        let message = |id: Option<&str>, data: Option<&str>| StreamMessage {
             id: id.map(str::to_owned),
             data: data.map(str::to_owned),
         };
@@ -90,13 +90,13 @@ mod tests {
             message(None, Some("one\ntwo")),
         ];
         for size in 1..bytes.len() {
-            let mut lines = Lines::default();
-            let mut told = Vec::new();
+            let mut buffer = LineBuffer::default();
+            let mut messages = Vec::new();
             for chunk in bytes.as_bytes().chunks(size) {
-                lines.rest.extend_from_slice(chunk);
-                told.extend(std::iter::from_fn(|| lines.next()));
+                buffer.rest.extend_from_slice(chunk);
+                messages.extend(std::iter::from_fn(|| buffer.next()));
             }
-            assert_eq!(told, expected, "in pieces of {size}");
+            assert_eq!(messages, expected, "in pieces of {size}");
         }
     }
 }

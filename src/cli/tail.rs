@@ -14,25 +14,25 @@ use tokio::time::sleep;
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Away, Client},
+    client::{AdminArgs, Client, StreamError},
     events::cells,
     output::{plain, stdout},
-    selection::Content,
+    selection::ContentArgs,
     signals::Signals,
-    stream::{Message, Stream},
+    stream::{MessageStream, StreamMessage},
 };
 
 /// The read timeout. The receiver sends something every few seconds, so a longer silence means that it is gone.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first and the maximum delay before a reconnect.
-const AWAY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+const RECONNECT_DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// The interval between checks whether standard output still has a reader.
-const LOOK: Duration = Duration::from_millis(250);
+const READER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct TailArgs {
     #[command(flatten)]
-    content: Content,
+    content: ContentArgs,
     /// Only events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -46,8 +46,8 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
-    let client = args.admin.patient(cli, SILENCE)?;
+pub(super) fn run(args: &TailArgs, cli: &Cli) -> Result<(), Error> {
+    let client = args.admin.client_with_timeout(cli, SILENCE_TIMEOUT)?;
     let after = match args.after {
         Some(after) => after,
         // Read first, because an event that arrives before the tail is open would be missed.
@@ -61,42 +61,42 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         tokio::select! {
             ended = args.follow(&client, after) => ended,
             () = signals.next() => Ok(()),
-            () = nobody_reads() => Ok(()),
+            () = stdout_closed() => Ok(()),
         }
     })
 }
 
-impl Args {
+impl TailArgs {
     async fn follow(&self, client: &Client, mut after: u64) -> Result<(), Error> {
-        let mut been_there = false;
-        let mut wait = AWAY[0];
+        let mut was_connected = false;
+        let mut wait = RECONNECT_DELAYS[0];
         loop {
             match client.open(&["api", "v1", "tail"], &self.parameters(after)).await {
                 Ok(response) => {
-                    if wait > AWAY[0] {
-                        note("the receiver is reachable again");
+                    if wait > RECONNECT_DELAYS[0] {
+                        print_hint("the receiver is reachable again");
                     }
-                    been_there = true;
-                    wait = AWAY[0];
-                    let mut stream = Stream::new(response);
-                    while let Some(Message { id, data }) = stream.next().await {
+                    was_connected = true;
+                    wait = RECONNECT_DELAYS[0];
+                    let mut stream = MessageStream::new(response);
+                    while let Some(StreamMessage { id, data }) = stream.next().await {
                         if let Some(line) = data {
-                            self.tell(&line)?;
+                            self.print(&line)?;
                         }
                         after = id.and_then(|id| id.parse().ok()).unwrap_or(after);
                     }
                 }
-                Err(Away::Gone(error)) if !been_there => return Err(error),
-                Err(Away::Refused(error)) => return Err(error),
-                Err(Away::Gone(_)) => {}
+                Err(StreamError::Unavailable(error)) if !was_connected => return Err(error),
+                Err(StreamError::Rejected(error)) => return Err(error),
+                Err(StreamError::Unavailable(_)) => {}
             }
             sleep(wait).await;
-            if wait == AWAY[0] {
-                note(
+            if wait == RECONNECT_DELAYS[0] {
+                print_hint(
                     "the receiver is unreachable: events that it receives are shown once it is reachable again",
                 );
             }
-            wait = (wait * 2).min(AWAY[1]);
+            wait = (wait * 2).min(RECONNECT_DELAYS[1]);
         }
     }
 
@@ -105,7 +105,7 @@ impl Args {
         self.content.parameters().chain(source).chain([("after", after.to_string())]).collect()
     }
 
-    fn tell(&self, line: &str) -> Result<(), Error> {
+    fn print(&self, line: &str) -> Result<(), Error> {
         let mut out = stdout();
         if self.json {
             writeln!(out, "{line}")?;
@@ -128,18 +128,18 @@ fn columns([seq, received, source, event, status, channel, id]: [&str; 7]) -> St
 }
 
 /// Prints a hint. The events are printed even if it cannot be written.
-fn note(what: &str) {
+fn print_hint(what: &str) {
     drop(writeln!(anstream::stderr(), "{what}"));
 }
 
 /// Resolves when the reader of standard output is gone (`| head`), even if there is nothing to write.
-async fn nobody_reads() {
+async fn stdout_closed() {
     loop {
-        sleep(LOOK).await;
+        sleep(READER_CHECK_INTERVAL).await;
         let stdout = io::stdout();
-        let mut looked = [PollFd::new(&stdout, PollFlags::empty())];
-        let found = poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        if found.is_ok() && looked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let result = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        if result.is_ok() && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
             return;
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Stdout, Write};
 
 /// Returns whether a character controls a terminal or the direction of the surrounding text.
-pub(super) fn acts(c: char) -> bool {
+pub(super) fn controls_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -72,7 +72,7 @@ fn push(text: &str, escaped: &mut String) {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
-        if acts(c) && !ends_line && c != '\t' {
+        if controls_terminal(c) && !ends_line && c != '\t' {
             // All of these characters are below U+10000.
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {

@@ -30,13 +30,13 @@ const EVENT: &str = "event";
 /// Collects the rows of a row group and writes it.
 pub(super) struct Groups<'a> {
     writer: SerializedFileWriter<&'a mut Destination>,
-    columns: Vec<Gathered>,
+    columns: Vec<ColumnBuffer>,
     rows: usize,
     bytes: usize,
 }
 
 /// The values of one column in a row group.
-struct Gathered {
+struct ColumnBuffer {
     values: Values,
     /// The definition levels of an optional column: 1 if the row has a value, else 0.
     levels: Option<Vec<i16>>,
@@ -60,17 +60,17 @@ impl<'a> Groups<'a> {
             .build();
         let writer = SerializedFileWriter::new(to, Arc::new(schema().map_err(failed)?), Arc::new(properties))
             .map_err(failed)?;
-        let columns = COLUMNS.iter().map(|column| Gathered::new(column.holds, column.required));
-        let columns = columns.chain([Gathered::new(Holds::Text, true)]).collect();
+        let columns = COLUMNS.iter().map(|column| ColumnBuffer::new(column.holds, column.required));
+        let columns = columns.chain([ColumnBuffer::new(Holds::Text, true)]).collect();
         Ok(Self { writer, columns, rows: 0, bytes: 0 })
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
-        for gathered in &mut self.columns {
+        for buffer in &mut self.columns {
             let Some(mut column) = group.next_column()? else { break };
-            let levels = gathered.levels.as_deref();
-            match &gathered.values {
+            let levels = buffer.levels.as_deref();
+            match &buffer.values {
                 Values::Numbers(numbers) => {
                     column.typed::<Int64Type>().write_batch(numbers, levels, None)?;
                 }
@@ -79,7 +79,7 @@ impl<'a> Groups<'a> {
                 }
             }
             column.close()?;
-            gathered.clear();
+            buffer.clear();
         }
         group.close()?;
         (self.rows, self.bytes) = (0, 0);
@@ -91,8 +91,8 @@ impl Sheet for Groups<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         row::each(line, |row| {
             let event = Cell::Text(Some(row.event()));
-            for (gathered, cell) in self.columns.iter_mut().zip(row.cells().into_iter().chain([event])) {
-                self.bytes += gathered.push(&cell);
+            for (buffer, cell) in self.columns.iter_mut().zip(row.cells().into_iter().chain([event])) {
+                self.bytes += buffer.push(&cell);
             }
             self.rows += 1;
             Ok(())
@@ -111,7 +111,7 @@ impl Sheet for Groups<'_> {
     }
 }
 
-impl Gathered {
+impl ColumnBuffer {
     fn new(holds: Holds, required: bool) -> Self {
         let values = match holds {
             Holds::Number | Holds::Time => Values::Numbers(Vec::new()),
@@ -122,7 +122,7 @@ impl Gathered {
 
     /// Adds a cell. Returns its approximate size in bytes.
     fn push(&mut self, cell: &Cell<'_>) -> usize {
-        let (mut is_there, mut bytes) = (true, size_of::<i64>());
+        let (mut has_value, mut bytes) = (true, size_of::<i64>());
         match (&mut self.values, cell) {
             (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(number.cast_signed()),
             (Values::Numbers(numbers), Cell::Time(Some(time))) => numbers.push(time.as_ms()),
@@ -130,10 +130,10 @@ impl Gathered {
                 texts.push(ByteArray::from(*text));
                 bytes = size_of::<ByteArray>() + text.len();
             }
-            _ => is_there = false,
+            _ => has_value = false,
         }
         if let Some(levels) = &mut self.levels {
-            levels.push(i16::from(is_there));
+            levels.push(i16::from(has_value));
         }
         bytes
     }

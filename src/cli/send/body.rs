@@ -10,18 +10,18 @@ use bytes::Bytes;
 use crate::cli::Error;
 
 /// A body to post.
-pub struct Body {
+pub(super) struct PostBody {
     /// The exact bytes of the request body.
-    pub bytes: Bytes,
+    pub(super) bytes: Bytes,
     /// The number of generated events in it; 0 for a file.
-    pub events: u64,
+    pub(super) events: u64,
     /// The body contains garbage, so 400 is an expected answer too.
-    pub garbage: bool,
+    pub(super) garbage: bool,
 }
 
-impl Body {
+impl PostBody {
     /// Reads a file unchanged. `-` is standard input.
-    pub fn read(file: &Path) -> Result<Self, Error> {
+    pub(super) fn read(file: &Path) -> Result<Self, Error> {
         let read = if file.as_os_str() == "-" {
             let mut bytes = Vec::new();
             io::stdin().read_to_end(&mut bytes).map(|_length| bytes)

@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::{
-    cli::{Error, auth::on_the_wire, client::text_of},
+    cli::{Error, auth::authorization_of, client::text_variable},
     clock,
     http::{AuthMode, SourceSettings},
     secret,
@@ -40,28 +40,28 @@ impl CredentialArgs {
     /// The given credential as a header value.
     pub(super) fn read(&self) -> Result<Option<String>, Error> {
         if self.key.is_some() {
-            return Err(seen("key"));
+            return Err(visible_argument("key"));
         }
         if self.password.is_some() {
-            return Err(seen("password"));
+            return Err(visible_argument("password"));
         }
         if let Some(user) = &self.user {
-            let password = match (&self.password_file, text_of("BIKHOOK_SEND_PASSWORD")?) {
-                (Some(file), _) => kept_in(file)?,
+            let password = match (&self.password_file, text_variable("BIKHOOK_SEND_PASSWORD")?) {
+                (Some(file), _) => read_secret(file)?,
                 (None, Some(password)) => password,
                 (None, None) => ask_password(user)?,
             };
-            return Ok(Some(pair(user, &password)));
+            return Ok(Some(basic_authorization(user, &password)));
         }
         let key = match &self.key_file {
-            Some(file) => Some(kept_in(file)?),
-            None => text_of("BIKHOOK_SEND_KEY")?,
+            Some(file) => Some(read_secret(file)?),
+            None => text_variable("BIKHOOK_SEND_KEY")?,
         };
-        Ok(key.map(|key| on_the_wire(&key, None)))
+        Ok(key.map(|key| authorization_of(&key, None)))
     }
 }
 
-fn seen(what: &str) -> Error {
+fn visible_argument(what: &str) -> Error {
     let variable = what.to_uppercase();
     Error::Failed(format!(
         "--{what} would show its value to every user of this machine: use --{what}-file FILE or the variable \
@@ -69,7 +69,7 @@ fn seen(what: &str) -> Error {
     ))
 }
 
-fn kept_in(file: &Path) -> Result<String, Error> {
+fn read_secret(file: &Path) -> Result<String, Error> {
     match secret::load(file) {
         Ok(Some(secret)) => Ok(secret.expose().to_owned()),
         Ok(None) => Err(Error::Failed(format!("the file {} does not exist", file.display()))),
@@ -86,32 +86,32 @@ fn ask_password(user: &str) -> Result<String, Error> {
     })?;
     let failed =
         |error: &dyn std::fmt::Display| Error::Failed(format!("cannot ask for the password: {error}"));
-    let silent = Silent::new(&terminal).map_err(|error| failed(&error))?;
+    let echo_off = EchoOff::new(&terminal).map_err(|error| failed(&error))?;
     write!(&terminal, "password of {user}: ")?;
     let mut password = String::new();
     BufReader::new(&terminal).read_line(&mut password).map_err(|error| failed(&error))?;
-    drop(silent);
+    drop(echo_off);
     writeln!(&terminal)?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Disables the echo of a terminal until it is dropped.
-struct Silent<'a> {
+struct EchoOff<'a> {
     terminal: &'a File,
     before: Termios,
 }
 
-impl<'a> Silent<'a> {
+impl<'a> EchoOff<'a> {
     fn new(terminal: &'a File) -> rustix::io::Result<Self> {
         let before = tcgetattr(terminal)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+        let mut echo_off = before.clone();
+        echo_off.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &echo_off)?;
         Ok(Self { terminal, before })
     }
 }
 
-impl Drop for Silent<'_> {
+impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
         // An error cannot be reported from here.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
@@ -128,8 +128,8 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
         source.credentials.values().filter(|credential| credential.not_after.is_none_or(|end| now <= end));
     let wire =
         accepted.find_map(|credential| match (&credential.key, &credential.username, &credential.password) {
-            (Some(key), ..) => Some(on_the_wire(key.expose(), credential.form)),
-            (None, Some(user), Some(password)) => Some(pair(user, password.expose())),
+            (Some(key), ..) => Some(authorization_of(key.expose(), credential.form)),
+            (None, Some(user), Some(password)) => Some(basic_authorization(user, password.expose())),
             _ => None,
         });
     wire.map(Some).ok_or_else(|| {
@@ -139,6 +139,6 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
     })
 }
 
-fn pair(user: &str, password: &str) -> String {
+fn basic_authorization(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }

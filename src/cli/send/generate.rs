@@ -8,31 +8,31 @@ use std::{collections::VecDeque, fmt::Write as _, ops::RangeInclusive, str::From
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 
-use super::body::Body;
+use super::body::PostBody;
 use crate::clock::Timestamp;
 
 /// The maximum number of messages with statuses still to send.
-const OPEN: usize = 48;
+const OPEN_MESSAGES: usize = 48;
 /// The number of newest events from which duplicates are taken.
-const RECENT: usize = 64;
+const RECENT_EVENTS: usize = 64;
 /// Creation time of the first message, and the step from one message to the next.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 const STEP_MS: u64 = 37;
 
 /// The shares of faults in the traffic.
 #[derive(Clone, Copy, Debug)]
-pub struct Mix {
+pub(super) struct FaultShares {
     /// Share of events that are duplicates.
-    pub duplicates: Percent,
+    pub(super) duplicates: Percent,
     /// Share of messages in which two consecutive statuses are swapped.
-    pub disorder: Percent,
+    pub(super) disorder: Percent,
     /// Share of events that are replaced by something that cannot be read.
-    pub garbage: Percent,
+    pub(super) garbage: Percent,
 }
 
 /// A share, from 0 to 100 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Percent(f64);
+pub(super) struct Percent(f64);
 
 impl FromStr for Percent {
     type Err = String;
@@ -46,25 +46,25 @@ impl FromStr for Percent {
 }
 
 /// Generates bodies of events.
-pub struct Generator {
+pub(super) struct Generator {
     random: SplitMix64,
-    mix: Mix,
-    left: u64,
+    faults: FaultShares,
+    remaining: u64,
     batch: u64,
     messages: u64,
-    open: VecDeque<Sent>,
+    open: VecDeque<SentMessage>,
     recent: VecDeque<String>,
 }
 
 /// A sent message, with the statuses still to send.
-struct Sent {
-    message: Message,
+struct SentMessage {
+    message: SampleMessage,
     owner: &'static str,
     statuses: VecDeque<&'static str>,
 }
 
 /// The fields that all events of a message share.
-struct Message {
+struct SampleMessage {
     wamid: String,
     created_at: Timestamp,
     address: String,
@@ -75,11 +75,11 @@ struct Message {
 
 impl Generator {
     /// Generates `events` events in bodies of `batch`.
-    pub fn new(seed: u64, events: u64, batch: u64, mix: Mix) -> Self {
+    pub(super) fn new(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Self {
         Self {
             random: SplitMix64(seed),
-            mix,
-            left: events,
+            faults,
+            remaining: events,
             batch: batch.max(1),
             messages: 0,
             open: VecDeque::new(),
@@ -88,17 +88,17 @@ impl Generator {
     }
 
     /// The number of bodies that are left.
-    pub fn bodies(&self) -> u64 {
-        self.left.div_ceil(self.batch)
+    pub(super) fn bodies(&self) -> u64 {
+        self.remaining.div_ceil(self.batch)
     }
 
     /// Generates the next body; `None` at the end.
-    pub fn next_body(&mut self) -> Option<Body> {
-        let events = self.left.min(self.batch);
+    pub(super) fn next_body(&mut self) -> Option<PostBody> {
+        let events = self.remaining.min(self.batch);
         if events == 0 {
             return None;
         }
-        self.left -= events;
+        self.remaining -= events;
         let mut bytes = vec![b'['];
         let mut garbage = false;
         let mut cut = false;
@@ -106,7 +106,7 @@ impl Generator {
             if n > 0 {
                 bytes.push(b',');
             }
-            if !self.chance(self.mix.garbage) {
+            if !self.chance(self.faults.garbage) {
                 bytes.extend_from_slice(self.event().as_bytes());
                 continue;
             }
@@ -123,7 +123,7 @@ impl Generator {
         if cut {
             bytes.truncate(bytes.len() * 3 / 4);
         }
-        Some(Body { bytes: bytes.into(), events, garbage })
+        Some(PostBody { bytes: bytes.into(), events, garbage })
     }
 
     /// An element that cannot be read, or `None` to truncate the whole body. Truncation also loses the other events of
@@ -144,24 +144,24 @@ impl Generator {
     }
 
     fn event(&mut self) -> String {
-        if !self.recent.is_empty() && self.chance(self.mix.duplicates) {
+        if !self.recent.is_empty() && self.chance(self.faults.duplicates) {
             return self.recent[self.random.below(self.recent.len())].clone();
         }
-        let event = self.fresh();
-        if self.recent.len() == RECENT {
+        let event = self.new_event();
+        if self.recent.len() == RECENT_EVENTS {
             self.recent.pop_front();
         }
         self.recent.push_back(event.clone());
         event
     }
 
-    fn fresh(&mut self) -> String {
+    fn new_event(&mut self) -> String {
         // A quarter of the events are from customers, as for a shop that replies and sends broadcasts.
         if self.random.below(4) == 0 {
             let message = self.message();
             return self.incoming(&message);
         }
-        let advance = self.open.len() >= OPEN || (!self.open.is_empty() && self.random.below(3) > 0);
+        let advance = self.open.len() >= OPEN_MESSAGES || (!self.open.is_empty() && self.random.below(3) > 0);
         let started = if advance { self.open.pop_front() } else { None };
         let mut sent = match started {
             Some(sent) => sent,
@@ -175,24 +175,25 @@ impl Generator {
         event
     }
 
-    fn sent(&mut self) -> Sent {
+    fn sent(&mut self) -> SentMessage {
         const OWNERS: [&str; 5] = ["CAMPAIGN", "CAMPAIGN", "BOT", "AGENT", "DEV_API"];
-        let ways: [&[&str]; 5] = [
+        let sequences: [&[&str]; 5] = [
             &["sent", "delivered", "read"],
             &["sent", "delivered", "read"],
             &["sent", "delivered"],
             &["sent", "read"],
             &["sent", "failed"],
         ];
-        let mut statuses: VecDeque<_> = ways[self.random.below(ways.len())].iter().copied().collect();
-        if self.chance(self.mix.disorder) {
+        let mut statuses: VecDeque<_> =
+            sequences[self.random.below(sequences.len())].iter().copied().collect();
+        if self.chance(self.faults.disorder) {
             let at = self.random.below(statuses.len() - 1);
             statuses.swap(at, at + 1);
         }
-        Sent { message: self.message(), owner: OWNERS[self.random.below(OWNERS.len())], statuses }
+        SentMessage { message: self.message(), owner: OWNERS[self.random.below(OWNERS.len())], statuses }
     }
 
-    fn message(&mut self) -> Message {
+    fn message(&mut self) -> SampleMessage {
         const TEXTS: [&str; 6] = [
             "Hii sir",
             "Ok, working",
@@ -211,7 +212,7 @@ impl Generator {
             bytes.copy_from_slice(&random[..bytes.len()]);
         });
         let since = i64::try_from(self.messages.saturating_mul(STEP_MS)).unwrap_or(i64::MAX);
-        Message {
+        SampleMessage {
             wamid: format!("wamid.{}", BASE64_STANDARD_NO_PAD.encode(id)),
             created_at: Timestamp::from_ms(EPOCH_MS).plus_ms(since),
             address: format!("+91{number}"),
@@ -221,16 +222,16 @@ impl Generator {
         }
     }
 
-    fn incoming(&mut self, message: &Message) -> String {
-        let Message { wamid, created_at, address, text, first_name, last_name } = message;
+    fn incoming(&mut self, message: &SampleMessage) -> String {
+        let SampleMessage { wamid, created_at, address, text, first_name, last_name } = message;
         let id = self.uuid();
         format!(
             r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{wamid}","createdAt":"{created_at}","channelId":"whatsapp","status":"","type":null,"message":"{text}","mediaType":null,"header":null,"footer":null,"buttons":null,"body":null,"media":null,"options":null,"location":null,"isDeleted":false,"order":null,"catalogId":null,"productRetailerId":null,"referral":null,"messageInformation":null,"failureReason":null,"owner":"","ownerId":null,"assetValue":"{address}"}},"customerDetails":{{"firstName":"{first_name}","lastName":"{last_name}"}},"id":"{id}"}}"#
         )
     }
 
-    fn status(&mut self, sent: &Sent, status: &str) -> String {
-        let Message { wamid, created_at, address, text, first_name, last_name } = &sent.message;
+    fn status(&mut self, sent: &SentMessage, status: &str) -> String {
+        let SampleMessage { wamid, created_at, address, text, first_name, last_name } = &sent.message;
         let owner = sent.owner;
         let reason = match status {
             "failed" => {
@@ -302,22 +303,26 @@ mod tests {
     use super::*;
     use crate::event::{Decoded, decode};
 
-    fn mix(duplicates: f64, disorder: f64, garbage: f64) -> Mix {
-        Mix { duplicates: Percent(duplicates), disorder: Percent(disorder), garbage: Percent(garbage) }
+    fn faults(duplicates: f64, disorder: f64, garbage: f64) -> FaultShares {
+        FaultShares {
+            duplicates: Percent(duplicates),
+            disorder: Percent(disorder),
+            garbage: Percent(garbage),
+        }
     }
 
-    fn bodies(seed: u64, events: u64, batch: u64, mix: Mix) -> Vec<Body> {
-        let mut generator = Generator::new(seed, events, batch, mix);
+    fn bodies(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Vec<PostBody> {
+        let mut generator = Generator::new(seed, events, batch, faults);
         std::iter::from_fn(|| generator.next_body()).collect()
     }
 
-    fn decoded(bodies: &[Body]) -> Vec<Result<Decoded, crate::event::NotJson>> {
+    fn decoded(bodies: &[PostBody]) -> Vec<Result<Decoded, crate::event::NotJson>> {
         let source = Arc::from("bik");
         bodies.iter().map(|body| decode(&source, &body.bytes)).collect()
     }
 
     /// The statuses of each message, in the order in which they are sent.
-    fn by_message(bodies: &[Body]) -> HashMap<String, Vec<String>> {
+    fn by_message(bodies: &[PostBody]) -> HashMap<String, Vec<String>> {
         let mut statuses: HashMap<String, Vec<String>> = HashMap::new();
         for draft in decoded(bodies).into_iter().flat_map(|decoded| decoded.unwrap().drafts) {
             let event: serde_json::Value = serde_json::from_str(draft.element.raw()).unwrap();
@@ -330,7 +335,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_bytes_again_and_another_seed_gives_others() {
         let bytes = |seed| {
-            bodies(seed, 200, 3, mix(5.0, 5.0, 5.0)).into_iter().map(|body| body.bytes).collect::<Vec<_>>()
+            bodies(seed, 200, 3, faults(5.0, 5.0, 5.0)).into_iter().map(|body| body.bytes).collect::<Vec<_>>()
         };
         assert_eq!(bytes(7), bytes(7));
         assert_ne!(bytes(7), bytes(8));
@@ -338,7 +343,7 @@ mod tests {
 
     #[test]
     fn without_faults_every_event_is_read_is_new_and_comes_in_order() {
-        let bodies = bodies(1, 1_000, 7, mix(0.0, 0.0, 0.0));
+        let bodies = bodies(1, 1_000, 7, faults(0.0, 0.0, 0.0));
         assert_eq!(bodies.len(), 143);
         let mut keys = std::collections::HashSet::new();
         for decoded in decoded(&bodies) {
@@ -362,11 +367,11 @@ mod tests {
     fn faults_occur_as_often_as_requested() {
         let share = |of: usize, all: usize| of as f64 / all as f64 * 100.0;
 
-        let repeated = bodies(2, 5_000, 1, mix(10.0, 0.0, 0.0));
+        let repeated = bodies(2, 5_000, 1, faults(10.0, 0.0, 0.0));
         let distinct: std::collections::HashSet<_> = repeated.iter().map(|body| &body.bytes).collect();
         assert!((8.0..12.0).contains(&share(5_000 - distinct.len(), 5_000)));
 
-        let disordered = by_message(&bodies(3, 5_000, 1, mix(0.0, 20.0, 0.0)));
+        let disordered = by_message(&bodies(3, 5_000, 1, faults(0.0, 20.0, 0.0)));
         let sent: Vec<_> = disordered.values().filter(|statuses| statuses.len() > 1).collect();
         let wrong = sent.iter().filter(|statuses| {
             let rank =
@@ -375,7 +380,7 @@ mod tests {
         });
         assert!((15.0..25.0).contains(&share(wrong.count(), sent.len())));
 
-        let garbage = bodies(4, 5_000, 1, mix(0.0, 0.0, 20.0));
+        let garbage = bodies(4, 5_000, 1, faults(0.0, 0.0, 20.0));
         let wrong = decoded(&garbage)
             .iter()
             .zip(&garbage)
@@ -387,7 +392,7 @@ mod tests {
             .count();
         assert!((17.0..23.0).contains(&share(wrong, 5_000)));
 
-        let batches = bodies(5, 50_000, 100, mix(0.0, 0.0, 1.0));
+        let batches = bodies(5, 50_000, 100, faults(0.0, 0.0, 1.0));
         let read = decoded(&batches).iter().flatten().map(|decoded| decoded.drafts.len()).sum::<usize>();
         assert!((0.7..1.5).contains(&share(50_000 - read, 50_000)), "{read} were read");
     }

@@ -7,25 +7,26 @@ mod generate;
 mod post;
 mod summary;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use reqwest::{Url, header::HeaderValue};
 
 use self::{
     credential::{CredentialArgs, configured},
-    generate::{Generator, Mix, Percent},
-    post::{Bodies, TIMEOUT, Target, post_all},
+    generate::{FaultShares, Generator, Percent},
+    post::{Bodies, PostTarget, TIMEOUT, post_all},
 };
 use super::{
     Cli, Error,
-    auth::{all_stored, reachable},
-    client::{build, cause, keep_from_others, parse_url, runtime},
+    auth::reachable,
+    client::{build_client, cause, check_not_exposed, parse_url, runtime},
     output::stdout,
+    settings::check_secrets_stored,
 };
-use crate::{config::Config, http::SourceSettings};
+use crate::http::SourceSettings;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct SendArgs {
     /// Files to post, each as one body, byte for byte; `-` is standard input
     #[arg(required_unless_present = "generate")]
     files: Vec<PathBuf>,
@@ -67,7 +68,7 @@ pub(super) struct Args {
 }
 
 /// An example URL of a source.
-const EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
+const SOURCE_EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -76,22 +77,22 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
-    let (url, authorization) = args.aim(cli)?;
+pub(super) fn run(args: &SendArgs, cli: &Cli) -> Result<(), Error> {
+    let (url, authorization) = args.target(cli)?;
     let connections = usize::from(args.connections);
     let builder = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(connections);
-    let client = build(builder, &url)?;
-    let target = Target { url, authorization, client, rate: args.rate };
+    let client = build_client(builder, &url)?;
+    let target = PostTarget { url, authorization, client, rate: args.rate };
     let (bodies, seed) = args.bodies()?;
-    let tally = runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(post_all(
+    let summary = runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(post_all(
         target,
         bodies,
         connections,
     ))?;
-    tally.report(&mut stdout(), seed, args.rate, args.json)
+    summary.report(&mut stdout(), seed, args.rate, args.json)
 }
 
-impl Args {
+impl SendArgs {
     /// The bodies to post, and the seed if they are generated.
     fn bodies(&self) -> Result<(Bodies, Option<u64>), Error> {
         let Some(events) = self.generate else {
@@ -104,32 +105,36 @@ impl Args {
                 .map(u64::from)
                 .map_err(|error| Error::Failed(format!("cannot get a random seed ({error}): give --seed")))?,
         };
-        let mix = Mix { duplicates: self.duplicates, disorder: self.disorder, garbage: self.garbage };
-        Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, mix))), Some(seed)))
+        let faults =
+            FaultShares { duplicates: self.duplicates, disorder: self.disorder, garbage: self.garbage };
+        Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, faults))), Some(seed)))
     }
 
     /// The URL and the `Authorization` header: as given, else from the configuration.
-    fn aim(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
-        let url = self.url.as_ref().map(|url| parse_url(url, EXAMPLE)).transpose()?;
+    fn target(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
+        let url = self.url.as_ref().map(|url| parse_url(url, SOURCE_EXAMPLE)).transpose()?;
         let given = self.credential.read()?;
         if let (Some(url), Some(given)) = (&url, &given) {
             return Ok((url.clone(), Some(header(given)?)));
         }
         let config = cli.load()?;
-        let source = self.source(&config)?;
-        let elsewhere = url.is_some();
+        let source = self.source(&config.sources)?;
+        let has_url = url.is_some();
         let url = match url {
             Some(url) => url,
-            None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path), EXAMPLE)?,
+            None => parse_url(
+                &format!("http://{}{}", reachable(config.http.listen), source.path),
+                SOURCE_EXAMPLE,
+            )?,
         };
         let authorization = match given {
             Some(given) => Some(given),
             None => {
-                all_stored(&config)?;
+                check_secrets_stored(&config)?;
                 let configured = configured(source)?;
-                if elsewhere && configured.is_some() {
+                if has_url && configured.is_some() {
                     let instead = "give --key-file, or --user with --password-file";
-                    keep_from_others(&url, config.http.listen, instead)?;
+                    check_not_exposed(&url, config.http.listen, instead)?;
                 }
                 configured
             }
@@ -137,10 +142,10 @@ impl Args {
         Ok((url, authorization.as_deref().map(header).transpose()?))
     }
 
-    fn source<'a>(&self, config: &'a Config) -> Result<&'a SourceSettings, Error> {
+    fn source<'a>(&self, sources: &'a BTreeMap<String, SourceSettings>) -> Result<&'a SourceSettings, Error> {
         let found = match &self.source {
-            Some(name) => config.sources.get(name),
-            None => config.sources.values().next(),
+            Some(name) => sources.get(name),
+            None => sources.values().next(),
         };
         found.ok_or_else(|| Error::Failed("the configuration has no source of that name".to_owned()))
     }

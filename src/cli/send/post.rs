@@ -20,16 +20,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{answer::Answer, body::Body, generate::Generator, summary::Tally};
+use super::{answer::PostResult, body::PostBody, generate::Generator, summary::PostSummary};
 use crate::cli::{Error, client::cause};
 
 /// The timeout of a request. It exceeds the receiver's own deadline, so it expires only if something is broken.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// After this many failures without any answer, the receiver counts as unreachable.
-const NOBODY: u64 = 10;
+const UNANSWERED_MAX: u64 = 10;
 
 /// The source of the bodies.
-pub enum Bodies {
+pub(super) enum Bodies {
     /// Files to post; `-` is standard input.
     Files(std::vec::IntoIter<PathBuf>),
     /// Bodies from a generator.
@@ -38,7 +38,7 @@ pub enum Bodies {
 
 impl Bodies {
     /// The number of bodies that are left.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         match self {
             Self::Files(files) => files.len() as u64,
             Self::Generated(generator) => generator.bodies(),
@@ -47,24 +47,28 @@ impl Bodies {
 }
 
 /// The target of the requests.
-pub struct Target {
+pub(super) struct PostTarget {
     /// URL of the source.
-    pub url: Url,
+    pub(super) url: Url,
     /// The value of the `Authorization` header; `None` if the source requires none.
-    pub authorization: Option<HeaderValue>,
+    pub(super) authorization: Option<HeaderValue>,
     /// The HTTP client to use.
-    pub client: Client,
+    pub(super) client: Client,
     /// Bodies per second; `None` sends as fast as answers arrive.
-    pub rate: Option<f64>,
+    pub(super) rate: Option<f64>,
 }
 
 /// Posts all bodies over this many connections.
-pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Result<Tally, Error> {
+pub(super) async fn post_all(
+    target: PostTarget,
+    bodies: Bodies,
+    connections: usize,
+) -> Result<PostSummary, Error> {
     let progress = ProgressBar::new(bodies.count());
-    let run = Arc::new(Run {
+    let run = Arc::new(PostRun {
         target,
         bodies: Mutex::new((0, bodies)),
-        tally: Mutex::default(),
+        summary: Mutex::default(),
         progress: progress.clone(),
         started: Instant::now(),
     });
@@ -73,34 +77,34 @@ pub async fn post_all(target: Target, bodies: Bodies, connections: usize) -> Res
         let run = Arc::clone(&run);
         workers.spawn(async move { run.work().await });
     }
-    let mut ended = Ok(());
+    let mut result = Ok(());
     while let Some(worker) = workers.join_next().await {
         let worker = worker
             .unwrap_or_else(|error| Err(Error::Failed(format!("the task of a connection failed: {error}"))));
         // The first failure ends the run and aborts the other workers.
         if worker.is_err() {
-            ended = worker;
+            result = worker;
             break;
         }
     }
     workers.shutdown().await;
     progress.finish_and_clear();
-    ended?;
-    let mut tally = std::mem::take(&mut *run.tally.lock().unwrap_or_else(PoisonError::into_inner));
-    tally.took = run.started.elapsed();
-    Ok(tally)
+    result?;
+    let mut summary = std::mem::take(&mut *run.summary.lock().unwrap_or_else(PoisonError::into_inner));
+    summary.took = run.started.elapsed();
+    Ok(summary)
 }
 
-struct Run {
-    target: Target,
+struct PostRun {
+    target: PostTarget,
     /// The bodies, with the number of the next one.
     bodies: Mutex<(u64, Bodies)>,
-    tally: Mutex<Tally>,
+    summary: Mutex<PostSummary>,
     progress: ProgressBar,
     started: Instant,
 }
 
-impl Run {
+impl PostRun {
     async fn work(&self) -> Result<(), Error> {
         while let Some((number, body)) = self.next()? {
             let intended =
@@ -113,13 +117,13 @@ impl Run {
             let answer = self.post(body.bytes).await;
             let latency = from.elapsed();
             self.progress.inc(1);
-            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.count(events, garbage, answer, latency);
-            if tally.nobody(NOBODY) {
+            let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+            summary.count(events, garbage, answer, latency);
+            if summary.nothing_answered(UNANSWERED_MAX) {
                 return Err(Error::Failed(format!(
                     "cannot reach {}: {}",
                     self.target.url,
-                    tally.first_failure()
+                    summary.first_failure()
                 )));
             }
         }
@@ -128,18 +132,18 @@ impl Run {
 
     /// The next body and its number. A file is read under the lock, which delays the other workers; they would have to
     /// read their files as well.
-    fn next(&self) -> Result<Option<(u64, Body)>, Error> {
+    fn next(&self) -> Result<Option<(u64, PostBody)>, Error> {
         let mut next = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         let (number, bodies) = &mut *next;
         let body = match bodies {
             Bodies::Generated(generator) => generator.next_body(),
-            Bodies::Files(files) => files.next().map(|file| Body::read(&file)).transpose()?,
+            Bodies::Files(files) => files.next().map(|file| PostBody::read(&file)).transpose()?,
         };
         *number += 1;
         Ok(body.map(|body| (*number - 1, body)))
     }
 
-    async fn post(&self, bytes: Bytes) -> Answer {
+    async fn post(&self, bytes: Bytes) -> PostResult {
         let mut request =
             self.target.client.post(self.target.url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.target.authorization {
@@ -151,10 +155,10 @@ impl Run {
             Ok((status, response.bytes().await?))
         };
         match answered.await {
-            Ok((status, body)) => Answer::read(status, &body),
+            Ok((status, body)) => PostResult::read(status, &body),
             Err(error) => {
                 let error: reqwest::Error = error;
-                Answer::None(cause(&error))
+                PostResult::Unanswered(cause(&error))
             }
         }
     }

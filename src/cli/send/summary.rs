@@ -4,75 +4,75 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use serde_json::json;
 
-use super::answer::{Answer, Receipt};
+use super::answer::{PostReceipt, PostResult};
 use crate::cli::Error;
 
 /// Counts of the answers.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct PostSummary {
     /// Time from the first request to the last answer.
-    pub took: Duration,
+    pub(super) took: Duration,
     requests: u64,
     events: u64,
     by_status: BTreeMap<u16, u64>,
     unanswered: u64,
-    receipt: Receipt,
+    receipt: PostReceipt,
     /// Answers with status 400 to bodies with garbage.
     expected: u64,
     /// Unexpected results: no answer, or a status other than 200, except for 400 to a body with garbage.
-    wrong: u64,
-    first_wrong: Option<String>,
+    failed: u64,
+    first_failed: Option<String>,
     latencies_us: Vec<u32>,
 }
 
-impl Tally {
+impl PostSummary {
     /// Counts an answer and its latency.
-    pub fn count(&mut self, events: u64, garbage: bool, answer: Answer, latency: Duration) {
+    pub(super) fn count(&mut self, events: u64, garbage: bool, answer: PostResult, latency: Duration) {
         self.requests += 1;
         self.events += events;
-        let wrong = match answer {
-            Answer::Taken(receipt) => {
+        let failed = match answer {
+            PostResult::Accepted(receipt) => {
                 *self.by_status.entry(200).or_default() += 1;
                 self.receipt.accepted += receipt.accepted;
                 self.receipt.duplicates += receipt.duplicates;
                 self.receipt.quarantined += receipt.quarantined;
                 None
             }
-            Answer::Refused(status, detail) => {
+            PostResult::Rejected(status, detail) => {
                 *self.by_status.entry(status.as_u16()).or_default() += 1;
                 let expected = garbage && status.as_u16() == 400;
                 self.expected += u64::from(expected);
                 (!expected).then(|| format!("{}: {detail}", status.as_u16()))
             }
-            Answer::None(why) => {
+            PostResult::Unanswered(why) => {
                 self.unanswered += 1;
-                self.wrong += 1;
-                self.first_wrong.get_or_insert(why);
+                self.failed += 1;
+                self.first_failed.get_or_insert(why);
                 return;
             }
         };
-        if let Some(wrong) = wrong {
-            self.wrong += 1;
-            self.first_wrong.get_or_insert(wrong);
+        if let Some(failed) = failed {
+            self.failed += 1;
+            self.first_failed.get_or_insert(failed);
         }
         self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
     /// Returns whether at least `unanswered` bodies got no answer, and no body got one.
-    pub fn nobody(&self, unanswered: u64) -> bool {
+    pub(super) fn nothing_answered(&self, unanswered: u64) -> bool {
         self.by_status.is_empty() && self.unanswered >= unanswered
     }
 
     /// The first unexpected result.
-    pub fn first_failure(&self) -> &str {
-        self.first_wrong.as_deref().unwrap_or("nothing")
+    pub(super) fn first_failure(&self) -> &str {
+        self.first_failed.as_deref().unwrap_or("nothing")
     }
 
     /// Prints the summary.
     ///
     /// # Errors
     /// Returns [`Error::Failed`] if any answer was unexpected, after the summary was printed.
-    pub fn report(
+    pub(super) fn report(
         mut self,
         out: &mut impl Write,
         seed: Option<u64>,
@@ -86,12 +86,12 @@ impl Tally {
             self.to_text(out, seed, rate)?;
         }
         out.flush()?;
-        if self.wrong == 0 {
+        if self.failed == 0 {
             return Ok(());
         }
-        let Self { wrong, requests, .. } = self;
+        let Self { failed, requests, .. } = self;
         Err(Error::Failed(format!(
-            "{wrong} of {requests} requests failed; the first: {}",
+            "{failed} of {requests} requests failed; the first: {}",
             self.first_failure()
         )))
     }
@@ -113,7 +113,7 @@ impl Tally {
         if self.expected > 0 {
             write!(out, " ({} of the 400 expected: garbage)", self.expected)?;
         }
-        let Receipt { accepted, duplicates, quarantined } = self.receipt;
+        let PostReceipt { accepted, duplicates, quarantined } = self.receipt;
         writeln!(
             out,
             "\nevents     accepted {accepted}, duplicates {duplicates}, quarantined {quarantined}"
@@ -173,20 +173,20 @@ mod tests {
 
     use super::*;
 
-    fn report(tally: Tally) -> (String, Result<(), Error>) {
+    fn report(summary: PostSummary) -> (String, Result<(), Error>) {
         let mut out = Vec::new();
-        let ended = tally.report(&mut out, None, None, false);
+        let ended = summary.report(&mut out, None, None, false);
         (String::from_utf8(out).unwrap(), ended)
     }
 
     #[test]
     fn percentiles_are_those_of_the_nearest_rank() {
-        let mut tally = Tally::default();
+        let mut summary = PostSummary::default();
         for ms in (1..=100).rev() {
-            tally.count(1, false, Answer::Taken(Receipt::default()), Duration::from_millis(ms));
+            summary.count(1, false, PostResult::Accepted(PostReceipt::default()), Duration::from_millis(ms));
         }
-        tally.took = Duration::from_secs(2);
-        let (text, ended) = report(tally);
+        summary.took = Duration::from_secs(2);
+        let (text, ended) = report(summary);
         assert!(text.contains("p50 50.0 ms, p90 90.0 ms, p99 99.0 ms, max 100.0 ms"), "{text}");
         assert!(text.contains("100 requests in 2.00 s: 50 requests/s"), "{text}");
         assert!(ended.is_ok());
@@ -194,15 +194,15 @@ mod tests {
 
     #[test]
     fn a_400_is_expected_of_garbage_and_of_nothing_else() {
-        let refused = || Answer::Refused(StatusCode::BAD_REQUEST, "the body is not JSON".to_owned());
-        let mut tally = Tally::default();
-        tally.count(1, true, refused(), Duration::ZERO);
-        let (text, ended) = report(tally);
+        let refused = || PostResult::Rejected(StatusCode::BAD_REQUEST, "the body is not JSON".to_owned());
+        let mut summary = PostSummary::default();
+        summary.count(1, true, refused(), Duration::ZERO);
+        let (text, ended) = report(summary);
         assert!(ended.is_ok() && text.contains("400: 1 (1 of the 400 expected: garbage)"), "{text}");
-        let mut tally = Tally::default();
-        tally.count(1, false, refused(), Duration::ZERO);
-        tally.count(1, false, Answer::None("connection reset".to_owned()), Duration::ZERO);
-        let (text, ended) = report(tally);
+        let mut summary = PostSummary::default();
+        summary.count(1, false, refused(), Duration::ZERO);
+        summary.count(1, false, PostResult::Unanswered("connection reset".to_owned()), Duration::ZERO);
+        let (text, ended) = report(summary);
         assert!(text.contains("400: 1 none: 1"), "{text}");
         let ended = ended.unwrap_err().to_string();
         assert_eq!(ended, "2 of 2 requests failed; the first: 400: the body is not JSON");

@@ -1,6 +1,6 @@
 //! `bikhook stats`: figures about messages, failures, sources, handlers, and insight.
 
-mod shown;
+mod tables;
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct StatsArgs {
     /// Group by these: category, owner, ownerId, source, store, channel, hour, day
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "category", value_parser = dimension)]
     by: Vec<&'static str>,
@@ -63,8 +63,8 @@ fn dimension(name: &str) -> Result<&'static str, String> {
     found.ok_or_else(|| format!("use one of {}", known.join(", ")))
 }
 
-pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
-    let stats = args.ask(&args.admin.client(cli)?)?;
+pub(super) fn run(args: &StatsArgs, cli: &Cli) -> Result<(), Error> {
+    let stats = args.fetch(&args.admin.client(cli)?)?;
     let out = &mut stdout();
     if args.json {
         serde_json::to_writer(&mut *out, &stats).map_err(std::io::Error::from)?;
@@ -88,14 +88,14 @@ struct Stats {
     insight: Box<RawValue>,
 }
 
-impl Args {
-    fn ask(&self, client: &Client) -> Result<Stats, Error> {
-        let mut asked = self.parameters();
-        let FigureList { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &asked)?;
+impl StatsArgs {
+    fn fetch(&self, client: &Client) -> Result<Stats, Error> {
+        let mut query = self.parameters();
+        let FigureList { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &query)?;
         // Use the period of the first answer for both requests, because its default depends on the current time.
-        asked.retain(|(key, _)| !["since", "until"].contains(key));
-        asked.extend([("since", since.to_string()), ("until", until.to_string())]);
-        let failures = client.get::<FigureList<_>>(&["api", "v1", "failures"], &asked)?.rows;
+        query.retain(|(key, _)| !["since", "until"].contains(key));
+        query.extend([("since", since.to_string()), ("until", until.to_string())]);
+        let failures = client.get::<FigureList<_>>(&["api", "v1", "failures"], &query)?.rows;
         let SourceList { sources } =
             client.get(&["api", "v1", "sources"], &[("since", since.to_string())])?;
         let HandlerList { handlers } = client.get(&["api", "v1", "handlers"], &[])?;

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use super::{
-    super::output::{cell, duration, figures, parse, parsed},
+    super::output::{cell, duration, figure_table, parse, parse_rows},
     Stats,
 };
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
 };
 
 impl Stats {
-    /// Prints all tables.
     pub(super) fn show(&self, out: &mut impl Write) -> Result<(), Error> {
         let Self { since, until, .. } = self;
         writeln!(out, "Messages first seen from {since} to {until}, in whole hours")?;
@@ -31,7 +30,7 @@ impl Stats {
     }
 
     fn show_funnel(&self, out: &mut impl Write) -> Result<(), Error> {
-        let rows = parsed::<FunnelRow>(&self.funnel)?;
+        let rows = parse_rows::<FunnelRow>(&self.funnel)?;
         if rows.is_empty() {
             writeln!(out, " none")?;
             return Ok(());
@@ -47,10 +46,11 @@ impl Stats {
                 part(row.read),
                 part(row.failed),
             ];
-            let times = [typical(&row.to_deliver), typical(&row.to_read), row.incoming.to_string()];
+            let times =
+                [median_and_p90(&row.to_deliver), median_and_p90(&row.to_read), row.incoming.to_string()];
             group(&row.group).chain(counts).chain(times).collect()
         });
-        figures(out, &self.header(&names), self.by.len(), cells)?;
+        figure_table(out, &self.header(&names), self.by.len(), cells)?;
         let slow = "TO DELIVER and TO READ: time from sent, median and p90.";
         Ok(writeln!(out, "{slow}")?)
     }
@@ -74,7 +74,7 @@ impl Stats {
     }
 
     fn show_failures(&self, out: &mut impl Write) -> Result<(), Error> {
-        let rows = parsed::<FailureRow>(&self.failures)?;
+        let rows = parse_rows::<FailureRow>(&self.failures)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -86,14 +86,14 @@ impl Stats {
             let words = [row.class.to_string(), row.about, row.messages.to_string()];
             group(&row.group).chain(words).collect()
         });
-        figures(out, &header, self.by.len() + 2, cells)
+        figure_table(out, &header, self.by.len() + 2, cells)
     }
 
     fn show_sources(&self, out: &mut impl Write) -> Result<(), Error> {
         writeln!(out)?;
         writeln!(out, "Sources")?;
         let names = ["SOURCE", "LAST EVENT", "SILENT FOR", "EVENTS", "OUT OF ORDER", "REPEATED", "DELAY"];
-        let cells = parsed(&self.sources)?.into_iter().map(|SourceReport { row, silent_seconds }| {
+        let cells = parse_rows(&self.sources)?.into_iter().map(|SourceReport { row, silent_seconds }| {
             vec![
                 row.source.to_string(),
                 row.last_at.to_string(),
@@ -101,10 +101,10 @@ impl Stats {
                 row.events.to_string(),
                 part(row.disordered, row.events),
                 part(row.repeated, row.events),
-                typical(&row.late),
+                median_and_p90(&row.late),
             ]
         });
-        figures(out, &names.map(str::to_owned), 2, cells)
+        figure_table(out, &names.map(str::to_owned), 2, cells)
     }
 
     fn show_lag(&self, out: &mut impl Write) -> Result<(), Error> {
@@ -112,7 +112,7 @@ impl Stats {
         writeln!(out, "Lag of handlers and insight")?;
         let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
-        for HandlerReport::<String> { handler, dead, lanes, .. } in parsed(&self.handlers)? {
+        for HandlerReport::<String> { handler, dead, lanes, .. } in parse_rows(&self.handlers)? {
             cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
                 let waits = Some(lane.lag_seconds).filter(|seconds| *seconds > 0);
                 vec![
@@ -130,7 +130,7 @@ impl Stats {
         let state = if rebuilding_to.is_some() { "rebuilding" } else { "-" };
         let blank = String::new;
         cells.push(vec!["insight".to_owned(), blank(), state.to_owned(), lag.to_string(), blank(), blank()]);
-        figures(out, &names.map(str::to_owned), 3, cells)
+        figure_table(out, &names.map(str::to_owned), 3, cells)
     }
 
     /// The header: the dimensions, then these names.
@@ -139,8 +139,7 @@ impl Stats {
     }
 }
 
-/// Median and p90.
-fn typical(took: &Percentiles) -> String {
+fn median_and_p90(took: &Percentiles) -> String {
     match (took.p50_ms, took.p90_ms) {
         (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
         _ => "-".to_owned(),
