@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::{bar, cell, parse, print_answer, print_object, print_rows},
+    output::{bar, cell, counted, parse, print_answer, print_object, print_rows},
     selection::Selection,
 };
 use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow};
@@ -144,14 +144,16 @@ impl ReplayStartArgs {
         let body = self.selection.dead_letters(handler);
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
         print_answer(self.json, answer, |mut changed: Changed| {
-            format!("{} dead letters will be retried: see `bikhook dead list`", changed.rows.count())
+            let dead = counted(*changed.rows.count() as u64, "dead letter");
+            format!("{dead} will be retried: see `bikhook dead list`")
         })
     }
 
     fn print_count(&self, answer: Box<RawValue>) -> Result<(), Error> {
         print_answer(self.json, answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
             Some((first, last)) => {
-                format!("{events} events would be delivered to {handler}: seq {first} to {last}")
+                let events = counted(events, "event");
+                format!("{events} would be delivered to {handler}: seq {first} to {last}")
             }
             None => format!("no event would be delivered to {handler}"),
         })

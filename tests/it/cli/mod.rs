@@ -643,7 +643,7 @@ async fn a_replay_is_counted_started_watched_and_listed() {
         run_with(&[("BIKHOOK_ADMIN", &admin)], b"", &args).await
     };
     let counted = replay(&["--handler", "audit", "--status", "failed", "--dry-run"]).await.ok();
-    assert_eq!(counted, "1 events would be delivered to audit: seq 2 to 2\n");
+    assert_eq!(counted, "1 event would be delivered to audit: seq 2 to 2\n");
     let told = replay(&["--handler", "audit", "--message", "m-1"]).await;
     assert_eq!(
         (told.code, told.out.as_str()),
