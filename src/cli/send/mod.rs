@@ -147,7 +147,11 @@ impl SendArgs {
             Some(name) => sources.get(name),
             None => sources.values().next(),
         };
-        found.ok_or_else(|| Error::Failed("the configuration has no source of that name".to_owned()))
+        found.ok_or_else(|| {
+            let name = self.source.as_deref().unwrap_or_default();
+            let names = sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Error::Failed(format!("the configuration has no source {name:?}: use one of {names}"))
+        })
     }
 }
 

@@ -568,7 +568,7 @@ async fn send_takes_the_url_and_the_key_from_the_configuration() {
     assert!(sent.contains("accepted 1"), "{sent}");
     run_with(&[], b"", &["send", "--config", config, "--source", "other", "-"])
         .await
-        .failed("no source of that name");
+        .failed("no source \"other\": use one of bik");
     // Nobody has started a receiver here yet, so there is no key to send.
     run_with(&[], b"", &["send", "-"]).await.failed("data/credential does not exist yet");
 }
