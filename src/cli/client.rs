@@ -2,15 +2,22 @@
 
 use std::{
     ffi::OsString,
+    io::Write,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
 
-use super::{Cli, Error, auth::reachable, output::plain, settings::variable};
+use super::{
+    Cli, Error,
+    auth::reachable,
+    output::{lines, parse, plain, stdout},
+    settings::variable,
+};
 use crate::{admin::wire::Status, secret::Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,6 +84,36 @@ impl AdminArgs {
             None => url_of(cli.load_admin()?.listen)?,
         };
         Client::new(url, None, PROBE_TIMEOUT)
+    }
+}
+
+/// The options of a command that sends one change to a running receiver and prints its answer.
+#[derive(clap::Args)]
+pub(super) struct RequestArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl RequestArgs {
+    pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
+        self.admin.client(cli)
+    }
+
+    /// Prints an answer as JSON or in words.
+    pub(super) fn print<T: DeserializeOwned>(
+        &self,
+        answer: Box<RawValue>,
+        words: impl FnOnce(T) -> String,
+    ) -> Result<(), Error> {
+        let out = &mut stdout();
+        if self.json {
+            return lines(out, &[answer]);
+        }
+        writeln!(out, "{}", words(parse(&answer)?))?;
+        Ok(out.flush()?)
     }
 }
 

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{
     Cli, Error,
     changes::Changeable,
-    client::AdminArgs,
+    client::RequestArgs,
     output::{confirm, print_object, print_rows},
     selection::Selection,
     store::{Limit, StoreArgs, newest},
@@ -72,11 +72,8 @@ struct DeadChangeArgs {
     /// Count the dead letters, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(clap::Args)]
@@ -161,7 +158,7 @@ const DEAD: Changeable =
 impl DeadChangeArgs {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         self.check_selects()?;
-        let client = self.admin.client(cli)?;
+        let client = self.request.client(cli)?;
         let mut bodies = DEAD.bodies(&self.ids);
         if let Some(handler) = &self.handler {
             bodies.push(self.selection.dead_letters(handler.clone()));
@@ -175,7 +172,7 @@ impl DeadChangeArgs {
             (_, true) => (Rows::Matches(0), "would be deleted permanently"),
             (_, false) => (Rows::Dropped(0), "dropped"),
         };
-        DEAD.change(&client, verb, &bodies, result, self.json)
+        DEAD.change(&client, verb, &bodies, result, self.request.json)
     }
 
     /// Checks that the arguments select dead letters: selecting all of them needs `--all`.

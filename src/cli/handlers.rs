@@ -8,8 +8,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Cli, Error,
-    client::AdminArgs,
-    output::{cell, confirm, lines, parse, plain, print_answer, stdout, table},
+    client::RequestArgs,
+    output::{cell, confirm, lines, parse, plain, stdout, table},
     store::{StoreArgs, not_opened},
 };
 use crate::{
@@ -54,11 +54,8 @@ enum HandlersCommand {
 struct HandlerArgs {
     /// Name of the handler
     name: String,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(clap::Args)]
@@ -68,11 +65,8 @@ struct HandlerBelieveArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(clap::Args)]
@@ -82,11 +76,8 @@ struct HandlerPauseArgs {
     /// The reason, shown to other operators
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(clap::Args)]
@@ -98,11 +89,8 @@ struct HandlerRenameArgs {
     /// Rename in this journal of a stopped receiver
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(clap::Args)]
@@ -115,11 +103,8 @@ struct HandlerSkipArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 impl std::str::FromStr for Before {
@@ -192,7 +177,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
                 cell(lane.state),
                 lane.cursor.to_string(),
                 lane.lag.to_string(),
-                waits(lane.lag_seconds),
+                cell(Some(lane.lag_seconds).filter(|seconds| *seconds > 0).map(Period::secs)),
                 lane.set_aside.to_string(),
                 // The dead letters belong to the handler, so show them only for its first lane.
                 if at == 0 { dead.to_string() } else { String::new() },
@@ -227,20 +212,12 @@ fn elapsed(seconds: u64) -> String {
     }
 }
 
-/// How long the oldest event has waited, or `-` if no event waits.
-fn waits(seconds: u64) -> String {
-    match seconds {
-        0 => "-".to_owned(),
-        seconds => Period::secs(seconds).to_string(),
-    }
-}
-
 impl HandlerPauseArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let body = Why { reason: self.reason.clone() };
         let path = ["api", "v1", "handlers", &self.name, "pause"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &body)?;
-        print_answer(self.json, answer, |_: IgnoredAny| {
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &body)?;
+        self.request.print(answer, |_: IgnoredAny| {
             format!("{} is paused: resume it with `bikhook handlers resume {0}`", self.name)
         })
     }
@@ -249,8 +226,8 @@ impl HandlerPauseArgs {
 impl HandlerArgs {
     fn resume(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "handlers", &self.name, "resume"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        print_answer(self.json, answer, |Resumed { resumed, .. }| match resumed {
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        self.request.print(answer, |Resumed { resumed, .. }| match resumed {
             true => format!("{} is resumed", self.name),
             false => format!("{} was not paused", self.name),
         })
@@ -258,8 +235,8 @@ impl HandlerArgs {
 
     fn retry(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "handlers", &self.name, "retry"];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        print_answer(self.json, answer, |_: IgnoredAny| format!("{} retries now", self.name))
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        self.request.print(answer, |_: IgnoredAny| format!("{} retries now", self.name))
     }
 }
 
@@ -278,10 +255,10 @@ impl HandlerRenameArgs {
             }
             None => {
                 let path = ["api", "v1", "handlers", old, "rename"];
-                self.admin.client(cli)?.post(&path, &wire::Rename { to: new.clone() })?
+                self.request.client(cli)?.post(&path, &wire::Rename { to: new.clone() })?
             }
         };
-        print_answer(self.json, answer, |_: IgnoredAny| {
+        self.request.print(answer, |_: IgnoredAny| {
             format!("{old} is renamed to {new}: a section [handlers.{new}] continues at its cursors")
         })
     }
@@ -300,7 +277,7 @@ impl HandlerRenameArgs {
 
 impl HandlerBelieveArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.admin.client(cli)?;
+        let client = self.request.client(cli)?;
         let question = format!(
             "Events that the destination of {:?} refuses now become dead letters. Continue?",
             self.name
@@ -308,7 +285,7 @@ impl HandlerBelieveArgs {
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", &self.name, "believe"];
         let answer: Box<RawValue> = client.post(&path, &Nothing {})?;
-        print_answer(self.json, answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
+        self.request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
             "" => format!("{} has no refused events that wait", self.name),
             classes => format!(
                 "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is accepted",
@@ -321,7 +298,7 @@ impl HandlerBelieveArgs {
 impl HandlerSkipArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let Self { name, before, .. } = self;
-        let client = self.admin.client(cli)?;
+        let client = self.request.client(cli)?;
         let what = match before {
             Before::Seq(seq) => format!("below seq {seq}"),
             Before::Time(time) => format!("received before {time}"),
@@ -330,7 +307,7 @@ impl HandlerSkipArgs {
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", name, "skip"];
         let answer: Box<RawValue> = client.post(&path, &wire::Skip { before: *before })?;
-        print_answer(self.json, answer, |Skipped { before, .. }| {
+        self.request.print(answer, |Skipped { before, .. }| {
             format!("{name} skips all undelivered events below seq {before}")
         })
     }

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, output::table};
 use crate::handler::{KINDS, KindRow};
 
 #[derive(clap::Args)]
@@ -23,20 +22,16 @@ pub(super) fn run(args: &KindsArgs, out: &mut impl Write) -> Result<(), Error> {
         }
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["KIND", "BATCH", "CONCURRENCY", "KEYS", "ABOUT"]);
-    for row in KINDS {
-        let line = KindLine::of(row);
-        table.add_row([
+    let cells = KINDS.iter().map(KindLine::of).map(|line| {
+        [
             line.kind.to_owned(),
             line.batch.to_string(),
             line.concurrency.to_string(),
             line.keys.join(" "),
             line.about.to_owned(),
-        ]);
-    }
-    writeln!(out, "{}", table.trim_fmt())?;
-    Ok(())
+        ]
+    });
+    table(out, ["KIND", "BATCH", "CONCURRENCY", "KEYS", "ABOUT"], cells)
 }
 
 /// The row of a kind. `batch` and `concurrency` are its defaults.

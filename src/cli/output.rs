@@ -29,33 +29,13 @@ pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), 
     Ok(out.flush()?)
 }
 
-/// Prints an answer as JSON or in words.
-pub(super) fn print_answer<T: DeserializeOwned>(
-    json: bool,
-    answer: Box<RawValue>,
-    words: impl FnOnce(T) -> String,
-) -> Result<(), Error> {
-    let out = &mut stdout();
-    if json {
-        return lines(out, &[answer]);
-    }
-    writeln!(out, "{}", words(parse(&answer)?))?;
-    Ok(out.flush()?)
-}
-
 /// Prints rows as a table.
 pub(super) fn table<const N: usize>(
     out: &mut impl Write,
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> Result<(), Error> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for row in rows {
-        table.add_row(row.map(|cell| plain(&cell)));
-    }
-    writeln!(out, "{}", table.trim_fmt())?;
-    Ok(out.flush()?)
+    figure_table(out, &header.map(str::to_owned), N, rows.into_iter().map(Vec::from))
 }
 
 /// Prints rows as JSON, one per line, or as a table.

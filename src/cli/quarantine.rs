@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{
     Cli, Error,
     changes::Changeable,
-    client::AdminArgs,
+    client::{AdminArgs, RequestArgs},
     output::{cell, confirm, lines, parse_rows, plain, print_members, print_rows, stdout},
     store::{Limit, StoreArgs, newest},
 };
@@ -76,11 +76,8 @@ struct QuarantineDropArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 pub(super) fn run(args: &QuarantineArgs, cli: &Cli) -> Result<(), Error> {
@@ -180,11 +177,11 @@ impl QuarantineRetryArgs {
 
 impl QuarantineDropArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.admin.client(cli)?;
+        let client = self.request.client(cli)?;
         let question =
             format!("{} of the quarantine entries will be deleted permanently. Continue?", self.ids.len());
         confirm(&question, self.yes)?;
         let bodies = QUARANTINE.bodies(&self.ids);
-        QUARANTINE.change(&client, "drop", &bodies, (Rows::Dropped(0), "dropped"), self.json)
+        QUARANTINE.change(&client, "drop", &bodies, (Rows::Dropped(0), "dropped"), self.request.json)
     }
 }

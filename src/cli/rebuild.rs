@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client},
-    output::{bar, parse, print_answer},
+    client::{Client, RequestArgs},
+    output::{bar, parse},
 };
 use crate::admin::wire::{InsightProgress, Nothing};
 
@@ -19,18 +19,15 @@ pub(super) struct RebuildArgs {
     /// Return at once, and do not wait for the end
     #[arg(long)]
     detach: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 pub(super) fn run(args: &RebuildArgs, cli: &Cli) -> Result<(), Error> {
-    let client = args.admin.client(cli)?;
+    let client = args.request.client(cli)?;
     let started: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &Nothing {})?;
     let answer = if args.detach { started } else { watch(&client, started)? };
-    print_answer(args.json, answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
+    args.request.print(answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
         Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),
         None => format!("insight is rebuilt up to seq {cursor}"),
     })

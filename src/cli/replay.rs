@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client},
-    output::{bar, cell, counted, parse, print_answer, print_object, print_rows},
+    client::{AdminArgs, Client, RequestArgs},
+    output::{bar, cell, counted, parse, print_object, print_rows},
     selection::Selection,
 };
 use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow};
@@ -41,11 +41,8 @@ struct ReplayStartArgs {
     /// Return at once, and do not wait for the end
     #[arg(long)]
     detach: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 #[derive(Subcommand)]
@@ -75,11 +72,8 @@ struct ReplayListArgs {
 struct ReplayIdArgs {
     /// Id of the replay
     id: i64,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    request: RequestArgs,
 }
 
 /// The interval between progress requests.
@@ -116,7 +110,7 @@ impl ReplayReport {
 
 impl ReplayStartArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.admin.client(cli)?;
+        let client = self.request.client(cli)?;
         // clap requires the handler.
         let handler = self.handler.clone().unwrap_or_default();
         if self.dead {
@@ -143,14 +137,14 @@ impl ReplayStartArgs {
     fn retry_dead(&self, client: &Client, handler: String) -> Result<(), Error> {
         let body = self.selection.dead_letters(handler);
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
-        print_answer(self.json, answer, |mut changed: Changed| {
+        self.request.print(answer, |mut changed: Changed| {
             let dead = counted(*changed.rows.count() as u64, "dead letter");
             format!("{dead} will be retried: see `bikhook dead list`")
         })
     }
 
     fn print_count(&self, answer: Box<RawValue>) -> Result<(), Error> {
-        print_answer(self.json, answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
+        self.request.print(answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
             Some((first, last)) => {
                 let events = counted(events, "event");
                 format!("{events} would be delivered to {handler}: seq {first} to {last}")
@@ -160,7 +154,7 @@ impl ReplayStartArgs {
     }
 
     fn print(&self, answer: Box<RawValue>) -> Result<(), Error> {
-        print_answer(self.json, answer, |replay: ReplayReport| {
+        self.request.print(answer, |replay: ReplayReport| {
             let has_ended = replay.has_ended();
             let ReplayReport { id, handler, state, waits, delivered, .. } = replay;
             match waits {
@@ -236,7 +230,7 @@ impl ReplayListArgs {
 impl ReplayIdArgs {
     fn show(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string()];
-        let row: Box<RawValue> = self.admin.client(cli)?.get(&path, &[])?;
+        let row: Box<RawValue> = self.request.client(cli)?.get(&path, &[])?;
         let keys = [
             "id",
             "handler",
@@ -253,13 +247,13 @@ impl ReplayIdArgs {
             "createdAt",
             "endedAt",
         ];
-        print_object(self.json, row, &keys)
+        print_object(self.request.json, row, &keys)
     }
 
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
-        let answer: Box<RawValue> = self.admin.client(cli)?.post(&path, &Nothing {})?;
-        print_answer(self.json, answer, |ReplayReport { id, handler, state, .. }: ReplayReport| {
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        self.request.print(answer, |ReplayReport { id, handler, state, .. }: ReplayReport| {
             format!("replay {id} to {handler} is {state}")
         })
     }

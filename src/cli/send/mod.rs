@@ -68,7 +68,7 @@ pub(super) struct SendArgs {
 }
 
 /// An example URL of a source.
-const SOURCE_EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
+const EXAMPLE: &str = "http://127.0.0.1:8080/webhook";
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -112,7 +112,7 @@ impl SendArgs {
 
     /// The URL and the `Authorization` header: as given, else from the configuration.
     fn target(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
-        let url = self.url.as_ref().map(|url| parse_url(url, SOURCE_EXAMPLE)).transpose()?;
+        let url = self.url.as_ref().map(|url| parse_url(url, EXAMPLE)).transpose()?;
         let given = self.credential.read()?;
         if let (Some(url), Some(given)) = (&url, &given) {
             return Ok((url.clone(), Some(header(given)?)));
@@ -122,10 +122,7 @@ impl SendArgs {
         let has_url = url.is_some();
         let url = match url {
             Some(url) => url,
-            None => parse_url(
-                &format!("http://{}{}", reachable(config.http.listen), source.path),
-                SOURCE_EXAMPLE,
-            )?,
+            None => parse_url(&format!("http://{}{}", reachable(config.http.listen), source.path), EXAMPLE)?,
         };
         let authorization = match given {
             Some(given) => Some(given),
