@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -11,20 +12,19 @@ use tempfile::NamedTempFile;
 
 use super::super::{Error, client, signals::Signals, terminal::Output};
 
-/// Size of the output buffer in bytes.
-const BUFFER: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The target of the exported bytes.
 pub(super) enum Destination {
     Stdout(BufWriter<Output>),
-    File { part: BufWriter<NamedTempFile>, file: PathBuf },
+    File { part: BufWriter<NamedTempFile>, file: PathBuf, is_replaced: Arc<Mutex<bool>> },
 }
 
 impl Destination {
     /// Opens the file, or standard output if no file is given.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
         let Some(file) = file else {
-            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER, Output::new())));
+            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, Output::new())));
         };
         if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
             let what = "is not a file: name another, or omit --output to write to standard output";
@@ -39,18 +39,27 @@ impl Destination {
             .map_err(|error| {
                 Error::Failed(format!("cannot create a temporary file next to {}: {error}", file.display()))
             })?;
-        sweep_when_interrupted(part.path().to_owned(), file)?;
-        Ok(Self::File { part: BufWriter::with_capacity(BUFFER, part), file: file.to_owned() })
+        let is_replaced = Arc::default();
+        remove_when_interrupted(part.path().to_owned(), file, Arc::clone(&is_replaced))?;
+        Ok(Self::File {
+            part: BufWriter::with_capacity(BUFFER_BYTES, part),
+            file: file.to_owned(),
+            is_replaced,
+        })
     }
 
     /// Completes the export: flushes it, and moves a file into its place.
     pub(super) fn complete(self) -> Result<(), Error> {
         match self {
             Self::Stdout(mut out) => Ok(out.flush()?),
-            Self::File { part, file } => {
+            Self::File { part, file, is_replaced } => {
                 let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
                 part.as_file().sync_all()?;
+                // Locked while the file is moved, so that a signal reports correctly whether it was.
+                let mut is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
+                *is_replaced = true;
+                drop(is_replaced);
                 Ok(File::open(folder_of(&file))?.sync_all()?)
             }
         }
@@ -81,15 +90,17 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Ends the process at once on a signal, and removes the incomplete file.
-fn sweep_when_interrupted(part: PathBuf, file: &Path) -> Result<(), Error> {
+fn remove_when_interrupted(part: PathBuf, file: &Path, is_replaced: Arc<Mutex<bool>>) -> Result<(), Error> {
     let file = file.display().to_string();
     let runtime = client::runtime(&mut tokio::runtime::Builder::new_current_thread())?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(signals.next());
-        // The file may have been moved into its place already.
+        // Never unlocked, so that the file is not moved any more.
+        let is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
         drop(fs::remove_file(part));
-        drop(writeln!(anstream::stderr(), "error: interrupted: {file} is unchanged"));
+        let state = if *is_replaced { "complete" } else { "unchanged" };
+        drop(writeln!(anstream::stderr(), "error: interrupted: {file} is {state}"));
         std::process::exit(1);
     })?;
     Ok(())
