@@ -19,8 +19,7 @@ pub(super) fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Error> {
         out,
         "These values are secrets: paste them into BIK's developer portal, and share them with nobody else."
     )?;
-    write!(out, "{}", instructions(&config.sources, config.http.listen))?;
-    Ok(())
+    Ok(write!(out, "{}", instructions(&config.sources, config.http.listen))?)
 }
 
 /// The values for BIK's portal per source, for a receiver at this address. The text contains secrets.

@@ -201,12 +201,8 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let refused = self.refused(status, &read(response).await.unwrap_or_default());
-        Err(if status.is_server_error() {
-            StreamError::Unavailable(refused)
-        } else {
-            StreamError::Rejected(refused)
-        })
+        let kind = if status.is_server_error() { StreamError::Unavailable } else { StreamError::Rejected };
+        Err(kind(self.refused(status, &read(response).await.unwrap_or_default())))
     }
 
     /// Runs a future on the client's runtime, for commands that send more than one request.

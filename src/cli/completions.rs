@@ -16,6 +16,5 @@ pub(super) struct CompletionsArgs {
 pub(super) fn run(args: &CompletionsArgs, out: &mut impl Write) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "bikhook", &mut script);
-    out.write_all(&script)?;
-    Ok(())
+    Ok(out.write_all(&script)?)
 }

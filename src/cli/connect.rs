@@ -84,11 +84,9 @@ async fn try_open(handler: HandlerConfig) -> ConnectRow {
 
 async fn open(handler: &HandlerConfig) -> Result<(), ConnectFailure> {
     let opened = (handler.opener)(handler.name.to_string()).await;
-    let handler =
-        opened.map_err(
-            |OpenError { what, in_use, .. }| {
-                if in_use { ConnectFailure::InUse(what) } else { ConnectFailure::Refused(what) }
-            },
-        )?;
+    let handler = opened.map_err(|OpenError { what, in_use, .. }| match in_use {
+        true => ConnectFailure::InUse(what),
+        false => ConnectFailure::Refused(what),
+    })?;
     handler.look().await.map_err(|failure: Failure| ConnectFailure::Refused(failure.to_string()))
 }

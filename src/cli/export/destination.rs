@@ -39,13 +39,9 @@ impl Destination {
             .map_err(|error| {
                 Error::Failed(format!("cannot create a temporary file next to {}: {error}", file.display()))
             })?;
-        let is_replaced = Arc::default();
-        remove_when_interrupted(part.path().to_owned(), file, Arc::clone(&is_replaced))?;
-        Ok(Self::File {
-            part: BufWriter::with_capacity(BUFFER_BYTES, part),
-            file: file.to_owned(),
-            is_replaced,
-        })
+        let (file, is_replaced) = (file.to_owned(), Arc::default());
+        remove_when_interrupted(part.path().to_owned(), &file, Arc::clone(&is_replaced))?;
+        Ok(Self::File { part: BufWriter::with_capacity(BUFFER_BYTES, part), file, is_replaced })
     }
 
     /// Completes the export: flushes it, and moves a file into its place.

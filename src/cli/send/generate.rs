@@ -177,15 +177,14 @@ impl Generator {
 
     fn sent(&mut self) -> SentMessage {
         const OWNERS: [&str; 5] = ["CAMPAIGN", "CAMPAIGN", "BOT", "AGENT", "DEV_API"];
-        let sequences: [&[&str]; 5] = [
+        let flows: [&[&str]; 5] = [
             &["sent", "delivered", "read"],
             &["sent", "delivered", "read"],
             &["sent", "delivered"],
             &["sent", "read"],
             &["sent", "failed"],
         ];
-        let mut statuses: VecDeque<_> =
-            sequences[self.random.below(sequences.len())].iter().copied().collect();
+        let mut statuses: VecDeque<_> = flows[self.random.below(flows.len())].iter().copied().collect();
         if self.chance(self.faults.disorder) {
             let at = self.random.below(statuses.len() - 1);
             statuses.swap(at, at + 1);
@@ -304,11 +303,8 @@ mod tests {
     use crate::event::{Decoded, decode};
 
     fn faults(duplicates: f64, disorder: f64, garbage: f64) -> FaultShares {
-        FaultShares {
-            duplicates: Percent(duplicates),
-            disorder: Percent(disorder),
-            garbage: Percent(garbage),
-        }
+        let [duplicates, disorder, garbage] = [duplicates, disorder, garbage].map(Percent);
+        FaultShares { duplicates, disorder, garbage }
     }
 
     fn bodies(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Vec<PostBody> {

@@ -46,8 +46,7 @@ impl Stats {
                 part(row.read),
                 part(row.failed),
             ];
-            let times =
-                [median_and_p90(&row.to_deliver), median_and_p90(&row.to_read), row.incoming.to_string()];
+            let times = [percentiles(&row.to_deliver), percentiles(&row.to_read), row.incoming.to_string()];
             group(&row.group).chain(counts).chain(times).collect()
         });
         figure_table(out, &self.header(&names), self.by.len(), cells)?;
@@ -101,7 +100,7 @@ impl Stats {
                 row.events.to_string(),
                 part(row.disordered, row.events),
                 part(row.repeated, row.events),
-                median_and_p90(&row.late),
+                percentiles(&row.late),
             ]
         });
         figure_table(out, &names.map(str::to_owned), 2, cells)
@@ -139,9 +138,10 @@ impl Stats {
     }
 }
 
-fn median_and_p90(took: &Percentiles) -> String {
+/// The median and the p90.
+fn percentiles(took: &Percentiles) -> String {
     match (took.p50_ms, took.p90_ms) {
-        (Some(half), Some(most)) => format!("{}, {}", duration(half), duration(most)),
+        (Some(median), Some(p90)) => format!("{}, {}", duration(median), duration(p90)),
         _ => "-".to_owned(),
     }
 }
