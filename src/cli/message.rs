@@ -100,7 +100,7 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
 
 /// Anomalies of an event: out of order, repeated, or late.
 fn notes(created_at: Option<Timestamp>, sighting: &Sighting) -> String {
-    let late = created_at.map(|made| sighting.at.ms_since(made)).filter(|_| sighting.late);
+    let late = created_at.map(|created| sighting.at.ms_since(created)).filter(|_| sighting.late);
     let late = late.map(|late| format!("{} after creation", duration(late)));
     let notes = [
         sighting.disordered.then(|| "out of order".to_owned()),

@@ -86,13 +86,13 @@ impl Selection {
 
     /// The same selection for a journal that is read without a receiver.
     pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
-        let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        let non_empty = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ContentArgs { events, statuses, messages, phones } = &self.content;
         let settings = FilterSettings {
-            events: given(events),
-            statuses: given(statuses),
-            messages: given(messages),
-            phones: given(phones),
+            events: non_empty(events),
+            statuses: non_empty(statuses),
+            messages: non_empty(messages),
+            phones: non_empty(phones),
             ..FilterSettings::default()
         };
         let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
@@ -119,7 +119,7 @@ impl ContentArgs {
             ("messages", &self.messages),
             ("phones", &self.phones),
         ];
-        let given = lists.into_iter().filter(|(_, list)| !list.is_empty());
-        given.map(|(key, list)| (key.to_owned(), json!(list))).collect()
+        let set = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        set.map(|(key, list)| (key.to_owned(), json!(list))).collect()
     }
 }

@@ -50,8 +50,7 @@ impl Stats {
             group(&row.group).chain(counts).chain(times).collect()
         });
         figure_table(out, &self.header(&names), self.by.len(), cells)?;
-        let slow = "TO DELIVER and TO READ: time from sent, median and p90.";
-        Ok(writeln!(out, "{slow}")?)
+        Ok(writeln!(out, "TO DELIVER and TO READ: time from sent, median and p90.")?)
     }
 
     /// The sum of all groups. It has no times, because a total median cannot be computed from the medians of the
