@@ -51,11 +51,11 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Receive events and deliver them to the handlers (the default command)
     Serve,
     /// Check the configuration and show the effective settings
@@ -110,25 +110,25 @@ impl Cli {
     }
 
     fn dispatch(&self, out: &mut impl Write) -> Result<(), Error> {
-        match self.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => serve::run(self),
-            Command::Check(args) => check::run(args, self, out),
-            Command::Auth => auth::run(self, out),
-            Command::Send(args) => send::run(args, self),
-            Command::Events(args) => events::run(args, self),
-            Command::Tail(args) => tail::run(args, self),
-            Command::Message(args) => message::run(args, self),
-            Command::Stats(args) => stats::run(args, self),
-            Command::Rebuild(args) => rebuild::run(args, self),
-            Command::Export(args) => export::run(args, self),
-            Command::Handlers(args) => handlers::run(args, self),
-            Command::Dead(args) => dead::run(args, self),
-            Command::Replay(args) => replay::run(args, self),
-            Command::Quarantine(args) => quarantine::run(args, self),
-            Command::Health(args) => health::run(args, self),
-            Command::Clock(args) => clock::run(args, self),
-            Command::Kinds(args) => kinds::run(args, out),
-            Command::Completions(args) => completions::run(args, out),
+        match self.command.as_ref().unwrap_or(&CliCommand::Serve) {
+            CliCommand::Serve => serve::run(self),
+            CliCommand::Check(args) => check::run(args, self, out),
+            CliCommand::Auth => auth::run(self, out),
+            CliCommand::Send(args) => send::run(args, self),
+            CliCommand::Events(args) => events::run(args, self),
+            CliCommand::Tail(args) => tail::run(args, self),
+            CliCommand::Message(args) => message::run(args, self),
+            CliCommand::Stats(args) => stats::run(args, self),
+            CliCommand::Rebuild(args) => rebuild::run(args, self),
+            CliCommand::Export(args) => export::run(args, self),
+            CliCommand::Handlers(args) => handlers::run(args, self),
+            CliCommand::Dead(args) => dead::run(args, self),
+            CliCommand::Replay(args) => replay::run(args, self),
+            CliCommand::Quarantine(args) => quarantine::run(args, self),
+            CliCommand::Health(args) => health::run(args, self),
+            CliCommand::Clock(args) => clock::run(args, self),
+            CliCommand::Kinds(args) => kinds::run(args, out),
+            CliCommand::Completions(args) => completions::run(args, out),
         }
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         for line in [["bikhook", "--config", "a.toml", "check"], ["bikhook", "check", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!(cli.config, Some(PathBuf::from("a.toml")));
-            assert!(matches!(cli.command, Some(Command::Check(_))));
+            assert!(matches!(cli.command, Some(CliCommand::Check(_))));
         }
     }
 }

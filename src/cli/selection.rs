@@ -86,13 +86,13 @@ impl Selection {
 
     /// The same selection for a journal that is read without a receiver.
     pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
-        let non_empty = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ContentArgs { events, statuses, messages, phones } = &self.content;
         let settings = FilterSettings {
-            events: non_empty(events),
-            statuses: non_empty(statuses),
-            messages: non_empty(messages),
-            phones: non_empty(phones),
+            events: given(events),
+            statuses: given(statuses),
+            messages: given(messages),
+            phones: given(phones),
             ..FilterSettings::default()
         };
         let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
