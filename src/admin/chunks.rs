@@ -1,28 +1,28 @@
 //! Lists whose entries carry payloads: read in chunks, so that not all payloads are in memory at once.
 
-use super::fault::Fault;
+use super::error::RequestError;
 use crate::journal;
 
 /// Entries per read. Each may carry a payload of several MiB that is not shown.
 pub(super) const CHUNK: usize = 16;
 
-/// Maps up to `limit` entries with `look`, which returns each entry's id and result. `read` returns the chunk after a
+/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read` returns the chunk after a
 /// cursor, newest first.
 pub(super) async fn each<T, S, F>(
     limit: usize,
     before: Option<i64>,
     read: impl Fn(Option<i64>, usize) -> F,
-    look: impl Fn(&T) -> (i64, S),
-) -> Result<Vec<(i64, S)>, Fault>
+    map: impl Fn(&T) -> (i64, S),
+) -> Result<Vec<(i64, S)>, RequestError>
 where
     F: Future<Output = Result<Vec<T>, journal::Error>>,
 {
     let mut seen: Vec<(i64, S)> = Vec::new();
     while seen.len() < limit {
-        let asked = CHUNK.min(limit - seen.len());
-        let chunk = read(seen.last().map(|(id, _)| *id).or(before), asked).await?;
-        seen.extend(chunk.iter().map(&look));
-        if chunk.len() < asked {
+        let wanted = CHUNK.min(limit - seen.len());
+        let chunk = read(seen.last().map(|(id, _)| *id).or(before), wanted).await?;
+        seen.extend(chunk.iter().map(&map));
+        if chunk.len() < wanted {
             break;
         }
     }

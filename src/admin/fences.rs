@@ -52,7 +52,7 @@ const FAILURES_PER_MINUTE: u32 = 60;
 
 /// The check that rejected a request.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
+enum FenceRefusal {
     #[error("the Host header is missing, repeated or invalid: send exactly one")]
     NoHost,
     #[error("this Host is not accepted: use the listen address or localhost, or add the name to admin.hosts")]
@@ -77,10 +77,10 @@ pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, ne
             }
             next.run(request).await
         }
-        Err(stopped) => {
+        Err(refusal) => {
             let peer = peer.map(|peer| peer.address().ip());
-            fences.log_refusal(&stopped, peer);
-            fences.delay(stopped, peer).await.answer()
+            fences.log_refusal(&refusal, peer);
+            fences.delay(refusal, peer).await.answer()
         }
     };
     let headers = response.headers_mut();
@@ -102,37 +102,37 @@ impl Fences {
         }
     }
 
-    fn log_refusal(&self, stopped: &Stopped, peer: Option<IpAddr>) {
+    fn log_refusal(&self, refusal: &FenceRefusal, peer: Option<IpAddr>) {
         if let Some(suppressed) = self.log.allow() {
             let more_before = (suppressed > 0).then_some(suppressed);
-            tracing::info!(why = %stopped, peer = peer.map(display), more_before, "admin request refused");
+            tracing::info!(why = %refusal, peer = peer.map(display), more_before, "admin request refused");
         }
     }
 
     /// Counts a failed authentication. If its address has too many, delays the answer and returns
-    /// [`Stopped::TooManyFailures`].
-    async fn delay(&self, stopped: Stopped, peer: Option<IpAddr>) -> Stopped {
-        let (Stopped::Credentials, Some(peer)) = (&stopped, peer) else { return stopped };
+    /// [`FenceRefusal::TooManyFailures`].
+    async fn delay(&self, refusal: FenceRefusal, peer: Option<IpAddr>) -> FenceRefusal {
+        let (FenceRefusal::Credentials, Some(peer)) = (&refusal, peer) else { return refusal };
         match self.failures.count(peer).await {
-            Ok(()) => stopped,
-            Err(too_many) => Stopped::TooManyFailures(too_many),
+            Ok(()) => refusal,
+            Err(too_many) => FenceRefusal::TooManyFailures(too_many),
         }
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Stopped> {
+    fn judge(&self, request: &Request) -> Result<(), FenceRefusal> {
         let headers = request.headers();
         let host = host(headers, request.uri())?;
         if !self.serves(&host) {
-            return Err(Stopped::Host);
+            return Err(FenceRefusal::Host);
         }
         if !OPEN.contains(&request.uri().path()) && !self.knows(headers) {
-            return Err(Stopped::Credentials);
+            return Err(FenceRefusal::Credentials);
         }
         if request.method().is_safe() {
             return Ok(());
         }
         if !same_origin(headers, &host) {
-            return Err(Stopped::Origin);
+            return Err(FenceRefusal::Origin);
         }
         let of_the_page = !request.uri().path().starts_with("/api/");
         match content_type(headers) {
@@ -141,10 +141,10 @@ impl Fences {
                 if says_same_origin(headers) {
                     Ok(())
                 } else {
-                    Err(Stopped::Origin)
+                    Err(FenceRefusal::Origin)
                 }
             }
-            _ => Err(Stopped::ContentType),
+            _ => Err(FenceRefusal::ContentType),
         }
     }
 
@@ -165,7 +165,7 @@ impl Fences {
     }
 }
 
-impl Stopped {
+impl FenceRefusal {
     fn answer(&self) -> Response {
         let status = match self {
             Self::NoHost => StatusCode::BAD_REQUEST,
@@ -188,13 +188,13 @@ impl Stopped {
 }
 
 /// The requested host: the authority of an absolute URL overrides the `Host` header (RFC 9112, section 3.2.2).
-fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, Stopped> {
+fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, FenceRefusal> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.clone());
     }
     let mut all = headers.get_all(HOST).iter();
-    let (Some(host), None) = (all.next(), all.next()) else { return Err(Stopped::NoHost) };
-    Authority::try_from(host.as_bytes()).map_err(|_invalid| Stopped::NoHost)
+    let (Some(host), None) = (all.next(), all.next()) else { return Err(FenceRefusal::NoHost) };
+    Authority::try_from(host.as_bytes()).map_err(|_invalid| FenceRefusal::NoHost)
 }
 
 /// Returns whether `Origin` matches the host. A request without `Origin` passes: browsers send it with every changing

@@ -7,15 +7,15 @@
 mod api;
 mod chunks;
 mod decision;
-mod fault;
+mod error;
 mod fences;
+pub mod forward_feed;
+mod handler_progress;
 mod health;
-pub mod narrow;
-pub mod onward;
 mod page;
-mod passages;
-mod question;
+mod params;
 mod scrape;
+pub mod selection;
 mod settings;
 mod tail;
 pub(crate) mod wire;
@@ -38,13 +38,13 @@ use crate::{
 use fences::Fences;
 
 /// The parts of the receiver that the admin side shows and controls.
-pub struct State {
+pub struct ReceiverParts {
     /// `[admin]`, with the actual listen address.
     pub settings: Settings,
     /// The journal with the stored events.
     pub journal: Arc<dyn Journal>,
     /// The configuration of each handler in words, in the order of the configuration.
-    pub handlers: Vec<About>,
+    pub handlers: Vec<HandlerDescription>,
     /// The lanes of the configured handlers.
     pub desk: Arc<DispatchControl>,
     /// Runs the replays of stored events.
@@ -62,7 +62,7 @@ pub struct State {
 
 /// The configuration of a handler in words.
 #[derive(Clone, Debug)]
-pub struct About {
+pub struct HandlerDescription {
     pub handler: Arc<str>,
     /// The events that the handler wants; `None` if it wants all.
     pub wants: Option<String>,
@@ -73,24 +73,24 @@ pub struct About {
 }
 
 /// The state that all routes share.
-struct Shared {
-    state: State,
+struct AdminState {
+    parts: ReceiverParts,
     started: Instant,
     tails: Arc<Semaphore>,
     /// Signs the page's forms, so that they can be recognized.
-    seal: page::Seal,
+    csrf: page::CsrfKey,
     /// The forms that have already started a replay.
     starts: page::Starts,
 }
 
 /// Builds the router of the admin side. The listener limits connections and request heads, not the router.
-pub fn router(state: State) -> Router {
-    let fences = Arc::new(Fences::new(&state.settings));
-    let shared = Arc::new(Shared {
-        state,
+pub fn router(parts: ReceiverParts) -> Router {
+    let fences = Arc::new(Fences::new(&parts.settings));
+    let shared = Arc::new(AdminState {
+        parts,
         started: Instant::now(),
         tails: tail::places(),
-        seal: page::Seal::new(),
+        csrf: page::CsrfKey::new(),
         starts: page::Starts::new(),
     });
     Router::new()
@@ -99,15 +99,15 @@ pub fn router(state: State) -> Router {
         .route("/metrics", get(scrape::metrics))
         .nest("/api/v1", api::routes())
         .merge(page::routes())
-        .fallback(page::nothing_here)
-        .method_not_allowed_fallback(another_method)
+        .fallback(page::not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(fences, fences::pass))
         .with_state(shared)
 }
 
 /// The answer to a method that the path does not support. The router adds `Allow`.
-async fn another_method() -> Response {
+async fn method_not_allowed() -> Response {
     let detail = "method not allowed: the Allow header lists the methods of this path";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response(None)
 }

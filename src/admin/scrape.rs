@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use axum::{extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
 use tokio::time::timeout;
 
-use super::Shared;
+use super::AdminState;
 
 /// The content type that the OpenMetrics specification requires ("Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// How long a scrape waits for figures that must be read from the journal or from insight.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let metrics = &shared.state.metrics;
-    for lane in shared.state.desk.status() {
+pub(super) async fn metrics(State(shared): State<Arc<AdminState>>) -> impl IntoResponse {
+    let metrics = &shared.parts.metrics;
+    for lane in shared.parts.desk.status() {
         let labels = vec![("handler", lane.handler), ("lane", lane.lane.into())];
         let gauge = metrics.lag_seconds.get_or_create_owned(&labels);
         gauge.set(i64::try_from(lane.lag_seconds).unwrap_or(i64::MAX));
@@ -25,12 +25,12 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
 
 // If the journal or insight fails, the scrape still returns the other metrics: they are needed most then.
 
-async fn of_the_journal(shared: &Shared) {
-    match timeout(PATIENCE, shared.state.journal.figures()).await {
+async fn of_the_journal(shared: &AdminState) {
+    match timeout(PATIENCE, shared.parts.journal.figures()).await {
         Ok(Ok(figures)) => {
             for (handler, dead) in figures.dead {
                 let gauge =
-                    shared.state.metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
+                    shared.parts.metrics.dead_letters.get_or_create_owned(&vec![("handler", handler)]);
                 gauge.set(i64::try_from(dead).unwrap_or(i64::MAX));
             }
         }
@@ -39,9 +39,9 @@ async fn of_the_journal(shared: &Shared) {
     }
 }
 
-async fn of_insight(shared: &Shared) {
-    let Some(insight) = &shared.state.insight else { return };
-    match timeout(PATIENCE, insight.measure(shared.state.journal.clock().now())).await {
+async fn of_insight(shared: &AdminState) {
+    let Some(insight) = &shared.parts.insight else { return };
+    match timeout(PATIENCE, insight.measure(shared.parts.journal.clock().now())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = error.class(), "insight metrics not updated"),
         Err(_elapsed) => tracing::warn!("insight metrics not updated: reading them timed out"),

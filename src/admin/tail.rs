@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Shared, fault::Fault};
+use super::{AdminState, error::RequestError};
 use crate::{
     event::Event,
     handler::Filter,
@@ -33,15 +33,15 @@ pub(super) fn places() -> Arc<Semaphore> {
 }
 
 /// The seq in `Last-Event-ID`, after which a reconnecting client continues.
-pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     let seq = |id: &str| {
-        id.parse().map_err(|_invalid| Fault::parameter("Last-Event-ID", "is not the seq of an event"))
+        id.parse().map_err(|_invalid| RequestError::parameter("Last-Event-ID", "is not the seq of an event"))
     };
     headers.get(LAST_EVENT_ID).map(|id| seq(id.to_str().unwrap_or_default())).transpose()
 }
 
 /// One live stream of events.
-pub(super) struct Tail {
+pub(super) struct EventTail {
     journal: Arc<dyn Journal>,
     tip: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -54,32 +54,32 @@ pub(super) struct Tail {
 }
 
 /// The next message of a tail.
-pub(super) enum News {
+pub(super) enum TailMessage {
     /// At least one event, in order of seq.
     Events(Vec<Arc<Event>>),
     /// No event matched for a while. The first message of a tail is always this one.
     Quiet,
 }
 
-impl Tail {
+impl EventTail {
     /// A tail that starts after the given seq, or from now on.
     ///
     /// # Errors
-    /// Returns [`Fault::Crowded`] if [`TAILS`] tails are open.
+    /// Returns [`RequestError::TooManyTails`] if [`TAILS`] tails are open.
     pub(super) fn new(
-        shared: &Shared,
+        shared: &AdminState,
         source: Option<String>,
         filter: Filter,
         after: Option<u64>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, RequestError> {
         let place = Arc::clone(&shared.tails).try_acquire_owned();
-        let place = place.map_err(|_full| Fault::Crowded { limit: TAILS })?;
-        let tip = shared.state.journal.tip();
+        let place = place.map_err(|_full| RequestError::TooManyTails { limit: TAILS })?;
+        let tip = shared.parts.journal.tip();
         let newest = *tip.borrow();
         Ok(Self {
-            journal: Arc::clone(&shared.state.journal),
+            journal: Arc::clone(&shared.parts.journal),
             tip,
-            stopping: shared.state.stopping.clone(),
+            stopping: shared.parts.stopping.clone(),
             source,
             filter,
             // If the journal was recreated, its newest seq may be lower than the client's seq.
@@ -102,14 +102,14 @@ impl Tail {
     /// Skips events if the tail is more than `most` events behind. Returns how many it skips.
     pub(super) fn catch_up(&mut self, most: u64) -> u64 {
         let behind = self.tip.borrow().saturating_sub(self.cursor);
-        let passed_over = behind.saturating_sub(most);
-        self.cursor += passed_over;
-        passed_over
+        let skipped = behind.saturating_sub(most);
+        self.cursor += skipped;
+        skipped
     }
 
     /// Waits for the next message. Returns `None` at shutdown and if the journal cannot be read; the client then
     /// reconnects.
-    pub(super) async fn news(&mut self) -> Option<News> {
+    pub(super) async fn next(&mut self) -> Option<TailMessage> {
         loop {
             if *self.stopping.borrow_and_update() {
                 return None;
@@ -117,13 +117,13 @@ impl Tail {
             // A keep-alive carries the cursor, so that a client without matching events does not start over after a
             // reconnect.
             if self.quiet_until <= Instant::now() {
-                return Some(self.told(News::Quiet));
+                return Some(self.with_keep_alive(TailMessage::Quiet));
             }
             let newest = *self.tip.borrow_and_update();
             if self.cursor < newest {
                 match self.read().await {
                     Ok(events) if events.is_empty() => continue,
-                    Ok(events) => return Some(self.told(News::Events(events))),
+                    Ok(events) => return Some(self.with_keep_alive(TailMessage::Events(events))),
                     Err(error) => {
                         tracing::warn!(error = error.class(), "tail ended: the journal cannot be read");
                         return None;
@@ -138,9 +138,9 @@ impl Tail {
         }
     }
 
-    fn told(&mut self, news: News) -> News {
+    fn with_keep_alive(&mut self, message: TailMessage) -> TailMessage {
         self.quiet_until = Instant::now() + KEEP_ALIVE;
-        news
+        message
     }
 
     async fn read(&mut self) -> Result<Vec<Arc<Event>>, Error> {

@@ -163,7 +163,7 @@ pub async fn serve(
         if let Some(insight) = &insight {
             lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_shutdown));
         }
-        let site = admin::router(admin::State {
+        let site = admin::router(admin::ReceiverParts {
             settings: admin::Settings { listen: addresses.admin, ..config.admin },
             journal: Arc::clone(&journal),
             handlers: about,
@@ -335,9 +335,9 @@ fn spec(config: HandlerConfig) -> HandlerSpec {
 }
 
 /// Describes a handler's configuration for the admin side.
-fn about(handler: &HandlerConfig) -> admin::About {
+fn about(handler: &HandlerConfig) -> admin::HandlerDescription {
     let HandlerConfig { name, wants, mask, dead_letters, .. } = handler;
-    admin::About {
+    admin::HandlerDescription {
         handler: Arc::clone(name),
         wants: wants.in_words(),
         masks: (!mask.is_empty()).then(|| mask.in_words()),

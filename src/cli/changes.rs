@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Error, client::Client, output::stdout, selection::FilterJson};
-use crate::admin::wire::{Changed, Rows, RowsRequest};
+use crate::admin::wire::{Changed, ChangedRows, RowsRequest};
 
 /// A list whose rows are changed by their ids.
 pub(super) struct Changeable {
@@ -28,7 +28,7 @@ impl Changeable {
         client: &Client,
         verb: &str,
         bodies: &[RowsRequest<FilterJson>],
-        (rows, done): (Rows, &str),
+        (rows, done): (ChangedRows, &str),
         json: bool,
     ) -> Result<(), Error> {
         let mut sum = Changed::new(rows, Vec::new());

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Cli, Error, client::RequestArgs, output::print_object};
 use crate::{
-    admin::wire::{AcceptedClock, Nothing},
+    admin::wire::{AcceptedClock, EmptyBody},
     clock::ClockStatus,
 };
 
@@ -37,7 +37,7 @@ fn show(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
 }
 
 fn accept(request: &RequestArgs, cli: &Cli) -> Result<(), Error> {
-    let answer = request.client(cli)?.post(&["api", "v1", "clock", "accept"], &Nothing {})?;
+    let answer = request.client(cli)?.post(&["api", "v1", "clock", "accept"], &EmptyBody {})?;
     request.print(answer, |AcceptedClock { accepted, clock: ClockStatus { now, .. } }| match accepted {
         true => format!("the wall clock is accepted: it is {now}"),
         false => format!("the wall clock is already trusted: it is {now}"),

@@ -10,7 +10,7 @@ use super::{
     selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
-use crate::admin::wire::{DeadRow, Rows};
+use crate::admin::wire::{ChangedRows, DeadRow};
 
 #[derive(clap::Args)]
 pub(super) struct DeadArgs {
@@ -167,10 +167,10 @@ impl DeadChangeArgs {
             bodies.iter_mut().for_each(|body| body.dry_run = Some(true));
         }
         let result = match (verb, self.dry_run) {
-            ("retry", true) => (Rows::Matches(0), "would be retried"),
-            ("retry", false) => (Rows::Retried(0), "will be retried"),
-            (_, true) => (Rows::Matches(0), "would be deleted permanently"),
-            (_, false) => (Rows::Dropped(0), "dropped"),
+            ("retry", true) => (ChangedRows::Matches(0), "would be retried"),
+            ("retry", false) => (ChangedRows::Retried(0), "will be retried"),
+            (_, true) => (ChangedRows::Matches(0), "would be deleted permanently"),
+            (_, false) => (ChangedRows::Dropped(0), "dropped"),
         };
         DEAD.change(&client, verb, &bodies, result, self.request.json)
     }

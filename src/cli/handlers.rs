@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     admin::wire::{
-        self, Before, Believed, HandlerReport, LaneReport, Nothing, PauseRow, Renamed, Resumed, Skipped, Why,
+        self, Before, Believed, EmptyBody, HandlerReport, LaneReport, PauseRequest, PauseRow, Renamed,
+        Resumed, Skipped,
     },
     clock::{self, Timestamp},
     journal::{RenameError, RenameRefusal, sqlite::rename_offline},
@@ -214,7 +215,7 @@ fn elapsed(seconds: u64) -> String {
 
 impl HandlerPauseArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let body = Why { reason: self.reason.clone() };
+        let body = PauseRequest { reason: self.reason.clone() };
         let path = ["api", "v1", "handlers", &self.name, "pause"];
         let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &body)?;
         self.request.print(answer, |_: IgnoredAny| {
@@ -226,7 +227,7 @@ impl HandlerPauseArgs {
 impl HandlerArgs {
     fn resume(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "handlers", &self.name, "resume"];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
         self.request.print(answer, |Resumed { resumed, .. }| match resumed {
             true => format!("{} is resumed", self.name),
             false => format!("{} was not paused", self.name),
@@ -235,7 +236,7 @@ impl HandlerArgs {
 
     fn retry(&self, cli: &Cli) -> Result<(), Error> {
         let path = ["api", "v1", "handlers", &self.name, "retry"];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
         self.request.print(answer, |_: IgnoredAny| format!("{} retries now", self.name))
     }
 }
@@ -255,7 +256,7 @@ impl HandlerRenameArgs {
             }
             None => {
                 let path = ["api", "v1", "handlers", old, "rename"];
-                self.request.client(cli)?.post(&path, &wire::Rename { to: new.clone() })?
+                self.request.client(cli)?.post(&path, &wire::RenameRequest { to: new.clone() })?
             }
         };
         self.request.print(answer, |_: IgnoredAny| {
@@ -284,7 +285,7 @@ impl HandlerBelieveArgs {
         );
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", &self.name, "believe"];
-        let answer: Box<RawValue> = client.post(&path, &Nothing {})?;
+        let answer: Box<RawValue> = client.post(&path, &EmptyBody {})?;
         self.request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
             "" => format!("{} has no refused events that wait", self.name),
             classes => format!(
@@ -306,7 +307,7 @@ impl HandlerSkipArgs {
         let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
         confirm(&question, self.yes)?;
         let path = ["api", "v1", "handlers", name, "skip"];
-        let answer: Box<RawValue> = client.post(&path, &wire::Skip { before: *before })?;
+        let answer: Box<RawValue> = client.post(&path, &wire::SkipRequest { before: *before })?;
         self.request.print(answer, |Skipped { before, .. }| {
             format!("{name} skips all undelivered events below seq {before}")
         })

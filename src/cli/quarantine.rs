@@ -11,7 +11,7 @@ use super::{
     output::{cell, confirm, lines, parse_rows, plain, print_members, print_rows, stdout},
     store::{Limit, StoreArgs, newest},
 };
-use crate::admin::wire::{QuarantineRow, Retried, RetriedList, Rows};
+use crate::admin::wire::{ChangedRows, QuarantineRow, Retried, RetriedList};
 
 #[derive(clap::Args)]
 pub(super) struct QuarantineArgs {
@@ -182,6 +182,6 @@ impl QuarantineDropArgs {
             format!("{} of the quarantine entries will be deleted permanently. Continue?", self.ids.len());
         confirm(&question, self.yes)?;
         let bodies = QUARANTINE.bodies(&self.ids);
-        QUARANTINE.change(&client, "drop", &bodies, (Rows::Dropped(0), "dropped"), self.request.json)
+        QUARANTINE.change(&client, "drop", &bodies, (ChangedRows::Dropped(0), "dropped"), self.request.json)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     client::{Client, RequestArgs},
     output::{bar, parse},
 };
-use crate::admin::wire::{InsightProgress, Nothing};
+use crate::admin::wire::{EmptyBody, InsightProgress};
 
 /// The interval between progress requests.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(super) struct RebuildArgs {
 
 pub(super) fn run(args: &RebuildArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.request.client(cli)?;
-    let started: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &Nothing {})?;
+    let started: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &EmptyBody {})?;
     let answer = if args.detach { started } else { watch(&client, started)? };
     args.request.print(answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
         Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),

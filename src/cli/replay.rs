@@ -11,7 +11,7 @@ use super::{
     output::{bar, cell, counted, parse, print_object, print_rows},
     selection::Selection,
 };
-use crate::admin::wire::{Changed, DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow};
+use crate::admin::wire::{Changed, DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -252,7 +252,7 @@ impl ReplayIdArgs {
 
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         let path = ["api", "v1", "replays", &self.id.to_string(), verb];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &Nothing {})?;
+        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
         self.request.print(answer, |ReplayReport { id, handler, state, .. }: ReplayReport| {
             format!("replay {id} to {handler} is {state}")
         })

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Error;
 use crate::{
     admin::{
-        narrow::Narrowed,
+        selection::EventSelection,
         wire::{ReplayRequest, RowsRequest},
     },
     clock::Timestamp,
@@ -85,7 +85,7 @@ impl Selection {
     }
 
     /// The same selection for a journal that is read without a receiver.
-    pub(super) fn narrowed(&self) -> Result<Narrowed, Error> {
+    pub(super) fn narrowed(&self) -> Result<EventSelection, Error> {
         let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ContentArgs { events, statuses, messages, phones } = &self.content;
         let settings = FilterSettings {
@@ -96,7 +96,7 @@ impl Selection {
             ..FilterSettings::default()
         };
         let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
-        Ok(Narrowed { since: self.since, until: self.until, filter })
+        Ok(EventSelection { since: self.since, until: self.until, filter })
     }
 }
 

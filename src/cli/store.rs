@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     admin::{
-        narrow::{Narrowed, Sifted},
-        onward::{self, Onward, OnwardQuery},
+        forward_feed::{self, ForwardPage, ForwardQuery},
+        selection::{EventSelection, FilteredPage},
         wire::{
             DeadDetail, DeadList, DeadRow, EventList, HandlerList, QuarantineDetail, QuarantineList,
             QuarantineRow, push_event,
@@ -80,8 +80,8 @@ impl Store {
                 Ok(Page { rows: events, next })
             }
             Self::Stopped(journal) => {
-                let Narrowed { since, until, filter } = selection.narrowed()?;
-                let mut sifted = Sifted::new(EventQuery { since, until, limit, ..query.clone() });
+                let EventSelection { since, until, filter } = selection.narrowed()?;
+                let mut sifted = FilteredPage::new(EventQuery { since, until, limit, ..query.clone() });
                 while sifted.take(journal.events(&sifted.reads()).map_err(failed)?, &filter) {}
                 let page = sifted.page();
                 let rows = page.events.iter().map(|event| event_row(event, raw)).collect::<Result<_, _>>()?;
@@ -121,16 +121,16 @@ impl Store {
                 };
                 let source = source.map(str::to_owned);
                 let limit = PAGE;
-                let mut onward = Onward::new(OnwardQuery {
+                let mut onward = ForwardPage::new(ForwardQuery {
                     after,
                     before,
                     source,
-                    narrowed,
+                    selection: narrowed,
                     limit,
-                    ..OnwardQuery::default()
+                    ..ForwardQuery::default()
                 });
                 while let Some(after) = onward.reads() {
-                    onward.take(journal.claim_all(after, onward::CHUNK).map_err(failed)?);
+                    onward.take(journal.claim_all(after, forward_feed::CHUNK).map_err(failed)?);
                 }
                 let page = onward.page();
                 let rows = page.events.iter().map(|event| event_row(event, false));
@@ -169,7 +169,7 @@ impl Store {
                 let mut dead = journal.dead_letters(&query).map_err(failed)?;
                 let next = dead.last().filter(|_| dead.len() == limit).map(|dead| dead.id);
                 let narrowed = selection.narrowed()?;
-                dead.retain(|dead| narrowed.takes(&dead.event));
+                dead.retain(|dead| narrowed.matches(&dead.event));
                 Ok(Page {
                     rows: dead.iter().map(|dead| raw(&DeadRow::from(dead))).collect::<Result<_, _>>()?,
                     next,

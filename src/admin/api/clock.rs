@@ -2,34 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
+use super::ApiResult;
 use crate::admin::{
-    Shared,
+    AdminState,
     decision::clock,
-    fault::Fault,
-    question::{Asked, Parameters},
-    wire::{AcceptedClock, Nothing},
+    params::{JsonBody, Parameters},
+    wire::{AcceptedClock, EmptyBody},
 };
 
 /// `GET clock`
-pub(super) async fn show(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn show(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
-    Ok(Json(shared.state.journal.clock().status()).into_response())
+    Ok(Json(shared.parts.journal.clock().status()).into_response())
 }
 
 /// `POST clock/accept`: the operator confirms that the wall clock is right.
 pub(super) async fn accept(
-    State(shared): State<Arc<Shared>>,
-    Asked(Nothing {}): Asked<Nothing>,
-) -> Result<Response, Fault> {
+    State(shared): State<Arc<AdminState>>,
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
+) -> ApiResult {
     let accepted = clock::accept(&shared).await?;
-    Ok(Json(AcceptedClock { accepted, clock: shared.state.journal.clock().status() }).into_response())
+    Ok(Json(AcceptedClock { accepted, clock: shared.parts.journal.clock().status() }).into_response())
 }

@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
-use super::{PAGE_BYTES, insight, number};
+use super::{ApiResult, PAGE_BYTES, insight};
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        question::{Parameters, Segment},
+        AdminState,
+        error::RequestError,
+        params::{Parameters, Segment, parse_number},
         wire::{ContactList, ConversationPage, EntryRow, WaitingList},
     },
     insight::ask::{self, Conversation, ConversationEntry, ListPage},
@@ -24,27 +20,21 @@ use crate::{
 const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// `GET contacts?address=&before=&limit=`: the most recently active contact first.
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let address: Option<String> = parameters.take("address")?;
     let before = parameters.take("before")?;
     let limit = parameters.limit()?;
     parameters.end()?;
-    let asked = insight::of(&shared)?;
-    let page = asked.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
+    let insight = insight::of(&shared)?;
+    let page = insight.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
     let ListPage { rows: contacts, next } = page.await?;
     Ok(Json(ContactList { contacts, next }).into_response())
 }
 
 /// `GET contacts/waiting?since=&limit=`: the longest-waiting contact first.
-pub(super) async fn waiting(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn waiting(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let since =
-        parameters.take("since")?.unwrap_or_else(|| shared.state.journal.clock().now().plus_ms(-WAITING_MS));
+        parameters.take("since")?.unwrap_or_else(|| shared.parts.journal.clock().now().plus_ms(-WAITING_MS));
     let limit = parameters.limit()?;
     parameters.end()?;
     let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;
@@ -53,25 +43,26 @@ pub(super) async fn waiting(
 
 /// `GET contacts/{id}?before=&limit=`: one conversation, newest entry first.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(id): Segment,
     mut parameters: Parameters,
-) -> Result<Response, Fault> {
-    let id = number("id", &id)?;
+) -> ApiResult {
+    let id = parse_number("id", &id)?;
     let before = parameters.take("before")?;
     let limit = parameters.limit()?;
     parameters.end()?;
-    let asked = insight::of(&shared)?;
-    let failures = asked.failures().clone();
-    let page = asked.ask(move |file| ask::conversation(file, id, before, limit, &failures));
-    let conversation = page.await?.ok_or_else(|| Fault::Nothing(format!("contact {id} in insight")))?;
-    Ok(Json(ConversationPage::of(conversation, &*shared.state.journal).await?).into_response())
+    let insight = insight::of(&shared)?;
+    let failures = insight.failures().clone();
+    let page = insight.ask(move |file| ask::conversation(file, id, before, limit, &failures));
+    let conversation =
+        page.await?.ok_or_else(|| RequestError::NotFound(format!("contact {id} in insight")))?;
+    Ok(Json(ConversationPage::of(conversation, &*shared.parts.journal).await?).into_response())
 }
 
 impl ConversationPage {
     /// Reads the texts from the journal, because insight stores none. The page ends early when the texts exceed
     /// [`PAGE_BYTES`], but never between entries of one event: the cursor is a seq.
-    async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, Fault> {
+    async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, RequestError> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());
         let mut bytes = 0;
@@ -89,7 +80,7 @@ impl ConversationPage {
     }
 }
 
-async fn text_of(entry: &ConversationEntry, journal: &dyn Journal) -> Result<Option<String>, Fault> {
+async fn text_of(entry: &ConversationEntry, journal: &dyn Journal) -> Result<Option<String>, RequestError> {
     let ConversationEntry::Message(message) = entry else { return Ok(None) };
     let event = journal.get(message.first_seq).await?;
     Ok(event.and_then(|event| event.element.view().text_of(&message.message_id).map(str::to_owned)))

@@ -2,41 +2,34 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
-use super::{Page, number};
+use super::{ApiResult, BoundedPage, changes::DeadChangeRequest};
 use crate::{
     admin::{
-        Shared,
+        AdminState,
         decision::{
-            dead::{self, Done},
-            handlers::at_work,
+            dead::{self, ChangeResult, DeadSelection},
+            handlers::running_handler,
         },
-        fault::Fault,
-        question::{Asked, Parameters, Segment, Which, Wish},
-        wire::{Changed, DeadDetail, DeadList, DeadRow, Rows},
+        error::RequestError,
+        params::{JsonBody, Parameters, Segment, parse_number},
+        wire::{Changed, ChangedRows, DeadDetail, DeadList, DeadRow},
     },
     journal::DeadQuery,
 };
 
 /// `GET dead?handler=&since=&until=&event=&status=&message=&phone=&before=&limit=`
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let handler: Option<String> = parameters.take("handler")?;
     let before = parameters.take("before")?;
     let limit = parameters.limit()?;
-    let narrowed = parameters.narrowed()?;
+    let events = parameters.selection()?;
     parameters.end()?;
-    let journal = &shared.state.journal;
+    let journal = &shared.parts.journal;
     let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
-    let Page { rows: dead, next, .. } = Page::read(limit, before, read, |dead| {
-        let row = narrowed.takes(&dead.event).then(|| DeadRow::from(dead));
+    let BoundedPage { rows: dead, next, .. } = BoundedPage::read(limit, before, read, |dead| {
+        let row = events.matches(&dead.event).then(|| DeadRow::from(dead));
         (dead.id, dead.event.element.raw().len(), row)
     })
     .await?;
@@ -45,48 +38,48 @@ pub(super) async fn list(
 
 /// `GET dead/{id}`
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(id): Segment,
     parameters: Parameters,
-) -> Result<Response, Fault> {
-    let id = number("id", &id)?;
+) -> ApiResult {
+    let id = parse_number("id", &id)?;
     parameters.end()?;
-    let dead = shared.state.journal.dead_letter(id).await?;
-    let dead = dead.ok_or_else(|| Fault::Nothing(format!("dead letter {id}")))?;
+    let dead = shared.parts.journal.dead_letter(id).await?;
+    let dead = dead.ok_or_else(|| RequestError::NotFound(format!("dead letter {id}")))?;
     Ok(Json(DeadDetail::from(dead)).into_response())
 }
 
 /// `POST dead/retry`: delivers dead letters again, through their handler's lane for the event's class.
 pub(super) async fn retry(
-    State(shared): State<Arc<Shared>>,
-    Asked(Wish { which, dry_run }): Asked<Wish>,
-) -> Result<Response, Fault> {
-    if let Which::Of(matching) = &which
-        && let Some(handler) = &matching.handler
+    State(shared): State<Arc<AdminState>>,
+    JsonBody(DeadChangeRequest { selection, dry_run }): JsonBody<DeadChangeRequest>,
+) -> ApiResult {
+    if let DeadSelection::Matching(filter) = &selection
+        && let Some(handler) = &filter.handler
     {
-        at_work(&shared, handler)?;
+        running_handler(&shared, handler)?;
     }
     if dry_run {
-        return counted(&shared, which).await;
+        return counted(&shared, selection).await;
     }
-    let Done { done, unknown, .. } = dead::retry(&shared, which).await?;
-    Ok(Json(Changed::new(Rows::Retried(done), unknown)).into_response())
+    let ChangeResult { changed, unknown, .. } = dead::retry(&shared, selection).await?;
+    Ok(Json(Changed::new(ChangedRows::Retried(changed), unknown)).into_response())
 }
 
 /// `POST dead/drop`: deletes dead letters permanently.
 pub(super) async fn drop(
-    State(shared): State<Arc<Shared>>,
-    Asked(Wish { which, dry_run }): Asked<Wish>,
-) -> Result<Response, Fault> {
+    State(shared): State<Arc<AdminState>>,
+    JsonBody(DeadChangeRequest { selection, dry_run }): JsonBody<DeadChangeRequest>,
+) -> ApiResult {
     if dry_run {
-        return counted(&shared, which).await;
+        return counted(&shared, selection).await;
     }
-    let Done { done, unknown, .. } = dead::drop(&shared, which).await?;
-    Ok(Json(Changed::new(Rows::Dropped(done), unknown)).into_response())
+    let ChangeResult { changed, unknown, .. } = dead::drop(&shared, selection).await?;
+    Ok(Json(Changed::new(ChangedRows::Dropped(changed), unknown)).into_response())
 }
 
 /// The answer to a dry run: how many dead letters the change would affect.
-async fn counted(shared: &Shared, which: Which) -> Result<Response, Fault> {
-    let Done { done, unknown, .. } = dead::count(shared, which).await?;
-    Ok(Json(Changed::new(Rows::Matches(done), unknown)).into_response())
+async fn counted(shared: &AdminState, selection: DeadSelection) -> ApiResult {
+    let ChangeResult { changed, unknown, .. } = dead::count(shared, selection).await?;
+    Ok(Json(Changed::new(ChangedRows::Matches(changed), unknown)).into_response())
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
-use super::{json, number, octets};
+use super::{ApiResult, json, octets};
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        narrow::{Narrowed, before_all_since, last_before, sifted},
-        onward::{self, Onward, OnwardQuery},
-        question::{Parameters, Segment},
-        wire::{PassageRow, push_event},
+        AdminState,
+        error::RequestError,
+        forward_feed::{self, ForwardPage, ForwardQuery},
+        params::{Parameters, Segment, parse_number},
+        selection::{EventSelection, before_all_since, last_before, read_filtered},
+        wire::{HandlerProgressRow, push_event},
     },
     handler::Filter,
     journal::{EventPage, EventQuery, Journal},
@@ -21,10 +21,7 @@ use crate::{
 /// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: `event` (with the
 /// wildcards `*` and `?`), `status`, `message` and `phone` may be repeated. With `after=SEQ` the list has the events
 /// with a higher seq, oldest first; `next` is then the `after` of the following page.
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let query = EventQuery {
         name: parameters.take("name")?,
         source: parameters.take("source")?,
@@ -37,18 +34,18 @@ pub(super) async fn list(
     let raw = parameters.flag("raw")?;
     let filter = parameters.filter()?;
     parameters.end()?;
-    let journal = &*shared.state.journal;
+    let journal = &*shared.parts.journal;
     let page = match (after, filter) {
         (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
         (None, None) => journal.events(query).await?,
-        (None, Some(filter)) => sifted(journal, query, &filter).await?,
+        (None, Some(filter)) => read_filtered(journal, query, &filter).await?,
     };
     let mut rows = String::new();
     for event in &page.events {
         if !rows.is_empty() {
             rows.push(',');
         }
-        push_event(&mut rows, event, raw).map_err(|_never| Fault::Inside)?;
+        push_event(&mut rows, event, raw).map_err(|_never| RequestError::Internal)?;
     }
     // The rows are JSON already, and are not parsed again.
     let next = page.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
@@ -60,7 +57,7 @@ async fn oldest_first(
     query: EventQuery,
     after: u64,
     filter: Filter,
-) -> Result<EventPage, Fault> {
+) -> Result<EventPage, RequestError> {
     let EventQuery { name, source, since, until, before, limit } = query;
     let after = match since {
         Some(since) => after.max(before_all_since(journal, since).await?),
@@ -70,33 +67,34 @@ async fn oldest_first(
         Some(until) => Some((last_before(journal, until).await? + 1).min(before.unwrap_or(u64::MAX))),
         None => before,
     };
-    let narrowed = Narrowed { since, until, filter };
-    let mut onward = Onward::new(OnwardQuery { after, before, name, source, narrowed, limit });
-    while let Some(after) = onward.reads() {
-        onward.take(journal.claim_all(after, onward::CHUNK).await?);
+    let selection = EventSelection { since, until, filter };
+    let mut page = ForwardPage::new(ForwardQuery { after, before, name, source, selection, limit });
+    while let Some(after) = page.reads() {
+        page.take(journal.claim_all(after, forward_feed::CHUNK).await?);
     }
-    Ok(onward.page())
+    Ok(page.page())
 }
 
 /// `GET events/{seq}?raw=`: the event with its `lanes`; with `raw`, only its bytes.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(seq): Segment,
     mut parameters: Parameters,
-) -> Result<Response, Fault> {
-    let seq = number("seq", &seq)?;
+) -> ApiResult {
+    let seq = parse_number("seq", &seq)?;
     let raw = parameters.flag("raw")?;
     parameters.end()?;
-    let event = shared.state.journal.get(seq).await?.ok_or_else(|| Fault::Nothing(format!("event {seq}")))?;
+    let event =
+        shared.parts.journal.get(seq).await?.ok_or_else(|| RequestError::NotFound(format!("event {seq}")))?;
     if raw {
         return Ok(octets(event.element.raw().as_bytes().to_vec()));
     }
-    let passages = shared.passages(&event).await?;
-    let lanes: Vec<PassageRow> = passages.into_iter().map(PassageRow::from).collect();
+    let progress = shared.handler_progress(&event).await?;
+    let lanes: Vec<HandlerProgressRow> = progress.into_iter().map(HandlerProgressRow::from).collect();
     let mut line = String::from("{");
     event.push_json_fields(&mut line);
     line.push_str(",\"lanes\":");
-    line.push_str(&serde_json::to_string(&lanes).map_err(|_never| Fault::Inside)?);
+    line.push_str(&serde_json::to_string(&lanes).map_err(|_never| RequestError::Internal)?);
     line.push('}');
     Ok(json(line))
 }

@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 use serde::Serialize;
 
-use super::insight;
+use super::{ApiResult, insight};
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        question::{Parameters, no_such_word},
+        AdminState,
+        error::RequestError,
+        params::{Parameters, no_such_word},
         wire::{ArrivalList, FigureList, SourceList, SourceReport},
     },
     clock::Timestamp,
@@ -40,39 +36,33 @@ const ONLY: [Dimension; 6] = [
 
 /// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is a comma-separated
 /// list of [`Dimension::ALL`].
-pub(super) async fn funnel(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
-    let wanted = Wanted::take(&shared, &mut parameters)?;
+pub(super) async fn funnel(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
+    let request = FigureRequest::take(&shared, &mut parameters)?;
     parameters.end()?;
-    let query = wanted.query.clone();
+    let query = request.query.clone();
     let rows = insight::of(&shared)?.ask(move |file| ask::funnel(file, &query)).await?;
-    wanted.answer(rows)
+    request.answer(rows)
 }
 
 /// `GET failures`: same parameters as `funnel`.
-pub(super) async fn failures(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
-    let wanted = Wanted::take(&shared, &mut parameters)?;
+pub(super) async fn failures(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
+    let request = FigureRequest::take(&shared, &mut parameters)?;
     parameters.end()?;
-    let query = wanted.query.clone();
-    let asked = insight::of(&shared)?;
-    let classes = asked.failures().clone();
-    let rows: Vec<FailureRow> = asked.ask(move |file| ask::failures(file, &query, &classes)).await?;
-    wanted.answer(rows)
+    let query = request.query.clone();
+    let insight = insight::of(&shared)?;
+    let classes = insight.failures().clone();
+    let rows: Vec<FailureRow> = insight.ask(move |file| ask::failures(file, &query, &classes)).await?;
+    request.answer(rows)
 }
 
 /// The parameters of a query for figures.
-struct Wanted {
+struct FigureRequest {
     span: Span,
     query: FigureQuery,
 }
 
-impl Wanted {
-    fn take(shared: &Shared, parameters: &mut Parameters) -> Result<Self, Fault> {
+impl FigureRequest {
+    fn take(shared: &AdminState, parameters: &mut Parameters) -> Result<Self, RequestError> {
         let span = Span::take(shared, parameters)?;
         let by = match parameters.take::<String>("by")? {
             Some(names) if !names.is_empty() => dimensions(&names)?,
@@ -90,7 +80,7 @@ impl Wanted {
         Ok(Self { span, query })
     }
 
-    fn answer<T: Serialize>(self, rows: Vec<T>) -> Result<Response, Fault> {
+    fn answer<T: Serialize>(self, rows: Vec<T>) -> ApiResult {
         bounded(&rows, "by")?;
         let Span { since, until } = self.span;
         let by = self.query.by.into_iter().map(|by| by.as_str().to_owned()).collect();
@@ -99,13 +89,13 @@ impl Wanted {
 }
 
 /// Parses a comma-separated list of dimension names.
-fn dimensions(names: &str) -> Result<Vec<Dimension>, Fault> {
+fn dimensions(names: &str) -> Result<Vec<Dimension>, RequestError> {
     let mut by = Vec::new();
     for name in names.split(',').map(str::trim) {
         let dimension = Dimension::from_name(name)
             .ok_or_else(|| no_such_word("by", name, &Dimension::ALL.map(Dimension::as_str)))?;
         if by.contains(&dimension) {
-            return Err(Fault::parameter("by", format!("{name} is given more than once")));
+            return Err(RequestError::parameter("by", format!("{name} is given more than once")));
         }
         by.push(dimension);
     }
@@ -113,10 +103,7 @@ fn dimensions(names: &str) -> Result<Vec<Dimension>, Fault> {
 }
 
 /// `GET arrivals?since=&until=&by=`: grouped by `hour` (the default) or by `day`.
-pub(super) async fn arrivals(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn arrivals(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let span = Span::take(&shared, &mut parameters)?;
     let by_day = |name: &str| match name {
         "hour" => Some(false),
@@ -132,11 +119,8 @@ pub(super) async fn arrivals(
 }
 
 /// `GET sources?since=`: what each source sent since then.
-pub(super) async fn sources(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
-    let now = shared.state.journal.clock().now();
+pub(super) async fn sources(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
+    let now = shared.parts.journal.clock().now();
     let since = parameters.take("since")?.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
     parameters.end()?;
     let rows = insight::of(&shared)?.ask(move |file| ask::sources(file, since)).await?;
@@ -152,8 +136,8 @@ struct Span {
 }
 
 impl Span {
-    fn take(shared: &Shared, parameters: &mut Parameters) -> Result<Self, Fault> {
-        let until = parameters.take("until")?.unwrap_or_else(|| shared.state.journal.clock().now());
+    fn take(shared: &AdminState, parameters: &mut Parameters) -> Result<Self, RequestError> {
+        let until = parameters.take("until")?.unwrap_or_else(|| shared.parts.journal.clock().now());
         let since = parameters.take("since")?.unwrap_or_else(|| until.plus_ms(-SINCE_MS));
         Ok(Self { since, until })
     }
@@ -165,13 +149,13 @@ impl Span {
 }
 
 /// Rejects an answer with more than [`ROWS`] rows. `by` is the parameter that the error names.
-fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), Fault> {
+fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), RequestError> {
     if rows.len() > ROWS {
         let what = format!(
             "gives {} rows, more than {ROWS}: choose a shorter period or a coarser grouping",
             rows.len()
         );
-        return Err(Fault::parameter(by, what));
+        return Err(RequestError::parameter(by, what));
     }
     Ok(())
 }

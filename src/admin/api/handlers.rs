@@ -2,22 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
+use super::ApiResult;
 use crate::{
     admin::{
-        Shared,
-        decision::handlers::{self, at_work},
-        fault::Fault,
-        narrow::before_all_since,
-        question::{Asked, Parameters, Segment},
+        AdminState,
+        decision::handlers::{self, running_handler},
+        params::{JsonBody, Parameters, Segment},
+        selection::before_all_since,
         wire::{
-            Before, HandlerList, HandlerReport, LaneReport, Nothing, PauseRow, Paused, Rename, Renamed,
-            Resumed, RetriedHandler, Skip, Skipped, Why,
+            Before, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
+            RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
         },
     },
     dispatch::{LaneCondition, LaneStatus},
@@ -25,15 +21,12 @@ use crate::{
 };
 
 /// `GET handlers`
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
-    let dead: HashMap<Arc<str>, u64> = shared.state.journal.figures().await?.dead.into_iter().collect();
-    let paused = Arc::clone(&shared.state.journal.paused().borrow());
+    let dead: HashMap<Arc<str>, u64> = shared.parts.journal.figures().await?.dead.into_iter().collect();
+    let paused = Arc::clone(&shared.parts.journal.paused().borrow());
     let mut rows: Vec<HandlerReport> = Vec::new();
-    for lane in shared.state.desk.status() {
+    for lane in shared.parts.desk.status() {
         match rows.iter_mut().find(|row| row.handler == lane.handler) {
             Some(row) => row.lanes.push(lane.into()),
             None => rows.push(HandlerReport {
@@ -46,7 +39,7 @@ pub(super) async fn list(
             }),
         }
     }
-    let places = shared.state.journal.handlers().await?;
+    let places = shared.parts.journal.handlers().await?;
     rows.extend(places.iter().filter(|place| !place.configured).map(|place| HandlerReport {
         handler: Arc::clone(&place.handler),
         kind: None,
@@ -71,11 +64,11 @@ fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneReport {
 
 /// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.
 pub(super) async fn pause(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Why { reason }): Asked<Why>,
-) -> Result<Response, Fault> {
-    let handler = at_work(&shared, &handler)?;
+    JsonBody(PauseRequest { reason }): JsonBody<PauseRequest>,
+) -> ApiResult {
+    let handler = running_handler(&shared, &handler)?;
     let paused = handlers::pause(&shared, &handler, reason.as_deref()).await?;
     let paused = paused.as_ref().map(PauseRow::from);
     Ok(Json(Paused { handler, paused }).into_response())
@@ -83,53 +76,53 @@ pub(super) async fn pause(
 
 /// `POST handlers/{name}/resume`: continues at the handler's cursors.
 pub(super) async fn resume(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Nothing {}): Asked<Nothing>,
-) -> Result<Response, Fault> {
-    let handler = at_work(&shared, &handler)?;
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
+) -> ApiResult {
+    let handler = running_handler(&shared, &handler)?;
     let resumed = handlers::resume(&shared, &handler).await?;
     Ok(Json(Resumed { handler, resumed }).into_response())
 }
 
 /// `POST handlers/{name}/rename`: moves the handler's state in the journal to another name.
 pub(super) async fn rename(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Rename { to }): Asked<Rename>,
-) -> Result<Response, Fault> {
+    JsonBody(RenameRequest { to }): JsonBody<RenameRequest>,
+) -> ApiResult {
     handlers::rename(&shared, &handler, &to).await?;
     Ok(Json(Renamed { handler, to }).into_response())
 }
 
 /// `POST handlers/{name}/retry`: retries now everything that waits for a retry.
 pub(super) async fn retry(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Nothing {}): Asked<Nothing>,
-) -> Result<Response, Fault> {
-    let handler = at_work(&shared, &handler)?;
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
+) -> ApiResult {
+    let handler = running_handler(&shared, &handler)?;
     handlers::retry(&shared, &handler).await;
     Ok(Json(RetriedHandler { handler }).into_response())
 }
 
 /// `POST handlers/{name}/believe`: the events that the destination refuses now become dead letters.
 pub(super) async fn believe(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Nothing {}): Asked<Nothing>,
-) -> Result<Response, Fault> {
-    let handler = at_work(&shared, &handler)?;
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
+) -> ApiResult {
+    let handler = running_handler(&shared, &handler)?;
     Ok(Json(handlers::believe(&shared, &handler).await).into_response())
 }
 
 /// `POST handlers/{name}/skip`: skips all events before a seq or a time. The decision is logged.
 pub(super) async fn skip(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment,
-    Asked(Skip { before }): Asked<Skip>,
-) -> Result<Response, Fault> {
-    let journal = &shared.state.journal;
+    JsonBody(SkipRequest { before }): JsonBody<SkipRequest>,
+) -> ApiResult {
+    let journal = &shared.parts.journal;
     // Events that are not yet received cannot be skipped.
     let end = journal.tip().borrow().saturating_add(1);
     let before = match before {

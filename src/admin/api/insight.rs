@@ -2,49 +2,43 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
+use super::ApiResult;
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        question::{Asked, Parameters},
-        wire::{InsightProgress, Nothing},
+        AdminState,
+        error::RequestError,
+        params::{JsonBody, Parameters},
+        wire::{EmptyBody, InsightProgress},
     },
     insight::{Insight, LedgerProgress},
 };
 
 /// Insight, if it is enabled.
-pub(super) fn of(shared: &Shared) -> Result<&Insight, Fault> {
-    shared.state.insight.as_deref().ok_or(Fault::NoInsight)
+pub(super) fn of(shared: &AdminState) -> Result<&Insight, RequestError> {
+    shared.parts.insight.as_deref().ok_or(RequestError::NoInsight)
 }
 
 /// `GET insight`
-pub(super) async fn progress(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn progress(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
     row(&shared)
 }
 
 /// `POST insight/rebuild`: deletes the data that the journal can restore, and reads the journal again.
 pub(super) async fn rebuild(
-    State(shared): State<Arc<Shared>>,
-    Asked(Nothing {}): Asked<Nothing>,
-) -> Result<Response, Fault> {
-    of(&shared)?.rebuild(&*shared.state.journal).await?;
+    State(shared): State<Arc<AdminState>>,
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
+) -> ApiResult {
+    of(&shared)?.rebuild(&*shared.parts.journal).await?;
     tracing::warn!(user = shared.user(), "insight rebuild started by an operator");
     row(&shared)
 }
 
-fn row(shared: &Shared) -> Result<Response, Fault> {
+fn row(shared: &AdminState) -> ApiResult {
     let LedgerProgress { cursor, rebuilding_to } = *of(shared)?.progress().borrow();
-    let tip = *shared.state.journal.tip().borrow();
+    let tip = *shared.parts.journal.tip().borrow();
     let lag = tip.saturating_sub(cursor);
     Ok(Json(InsightProgress { enabled: true, cursor, tip, lag, rebuilding_to }).into_response())
 }

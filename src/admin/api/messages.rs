@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
-use super::insight;
+use super::{ApiResult, insight};
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        question::{Parameters, Segment},
+        AdminState,
+        error::RequestError,
+        params::{Parameters, Segment},
         wire::{MessageList, TimelineList},
     },
     insight::{
@@ -23,10 +19,7 @@ use crate::{
 };
 
 /// `GET messages?phone=&message=&customer=&state=&reason=&incoming=&since=&until=&before=&limit=`
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    mut parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
     let query = SearchQuery {
         phone: parameters.take("phone")?,
         message: parameters.take("message")?,
@@ -53,17 +46,17 @@ pub(super) async fn list(
 
 /// `GET messages/{messageId}`: one entry for each source that has a message with this id.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(message): Segment,
     parameters: Parameters,
-) -> Result<Response, Fault> {
+) -> ApiResult {
     parameters.end()?;
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
-    let asked = message.clone();
-    let messages = insight.ask(move |file| ask::timeline(file, &asked, &failures)).await?;
+    let id = message.clone();
+    let messages = insight.ask(move |file| ask::timeline(file, &id, &failures)).await?;
     if messages.is_empty() {
-        return Err(Fault::Nothing(format!("message {message:?} in insight")));
+        return Err(RequestError::NotFound(format!("message {message:?} in insight")));
     }
     Ok(Json(TimelineList { messages }).into_response())
 }

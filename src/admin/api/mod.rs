@@ -2,6 +2,7 @@
 //! following page, and `null` on the last page. A page is bounded in bytes as well as by its limit: it may be shorter
 //! than requested and still have a `next`.
 
+mod changes;
 mod clock;
 mod contacts;
 mod dead;
@@ -24,13 +25,14 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{Shared, chunks::CHUNK, fault::Fault, question::Parameters};
+use super::{AdminState, chunks::CHUNK, error::RequestError, params::Parameters};
 use crate::journal;
 
 /// A page takes no more rows after this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
 
-type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<Shared>>);
+type ApiResult = Result<Response, RequestError>;
+type Route = (MethodFilter, &'static str, fn(MethodFilter) -> MethodRouter<Arc<AdminState>>);
 
 /// All routes. [`DOCUMENT`] describes their parameters and answers.
 const ROUTES: [Route; 41] = [
@@ -81,29 +83,24 @@ const ROUTES: [Route; 41] = [
 /// with the answers of the real binary.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<AdminState>> {
     ROUTES.into_iter().fold(Router::new(), |router, (method, path, route)| router.route(path, route(method)))
 }
 
 /// `GET openapi.json`
-async fn document(parameters: Parameters) -> Result<Response, Fault> {
+async fn document(parameters: Parameters) -> ApiResult {
     parameters.end()?;
     Ok(json(DOCUMENT.to_owned()))
 }
 
-/// Parses a path segment as a number.
-fn number<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Fault> {
-    text.parse().map_err(|_invalid| Fault::parameter(name, "is not a number"))
-}
-
 /// A page of a list while it is being read.
-struct Page<R> {
+struct BoundedPage<R> {
     rows: Vec<R>,
     bytes: usize,
     next: Option<i64>,
 }
 
-impl<R> Page<R> {
+impl<R> BoundedPage<R> {
     /// Reads a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once. `read`
     /// returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the entry
     /// is shown, its row.
@@ -112,21 +109,21 @@ impl<R> Page<R> {
         before: Option<i64>,
         read: impl Fn(Option<i64>, usize) -> F,
         row: impl Fn(&T) -> (i64, usize, Option<R>),
-    ) -> Result<Self, Fault>
+    ) -> Result<Self, RequestError>
     where
         F: Future<Output = Result<Vec<T>, journal::Error>>,
     {
         let mut page = Self { rows: Vec::new(), bytes: 0, next: before };
         while page.rows.len() < limit && page.bytes < PAGE_BYTES {
-            let asked = CHUNK.min(limit - page.rows.len());
-            let chunk = read(page.next, asked).await?;
+            let wanted = CHUNK.min(limit - page.rows.len());
+            let chunk = read(page.next, wanted).await?;
             for entry in &chunk {
                 let (id, size, row) = row(entry);
                 page.rows.extend(row);
                 page.bytes += size;
                 page.next = Some(id);
             }
-            if chunk.len() < asked {
+            if chunk.len() < wanted {
                 page.next = None;
                 break;
             }
@@ -171,5 +168,17 @@ mod tests {
             ROUTES.iter().map(|(filter, path, _)| (method(*filter), (*path).to_owned())).collect();
         assert_eq!(routes.len(), ROUTES.len());
         assert_eq!(documented, routes);
+    }
+
+    #[test]
+    fn the_document_has_the_answers_that_every_path_can_give() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                for status in ["401", "405", "421", "429"] {
+                    assert!(operation["responses"][status].is_object(), "{method} {path}: {status}");
+                }
+            }
+        }
     }
 }

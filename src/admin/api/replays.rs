@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
-use super::number;
+use super::ApiResult;
 use crate::{
     admin::{
-        Shared,
-        decision::replays::{self, Plan},
-        fault::Fault,
-        question::{Asked, Chosen, Parameters, Segment},
-        wire::{DryRun, Nothing, ReplayList, ReplayRequest, ReplayRow},
+        AdminState,
+        decision::replays::{self, Plan, ReplaySelection},
+        error::RequestError,
+        params::{JsonBody, Parameters, Segment, parse_number},
+        selection::FilterSelection,
+        wire::{DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow},
     },
     dispatch::Matches,
     journal::ReplayState,
@@ -23,13 +20,14 @@ use crate::{
 
 /// `POST replays`: replays the events that are stored now; later events are not included.
 pub(super) async fn start(
-    State(shared): State<Arc<Shared>>,
-    Asked(request): Asked<ReplayRequest<Chosen>>,
-) -> Result<Response, Fault> {
-    let ReplayRequest { handler, since, until, filter: chosen, rate, dry_run } = request;
-    let wish = replays::Wish { handler, since, until, upto: None, chosen, rate };
-    let plan = Plan::of(&shared, wish).await?;
-    let plan = plan.ok_or_else(|| Fault::Nothing("event that was received in that time".to_owned()))?;
+    State(shared): State<Arc<AdminState>>,
+    JsonBody(request): JsonBody<ReplayRequest<FilterSelection>>,
+) -> ApiResult {
+    let ReplayRequest { handler, since, until, filter, rate, dry_run } = request;
+    let selection = ReplaySelection { handler, since, until, upto: None, filter, rate };
+    let plan = Plan::of(&shared, selection).await?;
+    let plan =
+        plan.ok_or_else(|| RequestError::NotFound("event that was received in that time".to_owned()))?;
     if dry_run {
         let Matches { events, first, last } = plan.count(&shared).await?;
         let handler = plan.new.handler;
@@ -40,58 +38,55 @@ pub(super) async fn start(
 }
 
 /// `GET replays`: the active replays and the last that ended, oldest first.
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
     Ok(Json(ReplayList { replays: ReplayRow::all(&shared)? }).into_response())
 }
 
 /// `GET replays/{id}`
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(id): Segment,
     parameters: Parameters,
-) -> Result<Response, Fault> {
+) -> ApiResult {
     parameters.end()?;
-    Ok(Json(ReplayRow::one(&shared, number("id", &id)?)?).into_response())
+    Ok(Json(ReplayRow::one(&shared, parse_number("id", &id)?)?).into_response())
 }
 
 /// `POST replays/{id}/pause`: starts no more deliveries until the replay is resumed, also after a restart.
 pub(super) async fn pause(
-    state: State<Arc<Shared>>,
+    state: State<Arc<AdminState>>,
     id: Segment,
-    asked: Asked<Nothing>,
-) -> Result<Response, Fault> {
-    change(state, id, asked, ReplayState::Paused).await
+    body: JsonBody<EmptyBody>,
+) -> ApiResult {
+    change(state, id, body, ReplayState::Paused).await
 }
 
 /// `POST replays/{id}/resume`
 pub(super) async fn resume(
-    state: State<Arc<Shared>>,
+    state: State<Arc<AdminState>>,
     id: Segment,
-    asked: Asked<Nothing>,
-) -> Result<Response, Fault> {
-    change(state, id, asked, ReplayState::Running).await
+    body: JsonBody<EmptyBody>,
+) -> ApiResult {
+    change(state, id, body, ReplayState::Running).await
 }
 
 /// `POST replays/{id}/cancel`: ends the replay permanently. Events that it delivered stay delivered.
 pub(super) async fn cancel(
-    state: State<Arc<Shared>>,
+    state: State<Arc<AdminState>>,
     id: Segment,
-    asked: Asked<Nothing>,
-) -> Result<Response, Fault> {
-    change(state, id, asked, ReplayState::Cancelled).await
+    body: JsonBody<EmptyBody>,
+) -> ApiResult {
+    change(state, id, body, ReplayState::Cancelled).await
 }
 
 async fn change(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Segment(id): Segment,
-    Asked(Nothing {}): Asked<Nothing>,
+    JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
     to: ReplayState,
-) -> Result<Response, Fault> {
-    let id = number("id", &id)?;
+) -> ApiResult {
+    let id = parse_number("id", &id)?;
     replays::change(&shared, id, to).await?;
     Ok(Json(ReplayRow::one(&shared, id)?).into_response())
 }

@@ -2,42 +2,32 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::IntoResponse};
 
+use super::ApiResult;
 use crate::admin::{
-    Shared,
-    fault::Fault,
-    question::Parameters,
+    AdminState,
+    params::Parameters,
     wire::{CredentialList, CredentialRow, FiguresRow, Health, Status},
 };
 
 /// `GET status`
-pub(super) async fn status(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn status(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
-    let figures = shared.state.journal.figures().await?;
+    let figures = shared.parts.journal.figures().await?;
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_secs: shared.started.elapsed().as_secs(),
         health: Health::of(&shared),
-        tip: *shared.state.journal.tip().borrow(),
+        tip: *shared.parts.journal.tip().borrow(),
         journal: FiguresRow::from(&figures),
     })
     .into_response())
 }
 
 /// `GET credentials`
-pub(super) async fn credentials(
-    State(shared): State<Arc<Shared>>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(super) async fn credentials(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
     parameters.end()?;
-    let credentials = (shared.state.credentials)().into_iter().map(CredentialRow::from).collect();
+    let credentials = (shared.parts.credentials)().into_iter().map(CredentialRow::from).collect();
     Ok(Json(CredentialList { credentials }).into_response())
 }

@@ -6,18 +6,18 @@ use axum::{
     extract::State,
     http::{HeaderMap, header::CACHE_CONTROL},
     response::{
-        IntoResponse, Response,
+        IntoResponse,
         sse::{Event as Line, Sse},
     },
 };
 use futures_util::{StreamExt, stream};
 
+use super::ApiResult;
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        question::Parameters,
-        tail::{News, Tail, last_seq},
+        AdminState,
+        params::Parameters,
+        tail::{EventTail, TailMessage, last_seq},
     },
     event::Event,
 };
@@ -25,22 +25,22 @@ use crate::{
 /// `GET tail?after=&source=&event=&status=&message=&phone=`: events with a seq above `after`, or from now on. A
 /// `Last-Event-ID` header overrides `after`.
 pub(super) async fn tail(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     headers: HeaderMap,
     mut parameters: Parameters,
-) -> Result<Response, Fault> {
+) -> ApiResult {
     let after: Option<u64> = parameters.take("after")?;
     let source = parameters.take("source")?;
     let filter = parameters.filter()?.unwrap_or_default();
     parameters.end()?;
     let after = last_seq(&headers)?.or(after);
-    let tail = Tail::new(&shared, source, filter, after)?;
+    let tail = EventTail::new(&shared, source, filter, after)?;
     let batches = stream::unfold(tail, async |mut tail| {
-        let lines = match tail.news().await? {
-            News::Events(events) => events.iter().map(|event| line(event)).collect(),
+        let lines = match tail.next().await? {
+            TailMessage::Events(events) => events.iter().map(|event| line(event)).collect(),
             // A message with an id but no data raises no event in the client. The client sends this id when it
             // reconnects.
-            News::Quiet => vec![Line::default().comment("").id(tail.cursor().to_string())],
+            TailMessage::Quiet => vec![Line::default().comment("").id(tail.cursor().to_string())],
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))
     });

@@ -3,23 +3,17 @@
 use std::sync::Arc;
 
 use crate::{
-    admin::{
-        Shared,
-        chunks::each,
-        fault::Fault,
-        narrow::Narrowed,
-        question::{LIMIT, Which},
-    },
+    admin::{AdminState, chunks::each, error::RequestError, params::LIMIT, selection::EventSelection},
     journal::{Cause, DeadLetter, DeadQuery, Error, Journal, JournalFuture},
 };
 
 /// A selection of dead letters. Every member that is set must match.
 #[derive(Default)]
-pub(in crate::admin) struct Matching {
+pub(in crate::admin) struct DeadFilter {
     /// The handler of the dead letter; `None` matches any.
     pub(in crate::admin) handler: Option<String>,
     /// Conditions on the event.
-    pub(in crate::admin) narrowed: Narrowed,
+    pub(in crate::admin) events: EventSelection,
     /// Why the event became a dead letter.
     pub(in crate::admin) cause: Option<Cause>,
     /// A substring of the last error, ignoring case.
@@ -30,21 +24,27 @@ pub(in crate::admin) struct Matching {
     pub(in crate::admin) before: Option<i64>,
 }
 
-impl Matching {
+impl DeadFilter {
     /// Returns whether the dead letter matches. The caller checks `handler` and `before`.
-    pub(in crate::admin) fn takes(&self, dead: &DeadLetter) -> bool {
+    pub(in crate::admin) fn matches(&self, dead: &DeadLetter) -> bool {
         let has = |part: &String| dead.error.to_lowercase().contains(&part.to_lowercase());
         self.cause.is_none_or(|cause| dead.cause == cause)
             && self.error.as_ref().is_none_or(has)
             && self.among.as_ref().is_none_or(|names| names.contains(&dead.lane.handler))
-            && self.narrowed.takes(&dead.event)
+            && self.events.matches(&dead.event)
     }
 }
 
+/// The dead letters that a change or a count selects.
+pub(in crate::admin) enum DeadSelection {
+    Ids(Vec<i64>),
+    Matching(Box<DeadFilter>),
+}
+
 /// The result of a change.
-pub(in crate::admin) struct Done {
+pub(in crate::admin) struct ChangeResult {
     /// The number of dead letters changed or counted.
-    pub(in crate::admin) done: usize,
+    pub(in crate::admin) changed: usize,
     /// The highest id that was read; `None` if the dead letters were selected by id.
     pub(in crate::admin) newest: Option<i64>,
     /// Requested ids that do not exist.
@@ -52,35 +52,44 @@ pub(in crate::admin) struct Done {
 }
 
 /// Delivers dead letters again, through their handler's lane for the event's class.
-pub(in crate::admin) async fn retry(shared: &Shared, which: Which) -> Result<Done, Fault> {
-    let done = change(shared, which, Journal::retry_dead).await?;
-    if done.done > 0 {
-        let retried = done.done;
+pub(in crate::admin) async fn retry(
+    shared: &AdminState,
+    selection: DeadSelection,
+) -> Result<ChangeResult, RequestError> {
+    let result = change(shared, selection, Journal::retry_dead).await?;
+    if result.changed > 0 {
+        let retried = result.changed;
         tracing::info!(user = shared.user(), retried, "dead letters retried by an operator");
     }
-    Ok(done)
+    Ok(result)
 }
 
 /// Deletes dead letters permanently.
-pub(in crate::admin) async fn drop(shared: &Shared, which: Which) -> Result<Done, Fault> {
-    let done = change(shared, which, Journal::drop_dead).await?;
-    if done.done > 0 {
-        let dropped = done.done;
+pub(in crate::admin) async fn drop(
+    shared: &AdminState,
+    selection: DeadSelection,
+) -> Result<ChangeResult, RequestError> {
+    let result = change(shared, selection, Journal::drop_dead).await?;
+    if result.changed > 0 {
+        let dropped = result.changed;
         tracing::info!(user = shared.user(), dropped, "dead letters dropped by an operator");
     }
-    Ok(done)
+    Ok(result)
 }
 
 /// Counts the dead letters that a change would affect.
-pub(in crate::admin) async fn count(shared: &Shared, which: Which) -> Result<Done, Fault> {
-    let journal = &*shared.state.journal;
-    match which {
-        Which::Ids(_) => change(shared, which, known).await,
-        Which::Of(matching) => all(journal, &matching, found).await,
+pub(in crate::admin) async fn count(
+    shared: &AdminState,
+    selection: DeadSelection,
+) -> Result<ChangeResult, RequestError> {
+    let journal = &*shared.parts.journal;
+    match selection {
+        DeadSelection::Ids(_) => change(shared, selection, known).await,
+        DeadSelection::Matching(filter) => all(journal, &filter, found).await,
     }
 }
 
-/// A [`Change`] that changes nothing, for ids that were read a moment ago.
+/// A [`DeadAction`] that changes nothing, for ids that were read a moment ago.
 fn found<'a>(
     _journal: &'a (dyn Journal + 'static),
     ids: Vec<i64>,
@@ -88,7 +97,7 @@ fn found<'a>(
     Box::pin(async { Ok(ids) })
 }
 
-/// A [`Change`] that changes nothing and returns the ids that exist.
+/// A [`DeadAction`] that changes nothing and returns the ids that exist.
 fn known<'a>(
     journal: &'a (dyn Journal + 'static),
     ids: Vec<i64>,
@@ -102,36 +111,45 @@ fn known<'a>(
     })
 }
 
-type Change = for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> JournalFuture<'a, Result<Vec<i64>, Error>>;
+type DeadAction =
+    for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> JournalFuture<'a, Result<Vec<i64>, Error>>;
 
-async fn change(shared: &Shared, which: Which, change: Change) -> Result<Done, Fault> {
-    let journal = &*shared.state.journal;
-    match which {
-        Which::Ids(ids) => {
+async fn change(
+    shared: &AdminState,
+    selection: DeadSelection,
+    change: DeadAction,
+) -> Result<ChangeResult, RequestError> {
+    let journal = &*shared.parts.journal;
+    match selection {
+        DeadSelection::Ids(ids) => {
             let done = change(journal, ids.clone()).await?;
             let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-            Ok(Done { done: done.len(), newest: None, unknown })
+            Ok(ChangeResult { changed: done.len(), newest: None, unknown })
         }
-        Which::Of(matching) => all(journal, &matching, change).await,
+        DeadSelection::Matching(filter) => all(journal, &filter, change).await,
     }
 }
 
 /// Changes every matching dead letter. It reads from the newest downwards, so dead letters added meanwhile are not
 /// affected.
-async fn all(journal: &dyn Journal, matching: &Matching, change: Change) -> Result<Done, Fault> {
-    let mut before = matching.before;
-    let mut end = Done { done: 0, newest: None, unknown: Vec::new() };
+async fn all(
+    journal: &dyn Journal,
+    filter: &DeadFilter,
+    change: DeadAction,
+) -> Result<ChangeResult, RequestError> {
+    let mut before = filter.before;
+    let mut end = ChangeResult { changed: 0, newest: None, unknown: Vec::new() };
     loop {
         let read = |before, limit| {
-            journal.dead_letters(DeadQuery { handler: matching.handler.clone(), before, limit })
+            journal.dead_letters(DeadQuery { handler: filter.handler.clone(), before, limit })
         };
-        let found = each(LIMIT, before, read, |dead| (dead.id, matching.takes(dead))).await?;
+        let found = each(LIMIT, before, read, |dead| (dead.id, filter.matches(dead))).await?;
         let Some(&(last, _)) = found.last() else { return Ok(end) };
         end.newest = end.newest.or(found.first().map(|(id, _)| *id));
         before = Some(last);
         let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
         if !ids.is_empty() {
-            end.done += change(journal, ids).await?.len();
+            end.changed += change(journal, ids).await?.len();
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    admin::{Shared, fault::Fault, wire::Believed},
+    admin::{AdminState, error::RequestError, wire::Believed},
     dispatch::LaneStatus,
     journal::{Pause, RenameError, RenameRefusal},
     settings::{NAME_RULE, is_name, nearest},
@@ -15,30 +15,30 @@ const REASON_CHARS: usize = 200;
 /// Pauses a handler: it starts no deliveries until it is resumed, also after a restart. A handler that is paused
 /// already keeps its first reason.
 pub(in crate::admin) async fn pause(
-    shared: &Shared,
+    shared: &AdminState,
     handler: &Arc<str>,
     reason: Option<&str>,
-) -> Result<Option<Pause>, Fault> {
+) -> Result<Option<Pause>, RequestError> {
     let reason = reason.unwrap_or("no reason given");
     if reason.chars().count() > REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(Fault::parameter(
+        return Err(RequestError::parameter(
             "reason",
             format!("give one line of at most {REASON_CHARS} characters"),
         ));
     }
     // The reason names who paused the handler, for the next operator who reads it.
     let by = shared.known_user().map(|user| format!(" (by {user})")).unwrap_or_default();
-    let was_paused = shared.state.journal.paused().borrow().contains_key(handler);
-    shared.state.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
+    let was_paused = shared.parts.journal.paused().borrow().contains_key(handler);
+    shared.parts.journal.pause(Arc::clone(handler), format!("{reason}{by}")).await?;
     if !was_paused {
         tracing::info!(user = shared.user(), handler = &**handler, "handler paused by an operator");
     }
-    Ok(shared.state.journal.paused().borrow().get(handler).cloned())
+    Ok(shared.parts.journal.paused().borrow().get(handler).cloned())
 }
 
 /// Resumes a handler at its cursors. Returns whether it was paused.
-pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Result<bool, Fault> {
-    let resumed = shared.state.journal.resume(Arc::clone(handler)).await?;
+pub(in crate::admin) async fn resume(shared: &AdminState, handler: &Arc<str>) -> Result<bool, RequestError> {
+    let resumed = shared.parts.journal.resume(Arc::clone(handler)).await?;
     if resumed {
         tracing::info!(user = shared.user(), handler = &**handler, "handler resumed by an operator");
     }
@@ -46,34 +46,39 @@ pub(in crate::admin) async fn resume(shared: &Shared, handler: &Arc<str>) -> Res
 }
 
 /// Skips all events below the seq `before` in each lane of a handler. Returns the number of lanes.
-pub(in crate::admin) async fn skip(shared: &Shared, handler: &str, before: u64) -> Result<usize, Fault> {
-    let lanes = shared.state.desk.skip(handler, before).await;
+pub(in crate::admin) async fn skip(
+    shared: &AdminState,
+    handler: &str,
+    before: u64,
+) -> Result<usize, RequestError> {
+    let handler = &*running_handler(shared, handler)?;
+    let lanes = shared.parts.desk.skip(handler, before).await;
     if lanes == 0 {
-        return Err(not_at_work(handler, &shared.state.desk.status()));
+        return Err(RequestError::LanesEnded(handler.to_owned()));
     }
     tracing::info!(user = shared.user(), handler, before, "events skipped by an operator");
     Ok(lanes)
 }
 
 /// Moves the journal state of a handler that is not configured to another name.
-pub(in crate::admin) async fn rename(shared: &Shared, old: &str, new: &str) -> Result<(), Fault> {
+pub(in crate::admin) async fn rename(shared: &AdminState, old: &str, new: &str) -> Result<(), RequestError> {
     if !is_name(new) {
-        return Err(Fault::parameter("to", NAME_RULE));
+        return Err(RequestError::parameter("to", NAME_RULE));
     }
-    shared.state.journal.rename_handler(old.into(), new.into()).await.map_err(|error| match error {
+    shared.parts.journal.rename_handler(old.into(), new.into()).await.map_err(|error| match error {
         RenameError::Refused(RenameRefusal::Unknown) => {
-            Fault::Nothing(format!("handler {old:?} in the journal"))
+            RequestError::NotFound(format!("handler {old:?} in the journal"))
         }
-        RenameError::Journal(error) => Fault::Journal(error),
-        refused => Fault::parameter("to", refused.to_string()),
+        RenameError::Journal(error) => RequestError::Journal(error),
+        refused => RequestError::parameter("to", refused.to_string()),
     })?;
     tracing::info!(user = shared.user(), handler = old, to = new, "handler renamed by an operator");
     Ok(())
 }
 
 /// Retries now everything that waits for a retry in a handler's lanes.
-pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
-    let lanes = shared.state.desk.retry(handler).await;
+pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
+    let lanes = shared.parts.desk.retry(handler).await;
     tracing::info!(
         user = shared.user(),
         handler = &**handler,
@@ -83,9 +88,9 @@ pub(in crate::admin) async fn retry(shared: &Shared, handler: &Arc<str>) {
 }
 
 /// Accepts the current refusals of a handler's destination: the refused events that are stored now become dead letters.
-pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Believed {
-    let upto = *shared.state.journal.tip().borrow();
-    let classes = shared.state.desk.accept_refusals(handler, upto).await;
+pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
+    let upto = *shared.parts.journal.tip().borrow();
+    let classes = shared.parts.desk.accept_refusals(handler, upto).await;
     if !classes.is_empty() {
         tracing::warn!(
             user = shared.user(),
@@ -99,18 +104,18 @@ pub(in crate::admin) async fn believe(shared: &Shared, handler: &Arc<str>) -> Be
 }
 
 /// The handler of that name, if it runs in this process.
-pub(in crate::admin) fn at_work(shared: &Shared, name: &str) -> Result<Arc<str>, Fault> {
-    let lanes = shared.state.desk.status();
+pub(in crate::admin) fn running_handler(shared: &AdminState, name: &str) -> Result<Arc<str>, RequestError> {
+    let lanes = shared.parts.desk.status();
     let lane = lanes.iter().find(|lane| *lane.handler == *name);
-    lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| not_at_work(name, &lanes))
+    lane.map(|lane| Arc::clone(&lane.handler)).ok_or_else(|| unknown_handler(name, &lanes))
 }
 
 /// The error for an unknown handler name; it lists the configured handlers.
-fn not_at_work(name: &str, lanes: &[LaneStatus]) -> Fault {
+fn unknown_handler(name: &str, lanes: &[LaneStatus]) -> RequestError {
     let mut names: Vec<&str> = lanes.iter().map(|lane| &*lane.handler).collect();
     names.dedup();
     let near = nearest(name, names.iter().copied());
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Fault::Nothing(format!("handler {name:?} in the configuration{near} (configured: {names})"))
+    RequestError::NotFound(format!("handler {name:?} in the configuration{near} (configured: {names})"))
 }

@@ -6,9 +6,9 @@ pub(super) mod handlers;
 pub(super) mod quarantine;
 pub(super) mod replays;
 
-use super::Shared;
+use super::AdminState;
 
-impl Shared {
+impl AdminState {
     /// The user for the log: that of the configured credentials, which every request that decides something must have.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
@@ -16,6 +16,6 @@ impl Shared {
 
     /// The user of the configured credentials, if there are any.
     pub(super) fn known_user(&self) -> Option<&str> {
-        self.state.settings.credentials.as_ref().map(|known| known.username.as_str())
+        self.parts.settings.credentials.as_ref().map(|known| known.username.as_str())
     }
 }

@@ -6,9 +6,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        wire::{Outcome, Retried},
+        AdminState,
+        error::RequestError,
+        wire::{Retried, RetryOutcome},
     },
     event::{Decoded, Decoder, NotJson, Quarantined, Reason},
     journal::{AppendBatch, AppendReceipt, Journal, QuarantineEntry, RetryOf},
@@ -20,15 +20,15 @@ const PART: usize = 10_000;
 /// The quarantine entry with this id.
 ///
 /// # Errors
-/// Returns [`Fault::Nothing`] if no entry has this id.
-pub(in crate::admin) async fn entry(shared: &Shared, id: i64) -> Result<QuarantineEntry, Fault> {
-    let entry = shared.state.journal.quarantined(id).await?;
-    entry.ok_or_else(|| Fault::Nothing(format!("entry {id} in quarantine")))
+/// Returns [`RequestError::NotFound`] if no entry has this id.
+pub(in crate::admin) async fn entry(shared: &AdminState, id: i64) -> Result<QuarantineEntry, RequestError> {
+    let entry = shared.parts.journal.quarantined(id).await?;
+    entry.ok_or_else(|| RequestError::NotFound(format!("entry {id} in quarantine")))
 }
 
 /// Deletes entries permanently. Returns the ids that existed.
-pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec<i64>, Fault> {
-    let done = shared.state.journal.drop_quarantined(ids).await?;
+pub(in crate::admin) async fn drop(shared: &AdminState, ids: Vec<i64>) -> Result<Vec<i64>, RequestError> {
+    let done = shared.parts.journal.drop_quarantined(ids).await?;
     if !done.is_empty() {
         let dropped = done.len();
         tracing::info!(user = shared.user(), dropped, "quarantine entries dropped by an operator");
@@ -43,8 +43,8 @@ pub(in crate::admin) async fn drop(shared: &Shared, ids: Vec<i64>) -> Result<Vec
 /// An entry with at most [`PART`] elements leaves the quarantine in the transaction that stores its elements. A larger
 /// one leaves it after its last part: if the process ends before that, the entry stays, and a retry finds the stored
 /// elements as duplicates within the deduplication window only.
-pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried, Fault> {
-    let journal = &*shared.state.journal;
+pub(in crate::admin) async fn retry(shared: &AdminState, id: i64) -> Result<Retried, RequestError> {
+    let journal = &*shared.parts.journal;
     let retried = match journal.quarantined(id).await? {
         Some(entry) => again(journal, entry).await?,
         None => return Ok(Retried { id, ..Retried::default() }),
@@ -54,14 +54,14 @@ pub(in crate::admin) async fn retry(shared: &Shared, id: i64) -> Result<Retried,
     Ok(retried)
 }
 
-async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried, Fault> {
+async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried, RequestError> {
     let QuarantineEntry { id, item, conflicts_with, .. } = entry;
     if let (Reason::Conflict, Some(seq)) = (item.reason, conflicts_with)
         && journal.get(seq).await?.is_some()
     {
         return Ok(Retried {
             id,
-            outcome: Outcome::Conflict,
+            outcome: RetryOutcome::Conflict,
             conflicts: 1,
             conflicts_with,
             ..Retried::default()
@@ -76,7 +76,7 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
         part_count += 1;
     }
     if parts.are_broken {
-        return Ok(Retried { id, outcome: Outcome::Unreadable, unreadable: 1, ..Retried::default() });
+        return Ok(Retried { id, outcome: RetryOutcome::Unreadable, unreadable: 1, ..Retried::default() });
     }
     let receipt = store(journal, id, &item, part_count).await?;
     let whole = unreadable == 0 && receipt.conflicts == 0;
@@ -84,10 +84,10 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     Ok(Retried {
         id,
         outcome: match (whole, some) {
-            (true, true) => Outcome::Stored,
-            (false, true) => Outcome::Partly,
-            (_, false) if receipt.conflicts > 0 => Outcome::Conflict,
-            (_, false) => Outcome::Unreadable,
+            (true, true) => RetryOutcome::Stored,
+            (false, true) => RetryOutcome::Partly,
+            (_, false) if receipt.conflicts > 0 => RetryOutcome::Conflict,
+            (_, false) => RetryOutcome::Unreadable,
         },
         accepted: receipt.accepted,
         duplicates: receipt.duplicates,
@@ -104,7 +104,7 @@ async fn store(
     id: i64,
     item: &Arc<Quarantined>,
     part_count: usize,
-) -> Result<AppendReceipt, Fault> {
+) -> Result<AppendReceipt, RequestError> {
     let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
     let mut receipt = AppendReceipt::default();
     // For each part, whether nothing of it was stored.
@@ -127,7 +127,7 @@ async fn store(
     if unstored.contains(&true) {
         let mut parts = Parts::of(item);
         for unstored in unstored {
-            let Decoded { drafts, quarantined, .. } = parts.next().await?.ok_or(Fault::Inside)?;
+            let Decoded { drafts, quarantined, .. } = parts.next().await?.ok_or(RequestError::Internal)?;
             if unstored {
                 journal.append(AppendBatch { drafts, quarantined, ..AppendBatch::default() }).await?;
             }
@@ -162,10 +162,10 @@ impl Parts {
         Self { read, reading, are_broken: false }
     }
 
-    async fn next(&mut self) -> Result<Option<Decoded>, Fault> {
+    async fn next(&mut self) -> Result<Option<Decoded>, RequestError> {
         let part = self.read.recv().await;
         if part.is_none() {
-            let ended = (&mut self.reading).await.map_err(|_panic| Fault::Inside)?;
+            let ended = (&mut self.reading).await.map_err(|_panic| RequestError::Internal)?;
             self.are_broken = ended.is_err();
         }
         Ok(part)

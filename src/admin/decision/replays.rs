@@ -4,13 +4,12 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use serde_json::value::RawValue;
 
-use super::handlers::at_work;
+use super::handlers::running_handler;
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        narrow::{before_all_since, last_before},
-        question::Chosen,
+        AdminState,
+        error::RequestError,
+        selection::{FilterSelection, before_all_since, last_before},
         wire::{LaneReport, ReplayRow},
     },
     clock::Timestamp,
@@ -20,7 +19,7 @@ use crate::{
 };
 
 /// The request for a replay.
-pub(in crate::admin) struct Wish {
+pub(in crate::admin) struct ReplaySelection {
     pub(in crate::admin) handler: String,
     /// Only events received at this time or later.
     pub(in crate::admin) since: Option<Timestamp>,
@@ -29,7 +28,7 @@ pub(in crate::admin) struct Wish {
     /// Only events up to this seq: the newest one when the events were counted.
     pub(in crate::admin) upto: Option<u64>,
     /// A further filter, applied in addition to the handler's own.
-    pub(in crate::admin) chosen: Chosen,
+    pub(in crate::admin) filter: FilterSelection,
     /// The maximum number of events per second.
     pub(in crate::admin) rate: Option<NonZeroU32>,
 }
@@ -42,38 +41,52 @@ pub(in crate::admin) struct Plan {
 
 impl Plan {
     /// Resolves a request into a plan. Returns `None` if no event was received in that time.
-    pub(in crate::admin) async fn of(shared: &Shared, wish: Wish) -> Result<Option<Self>, Fault> {
-        let journal = &*shared.state.journal;
-        let handler = at_work(shared, &wish.handler)?;
-        let Chosen { settings, filter } = wish.chosen;
+    pub(in crate::admin) async fn of(
+        shared: &AdminState,
+        selection: ReplaySelection,
+    ) -> Result<Option<Self>, RequestError> {
+        let journal = &*shared.parts.journal;
+        let handler = running_handler(shared, &selection.handler)?;
+        let FilterSelection { settings, filter } = selection.filter;
         let tip = *journal.tip().borrow();
-        let end = wish.upto.map_or(tip, |upto| upto.min(tip));
-        let after = match wish.since {
+        let end = selection.upto.map_or(tip, |upto| upto.min(tip));
+        let after = match selection.since {
             Some(since) => before_all_since(journal, since).await?,
             None => 0,
         };
-        let upto = match wish.until {
+        let upto = match selection.until {
             Some(until) => last_before(journal, until).await?.min(end),
             None => end,
         };
         if upto <= after {
             return Ok(None);
         }
-        let text = serde_json::to_string(&settings).map_err(|_never| Fault::Inside)?;
-        let new = NewReplay { handler, after, upto, filter: text, rate: wish.rate };
+        let text = serde_json::to_string(&settings).map_err(|_never| RequestError::Internal)?;
+        let new = NewReplay { handler, after, upto, filter: text, rate: selection.rate };
         Ok(Some(Self { new, filter }))
     }
 
     /// Counts the events that the replay would deliver, without delivering any.
-    pub(in crate::admin) async fn count(&self, shared: &Shared) -> Result<Matches, Fault> {
-        let matches = shared.state.replayer.dry_run(&self.new, &self.filter).await?;
-        matches.ok_or_else(|| Fault::Nothing(format!("handler {:?} in the configuration", self.new.handler)))
+    pub(in crate::admin) async fn count(&self, shared: &AdminState) -> Result<Matches, RequestError> {
+        let matches = shared.parts.replayer.dry_run(&self.new, &self.filter).await?;
+        matches.ok_or_else(|| {
+            RequestError::NotFound(format!("handler {:?} in the configuration", self.new.handler))
+        })
+    }
+
+    /// Why the replay would not start delivering now; `None` if it would.
+    pub(in crate::admin) fn waits(&self, shared: &AdminState) -> Option<String> {
+        let created_at = shared.parts.journal.clock().now();
+        let request = self.new.clone();
+        let replay = Replay { request, state: ReplayState::Running, created_at, ended_at: None };
+        // A new replay has a higher id than every known one.
+        shared.parts.replayer.waits(i64::MAX, &replay).map(|waits| waits.to_string())
     }
 
     /// Starts the replay and returns its id.
-    pub(in crate::admin) async fn start(self, shared: &Shared) -> Result<i64, Fault> {
+    pub(in crate::admin) async fn start(self, shared: &AdminState) -> Result<i64, RequestError> {
         let handler = Arc::clone(&self.new.handler);
-        let id = shared.state.journal.start_replay(self.new).await?;
+        let id = shared.parts.journal.start_replay(self.new).await?;
         let user = shared.user();
         tracing::info!(user, replay = id, handler = &*handler, "replay started by an operator");
         Ok(id)
@@ -81,36 +94,40 @@ impl Plan {
 }
 
 /// Pauses, resumes or cancels a replay. Events that it delivered stay delivered. Returns whether its state changed.
-pub(in crate::admin) async fn change(shared: &Shared, id: i64, to: ReplayState) -> Result<bool, Fault> {
-    if shared.state.journal.change_replay(id, to).await? {
+pub(in crate::admin) async fn change(
+    shared: &AdminState,
+    id: i64,
+    to: ReplayState,
+) -> Result<bool, RequestError> {
+    if shared.parts.journal.change_replay(id, to).await? {
         let (user, state) = (shared.user(), to.as_str());
         tracing::info!(user, replay = id, state, "replay state changed by an operator");
         return Ok(true);
     }
-    let state = shared.state.journal.replays().borrow().get(&id).map(|replay| replay.state);
+    let state = shared.parts.journal.replays().borrow().get(&id).map(|replay| replay.state);
     match state {
         Some(state) if state.has_ended() && state != to => {
-            Err(Fault::Nothing(format!("active replay {id}: it is {}", state.as_str())))
+            Err(RequestError::NotFound(format!("active replay {id}: it is {}", state.as_str())))
         }
         Some(_) => Ok(false),
-        None => Err(Fault::Nothing(format!("replay {id}"))),
+        None => Err(RequestError::NotFound(format!("replay {id}"))),
     }
 }
 
 impl ReplayRow {
     /// The active replays and the last that ended, oldest first.
-    pub(in crate::admin) fn all(shared: &Shared) -> Result<Vec<Self>, Fault> {
-        let replays = Arc::clone(&shared.state.journal.replays().borrow());
-        replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.state.replayer)).collect()
+    pub(in crate::admin) fn all(shared: &AdminState) -> Result<Vec<Self>, RequestError> {
+        let replays = Arc::clone(&shared.parts.journal.replays().borrow());
+        replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.parts.replayer)).collect()
     }
 
-    pub(in crate::admin) fn one(shared: &Shared, id: i64) -> Result<Self, Fault> {
-        let replays = Arc::clone(&shared.state.journal.replays().borrow());
-        let replay = replays.get(&id).ok_or_else(|| Fault::Nothing(format!("replay {id}")))?;
-        Self::new(id, replay, &shared.state.replayer)
+    pub(in crate::admin) fn one(shared: &AdminState, id: i64) -> Result<Self, RequestError> {
+        let replays = Arc::clone(&shared.parts.journal.replays().borrow());
+        let replay = replays.get(&id).ok_or_else(|| RequestError::NotFound(format!("replay {id}")))?;
+        Self::new(id, replay, &shared.parts.replayer)
     }
 
-    fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, Fault> {
+    fn new(id: i64, replay: &Replay, replayer: &Replayer) -> Result<Self, RequestError> {
         let lanes = replayer.lanes(id);
         let NewReplay { handler, after, upto, filter, rate } = replay.request.clone();
         let done = (replay.state == ReplayState::Done).then_some(upto);
@@ -126,7 +143,7 @@ impl ReplayRow {
             events: progress.map(|progress| progress.events),
             done: progress.map(|progress| progress.done),
             delivered: (!lanes.is_empty()).then(|| lanes.iter().map(|lane| lane.delivered).sum()),
-            filter: RawValue::from_string(filter).map_err(|_damaged| Fault::Inside)?,
+            filter: RawValue::from_string(filter).map_err(|_damaged| RequestError::Internal)?,
             rate,
             created_at: replay.created_at,
             ended_at: replay.ended_at,

@@ -5,14 +5,12 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use axum::{
-    extract::Path,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
 
-use super::sorry::Sorry;
-use crate::admin::fault::Fault;
+use crate::admin::error::RequestError;
 
 /// A static file with its content type.
 struct Asset {
@@ -56,11 +54,11 @@ pub(super) fn url(name: &str) -> &'static str {
     at.and_then(|at| URLS.get(at)).map_or("", String::as_str)
 }
 
-/// `GET /assets/{digest}/{name}`
-pub(super) async fn one(Path((digest, name)): Path<(String, String)>) -> Result<Response, Sorry> {
+/// The file with this digest and name, which a browser may store forever.
+pub(super) fn file(digest: &str, name: &str) -> Result<Response, RequestError> {
     let path = format!("/assets/{digest}/{name}");
     let asset = ASSETS.iter().zip(URLS.iter()).find(|(_, url)| **url == path);
-    let (asset, _) = asset.ok_or_else(|| Fault::Nothing("such file".to_owned()))?;
+    let (asset, _) = asset.ok_or_else(|| RequestError::NotFound("such file".to_owned()))?;
     let forever = "public, max-age=31536000, immutable";
     Ok(([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, forever)], asset.bytes).into_response())
 }

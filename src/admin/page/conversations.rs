@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::extract::{Path, State};
 
 use super::{
-    frame::{Frame, Visit},
+    error_page::{ErrorPage, PageResult},
+    format::{Tag, When, duration},
+    frame::Frame,
+    message_text::MessageText,
     person::Person,
-    said::Said,
-    shown::{Tag, When, duration},
-    sorry::Sorry,
-    veil::Veil,
+    redaction::Redaction,
+    visit::PageVisit,
 };
 use crate::{
-    admin::{Shared, fault::Fault},
+    admin::{AdminState, error::RequestError, params::parse_number},
     clock::Timestamp,
     insight::{
         MessageState,
@@ -32,7 +30,7 @@ const WAITING: usize = 200;
 /// Messages per page.
 const ENTRIES: usize = 40;
 
-struct Row {
+struct ContactTableRow {
     person: Person,
     channel: Arc<str>,
     store: Arc<str>,
@@ -43,12 +41,12 @@ struct Row {
     window: Tag,
 }
 
-impl Row {
-    fn of(contact: &Contact, now: Timestamp, veil: Veil) -> Self {
+impl ContactTableRow {
+    fn of(contact: &Contact, now: Timestamp, redaction: Redaction) -> Self {
         let waits =
             contact.incoming_at.filter(|wrote| contact.answered_at.is_none_or(|answered| answered < *wrote));
         Self {
-            person: Person::of_contact(contact, veil),
+            person: Person::of_contact(contact, redaction),
             channel: contact.channel.clone().unwrap_or_default(),
             store: contact.store.clone().unwrap_or_default(),
             last_at: When::from(contact.last_at),
@@ -70,47 +68,47 @@ fn window(contact: &Contact, now: Timestamp) -> Tag {
 
 #[derive(Template)]
 #[template(path = "conversations.html")]
-struct Page {
+struct ContactListPage {
     frame: Frame,
     /// Only customers who wait for an answer.
     waiting: bool,
     /// The number of waiting customers shown, if there are more; otherwise `None`.
     longest: Option<usize>,
     address: String,
-    rows: Vec<Row>,
+    rows: Vec<ContactTableRow>,
     next: Option<String>,
 }
 
 /// `GET /conversations?waiting=1`, or `?address=&before=`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
-    let (now, veil) = (shared.state.journal.clock().now(), visit.veil());
-    let waiting = visit.asked.text("waiting") == Some("1");
-    let address = visit.asked.text("address").map(str::to_owned);
-    let before = visit.asked.read("before")?;
-    let asked = address.clone();
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
+    let (now, redaction) = (shared.parts.journal.clock().now(), visit.redaction());
+    let waiting = visit.form.text("waiting") == Some("1");
+    let address = visit.form.text("address").map(str::to_owned);
+    let before = visit.form.read("before")?;
+    let wanted = address.clone();
     let (mut contacts, next) = insight
         .ask(move |connection| {
             if waiting {
                 return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING + 1)?, None));
             }
-            let page = ask::contacts(connection, asked.as_deref(), before, LIMIT)?;
+            let page = ask::contacts(connection, wanted.as_deref(), before, LIMIT)?;
             Ok((page.rows, page.next))
         })
         .await?;
     let longest = (waiting && contacts.len() > WAITING).then_some(WAITING);
     contacts.truncate(longest.unwrap_or(contacts.len()));
-    let rows = contacts.iter().map(|contact| Row::of(contact, now, veil)).collect();
-    let next = next.map(|next: i64| visit.asked.with("/conversations", "before", &next.to_string()));
+    let rows = contacts.iter().map(|contact| ContactTableRow::of(contact, now, redaction)).collect();
+    let next = next.map(|next: i64| visit.form.with("/conversations", "before", &next.to_string()));
     let address = address.unwrap_or_default();
-    visit.show(|frame| Page { frame, waiting, longest, address, rows, next })
+    visit.show(|frame| ContactListPage { frame, waiting, longest, address, rows, next })
 }
 
 #[derive(Template)]
 #[template(path = "conversation.html")]
-struct Talk {
+struct ConversationDetailPage {
     frame: Frame,
-    row: Row,
+    row: ContactTableRow,
     customer: Option<String>,
     open_until: Option<When>,
     is_open: bool,
@@ -128,9 +126,9 @@ struct Bubble {
     /// The CSS class: `theirs`, `ours`, `ours failed`, or `between`.
     class: &'static str,
     /// The text of the message, or the name of the event.
-    said: String,
-    /// `said` is a description, not the text of a message.
-    is_about: bool,
+    text: String,
+    /// `text` is a description, not the text of a message.
+    is_description: bool,
     at: When,
     /// The tick such as `✓✓`, its CSS class, and its meaning.
     ticks: Option<(&'static str, &'static str, &'static str)>,
@@ -142,29 +140,29 @@ struct Bubble {
 
 /// `GET /conversations/{contact}?before=`
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(contact): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
-    let number: i64 = contact.parse().map_err(|_invalid| Fault::parameter("contact", "is not a number"))?;
-    let before = visit.asked.read("before")?;
+    visit: PageVisit,
+) -> PageResult {
+    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
+    let number: i64 = parse_number("contact", &contact)?;
+    let before = visit.form.read("before")?;
     let classes = insight.failures().clone();
     let found = insight
         .ask(move |connection| ask::conversation(connection, number, before, ENTRIES, &classes))
         .await?
         .ok_or_else(|| {
-            Fault::Nothing(
+            RequestError::NotFound(
                 "customer with this number: no event mentions one, or retention has deleted the data"
                     .to_owned(),
             )
         })?;
-    let (now, veil) = (shared.state.journal.clock().now(), visit.veil());
+    let (now, redaction) = (shared.parts.journal.clock().now(), visit.redaction());
     let mut bubbles = Vec::new();
     let mut day = String::new();
     for entry in found.entries.iter().rev() {
         let mut bubble = match entry {
-            ConversationEntry::Message(message) => of_message(&shared, message, veil).await,
+            ConversationEntry::Message(message) => of_message(&shared, message, redaction).await,
             ConversationEntry::Event { seq, name, at } => of_event(*seq, name, *at),
         };
         let at = match entry {
@@ -179,20 +177,29 @@ pub(super) async fn one(
         bubbles.push(bubble);
     }
     let contact = &found.contact;
-    let row = Row::of(contact, now, veil);
-    let customer = contact.customer.as_deref().map(|id| veil.address(id).into_owned());
+    let row = ContactTableRow::of(contact, now, redaction);
+    let customer = contact.customer.as_deref().map(|id| redaction.address(id).into_owned());
     let open_until = contact.open_until.map(When::from);
     let is_open = contact.open_until.is_some_and(|until| until > now);
     let (older, is_older) = (found.next, before.is_some());
-    visit.show(|frame| Talk { frame, row, customer, open_until, is_open, bubbles, older, is_older })
+    visit.show(|frame| ConversationDetailPage {
+        frame,
+        row,
+        customer,
+        open_until,
+        is_open,
+        bubbles,
+        older,
+        is_older,
+    })
 }
 
 fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     Bubble {
         day: None,
         class: "between",
-        said: name.to_owned(),
-        is_about: true,
+        text: name.to_owned(),
+        is_description: true,
         at: When::from(at),
         ticks: None,
         failure: None,
@@ -202,8 +209,8 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     }
 }
 
-async fn of_message(shared: &Shared, message: &MessageRow, veil: Veil) -> Bubble {
-    let said = Said::of(shared, message).await;
+async fn of_message(shared: &AdminState, message: &MessageRow, redaction: Redaction) -> Bubble {
+    let text = MessageText::of(shared, message).await;
     let failed = message.state == Some(MessageState::Failed);
     let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
     Bubble {
@@ -213,8 +220,8 @@ async fn of_message(shared: &Shared, message: &MessageRow, veil: Veil) -> Bubble
             false if failed => "ours failed",
             false => "ours",
         },
-        is_about: said.is_about(),
-        said: said.shown(veil),
+        is_description: text.is_description(),
+        text: text.shown(redaction),
         at: When::from(message.first_at),
         ticks: message.state.and_then(ticks),
         failure: message.failure.clone(),

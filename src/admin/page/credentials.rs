@@ -4,46 +4,47 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
-    frame::{Frame, Visit},
-    shown::{Tag, When, count, duration},
-    sorry::Sorry,
+    error_page::PageResult,
+    format::{Tag, When, duration, number},
+    frame::Frame,
+    visit::PageVisit,
 };
 use crate::{
-    admin::Shared,
+    admin::AdminState,
     clock::{self, Timestamp},
     http::{CredentialKind, CredentialStatus, Denied, Form},
 };
 
 #[derive(Template)]
 #[template(path = "credentials.html")]
-struct Page {
+struct CredentialsPage {
     frame: Frame,
     /// Sources that require no credentials.
     open: Vec<Arc<str>>,
-    sources: Vec<Source>,
+    sources: Vec<SourceCredentials>,
     /// How long this process has counted uses and refusals.
     up: String,
 }
 
 /// A source that requires credentials.
-struct Source {
+struct SourceCredentials {
     name: Arc<str>,
-    credentials: Vec<Row>,
+    credentials: Vec<CredentialTableRow>,
     /// Reasons for refused requests, each with its count.
     refused: Vec<(&'static str, String)>,
 }
 
-struct Row {
+struct CredentialTableRow {
     name: Arc<str>,
     kind: &'static str,
     /// The accepted form of the credential in a request.
     accepted: &'static str,
     last_used_at: Option<When>,
     /// The form in which it was last received.
-    came: Option<&'static str>,
+    last_form: Option<&'static str>,
     uses: String,
     end: Option<End>,
 }
@@ -55,14 +56,14 @@ struct End {
 }
 
 /// `GET /credentials`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
     let now = clock::now();
-    let mut sources: Vec<Source> = Vec::new();
-    for status in (shared.state.credentials)() {
-        let row = Row::of(&status, now);
+    let mut sources: Vec<SourceCredentials> = Vec::new();
+    for status in (shared.parts.credentials)() {
+        let row = CredentialTableRow::of(&status, now);
         match sources.iter_mut().find(|source| source.name == status.source) {
             Some(source) => source.credentials.push(row),
-            None => sources.push(Source {
+            None => sources.push(SourceCredentials {
                 refused: refused(&shared, &status.source),
                 name: status.source,
                 credentials: vec![row],
@@ -70,21 +71,21 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
         }
     }
     let up = i64::try_from(shared.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let open = shared.state.open_sources.clone();
-    visit.show(|frame| Page { frame, open, sources, up: duration(up) })
+    let open = shared.parts.open_sources.clone();
+    visit.show(|frame| CredentialsPage { frame, open, sources, up: duration(up) })
 }
 
 /// The reasons for which requests to a source were refused, each with its count.
-fn refused(shared: &Shared, source: &Arc<str>) -> Vec<(&'static str, String)> {
+fn refused(shared: &AdminState, source: &Arc<str>) -> Vec<(&'static str, String)> {
     let times = |why: Denied| {
         let labels = vec![("source", Arc::clone(source)), ("reason", why.as_str().into())];
-        shared.state.metrics.authentication_failures.get(&labels).map_or(0, |counter| counter.get())
+        shared.parts.metrics.authentication_failures.get(&labels).map_or(0, |counter| counter.get())
     };
-    let told = Denied::ALL.into_iter().map(|why| (because(why), times(why)));
-    told.filter(|(_, times)| *times > 0).map(|(why, times)| (why, count(times))).collect()
+    let counts = Denied::ALL.into_iter().map(|why| (denial_text(why), times(why)));
+    counts.filter(|(_, times)| *times > 0).map(|(why, times)| (why, number(times))).collect()
 }
 
-const fn because(why: Denied) -> &'static str {
+const fn denial_text(why: Denied) -> &'static str {
     match why {
         Denied::Missing => "without an Authorization header",
         Denied::Wrong => "with an unknown credential",
@@ -93,7 +94,7 @@ const fn because(why: Denied) -> &'static str {
     }
 }
 
-impl Row {
+impl CredentialTableRow {
     fn of(status: &CredentialStatus, now: Timestamp) -> Self {
         Self {
             name: Arc::clone(&status.name),
@@ -102,13 +103,13 @@ impl Row {
                 CredentialKind::Key => "key",
             },
             accepted: match (status.pinned, status.kind) {
-                (Some(form), _) => written(form),
-                (None, CredentialKind::Pair) => written(Form::Pair),
+                (Some(form), _) => form_text(form),
+                (None, CredentialKind::Pair) => form_text(Form::Pair),
                 (None, CredentialKind::Key) => "any form of the key",
             },
             last_used_at: status.last_used_at.map(When::from),
-            came: status.form.map(written),
-            uses: count(status.uses),
+            last_form: status.form.map(form_text),
+            uses: number(status.uses),
             end: status.not_after.map(|at| End {
                 at: When::from(at),
                 tag: match at.ms_since(now) {
@@ -121,7 +122,7 @@ impl Row {
 }
 
 /// The form of a credential in the `Authorization` header.
-const fn written(form: Form) -> &'static str {
+const fn form_text(form: Form) -> &'static str {
     match form {
         Form::Pair => "Basic base64(username:password)",
         Form::Header => "the key alone",

@@ -6,19 +6,20 @@ use askama::Template;
 use axum::{
     extract::{Path, State},
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 
 use super::{
-    choice::Choice,
-    frame::{Frame, Visit},
+    error_page::{ErrorPage, PageResult},
+    format::{Tag, When, duration, quantity},
+    frame::Frame,
     json::indented,
-    shown::{Tag, When, counted, duration},
-    sorry::Sorry,
-    veil::Veil,
+    redaction::Redaction,
+    selection_form::SelectionForm,
+    visit::PageVisit,
 };
 use crate::{
-    admin::{Shared, fault::Fault, narrow::sifted},
+    admin::{AdminState, error::RequestError, params::parse_number, selection::read_filtered},
     clock::Timestamp,
     event::{Event, View, WORD_CHARS, excerpt, joined},
     insight::ask,
@@ -35,7 +36,7 @@ pub(super) fn word(text: &str) -> String {
     excerpt(text, WORD_CHARS).into_owned()
 }
 
-pub(super) struct Row {
+pub(super) struct EventTableRow {
     pub(super) seq: u64,
     pub(super) at: When,
     pub(super) name: String,
@@ -46,12 +47,12 @@ pub(super) struct Row {
     pub(super) address: String,
 }
 
-impl Row {
-    pub(super) fn of(event: &Event, veil: Veil) -> Self {
+impl EventTableRow {
+    pub(super) fn of(event: &Event, redaction: Redaction) -> Self {
         let view = event.element.view();
         let channels = view.channels().take(10).map(|channel| word(channel.as_str()));
         let owners = view.owners().take(10).map(|owner| word(owner.as_str()));
-        let addresses = view.addresses().take(3).map(|address| word(&veil.address(address)));
+        let addresses = view.addresses().take(3).map(|address| word(&redaction.address(address)));
         Self {
             seq: event.seq,
             at: When::from(event.came_at),
@@ -67,67 +68,67 @@ impl Row {
 
 #[derive(Template)]
 #[template(path = "events.html")]
-struct Page {
+struct EventListPage {
     frame: Frame,
-    choice: Choice,
+    selection: SelectionForm,
     source: String,
-    rows: Vec<Row>,
+    rows: Vec<EventTableRow>,
     next: Option<String>,
 }
 
 /// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let asked = &visit.asked;
-    let source = asked.text("source");
-    let (since, until) = Choice::times(asked)?;
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let form = &visit.form;
+    let source = form.text("source");
+    let (since, until) = SelectionForm::times(form)?;
     let query = EventQuery {
         name: None,
         source: source.map(str::to_owned),
         since,
         until,
-        before: asked.read("before")?,
+        before: form.read("before")?,
         limit: LIMIT,
     };
-    let journal = &*shared.state.journal;
-    let page = match Choice::filter(asked)? {
-        Some(filter) => sifted(journal, query, &filter).await?,
+    let journal = &*shared.parts.journal;
+    let page = match SelectionForm::filter(form)? {
+        Some(filter) => read_filtered(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
-    let veil = visit.veil();
-    let rows = page.events.iter().map(|event| Row::of(event, veil)).collect();
-    let next = page.next.map(|next| asked.with("/events", "before", &next.to_string()));
-    let (choice, source) = (Choice::of(asked), source.unwrap_or_default().to_owned());
-    visit.show(|frame| Page { frame, choice, source, rows, next })
+    let redaction = visit.redaction();
+    let rows = page.events.iter().map(|event| EventTableRow::of(event, redaction)).collect();
+    let next = page.next.map(|next| form.with("/events", "before", &next.to_string()));
+    let (selection, source) = (SelectionForm::of(form), source.unwrap_or_default().to_owned());
+    visit.show(|frame| EventListPage { frame, selection, source, rows, next })
 }
 
 #[derive(Template)]
 #[template(path = "event.html")]
-struct One {
+struct EventDetailPage {
     frame: Frame,
-    row: Row,
+    row: EventTableRow,
     /// BIK's id of the event.
     id: Option<String>,
     store: Option<String>,
     /// The creation times in the event, in BIK's own notation.
-    made: Vec<String>,
+    creation_times: Vec<String>,
     size: String,
     json: String,
     /// The element was cut.
     cut: bool,
-    messages: Vec<Link>,
-    stands: Vec<Stand>,
+    messages: Vec<MessageLink>,
+    progress: Vec<ProgressTableRow>,
     newest: u64,
 }
 
 /// A message that the event mentions.
-struct Link {
+struct MessageLink {
     text: String,
     /// The id of the message in insight; `None` if insight does not have it.
     number: Option<i64>,
 }
 
 /// The state of an event in one lane of a handler: the lane that the event goes through.
-struct Stand {
+struct ProgressTableRow {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
@@ -138,9 +139,9 @@ struct Stand {
     at: Option<(When, String)>,
 }
 
-impl Stand {
-    fn of(passage: HandlerProgress, event: &Event) -> Self {
-        let HandlerProgress { handler, class, passed, at, aside, dead } = passage;
+impl ProgressTableRow {
+    fn of(progress: HandlerProgress, event: &Event) -> Self {
+        let HandlerProgress { handler, class, passed, at, aside, dead } = progress;
         let tag = match (dead, aside, passed) {
             (Some(_), ..) => Tag::new("bad", "dead letter"),
             (None, true, _) => Tag::new("warn", "set aside"),
@@ -154,43 +155,55 @@ impl Stand {
 
 /// `GET /events/{seq}`
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(seq): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
+    visit: PageVisit,
+) -> PageResult {
     let event = event(&shared, &seq).await?;
-    let veil = visit.veil();
-    let (json, cut) = shown_json(&event.element.rendered(), veil);
+    let redaction = visit.redaction();
+    let (json, cut) = shown_json(&event.element.rendered(), redaction);
     let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
-    let messages = messages(&shared, &event.source, ids, veil).await?;
-    let passages = shared.passages(&event).await?;
-    let stands = passages.into_iter().map(|passage| Stand::of(passage, &event)).collect();
+    let messages = messages(&shared, &event.source, ids, redaction).await?;
+    let lanes = shared.handler_progress(&event).await?;
+    let progress = lanes.into_iter().map(|progress| ProgressTableRow::of(progress, &event)).collect();
     let view = event.element.view();
-    let (store, made) = (view.store_id().map(word), made(&view));
-    let row = Row::of(&event, veil);
+    let (store, creation_times) = (view.store_id().map(word), creation_times(&view));
+    let row = EventTableRow::of(&event, redaction);
     // The id of a subscribed event ends with a phone number or an object's id, so it is masked.
     let is_subscribed = matches!(view, View::Subscribed(_));
-    let id = event.element.id().map(|id| if is_subscribed { word(&veil.address(id)) } else { word(id) });
-    let size = counted(event.element.raw().len() as u64, "byte", "bytes");
-    let newest = *shared.state.journal.tip().borrow();
-    visit.show(|frame| One { frame, row, id, store, made, size, json, cut, messages, stands, newest })
+    let id = event.element.id().map(|id| if is_subscribed { word(&redaction.address(id)) } else { word(id) });
+    let size = quantity(event.element.raw().len() as u64, "byte", "bytes");
+    let newest = *shared.parts.journal.tip().borrow();
+    visit.show(|frame| EventDetailPage {
+        frame,
+        row,
+        id,
+        store,
+        creation_times,
+        size,
+        json,
+        cut,
+        messages,
+        progress,
+        newest,
+    })
 }
 
 /// Formats a rendered element for display. Returns whether it was cut.
-pub(super) fn shown_json(rendered: &str, veil: Veil) -> (String, bool) {
+pub(super) fn shown_json(rendered: &str, redaction: Redaction) -> (String, bool) {
     let end = rendered.floor_char_boundary(SHOWN_BYTES);
-    let (json, cut) = indented(&rendered[..end], veil);
+    let (json, cut) = indented(&rendered[..end], redaction);
     (json, cut || end < rendered.len())
 }
 
 /// `GET /events/{seq}/bytes`: the raw bytes of the event as a file download.
 pub(super) async fn bytes(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(seq): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    if !visit.veil().lifted {
-        return Err(Sorry::Veiled);
+    visit: PageVisit,
+) -> PageResult {
+    if !visit.redaction().is_off {
+        return Err(ErrorPage::Redacted);
     }
     let event = event(&shared, &seq).await?;
     let name = format!("attachment; filename=\"event-{}.json\"", event.seq);
@@ -198,23 +211,27 @@ pub(super) async fn bytes(
     Ok((headers, event.element.raw().as_bytes().to_vec()).into_response())
 }
 
-async fn event(shared: &Shared, seq: &str) -> Result<Arc<Event>, Sorry> {
-    let nothing = || Fault::Nothing(format!("event {seq}: it was never stored, or retention deleted it"));
-    let seq: u64 = seq.parse().map_err(|_invalid| Fault::parameter("seq", "is not a number"))?;
-    Ok(shared.state.journal.get(seq).await?.ok_or_else(nothing)?)
+async fn event(shared: &AdminState, seq: &str) -> Result<Arc<Event>, ErrorPage> {
+    let seq: u64 = parse_number("seq", seq)?;
+    let was_stored = (1..=*shared.parts.journal.tip().borrow()).contains(&seq);
+    let missing = || {
+        let reason = if was_stored { "retention deleted it" } else { "it was never stored" };
+        RequestError::NotFound(format!("event {seq}: {reason}"))
+    };
+    Ok(shared.parts.journal.get(seq).await?.ok_or_else(missing)?)
 }
 
 /// Links to the messages with these ids. A message that insight does not know gets no number.
 async fn messages(
-    shared: &Shared,
+    shared: &AdminState,
     source: &Arc<str>,
     ids: Vec<String>,
-    veil: Veil,
-) -> Result<Vec<Link>, Sorry> {
-    let unknown = |id: &String| Link { text: word(&veil.id(id)), number: None };
-    let Some(insight) = &shared.state.insight else { return Ok(ids.iter().map(unknown).collect()) };
+    redaction: Redaction,
+) -> Result<Vec<MessageLink>, ErrorPage> {
+    let unknown = |id: &String| MessageLink { text: word(&redaction.id(id)), number: None };
+    let Some(insight) = &shared.parts.insight else { return Ok(ids.iter().map(unknown).collect()) };
     let (classes, source) = (insight.failures().clone(), Arc::clone(source));
-    let asked = insight.ask(move |connection| {
+    let links = insight.ask(move |connection| {
         let mut found = Vec::new();
         for id in ids {
             let all = ask::timeline(connection, &id, &classes)?;
@@ -223,11 +240,11 @@ async fn messages(
         }
         Ok(found)
     });
-    let link = |(number, id): (Option<i64>, String)| Link { number, ..unknown(&id) };
-    Ok(asked.await?.into_iter().map(link).collect())
+    let link = |(number, id): (Option<i64>, String)| MessageLink { number, ..unknown(&id) };
+    Ok(links.await?.into_iter().map(link).collect())
 }
 
-fn made(view: &View<'_>) -> Vec<String> {
+fn creation_times(view: &View<'_>) -> Vec<String> {
     let mut all: Vec<String> =
         view.facts().filter_map(|fact| fact.created_at).map(|at| word(&at.text)).collect();
     all.dedup();

@@ -9,18 +9,18 @@ use axum::{
 };
 
 use super::{
-    asked::Asked,
-    frame::{Visit, set_cookie},
-    seal::Notice,
-    sorry::Sorry,
+    csrf::Notice,
+    error_page::ErrorPage,
+    form_fields::FormFields,
+    visit::{PageVisit, set_cookie},
 };
-use crate::admin::{Shared, fault::Fault, question};
+use crate::admin::{AdminState, error::RequestError, params};
 
 /// A submitted form with a valid token.
 pub(super) struct Posted {
     /// The browser that sent the form.
-    pub(super) visit: Visit,
-    pub(super) fields: Asked,
+    pub(super) visit: PageVisit,
+    pub(super) fields: FormFields,
 }
 
 impl Posted {
@@ -35,27 +35,27 @@ impl Posted {
     }
 
     /// Redirects to a page that shows the result as a notice. `done` tells whether the action changed anything.
-    pub(super) fn says(&self, shared: &Shared, path: &str, done: bool, text: String) -> Response {
+    pub(super) fn says(&self, shared: &AdminState, path: &str, done: bool, text: String) -> Response {
         let mut response = Redirect::to(path).into_response();
-        set_cookie(&mut response, shared.seal.notice(&self.visit.browser, &Notice { done, text }));
+        set_cookie(&mut response, shared.csrf.notice(&self.visit.browser, &Notice { done, text }));
         response
     }
 }
 
-impl FromRequest<Arc<Shared>> for Posted {
-    type Rejection = Sorry;
+impl FromRequest<Arc<AdminState>> for Posted {
+    type Rejection = ErrorPage;
 
-    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Sorry> {
+    async fn from_request(request: Request, shared: &Arc<AdminState>) -> Result<Self, ErrorPage> {
         let (mut parts, body) = request.into_parts();
-        let Ok(visit) = Visit::from_request_parts(&mut parts, shared).await;
-        let body = question::body_of(&parts.headers, body).await?;
+        let Ok(visit) = PageVisit::from_request_parts(&mut parts, shared).await;
+        let body = params::body_of(&parts.headers, body).await?;
         let request = Request::from_parts(parts, body.into());
         let fields: Form<Vec<(String, String)>> = Form::from_request(request, &())
             .await
-            .map_err(|_rejected| Fault::Body("the form fields cannot be decoded".to_owned()))?;
-        let fields = Asked::from(fields.0);
-        if !shared.seal.knows(&visit.browser, fields.text("token").unwrap_or_default()) {
-            return Err(Sorry::Token);
+            .map_err(|_rejected| RequestError::Body("the form fields cannot be decoded".to_owned()))?;
+        let fields = FormFields::from(fields.0);
+        if !shared.csrf.knows(&visit.browser, fields.text("token").unwrap_or_default()) {
+            return Err(ErrorPage::Token);
         }
         Ok(Self { visit, fields })
     }

@@ -1,25 +1,6 @@
-//! The frame around every page, and the request of a browser.
+//! The frame around every page: its navigation, its notices, and how it shows personal data.
 
-use std::{convert::Infallible, sync::Arc};
-
-use askama::Template;
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderValue, header::SET_COOKIE, request::Parts},
-    response::{Html, IntoResponse, Response},
-};
-
-use super::{
-    asked::Asked,
-    assets,
-    seal::{self, Browser, Notice},
-    sorry::Sorry,
-    veil::Veil,
-};
-use crate::{
-    admin::{Shared, wire::Health},
-    clock::Timestamp,
-};
+use super::{assets, csrf::Notice, redaction::Redaction};
 
 /// The sections of the navigation: path and label.
 const SECTIONS: &[(&str, &str)] = &[
@@ -33,14 +14,6 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/quarantine", "Quarantine"),
     ("/credentials", "Credentials"),
 ];
-
-/// A browser's request for a page.
-pub(super) struct Visit {
-    pub(super) frame: Frame,
-    /// The fields of the URL.
-    pub(super) asked: Asked,
-    pub(super) browser: Browser,
-}
 
 /// The frame around a page. Templates use it as `frame`.
 #[derive(Default)]
@@ -93,78 +66,9 @@ impl Frame {
     }
 
     /// How this page shows personal data.
-    pub(super) fn veil(&self) -> Veil {
-        Veil { lifted: self.reveal.as_ref().is_some_and(|reveal| reveal.minutes_left.is_some()) }
+    pub(super) fn redaction(&self) -> Redaction {
+        Redaction { is_off: self.reveal.as_ref().is_some_and(|reveal| reveal.minutes_left.is_some()) }
     }
-}
-
-impl Visit {
-    /// How this page shows personal data.
-    pub(super) fn veil(&self) -> Veil {
-        self.frame.veil()
-    }
-
-    /// Renders the page that `make` builds with the frame, and sets the cookies.
-    pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> Result<Response, Sorry> {
-        let cookies =
-            [self.browser.cookie(), self.frame.notice.as_ref().and_then(|_shown| seal::forgotten())];
-        let mut response = Html(make(self.frame).render()?).into_response();
-        for cookie in cookies {
-            set_cookie(&mut response, cookie);
-        }
-        Ok(response)
-    }
-}
-
-/// Adds a cookie to the response, if there is one.
-pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
-    if let Some(cookie) = cookie {
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
-}
-
-impl FromRequestParts<Arc<Shared>> for Visit {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
-        let browser = Browser::of(&parts.headers);
-        let now = shared.state.journal.clock().now();
-        let until = shared.seal.shown_until(&browser, &parts.headers, now);
-        let frame = Frame {
-            back: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-            token: shared.seal.token(&browser),
-            reveal: Some(Reveal { minutes_left: until.map(|until| minutes(until, now)) }),
-            notice: shared.seal.noticed(&browser, &parts.headers),
-            trouble: trouble(shared),
-        };
-        let asked = Asked::of(&parts.uri);
-        Ok(Self { frame, asked, browser })
-    }
-}
-
-/// The remaining minutes, rounded up.
-fn minutes(until: Timestamp, now: Timestamp) -> i64 {
-    (until.ms_since(now) + 59_999) / 60_000
-}
-
-fn trouble(shared: &Shared) -> Option<String> {
-    let health = Health::of(shared);
-    let why = match &*health.state {
-        "ready" => return None,
-        "full" => match health.held_by {
-            Some(handler) => {
-                return Some(format!(
-                    "The disk is full, and old events cannot be deleted: handler {handler} has not delivered them yet."
-                ));
-            }
-            None => "The disk is full: senders get 503 until there is free space.",
-        },
-        "stalled" => "The disk does not respond: senders get 503 until it does.",
-        "stopping" => "This receiver is stopping.",
-        "closed" => "The journal is closed.",
-        _ => "The journal failed: this process exits and must be restarted. See the log for the error.",
-    };
-    Some(why.to_owned())
 }
 
 #[cfg(test)]

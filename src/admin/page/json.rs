@@ -1,6 +1,6 @@
 //! Indents JSON for display and keeps its tokens byte for byte: a parser would lose digits and lone surrogates.
 
-use super::veil::{HIDDEN, Veil};
+use super::redaction::{HIDDEN, Redaction};
 
 /// Keys whose values contain no personal data (BIK §2 and §3).
 const PLAIN: &[&str] = &[
@@ -29,10 +29,10 @@ const WRITTEN_BYTES: usize = 1024 * 1024;
 
 /// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys are shown.
 /// Returns whether the output was cut at [`WRITTEN_BYTES`].
-pub(super) fn indented(json: &str, veil: Veil) -> (String, bool) {
+pub(super) fn indented(json: &str, redaction: Redaction) -> (String, bool) {
     let mut written = Written {
         json,
-        veil,
+        redaction,
         out: String::with_capacity((json.len() * 2).min(WRITTEN_BYTES)),
         within: Vec::new(),
     };
@@ -55,7 +55,7 @@ pub(super) fn indented(json: &str, veil: Veil) -> (String, bool) {
 
 struct Written<'a> {
     json: &'a str,
-    veil: Veil,
+    redaction: Redaction,
     out: String,
     within: Vec<Container>,
 }
@@ -108,8 +108,8 @@ impl Written<'_> {
         let end = end_of_string(self.json.as_bytes(), at);
         let text = &self.json[at..end];
         let is_key = self.within.last().is_some_and(|container| container.key_is_next);
-        let told = if is_key { self.key(text.trim_matches('"')) } else { self.plain() || text == "\"\"" };
-        if self.veil.lifted || told {
+        let plain = if is_key { self.key(text.trim_matches('"')) } else { self.plain() || text == "\"\"" };
+        if self.redaction.is_off || plain {
             self.out.push_str(text)
         } else {
             self.hidden()
@@ -132,7 +132,7 @@ impl Written<'_> {
         let rest = &self.json[at..];
         let end = rest.find([',', '}', ']', ':', '"', '{', '[']).unwrap_or(rest.len()).max(1);
         let literal = &rest[..end];
-        if self.veil.lifted || self.plain() || ["null", "true", "false"].contains(&literal) {
+        if self.redaction.is_off || self.plain() || ["null", "true", "false"].contains(&literal) {
             self.out.push_str(literal);
         } else {
             self.hidden();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn tokens_are_shown_unchanged() {
-        let (shown, cut) = indented(JSON, Veil { lifted: true });
+        let (shown, cut) = indented(JSON, Redaction { is_off: true });
         assert!(!cut);
         assert!(shown.contains("123456789012345678901"), "{shown}");
         assert!(shown.contains("\n  \"eventInfo\": [\n    {\n      \"assetValue\": \"+91 1\",\n"), "{shown}");
@@ -190,11 +190,11 @@ mod tests {
 
     #[test]
     fn masked_json_shows_only_plain_values() {
-        let (shown, _) = indented(JSON, Veil { lifted: false });
+        let (shown, _) = indented(JSON, Redaction { is_off: false });
         for hidden in ["+91", "1234", "\"y\"", "<b>", "919938", "other"] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
         }
-        for told in [
+        for plain in [
             "\"eventName\": \"x\"",
             "\"storeId\": \"s\"",
             "\"b\": true",
@@ -202,21 +202,21 @@ mod tests {
             "\"status\": \"\"",
             "\"id\": \"own\"",
         ] {
-            assert!(shown.contains(told), "{told}: {shown}");
+            assert!(shown.contains(plain), "{plain}: {shown}");
         }
     }
 
     #[test]
     fn deeply_nested_json_is_cut() {
         let deep = format!("{}{}", "[".repeat(127), "1,".repeat(128 * 1024));
-        let (shown, cut) = indented(&deep, Veil { lifted: true });
+        let (shown, cut) = indented(&deep, Redaction { is_off: true });
         assert!(cut && shown.len() < WRITTEN_BYTES + 1024, "{}", shown.len());
     }
 
     #[test]
     fn indenting_invalid_json_terminates() {
         for odd in ["", "\"", "\"\\", "{", "]", "nonsense", "{\"a\"", "é\"é"] {
-            indented(odd, Veil { lifted: false });
+            indented(odd, Redaction { is_off: false });
         }
     }
 }

@@ -20,19 +20,15 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    choice::Choice,
-    events::Row,
-    frame::{Frame, Visit},
-    shown::counted,
-    sorry::Sorry,
-    veil::Veil,
+    error_page::PageResult, events::EventTableRow, format::quantity, frame::Frame, redaction::Redaction,
+    selection_form::SelectionForm, visit::PageVisit,
 };
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
-        narrow::sifted,
-        tail::{News, Tail, last_seq},
+        AdminState,
+        error::RequestError,
+        selection::read_filtered,
+        tail::{EventTail, TailMessage, last_seq},
     },
     clock::{Clock, Timestamp},
     event::Event,
@@ -46,19 +42,19 @@ const LIMIT: usize = 50;
 const PACE: Duration = Duration::from_millis(200);
 /// The maximum duration of a stream that shows personal data. The page then reconnects, and by that time the operator
 /// may have masked the data.
-const UNVEILED: Duration = Duration::from_secs(30);
+const UNREDACTED: Duration = Duration::from_secs(30);
 /// A stream that is further behind than this skips events: the page keeps few rows, and shows what happens now.
 const BEHIND_MAX: u64 = 5_000;
 
 #[derive(Template)]
 #[template(path = "tail.html")]
-struct Page {
+struct TailPage {
     frame: Frame,
-    choice: Choice,
+    selection: SelectionForm,
     source: String,
     /// Neither a filter nor a source is set.
     is_any: bool,
-    rows: Vec<Row>,
+    rows: Vec<EventTableRow>,
     /// Older events were not all searched.
     is_cut: bool,
     /// The URL of the stream of later rows.
@@ -66,64 +62,70 @@ struct Page {
 }
 
 /// `GET /tail?event=&status=&source=&phone=&message=`
-pub(super) async fn page(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let asked = &visit.asked;
-    let source = asked.text("source").map(str::to_owned);
-    let filter = Choice::filter(asked)?;
+pub(super) async fn page(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let form = &visit.form;
+    let source = form.text("source").map(str::to_owned);
+    let filter = SelectionForm::filter(form)?;
     let is_any = source.is_none() && filter.is_none();
-    let journal = &*shared.state.journal;
+    let journal = &*shared.parts.journal;
     // Events that arrive while the page is built come through the stream.
     let tip = *journal.tip().borrow();
     let query =
         EventQuery { source: source.clone(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
     let newest = match filter {
-        Some(filter) => sifted(journal, query, &filter).await?,
+        Some(filter) => read_filtered(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
-    let veil = visit.veil();
-    let rows = newest.events.iter().map(|event| Row::of(event, veil)).collect();
-    let stream = asked.with("/tail/rows", "after", &tip.to_string());
-    let (choice, source, is_cut) = (Choice::of(asked), source.unwrap_or_default(), newest.next.is_some());
-    visit.show(|frame| Page { frame, choice, source, is_any, rows, is_cut, stream })
+    let redaction = visit.redaction();
+    let rows = newest.events.iter().map(|event| EventTableRow::of(event, redaction)).collect();
+    let stream = form.with("/tail/rows", "after", &tip.to_string());
+    let (selection, source, is_cut) =
+        (SelectionForm::of(form), source.unwrap_or_default(), newest.next.is_some());
+    visit.show(|frame| TailPage { frame, selection, source, is_any, rows, is_cut, stream })
 }
 
 /// Rows of new events, newest first.
 #[derive(Template)]
 #[template(path = "live-rows.html")]
-struct Rows {
-    rows: Vec<Row>,
+struct LiveRows {
+    rows: Vec<EventTableRow>,
     /// The number of older events that were skipped.
-    passed_over: Option<String>,
+    skipped: Option<String>,
 }
 
 /// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
 /// events `rows` (HTML), `quiet` (nothing arrived for a while), `again` (the stream ends, and the page reconnects at
 /// once) and `full` (why there is no place for another tail).
 pub(super) async fn rows(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     headers: HeaderMap,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let asked = &visit.asked;
-    let source = asked.text("source").map(str::to_owned);
-    let filter = Choice::filter(asked)?.unwrap_or_default();
-    let after = last_seq(&headers)?.or(asked.read("after")?);
-    let tail = match Tail::new(&shared, source, filter, after) {
+    visit: PageVisit,
+) -> PageResult {
+    let form = &visit.form;
+    let source = form.text("source").map(str::to_owned);
+    let filter = SelectionForm::filter(form)?.unwrap_or_default();
+    let after = last_seq(&headers)?.or(form.read("after")?);
+    let tail = match EventTail::new(&shared, source, filter, after) {
         Ok(tail) => tail,
-        Err(full @ Fault::Crowded { .. }) => {
+        Err(full @ RequestError::TooManyTails { .. }) => {
             let line = Line::default().event("full").data(full.to_string());
-            return Ok(told(stream::iter([Ok(line)])));
+            return Ok(uncached(stream::iter([Ok(line)])));
         }
         Err(fault) => return Err(fault.into()),
     };
-    let shown_until = shared.seal.shown_until(&visit.browser, &headers, shared.state.journal.clock().now());
-    let clock = shared.state.journal.clock().clone();
+    let shown_until = shared.csrf.shown_until(&visit.browser, &headers, shared.parts.journal.clock().now());
+    let clock = shared.parts.journal.clock().clone();
     let now = Instant::now();
-    let live =
-        Live { clock, tail, shown_until, again_at: shown_until.map(|_| now + UNVEILED), ready_at: now };
-    Ok(told(stream::unfold(Some(live), async |live| {
+    let live = TailStream {
+        clock,
+        tail,
+        shown_until,
+        reconnect_at: shown_until.map(|_| now + UNREDACTED),
+        ready_at: now,
+    };
+    Ok(uncached(stream::unfold(Some(live), async |live| {
         let mut live = live?;
-        if live.again_at.is_some_and(|at| at <= Instant::now()) {
+        if live.reconnect_at.is_some_and(|at| at <= Instant::now()) {
             // The stream ends here, so its place is free when the page reconnects.
             return Some((Ok(live.blank().event("again").data("-")), None));
         }
@@ -132,23 +134,23 @@ pub(super) async fn rows(
 }
 
 /// The stream as a response. `Sse` sets `no-cache`, which would still allow a stored copy.
-fn told(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) -> Response {
+fn uncached(lines: impl Stream<Item = Result<Line, Infallible>> + Send + 'static) -> Response {
     ([(CACHE_CONTROL, "no-store")], Sse::new(lines)).into_response()
 }
 
 /// The stream of one page.
-struct Live {
+struct TailStream {
     clock: Clock,
-    tail: Tail,
+    tail: EventTail,
     /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
     /// When a stream that shows personal data ends, so that its page reconnects; `None` for other streams.
-    again_at: Option<Instant>,
+    reconnect_at: Option<Instant>,
     /// The next rows are sent at this time or later.
     ready_at: Instant,
 }
 
-impl Live {
+impl TailStream {
     /// A line with the id from which the browser continues after a reconnect.
     fn blank(&self) -> Line {
         Line::default().id(self.tail.cursor().to_string())
@@ -156,24 +158,24 @@ impl Live {
 
     async fn line(&mut self) -> Option<Line> {
         sleep_until(self.ready_at).await;
-        let passed_over = self.tail.catch_up(BEHIND_MAX);
-        let news = self.tail.news().await?;
+        let skipped = self.tail.catch_up(BEHIND_MAX);
+        let message = self.tail.next().await?;
         if !self.tail.is_behind() {
             self.ready_at = Instant::now() + PACE;
         }
         let line = self.blank();
-        match news {
-            News::Quiet if passed_over == 0 => Some(line.event("quiet").data("-")),
-            News::Quiet => self.rows(line, &[], passed_over),
-            News::Events(events) => self.rows(line, &events, passed_over),
+        match message {
+            TailMessage::Quiet if skipped == 0 => Some(line.event("quiet").data("-")),
+            TailMessage::Quiet => self.rows(line, &[], skipped),
+            TailMessage::Events(events) => self.rows(line, &events, skipped),
         }
     }
 
-    fn rows(&self, line: Line, events: &[Arc<Event>], passed_over: u64) -> Option<Line> {
-        let veil = Veil { lifted: self.shown_until.is_some_and(|until| self.clock.now() < until) };
-        let rows = events.iter().rev().map(|event| Row::of(event, veil)).collect();
-        let passed_over = (passed_over > 0).then(|| counted(passed_over, "event", "events"));
-        let html = Rows { rows, passed_over }.render();
+    fn rows(&self, line: Line, events: &[Arc<Event>], skipped: u64) -> Option<Line> {
+        let redaction = Redaction { is_off: self.shown_until.is_some_and(|until| self.clock.now() < until) };
+        let rows = events.iter().rev().map(|event| EventTableRow::of(event, redaction)).collect();
+        let skipped = (skipped > 0).then(|| quantity(skipped, "event", "events"));
+        let html = LiveRows { rows, skipped }.render();
         let html = html.inspect_err(|error| tracing::warn!(%error, "tail ended: rows could not be rendered"));
         Some(line.event("rows").data(html.ok()?))
     }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::extract::{Path, State};
 
 use super::{
-    frame::{Frame, Visit},
+    error_page::{ErrorPage, PageResult},
+    format::{Tag, When, duration},
+    frame::Frame,
+    message_text::MessageText,
     person::Person,
-    said::Said,
-    shown::{Tag, When, duration},
-    sorry::Sorry,
-    veil::Veil,
+    redaction::Redaction,
+    visit::PageVisit,
 };
 use crate::{
-    admin::{Shared, fault::Fault},
+    admin::{AdminState, error::RequestError},
     insight::{
         FailureClasses,
         ask::{self, Sighting, Timeline},
@@ -26,39 +24,39 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "message.html")]
-struct Page {
+struct MessagePage {
     frame: Frame,
     /// One message for each source that has it.
-    messages: Vec<Shown>,
+    messages: Vec<ShownMessage>,
 }
 
 /// A message as shown on the page.
-struct Shown {
+struct ShownMessage {
     state: Tag,
     deleted: bool,
     id: String,
     person: Person,
-    said: String,
-    /// `said` is a description, not the text of the message.
-    is_about: bool,
+    text: String,
+    /// `text` is a description, not the text of the message.
+    is_description: bool,
     /// Known properties: label and value.
     facts: Vec<(&'static str, String)>,
     first_at: When,
     last_at: When,
     created_at: Option<When>,
-    failure: Option<Failure>,
-    steps: Vec<Step>,
+    failure: Option<MessageFailure>,
+    steps: Vec<StatusStep>,
 }
 
 /// Why the message failed.
-struct Failure {
+struct MessageFailure {
     class: String,
     about: String,
     text: Option<String>,
 }
 
 /// One event about the message.
-struct Step {
+struct StatusStep {
     seq: u64,
     status: Tag,
     colour: &'static str,
@@ -69,11 +67,11 @@ struct Step {
 
 /// `GET /messages/{id}`: the id is the number of the message in insight, as in the links of these pages, or BIK's id.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
+    visit: PageVisit,
+) -> PageResult {
+    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
     let classes = insight.failures().clone();
     let found = insight.ask(move |connection| {
         let numbered = match id.parse() {
@@ -87,22 +85,22 @@ pub(super) async fn one(
     });
     let found = found.await?;
     if found.is_empty() {
-        return Err(Fault::Nothing(
+        return Err(RequestError::NotFound(
             "message with this id: no event mentions it, or retention has deleted it".to_owned(),
         )
         .into());
     }
-    let veil = visit.veil();
+    let redaction = visit.redaction();
     let mut messages = Vec::with_capacity(found.len());
     for timeline in found {
-        let said = Said::of(&shared, &timeline.message).await;
-        messages.push(Shown::of(timeline, said, insight.failures(), veil));
+        let text = MessageText::of(&shared, &timeline.message).await;
+        messages.push(ShownMessage::of(timeline, text, insight.failures(), redaction));
     }
-    visit.show(|frame| Page { frame, messages })
+    visit.show(|frame| MessagePage { frame, messages })
 }
 
-impl Shown {
-    fn of(timeline: Timeline, said: Said, classes: &FailureClasses, veil: Veil) -> Self {
+impl ShownMessage {
+    fn of(timeline: Timeline, text: MessageText, classes: &FailureClasses, redaction: Redaction) -> Self {
         let message = timeline.message;
         let of = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let facts = [
@@ -113,29 +111,29 @@ impl Shown {
             ("Owner", of(&message.owner)),
             ("Owner id", of(&message.owner_id)),
         ];
-        let failure = message.failure.as_ref().map(|class| Failure {
+        let failure = message.failure.as_ref().map(|class| MessageFailure {
             class: class.clone(),
             about: classes.about(class).to_owned(),
-            text: message.reason.as_deref().map(|text| veil.sentence(text).into_owned()),
+            text: message.reason.as_deref().map(|text| redaction.sentence(text).into_owned()),
         });
         Self {
             state: Tag::of_state(message.state),
             deleted: message.deleted,
-            id: veil.id(&message.message_id).into_owned(),
-            person: Person::of_message(&message, veil),
-            is_about: said.is_about(),
-            said: said.shown(veil),
+            id: redaction.id(&message.message_id).into_owned(),
+            person: Person::of_message(&message, redaction),
+            is_description: text.is_description(),
+            text: text.shown(redaction),
             facts: facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
             first_at: When::from(message.first_at),
             last_at: When::from(message.last_at),
             created_at: message.created_at.map(When::from),
             failure,
-            steps: timeline.sightings.into_iter().map(Step::of).collect(),
+            steps: timeline.sightings.into_iter().map(StatusStep::of).collect(),
         }
     }
 }
 
-impl Step {
+impl StatusStep {
     fn of(sighting: Sighting) -> Self {
         let mut notes = Vec::new();
         if sighting.repeated {

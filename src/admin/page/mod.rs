@@ -1,46 +1,49 @@
 //! The page: the operator's view in a browser. It is HTML from the templates in `templates/` and is readable without
 //! JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
-//! A route handler takes a `Visit` (the browser, the fields of the URL, and the frame of the page), reads the data, and
-//! ends with `visit.show(|frame| Page { frame, … })`. Its template extends `base.html`. Every value is escaped; nothing
-//! is marked safe. Only the `Veil` of the visit writes personal data. A form that changes something contains
-//! `{{ frame.token }}`, and its handler takes a `Posted`. An error is a `Sorry`, which renders as a page too.
+//! A route handler takes a `PageVisit` (the browser, the fields of the URL, and the frame of the page), reads the data,
+//! and ends with `visit.show(|frame| EventListPage { frame, … })`. Its template extends `base.html`. Every value is
+//! escaped; nothing is marked safe. Only the `Redaction` of the visit writes personal data. A form that changes
+//! something contains `{{ frame.token }}`, and its handler takes a `Posted`. An error is an `ErrorPage`, which renders
+//! as a page too.
 
-mod asked;
 mod assets;
-mod choice;
 mod confirm;
 mod conversations;
 mod credentials;
+mod csrf;
 mod dead;
+mod error_page;
 mod events;
 mod form;
+mod form_fields;
+mod format;
 mod frame;
 mod handlers;
 mod json;
+mod links;
 mod live;
+mod message_text;
 mod messages;
 mod overview;
 mod period;
 mod person;
 mod quarantine;
+mod redaction;
 mod replays;
 mod reveal;
-mod said;
-mod seal;
 mod search;
-mod shown;
-mod sorry;
-mod veil;
+mod selection_form;
+mod visit;
 
+pub(super) use csrf::CsrfKey;
 pub(super) use replays::Starts;
-pub(super) use seal::Seal;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Path, Request},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{ACCEPT, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS},
@@ -50,11 +53,11 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Shared, fault::Fault};
+use super::{AdminState, error::RequestError};
 use crate::http::Problem;
-use sorry::Sorry;
+use error_page::{ErrorPage, PageResult};
 
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/", get(overview::overview))
         .route("/search", get(search::search))
@@ -90,15 +93,22 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/dead/{id}/retry", post(dead::retry))
         .route("/dead/{id}/drop", get(dead::ask_to_drop).post(dead::drop))
         .route("/reveal", post(reveal::reveal))
-        .route("/assets/{digest}/{name}", get(assets::one))
+        .route("/assets/{digest}/{name}", get(asset))
         .layer(middleware::from_fn(guarded))
 }
 
+/// `GET /assets/{digest}/{name}`
+async fn asset(Path((digest, name)): Path<(String, String)>) -> PageResult {
+    Ok(assets::file(&digest, &name)?)
+}
+
 /// The answer to an unknown path: a page for a browser, a problem document for a program.
-pub(super) async fn nothing_here(headers: HeaderMap) -> Response {
+pub(super) async fn not_found(headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains("text/html") {
-        return secured(Sorry::from(Fault::Nothing("page at this address".to_owned())).into_response());
+        return secured(
+            ErrorPage::from(RequestError::NotFound("page at this address".to_owned())).into_response(),
+        );
     }
     Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path").into_response(None)
 }

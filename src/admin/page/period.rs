@@ -1,8 +1,8 @@
 //! The period of the figures: the last day, week or month, or a custom period.
 
-use super::asked::Asked;
+use super::form_fields::FormFields;
 use crate::{
-    admin::fault::Fault,
+    admin::error::RequestError,
     clock::Timestamp,
     insight::{HOUR_MS, ask::Dimension},
 };
@@ -13,7 +13,7 @@ const BY_HOUR_MS: i64 = 3 * DAY_MS;
 /// The maximum number of steps that are listed one by one.
 const STEPS_MAX: i64 = 400;
 
-pub(super) struct Period {
+pub(super) struct FigurePeriod {
     /// The value of the field `range`: `24h`, `7d`, `30d`, or `own`.
     pub(super) range: &'static str,
     /// Start of the period, inclusive.
@@ -26,24 +26,24 @@ pub(super) struct Period {
 pub(super) const RANGES: [(&str, &str); 4] =
     [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom (From, To)")];
 
-impl Period {
+impl FigurePeriod {
     /// The period of a request: `range`, or for `own` the fields `since` and `until`.
-    pub(super) fn of(asked: &Asked, now: Timestamp) -> Result<Self, Fault> {
+    pub(super) fn of(form: &FormFields, now: Timestamp) -> Result<Self, RequestError> {
         // The period includes the current hour, which is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };
-        match asked.text("range") {
+        match form.text("range") {
             Some("24h") => Ok(last("24h", DAY_MS)),
             None | Some("7d") => Ok(last("7d", 7 * DAY_MS)),
             Some("30d") => Ok(last("30d", 30 * DAY_MS)),
             Some("own") => {
-                let until = asked.time("until")?.unwrap_or_else(|| now.plus_ms(HOUR_MS));
-                let since = asked.time("since")?.unwrap_or_else(|| until.plus_ms(-7 * DAY_MS));
+                let until = form.time("until")?.unwrap_or_else(|| now.plus_ms(HOUR_MS));
+                let since = form.time("since")?.unwrap_or_else(|| until.plus_ms(-7 * DAY_MS));
                 if since >= until {
-                    return Err(Fault::parameter("since", "must be before until"));
+                    return Err(RequestError::parameter("since", "must be before until"));
                 }
                 Ok(Self { range: "own", since, until })
             }
-            Some(_) => Err(Fault::parameter("range", "must be 24h, 7d, 30d or own")),
+            Some(_) => Err(RequestError::parameter("range", "must be 24h, 7d, 30d or own")),
         }
     }
 
@@ -74,10 +74,10 @@ impl Period {
 mod tests {
     use super::*;
 
-    fn period(query: &str) -> Result<Period, Fault> {
+    fn period(query: &str) -> Result<FigurePeriod, RequestError> {
         // 2026-01-10T12:30:00Z
         let now = Timestamp::from_ms(1_768_048_200_000);
-        Period::of(&Asked::of(&format!("/?{query}").parse().unwrap()), now)
+        FigurePeriod::of(&FormFields::of(&format!("/?{query}").parse().unwrap()), now)
     }
 
     #[test]

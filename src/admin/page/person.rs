@@ -1,6 +1,6 @@
 //! A customer as shown in tables.
 
-use super::veil::Veil;
+use super::redaction::Redaction;
 use crate::insight::ask::{Contact, MessageRow};
 
 /// A customer, with the link to the conversation.
@@ -13,26 +13,26 @@ pub(super) struct Person {
 
 impl Person {
     /// The customer who sent or received a message.
-    pub(super) fn of_message(message: &MessageRow, veil: Veil) -> Self {
+    pub(super) fn of_message(message: &MessageRow, redaction: Redaction) -> Self {
         Self {
             contact: message.contact,
-            text: text(message.name.as_deref(), message.address.as_deref(), message.contact, veil),
+            text: text(message.name.as_deref(), message.address.as_deref(), message.contact, redaction),
         }
     }
 
     /// The customer of a contact.
-    pub(super) fn of_contact(contact: &Contact, veil: Veil) -> Self {
-        let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), veil);
+    pub(super) fn of_contact(contact: &Contact, redaction: Redaction) -> Self {
+        let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), redaction);
         Self { contact: Some(contact.id), text }
     }
 }
 
-fn text(name: Option<&str>, address: Option<&str>, contact: Option<i64>, veil: Veil) -> String {
-    let address = address.map(|address| veil.address(address));
-    match (name.filter(|_| veil.lifted), address, contact) {
+fn text(name: Option<&str>, address: Option<&str>, contact: Option<i64>, redaction: Redaction) -> String {
+    let address = address.map(|address| redaction.address(address));
+    match (name.filter(|_| redaction.is_off), address, contact) {
         (Some(name), Some(address), _) => format!("{name} · {address}"),
         (Some(name), None, _) => name.to_owned(),
-        (None, Some(address), Some(number)) if !veil.lifted => format!("Customer {number} · {address}"),
+        (None, Some(address), Some(number)) if !redaction.is_off => format!("Customer {number} · {address}"),
         (None, Some(address), _) => address.into_owned(),
         (None, None, Some(number)) => format!("Customer {number}"),
         (None, None, None) => "–".to_owned(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::{form::Posted, frame::set_cookie};
-use crate::admin::Shared;
+use super::{form::Posted, visit::set_cookie};
+use crate::admin::AdminState;
 
 /// The fields are `wish` (`show` or `hide`) and `back`.
-pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) -> Response {
+pub(super) async fn reveal(State(shared): State<Arc<AdminState>>, posted: Posted) -> Response {
     let browser = &posted.visit.browser;
     let cookie = if posted.fields.text("wish") == Some("hide") {
-        shared.seal.hide()
+        shared.csrf.hide()
     } else {
         // Log only the first segment of the path: the rest may be an id that contains a phone number.
         let page =
@@ -22,8 +22,8 @@ pub(super) async fn reveal(State(shared): State<Arc<Shared>>, posted: Posted) ->
             page = format!("/{page}"),
             "personal data revealed on the page for 15 minutes"
         );
-        shared.state.metrics.reveals.inc();
-        shared.seal.show(browser, shared.state.journal.clock().now())
+        shared.parts.metrics.reveals.inc();
+        shared.csrf.show(browser, shared.parts.journal.clock().now())
     };
     let mut response = posted.back();
     set_cookie(&mut response, cookie);

@@ -5,20 +5,22 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Redirect},
 };
 use rusqlite::Connection;
 
 use super::{
-    asked::{Asked, encoded},
-    frame::{Frame, Visit},
+    error_page::{ErrorPage, PageResult},
+    form_fields::FormFields,
+    format::{Tag, When},
+    frame::Frame,
+    links::encoded,
     person::Person,
-    shown::{Tag, When},
-    sorry::Sorry,
-    veil::Veil,
+    redaction::Redaction,
+    visit::PageVisit,
 };
 use crate::{
-    admin::{Shared, fault::Fault},
+    admin::{AdminState, error::RequestError},
     insight::{
         FailureClasses, MessageState,
         ask::{self, ListPage, MessageRow, SearchQuery},
@@ -59,7 +61,7 @@ impl Meaning {
         }
     }
 
-    fn narrowed(self, text: &str, query: &SearchQuery) -> SearchQuery {
+    fn apply(self, text: &str, query: &SearchQuery) -> SearchQuery {
         let (mut query, text) = (query.clone(), Some(text.to_owned()));
         match self {
             Self::Message => query.message = text,
@@ -72,7 +74,7 @@ impl Meaning {
 }
 
 /// A message in the result table.
-struct Row {
+struct MessageTableRow {
     id: i64,
     at: When,
     person: Person,
@@ -84,26 +86,26 @@ struct Row {
     message: String,
 }
 
-impl Row {
-    fn of(message: &MessageRow, veil: Veil) -> Self {
+impl MessageTableRow {
+    fn of(message: &MessageRow, redaction: Redaction) -> Self {
         let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
         Self {
             id: message.id,
             at: When::from(message.first_at),
-            person: Person::of_message(message, veil),
+            person: Person::of_message(message, redaction),
             state: Tag::of_state(message.state),
             deleted: message.deleted,
             sent_by: message.owner.as_deref().map(|owner| format!("{owner}{owner_id}")).unwrap_or_default(),
             channel: message.channel.clone().unwrap_or_default(),
             failure: message.failure.clone().unwrap_or_default(),
-            message: veil.id(&message.message_id).into_owned(),
+            message: redaction.id(&message.message_id).into_owned(),
         }
     }
 }
 
 #[derive(Template)]
 #[template(path = "search.html")]
-struct Page {
+struct MessageSearchPage {
     frame: Frame,
     q: String,
     /// The interpretation that found messages.
@@ -113,66 +115,81 @@ struct Page {
     direction: String,
     since: String,
     until: String,
-    rows: Vec<Row>,
+    rows: Vec<MessageTableRow>,
     next: Option<String>,
 }
 
 /// `GET /search?q=&as=&state=&direction=&event=&since=&until=&before=`
-pub(super) async fn search(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let asked = &visit.asked;
-    if let Some(event) = asked.text("event") {
-        return Ok(Redirect::to(&of_events(event, asked)).into_response());
+pub(super) async fn search(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let form = &visit.form;
+    if let Some(event) = form.text("event") {
+        return Ok(Redirect::to(&of_events(event, form)).into_response());
     }
-    let insight = shared.state.insight.as_ref().ok_or(Sorry::InsightOff)?;
-    let query = query(asked)?;
-    let meanings = match asked.text("as") {
-        None => Meaning::ALL.to_vec(),
-        Some(name) => {
-            let known = Meaning::ALL.into_iter().find(|meaning| meaning.as_str() == name);
-            vec![known.ok_or_else(|| Fault::parameter("as", "must be message, phone, customer or reason"))?]
-        }
-    };
-    let (text, classes) = (asked.text("q").map(str::to_owned), insight.failures().clone());
+    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
+    let query = query(form)?;
+    let meanings =
+        match form.text("as") {
+            None => Meaning::ALL.to_vec(),
+            Some(name) => {
+                let known = Meaning::ALL.into_iter().find(|meaning| meaning.as_str() == name);
+                vec![known.ok_or_else(|| {
+                    RequestError::parameter("as", "must be message, phone, customer or reason")
+                })?]
+            }
+        };
+    let (text, classes) = (form.text("q").map(str::to_owned), insight.failures().clone());
     let (found_as, found) = insight
         .ask(move |connection| match text {
             Some(text) => found(connection, &text, &meanings, &query, &classes),
             None => ask::search(connection, &query, &classes).map(|page| (None, page)),
         })
         .await?;
-    let veil = visit.veil();
+    let redaction = visit.redaction();
     let next = found.next.map(|next| {
-        let link = asked.with("/search", "before", &next.to_string());
+        let link = form.with("/search", "before", &next.to_string());
         // The next page uses the interpretation of this page.
-        let known = found_as.filter(|_| asked.text("as").is_none());
+        let known = found_as.filter(|_| form.text("as").is_none());
         known.map_or(link.clone(), |meaning| format!("{link}&as={}", meaning.as_str()))
     });
-    let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
-    let chosen = asked.text("as");
-    let state = asked.text("state");
+    let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+    let chosen = form.text("as");
+    let state = form.text("state");
     let (q, direction, since, until) = (text("q"), text("direction"), text("since"), text("until"));
     let meanings = Meaning::ALL.map(|one| (one.as_str(), one.label(), chosen == Some(one.as_str()))).to_vec();
     let states = MessageState::ALL.map(|one| (one.as_str(), state == Some(one.as_str()))).to_vec();
-    let rows = found.rows.iter().map(|message| Row::of(message, veil)).collect();
+    let rows = found.rows.iter().map(|message| MessageTableRow::of(message, redaction)).collect();
     let found_as = found_as.map(Meaning::label);
-    visit.show(|frame| Page { frame, q, found_as, meanings, states, direction, since, until, rows, next })
+    visit.show(|frame| MessageSearchPage {
+        frame,
+        q,
+        found_as,
+        meanings,
+        states,
+        direction,
+        since,
+        until,
+        rows,
+        next,
+    })
 }
 
 /// The search fields other than the text.
-fn query(asked: &Asked) -> Result<SearchQuery, Fault> {
+fn query(form: &FormFields) -> Result<SearchQuery, RequestError> {
     let state = |name: &str| {
-        MessageState::from_name(name).ok_or_else(|| Fault::parameter("state", "is not a message state"))
+        MessageState::from_name(name)
+            .ok_or_else(|| RequestError::parameter("state", "is not a message state"))
     };
     Ok(SearchQuery {
-        state: asked.text("state").map(state).transpose()?,
-        incoming: match asked.text("direction") {
+        state: form.text("state").map(state).transpose()?,
+        incoming: match form.text("direction") {
             None => None,
             Some("in") => Some(true),
             Some("out") => Some(false),
-            Some(_) => return Err(Fault::parameter("direction", "must be in or out")),
+            Some(_) => return Err(RequestError::parameter("direction", "must be in or out")),
         },
-        since: asked.time("since")?,
-        until: asked.time("until")?,
-        before: asked.read("before")?,
+        since: form.time("since")?,
+        until: form.time("until")?,
+        before: form.read("before")?,
         limit: LIMIT,
         ..SearchQuery::default()
     })
@@ -187,7 +204,7 @@ fn found(
     classes: &FailureClasses,
 ) -> rusqlite::Result<(Option<Meaning>, ListPage<MessageRow>)> {
     for meaning in meanings {
-        let page = ask::search(connection, &meaning.narrowed(text, query), classes)?;
+        let page = ask::search(connection, &meaning.apply(text, query), classes)?;
         if !page.rows.is_empty() || page.next.is_some() {
             return Ok((Some(*meaning), page));
         }
@@ -196,14 +213,14 @@ fn found(
 }
 
 /// The link to the list of events. A search by event name continues there.
-fn of_events(event: &str, asked: &Asked) -> String {
+fn of_events(event: &str, form: &FormFields) -> String {
     let mut link = format!("/events?event={}", encoded(event));
     for (name, field) in [("since", "since"), ("until", "until"), ("status", "state")] {
-        if let Some(text) = asked.text(field) {
+        if let Some(text) = form.text(field) {
             link.push_str(&format!("&{name}={}", encoded(text)));
         }
     }
-    if let Some(text) = asked.text("q") {
+    if let Some(text) = form.text("q") {
         let is_phone = text.chars().all(|letter| letter.is_ascii_digit() || "+-() ".contains(letter));
         let name = if is_phone || text.contains('@') { "phone" } else { "message" };
         link.push_str(&format!("&{name}={}", encoded(text)));

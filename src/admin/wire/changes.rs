@@ -34,7 +34,7 @@ pub struct Changed {
     #[serde(default, skip_serializing_if = "Not::not")]
     dry_run: bool,
     #[serde(flatten)]
-    pub rows: Rows,
+    pub rows: ChangedRows,
     /// The requested ids that no row has.
     pub unknown: Vec<i64>,
 }
@@ -42,7 +42,7 @@ pub struct Changed {
 /// The number of changed rows, under the name of the change.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Rows {
+pub enum ChangedRows {
     Retried(usize),
     Dropped(usize),
     /// A dry run: the rows that would be changed.
@@ -50,8 +50,8 @@ pub enum Rows {
 }
 
 impl Changed {
-    pub fn new(rows: Rows, unknown: Vec<i64>) -> Self {
-        Self { dry_run: matches!(rows, Rows::Matches(_)), rows, unknown }
+    pub fn new(rows: ChangedRows, unknown: Vec<i64>) -> Self {
+        Self { dry_run: matches!(rows, ChangedRows::Matches(_)), rows, unknown }
     }
 
     /// Adds the rows and the unknown ids of another answer.
@@ -61,7 +61,7 @@ impl Changed {
     }
 }
 
-impl Rows {
+impl ChangedRows {
     pub fn count(&mut self) -> &mut usize {
         let (Self::Retried(count) | Self::Dropped(count) | Self::Matches(count)) = self;
         count

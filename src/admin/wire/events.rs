@@ -50,7 +50,7 @@ pub struct StoredBytes {
 
 /// The state of an event in one lane of a handler: the lane that the event goes through.
 #[derive(Serialize)]
-pub struct PassageRow {
+pub struct HandlerProgressRow {
     handler: Arc<str>,
     lane: &'static str,
     /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
@@ -63,9 +63,9 @@ pub struct PassageRow {
     dead: Option<i64>,
 }
 
-impl From<HandlerProgress> for PassageRow {
-    fn from(passage: HandlerProgress) -> Self {
-        let HandlerProgress { handler, class, passed, at, aside, dead } = passage;
+impl From<HandlerProgress> for HandlerProgressRow {
+    fn from(progress: HandlerProgress) -> Self {
+        let HandlerProgress { handler, class, passed, at, aside, dead } = progress;
         Self { handler, lane: class.as_str(), passed, at, aside, dead }
     }
 }

@@ -103,12 +103,12 @@ impl From<LaneStatus> for LaneReport {
 /// The empty body `{}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct EmptyBody {}
 
 /// The body `{}` or `{"reason": "TEXT"}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Why {
+pub struct PauseRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -128,7 +128,7 @@ pub struct Resumed {
 /// The body `{"to": NAME}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rename {
+pub struct RenameRequest {
     pub to: String,
 }
 
@@ -156,7 +156,7 @@ pub struct Believed {
 /// The body `{"before": SEQ}` or `{"before": TIME}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Skip {
+pub struct SkipRequest {
     pub before: Before,
 }
 

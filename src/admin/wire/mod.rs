@@ -16,18 +16,18 @@ mod replays;
 
 use std::borrow::Cow;
 
-pub use changes::{Changed, Rows, RowsRequest};
+pub use changes::{Changed, ChangedRows, RowsRequest};
 pub use dead::{DeadDetail, DeadList, DeadRow};
-pub use events::{EventLine, EventList, PassageRow, StoredBytes, push_event};
+pub use events::{EventLine, EventList, HandlerProgressRow, StoredBytes, push_event};
 pub use handlers::{
-    Before, Believed, HandlerList, HandlerReport, LaneReport, Nothing, PauseRow, Paused, Rename, Renamed,
-    Resumed, RetriedHandler, Skip, Skipped, Why,
+    Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
+    RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
 };
 pub use insight::{
     ArrivalList, ContactList, ConversationPage, EntryRow, FigureList, InsightProgress, MessageList,
     SourceList, SourceReport, TimelineList, WaitingList,
 };
-pub use quarantine::{Outcome, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList};
+pub use quarantine::{QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome};
 pub use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
 pub use replays::{DryRun, ReplayList, ReplayRequest, ReplayRow};
 
@@ -41,9 +41,9 @@ mod tests {
     #[test]
     fn a_change_has_the_name_and_the_number_of_its_rows() {
         for (rows, text) in [
-            (Rows::Retried(2), r#"{"retried":2,"unknown":[7]}"#),
-            (Rows::Dropped(2), r#"{"dropped":2,"unknown":[7]}"#),
-            (Rows::Matches(2), r#"{"dryRun":true,"matches":2,"unknown":[7]}"#),
+            (ChangedRows::Retried(2), r#"{"retried":2,"unknown":[7]}"#),
+            (ChangedRows::Dropped(2), r#"{"dropped":2,"unknown":[7]}"#),
+            (ChangedRows::Matches(2), r#"{"dryRun":true,"matches":2,"unknown":[7]}"#),
         ] {
             let mut changed = Changed::new(rows, vec![7]);
             assert_eq!(serde_json::to_string(&changed).unwrap(), text);

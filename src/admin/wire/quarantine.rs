@@ -66,7 +66,7 @@ pub struct RetriedList<R> {
 /// The result of retrying one entry.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Retried<S = Outcome> {
+pub struct Retried<S = RetryOutcome> {
     pub id: i64,
     pub outcome: S,
     pub accepted: u32,
@@ -81,7 +81,7 @@ pub struct Retried<S = Outcome> {
 /// How the retry of an entry ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum RetryOutcome {
     /// All elements are stored, and the entry left the quarantine.
     Stored,
     /// Some elements are stored. Each of the others is a quarantine entry of its own.
@@ -95,7 +95,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl RetryOutcome {
     /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -200,6 +200,9 @@ async fn a_wrong_parameter_is_named() {
         ("/api/v1/dead/drop", json!({"ids": [1], "id": 1}), "id"),
         ("/api/v1/quarantine/retry", json!({"handler": "crm", "all": true}), "ids"),
         ("/api/v1/quarantine/retry", json!({"ids": [1], "dryRun": true}), "ids"),
+        ("/api/v1/dead/drop", json!(7), "expected an object"),
+        ("/api/v1/dead/drop", json!({"ids": ["a"]}), "expected an integer"),
+        ("/api/v1/replays", json!({"handler": "crm", "rate": 0}), "expected an integer from 1"),
         ("/api/v1/handlers/crm/skip", json!({}), "before"),
         ("/api/v1/handlers/crm/skip", json!({"before": "tomorrow"}), "before"),
     ] {

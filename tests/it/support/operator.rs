@@ -89,10 +89,10 @@ impl Operator {
             username: username.to_owned(),
             password: Secret::new(password),
         });
-        let site = admin::router(admin::State {
+        let site = admin::router(admin::ReceiverParts {
             settings: admin::Settings { listen: address, hosts: guard.hosts, credentials },
             journal: Arc::clone(&journal),
-            handlers: vec![admin::About {
+            handlers: vec![admin::HandlerDescription {
                 handler: "crm".into(),
                 wants: None,
                 masks: Some("drops /customerDetails".to_owned()),

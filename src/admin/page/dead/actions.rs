@@ -4,46 +4,45 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
-    response::{Redirect, Response},
+    response::Redirect,
 };
 
-use super::{OWN_FIELDS, matching, one::dead_letter};
+use super::{OWN_FIELDS, filter, one::dead_letter};
 use crate::admin::{
-    Shared,
+    AdminState,
     decision::{
-        dead::{self, Matching},
-        handlers::at_work,
+        dead::{self, ChangeResult, DeadFilter, DeadSelection},
+        handlers::running_handler,
     },
-    fault::Fault,
+    error::RequestError,
     page::{
-        asked::Asked, choice::FIELDS, confirm::Confirm, events::word, form::Posted, frame::Visit,
-        shown::counted as number_of, sorry::Sorry,
+        confirm::Confirm, error_page::PageResult, events::word, form::Posted, form_fields::FormFields,
+        format::quantity, links, selection_form::FIELDS, visit::PageVisit,
     },
-    question::Which,
 };
 
 /// `POST /dead/count`: the number of matching dead letters, and the form that retries them. The fields are those of the
 /// list.
 pub(in crate::admin::page) async fn count_matching(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     posted: Posted,
-) -> Result<Response, Sorry> {
+) -> PageResult {
     let fields = posted.fields.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
-    let back = (Asked::link("/dead", &fields), "Back to the list");
-    counted(&shared, posted.visit, &posted.fields, back).await
+    let back = (links::with_query("/dead", &fields), "Back to the list");
+    confirm_retry(&shared, posted.visit, &posted.fields, back).await
 }
 
 /// The number of dead letters that match a request, and the form that retries them.
-pub(in crate::admin::page) async fn counted(
-    shared: &Shared,
-    visit: Visit,
-    asked: &Asked,
+pub(in crate::admin::page) async fn confirm_retry(
+    shared: &AdminState,
+    visit: PageVisit,
+    form: &FormFields,
     back: (String, &'static str),
-) -> Result<Response, Sorry> {
-    let dead::Done { done: matches, newest, .. } =
-        dead::count(shared, Which::Of(Box::new(retried(shared, asked)?))).await?;
-    let dead = number_of(matches as u64, "dead letter", "dead letters");
-    let of = asked.text("handler").map(|handler| format!(" of {handler}")).unwrap_or_default();
+) -> PageResult {
+    let ChangeResult { changed: matches, newest, .. } =
+        dead::count(shared, DeadSelection::Matching(Box::new(retried(shared, form)?))).await?;
+    let dead = quantity(matches as u64, "dead letter", "dead letters");
+    let of = form.text("handler").map(|handler| format!(" of {handler}")).unwrap_or_default();
     let what = if matches == 0 {
         "No dead letter of a configured handler matches.".to_owned()
     } else {
@@ -51,7 +50,7 @@ pub(in crate::admin::page) async fn counted(
          is delivered, and stays if it is refused again. Later dead letters are not retried."
             .to_owned()
     };
-    let mut fields = asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
+    let mut fields = form.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
     // `newest` bounds the retry to the dead letters that were counted.
     fields.extend(newest.map(|newest| ("newest".to_owned(), newest.to_string())));
     visit.show(|frame| Confirm {
@@ -68,23 +67,23 @@ pub(in crate::admin::page) async fn counted(
 
 /// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list.
 pub(in crate::admin::page) async fn retry_matching(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let asked = &posted.fields;
-    let newest: Option<i64> = asked.read("newest")?;
+) -> PageResult {
+    let form = &posted.fields;
+    let newest: Option<i64> = form.read("newest")?;
     let before = newest.map(|newest| newest.saturating_add(1));
-    let matching = Matching { before, ..retried(&shared, asked)? };
-    let done = dead::retry(&shared, Which::Of(Box::new(matching))).await?.done;
+    let filter = DeadFilter { before, ..retried(&shared, form)? };
+    let done = dead::retry(&shared, DeadSelection::Matching(Box::new(filter))).await?.changed;
     let what = match done {
         0 => "Nothing was left to retry.".to_owned(),
         1 => "1 dead letter is being retried: it leaves this list once it is delivered.".to_owned(),
         _ => {
-            let dead = number_of(done as u64, "dead letter", "dead letters");
+            let dead = quantity(done as u64, "dead letter", "dead letters");
             format!("{dead} are being retried: each leaves this list once it is delivered.")
         }
     };
-    let path = Asked::link("/dead", &asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat()));
+    let path = links::with_query("/dead", &form.kept(&[&FIELDS[..], &OWN_FIELDS].concat()));
     Ok(posted.says(&shared, &path, done > 0, what))
 }
 
@@ -95,13 +94,13 @@ pub(in crate::admin::page) async fn to_the_list() -> Redirect {
 
 /// `POST /dead/{id}/retry`
 pub(in crate::admin::page) async fn retry(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
+) -> PageResult {
     let dead = dead_letter(&shared, &id).await?;
-    let (id, handler) = (dead.id, at_work(&shared, &dead.lane.handler)?);
-    dead::retry(&shared, Which::Ids(vec![id])).await?;
+    let (id, handler) = (dead.id, running_handler(&shared, &dead.lane.handler)?);
+    dead::retry(&shared, DeadSelection::Ids(vec![id])).await?;
     let what =
         format!("Dead letter {id} is being retried: it leaves this list once {handler} has delivered it.");
     Ok(posted.says(&shared, "/dead", true, what))
@@ -109,10 +108,10 @@ pub(in crate::admin::page) async fn retry(
 
 /// `GET /dead/{id}/drop`: asks for confirmation.
 pub(in crate::admin::page) async fn ask_to_drop(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
+    visit: PageVisit,
+) -> PageResult {
     let dead = dead_letter(&shared, &id).await?;
     let id = dead.id;
     let event = format!("event {} ({})", dead.event.seq, word(dead.event.element.name()));
@@ -133,21 +132,21 @@ pub(in crate::admin::page) async fn ask_to_drop(
 
 /// `POST /dead/{id}/drop`: deletes the dead letter permanently.
 pub(in crate::admin::page) async fn drop(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
+) -> PageResult {
     let id = dead_letter(&shared, &id).await?.id;
-    dead::drop(&shared, Which::Ids(vec![id])).await?;
+    dead::drop(&shared, DeadSelection::Ids(vec![id])).await?;
     Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} was dropped.")))
 }
 
 /// The selection of a request that retries many dead letters. It is limited to running handlers, because no other
 /// handler can retry.
-fn retried(shared: &Shared, asked: &Asked) -> Result<Matching, Fault> {
-    if let Some(handler) = asked.text("handler") {
-        at_work(shared, handler)?;
+fn retried(shared: &AdminState, form: &FormFields) -> Result<DeadFilter, RequestError> {
+    if let Some(handler) = form.text("handler") {
+        running_handler(shared, handler)?;
     }
-    let among = shared.state.desk.status().into_iter().map(|lane| lane.handler).collect();
-    Ok(Matching { among: Some(among), ..matching(asked)? })
+    let among = shared.parts.desk.status().into_iter().map(|lane| lane.handler).collect();
+    Ok(DeadFilter { among: Some(among), ..filter(form)? })
 }

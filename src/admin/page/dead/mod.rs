@@ -3,25 +3,28 @@
 mod actions;
 mod one;
 
-pub(super) use actions::{ask_to_drop, count_matching, counted, drop, retry, retry_matching, to_the_list};
+pub(super) use actions::{
+    ask_to_drop, confirm_retry, count_matching, drop, retry, retry_matching, to_the_list,
+};
 pub(super) use one::one;
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
 use super::{
-    asked::Asked,
-    choice::{Choice, FIELDS},
+    error_page::PageResult,
     events::word,
-    frame::{Frame, Visit},
-    shown::{Tag, When, counted as number_of},
-    sorry::Sorry,
-    veil::Veil,
+    form_fields::FormFields,
+    format::{Tag, When, quantity},
+    frame::Frame,
+    redaction::Redaction,
+    selection_form::{FIELDS, SelectionForm},
+    visit::PageVisit,
 };
 use crate::{
-    admin::{Shared, chunks::CHUNK, decision::dead::Matching, fault::Fault},
+    admin::{AdminState, chunks::CHUNK, decision::dead::DeadFilter, error::RequestError},
     handler::FailureText,
     journal::{Cause, DeadLetter, DeadQuery},
 };
@@ -32,10 +35,10 @@ const LIMIT: usize = 50;
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;
-/// The form's fields in addition to those of a [`Choice`].
+/// The form's fields in addition to those of a [`SelectionForm`].
 const OWN_FIELDS: [&str; 3] = ["handler", "cause", "error"];
 
-struct Row {
+struct DeadTableRow {
     id: i64,
     died_at: When,
     handler: Arc<str>,
@@ -46,10 +49,10 @@ struct Row {
     retrying: bool,
 }
 
-impl Row {
-    fn of(dead: &DeadLetter, veil: Veil) -> Self {
+impl DeadTableRow {
+    fn of(dead: &DeadLetter, redaction: Redaction) -> Self {
         let text = FailureText::read(&dead.error);
-        let mut error: String = veil.error(&text).chars().take(ERROR_CHARS + 1).collect();
+        let mut error: String = redaction.error(&text).chars().take(ERROR_CHARS + 1).collect();
         if error.chars().count() > ERROR_CHARS {
             error.pop();
             error.push('…');
@@ -73,16 +76,16 @@ fn cause_tag(cause: Cause) -> Tag {
 
 #[derive(Template)]
 #[template(path = "dead.html")]
-struct Page {
+struct DeadListPage {
     frame: Frame,
     /// Handlers that run or have dead letters: the name, whether it is selected, and its number of dead letters.
     handlers: Vec<(Arc<str>, bool, u64)>,
     total: String,
     is_empty: bool,
     causes: [(&'static str, bool); 2],
-    choice: Choice,
+    selection: SelectionForm,
     error: String,
-    rows: Vec<Row>,
+    rows: Vec<DeadTableRow>,
     next: Option<String>,
     /// At least one field of the form is set.
     is_chosen: bool,
@@ -90,34 +93,33 @@ struct Page {
 }
 
 /// `GET /dead?handler=&cause=&error=&event=&status=&phone=&message=&since=&until=&before=`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let asked = &visit.asked;
-    let matching = matching(asked)?;
-    let (found, next) = page(&shared, &matching, asked.read("before")?, visit.veil()).await?;
-    let next = next.map(|next| asked.with("/dead", "before", &next.to_string()));
-    let figures = shared.state.journal.figures().await?;
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let form = &visit.form;
+    let filter = filter(form)?;
+    let (found, next) = page(&shared, &filter, form.read("before")?, visit.redaction()).await?;
+    let next = next.map(|next| form.with("/dead", "before", &next.to_string()));
+    let figures = shared.parts.journal.figures().await?;
     let total: u64 = figures.dead.iter().map(|(_, dead)| dead).sum();
-    let chosen = |name: &str| matching.handler.as_deref() == Some(name);
+    let chosen = |name: &str| filter.handler.as_deref() == Some(name);
     let mut handlers: Vec<(Arc<str>, bool, u64)> =
         figures.dead.iter().map(|(name, dead)| (Arc::clone(name), chosen(name), *dead)).collect();
-    for lane in shared.state.desk.status() {
+    for lane in shared.parts.desk.status() {
         if handlers.iter().all(|(name, ..)| *name != lane.handler) {
             handlers.push((Arc::clone(&lane.handler), chosen(&lane.handler), 0));
         }
     }
     handlers.sort();
-    let causes =
-        [Cause::Refused, Cause::Expired].map(|cause| (cause.as_str(), matching.cause == Some(cause)));
-    let fields = asked.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
+    let causes = [Cause::Refused, Cause::Expired].map(|cause| (cause.as_str(), filter.cause == Some(cause)));
+    let fields = form.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
     let is_chosen = !fields.is_empty();
-    let (choice, error) = (Choice::of(asked), matching.error.unwrap_or_default());
-    visit.show(|frame| Page {
+    let (selection, error) = (SelectionForm::of(form), filter.error.unwrap_or_default());
+    visit.show(|frame| DeadListPage {
         frame,
         handlers,
-        total: number_of(total, "dead letter", "dead letters"),
+        total: quantity(total, "dead letter", "dead letters"),
         is_empty: total == 0,
         causes,
-        choice,
+        selection,
         error,
         rows: found,
         next,
@@ -127,37 +129,37 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Res
 }
 
 /// The selection of a request.
-fn matching(asked: &Asked) -> Result<Matching, Fault> {
-    let cause = asked.text("cause").map(|cause| {
-        Cause::from_name(cause).ok_or_else(|| Fault::parameter("cause", "must be refused or expired"))
+fn filter(form: &FormFields) -> Result<DeadFilter, RequestError> {
+    let cause = form.text("cause").map(|cause| {
+        Cause::from_name(cause).ok_or_else(|| RequestError::parameter("cause", "must be refused or expired"))
     });
-    Ok(Matching {
-        handler: asked.text("handler").map(str::to_owned),
-        narrowed: Choice::narrowed(asked)?,
+    Ok(DeadFilter {
+        handler: form.text("handler").map(str::to_owned),
+        events: SelectionForm::events(form)?,
         cause: cause.transpose()?,
-        error: asked.text("error").map(str::to_owned),
-        ..Matching::default()
+        error: form.text("error").map(str::to_owned),
+        ..DeadFilter::default()
     })
 }
 
 /// A page of matching dead letters, newest first, and the cursor of the next page.
 async fn page(
-    shared: &Shared,
-    matching: &Matching,
+    shared: &AdminState,
+    filter: &DeadFilter,
     before: Option<i64>,
-    veil: Veil,
-) -> Result<(Vec<Row>, Option<i64>), Fault> {
+    redaction: Redaction,
+) -> Result<(Vec<DeadTableRow>, Option<i64>), RequestError> {
     let (mut rows, mut before, mut looked_at) = (Vec::new(), before, 0);
     while looked_at < LOOKED_AT {
-        let query = DeadQuery { handler: matching.handler.clone(), before, limit: CHUNK };
-        let chunk = shared.state.journal.dead_letters(query).await?;
+        let query = DeadQuery { handler: filter.handler.clone(), before, limit: CHUNK };
+        let chunk = shared.parts.journal.dead_letters(query).await?;
         for dead in &chunk {
             if rows.len() == LIMIT {
                 return Ok((rows, before));
             }
             before = Some(dead.id);
-            if matching.takes(dead) {
-                rows.push(Row::of(dead, veil));
+            if filter.matches(dead) {
+                rows.push(DeadTableRow::of(dead, redaction));
             }
         }
         if chunk.len() < CHUNK {

@@ -3,23 +3,22 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::extract::{Path, State};
 
 use super::cause_tag;
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
+        AdminState,
+        error::RequestError,
         page::{
+            error_page::{ErrorPage, PageResult},
             events::{shown_json, word},
-            frame::{Frame, Visit},
-            handlers::path_of,
-            shown::{Tag, When},
-            sorry::Sorry,
+            format::{Tag, When},
+            frame::Frame,
+            links,
+            visit::PageVisit,
         },
+        params::parse_number,
     },
     handler::FailureText,
     journal::{Cause, DeadLetter},
@@ -27,7 +26,7 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "dead-letter.html")]
-struct Page {
+struct DeadLetterPage {
     frame: Frame,
     id: i64,
     handler: Arc<str>,
@@ -56,24 +55,24 @@ struct Page {
 
 /// `GET /dead/{id}`
 pub(in crate::admin::page) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
+    visit: PageVisit,
+) -> PageResult {
     let DeadLetter { id, lane, event, cause, attempts, error, died_at, retrying, history } =
         dead_letter(&shared, &id).await?;
-    let veil = visit.veil();
-    let is_at_work = shared.state.desk.status().iter().any(|one| one.handler == lane.handler);
-    let has_event = shared.state.journal.get(event.seq).await?.is_some();
+    let redaction = visit.redaction();
+    let is_running = shared.parts.desk.status().iter().any(|one| one.handler == lane.handler);
+    let has_event = shared.parts.journal.get(event.seq).await?.is_some();
     let all = history.tries();
     let has_gap = all.windows(2).any(|pair| pair[1].attempt > pair[0].attempt + 1);
-    let shown = |error: &str| veil.error(&FailureText::read(error));
+    let shown = |error: &str| redaction.error(&FailureText::read(error));
     let tries = all.iter().map(|one| (one.attempt, When::from(one.at), shown(&one.error))).collect();
-    let (json, cut) = shown_json(&event.element.rendered(), veil);
-    visit.show(|frame| Page {
+    let (json, cut) = shown_json(&event.element.rendered(), redaction);
+    visit.show(|frame| DeadLetterPage {
         frame,
         id,
-        link: is_at_work.then(|| path_of(&lane.handler)),
+        link: is_running.then(|| links::handler(&lane.handler)),
         handler: lane.handler,
         lane: lane.class.as_str(),
         seq: event.seq,
@@ -97,10 +96,13 @@ pub(in crate::admin::page) async fn one(
     })
 }
 
-pub(super) async fn dead_letter(shared: &Shared, id: &str) -> Result<DeadLetter, Sorry> {
-    let id: i64 = id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))?;
-    let dead = shared.state.journal.dead_letter(id).await?;
-    let nothing =
-        || Fault::Nothing(format!("dead letter {id}: it was delivered, dropped or deleted by retention"));
-    Ok(dead.ok_or_else(nothing)?)
+pub(super) async fn dead_letter(shared: &AdminState, id: &str) -> Result<DeadLetter, ErrorPage> {
+    let id: i64 = parse_number("id", id)?;
+    let dead = shared.parts.journal.dead_letter(id).await?;
+    let missing = || {
+        RequestError::NotFound(format!(
+            "dead letter {id}: it never existed, or it was delivered, dropped or deleted by retention"
+        ))
+    };
+    Ok(dead.ok_or_else(missing)?)
 }

@@ -1,7 +1,7 @@
 //! One lane of a handler as a table row.
 
 use crate::{
-    admin::page::shown::{Ago, Tag, count, duration},
+    admin::page::format::{Ago, Tag, duration, number},
     clock::Timestamp,
     dispatch::{LaneCondition, LaneStatus},
     event::Class,
@@ -42,14 +42,14 @@ impl LaneRow {
             of: if is_incoming { "messages from customers" } else { "statuses and other events" },
             tag,
             state,
-            lag: count(lane.lag),
+            lag: number(lane.lag),
             waited: match i64::try_from(lane.lag_seconds) {
                 _ if lane.oldest_at.is_none() => "–".to_owned(),
                 secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),
             },
             customer_waits: is_incoming && lane.lag_seconds >= WAITS_SECS,
-            set_aside: count(lane.set_aside as u64),
-            delivered: count(lane.delivered),
+            set_aside: number(lane.set_aside as u64),
+            delivered: number(lane.delivered),
             refused: lane.refused.clone(),
             last_success: lane.delivered_at.map(ago),
             last_failure: lane.last_failure.clone().map(|class| (class, lane.last_failure_at.map(ago))),

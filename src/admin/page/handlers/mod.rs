@@ -10,22 +10,22 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Redirect},
 };
 
 use super::{
-    asked::encoded,
-    choice::Choice,
+    error_page::PageResult,
     form::Posted,
-    frame::{Frame, Visit},
-    replays,
-    shown::{When, counted},
-    sorry::Sorry,
+    format::{When, quantity},
+    frame::Frame,
+    links, replays,
+    selection_form::SelectionForm,
+    visit::PageVisit,
 };
 use crate::{
     admin::{
-        Shared,
-        decision::handlers::{self, at_work},
+        AdminState,
+        decision::handlers::{self, running_handler},
     },
     clock::Timestamp,
     dispatch::LaneCondition,
@@ -34,24 +34,24 @@ use crate::{
 use lanes::LaneRow;
 
 /// A handler with its lanes.
-struct Whole {
+struct HandlerWithLanes {
     row: HandlerRow,
     lanes: Vec<LaneRow>,
     /// When and why the handler was paused.
     paused: Option<(When, String)>,
 }
 
-impl Whole {
-    fn all(shared: &Shared, figures: &JournalFigures, now: Timestamp) -> Vec<Self> {
-        let paused = Arc::clone(&shared.state.journal.paused().borrow());
-        let status = shared.state.desk.status();
-        let whole = |row: HandlerRow| {
+impl HandlerWithLanes {
+    fn all(shared: &AdminState, figures: &JournalFigures, now: Timestamp) -> Vec<Self> {
+        let paused = Arc::clone(&shared.parts.journal.paused().borrow());
+        let status = shared.parts.desk.status();
+        let with_lanes = |row: HandlerRow| {
             let own = status.iter().filter(|lane| lane.handler == row.name);
             let lanes = own.map(|lane| LaneRow::of(lane, now)).collect();
             let paused = paused.get(&row.name).map(|pause| (When::from(pause.at), pause.reason.clone()));
             Self { row, lanes, paused }
         };
-        summaries(shared, figures).into_iter().map(whole).collect()
+        summaries(shared, figures).into_iter().map(with_lanes).collect()
     }
 
     /// Returns whether anything in the handler waits for a retry.
@@ -66,11 +66,11 @@ impl Whole {
 
     /// The number of dead letters in words.
     fn dead(&self) -> String {
-        counted(self.row.dead, "dead letter", "dead letters")
+        quantity(self.row.dead, "dead letter", "dead letters")
     }
 
     /// An explanation of the state; empty if the handler works normally.
-    fn says(&self) -> &'static str {
+    fn explanation(&self) -> &'static str {
         match self.row.condition {
             LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => "",
             LaneCondition::Waiting => {
@@ -89,32 +89,32 @@ impl Whole {
 
 #[derive(Template)]
 #[template(path = "handlers.html")]
-struct Page {
+struct HandlerListPage {
     frame: Frame,
-    handlers: Vec<Whole>,
+    handlers: Vec<HandlerWithLanes>,
     /// Descriptions of handlers that are no longer in the configuration.
-    gone: Vec<String>,
+    removed: Vec<String>,
     /// The number of active replays, as the label of a link.
     replays: String,
 }
 
 /// `GET /handlers`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let figures = shared.state.journal.figures().await?;
-    let handlers = Whole::all(&shared, &figures, shared.state.journal.clock().now());
-    let known = Arc::clone(&shared.state.journal.replays().borrow());
-    let at_work = known.values().filter(|replay| !replay.state.has_ended()).count();
-    let replays = match at_work {
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let figures = shared.parts.journal.figures().await?;
+    let handlers = HandlerWithLanes::all(&shared, &figures, shared.parts.journal.clock().now());
+    let known = Arc::clone(&shared.parts.journal.replays().borrow());
+    let active = known.values().filter(|replay| !replay.state.has_ended()).count();
+    let replays = match active {
         0 => "Replays".to_owned(),
-        _ => counted(at_work as u64, "active replay", "active replays"),
+        _ => quantity(active as u64, "active replay", "active replays"),
     };
-    let places = shared.state.journal.handlers().await?;
-    let gone = places.iter().filter(|place| !place.configured).map(not_configured).collect();
-    visit.show(|frame| Page { frame, handlers, gone, replays })
+    let places = shared.parts.journal.handlers().await?;
+    let removed = places.iter().filter(|place| !place.configured).map(not_configured).collect();
+    visit.show(|frame| HandlerListPage { frame, handlers, removed, replays })
 }
 
 fn not_configured(place: &HandlerPlace) -> String {
-    let undelivered = counted(place.undelivered(), "event is undelivered", "events are undelivered");
+    let undelivered = quantity(place.undelivered(), "event is undelivered", "events are undelivered");
     let name = &place.handler;
     format!(
         "{name} is not configured any more: {undelivered}. `bikhook handlers rename {name} NEW` moves its cursors and dead letters to another name."
@@ -123,14 +123,14 @@ fn not_configured(place: &HandlerPlace) -> String {
 
 #[derive(Template)]
 #[template(path = "handler.html")]
-struct One {
+struct HandlerPage {
     frame: Frame,
-    handler: Whole,
+    handler: HandlerWithLanes,
     /// The events that the handler wants.
     wants: String,
     masks: Option<String>,
-    replays: Vec<replays::Row>,
-    choice: Choice,
+    replays: Vec<replays::ReplayTableRow>,
+    selection: SelectionForm,
     rate: String,
     /// The form is preset to replay only the handler's dead letters.
     dead_only: bool,
@@ -139,85 +139,85 @@ struct One {
 /// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
 /// replay.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(name): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let name = at_work(&shared, &name)?;
-    let (figures, now) = (shared.state.journal.figures().await?, shared.state.journal.clock().now());
-    let mut all = Whole::all(&shared, &figures, now);
+    visit: PageVisit,
+) -> PageResult {
+    let name = running_handler(&shared, &name)?;
+    let (figures, now) = (shared.parts.journal.figures().await?, shared.parts.journal.clock().now());
+    let mut all = HandlerWithLanes::all(&shared, &figures, now);
     all.retain(|handler| handler.row.name == name);
-    let about = shared.state.handlers.iter().find(|about| about.handler == name);
+    let about = shared.parts.handlers.iter().find(|about| about.handler == name);
     let wants = match about {
         Some(about) if about.dead_letters => "the dead letters of other handlers".to_owned(),
         about => about.and_then(|about| about.wants.clone()).unwrap_or_else(|| "every event".to_owned()),
     };
     let masks = about.and_then(|about| about.masks.clone());
-    let replays = replays::Row::all(&shared, Some(&name))?;
-    let choice = Choice::of(&visit.asked);
-    let rate = visit.asked.text("rate").unwrap_or_default().to_owned();
-    let dead_only = visit.asked.text("of") == Some("dead");
+    let replays = replays::ReplayTableRow::all(&shared, Some(&name))?;
+    let selection = SelectionForm::of(&visit.form);
+    let rate = visit.form.text("rate").unwrap_or_default().to_owned();
+    let dead_only = visit.form.text("of") == Some("dead");
     // The handler was running a moment ago.
     let Some(handler) = all.pop() else { return Ok(Redirect::to("/handlers").into_response()) };
-    visit.show(|frame| One { frame, handler, wants, masks, replays, choice, rate, dead_only })
+    visit.show(|frame| HandlerPage { frame, handler, wants, masks, replays, selection, rate, dead_only })
 }
 
 /// `GET /handlers/{name}/replay`: redirects to the form when a browser reloads the answer to it.
 pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
-    Redirect::to(&format!("{}#replay", path_of(&name)))
+    Redirect::to(&format!("{}#replay", links::handler(&name)))
 }
 
 /// `POST /handlers/{name}/pause`, with the field `reason`.
 pub(super) async fn pause(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(name): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let name = at_work(&shared, &name)?;
-    let was = shared.state.journal.paused().borrow().contains_key(&name);
+) -> PageResult {
+    let name = running_handler(&shared, &name)?;
+    let was = shared.parts.journal.paused().borrow().contains_key(&name);
     handlers::pause(&shared, &name, posted.fields.text("reason")).await?;
     let what = if was {
         format!("{name} was already paused; the first reason is kept.")
     } else {
         format!("{name} is paused: it starts no delivery until it is resumed.")
     };
-    Ok(posted.says(&shared, &path_of(&name), !was, what))
+    Ok(posted.says(&shared, &links::handler(&name), !was, what))
 }
 
 /// `POST /handlers/{name}/resume`
 pub(super) async fn resume(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(name): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let name = at_work(&shared, &name)?;
+) -> PageResult {
+    let name = running_handler(&shared, &name)?;
     let was = handlers::resume(&shared, &name).await?;
     let what = if was {
         format!("{name} is resumed and continues at its cursors.")
     } else {
         format!("{name} was not paused.")
     };
-    Ok(posted.says(&shared, &path_of(&name), was, what))
+    Ok(posted.says(&shared, &links::handler(&name), was, what))
 }
 
 /// `POST /handlers/{name}/retry`
 pub(super) async fn retry(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(name): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let name = at_work(&shared, &name)?;
+) -> PageResult {
+    let name = running_handler(&shared, &name)?;
     handlers::retry(&shared, &name).await;
-    Ok(posted.says(&shared, &path_of(&name), true, format!("{name} retries now.")))
+    Ok(posted.says(&shared, &links::handler(&name), true, format!("{name} retries now.")))
 }
 
 /// `POST /handlers/{name}/believe`
 pub(super) async fn believe(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(name): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let name = at_work(&shared, &name)?;
+) -> PageResult {
+    let name = running_handler(&shared, &name)?;
     let believed = handlers::believe(&shared, &name).await;
     let any = !believed.classes.is_empty();
     let what = if any {
@@ -226,9 +226,5 @@ pub(super) async fn believe(
     } else {
         format!("{name} has no refused events that wait for a decision.")
     };
-    Ok(posted.says(&shared, &path_of(&name), any, what))
-}
-
-pub(super) fn path_of(name: &str) -> String {
-    format!("/handlers/{}", encoded(name))
+    Ok(posted.says(&shared, &links::handler(&name), any, what))
 }

@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     admin::{
-        Shared,
+        AdminState,
         page::{
-            asked::encoded,
-            shown::{Tag, count, duration},
+            format::{Tag, duration, number},
+            links::{self, encoded},
         },
     },
     dispatch::{LaneCondition, LaneStatus},
@@ -31,10 +31,10 @@ pub(in crate::admin::page) struct HandlerRow {
 }
 
 /// The handlers in the order of the configuration.
-pub(in crate::admin::page) fn summaries(shared: &Shared, figures: &JournalFigures) -> Vec<HandlerRow> {
+pub(in crate::admin::page) fn summaries(shared: &AdminState, figures: &JournalFigures) -> Vec<HandlerRow> {
     let dead: HashMap<&str, u64> = figures.dead.iter().map(|(name, dead)| (&**name, *dead)).collect();
     let mut rows: Vec<HandlerRow> = Vec::new();
-    for lane in shared.state.desk.status() {
+    for lane in shared.parts.desk.status() {
         if rows.last().is_none_or(|row| row.name != lane.handler) {
             rows.push(HandlerRow::new(&lane, dead.get(&*lane.handler).copied().unwrap_or_default()));
         }
@@ -62,7 +62,7 @@ impl HandlerRow {
     }
 
     fn add(&mut self, lane: &LaneStatus) {
-        if badness(lane.state) > badness(self.condition) {
+        if severity(lane.state) > severity(self.condition) {
             self.condition = lane.state;
         }
         self.set_aside += lane.set_aside;
@@ -78,7 +78,7 @@ impl HandlerRow {
     }
 
     pub(in crate::admin::page) fn link(&self) -> String {
-        format!("/handlers/{}", encoded(&self.name))
+        links::handler(&self.name)
     }
 
     /// The path of the list of its dead letters.
@@ -99,7 +99,7 @@ impl HandlerRow {
     }
 
     pub(in crate::admin::page) fn lag(&self) -> String {
-        count(self.lag)
+        number(self.lag)
     }
 
     /// How long the oldest event has waited.
@@ -111,7 +111,7 @@ impl HandlerRow {
     }
 }
 
-const fn badness(condition: LaneCondition) -> u8 {
+const fn severity(condition: LaneCondition) -> u8 {
     match condition {
         LaneCondition::Running => 0,
         LaneCondition::Stopped | LaneCondition::NotConfigured => 1,

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::needs::WAITING_MAX;
 use crate::{
     admin::page::{
-        asked::{Asked, encoded},
-        period::{Period, RANGES},
-        shown::{Share, When, count, duration, maybe_duration},
-        sorry::Sorry,
+        error_page::ErrorPage,
+        form_fields::FormFields,
+        format::{Percentage, When, duration, maybe_duration, number},
+        links::encoded,
+        period::{FigurePeriod, RANGES},
     },
     clock::Timestamp,
     insight::{
@@ -25,20 +26,20 @@ const CHOICE_BYTES: usize = 16 << 10;
 const GROUPS_MAX: usize = 20;
 
 /// All figures of the page.
-pub(super) struct Figures {
-    pub(super) period: Period,
-    pub(super) choices: Vec<Choice>,
+pub(super) struct MessageFigures {
+    pub(super) period: FigurePeriod,
+    pub(super) choices: Vec<FilterField>,
     pub(super) groups: Vec<Funnel>,
     pub(super) total: Funnel,
-    pub(super) steps: Vec<Step>,
-    pub(super) failures: Vec<Failure>,
-    pub(super) sources: Vec<Source>,
+    pub(super) steps: Vec<PeriodStep>,
+    pub(super) failures: Vec<FailureCount>,
+    pub(super) sources: Vec<SourceFigures>,
     /// Customers who wrote in the last 24 hours and wait for an answer; counted up to `WAITING_MAX` + 1.
     pub(super) waiting: usize,
 }
 
 /// A field that filters the figures.
-pub(super) struct Choice {
+pub(super) struct FilterField {
     pub(super) name: &'static str,
     pub(super) label: &'static str,
     /// The values, and whether each is selected.
@@ -52,21 +53,21 @@ pub(super) struct Funnel {
 }
 
 /// The figures of one hour or one day.
-pub(super) struct Step {
+pub(super) struct PeriodStep {
     pub(super) at: When,
     row: FunnelRow,
 }
 
 /// Messages that failed for one class of reasons.
-pub(super) struct Failure {
+pub(super) struct FailureCount {
     pub(super) class: Arc<str>,
     pub(super) about: String,
     pub(super) messages: String,
-    pub(super) share: Share,
+    pub(super) share: Percentage,
 }
 
 /// A source with its figures and the time since its last event.
-pub(super) struct Source {
+pub(super) struct SourceFigures {
     row: SourceRow,
     silent_ms: i64,
 }
@@ -79,17 +80,17 @@ const FIELDS: [(&str, &str, Dimension); 4] = [
     ("source", "Source", Dimension::Source),
 ];
 
-impl Figures {
+impl MessageFigures {
     pub(super) async fn of(
         insight: &Insight,
-        period: Period,
-        asked: &Asked,
+        period: FigurePeriod,
+        form: &FormFields,
         now: Timestamp,
-    ) -> Result<Self, Sorry> {
+    ) -> Result<Self, ErrorPage> {
         let classes = insight.failures().clone();
         let only: Vec<(Dimension, String)> = FIELDS
             .iter()
-            .filter_map(|(name, _, dimension)| Some((*dimension, asked.text(name)?.to_owned())))
+            .filter_map(|(name, _, dimension)| Some((*dimension, form.text(name)?.to_owned())))
             .collect();
         let all =
             FigureQuery { since: Some(period.since), until: Some(period.until), ..FigureQuery::default() };
@@ -116,22 +117,22 @@ impl Figures {
         let total = total.into_iter().next().unwrap_or_default();
         let failed: i64 = failures.iter().map(|failure| failure.messages).sum();
         Ok(Self {
-            choices: FIELDS.iter().zip(choices).map(|(field, values)| choice(field, values, asked)).collect(),
+            choices: FIELDS.iter().zip(choices).map(|(field, values)| choice(field, values, form)).collect(),
             groups: largest(groups).into_iter().map(Funnel::of_group).collect(),
             total: Funnel { name: "All".to_owned(), row: total },
             steps: by_step(&period, steps),
             failures: failures
                 .into_iter()
-                .map(|row| Failure {
+                .map(|row| FailureCount {
                     class: row.class,
                     about: row.about,
-                    messages: count(row.messages),
-                    share: Share::new(row.messages, failed, "bad"),
+                    messages: number(row.messages),
+                    share: Percentage::new(row.messages, failed, "bad"),
                 })
                 .collect(),
             sources: sources
                 .into_iter()
-                .map(|row| Source { silent_ms: now.ms_since(row.last_at).max(0), row })
+                .map(|row| SourceFigures { silent_ms: now.ms_since(row.last_at).max(0), row })
                 .collect(),
             waiting,
             period,
@@ -143,11 +144,11 @@ impl Figures {
     }
 
     pub(super) fn since(&self) -> String {
-        Period::field(self.period.since)
+        FigurePeriod::field(self.period.since)
     }
 
     pub(super) fn until(&self) -> String {
-        Period::field(self.period.until)
+        FigurePeriod::field(self.period.until)
     }
 
     /// The unit of one row over time.
@@ -168,9 +169,9 @@ fn largest(groups: Vec<FunnelRow>) -> Vec<FunnelRow> {
 fn choice(
     (name, label, _): &(&'static str, &'static str, Dimension),
     values: impl Iterator<Item = Arc<str>>,
-    asked: &Asked,
-) -> Choice {
-    let chosen = asked.text(name);
+    form: &FormFields,
+) -> FilterField {
+    let chosen = form.text(name);
     let mut bytes = 0;
     let fits = |value: &Arc<str>| {
         bytes += value.len();
@@ -183,11 +184,11 @@ fn choice(
     if let Some(chosen) = chosen.filter(|_| !values.iter().any(|(_, chosen)| *chosen)) {
         values.push((chosen.into(), true));
     }
-    Choice { name, label, values }
+    FilterField { name, label, values }
 }
 
 /// All steps of the period, including those without messages.
-fn by_step(period: &Period, rows: Vec<FunnelRow>) -> Vec<Step> {
+fn by_step(period: &FigurePeriod, rows: Vec<FunnelRow>) -> Vec<PeriodStep> {
     let mut steps: BTreeMap<Timestamp, FunnelRow> =
         period.steps().into_iter().map(|at| (at, FunnelRow::default())).collect();
     for row in rows {
@@ -195,7 +196,7 @@ fn by_step(period: &Period, rows: Vec<FunnelRow>) -> Vec<Step> {
             steps.insert(at, row);
         }
     }
-    steps.into_iter().map(|(at, row)| Step { at: When::from(at), row }).collect()
+    steps.into_iter().map(|(at, row)| PeriodStep { at: When::from(at), row }).collect()
 }
 
 impl Funnel {
@@ -213,7 +214,7 @@ impl Funnel {
     }
 
     pub(super) fn incoming(&self) -> String {
-        count(self.row.incoming)
+        number(self.row.incoming)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -221,23 +222,23 @@ impl Funnel {
     }
 
     pub(super) fn messages(&self) -> String {
-        count(self.row.messages)
+        number(self.row.messages)
     }
 
-    pub(super) fn sent(&self) -> Share {
-        Share::new(self.row.sent, self.row.messages, "")
+    pub(super) fn sent(&self) -> Percentage {
+        Percentage::new(self.row.sent, self.row.messages, "")
     }
 
-    pub(super) fn delivered(&self) -> Share {
-        Share::new(self.row.delivered, self.row.messages, "ok")
+    pub(super) fn delivered(&self) -> Percentage {
+        Percentage::new(self.row.delivered, self.row.messages, "ok")
     }
 
-    pub(super) fn read(&self) -> Share {
-        Share::new(self.row.read, self.row.messages, "ok")
+    pub(super) fn read(&self) -> Percentage {
+        Percentage::new(self.row.read, self.row.messages, "ok")
     }
 
-    pub(super) fn failed(&self) -> Share {
-        Share::new(self.row.failed, self.row.messages, "bad")
+    pub(super) fn failed(&self) -> Percentage {
+        Percentage::new(self.row.failed, self.row.messages, "bad")
     }
 
     /// Time from sent to delivered, median and p90.
@@ -251,22 +252,21 @@ impl Funnel {
     }
 }
 
-impl Step {
+impl PeriodStep {
     /// The columns, each as a number and as text.
     pub(super) fn columns(&self) -> [(i64, String); 5] {
         let row = &self.row;
-        [row.messages, row.delivered, row.read, row.failed, row.incoming]
-            .map(|number| (number, count(number)))
+        [row.messages, row.delivered, row.read, row.failed, row.incoming].map(|value| (value, number(value)))
     }
 }
 
-impl Source {
+impl SourceFigures {
     pub(super) fn name(&self) -> &str {
         &self.row.source
     }
 
     pub(super) fn events(&self) -> String {
-        count(self.row.events)
+        number(self.row.events)
     }
 
     pub(super) fn last_at(&self) -> When {
@@ -282,12 +282,12 @@ impl Source {
         (maybe_duration(self.row.late.p50_ms), maybe_duration(self.row.late.p90_ms))
     }
 
-    pub(super) fn disordered(&self) -> Share {
-        Share::new(self.row.disordered, self.row.events, "")
+    pub(super) fn disordered(&self) -> Percentage {
+        Percentage::new(self.row.disordered, self.row.events, "")
     }
 
-    pub(super) fn repeated(&self) -> Share {
-        Share::new(self.row.repeated, self.row.events, "")
+    pub(super) fn repeated(&self) -> Percentage {
+        Percentage::new(self.row.repeated, self.row.events, "")
     }
 
     pub(super) fn link(&self) -> String {

@@ -2,9 +2,9 @@
 
 use crate::{
     admin::page::{
+        format::{Tag, quantity},
         frame::Frame,
         handlers::HandlerRow,
-        shown::{Tag, counted},
     },
     clock::ClockStatus,
     dispatch::LaneCondition,
@@ -43,33 +43,16 @@ pub(super) fn all(
         need("bad", "clock", what, "/clock");
     }
     for handler in handlers {
-        let (name, failure) = (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason given"));
-        let own = handler.link();
-        match handler.condition {
-            LaneCondition::Stuck => {
-                need("bad", "stuck", format!("{name} cannot read the journal at its cursor"), &own);
-            }
-            LaneCondition::Full => need(
-                "bad",
-                "full",
-                format!("{name} has reached aside_limit for set-aside events: {failure}"),
-                &own,
-            ),
-            LaneCondition::Waiting => {
-                need("warn", "unwell", format!("{name} waits for its destination: {failure}"), &own);
-            }
-            LaneCondition::Paused => {
-                need("warn", "paused", format!("{name} delivers nothing until it is resumed"), &own);
-            }
-            LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => {}
+        if let Some((colour, word, what)) = of_condition(handler) {
+            need(colour, word, what, &handler.link());
         }
     }
     for handler in handlers.iter().filter(|handler| handler.dead > 0) {
-        let dead = counted(handler.dead, "dead letter", "dead letters");
+        let dead = quantity(handler.dead, "dead letter", "dead letters");
         need("bad", "dead", format!("{dead} of {}: retry or drop them", handler.name), &handler.dead_link());
     }
     if figures.quarantined > 0 {
-        let entries = counted(figures.quarantined, "entry", "entries");
+        let entries = quantity(figures.quarantined, "entry", "entries");
         need(
             "warn",
             "quarantine",
@@ -79,9 +62,29 @@ pub(super) fn all(
     }
     if waiting > 0 {
         let many = if waiting > WAITING_MAX { "more than " } else { "" };
-        let customers = counted(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
+        let customers = quantity(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
         let what = format!("{many}{customers} for an answer to a message of the last 24 hours");
         need("note", "waiting", what, "/conversations?waiting=1");
     }
     needs
+}
+
+/// The tag's colour and word, and the text, of a handler whose condition needs attention.
+fn of_condition(handler: &HandlerRow) -> Option<(&'static str, &'static str, String)> {
+    let (name, failure) = (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason given"));
+    match handler.condition {
+        LaneCondition::Stuck => {
+            Some(("bad", "stuck", format!("{name} cannot read the journal at its cursor")))
+        }
+        LaneCondition::Full => {
+            Some(("bad", "full", format!("{name} has reached aside_limit for set-aside events: {failure}")))
+        }
+        LaneCondition::Waiting => {
+            Some(("warn", "unwell", format!("{name} waits for its destination: {failure}")))
+        }
+        LaneCondition::Paused => {
+            Some(("warn", "paused", format!("{name} delivers nothing until it is resumed")))
+        }
+        LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => None,
+    }
 }

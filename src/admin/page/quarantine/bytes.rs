@@ -11,7 +11,7 @@ pub(super) const HEX_BYTES: usize = 2 * 1024;
 const HEX_ROW: usize = 16;
 
 /// Bytes as text, with the error position marked.
-pub(super) struct Text {
+pub(super) struct MarkedText {
     /// The offset of the first byte shown.
     pub(super) begins_at: usize,
     pub(super) before: String,
@@ -24,7 +24,7 @@ pub(super) struct Text {
     pub(super) is_cut: bool,
 }
 
-impl Text {
+impl MarkedText {
     /// Selects the bytes around the error position.
     pub(super) fn of(bytes: &[u8], wrong: Option<usize>) -> Self {
         let begins_at = wrong.filter(|at| *at > TEXT_BYTES / 2).map_or(0, |at| at - BEFORE_BYTES);
@@ -87,20 +87,20 @@ mod tests {
 
     #[test]
     fn the_error_position_marks_a_whole_character() {
-        let text = Text::of("{\"a\": é}".as_bytes(), Some(6));
+        let text = MarkedText::of("{\"a\": é}".as_bytes(), Some(6));
         assert_eq!((&*text.before, &*text.marked, &*text.after), ("{\"a\": ", "é", "}"));
-        let end = Text::of(b"{", Some(1));
+        let end = MarkedText::of(b"{", Some(1));
         assert_eq!((&*end.before, &*end.marked, end.ends_wrong), ("{", "", true));
-        let none = Text::of(b"null", None);
+        let none = MarkedText::of(b"null", None);
         assert_eq!((&*none.before, none.ends_wrong, none.is_cut), ("null", false, false));
-        assert_eq!(Text::of(b"", None).before, "");
+        assert_eq!(MarkedText::of(b"", None).before, "");
     }
 
     #[test]
     fn a_distant_error_position_is_shown_with_its_surroundings() {
         let mut bytes = vec![b'a'; 100_000];
         bytes[50_000] = b'!';
-        let text = Text::of(&bytes, Some(50_000));
+        let text = MarkedText::of(&bytes, Some(50_000));
         assert_eq!((text.begins_at, &*text.marked), (50_000 - BEFORE_BYTES, "!"));
         assert_eq!(text.before.len() + 1 + text.after.len(), TEXT_BYTES);
         assert!(text.is_cut);

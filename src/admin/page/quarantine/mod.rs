@@ -8,35 +8,36 @@ use askama::Template;
 use axum::{
     extract::{Path, State},
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 
 use super::{
     confirm::Confirm,
+    error_page::{ErrorPage, PageResult},
     form::Posted,
-    frame::{Frame, Visit},
-    shown::{Tag, When, count, counted},
-    sorry::Sorry,
-    veil::Veil,
+    format::{Tag, When, number, quantity},
+    frame::Frame,
+    redaction::Redaction,
+    visit::PageVisit,
 };
 use crate::{
     admin::{
-        Shared,
+        AdminState,
         chunks::each,
         decision::quarantine,
-        fault::Fault,
-        wire::{Outcome, Retried},
+        params::parse_number,
+        wire::{Retried, RetryOutcome},
     },
     event::{Position, Reason},
     journal::{QuarantineEntry, QuarantineQuery},
 };
-use bytes::{Text, hex};
+use bytes::{MarkedText, hex};
 
 /// Entries per page.
 const LIMIT: usize = 50;
 
 /// An entry of the list. It contains none of its bytes.
-struct Row {
+struct QuarantineTableRow {
     id: i64,
     source: Arc<str>,
     reason: Tag,
@@ -48,7 +49,7 @@ struct Row {
     last_at: When,
 }
 
-impl Row {
+impl QuarantineTableRow {
     fn of(entry: &QuarantineEntry) -> Self {
         let reason = entry.item.reason;
         let colour = if reason == Reason::Conflict { "note" } else { "warn" };
@@ -58,7 +59,7 @@ impl Row {
             reason: Tag::new(colour, reason.as_str()),
             about: about(reason),
             conflicts_with: entry.conflicts_with,
-            size: count(entry.item.bytes.len() as u64),
+            size: number(entry.item.bytes.len() as u64),
             count: entry.count,
             first_at: When::from(entry.first_at),
             last_at: When::from(entry.last_at),
@@ -83,41 +84,41 @@ const fn about(reason: Reason) -> &'static str {
 
 #[derive(Template)]
 #[template(path = "quarantine.html")]
-struct Page {
+struct QuarantineListPage {
     frame: Frame,
-    rows: Vec<Row>,
+    rows: Vec<QuarantineTableRow>,
     next: Option<String>,
     is_first: bool,
 }
 
 /// `GET /quarantine?before=`
-pub(super) async fn list(State(shared): State<Arc<Shared>>, visit: Visit) -> Result<Response, Sorry> {
-    let before = visit.asked.read("before")?;
-    let read = |before, limit| shared.state.journal.quarantine(QuarantineQuery { before, limit });
-    let mut found = each(LIMIT + 1, before, read, |entry| (entry.id, Row::of(entry))).await?;
+pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
+    let before = visit.form.read("before")?;
+    let read = |before, limit| shared.parts.journal.quarantine(QuarantineQuery { before, limit });
+    let mut found = each(LIMIT + 1, before, read, |entry| (entry.id, QuarantineTableRow::of(entry))).await?;
     let is_more = found.len() > LIMIT;
     found.truncate(LIMIT);
     let next = found.last().filter(|_| is_more);
-    let next = next.map(|(id, _)| visit.asked.with("/quarantine", "before", &id.to_string()));
+    let next = next.map(|(id, _)| visit.form.with("/quarantine", "before", &id.to_string()));
     let rows = found.into_iter().map(|(_, row)| row).collect();
-    visit.show(|frame| Page { frame, rows, next, is_first: before.is_none() })
+    visit.show(|frame| QuarantineListPage { frame, rows, next, is_first: before.is_none() })
 }
 
 #[derive(Template)]
 #[template(path = "quarantined.html")]
-struct One {
+struct QuarantineEntryPage {
     frame: Frame,
-    row: Row,
+    row: QuarantineTableRow,
     /// The decoder's description of the error.
     detail: String,
     place: Option<Position>,
     /// `None` if personal data is masked.
-    shown: Option<Shown>,
+    shown: Option<ShownBytes>,
 }
 
 /// The displayed part of the bytes.
-struct Shown {
-    text: Text,
+struct ShownBytes {
+    text: MarkedText,
     hex: String,
     /// There are more bytes than the hex digits show.
     is_cut: bool,
@@ -125,34 +126,34 @@ struct Shown {
 
 /// `GET /quarantine/{id}`
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let entry = quarantine::entry(&shared, number(&id)?).await?;
-    let Veil { lifted } = visit.veil();
-    let row = Row::of(&entry);
+    visit: PageVisit,
+) -> PageResult {
+    let entry = quarantine::entry(&shared, parse_number("id", &id)?).await?;
+    let Redaction { is_off } = visit.redaction();
+    let row = QuarantineTableRow::of(&entry);
     let (bytes, place) = (&entry.item.bytes, entry.at);
-    let shown = lifted.then(|| Shown {
-        text: Text::of(bytes, place.map(|place| place.offset(bytes))),
+    let shown = is_off.then(|| ShownBytes {
+        text: MarkedText::of(bytes, place.map(|place| place.offset(bytes))),
         hex: hex(bytes),
         is_cut: bytes.len() > bytes::HEX_BYTES,
     });
     // The detail may quote the payload in any form, so all of it is masked.
-    let detail = visit.veil().said(&entry.item.detail).into_owned();
-    visit.show(|frame| One { frame, row, detail, place, shown })
+    let detail = visit.redaction().text(&entry.item.detail).into_owned();
+    visit.show(|frame| QuarantineEntryPage { frame, row, detail, place, shown })
 }
 
 /// `GET /quarantine/{id}/bytes`: the raw bytes of the entry as a file download.
 pub(super) async fn bytes(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    if !visit.veil().lifted {
-        return Err(Sorry::Veiled);
+    visit: PageVisit,
+) -> PageResult {
+    if !visit.redaction().is_off {
+        return Err(ErrorPage::Redacted);
     }
-    let entry = quarantine::entry(&shared, number(&id)?).await?;
+    let entry = quarantine::entry(&shared, parse_number("id", &id)?).await?;
     let name = format!("attachment; filename=\"quarantine-{}.bin\"", entry.id);
     let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
     Ok((headers, entry.item.bytes).into_response())
@@ -160,24 +161,25 @@ pub(super) async fn bytes(
 
 /// `POST /quarantine/{id}/retry`
 pub(super) async fn retry(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let id = number(&id)?;
+) -> PageResult {
+    let id = parse_number("id", &id)?;
     let retried = quarantine::retry(&shared, id).await?;
-    let has_left = matches!(retried.outcome, Outcome::Stored | Outcome::Partly | Outcome::Unknown);
+    let has_left =
+        matches!(retried.outcome, RetryOutcome::Stored | RetryOutcome::Partly | RetryOutcome::Unknown);
     let path = if has_left { "/quarantine".to_owned() } else { format!("/quarantine/{id}") };
-    Ok(posted.says(&shared, &path, retried.outcome == Outcome::Stored, told(&retried)))
+    Ok(posted.says(&shared, &path, retried.outcome == RetryOutcome::Stored, result_text(&retried)))
 }
 
 /// `GET /quarantine/{id}/drop`: asks for confirmation.
 pub(super) async fn ask(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
-    visit: Visit,
-) -> Result<Response, Sorry> {
-    let id = quarantine::entry(&shared, number(&id)?).await?.id;
+    visit: PageVisit,
+) -> PageResult {
+    let id = quarantine::entry(&shared, parse_number("id", &id)?).await?.id;
     visit.show(|frame| Confirm {
         frame,
         title: format!("Drop entry {id}?"),
@@ -195,48 +197,44 @@ pub(super) async fn ask(
 
 /// `POST /quarantine/{id}/drop`
 pub(super) async fn drop(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<AdminState>>,
     Path(id): Path<String>,
     posted: Posted,
-) -> Result<Response, Sorry> {
-    let id = number(&id)?;
+) -> PageResult {
+    let id = parse_number("id", &id)?;
     let was_there = !quarantine::drop(&shared, vec![id]).await?.is_empty();
     let what = if was_there { "was dropped" } else { "is not in quarantine" };
     Ok(posted.says(&shared, "/quarantine", was_there, format!("Entry {id} {what}.")))
 }
 
-fn number(id: &str) -> Result<i64, Fault> {
-    id.parse().map_err(|_invalid| Fault::parameter("id", "is not a number"))
-}
-
 /// Describes the result of a retry in a sentence.
-fn told(retried: &Retried) -> String {
+fn result_text(retried: &Retried) -> String {
     let id = retried.id;
     let events = || {
-        let accepted = counted(retried.accepted, "event was stored", "events were stored");
+        let accepted = quantity(retried.accepted, "event was stored", "events were stored");
         match retried.duplicates {
             0 => accepted,
-            duplicates => format!("{accepted}, {} already stored", counted(duplicates, "was", "were")),
+            duplicates => format!("{accepted}, {} already stored", quantity(duplicates, "was", "were")),
         }
     };
     match retried.outcome {
-        Outcome::Stored => format!("Entry {id} could be read: {}. It left the quarantine.", events()),
-        Outcome::Partly => format!(
+        RetryOutcome::Stored => format!("Entry {id} could be read: {}. It left the quarantine.", events()),
+        RetryOutcome::Partly => format!(
             "Entry {id} could be read in part: {}; {}.",
             events(),
-            counted(
+            quantity(
                 retried.unreadable as u64 + u64::from(retried.conflicts),
                 "element that could not be stored is now a separate entry",
                 "elements that could not be stored are now separate entries"
             )
         ),
-        Outcome::Unreadable if retried.unreadable == 0 => {
+        RetryOutcome::Unreadable if retried.unreadable == 0 => {
             format!("Entry {id} stays: it has no elements, so nothing was stored.")
         }
-        Outcome::Unreadable => format!("Entry {id} still cannot be read."),
-        Outcome::Conflict => {
+        RetryOutcome::Unreadable => format!("Entry {id} still cannot be read."),
+        RetryOutcome::Conflict => {
             format!("Entry {id} stays: a stored event still has the same id but other content.")
         }
-        Outcome::Unknown => format!("Entry {id} is not in quarantine."),
+        RetryOutcome::Unknown => format!("Entry {id} is not in quarantine."),
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     admin::{
-        Shared,
-        fault::Fault,
+        AdminState,
+        error::RequestError,
         page::{
-            handlers::path_of,
-            shown::{Share, Tag, When, count as number},
+            format::{Percentage, Tag, When, number},
+            links,
         },
         wire::ReplayRow,
     },
@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// A replay in the list.
-pub(in crate::admin::page) struct Row {
+pub(in crate::admin::page) struct ReplayTableRow {
     pub(in crate::admin::page) id: i64,
     pub(in crate::admin::page) handler: Arc<str>,
     /// The link to the handler's page, if the handler runs in this process.
     pub(in crate::admin::page) link: Option<String>,
     pub(in crate::admin::page) tag: Tag,
     pub(in crate::admin::page) waits: Option<String>,
-    pub(in crate::admin::page) through: Share,
+    pub(in crate::admin::page) through: Percentage,
     pub(in crate::admin::page) delivered: String,
     pub(in crate::admin::page) first: u64,
     pub(in crate::admin::page) last: u64,
@@ -35,21 +35,24 @@ pub(in crate::admin::page) struct Row {
     pub(in crate::admin::page) is_paused: bool,
 }
 
-impl Row {
+impl ReplayTableRow {
     /// All replays, newest first; with `of`, only those of this handler.
-    pub(in crate::admin::page) fn all(shared: &Shared, of: Option<&str>) -> Result<Vec<Self>, Fault> {
-        let status = shared.state.desk.status();
+    pub(in crate::admin::page) fn all(
+        shared: &AdminState,
+        of: Option<&str>,
+    ) -> Result<Vec<Self>, RequestError> {
+        let status = shared.parts.desk.status();
         let known = ReplayRow::all(shared)?.into_iter().rev();
         let wanted = known.filter(|row| of.is_none_or(|of| *row.handler == *of));
         Ok(wanted
             .map(|row| {
-                let is_at_work = status.iter().any(|lane| lane.handler == row.handler);
-                Self::new(row, is_at_work)
+                let is_running = status.iter().any(|lane| lane.handler == row.handler);
+                Self::new(row, is_running)
             })
             .collect())
     }
 
-    fn new(row: ReplayRow, is_at_work: bool) -> Self {
+    fn new(row: ReplayRow, is_running: bool) -> Self {
         let tag = match row.state {
             ReplayState::Running if row.waits.is_some() => Tag::new("warn", "waits"),
             ReplayState::Running => Tag::new("ok", "running"),
@@ -61,14 +64,16 @@ impl Row {
         let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
         let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
         // The progress is unknown if the replay ended before this process started, or still waits to start.
-        let through = through
-            .map_or_else(|| Share::new(0, 0, ""), |(done, all)| Share::new(signed(done), signed(all), "ok"));
+        let through = through.map_or_else(
+            || Percentage::new(0, 0, ""),
+            |(done, all)| Percentage::new(signed(done), signed(all), "ok"),
+        );
         let rate = row.rate.map(|rate| format!("at most {} per second", number(rate.get())));
         let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
         let chosen = settings.and_then(|settings| settings.in_words());
         Self {
             id: row.id,
-            link: is_at_work.then(|| path_of(&row.handler)),
+            link: is_running.then(|| links::handler(&row.handler)),
             handler: row.handler,
             tag,
             waits: row.waits,

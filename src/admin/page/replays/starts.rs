@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::Mutex;
 
-use crate::admin::{fault::Fault, page::seal::random};
+use crate::admin::{error::RequestError, page::csrf::random};
 
 /// The number of starts that are remembered. The page of an older start is unlikely to be open still.
 const REMEMBERED: usize = 1_000;
@@ -13,11 +13,11 @@ const REMEMBERED: usize = 1_000;
 pub(in crate::admin) struct Starts(Mutex<VecDeque<(u128, i64)>>);
 
 /// The result of a start.
-pub(super) enum Begun {
+pub(super) enum ReplayStart {
     /// The start created this replay.
-    Now(i64),
+    Started(i64),
     /// The same form had already started this replay.
-    Already(i64),
+    AlreadyStarted(i64),
 }
 
 impl Starts {
@@ -34,19 +34,19 @@ impl Starts {
     pub(super) async fn once(
         &self,
         number: u128,
-        start: impl Future<Output = Result<i64, Fault>>,
-    ) -> Result<Begun, Fault> {
+        start: impl Future<Output = Result<i64, RequestError>>,
+    ) -> Result<ReplayStart, RequestError> {
         // The lock is held during the start: on a double click, the second request waits for the result of the first.
         let mut last = self.0.lock().await;
         if let Some((_, id)) = last.iter().find(|(known, _)| *known == number) {
-            return Ok(Begun::Already(*id));
+            return Ok(ReplayStart::AlreadyStarted(*id));
         }
         let id = start.await?;
         if last.len() == REMEMBERED {
             last.pop_front();
         }
         last.push_back((number, id));
-        Ok(Begun::Now(id))
+        Ok(ReplayStart::Started(id))
     }
 }
 
@@ -57,11 +57,14 @@ mod tests {
     #[tokio::test]
     async fn a_number_starts_one_replay_and_again_after_a_failure() {
         let starts = Starts::new();
-        assert!(starts.once(7, async { Err(Fault::Inside) }).await.is_err());
-        assert!(matches!(starts.once(7, async { Ok(1) }).await, Ok(Begun::Now(1))));
-        assert!(matches!(starts.once(7, async { Ok(2) }).await, Ok(Begun::Already(1))));
+        assert!(starts.once(7, async { Err(RequestError::Internal) }).await.is_err());
+        assert!(matches!(starts.once(7, async { Ok(1) }).await, Ok(ReplayStart::Started(1))));
+        assert!(matches!(starts.once(7, async { Ok(2) }).await, Ok(ReplayStart::AlreadyStarted(1))));
         for number in 0..REMEMBERED as u128 {
-            assert!(matches!(starts.once(1_000 + number, async { Ok(3) }).await, Ok(Begun::Now(3))));
+            assert!(matches!(
+                starts.once(1_000 + number, async { Ok(3) }).await,
+                Ok(ReplayStart::Started(3))
+            ));
         }
         assert_eq!(starts.0.lock().await.len(), REMEMBERED);
     }

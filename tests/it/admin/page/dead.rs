@@ -113,6 +113,7 @@ async fn a_dead_letter_tells_its_tries_and_is_retried_by_its_form() {
     assert!(operator.destination.taken.lock().unwrap().contains(&1));
     let gone = browser.post(&retry, &[]).await;
     assert_eq!(gone.status(), 404);
+    assert!(gone.text().await.unwrap().contains("it never existed, or it was delivered"));
 }
 
 #[tokio::test]

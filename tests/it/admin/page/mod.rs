@@ -382,6 +382,8 @@ async fn a_message_tells_its_way_and_a_conversation_what_was_said() {
     }
     let event = browser.page("/events/2").await;
     assert!(event.contains("href=\"/messages/") && event.contains("crm"), "{event}");
+    let never = browser.send(browser.client.get(operator.url("/events/99"))).await;
+    assert!(never.text().await.unwrap().contains("event 99: it was never stored"));
 }
 
 #[tokio::test]

@@ -88,6 +88,21 @@ async fn a_dry_run_that_finds_nothing_offers_nothing_and_leads_back() {
 }
 
 #[tokio::test]
+async fn the_count_gives_the_reason_for_which_the_replay_would_wait() {
+    let operator = Operator::new().await;
+    operator.destination.well.store(true, SeqCst);
+    operator.store([status("1", "a", "sent")]).await;
+    until(async || taken(&operator).len() == 1).await;
+    let mut browser = Browser::new(&operator);
+    let counted = browser.post("/handlers/crm/replay", &[]).await.text().await.unwrap();
+    assert!(counted.contains("1 event would") && !counted.contains("It would wait"), "{counted}");
+    browser.done("/handlers/crm/pause", &[]).await;
+    until(async || Browser::new(&operator).page("/handlers").await.contains(">paused<")).await;
+    let counted = browser.post("/handlers/crm/replay", &[]).await.text().await.unwrap();
+    assert!(counted.contains("It would wait: handler crm is paused."), "{counted}");
+}
+
+#[tokio::test]
 async fn what_was_asked_for_is_told_as_it_was_written() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);

@@ -81,15 +81,15 @@ impl Tag {
     source = r#"{{ text }}<svg class="bar {{ colour }}" aria-hidden="true"><rect width="{{ width }}%" height="100%"/></svg>"#,
     ext = "html"
 )]
-pub(super) struct Share {
+pub(super) struct Percentage {
     text: String,
     colour: &'static str,
     width: String,
 }
 
-impl HtmlSafe for Share {}
+impl HtmlSafe for Percentage {}
 
-impl Share {
+impl Percentage {
     pub(super) fn new(part: i64, whole: i64, colour: &'static str) -> Self {
         if whole <= 0 {
             return Self { text: "–".to_owned(), colour, width: "0".to_owned() };
@@ -107,9 +107,9 @@ impl Share {
 }
 
 /// A number with thousands separators.
-pub(super) fn count(number: impl Into<i128>) -> String {
-    let number: i128 = number.into();
-    let digits = number.unsigned_abs().to_string();
+pub(super) fn number(value: impl Into<i128>) -> String {
+    let value: i128 = value.into();
+    let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -117,13 +117,13 @@ pub(super) fn count(number: impl Into<i128>) -> String {
         }
         text.push(digit);
     }
-    if number < 0 { format!("−{text}") } else { text }
+    if value < 0 { format!("−{text}") } else { text }
 }
 
 /// A number with its noun in the singular or plural.
-pub(super) fn counted(number: impl Into<i128>, one: &str, many: &str) -> String {
-    let number: i128 = number.into();
-    format!("{} {}", count(number), if number == 1 { one } else { many })
+pub(super) fn quantity(value: impl Into<i128>, one: &str, many: &str) -> String {
+    let value: i128 = value.into();
+    format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 
 /// A duration in its two largest units.
@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn counts_durations_and_shares_are_formatted() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(count(-1_000), "−1,000");
+        assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(number(-1_000), "−1,000");
         assert_eq!(
             [5, 1_540, 12_000, 60_000, 3_661_000, 90_000_000].map(duration),
             ["5 ms", "1.5 s", "12 s", "1 min", "1 h 1 min", "1 d 1 h"]
         );
-        let share = |part, whole| Share::new(part, whole, "").text;
+        let share = |part, whole| Percentage::new(part, whole, "").text;
         assert_eq!(
             [share(0, 0), share(0, 9), share(9, 9), share(1, 9_999), share(9_998, 9_999), share(1, 3)],
             ["–", "0 %", "100 %", "< 0.1 %", "> 99.9 %", "33.3 %"]

@@ -5,16 +5,17 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::{extract::Query, http::Uri};
 
+use super::links;
 use crate::{
-    admin::fault::Fault,
+    admin::error::RequestError,
     clock::{NotATime, Timestamp},
 };
 
 /// The non-empty fields, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked(Vec<(String, String)>);
+pub(super) struct FormFields(Vec<(String, String)>);
 
-impl Asked {
+impl FormFields {
     /// The query of a URL; an invalid query counts as empty.
     pub(super) fn of(uri: &Uri) -> Self {
         Query::<Vec<(String, String)>>::try_from_uri(uri)
@@ -27,15 +28,19 @@ impl Asked {
     }
 
     /// The parsed value of a field.
-    pub(super) fn read<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Fault> {
-        let read =
-            |text: &str| text.parse().map_err(|error: T::Err| Fault::parameter(name, error.to_string()));
+    pub(super) fn read<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, RequestError> {
+        let read = |text: &str| {
+            text.parse().map_err(|error: T::Err| RequestError::parameter(name, error.to_string()))
+        };
         self.text(name).map(read).transpose()
     }
 
     /// The value of a time field, in any format that bikhook accepts or in the format of a browser's time field. Times
     /// are UTC.
-    pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Fault> {
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, RequestError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let is_civil = text.contains('T') && !text.ends_with(['Z', 'z']);
         let text = match text.len() {
@@ -43,7 +48,7 @@ impl Asked {
             19 if is_civil => format!("{text}Z"),
             _ => text.to_owned(),
         };
-        text.parse().map(Some).map_err(|error: NotATime| Fault::parameter(name, error.to_string()))
+        text.parse().map(Some).map_err(|error: NotATime| RequestError::parameter(name, error.to_string()))
     }
 
     /// The given fields with these names, for a link or a form.
@@ -51,46 +56,34 @@ impl Asked {
         self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).cloned().collect()
     }
 
-    /// The URL of a path with these fields as its query.
-    pub(super) fn link(path: &str, fields: &[(String, String)]) -> String {
-        let query: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
-    }
-
     /// A link to `path` with this field changed and `before` removed.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
         let fields: Vec<(String, String)> =
             kept.cloned().chain(Some((name.to_owned(), value.to_owned()))).collect();
-        Self::link(path, &fields)
+        links::with_query(path, &fields)
     }
 }
 
-impl From<Vec<(String, String)>> for Asked {
+impl From<Vec<(String, String)>> for FormFields {
     fn from(fields: Vec<(String, String)>) -> Self {
         let trimmed = fields.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
         Self(trimmed.filter(|(_, text)| !text.is_empty()).collect())
     }
 }
 
-/// Percent-encodes a text for a URL.
-pub(super) fn encoded(text: &str) -> String {
-    askama::filters::urlencode_strict(text).map(|text| text.to_string()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(query: &str) -> Asked {
-        Asked::of(&format!("/x?{query}").parse().unwrap())
+    fn form(query: &str) -> FormFields {
+        FormFields::of(&format!("/x?{query}").parse().unwrap())
     }
 
     #[test]
     fn times_of_browser_fields_are_parsed() {
         let time =
-            |text: &str| asked(&format!("t={text}")).time("t").map(|time| time.map(|time| time.to_string()));
+            |text: &str| form(&format!("t={text}")).time("t").map(|time| time.map(|time| time.to_string()));
         for text in ["2026-01-31T09:30", "2026-01-31T09:30:00", "2026-01-31T09:30:00Z"] {
             assert_eq!(time(text).unwrap().unwrap(), "2026-01-31T09:30:00.000Z", "{text}");
         }
@@ -101,8 +94,8 @@ mod tests {
 
     #[test]
     fn a_link_keeps_the_other_fields_and_encodes_them() {
-        let asked = asked("a=x%26y&before=7&b=&c=1");
-        assert_eq!(asked.with("/p", "c", "é/"), "/p?a=x%26y&c=%C3%A9%2F");
-        assert_eq!(asked.with("/p", "before", "3"), "/p?a=x%26y&c=1&before=3");
+        let form = form("a=x%26y&before=7&b=&c=1");
+        assert_eq!(form.with("/p", "c", "é/"), "/p?a=x%26y&c=%C3%A9%2F");
+        assert_eq!(form.with("/p", "before", "3"), "/p?a=x%26y&c=1&before=3");
     }
 }

@@ -1,15 +1,18 @@
 //! Selection of events by time and content, for lists and changes of stored events.
 
+use serde::Deserialize;
+
 use crate::{
     clock::Timestamp,
     event::Event,
-    handler::Filter,
+    handler::{Filter, FilterSettings},
     journal::{Error, EventPage, EventQuery, Journal},
+    settings::keys_of,
 };
 
 /// A selection of events. Every member that is set must match.
 #[derive(Clone, Debug, Default)]
-pub struct Narrowed {
+pub struct EventSelection {
     /// Only events received at this time or later.
     pub since: Option<Timestamp>,
     /// Only events received before this time.
@@ -18,17 +21,50 @@ pub struct Narrowed {
     pub filter: Filter,
 }
 
-impl Narrowed {
+impl EventSelection {
     /// Returns whether the event matches.
-    pub fn takes(&self, event: &Event) -> bool {
+    pub fn matches(&self, event: &Event) -> bool {
         self.since.is_none_or(|since| event.received_at >= since)
             && self.until.is_none_or(|until| event.received_at < until)
             && self.filter.wants(event)
     }
 }
 
+/// A filter with the keys of a handler's filters: `{"statuses":["failed"]}`.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
+pub(super) struct FilterSelection {
+    /// The filter as requested.
+    pub(super) settings: FilterSettings,
+    /// The compiled filter.
+    pub(super) filter: Filter,
+}
+
+impl TryFrom<FilterSettings> for FilterSelection {
+    type Error = String;
+
+    fn try_from(settings: FilterSettings) -> Result<Self, String> {
+        let filter = Filter::new(&settings).map_err(|error| format!("filter: {error}"))?;
+        Ok(Self { settings, filter })
+    }
+}
+
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for FilterSelection {
+    type Error = String;
+
+    fn try_from(given: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
+        let known = keys_of::<FilterSettings>();
+        if let Some(unknown) = given.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(format!("filter: unknown key {unknown:?}; valid keys: {}", known.join(", ")));
+        }
+        let settings: FilterSettings =
+            serde_json::from_value(given.into()).map_err(|error| format!("filter: {error}"))?;
+        Self::try_from(settings)
+    }
+}
+
 /// A page of the events that match a filter, while it is being read.
-pub struct Sifted {
+pub struct FilteredPage {
     page: EventPage,
     query: EventQuery,
     reads: usize,
@@ -42,7 +78,7 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Events per read.
 const CHUNK: usize = 1_000;
 
-impl Sifted {
+impl FilteredPage {
     /// Starts an empty page with the query's limit.
     pub fn new(query: EventQuery) -> Self {
         let page = EventPage { events: Vec::new(), next: query.before };
@@ -82,8 +118,12 @@ impl Sifted {
 ///
 /// # Errors
 /// Returns the errors of the journal.
-pub async fn sifted(journal: &dyn Journal, query: EventQuery, filter: &Filter) -> Result<EventPage, Error> {
-    let mut sifted = Sifted::new(query);
+pub async fn read_filtered(
+    journal: &dyn Journal,
+    query: EventQuery,
+    filter: &Filter,
+) -> Result<EventPage, Error> {
+    let mut sifted = FilteredPage::new(query);
     while sifted.take(journal.events(sifted.reads()).await?, filter) {}
     Ok(sifted.page())
 }
@@ -106,7 +146,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{event::Element, handler::FilterSettings};
+    use crate::event::Element;
 
     fn events(seqs: std::ops::Range<u64>) -> Vec<Arc<Event>> {
         let event = |seq: u64| {
@@ -129,7 +169,7 @@ mod tests {
         let settings =
             FilterSettings { events: Some(vec!["wanted".to_owned()]), ..FilterSettings::default() };
         let filter = Filter::new(&settings).unwrap();
-        let mut sifted = Sifted::new(EventQuery { before, limit, ..EventQuery::default() });
+        let mut sifted = FilteredPage::new(EventQuery { before, limit, ..EventQuery::default() });
         loop {
             let query = sifted.reads();
             let end = query.before.unwrap_or(stored + 1);

@@ -8,15 +8,15 @@ use crate::handler::FailureText;
 /// A number with at least this many digits may be a phone number; error codes have six.
 const PHONE_DIGITS: usize = 7;
 
-/// Whether personal data is shown (`lifted`) or masked.
+/// Whether personal data is masked, or shown (`is_off`).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Veil {
-    pub(super) lifted: bool,
+pub(super) struct Redaction {
+    pub(super) is_off: bool,
 }
 
 pub(super) const HIDDEN: &str = "••••";
 
-impl Veil {
+impl Redaction {
     /// Masks a phone number or another address, except for its last two characters.
     pub(super) fn address<'a>(self, text: &'a str) -> Cow<'a, str> {
         self.ending(text, 2)
@@ -28,8 +28,8 @@ impl Veil {
     }
 
     /// Masks a text written by a person; only its length is shown.
-    pub(super) fn said<'a>(self, text: &'a str) -> Cow<'a, str> {
-        if self.lifted {
+    pub(super) fn text<'a>(self, text: &'a str) -> Cow<'a, str> {
+        if self.is_off {
             return Cow::Borrowed(text);
         }
         match text.chars().count() {
@@ -40,7 +40,7 @@ impl Veil {
 
     /// Masks phone numbers, email addresses and message ids in a sentence from the channel or from a program.
     pub(super) fn sentence<'a>(self, text: &'a str) -> Cow<'a, str> {
-        if self.lifted {
+        if self.is_off {
             return Cow::Borrowed(text);
         }
         let (mut out, mut digits, mut number) = (String::new(), 0, String::new());
@@ -68,25 +68,25 @@ impl Veil {
 
     /// Masks the details in the text of a failure: what the destination or the event says, and quoted text.
     pub(super) fn error(self, text: &FailureText) -> String {
-        if self.lifted {
+        if self.is_off {
             return text.whole();
         }
-        let mut told = String::new();
+        let mut shown = String::new();
         // Every second part was inside quotes.
         for (at, part) in text.own.split(['"', '`', '“', '”']).enumerate() {
-            told.push_str(if at % 2 == 0 { part } else { HIDDEN });
+            shown.push_str(if at % 2 == 0 { part } else { HIDDEN });
         }
-        let mut told = self.sentence(&told).into_owned();
+        let mut shown = self.sentence(&shown).into_owned();
         if text.said.is_some() {
-            told.push_str(": ");
-            told.push_str(HIDDEN);
+            shown.push_str(": ");
+            shown.push_str(HIDDEN);
         }
-        told
+        shown
     }
 
     /// The last `letters` characters after a mask; only the mask if the text has fewer than twice as many characters.
     fn ending(self, text: &str, letters: usize) -> Cow<'_, str> {
-        if self.lifted {
+        if self.is_off {
             return Cow::Borrowed(text);
         }
         let count = text.chars().count();
@@ -104,31 +104,31 @@ mod tests {
 
     #[test]
     fn a_masked_value_shows_at_most_its_end() {
-        let veil = Veil { lifted: false };
-        assert_eq!(veil.address("919938438138"), "••••38");
-        assert_eq!(veil.address("138"), "••••");
-        assert_eq!(veil.id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVG"), "••••gSQkVG");
-        assert_eq!(veil.said("Hi 😀"), "•••• (4 characters)");
-        assert_eq!(Veil { lifted: true }.said("Hi"), "Hi");
+        let redaction = Redaction { is_off: false };
+        assert_eq!(redaction.address("919938438138"), "••••38");
+        assert_eq!(redaction.address("138"), "••••");
+        assert_eq!(redaction.id("wamid.HBgMOTE5OTM4NDM4MTM4FQIAERgSQkVG"), "••••gSQkVG");
+        assert_eq!(redaction.text("Hi 😀"), "•••• (4 characters)");
+        assert_eq!(Redaction { is_off: true }.text("Hi"), "Hi");
     }
 
     #[test]
     fn a_masked_error_keeps_its_class() {
-        let veil = Veil { lifted: false };
-        let error = |text| veil.error(&FailureText::read(text));
+        let redaction = Redaction { is_off: false };
+        let error = |text| redaction.error(&FailureText::read(text));
         assert_eq!(error("422 Unprocessable Entity: no customer Asha"), "422 Unprocessable Entity: ••••");
         assert_eq!(error("timed out after 15 s"), "timed out after 15 s");
         assert_eq!(error("no customer \"Asha\" here"), "no customer •••• here");
-        assert_eq!(Veil { lifted: true }.error(&FailureText::read("a: b")), "a: b");
+        assert_eq!(Redaction { is_off: true }.error(&FailureText::read("a: b")), "a: b");
     }
 
     #[test]
     fn a_masked_sentence_hides_numbers_and_addresses() {
-        let veil = Veil { lifted: false };
+        let redaction = Redaction { is_off: false };
         let plain = "more than 24 hours have passed (error 131047)";
-        assert_eq!(veil.sentence(plain), plain);
-        assert_eq!(veil.sentence("to +919938438138, a@b.example failed"), "to ••••, •••• failed");
-        assert_eq!(veil.sentence("(to +91 99384-38138)"), "(to ••••");
-        assert_eq!(veil.sentence("<b>131026</b> wamid.HBgM"), "<b>131026</b> ••••");
+        assert_eq!(redaction.sentence(plain), plain);
+        assert_eq!(redaction.sentence("to +919938438138, a@b.example failed"), "to ••••, •••• failed");
+        assert_eq!(redaction.sentence("(to +91 99384-38138)"), "(to ••••");
+        assert_eq!(redaction.sentence("<b>131026</b> wamid.HBgM"), "<b>131026</b> ••••");
     }
 }

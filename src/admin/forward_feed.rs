@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::narrow::Narrowed;
+use super::selection::EventSelection;
 use crate::{
     event::Event,
     journal::{Claim, EventPage},
@@ -20,7 +20,7 @@ pub const CHUNK: usize = 1_000;
 
 /// A selection of events, and the seq to start after.
 #[derive(Clone, Debug, Default)]
-pub struct OnwardQuery {
+pub struct ForwardQuery {
     /// Only events with a higher seq: the `next` of the previous page.
     pub after: u64,
     /// Only events with a lower seq. A caller that selects by `until` must also set this bound: `until` does not end
@@ -29,14 +29,14 @@ pub struct OnwardQuery {
     pub name: Option<String>,
     pub source: Option<String>,
     /// Further conditions on the time and content.
-    pub narrowed: Narrowed,
+    pub selection: EventSelection,
     /// The maximum number of events in the page.
     pub limit: usize,
 }
 
 /// A page of events, oldest first, while it is being read.
-pub struct Onward {
-    query: OnwardQuery,
+pub struct ForwardPage {
+    query: ForwardQuery,
     events: Vec<Arc<Event>>,
     /// All events up to this seq were read.
     through: u64,
@@ -46,9 +46,9 @@ pub struct Onward {
     bytes: usize,
 }
 
-impl Onward {
+impl ForwardPage {
     /// Starts an empty page.
-    pub const fn new(query: OnwardQuery) -> Self {
+    pub const fn new(query: ForwardQuery) -> Self {
         let through = query.after;
         Self { query, events: Vec::new(), through, ended: false, claims: 0, bytes: 0 }
     }
@@ -70,7 +70,7 @@ impl Onward {
                 return;
             }
             self.through = event.seq;
-            if !self.query.takes(&event) {
+            if !self.query.matches(&event) {
                 continue;
             }
             self.bytes += event.element.raw().len();
@@ -89,16 +89,16 @@ impl Onward {
     }
 }
 
-impl OnwardQuery {
+impl ForwardQuery {
     /// Returns whether neither this event nor any later one can match.
     fn is_over_at(&self, event: &Event) -> bool {
         self.before.is_some_and(|before| event.seq >= before)
     }
 
-    fn takes(&self, event: &Event) -> bool {
+    fn matches(&self, event: &Event) -> bool {
         self.name.as_ref().is_none_or(|name| name == event.element.name())
             && self.source.as_ref().is_none_or(|source| **source == *event.source)
-            && self.narrowed.takes(event)
+            && self.selection.matches(event)
     }
 }
 
@@ -125,17 +125,17 @@ mod tests {
     }
 
     /// Reads one page from a journal with `stored` events, claimed ten per class at a time.
-    fn page(stored: u64, query: OnwardQuery) -> (Vec<u64>, Option<u64>) {
-        let mut onward = Onward::new(query);
-        while let Some(after) = onward.reads() {
-            onward.take(Claim::of_all(Class::ALL.map(|class| {
+    fn page(stored: u64, query: ForwardQuery) -> (Vec<u64>, Option<u64>) {
+        let mut page = ForwardPage::new(query);
+        while let Some(after) = page.reads() {
+            page.take(Claim::of_all(Class::ALL.map(|class| {
                 let of_class = (after + 1..=stored).map(event).filter(|event| event.element.class() == class);
                 let events: Vec<_> = of_class.take(10).collect();
                 let through = events.last().filter(|_| events.len() == 10).map_or(stored, |event| event.seq);
                 Claim { events, through }
             })));
         }
-        let page = onward.page();
+        let page = page.page();
         (page.events.iter().map(|event| event.seq).collect(), page.next)
     }
 
@@ -143,7 +143,7 @@ mod tests {
     fn pages_have_every_event_of_both_classes_once_and_in_order() {
         let (mut seen, mut after) = (Vec::new(), Some(0));
         while let Some(from) = after {
-            let (seqs, next) = page(500, OnwardQuery { after: from, limit: 7, ..OnwardQuery::default() });
+            let (seqs, next) = page(500, ForwardQuery { after: from, limit: 7, ..ForwardQuery::default() });
             seen.extend(seqs);
             after = next;
         }
@@ -152,14 +152,16 @@ mod tests {
 
     #[test]
     fn a_page_ends_at_until_at_before_and_after_20_claims() {
-        let narrowed = Narrowed { until: Some(Timestamp::from_ms(6_000)), ..Narrowed::default() };
-        let query = OnwardQuery { after: 2, before: Some(8), limit: 100, narrowed, ..OnwardQuery::default() };
+        let selection =
+            EventSelection { until: Some(Timestamp::from_ms(6_000)), ..EventSelection::default() };
+        let query =
+            ForwardQuery { after: 2, before: Some(8), limit: 100, selection, ..ForwardQuery::default() };
         assert_eq!(page(500, query), (vec![3, 4, 5], None));
-        let between = OnwardQuery { after: 2, before: Some(5), limit: 100, ..OnwardQuery::default() };
+        let between = ForwardQuery { after: 2, before: Some(5), limit: 100, ..ForwardQuery::default() };
         assert_eq!(page(500, between), (vec![3, 4], None));
-        let nothing = OnwardQuery { name: Some("other".to_owned()), limit: 5, ..OnwardQuery::default() };
+        let nothing = ForwardQuery { name: Some("other".to_owned()), limit: 5, ..ForwardQuery::default() };
         let (seqs, next) = page(10_000, nothing);
         assert!(seqs.is_empty() && next.is_some_and(|next| next < 1_000), "{next:?}");
-        assert_eq!(page(0, OnwardQuery { limit: 5, ..OnwardQuery::default() }), (vec![], None));
+        assert_eq!(page(0, ForwardQuery { limit: 5, ..ForwardQuery::default() }), (vec![], None));
     }
 }

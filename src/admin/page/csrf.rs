@@ -25,7 +25,7 @@ const SHOWN: &str = "bikhook-shown";
 pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
 
 /// The signing key of this process. Without a key no token is valid and no personal data is shown.
-pub(in crate::admin) struct Seal(Option<Hmac<Sha256>>);
+pub(in crate::admin) struct CsrfKey(Option<Hmac<Sha256>>);
 
 /// The result of a form, for the browser's next page.
 pub(super) struct Notice {
@@ -43,7 +43,7 @@ pub(super) struct Browser {
     fresh: bool,
 }
 
-impl Seal {
+impl CsrfKey {
     /// Generates a random key. Signatures from before a restart become invalid.
     pub(in crate::admin) fn new() -> Self {
         Self(random::<32>().and_then(|key| Hmac::new_from_slice(&key).ok()))
@@ -145,7 +145,7 @@ impl Browser {
 }
 
 /// The cookie that deletes a notice after it was shown.
-pub(super) fn forgotten() -> Option<HeaderValue> {
+pub(super) fn expired_notice() -> Option<HeaderValue> {
     set(NOTICE, "", Some(0))
 }
 

@@ -7,14 +7,17 @@ use axum::{
 };
 
 use super::frame::Frame;
-use crate::{admin::fault::Fault, insight};
+use crate::{admin::error::RequestError, insight};
+
+/// A page, or why it cannot be shown.
+pub(super) type PageResult = Result<Response, ErrorPage>;
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Sorry {
+pub(super) enum ErrorPage {
     /// An error that the API would report too.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Request(#[from] RequestError),
     /// Insight failed. Its error text may quote a row, so only the error class is shown.
     #[error("{}", .0.class())]
     Insight(#[from] insight::Error),
@@ -30,25 +33,25 @@ pub(super) enum Sorry {
     Token,
     /// The request is only allowed while personal data is shown.
     #[error("personal data is hidden: press “Show personal data” first")]
-    Veiled,
+    Redacted,
     /// The template failed to render.
     #[error("the page could not be rendered")]
     Template(#[from] askama::Error),
 }
 
-impl From<crate::journal::Error> for Sorry {
+impl From<crate::journal::Error> for ErrorPage {
     fn from(error: crate::journal::Error) -> Self {
-        Self::Fault(error.into())
+        Self::Request(error.into())
     }
 }
 
-impl Sorry {
+impl ErrorPage {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Fault(fault) => fault.status(),
+            Self::Request(error) => error.status(),
             Self::Insight(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::InsightOff => StatusCode::NOT_FOUND,
-            Self::Token | Self::Veiled => StatusCode::FORBIDDEN,
+            Self::Token | Self::Redacted => StatusCode::FORBIDDEN,
             Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -66,19 +69,19 @@ impl Sorry {
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct Page<'a> {
+struct ErrorTemplate<'a> {
     frame: Frame,
     title: &'a str,
     what: &'a str,
 }
 
-impl IntoResponse for Sorry {
+impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
         let (status, what) = (self.status(), self.to_string());
         if status.is_server_error() {
             tracing::warn!(error = %self, "page request failed");
         }
-        let page = Page { frame: Frame::default(), title: self.title(), what: &what };
+        let page = ErrorTemplate { frame: Frame::default(), title: self.title(), what: &what };
         // If even the error page cannot be rendered, send its message as plain text.
         page.render().map_or_else(
             |_failed| (status, what.clone()).into_response(),

@@ -1,56 +1,56 @@
 //! The text of a message. Insight does not store it; the journal has it as long as it has the event.
 
-use super::veil::Veil;
-use crate::{admin::Shared, event::View, insight::ask::MessageRow};
+use super::redaction::Redaction;
+use crate::{admin::AdminState, event::View, insight::ask::MessageRow};
 
 /// The text of a message, or a description.
-pub(super) enum Said {
+pub(super) enum MessageText {
     Text(String),
     /// A description of a message without a text.
-    About(String),
+    Description(String),
 }
 
-impl Said {
+impl MessageText {
     /// Reads the text from the event that mentioned the message first. A read error becomes a description, so that the
     /// rest of the page is still shown.
-    pub(super) async fn of(shared: &Shared, message: &MessageRow) -> Self {
-        match shared.state.journal.get(message.first_seq).await {
-            Ok(Some(event)) => said(&event.element.view(), &message.message_id),
-            Ok(None) => Self::About("the text is no longer stored".to_owned()),
+    pub(super) async fn of(shared: &AdminState, message: &MessageRow) -> Self {
+        match shared.parts.journal.get(message.first_seq).await {
+            Ok(Some(event)) => text_of(&event.element.view(), &message.message_id),
+            Ok(None) => Self::Description("the text is no longer stored".to_owned()),
             Err(error) => {
                 tracing::error!(
                     seq = message.first_seq,
                     error = error.class(),
                     "event could not be read for a page"
                 );
-                Self::About("the text cannot be read".to_owned())
+                Self::Description("the text cannot be read".to_owned())
             }
         }
     }
 
     /// Returns whether it is a description and not the text of the message.
-    pub(super) const fn is_about(&self) -> bool {
-        matches!(self, Self::About(_))
+    pub(super) const fn is_description(&self) -> bool {
+        matches!(self, Self::Description(_))
     }
 
     /// Formats it for a page: the text is masked unless personal data is shown.
-    pub(super) fn shown(self, veil: Veil) -> String {
+    pub(super) fn shown(self, redaction: Redaction) -> String {
         match self {
-            Self::Text(text) => veil.said(&text).into_owned(),
-            Self::About(what) => what,
+            Self::Text(text) => redaction.text(&text).into_owned(),
+            Self::Description(what) => what,
         }
     }
 }
 
-fn said(view: &View<'_>, message: &str) -> Said {
+fn text_of(view: &View<'_>, message: &str) -> MessageText {
     match view {
         View::Incoming(incoming) => {
             let Some(info) = incoming.infos.iter().find(|info| info.message_id.as_deref() == Some(message))
             else {
-                return Said::About("a message".to_owned());
+                return MessageText::Description("a message".to_owned());
             };
             if let Some(text) = info.message.as_deref().filter(|text| !text.is_empty()) {
-                return Said::Text(text.to_owned());
+                return MessageText::Text(text.to_owned());
             }
             let parts = [
                 ("a location", info.location.is_some()),
@@ -60,15 +60,15 @@ fn said(view: &View<'_>, message: &str) -> Said {
             ];
             let what =
                 parts.into_iter().find(|(_, is)| *is).map_or("a message without text", |(what, _)| what);
-            Said::About(what.to_owned())
+            MessageText::Description(what.to_owned())
         }
         View::Status(update) => {
             let info = update.infos.iter().find(|info| info.message_id.as_deref() == Some(message));
             match info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
-                Some(text) => Said::Text(text.to_owned()),
-                None => Said::About("a message without text".to_owned()),
+                Some(text) => MessageText::Text(text.to_owned()),
+                None => MessageText::Description("a message without text".to_owned()),
             }
         }
-        View::Subscribed(_) | View::Other(_) => Said::About("a message".to_owned()),
+        View::Subscribed(_) | View::Other(_) => MessageText::Description("a message".to_owned()),
     }
 }

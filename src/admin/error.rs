@@ -15,7 +15,7 @@ use crate::{
 
 /// Why an admin request fails.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum RequestError {
     /// A parameter or a member of the body is invalid.
     #[error("{name}: {what}")]
     Parameter {
@@ -36,12 +36,15 @@ pub(super) enum Fault {
     TooSlow,
     /// The requested object does not exist.
     #[error("there is no {0}")]
-    Nothing(String),
+    NotFound(String),
     /// The journal failed. Its error text may quote a row, so only the error class is shown.
     #[error("{}", .0.class())]
     Journal(#[from] Error),
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Each lane of the handler has ended, because the process stops or because of an error.
+    #[error("the lanes of handler {0} have ended: the log says why")]
+    LanesEnded(String),
     /// Insight is disabled, or its file could not be opened.
     #[error(
         "insight is disabled, or its file could not be opened: set enabled = true under [insight], or look for the error in the log"
@@ -52,16 +55,16 @@ pub(super) enum Fault {
     Insight(#[from] insight::Error),
     /// The maximum number of tails is already open.
     #[error("the maximum of {limit} open tails is reached: close one, or try again later")]
-    Crowded {
+    TooManyTails {
         /// The maximum number of tails.
         limit: usize,
     },
     /// A part of the request panicked, or its answer could not be serialized.
     #[error("internal error in bikhook: the log says more")]
-    Inside,
+    Internal,
 }
 
-impl Fault {
+impl RequestError {
     pub(super) fn parameter(name: impl Into<Cow<'static, str>>, what: impl Into<Cow<'static, str>>) -> Self {
         Self::Parameter { name: name.into(), what: what.into() }
     }
@@ -72,11 +75,12 @@ impl Fault {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Insight(insight::Error::Journal(error)) | Self::Journal(error) => of_journal(error),
-            Self::Nothing(_) | Self::NoInsight => StatusCode::NOT_FOUND,
-            Self::Insight(insight::Error::File(_)) | Self::Inside => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Insight(insight::Error::Stopped) | Self::Append(_) | Self::Crowded { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotFound(_) | Self::NoInsight => StatusCode::NOT_FOUND,
+            Self::Insight(insight::Error::File(_)) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Insight(insight::Error::Stopped)
+            | Self::Append(_)
+            | Self::LanesEnded(_)
+            | Self::TooManyTails { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -89,7 +93,7 @@ const fn of_journal(error: &Error) -> StatusCode {
     }
 }
 
-impl IntoResponse for Fault {
+impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {

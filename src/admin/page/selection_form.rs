@@ -1,14 +1,17 @@
 //! The event selection in a form: by time and by content.
 
-use super::{asked::Asked, period::Period};
+use super::{form_fields::FormFields, period::FigurePeriod};
 use crate::{
-    admin::{fault::Fault, narrow::Narrowed, question::Chosen},
+    admin::{
+        error::RequestError,
+        selection::{EventSelection, FilterSelection},
+    },
     clock::Timestamp,
     handler::{Filter, FilterSettings},
 };
 
 /// The fields as they were filled in.
-pub(super) struct Choice {
+pub(super) struct SelectionForm {
     pub(super) event: String,
     pub(super) status: String,
     pub(super) phone: String,
@@ -20,12 +23,12 @@ pub(super) struct Choice {
 
 pub(super) const FIELDS: [&str; 6] = ["event", "status", "phone", "message", "since", "until"];
 
-impl Choice {
+impl SelectionForm {
     /// Reads the fields of a request.
-    pub(super) fn of(asked: &Asked) -> Self {
-        let text = |name: &str| asked.text(name).unwrap_or_default().to_owned();
-        let time = |name: &'static str| match asked.time(name) {
-            Ok(Some(time)) => Period::field(time),
+    pub(super) fn of(form: &FormFields) -> Self {
+        let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
+        let time = |name: &'static str| match form.time(name) {
+            Ok(Some(time)) => FigurePeriod::field(time),
             _ => text(name),
         };
         Self {
@@ -39,8 +42,8 @@ impl Choice {
     }
 
     /// The filter of the request, with its settings.
-    pub(super) fn chosen(asked: &Asked) -> Result<Chosen, Fault> {
-        let one = |name: &str| asked.text(name).map(|text| vec![text.to_owned()]);
+    pub(super) fn filter_selection(form: &FormFields) -> Result<FilterSelection, RequestError> {
+        let one = |name: &str| form.text(name).map(|text| vec![text.to_owned()]);
         let settings = FilterSettings {
             events: one("event"),
             statuses: one("status"),
@@ -48,23 +51,23 @@ impl Choice {
             phones: one("phone"),
             ..FilterSettings::default()
         };
-        Chosen::try_from(settings).map_err(|error| Fault::parameter("event", error))
+        FilterSelection::try_from(settings).map_err(|error| RequestError::parameter("event", error))
     }
 
     /// The filter of the request; `None` if it matches all events.
-    pub(super) fn filter(asked: &Asked) -> Result<Option<Filter>, Fault> {
-        let Chosen { settings, filter } = Self::chosen(asked)?;
+    pub(super) fn filter(form: &FormFields) -> Result<Option<Filter>, RequestError> {
+        let FilterSelection { settings, filter } = Self::filter_selection(form)?;
         Ok((settings != FilterSettings::default()).then_some(filter))
     }
 
     /// The times `since` and `until` of the request.
-    pub(super) fn times(asked: &Asked) -> Result<(Option<Timestamp>, Option<Timestamp>), Fault> {
-        Ok((asked.time("since")?, asked.time("until")?))
+    pub(super) fn times(form: &FormFields) -> Result<(Option<Timestamp>, Option<Timestamp>), RequestError> {
+        Ok((form.time("since")?, form.time("until")?))
     }
 
     /// The selection of the request: its times and its filter.
-    pub(super) fn narrowed(asked: &Asked) -> Result<Narrowed, Fault> {
-        let (since, until) = Self::times(asked)?;
-        Ok(Narrowed { since, until, filter: Self::chosen(asked)?.filter })
+    pub(super) fn events(form: &FormFields) -> Result<EventSelection, RequestError> {
+        let (since, until) = Self::times(form)?;
+        Ok(EventSelection { since, until, filter: Self::filter_selection(form)?.filter })
     }
 }
