@@ -19,12 +19,12 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub const fn new(root: Table, context: Rc<Context>, problems: Vec<Problem>) -> Self {
+    pub(super) const fn new(root: Table, context: Rc<Context>, problems: Vec<Problem>) -> Self {
         Self { root, context, problems, warnings: Vec::new() }
     }
 
     /// Reports top-level keys that are not a known section.
-    pub fn only_sections(&mut self, known: &[&str]) {
+    pub(super) fn only_sections(&mut self, known: &[&str]) {
         for (name, entry) in &self.root {
             if known.contains(&name.as_str()) {
                 continue;
@@ -38,7 +38,7 @@ impl Reading {
     }
 
     /// The names in a table of tables, in the order of the file.
-    pub fn names(&mut self, path: &[&str]) -> Vec<String> {
+    pub(super) fn names(&mut self, path: &[&str]) -> Vec<String> {
         let Some(section) = self.section(path) else { return Vec::new() };
         let mut names: Vec<_> =
             section.entries().map(|(name, entry)| (order(&entry.key), name.to_owned())).collect();
@@ -48,7 +48,7 @@ impl Reading {
 
     /// The table at a path, or an empty one if there is none. `None` if the value is not a table; then that is
     /// reported.
-    pub fn section(&mut self, path: &[&str]) -> Option<Section> {
+    pub(super) fn section(&mut self, path: &[&str]) -> Option<Section> {
         let (place, table) = match node_at(&self.root, path) {
             None => (Place::BuiltIn, Table::new()),
             Some(node) => match node.as_table() {
@@ -63,45 +63,45 @@ impl Reading {
     }
 
     /// Reads the table at a path into its settings.
-    pub fn read<T: DeserializeOwned>(&mut self, path: &[&str]) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&mut self, path: &[&str]) -> Option<T> {
         let section = self.section(path)?;
         self.take(section.read())
     }
 
     /// Returns the value, or reports the problems.
-    pub fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
         read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
     }
 
     /// Returns whether there is a value at a path.
-    pub fn has(&self, path: &[&str]) -> bool {
+    pub(super) fn has(&self, path: &[&str]) -> bool {
         node_at(&self.root, path).is_some()
     }
 
     /// The place of the value at a path, or of an item of its list. If there is no value, the place of the closest
     /// table above it.
-    pub fn place(&self, path: &[impl AsRef<str>], item: Option<usize>) -> Place {
+    pub(super) fn place(&self, path: &[impl AsRef<str>], item: Option<usize>) -> Place {
         closest(&self.root, path, item).map_or(Place::BuiltIn, |node| node.place.clone())
     }
 
     /// Reports an error. Its path is that of the whole configuration.
-    pub fn wrong(&mut self, wrong: Wrong) {
+    pub(super) fn wrong(&mut self, wrong: Wrong) {
         let place = self.place(&wrong.path, wrong.item);
         self.problems.push(wrong.at(place));
     }
 
     /// Reports settings of a section that their module does not accept.
-    pub fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
+    pub(super) fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
         all.into_iter().for_each(|wrong| self.wrong(wrong.under(section)));
     }
 
     /// Reports a warning at a path.
-    pub fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
+    pub(super) fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
         self.warn_at(self.place(path, None), message, help);
     }
 
     /// Reports a warning at a place.
-    pub fn warn_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn warn_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         self.warnings.push(Problem { place, message: message.into(), help });
     }
 }

@@ -110,7 +110,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub fn new(path: Option<&Path>, text: &str) -> Self {
+    pub(super) fn new(path: Option<&Path>, text: &str) -> Self {
         let name = path.map(|path| path.display().to_string()).unwrap_or_default();
         Self { name, masked: MaskedText::new(text) }
     }

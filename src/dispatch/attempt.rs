@@ -34,7 +34,7 @@ pub(super) enum Outcome {
 
 /// A failure of a destination or an event, as dispatch handles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// The class of the failure, such as `status 422`; safe for logs.
     pub class: String,
     /// The whole error text, as it is stored; may quote the payload.

@@ -58,7 +58,7 @@ impl Condition {
     ///
     /// # Errors
     /// Returns [`Wrong`] if the pointer is invalid, or if there is not exactly one test that can hold.
-    pub fn new(settings: &ConditionSettings) -> Result<Self, Wrong> {
+    pub(super) fn new(settings: &ConditionSettings) -> Result<Self, Wrong> {
         let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
         let mut asked = (exists.map(Test::Exists).into_iter())
             .chain(equals.clone().map(|one| Test::Among(vec![one])))

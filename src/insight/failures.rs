@@ -21,7 +21,7 @@ pub struct FailureClasses {
 /// One class of failures.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FailureClass {
+pub(super) struct FailureClass {
     /// The name of the class, as shown and counted.
     pub name: String,
     /// The meaning of the class, in one line for people.

@@ -21,7 +21,7 @@ const GIVE_WAY: u32 = 11;
 const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 
 /// The state that the next pause depends on.
-pub struct InsightPace {
+pub(super) struct InsightPace {
     failures: u32,
     /// The tip when the previous batch began, and the time of that.
     before: (u64, Instant),
@@ -29,7 +29,7 @@ pub struct InsightPace {
 
 impl InsightPace {
     /// The state before the first batch.
-    pub fn new(tip: u64, now: Instant) -> Self {
+    pub(super) fn new(tip: u64, now: Instant) -> Self {
         Self { failures: 0, before: (tip, now) }
     }
 
@@ -47,7 +47,7 @@ impl InsightPace {
     }
 
     /// Returns the pause after a batch that failed.
-    pub fn after_failure(&mut self) -> Duration {
+    pub(super) fn after_failure(&mut self) -> Duration {
         self.failures += 1;
         (REST * self.failures).min(LONGEST_REST)
     }

@@ -23,7 +23,7 @@ const PRIORITY: i32 = 19;
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A request to the thread.
-pub enum ScribeOp {
+pub(super) enum ScribeOp {
     /// Store all events up to `through`. Ignored if a rebuild has started since they were read.
     Apply {
         /// The cursor when the events were read; they begin after it.
@@ -62,7 +62,7 @@ impl Scribe {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn start(
+    pub(super) fn start(
         ledger: Ledger,
         retention: Period,
         clock: Clock,
@@ -79,7 +79,7 @@ impl Scribe {
     ///
     /// # Errors
     /// Returns errors of the file, or [`Error::Stopped`] if the thread has ended.
-    pub async fn ask(&self, op: ScribeOp) -> Result<(), Error> {
+    pub(super) async fn ask(&self, op: ScribeOp) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
         let ops = self.ops.as_ref().ok_or(Error::Stopped)?;
         ops.send(ScribeRequest { op, reply }).await.map_err(|_ended| Error::Stopped)?;

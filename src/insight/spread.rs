@@ -34,12 +34,12 @@ pub(super) struct Spread(BTreeMap<u32, u64>);
 
 impl Spread {
     /// Adds `count` durations to a bucket.
-    pub fn add(&mut self, bucket: u32, count: u64) {
+    pub(super) fn add(&mut self, bucket: u32, count: u64) {
         *self.0.entry(bucket).or_default() += count;
     }
 
     /// Number of durations in all buckets.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.0.values().sum()
     }
 

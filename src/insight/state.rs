@@ -98,7 +98,7 @@ pub(super) struct MergedStatuses {
 
 impl MergedStatuses {
     /// Merges one more status, and the reason that came with it.
-    pub fn merge(&mut self, status: &Status, reason: Option<&str>) {
+    pub(super) fn merge(&mut self, status: &Status, reason: Option<&str>) {
         match status {
             Status::Failed => {
                 self.failed = true;
@@ -115,7 +115,7 @@ impl MergedStatuses {
 
     /// The state that the statuses give. A message with a `failed` counts as failed until a status shows that it
     /// arrived: one of several devices may fail.
-    pub fn state(&self) -> MessageState {
+    pub(super) fn state(&self) -> MessageState {
         match self.reached {
             MessageStep::Accepted | MessageStep::Sent if self.failed => MessageState::Failed,
             MessageStep::Accepted => MessageState::Accepted,

@@ -23,7 +23,7 @@ pub(super) enum Vocabulary {
 
 impl Vocabulary {
     /// All vocabularies, in the order of their numbers in the file.
-    pub const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Source,
         Self::Store,
         Self::Channel,
@@ -35,7 +35,7 @@ impl Vocabulary {
     ];
 
     /// Maximum number of words. Words that an operator chooses have no limit.
-    pub const fn bound(self) -> usize {
+    pub(super) const fn bound(self) -> usize {
         match self {
             Self::Source | Self::FailureClass => usize::MAX,
             Self::Store | Self::OwnerId => 10_000,

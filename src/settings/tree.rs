@@ -86,7 +86,11 @@ pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
 }
 
 /// The value at a path, or the closest one above it. An `item` is looked up in the list at the path.
-pub fn closest<'a>(table: &'a Table, path: &[impl AsRef<str>], item: Option<usize>) -> Option<&'a Node> {
+pub(crate) fn closest<'a>(
+    table: &'a Table,
+    path: &[impl AsRef<str>],
+    item: Option<usize>,
+) -> Option<&'a Node> {
     let (first, rest) = path.split_first()?;
     let node = &table.get(first.as_ref())?.node;
     let inner = match &node.value {

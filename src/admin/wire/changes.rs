@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 /// The body: either `ids`, or for dead letters `handler` and `all`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct RowsRequest<F> {
+pub(crate) struct RowsRequest<F> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<i64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct RowsRequest<F> {
 /// How many rows a request changes: `{"dropped":2,"unknown":[7]}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Only in the answer to a dry run.
     #[serde(default, skip_serializing_if = "Not::not")]
     dry_run: bool,
@@ -42,7 +42,7 @@ pub struct Changed {
 /// The number of changed rows, under the name of the change.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ChangedRows {
+pub(crate) enum ChangedRows {
     Retried(usize),
     Dropped(usize),
     /// A dry run: the rows that would be changed.
@@ -50,19 +50,19 @@ pub enum ChangedRows {
 }
 
 impl Changed {
-    pub fn new(rows: ChangedRows, unknown: Vec<i64>) -> Self {
+    pub(crate) fn new(rows: ChangedRows, unknown: Vec<i64>) -> Self {
         Self { dry_run: matches!(rows, ChangedRows::Matches(_)), rows, unknown }
     }
 
     /// Adds the rows and the unknown ids of another answer.
-    pub fn add(&mut self, mut other: Self) {
+    pub(crate) fn add(&mut self, mut other: Self) {
         *self.rows.count() += *other.rows.count();
         self.unknown.append(&mut other.unknown);
     }
 }
 
 impl ChangedRows {
-    pub fn count(&mut self) -> &mut usize {
+    pub(crate) fn count(&mut self) -> &mut usize {
         let (Self::Retried(count) | Self::Dropped(count) | Self::Matches(count)) = self;
         count
     }

@@ -14,7 +14,7 @@ use crate::{
 
 /// The answer to `GET dead`.
 #[derive(Serialize, Deserialize)]
-pub struct DeadList<R> {
+pub(crate) struct DeadList<R> {
     pub dead: Vec<R>,
     pub next: Option<i64>,
 }
@@ -22,7 +22,7 @@ pub struct DeadList<R> {
 /// A dead letter in a list. It contains no personal data.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeadRow {
+pub(crate) struct DeadRow {
     pub id: i64,
     pub handler: Arc<str>,
     pub lane: Word,
@@ -56,7 +56,7 @@ impl From<&DeadLetter> for DeadRow {
 
 /// One dead letter with its rendered element and its error, which may quote the payload.
 #[derive(Serialize)]
-pub struct DeadDetail {
+pub(crate) struct DeadDetail {
     #[serde(flatten)]
     row: DeadRow,
     error: String,

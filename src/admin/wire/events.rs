@@ -9,13 +9,13 @@ use crate::{clock::Timestamp, event::Event, journal::HandlerProgress};
 
 /// The answer to `GET events`. The API writes it from rows that are JSON already.
 #[derive(Deserialize)]
-pub struct EventList {
+pub(crate) struct EventList {
     pub events: Vec<Box<RawValue>>,
     pub next: Option<u64>,
 }
 
 /// Appends an event as one line of JSON. With `raw`, the line includes the stored bytes as the member `raw`.
-pub fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
+pub(crate) fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
     event.push_json_line(out);
     if raw {
         out.pop();
@@ -29,7 +29,7 @@ pub fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serd
 /// The line of an event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EventLine<'a> {
+pub(crate) struct EventLine<'a> {
     pub seq: u64,
     pub received_at: Timestamp,
     #[serde(borrow)]
@@ -41,7 +41,7 @@ pub struct EventLine<'a> {
 /// The members of an event's line from which the event can be decoded again, if the line includes the stored bytes.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoredBytes {
+pub(crate) struct StoredBytes {
     pub seq: u64,
     pub received_at: Timestamp,
     pub source: Arc<str>,
@@ -50,7 +50,7 @@ pub struct StoredBytes {
 
 /// The state of an event in one lane of a handler: the lane that the event goes through.
 #[derive(Serialize)]
-pub struct HandlerProgressRow {
+pub(crate) struct HandlerProgressRow {
     handler: Arc<str>,
     lane: &'static str,
     /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.

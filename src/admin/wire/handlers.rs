@@ -13,13 +13,13 @@ use crate::{
 
 /// The answer to `GET handlers`.
 #[derive(Serialize, Deserialize)]
-pub struct HandlerList<R> {
+pub(crate) struct HandlerList<R> {
     pub handlers: Vec<R>,
 }
 
 /// A handler with both of its lanes.
 #[derive(Serialize, Deserialize)]
-pub struct HandlerReport<S = LaneCondition> {
+pub(crate) struct HandlerReport<S = LaneCondition> {
     pub handler: Arc<str>,
     /// Null if the handler is no longer in the configuration; `destination` is then null too.
     pub kind: Option<Word>,
@@ -33,7 +33,7 @@ pub struct HandlerReport<S = LaneCondition> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct PauseRow {
+pub(crate) struct PauseRow {
     pub at: Timestamp,
     pub reason: String,
 }
@@ -48,7 +48,7 @@ impl From<&Pause> for PauseRow {
 /// the other members are absent.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct LaneReport<S = LaneCondition> {
+pub(crate) struct LaneReport<S = LaneCondition> {
     pub handler: Arc<str>,
     pub kind: Word,
     pub lane: Word,
@@ -103,24 +103,24 @@ impl From<LaneStatus> for LaneReport {
 /// The empty body `{}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EmptyBody {}
+pub(crate) struct EmptyBody {}
 
 /// The body `{}` or `{"reason": "TEXT"}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PauseRequest {
+pub(crate) struct PauseRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 #[derive(Serialize)]
-pub struct Paused {
+pub(crate) struct Paused {
     pub handler: Arc<str>,
     pub paused: Option<PauseRow>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Resumed {
+pub(crate) struct Resumed {
     pub handler: Arc<str>,
     pub resumed: bool,
 }
@@ -128,24 +128,24 @@ pub struct Resumed {
 /// The body `{"to": NAME}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RenameRequest {
+pub(crate) struct RenameRequest {
     pub to: String,
 }
 
 #[derive(Serialize)]
-pub struct Renamed {
+pub(crate) struct Renamed {
     pub handler: String,
     pub to: String,
 }
 
 #[derive(Serialize)]
-pub struct RetriedHandler {
+pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
 /// The refusals that an operator accepted.
 #[derive(Serialize, Deserialize)]
-pub struct Believed {
+pub(crate) struct Believed {
     pub handler: Arc<str>,
     /// Applies to events up to this seq.
     pub upto: u64,
@@ -156,21 +156,21 @@ pub struct Believed {
 /// The body `{"before": SEQ}` or `{"before": TIME}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SkipRequest {
+pub(crate) struct SkipRequest {
     pub before: Before,
 }
 
 /// A position in the journal: a seq or a time.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged, expecting = "before: give a seq as a number, or a time such as 2026-01-31T09:30:00Z")]
-pub enum Before {
+pub(crate) enum Before {
     Seq(u64),
     Time(Timestamp),
 }
 
 /// The result of a skip.
 #[derive(Serialize, Deserialize)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     pub handler: String,
     /// All events below this seq are skipped.
     pub before: u64,

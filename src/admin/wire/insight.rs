@@ -10,40 +10,40 @@ use crate::{
 
 /// The answer to `GET messages`.
 #[derive(Serialize)]
-pub struct MessageList {
+pub(crate) struct MessageList {
     pub messages: Vec<MessageRow>,
     pub next: Option<i64>,
 }
 
 /// The answer to `GET messages/{messageId}`.
 #[derive(Serialize, Deserialize)]
-pub struct TimelineList<R> {
+pub(crate) struct TimelineList<R> {
     pub messages: Vec<R>,
 }
 
 /// The answer to `GET contacts`.
 #[derive(Serialize)]
-pub struct ContactList {
+pub(crate) struct ContactList {
     pub contacts: Vec<Contact>,
     pub next: Option<i64>,
 }
 
 /// The answer to `GET contacts/waiting`.
 #[derive(Serialize)]
-pub struct WaitingList {
+pub(crate) struct WaitingList {
     pub contacts: Vec<Contact>,
 }
 
 /// A conversation with the texts of its messages.
 #[derive(Serialize)]
-pub struct ConversationPage {
+pub(crate) struct ConversationPage {
     pub contact: Contact,
     pub entries: Vec<EntryRow>,
     pub next: Option<u64>,
 }
 
 #[derive(Serialize)]
-pub struct EntryRow {
+pub(crate) struct EntryRow {
     #[serde(flatten)]
     pub entry: ConversationEntry,
     /// The text of the message; null if it has no text or if the journal no longer has its event.
@@ -52,7 +52,7 @@ pub struct EntryRow {
 
 /// The answer to `GET funnel` and `GET failures`: rows, with the period and the dimensions of the query.
 #[derive(Serialize, Deserialize)]
-pub struct FigureList<R> {
+pub(crate) struct FigureList<R> {
     pub since: Timestamp,
     pub until: Timestamp,
     pub by: Vec<String>,
@@ -61,20 +61,20 @@ pub struct FigureList<R> {
 
 /// The answer to `GET arrivals`.
 #[derive(Serialize)]
-pub struct ArrivalList {
+pub(crate) struct ArrivalList {
     pub rows: Vec<ArrivalRow>,
 }
 
 /// The answer to `GET sources`.
 #[derive(Serialize, Deserialize)]
-pub struct SourceList<R> {
+pub(crate) struct SourceList<R> {
     pub sources: Vec<R>,
 }
 
 /// A source with its silence.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SourceReport {
+pub(crate) struct SourceReport {
     #[serde(flatten)]
     pub row: SourceRow,
     /// Seconds since the source last sent anything.
@@ -84,7 +84,7 @@ pub struct SourceReport {
 /// The progress of insight through the journal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct InsightProgress {
+pub(crate) struct InsightProgress {
     pub enabled: bool,
     pub cursor: u64,
     pub tip: u64,

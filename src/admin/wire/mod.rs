@@ -16,20 +16,22 @@ mod replays;
 
 use std::borrow::Cow;
 
-pub use changes::{Changed, ChangedRows, RowsRequest};
-pub use dead::{DeadDetail, DeadList, DeadRow};
-pub use events::{EventLine, EventList, HandlerProgressRow, StoredBytes, push_event};
-pub use handlers::{
+pub(crate) use changes::{Changed, ChangedRows, RowsRequest};
+pub(crate) use dead::{DeadDetail, DeadList, DeadRow};
+pub(crate) use events::{EventLine, EventList, HandlerProgressRow, StoredBytes, push_event};
+pub(crate) use handlers::{
     Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
     RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
 };
-pub use insight::{
+pub(crate) use insight::{
     ArrivalList, ContactList, ConversationPage, EntryRow, FigureList, InsightProgress, MessageList,
     SourceList, SourceReport, TimelineList, WaitingList,
 };
-pub use quarantine::{QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome};
-pub use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
-pub use replays::{DryRun, ReplayList, ReplayRequest, ReplayRow};
+pub(crate) use quarantine::{
+    QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome,
+};
+pub(crate) use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
+pub(crate) use replays::{DryRun, ReplayList, ReplayRequest, ReplayRow};
 
 /// A name from a fixed set, such as the kind of a handler.
 type Word = Cow<'static, str>;

@@ -9,7 +9,7 @@ use crate::{clock::Timestamp, journal::QuarantineEntry};
 
 /// The answer to `GET quarantine`.
 #[derive(Serialize, Deserialize)]
-pub struct QuarantineList<R> {
+pub(crate) struct QuarantineList<R> {
     pub quarantine: Vec<R>,
     pub next: Option<i64>,
 }
@@ -17,7 +17,7 @@ pub struct QuarantineList<R> {
 /// A quarantine entry in a list. It contains no personal data.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct QuarantineRow {
+pub(crate) struct QuarantineRow {
     pub id: i64,
     pub source: Arc<str>,
     pub reason: Word,
@@ -45,7 +45,7 @@ impl From<&QuarantineEntry> for QuarantineRow {
 
 /// One quarantine entry with the decoder's description of the error, which may quote the payload.
 #[derive(Serialize)]
-pub struct QuarantineDetail {
+pub(crate) struct QuarantineDetail {
     #[serde(flatten)]
     row: QuarantineRow,
     detail: String,
@@ -59,14 +59,14 @@ impl From<QuarantineEntry> for QuarantineDetail {
 
 /// The answer to `POST quarantine/retry`.
 #[derive(Serialize, Deserialize)]
-pub struct RetriedList<R> {
+pub(crate) struct RetriedList<R> {
     pub results: Vec<R>,
 }
 
 /// The result of retrying one entry.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Retried<S = RetryOutcome> {
+pub(crate) struct Retried<S = RetryOutcome> {
     pub id: i64,
     pub outcome: S,
     pub accepted: u32,
@@ -81,7 +81,7 @@ pub struct Retried<S = RetryOutcome> {
 /// How the retry of an entry ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RetryOutcome {
+pub(crate) enum RetryOutcome {
     /// All elements are stored, and the entry left the quarantine.
     Stored,
     /// Some elements are stored. Each of the others is a quarantine entry of its own.
@@ -97,7 +97,7 @@ pub enum RetryOutcome {
 
 impl RetryOutcome {
     /// The name in JSON.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
             Self::Partly => "partly",

@@ -14,7 +14,7 @@ use crate::{
 /// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Health {
+pub(crate) struct Health {
     pub ready: bool,
     /// One of `ready`, `full`, `stalled`, `failed`, `closed` and `stopping`.
     pub state: Word,
@@ -25,7 +25,7 @@ pub struct Health {
 /// The answer to `GET status`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub(crate) struct Status {
     pub version: Word,
     pub uptime_secs: u64,
     #[serde(flatten)]
@@ -36,14 +36,14 @@ pub struct Status {
 
 /// The answer to `GET credentials`.
 #[derive(Serialize)]
-pub struct CredentialList {
+pub(crate) struct CredentialList {
     pub credentials: Vec<CredentialRow>,
 }
 
 /// A credential of the public side with its last use.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CredentialRow {
+pub(crate) struct CredentialRow {
     source: Arc<str>,
     name: Arc<str>,
     kind: &'static str,
@@ -72,7 +72,7 @@ impl From<CredentialStatus> for CredentialRow {
 /// JournalFigures of the journal: its span, sizes, and counts.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FiguresRow {
+pub(crate) struct FiguresRow {
     first_seq: Option<u64>,
     last_seq: Option<u64>,
     keys: u64,
@@ -102,7 +102,7 @@ impl From<&JournalFigures> for FiguresRow {
 
 /// The answer to `POST clock/accept`.
 #[derive(Serialize, Deserialize)]
-pub struct AcceptedClock {
+pub(crate) struct AcceptedClock {
     /// False if the wall clock was trusted already.
     pub accepted: bool,
     #[serde(flatten)]

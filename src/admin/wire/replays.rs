@@ -11,7 +11,7 @@ use crate::{clock::Timestamp, dispatch::LaneCondition, journal::ReplayState};
 /// The body of `POST replays`: `{"handler": "crm"}` and optional members.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReplayRequest<F> {
+pub(crate) struct ReplayRequest<F> {
     pub handler: String,
     /// Only events received at this time or later.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,14 +32,14 @@ pub struct ReplayRequest<F> {
 
 /// The answer to `GET replays`.
 #[derive(Serialize, Deserialize)]
-pub struct ReplayList<R> {
+pub(crate) struct ReplayList<R> {
     pub replays: Vec<R>,
 }
 
 /// A replay and its progress.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReplayRow<S = ReplayState, L = LaneCondition> {
+pub(crate) struct ReplayRow<S = ReplayState, L = LaneCondition> {
     pub id: i64,
     pub handler: Arc<str>,
     pub state: S,
@@ -67,7 +67,7 @@ pub struct ReplayRow<S = ReplayState, L = LaneCondition> {
 /// The events that a replay would deliver.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DryRun {
+pub(crate) struct DryRun {
     pub dry_run: bool,
     pub handler: Arc<str>,
     pub events: u64,

@@ -17,7 +17,7 @@ const CLOUD_EVENTS: HeaderValue =
 /// The setting `body`: the format of the request body.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Body {
+pub(crate) enum Body {
     /// The element as BIK sent it; the metadata is in headers.
     Raw,
     /// The envelope: an object with the metadata and the event.
@@ -32,7 +32,7 @@ pub enum Body {
 /// The setting `mode`: how a CloudEvent is sent.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// One event as a JSON object (structured mode).
     Structured,
     /// The attributes as headers, the event as the body (binary mode).

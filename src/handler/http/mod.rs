@@ -54,7 +54,7 @@ pub(super) struct Http {
 /// The kind's own configuration keys, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keys {
+pub(super) struct Keys {
     /// The URL to post to. It may be given as a secret, because its path or query may hold a token.
     #[serde(deserialize_with = "address::url")]
     pub url: Url,
@@ -87,7 +87,7 @@ const fn default_max_connection_age() -> Period {
 
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
-pub struct Settings {
+pub(super) struct Settings {
     url: Url,
     shape: Shape,
     headers: HeaderMap,

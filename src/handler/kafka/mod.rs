@@ -27,7 +27,7 @@ use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca};
 use link::Link;
-pub use settings::Settings;
+pub(super) use settings::Settings;
 
 /// A handler that sends events to Kafka.
 pub(super) struct Kafka {

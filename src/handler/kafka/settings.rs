@@ -19,7 +19,7 @@ const TOPIC_BYTES: usize = 249;
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Addresses of some brokers of the cluster; they report the others.
     pub brokers: Brokers,
     /// The topic to send to; a template.
@@ -89,7 +89,7 @@ impl Settings {
 /// The compression of messages. The producer compresses several messages together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Compress {
+pub(crate) enum Compress {
     /// Messages are not compressed.
     None,
     /// Fast, and supported by all brokers and consumers.
@@ -115,7 +115,7 @@ impl Compress {
 
 /// The SASL mechanism for user and password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Mechanism {
+pub(crate) enum Mechanism {
     /// User and password are sent in plain text.
     #[default]
     #[serde(rename = "plain")]
@@ -141,7 +141,7 @@ impl Mechanism {
 
 /// Addresses of at least one broker, separated by commas.
 #[derive(Clone, Debug)]
-pub struct Brokers(pub String);
+pub(crate) struct Brokers(pub String);
 
 impl<'de> Deserialize<'de> for Brokers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -179,7 +179,7 @@ fn broker(text: &str) -> Result<&str, &'static str> {
 
 /// A template that renders to a valid topic name for every event.
 #[derive(Clone)]
-pub struct Topic(Template);
+pub(crate) struct Topic(Template);
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

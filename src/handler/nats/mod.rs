@@ -27,7 +27,7 @@ use tracing::warn;
 use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca};
 use error::NatsFailure;
 use link::Link;
-pub use settings::Settings;
+pub(super) use settings::Settings;
 
 /// A handler that publishes events to NATS JetStream.
 pub(super) struct Nats {

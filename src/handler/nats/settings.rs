@@ -14,7 +14,7 @@ use crate::{
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The server, or the servers of a cluster, which are tried in turn.
     pub url: Servers,
     /// The subject to publish to; a template.
@@ -76,7 +76,7 @@ impl Settings {
 
 /// Addresses of at least one server.
 #[derive(Clone)]
-pub struct Servers(pub Vec<ServerAddr>);
+pub(crate) struct Servers(pub Vec<ServerAddr>);
 
 impl<'de> Deserialize<'de> for Servers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -102,7 +102,7 @@ fn server(text: &str) -> Result<ServerAddr, &'static str> {
 
 /// The validated name of a stream.
 #[derive(Clone, Debug)]
-pub struct StreamName(pub String);
+pub(crate) struct StreamName(pub String);
 
 impl<'de> Deserialize<'de> for StreamName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for StreamName {
 
 /// A template that renders to a valid subject for every event.
 #[derive(Clone)]
-pub struct Subject(pub Template);
+pub(crate) struct Subject(pub Template);
 
 impl Subject {
     /// Returns whether a value may contain this character in a subject without changing the subject's structure. A `$`

@@ -31,7 +31,7 @@ impl Address {
     ///
     /// # Errors
     /// Returns what is wrong with the file.
-    pub async fn of(settings: &Settings) -> Result<Self, String> {
+    pub(super) async fn of(settings: &Settings) -> Result<Self, String> {
         let Url { mut config, mode } = settings.url.clone();
         let here =
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
@@ -53,7 +53,7 @@ impl Address {
 
 /// The keys `url` and `password`, checked.
 #[derive(Clone)]
-pub struct Url {
+pub(super) struct Url {
     config: Config,
     mode: Mode,
 }
@@ -63,7 +63,7 @@ impl Url {
     ///
     /// # Errors
     /// Returns the wrong key, and what to write.
-    pub fn read(keys: &Keys) -> Result<Self, Wrong> {
+    pub(super) fn read(keys: &Keys) -> Result<Self, Wrong> {
         let (plain, mode) = without_verify(keys.url.expose());
         let malformed = |what: String| {
             let how = "write it as \"postgres://user@host/database\", and set the password in `password`";
@@ -86,7 +86,7 @@ impl Url {
     }
 
     /// Hosts and database, for messages.
-    pub fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let config = &self.config;
         let hosts = config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),

@@ -43,7 +43,7 @@ pub(super) struct Postgres {
 /// The kind's own configuration keys, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keys {
+pub(super) struct Keys {
     /// The database: `postgres://user@host/database`, optionally with `?sslmode=…`.
     pub url: Secret,
     /// The password, if the URL has none.
@@ -66,7 +66,7 @@ const fn yes() -> bool {
 
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
-pub struct Settings {
+pub(super) struct Settings {
     url: Url,
     ca: Option<PathBuf>,
     table_name: String,

@@ -21,7 +21,7 @@ const COMMENT: &str = "Events of BIK, written by bikhook; version ";
 
 /// The name of the table, and its insert statement.
 #[derive(Clone)]
-pub struct Table {
+pub(super) struct Table {
     /// The quoted name, with the schema if one is configured.
     quoted: String,
     create: bool,
@@ -41,7 +41,7 @@ impl Table {
     ///
     /// # Errors
     /// Returns what is wrong with the key `table`.
-    pub fn new(name: &str, create: bool) -> Result<Self, Wrong> {
+    pub(super) fn new(name: &str, create: bool) -> Result<Self, Wrong> {
         let parts = table_name(name, 2)?;
         let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");
         let insert = insert::statement(&quoted);

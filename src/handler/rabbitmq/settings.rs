@@ -16,7 +16,7 @@ const ROUTING_KEY: &str = "bik.{source}.{event}";
 
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub(super) address: Address,
     pub(super) ca: Option<PathBuf>,
     pub(super) target: Target,
@@ -26,7 +26,7 @@ pub struct Settings {
 /// The kind's own configuration keys, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// The broker: `amqp://user:password@host:5672/vhost`, or `amqps://…`.
     url: Address,
     /// A PEM file with certificates to trust in addition to those of the system.

@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, FailureText, Kind, OpenError, Wrong, ca::Ca, given_up::GivenUp};
 use error::RedisFailure;
-pub use settings::Settings;
+pub(super) use settings::Settings;
 use settings::Stream;
 
 /// Timeout for connecting to the server.

@@ -11,7 +11,7 @@ use crate::{event::Event, secret::Secret, settings::Size};
 /// The kind's own configuration keys.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The address of the server, with user and password.
     pub url: Address,
     /// The key of the stream; a template.
@@ -35,7 +35,7 @@ fn default_max_bytes() -> Size {
 
 /// A URL that is read as a secret, because it may hold a password.
 #[derive(Clone)]
-pub struct Address(pub ConnectionInfo);
+pub(crate) struct Address(pub ConnectionInfo);
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Address {
 
 /// A template that renders to the key of a stream for every event.
 #[derive(Clone)]
-pub struct Stream(Template);
+pub(crate) struct Stream(Template);
 
 impl Stream {
     pub(super) fn name(&self, event: &Event) -> String {

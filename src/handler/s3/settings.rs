@@ -23,12 +23,12 @@ const MAX_INTERVAL: Period = Period::secs(10);
 
 /// The kind's own configuration keys, checked.
 #[derive(Clone)]
-pub struct Settings(Keys);
+pub(crate) struct Settings(Keys);
 
 /// The kind's own configuration keys, as written.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// The bucket, which must exist.
     bucket: String,
     /// The prefix of every object name.

@@ -63,11 +63,11 @@ pub struct MessageRow<S = MessageState> {
 }
 
 /// The columns that [`MessageRow::from_row`] reads.
-pub const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
+pub(super) const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
     slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
     contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
 /// The tables that hold `COLUMNS`.
-pub const TABLES: &str = "message JOIN slice ON slice.id = message.slice
+pub(super) const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
 
 impl MessageRow {
@@ -107,7 +107,7 @@ impl MessageRow {
 }
 
 /// Returns BIK's category of an owner.
-pub fn category_of(owner: &str) -> Option<&'static str> {
+pub(super) fn category_of(owner: &str) -> Option<&'static str> {
     Owner::from(owner).category().map(Category::as_str)
 }
 

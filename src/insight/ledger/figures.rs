@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The tables of figures: name, key columns besides the time `at`, and columns that are summed.
-pub const TABLES: [(&str, &str, &[&str]); 5] = [
+pub(super) const TABLES: [(&str, &str, &[&str]); 5] = [
     (
         "figure",
         "slice",
@@ -51,7 +51,7 @@ enum Measure {
 
 /// Counts of received events, per hour, source and event name.
 #[derive(Clone, Copy, Default)]
-pub struct Arrival {
+pub(super) struct Arrival {
     pub events: i64,
     pub disordered: i64,
     pub repeated: i64,
@@ -59,7 +59,7 @@ pub struct Arrival {
 
 /// Changes of figures, by their keys.
 #[derive(Default)]
-pub struct FigureChanges {
+pub(super) struct FigureChanges {
     counts: HashMap<(i64, i64), Counts>,
     failures: HashMap<(i64, i64, i64), i64>,
     spreads: HashMap<(i64, i64, Measure, u32), i64>,
@@ -79,7 +79,7 @@ struct Counts {
 
 impl FigureChanges {
     /// Adds a message to the figures (`sign` 1), or subtracts its earlier state (`sign` -1).
-    pub fn count(&mut self, row: &StoredMessage, slice: i64, class: Option<i64>, sign: i64) {
+    pub(super) fn count(&mut self, row: &StoredMessage, slice: i64, class: Option<i64>, sign: i64) {
         let at = hour_of(row.first_at);
         let counts = self.counts.entry((at, slice)).or_default();
         if row.incoming {
@@ -103,7 +103,7 @@ impl FigureChanges {
     }
 
     /// Adds received events to the figures.
-    pub fn count_arrival(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
+    pub(super) fn count_arrival(&mut self, at: i64, source: i64, name: i64, arrival: Arrival) {
         let sum = self.arrivals.entry((at, source, name)).or_default();
         sum.events += arrival.events;
         sum.disordered += arrival.disordered;
@@ -111,12 +111,12 @@ impl FigureChanges {
     }
 
     /// Counts an event that was received `ms` milliseconds after BIK created it.
-    pub fn count_lateness(&mut self, at: i64, source: i64, ms: i64) {
+    pub(super) fn count_lateness(&mut self, at: i64, source: i64, ms: i64) {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }
 
     /// Adds the changes to the file, except for the hours up to `after`.
-    pub fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
+    pub(super) fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "INSERT INTO figure (at, slice, incoming, messages, sent, delivered, read, played, failed, deleted)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

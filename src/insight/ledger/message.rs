@@ -16,7 +16,7 @@ const REASON_CHARS: usize = 1_000;
 
 /// A message and everything that its row stores.
 #[derive(Clone)]
-pub struct StoredMessage {
+pub(super) struct StoredMessage {
     pub id: i64,
     pub slice: Slice,
     pub incoming: bool,
@@ -37,7 +37,7 @@ pub struct StoredMessage {
 
 /// The order of a status, compared with what is known of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusOrder {
+pub(super) enum StatusOrder {
     /// The first event of the message.
     First,
     /// New information about the message.
@@ -50,7 +50,14 @@ pub enum StatusOrder {
 
 impl StoredMessage {
     /// Creates the row of a new message.
-    pub fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event, incoming: bool) -> Self {
+    pub(super) fn new(
+        id: i64,
+        key: i64,
+        message_id: &str,
+        source: i64,
+        event: &Event,
+        incoming: bool,
+    ) -> Self {
         Self {
             id,
             key,
@@ -72,7 +79,7 @@ impl StoredMessage {
     }
 
     /// Loads a message from the file; `None` if it is unknown.
-    pub fn load(connection: &Connection, key: i64, words: &WordIds) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn load(connection: &Connection, key: i64, words: &WordIds) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
                (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
@@ -112,7 +119,7 @@ impl StoredMessage {
     }
 
     /// Adds the facts of one event to the message.
-    pub fn add_fact(
+    pub(super) fn add_fact(
         &mut self,
         event: &Event,
         fact: &Fact<'_>,
@@ -162,7 +169,7 @@ impl StoredMessage {
     }
 
     /// Returns whether the message failed and has not arrived since.
-    pub fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == MessageState::Failed
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Keeps the known values, and takes unknown ones from `other`.
-    pub fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self {
             source: self.source,
             store: self.store.or(other.store),
@@ -44,7 +44,7 @@ impl Slice {
 }
 
 /// The ids that are known in memory.
-pub struct WordIds {
+pub(super) struct WordIds {
     /// Ids of words, by vocabulary.
     words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
     slices: HashMap<Slice, i64>,
@@ -55,7 +55,7 @@ pub struct WordIds {
 
 impl WordIds {
     /// Loads the words and slices of the file.
-    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
         let mut select = connection.prepare_cached(
             "SELECT vocabulary.kind, text, id FROM vocabulary JOIN word ON word.id = vocabulary.word",
@@ -90,7 +90,12 @@ impl WordIds {
 
     /// Returns the id of a word, cut if it is too long. Stores a new word. A full vocabulary returns the id of
     /// [`OTHER`].
-    pub fn id(&mut self, connection: &Connection, kind: Vocabulary, text: &str) -> rusqlite::Result<i64> {
+    pub(super) fn id(
+        &mut self,
+        connection: &Connection,
+        kind: Vocabulary,
+        text: &str,
+    ) -> rusqlite::Result<i64> {
         let text = &*excerpt(text, WORD_CHARS);
         let words = &self.words[kind as usize];
         if let Some(id) = words.get(text) {
@@ -115,12 +120,12 @@ impl WordIds {
     }
 
     /// Number of words in a vocabulary.
-    pub fn len(&self, kind: Vocabulary) -> usize {
+    pub(super) fn len(&self, kind: Vocabulary) -> usize {
         self.words[kind as usize].len()
     }
 
     /// Number of slices in the file.
-    pub fn slices(&self) -> usize {
+    pub(super) fn slices(&self) -> usize {
         self.slices.len()
     }
 
@@ -131,7 +136,7 @@ impl WordIds {
 
     /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source whose other
     /// values are [`OTHER`].
-    pub fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
+    pub(super) fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
@@ -169,7 +174,7 @@ impl WordIds {
     }
 
     /// Returns the id of a failure's text. Stores a new one.
-    pub fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+    pub(super) fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.reasons.get(text) {
             return Ok(*id);
         }
@@ -187,7 +192,7 @@ impl WordIds {
     }
 
     /// Returns the id of a customer on a channel (0: unknown channel). Stores a new one.
-    pub fn contact(
+    pub(super) fn contact(
         &mut self,
         connection: &Connection,
         channel: i64,

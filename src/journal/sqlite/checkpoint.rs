@@ -51,7 +51,7 @@ pub(super) struct Copier {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub fn spawn(
+pub(super) fn spawn(
     shared: Arc<SharedState>,
     ops: mpsc::WeakSender<WriterOp>,
     mut copy: impl FnMut() -> CopyOutcome + Send + 'static,
@@ -85,7 +85,7 @@ pub fn spawn(
 }
 
 /// The result of a copy.
-pub enum CopyOutcome {
+pub(super) enum CopyOutcome {
     /// The copy ended: little is left, another process was in the way, or the journal has failed.
     Nearly,
     /// The database file cannot grow for lack of space.
@@ -100,7 +100,7 @@ impl Drop for Copier {
 
 impl Copier {
     /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer.
-    pub fn copy(&self) -> CopyOutcome {
+    pub(super) fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
             // A log that was cut short has zeros instead of pages, and SQLite would copy them into the database.
@@ -138,7 +138,7 @@ impl Copier {
 ///
 /// # Errors
 /// Returns SQLite errors. All but busy and full fail the journal for good.
-pub fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
+pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
         Ok((frames, copied)) => {

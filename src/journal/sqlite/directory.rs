@@ -25,18 +25,18 @@ struct DirectoryEntry {
 
 impl Directory {
     /// An empty directory without keys.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), len: 0 }
     }
 
     /// Number of keys in the directory.
-    pub const fn len(&self) -> u64 {
+    pub(super) const fn len(&self) -> u64 {
         self.len
     }
 
     /// The seqs at which a key may be stored, where `tip` is the highest seq. Nearly always none, or only the right
     /// one.
-    pub fn candidates(&self, key: &Key, tip: u64) -> impl Iterator<Item = u64> {
+    pub(super) fn candidates(&self, key: &Key, tip: u64) -> impl Iterator<Item = u64> {
         let (shard, tag) = place(key);
         self.shards[shard]
             .iter_hash(spread(tag))
@@ -45,7 +45,7 @@ impl Directory {
     }
 
     /// Adds a key whose row is committed.
-    pub fn insert(&mut self, key: &Key, seq: u64) {
+    pub(super) fn insert(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
         self.shards[shard]
             .insert_unique(spread(tag), DirectoryEntry { tag, seq: low(seq) }, |entry| spread(entry.tag));
@@ -53,7 +53,7 @@ impl Directory {
     }
 
     /// Removes a key whose row is deleted.
-    pub fn remove(&mut self, key: &Key, seq: u64) {
+    pub(super) fn remove(&mut self, key: &Key, seq: u64) {
         let (shard, tag) = place(key);
         let is_it = |entry: &DirectoryEntry| entry.tag == tag && entry.seq == low(seq);
         if let Slot::Occupied(slot) = self.shards[shard].entry(spread(tag), is_it, |entry| spread(entry.tag))

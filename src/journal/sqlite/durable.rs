@@ -63,7 +63,7 @@ impl Durable {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
+    pub(super) fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
         let log = Arc::new(LogFile { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
         // Capacity 1: one group is being synced, one waits, and the writer builds one. More would only wait longer.
@@ -80,7 +80,7 @@ impl Durable {
 
     /// Makes a group durable and answers its callers. If `more` operations are queued, or the thread still has
     /// groups, the thread does it; otherwise this call does it.
-    pub fn make(&self, group: CommittedGroup, more: bool) {
+    pub(super) fn make(&self, group: CommittedGroup, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);
         }
@@ -194,7 +194,7 @@ impl CommittedGroup {
 }
 
 /// Sends an answer. It is lost if the caller has dropped the receiver.
-pub fn answer<T, E>(reply: ReplySender<T, E>, result: Result<T, E>) {
+pub(super) fn answer<T, E>(reply: ReplySender<T, E>, result: Result<T, E>) {
     drop(reply.send(result));
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Moment {
 
 impl Eras {
     /// Reads all eras from the file.
-    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut select =
             connection.prepare_cached("SELECT first, began_at, shift_ms FROM era ORDER BY number")?;
         let eras = select.query_map([], |row| {
@@ -45,7 +45,7 @@ impl Eras {
     }
 
     /// Writes the era that a correction starts. [`Self::push`] adds it to this list after the commit.
-    pub fn insert(
+    pub(super) fn insert(
         &self,
         connection: &Connection,
         first: u64,
@@ -69,17 +69,17 @@ impl Eras {
     }
 
     /// Adds an era whose [`Self::insert`] is committed.
-    pub fn push(&mut self, era: Era) {
+    pub(super) fn push(&mut self, era: Era) {
         self.0.push(era);
     }
 
     /// The number of the current era.
-    pub fn now(&self) -> usize {
+    pub(super) fn now(&self) -> usize {
         self.0.len()
     }
 
     /// The number of the era in which a seq was assigned.
-    pub fn of(&self, seq: u64) -> usize {
+    pub(super) fn of(&self, seq: u64) -> usize {
         self.0.partition_point(|era| era.first <= seq)
     }
 
@@ -89,7 +89,7 @@ impl Eras {
     }
 
     /// Splits `low..end` into one range per era, in order, without empty ranges.
-    pub fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
+    pub(super) fn parts(&self, low: u64, end: u64) -> Vec<(u64, u64)> {
         let mut parts = Vec::with_capacity(self.0.len() + 1);
         let mut from = low;
         for border in self.0.iter().map(|era| era.first).chain([u64::MAX]) {
@@ -103,14 +103,14 @@ impl Eras {
     }
 
     /// Converts a time of an era to the current era, to compute an age.
-    pub fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
+    pub(super) fn aged(&self, era: usize, time: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
     /// Converts a horizon to an era: a time of that era is below the result if and only if its [`Self::aged`] time is
     /// below `horizon`.
-    pub fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
+    pub(super) fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {
             if era.began_at < horizon { Timestamp::from_ms(i64::MAX) } else { horizon.plus_ms(-era.shift_ms) }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The format that this version writes.
-pub const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 4;
 /// "bikh" in ASCII, which identifies the database as a bikhook journal.
 const APPLICATION_ID: i64 = 0x6269_6b68;
 /// The file grows in steps of this size, because growing makes a sync slow.
@@ -40,7 +40,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns [`JournalOpenError::Locked`], which names the lock file and its holder, or [`JournalOpenError::Io`].
-    pub fn lock(path: &Path) -> Result<Self, JournalOpenError> {
+    pub(super) fn lock(path: &Path) -> Result<Self, JournalOpenError> {
         let io = |source| JournalOpenError::Io { path: path.display().to_string(), source };
         folder::make(folder::of(path), 0o700).map_err(io)?;
         let lock = Lock::take(path).map_err(|error| match error {
@@ -60,7 +60,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the lock cannot be released.
-    pub fn release(&self) -> std::io::Result<()> {
+    pub(super) fn release(&self) -> std::io::Result<()> {
         drop(self.data().take());
         self.lock.release()
     }
@@ -69,7 +69,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the sync fails. After that, the data on disk is unknown.
-    pub fn sync(&self) -> std::io::Result<()> {
+    pub(super) fn sync(&self) -> std::io::Result<()> {
         match &*self.data() {
             Some(data) => data.sync_data(),
             None => Ok(()),
@@ -81,7 +81,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns an error if the log cannot be opened.
-    pub fn log(&self) -> std::io::Result<File> {
+    pub(super) fn log(&self) -> std::io::Result<File> {
         File::open(with_suffix(&self.path, "-wal"))
     }
 
@@ -90,7 +90,7 @@ impl DatabaseFile {
     }
 
     /// Path of the database file.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -104,7 +104,7 @@ impl DatabaseFile {
     /// # Errors
     /// Returns [`JournalOpenError::Newer`] or [`JournalOpenError::Foreign`] before anything was changed, and
     /// [`JournalOpenError::Engine`] for SQLite errors.
-    pub fn writer(&self) -> Result<Connection, JournalOpenError> {
+    pub(super) fn writer(&self) -> Result<Connection, JournalOpenError> {
         let engine = |error: rusqlite::Error| self.engine(&error);
         self.format()?;
         let mut connection = self.connect().map_err(engine)?;
@@ -131,7 +131,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns SQLite errors.
-    pub fn reader(&self) -> rusqlite::Result<Connection> {
+    pub(super) fn reader(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -146,7 +146,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// Returns [`JournalOpenError::Newer`] or [`JournalOpenError::Foreign`].
-    pub fn format(&self) -> Result<i64, JournalOpenError> {
+    pub(super) fn format(&self) -> Result<i64, JournalOpenError> {
         let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
         if empty {
@@ -202,7 +202,7 @@ impl DatabaseFile {
     }
 
     /// Converts an SQLite error. It is lasting if a restart cannot help.
-    pub fn engine(&self, error: &rusqlite::Error) -> JournalOpenError {
+    pub(super) fn engine(&self, error: &rusqlite::Error) -> JournalOpenError {
         let lasting = match error {
             // A stored value is invalid.
             rusqlite::Error::FromSqlConversionFailure(..) => true,

@@ -22,7 +22,7 @@ const RUN: usize = 128;
 pub(super) const ENTRY: usize = 32;
 
 /// The events and keys that a commit group has stored so far.
-pub struct CommitGroup<'a> {
+pub(super) struct CommitGroup<'a> {
     connection: &'a Connection,
     insert: CachedStatement<'a>,
     directory: &'a Directory,
@@ -48,7 +48,7 @@ enum KeyMatch {
 impl<'a> CommitGroup<'a> {
     /// Starts a group in an open transaction. New events get the seqs after `tip`; `events` is the expected number of
     /// them. `received_at` must not be earlier than `moment`.
-    pub fn new(
+    pub(super) fn new(
         connection: &'a Connection,
         directory: &'a Directory,
         tip: u64,
@@ -73,7 +73,7 @@ impl<'a> CommitGroup<'a> {
     }
 
     /// Stores a batch: new events, conflicts, and undecodable input. A retry also deletes its quarantine entry.
-    pub fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
+    pub(super) fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
         let mut receipt = AppendReceipt::default();
         let mut conflicts = Vec::new();
         for draft in &batch.drafts {
@@ -110,7 +110,7 @@ impl<'a> CommitGroup<'a> {
     }
 
     /// Writes the keys of the new events. Must be called once, after the last batch.
-    pub fn finish(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         let mut insert = self
             .connection
             .prepare_cached("INSERT INTO key_run (first, came_at, entries) VALUES (?1, ?2, ?3)")?;
@@ -223,7 +223,7 @@ impl<'a> CommitGroup<'a> {
 }
 
 /// Reads the key and content digest at an index of a run.
-pub fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
+pub(super) fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
     Some((Key(key.try_into().ok()?), ContentDigest(content.try_into().ok()?)))

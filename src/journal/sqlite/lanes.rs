@@ -78,7 +78,7 @@ pub(super) struct StoredLane {
 
 impl Lanes {
     /// Reads all lanes from the file.
-    pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut lanes = Self::default();
         let rows = lanes.reload(connection)?;
         for StoredLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
@@ -92,7 +92,7 @@ impl Lanes {
     }
 
     /// Reads the rows of all lanes. [`Self::apply_replay_lanes`] applies those of replays after the commit.
-    pub fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
+    pub(super) fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
         let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
         let rows = select.query_map([], |row| {
             let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
@@ -117,7 +117,7 @@ impl Lanes {
     }
 
     /// Writes the lanes of new handlers. [`Self::apply_enrolment`] applies them after the commit.
-    pub fn enrol(
+    pub(super) fn enrol(
         &self,
         connection: &Connection,
         enrolments: &[Enrolment],
@@ -147,7 +147,7 @@ impl Lanes {
     }
 
     /// Applies a committed [`Self::enrol`]: exactly these handlers are configured.
-    pub fn apply_enrolment(&mut self, enrolled: EnrolledLanes) {
+    pub(super) fn apply_enrolment(&mut self, enrolled: EnrolledLanes) {
         let EnrolledLanes { lanes, announces_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
         for StoredLane { lane, id, cursor } in lanes {
@@ -184,7 +184,7 @@ impl Lanes {
     }
 
     /// How long the oldest pending settle has waited.
-    pub fn oldest_wait(&self) -> Option<Duration> {
+    pub(super) fn oldest_wait(&self) -> Option<Duration> {
         self.pending_since.map(|since| since.elapsed())
     }
 
@@ -200,7 +200,7 @@ impl Lanes {
 
     /// Writes the pending settles; [`Self::apply_settles`] removes them after the commit. Returns the events that
     /// announce new dead letters, to be stored in the same transaction.
-    pub fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
+    pub(super) fn write(&self, connection: &Connection, now: Moment) -> rusqlite::Result<Vec<Draft>> {
         for (id, pending) in &self.pending {
             let Some(lane) = self.known.get(id) else { continue };
             write_lane(connection, *lane, pending, now)?;
@@ -217,7 +217,7 @@ impl Lanes {
     }
 
     /// Removes the pending settles, after the commit.
-    pub fn apply_settles(&mut self) {
+    pub(super) fn apply_settles(&mut self) {
         for (lane, pending) in std::mem::take(&mut self.pending) {
             if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), pending.cursor) {
                 lane.cursor = lane.cursor.max(cursor);
@@ -234,7 +234,7 @@ impl Lanes {
     }
 
     /// The ids of the lanes whose handlers are known not to be configured, as an SQL list.
-    pub fn not_configured(&self) -> String {
+    pub(super) fn not_configured(&self) -> String {
         let lanes = self.known.values().filter(|lane| self.enrolled && !lane.configured);
         let mut ids: Vec<i64> = lanes.map(|lane| lane.id).collect();
         ids.sort_unstable();

@@ -9,10 +9,10 @@ use crate::journal::{
 };
 
 /// The channel for an answer. The caller may have dropped the receiver.
-pub type ReplySender<T, E = Error> = oneshot::Sender<Result<T, E>>;
+pub(super) type ReplySender<T, E = Error> = oneshot::Sender<Result<T, E>>;
 
 /// One operation for the writer.
-pub enum WriterOp {
+pub(super) enum WriterOp {
     /// Store a batch of events.
     Append(Append),
     /// Record how deliveries ended, as part of a later commit.
@@ -26,7 +26,7 @@ pub enum WriterOp {
 }
 
 /// A batch to store, with its reply channel.
-pub struct Append {
+pub(super) struct Append {
     /// When the batch was queued.
     pub since: Instant,
     /// The batch; its `hold` is dropped with it.
@@ -35,7 +35,7 @@ pub struct Append {
 }
 
 /// A change that is neither an append nor a settle.
-pub enum JournalChange {
+pub(super) enum JournalChange {
     /// Store cursors for new handlers.
     Enrol(Vec<Enrolment>),
     /// Move the delivery state of a handler to another name.
@@ -67,7 +67,7 @@ pub enum JournalChange {
 
 impl Append {
     /// Size of all payloads in bytes, which counts towards the limit of a group.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let events: usize = self.batch.drafts.iter().map(|draft| draft.element.raw().len()).sum();
         let rest: usize = self.batch.quarantined.iter().map(|item| item.bytes.len()).sum();
         events + rest

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Reads all pauses from the file.
-pub fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
     let mut select = connection.prepare("SELECT handler, at, reason FROM pause")?;
     let rows = select.query_map([], |row| {
         let handler: String = row.get(0)?;
@@ -21,7 +21,7 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
 }
 
 /// Pauses a handler. Returns one element, or none if it was already paused.
-pub fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite::Result<Vec<i64>> {
     let changed = connection
         .prepare_cached("INSERT OR IGNORE INTO pause (handler, at, reason) VALUES (?1, ?2, ?3)")?
         .execute(params![handler, pause.at.as_ms(), pause.reason])?;
@@ -29,7 +29,7 @@ pub fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite
 }
 
 /// Resumes a handler. Returns one element, or none if it was not paused.
-pub fn remove(connection: &Connection, handler: &str) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn remove(connection: &Connection, handler: &str) -> rusqlite::Result<Vec<i64>> {
     let changed = connection.prepare_cached("DELETE FROM pause WHERE handler = ?1")?.execute([handler])?;
     Ok(vec![1; changed])
 }

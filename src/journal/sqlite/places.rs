@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Every handler in the file, sorted by name. `configured` decides for a name whether it is configured.
-pub fn all(
+pub(super) fn all(
     connection: &Connection,
     tip: u64,
     low: u64,
@@ -50,7 +50,11 @@ pub fn all(
 }
 
 /// Why `old` cannot be renamed to `new`; `None` if it can. Part of the transaction that renames.
-pub fn refusal(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Option<RenameRefusal>> {
+pub(super) fn refusal(
+    connection: &Connection,
+    old: &str,
+    new: &str,
+) -> rusqlite::Result<Option<RenameRefusal>> {
     let has = |sql: &str, name: &str| connection.prepare_cached(sql)?.exists([name]);
     if !has("SELECT 1 FROM lane WHERE handler = ?1 AND replay = 0", old)? {
         return Ok(Some(RenameRefusal::Unknown));
@@ -70,7 +74,7 @@ pub fn refusal(connection: &Connection, old: &str, new: &str) -> rusqlite::Resul
 
 /// Renames `old` to `new`: cursors, events set aside, dead letters, replays, the pause. Returns one element, or none
 /// if the rename was refused.
-pub fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
     if old == new || refusal(connection, old, new)?.is_some() {
         return Ok(Vec::new());
     }
@@ -120,6 +124,6 @@ pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameErr
 }
 
 /// The lowest and the highest stored seq; (1, 0) for an empty file.
-pub fn span(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+pub(super) fn span(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     Ok(reader::span(connection)?.unwrap_or((1, 0)))
 }

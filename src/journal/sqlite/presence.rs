@@ -86,7 +86,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns an error if one of the files cannot be opened or examined.
-    pub fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
+    pub(super) fn new(file: Arc<DatabaseFile>, page_bytes: u64) -> io::Result<Self> {
         let path = file.path();
         let [database, wal, index] = [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm")]
             .map(|path| FileId::at(&path).map(|(id, _bytes)| OpenedFile { path, id }));
@@ -105,7 +105,7 @@ impl Presence {
     ///
     /// # Errors
     /// Returns [`Tampering`] if something else changed them.
-    pub fn check(&self, frames: u32) -> Result<(), Tampering> {
+    pub(super) fn check(&self, frames: u32) -> Result<(), Tampering> {
         let missing = |kind: fn(PathBuf) -> Tampering, opened: &OpenedFile| kind(opened.path.clone());
         let bytes = self.database.bytes().ok_or_else(|| missing(Tampering::DatabaseGone, &self.database))?;
         if self.database_bytes.fetch_max(bytes, Relaxed) > bytes {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Maximum number of rows that one read transaction searches.
-pub const PAGE: u64 = 1_000;
+pub(super) const PAGE: u64 = 1_000;
 /// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -45,7 +45,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the stored bytes can no longer be decoded.
-    pub fn decode(self) -> Result<Arc<Event>, Error> {
+    pub(super) fn decode(self) -> Result<Arc<Event>, Error> {
         let element = Element::read(&self.raw)
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
         Ok(Arc::new(Event {
@@ -62,7 +62,7 @@ const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
 /// The rows of a class in `after+1 ..= through`: at most `max`, at most one page, and no further row after
 /// [`PAGE_BYTES`].
-pub fn claim(
+pub(super) fn claim(
     connection: &Connection,
     class: Class,
     after: u64,
@@ -99,7 +99,7 @@ impl ClaimRows {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the very first row cannot be decoded.
-    pub fn decode(self) -> Result<Claim, Error> {
+    pub(super) fn decode(self) -> Result<Claim, Error> {
         let mut claim = Claim { events: Vec::with_capacity(self.rows.len()), through: self.through };
         for row in self.rows {
             match row.decode() {
@@ -118,7 +118,7 @@ impl ClaimRows {
 }
 
 /// The row of one event.
-pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
+pub(super) fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
     // SQLite integers are signed, and no seq is that high.
     let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
     connection
@@ -128,7 +128,7 @@ pub fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEven
 }
 
 /// The lowest and the highest stored seq; `None` if no event is stored.
-pub fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
+pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64)>> {
     let end = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<u64>>(0));
     let low = end("SELECT min(seq) FROM event")?;
     let high = end("SELECT max(seq) FROM event")?;
@@ -184,7 +184,10 @@ fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(
 }
 
 /// The rows of a page of events, newest first, and the `before` value of the next page.
-pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
+pub(super) fn events(
+    connection: &Connection,
+    query: &EventQuery,
+) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let mut ranges = ranges(connection, query)?;
     let Some((low, end)) = ranges.pop() else { return Ok((Vec::new(), None)) };
     let from = end.saturating_sub(PAGE).max(low);
@@ -212,12 +215,12 @@ pub fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
 }
 
 /// Decodes the rows of a page.
-pub fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
+pub(super) fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
     Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
 }
 
 /// The delivery state of a lane; `None` if it was never enrolled.
-pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
+pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
     let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
     let own = LaneId { replay: None, ..lane.clone() };
     let Some((home, _)) = lane_row(connection, &own)? else { return Ok(None) };
@@ -255,7 +258,7 @@ pub fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<L
 }
 
 /// The seqs in `after+1 ..= through` that a lane has set aside; empty if the lane was never enrolled.
-pub fn set_aside(
+pub(super) fn set_aside(
     connection: &Connection,
     lane: &LaneId,
     after: u64,
@@ -269,7 +272,7 @@ pub fn set_aside(
 }
 
 /// The progress of an event of a class through each known handler, sorted by name.
-pub fn handler_progress(
+pub(super) fn handler_progress(
     connection: &Connection,
     class: Class,
     seq: u64,
@@ -346,7 +349,7 @@ impl RawDead {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the payload or the cause cannot be decoded.
-    pub fn decode(self) -> Result<DeadLetter, Error> {
+    pub(super) fn decode(self) -> Result<DeadLetter, Error> {
         let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of the dead letter".into() };
         Ok(DeadLetter {
             id: self.id,
@@ -363,7 +366,7 @@ impl RawDead {
 }
 
 /// The rows of a page of dead letters, newest first.
-pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
+pub(super) fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
     connection
         .prepare_cached(&format!(
             "{DEAD} WHERE dead.id < ?1 AND (?2 IS NULL OR lane.handler = ?2) ORDER BY dead.id DESC LIMIT ?3"
@@ -376,7 +379,7 @@ pub fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Res
 }
 
 /// The row of one dead letter.
-pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
+pub(super) fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
     connection
         .prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?
         .query_row([id], RawDead::from_row)
@@ -385,7 +388,7 @@ pub fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<
 
 /// The dead letters of a lane that are marked for retry, oldest first: at most one page, and no further one after
 /// [`PAGE_BYTES`]. Those that cannot be decoded are logged and left out.
-pub fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
+pub(super) fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(&format!(
         "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0
          ORDER BY dead.id"
@@ -446,7 +449,7 @@ fn quarantine_row(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
 }
 
 /// A page of the quarantine, newest first.
-pub fn quarantine(
+pub(super) fn quarantine(
     connection: &Connection,
     query: &QuarantineQuery,
 ) -> rusqlite::Result<Vec<QuarantineEntry>> {
@@ -460,7 +463,7 @@ pub fn quarantine(
 }
 
 /// One quarantine entry; `None` if the id is unknown.
-pub fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
+pub(super) fn quarantined(connection: &Connection, id: i64) -> rusqlite::Result<Option<QuarantineEntry>> {
     connection
         .prepare_cached(&format!("{QUARANTINE} WHERE id = ?1"))?
         .query_row([id], quarantine_row)

@@ -26,7 +26,7 @@ struct RecentEvents {
 
 impl Recent {
     /// Adds durable events, in order of seq.
-    pub fn extend(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+    pub(super) fn extend(&self, events: impl IntoIterator<Item = Arc<Event>>) {
         let mut inner = self.inner();
         for event in events {
             inner.bytes += event.element.raw().len();
@@ -44,7 +44,7 @@ impl Recent {
     }
 
     /// The events of a class after `after`; `None` if they have to be read from the file.
-    pub fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
+    pub(super) fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
         let inner = self.inner();
         let first = inner.events.front()?.seq;
         let next = after.saturating_add(1);

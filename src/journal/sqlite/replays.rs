@@ -15,7 +15,7 @@ use crate::{
 const KEPT: i64 = 100;
 
 /// Reads all replays from the file.
-pub fn load(connection: &Connection) -> rusqlite::Result<Replays> {
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<Replays> {
     let mut select = connection.prepare_cached(
         "SELECT id, handler, after, upto, filter, rate, state, created_at, ended_at FROM replay",
     )?;
@@ -40,7 +40,7 @@ fn replay(row: &Row<'_>) -> rusqlite::Result<Replay> {
 }
 
 /// Stores a new replay with both its lanes. Returns its id.
-pub fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached(
             "INSERT INTO replay (handler, after, upto, filter, rate, state, created_at)
@@ -66,7 +66,7 @@ pub fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -> rusql
 
 /// Changes the state of a replay. Returns its id, or nothing if it has ended or already has this state. Ending a
 /// replay deletes its lanes.
-pub fn change(
+pub(super) fn change(
     connection: &Connection,
     id: i64,
     state: ReplayState,

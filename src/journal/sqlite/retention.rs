@@ -56,12 +56,12 @@ pub(super) struct Retention {
 
 impl Retention {
     /// Starts with a file whose lowest seq is `low`.
-    pub const fn new(low: u64) -> Self {
+    pub(super) const fn new(low: u64) -> Self {
         Self { low, idle_since: None, swept_at: None, warned: false }
     }
 
     /// The lowest seq that may still be stored.
-    pub const fn low(&self) -> u64 {
+    pub(super) const fn low(&self) -> u64 {
         self.low
     }
 
@@ -107,12 +107,12 @@ impl Retention {
     }
 
     /// Notes that events were stored at this time.
-    pub fn note_stored(&self, came_at: Timestamp, shared: &SharedState) {
+    pub(super) fn note_stored(&self, came_at: Timestamp, shared: &SharedState) {
         shared.oldest_key_ms.fetch_min(came_at.as_ms(), Relaxed);
     }
 
     /// Deletes one slice in a transaction of its own. Does nothing before the next check is due.
-    pub fn slice(
+    pub(super) fn slice(
         &mut self,
         connection: &Connection,
         lanes: &Lanes,
@@ -193,7 +193,7 @@ impl Retention {
     }
 
     /// The handler whose undelivered events are expired but cannot be deleted; `None` if there is none.
-    pub fn held_by(
+    pub(super) fn held_by(
         &self,
         connection: &Connection,
         lanes: &Lanes,
@@ -237,7 +237,7 @@ pub(super) fn oldest_run(connection: &Connection, eras: &Eras) -> rusqlite::Resu
 }
 
 /// Stores a time that the next start reads.
-pub fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn note(connection: &Connection, name: &str, time: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
         .execute(params![name, time.as_ms()])

@@ -28,7 +28,7 @@ const MARGIN_LEAST_BYTES: u64 = 1 << 20;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measures the free space, and remembers whether it was short.
-pub struct DiskRoom {
+pub(super) struct DiskRoom {
     file: PathBuf,
     reserve: Option<Size>,
     short: Option<Shortage>,
@@ -62,7 +62,7 @@ pub(super) struct SpaceMeasurement {
 
 impl SpaceMeasurement {
     /// Available bytes, including the reserve, by the stricter of both limits.
-    pub const fn room(&self) -> u64 {
+    pub(super) const fn room(&self) -> u64 {
         let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
         if all < outside { all } else { outside }
     }
@@ -89,13 +89,13 @@ impl SpaceMeasurement {
 
 impl DiskRoom {
     /// For the file system that contains `file`.
-    pub fn new(file: &Path, reserve: Option<Size>) -> Self {
+    pub(super) fn new(file: &Path, reserve: Option<Size>) -> Self {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
     /// Measures the space. Returns why intake must stop, if it must. A failed measurement stops nothing, because a
     /// full disk would also fail the write.
-    pub fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
+    pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = match self.measure(connection) {
             Ok(measured) => Some(measured),
             Err(error) => {
@@ -113,7 +113,7 @@ impl DiskRoom {
     }
 
     /// True if the statement failed for lack of space. Then intake must stop until a probe succeeds.
-    pub fn is_refused(&mut self, error: &rusqlite::Error) -> bool {
+    pub(super) fn is_refused(&mut self, error: &rusqlite::Error) -> bool {
         let just_now = self.refused.is_some_and(|at| at.elapsed() < PROBE_INTERVAL);
         let refused =
             if just_now { disk::may_be_full_sqlite(error) } else { disk::is_full_sqlite(error, &self.file) };
@@ -125,7 +125,7 @@ impl DiskRoom {
     }
 
     /// Why intake must stop, according to the last measurement and the refused writes since.
-    pub const fn shortage(&self) -> Option<Shortage> {
+    pub(super) const fn shortage(&self) -> Option<Shortage> {
         self.short
     }
 

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
 /// State shared by the writer, the checkpointer and the readers.
-pub struct SharedState {
+pub(super) struct SharedState {
     /// The newest events, in memory.
     pub recent: Recent,
     /// The highest durable seq.
@@ -81,7 +81,7 @@ impl SharedState {
 
     /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
     /// else changed the files, that becomes the reason.
-    pub fn fail(&self, what: &str) {
+    pub(super) fn fail(&self, what: &str) {
         match self.presence.check(self.wal_frames.load(Relaxed)) {
             Ok(()) => self.end(&format!("{what}; {NOTHING_LOST}")),
             Err(tampered) => self.tampered(tampered),
@@ -89,7 +89,7 @@ impl SharedState {
     }
 
     /// Fails the journal because something else changed its files. The error text says which data may be lost.
-    pub fn tampered(&self, what: Tampering) {
+    pub(super) fn tampered(&self, what: Tampering) {
         self.end(&what.to_string());
         // Ignore later changes: the first one is already reported.
         drop(self.tampering.set(what));
@@ -102,7 +102,7 @@ impl SharedState {
     }
 
     /// Size of the write-ahead log in bytes since it was last reset; 0 without a frame.
-    pub fn wal_bytes(&self) -> u64 {
+    pub(super) fn wal_bytes(&self) -> u64 {
         match self.wal_frames.load(Relaxed) {
             0 => 0,
             frames => self.presence.end_of(frames),
@@ -132,7 +132,7 @@ impl SharedState {
 
     /// Changes the state to the result of `next`, if there is one. Returns whether the state changed. `Failed` and
     /// `Closed` are final.
-    pub fn change_state(&self, next: impl FnOnce(&JournalState) -> Option<JournalState>) -> bool {
+    pub(super) fn change_state(&self, next: impl FnOnce(&JournalState) -> Option<JournalState>) -> bool {
         self.state.send_if_modified(|state| {
             let next = match state {
                 JournalState::Failed(_) | JournalState::Closed => None,
@@ -150,23 +150,23 @@ impl SharedState {
     }
 
     /// Changes the state to `Closed`, unless the journal has failed.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.change_state(|_| Some(JournalState::Closed));
     }
 
     /// True if the journal has failed or is closed.
-    pub fn ended(&self) -> bool {
+    pub(super) fn ended(&self) -> bool {
         matches!(*self.state.borrow(), JournalState::Failed(_) | JournalState::Closed)
     }
 
     /// True if the journal has failed.
-    pub fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         matches!(*self.state.borrow(), JournalState::Failed(_))
     }
 
     /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
     /// answer nobody.
-    pub const fn watch(&self, thread: &'static str) -> PanicGuard<'_> {
+    pub(super) const fn watch(&self, thread: &'static str) -> PanicGuard<'_> {
         PanicGuard { shared: self, thread }
     }
 }

@@ -20,7 +20,7 @@ use crate::journal::JournalState;
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Since when the oldest append of each stage waits.
-pub struct Waiting {
+pub(super) struct Waiting {
     begun: Instant,
     /// Milliseconds since `begun`, plus one; 0 if nothing waits.
     stages: [AtomicU64; 2],
@@ -37,18 +37,18 @@ pub(super) enum Stage {
 
 impl Waiting {
     /// A value for an idle journal.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { begun: Instant::now(), stages: [const { AtomicU64::new(0) }; 2] }
     }
 
     /// A thread starts work whose oldest append was queued at `since`.
-    pub fn enter(&self, stage: Stage, since: Instant) {
+    pub(super) fn enter(&self, stage: Stage, since: Instant) {
         let ms = since.saturating_duration_since(self.begun).as_millis();
         self.of(stage).store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
     /// The thread has finished that work.
-    pub fn leave(&self, stage: Stage) {
+    pub(super) fn leave(&self, stage: Stage) {
         self.of(stage).store(0, Relaxed);
     }
 
@@ -71,7 +71,7 @@ impl Waiting {
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
-pub fn spawn(
+pub(super) fn spawn(
     shared: Arc<SharedState>,
     deadline: Duration,
 ) -> std::io::Result<(JoinHandle<()>, SyncSender<()>)> {

@@ -49,7 +49,7 @@ const SETTLE_LATEST: Duration = Duration::from_millis(900);
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// The state of the writer thread.
-pub struct JournalWriter {
+pub(super) struct JournalWriter {
     /// Syncs the commits and answers the callers. It is the first field, so it is dropped before all others.
     pub durable: Durable,
     /// The only connection that writes.
@@ -107,7 +107,7 @@ struct StoredGroup {
 
 impl JournalWriter {
     /// Runs until [`WriterOp::Close`], or until all senders are dropped.
-    pub fn run(mut self, mut ops: mpsc::Receiver<WriterOp>) {
+    pub(super) fn run(mut self, mut ops: mpsc::Receiver<WriterOp>) {
         // Declared last, so dropped first: after a panic the state is `Failed` before callers notice that no answer
         // will come.
         let shared = Arc::clone(&self.shared);
