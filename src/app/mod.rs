@@ -190,29 +190,53 @@ pub async fn serve(
         Ok(false) => StopReason::Requested,
         Err(error) => StopReason::NotStarted(error),
     };
-    tracing::info!(graceful = matches!(reason, StopReason::Requested), "stopping");
-    not_ready.send_replace(true);
-    stop_intake.send_replace(Some(Instant::now() + INTAKE_GRACE));
-    let intake_ended = join_all(&mut servers).await;
-    stop_lanes.send_replace(true);
-    let closing = async {
-        join_all(&mut lanes).await?;
-        Ok::<_, Error>(journal.close().await?)
-    };
-    let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
-    stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
-    let operator_ended = join_all(&mut operators).await;
-    match reason {
-        StopReason::NotStarted(error) => return Err(error),
-        StopReason::Failed(what) => return Err(Error::Failed(what)),
-        StopReason::Panicked(error) => return Err(error.into()),
-        StopReason::Requested => {}
+    let running =
+        Running { journal, not_ready, stop_intake, servers, stop_lanes, lanes, stop_operator, operators };
+    running.stop(reason).await
+}
+
+/// The running tasks in the order in which they stop, each with its signal.
+struct Running {
+    journal: Arc<dyn Journal>,
+    not_ready: watch::Sender<bool>,
+    stop_intake: watch::Sender<Option<Instant>>,
+    servers: JoinSet<()>,
+    stop_lanes: watch::Sender<bool>,
+    lanes: JoinSet<()>,
+    stop_operator: watch::Sender<Option<Instant>>,
+    operators: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops intake, then the lanes and the journal, then the operator's side.
+    ///
+    /// # Errors
+    /// Returns the reason for the stop if it is a failure, or else the first failure of the stop itself.
+    async fn stop(mut self, reason: StopReason) -> Result<(), Error> {
+        tracing::info!(graceful = matches!(reason, StopReason::Requested), "stopping");
+        self.not_ready.send_replace(true);
+        self.stop_intake.send_replace(Some(Instant::now() + INTAKE_GRACE));
+        let intake_ended = join_all(&mut self.servers).await;
+        self.stop_lanes.send_replace(true);
+        let closing = async {
+            join_all(&mut self.lanes).await?;
+            Ok::<_, Error>(self.journal.close().await?)
+        };
+        let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
+        self.stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
+        let operator_ended = join_all(&mut self.operators).await;
+        match reason {
+            StopReason::NotStarted(error) => return Err(error),
+            StopReason::Failed(what) => return Err(Error::Failed(what)),
+            StopReason::Panicked(error) => return Err(error.into()),
+            StopReason::Requested => {}
+        }
+        intake_ended?;
+        closed.map_err(|_elapsed| Error::Stalled)??;
+        operator_ended?;
+        tracing::info!("stopped");
+        Ok(())
     }
-    intake_ended?;
-    closed.map_err(|_elapsed| Error::Stalled)??;
-    operator_ended?;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// Connections that may be open at once.

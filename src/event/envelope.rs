@@ -10,7 +10,7 @@ use super::{
     digest::Key,
     field::{self, Field, Reader, known},
     info::{InfoFields, InfoSlots},
-    scan::{self, Scanner, Slots},
+    scan::{self, Scanner, Slots, slots},
     view::{Customer, Message, Subscribed, View},
 };
 
@@ -20,47 +20,6 @@ const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 /// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes keep all of
 /// them.
 const INFOS_MAX: usize = 1_000;
-
-/// Declares an object with slots for its fields. A field that holds another such object has two slots: the raw JSON,
-/// and the parsed object.
-macro_rules! slots {
-    ($(#[$doc:meta])* $visibility:vis struct $object:ident {
-        $($field:ident = $name:literal $(with $inside:ident: $Inside:ident)?,)*
-    }) => {
-        $(#[$doc])*
-        #[derive(Default)]
-        $visibility struct $object<'a> {
-            /// The whole object, as raw JSON.
-            raw: &'a str,
-            $($field: Field<'a>, $($inside: Option<$Inside<'a>>,)?)*
-        }
-
-        impl<'a> Slots<'a> for $object<'a> {
-            fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str> {
-                match name {
-                    $($name => {
-                        let start = scanner.at();
-                        $(
-                            self.$inside = None;
-                            if scanner.is_at_object() {
-                                scanner.object(self.$inside.insert($Inside::default()))?;
-                            }
-                        )?
-                        let raw = if scanner.at() > start { scanner.since(start) } else { scanner.value() };
-                        self.$field = raw;
-                        raw
-                    })*
-                    _ => scanner.value(),
-                }
-            }
-
-            fn whole(&mut self, raw: &'a str) {
-                self.raw = raw;
-            }
-        }
-    };
-}
-pub(super) use slots;
 
 slots! {
     /// An element of either envelope.

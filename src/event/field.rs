@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::{
     scan,
+    sent::{Raw, Stamp},
     string::unquoted,
-    view::{Raw, Stamp},
 };
 
 /// The raw JSON of a field; `None` if the field is missing.

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use super::{
-    envelope::slots,
     field::{self, Field, Reader},
-    scan::{Scanner, Slots},
-    view::{Raw, Stamp},
+    scan::{Scanner, Slots, slots},
+    sent::{Raw, Stamp},
     words::{Channel, Owner, Status},
 };
 

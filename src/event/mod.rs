@@ -16,6 +16,7 @@ mod pointer;
 mod position;
 mod render;
 mod scan;
+mod sent;
 mod split;
 mod string;
 mod view;
@@ -29,7 +30,8 @@ pub use excerpt::{WORD_CHARS, excerpt};
 pub use info::Info;
 pub use pointer::{Edit, Found, NoPointer, Pointer};
 pub use position::Position;
-pub use view::{Customer, Fact, Message, Raw, Stamp, Subscribed, View, joined};
+pub use sent::{Raw, Stamp};
+pub use view::{Customer, Fact, Message, Subscribed, View, joined};
 pub use words::{Category, Channel, Owner, Status};
 
 use std::sync::Arc;

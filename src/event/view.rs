@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{
     info::Info,
+    sent::{Raw, Stamp},
     words::{Channel, Owner, Status},
 };
 use crate::clock::Timestamp;
@@ -224,31 +225,6 @@ pub struct Subscribed<'a> {
     pub assets: Vec<Cow<'a, str>>,
     /// `eventProperties`; raw, because its members depend on the event.
     pub properties: Option<Raw<'a>>,
-}
-
-/// A time, as the text that BIK sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Stamp<'a> {
-    /// The text, exactly as BIK sent it.
-    pub text: Cow<'a, str>,
-}
-
-impl Stamp<'_> {
-    /// The parsed time. `None` if the text is not a valid time.
-    pub fn time(&self) -> Option<Timestamp> {
-        self.text.parse().ok()
-    }
-}
-
-/// The raw JSON of a field whose shape is not documented, as in the element except for trailing commas.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Raw<'a>(pub(super) &'a str);
-
-impl<'a> Raw<'a> {
-    /// Returns the JSON text.
-    pub const fn get(self) -> &'a str {
-        self.0
-    }
 }
 
 /// Implements `Debug` so that it prints only the named fields: names, texts, addresses and ids stay out of logs.

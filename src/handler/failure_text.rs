@@ -21,7 +21,7 @@ impl FailureText {
     }
 
     /// The text of a library's error with its causes, without repetitions.
-    #[cfg(any(feature = "postgres", feature = "s3"))]
+    #[allow(dead_code, reason = "a build may have no kind that uses it")]
     pub(super) fn with_causes(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();

@@ -16,10 +16,12 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use prometheus_client::metrics::counter::Counter;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{rules::CheckedCredential, settings::Form};
+use super::{
+    rules::{CheckedCredential, CredentialKind, sha256},
+    settings::Form,
+};
 use crate::{clock::Timestamp, metrics::Metrics};
 
 /// The longest header that is checked, in bytes. A longer one matches nothing: no credential can be that long.
@@ -110,30 +112,6 @@ impl Denied {
     }
 }
 
-/// The two kinds of credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// User name and password: `{ username, password }`.
-    Pair,
-    /// An authorization key: `{ key }`.
-    Key,
-}
-
-impl CredentialKind {
-    /// The name that users see: `pair` or `key`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pair => "pair",
-            Self::Key => "key",
-        }
-    }
-
-    const fn comes_as(self, form: Form) -> bool {
-        matches!((self, form), (Self::Pair, Form::Pair))
-            || (matches!(self, Self::Key) && !matches!(form, Form::Pair))
-    }
-}
-
 /// A credential and its last use. Holds nothing of the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
@@ -218,10 +196,6 @@ impl Credential {
             not_after: *not_after,
         }
     }
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
 
 /// The possible meanings of a header: one digest per form, in the order of [`Form::ALL`].

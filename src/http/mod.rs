@@ -27,7 +27,7 @@ mod table;
 mod tally;
 mod unpack;
 
-pub use auth::{CredentialKind, CredentialStatus, Denied};
+pub use auth::{CredentialStatus, Denied};
 pub use connection::{Peer, Site};
 pub use failures::{AuthFailures, TooManyFailures};
 pub use intake::Intake;
@@ -35,7 +35,7 @@ pub use limits::LogLimiter;
 pub use listener::{Stopped, bind, serve};
 pub use network::{Network, NetworkError};
 pub use problem::{Problem, RequestId, RequestIds};
-pub use rules::{Sources, wrong_username};
+pub use rules::{CredentialKind, Sources, wrong_username};
 pub use settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
 pub use socket::RequestBody;
 pub use table::Bounds;

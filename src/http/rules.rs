@@ -3,10 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    auth::{CredentialKind, sha256},
-    settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings},
-};
+use sha2::{Digest, Sha256};
+
+use super::settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
 use crate::{
     clock::Timestamp,
     settings::{Size, Wrong},
@@ -40,6 +39,30 @@ pub(super) struct CheckedCredential {
     pub(super) digest: [u8; 32],
     pub(super) form: Option<Form>,
     pub(super) not_after: Option<Timestamp>,
+}
+
+/// The two kinds of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// User name and password: `{ username, password }`.
+    Pair,
+    /// An authorization key: `{ key }`.
+    Key,
+}
+
+impl CredentialKind {
+    /// The name that users see: `pair` or `key`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Key => "key",
+        }
+    }
+
+    pub(super) const fn comes_as(self, form: Form) -> bool {
+        matches!((self, form), (Self::Pair, Form::Pair))
+            || (matches!(self, Self::Key) && !matches!(form, Form::Pair))
+    }
 }
 
 impl Settings {
@@ -201,6 +224,10 @@ pub fn wrong_username(name: &str) -> Option<&'static str> {
         name if name.contains(':') => Some("must not contain a colon, because a colon ends the user name"),
         _ => None,
     }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 #[cfg(test)]

@@ -53,6 +53,18 @@ impl Lane {
         if !trouble.is_about_event() {
             self.escalate(&trouble);
         }
+        self.judge_aside(event, (row, trace), trouble, now);
+    }
+
+    /// Decides whether a set-aside event that failed again becomes a dead letter or is retried later.
+    fn judge_aside(
+        &mut self,
+        event: &Arc<Event>,
+        (row, mut trace): (Aside, AsideTrace),
+        trouble: Trouble,
+        now: Timestamp,
+    ) {
+        let (seq, attempts) = (event.seq, row.attempts + 1);
         // The destination answered, and accepts other events: one succeeded since, or none is in doubt.
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after

@@ -83,15 +83,7 @@ impl Lane {
                     accepted_after |=
                         before.is_some_and(|(_, trouble)| trouble.gravity == Gravity::Misconfigured);
                 }
-                Outcome::Refused(error) => {
-                    let entry = self.window.remove(*seq);
-                    if let Some((event, attempts)) =
-                        entry.and_then(|entry| Some((entry.event?, entry.attempts + 1)))
-                    {
-                        let history = History::default().and(attempts, now, &error);
-                        self.dead_letter(event, Cause::Refused, attempts, error, history, now);
-                    }
-                }
+                Outcome::Refused(error) => self.event_refused(*seq, error, now),
                 Outcome::Failed(trouble) if trouble.is_about_event() => {
                     let beside = match mode {
                         Mode::Batch => last_accepted.is_some_and(|last| last > at),
@@ -123,6 +115,15 @@ impl Lane {
                 Mode::OneByOne => delivered > 0,
             };
             self.destination_failed(of_destination, beside, mode, now);
+        }
+    }
+
+    /// Handles an event that cannot be delivered, whatever the destination would answer.
+    fn event_refused(&mut self, seq: u64, error: String, now: Timestamp) {
+        let entry = self.window.remove(seq);
+        if let Some((event, attempts)) = entry.and_then(|entry| Some((entry.event?, entry.attempts + 1))) {
+            let history = History::default().and(attempts, now, &error);
+            self.dead_letter(event, Cause::Refused, attempts, error, history, now);
         }
     }
 
