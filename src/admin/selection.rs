@@ -118,7 +118,7 @@ impl FilteredPage {
 ///
 /// # Errors
 /// Returns the errors of the journal.
-pub async fn read_filtered(
+pub(super) async fn read_filtered(
     journal: &dyn Journal,
     query: EventQuery,
     filter: &Filter,

@@ -15,7 +15,7 @@ impl Delivery {
     }
 
     /// Appends the envelope that [`Delivery::to_envelope`] returns.
-    pub fn push_envelope(&self, out: &mut String) {
+    pub(crate) fn push_envelope(&self, out: &mut String) {
         let (key, attempt, replay) = (self.key(), self.attempt, self.replay);
         // Writing to a String does not fail.
         let _ = write!(out, "{{\"key\":\"{key}\",\"attempt\":{attempt},\"replay\":{replay},");

@@ -45,7 +45,7 @@ impl FailureText {
 
     /// Adds a quotation.
     #[must_use]
-    pub fn saying(mut self, said: impl fmt::Display) -> Self {
+    pub(crate) fn saying(mut self, said: impl fmt::Display) -> Self {
         self.quote(said);
         self
     }

@@ -174,7 +174,7 @@ impl Delivery {
 
     /// Returns this delivery with the attempt number increased by one.
     #[must_use]
-    pub fn next_attempt(&self) -> Self {
+    pub(crate) fn next_attempt(&self) -> Self {
         Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
     }
 
@@ -274,7 +274,7 @@ impl Failure {
 
     /// Adds what the destination or the event says. A page shows it only when it shows personal data.
     #[must_use]
-    pub fn saying(mut self, said: impl fmt::Display) -> Self {
+    pub(crate) fn saying(mut self, said: impl fmt::Display) -> Self {
         self.text().quote(said);
         self
     }
@@ -289,7 +289,7 @@ impl Failure {
 
     /// Appends advice for a person to the text.
     #[must_use]
-    pub fn advised(mut self, advice: &str) -> Self {
+    pub(crate) fn advised(mut self, advice: &str) -> Self {
         self.text().advise(advice);
         self
     }

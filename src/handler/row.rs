@@ -161,7 +161,7 @@ fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> 
 ///
 /// # Errors
 /// Returns what is wrong with the name, and what to write.
-pub fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, Wrong> {
+pub(super) fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, Wrong> {
     let parts: Vec<&str> = text.split('.').collect();
     let is_name = |part: &&str| {
         part.len() <= 63

@@ -146,7 +146,7 @@ impl Error {
     }
 
     /// Returns whether the database is unavailable: shut down, starting, out of connections, or unreachable.
-    pub fn is_away(&self) -> bool {
+    pub(super) fn is_away(&self) -> bool {
         match self.class() {
             ErrorClass::Timeout | ErrorClass::Connection => true,
             // A statement timed out or was cancelled, so the database is available.
@@ -157,7 +157,7 @@ impl Error {
     }
 
     /// Returns whether the database rejected a value.
-    pub fn is_value(&self) -> bool {
+    pub(super) fn is_value(&self) -> bool {
         matches!(self.class(), ErrorClass::State(state) if state.starts_with("22"))
     }
 
