@@ -140,7 +140,7 @@ impl Template {
 
     /// The template with `value` in place of every placeholder. With a wildcard as `value`, this is a pattern that
     /// matches every rendered name.
-    pub(crate) fn with_each(&self, value: &str) -> String {
+    pub fn with_each(&self, value: &str) -> String {
         let texts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text,
             Part::Value(_) => value,
