@@ -91,7 +91,7 @@ async fn a_wish_for_a_replay_that_cannot_be_met_is_told() {
         .await
         .is_problem(400, "unknown key \"status\"");
     ask(json!({"handler": "crm", "filter": {"events": ["[a"]}})).await.is_problem(400, "not a glob");
-    ask(json!({"handler": "crm", "rate": 0})).await.is_problem(400, "nonzero");
+    ask(json!({"handler": "crm", "rate": 0})).await.is_problem(400, "expected an integer from 1 to");
     ask(json!({"handler": "crm", "x": 1})).await.is_problem(400, "unknown field");
     post(&operator, "/api/v1/replays/77/cancel", json!({})).await.is_problem(404, "replay 77");
     get(&operator, "/api/v1/replays/77").await.is_problem(404, "replay 77");
