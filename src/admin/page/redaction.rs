@@ -71,13 +71,18 @@ impl Redaction {
         if self.is_off {
             return text.whole();
         }
+        // A stored text without a separator may quote after any colon.
+        let (own, quotes) = match (&text.said, text.own.split_once(':')) {
+            (None, Some((own, _))) => (own, true),
+            (said, _) => (&*text.own, said.is_some()),
+        };
         let mut shown = String::new();
         // Every second part was inside quotes.
-        for (at, part) in text.own.split(['"', '`', '“', '”']).enumerate() {
+        for (at, part) in own.split(['"', '`', '“', '”']).enumerate() {
             shown.push_str(if at % 2 == 0 { part } else { HIDDEN });
         }
         let mut shown = self.sentence(&shown).into_owned();
-        if text.said.is_some() {
+        if quotes {
             shown.push_str(": ");
             shown.push_str(HIDDEN);
         }
@@ -119,6 +124,7 @@ mod tests {
         assert_eq!(error("422 Unprocessable Entity: no customer Asha"), "422 Unprocessable Entity: ••••");
         assert_eq!(error("timed out after 15 s"), "timed out after 15 s");
         assert_eq!(error("no customer \"Asha\" here"), "no customer •••• here");
+        assert_eq!(error("the broker said:\n+919876543210"), format!("the broker said: {HIDDEN}"));
         assert_eq!(Redaction { is_off: true }.error(&FailureText::read("a: b")), "a: b");
     }
 
