@@ -68,7 +68,7 @@ pub enum LaneCondition {
     /// The limit for set-aside events is reached. An event that fails stays in the lane, and the lane delivers a
     /// limited number of events after it.
     Full,
-    /// The journal cannot be read at the cursor: a person must look.
+    /// The journal failed a turn of the lane: it cannot be read at the cursor, or cannot be written. See the log.
     Stuck,
     /// The lane has stopped and does not run again in this process.
     Stopped,

@@ -76,7 +76,9 @@ impl fmt::Display for WaitReason {
             Blocker::Lane(LaneCondition::Waiting) => {
                 write!(f, "the destination of handler {handler} is unwell")
             }
-            Blocker::Lane(LaneCondition::Stuck) => write!(f, "handler {handler} cannot read the journal"),
+            Blocker::Lane(LaneCondition::Stuck) => {
+                write!(f, "handler {handler} cannot read or write the journal")
+            }
             Blocker::Lane(LaneCondition::NotConfigured) => {
                 write!(f, "handler {handler} is not in this configuration")
             }

@@ -73,7 +73,7 @@ fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
         LaneCondition::Paused => (Tag::new("warn", "paused"), String::new()),
         LaneCondition::Full => (Tag::new("bad", "full"), "aside_limit reached".to_owned()),
         LaneCondition::Stuck => {
-            (Tag::new("bad", "stuck"), "the journal cannot be read at the cursor".to_owned())
+            (Tag::new("bad", "stuck"), "the journal cannot be read or written".to_owned())
         }
         LaneCondition::Stopped => (Tag::new("", "stopped"), String::new()),
         LaneCondition::NotConfigured => (Tag::new("", "not configured"), String::new()),

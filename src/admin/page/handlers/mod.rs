@@ -82,7 +82,9 @@ impl HandlerWithLanes {
             LaneCondition::Full => {
                 "The number of set-aside events has reached aside_limit: the destination fails for single events. See the last failure."
             }
-            LaneCondition::Stuck => "The journal cannot be read at the cursor. See the log for the error.",
+            LaneCondition::Stuck => {
+                "The journal cannot be read at the cursor, or cannot be written. See the log for the error."
+            }
         }
     }
 }

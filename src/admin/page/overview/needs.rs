@@ -73,9 +73,7 @@ pub(super) fn all(
 fn of_condition(handler: &HandlerRow) -> Option<(&'static str, &'static str, String)> {
     let (name, failure) = (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason given"));
     match handler.condition {
-        LaneCondition::Stuck => {
-            Some(("bad", "stuck", format!("{name} cannot read the journal at its cursor")))
-        }
+        LaneCondition::Stuck => Some(("bad", "stuck", format!("{name} cannot read or write the journal"))),
         LaneCondition::Full => {
             Some(("bad", "full", format!("{name} has reached aside_limit for set-aside events: {failure}")))
         }
