@@ -69,7 +69,7 @@ impl From<CredentialStatus> for CredentialRow {
     }
 }
 
-/// JournalFigures of the journal: its span, sizes, and counts.
+/// Figures of the journal: its span, sizes, and counts.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FiguresRow {
