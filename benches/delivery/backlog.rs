@@ -124,7 +124,7 @@ struct Run {
     took: Duration,
     /// Processor time of the receiver from ready to the last line.
     cpu: Duration,
-    /// How long a replay of the same events took after that; zero if none was asked for.
+    /// How long a replay of the same events took after that; zero if none was requested.
     replayed: Duration,
     first_mb: f64,
     most_mb: f64,

@@ -11,9 +11,9 @@ use crate::{
     journal::{Claim, EventPage},
 };
 
-/// A page ends after this many claims of both classes …
+/// A page ends after this many claims of both classes.
 const CLAIMS: usize = 20;
-/// … or when it holds this many bytes of payload.
+/// A page also ends when it holds this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
 /// Events claimed at once, per class.
 pub const CHUNK: usize = 1_000;

@@ -71,9 +71,9 @@ pub struct FilteredPage {
     bytes: usize,
 }
 
-/// A page ends after this many reads of the journal …
+/// A page ends after this many reads of the journal.
 const READS: usize = 20;
-/// … or when it holds this many bytes of payload.
+/// A page also ends when it holds this many bytes of payload.
 const PAGE_BYTES: usize = 4 << 20;
 /// Events per read.
 const CHUNK: usize = 1_000;

@@ -138,7 +138,7 @@ impl QuarantineShowArgs {
     }
 }
 
-/// A retry decodes every byte of an entry again.
+/// A request has at most 100 ids, because a retry decodes every byte of an entry again.
 const QUARANTINE: Changeable = Changeable {
     path: "quarantine",
     ids: 100,

@@ -1,4 +1,5 @@
-//! Escapes posted data on its way to a terminal: it must not move the cursor or change the order of displayed text.
+//! Escapes posted data before it is written to a terminal: it must not move the cursor or change the order of displayed
+//! text.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 

@@ -22,7 +22,7 @@ pub struct HandlerConfig {
     pub name: Arc<str>,
     /// The handler's kind, with its keys.
     pub kind: &'static KindRow,
-    /// Opens the handler, as often as it is called.
+    /// Opens the handler; may be called more than once.
     pub opener: Opener,
     /// The files that the handler writes, each with the configuration key that names it.
     pub files: Vec<(&'static str, PathBuf)>,

@@ -73,11 +73,12 @@ impl Trouble {
 pub(super) enum Gravity {
     /// Nobody needs to act: the destination most likely recovers by itself.
     Unwell,
-    /// Nobody, if the destination accepts other events: it will never accept this one. Otherwise a person.
+    /// The destination will never accept this event. Nobody needs to act if it accepts other events; otherwise a person
+    /// must.
     Refused,
-    /// A person: the destination does not match the settings.
+    /// A person must act: the destination does not match the settings.
     Misconfigured,
-    /// Nobody: the destination is gone for good, and the handler pauses.
+    /// The destination is permanently gone. The handler pauses until an operator resumes it.
     Gone,
 }
 

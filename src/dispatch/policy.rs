@@ -9,7 +9,7 @@ pub(super) const DOUBTS: usize = 10;
 /// An event is set aside after this many failures about it, if others succeed in between. A destination that fails
 /// only now and then rarely fails one event this often.
 pub(super) const EVENT_TRIES: u32 = 3;
-/// The wait before the second try of an event that failed by itself; it doubles before the third.
+/// The wait before the second try of an event that failed alone; it doubles before the third.
 const SOON_MS: i64 = 250;
 /// The longest wait between two searches of the backlog.
 const SEARCH_MS: i64 = 30_000;
@@ -54,8 +54,8 @@ pub(super) fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64)
     wait
 }
 
-/// The wait before an event that failed by itself is tried again: short for the first two retries, in case the
-/// failure was chance, then as for an unwell destination.
+/// The wait before an event that failed alone is retried. It is short for the first two retries, because the failure
+/// may be random; then it is as long as for an unwell destination.
 pub(super) fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
     match attempts {
         0 | 1 => SOON_MS.min(first.as_ms()),

@@ -24,7 +24,7 @@ pub(super) trait Slots<'a>: Default {
 pub(super) struct ScannedObject<O> {
     /// The fields; boxed, because they are too large to move around.
     pub slots: Box<O>,
-    /// The offset behind its last byte.
+    /// The offset after its last byte.
     pub end: usize,
     /// The nesting depth: 1 for an object of scalars.
     pub depth: usize,

@@ -145,7 +145,7 @@ pub(super) fn single<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Result<Piece
     }
 }
 
-/// Returns the offset behind the string that opens at `open`. `None` if the string does not end.
+/// Returns the offset after the string that opens at `open`. `None` if the string does not end.
 pub(super) fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
     let mut at = open + 1;
     loop {

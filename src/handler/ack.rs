@@ -1,6 +1,6 @@
-//! How far a single event of a delivery came. A kind that sends its events one by one, or gets an acknowledgement for
-//! each, marks them. If the delivery then fails or is cancelled, dispatch retries only the events that the destination
-//! did not accept.
+//! Records for each event of a delivery whether it was sent and accepted. A kind that sends its events one by one, or
+//! gets an acknowledgement for each, marks them. If the delivery then fails or is cancelled, dispatch retries only the
+//! events that the destination did not accept.
 
 use std::sync::{
     Arc,
@@ -26,7 +26,7 @@ impl Ack {
         Self { marks: Arc::new([AtomicU8::new(UNSENT)]), at: 0 }
     }
 
-    /// The marks of so many events: each is unsent.
+    /// The marks of a batch, one for each event; all start as unsent.
     pub(super) fn batch(events: usize) -> impl Iterator<Item = Self> {
         let marks: Arc<[AtomicU8]> = (0..events).map(|_| AtomicU8::new(UNSENT)).collect();
         (0..events).map(move |at| Self { marks: Arc::clone(&marks), at })

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct FailureText {
     /// The handler's own words. A name from the event may be in them, but only between double quotes.
     pub own: String,
-    /// What is quoted from the destination or from the event, and advice on it.
+    /// The quoted words of the destination or the event, and advice on them.
     pub said: Option<String>,
 }
 

@@ -1,9 +1,9 @@
 //! Detects connections on which a delivery was cancelled.
 //!
 //! A delivery that times out is cancelled: its future is dropped, but the data it has sent may still be in flight. On
-//! the same connection, each retry would queue behind the earlier ones. When the destination comes back, it would
-//! accept all of them. So a connection with a cancelled delivery is not used again. This way each attempt leaves at
-//! most one copy.
+//! the same connection, each retry would queue after the earlier ones. When the destination recovers, it would accept
+//! all of them. So a connection with a cancelled delivery is not used again. This way each attempt leaves at most one
+//! copy.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

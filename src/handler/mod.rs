@@ -140,7 +140,7 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// Number of this attempt, counted from 1.
     pub attempt: u32,
-    /// True if this delivery belongs to a replay: the event is delivered again because an operator asked for it.
+    /// True if this delivery belongs to a replay: the event is delivered again because an operator requested it.
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,

@@ -315,7 +315,7 @@ enum Error {
     Unfit(String),
 }
 
-/// What resolves an error.
+/// The way to resolve an error.
 enum Remedy {
     /// Time: the error is temporary.
     Wait,

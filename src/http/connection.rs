@@ -39,7 +39,8 @@ use super::{
     table::{Bounds, Member, Membership},
 };
 
-/// The smallest limit that hyper accepts for its buffer, in bytes; also the largest piece in which it reads a body.
+/// The limit of hyper's read buffer in bytes, unless the header limit is higher. hyper reads a body in pieces of at
+/// most this size.
 const BUFFER: usize = 64 * 1024;
 
 /// A service for HTTP requests. Clones share the same state.
@@ -205,7 +206,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Con
     let pulse = member.pulse();
     loop {
         if !head.is_empty() {
-            pulse.has_read(); // bytes that arrived behind the last request
+            pulse.has_read(); // bytes that arrived after the last request
             member.hold_head(head.capacity());
         }
         let deadline = pulse.deadline().unwrap_or_else(Instant::now);
@@ -218,7 +219,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Con
                 .map_or(Poll::Pending, Poll::Ready)
         });
         let ended = tokio::select! {
-            biased; // a complete request is served, even if an order is in force
+            biased; // a complete request is served, even if an order was given
             readable = stream.readable() => match readable.and_then(|()| head.read(stream)) {
                 Ok(HeadProgress::Ready) => ConnectionEnd::HeadReady,
                 Ok(HeadProgress::Partial) => continue,

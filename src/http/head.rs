@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 /// The size of the first read, in bytes. Most heads fit, many together with their bodies.
 const FIRST_READ: usize = 2 * 1024;
 
-/// The bytes of a head so far, and any bytes behind it.
+/// The bytes of a head so far, and any bytes after it.
 pub(super) struct Head {
     bytes: Vec<u8>,
     /// No end of the head was found before this offset.

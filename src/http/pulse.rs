@@ -71,7 +71,7 @@ impl ConnectionPhase {
     const ALL: [Self; 5] = [Self::Idle, Self::Head, Self::Busy, Self::Answering, Self::Closing];
 }
 
-/// A request to a connection from outside its task. It stays in force.
+/// A request to a connection from outside its task. It is never withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum CloseOrder {
@@ -216,7 +216,7 @@ impl Pulse {
         self.order.load(Relaxed) & order as u8 != 0
     }
 
-    /// Ready if any order is in force; registers this task to be woken by the next one.
+    /// Ready if an order was given; registers this task to be woken by the next one.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<()> {
         self.driver.register(cx.waker());
         if self.order.load(Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }

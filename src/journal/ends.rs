@@ -1,4 +1,4 @@
-//! What the deliveries of a lane ended with.
+//! Results of the deliveries of a lane.
 
 use super::{Aside, DeadAgain, NewDead};
 

@@ -32,7 +32,7 @@ pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     pub at: Timestamp,
-    /// Who or what paused it; safe for logs.
+    /// Who paused it, or the error that did; safe for logs.
     pub reason: String,
 }
 

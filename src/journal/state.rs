@@ -36,8 +36,9 @@ pub struct JournalFigures {
     pub wal_bytes: u64,
     /// Size of the database file in bytes.
     pub file_bytes: u64,
-    /// Available space in bytes, including the reserve: the free space of the file system, plus the free pages of the
-    /// database file as far as intake may use them before the file system alone is down to half of the reserve.
+    /// Available space in bytes, including the reserve: the lower of two sums. One is the free space of the file system
+    /// plus the free pages of the database file. The other is the free space of the file system plus half of the
+    /// reserve.
     pub room_bytes: u64,
     pub quarantined: u64,
     /// Number of dead letters per handler.

@@ -43,7 +43,7 @@ impl Wrong {
         self
     }
 
-    /// The problem of a configuration, at a place.
+    /// Converts it to a problem of the configuration at this place.
     pub(crate) fn at(self, place: Place) -> Problem {
         Problem { place, message: self.to_string(), help: self.help }
     }

@@ -1,4 +1,4 @@
-//! What insight knows: messages, customers, figures and its own progress. The rows are those of
+//! The data of insight: messages, customers, figures and its own progress. The rows are those of
 //! [`insight::ask`](crate::insight::ask).
 
 use serde::{Deserialize, Serialize};

@@ -92,7 +92,7 @@ impl StatsArgs {
     fn fetch(&self, client: &Client) -> Result<Stats, Error> {
         let mut query = self.parameters();
         let FigureList { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &query)?;
-        // Use the period of the first answer for both requests, because its default depends on the current time.
+        // The default period depends on the current time, so the next requests use the period of the first answer.
         query.retain(|(key, _)| !["since", "until"].contains(key));
         query.extend([("since", since.to_string()), ("until", until.to_string())]);
         let failures = client.get::<FigureList<_>>(&["api", "v1", "failures"], &query)?.rows;

@@ -64,8 +64,8 @@ impl Lane {
 
     /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        // Of a batch, only what was accepted after an event shows that the event is the cause. What was accepted before
-        // it may be from the time before the destination became bad.
+        // An event is the cause of its failure only if a later event of the batch was accepted. Events before it may
+        // have been accepted before the destination became unwell.
         let last_accepted = outcomes.iter().rposition(|outcome| *outcome == Outcome::Delivered);
         let mut of_events: Vec<(u64, Trouble, bool)> = Vec::new();
         let mut of_destination: Vec<(u64, Trouble)> = Vec::new();
@@ -184,7 +184,7 @@ impl Lane {
 
     /// Marks the destination unwell and returns when it is probed. A delivery that was in flight at the first failure
     /// does not count as a further failure; otherwise one short outage with many deliveries in flight would cause a
-    /// wait of minutes. It only extends the wait if the destination asked for that.
+    /// wait of minutes. It only extends the wait if the destination requested that.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         let requested = now.plus_ms(requested_wait_ms(trouble));
@@ -210,7 +210,7 @@ impl Lane {
         self.condition.wait_until
     }
 
-    /// Logs an ERROR if only a person can help. If the destination is gone for good, the handler pauses.
+    /// Logs an ERROR if only a person can help. If the destination is permanently gone, the handler pauses.
     pub(super) fn escalate(&mut self, trouble: &Trouble) {
         let first = self.condition.failures == 0;
         match trouble.gravity {

@@ -123,7 +123,7 @@ pub struct Lane {
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
     was_paused: bool,
-    /// Why the destination is gone for good, until the journal has stored the pause.
+    /// Why the destination is permanently gone, until the journal has stored the pause.
     gone: Option<String>,
     /// The refusals that an operator accepts.
     accepted_refusals: Option<AcceptedRefusals>,
@@ -161,7 +161,7 @@ struct Condition {
     misconfigured: bool,
     /// The deliveries in flight are probes; their results decide the lane's health.
     probing: bool,
-    /// Somebody asked for a retry, so the next probe also tries a retried dead letter.
+    /// A retry was requested, so the next probe also tries a retried dead letter.
     retry_requested: bool,
     /// Searches of the backlog in a row.
     searches: u32,

@@ -89,8 +89,8 @@ impl Error {
     }
 }
 
-/// A file accepts any event, so the problem is always the file, and can be fixed. The failure is a retry about the
-/// destination.
+/// A file accepts any event, so the problem is always the file, and it can be fixed. Therefore dispatch waits and
+/// retries.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::retry(error.class(), error)

@@ -138,7 +138,8 @@ fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Delivery]) -> R
     writer.append(Lines(events.iter()))
 }
 
-/// The events whose lines are not in the file. Replayed events are always written again, as the operator asked for it.
+/// The events whose lines are not in the file. Replayed events are always written again, because the operator requested
+/// it.
 fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
     let is_there = |delivery: &Delivery| {
         !delivery.replay

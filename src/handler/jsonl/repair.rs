@@ -2,9 +2,9 @@
 //!
 //! A batch is synced before the next one is written, so a power cut loses blocks only of the last batch, and its events
 //! are not settled. The file is cut at the first lost block, and all events of the batch are delivered again, in order.
-//! If lines behind the block stayed, the lost ones would follow behind them.
+//! If the lines after the block stayed, the lost lines would be written after them.
 //!
-//! Other damage is not from a power cut, and the lines behind it may be settled: they stay.
+//! Other damage is not from a power cut. The lines after it stay, because their events may be settled.
 //!
 //! The lines that stay are copied to a new file, which takes the path. The damaged file is kept next to it under
 //! another name. At any moment one of the two is at the path.
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::folder::with_suffix;
 
-/// More than the lines of one batch: a lost block further from the end than this was synced.
+/// More than the lines of one batch. A lost block further from the end than this had been synced.
 const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
 /// A disk loses whole sectors.
 const SECTOR_BYTES: u64 = 512;
@@ -66,11 +66,11 @@ pub(super) fn repair(path: &Path) -> Result<(), Error> {
 #[derive(Debug, Default)]
 struct Copied {
     kept_lines: u64,
-    /// Complete lines behind a lost block.
+    /// Complete lines after a lost block.
     cut_lines: u64,
     /// Bytes outside of complete lines.
     damaged_bytes: u64,
-    /// Of the damaged bytes, those that are not zeros.
+    /// The damaged bytes that are not zeros.
     torn_bytes: u64,
     /// The longest run of zeros, in bytes.
     zeros: u64,

@@ -163,7 +163,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
     Ok(options)
 }
 
-/// Chooses the server to reconnect to. With its own choice, the client would log an error when it closes.
+/// Chooses the server to reconnect to. Without this callback, the client would log an error when it closes.
 async fn the_one_at_once(servers: Vec<Server>, _info: ServerInfo) -> Option<ReconnectToServer> {
     let server = servers.into_iter().next()?;
     Some(ReconnectToServer { addr: server.addr, delay: Some(Duration::ZERO) })

@@ -119,7 +119,7 @@ enum Mode {
     Require,
 }
 
-/// Returns the URL with an `sslmode` that the client library knows, and the mode that was asked for. The library
+/// Returns the URL with an `sslmode` that the client library knows, and the mode that was requested. The library
 /// supports only some of the values.
 fn without_verify(url: &str) -> (String, Mode) {
     let options = url.find('?').map_or_else(|| if url.contains("://") { url.len() } else { 0 }, |at| at + 1);

@@ -77,8 +77,8 @@ pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Cont
         .optional()
 }
 
-/// Returns a page of customers, the one with the latest event first: all, or those with an address (complete, on any
-/// channel). The page exceeds the limit if its last event is about several customers.
+/// Returns a page of customers, the one with the latest event first. With `address`, returns only the customers with
+/// exactly this address, on any channel. The page exceeds the limit if its last event is about several customers.
 ///
 /// # Errors
 /// Returns SQLite errors.

@@ -136,8 +136,7 @@ impl Copier {
 /// Copies the last frames, so that the next commit resets the log. The writer calls this between two groups. Returns
 /// `false` if a reader outside this process is in the way.
 ///
-/// # Errors
-/// Returns SQLite errors. All but busy and full fail the journal for good.
+/// # Errors Returns SQLite errors. All of them except busy and full fail the journal permanently.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

@@ -82,8 +82,8 @@ impl JournalWriter {
         self.warn_deletion_delayed();
     }
 
-    /// Checks the log after a commit; before it, the log had that many frames. Each commit is checked: one over a log
-    /// that was cut short makes the file as long as it should be, and nothing else would show it.
+    /// Checks the log after a commit. `frames` is the number of frames before the commit. Every commit is checked,
+    /// because a commit to a truncated log extends the file to its expected length, which hides the truncation.
     pub(super) fn check_log_since(&self, frames: u32) {
         let now = self.shared.wal_frames.load(Relaxed);
         if now != frames
@@ -147,7 +147,7 @@ impl JournalWriter {
         self.shared.low.store(self.retention.low(), Relaxed);
         let evicted = match done {
             Ok(evicted) => evicted,
-            // A file that something else changed fails the journal.
+            // If something else changed the file, the error below fails the journal.
             Err(error) if disk::is_unreadable_sqlite(&error) && self.shared.is_intact() => {
                 self.pause_deletion(&error);
                 return Ok(());

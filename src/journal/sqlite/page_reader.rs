@@ -1,5 +1,5 @@
-//! Reads pages of the file while the journal runs, with a pool of connections. Each page holds a lock that keeps the
-//! writer from resetting the log.
+//! Reads pages of rows from the file while the journal runs, with a pool of connections. While a page is read, a lock
+//! keeps the writer from resetting the log.
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
 
@@ -18,7 +18,7 @@ const WINDOWS: usize = 16;
 /// Maximum number of idle read connections that stay open.
 const READERS: usize = 4;
 
-/// Access to pages of the database file.
+/// Reads pages of rows from the database file.
 #[derive(Clone)]
 pub(super) struct PageReader {
     pub(super) file: Arc<DatabaseFile>,

@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// The maximum number of values in a field of the form …
+/// The maximum number of values in a field of the form.
 const CHOICES_MAX: usize = 200;
-/// … and the maximum size of all values of the field in bytes.
+/// The maximum size of all values of such a field in bytes.
 const CHOICE_BYTES: usize = 16 << 10;
 /// The maximum number of funnel groups: BIK's categories, and owners without a category.
 const GROUPS_MAX: usize = 20;

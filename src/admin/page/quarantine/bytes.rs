@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-/// The maximum number of bytes shown as text …
+/// The maximum number of bytes shown as text.
 const TEXT_BYTES: usize = 16 * 1024;
-/// … the number of these before a distant error position …
+/// How many of these bytes are before a distant error position.
 const BEFORE_BYTES: usize = 4 * 1024;
-/// … and the maximum number of bytes shown as hex digits.
+/// The maximum number of bytes shown as hex digits.
 pub(super) const HEX_BYTES: usize = 2 * 1024;
 const HEX_ROW: usize = 16;
 
