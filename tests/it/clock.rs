@@ -32,7 +32,7 @@ impl Faked {
         faked
     }
 
-    /// Sets the wall clock to so far from the real one.
+    /// Sets the wall clock to this difference from the real one.
     fn set(&self, offset: &str) {
         let written = self.offset.with_extension("new");
         fs::write(&written, offset).unwrap();

@@ -1,4 +1,4 @@
-//! The configuration: what is read, what is refused and in which words, and what comes when nothing is given.
+//! The configuration: accepted files, the errors of invalid files, and the defaults.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ fn load(path: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, Confi
     Config::load(path, variables.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
-/// A file with this text, and what becomes of it.
+/// Loads a file with this text.
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("bikhook.toml");
@@ -30,7 +30,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     load(Some(&path), variables).map_err(|error| error.to_string())
 }
 
-/// A file that others can read is warned about, and how a clone has it is not this test's business.
+/// A file that others can read causes a warning. The mode of the files in a clone does not matter to this test.
 fn keep_private(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -48,7 +48,7 @@ fn fixtures(folder: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// A fixture, with the variables that its comments ask for.
+/// A fixture, with the variables that its comments name.
 fn load_fixture(path: &Path) -> Result<Config, ConfigError> {
     keep_private(path);
     let text = std::fs::read_to_string(path).unwrap();
@@ -60,8 +60,8 @@ fn load_fixture(path: &Path) -> Result<Config, ConfigError> {
     load(Some(path), &variables)
 }
 
-/// Compares with what is written beside the fixture, where `{kinds}` stands for those of this binary; `UPDATE=1` writes
-/// it.
+/// Compares with the expected text next to the fixture, where `{kinds}` stands for the kinds of this binary. `UPDATE=1`
+/// writes that text.
 fn assert_told(path: &Path, told: &str) {
     let kinds: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.name)).collect();
     let told = &told.replace(&format!("use one of {}", kinds.join(", ")), "use one of {kinds}");
@@ -186,7 +186,7 @@ fn the_example_has_every_key() {
     let document: toml::Table = text.parse().unwrap();
     let mut present = Vec::new();
     keys(&document, &mut present);
-    // What does not go together with others is named all the same.
+    // Keys that cannot be combined with others are named as well.
     let apart = text.lines().filter_map(|line| line.strip_prefix("#- ")).filter(|line| is_key_line(line));
     present.extend(apart.filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())));
     for key in expected {
@@ -255,7 +255,7 @@ fn a_destination_is_named_without_what_may_be_secret() {
 
 #[test]
 fn defaults_are_loopback_a_generated_credential_and_the_log_handler() {
-    // Not the folder of the tests: whoever has tried the receiver there has a `data/` with a credential already.
+    // Not the folder of the tests: after a manual start of the receiver it has a `data/` with a credential.
     let home = tempfile::tempdir().unwrap();
     let journal = home.path().join("data/journal.db");
     let config = load(None, &[("BIKHOOK_JOURNAL_PATH", journal.to_str().unwrap())]).unwrap();

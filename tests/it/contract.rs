@@ -1,5 +1,5 @@
-//! What every destination can count on, whatever its kind: the real binary delivers to the real thing, and both are
-//! killed, stopped and started again. A kind's own test gives a [`Destination`], and calls [`hold_to`].
+//! The guarantees that every kind of handler gives to its destination. The real binary delivers to a real server, and
+//! both are killed, stopped and started again. The test of a kind provides a [`Destination`], and calls [`hold_to`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,28 +16,28 @@ use crate::support::{
 
 /// A destination of one kind: a private server (or file, or script) of the test's own.
 pub trait Destination {
-    /// `kind = "…"` and the kind's own keys, for a scene: what a scene writes is apart from that of the others.
+    /// `kind = "…"` and the kind's own keys, for a scene. Each scene writes to a place of its own.
     fn settings(&self, scene: &str) -> String;
-    /// What arrived in a scene, in the order in which it arrived; a repetition as often as it shows.
+    /// The arrivals of a scene, in their order. A visible repetition is included each time.
     fn arrived(&mut self, scene: &str) -> Vec<Arrival>;
-    /// Ends it without warning, as `kill -9` does: nobody answers at its address then.
+    /// Kills it, as `kill -9` does. Then nothing answers at its address.
     fn kill(&mut self);
-    /// Starts it again at the same address, with what it had acknowledged.
+    /// Starts it again at the same address, with all data that it had acknowledged.
     fn start(&mut self);
-    /// An element, as BIK would post it, that it will never take; `None` where there is no such thing.
+    /// An element that it will never accept, as BIK would post it; `None` if there is no such element.
     fn poison(&self) -> Option<String>;
-    /// Whether a redelivery with the same key changes nothing there.
+    /// True if a redelivery with the same key changes nothing there.
     fn is_idempotent(&self) -> bool;
-    /// Whether a handler may start without it; of a file that cannot be opened a start says so and ends.
+    /// True if a handler can start without it. False for a file: if it cannot be opened, the start fails.
     fn may_be_away_at_the_start(&self) -> bool {
         true
     }
 }
 
-/// What a destination was told of one event.
+/// One event as the destination received it.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// The id by which it knows a repetition.
+    /// The id by which it recognizes a repetition.
     pub key: String,
     /// The element, rendered.
     pub event: String,
@@ -45,7 +45,7 @@ pub struct Arrival {
 
 /// Longer than anything here takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(60);
-/// Waits are short, so that a destination that is back is found soon.
+/// Waits are short, so that a recovered destination is probed soon.
 const IMPATIENT: &str = "probe_first = \"50ms\"\nprobe_max = \"250ms\"\naside_first = \"50ms\"";
 /// The statuses of a message, in their order.
 const STATUSES: [&str; 3] = ["sent", "delivered", "read"];
@@ -76,7 +76,7 @@ impl<'a> Scene<'a> {
         Self { name, destination, home, posted: 0 }
     }
 
-    /// Posts the statuses of so many messages in turn, and a message from a customer for every tenth.
+    /// Posts the statuses of this many messages in turn, and a message from a customer for every tenth.
     fn post(&mut self, receiver: &Process, messages: usize) {
         let mut connection = receiver.connect();
         let mut body = Vec::new();
@@ -94,7 +94,7 @@ impl<'a> Scene<'a> {
         self.posted += messages;
     }
 
-    /// Waits until everything that was posted has arrived, and checks what must be so.
+    /// Waits until everything that was posted has arrived, and checks the guarantees.
     fn everything_arrives(&mut self, receiver: &Process) {
         let wanted = expected(self.posted);
         let begun = Instant::now();
@@ -116,7 +116,7 @@ impl<'a> Scene<'a> {
         self.check(&arrived);
     }
 
-    /// One key an event, whatever was repeated; the first arrivals of a message in the order in which it was posted.
+    /// Each event has one key, even if it was repeated. The first arrivals of a message are in the order of posting.
     fn check(&self, arrived: &[Arrival]) {
         let mut keys: HashMap<String, &str> = HashMap::new();
         let mut steps: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -200,7 +200,8 @@ fn delivered_on_success(destination: &mut dyn Destination) {
     assert!(!scene.log().contains(" ERROR "), "{}", scene.log());
 }
 
-/// A settle rides on a commit within a second: who is killed as soon as something arrived has not settled it, or not all.
+/// A settle is stored with a commit within a second. A receiver that is killed right after an arrival has not settled
+/// it, or not all of it.
 fn the_same_key_after_a_crash_before_the_settle(destination: &mut dyn Destination) {
     let mut scene = Scene::new("crash", destination);
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Every kind of handler is held to the same contract; below it, what the `jsonl` kind promises of its files.
+//! The contract that every kind of handler fulfils, and the guarantees of the `jsonl` kind for its files.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ fn row(kind: &str) -> &'static KindRow {
     KINDS.iter().find(|row| row.name == kind).unwrap()
 }
 
-/// Delivers so often to a destination that does not answer, and gives each delivery up.
+/// Delivers this many times to a destination that does not answer, and cancels each delivery.
 pub async fn give_up(handler: &dyn Handler, events: &[Delivery], times: u32) {
     for _ in 0..times {
         let given_up = tokio::time::timeout(Duration::from_millis(300), handler.deliver(events)).await;
@@ -66,7 +66,7 @@ pub async fn open(kind: &str, settings: &str) -> Result<Box<dyn Handler>, String
     let configured = (row(kind).read)(section).map_err(|invalid| invalid.to_string())?;
     let handler = (configured.opener)("under-test".to_owned()).await.map_err(|error| error.to_string())?;
     match handler.look().await {
-        // It is away, not wrong.
+        // The destination is unreachable, not misconfigured.
         Ok(()) | Err(Failure::Retry { .. }) => Ok(handler),
         Err(wrong) => Err(wrong.to_string()),
     }
@@ -403,7 +403,7 @@ fn rotated(world: &World) -> Vec<PathBuf> {
     files
 }
 
-/// Waits for what a background task does, for as long as a loaded machine may need.
+/// Waits for a background task, as long as a loaded machine may need.
 pub async fn until(mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done().await {

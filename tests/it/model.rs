@@ -23,12 +23,12 @@ use crate::support::{
 enum Step {
     /// Events by (id, text): the same id with another text is a conflict.
     Append(Vec<(u8, u8)>),
-    /// Somebody else holds the file: the commit fails, and nothing of it is left.
+    /// Another process locks the file: the commit fails, and leaves nothing.
     FailingAppend(Vec<(u8, u8)>),
-    /// A lane claims so many after its cursor, and settles them.
+    /// A lane claims this many events after its cursor, and settles them.
     Deliver(bool, u8),
     Restart,
-    /// Every lane is done, and everything is too old.
+    /// Every lane has settled everything, and all events are expired.
     Retain,
 }
 
@@ -59,7 +59,7 @@ fn class(id: u8) -> Class {
     if id.is_multiple_of(3) { Class::Incoming } else { Class::Other }
 }
 
-/// What the journal should know.
+/// The expected content of the journal.
 #[derive(Default)]
 struct Model {
     tip: u64,
@@ -92,7 +92,7 @@ impl Model {
         receipt
     }
 
-    /// What a claim after the cursor gives, and where the cursor comes to.
+    /// The events of a claim after the cursor, and the new cursor.
     fn deliver(&mut self, of: Class, max: usize) -> (Vec<u64>, u64) {
         let after = self.cursors.get(&of).copied().unwrap_or_default();
         let mut rest =

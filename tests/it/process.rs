@@ -1,4 +1,4 @@
-//! The process and what is around it: a log that takes nothing, and signals.
+//! The process and its environment: a log that cannot be written, and signals.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use crate::support::{
     receiver::Receiver,
 };
 
-/// `bikhook` in a folder, as somebody starts it there.
+/// `bikhook`, started in a folder.
 fn bikhook(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bikhook"));
     command.current_dir(folder);
@@ -23,7 +23,7 @@ fn bikhook(folder: &Path) -> Command {
     command
 }
 
-/// Starts it there, and returns what it said until it was ready.
+/// Starts it there, and returns its output until it is ready.
 fn greeting(folder: &Path, command: Command) -> String {
     let receiver = Receiver::start(command, &folder.join("log"), &folder.join("data/journal.db.lock"));
     // The greeting comes after the line of the log that is waited for.
@@ -80,7 +80,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     for id in ["e1", "e2", "e3"] {
         let answer = client.post(&format!("[{}]", status(id, "m", "sent"))).unwrap();
         assert_eq!(answer.receipt().accepted, 1);
-        // A refusal is logged: where that went wrong the task would be gone.
+        // A refusal is logged. If logging panicked, the task would have ended.
         assert_eq!(client.post("no JSON").unwrap().status, 400);
     }
     home.wait_until_delivered();
@@ -108,7 +108,7 @@ fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
         assert_eq!(answer.receipt().accepted, 200);
         home.wait_until_delivered_to("audit");
     }
-    // More than the log holds back is said, too: refusals, by the thousand, and not one waits for the log.
+    // Also more lines than the log buffers: thousands of requests are refused, and none waits for the log.
     for n in 0..6_000 {
         let path = format!("GET /nowhere-{n} HTTP/1.1\r\nHost: test\r\n\r\n");
         client.send(&path).unwrap();
@@ -193,7 +193,7 @@ fn what_is_measured_is_a_number_in_a_log_of_json() {
     };
     assert!(member("journal opened", "took_ms").is_u64(), "{log}");
     assert!(member("request answered", "ms").is_u64(), "{log}");
-    // Flat, so that any collector has a column for each; what it says of itself comes under the same names.
+    // The fields are flat, so that a collector has a column for each.
     for line in log.lines() {
         let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
         for name in ["timestamp", "level", "target", "message"] {

@@ -1,4 +1,4 @@
-//! A start: intake opens whatever the destinations do, and what cannot be mended by a restart ends with code 2.
+//! The start: intake opens regardless of the destinations, and errors that a restart cannot resolve end with code 2.
 
 use std::{
     fs,
@@ -124,7 +124,7 @@ fn an_idle_handler_is_opened_again_when_it_is_resumed() {
 
 #[test]
 fn destinations_that_never_answer_delay_neither_intake_nor_a_stop() {
-    // Whoever connects is in the backlog, and never accepted.
+    // Connections stay in the backlog, and are never accepted.
     let silent: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let at = |n: usize| silent[n].local_addr().unwrap().to_string();
     let mut home = Home::new();
@@ -145,7 +145,7 @@ fn destinations_that_never_answer_delay_neither_intake_nor_a_stop() {
     }
     let mut process = home.start();
     post(&process, "e1");
-    // None was given up yet when the first event got its 200: nothing waited for one of them.
+    // No connection attempt had timed out when the first event got its 200, so nothing waited for them.
     let log = home.log();
     assert!(!log.contains("unwell") && !log.contains("refuses"), "{log}");
     home.wait_until_delivered_to("audit");
@@ -165,7 +165,7 @@ fn check_connect_opens_every_destination_and_says_what_is_wrong() {
     let mut process = home.start();
     let (code, said, error) = bikhook(&home, &["check", "--connect"]);
     assert_eq!(code, 1, "{said} {error}");
-    // The file of the receiver that runs is no trouble, and is told.
+    // The file that the running receiver uses is reported, and is not an error.
     let audit = said.lines().find(|line| line.starts_with("connect  audit: ok, but")).expect(&said);
     assert!(audit.contains("in use") && audit.contains(&process.pid().to_string()), "{audit}");
     let failed = format!("connect  late: FAILED: command: {}", late.program().display());
@@ -221,7 +221,7 @@ fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
     assert!(home.log().contains("handler renamed by an operator"));
     process.stop();
 
-    // And back, while it is stopped: the configuration that was named must not have the old name.
+    // And back, while it is stopped. The given configuration must not have the old name.
     let journal = home.journal_file();
     let rename = |old: &str, new: &str| {
         bikhook(&home, &["handlers", "rename", old, new, "--journal", journal.to_str().unwrap()])
@@ -255,7 +255,7 @@ fn insight_that_cannot_be_opened_leaves_intake_open() {
     process.stop();
 }
 
-/// A configuration, with what the environment has for it.
+/// A configuration, with its environment variables.
 struct Made {
     name: String,
     text: String,
@@ -345,14 +345,14 @@ fn what_check_passes_serve_starts_and_what_it_refuses_ends_with_2() {
     }
 }
 
-/// What a command says and ends with.
+/// The output and the exit code of a command.
 fn bikhook(home: &Home, args: &[&str]) -> (i32, String, String) {
     let output = home.command().args(args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// What a start in this folder ends with: its code, and its last line.
+/// The exit code and the last line of a start in this folder.
 fn ended(home: &Home) -> (i32, String) {
     let code = home.spawn(home.command()).exit_code();
     (code, home.log().lines().last().unwrap_or_default().to_owned())
@@ -371,7 +371,7 @@ fn what_a_restart_cannot_mend_ends_a_start_with_code_2() {
     let (code, error) = ended(&home);
     assert!(code == 2 && error.contains("not a bikhook journal"), "{code} {error}");
 
-    // A folder that is none, or that nobody may read: root may read everything.
+    // A path that is not a folder, or a folder without read permission; root can read everything.
     let own = TempDir::new().unwrap();
     let not_a_folder = own.path().join("file");
     fs::write(&not_a_folder, "").unwrap();

@@ -1,4 +1,4 @@
-//! What insight answers over HTTP.
+//! Insight's routes of the API.
 
 use super::*;
 

@@ -30,7 +30,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-/// An answer, read.
+/// A parsed answer.
 #[derive(Debug)]
 struct Seen {
     status: StatusCode,
@@ -258,7 +258,7 @@ async fn events_come_by_page_newest_first_with_every_digit_and_duplicate_key() {
     assert_eq!(*lanes, json!([crm]), "{lanes}");
     let raw = get(&operator, "/api/v1/events/4?raw=1").await;
     assert_eq!((raw.kind.as_str(), raw.body.as_str()), ("application/octet-stream", odd));
-    // The stored text is a JSON string of its own: it survives as it came.
+    // The stored text is a JSON string of its own, so it is returned unchanged.
     let listed = get(&operator, "/api/v1/events?limit=1&raw=1").await;
     assert!(listed.body.contains(&format!("\"raw\":{}", json!(odd))), "{}", listed.body);
 }
@@ -324,7 +324,7 @@ async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
     assert_eq!(skipped, json!({"handler": "crm", "before": 3, "lanes": 2}));
     until(async || lane(1).await["cursor"].as_u64() >= Some(2)).await;
 
-    // Nothing that is still to come can be let go of.
+    // Events that are not stored yet cannot be skipped.
     let far = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 1_000_000})).await.json();
     assert_eq!(far["before"], 4);
     let long_ago = json!({"before": "2001-01-01T00:00:00Z"});
@@ -449,9 +449,9 @@ async fn a_retry_stores_readable_entries_and_reports_each_outcome() {
     let left = get(&operator, "/api/v1/quarantine").await.json();
     let left: Vec<_> =
         left["quarantine"].as_array().unwrap().iter().map(|one| (&one["id"], &one["count"])).collect();
-    // A second try is no second arrival: counts are as they were, and nothing is kept twice.
+    // A retry is not a second arrival: counts are unchanged, and nothing is stored twice.
     assert_eq!(left, [(&json!(5), &json!(1)), (&json!(3), &json!(1)), (&json!(1), &json!(1))]);
-    // Of entry 4 only what could not be read is left: no later try brings the rest again.
+    // Only the unreadable part of entry 4 is left, so a later retry does not store the rest again.
     assert_eq!(get(&operator, "/api/v1/quarantine/5/bytes").await.body, "null");
     let again = post(&operator, "/api/v1/quarantine/retry", json!({"ids": [4, 5]})).await.json();
     let again: Vec<_> = again["results"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
@@ -564,7 +564,7 @@ async fn health_follows_the_journal_and_a_full_disk_is_alive_but_not_ready() {
     let (alive, ready) = answers().await;
     assert_eq!((alive.status.as_u16(), ready.status.as_u16()), (503, 503));
     assert!(alive.body.contains("failed") && !alive.body.contains("+91"), "{}", alive.body);
-    // The journal cannot be asked any more; what else is measured still can.
+    // The journal no longer answers, but all other metrics are still exported.
     assert_eq!(get(&operator, "/metrics").await.status.as_u16(), 200);
     let seen = get(&operator, "/api/v1/status").await;
     seen.is_problem(503, "the journal failed");

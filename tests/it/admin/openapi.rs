@@ -1,5 +1,5 @@
-//! The OpenAPI document, and the real binary held to it: schemathesis asks every route what the document allows, and what it
-//! does not, and looks whether each answer is one that the document has.
+//! The OpenAPI document, and whether the real binary complies with it. schemathesis sends valid and invalid requests to
+//! every route, and checks each answer against the document.
 
 use std::{path::PathBuf, process::Command};
 
@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::home::{Home, Process, eventually};
 
-/// Questions for each route, of each kind: all of it takes some half a minute.
+/// Requests per route and kind. The whole run takes about half a minute.
 const QUESTIONS: &str = "5";
-/// What is looked at in an answer.
+/// The checks of each answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance";
 
@@ -48,7 +48,7 @@ fn the_binary_answers_as_the_document_says() {
         .arg(program)
         .arg("run")
         .arg(format!("http://{}/api/v1/openapi.json", receiver.admin()))
-        // A tail has no end: it has tests of its own.
+        // A tail never ends, so it has its own tests.
         .args(["--exclude-path", "/tail", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing"])
         .args(["--max-examples", QUESTIONS, "--seed", "1", "--request-timeout", "20", "--no-color"])
         .current_dir(folder.path())
@@ -63,14 +63,14 @@ fn the_binary_answers_as_the_document_says() {
     receiver.stop();
 }
 
-/// A handler that refuses failures.
+/// A handler that refuses events with the status failed.
 const HANDLER: &str = r#"
 [handlers.crm]
 kind = "exec"
 command = ["/bin/sh", "-c", "if grep -q '\"failed\"'; then exit 65; fi"]
 "#;
 
-/// Gives it something of everything: events, messages, customers, a dead letter, a replay, something in quarantine.
+/// Creates at least one of each resource: events, messages, customers, a dead letter, a replay, and a quarantine entry.
 fn fill(receiver: &Process) {
     let mut sender = receiver.connect();
     for body in [

@@ -1,4 +1,4 @@
-//! What an operator asks of handlers: pauses, replays, dead letters in bulk.
+//! An operator's changes to handlers: pauses, replays, and bulk changes of dead letters.
 
 use super::*;
 

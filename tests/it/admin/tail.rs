@@ -1,16 +1,16 @@
-//! Events as they come.
+//! The live stream of events.
 
 use std::time::Duration;
 
 use super::*;
 
-/// One who listens.
+/// A client of the stream.
 struct Listener {
     response: reqwest::Response,
     text: String,
 }
 
-/// What was heard: the id, the kind, the data.
+/// A received event: the id, the kind, the data.
 type Heard = (String, String, String);
 
 impl Listener {

@@ -1,8 +1,8 @@
-//! Answers stay bounded whatever a sender puts into its values.
+//! The size of answers is bounded, whatever values a sender posts.
 
 use super::{insight::column, *};
 
-/// The most that a page may have.
+/// The maximum size of a page.
 const PAGE_BYTES: usize = 2 << 20;
 
 /// A status with a long text in each of its values.

@@ -1,10 +1,10 @@
-//! What a sender could put into its values to get into a page.
+//! Values that a sender could post to inject markup into a page.
 
 use serde_json::{Value, json};
 
 use super::world::World;
 
-/// Whoever runs one of these sets a property of the window, or opens a dialog.
+/// Each of these, if it runs, sets a property of the window or opens a dialog.
 pub const VALUES: [&str; 7] = [
     "<script>window.owned=1</script>",
     "<img src=x onerror=window.owned=2>",
@@ -23,7 +23,7 @@ command = ["sh", "-c", "cat >&2; exit 65"]
 events = ["incoming-message"]
 "#;
 
-/// Pages that no link leads to, with such values in the question.
+/// Pages that are not linked, with such values in the query.
 pub const PAGES: [&str; 5] = [
     "/search?q=%3Cscript%3Ewindow.owned%3D8%3C%2Fscript%3E",
     "/search?q=%22%20onfocus%3D%22window.owned%3D9%22%20autofocus%3D%22",
@@ -32,7 +32,7 @@ pub const PAGES: [&str; 5] = [
     "/?owner=javascript%3Awindow.owned%3D12&store=%3Cscript%3Ewindow.owned%3D12%3C%2Fscript%3E",
 ];
 
-/// Posts events with each in every value, and says on which pages it is to be read.
+/// Posts events with each of these texts in every value. Returns the pages that show them.
 pub fn fill(world: &World) -> Value {
     for (at, text) in VALUES.iter().enumerate() {
         let element = |name: &str, info: Value| {
@@ -50,7 +50,7 @@ pub fn fill(world: &World) -> Value {
             element("message-status-update", info(text, format!("s{at} {text}"))),
             element(text, json!({"messageId": format!("o{at} {text}"), "status": text, "channelId": text})),
         ]);
-        // Not an event: it goes into quarantine, with what is wrong with it.
+        // Not an event: it goes into quarantine, with the error.
         world.post(&[json!(text).to_string(), json!({ "eventName": 1, "id": text }).to_string()]);
     }
     world.learnt();

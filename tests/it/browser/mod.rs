@@ -1,5 +1,5 @@
-//! The page in a real browser: headless Chromium over the real binary. The scripts of this folder do the clicking and say what
-//! is wrong; here is what they look at.
+//! The page in a real browser: headless Chromium over the real binary. The scripts of this folder click and report
+//! errors. This module starts the receivers for them.
 
 mod hostile;
 mod scripts;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use self::{scripts::play, world::World};
 use crate::support::{client::KEY, events::status, home::eventually};
 
-/// Pages that no link leads to.
+/// Pages that are not linked.
 const MORE: [&str; 2] = ["/search?q=nothing", "/conversations?address=%2B910000000000"];
 
 #[test]

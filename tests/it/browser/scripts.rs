@@ -1,4 +1,4 @@
-//! Runs a script of this folder with Node, and shows what it says where it failed.
+//! Runs a script of this folder with Node, and shows its output if it fails.
 
 use std::{
     fs::{self, File},
@@ -18,8 +18,8 @@ use crate::support::home::eventually;
 /// Longer than a script takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A script over a receiver's page. It is told where that is, besides what `told` says. Every check of it has to go well, and
-/// nothing of its browser may be left.
+/// Runs a script against a receiver's page. The script gets the page's address and the values in `told`. All its checks
+/// must pass, and no process of its browser may be left.
 #[track_caller]
 pub fn play(script: &str, world: &World, mut told: Value) {
     told["origin"] = format!("http://{}", world.admin).into();
@@ -30,7 +30,7 @@ pub fn play(script: &str, world: &World, mut told: Value) {
     let child = Command::new("node")
         .arg(root.join("tests/it/browser").join(script).with_extension("mjs"))
         .arg(told.to_string())
-        // The browser's own folder is made here: its processes are known by that.
+        // The browser gets a folder of its own, which identifies its processes.
         .env("TMPDIR", folder.path())
         .process_group(0)
         .stdin(Stdio::null())
@@ -61,18 +61,18 @@ pub fn play(script: &str, world: &World, mut told: Value) {
     eventually("the browser left processes behind", || processes_of(folder.path()) == 0);
 }
 
-/// Killed when it is dropped: its browser ends with the pipe between them.
+/// Killed when it is dropped. Its browser then ends too, because the pipe between them closes.
 struct Node(Child);
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// How many processes have a folder in their command line.
+/// The number of processes with this folder in their command line.
 fn processes_of(folder: &Path) -> usize {
     let folder = folder.to_str().unwrap();
     let lines =

@@ -1,4 +1,4 @@
-//! A receiver with traffic, whose page is looked at.
+//! A receiver with traffic, for the tests of its pages.
 
 use std::{net::SocketAddr, process::Command};
 
@@ -13,10 +13,10 @@ use crate::support::{
 /// The phone of the events that the test world makes.
 pub const PHONE: &str = "+910000000000";
 
-/// A handler whose destination is away.
+/// A handler whose destination is unreachable.
 const AWAY: &str = "[handlers.away]\nkind = \"http\"\nurl = \"http://127.0.0.1:9/nobody-listens\"\n";
 
-/// A handler that refuses some messages of customers, after what `unless` says to a shell.
+/// A handler that refuses some messages of customers. The shell text `unless` comes before the check, and may skip it.
 pub fn refusing(unless: &str) -> String {
     let script = "text=$(cat); UNLESS case $text in *my\\ order*) echo no such order >&2; exit 65;; esac";
     let script = script.replace("UNLESS", unless);
@@ -25,7 +25,7 @@ pub fn refusing(unless: &str) -> String {
     )
 }
 
-/// A receiver at work.
+/// A running receiver.
 pub struct World {
     pub admin: SocketAddr,
     process: Process,
@@ -53,8 +53,7 @@ impl World {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Events of many customers, and some of one that is known; something that cannot be read; some that a
-    /// handler refuses.
+    /// Events of many customers, and some of a known customer; an unreadable body; events that a handler refuses.
     pub fn campaign(&self) {
         let sent = Command::new(env!("CARGO_BIN_EXE_bikhook"))
             .args(["send", "--generate", "90", "--batch", "15", "--seed", "7"])
@@ -68,7 +67,7 @@ impl World {
         self.learnt();
     }
 
-    /// Where events are posted to.
+    /// The address to which events are posted.
     pub fn webhook(&self) -> String {
         format!("http://{}/webhook", self.process.address())
     }
@@ -78,7 +77,7 @@ impl World {
         eventually("insight does not catch up", || self.ask("/api/v1/insight")["lag"] == 0);
     }
 
-    /// What the API answers.
+    /// The answer of the API.
     pub fn ask(&self, path: &str) -> Value {
         let answer = self.process.operator().get(path).expect("an answer");
         serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{path}: {error}: {answer:?}"))

@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
 use super::*;
 use crate::support::home::eventually;
 
-/// Runs an export to a file, and gives what is in it.
+/// Runs an export to a file, and returns its content.
 async fn export(operator: &Operator, folder: &TempDir, args: &[&str]) -> (PathBuf, Vec<u8>) {
     let file = folder.path().join("export");
     let args = [&["export", "--output", file.to_str().unwrap()], args].concat();
@@ -59,7 +59,7 @@ async fn exported_json_lines_equal_those_of_events_online_and_offline() {
     assert_eq!(seqs(&stopped), seqs(&since));
 }
 
-/// What is hard for a spreadsheet, and an event with two infos.
+/// Values that are difficult for a spreadsheet, and an event with two infos.
 fn odd_events() -> [String; 4] {
     let formula = status("=1+1", "m\\\"1", "failed").replace("null", "\"@SUM(A1), \\\"x\\\"\\r\\nnext\"");
     let info = |message: &str, word: &str| json!({"messageId": message, "status": word, "owner": "AGENT"});
@@ -103,7 +103,7 @@ async fn parquet_has_typed_rows_in_groups_and_the_whole_event() {
     };
     let operator = Operator::new().await;
     operator.store(odd_events()).await;
-    // More than a group holds.
+    // More rows than a group holds.
     let long = "x".repeat(3 << 20);
     for n in 0..13 {
         operator.store([status(&n.to_string(), "m", "sent").replace("Hello", &long)]).await;
@@ -141,7 +141,7 @@ async fn a_file_takes_its_place_only_when_it_is_complete() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("events.csv");
     fs::write(&file, "of yesterday").unwrap();
-    // It accepts, and never answers.
+    // It accepts connections, and never answers.
     let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_bikhook"))
         .env_clear()

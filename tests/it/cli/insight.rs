@@ -116,7 +116,7 @@ async fn a_rebuild_of_ten_thousand_events_gives_the_same_figures_as_before() {
                 0 => [("failed", "Message Undeliverable."), ("queued", "")],
                 _ => [("read", ""), ("delivered", "")],
             };
-            // Read before delivered: whatever the order, the figures are the same.
+            // Read before delivered: the figures do not depend on the order.
             let of = |(word, reason)| told(&message, word, owner, reason);
             [
                 of(("sent", "")),

@@ -54,13 +54,13 @@ impl Ran {
         self.out
     }
 
-    /// It failed, and said this.
+    /// Asserts that it failed with this message.
     #[track_caller]
     fn failed(self, why: &str) {
         assert!(self.code == 1 && self.err.contains(why), "{self:?}");
     }
 
-    /// What it was given cannot be used, and trying again does not help.
+    /// Asserts exit code 2: its input is invalid, and a retry does not help.
     #[track_caller]
     fn unusable(self, why: &str) {
         assert!(self.code == 2 && self.err.contains(why), "{self:?}");
@@ -101,7 +101,7 @@ async fn ask(operator: &Operator, args: &[&str]) -> Ran {
     run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", args).await
 }
 
-/// A configuration that nobody else can read: there is nothing to warn about.
+/// A configuration that only the owner can read, so there is no warning.
 fn write_private(file: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(file, text).unwrap();
@@ -572,7 +572,7 @@ async fn send_takes_the_url_and_the_key_from_the_configuration() {
     run_with(&[], b"", &["send", "--config", config, "--source", "other", "-"])
         .await
         .failed("no source \"other\": use one of bik");
-    // Nobody has started a receiver here yet, so there is no key to send.
+    // No receiver was started here yet, so there is no key to send.
     run_with(&[], b"", &["send", "-"]).await.failed("data/credential does not exist yet");
 }
 
@@ -631,7 +631,7 @@ async fn send_gives_up_where_nobody_answers() {
     run_with(&key, b"x", &["send", "--url", &url, "-"]).await.failed("1 of 1 requests failed");
 }
 
-/// With the real receiver: a file gets its lines once more, and only those that were asked for.
+/// With the real receiver: the file gets the selected lines again, and no others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_is_counted_started_watched_and_listed() {
     let home = Home::new();

@@ -24,7 +24,7 @@ impl Tail {
         Self { child, lines }
     }
 
-    /// The next line, and when it came.
+    /// The next line, and when it arrived.
     fn next(&self) -> (Instant, String) {
         self.lines.recv_timeout(Duration::from_secs(30)).expect("a line")
     }
@@ -34,7 +34,7 @@ impl Tail {
         (0..count).map(|_| seq(&self.next().1)).collect()
     }
 
-    /// It is told to end, and says nothing more; its last words.
+    /// Interrupts it, and asserts that it prints no further event. Returns its standard error.
     fn interrupt(mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().unwrap().success());
@@ -48,7 +48,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        // It may have ended, as it was told to.
+        // It may have ended already, because of the signal.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -103,7 +103,7 @@ fn tail_shows_an_event_within_a_second_and_loses_none_across_restarts() {
         );
         told - posted
     });
-    // Others use this machine, too.
+    // Other processes use this machine, too.
     let quickest = took.min().unwrap();
     assert!(quickest < Duration::from_secs(1), "{quickest:?}");
 
@@ -153,7 +153,7 @@ fn tail_ends_by_itself_when_nobody_reads_it_any_more() {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     lines.read_line(&mut String::new()).unwrap();
     drop(lines);
-    // Nothing comes any more that could be written.
+    // No further event arrives that could be written.
     let mut ended = None;
     eventually("it does not end", || {
         ended = child.try_wait().unwrap();

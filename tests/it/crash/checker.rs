@@ -1,4 +1,4 @@
-//! The check against evidence that was tampered with: each kind of damage is named, and nothing else.
+//! Tests the proof with manipulated evidence: it reports each kind of damage, and nothing else.
 
 use crate::support::{
     client::Receipt,
@@ -7,7 +7,7 @@ use crate::support::{
     proof::{Proof, Violation},
 };
 
-/// What senders were told, and what a receiver has: sound, until a test damages it.
+/// The answers that senders got, and the events that a receiver has. Consistent until a test damages it.
 struct Case {
     ledger: Ledger,
     stored: Vec<Stored>,
@@ -148,7 +148,7 @@ fn a_200_that_does_not_account_for_every_event_is_found() {
         |receipt| receipt.duplicates = 1,
         |receipt| receipt.quarantined = 1,
         |receipt| receipt.seq = None,
-        // Nobody posted it before: it cannot be a duplicate.
+        // It was not posted before, so it cannot be a duplicate.
         |receipt| *receipt = Receipt { accepted: 0, duplicates: 1, quarantined: 0, seq: None },
     ];
     for damage in damages {

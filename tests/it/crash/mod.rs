@@ -1,10 +1,10 @@
 //! Nothing that got a 200 is lost, whenever the process is killed; and no 200 goes out before its events are on disk.
 //!
-//! SIGKILL leaves the page cache alive: the first proof shows that what was written before an answer is found again, in
-//! order and once. That it was on disk is what the second one shows, from the system calls.
+//! SIGKILL does not affect the page cache. So the first proof shows only that data written before an answer is found
+//! again, in order and once. The second proof shows from the system calls that the data was on disk.
 //!
-//! `BIKHOOK_CRASHES=1000` kills as often; `BIKHOOK_CRASH_SEED=…` repeats the load and the moments of a run, as far as the
-//! machine lets them be repeated.
+//! `BIKHOOK_CRASHES=1000` kills 1,000 times. `BIKHOOK_CRASH_SEED=…` repeats the load and the kill times of a run, as
+//! far as the machine allows.
 
 mod checker;
 mod stub;
@@ -22,15 +22,15 @@ use crate::support::{
 
 const SENDERS: u64 = 8;
 
-/// Something that takes events, and is killed and started again.
+/// A receiver of events that can be killed and started again.
 trait Receiver {
-    /// Starts it; where it listens.
+    /// Starts it, and returns its address.
     fn start(&mut self) -> SocketAddr;
-    /// Ends it without warning.
+    /// Kills it.
     fn kill(&mut self);
-    /// Starts it and ends it again after so long, ready or not.
+    /// Starts it and kills it after this time, ready or not.
     fn kill_while_it_starts(&mut self, after: Duration);
-    /// Ends it in good order, everything delivered.
+    /// Stops it gracefully, after everything was delivered.
     fn stop(&mut self);
     /// Every event that it has, in the order of seq.
     fn each_stored(&self, see: &mut dyn FnMut(Stored));
@@ -38,7 +38,7 @@ trait Receiver {
     fn each_line(&self, see: &mut dyn FnMut(&str));
 }
 
-/// Loads it, kills it so many times, and stops it; what the senders were told.
+/// Sends load, kills it this many times, and stops it. Returns the answers that the senders got.
 fn kill_under_load(receiver: &mut impl Receiver, crashes: u64, seed: u64) -> Ledger {
     let mut dice = Dice::new(seed);
     let load = Load::new(SENDERS, seed);
@@ -57,7 +57,7 @@ fn kill_under_load(receiver: &mut impl Receiver, crashes: u64, seed: u64) -> Led
     ledger
 }
 
-/// Looks at what it has, against what the senders were told.
+/// Compares its events with the answers that the senders got.
 fn proof<'a>(receiver: &impl Receiver, ledger: &'a Ledger) -> Proof<'a> {
     let mut proof = Proof::new(ledger);
     receiver.each_stored(&mut |stored| proof.stored(&stored));

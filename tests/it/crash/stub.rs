@@ -1,5 +1,4 @@
-//! The proof is itself put to the proof: a receiver that answers before it stores must be caught, and one that stores
-//! first must not.
+//! Tests the proof itself. It must detect a receiver that answers before it stores, and accept one that stores first.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -40,10 +39,10 @@ enum Answers {
     BeforeItStores,
 }
 
-/// How many bodies a stub that answers early has in memory only.
+/// The number of bodies that a stub that answers early has only in memory.
 const IN_MEMORY: usize = 4;
 
-/// A receiver in a few lines. Its disk outlives a kill, its memory does not.
+/// A minimal receiver. A kill deletes its memory, but not its disk.
 struct Stub {
     answers: Answers,
     memory: Arc<Mutex<Memory>>,
@@ -54,7 +53,7 @@ struct Stub {
 struct Memory {
     disk: Vec<String>,
     pending: VecDeque<Vec<String>>,
-    /// What is in either.
+    /// The events on disk and in memory.
     known: HashSet<String>,
 }
 
@@ -72,7 +71,7 @@ impl Stub {
     fn end(&mut self) {
         let Server { address, dead, acceptor } = self.server.take().unwrap();
         dead.store(true, Ordering::SeqCst);
-        // Whoever waits for a connection looks up.
+        // Wakes the thread that waits for a connection.
         drop(TcpStream::connect(address));
         acceptor.join().unwrap();
     }
@@ -119,7 +118,7 @@ impl Receiver for Stub {
 }
 
 impl Memory {
-    /// Takes a body; its receipt.
+    /// Accepts a body, and returns the receipt.
     fn take(&mut self, elements: Vec<String>, answers: Answers) -> String {
         let sent = elements.len();
         let fresh: Vec<String> =
@@ -136,7 +135,7 @@ impl Memory {
         format!("{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"quarantined\":0,\"seq\":{seq}}}\n")
     }
 
-    /// Whether there was something to write.
+    /// Returns whether there was something to write.
     fn write_oldest(&mut self) -> bool {
         let oldest = self.pending.pop_front();
         let some = oldest.is_some();
@@ -145,7 +144,7 @@ impl Memory {
     }
 }
 
-/// Serves until it is dead; then no connection is left.
+/// Serves until it is killed; then no connection is left.
 fn accept(listener: &TcpListener, dead: &AtomicBool, answers: Answers, memory: &Arc<Mutex<Memory>>) {
     let mut connections: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
     for stream in listener.incoming() {
@@ -188,6 +187,6 @@ fn answer_one(stream: &TcpStream, answers: Answers, memory: &Mutex<Memory>) -> i
     let receipt = memory.lock().unwrap().take(elements, answers);
     let mut stream = stream;
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{receipt}", receipt.len());
-    // In one piece, as the real receiver sends it: killed between two, it would leave half an answer.
+    // In one write, as the real receiver does: a kill between two writes would leave half an answer.
     stream.write_all(answer.as_bytes())
 }

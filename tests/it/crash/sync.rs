@@ -16,7 +16,7 @@ use crate::support::{
 const CONNECTIONS: u64 = 6;
 const POSTS: u64 = 40;
 
-/// The calls that could write, sync or answer.
+/// The system calls that could write, sync or answer.
 const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,\
                      io_uring_enter,fsync,fdatasync,sync_file_range,msync";
 
@@ -80,11 +80,11 @@ fn send(mut client: Client, name: u64, dice: &mut Dice) -> Vec<Acknowledged> {
     acknowledged
 }
 
-/// The receiver, watched; `-D` keeps it the child of this process, with strace beside it.
+/// The receiver under strace. With `-D` it stays a child of this process.
 fn watched(home: &Home, trace: &Path) -> Command {
     let receiver = home.command();
     let mut command = strace();
-    // Longer strings than a page of the journal: none is cut short.
+    // Strings are recorded up to more than a page of the journal, so none is truncated.
     command.args(["-D", "-f", "-yy", "-ttt", "-s", "5000", "-e", CALLS, "-o"]).arg(trace);
     command.arg(receiver.get_program()).args(receiver.get_args());
     command

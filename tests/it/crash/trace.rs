@@ -1,29 +1,29 @@
-//! What strace saw, and whether each 200 came after its sync.
+//! Parses the output of strace, and checks that each 200 was sent after its sync.
 //!
 //! A line is a whole call, or its beginning (`<unfinished ...>`) or its end (`<... resumed>`) when calls of other threads
 //! came in between. strace writes the lines in the order in which things happened, so a line's number is its time.
 
 use std::collections::HashMap;
 
-/// A 200, as its sender has it: one of its events by a text that is nowhere else, and the receipt's seq.
+/// A 200 that a sender got: a unique text of one of its events, and the seq of the receipt.
 #[derive(Clone, Debug)]
 pub struct Acknowledged {
     pub marker: String,
     pub seq: u64,
 }
 
-/// What is wrong with a 200.
+/// Why a 200 was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Its event was not written to the journal's log.
     NotWritten(u64),
     /// The transaction that holds its event was never committed.
     NotCommitted(u64),
-    /// No sync of the log that began after the commit was written has returned well.
+    /// No sync of the log that began after the commit was written has succeeded.
     NotSynced(u64),
     /// The trace has no such answer.
     NotAnswered(u64),
-    /// The answer was being sent before the sync had returned.
+    /// Sending the answer began before the sync returned.
     AnsweredTooEarly(u64),
 }
 
@@ -34,19 +34,19 @@ struct Call {
     /// Its arguments, as strace writes them.
     arguments: String,
     begun: usize,
-    /// `None` where it never came back.
+    /// `None` if it never returned.
     ended: Option<usize>,
-    /// What it returned, where that is a number.
+    /// The return value, if it is a number.
     result: Option<i64>,
 }
 
-/// How many answers of 200 to a post the trace has.
+/// The number of 200 answers to posts in the trace.
 pub fn answers(trace: &str) -> usize {
     calls(trace).iter().filter(|call| call.sends("\\\"accepted\\\":")).count()
 }
 
-/// For each 200: the event was written to the log, the commit of its transaction was, a sync of the log returned, and
-/// only then the answer was sent.
+/// Checks for each 200 that the event and the commit of its transaction were written to the log, that a sync of the log
+/// returned, and that only then the answer was sent.
 pub fn faults(trace: &str, acknowledged: &[Acknowledged]) -> Vec<Fault> {
     let calls = calls(trace);
     acknowledged.iter().filter_map(|one| fault(&calls, one)).collect()
@@ -81,9 +81,9 @@ fn fault(calls: &[Call], Acknowledged { marker, seq }: &Acknowledged) -> Option<
     }
 }
 
-/// When the page had been written that ends the transaction of the page at `from`: the first from there on whose frame
-/// is a commit frame. A frame is a header of 24 bytes and a page of 4,096; the second word of the header is the size of
-/// the database for a commit, else 0 (sqlite.org/fileformat2.html, section 4.1).
+/// When the last page of the transaction of the page at `from` was written: the first page from there whose frame is a
+/// commit frame. A frame is a header of 24 bytes and a page of 4,096; the second word of the header is the size of the
+/// database for a commit, else 0 (sqlite.org/fileformat2.html, section 4.1).
 fn commit_from(log: &[&Call], from: usize) -> Option<usize> {
     let mut commits = false;
     for (place, call) in log.iter().enumerate() {
@@ -98,7 +98,7 @@ fn commit_from(log: &[&Call], from: usize) -> Option<usize> {
 }
 
 impl Call {
-    /// The journal's write-ahead log, by the path that strace puts behind the file descriptor.
+    /// True for the journal's write-ahead log, by the path that strace prints after the file descriptor.
     fn is_on_log(&self) -> bool {
         self.is_on("/journal.db-wal")
     }
@@ -178,7 +178,7 @@ fn calls(trace: &str) -> Vec<Call> {
 }
 
 impl Call {
-    /// Takes over the rest of the arguments, and what is behind them: `) = 24`, `) = -1 EIO (Input/output error)`.
+    /// Parses the rest of the arguments and the result: `) = 24`, `) = -1 EIO (Input/output error)`.
     fn end(&mut self, rest: &str, time: usize) {
         let (arguments, result) = rest.rsplit_once(" = ").unwrap_or((rest, ""));
         self.arguments.push_str(arguments);
@@ -187,7 +187,7 @@ impl Call {
     }
 }
 
-/// The bytes of a string as strace writes it: C's escapes, octal ones with as few digits as will do.
+/// The bytes of a string as strace prints it: with C's escapes, where octal ones have as few digits as possible.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes().peekable();
@@ -225,7 +225,7 @@ mod tests {
     const COMMIT: &str = r#""\0\0\0\"\0\0\0\23\1\2\3\4\5\6\7\10salt, sums""#;
     const NO_COMMIT: &str = r#""\0\0\0\"\0\0\0\0\1\2\3\4\5\6\7\10salt, sums""#;
 
-    /// A trace of these lines, each with the thread and what it did.
+    /// A trace of these lines, each with the thread and its call.
     fn trace<const N: usize>(lines: [&str; N]) -> String {
         let line = |line: &&str| line.replacen(' ', " 1795386876.221309 ", 1) + "\n";
         lines.iter().map(line).collect()

@@ -1,10 +1,10 @@
-//! Is it the event, or the destination? Another message tells.
+//! Whether a failure is about the event or the destination: another message shows the cause.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// As long as BIK sends at most: a message each half second.
+/// A message each half second, the highest rate of BIK.
 const EVERY: Duration = Duration::from_millis(500);
 
 fn answered(class: &'static str) -> impl Fn() -> Failure + Copy {
@@ -94,7 +94,7 @@ async fn later_events_of_a_message_wait_for_the_one_that_failed() {
     assert_eq!(of_message, [2, 3, 5]);
 }
 
-/// The destination is not called unwell for one message: the next is tried when it comes.
+/// One message does not make the destination unwell: the next one is tried when it arrives.
 #[tokio::test]
 async fn an_event_that_fails_alone_delays_the_next_message_not_at_all() {
     let mut world = World::like_http(Script::new(answering([1], answered("status 500")))).await;
@@ -125,7 +125,7 @@ async fn a_destination_that_fails_for_all_is_unwell_after_ten_messages() {
     assert_eq!(world.script.taken().len(), 5_000);
 }
 
-/// Of each request a third fails, whatever is in it.
+/// A third of the requests fail, whatever their events are.
 #[tokio::test]
 async fn a_destination_that_fails_now_and_then_fills_no_aside_limit() {
     let mut world = World::like_http(Script::well()).await;
@@ -151,7 +151,7 @@ async fn a_destination_that_fails_now_and_then_fills_no_aside_limit() {
 
 #[tokio::test]
 async fn poison_at_the_head_is_passed_without_an_operator() {
-    // How many are refused, and within how many seconds what follows them is delivered.
+    // The number of refused events, and within how many seconds the following ones are delivered.
     for (bad, secs) in [(60, 60), (500, 300)] {
         let mut world = World::like_http(Script::new(answering(1..=bad, refuse))).await;
         world.append(statuses(0..bad + 20)).await;
@@ -217,7 +217,7 @@ async fn a_lone_refused_event_is_tried_again_and_then_dead() {
     assert_eq!(world.script.calls().len(), 2);
 }
 
-/// Who is refused entry is refused for every event.
+/// With a wrong key, every event is rejected.
 #[tokio::test]
 async fn a_wrong_key_makes_no_probe_larger() {
     let mut world =
@@ -269,7 +269,7 @@ async fn an_operator_believes_the_refusals() {
     );
 }
 
-/// A lane that runs by itself, and what an operator sees of it.
+/// A lane that runs on its own, and its status.
 async fn running(
     world: &World,
 ) -> (

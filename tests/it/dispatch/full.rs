@@ -1,4 +1,4 @@
-//! A lane that has as many events set aside as it may: it goes on, and has a way out.
+//! A lane with the maximum number of events set aside still delivers others, and gets room again.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn bad_events() -> Failure {
     Failure::retry_about(About::Event, "status 500", "it fails over this one")
 }
 
-/// A lane with five of five events set aside, of a hundred and as many more that came one by one.
+/// A lane with five of five events set aside. A hundred events are stored at once, and `more` arrive one by one.
 async fn full(failure: fn() -> Failure, more: u64) -> (World, Lane) {
     let mut world = World::new(Script::new(failing(&[1, 2, 3, 4, 5], failure))).await;
     (world.batch, world.concurrency, world.settings.aside_limit) = (1, 8, 5);
@@ -37,9 +37,10 @@ async fn a_full_lane_goes_on_with_what_the_destination_takes() {
 
 #[tokio::test]
 async fn events_set_aside_die_in_their_time_also_in_a_full_lane() {
-    // Answers about the event tell that the destination is there; for its time-outs others must succeed meanwhile.
+    // An answer about the event shows that the destination is reachable. After a timeout, only the success of other
+    // events shows it.
     for (failure, comes_more) in [(bad_events as fn() -> Failure, false), (retry, true)] {
-        // An event that times out is told from a destination that is away by those that come after it.
+        // Later events show whether a timeout is about the event or about an unreachable destination.
         let more = if comes_more { 40 } else { 0 };
         let (mut world, mut lane) = full(failure, more).await;
         for n in 0..4 {
@@ -60,7 +61,7 @@ async fn events_set_aside_die_in_their_time_also_in_a_full_lane() {
     }
 }
 
-/// What cannot be set aside for want of room stays in the window, and what comes behind it there as well.
+/// An event that cannot be set aside for lack of room stays in the window, and so do the later events of its message.
 #[tokio::test]
 async fn a_full_lane_keeps_the_order_of_messages_and_finds_room_again() {
     let (mut world, mut lane) = full(bad_events, 0).await;
@@ -170,7 +171,7 @@ async fn a_restart_of_a_full_lane_repeats_a_bounded_number_of_events() {
         let mut lane = world.restarted().await;
         world.turn_for(&mut lane, SECOND * 60).await;
         let again = world.script.taken().len() - before;
-        // 10,000 and a probe each 5 minutes.
+        // 10,000 events, and a probe every 5 minutes.
         assert!((1..=11_000).contains(&again), "{again} events were delivered again");
         // The events set aside die, and leave room.
         world.turn_for(&mut lane, DAY * 2).await;
@@ -233,7 +234,8 @@ async fn dead_letters_past_the_cursor_that_are_gone_do_not_come_back() {
     assert_eq!(marks, 0, "the cursor has passed them");
 }
 
-/// A replay whose last event fails has nothing else that could succeed, and holds retention and the replays after it.
+/// In a replay whose last event fails, no other event can succeed. Until it ends, it delays retention and the replays
+/// after it.
 #[tokio::test]
 async fn a_replay_ends_though_its_last_event_fails_and_nothing_new_comes() {
     for batch in [1, 100] {

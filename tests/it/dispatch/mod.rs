@@ -1,5 +1,5 @@
-//! What becomes of deliveries: order, retries, events set aside, dead letters. Lanes are turned by hand, with a clock of
-//! the test's own: nothing here sleeps.
+//! Outcomes of deliveries: order, retries, events set aside, dead letters. The tests turn the lanes themselves and set
+//! the clock, so nothing sleeps.
 
 mod doubt;
 mod full;
@@ -42,7 +42,7 @@ use crate::support::{
 
 type Decide = dyn Fn(&[Delivery]) -> Result<(), Failure> + Send + Sync;
 
-/// A destination that does as it is told, and remembers.
+/// A destination with scripted outcomes, which records what it accepts.
 struct Script {
     calls: Mutex<Vec<Vec<u64>>>,
     taken: Mutex<Vec<Delivery>>,
@@ -66,7 +66,7 @@ impl Script {
         *self.decide.lock().unwrap() = Arc::new(decide);
     }
 
-    /// The seqs that it took, in order.
+    /// The accepted seqs, in order.
     fn taken(&self) -> Vec<u64> {
         self.taken.lock().unwrap().iter().map(|delivery| delivery.event.seq).collect()
     }
@@ -108,7 +108,7 @@ fn failing(seqs: &[u64], failure: fn() -> Failure) -> impl Fn(&[Delivery]) -> Re
     }
 }
 
-/// A lane of the handler "crm", and what it stands on.
+/// A lane of the handler "crm", with its journal and destination.
 struct World {
     place: Place,
     journal: Arc<dyn Journal>,
@@ -168,7 +168,7 @@ impl World {
         context
     }
 
-    /// Turns the lane until nothing happens any more before `horizon`, with time jumping to where it has to.
+    /// Turns the lane until nothing is left to do before `horizon`. The clock jumps to the next due time.
     async fn turn_until(&mut self, lane: &mut Lane, horizon: Timestamp) -> Option<Timestamp> {
         loop {
             let until = match lane.turn(self.now).await.unwrap() {
@@ -189,13 +189,13 @@ impl World {
         }
     }
 
-    /// Turns the lane for as long.
+    /// Turns the lane for this duration.
     async fn turn_for(&mut self, lane: &mut Lane, time: Duration) -> Option<Timestamp> {
         let horizon = self.now.plus_ms(i64::try_from(time.as_millis()).unwrap());
         self.turn_until(lane, horizon).await
     }
 
-    /// Turns the lane so often, a millisecond apart, with a delivery that ends after each.
+    /// Turns the lane this many times, one millisecond apart; after each turn a delivery ends.
     async fn turn_times(&mut self, lane: &mut Lane, times: u32) {
         for _ in 0..times {
             lane.turn(self.now).await.unwrap();
@@ -366,7 +366,7 @@ async fn a_lane_tells_for_how_long_its_oldest_event_has_waited() {
     assert_eq!((shown(&lane).oldest_at, shown(&lane).aged(clock::now()).lag_seconds), (None, 0));
 }
 
-/// They were on their way together: that they all came back is one thing to know, not eight.
+/// They were in flight together, so their failures count once, not eight times.
 #[tokio::test]
 async fn deliveries_that_fail_together_count_once() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
@@ -469,7 +469,7 @@ async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
     assert!(world.state(Class::Other).await.aside.is_empty());
 }
 
-/// The cursor waits for an earlier event that is tried again, so a restart claims what died after it once more.
+/// The cursor waits for an earlier event that is retried, so a restart claims the later dead event again.
 #[tokio::test]
 async fn a_dead_letter_past_the_cursor_does_not_die_again_after_a_restart() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
@@ -538,7 +538,7 @@ async fn a_handler_that_panics_or_hangs_is_a_destination_that_is_unwell() {
     assert_eq!(world.script.taken(), [1, 2, 3]);
 }
 
-/// As with any other failure, it is that event which is set aside, and its message behind it.
+/// As with any other failure, only that event is set aside, and later events of its message wait for it.
 #[tokio::test]
 async fn a_panic_over_one_event_leaves_all_others_delivered_once_in_order() {
     for (batch, concurrency) in [(4, 1), (1, 1), (4, 3)] {
@@ -605,7 +605,7 @@ async fn a_retried_dead_letter_comes_again_says_so_and_is_gone() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
 
-    // Refused once more: it rests, and counts.
+    // Refused again: it stays a dead letter, and the tries are counted.
     let id = world.retry_all().await[0];
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
@@ -716,7 +716,8 @@ async fn with_eight_large_dead_letters() -> World {
         world.append([event.replace("Hello", &"x".repeat(1 << 20))]).await;
     }
     let mut lane = world.lane(Class::Other).await;
-    // They are refused once more before they are believed: nothing else is there to tell by.
+    // They are refused a second time before they become dead letters, because there is no other message to compare
+    // with.
     world.turn_for(&mut lane, SECOND * 10).await;
     world
 }
@@ -805,7 +806,7 @@ async fn events_behind_a_skipped_one_are_delivered_also_after_a_restart() {
     assert_eq!(taken, [2, 3, 4]);
 }
 
-/// The cursor waits for an earlier event that is tried again, so a restart claims what was set aside after it once more.
+/// The cursor waits for an earlier event that is retried, so a restart claims later set-aside events again.
 #[tokio::test]
 async fn what_was_set_aside_past_the_cursor_is_delivered_once_after_a_restart() {
     // With a batch of 1 it is delivered before it is claimed.
@@ -828,7 +829,7 @@ async fn what_was_set_aside_past_the_cursor_is_delivered_once_after_a_restart() 
     }
 }
 
-/// A destination that takes its time, a permit for each call, and then fails whatever this event is in.
+/// A slow destination: each call needs a permit, and a call with this event fails.
 struct Slow {
     bad: u64,
     gate: Semaphore,
@@ -848,8 +849,8 @@ impl Handler for Slow {
     }
 }
 
-/// With two events set aside, one to be tried later, and three others: lets go of all below 4 while call number `calls` is
-/// under way; what is set aside once the rest is delivered.
+/// With two events set aside, one to be tried later, and three others: skips all below 4 while call number `calls` is
+/// in flight. Returns the events that are set aside once the rest is delivered.
 async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec<Aside> {
     let world = World::new(Script::well()).await;
     let later = clock::now().plus_ms(3_600_000);
@@ -938,7 +939,7 @@ enum Fate {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Whatever a destination does: every event ends delivered or dead, once each, in order per message.
+    /// For any behaviour of the destination, each event ends delivered or dead exactly once, in order per message.
     #[test]
     fn every_event_ends_delivered_or_dead_and_messages_stay_in_order(
         fates in prop::collection::vec(

@@ -1,4 +1,4 @@
-//! A destination that takes a part of a batch gets only the rest again.
+//! A destination that accepted a part of a batch gets only the rest again.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn unroutable() -> Failure {
     Failure::misconfigured("unroutable", "no queue takes it")
 }
 
-/// Sends all events at once, and takes all but these seqs.
+/// Sends all events at once, and accepts all except these seqs.
 fn taking_all_but(
     seqs: &[u64],
     failure: fn() -> Failure,

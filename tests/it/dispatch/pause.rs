@@ -1,4 +1,4 @@
-//! A handler that is held back: by an operator, or because its destination says that it is gone for good.
+//! A paused handler: paused by an operator, or because its destination is permanently gone.
 
 use bikhook::handler::Failure;
 

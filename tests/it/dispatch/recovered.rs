@@ -1,4 +1,4 @@
-//! A destination that was away and is back.
+//! A destination that has recovered.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Replays: what is stored is delivered once more, at a pace of its own, and never in the way of what is new.
+//! Replays: stored events are delivered again, at a rate of their own, without delaying new events.
 
 use bikhook::{
     dispatch::{LaneCondition, ReplayPart},
@@ -15,7 +15,7 @@ impl World {
         NewReplay { handler: "crm".into(), after, upto, filter: "{}".to_owned(), rate: None }
     }
 
-    /// A lane of a replay; the handler's own lanes look as `live` says.
+    /// A lane of a replay; `live` is the state of the handler's own lanes.
     async fn replay_lane(&self, id: i64, class: Class, upto: u64, live: LaneStatus) -> Lane {
         self.replay_lane_beside(id, class, upto, watch::Sender::new(live).subscribe()).await
     }
@@ -40,7 +40,7 @@ impl World {
     }
 }
 
-/// A lane that has passed all there is.
+/// A lane that has passed all stored events.
 fn well() -> LaneStatus {
     LaneStatus { cursor: u64::MAX, ..LaneStatus::new("crm".into(), "script", Class::Other) }
 }
@@ -169,7 +169,7 @@ async fn a_replay_uses_the_places_that_live_lanes_leave() {
     assert_eq!(in_flight, [7, 7, 8, 3, 1], "one place is lent while deliveries are quick");
 }
 
-/// Each round, everything in flight ends: as at a destination that takes as long for each.
+/// In each round, everything in flight ends, as if each delivery took the same time.
 async fn rounds(world: &mut World, lane: &mut Lane, slots: &Semaphore, events: u64) -> u32 {
     let mut rounds = 0;
     while shown(lane).delivered < events {
@@ -225,7 +225,8 @@ async fn a_replay_tells_how_far_it_is_in_events() {
     tokio::join!(works, ends);
 }
 
-/// Nothing else is left in the replay that could succeed: what the handler's own lanes deliver tells that it is the event.
+/// No other event of the replay can succeed. The deliveries of the handler's own lanes show that the event is the
+/// cause.
 #[tokio::test]
 async fn a_replay_whose_last_event_always_fails_ends_with_a_dead_letter() {
     let mut world = World::new(Script::well()).await;
@@ -258,7 +259,7 @@ async fn a_replay_delivers_nothing_before_the_handlers_own_lane_has_passed_it() 
     assert_eq!(lane.turn(world.now).await.unwrap(), Turn::Ended);
 }
 
-/// The handler's own lane delivers it, and what follows of its message: a replay would come before that.
+/// The handler's own lane delivers it and the later events of its message. A replay would deliver them too early.
 #[tokio::test]
 async fn a_replay_passes_over_what_the_handlers_own_lane_has_set_aside() {
     let mut world = World::new(Script::new(failing(&[2], retry))).await;
@@ -284,7 +285,7 @@ async fn an_event_that_dies_in_a_replay_and_in_its_lane_is_one_dead_letter() {
     let mut replay = world.replay_lane(id, Class::Other, 10, well()).await;
     world.turn_for(&mut replay, SECOND).await;
     assert_eq!(world.dead().await, [(3, Cause::Refused)]);
-    // As after a crash, with a cursor that is behind what it had passed.
+    // As after a crash: the stored cursor is lower than the one that the lane had reached.
     let mut own = world.lane(Class::Other).await;
     world.turn_for(&mut own, SECOND).await;
     assert_eq!(world.dead().await, [(3, Cause::Refused)]);

@@ -1,4 +1,4 @@
-//! A replay whose beginning, or end, the journal could not give or take at once.
+//! A replay whose start could not be read, or whose end could not be stored, at the first attempt.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{handlers::until, support::stub::Stub};
 
-/// Ten events, and a replay from each of these seqs on: what was delivered once all are done.
+/// Runs a replay of ten events from each of these seqs. Returns the deliveries after all replays have ended.
 async fn replayed(world: &mut World, stub: &Arc<Stub>, from: &[u64]) -> Vec<u64> {
     world.journal = Arc::clone(stub) as Arc<dyn Journal>;
     let context = Arc::new(world.context(&Arc::new(Semaphore::new(1))));

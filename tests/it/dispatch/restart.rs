@@ -1,16 +1,17 @@
-//! After a restart: what may have been delivered before is settled at once, so that a crash loop repeats little.
+//! After a restart, events that may have been delivered before are settled immediately, so that a crash loop repeats
+//! few of them.
 
 use super::*;
 
 impl World {
-    /// The cursor that a process would find that was started now.
+    /// The cursor that a new process would find.
     fn durable_cursor(&self) -> u64 {
         let file = rusqlite::Connection::open(self.place.path()).unwrap();
         let of_lane = "SELECT cursor FROM lane WHERE handler = 'crm' AND class = 1";
         file.query_row(of_lane, [], |row| row.get(0)).unwrap()
     }
 
-    /// Takes over what ended, and starts what is next.
+    /// Handles ended deliveries, and starts the next ones.
     async fn step(&mut self, lane: &mut Lane) {
         lane.turn(self.now).await.unwrap();
         lane.delivery_ended().await;
@@ -18,7 +19,7 @@ impl World {
     }
 }
 
-/// A life that ends right after some deliveries; how many of the backlog the next one delivers again.
+/// A process that ends right after some deliveries leaves few of them unsettled, so the next one repeats few.
 #[tokio::test]
 async fn what_was_redelivered_after_a_start_is_settled_at_once() {
     let mut world = World::new(Script::well()).await;
@@ -35,7 +36,7 @@ async fn what_was_redelivered_after_a_start_is_settled_at_once() {
     assert!(world.durable_cursor() >= 14, "{}", world.durable_cursor());
 }
 
-/// Ten lives, each killed once it has delivered something: none begins where the one before began.
+/// Ten processes, each killed after its first deliveries: each starts with a higher cursor than the previous one.
 #[tokio::test]
 async fn a_crash_loop_does_not_multiply_what_is_delivered() {
     let mut world = World::new(Script::well()).await;
@@ -46,7 +47,7 @@ async fn a_crash_loop_does_not_multiply_what_is_delivered() {
         for _ in 0..4 {
             world.step(&mut lane).await;
         }
-        // What a killed process had not made durable is gone.
+        // A killed process loses everything that it had not made durable.
         let cursor = world.durable_cursor();
         drop(lane);
         world.journal.close().await.unwrap();
@@ -62,7 +63,7 @@ async fn a_crash_loop_does_not_multiply_what_is_delivered() {
     assert!(most <= 2, "an event came {most} times: {taken:?}");
 }
 
-/// New work rides on the next commit, as ever: a sync for each delivery would slow intake.
+/// New settles are stored with the next commit, as usual, because a sync for each delivery would slow down intake.
 #[tokio::test]
 async fn what_comes_after_the_start_is_settled_with_the_next_commit() {
     let mut world = World::new(Script::well()).await;

@@ -1,11 +1,10 @@
-//! What always fails keeps nothing else from being delivered: not in a small window, not beside the lane, not after a
-//! restart.
+//! Events that always fail do not block others: not in a small window, not among set-aside events, not after a restart.
 
 use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Everything but these was taken, and none of these is forgotten.
+/// Everything except these was accepted, and none of these is lost.
 async fn all_but(world: &mut World, lane: &mut Lane, bad: &[u64], all: u64) {
     let mut taken = world.script.taken();
     taken.sort_unstable();
@@ -21,7 +20,8 @@ async fn all_but(world: &mut World, lane: &mut Lane, bad: &[u64], all: u64) {
 
 #[tokio::test]
 async fn failing_messages_at_the_head_do_not_look_like_a_destination_away() {
-    // As `http` is: one event a call, eight calls at once. As many as a probe tries, and more than the window holds.
+    // As `http` is: one event a call, eight calls at once. The numbers include as many as a probe tries, and more than
+    // the window holds.
     for bad in [4, 5, 33, 60] {
         let bad: Vec<u64> = (1..=bad).collect();
         let mut world = World::new(Script::new(failing(&bad, retry))).await;
@@ -75,7 +75,7 @@ async fn set_aside_events_are_tried_at_their_bound_in_a_window_of_bad_ones() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, HOUR * 4).await;
     assert_eq!(world.state(Class::Other).await.aside.len(), 2);
-    // These two are taken at last; there is room again.
+    // These two are finally accepted, so there is room again.
     let aside: Vec<u64> = world.state(Class::Other).await.aside.iter().map(|row| row.seq).collect();
     let still: Vec<u64> = (1..=6).filter(|seq| !aside.contains(seq)).take(2).collect();
     world.script.now(failing(&still, retry));
@@ -111,8 +111,8 @@ async fn a_retried_dead_letter_has_its_turn_beside_due_set_aside_events() {
     assert_eq!(world.script.taken(), [3]);
 }
 
-/// The cursor waits for an earlier event; the first of a message was delivered after it had been set aside, the second still
-/// is. A restart claims the first once more: it must not come after the second.
+/// The cursor waits for an earlier event; the first of a message was delivered after it had been set aside, the second
+/// still is. A restart claims the first again: it must not be delivered after the second.
 #[tokio::test]
 async fn events_claimed_again_come_before_set_aside_ones_of_their_message() {
     let mut world = World::new(Script::well()).await;
@@ -130,7 +130,7 @@ async fn events_claimed_again_come_before_set_aside_ones_of_their_message() {
     assert_eq!((state.cursor, state.aside), (3, vec![]));
 }
 
-/// A destination that takes a while for each event, some for longer than others, so that one is always under way.
+/// A destination that takes different times for events, so that one delivery is always in flight.
 struct Staggered {
     script: Arc<Script>,
     under_way: Mutex<u32>,
@@ -210,7 +210,7 @@ async fn a_set_aside_event_waits_for_earlier_ones_of_its_message() {
 async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
     let mut world = World::new(Script::well()).await;
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
-    // Less than it waits for what cannot be read.
+    // Less than the wait for an unreadable row.
     world.settings.aside_max = Period(Duration::from_secs(10));
     world.with_set_aside(vec![alone(1), alone(2)], 3).await;
     world.journal.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! A lane that is told to stop while a delivery is under way.
+//! A lane that is stopped while a delivery is in flight.
 
 use tokio::sync::{mpsc, watch};
 
@@ -9,7 +9,7 @@ use crate::handlers::until;
 async fn a_delivery_that_ends_during_a_stop_is_settled() {
     let mut world = World::new(Script::well()).await;
     world.append(statuses(0..10)).await;
-    // No place yet: the delivery is under way, and does not end.
+    // No permit yet: the delivery has started, and does not end.
     let slots = Arc::new(Semaphore::new(0));
     let lane = world.lane_with(Class::Other, &slots).await;
     let status = lane.status();

@@ -1,4 +1,4 @@
-//! Bounds of what one body, and one event, may make of its bytes.
+//! Limits on the elements of a body and on the infos of an event.
 
 use bikhook::event::{Decoder, View, decode_within, elements_limit};
 

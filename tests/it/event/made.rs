@@ -1,4 +1,4 @@
-//! Payloads as they may arrive: a file for every rule of decoding, and what becomes of it.
+//! Payloads that may arrive: a file for every rule of decoding, with the expected result.
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
@@ -6,7 +6,7 @@ use bikhook::event::{Channel, Element, Owner, Reason, Status, View, decode};
 
 use super::{decoded, draft, drafts, element, elements, fixture, folder};
 
-/// A body that is split: the ids (or else the names) of its events, and what else becomes of it.
+/// A body that can be split: the ids (or else the names) of its events, and the other results.
 struct Split {
     file: &'static str,
     events: &'static [&'static str],
@@ -57,7 +57,7 @@ const SPLIT: &[Split] = &[
     split("other-events.json", &["c-1", "c-2", "ticketClosed"]),
 ];
 
-/// A body that is not JSON: where, and why.
+/// A body that is not JSON: the position and the reason.
 const NOT_JSON: &[(&str, usize, usize, &str)] = &[
     ("not-json-word.json", 1, 1, "this is not a JSON value"),
     ("not-json-empty.json", 1, 1, "the body is empty"),

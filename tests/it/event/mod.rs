@@ -1,4 +1,4 @@
-//! What BIK sends, decoded: the samples of BIK's page, payloads as they may arrive, and what holds for any bytes.
+//! Decoding of BIK's bodies: the samples of BIK's page, payloads that may arrive, and properties of any bytes.
 
 mod bounds;
 mod made;

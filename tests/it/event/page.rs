@@ -104,7 +104,7 @@ fn the_statuses_are_read_into_their_fields() {
     let failed = sample("status-failed");
     assert!(info(&failed).failure_reason.as_ref().unwrap().contains("more than 24 hours have passed"));
     assert_eq!(info(&sample("status-sent")).failure_reason, None);
-    // Not a UUID, and accepted as it is.
+    // Not a UUID, but accepted unchanged.
     assert_eq!(sample("status-delivered").id(), Some("64e0dc5d-cec6-40cf-8d71-5aea887e3cbd64"));
 }
 

@@ -1,4 +1,4 @@
-//! What holds for any bytes.
+//! Properties that hold for any bytes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{decoded, draft};
 
-/// JSON without floats and duplicate keys: serde_json writes it as it was.
+/// JSON without floats and duplicate keys, which serde_json writes unchanged.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum Json {
@@ -35,7 +35,7 @@ fn json() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Texts with what a careless splitter trips over.
+/// Texts that would break a careless splitter.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[\\[\\]{},:\" \\\\\n\u{0}é😀]{0,8}"]
 }
@@ -47,11 +47,11 @@ fn event(value: Json) -> Json {
     ]))
 }
 
-/// Writes JSON with blanks and trailing commas wherever they are tolerated, as the noise says.
+/// Writes JSON with blanks and trailing commas wherever they are tolerated. The noise decides which.
 struct Noisy<'a> {
     out: String,
     noise: std::iter::Cycle<std::slice::Iter<'a, u8>>,
-    /// How many trailing commas it wrote.
+    /// The number of trailing commas that it wrote.
     commas: u32,
 }
 
@@ -150,7 +150,8 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Walks the body: between pieces there is nothing but separators, and every piece is in a draft or in quarantine.
+/// Checks the body from start to end: only separators are between pieces, and every piece is in a draft or in
+/// quarantine.
 fn nothing_is_lost(body: &[u8], decoded: &Decoded) -> Result<(), TestCaseError> {
     let mut drafts = decoded.drafts.iter().map(|draft| draft.element.raw().as_bytes()).peekable();
     let mut quarantined = decoded.quarantined.iter().map(|item| &item.bytes[..]).peekable();
@@ -165,7 +166,7 @@ fn nothing_is_lost(body: &[u8], decoded: &Decoded) -> Result<(), TestCaseError> 
         }
         let draft = drafts.peek().copied().filter(|piece| rest.starts_with(piece));
         let quarantine = quarantined.peek().copied().filter(|piece| rest.starts_with(piece));
-        // A piece never goes past a separator, so where both fit the longer one is the piece.
+        // A piece never extends past a separator. So if both match, the longer one is the piece.
         let piece = match (draft, quarantine) {
             (Some(draft), Some(other)) if other.len() > draft.len() => quarantined.next(),
             (Some(_), _) => drafts.next(),
@@ -284,7 +285,7 @@ proptest! {
         holds_for(&body)?;
     }
 
-    /// Only the commas: what else a lenient parser might take stays wrong.
+    /// Only trailing commas are tolerated. Other input that a lenient parser might accept stays invalid.
     #[test]
     fn what_is_tolerated_is_what_a_parser_of_trailing_commas_takes(value in json(), noise in prop::collection::vec(any::<u8>(), 1..99), at in any::<prop::sample::Index>(), token in prop::sample::select(vec![",", "]", "}", "[", "{", ":", "1", "\"\"", " ", ""]), cut in any::<bool>()) {
         let mut body = noisy(&noise);

@@ -1,4 +1,4 @@
-//! Dead letters, and who is told of them.
+//! Dead letters, and the handlers that get notices of them.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,8 @@ use crate::support::{
     home::{Home, Process, eventually},
 };
 
-/// `crm` refuses every event of a message "poison"; `audit` is told of what died, and so is `deaf`, which refuses it all.
+/// `crm` refuses every event of a message "poison". `audit` and `deaf` get notices of dead letters; `deaf` refuses
+/// everything.
 const HANDLERS: &str = r#"
 [handlers.crm]
 kind = "exec"
@@ -75,7 +76,7 @@ fn a_dead_letter_has_one_notice_across_a_crash_and_dead_notices_none() {
         (&json!(1), &json!("incoming-message"))
     );
     assert!(first["text"].as_str().unwrap().contains("bikhook dead show 1"), "{first}");
-    // Three were posted, and two are told of; of the dead letters of `deaf` nothing is.
+    // Three events were posted, and two notices are stored. The dead letters of `deaf` have no notices.
     let mut names = Vec::new();
     home.each_stored(|row| names.push(row.raw.contains("bikhook-dead-letter")));
     assert_eq!(names.iter().filter(|own| **own).count(), 2);

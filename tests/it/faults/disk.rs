@@ -56,7 +56,7 @@ fn a_quota_is_503_until_there_is_room_again_without_a_restart() {
     let refusal = refusal.expect("an answer");
     refusal.assert_come_again();
     assert!(refusal.body.contains("the disk is full"), "{refusal:?}");
-    // Longer than a probe is waited for: one that fails opens nothing.
+    // Longer than the interval of probes: a failed probe does not resume intake.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(3) {
         sender.post(&mut client, &mut body).assert_come_again();
@@ -85,7 +85,7 @@ fn free_pages_do_not_use_up_the_file_system_and_the_log_says_so_once() {
     let mut process = home.start();
     let mut sender = Sender::default();
     let mut client = process.connect();
-    // Deleted as soon as they are delivered: what the file has then is free.
+    // Events are deleted as soon as they are delivered, so the pages of the file become free.
     for _ in 0..60 {
         sender.post_new(&mut client, 1_000);
     }
@@ -106,7 +106,7 @@ fn free_pages_do_not_use_up_the_file_system_and_the_log_says_so_once() {
         "what is outside the file has no room: {}",
         free_bytes(disk.path())
     );
-    // Back and forth around the bound: that is neither room nor a new alarm.
+    // The free space changes around the limit. That neither resumes intake nor logs again.
     for left in [4_608 << 10, 3_584 << 10, 4_608 << 10, 3_584 << 10] {
         disk.fill_up_to(left);
         let begun = Instant::now();
@@ -154,7 +154,7 @@ fn a_disk_that_does_not_answer_is_not_ready_and_the_log_says_so_once() {
 
     disk.end("hang");
     eventually("it is not ready again", || process.health("/readyz") == 200);
-    // The append that was under way has completed: this one is its repetition.
+    // The append in flight has completed, so this event is its duplicate.
     assert_eq!(client.post(&body.text).unwrap().receipt().duplicates, 5);
     sender.post_new(&mut client, 20);
     home.wait_until_delivered();
@@ -173,7 +173,7 @@ fn a_journal_whose_file_was_deleted_says_what_is_lost() {
     sender.post_new(&mut client, 20);
     fs::remove_file(home.journal_file()).unwrap();
     let mut body = sender.body(1);
-    // The process may have noticed before, and then it has ended.
+    // The process may have noticed already; then it has ended.
     if let Ok(answer) = sender.try_post(&mut client, &mut body) {
         answer.assert_come_again();
     }
@@ -205,7 +205,7 @@ fn an_unreadable_old_page_pauses_deletion_and_not_intake() {
     eventually("retention does not meet the page", || home.log().contains(" ERROR "));
     assert_eq!(lines(&home, "deletion is paused"), 1, "{}", home.log());
     sender.post_new(&mut client, 20);
-    // Longer than failed chores wait for their next try.
+    // Longer than the delay before failed chores are retried.
     thread::sleep(Duration::from_millis(1_500));
     sender.post_new(&mut client, 20);
     assert!(process.is_alive());
@@ -234,12 +234,12 @@ fn damage_page_of(home: &Home, text: &str) {
     fs::write(&path, bytes).unwrap();
 }
 
-/// How many lines of the log have this text.
+/// The number of log lines with this text.
 fn lines(home: &Home, text: &str) -> usize {
     home.log().lines().filter(|line| line.contains(text)).count()
 }
 
-/// That the log has no line that is there over and over.
+/// Asserts that no line of the log is repeated many times.
 fn assert_quiet(home: &Home) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     let log = home.log();
@@ -290,7 +290,7 @@ fn a_checkpoint_that_fails_ends_the_process_and_a_restart_has_everything() {
 
 #[test]
 fn a_sync_that_fails_once_ends_the_process_and_a_restart_has_everything() {
-    // The next sync would go well: one that trusted it would go on.
+    // The next sync would succeed, so a process that trusted it would continue.
     fail_and_restart(
         |home| failing(home, "fsync,fdatasync:error=EIO:when=12"),
         5,
@@ -310,7 +310,7 @@ fn a_log_that_cannot_be_synced_at_the_start_ends_it_and_is_kept() {
     log_file.push("-wal");
     let frames = fs::read(&log_file).unwrap();
 
-    // The next sync would go well: one that trusted it would copy the log and delete it.
+    // The next sync would succeed, so a process that trusted it would copy the log and delete it.
     let mut process = home.spawn(failing(&home, "fsync,fdatasync:error=EIO:when=1"));
     assert_eq!(process.exit_code(), 1);
     let log = home.log();
@@ -341,7 +341,7 @@ fn fail_and_restart(
     let (mut body, refusal) = post_until_refused(&mut sender, &mut failing.connect(), events);
     match refusal {
         Ok(refusal) => refusal.assert_come_again(),
-        // A fault that comes between two requests closes a connection that is idle, as the next one may be on its way.
+        // A fault between two requests closes the idle connection, even if the next request is already in flight.
         Err(closed) => assert!(between_requests, "{closed}"),
     }
     assert_eq!(failing.exit_code(), 1);
@@ -356,7 +356,8 @@ fn fail_and_restart(
     sender.assert_kept(&home, &mut process);
 }
 
-/// Posts new events until a body is refused; that body, and the answer, or how the connection ended without one.
+/// Posts new events until a body is refused. Returns that body with the answer, or with the error if the connection
+/// ended without one.
 fn post_until_refused(sender: &mut Sender, client: &mut Client, events: usize) -> (Body, io::Result<Answer>) {
     for _ in 0..1_000 {
         let mut body = sender.body(events);
@@ -364,13 +365,13 @@ fn post_until_refused(sender: &mut Sender, client: &mut Client, events: usize) -
         if !answer.as_ref().is_ok_and(|answer| answer.status == 200) {
             return (body, answer);
         }
-        // The room is measured ten times a second.
+        // The free space is measured ten times a second.
         thread::sleep(Duration::from_millis(1));
     }
     panic!("nothing was refused");
 }
 
-/// A receiver whose files cannot grow beyond so much: instead of a signal it gets an error.
+/// A receiver whose files cannot grow beyond this size. It gets an error instead of a signal.
 fn limited(home: &Home, limit_kib: u64) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", &limit_kib.to_string()]);
@@ -379,7 +380,7 @@ fn limited(home: &Home, limit_kib: u64) -> Command {
     command
 }
 
-/// A receiver in which calls on the journal's log fail, as strace is told; they are counted by thread.
+/// A receiver under strace, which makes calls on the journal's log fail. The calls are counted per thread.
 fn failing(home: &Home, calls: &str) -> Command {
     let mut log = home.journal_file().into_os_string();
     log.push("-wal");

@@ -1,5 +1,5 @@
-//! A handler that fails, hangs or panics: intake and another handler go on as if it were not there, and it gets what it
-//! has missed once it is well, also after a restart.
+//! A handler that fails, hangs or panics does not affect intake or another handler. Once it works again, it gets all
+//! missed events, also after a restart.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ enum Mood {
     Panics,
 }
 
-/// A handler in a mood, which remembers the seqs that it took.
+/// A handler with a set behaviour, which records the seqs that it accepted.
 struct Moody {
     mood: Mood,
     asked: watch::Sender<u64>,
@@ -51,7 +51,7 @@ impl Moody {
         Arc::new(Self { mood, asked: watch::Sender::new(0), taken: Mutex::default() })
     }
 
-    /// In order; the lanes go each at its own pace.
+    /// In order; the lanes run independently.
     fn taken(&self) -> Vec<u64> {
         let mut taken = self.taken.lock().unwrap().clone();
         taken.sort_unstable();
@@ -79,7 +79,7 @@ impl Handler for Moody {
     }
 }
 
-/// The whole way of an event, with handlers of the test's own behind it.
+/// Intake, journal and dispatch, with handlers of the test.
 struct World {
     address: SocketAddr,
     journal: Arc<dyn Journal>,
@@ -120,7 +120,7 @@ impl World {
         Self { address, journal, stop_intake, stop_lanes, servers, lanes, runtime }
     }
 
-    /// In the order of `app`: intake, lanes, journal.
+    /// The same order of stopping as in `app`: intake, lanes, journal.
     fn stop(self) {
         let Self { journal, stop_intake, stop_lanes, mut servers, mut lanes, runtime, .. } = self;
         runtime.block_on(async {
@@ -187,7 +187,7 @@ fn one_in_trouble_disturbs_nobody(mood: Mood) {
     let mut sender = Sender::default();
     let mut client = Client::connect(world.address).unwrap();
     sender.post_new(&mut client, 4);
-    // In trouble not just once, but for good.
+    // The failure is repeated, not only a single one.
     eventually("it is not asked", || *troubled.asked.borrow() > 20);
     for size in 0..50 {
         sender.post_new(&mut client, size % 10);

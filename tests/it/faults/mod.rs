@@ -1,5 +1,4 @@
-//! What may go wrong around a receiver, each with the answer that a sender gets, and the proof that nothing that got a
-//! 200 is gone.
+//! Faults around a receiver. Each test checks the answer that a sender gets, and that no event with a 200 is lost.
 
 mod dead;
 mod disk;
@@ -15,23 +14,23 @@ use crate::support::{
     proof::Proof,
 };
 
-/// A sender on one connection at a time, which keeps a ledger.
+/// A sender with one connection at a time, which records its answers in a ledger.
 #[derive(Default)]
 struct Sender {
     ledger: Ledger,
     made: usize,
 }
 
-/// A body on its way to its 200.
+/// A body that has no 200 yet.
 struct Body {
     events: Vec<Made>,
     text: String,
-    /// How often it was posted.
+    /// The number of times it was posted.
     tries: u64,
 }
 
 impl Sender {
-    /// A body with so many new events.
+    /// A body with this many new events.
     fn body(&mut self, events: usize) -> Body {
         let new = self.made..self.made + events;
         self.made += events;
@@ -46,12 +45,12 @@ impl Sender {
         Body { events, text: format!("[{}]", elements.join(",")), tries: 0 }
     }
 
-    /// Posts a body and reads the answer; one of 200 goes into the ledger.
+    /// Posts a body and reads the answer. A 200 is recorded in the ledger.
     fn post(&mut self, client: &mut Client, body: &mut Body) -> Answer {
         self.try_post(client, body).expect("an answer")
     }
 
-    /// The same where the connection may end without an answer.
+    /// Like the method above, but the connection may end without an answer.
     fn try_post(&mut self, client: &mut Client, body: &mut Body) -> io::Result<Answer> {
         body.tries += 1;
         let answer = client.post(&body.text)?;
@@ -63,14 +62,15 @@ impl Sender {
         Ok(answer)
     }
 
-    /// Posts new events, which must be taken at once.
+    /// Posts new events, which must get a 200 on the first attempt.
     fn post_new(&mut self, client: &mut Client, events: usize) {
         let mut body = self.body(events);
         let answer = self.post(client, &mut body);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Stops the receiver when all is delivered: everything that got a 200 is in the journal and was delivered.
+    /// Stops the receiver after everything was delivered. Asserts that every event with a 200 is in the journal and was
+    /// delivered.
     fn assert_kept(&self, home: &Home, process: &mut Process) {
         home.wait_until_delivered();
         process.stop();

@@ -1,4 +1,4 @@
-//! A process that is told to stop, or killed, or started twice; peers that hang up.
+//! A process that is stopped, killed or started twice, and peers that hang up.
 
 use std::{fs, thread, time::Duration};
 
@@ -51,7 +51,7 @@ fn duplicates_and_conflicts_are_recognised_after_a_crash() {
     let mut sender = Sender::default();
     let mut killed = home.start();
     let mut client = killed.connect();
-    // More than a run of keys has, in bodies of every size.
+    // More keys than one run holds, in bodies of every size.
     let bodies: Vec<String> = (0..30)
         .map(|size| {
             let mut body = sender.body(size);
@@ -110,7 +110,7 @@ fn peers_that_hang_up_in_mid_request_leave_whole_bodies_or_nothing() {
     for round in 0..60 {
         let body = sender.body(1 + round % 7);
         let request = request(&body.text);
-        // Every third one sends all of it, and does not wait for its answer.
+        // Every third peer sends the whole request, and does not wait for the answer.
         let whole = request.len() as u64;
         let sent = if round % 3 == 0 { whole } else { dice.below(whole) };
         let mut client = process.connect();
@@ -121,7 +121,7 @@ fn peers_that_hang_up_in_mid_request_leave_whole_bodies_or_nothing() {
     assert!(process.is_alive());
     let mut client = process.connect();
     for mut body in hung_up {
-        // Whether the first try was stored, the receipt tells.
+        // The receipt shows whether the first attempt was stored.
         body.tries = 1;
         assert_eq!(sender.post(&mut client, &mut body).status, 200);
     }

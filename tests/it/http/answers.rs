@@ -1,4 +1,4 @@
-//! What the sender is told.
+//! Answers to the sender.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who may post (BIK T1).
+//! Authentication of senders (BIK T1).
 
 use std::{
     collections::BTreeMap,
@@ -148,7 +148,7 @@ fn after_too_many_failures_only_a_failing_answer_is_delayed() {
     assert!(closed.iter().all(|answer| answer.status == 429));
     closed.retain(|answer| answer.header("connection") == Some("close"));
     assert!(closed.len() <= 80 - 64, "{} of 80 were not held", closed.len());
-    // While an answer is held, a valid credential gets in.
+    // While a failing answer is delayed, a valid credential is accepted.
     let mut held = world.connect();
     held.send(with_header("wrong"));
     eventually("it is counted", || world.metric(FAILURES) == 82);
@@ -161,7 +161,7 @@ fn after_too_many_failures_only_a_failing_answer_is_delayed() {
 fn more_failing_answers_than_may_be_held_end_their_connections() {
     let world = World::with(|settings| settings.auth_failures_per_minute = 1);
     assert_eq!(world.connect().ask(with_header("wrong")).status, 401);
-    // Each of them is judged before the first of them is answered.
+    // All of them are checked before the first answer is sent.
     let mut guesses: Vec<_> = (0..200).map(|_| world.connect()).collect();
     for guess in &mut guesses {
         guess.send(with_header("wrong"));

@@ -33,7 +33,7 @@ path = "data/events.jsonl"
 "#;
 
 impl Binary {
-    /// With keys of `[http]` as variables, after some shell.
+    /// Starts it after some shell commands, with keys of `[http]` as environment variables.
     fn start(shell: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("bikhook.toml");
@@ -58,7 +58,7 @@ impl Binary {
         command.current_dir(self.folder.path()).output().unwrap()
     }
 
-    /// The most memory that it had so far.
+    /// The peak memory use so far.
     fn peak(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.receiver.pid().trim())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
@@ -70,7 +70,7 @@ fn idle(count: usize, address: SocketAddr) -> Vec<Client> {
     (0..count).map(|_| Client::to(address)).collect()
 }
 
-/// The form of `tests/attacks/heads.py` for every day.
+/// A short version of `tests/attacks/heads.py`.
 #[test]
 fn unfinished_large_heads_of_2_000_peers_stay_within_their_bound() {
     const COUNT: usize = 2_000;

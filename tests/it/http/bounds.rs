@@ -1,4 +1,4 @@
-//! Too large, too slow, too many.
+//! Requests that are too large, too slow or too many.
 
 use std::{
     io::Write,
@@ -26,7 +26,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An event in a body of exactly so many bytes.
+/// An event in a body of exactly this many bytes.
 fn event_of(bytes: usize) -> Vec<u8> {
     let event = event("e1");
     [vec![b' '; bytes - event.len()], event.into_bytes()].concat()
@@ -63,7 +63,7 @@ fn a_body_of_too_many_elements_is_413_and_says_how_many_may_be_sent() {
     let refused = world.post(tiny(20_481));
     refused.assert_problem(413);
     assert!(refused.body.contains("not have more than 20480 elements"), "{refused:?}");
-    // The most that fit into 5 MiB.
+    // The maximum number that fits into 5 MiB.
     let most = vec!["{}"; LIMIT / 3 - 1].join(",");
     world.post(format!("[{most}]")).assert_problem(413);
     assert_eq!((world.journal.ids().len(), world.journal.quarantined().len()), (20_480, 0));
@@ -213,7 +213,7 @@ fn a_body_that_trickles_is_408_and_does_not_keep_its_place() {
     assert_eq!(world.metric("bikhook_http_in_flight"), 0);
 }
 
-/// Sends a byte at a time until there is an answer.
+/// Sends one byte at a time until there is an answer.
 fn trickle(client: &mut Client, text: &str) -> super::world::Answer {
     for byte in text.bytes() {
         if !client.is_open() {

@@ -1,4 +1,4 @@
-//! Many connections: who may stay, and who gives way.
+//! Many connections: which of them stay open, and which are closed.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -36,13 +36,13 @@ pub(super) fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Client {
     Client(connected)
 }
 
-/// The begin of a head: so many bytes of it.
+/// The first bytes of a head, of this length.
 fn unfinished_head(bytes: usize) -> String {
     let begin = "POST /webhook HTTP/1.1\r\nX: ";
     format!("{begin}{}", "x".repeat(bytes - begin.len()))
 }
 
-/// Posts once, so that the connection is one with an accepted credential.
+/// Posts once, so that the connection has an accepted credential.
 fn known(mut client: Client) -> Client {
     assert_eq!(client.ask(post(event("known"))).status, 200);
     client
@@ -114,7 +114,7 @@ fn a_request_under_way_never_gives_way_and_a_newcomer_waits_for_it() {
     world.until("bikhook_http_in_flight", 1);
     let mut newcomer = world.connect();
     newcomer.send(post(event("e2")));
-    thread::sleep(Duration::from_millis(200)); // long enough to give way, if it did
+    thread::sleep(Duration::from_millis(200)); // long enough to be closed, if that happened
     assert!(busy.is_open() && newcomer.is_open());
     world.journal.resume();
     assert_eq!((busy.answer().status, newcomer.answer().status), (200, 200));
@@ -125,9 +125,9 @@ fn a_request_under_way_never_gives_way_and_a_newcomer_waits_for_it() {
 fn a_connection_that_rested_takes_the_next_request_and_times_its_head() {
     let world = World::with(|settings| settings.header_timeout.0 = Duration::from_millis(300));
     let mut client = known(world.connect());
-    thread::sleep(Duration::from_millis(1_300)); // hyper is gone after a second
+    thread::sleep(Duration::from_millis(1_300)); // hyper is dropped after a second
     assert_eq!(client.ask(post(event("e1"))).status, 200);
-    // The begin of a next head comes in the same read as a request.
+    // The start of the next head arrives in the same read as a request.
     client.send([post(event("e2")), b"POST /web".to_vec()].concat());
     assert_eq!(client.answer().status, 200);
     client.answer().assert_problem(408);
@@ -146,7 +146,7 @@ fn a_head_in_any_pieces_is_read_on_a_new_and_on_a_used_connection() {
         }
         assert_eq!(client.answer().status, 200, "{piece}");
     }
-    // A byte after the other is surely its own read: the head is half there when the rest comes.
+    // The rest is sent after a pause, so it is a separate read, and the head is incomplete when it arrives.
     let (begin, rest) = (post(event("e2")), b"");
     let (begin, end) = begin.split_at(30);
     client.send(begin);
@@ -188,7 +188,7 @@ fn strangers_of_one_address_are_bounded_and_a_newcomer_is_let_in() {
     head.send(unfinished_head(100));
     world.until("bikhook_http_connections", 3);
     eventually("the head is noticed", || {
-        // Each is one too many while it is unknown, and known once it is answered.
+        // Each connection exceeds the limit of strangers until it is answered; then it is known.
         known(connect_from(STRANGER, world.address));
         !head.is_open() || !idle.is_open()
     });
@@ -207,7 +207,7 @@ fn a_stop_closes_what_rests_and_lets_a_head_under_way_end() {
     let (mut resting, mut fresh, mut within) = (known(world.connect()), world.connect(), world.connect());
     let whole = post(event("e1"));
     within.send(&whole[..20]);
-    thread::sleep(Duration::from_millis(1_300)); // hyper is gone after a second
+    thread::sleep(Duration::from_millis(1_300)); // hyper is dropped after a second
     world.until("bikhook_http_connections", 3);
     world.stop(LONG);
     resting.assert_closed();

@@ -20,7 +20,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 #[test]
 fn of_10_000_requests_at_once_each_gets_its_200() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    // More than the default, since this machine is busy with the crowd itself and with other tests.
+    // More than the default, because this machine also runs the clients and other tests.
     let world = World::with(|settings| settings.deadline.0 = Duration::from_secs(10));
     let seen = send_the_crowd(&world);
     assert_eq!(seen, format!("200 {CROWD}"));
@@ -41,7 +41,7 @@ fn each_of_10_000_requests_gets_its_503_while_the_journal_stalls() {
     assert_eq!(world.post(event("after")).status, 200);
 }
 
-/// The other side of the two tests above; by itself it has nobody to talk to.
+/// The client of the two tests above. It does nothing when it is run on its own.
 #[test]
 fn the_crowd() {
     let Ok(server) = std::env::var(SERVER) else { return };
@@ -73,7 +73,7 @@ fn send_the_crowd(world: &World) -> String {
     seen.unwrap_or_else(|| panic!("the crowd was lost: {text}")).to_owned()
 }
 
-/// As many open files as this process may have.
+/// Raises the limit of open files to the maximum for this process.
 fn more_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

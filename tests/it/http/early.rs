@@ -58,7 +58,7 @@ fn what_remains_is_not_read_for_ever() {
     }
     assert!(sent >= 8 * MIB, "only {sent} bytes were read off");
     assert!(sent <= 64 * MIB, "{sent} bytes were taken");
-    // And one that stops sending does not hold its connection for ever either.
+    // A peer that stops sending does not keep its connection open forever either.
     let mut silent = world.connect();
     silent.ask(head("POST /webhook", &["Content-Length: 1000000000"])).assert_problem(401);
     world.until("bikhook_http_connections", 0);

@@ -17,15 +17,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::world::{KEY, LONG, World, event, eventually, head, key, post, source};
 
-/// What a server logs.
+/// The log of a server.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// A server that logs here, down to DEBUG, as does this thread for as long as the guard lives.
+    /// A server whose log is captured here, down to DEBUG. This thread's log is captured too while the guard lives.
     pub(super) fn world(&self) -> (World, DefaultGuard) {
-        // While there is one subscriber only, a place in the code that logs for the first time asks that of its own thread
-        // whether it is wanted, and remembers the answer for all: a thread of another test has none, and would say no.
+        // While there is only one subscriber, tracing asks the current thread's subscriber on the first use of a log
+        // statement, and caches the answer for all threads. A thread of another test has no subscriber, so the cached
+        // answer would be no.
         static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
         LazyLock::force(&ANOTHER);
         let subscriber = tracing_subscriber::fmt()
@@ -192,12 +193,12 @@ fn a_peer_that_says_it_is_done_sending_still_gets_its_answer() {
 
 #[test]
 fn a_stop_closes_idle_connections_at_once_and_finishes_what_is_under_way() {
-    // A connection hears of the stop by itself: an answer that is faster does not say yet that it is the last.
+    // A connection learns of the stop asynchronously. A faster answer does not announce the close yet.
     let says_so = (0..20).any(|_| answer_during_a_stop() == Some("close".to_owned()));
     assert!(says_so, "no answer says that its connection closes");
 }
 
-/// Stops a server with a request under way; what its answer says of the connection.
+/// Stops a server with a request in flight. Returns the `Connection` header of its answer.
 fn answer_during_a_stop() -> Option<String> {
     let mut world = World::with(|settings| settings.deadline.0 = LONG);
     let (mut fresh, mut idle, mut busy) = (world.connect(), world.connect(), world.connect());
@@ -232,7 +233,7 @@ fn a_stop_gives_up_when_its_time_is_up() {
     assert!(begun.elapsed() < LONG / 2);
     busy.assert_closed();
     assert_eq!(world.metric("bikhook_http_connections"), 0);
-    // What was queued is stored all the same.
+    // The queued append is stored anyway.
     world.journal.resume();
     eventually("the append completes", || world.journal.ids() == ["e1"]);
 }

@@ -1,4 +1,4 @@
-//! The public side over real sockets, with a journal that does as the test tells it.
+//! The public side over real sockets, with a journal that the test controls.
 
 mod answers;
 mod auth;

@@ -1,4 +1,4 @@
-//! Several sources: each keeps its part of the places, whatever another one does.
+//! Several sources: each keeps its share of the request places, regardless of the others.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn post_to(source: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     request(&format!("POST /{source}"), &[&format!("Authorization: key-of-{source}")], body)
 }
 
-/// Sends all of a request but its body.
+/// Sends a request without its body.
 fn without_body(client: &mut Client, source: &str, bytes: usize) {
     let (credential, length) =
         (format!("Authorization: key-of-{source}"), format!("Content-Length: {bytes}"));

@@ -1,4 +1,4 @@
-//! A server on a free port, a journal that does as it is told, and a client that is nothing but a socket.
+//! A server on a free port, a journal that the test controls, and a client that is a plain socket.
 
 use std::{
     collections::BTreeMap,
@@ -71,7 +71,7 @@ pub(super) fn source(path: &str, credential: CredentialSettings) -> SourceSettin
     }
 }
 
-/// A server, with what it was made of.
+/// A server, with its journal and metrics.
 pub(super) struct World {
     pub(super) address: SocketAddr,
     pub(super) intake: Intake,
@@ -132,7 +132,7 @@ impl World {
         self.connect().ask(post(body))
     }
 
-    /// The value of a metric, by the line that it is shown in; absent counts as 0.
+    /// The value of a metric, by the start of its line; 0 if it is absent.
     pub(super) fn metric(&self, name: &str) -> u64 {
         let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -144,12 +144,12 @@ impl World {
         eventually(name, || self.metric(name) == value);
     }
 
-    /// Tells the server to stop, and to give up after so long.
+    /// Stops the server, with this time limit.
     pub(super) fn stop(&mut self, give_up: Duration) {
         self.stop.take().unwrap().send(give_up).unwrap();
     }
 
-    /// How the server came to its end.
+    /// Waits for the server to end, and returns the result.
     pub(super) fn stopped(&mut self) -> Stopped {
         let Self { runtime, server, .. } = self;
         runtime
@@ -160,14 +160,14 @@ impl World {
     }
 }
 
-/// A loopback address that no other server has: when this one has stopped, nobody else answers at its port.
+/// A loopback address that no other server uses, so that no other server answers at its port after it has stopped.
 fn own_address() -> [u8; 4] {
     static SERVERS: AtomicU16 = AtomicU16::new(1);
     let [high, low] = SERVERS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     [127, 128 + (std::process::id() % 100) as u8, high, low]
 }
 
-/// Waits for what is bound to become true, and says what never did.
+/// Waits until a condition is true. Panics with its description if it never is.
 pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -188,7 +188,7 @@ pub(super) fn request(line: &str, headers: &[&str], body: impl AsRef<[u8]>) -> V
     [head.as_bytes(), body.as_ref()].concat()
 }
 
-/// The head of a request, as it is.
+/// Sends the head of a request, unchanged.
 pub(super) fn head(line: &str, headers: &[&str]) -> String {
     let mut head = format!("{line} HTTP/1.1\r\nHost: test\r\n");
     for header in headers {
@@ -229,7 +229,7 @@ impl Client {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            // `read_exact` goes on after a signal: another test's process may have ended.
+            // `read_exact` continues after a signal, which another test's process may cause when it ends.
             let read = self.0.read_exact(&mut byte);
             assert!(read.is_ok(), "{read:?} after {:?}", text(&head));
             head.push(byte[0]);
@@ -270,7 +270,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// An answer, as it came.
+/// An answer, as received.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -301,13 +301,13 @@ impl Answer {
         self.header("retry-after").expect("no Retry-After").parse().unwrap()
     }
 
-    /// That it is a problem of this status, whole, with an id that is also in the header.
+    /// Asserts that it is a complete problem of this status, with the id that is also in the header.
     pub(super) fn assert_problem(&self, status: u16) {
         self.assert_problem_without_id(status);
         assert_eq!(self.json()["requestId"].as_str(), self.header("x-request-id"));
     }
 
-    /// That it is a problem of this status, whole.
+    /// Asserts that it is a complete problem of this status.
     pub(super) fn assert_problem_without_id(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -319,7 +319,7 @@ impl Answer {
     }
 }
 
-/// A journal that takes what it gets, on a thread of its own, once it may.
+/// A journal on a thread of its own, which stores appends when the test allows it.
 pub(super) struct Told {
     clock: bikhook::clock::Clock,
     queue: Mutex<Option<mpsc::SyncSender<Job>>>,
@@ -337,7 +337,7 @@ struct Gate {
     changed: Condvar,
 }
 
-/// What it did.
+/// The appends that it stored.
 #[derive(Default)]
 struct Kept {
     stalled: bool,
@@ -368,12 +368,12 @@ impl Told {
         })
     }
 
-    /// From now on appends wait.
+    /// Makes appends wait from now on.
     pub(super) fn stall(&self) {
         self.gate.kept.lock().unwrap().stalled = true;
     }
 
-    /// They wait no longer.
+    /// Lets appends continue.
     pub(super) fn resume(&self) {
         self.gate.kept.lock().unwrap().stalled = false;
         self.gate.changed.notify_all();
@@ -395,7 +395,7 @@ impl Told {
         self.state.send_replace(state);
     }
 
-    /// The ids of the events that it took.
+    /// The ids of the stored events.
     pub(super) fn ids(&self) -> Vec<String> {
         self.gate.kept.lock().unwrap().ids.clone()
     }
@@ -415,7 +415,7 @@ impl Gate {
             let receipt = kept.take(&batch);
             drop(kept);
             drop(batch.hold);
-            // Whoever asked may be gone by now: that is what some of the tests are about.
+            // The caller may have been cancelled meanwhile, as some of the tests intend.
             let _ = done.send(Ok(receipt));
         }
     }

@@ -1,4 +1,5 @@
-//! A campaign whose truth its generator knows: duplicates, disorder, late statuses, and nothing is counted wrongly.
+//! A campaign whose true figures are known to the generator. Insight must count it correctly despite duplicates,
+//! disorder and late statuses.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,12 +21,12 @@ const REASONS: [(&str, &str); 4] = [
 const OWNERS: [(&str, &str); 4] =
     [("CAMPAIGN", "broadcast"), ("AGENT", "crm"), ("BOT", "automation"), ("DEV_API", "dev_api")];
 
-/// What the generator knows of one message.
+/// One message, as the generator knows it.
 #[derive(Clone)]
 struct Truth {
     owner: usize,
     first_at: i64,
-    /// When each status first came: sent, delivered, read, failed.
+    /// When each status first arrived: sent, delivered, read, failed.
     came: [Option<i64>; 4],
     class: Option<usize>,
 }
@@ -41,10 +42,10 @@ struct Sums {
     opened: [Option<i64>; 3],
 }
 
-/// When a status of which message comes, and with which reason where it failed.
+/// The arrival of a status: its time, its message, and the reason if the message failed.
 type Coming = (i64, u64, &'static str, usize);
 
-/// Everything that is to come, in the order in which it comes; and who sends each message.
+/// All arrivals in their order, and the sender of each message.
 fn arrivals(dice: &mut Dice) -> (Vec<Coming>, Vec<usize>) {
     let mut all = Vec::new();
     let mut owners = Vec::new();
@@ -60,7 +61,7 @@ fn arrivals(dice: &mut Dice) -> (Vec<Coming>, Vec<usize>) {
             // One of several devices failed.
             3 => &["sent", "failed", "delivered"],
             4 | 5 => &["sent", "delivered"],
-            // Delivery and opening coincide.
+            // The message is delivered and read at the same time.
             6 => &["sent", "read"],
             _ => &["sent", "delivered", "read"],
         };
@@ -70,7 +71,7 @@ fn arrivals(dice: &mut Dice) -> (Vec<Coming>, Vec<usize>) {
             if *status == "read" {
                 at += i64::try_from(dice.below(6 * 3_600_000)).unwrap();
             }
-            // Days late, or overtaken by what follows.
+            // Days late, or after a later status.
             let late = match dice.below(50) {
                 0 => i64::try_from(dice.below(7 * 24 * 3_600_000)).unwrap(),
                 1..=5 => i64::try_from(dice.below(60_000)).unwrap(),
@@ -162,7 +163,7 @@ fn sums(all: &[&Truth]) -> Sums {
         let mut took: Vec<i64> =
             all.iter().filter_map(|one| Some((one.came[place]? - one.came[0]?).max(0))).collect();
         took.sort_unstable();
-        // In hundredths: of 7, half are 4.
+        // In percent; the median of 7 values is the 4th.
         [50, 90, 99].map(|share| {
             took.get((took.len() * share).div_ceil(100).max(1) - 1).map(|ms| longest_of(bucket_of(*ms)))
         })

@@ -1,4 +1,4 @@
-//! What insight makes of events: a campaign whose truth is known, the page's samples, retention, a rebuild.
+//! Insight's results: a campaign with known figures, the samples of BIK's page, retention, a rebuild.
 
 mod campaign;
 mod run;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const DAY_ONE: i64 = 1_767_225_600_000;
 const HOUR: i64 = 3_600_000;
 
-/// A ledger over a file of its own, and a connection that asks it.
+/// A ledger with a file of its own, and a connection for queries.
 struct Book {
     _folder: TempDir,
     ledger: Ledger,
@@ -41,7 +41,7 @@ impl Book {
         Self { _folder: folder, ledger, asks, failures, seq: 0 }
     }
 
-    /// Takes in an element that came at this time.
+    /// Adds an element received at this time.
     fn take(&mut self, raw: &str, at: i64) {
         self.seq += 1;
         let event = event(self.seq, raw, at);
@@ -74,7 +74,7 @@ fn event(seq: u64, raw: &str, at: i64) -> Arc<Event> {
     })
 }
 
-/// A status that came by an owner, with a reason where one is given.
+/// A status of an owner's message, with a reason if one is given.
 fn told(message: &str, status: &str, owner: &str, reason: &str) -> String {
     let reason = if reason.is_empty() { "null".to_owned() } else { format!("{reason:?}") };
     format!(
@@ -114,7 +114,7 @@ fn the_five_samples_of_the_page_give_the_states_that_a_person_expects() {
         (total.incoming, total.messages, total.sent, total.delivered, total.read, total.failed),
         (1, 3, 2, 2, 1, 1)
     );
-    // Who wrote waits for an answer: the others were written to, and did not write.
+    // Only the customer who wrote waits for an answer. The others received messages, and did not write.
     let waiting = ask::waiting(&book.asks, Timestamp::default(), 10).unwrap();
     assert_eq!(waiting.iter().map(|contact| &*contact.address).collect::<Vec<_>>(), ["919090909090"]);
     assert_eq!(waiting[0].open_until, Some(Timestamp::from_ms(DAY_ONE + 24 * HOUR)));
@@ -319,10 +319,10 @@ fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
     assert_eq!(hours, [2, 2, 1, 1]);
     let failures = ask::failures(&book.asks, &FigureQuery::default(), &book.failures).unwrap();
     assert_eq!(failures[0].messages, 6);
-    // A rebuild can tell nothing of what is gone: its figures stay as they are.
+    // A rebuild cannot count deleted events again, so their figures stay unchanged.
     book.ledger.begin_rebuild(0, Some(Timestamp::from_ms(DAY_ONE)), 0).unwrap();
     assert_eq!(book.funnel(&[Dimension::Day]), before[..2]);
-    // Nor of anything where the journal has nothing.
+    // The same holds if the journal is empty.
     book.ledger.begin_rebuild(0, None, 0).unwrap();
     assert_eq!(book.funnel(&[Dimension::Day]), before[..2]);
 }

@@ -1,4 +1,4 @@
-//! Insight at work on a journal: restarts, a rebuild, a journal that was begun anew.
+//! Insight on a running journal: restarts, a rebuild, a journal that was recreated.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Insight at work until it is stopped.
+/// Runs insight until it is stopped.
 struct AtWork {
     insight: Arc<Insight>,
     stop: watch::Sender<bool>,
@@ -43,7 +43,7 @@ impl AtWork {
         .await;
     }
 
-    /// From customers, and to them.
+    /// Messages from customers, and to them.
     async fn messages(&self) -> (i64, i64) {
         let rows = self.insight.ask(|asks| ask::funnel(asks, &FigureQuery::default())).await.unwrap();
         rows.first().map_or((0, 0), |row| (row.incoming, row.messages))

@@ -1,10 +1,10 @@
-//! Words from the wire stay bounded in the file, in answers and on pages.
+//! The length of received words is bounded in the file, in answers and on pages.
 
 use super::*;
 
 const DAY: i64 = 24 * HOUR;
 
-/// A status of a message of its own, of a store and an owner.
+/// A status of a new message, with a store and an owner.
 fn of(message: usize, store: &str, owner: &str, owner_id: &str) -> String {
     serde_json::json!({
         "eventName": "message-status-update",
@@ -78,7 +78,7 @@ fn a_full_vocabulary_counts_new_words_as_other() {
         .collect();
     book.ledger.apply(&events, 1_200).unwrap();
     book.seq = 1_200;
-    // An owner that BIK documents has a place all the same.
+    // An owner that BIK documents is counted separately even then.
     book.take(&of(1_200, "store", "CAMPAIGN", "57"), DAY_ONE);
     let owners: i64 =
         book.asks.query_row("SELECT count(*) FROM vocabulary WHERE kind = 3", [], |row| row.get(0)).unwrap();
@@ -147,7 +147,7 @@ fn old_words_of_a_crowded_vocabulary_leave_and_their_figures_stay() {
     let rows = book.funnel(&[Dimension::Owner]);
     let named: Vec<_> = rows.iter().map(|row| (row.group[0].as_deref().unwrap(), row.messages)).collect();
     assert_eq!(named, [("OWNER-NEW", 1), ("other", 900)]);
-    // What comes next is counted as before.
+    // Later events are counted as before.
     book.seq = 901;
     book.take(&of(902, "store", "OWNER-5", "57"), DAY_ONE + 10 * DAY);
     assert_eq!(book.funnel(&[Dimension::Owner]).len(), 3);

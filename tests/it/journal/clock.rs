@@ -1,4 +1,4 @@
-//! A wall clock that jumps, and a journal that does not believe it.
+//! A wall clock that jumps, and a journal that does not trust it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A journal with one handler, by the hands of a machine.
+/// A journal with one handler, on a machine whose clocks the test sets.
 struct World {
     place: Place,
     hands: Hands,
@@ -38,13 +38,13 @@ impl World {
         self.journal = open(&self.place, &self.hands).await;
     }
 
-    /// Appends an event, as the journal has it.
+    /// Appends an event, and returns it as stored.
     async fn append(&self, id: &str) -> Arc<Event> {
         let receipt = self.journal.append(batch([status(id, "m", "sent")])).await.unwrap();
         self.journal.get(receipt.seq.unwrap()).await.unwrap().unwrap()
     }
 
-    /// The handler has everything: retention may take it.
+    /// Settles all events for the handler, so that retention may delete them.
     async fn deliver(&self) {
         let tip = *self.journal.tip().borrow();
         for class in Class::ALL {
@@ -94,7 +94,7 @@ async fn a_clock_100_days_ahead_does_not_empty_the_quarantine() {
     world.journal.append(AppendBatch { quarantined, ..AppendBatch::default() }).await.unwrap();
     world.hands.jump(100 * DAY);
     world.append("meanwhile").await;
-    // The first thing that a start does is to look for what is too old.
+    // A start first runs retention.
     let kept = async |world: &World| {
         world.journal.flush().await.unwrap();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -245,7 +245,7 @@ async fn after_three_weeks_down_events_leave_a_day_an_hour() {
     world.hands.jump(21 * DAY);
     world.restart().await;
     world.deliver().await;
-    // The first is 50 days old; by what has passed for sure it is 29.
+    // The first event is 50 days old by the wall clock, and 29 days by the time that has certainly passed.
     world.hands.pass(HOUR);
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(world.span().await, Some((1, 4)), "an hour is waited for a person");
@@ -289,7 +289,7 @@ async fn handlers_and_replays_begin_at_a_time_across_clock_eras() {
 enum Step {
     Append,
     Pass(i64),
-    /// The wall clock is set, and believed where it is accepted.
+    /// The wall clock is set, and trusted if an operator accepts it.
     Set(i64, bool),
     Restart,
 }
@@ -322,7 +322,7 @@ async fn listed(journal: &Arc<dyn Journal>, since: Option<Timestamp>, until: Opt
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 100, ..ProptestConfig::default() })]
 
-    /// What is listed by time is what a look at every event finds, whatever happened to the clock.
+    /// A query by time returns the same events as a full scan, regardless of clock changes.
     #[test]
     fn bisection_by_eras_finds_what_a_simple_model_finds(
         steps in prop::collection::vec(step(), 1..40),

@@ -1,10 +1,10 @@
-//! What leaves the journal, and what must stay in it.
+//! Retention: which events and keys are deleted, and which must stay.
 
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A journal with three events of two commits, the first of which was received so long ago.
+/// A journal with three events of two commits. The first was received this long ago.
 async fn aged(place: &Place, age: Duration) -> [String; 3] {
     let journal = place.open();
     let raws = [1, 2, 3].map(|n| status(&n.to_string(), "m", "sent"));

@@ -1,4 +1,4 @@
-//! The journal's promises. The contract is written against the trait; below it, what only a file can do.
+//! The guarantees of the journal. The contract tests use the trait; the tests below them need a file.
 
 mod clock;
 mod leaving;
@@ -232,7 +232,7 @@ async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell()
     assert_eq!(stands(Class::Incoming, 3).await, [audit(false, None), late.clone()], "a lane of its own");
     assert_eq!(stands(Class::Other, 4).await, [audit(false, None), late]);
 
-    // Long ago: the cursor alone tells that it was passed.
+    // Long ago, so only the cursor shows that it was passed.
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     raw.execute("DELETE FROM settle WHERE upto < 2", []).unwrap();
     assert_eq!(stands(Class::Other, 1).await[0], audit(true, None));
@@ -335,7 +335,7 @@ async fn a_handler_starts_where_its_enrolment_says_and_only_the_first_time() {
     assert!(matches!(unknown, Err(Error::NoLane(_))), "{unknown:?}");
 }
 
-/// The clock has moved past a time: a time between what was stored before and what is stored after.
+/// Waits until the clock has advanced. Returns a time between the events stored before and the events stored after.
 fn wait_past(time: Timestamp) -> Timestamp {
     loop {
         let now = wall::now();
@@ -481,7 +481,7 @@ async fn an_append_whose_caller_went_away_is_completed() {
     let journal = place.open();
     {
         let append = journal.append(batch([status("1", "m", "sent")]));
-        // Polled once, so that it is queued; then its caller goes away.
+        // Polled once, so that it is queued. Then the caller drops it.
         let _ = tokio::time::timeout(Duration::ZERO, append).await;
     }
     journal.flush().await.unwrap();
@@ -581,7 +581,7 @@ async fn retention_takes_old_events_but_never_one_that_a_handler_still_needs() {
     let ends = Ends { resolved: vec![5], ..Ends::default() };
     journal.settle(lane("slow", Class::Other), ends).await.unwrap();
     until(async || all(&journal).await.is_empty()).await;
-    // Empty, restarted, and emptied of keys: a sequence number still never comes twice.
+    // Even after the journal became empty, lost its keys and restarted, no sequence number is used twice.
     journal.close().await.unwrap();
     place.settings.dedup_window = Period(Duration::ZERO);
     let journal = place.open();
@@ -602,7 +602,7 @@ async fn before_the_handlers_are_known_retention_takes_nothing() {
     journal.close().await.unwrap();
     place.settings.retention = Period(Duration::ZERO);
     let journal = place.open();
-    // As long as it takes to open the handlers: the journal's own clock ticks four times a second.
+    // The time that opening the handlers takes: the journal's timer fires four times a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(all(&journal).await.len(), 10, "the handler has none of them yet");
     journal.enrol(vec![from_beginning("slow")]).await.unwrap();
@@ -610,7 +610,7 @@ async fn before_the_handlers_are_known_retention_takes_nothing() {
     assert_eq!(claim.events.len(), 10);
 }
 
-/// The key rows are what tells a duplicate: one that is not whole would store it twice.
+/// Key rows identify duplicates. With a damaged row, a duplicate would be stored again.
 #[tokio::test]
 async fn key_rows_that_are_damaged_or_missing_are_an_error_that_says_so() {
     for damage in [
@@ -659,7 +659,7 @@ async fn a_bound_of_keys_that_was_lowered_is_reached_without_a_stall() {
     }
 }
 
-/// A fault of ours, wherever it may be, in the journal's one thread.
+/// A bug anywhere in the journal's single thread.
 struct Fault;
 
 impl Drop for Fault {
@@ -674,7 +674,7 @@ async fn a_panic_in_the_journals_thread_is_a_failed_journal() {
     let journal = place.open();
     let mut state = journal.state();
     let faulty = AppendBatch { hold: Some(Box::new(Fault)), ..batch([status("1", "m", "sent")]) };
-    // It may have been answered before: what matters is what comes after.
+    // It may have been answered before. Only later appends matter.
     let _ = journal.append(faulty).await;
     let failed = state.wait_for(|state| matches!(state, JournalState::Failed(_)));
     tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it seems to run").unwrap();
@@ -717,8 +717,8 @@ async fn many_appends_at_once_get_sequence_numbers_of_their_own() {
     assert_eq!(stored.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=1_000).collect::<Vec<_>>());
 }
 
-/// Each released format is kept, and opened: `fixtures/journal/format-N.db` was written by the version that introduced it,
-/// from the five samples of BIK's page, one subscribed event and one unreadable element.
+/// The tests open a journal of each released format: `fixtures/journal/format-N.db` was written by the version that
+/// introduced it, from the five samples of BIK's page, one subscribed event and one unreadable element.
 fn kept(format: u32) -> (Place, Arc<dyn Journal>) {
     let place = Place::new();
     let kept = format!("{}/fixtures/journal/format-{format}.db", env!("CARGO_MANIFEST_DIR"));
@@ -727,7 +727,7 @@ fn kept(format: u32) -> (Place, Arc<dyn Journal>) {
     (place, journal)
 }
 
-/// What is in all of them, and what can be done with it.
+/// Checks the content that all of them have, and changes it.
 async fn assert_holds_the_samples(place: &Place, journal: Arc<dyn Journal>, told: &[&str]) {
     journal.enrol(vec![from_beginning("audit")]).await.unwrap();
     let names: Vec<String> = {
@@ -760,7 +760,7 @@ async fn a_journal_of_format_1_is_opened_with_everything_in_it() {
     assert_holds_the_samples(&place, journal, &["optedOut"]).await;
 }
 
-/// Besides, it has a handler that is paused, a dead letter of it and what is told of that, and a replay half done.
+/// It also has a paused handler, a dead letter of that handler with its notice, and an unfinished replay.
 #[tokio::test]
 async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
     let (place, journal) = kept(2);
@@ -781,7 +781,7 @@ async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
-/// As format 2; what is new in it is an index.
+/// Like format 2, with a new index.
 #[tokio::test]
 async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
     let (place, journal) = kept(3);
@@ -794,7 +794,7 @@ async fn a_journal_of_format_3_is_opened_with_everything_in_it() {
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
-/// As format 3, and its clock was corrected before the event that comes last.
+/// Like format 3, and its clock was corrected before the last event.
 #[tokio::test]
 async fn a_journal_of_format_4_is_opened_with_everything_in_it() {
     let (place, journal) = kept(4);
@@ -812,7 +812,7 @@ async fn a_journal_of_format_4_is_opened_with_everything_in_it() {
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
 }
 
-/// What a journal of the present format holds to be kept: `BIKHOOK_KEEP=fixtures/journal/format-4.db` writes it.
+/// Writes a journal of the current format as a fixture: `BIKHOOK_KEEP=fixtures/journal/format-4.db`.
 async fn write_samples(place: &Place) {
     let hands = Hands::new();
     let journal = place.open_by(&hands);
@@ -853,7 +853,7 @@ async fn write_samples(place: &Place) {
     journal.close().await.unwrap();
 }
 
-/// Tables, indexes and columns, in an order of their own: an added column comes last.
+/// Tables, indexes and columns, sorted, because an added column is the last one of its table.
 fn schema(file: &std::path::Path) -> Vec<String> {
     let journal = rusqlite::Connection::open(file).unwrap();
     let mut select = journal

@@ -1,4 +1,4 @@
-//! Handlers that are not configured any more: their dead letters, and their place for another name.
+//! Handlers that are no longer configured: their dead letters, and renaming them.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::support::{
     journals::{Place, from_beginning, lane},
 };
 
-/// More dead letters than one slice looks at are marked to be retried by a handler that is gone, before those of another.
+/// A handler that is no longer configured has more dead letters marked for retry than one slice reads, before those of
+/// another handler.
 #[tokio::test]
 async fn dead_letters_of_a_gone_handler_hold_back_no_others() {
     let mut place = Place::new();
@@ -130,7 +131,7 @@ async fn a_place_goes_to_another_name_with_all_that_belongs_to_it() {
     assert_eq!(&*journal.replays().borrow()[&replay].request.handler, "sales");
     journal.close().await.unwrap();
 
-    // The new name was only enrolled, or has progress of its own.
+    // The new name is only enrolled, or has delivery state of its own.
     let rename = |old: &str, new: &str| sqlite::rename_offline(&place.path(), old, new);
     assert!(matches!(rename("sales", "other"), Err(RenameError::Refused(RenameRefusal::Progressed))));
     rename("sales", "last").unwrap();
@@ -142,7 +143,7 @@ async fn a_place_goes_to_another_name_with_all_that_belongs_to_it() {
     let of_replay = LaneId { replay: Some(replay), ..lane("last", Class::Other) };
     assert_eq!(journal.lane(of_replay).await.unwrap().cursor, 0);
     assert!(journal.paused().borrow().contains_key("last"));
-    // A settle of the lane is taken under its new name.
+    // The lane can settle under its new name.
     let ends = Ends { cursor: Some(6), ..Ends::default() };
     journal.settle(lane("last", Class::Other), ends).await.unwrap();
     assert_eq!(journal.lane(lane("last", Class::Other)).await.unwrap().cursor, 6);

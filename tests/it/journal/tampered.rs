@@ -1,4 +1,5 @@
-//! Files that somebody else changes while the journal has them open: noticed before the next 200, and told as it is.
+//! Files that something else changes while the journal has them open. The journal detects it before the next 200, and
+//! reports it correctly.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,7 +27,7 @@ async fn store(journal: &Arc<dyn Journal>, id: u32) -> Result<u32, AppendError> 
     stored.map(|receipt| receipt.accepted)
 }
 
-/// Why it failed, which it must.
+/// The reason of its failure. Panics if it has not failed.
 async fn failure(journal: &Arc<dyn Journal>) -> String {
     let mut state = journal.state();
     let failed = state.wait_for(|state| matches!(state, JournalState::Failed(_)));
@@ -38,7 +39,7 @@ async fn failure(journal: &Arc<dyn Journal>) -> String {
     }
 }
 
-/// How many events a sound journal has after another start.
+/// The number of events after another start, with an integrity check.
 async fn stored_after(place: &Place) -> u64 {
     let journal = place.open();
     let tip = *journal.tip().borrow();
@@ -57,7 +58,7 @@ fn move_away(path: &Path) {
     fs::rename(path, path.with_extension("away")).unwrap();
 }
 
-/// By another file with the same bytes.
+/// Replaced by another file with the same bytes.
 fn replace(path: &Path) {
     let copy = path.with_extension("copy");
     fs::copy(path, &copy).unwrap();
@@ -112,7 +113,7 @@ async fn a_log_or_a_database_that_was_cut_short_is_noticed_before_a_200() {
             assert!(why.contains("may be lost") && !why.contains("nothing that got a 200"), "{why}");
             assert!(journal.close().await.is_err());
             if !suffix.is_empty() {
-                // What is left of the log was not copied over what the database has.
+                // The rest of the log was not copied into the database.
                 assert!(stored_after(&place).await <= 5);
             }
         }
@@ -121,7 +122,7 @@ async fn a_log_or_a_database_that_was_cut_short_is_noticed_before_a_200() {
 
 #[tokio::test]
 async fn a_change_to_the_files_of_an_idle_journal_is_noticed_too() {
-    // The log several times: a commit of the journal's own may come before it, or over it.
+    // The log is changed several times, because a commit of the journal may come before the change, or overwrite it.
     let of_log = [("-wal", empty as fn(&Path)); 12];
     for (suffix, tamper) in of_log.into_iter().chain([("", delete as fn(&Path)), (".lock", delete)]) {
         let place = Place::new();
@@ -156,7 +157,7 @@ async fn a_rollback_that_a_power_cut_left_undone_is_made_at_the_start() {
     let journal = place.open();
     store(&journal, 1).await.unwrap();
     journal.close().await.unwrap();
-    // A change that is half in the file: its rollback journal is synced, its commit never came.
+    // A change that is half written: its rollback journal is synced, but it was never committed.
     let raw = Connection::open(place.path()).unwrap();
     raw.execute_batch(
         "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;",

@@ -1,4 +1,4 @@
-//! What every kind with the key `ca` says of its file.
+//! The checks of the key `ca`, which are the same for every kind that has it.
 
 use std::{fs, path::PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Settings with which a kind speaks TLS, to nobody.
+/// Settings with TLS, for a destination that does not exist.
 fn settings(kind: &str) -> &'static str {
     match kind {
         "http" => "url = \"https://127.0.0.1:1\"",
@@ -32,7 +32,7 @@ fn settings(kind: &str) -> &'static str {
     }
 }
 
-/// Files that will not do, and what is said of each.
+/// Invalid files, and the error for each.
 fn wrong_files(certificate: &Certificate) -> [(PathBuf, &'static str); 8] {
     let good = fs::read_to_string(certificate.ca()).unwrap();
     let der = CertificateDer::from_pem_file(certificate.ca()).unwrap();
@@ -73,7 +73,7 @@ async fn every_kind_with_the_key_ca_checks_each_certificate_with_equal_errors() 
     assert!(looked_at >= 1);
 }
 
-/// NATS is asked for TLS whatever its address says, which its own tests see.
+/// NATS always uses TLS with `ca`, whatever its address says; its own tests check that.
 #[tokio::test]
 async fn an_authority_for_a_way_without_tls_is_an_error() {
     let certificate = Certificate::make();
@@ -93,7 +93,7 @@ async fn an_authority_for_a_way_without_tls_is_an_error() {
     }
 }
 
-/// What is no certificate is passed over: a private key that strayed there, and what is written between them.
+/// Everything that is not a certificate is ignored: a misplaced private key, and text between the certificates.
 #[tokio::test]
 async fn one_of_many_authorities_will_do_and_its_own_time_does_not_matter() {
     let (one, expired) = (Certificate::make(), Certificate::of_an_expired_authority());

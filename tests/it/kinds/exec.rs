@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A program that appends what it gets to a file, unless it is told that this is away.
+/// A program that appends its input to a file, and fails while the destination counts as unreachable.
 struct Script {
     own: TempDir,
     lines: bool,
@@ -240,7 +240,7 @@ async fn a_long_running_process_answers_by_line_and_restarts_when_it_ended() {
     );
     assert_eq!(starts(), 1);
     let nonsense = handler.deliver(&event("nonsense")).await.unwrap_err();
-    // What the program said stands behind a colon.
+    // The program's output is after a colon.
     assert!(
         matches!(&nonsense, Failure::Retry { class, error, .. }
             if class == "answer" && error.whole().starts_with("the program's answer must be ok, refuse TEXT or retry TEXT: \"")),
@@ -274,7 +274,8 @@ async fn events_accepted_before_a_failed_one_are_reported() {
     }
 }
 
-/// One that says more than it is asked would be one answer ahead for ever: what it loses then would count as delivered.
+/// A program that prints one answer too many would stay one answer ahead. An event that it loses would then count as
+/// delivered.
 #[tokio::test]
 async fn an_answer_too_many_is_not_taken_for_the_next_events() {
     let dir = TempDir::new().unwrap();
@@ -287,13 +288,13 @@ async fn an_answer_too_many_is_not_taken_for_the_next_events() {
     handler.deliver(&event("twice")).await.unwrap();
     let ahead = handler.deliver(&event("next")).await.unwrap_err();
     assert!(matches!(&ahead, Failure::Retry { class, .. } if class == "answer"), "{ahead:?}");
-    // It was not handed over, and a fresh process is asked.
+    // The event was not sent to that process; a new process gets it.
     assert_eq!(fs::read_to_string(dir.path().join("got")).unwrap().lines().count(), 1);
     let refused = handler.deliver(&event("next")).await.unwrap_err();
     assert!(matches!(&refused, Failure::Refuse { .. }), "{refused:?}");
 }
 
-/// Whether the process whose number is in a file runs; a dead one that nobody has reaped does not.
+/// Returns whether the process whose id is in a file runs. A dead process that was not reaped does not count.
 fn runs(pid_file: &Path) -> bool {
     let Ok(pid) = fs::read_to_string(pid_file) else { return false };
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -301,7 +302,8 @@ fn runs(pid_file: &Path) -> bool {
         && stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim().starts_with(['Z', 'X']))
 }
 
-/// Notes itself, and whether one before it still runs; then takes its time, whatever is closed meanwhile.
+/// Writes down its id, and whether an earlier process still runs. Then it runs for a while, even if its input is
+/// closed.
 const SLOW: &str = r#"
 note() {
   for other in $(cat "$OUT/ids" 2>/dev/null); do
@@ -315,13 +317,13 @@ if [ "$1" = lines ]; then while IFS= read -r line; do note; wait; done; else not
 wait
 "#;
 
-/// The processes that have noted themselves, and what they started.
+/// The processes that wrote down their ids, and their children.
 fn noted(dir: &Path) -> Vec<u32> {
     let text = fs::read_to_string(dir.join("ids")).unwrap_or_default();
     text.split_whitespace().map(|id| id.parse().unwrap()).collect()
 }
 
-/// Whether a process runs: one that has ended may be there still, until somebody takes note.
+/// Returns whether a process runs. A process that has ended may still be listed until it is reaped.
 fn is_running(id: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
@@ -333,7 +335,8 @@ fn a_program_does_not_outlive_a_killed_receiver_beyond_the_next_start() {
         let dir = TempDir::new().unwrap();
         let mut home = Home::new();
         home.more = format!(
-            // Of a name that no other test has: its handler would end what is left.
+            // The name is unique, because a handler of the same name in another test would kill the remaining
+            // processes.
             "[handlers.slow_{}]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{SLOW}''', \"slow\", \"{mode}\"]\n\
              mode = \"{mode}\"\nenv.OUT = {:?}\nstart = \"beginning\"\ntimeout = \"10m\"\n",
             std::process::id(),

@@ -1,4 +1,4 @@
-//! The `http` kind, with a web server that answers as it is told.
+//! The `http` kind, with a web server whose answers the test sets.
 
 use std::{
     io::{Read, Write},
@@ -122,7 +122,7 @@ fn sample(seq: u64) -> Delivery {
     delivery(seq, &status(&format!("e{seq}"), "wamid.€", "sent"))
 }
 
-/// What came of two events, each alone or both at once.
+/// The result of delivering two events, one by one or both at once.
 async fn sent(keys: &str) -> (Vec<Delivery>, Vec<Request>) {
     let web = Web::new(|_| Answer::status(204));
     let events = vec![sample(1), sample(2)];
@@ -226,7 +226,7 @@ fn signed_by_python(key: &str, text: &str) -> String {
     String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap()
 }
 
-/// How a delivery ends when it is answered so.
+/// The result of a delivery that gets this answer.
 async fn answered(answer: impl Fn() -> Answer + Send + Sync + 'static) -> Result<(), Failure> {
     let web = Web::new(move |_| answer());
     open("http", &url(&web)).await.unwrap().deliver(&[sample(1)]).await
@@ -290,7 +290,7 @@ async fn status_409_is_a_repetition_only_where_the_settings_say_so() {
         let failure = handler.deliver(&[sample(1)]).await.unwrap_err();
         assert!(matches!(failure, Failure::Retry { about: told, .. } if told == about), "{failure:?}");
     }
-    // A connection that breaks may have brought the event there; one that was never made has not.
+    // If a connection breaks, the event may have arrived. If it was never made, the event has not arrived.
     let broken = answered(|| Answer::Close).await.unwrap_err();
     assert!(matches!(broken, Failure::Retry { about: About::Unanswered, .. }), "{broken:?}");
 }

@@ -34,7 +34,7 @@ impl Destination for Files {
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let arrival = |line: &str| {
             let Line { seq, event } = serde_json::from_str(line).unwrap();
-            // A file has no keys: of a line `seq` tells a repetition.
+            // Lines have no key, so `seq` identifies a repetition.
             Arrival { key: format!("{seq:032}"), event: event.get().to_owned() }
         };
         whole.lines().map(arrival).collect()
@@ -80,7 +80,7 @@ fn jsonl_keeps_the_contract() {
     hold_to(&mut *destination());
 }
 
-/// A settle is on disk a second after its delivery at the latest: each of these lives ends before.
+/// A settle is on disk at most one second after its delivery. Each of these processes is killed earlier.
 #[test]
 fn a_receiver_that_is_killed_again_and_again_writes_no_line_twice() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! The contract, with brokers of Kafka; below it, what the `kafka` kind promises beyond.
+//! The contract with Kafka brokers, and the other guarantees of the `kafka` kind.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,7 @@ const MAX_BYTES: usize = 16 * 1024;
 
 struct Topics {
     cluster: Cluster,
-    /// What was read so far: a topic only grows.
+    /// The messages read so far. A topic only grows.
     read: HashMap<String, Vec<Arrival>>,
 }
 
@@ -105,7 +105,7 @@ async fn open_at(brokers: &str, settings: &str) -> Result<Box<dyn Handler>, Stri
     open("kafka", &format!("brokers = {brokers:?}\n{settings}")).await
 }
 
-/// What a failure is, and its class.
+/// The variant of a failure, and its class.
 fn told(result: Result<(), Failure>) -> (&'static str, String) {
     match result {
         Ok(()) => ("ok", String::new()),
@@ -218,7 +218,7 @@ async fn a_topic_that_is_not_there_is_told_with_what_to_do() {
     assert!(error.contains("no topic"), "asking for it has made it: {error}");
     let made = open_at(&brokers, "auto_create = true").await.unwrap();
     made.deliver(&deliveries(1..=2)).await.unwrap();
-    // Which topics there will be is not known before the events.
+    // The topics are not known before the events arrive.
     let by_status = open_at(&brokers, "topic = \"bik-{status}\"").await.unwrap();
     let sent = [delivery(1, &status("1", "m", "sent"))];
     assert_eq!(told(by_status.deliver(&sent).await), ("misconfigured", "no topic".to_owned()));
@@ -264,7 +264,7 @@ async fn a_permission_that_was_taken_away_is_waited_for() {
     assert_eq!(cluster.take_new("bik-events").len(), 2);
 }
 
-/// `localhost` may be two addresses, and the cluster is at one of them; which is tried first changes.
+/// `localhost` may have two addresses, and the cluster listens on one of them. Which one is tried first varies.
 #[tokio::test]
 async fn a_broker_is_found_at_whichever_of_its_addresses() {
     let cluster = Cluster::start_new();
@@ -329,7 +329,8 @@ async fn tls_is_verified() {
         assert!(error.contains("certificate") && error.contains("`ca`"), "{error}");
     }
     assert_eq!(known, None, "it is no broker, but its certificate is right");
-    // Who hangs up in mid-handshake may be a broker that stops: it is told, and tried again.
+    // A peer that closes the connection during the handshake may be a stopping broker. So the failure is reported and
+    // retried.
     let cluster = Cluster::start_new();
     let plain = open_at(&cluster.brokers(), "tls = true").await.unwrap();
     let failure = plain.deliver(&deliveries(1..=1)).await.unwrap_err();
@@ -349,7 +350,7 @@ fn what_librdkafka_says_is_not_in_the_log_and_a_broker_that_is_away_is() {
     );
     let mut receiver = home.start();
     assert_eq!(receiver.connect().post(&status("1", "m-secret", "sent")).unwrap().status, 200);
-    // Each line is there: also what is said just after the library has said something that is not wanted.
+    // Every line is present, even one logged right after a suppressed line of the library.
     eventually("it is not told", || home.log().contains("the destination is unwell: it is retried"));
     eventually("it is not away", || home.log().contains("connection refused failures=1"));
     receiver.stop();

@@ -1,4 +1,4 @@
-//! Every kind of handler, with the real thing that it delivers to.
+//! Every kind of handler, with a real destination.
 
 pub mod ca;
 pub mod exec;
@@ -23,10 +23,10 @@ pub mod sqlite;
 
 use crate::contract::Destination;
 
-/// What the contract tests need of a kind.
+/// The fixture of a kind for the contract tests.
 pub struct Fixture {
     pub kind: &'static str,
-    /// A destination of its own; `None` where there is nothing that could be away.
+    /// A destination of its own; `None` if the destination cannot be unreachable.
     pub destination: Option<fn() -> Box<dyn Destination>>,
     /// Settings that are wrong, and a word that the error must have.
     pub wrong: &'static [(&'static str, &'static str)],

@@ -1,4 +1,4 @@
-//! The contract, with a NATS server; below it, what the `nats` kind promises beyond.
+//! The contract with a NATS server, and the other guarantees of the `nats` kind.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// A larger message its streams refuse.
+/// Its streams refuse larger messages.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
 struct Streams {
     server: NatsServer,
-    /// What was read so far: a stream only grows.
+    /// The messages read so far. A stream only grows.
     read: HashMap<String, Vec<Arrival>>,
 }
 
@@ -240,7 +240,7 @@ async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
     assert_eq!(server.messages("BIK", 1).len(), 1);
 }
 
-/// A replay has no id by which the stream would know it again: each copy would be there.
+/// A replayed message has no id by which the stream could deduplicate it, so each copy would be stored.
 #[tokio::test]
 async fn of_deliveries_that_were_given_up_one_copy_is_left() {
     let server = NatsServer::start_new();
@@ -300,7 +300,7 @@ async fn who_may_not_get_in_or_may_not_publish_is_told_so() {
     );
 }
 
-/// As in the documentation of NATS: good for nothing else.
+/// The example of NATS's documentation; it is used nowhere else.
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 const PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 

@@ -1,4 +1,4 @@
-//! The `postgres` kind behind a pooler that lends the server's connections to each transaction.
+//! The `postgres` kind with a pooler that assigns a server connection to each transaction.
 
 use std::{
     thread,
@@ -22,7 +22,8 @@ fn settings(url: &str) -> String {
     format!("url = {url:?}\npassword = \"secret\"")
 }
 
-/// What another application finds on both connections of the pool: it holds one of them while it asks the other.
+/// The state that another application finds on both connections of the pool. It holds one of them while it queries the
+/// other.
 fn settings_of_others(pooler: &PgBouncer) -> Vec<String> {
     let found = "BEGIN; SELECT pg_sleep(0.5) IS NULL; SELECT current_setting('statement_timeout'),
         current_setting('lock_timeout'), (SELECT count(*) FROM pg_prepared_statements); COMMIT";
@@ -116,7 +117,7 @@ async fn a_pooler_without_a_server_is_away_and_not_wrong() {
     handler.deliver(&deliveries(1..=3)).await.unwrap();
     server.kill();
     let given = tokio::time::timeout(Duration::from_secs(20), handler.deliver(&deliveries(4..=5))).await;
-    // It says so, or lets its client wait for a server.
+    // It reports that, or lets its client wait for a server.
     assert!(matches!(given, Err(_) | Ok(Err(Failure::Retry { .. }))), "{given:?}");
     server.start();
     // The pooler turns its clients away for a while after a server that refused.

@@ -1,4 +1,4 @@
-//! The contract, with a table of a real PostgreSQL; and what the `postgres` kind promises beyond it.
+//! The contract with a table of a real PostgreSQL, and the other guarantees of the `postgres` kind.
 
 use bikhook::handler::Failure;
 
@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-/// A table that a user made, with a rule of the user's, and a column that tells in which order rows came: `ctid` does not.
+/// A table made by the user, with a constraint of the user, and a column that shows the order of arrival, which `ctid`
+/// does not.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS TABLE_OF_SCENE (
     key text PRIMARY KEY, seq bigint, received_at timestamptz, source text, event_name text,
     bik_id text CHECK (bik_id <> 'poison'), store_id text, message_id text, status text, channel text, owner text,
@@ -163,7 +164,7 @@ async fn what_the_server_says_of_a_row_stands_behind_its_code_and_a_colon() {
     assert!(said.contains("nobody") && said.contains("Failing row contains"), "{said}");
 }
 
-/// Each try would else leave one more statement behind, until the database has no connection left.
+/// Otherwise each attempt would leave a running statement, until the database has no free connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_that_was_given_up_does_not_wait_on_in_the_server() {
     let server = Server::start_new();

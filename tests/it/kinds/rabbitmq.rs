@@ -1,4 +1,4 @@
-//! The contract, with a RabbitMQ; and what is the kind's own.
+//! The contract with a RabbitMQ, and the other guarantees of the `rabbitmq` kind.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// A broker, and what was taken out of its queues: an exchange with a queue for each scene.
+/// A broker with an exchange and a queue for each scene, and the messages read from its queues.
 struct Broker {
     server: RabbitMq,
     taken: HashMap<String, Vec<Arrival>>,
@@ -111,12 +111,12 @@ fn rabbitmq_keeps_the_contract() {
     hold_to(&mut *destination());
 }
 
-/// Opens a handler, or says why not.
+/// Opens a handler, or returns why it cannot be opened.
 async fn open_at(url: &str, settings: &str) -> Result<Box<dyn Handler>, String> {
     open("rabbitmq", &format!("url = {url:?}\n{settings}")).await
 }
 
-/// What a failure is, and its class.
+/// The variant of a failure, and its class.
 fn outcome(result: Result<(), Failure>) -> (&'static str, String) {
     match result {
         Ok(()) => ("ok", String::new()),
@@ -224,7 +224,7 @@ async fn a_broker_without_room_is_retried_and_has_everything_in_the_end() {
     until_delivered(&*handler, 5..=6).await;
 
     server.kill();
-    // Some deliveries may find that the connection has broken; then nobody is there.
+    // Some deliveries may fail because the connection breaks; later ones because nothing listens.
     let mut ended = deliver(&*handler, 7..=8).await;
     for _ in 0..20 {
         if ended == told("retry", "connection refused") {
@@ -250,7 +250,7 @@ async fn no_later_event_of_a_message_is_queued_after_one_that_was_rejected() {
     bounded.insert(short("x-overflow"), AMQPValue::LongString("reject-publish".into()));
     server.make_queue("bounded", bounded);
     let handler = open_at(&server.url(), "routing_key = \"bounded\"").await.unwrap();
-    // The queue has no room for the third, and would have some for what is smaller.
+    // The queue has no room for the third message, but has room for smaller ones.
     let large = status(&"x".repeat(20 * 1024), "m", "delivered");
     let events = [
         delivery(1, &status("1", "n", "sent")),
@@ -341,7 +341,7 @@ fn what_comes_back_is_not_in_the_log() {
     assert!(!home.log().contains("returned us") && !home.log().contains("lapin"), "{}", home.log());
 }
 
-/// As dispatch delivers: what takes too long is dropped.
+/// As in dispatch: a delivery that takes too long is cancelled.
 async fn deliver(handler: &dyn Handler, seqs: RangeInclusive<u64>) -> (&'static str, String) {
     let events = deliveries(seqs);
     match tokio::time::timeout(Duration::from_secs(10), handler.deliver(&events)).await {

@@ -1,4 +1,4 @@
-//! The contract, with a Redis server; below it, what the `redis` kind promises beyond.
+//! The contract with a Redis server, and the other guarantees of the `redis` kind.
 
 use std::{collections::HashMap, time::Instant};
 

@@ -1,4 +1,4 @@
-//! The contract, with an S3; and what is the kind's own.
+//! The contract with an S3 store, and the other guarantees of the `s3` kind.
 
 use std::io::Read;
 
@@ -43,8 +43,8 @@ impl Destination for Store {
         self.0.start();
     }
 
-    /// A store looks at no event, and an object of one alone is far from the 5 GiB that it takes: what is too large is a
-    /// batch, and half of it will do.
+    /// A store does not read events, and a single event is far below its limit of 5 GiB. So only a batch can be too
+    /// large, and half of it fits.
     fn poison(&self) -> Option<String> {
         None
     }
@@ -134,7 +134,7 @@ async fn a_store_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
     let error = refusal(&other).await;
     assert!(error.contains("NoSuchBucket") && error.contains("the bucket \"no-such\" exists"), "{error}");
 
-    // What comes after the bucket and the user's two needs its credentials.
+    // The requests after those for the bucket and the user's two need its credentials.
     let strict = S3::start_strict_after(3);
     let (id, secret) = strict.make_user();
     for (id, secret, code) in [

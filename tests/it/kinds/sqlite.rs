@@ -1,4 +1,4 @@
-//! The contract, with a table of an SQLite file; and what the `sqlite` kind promises beyond it.
+//! The contract with a table of an SQLite file, and the other guarantees of the `sqlite` kind.
 
 use std::{fs, ops::Range, os::unix::fs::PermissionsExt, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A table that a user made, with a rule of the user's.
+/// A table made by the user, with a constraint of the user.
 const TABLE_WITH_A_RULE: &str = "CREATE TABLE bik_events (
     key TEXT PRIMARY KEY, seq, received_at, source, event_name, bik_id TEXT CHECK (bik_id <> 'poison'), store_id,
     message_id, status, channel, owner, category, customer_id, customer_name, phone, created_at, failure_reason, attempt,
@@ -110,7 +110,7 @@ async fn others_may_not_read_the_file_and_a_file_of_the_user_keeps_its_mode() {
     assert_eq!(mode("other.db"), 0o664);
 }
 
-/// A receiver with the handler `out` and little patience.
+/// A receiver with the handler `out` and short timeouts.
 fn home(path: &Path) -> Home {
     let mut home = Home::new();
     home.more = format!(
@@ -126,7 +126,7 @@ fn post(receiver: &Process, messages: Range<usize>) {
     assert_eq!(receiver.connect().post(&format!("[{}]", events.join(","))).unwrap().status, 200);
 }
 
-/// Everything is there, once, and nothing was given up.
+/// Every event is stored once, and none is a dead letter.
 fn assert_has(path: &Path, receiver: &Process, count: usize) {
     let connection = Connection::open(path).unwrap();
     let found = "SELECT count(*), count(DISTINCT bik_id) FROM bik_events";

@@ -1,4 +1,4 @@
-//! config/alerts.yml and config/grafana.json: promtool takes them, and they name only what is exported.
+//! config/alerts.yml and config/grafana.json: promtool accepts them, and they name only exported metrics.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, process::Command};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{page::Page, promql, scrape, start};
 use crate::support::home::Home;
 
-/// What Prometheus itself adds.
+/// Labels that Prometheus adds.
 const OF_PROMETHEUS: [&str; 2] = ["instance", "job"];
 /// Metrics of Prometheus itself.
 const BY_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
@@ -31,7 +31,7 @@ fn expression(rule: &str) -> &str {
     expression.strip_prefix(">-").unwrap_or(expression)
 }
 
-/// Every text of this key, wherever it is.
+/// All values of this key, at any depth.
 fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(object) => {
@@ -58,7 +58,7 @@ fn expressions(dashboard: &Value) -> Vec<&str> {
     found
 }
 
-/// What promtool complains of; `None` where nothing is wrong.
+/// The complaint of promtool; `None` if there is none.
 fn promtool(args: &[&str]) -> Option<String> {
     let ended =
         Command::new("promtool").args(args).output().expect("promtool: Debian's package is `prometheus`");
@@ -133,7 +133,7 @@ fn alerts_and_dashboard_name_only_what_is_exported() {
     }
 }
 
-/// Whether a metric has the label, and some series each of the values that are asked for.
+/// Returns whether the metric has the label, and each of the given values in some series.
 fn is_there(page: &Page, metric: &str, label: &str, operator: &str, value: &str) -> bool {
     if OF_PROMETHEUS.contains(&label) {
         return true;

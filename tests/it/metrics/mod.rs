@@ -1,5 +1,5 @@
-//! What is measured: the names and labels that docs/metrics.md promises, whatever is sent; and that alerts and the dashboard
-//! name nothing else.
+//! The metrics: their names and labels are those of docs/metrics.md, whatever is posted, and alerts and the dashboard
+//! name no others.
 
 mod alerts;
 mod page;
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A receiver with all that can be measured.
+/// A receiver that has every metric.
 fn start(home: &Home) -> Process {
     let process = home.start();
     eventually("insight has nothing to tell", || {
@@ -32,7 +32,7 @@ fn scrape(process: &Process) -> Page {
     Page::read(&answer.body)
 }
 
-/// What the table of the documents says: the labels of each metric.
+/// The labels of each metric, from the table of the document.
 fn promised() -> BTreeMap<String, BTreeSet<String>> {
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let rows = document("docs/metrics.md").rows_below("## Every metric").into_iter();

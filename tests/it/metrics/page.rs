@@ -1,4 +1,4 @@
-//! A page of OpenMetrics, taken apart.
+//! Parses a page of OpenMetrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,8 @@ impl Page {
         Self { kinds, samples }
     }
 
-    /// The labels of each metric, by the name that is asked for: with `_total` and `_info`, without `_bucket` and its like.
+    /// The labels of each metric, by the name used in queries: with `_total` and `_info`, without suffixes such as
+    /// `_bucket`.
     pub fn labels_by_metric(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut metrics: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for sample in &self.samples {
@@ -35,7 +36,7 @@ impl Page {
             let labels = labels.filter(|label| label != "le");
             metrics.entry(self.metric_of(&sample.name).to_owned()).or_default().extend(labels);
         }
-        // One that has no sample was promised in vain.
+        // A metric without a sample is declared but not exported.
         for (name, kind) in &self.kinds {
             let suffix = match kind.as_str() {
                 "counter" => "_total",
@@ -87,7 +88,7 @@ fn sample(line: &str) -> Sample {
     let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?} has no value"));
     let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
     let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("{line:?} has no end"));
-    // No value of ours has a comma or a quote in it: one that had would not be read, and end the test.
+    // No label value contains a comma or a quote. If one does, parsing fails, and so does the test.
     let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
         let (label, value) = label.split_once("=\"").unwrap_or_else(|| panic!("{line:?}"));
         (label.to_owned(), value.strip_suffix('"').unwrap_or_else(|| panic!("{line:?}")).to_owned())

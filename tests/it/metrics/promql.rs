@@ -1,4 +1,4 @@
-//! What a PromQL expression names. Whether it is one, promtool says.
+//! Finds the names in a PromQL expression. promtool checks whether it is valid.
 
 /// `name{label="value"}`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -8,18 +8,18 @@ pub struct Selector {
     pub matchers: Vec<(String, String, String)>,
 }
 
-/// What an expression names.
+/// The names in an expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Named {
     pub selectors: Vec<Selector>,
-    /// In `by (…)`, `on (…)` and their like.
+    /// In `by (…)`, `on (…)` and similar clauses.
     pub grouped_by: Vec<String>,
 }
 
 const GROUPINGS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 const OPERATORS: [&str; 5] = ["and", "or", "unless", "bool", "offset"];
 
-/// Takes an expression apart: every name that is no function, operator or duration is a metric's.
+/// Parses an expression. Every name that is not a function, operator or duration is a metric.
 pub fn named(expression: &str) -> Named {
     let mut named = Named::default();
     let mut rest = expression.trim_start();

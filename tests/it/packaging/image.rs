@@ -1,4 +1,4 @@
-//! The image: what it is built from, and a receiver in a root of its own that has what the image has and nothing else.
+//! The image: its build context, and a receiver in a root directory that has only the files of the image.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use super::{Place, USER, seconds, told};
 use crate::support::{disk::as_root, receiver::Receiver};
 
 const BINARY: &str = "/usr/local/bin/bikhook";
-/// What the base image has of a C library.
+/// The C library files of the base image.
 const LIBRARIES: [&str; 5] =
     ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
 
@@ -102,10 +102,10 @@ fn the_build_context_has_every_target_and_every_copied_file() {
     assert!(context.path("config/container.toml").exists());
 }
 
-/// A root with the files of the image, read-only but for the volume.
+/// A root directory with the files of the image, read-only except the volume.
 struct Image {
     place: Place,
-    /// For what is not in the image.
+    /// For files that are not in the image.
     beside: TempDir,
 }
 
@@ -121,7 +121,7 @@ impl Image {
         Self { place, beside: TempDir::new().unwrap() }
     }
 
-    /// `bikhook` as the image runs it: with its variables and these, as its user, without a right more.
+    /// `bikhook` as the image runs it: with its variables and these, as its user, without further privileges.
     fn bikhook(&self, listen: (SocketAddr, SocketAddr), args: &[&str]) -> Command {
         const READ_ONLY: &str = r#"
             set -e
@@ -155,7 +155,7 @@ impl Image {
         )
     }
 
-    /// A command beside a running receiver, as `docker exec` gives it.
+    /// A command in the container of a running receiver, like `docker exec`.
     fn exec(&self, receiver: &Receiver, args: &[&str]) -> Output {
         self.bikhook((receiver.http, receiver.admin), args).output().unwrap()
     }
@@ -165,14 +165,14 @@ impl Image {
         told(as_root("cat").arg(self.place.path("data").join(name)).output().unwrap())
     }
 
-    /// Every file outside of the volume.
+    /// Every file outside the volume.
     fn files(&self) -> BTreeSet<String> {
         let mut find = as_root("find");
         find.arg(self.place.path("")).args(["-path", "*/data/*", "-prune", "-o", "-print"]);
         told(find.output().unwrap()).lines().map(str::to_owned).collect()
     }
 
-    /// How and by whom the files of the volume may be used, by name: `600 65532`.
+    /// Mode and owner of the files of the volume, by name: `600 65532`.
     fn modes(&self) -> Vec<(String, String)> {
         let mut find = as_root("find");
         find.arg(self.place.path("data")).args(["-type", "f", "-printf", "%f %m %U\n"]);
@@ -184,7 +184,7 @@ impl Image {
     }
 }
 
-/// What the binary is linked with, by path; all of it is in the base image.
+/// The libraries that the binary is linked with, by path. All of them are in the base image.
 fn libraries() -> Vec<String> {
     let listed = told(Command::new("ldd").arg(env!("CARGO_BIN_EXE_bikhook")).output().unwrap());
     let paths: Vec<String> =

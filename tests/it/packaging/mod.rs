@@ -1,4 +1,4 @@
-//! The image and the unit, without an engine to build the one or a systemd to run the other: their files, and the real
+//! The image and the systemd unit, tested without a container engine and without systemd: their files, and the real
 //! binary with their settings.
 
 mod image;
@@ -13,10 +13,10 @@ use std::{
 
 use crate::support::disk::as_root;
 
-/// The user of the image, and one that the unit might be given: nobody in particular.
+/// The user of the image, and an arbitrary user for the unit.
 const USER: &str = "65532";
 
-/// A folder that a service may call its own, in one that every user may pass through.
+/// A folder owned by the user of the service, in a folder that every user may enter.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -32,8 +32,9 @@ impl Place {
         self.folder.path().join(inside)
     }
 
-    /// A file with its folders, copied from elsewhere. By a process of its own: what another test starts while this one
-    /// has the copy open for writing would hold it open for a moment longer, and a busy binary cannot be run.
+    /// Copies a file, and creates its folders. A child process copies it: if this process had the copy open for
+    /// writing, a process started by another test could inherit it, and a binary that is open for writing cannot be
+    /// run.
     fn copy(&self, from: &Path, inside: &str) {
         let to = self.path(inside);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -53,12 +54,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What belongs to another user, this one may not be able to remove. What is left is a temporary folder.
+        // Files of another user may not be removable. Then a temporary folder is left.
         let _ = as_root("rm").arg("-rf").arg(self.folder.path()).status();
     }
 }
 
-/// What a command wrote, once it has done what it was asked to.
+/// The output of a command, which must succeed.
 #[track_caller]
 fn told(output: Output) -> String {
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The systemd unit: what systemd says of it, and a receiver as it starts one.
+//! The systemd unit: the verdict of systemd's own checks, and a receiver started as the unit starts it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ fn unit() -> String {
     fs::read_to_string(UNIT).unwrap()
 }
 
-/// The values of a key, in their order.
+/// The values of a key, in order.
 fn values(key: &str) -> Vec<String> {
     let unit = unit();
     let values: Vec<_> = unit
@@ -30,7 +30,7 @@ fn values(key: &str) -> Vec<String> {
     values
 }
 
-/// The unit as it is, but for the binary: the one of the tests.
+/// The unit, unchanged except that the binary is that of the tests.
 fn installed(place: &Place) -> String {
     let unit = unit().replace(BINARY, env!("CARGO_BIN_EXE_bikhook"));
     let path = place.path("bikhook.service");
@@ -45,7 +45,7 @@ fn systemd_finds_the_unit_valid_and_its_exposure_low() {
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no", &path]).output().unwrap();
     let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && complaints.is_empty(), "{complaints}");
-    // Of 100: below 20 is what systemd calls "OK", and near what it can do for a service that listens.
+    // Of 100. systemd rates values below 20 as "OK", and a service that listens cannot get much lower.
     let security = ["security", "--no-pager", "--offline=true", "--threshold=20", &path];
     told(Command::new("systemd-analyze").args(security).output().unwrap());
 }
@@ -57,7 +57,7 @@ fn a_process_that_dies_leaves_no_memory_behind() {
     assert!(compose.lines().any(|line| line.trim() == "core: 0"), "{compose}");
 }
 
-/// A receiver as the unit starts it, by way of a tracer of system calls or not.
+/// A receiver as the unit starts it, with or without a tracer of system calls.
 fn start(place: &Place, config: &str, tracer: &[&str]) -> Command {
     let binary = place.path("bikhook");
     let line = values("ExecStart").remove(0);
@@ -71,18 +71,18 @@ fn start(place: &Place, config: &str, tracer: &[&str]) -> Command {
     command.arg("-i").args(["PATH=/usr/bin:/bin", "BIK_KEY=correct-horse"]);
     command.arg(format!("{name}={config}"));
     command.args(["BIKHOOK_HTTP_LISTEN=127.0.0.1:0", "BIKHOOK_ADMIN_LISTEN=127.0.0.1:0"]);
-    // Fewer than by default: the limit of open files that the unit sets cannot be had everywhere.
+    // Fewer than by default, because not every machine allows the limit of open files that the unit sets.
     command.args(["BIKHOOK_HTTP_CONNECTIONS=100", "setpriv", "--no-new-privs"]);
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
     command.args(tracer).arg(binary).args(words).current_dir(place.path(""));
     command
 }
 
-/// A place with the binary and this configuration.
+/// A folder with the binary and this configuration.
 fn place(config: &str) -> (Place, String) {
     let place = Place::new();
     place.copy(Path::new(env!("CARGO_BIN_EXE_bikhook")), "bikhook");
-    // What the unit calls its StateDirectory is where the configuration's paths count from: data/… here.
+    // The paths of the configuration are relative to the unit's StateDirectory, here data/….
     place.make_private("data");
     let path = place.path("bikhook.toml");
     fs::write(&path, config).unwrap();
@@ -145,7 +145,7 @@ fn calls_made(trace: &str) -> BTreeSet<String> {
     trace.lines().filter_map(name).collect()
 }
 
-/// What the unit's filters come to, by systemd's own sets.
+/// The system calls that the unit's filters allow, from systemd's own sets.
 fn calls_allowed() -> BTreeSet<String> {
     let listed =
         told(Command::new("systemd-analyze").args(["--no-pager", "syscall-filter"]).output().unwrap());
@@ -169,7 +169,7 @@ fn calls_allowed() -> BTreeSet<String> {
             allowed.extend(named);
         }
     }
-    // systemd lets these through whatever the filters say.
+    // systemd always allows these, regardless of the filters.
     allowed.extend(expand(&sets, "@default"));
     assert!(allowed.len() > 100, "{allowed:?}");
     allowed

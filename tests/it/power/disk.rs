@@ -1,8 +1,8 @@
-//! A disk as a power cut leaves it, by what POSIX promises: what was synced is there, and of the rest any part.
+//! A disk after a power cut, as POSIX allows it: synced data is there, and any part of the rest may be.
 //!
-//! - A write is durable once a sync of its file that began after it has returned. Until then each page of 4 KiB may have
-//!   any of its contents since the last sync, whatever became of other pages, and a page may be torn between two of them at
-//!   a sector of 512 bytes. The length of the file is one of those that it had since then.
+//! - A write is durable once a sync of its file that began after it has returned. Until then each page of 4 KiB may
+//!   have any of its contents since the last sync, independently of other pages. A page may also be torn between two of
+//!   them at a sector of 512 bytes. The length of the file is one of those that it had since then.
 //! - A name is durable once a sync of its folder that began after it has returned. Until then the change may be there or
 //!   not: in order, as with a journaled file system, or any of them.
 
@@ -61,29 +61,29 @@ enum Named {
     Folder(PathBuf),
 }
 
-/// A sync that a disk is to ignore, to see whether that is noticed.
+/// A sync that the disk ignores, to check that the test detects it.
 #[derive(Clone, Copy, Debug)]
 pub enum Ignored {
     Nothing,
-    /// Of files that were made by a name with this end.
+    /// Syncs of files that were created under a name with this ending.
     File(&'static str),
     Folders,
 }
 
-/// How a file, or the names, came through.
+/// How much of a file, or of the names, survives.
 #[derive(Clone, Copy, Debug)]
 enum Luck {
     /// Nothing that was not synced.
     Lost,
     /// Everything.
     Kept,
-    /// Each part with this chance in percent.
+    /// Each part, with this probability in percent.
     Parts(u64),
-    /// What was written last, and little before it.
+    /// The last write, and little of the earlier ones.
     Latest,
 }
 
-/// What is there after a power cut.
+/// The files after a power cut.
 pub struct State {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     pub folders: Vec<PathBuf>,
@@ -92,7 +92,7 @@ pub struct State {
 }
 
 impl<'a> Disk<'a> {
-    /// By a log of all that happened below a folder that was empty.
+    /// From a log of all operations below a folder that was empty at first.
     pub fn new(log: &'a Log, root: &Path) -> Self {
         let mut disk = Self { log, files: Vec::new(), folders: HashMap::new(), names: Vec::new() };
         disk.folders.insert(root.to_owned(), Syncs::default());
@@ -165,7 +165,7 @@ impl<'a> Disk<'a> {
             let luck = roll(dice);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.ends_with("-shm") {
-                // SQLite makes it again: what is in it after a crash says nothing.
+                // SQLite recreates it, so its content after a crash does not matter.
                 if dice.percent(50) {
                     let words = std::iter::repeat_with(|| dice.next().to_le_bytes());
                     files.insert(path, words.take(PAGE).flatten().collect());
@@ -181,7 +181,7 @@ impl<'a> Disk<'a> {
         State { files, folders, story }
     }
 
-    /// How often a file with this name was written from its beginning on.
+    /// How often the start of a file with this name was written.
     pub fn written_from_the_beginning(&self, name: &str) -> usize {
         let files = self.files.iter().filter(|file| file.made_as.ends_with(name));
         let changes = files.flat_map(|file| &file.changes);
@@ -222,7 +222,7 @@ impl<'a> Disk<'a> {
                 Named::Folder(path) => folders.push(path.clone()),
             }
         }
-        // What is in a folder that is not there is not there either.
+        // If a folder does not exist, its content does not exist either.
         let made: Vec<&PathBuf> = self.folders.keys().filter(|folder| self.is_made(folder)).collect();
         names.retain(|path, _| {
             let lost = |folder: &&&PathBuf| path.starts_with(folder) && !folders.contains(folder);
@@ -293,7 +293,7 @@ enum Opened {
 }
 
 impl Syncs {
-    /// What ended before this is durable at a time.
+    /// Operations that ended before this are durable at a given time.
     fn durable_to(&self, at: usize) -> usize {
         self.0.iter().filter(|(_, ended)| *ended < at).map(|(begun, _)| *begun).max().unwrap_or_default()
     }
@@ -324,7 +324,7 @@ impl Change {
         }
     }
 
-    /// Applies what of it concerns a page that begins here.
+    /// Applies the part of it that is in the page that starts here.
     fn apply_to_page(&self, begin: usize, page: &mut [u8], log: &Log) {
         match &self.what {
             Changed::Write(offset, bytes) => {
@@ -357,7 +357,7 @@ impl Luck {
         }
     }
 
-    /// How many of so many changes have come to the disk.
+    /// Picks how many of the changes are on the disk.
     fn pick(self, changes: usize, dice: &mut Dice) -> usize {
         match self {
             Self::Lost => 0,
@@ -373,7 +373,7 @@ impl Luck {
         }
     }
 
-    /// The luck of a page that was not written last.
+    /// What survives of a page that was not written last.
     fn of_others(self, dice: &mut Dice) -> Self {
         match self {
             Self::Latest if dice.percent(80) => Self::Lost,

@@ -1,4 +1,4 @@
-//! What the recorder wrote: each operation with the time of its beginning and of its end, which are numbers of records.
+//! The recorder's log: each operation with the times of its start and its end. Times are numbers of records.
 
 use std::{collections::HashMap, ops::Range, path::PathBuf};
 
@@ -10,7 +10,7 @@ pub struct Log {
     pub end: usize,
 }
 
-/// One operation. What failed is not in the log.
+/// One operation. Failed operations are not in the log.
 pub struct Operation {
     pub begun: usize,
     /// `usize::MAX` where the process ended first.
@@ -36,7 +36,7 @@ pub enum What {
         file: Handle,
         size: u64,
     },
-    /// Makes it at least as long.
+    /// Extends the file to at least this length.
     Grow {
         file: Handle,
         size: u64,
@@ -54,14 +54,14 @@ pub enum What {
     MakeFolder {
         path: PathBuf,
     },
-    /// An answer of 200, as far as 64 KiB.
+    /// The first 64 KiB of an answer with 200.
     Answer {
         text: String,
     },
 }
 
 impl What {
-    /// What was done, in a word.
+    /// The name of the operation.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
@@ -149,12 +149,12 @@ impl Log {
         Self { bytes, operations, end: time }
     }
 
-    /// What an operation wrote.
+    /// The bytes that an operation wrote.
     pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
         &self.bytes[range.clone()]
     }
 
-    /// The highest seq that an answer named which had begun before this time.
+    /// The highest seq in the answers that had begun before this time.
     pub fn answered(&self, before: usize) -> u64 {
         let texts =
             self.operations.iter().filter(|operation| operation.begun < before).filter_map(|operation| {
@@ -171,7 +171,7 @@ impl Log {
     }
 }
 
-/// What begins with a record; `None` for the end of what began before.
+/// The operation that begins with a record; `None` for the end of an earlier one.
 fn what(header: &Header, data: Range<usize>, bytes: &[u8]) -> Option<What> {
     const OPEN: u8 = 1;
     const ANSWER: u8 = 9;

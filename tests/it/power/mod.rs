@@ -1,9 +1,10 @@
 //! Nothing that got a 200 is lost by a power cut, and nothing that is settled is missing at a destination.
 //!
-//! The real binary runs with a library that records every write, sync, rename and answer. From the record, disks are built
-//! as a power cut may leave them: what was not synced is gone, torn or in another order. The receiver starts on each.
+//! The real binary runs with a library that records every write, sync, rename and answer. From the record, the test
+//! builds disks as a power cut may leave them: data that was not synced is lost, torn or reordered. The receiver starts
+//! on each disk.
 //!
-//! `BIKHOOK_POWER_CUTS=1000` cuts as often; `BIKHOOK_POWER_SEED=…` has other cuts.
+//! `BIKHOOK_POWER_CUTS=1000` makes 1,000 cuts; `BIKHOOK_POWER_SEED=…` makes other cuts.
 
 mod disk;
 mod log;
@@ -33,12 +34,12 @@ use crate::support::{
     load::Load,
 };
 
-/// Cuts that look at the receiver, where a test says no other number.
+/// The default number of cuts after which the receiver is started.
 const CUTS: u64 = 60;
 /// Receivers that start at once: each mostly waits.
 const WORKERS: u64 = 6;
 
-/// One record for all tests: what was not ignored while it was made can be ignored later.
+/// One record for all tests. Syncs that were recorded can be ignored later.
 static RECORDING: LazyLock<Recording> = LazyLock::new(|| record(seed()));
 
 fn number(variable: &str, otherwise: u64) -> u64 {
@@ -49,7 +50,7 @@ fn seed() -> u64 {
     number("BIKHOOK_POWER_SEED", 12)
 }
 
-/// What was wrong after so many cuts, by cut. Ends at the first where `first_only`.
+/// Makes this many cuts, and returns the faults by cut. Stops at the first fault if `first_only` is set.
 fn cut(cuts: u64, ignored: Ignored, first_only: bool) -> BTreeMap<u64, String> {
     let recording = &*RECORDING;
     let disk = Disk::new(&recording.log, &recording.root);
@@ -73,7 +74,8 @@ fn cut(cuts: u64, ignored: Ignored, first_only: bool) -> BTreeMap<u64, String> {
     found.into_inner().unwrap()
 }
 
-/// When the power is cut: at any time; close to a sync, an answer or a change of names; or right after an answer, at its worst.
+/// The time of a power cut: at random; near a sync, an answer or a change of names; or right after an answer, with the
+/// worst result.
 fn moment(log: &Log, dice: &mut Dice) -> (usize, bool) {
     let any = dice.below(log.end as u64) as usize;
     let next =

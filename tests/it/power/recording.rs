@@ -1,4 +1,4 @@
-//! A receiver at work for two lives, with everything that it writes recorded.
+//! Runs a receiver twice, and records all its writes.
 
 use std::{
     collections::HashMap,
@@ -21,22 +21,22 @@ use crate::support::{
 };
 
 const SENDERS: u64 = 6;
-/// Answers that the senders wait for before and after a burst.
+/// The number of answers that the senders wait for before and after a burst.
 const ANSWERS: u64 = 60;
-/// Connections that post large events at once: more than one group of commits takes, and enough of it for a checkpoint.
+/// Connections that post large events at once: more than one group commit holds, and enough for a checkpoint.
 const LARGE_SENDERS: usize = 64;
 const LARGE_POSTS: usize = 3;
 const LARGE_BYTES: usize = 60_000;
-/// A sync takes at least so long, as on a disk.
+/// The minimum duration of a sync, as on a real disk.
 const SYNC_US: u32 = 1_500;
 
-/// What happened, and what the senders were told.
+/// The recorded operations, and the answers that the senders got.
 pub struct Recording {
     pub log: Log,
     pub ledger: Ledger,
     /// The seq of each event, by its id.
     pub seqs: HashMap<String, u64>,
-    /// Where the receiver lived.
+    /// The folder of the receiver.
     pub root: PathBuf,
 }
 
@@ -56,7 +56,7 @@ pub fn rows_file(root: &Path) -> PathBuf {
     root.join("rows/rows.db")
 }
 
-/// Lives once, records it, and checks that all is well while no power is cut.
+/// Runs the receiver once with recording. Checks that everything is correct without a power cut.
 pub fn record(seed: u64) -> Recording {
     let folder = TempDir::new().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap().join("home");
@@ -138,7 +138,7 @@ fn post_large(address: SocketAddr, life: usize) -> Vec<Made> {
     })
 }
 
-/// The library that records, and where it does.
+/// The recording library, and the folder of its log.
 pub struct Recorder {
     library: PathBuf,
     pub log: PathBuf,
@@ -156,7 +156,7 @@ impl Recorder {
         Self { library, log }
     }
 
-    /// The command that starts a receiver whose doings below a folder are recorded.
+    /// The command that starts a receiver whose operations below a folder are recorded.
     pub fn watch(&self, home: &Home, root: &Path) -> Command {
         let receiver = home.command();
         let mut command = Command::new("env");

@@ -1,4 +1,4 @@
-//! The receiver starts on what a power cut left; what is missing then.
+//! Starts the receiver on a disk after a power cut, and finds missing data.
 
 use std::{
     any::Any,
@@ -21,10 +21,10 @@ use crate::support::{
     proof::Proof,
 };
 
-/// Events that are posted once more after a start: their keys must be known.
+/// The number of events that are posted again after a start: their keys must be known.
 const POSTED_AGAIN: usize = 5;
 
-/// What was wrong: a receiver that does not start is a fault, too.
+/// The faults. A receiver that does not start is a fault, too.
 pub fn faults(recording: &Recording, state: &State, at: usize) -> Vec<String> {
     let folder = TempDir::new().unwrap();
     let home = restore(state, &recording.root, folder.path());
@@ -43,7 +43,7 @@ fn look(recording: &Recording, home: &Home, root: &Path, at: usize) -> Vec<Strin
     let mut stored = Vec::new();
     home.each_stored(|row| stored.push(row));
     let found: HashSet<String> = stored.iter().map(id_of).collect();
-    // What was on its way is there or not; where it is, it is delivered like everything else.
+    // An event in flight may be stored or not. If it is stored, it must be delivered.
     let expected = |made: &&Made| is_answered(made) || found.contains(&made.id);
     let events: Vec<Made> = recording.ledger.events.iter().filter(expected).cloned().collect();
     let ledger = Ledger { events, ..Ledger::default() };
@@ -93,7 +93,7 @@ fn ids_of_rows(file: &Path) -> HashSet<String> {
     select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// What SQLite finds wrong in a file.
+/// The errors that SQLite finds in a file.
 fn damage(file: &Path) -> Option<String> {
     let database = Connection::open(file).unwrap();
     let found: String = database.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).unwrap();
@@ -105,7 +105,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// Puts a state into a folder; a receiver that lives there.
+/// Writes the state of a disk into a folder. Returns a receiver in that folder.
 fn restore(state: &State, from: &Path, to: &Path) -> Home {
     let moved = |path: &Path| to.join(path.strip_prefix(from).unwrap());
     for folder in &state.folders {

@@ -1,5 +1,5 @@
-//! The documents are true: their commands are run and their output compared, their TOML is read and served, their tables are
-//! those of the code, and what they name and link to exists.
+//! Checks the documents: their commands are run and the output is compared, their TOML is loaded, their tables match
+//! the code, and all names and links exist.
 
 pub mod page;
 
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use self::page::{Block, Document, document, documents};
 use crate::support::{events::status, home::eventually, receiver::Receiver};
 
-/// The blocks that are not run: their document, their first line, and why not. A new one has to be entered here.
+/// The blocks that are not run: document, first line and reason. A new one must be added here.
 const SKIPPED: [(&str, &str, &str); 12] = [
     ("README.md", "cd bikhook", "because the test builds the binary itself"),
     ("README.md", "bikhook", "because it runs until it is stopped: the test starts it"),
@@ -53,10 +53,10 @@ const SKIPPED: [(&str, &str, &str); 12] = [
 /// Languages whose blocks are run or read.
 const READ: [&str; 4] = ["sh", "console", "toml", "json"];
 
-/// Languages that say nothing to run or to read.
+/// Languages that are neither run nor read.
 const SHOWN: [&str; 4] = ["nginx", "caddy", "dockerfile", "text"];
 
-/// A key for the variable that the configurations of the documents ask for.
+/// A key for the variable that the configurations of the documents need.
 const KEY: &str = "a-key-for-this-page";
 
 #[test]
@@ -128,7 +128,7 @@ impl Desk {
         Receiver::start(command, &self.path("log"), &self.path("data/journal.db.lock"))
     }
 
-    /// Lines of the shell, with the real addresses in the place of the document's.
+    /// Shell lines, with the real addresses instead of those of the document.
     fn shell(&self, receiver: &Receiver, lines: &str) -> Output {
         let (http, admin) = (receiver.http.to_string(), receiver.admin.to_string());
         let lines = lines.replace("127.0.0.1:8080", &http).replace("127.0.0.1:8081", &admin);
@@ -163,7 +163,7 @@ impl Desk {
         }
     }
 
-    /// What the lines write, once all of them have done what they were asked to.
+    /// The output of the lines, all of which must succeed.
     #[track_caller]
     fn succeed(&self, receiver: &Receiver, lines: &str) -> String {
         let output = self.shell(receiver, lines);
@@ -312,7 +312,7 @@ fn keys_of_table(rows: Vec<Vec<String>>) -> Vec<(String, String)> {
     keys
 }
 
-/// As a table says it.
+/// The default as written in a table.
 fn default_cell(default: Option<&String>) -> String {
     default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"))
 }
@@ -464,7 +464,7 @@ fn every_route_that_the_documents_name_is_served() {
     for path in named {
         let (method, path) = path.split_once(' ').unwrap();
         let path = path.replace("{seq}", "1").replace("{id}", "1").replace("{name}", "log");
-        // A tail has no end: what is wrong with a question has.
+        // A tail never ends, but an invalid request for it does.
         let path = path.replace("/tail", "/tail?after=x");
         let ask = format!(
             "curl -s -X {method} -H 'Content-Type: application/json' -d '{{}}' http://127.0.0.1:8081{path}"

@@ -1,4 +1,4 @@
-//! The documents, taken apart.
+//! Parses the documents.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ impl Block {
         self.text.lines().next().unwrap_or_default()
     }
 
-    /// Of a console: each command, its continued lines joined, with what it writes.
+    /// For a `console` block: each command, with continued lines joined, and its output.
     pub fn dialogue(&self) -> Vec<(String, String)> {
         let mut dialogue: Vec<(String, String)> = Vec::new();
         let mut continued = false;
@@ -103,12 +103,12 @@ impl Document {
         self.text.split("```").step_by(2).collect()
     }
 
-    /// What stands in single backticks.
+    /// The texts in single backticks.
     pub fn code_spans(&self) -> Vec<String> {
         self.prose().split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
-    /// Where the links lead that stay in the repository: a file, and an anchor in it.
+    /// The targets of links within the repository: a file, and an anchor in it.
     pub fn links(&self) -> Vec<(PathBuf, Option<String>)> {
         let here = Path::new(&self.path);
         let folder = here.parent().unwrap_or(Path::new(""));

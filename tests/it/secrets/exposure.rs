@@ -102,7 +102,7 @@ fn a_file_with_secrets_that_everybody_can_read_is_warned_about() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(open.warnings(&kept, 0o644, &[]), "");
 
-    // Behind a closed door nobody reads it.
+    // Nobody else can read it in a closed folder.
     fs::set_permissions(open.0.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(open.warnings(&in_file, 0o644, &[]), "");
 }

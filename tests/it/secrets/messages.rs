@@ -4,13 +4,13 @@ use std::{fs, process::Command};
 
 use bikhook::config::Config;
 
-/// The secrets: one of letters and digits, and one that every rule of quoting has something to say about.
+/// The secrets: one of letters and digits, and one with characters that every quoting rule affects.
 const SECRETS: [&str; 2] = ["q7Zt4WmPx2LrVn8s", "u\u{fc}9+Kd/p=w!Lr7m"];
 
 /// A part of a secret of this length is a secret, too.
 const PART_CHARS: usize = 6;
 
-/// Where a secret may stand, as `SECRET` in the last line; the lines before it belong to it.
+/// The places of a secret, marked `SECRET` in the last line. The lines before it belong to the same place.
 const PLACES: [(&str, &str); 31] = [
     ("key", "[sources.bik]\ncredentials.portal = { key = \"SECRET\" }"),
     ("key with form", "[sources.bik]\ncredentials.portal = { form = \"header\", key = \"SECRET\" }"),
@@ -63,7 +63,7 @@ const PLACES: [(&str, &str); 31] = [
     ("span exporter", "[log]\notlp = \"https://u:SECRET@otel.example\""),
 ];
 
-/// What goes wrong when such a line is written: the line with the secret becomes another.
+/// Returns the line with the secret after a mistake was made in it.
 type Mistake = fn(&str) -> String;
 
 const MISTAKES: [(&str, Mistake); 29] = [
@@ -225,7 +225,7 @@ fn neither_check_nor_a_start_shows_a_secret_of_a_wrong_file() {
     for (at, (name, text, secret)) in files.iter().enumerate() {
         fs::write(home.path().join("bikhook.toml"), text).unwrap();
         let (code, checked) = said("check");
-        // One that is right after all would go on running.
+        // With a valid file, the process would keep running.
         let started = if at % 5 == 0 && code == Some(2) { said("serve").1 } else { String::new() };
         if tells(&checked, secret) || tells(&started, secret) {
             leaks.push(format!("{name}:\n{text}\n{checked}\n{started}"));

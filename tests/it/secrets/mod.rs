@@ -1,4 +1,4 @@
-//! Secrets stay secret: in what is said of a configuration, on the wire, on a terminal, in a log and in files.
+//! Secrets are not shown: in messages about a configuration, on the network, on a terminal, in a log and in files.
 
 mod exposure;
 mod files;
@@ -9,7 +9,7 @@ mod travel;
 
 use std::process::{Command, Output};
 
-/// A credential that `check` says nothing about.
+/// A credential about which `check` does not warn.
 const LONG_KEY: &str = "k3-that-nobody-guesses";
 
 /// `bikhook` in a folder, with nothing of this process's environment.

@@ -1,8 +1,8 @@
-//! A panic is told by its place: its text may quote anything.
+//! A panic is logged with its location only, because its text may quote anything.
 
 use std::process::Command;
 
-/// Set in the process that is to panic: the hook is for a whole process, and this one has other tests.
+/// Set in the process that panics. The panic hook affects a whole process, and this one runs other tests.
 const CHILD: &str = "BIKHOOK_TEST_PANICS";
 const TEXT: &str = "the phone number +919090909090";
 

@@ -1,4 +1,4 @@
-//! What a terminal gets, by way of `script`, which gives a command one.
+//! The output on a terminal. `script` gives a command a terminal.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::support::home::Home;
 /// Text that would clear the screen, end a sequence in one byte, and turn a line round.
 const ACTS: &str = "a\u{9b}2J\u{7f}b\u{202e}c";
 
-/// Runs a line of the shell at a terminal; what it wrote there. The answers are typed when their questions are asked.
+/// Runs a shell line on a terminal, and returns the output. Each answer is typed when its question appears.
 fn at_terminal(folder: &Path, line: &str, answers: &[(&str, &str)]) -> String {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", line, "/dev/null"]).current_dir(folder);
@@ -34,7 +34,7 @@ fn at_terminal(folder: &Path, line: &str, answers: &[(&str, &str)]) -> String {
     String::from_utf8(shown).unwrap()
 }
 
-/// A stopped journal with one event whose words act on a terminal.
+/// A stopped journal with one event that has terminal control characters in its values.
 fn journal() -> Home {
     let home = Home::new();
     let mut process = home.start();

@@ -1,4 +1,4 @@
-//! Where the configured credentials are sent, and where they are not.
+//! The addresses to which the configured credentials are sent.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use super::{LONG_KEY, bikhook, said};
 
-/// Documentation addresses (RFC 5737): nobody is there, and nobody is asked.
+/// Documentation addresses (RFC 5737): nothing is there, and no request is sent.
 const ELSEWHERE: &str = "http://192.0.2.1:8081";
 
 fn write_config(folder: &Path) {

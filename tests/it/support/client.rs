@@ -1,4 +1,4 @@
-//! A sender that is nothing but a socket: an answer that did not come is an error, not the end of the test.
+//! A sender that is a plain socket. A missing answer is an error, and does not end the test.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -8,10 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-/// Longer than any answer may take; whoever waits as long was left without one.
+/// Longer than any answer may take. After this time, the answer counts as missing.
 const LONG: Duration = Duration::from_secs(30);
 
-/// The key that every receiver of the test world takes.
+/// The key that every receiver of the test world accepts.
 pub const KEY: &str = "the-key-of-the-test-world";
 
 /// A connection.
@@ -25,7 +25,7 @@ pub struct Answer {
     head: String,
 }
 
-/// What a 200 says.
+/// The receipt in a 200.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Receipt {
     pub accepted: u64,
@@ -49,13 +49,13 @@ impl Client {
         self.answer()
     }
 
-    /// Asks for a page, and reads the answer.
+    /// Requests a page, and reads the answer.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))?;
         self.answer()
     }
 
-    /// Asks an operator's question that changes something, and reads the answer.
+    /// Sends an operator's request that changes something, and reads the answer.
     pub fn ask(&mut self, path: &str, json: &str) -> io::Result<Answer> {
         let length = json.len();
         self.send(&format!(
@@ -68,7 +68,7 @@ impl Client {
         in_time(self.0.get_mut().write_all(text.as_bytes()))
     }
 
-    /// Reads one answer; an error where the connection ended without one. Half an answer ends the test.
+    /// Reads one answer. Returns an error if the connection ends without one. Panics at half an answer.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -96,7 +96,7 @@ impl Answer {
         })
     }
 
-    /// Whether the connection ends with it.
+    /// True if the connection closes after it.
     pub fn closes(&self) -> bool {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
@@ -106,7 +106,7 @@ impl Answer {
         serde_json::from_str(&self.body).expect("a receipt")
     }
 
-    /// That it is a 503 which says when to come again.
+    /// Asserts that it is a 503 with a time to retry.
     pub fn assert_come_again(&self) {
         assert_eq!(self.status, 503, "{self:?}");
         let secs: u64 = self.header("retry-after").expect("no Retry-After").parse().expect("seconds");
@@ -122,7 +122,7 @@ pub fn request(body: &str) -> String {
     )
 }
 
-/// A sender that is left waiting is no broken connection: it ends the test.
+/// A timeout is not a broken connection, so it ends the test.
 fn in_time<T>(done: io::Result<T>) -> io::Result<T> {
     if let Err(error) = &done {
         let waited = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);

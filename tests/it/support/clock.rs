@@ -10,7 +10,7 @@ pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 
-/// The hands of both clocks. Clones are of the same machine.
+/// Sets both clocks. Clones belong to the same machine.
 #[derive(Clone)]
 pub struct Hands(Arc<Mutex<ClockReading>>);
 
@@ -19,13 +19,13 @@ impl Hands {
         Self(Arc::new(Mutex::new(ClockReading { wall: START, boot_ms: 5 * HOUR })))
     }
 
-    /// Time passes, or the machine is suspended for so long.
+    /// Time passes, or the machine is suspended for this long.
     pub fn pass(&self, ms: i64) {
         let mut reading = self.0.lock().unwrap();
         *reading = ClockReading { wall: reading.wall.plus_ms(ms), boot_ms: reading.boot_ms + ms };
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock.
     pub fn jump(&self, ms: i64) {
         let mut reading = self.0.lock().unwrap();
         reading.wall = reading.wall.plus_ms(ms);

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: the same seed gives the same throws.
+//! Random numbers that can be repeated: the same seed gives the same numbers.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -10,7 +10,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// The seed in this environment variable, else one that nobody chose; printed, so that a run can be repeated.
+    /// The seed in this environment variable, else a random one. It is printed, so that a run can be repeated.
     pub fn seed(variable: &str) -> u64 {
         let seed = match std::env::var(variable) {
             Ok(seed) => seed.parse().expect("a seed is a number"),

@@ -27,7 +27,7 @@ impl SmallDisk {
         self.dir.path()
     }
 
-    /// Takes room away, or gives some back, until only so much is left.
+    /// Fills the disk, or frees space, until only this much is left.
     pub fn fill_up_to(&self, left_bytes: u64) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).unwrap();
         let disk = rustix::fs::statvfs(self.path()).unwrap();
@@ -40,7 +40,7 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it back.
+    /// Frees the space.
     pub fn make_room(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
@@ -52,7 +52,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: somebody may still hold a file of it. What is left is a temporary directory.
+        // Unmounted lazily, because a process may still have a file of it open. Then a temporary directory is left.
         let _ = as_root("umount").arg("-l").arg(self.dir.path()).status();
     }
 }

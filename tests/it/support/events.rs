@@ -1,4 +1,4 @@
-//! Events as BIK sends them, made to order.
+//! Makes events as BIK sends them.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub fn draft(raw: &str) -> Draft {
     draft_from("bik", raw)
 }
 
-/// A draft of an element that came in by a source.
+/// A draft of an element from a source.
 pub fn draft_from(source: &str, raw: &str) -> Draft {
     let decoded = decode(&Arc::from(source), raw.as_bytes()).expect("an element");
     let [draft] = <[_; 1]>::try_from(decoded.drafts).expect("one readable element");

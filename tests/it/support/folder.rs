@@ -1,4 +1,4 @@
-//! A folder that can be moved away, as a destination of files is "killed".
+//! A folder that can be moved away, which is how a destination of files is "killed".
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ impl MovableFolder {
         self.at("there")
     }
 
-    /// Moves it away; a file has its name then, so that nobody makes it again.
+    /// Moves it away. A file then has its name, so that the folder cannot be created again.
     pub fn move_away(&self) {
         fs::rename(self.path(), self.at("away")).unwrap();
         fs::write(self.path(), "").unwrap();

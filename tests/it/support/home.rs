@@ -1,4 +1,4 @@
-//! The real receiver, as a process: its folder with a configuration, the process itself, and what it leaves behind.
+//! The real receiver, as a process: its folder with a configuration, the process itself, and the files that it leaves.
 
 use std::{
     fs::{self, File},
@@ -31,7 +31,7 @@ pub struct Home {
     pub audit_keys: &'static str,
     /// Further sections.
     pub more: String,
-    /// Where the operator's side listens: at a free port, unless a test says where.
+    /// The address of the operator's side: a free port, unless a test sets another.
     pub admin: SocketAddr,
 }
 
@@ -48,7 +48,7 @@ impl Home {
         Self { _own: Some(own), ..Self::at(folder) }
     }
 
-    /// In a folder that the test looks after.
+    /// In a folder that the test owns.
     pub fn at(folder: PathBuf) -> Self {
         Self {
             _own: None,
@@ -60,7 +60,7 @@ impl Home {
         }
     }
 
-    /// Starts a receiver and waits until it takes events.
+    /// Starts a receiver and waits until it accepts events.
     pub fn start(&self) -> Process {
         let mut process = self.spawn(self.command());
         process.wait_until_ready();
@@ -99,7 +99,7 @@ impl Home {
         self.folder.join("journal.db")
     }
 
-    /// What every process that ran here has logged.
+    /// The log of all processes that ran here.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -166,7 +166,7 @@ impl Home {
             rotated.push((stamp.to_owned(), number.parse().unwrap(), path));
         }
         rotated.sort();
-        // For a moment a file is there both plain and compressed.
+        // For a moment a file exists both plain and compressed.
         rotated.dedup_by(|later, earlier| (&later.0, later.1) == (&earlier.0, earlier.1));
         let mut files: Vec<PathBuf> = rotated.into_iter().map(|(.., path)| path).collect();
         files.extend(Some(self.folder.join("events.jsonl")).filter(|live| live.exists()));
@@ -192,14 +192,14 @@ impl Home {
             self.more,
         );
         fs::write(self.config_file(), text).expect("the configuration");
-        // It holds a key: for its owner alone.
+        // Only its owner can read it, because it has a key.
         fs::set_permissions(self.config_file(), fs::Permissions::from_mode(0o600)).expect("its mode");
     }
 }
 
 fn each_line_of(file: &Path, see: &mut impl FnMut(&str)) {
     let Ok(open) = File::open(file) else {
-        // Compressed or rotated since it was listed: whoever waits looks again.
+        // It was compressed or rotated since it was listed; the caller lists again.
         return;
     };
     let compressed = file.extension().is_some_and(|extension| extension == "gz");
@@ -218,12 +218,12 @@ pub struct Process {
     said: Receiver<String>,
     address: Option<SocketAddr>,
     log: PathBuf,
-    /// How much of the log is of others, before it.
+    /// Length of the log of earlier processes.
     before: u64,
 }
 
 impl Process {
-    /// Where events are posted to.
+    /// The address to which events are posted.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("it was waited for")
     }
@@ -232,7 +232,7 @@ impl Process {
         Client::connect(self.address()).expect("a connection")
     }
 
-    /// What the operator's side answers, by status.
+    /// The status that the operator's side answers.
     pub fn health(&self, path: &str) -> u16 {
         self.operator().get(path).expect("an answer").status
     }
@@ -242,10 +242,10 @@ impl Process {
         Client::connect(self.admin()).unwrap()
     }
 
-    /// Where the operator's side is.
+    /// The address of the operator's side.
     pub fn admin(&self) -> SocketAddr {
         let mut admin = None;
-        // The log is written by a thread of its own: it may lag behind what the process says of itself.
+        // A separate thread writes the log, so the log may lag.
         eventually("it does not log its address", || {
             let log = fs::read(&self.log).unwrap();
             let own = String::from_utf8_lossy(&log[usize::try_from(self.before).unwrap()..]).into_owned();
@@ -273,7 +273,7 @@ impl Process {
         self.address = Some(address.and_then(|address| address.parse().ok()).expect("an address"));
     }
 
-    /// SIGKILL: no warning, no last word.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -286,7 +286,7 @@ impl Process {
         assert!(sent.success(), "SIGTERM was not sent");
     }
 
-    /// How it ended, by itself or told to; it has a bounded time for that.
+    /// Waits for its end, for a bounded time, and returns the status.
     pub fn exit_code(&mut self) -> i32 {
         let mut ended: Option<ExitStatus> = None;
         eventually("it did not end", || {
@@ -305,13 +305,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What it says, read to the end, so that it never waits for a reader.
+/// Reads its output to the end, so that it never waits for a reader.
 fn lines_of(stdout: impl Read + Send + 'static) -> Receiver<String> {
     let (lines, said) = sync_channel(16);
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Journals of every engine, private to a test: what the contract suite runs against.
+//! Journals of every engine, private to a test, for the contract suite.
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Senders as BIK is one, at its worst: several connections, batches of 1 to 20, the statuses of a message in turn,
+//! Senders like BIK in the worst case: several connections, batches of 1 to 20, the statuses of a message in turn,
 //! duplicates, impatience. A body that got no answer is posted again until it gets one.
 
 use std::{
@@ -17,7 +17,7 @@ use super::{
 };
 
 const STATUSES: [&str; 3] = ["sent", "delivered", "read"];
-/// Nothing here takes so long.
+/// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
 /// An event that was made, and got its 200.
@@ -28,7 +28,7 @@ pub struct Made {
     pub message: String,
     /// Which of the statuses; `None` for a message from a customer.
     pub step: Option<usize>,
-    /// Letters that the text of a status has beyond the usual.
+    /// The number of extra letters in the text of a status.
     pub padding: usize,
 }
 
@@ -51,32 +51,32 @@ impl Made {
 pub struct Post {
     /// Events in it.
     pub events: u64,
-    /// Of these, how many no body before it had.
+    /// How many of these events were in no earlier body.
     pub fresh: u64,
-    /// How often it was posted.
+    /// The number of times it was posted.
     pub tries: u64,
-    /// What the 200 said.
+    /// The receipt of the 200.
     pub receipt: Receipt,
 }
 
-/// What the senders did and were told.
+/// The posts of the senders, and the answers that they got.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// In the order of their making, for each message.
+    /// In the order of creation, for each message.
     pub events: Vec<Made>,
     pub posts: Vec<Post>,
     /// Answers of 503.
     pub refused: u64,
 }
 
-/// Senders at work.
+/// Running senders.
 pub struct Load {
     senders: Vec<JoinHandle<Ledger>>,
     board: Arc<Board>,
 }
 
 impl Load {
-    /// Senders that wait to be told where the receiver is.
+    /// The number of senders that wait for the receiver's address.
     pub fn new(senders: u64, seed: u64) -> Self {
         let board = Arc::<Board>::default();
         let spawn = |name| {
@@ -86,7 +86,7 @@ impl Load {
         Self { senders: (0..senders).map(spawn).collect(), board }
     }
 
-    /// Tells the senders that the receiver was started, and where.
+    /// Gives the senders the address of the started receiver.
     pub fn aim(&self, address: SocketAddr) {
         let mut notes = self.board.notes();
         notes.receiver = Some(address);
@@ -94,14 +94,14 @@ impl Load {
         self.board.changed.notify_all();
     }
 
-    /// Waits for so many more answers of 200.
+    /// Waits for this many more answers of 200.
     pub fn wait_for_answers(&self, more: u64) {
         let notes = self.board.notes();
         let enough = notes.answers + more;
         drop(self.board.wait(notes, "the senders get no answers", |notes| notes.answers >= enough));
     }
 
-    /// Lets every sender get the answer that it waits for; what all of them did.
+    /// Lets every sender get its outstanding answer. Returns the posts of all senders.
     pub fn finish(self) -> Ledger {
         self.board.notes().finished = true;
         let mut all = Ledger::default();
@@ -115,7 +115,7 @@ impl Load {
     }
 }
 
-/// What the senders and the test know together.
+/// The state shared by the senders and the test.
 #[derive(Default)]
 struct Board {
     notes: Mutex<Notes>,
@@ -146,7 +146,7 @@ impl Board {
         notes
     }
 
-    /// Where the receiver is, once it was started more often than `starts`; and how often it was.
+    /// Waits until the receiver was started more than `starts` times. Returns its address and the number of starts.
     fn receiver_after(&self, starts: u64) -> (SocketAddr, u64) {
         let notes =
             self.wait(self.notes(), "the receiver was not started again", |notes| notes.starts > starts);
@@ -159,7 +159,7 @@ impl Board {
     }
 }
 
-/// One connection's end.
+/// The sender of one connection.
 struct Sender {
     name: u64,
     dice: Dice,
@@ -204,7 +204,7 @@ impl Sender {
         self.ledger
     }
 
-    /// Events for a body: new ones, of one message at most one, and some that were posted before.
+    /// Events for a body: new ones, at most one per message, and some that were posted before.
     fn compose(&mut self) -> (Vec<Made>, Vec<Made>) {
         let (mut fresh, mut again) = (Vec::new(), Vec::new());
         for _ in 0..=self.dice.below(20) {
@@ -230,7 +230,7 @@ impl Sender {
         if self.dice.percent(15) {
             return Made { id, message, step: None, padding: 0 };
         }
-        // A fifth of the messages are never heard of again, as with BIK.
+        // A fifth of the messages get no further status, as with BIK.
         match self.open.pop_front().filter(|_| self.dice.percent(80)) {
             Some(before) => {
                 Made { id, message: before.message, step: before.step.map(|step| step + 1), padding: 0 }
@@ -239,7 +239,7 @@ impl Sender {
         }
     }
 
-    /// Posts until there is a 200; how often it was posted, and what it said.
+    /// Posts until there is a 200. Returns the number of posts and the receipt.
     fn post_until_answered(&mut self, body: &str) -> (u64, Receipt) {
         for tries in 1.. {
             match self.post(body) {
@@ -269,7 +269,7 @@ impl Sender {
         Ok(answer)
     }
 
-    /// The connection; where there can be none any more, one to the receiver that is started next.
+    /// The connection. If it can no longer be made, one to the receiver that is started next.
     fn connected(&mut self) -> io::Result<&mut Client> {
         if self.client.is_none() {
             let receiver = match self.receiver {

@@ -1,4 +1,4 @@
-//! An admin side over a real journal, on a free port: what an operator talks to.
+//! An admin side over a real journal, on a free port.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +31,7 @@ use super::{
     journals::{Place, from_beginning, lane},
 };
 
-/// An admin side at work, with one handler, `crm`, whose destination can be well or unwell.
+/// A running admin side with one handler, `crm`, whose destination can be well or unwell.
 pub struct Operator {
     pub address: SocketAddr,
     pub journal: Arc<dyn Journal>,
@@ -42,7 +42,7 @@ pub struct Operator {
     tasks: JoinSet<()>,
 }
 
-/// What a test says of the admin side's settings.
+/// The admin settings that a test changes.
 #[derive(Default)]
 pub struct Guard {
     pub hosts: Vec<String>,
@@ -122,12 +122,12 @@ impl Operator {
         self.journal.append(batch(raws)).await.unwrap();
     }
 
-    /// Resolves when insight has taken in everything that is stored.
+    /// Resolves when insight has processed all stored events.
     pub async fn learnt(&self) {
         let tip = *self.journal.tip().borrow();
         let mut progress = self.insight.as_ref().expect("insight is on").progress();
         let caught_up = progress.wait_for(|progress| progress.cursor >= tip);
-        // Its thread has the lowest priority: beside other work it has its turn late.
+        // Its thread has the lowest priority, so it runs late on a busy machine.
         tokio::time::timeout(Duration::from_secs(120), caught_up).await.expect("insight catches up").unwrap();
     }
 
@@ -142,7 +142,7 @@ impl Operator {
         self.bury_saying(seq, "422: phone +910000000000 is unknown").await;
     }
 
-    /// The same, with what the destination said.
+    /// The same, with the text of the destination.
     pub async fn bury_saying(&self, seq: u64, error: &str) {
         let event = self.journal.get(seq).await.unwrap().expect("a stored event");
         let id = lane("crm", event.element.class());
@@ -158,7 +158,7 @@ impl Operator {
         self.journal.flush().await.unwrap();
     }
 
-    /// Ends it, and keeps its port: whoever connects is refused.
+    /// Stops it, and keeps its port reserved, so that connections are refused.
     pub async fn hang_up(mut self) -> TcpSocket {
         self.tasks.shutdown().await;
         let port = TcpSocket::new_v4().unwrap();
@@ -167,7 +167,7 @@ impl Operator {
         port
     }
 
-    /// Stops it in good order, and gives the place of its journal.
+    /// Stops it gracefully, and returns the place of its journal.
     pub async fn stop(mut self) -> Place {
         self.stopping.send_replace(true);
         self.tasks.shutdown().await;
@@ -176,7 +176,7 @@ impl Operator {
     }
 }
 
-/// A destination that takes nothing until it is well.
+/// A destination that accepts nothing until it is well.
 #[derive(Default)]
 pub struct Destination {
     pub well: std::sync::atomic::AtomicBool,

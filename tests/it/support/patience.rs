@@ -1,4 +1,4 @@
-//! Waiting for what is bound to become true.
+//! Waits for conditions.
 
 use std::{
     thread,
@@ -8,7 +8,7 @@ use std::{
 /// Longer than a start or a stop takes on a loaded machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// Waits for what is bound to become true, and says what did not happen.
+/// Waits until a condition is true. Panics with its description if it never is.
 pub fn eventually(otherwise: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {

@@ -1,4 +1,4 @@
-//! The check that nothing acknowledged is lost: what the senders were told, against what the receiver has.
+//! Checks that no acknowledged event is lost: compares the answers of the senders with the data of the receiver.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::{
     load::{Ledger, Post},
 };
 
-/// A promise that was broken. Texts name the event by its id.
+/// A broken guarantee. Texts name the event by its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
     /// It got a 200 and is not in the journal.
@@ -19,13 +19,13 @@ pub enum Violation {
     StoredTwice(String),
     /// It is not in the journal as it was posted.
     Altered(String),
-    /// It is in the journal and nobody posted it.
+    /// It is in the journal, but was never posted.
     Invented(String),
     /// A sequence number that is not higher than the one before it.
     SeqRepeats(u64),
     /// A receipt that names a sequence number which the journal does not have.
     NoSuchSeq(u64),
-    /// It got a 200 and never came to the handler.
+    /// It got a 200, but was never delivered to the handler.
     NotDelivered(String),
     /// A line that is not whole, or not an event of the journal.
     BadLine(u64),
@@ -37,7 +37,7 @@ pub enum Violation {
     AcceptedTwice,
 }
 
-/// Looks at what the receiver has, event by event, so that a long run fits into memory.
+/// Checks the receiver's data event by event, so that a long run fits into memory.
 pub struct Proof<'a> {
     ledger: &'a Ledger,
     fates: HashMap<&'a str, Fate>,
@@ -47,9 +47,9 @@ pub struct Proof<'a> {
     violations: Vec<Violation>,
 }
 
-/// What became of an event.
+/// The fate of an event.
 struct Fate {
-    /// Its place in the ledger.
+    /// Its index in the ledger.
     place: usize,
     seq: Option<u64>,
     first_line: Option<u64>,
@@ -102,7 +102,7 @@ impl<'a> Proof<'a> {
         let event = whole.and_then(|line| Some((self.by_seq.get(&line.seq)?, line.event.get())));
         let fate = event.and_then(|(id, raw)| {
             let fate = self.fates.get_mut(id)?;
-            // What is posted here has no blanks between its tokens: its rendering is what was posted.
+            // Posted events have no blanks between tokens here, so the rendering is equal to the posted text.
             (raw == self.ledger.events[fate.place].element()).then_some(fate)
         });
         match fate {
@@ -113,7 +113,7 @@ impl<'a> Proof<'a> {
         }
     }
 
-    /// That no promise was broken.
+    /// Asserts that no guarantee was broken.
     #[track_caller]
     pub fn assert_kept(self) {
         let violations = self.violations();
@@ -121,7 +121,7 @@ impl<'a> Proof<'a> {
         assert!(first.is_empty(), "{} promises were broken: {first:?} …", violations.len());
     }
 
-    /// Every promise that was broken.
+    /// Returns all broken guarantees.
     pub fn violations(mut self) -> Vec<Violation> {
         self.check_events();
         self.check_order();
@@ -174,8 +174,8 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// A body is stored whole or not at all: what is new in it is accepted, unless an earlier try of it was stored and got
-/// no answer; then everything is a duplicate.
+/// A body is stored completely or not at all. Its new events are accepted, unless an earlier attempt was stored and got
+/// no answer. Then all its events are duplicates.
 fn adds_up(post: &Post) -> bool {
     let Post { events, fresh, tries, receipt } = post;
     let stored_before = receipt.accepted == 0 && *tries > 1;

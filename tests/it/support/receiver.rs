@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Receiver {
     child: Child,
     log: PathBuf,
-    /// Of its journal. It names the process, which is not the child where a tracer or sudo is between.
+    /// The lock file of its journal. It has the id of the process, which is not the child if a tracer or sudo is in
+    /// between.
     lock: PathBuf,
     /// The public side.
     pub http: SocketAddr,
@@ -45,7 +46,7 @@ impl Receiver {
         }
     }
 
-    /// What it has written: its greeting and its log.
+    /// Its output: the greeting and the log.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
@@ -56,7 +57,7 @@ impl Receiver {
         String::from_utf8(pid.stdout).unwrap()
     }
 
-    /// Asks it to stop; how it ended, and after how long.
+    /// Stops it. Returns the exit status and the time that it took.
     #[track_caller]
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
@@ -70,7 +71,7 @@ impl Receiver {
         }
     }
 
-    /// Ends it without warning.
+    /// Kills it.
     pub fn kill(mut self) {
         self.signal("-KILL");
         self.child.wait().unwrap();
@@ -86,7 +87,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // A test that failed already has nobody to tell.
+            // If the test has already failed, there is nothing to report.
             let _ = as_root("kill").args(["-KILL", &self.pid()]).status();
             let _ = self.child.wait();
         }

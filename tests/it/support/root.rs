@@ -1,8 +1,8 @@
-//! Every right, for what needs it.
+//! Root privileges for the programs that need them.
 
 use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
-/// A program with every right: by sudo where the tests are not root.
+/// Runs a program as root; with sudo if the tests do not run as root.
 pub fn as_root(program: &str) -> Command {
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         return Command::new(program);

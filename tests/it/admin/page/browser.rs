@@ -9,7 +9,7 @@ use reqwest::{
 
 use crate::support::operator::Operator;
 
-/// A browser: it keeps cookies, and follows no redirect by itself.
+/// A browser. It keeps cookies, and does not follow redirects.
 pub struct Browser<'a> {
     pub operator: &'a Operator,
     pub client: Client,
@@ -21,7 +21,7 @@ impl<'a> Browser<'a> {
         Self::with(operator, HeaderMap::new())
     }
 
-    /// One that gives these credentials.
+    /// A browser that sends these credentials.
     pub fn of(operator: &'a Operator, user: &str, password: &str) -> Self {
         let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
         let headers = [(AUTHORIZATION, format!("Basic {pair}").parse().unwrap())];
@@ -47,7 +47,7 @@ impl<'a> Browser<'a> {
         response
     }
 
-    /// A page, which is one.
+    /// Returns a page, and asserts that it is a successful HTML answer.
     pub async fn page(&mut self, path: &str) -> String {
         let response = self.send(self.client.get(self.operator.url(path))).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -61,7 +61,7 @@ impl<'a> Browser<'a> {
         self.client.post(self.operator.url(path)).header(ORIGIN, origin).fields(fields)
     }
 
-    /// What a form with the right token is answered.
+    /// The answer to a form with the correct token.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let token = token(&self.page("/").await);
         let fields = [&[("token", token.as_str())], fields].concat();
@@ -69,7 +69,7 @@ impl<'a> Browser<'a> {
         self.send(form).await
     }
 
-    /// A form that leads to another page: which, and what that page says was done.
+    /// Sends a form that redirects. Returns the path of the next page and its notice.
     pub async fn done(&mut self, path: &str, fields: &[(&str, &str)]) -> (String, String) {
         let response = self.post(path, fields).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}: {}", response.text().await.unwrap());
@@ -81,7 +81,7 @@ impl<'a> Browser<'a> {
         (to, notice)
     }
 
-    /// Asserts that a form is not taken without this browser's token, or from another origin.
+    /// Asserts that a form is rejected without this browser's token, or from another origin.
     pub async fn is_fenced(&mut self, path: &str) {
         let right = token(&self.page("/").await);
         let own = format!("http://{}", self.operator.address);
@@ -131,7 +131,7 @@ pub fn token(page: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// The fields of a page's form for this path, but its token.
+/// The fields of a page's form for this path, without the token.
 pub fn fields_of(page: &str, action: &str) -> Vec<(String, String)> {
     let form = page.split("<form").find(|form| form.contains(&format!("action=\"{action}\"")));
     let form =

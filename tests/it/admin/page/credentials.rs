@@ -1,4 +1,4 @@
-//! The credentials of the public side in a browser, and which handler has passed an event.
+//! The credentials of the public side in a browser, and the handlers that have passed an event.
 
 use super::*;
 use crate::support::{

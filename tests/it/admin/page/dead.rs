@@ -1,4 +1,4 @@
-//! `/dead`: what died, why, and what is done about it by forms.
+//! `/dead`: the list of dead letters with their reasons, and the forms that retry and drop them.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -12,7 +12,7 @@ async fn dead(operator: &Operator) -> Vec<i64> {
     operator.journal.dead_letters(query).await.unwrap().iter().map(|dead| dead.id).collect()
 }
 
-/// An operator with as many dead letters of `crm`, whose lanes are held back.
+/// An operator with this many dead letters of `crm`, whose lanes are paused.
 async fn with_dead(count: u64) -> Operator {
     let operator = Operator::new().await;
     operator.journal.pause("crm".into(), "for a test".to_owned()).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_dead_letter_tells_its_tries_and_is_retried_by_its_form() {
     operator.destination.well.store(true, SeqCst);
     operator.journal.resume("crm".into()).await.unwrap();
     until(async || dead(&operator).await.is_empty()).await;
-    // Its lane delivers the event, too: that it died was made up.
+    // The lane delivers the event as well, because the dead letter was made by the test.
     assert!(operator.destination.taken.lock().unwrap().contains(&1));
     let gone = browser.post(&retry, &[]).await;
     assert_eq!(gone.status(), 404);
@@ -150,7 +150,7 @@ async fn all_that_match_are_counted_first_and_then_retried() {
     let counted = browser.post("/dead/count", &asked).await.text().await.unwrap();
     assert!(counted.contains("3 dead letters of crm to be retried"), "{counted}");
     assert_eq!(retrying().await, 0, "nothing is retried by counting");
-    // What dies after it was counted is left alone.
+    // Dead letters added after the count are not changed.
     another_dies(&operator, "422").await;
     let fields = fields_of(&counted, "/dead/retry");
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();

@@ -1,4 +1,4 @@
-//! `/handlers`: how each is, and what is asked of it by forms.
+//! `/handlers`: the health of each handler, and the forms that change it.
 
 use std::sync::atomic::Ordering::SeqCst;
 

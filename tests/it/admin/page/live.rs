@@ -1,4 +1,4 @@
-//! Events as they come, in a browser.
+//! `/tail`: new events in a browser.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use reqwest::{
 
 use super::*;
 
-/// A page that listens.
+/// A page that receives the stream.
 struct Listener {
     response: Response,
     bytes: Vec<u8>,
 }
 
-/// What was heard.
+/// An event of the stream.
 #[derive(Debug, Default)]
 struct Heard {
     id: String,
@@ -36,7 +36,7 @@ impl Listener {
         Self { response, bytes: Vec::new() }
     }
 
-    /// The next thing that is heard; `None` when it has ended.
+    /// The next event of the stream; `None` at its end.
     async fn hear(&mut self) -> Option<Heard> {
         loop {
             if let Some(end) = self.bytes.windows(2).position(|two| two == b"\n\n") {
@@ -71,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// The seqs of the next rows, in the order in which they come, until there are as many.
+    /// The seqs of the next rows in the order of arrival, until there are this many.
     async fn seqs(&mut self, many: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         while seqs.len() < many {
@@ -84,13 +84,13 @@ impl Listener {
     }
 }
 
-/// The seqs of a table, as they stand.
+/// The seqs of a table, from top to bottom.
 fn seqs_of(html: &str) -> Vec<u64> {
     let links = html.split("<a href=\"/events/").skip(1);
     links.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
 }
 
-/// Where a page says that its rows come from.
+/// The URL from which a page gets its rows.
 fn stream(page: &str) -> String {
     let (_, rest) = page.split_once("data-rows=\"/tail/rows?").expect("a stream");
     rest.split('"').next().unwrap().replace("&#38;", "&")

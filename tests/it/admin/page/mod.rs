@@ -1,4 +1,4 @@
-//! The page, as a browser asks for it: its headers, its forms, what it veils, and that nothing gets into it.
+//! The pages as a browser requests them: headers, forms, masked data, and protection against injected markup.
 
 mod browser;
 mod credentials;
@@ -24,7 +24,7 @@ use crate::{
 };
 use browser::{Browser, WithFields, fields_of, token, url_encoded};
 
-/// What a customer could send to get into a page.
+/// Values that a customer could send to inject markup into a page.
 const HOSTILE: [&str; 4] = [
     "<script>alert(1)</script>",
     "\" onmouseover=\"alert(1)",
@@ -78,7 +78,7 @@ async fn every_page_forbids_inline_scripts_and_requests_to_other_hosts() {
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("cache-control"), "no-store");
-        // With none, browsers would send `Origin: null` with the page's own forms.
+        // With the policy `no-referrer`, browsers would send `Origin: null` with the page's own forms.
         assert_eq!(header("referrer-policy"), "same-origin");
         let page = response.text().await.unwrap();
         assert!(
@@ -200,7 +200,7 @@ async fn personal_data_is_veiled_until_it_is_asked_for_and_that_is_counted() {
     assert_eq!(bytes.text().await.unwrap(), raw);
     assert!(ask(&operator, "/metrics").await.body.contains("bikhook_page_reveals_total 1"));
 
-    // Another browser is not shown anything, whatever it brings along.
+    // Another browser sees no personal data, whatever cookies it sends.
     let mut thief = Browser::new(&operator);
     thief.page("/").await;
     let shown = browser.cookies.iter().find(|(name, _)| name == "bikhook-shown").unwrap().clone();
@@ -248,7 +248,7 @@ async fn a_form_is_taken_from_this_page_alone() {
     assert_eq!(other.send(post(&other, &token).header(ORIGIN, &own)).await.status(), 403);
     let right = post(&browser, &token).header(ORIGIN, &own).header("sec-fetch-site", "same-origin");
     assert_eq!(browser.send(right).await.status(), 303);
-    // The API takes no forms at all.
+    // The API accepts no forms.
     let api = browser.form("/api/v1/dead/drop", &[("token", &token)]);
     assert_eq!(browser.send(api).await.status(), 415);
 }
@@ -302,7 +302,7 @@ async fn one_box_finds_a_message_by_whatever_is_at_hand() {
         assert!(page.contains("/messages/"), "{page}");
     }
     assert!(browser.page("/search?q=nowhere").await.contains("No messages found"));
-    // Page by page, without one twice.
+    // Page by page, without duplicates.
     let first = browser.page("/search?q=%2B910000000000").await;
     let next =
         first.split('"').find(|text| text.contains("before=")).expect("a next page").replace("&#38;", "&");

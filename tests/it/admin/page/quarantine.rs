@@ -1,4 +1,4 @@
-//! The quarantine in a browser: what is shown of it, and what is done to it.
+//! The quarantine in a browser: the list, the entries, and the forms that retry and drop them.
 
 use bikhook::{
     event::{Quarantined, Reason},
@@ -13,7 +13,7 @@ async fn keep(operator: &Operator, bytes: &[u8], reason: Reason, detail: &str) {
     operator.journal.append(AppendBatch { quarantined: vec![one], ..AppendBatch::default() }).await.unwrap();
 }
 
-/// Sends a form of a page with its token; where it leads.
+/// Sends a form of a page with its token. Returns the path of the next page.
 async fn act(browser: &mut Browser<'_>, path: &str) -> String {
     let token = token(&browser.page("/quarantine").await);
     let response = browser.send(browser.form(path, &[("token", &token)])).await;
@@ -83,7 +83,7 @@ async fn an_entry_tells_why_and_where_and_its_bytes_when_they_are_asked_for() {
 async fn an_entry_is_tried_again_and_the_page_says_what_became_of_it() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
-    // As after an upgrade: what this version can read.
+    // An entry that this version can read, as after an upgrade.
     operator.quarantine(&format!("[{},{}]", incoming("i1", "m1"), incoming("i2", "m2"))).await;
     operator.quarantine("{ no").await;
     operator.quarantine(&format!("[{}, null]", incoming("i3", "m3"))).await;

@@ -8,7 +8,7 @@ fn taken(operator: &Operator) -> Vec<u64> {
     operator.destination.taken.lock().unwrap().clone()
 }
 
-/// Starts what a page of a dry run offers.
+/// Starts the replay that a count page offers.
 async fn start(browser: &mut Browser<'_>, counted: &str) -> (String, String) {
     let fields = fields_of(counted, "/replays");
     let fields: Vec<(&str, &str)> =
@@ -82,7 +82,7 @@ async fn a_dry_run_that_finds_nothing_offers_nothing_and_leads_back() {
         let response = browser.post("/handlers/crm/replay", &[(name, wrong)]).await;
         assert_eq!(response.status(), 400, "{name} {wrong}");
     }
-    // Who loads such a page again is led to the form.
+    // A reload of such a page redirects to the form.
     let again = browser.send(browser.client.get(operator.url("/handlers/crm/replay"))).await;
     assert_eq!(again.headers()[LOCATION], "/handlers/crm#replay");
 }

@@ -1,4 +1,4 @@
-//! Libraries that are put before the C library of the receiver, to give it a world with faults.
+//! Libraries that are preloaded before the C library of the receiver, to inject faults.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::home::Home;
 
-/// A disk with faults that come and go as a test says.
+/// A disk with faults that a test switches on and off.
 pub struct FaultyDisk {
     control: TempDir,
 }
@@ -31,7 +31,8 @@ impl FaultyDisk {
         Self { control }
     }
 
-    /// The receiver of this home; files of its folder whose names begin like this are on such a disk.
+    /// Preloads the library into the receiver of this home. Files of its folder whose names begin with this prefix have
+    /// the faults.
     pub fn command(&self, home: &Home, names: &[&str]) -> Command {
         let folder = home.journal_file().parent().unwrap().canonicalize().unwrap();
         let paths: Vec<String> = names.iter().map(|name| folder.join(name).display().to_string()).collect();
@@ -44,12 +45,12 @@ impl FaultyDisk {
         command
     }
 
-    /// From now on a fault is there: `quota` or `hang`.
+    /// Switches a fault on: `quota` or `hang`.
     pub fn begin(&self, fault: &str) {
         File::create(self.control.path().join(fault)).unwrap();
     }
 
-    /// It is gone.
+    /// Switches the fault off.
     pub fn end(&self, fault: &str) {
         fs::remove_file(self.control.path().join(fault)).unwrap();
     }

@@ -19,19 +19,19 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one for 127.0.0.1, by way of OpenSSL.
+    /// Makes a certificate for 127.0.0.1 with OpenSSL.
     pub fn make() -> Self {
         Self::of_an_authority_for("2")
     }
 
-    /// The same, of an authority whose time was over yesterday.
+    /// The same, from an authority that expired yesterday.
     pub fn of_an_expired_authority() -> Self {
         Self::of_an_authority_for("-1")
     }
 
     fn of_an_authority_for(days: &str) -> Self {
         let made = Self { dir: TempDir::new().unwrap() };
-        // One whose name another has as well would be told from it by its key alone.
+        // The name is unique: authorities with the same name would differ only by their key.
         let authority = format!("/CN=the authority in {}", made.dir.path().file_name().unwrap().display());
         for (name, subject) in [("ca", authority.as_str()), ("server", "/CN=a server")] {
             let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
@@ -53,7 +53,7 @@ impl Certificate {
         made
     }
 
-    /// A file beside them.
+    /// A file next to them.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         fs::write(self.path(name), bytes).unwrap();
         self.path(name)
@@ -77,7 +77,7 @@ impl Certificate {
         Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
     }
 
-    /// Who signed it.
+    /// The authority that signed it.
     pub fn ca(&self) -> PathBuf {
         self.path("ca.pem")
     }

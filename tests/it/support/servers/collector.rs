@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::runtime::Runtime;
 
-/// A span, read.
+/// A parsed span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub name: String,
@@ -37,7 +37,7 @@ impl Collector {
         Self::answering(true)
     }
 
-    /// One that takes connections and never answers.
+    /// A receiver that accepts connections and never answers.
     pub fn hanging() -> Self {
         Self::answering(false)
     }
@@ -59,7 +59,7 @@ impl Collector {
         Self { address, spans, _runtime: runtime }
     }
 
-    /// What came of this name.
+    /// The received spans with this name.
     pub fn spans(&self, name: &str) -> Vec<Span> {
         self.all().into_iter().filter(|span| span.name == name).collect()
     }

@@ -23,20 +23,20 @@ use rdkafka::{
 use super::{certificate::Certificate, free_ports};
 use crate::support::patience::eventually;
 
-/// A topic has as many partitions.
+/// The number of partitions of a topic.
 const PARTITIONS: i32 = 3;
 
 /// The offsets after the last message of each partition.
 type Ends = [i64; PARTITIONS as usize];
 
-/// A cluster of one broker; it has what it acknowledged until it is dropped.
+/// A cluster of one broker. It keeps acknowledged messages until it is dropped.
 pub struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
     /// One for each topic, with how far it has read.
     consumers: RefCell<HashMap<String, (BaseConsumer, Ends)>>,
 }
 
-/// A message, as it is kept by a topic.
+/// A message, as stored in a topic.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub partition: i32,
@@ -60,7 +60,7 @@ impl Cluster {
         self.mock.create_topic(topic, PARTITIONS, 1).unwrap();
     }
 
-    /// Closes its connections and its port; what it acknowledged stays.
+    /// Closes its connections and its port. Acknowledged messages stay.
     pub fn kill(&self) {
         self.mock.broker_down(-1).unwrap();
     }
@@ -70,22 +70,22 @@ impl Cluster {
         self.mock.broker_up(-1).unwrap();
     }
 
-    /// Answers only after so long.
+    /// Delays its answers by this time.
     pub fn delay(&self, delay: Duration) {
         self.mock.broker_round_trip_time(-1, delay).unwrap();
     }
 
-    /// Whoever asks for a topic is told this of it.
+    /// Sets the error for requests about a topic.
     pub fn say_of_topic(&self, topic: &str, error: RDKafkaRespErr) {
         self.mock.topic_error(topic, error).unwrap();
     }
 
-    /// The next requests to produce are answered so, in turn.
+    /// Sets the answers to the next produce requests, in order.
     pub fn answer_next(&self, errors: &[RDKafkaRespErr]) {
         self.mock.request_errors(RDKafkaApiKey::Produce, errors);
     }
 
-    /// What is new in a topic; of each partition in its order.
+    /// The new messages of a topic, in order per partition.
     pub fn take_new(&self, topic: &str) -> Vec<Kept> {
         let mut consumers = self.consumers.borrow_mut();
         let (consumer, read) =
@@ -142,13 +142,13 @@ impl Kept {
     }
 }
 
-/// A broker that knows nobody: whoever signs in with a password is turned away.
+/// A broker that rejects every password.
 pub struct Doorman {
     address: SocketAddr,
 }
 
 impl Doorman {
-    /// It answers for as long as the test runs.
+    /// It answers until the test ends.
     pub fn start_new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -165,7 +165,7 @@ impl Doorman {
     }
 }
 
-/// What speaks TLS, and then says nothing. Killed when it is dropped.
+/// A server that completes TLS handshakes, and then sends nothing. Killed when it is dropped.
 pub struct Mute {
     port: u16,
     child: Child,

@@ -32,8 +32,8 @@ use std::{
     },
 };
 
-/// Ports that nobody listens at, all different, for this process alone. No outgoing connection gets one of them meanwhile:
-/// a server finds its port free when it is started again.
+/// Ports without a listener, all different, reserved for this process. No outgoing connection gets one of them, so a
+/// server finds its port free when it is started again.
 pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     [(); COUNT].map(|()| claim_port())
 }
@@ -44,13 +44,14 @@ pub fn listen() -> TcpListener {
     TcpListener::bind(("127.0.0.1", port)).unwrap()
 }
 
-/// A port is claimed by its UDP twin, which this process holds until it ends: another process that runs tests sees it.
+/// A port is claimed by binding the UDP port of the same number until this process ends, which other test processes
+/// see.
 fn claim_port() -> u16 {
     static CLAIMS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     static TURN: AtomicU16 = AtomicU16::new(0);
     let range = claimable();
     let count = range.end - range.start;
-    // Processes begin at different places, so that each seldom meets what another has.
+    // Processes start at different ports, so that conflicts are rare.
     let first = u16::try_from(u64::from(std::process::id()) * 131 % u64::from(count)).unwrap();
     for _ in range.clone() {
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +65,7 @@ fn claim_port() -> u16 {
     panic!("every port of {range:?} is taken");
 }
 
-/// Ports that the kernel gives to nobody who does not ask for them.
+/// Ports that the kernel assigns only on request.
 fn claimable() -> Range<u16> {
     const FIRST: u16 = 10_000;
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();

@@ -20,7 +20,7 @@ pub struct NatsServer {
     connect: ConnectOptions,
 }
 
-/// A message as it is kept by a stream.
+/// A message, as stored in a stream.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub subject: String,
@@ -29,12 +29,12 @@ pub struct Kept {
 }
 
 impl NatsServer {
-    /// Starts one that lets everybody in.
+    /// Starts a server without authentication.
     pub fn start_new() -> Self {
         Self::with("", ConnectOptions::new())
     }
 
-    /// Starts one with more in its configuration, and a way for the test itself to get in.
+    /// Starts a server with more in its configuration, and with credentials for the test itself.
     pub fn with(config: &str, connect: ConnectOptions) -> Self {
         let [port] = free_ports();
         let mut server =
@@ -52,7 +52,7 @@ impl NatsServer {
         config.clone_into(&mut self.config);
     }
 
-    /// Starts it with what it had, and waits until it answers.
+    /// Starts it with its data, and waits until it answers.
     pub fn start(&mut self) {
         let config = self.dir.path().join("nats.conf");
         let text = format!(
@@ -80,7 +80,7 @@ impl NatsServer {
         self.process = None;
     }
 
-    /// Stops and continues it: what hangs, and what comes back.
+    /// Suspends or continues it, to simulate a hanging server.
     pub fn signal(&self, signal: Signal) {
         self.process.as_ref().unwrap().signal(signal);
     }
@@ -98,14 +98,14 @@ impl NatsServer {
         });
     }
 
-    /// Takes all messages out of a stream.
+    /// Deletes all messages of a stream.
     pub fn purge(&self, stream: &str) {
         self.ask(async |jetstream| {
             jetstream.get_stream(stream).await.unwrap().purge().await.unwrap();
         });
     }
 
-    /// The messages of a stream from this number on, counted from 1; none where there is no such stream.
+    /// The messages of a stream from this number on, counted from 1. Empty if there is no such stream.
     pub fn messages(&self, stream: &str, first: u64) -> Vec<Kept> {
         self.ask(async |jetstream| {
             let Ok(stream) = jetstream.get_stream(stream).await else { return Vec::new() };
@@ -122,7 +122,7 @@ impl NatsServer {
         })
     }
 
-    /// What JetStream answers. On a thread of its own: the caller may be within another runtime.
+    /// The answer of JetStream. Requested on a separate thread, because the caller may run in another runtime.
     pub fn ask<T: Send>(&self, question: impl AsyncFnOnce(Context) -> T + Send) -> T {
         let asked = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

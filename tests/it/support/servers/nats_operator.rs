@@ -1,4 +1,4 @@
-//! What an operator of NATS hands out: JWTs signed by nkeys, and the `.creds` file of a user.
+//! Credentials of a NATS operator: JWTs signed by nkeys, and the `.creds` file of a user.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
@@ -18,7 +18,7 @@ impl Operator {
         Self { operator: KeyPair::new_operator(), account: KeyPair::new_account() }
     }
 
-    /// What a server needs to know of it.
+    /// The server configuration for it.
     pub fn server_config(&self) -> String {
         let system = KeyPair::new_account();
         let unlimited = json!({
@@ -36,7 +36,7 @@ impl Operator {
         )
     }
 
-    /// What stands in the file of a user whose time may be over.
+    /// The content of the file of a user, which may have expired.
     pub fn credentials(&self, expired: bool) -> String {
         let user = KeyPair::new_user();
         let limits = json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 });

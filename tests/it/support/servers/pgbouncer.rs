@@ -42,17 +42,17 @@ impl PgBouncer {
         Self { port, own, _process: process }
     }
 
-    /// Where it is, without a password.
+    /// Its URL, without a password.
     pub fn url(&self) -> String {
         format!("postgres://bik@127.0.0.1:{}/bik", self.port)
     }
 
-    /// What a statement gives that another application sends through it.
+    /// The result of a statement that another application sends through it.
     pub fn sql(&self, statement: &str) -> String {
         psql(self.port, "bik", statement).unwrap_or_else(|error| panic!("{statement}: {error}"))
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.own.path().join("log")).unwrap()
     }

@@ -30,7 +30,7 @@ impl Server {
         Self::start_with(None)
     }
 
-    /// One that speaks TLS to whoever wants it.
+    /// Starts a server that offers TLS.
     pub fn with_tls(certificate: &Certificate) -> Self {
         Self::start_with(Some(certificate))
     }
@@ -82,28 +82,28 @@ impl Server {
         until_it_answers(&command, child, &log, || psql(self.port, "postgres", "SELECT 1").is_ok());
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.own.path().join("log")).unwrap()
     }
 
-    /// Further settings, the last of which count, for its next start.
+    /// Further settings for its next start. Later ones override earlier ones.
     pub fn configure(&self, settings: &str) {
         let mut file = fs::File::options().append(true).open(self.data().join("postgresql.conf")).unwrap();
         file.write_all(settings.as_bytes()).unwrap();
     }
 
-    /// Whom it lets in, and how (pg_hba.conf), from its next start on.
+    /// The authentication rules (pg_hba.conf) from its next start on.
     pub fn let_in(&self, rules: &str) {
         let mut file =
             fs::File::options().write(true).truncate(true).open(self.data().join("pg_hba.conf")).unwrap();
         file.write_all(rules.as_bytes()).unwrap();
     }
 
-    /// SIGKILL for all of it.
+    /// Kills all its processes.
     pub fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        // Its own children first, by its id: they would live on for a moment, and hold its memory.
+        // Its children are killed first, because they would otherwise run for a moment and keep its shared memory.
         let _ = Command::new("pkill").args(["-KILL", "-P", &process.id().to_string()]).status();
         let _ = process.kill();
         let _ = process.wait();
@@ -111,22 +111,22 @@ impl Server {
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
-    /// Where it is, without a password.
+    /// Its URL, without a password.
     pub fn url(&self) -> String {
         format!("postgres://bik@127.0.0.1:{}/bik", self.port)
     }
 
-    /// What a statement gives: a line a row, values separated by tabs.
+    /// The result of a statement: one line per row, values separated by tabs.
     pub fn sql(&self, database: &str, statement: &str) -> String {
         self.psql(database, statement).unwrap_or_else(|error| panic!("{statement}: {error}"))
     }
 
-    /// The same, where it may fail.
+    /// The same, for a statement that may fail.
     pub fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
         psql(self.port, database, statement)
     }
 
-    /// Locks a table against everybody, until what is returned is dropped.
+    /// Locks a table exclusively until the returned guard is dropped.
     pub fn hold_lock(&self, table: &str) -> LockHolder {
         let mut holder = Command::new(Path::new(BIN).join("psql"))
             .args(["-Xq", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "bik", "-d", "bik"])
@@ -170,7 +170,7 @@ impl Drop for Server {
     }
 }
 
-/// What a statement gives that is sent to a port of the loopback: a line a row, values separated by tabs.
+/// The result of a statement sent to a loopback port: one line per row, values separated by tabs.
 pub fn psql(port: u16, database: &str, statement: &str) -> Result<String, String> {
     let output = Command::new(Path::new(BIN).join("psql"))
         .args(["-XqAt", "-F", "\t", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "bik"])

@@ -1,4 +1,4 @@
-//! A server as a process, with what it says in a file of its folder.
+//! A server process, with its output in a file of its folder.
 
 use std::{
     fs::{self, File},
@@ -31,7 +31,7 @@ impl ServerProcess {
         started
     }
 
-    /// Stops and continues it: what hangs, and what comes back.
+    /// Suspends or continues it, to simulate a hanging server.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         if signal == Signal::STOP {
@@ -48,7 +48,7 @@ impl ServerProcess {
     }
 }
 
-/// Waits until a server answers. One that ends instead, or never answers, is shown with what it said last.
+/// Waits until a server answers. If it ends or never answers, panics with its last output.
 pub fn until_it_answers(command: &Command, child: &mut Child, log: &Path, mut answers: impl FnMut() -> bool) {
     let said = || {
         let log = fs::read(log).unwrap_or_default();
@@ -66,7 +66,7 @@ pub fn until_it_answers(command: &Command, child: &mut Child, log: &Path, mut an
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -24,7 +24,7 @@ use tokio::runtime::Builder;
 
 use super::{certificate::Certificate, free_ports, process::until_it_answers};
 
-/// Messages larger than this it refuses for good.
+/// Larger messages are refused.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -97,7 +97,7 @@ impl RabbitMq {
         broker
     }
 
-    /// Its address, for the user that it has from the start.
+    /// Its URL, with the default user.
     pub fn url(&self) -> String {
         self.url_of("guest:guest", "%2f")
     }
@@ -106,12 +106,12 @@ impl RabbitMq {
         format!("amqp://{user}@127.0.0.1:{}/{vhost}", self.port)
     }
 
-    /// Where it speaks TLS.
+    /// Its URL with TLS.
     pub fn tls_url(&self) -> String {
         format!("amqps://guest:guest@127.0.0.1:{}/%2f", self.tls_port)
     }
 
-    /// Starts the node that was killed, with what it had, and waits until it answers.
+    /// Starts the killed node with its data, and waits until it answers.
     pub fn start(&mut self) {
         let at = |name: &str| self.dir.path().join(name);
         let log = File::options().create(true).append(true).open(at("said")).unwrap();
@@ -136,22 +136,22 @@ impl RabbitMq {
         self.node = Some(node);
     }
 
-    /// SIGKILL, to the node and to whatever it started.
+    /// Kills the node and all processes that it started.
     pub fn kill(&mut self) {
         if let Some(mut node) = self.node.take() {
             let group = Pid::from_child(&node);
-            // It may have ended by itself.
+            // It may have ended already.
             let _ = kill_process_group(group, Signal::KILL);
             let _ = node.wait();
         }
     }
 
-    /// Stops and continues the node: what hangs, and what comes back.
+    /// Suspends or continues the node, to simulate a hanging broker.
     pub fn signal(&self, signal: Signal) {
         kill_process_group(Pid::from_child(self.node.as_ref().unwrap()), signal).unwrap();
     }
 
-    /// What `rabbitmqctl` does, such as adding a user.
+    /// Runs `rabbitmqctl`, for example to add a user.
     pub fn control(&self, arguments: &[&str]) {
         let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
         self.name_to(&mut command);
