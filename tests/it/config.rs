@@ -302,7 +302,7 @@ fn a_generated_secret_is_stored_once_and_the_same_from_then_on() {
 }
 
 #[test]
-fn an_empty_credential_file_is_told_and_not_replaced() {
+fn an_empty_credential_file_is_an_error_and_not_replaced() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("credential"), "").unwrap();
     let error = load(None, &[("BIKHOOK_JOURNAL_PATH", home.path().join("journal.db").to_str().unwrap())])
@@ -413,14 +413,14 @@ fn variables_of_the_program_itself_and_of_orchestrators_are_no_keys() {
 }
 
 #[test]
-fn a_variable_that_is_not_utf8_is_told_by_name() {
+fn a_variable_that_is_not_utf8_is_an_error_with_its_name() {
     let broken = OsString::from_vec(vec![0xff]);
     let error = Config::load(None, [("BIKHOOK_JOURNAL_PATH".into(), broken)]).err().unwrap().to_string();
     assert!(error.contains("the environment variable BIKHOOK_JOURNAL_PATH is not valid UTF-8"), "{error}");
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_by_name() {
+fn a_missing_file_is_an_error_with_its_name() {
     let error = load(Some(Path::new("nowhere/bikhook.toml")), &[]).err().unwrap();
     assert!(matches!(error, ConfigError::Read { .. }));
     assert!(error.to_string().contains("nowhere/bikhook.toml"), "{error}");
@@ -461,7 +461,7 @@ fn check_shows_what_a_configuration_comes_to_and_makes_nothing() {
 }
 
 #[test]
-fn a_file_that_lies_there_and_is_not_named_is_told() {
+fn an_unused_configuration_file_is_reported() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("bikhook.toml"), "[handlers.audit]\nkind = 'log'\n").unwrap();
     let (code, _, err) = bikhook(home.path(), &["check"], &[]);

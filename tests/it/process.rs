@@ -88,7 +88,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_events_from_being_taken() {
+fn a_log_without_a_reader_does_not_block_intake() {
     let mut home = Home::new();
     home.journal_keys = "disk_reserve = 0\n[handlers.log]\nkind = \"log\"";
     let pipe = home.config_file().with_extension("pipe");

@@ -189,7 +189,7 @@ fn check_connect_opens_every_destination_and_says_what_is_wrong() {
 }
 
 #[test]
-fn a_handler_that_is_gone_is_told_and_gives_its_place_to_a_new_name() {
+fn a_removed_handler_is_reported_and_can_be_renamed() {
     let mut home = Home::new();
     let crm = "[handlers.crm]\nkind = \"http\"\nurl = \"http://127.0.0.1:1/\"\nstart = \"beginning\"\n";
     home.more = crm.to_owned();

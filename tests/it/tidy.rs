@@ -1,4 +1,4 @@
-//! The structure is part of the product: imports point one way, and names say something.
+//! Checks of the structure: imports go in one direction, and names have a meaning.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,15 +8,15 @@ use std::{
 
 use bikhook::handler::{ABSENT, KINDS};
 
-/// Modules from those who use to those who are used: each uses only what comes after it.
+/// Modules in order of dependency: each uses only those after it.
 const ORDER: [&str; 17] = [
     "main", "cli", "app", "config", "admin", "http", "dispatch", "insight", "handler", "journal", "event",
     "settings", "secret", "metrics", "trace", "lock", "disk",
 ];
-/// What everybody may use, and which uses nothing.
+/// Modules that every module may use, and that use no others.
 const GROUND: [&str; 4] = ["clock", "file_id", "folder", "panics"];
 
-/// Absences that matter most, besides the order.
+/// Further forbidden dependencies.
 const NEVER: [(&str, &[&str]); 2] = [("http", &["dispatch", "handler"]), ("handler", &["journal"])];
 
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "helper", "helpers", "misc"];
@@ -66,7 +66,7 @@ fn module(file: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The code of a file, without its tests, its comments and what stands in quotes.
+/// The code of a file, without tests, comments and quoted text.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();

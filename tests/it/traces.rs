@@ -1,4 +1,4 @@
-//! Spans of requests and deliveries, as a receiver of OpenTelemetry gets them.
+//! Spans of requests and deliveries, as an OpenTelemetry collector receives them.
 
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn dropped(process: &Process) -> u64 {
 #[test]
 fn a_request_and_its_deliveries_are_traced_without_personal_data() {
     let collector = Collector::new();
-    // It takes the second try.
+    // The second attempt succeeds.
     let tries = std::sync::atomic::AtomicUsize::new(0);
     let web = Web::new(move |_| {
         let first = tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
@@ -103,7 +103,7 @@ fn a_collector_that_hangs_delays_nothing_and_lost_spans_are_counted() {
 }
 
 #[test]
-fn one_that_is_away_is_told_of_once() {
+fn an_unreachable_collector_is_logged_once() {
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut home = Home::new();
     home.more = format!("[log]\notlp = \"http://{away}\"\n");
@@ -132,7 +132,7 @@ fn the_standard_variables_are_enough_and_can_switch_it_off() {
 }
 
 #[test]
-fn what_is_no_base_url_is_told_without_quoting_it() {
+fn an_invalid_base_url_is_an_error_that_does_not_quote_it() {
     for wrong in ["127.0.0.1:4318", "grpc://a.example", "http://a.example?t=s3cret", "s3cret"] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bikhook.toml");

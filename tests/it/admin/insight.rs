@@ -44,7 +44,7 @@ pub(super) fn column<'a>(rows: &'a Value, name: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
-async fn messages_are_found_listed_by_page_and_shown_with_what_was_told_of_them() {
+async fn messages_are_found_listed_by_page_and_shown_with_their_statuses() {
     let operator = Operator::new().await;
     a_few(&operator).await;
     let ids = async |query: &str| -> Vec<String> {
@@ -100,7 +100,7 @@ async fn customers_are_listed_with_who_waits_and_what_was_said() {
 }
 
 #[tokio::test]
-async fn figures_are_told_apart_and_narrowed_down_as_asked() {
+async fn figures_are_grouped_and_filtered_as_requested() {
     let operator = Operator::new().await;
     a_few(&operator).await;
     let funnel = get(&operator, "/api/v1/funnel?by=category,day").await.json();
@@ -146,7 +146,7 @@ async fn figures_are_told_apart_and_narrowed_down_as_asked() {
 }
 
 #[tokio::test]
-async fn insight_tells_how_far_it_is_and_learns_anew() {
+async fn insight_shows_its_progress_and_rebuilds() {
     let operator = Operator::new().await;
     a_few(&operator).await;
     let whole = json!({"enabled": true, "cursor": 5, "tip": 5, "lag": 0, "rebuildingTo": null});
@@ -159,7 +159,7 @@ async fn insight_tells_how_far_it_is_and_learns_anew() {
 }
 
 #[tokio::test]
-async fn a_wrong_question_is_told_what_is_wrong_with_it() {
+async fn an_invalid_query_gets_an_error_that_names_the_problem() {
     let operator = Operator::new().await;
     for (path, told) in [
         ("messages?since=yesterday", "since: \"yesterday\" is not a time"),

@@ -155,7 +155,7 @@ fn another_address_than_loopback_needs_credentials() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem_and_another_method_is_told_which_are() {
+async fn a_missing_path_is_a_problem_and_a_wrong_method_gets_the_allowed_ones() {
     let operator = Operator::new().await;
     get(&operator, "/api/v2").await.is_problem(404, "nothing at this path");
     get(&operator, "/api/v1/nothing").await.is_problem(404, "nothing at this path");
@@ -291,7 +291,7 @@ async fn a_page_of_large_events_ends_before_it_is_large() {
 }
 
 #[tokio::test]
-async fn handlers_are_shown_by_lane_and_let_go_of_what_they_are_told_to() {
+async fn handlers_are_shown_by_lane_and_skip_selected_events() {
     let operator = Operator::new().await;
     operator
         .store([status("i-1", "m-1", "sent"), incoming("i-2", "m-2"), status("i-3", "m-3", "sent")])
@@ -514,7 +514,7 @@ async fn a_retry_stores_no_event_unless_its_entry_leaves_the_quarantine() {
 }
 
 #[tokio::test]
-async fn status_credentials_and_metrics_say_how_it_does() {
+async fn status_credentials_and_metrics_show_its_health() {
     let operator = Operator::new().await;
     operator.store([status("i-1", "m-1", "sent")]).await;
     operator.bury(1).await;

@@ -13,7 +13,7 @@ async fn ended(operator: &Operator, id: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_replay_delivers_what_is_asked_for_and_is_counted_first_by_a_dry_run() {
+async fn a_replay_delivers_the_selection_that_a_dry_run_counted() {
     let operator = Operator::new().await;
     operator.destination.well.store(true, SeqCst);
     operator.store([status("1", "a", "sent"), status("2", "a", "failed"), incoming("3", "b")]).await;
@@ -55,7 +55,7 @@ async fn replays_of_a_handler_run_in_turn_and_can_be_paused_and_cancelled() {
 }
 
 #[tokio::test]
-async fn a_replay_that_waits_says_for_what() {
+async fn a_waiting_replay_shows_the_reason() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent")]).await;
     let waits =
@@ -80,7 +80,7 @@ async fn a_replay_that_waits_says_for_what() {
 }
 
 #[tokio::test]
-async fn a_wish_for_a_replay_that_cannot_be_met_is_told() {
+async fn an_impossible_replay_request_is_an_error() {
     let operator = Operator::new().await;
     let ask = async |wish: Value| post(&operator, "/api/v1/replays", wish).await;
     ask(json!({"handler": "crm"})).await.is_problem(404, "event");

@@ -83,7 +83,7 @@ async fn a_tail_has_what_comes_in_order_and_goes_on_where_it_broke_off() {
 }
 
 #[tokio::test]
-async fn a_tail_lets_pass_what_was_asked_for() {
+async fn a_tail_sends_only_selected_events() {
     let operator = Operator::new().await;
     operator
         .store([status("i-1", "m-1", "sent"), incoming("i-2", "m-2"), status("i-3", "m-1", "read")])

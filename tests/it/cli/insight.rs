@@ -10,7 +10,7 @@ fn told(message: &str, word: &str, owner: &str, reason: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_told_as_a_person_wants_to_read_it() {
+async fn a_message_is_shown_in_a_form_for_people() {
     let operator = Operator::new().await;
     let undeliverable = "Message Undeliverable.";
     operator

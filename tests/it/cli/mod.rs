@@ -229,7 +229,7 @@ async fn a_journal_is_read_while_its_receiver_is_stopped_and_only_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_journal_is_told_and_nothing_is_made() {
+async fn a_missing_or_foreign_journal_is_an_error_and_nothing_is_created() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("deep/journal.db");
     read(&path, &["events"]).await.unusable("cannot open the journal");

@@ -123,7 +123,7 @@ fn tail_shows_an_event_within_a_second_and_loses_none_across_restarts() {
 }
 
 #[test]
-fn tail_shows_what_is_asked_for_a_line_each_with_nothing_personal() {
+fn tail_shows_selected_events_one_per_line_without_personal_data() {
     let home = Home::new();
     let mut receiver = home.start();
     let tail = Tail::start(&receiver, &["--after", "0", "--status", "failed", "--event", "message-*"]);
@@ -145,7 +145,7 @@ fn tail_shows_what_is_asked_for_a_line_each_with_nothing_personal() {
 }
 
 #[test]
-fn tail_ends_by_itself_when_nobody_reads_it_any_more() {
+fn tail_ends_when_its_output_has_no_reader() {
     let home = Home::new();
     let mut receiver = home.start();
     post(&receiver, 0..1);

@@ -363,7 +363,7 @@ async fn a_waiting_lane_tries_at_once_where_an_operator_asks() {
 }
 
 #[tokio::test]
-async fn an_asked_for_dead_letter_wakes_a_waiting_lane() {
+async fn a_requested_dead_letter_wakes_a_waiting_lane() {
     let mut world = World::like_http(Script::new(failing(&[1], refuse))).await;
     world.append(statuses(0..2)).await;
     let mut lane = world.lane(Class::Other).await;
@@ -382,7 +382,7 @@ async fn an_asked_for_dead_letter_wakes_a_waiting_lane() {
 }
 
 #[tokio::test]
-async fn a_wait_asked_for_by_a_later_delivery_in_flight_is_honoured() {
+async fn a_wait_requested_by_a_later_delivery_in_flight_is_honoured() {
     let calls = Arc::new(Mutex::new(0));
     let decide = move |_: &[Delivery]| {
         let mut calls = calls.lock().unwrap();

@@ -624,7 +624,7 @@ async fn a_retried_dead_letter_comes_again_says_so_and_is_gone() {
 }
 
 #[tokio::test]
-async fn an_operator_lets_go_and_retention_may_follow() {
+async fn skipped_events_can_be_deleted_by_retention() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
     world.append(statuses(0..300)).await;
     let slots = Arc::new(Semaphore::new(1));
@@ -670,7 +670,7 @@ async fn a_lane_that_waits_holds_a_bounded_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn a_retry_that_was_asked_for_while_the_journal_was_busy_is_not_forgotten() {
+async fn a_retry_requested_while_the_journal_is_busy_is_not_lost() {
     let mut world = World::new(Script::new(failing(&[1], refuse))).await;
     world.append(statuses(0..2)).await;
     let mut lane = world.lane(Class::Other).await;
@@ -881,7 +881,7 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
 }
 
 #[tokio::test]
-async fn what_fails_on_its_way_after_an_operator_let_go_of_it_is_not_set_aside() {
+async fn a_skipped_event_that_fails_in_flight_is_not_set_aside() {
     // A set-aside event that is tried again; and one that fails its fourth time, in a probe that goes one by one.
     assert_eq!(set_aside_after_letting_go(1, 1, 2).await, []);
     assert_eq!(set_aside_after_letting_go(3, 4, 2).await, []);

@@ -46,7 +46,7 @@ fn well() -> LaneStatus {
 }
 
 #[tokio::test]
-async fn a_replay_delivers_its_part_once_more_says_so_and_ends() {
+async fn a_replay_delivers_its_part_again_marked_as_replay_and_ends() {
     let mut world = World::new(Script::well()).await;
     world.append(statuses(0..250)).await;
     world.delivered_live().await;

@@ -33,7 +33,7 @@ fn a_second_process_on_a_journal_ends_with_an_error_that_names_the_lock() {
 }
 
 #[test]
-fn the_lock_of_a_process_that_was_killed_is_in_nobodys_way() {
+fn the_lock_of_a_killed_process_does_not_block_the_next_start() {
     let home = Home::new();
     let mut sender = Sender::default();
     let mut killed = home.start();
@@ -76,7 +76,7 @@ fn duplicates_and_conflicts_are_recognised_after_a_crash() {
 }
 
 #[test]
-fn a_stop_under_load_keeps_every_200_and_answers_nobody_falsely() {
+fn a_stop_under_load_keeps_every_200_and_gives_no_false_answer() {
     let home = Home::new();
     let seed = Dice::seed("BIKHOOK_CRASH_SEED");
     let mut dice = Dice::new(seed);

@@ -79,7 +79,7 @@ fn a_probe_sees_that_something_is_there_and_nothing_else() {
 }
 
 #[test]
-fn another_method_is_told_which_there_are() {
+fn another_method_is_405_with_the_allowed_ones() {
     let world = World::new();
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
         let answer = world.connect().ask(request(&format!("{method} /webhook"), &[], "x"));

@@ -30,7 +30,7 @@ fn world(credential: CredentialSettings) -> World {
 }
 
 #[test]
-fn a_key_gets_in_in_each_of_its_forms_and_the_form_is_recorded() {
+fn a_key_is_accepted_in_each_form_and_the_form_is_recorded() {
     let world = World::new();
     let mut uses = 0;
     for (header, form) in [
@@ -57,7 +57,7 @@ fn a_key_gets_in_in_each_of_its_forms_and_the_form_is_recorded() {
 }
 
 #[test]
-fn a_pair_gets_in_by_rfc_7617_only() {
+fn a_pair_is_accepted_by_rfc_7617_only() {
     let world = world(pair("bik", "p:w"));
     let mut client = world.connect();
     assert_eq!(client.ask(with_header(&format!("Basic {}", b64("bik:p:w")))).status, 200);
@@ -67,7 +67,7 @@ fn a_pair_gets_in_by_rfc_7617_only() {
 }
 
 #[test]
-fn who_is_not_let_in_is_asked_for_basic_and_told_nothing_more() {
+fn a_rejected_login_gets_a_basic_challenge_and_no_details() {
     let world = World::new();
     let expected = world.connect().ask(request("POST /webhook", &[], event("e1")));
     expected.assert_problem(401);
@@ -93,7 +93,7 @@ fn of_several_authorization_headers_the_first_is_judged() {
 }
 
 #[test]
-fn a_credential_past_its_end_gets_nobody_in() {
+fn an_expired_credential_is_rejected() {
     let ended = CredentialSettings { not_after: Some(Timestamp::from_ms(1)), ..key(KEY) };
     assert_eq!(world(ended).post(event("e1")).status, 401);
     let lasting = CredentialSettings { not_after: Some(clock::now().plus_ms(60_000)), ..key(KEY) };
@@ -108,7 +108,7 @@ fn a_pinned_form_is_the_only_one() {
 }
 
 #[test]
-fn auth_none_lets_everybody_in() {
+fn auth_none_accepts_every_request() {
     let open = SourceSettings {
         path: "/open".to_owned(),
         auth: AuthMode::None,

@@ -122,7 +122,7 @@ fn a_packed_body_that_cannot_be_unpacked_is_kept_as_it_came() {
 }
 
 #[test]
-fn another_content_encoding_is_415_and_is_told_which_there_are() {
+fn another_content_encoding_is_415_with_the_supported_ones() {
     let world = World::new();
     for coding in ["br", "zstd", "gzip, gzip"] {
         let answer = world.connect().ask(packed(coding, event("e1")));
@@ -226,7 +226,7 @@ fn trickle(client: &mut Client, text: &str) -> super::world::Answer {
 }
 
 #[test]
-fn an_idle_connection_is_let_go_without_a_word() {
+fn an_idle_connection_is_closed_without_an_answer() {
     let world = World::with(|settings| settings.idle_timeout.0 = Duration::from_millis(300));
     let (mut fresh, mut used) = (world.connect(), world.connect());
     assert_eq!(used.ask(post(event("e1"))).status, 200);

@@ -202,7 +202,7 @@ fn strangers_of_one_address_are_bounded_and_a_newcomer_is_let_in() {
 }
 
 #[test]
-fn a_stop_closes_what_rests_and_lets_a_head_under_way_end() {
+fn a_stop_closes_idle_connections_and_completes_a_started_head() {
     let mut world = World::new();
     let (mut resting, mut fresh, mut within) = (known(world.connect()), world.connect(), world.connect());
     let whole = post(event("e1"));

@@ -70,7 +70,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 #[test]
-fn a_stalled_journal_is_503_in_time_and_the_append_completes_all_the_same() {
+fn a_stalled_journal_is_503_in_time_and_the_append_still_completes() {
     let world = World::with(|settings| settings.deadline.0 = Duration::from_millis(300));
     world.journal.stall();
     let begun = Instant::now();

@@ -287,7 +287,7 @@ fn a_page_of_customers_or_of_a_conversation_never_ends_within_an_event() {
 }
 
 #[test]
-fn trials_of_broadcasts_are_left_out_unless_they_are_asked_for() {
+fn test_broadcasts_are_excluded_unless_requested() {
     let mut book = Book::new();
     book.take(&told("1", "sent", "TEST_CAMPAIGN", ""), DAY_ONE);
     book.take(&told("2", "sent", "CAMPAIGN", ""), DAY_ONE);

@@ -94,7 +94,7 @@ async fn a_rebuild_comes_to_the_same_while_events_come_in() {
 }
 
 #[tokio::test]
-async fn of_a_journal_that_was_begun_anew_no_message_of_the_old_one_is_left() {
+async fn a_recreated_journal_leaves_no_message_of_the_old_one() {
     let (old, new) = (Place::new(), Place::new());
     let path = old.path().with_file_name("insight.db");
     let journal = old.open();

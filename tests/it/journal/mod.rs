@@ -464,7 +464,7 @@ async fn pages_of_events_go_newest_first_and_by_name_source_and_time() {
 }
 
 #[tokio::test]
-async fn what_a_batch_holds_is_let_go_when_the_append_has_ended() {
+async fn the_resources_of_a_batch_are_freed_when_the_append_has_ended() {
     let place = Place::new();
     let journal = place.open();
     let held = Arc::new(());

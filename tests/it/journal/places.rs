@@ -20,7 +20,7 @@ use crate::support::{
 /// A handler that is no longer configured has more dead letters marked for retry than one slice reads, before those of
 /// another handler.
 #[tokio::test]
-async fn dead_letters_of_a_gone_handler_hold_back_no_others() {
+async fn dead_letters_of_a_removed_handler_delay_no_others() {
     let mut place = Place::new();
     let journal = place.open();
     journal.enrol(vec![from_beginning("gone"), from_beginning("crm")]).await.unwrap();

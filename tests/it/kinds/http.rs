@@ -378,7 +378,7 @@ async fn a_destination_that_closes_every_connection_has_two_requests_a_delivery(
 }
 
 #[tokio::test]
-async fn a_handler_opens_while_nobody_is_there_or_the_name_is_unknown() {
+async fn a_handler_opens_while_its_server_is_down_or_its_name_unknown() {
     let mut web = Web::new(|_| Answer::status(200));
     web.kill();
     let handler = open("http", &url(&web)).await.unwrap();

@@ -209,7 +209,7 @@ async fn nothing_of_a_message_is_sent_after_what_was_refused_of_it() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_not_there_is_told_with_what_to_do() {
+async fn a_missing_topic_gives_an_error_with_advice() {
     let cluster = Cluster::start_new();
     let brokers = cluster.brokers();
     let error = open_at(&brokers, "").await.err().unwrap();
@@ -304,7 +304,7 @@ async fn a_broker_that_hangs_is_waited_for_with_a_new_producer() {
 }
 
 #[tokio::test]
-async fn who_cannot_get_in_is_told_so_without_the_password() {
+async fn a_failed_login_gives_an_error_without_the_password() {
     let doorman = Doorman::start_new();
     let with = "user = \"me\"\npassword = \"sesame\"";
     let error = open_at(&doorman.brokers(), with).await.err().unwrap();

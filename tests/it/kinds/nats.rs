@@ -262,7 +262,7 @@ const USERS: &str = r#"authorization { users: [
 ] }"#;
 
 #[tokio::test]
-async fn who_may_not_get_in_or_may_not_publish_is_told_so() {
+async fn wrong_credentials_and_missing_publish_permission_are_errors() {
     let admin = ConnectOptions::new().user_and_password("admin".to_owned(), "a".to_owned());
     let mut server = NatsServer::with(USERS, admin);
     server.make_stream(stream("BIK", "bik.>"));
@@ -382,7 +382,7 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_deleted_is_made_again_where_that_was_asked_for() {
+async fn a_deleted_stream_is_recreated_if_configured() {
     let server = NatsServer::start_new();
     let keys = format!("url = {:?}\nstream = \"BIK\"\ncreate_stream = ", server.url());
     let makes = open("nats", &(keys.clone() + "true")).await.unwrap();

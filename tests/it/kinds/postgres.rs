@@ -105,7 +105,7 @@ fn what_jsonb_cannot_hold_is_null_and_its_bytes_are_there() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unfit_table_are_told_with_what_to_do() {
+fn a_wrong_password_and_an_unfit_table_give_errors_with_advice() {
     let server = Server::start_new();
     server.sql("bik", "CREATE TABLE other (key text PRIMARY KEY, seq bigint)");
     for (keys, word) in [
@@ -225,7 +225,7 @@ async fn tls_is_verified_and_is_there_where_it_is_demanded() {
 }
 
 #[tokio::test]
-async fn a_server_that_lets_nobody_in_without_tls_is_told_with_what_to_write() {
+async fn a_server_that_requires_tls_gives_an_error_with_the_setting() {
     let certificate = Certificate::make();
     let mut server = Server::with_tls(&certificate);
     server.kill();

@@ -132,7 +132,7 @@ fn told(kind: &'static str, class: &str) -> (&'static str, String) {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
+async fn a_broker_that_does_not_match_the_settings_gives_an_error_with_advice() {
     let server = RabbitMq::start_new();
     server.control(&["add_user", "reader", "sesame"]);
     server.control(&["set_permissions", "reader", "", "", ".*"]);

@@ -119,7 +119,7 @@ async fn an_entry_has_the_event_and_what_goes_with_it_in_fields() {
 }
 
 #[tokio::test]
-async fn opening_it_adds_nothing_and_a_stream_is_cut_where_that_was_asked_for() {
+async fn opening_adds_nothing_and_a_stream_is_trimmed_if_configured() {
     let server = RedisServer::start_new();
     let handler = open("redis", &format!("url = {:?}\nmaxlen = 100", server.url())).await.unwrap();
     assert_eq!(server.ask::<u64>(&["EXISTS", "bik:events"]), 0);
@@ -156,7 +156,7 @@ async fn an_event_too_large_for_the_server_is_refused_and_the_next_taken() {
 }
 
 #[tokio::test]
-async fn a_replica_is_waited_for_until_it_is_told_to_take_events() {
+async fn a_replica_is_retried_until_it_accepts_writes() {
     let server = RedisServer::start_new();
     let url = format!("url = {:?}", server.url());
     let handler = open("redis", &url).await.unwrap();

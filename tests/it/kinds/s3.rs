@@ -128,7 +128,7 @@ async fn a_batch_is_one_object_and_a_repetition_replaces_it() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_as_the_settings_say_is_told_with_what_to_do() {
+async fn a_store_that_does_not_match_the_settings_gives_an_error_with_advice() {
     let store = S3::start_new();
     let other = settings(&store, "k", "s").replace("\"bik\"", "\"no-such\"");
     let error = refusal(&other).await;

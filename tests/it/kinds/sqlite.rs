@@ -186,7 +186,7 @@ fn events_are_there_once_after_another_program_held_the_file() {
 }
 
 #[test]
-fn a_file_that_is_no_database_or_has_an_unfit_table_is_told() {
+fn a_file_without_a_database_or_with_an_unfit_table_is_an_error() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.db");
     for (make, word) in [

@@ -67,7 +67,7 @@ fn what_was_posted_does_not_act_on_a_terminal() {
 }
 
 #[test]
-fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
+fn a_password_is_prompted_at_the_terminal_and_not_shown() {
     let home = Home::new();
     let process = home.start();
     fs::write(home.config_file().with_file_name("event.json"), "[{\"eventName\":\"x\",\"id\":\"1\"}]")

@@ -101,7 +101,7 @@ fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn without_a_terminal_nobody_is_asked_for_a_password() {
+fn without_a_terminal_there_is_no_password_prompt() {
     let home = tempfile::tempdir().unwrap();
     write_config(home.path());
     // A session of its own has no terminal.

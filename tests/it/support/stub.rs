@@ -1,4 +1,4 @@
-//! A journal that says, or fails at, what a test wants; else it is the one within.
+//! A journal whose state and failures a test sets. Everything else is forwarded to the inner journal.
 
 use std::sync::{
     Arc,
@@ -16,19 +16,19 @@ use bikhook::{
 };
 use tokio::sync::watch;
 
-/// The journal. Once it failed, it gives no figures.
+/// The journal. After a failure, it returns no figures.
 pub struct Stub {
-    /// What it says of itself.
+    /// Its reported state.
     pub state: watch::Sender<JournalState>,
-    /// How many changes of a replay it still cannot store.
+    /// The number of further replay changes that fail.
     pub unstored: AtomicU32,
-    /// How many lanes it still cannot read.
+    /// The number of further reads of lanes that fail.
     pub unread: AtomicU32,
     inner: Arc<dyn Journal>,
 }
 
 impl Stub {
-    /// Well, until a test says otherwise.
+    /// Works until a test changes it.
     pub fn over(inner: Arc<dyn Journal>) -> Self {
         Self {
             state: watch::Sender::new(JournalState::Ready),

@@ -59,7 +59,7 @@ async fn dead_letters_are_listed_page_by_page_and_narrowed_down() {
 }
 
 #[tokio::test]
-async fn what_an_error_quotes_is_veiled_and_nothing_in_it_is_markup() {
+async fn quoted_text_in_an_error_is_masked_and_never_markup() {
     let operator = with_dead(1).await;
     for hostile in HOSTILE {
         another_dies(&operator, &format!("422 {hostile}: {hostile} Asharani")).await;

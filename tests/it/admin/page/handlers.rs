@@ -9,7 +9,7 @@ fn is_paused(operator: &Operator) -> bool {
 }
 
 #[tokio::test]
-async fn handlers_tell_lane_by_lane_how_they_are() {
+async fn handlers_show_the_health_of_each_lane() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let page = browser.page("/handlers").await;

@@ -130,7 +130,7 @@ async fn an_event_shows_within_a_second() {
 }
 
 #[tokio::test]
-async fn the_page_and_its_stream_show_what_is_asked_for_alone() {
+async fn the_page_and_its_stream_show_only_selected_events() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     operator.store([status("s1", "m1", "failed"), incoming("i2", "m2")]).await;
@@ -196,7 +196,7 @@ async fn hostile_values_are_text_in_rows_that_come_later_too() {
 }
 
 #[tokio::test]
-async fn rows_that_come_later_are_veiled_until_personal_data_is_asked_for() {
+async fn later_rows_are_masked_until_personal_data_is_requested() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     operator.store([incoming("i1", "m1")]).await;
@@ -245,7 +245,7 @@ async fn what_is_far_behind_is_passed_over_and_that_is_said() {
 }
 
 #[tokio::test]
-async fn a_full_house_is_told_in_words_and_shared_with_the_api() {
+async fn the_limit_of_tails_is_explained_and_shared_with_the_api() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let mut listeners = Vec::new();

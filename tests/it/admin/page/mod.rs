@@ -167,7 +167,7 @@ async fn hostile_values_are_text_in_every_page() {
 }
 
 #[tokio::test]
-async fn personal_data_is_veiled_until_it_is_asked_for_and_that_is_counted() {
+async fn personal_data_is_masked_until_requested_and_requests_are_counted() {
     let operator = Operator::new().await;
     let phone = "919938438138";
     let personal =
@@ -350,7 +350,7 @@ async fn the_id_of_a_subscribed_event_is_hidden_but_for_two_characters() {
 }
 
 #[tokio::test]
-async fn a_message_tells_its_way_and_a_conversation_what_was_said() {
+async fn a_message_shows_its_statuses_and_a_conversation_its_texts() {
     let operator = Operator::new().await;
     for raw in [
         incoming("i1", "m0"),
@@ -387,7 +387,7 @@ async fn a_message_tells_its_way_and_a_conversation_what_was_said() {
 }
 
 #[tokio::test]
-async fn without_insight_the_events_are_there_and_the_rest_says_why_it_is_not() {
+async fn without_insight_events_are_shown_and_other_pages_explain_why_not() {
     let operator = Operator::guarded(Guard { without_insight: true, ..Guard::default() }).await;
     operator.store([incoming("i1", "m1")]).await;
     let mut browser = Browser::new(&operator);

@@ -46,7 +46,7 @@ async fn entries_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_entry_tells_why_and_where_and_its_bytes_when_they_are_asked_for() {
+async fn an_entry_shows_reason_and_position_and_its_bytes_on_request() {
     let operator = Operator::new().await;
     let body = b"{\"phone\": \"+919938438138\",\n \"name\": Asharani \xff}";
     keep(&operator, body, Reason::NotJson, "no value for Asharani at line 2, column 10").await;
@@ -80,7 +80,7 @@ async fn an_entry_tells_why_and_where_and_its_bytes_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn an_entry_is_tried_again_and_the_page_says_what_became_of_it() {
+async fn an_entry_is_retried_and_the_page_shows_the_outcome() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     // An entry that this version can read, as after an upgrade.
@@ -111,7 +111,7 @@ async fn an_entry_is_tried_again_and_the_page_says_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn an_entry_is_dropped_after_it_was_asked_once_more() {
+async fn an_entry_is_dropped_after_a_confirmation() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     operator.quarantine("{").await;

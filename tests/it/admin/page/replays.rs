@@ -103,7 +103,7 @@ async fn the_count_gives_the_reason_for_which_the_replay_would_wait() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_told_as_it_was_written() {
+async fn the_selection_is_shown_as_it_was_entered() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let asked = [("status", "SENT"), ("since", "2026-01-31T09:30")];

@@ -31,8 +31,8 @@ impl FaultyDisk {
         Self { control }
     }
 
-    /// Preloads the library into the receiver of this home. Files of its folder whose names begin with this prefix have
-    /// the faults.
+    /// Preloads the library into the receiver of this home. Files of its folder whose names begin with one of `names`
+    /// have the faults.
     pub fn command(&self, home: &Home, names: &[&str]) -> Command {
         let folder = home.journal_file().parent().unwrap().canonicalize().unwrap();
         let paths: Vec<String> = names.iter().map(|name| folder.join(name).display().to_string()).collect();

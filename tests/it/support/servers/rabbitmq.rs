@@ -171,7 +171,7 @@ impl RabbitMq {
             .env("ERL_CRASH_DUMP", self.dir.path().join("erl_crash.dump"));
     }
 
-    /// A durable topic exchange with a durable queue of the same name that takes everything.
+    /// Declares a durable topic exchange, and a durable queue of the same name that gets all its messages.
     pub fn make_exchange(&self, name: &str) {
         self.on_a_channel(async |channel| {
             let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -209,7 +209,7 @@ impl RabbitMq {
         });
     }
 
-    /// Takes everything that is in a queue.
+    /// Removes and returns all messages of a queue.
     pub fn take_all(&self, queue: &str) -> Vec<Received> {
         self.on_a_channel(async |channel| {
             let mut all = Vec::new();
@@ -227,7 +227,7 @@ impl RabbitMq {
         })
     }
 
-    /// Does something on a connection of its own.
+    /// Runs an operation on a new connection.
     pub fn on_a_channel<T: Send>(&self, act: impl AsyncFnOnce(Channel) -> lapin::Result<T> + Send) -> T {
         self.block_on(async || {
             let connection = self.connect().await?;
@@ -236,7 +236,7 @@ impl RabbitMq {
         .unwrap()
     }
 
-    /// The library may wait without end for a broker that is only starting.
+    /// The library may wait forever for a broker that is still starting.
     async fn connect(&self) -> lapin::Result<Connection> {
         let url = self.url();
         let connecting = Connection::connect(&url, ConnectionProperties::default());
@@ -244,13 +244,13 @@ impl RabbitMq {
         tokio::time::timeout(Duration::from_secs(5), connecting).await.unwrap_or_else(late)
     }
 
-    /// On a thread of its own: the test may be one of a runtime.
+    /// On a separate thread, because the test may run in a runtime.
     fn block_on<T: Send>(&self, act: impl AsyncFnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let done = scope.spawn(|| {
                 let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
                 let done = runtime.block_on(act());
-                // Not waited for: a connection that hangs would be.
+                // Not awaited, because a hanging connection would block.
                 runtime.shutdown_background();
                 done
             });

@@ -17,12 +17,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that lets everybody in.
+    /// Starts a server without authentication.
     pub fn start_new() -> Self {
         Self::with(&[])
     }
 
-    /// Starts one with more arguments.
+    /// Starts a server with more arguments.
     pub fn with(arguments: &[&str]) -> Self {
         let [port] = free_ports();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -35,7 +35,7 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it with what it had, and waits until it answers.
+    /// Starts it with its data, and waits until it answers.
     pub fn start(&mut self) {
         let mut command = Command::new("redis-server");
         command
@@ -52,7 +52,7 @@ impl RedisServer {
         self.process = Some(started);
     }
 
-    /// Where it speaks TLS, given this port among its arguments.
+    /// Its URL with TLS, if its arguments have this port.
     pub fn tls_url(port: u16) -> String {
         format!("rediss://127.0.0.1:{port}")
     }
@@ -66,12 +66,12 @@ impl RedisServer {
         self.process = None;
     }
 
-    /// Stops and continues it: what hangs, and what comes back.
+    /// Suspends or continues it, to simulate a hanging server.
     pub fn signal(&self, signal: Signal) {
         self.process.as_ref().unwrap().signal(signal);
     }
 
-    /// What it answers to a command.
+    /// The reply to a command.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
         let (name, arguments) = command.split_first().unwrap();
         let mut connection = self.connect().unwrap();

@@ -1,5 +1,5 @@
-//! An S3 (moto, which tests/run puts into target/moto), and a proxy before it. It keeps objects in memory only: so what
-//! "kills" it for a handler is the proxy, which then refuses and has cut whatever was under way.
+//! An S3 server (moto, which tests/run installs into target/moto), and a proxy before it. The server keeps objects only
+//! in memory, so it is not killed: the proxy closes all connections and refuses new ones.
 
 use std::{
     io::{self, Read, Write},
@@ -19,31 +19,31 @@ use super::{certificate::Certificate, free_ports, process::ServerProcess};
 /// A store with the bucket `bik`. Killed when it is dropped.
 pub struct S3 {
     _moto: ServerProcess,
-    /// Where it logs.
+    /// The file of its log.
     _own: TempDir,
     tls: Option<Arc<ClientConfig>>,
     inner: SocketAddr,
     proxy: Proxy,
 }
 
-/// What was answered.
+/// An answer.
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
 impl S3 {
-    /// One that takes any credentials.
+    /// Starts a server that accepts any credentials.
     pub fn start_new() -> Self {
         Self::start_with(None, None)
     }
 
-    /// One that knows its users after so many requests, and no others.
+    /// Starts a server that accepts any credentials for this many requests, and then only those of its users.
     pub fn start_strict_after(requests: u32) -> Self {
         Self::start_with(Some(requests), None)
     }
 
-    /// One that speaks TLS alone.
+    /// Starts a server that accepts only TLS.
     pub fn with_tls(certificate: &Certificate) -> Self {
         Self::start_with(None, Some(certificate))
     }
@@ -88,7 +88,7 @@ impl S3 {
         self.proxy.open();
     }
 
-    /// The names of the objects that begin so, sorted.
+    /// The names of the objects with this prefix, sorted.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let answer = self.ask("GET", &format!("/bik?list-type=2&prefix={prefix}"), "s3", "");
         assert_eq!(answer.status, 200);
@@ -118,7 +118,7 @@ impl S3 {
         (part("AccessKeyId"), part("SecretAccessKey"))
     }
 
-    /// A request past the proxy; the service is found by what the signature says of it.
+    /// Sends a request directly, without the proxy. The server finds the service by the signature.
     pub fn ask(&self, method: &str, path: &str, service: &str, body: &str) -> Answer {
         let stream = TcpStream::connect(self.inner).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -151,7 +151,7 @@ impl S3 {
         .unwrap();
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
-            // Python ends TLS without a word.
+            // Python closes TLS without a close_notify.
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => panic!("{error}"),
             _ => {}
         }
@@ -167,7 +167,7 @@ impl Drop for S3 {
     }
 }
 
-/// Passes on what comes, while it is open.
+/// Forwards data while it is open.
 struct Proxy {
     outer: SocketAddr,
     inner: SocketAddr,
@@ -206,7 +206,7 @@ impl Proxy {
     fn cut(&mut self) {
         let Some(accepts) = self.accepts.take() else { return };
         self.open.lock().unwrap().ends = true;
-        // It waits for one more.
+        // It waits for another connection.
         drop(TcpStream::connect(self.outer));
         accepts.join().unwrap();
         for stream in self.open.lock().unwrap().streams.drain(..) {
@@ -215,7 +215,7 @@ impl Proxy {
     }
 }
 
-/// Copies both ways, each on a thread that ends with its connection.
+/// Copies both directions, each on a thread that ends with its connection.
 fn pass_on(outer: &TcpStream, inner: SocketAddr) -> io::Result<[TcpStream; 2]> {
     let inner = TcpStream::connect(inner)?;
     for (from, to) in [(outer, &inner), (&inner, outer)] {

@@ -1,4 +1,4 @@
-//! A web server that answers as it is told: any status, late, in part, or not at all; over TLS, too.
+//! A web server whose answers a test sets: any status, late, partial, or none; with or without TLS.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,25 @@ use std::{
     time::Duration,
 };
 
-/// What came, whole.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// By lower-case names.
+    /// The names are in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
-/// What is answered.
+/// The answer to a request.
 pub enum Answer {
     /// A status, further header lines, a body.
     Status(u16, &'static str, String),
-    /// The connection is closed without a word.
+    /// Closes the connection without an answer.
     Close,
-    /// Nothing is answered until the server is killed.
+    /// Sends nothing until the server is killed.
     Hang,
-    /// A head that promises a body which never comes.
+    /// A head with a length, but without the body.
     HeadOnly(u16),
 }
 
@@ -42,7 +42,7 @@ impl Answer {
 
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
 
-/// The server. What came stays, whatever is killed; an OPTIONS is answered 204 and not counted.
+/// The server. A kill does not delete the received requests. An OPTIONS request gets 204 and is not counted.
 pub struct Web {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -67,7 +67,7 @@ impl Web {
         Self::with(None, script)
     }
 
-    /// With TLS, by a configuration of rustls.
+    /// With TLS, from a rustls configuration.
     pub fn with(
         tls: Option<Arc<rustls::ServerConfig>>,
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
@@ -85,21 +85,21 @@ impl Web {
         self.address
     }
 
-    /// What came to a path, in the order in which it came.
+    /// The requests to a path, in order of arrival.
     pub fn came(&self, path: &str) -> Vec<Request> {
         self.shared.came.lock().unwrap().iter().filter(|request| request.path == path).cloned().collect()
     }
 
-    /// How many connections were made.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Ends it: every connection is cut, and nobody listens.
+    /// Stops it: closes every connection and the listener.
     pub fn kill(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.over.store(true, Ordering::SeqCst);
-        // It waits for a connection: this one wakes it.
+        // It waits for a connection, and this one wakes it.
         let _ = TcpStream::connect(self.address);
         running.accepts.join().unwrap();
         for stream in running.open.lock().unwrap().drain(..) {
