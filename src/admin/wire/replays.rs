@@ -45,9 +45,9 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneCondition> {
     pub state: S,
     /// Why the replay delivers nothing now; null while it delivers, and if an operator paused it or it has ended.
     pub waits: Option<String>,
-    /// The replay covers events with a seq above this one …
+    /// The replay covers events with a seq above this one.
     pub after: u64,
-    /// … up to and including this one.
+    /// The replay covers events up to and including this seq.
     pub upto: u64,
     /// How far the replay is; null while it waits to start.
     pub cursor: Option<u64>,

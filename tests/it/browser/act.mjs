@@ -1,4 +1,4 @@
-// What an operator does: a handler is held back and let go on, what it has is replayed, a dead letter is retried.
+// The actions of an operator: pause and resume a handler, replay its events, retry a dead letter.
 import { rmSync, writeFileSync } from "node:fs";
 
 import { Wrong, equal, eventually, goto, open, play, quiet, reveal } from "./driver.mjs";

@@ -1,5 +1,5 @@
-// A week of a merchant's traffic, made up: broadcasts, automations, order updates, and customers who write. The same for the
-// same seed, but for where "now" is.
+// A generated week of a merchant's traffic: broadcasts, automations, order updates, and customers who write. It is the
+// same for the same seed, except for the time "now".
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,8 +1,9 @@
-// What every script here stands on: a Chromium that is watched, a walk through the pages, and a plain report.
+// The base of every script here: a Chromium whose errors are recorded, a walk through the pages, and a plain report.
 //
 //   node SCRIPT.mjs '{"origin": "http://127.0.0.1:8081", …}'
 //
-// A line for each check, "ok" or "FAILED" with what is wrong; exit code 1 where one failed, and where nothing was checked.
+// Prints a line for each check, "ok" or "FAILED" with the problem. The exit code is 1 if a check failed, or if nothing
+// was checked.
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -37,7 +38,7 @@ export function launch() {
     throw new Error("playwright-core is not in target/playwright: `tests/run --tools` installs it");
   }
   if (!existsSync(CHROMIUM)) throw new Error(`there is no ${CHROMIUM}: \`tests/run --tools\` installs it`);
-  // Chromium has no sandbox for root; what is looked at here is our own. No name is looked up.
+  // Chromium has no sandbox for root; the pages here are our own. No host name is resolved.
   return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"] });
 }
 
@@ -102,7 +103,7 @@ export async function open(browser, origin, options = {}) {
   page.heard = [];
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
-    // Chromium tells the status of a page that was asked for, too; `goto` looks at it.
+    // Chromium also reports the status of a requested page; `goto` checks it.
     if (message.location().url === page.asked && message.text().startsWith("Failed to load resource")) return;
     page.heard.push(`console ${message.type()}: ${message.text()}`);
   });

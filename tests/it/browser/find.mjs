@@ -1,4 +1,5 @@
-// What somebody looks for: a customer by the whole phone, a message by its id, the way of both, and what is hidden on it.
+// The search: a customer by the complete phone number, a message by its id, the pages of both, and the data masked on
+// them.
 import { equal, goto, none, open, play, quiet, reveal } from "./driver.mjs";
 
 await play(async ({ browser, origin, phone, message, words, check }) => {

@@ -1,4 +1,4 @@
-// What a sender may have put into its values is text on every page: it runs nothing, asks for nothing and leads nowhere.
+// Values from a sender are text on every page: they run nothing, send no requests, and are no links.
 import { Wrong, goto, kindOf, links, none, open, play, reveal } from "./driver.mjs";
 
 /** So many pages are looked at, at most. */
@@ -17,13 +17,13 @@ await play(async ({ browser, origin, more, hostile, shown, check }) => {
       const wrong = [];
       const pages = new Set(["/", ...more]);
       const kinds = new Set();
-      // What is added while it goes on is gone to as well: every page that can be come by.
+      // Pages that are added meanwhile are visited as well, so every reachable page is.
       for (const path of pages) {
         await goto(page, path);
         wrong.push(...(await alive(page)).map((found) => `${path}: ${found}`));
         wrong.push(...page.heard.splice(0).map((heard) => `${path}: ${heard}`));
         texts.set(path, await page.locator("body").innerText());
-        // Veiled, one page of a kind is enough: the values are hidden in the same places on all of them.
+        // With masked data, one page of each kind is enough, because all of them mask the same fields.
         for (const link of await links(page)) if (pages.size < PAGES && (lifted || !kinds.has(kindOf(link)))) {
           pages.add(link);
           kinds.add(kindOf(link));
@@ -34,7 +34,7 @@ await play(async ({ browser, origin, more, hostile, shown, check }) => {
   }
   for (const [kind, path] of Object.entries(shown)) {
     await check(`${kind} shows it, letter by letter`, () => {
-      // Or as JSON has it.
+      // Or as written in JSON.
       const seen = [...texts].filter(([one]) => one.startsWith(path)).map(([, text]) => text).join("\n");
       const missing = hostile.filter((text) => !seen.includes(text) && !seen.includes(JSON.stringify(text).slice(1, -1)));
       if (seen === "" || missing.length > 0) throw new Wrong(`not on any page under ${path}: ${missing.join("  ")}`);

@@ -1,4 +1,4 @@
-// The keyboard alone: everything that can be clicked is come by, in the order of the page, and is seen to have the focus.
+// The keyboard alone: Tab reaches everything that can be clicked, in the order of the page, and the focus is visible.
 import { Wrong, eachKind, equal, goto, none, open, play, quiet } from "./driver.mjs";
 
 /** More than any page has to press Tab for. */
@@ -32,7 +32,8 @@ await play(async ({ browser, origin, more, check }) => {
 });
 
 async function walk(page) {
-  // From the first link on, wherever a page puts the focus to begin with; that Tab comes by this one is seen below.
+  // From the first link on, wherever the page sets the initial focus. The check below shows that Tab reaches this link
+  // too.
   const all = await page.evaluate(() => {
     const KINDS = 'a[href], button, input:not([type="hidden"]), select, textarea, summary, [tabindex="0"]';
     window.things = [...document.querySelectorAll(KINDS)].filter((thing) => thing.checkVisibility() && !thing.disabled);
@@ -51,7 +52,7 @@ async function walk(page) {
       const inView = box.width > 0 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
       return { at: window.things.indexOf(thing), dim: !ringed || !inView, what: thing.outerHTML.slice(0, 120) };
     });
-    // A field of a date has several stops; a frame that scrolls is one by itself in some browsers.
+    // A date field has several stops. In some browsers, a frame that scrolls is a stop of its own.
     if (at === came.at(-1) || at < 0) continue;
     if (dim) wrong.push(`has the focus, and nobody sees it: ${what}`);
     came.push(at);

@@ -1,4 +1,4 @@
-// The live page: an event is there within a second, markup in it stays text, and a pause holds rows back until it ends.
+// The live page: an event is shown within a second, its markup stays text, and a pause delays rows until it ends.
 import { Wrong, equal, eventually, goto, none, open, play, quiet } from "./driver.mjs";
 
 /** Events that are timed: on a loaded machine the quickest counts. */

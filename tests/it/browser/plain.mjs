@@ -1,4 +1,4 @@
-// Without JavaScript: every page says what it has to say, and its forms work.
+// Without JavaScript: every page shows its content, and its forms work.
 import { Wrong, eachKind, equal, goto, open, play, quiet, reveal } from "./driver.mjs";
 
 await play(async ({ browser, origin, more, phone, check }) => {
@@ -8,7 +8,7 @@ await play(async ({ browser, origin, more, phone, check }) => {
       await goto(page, path);
       const [title, text] = [await page.locator("h1").first().innerText(), await page.locator("main").innerText()];
       if (title.trim() === "" || text.trim().length < 20) throw new Wrong(`it says only ${JSON.stringify(text)}`);
-      // What is hidden is for scripts to show: a page that has such parts says what to do without them.
+      // Hidden parts are shown by scripts. A page with such parts says what to do without scripts.
       const hidden = await page.locator("main [hidden]:not(.chart)").count();
       if (hidden > 0 && !(await page.locator("main noscript > *").first().isVisible())) {
         throw new Wrong("it has parts that only a script shows, and does not say what to do without");

@@ -1,4 +1,4 @@
-// A receiver that has lived through a week, in a folder of its own, with a CRM that it hands events to.
+// A receiver with a week of traffic, in a folder of its own, and a CRM to which it delivers events.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -52,7 +52,7 @@ export class Receiver {
     if (messages > RECENT) await this.#send('[{"eventName": ["optedOut"], "id": "7d1c"}, 42]');
     await this.#handled();
     if (past.length > 0) await this.#dateBack(past);
-    // The last of it comes while somebody looks.
+    // The last events arrive while the page is open.
     await this.#post(events.slice(-RECENT, -RECENT / 2), 3);
     await this.#handled();
     await this.ask("/api/v1/handlers/exports/pause", { reason: "the disk of the exports is being replaced" });

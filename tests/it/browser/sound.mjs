@@ -1,4 +1,4 @@
-// Every page, wide and narrow, light and dark: nothing goes wrong in it, everybody can read it, and it fits.
+// Every page, wide and narrow, light and dark: it has no errors, is accessible, and fits the window.
 import { NARROW, WIDE, axe, eachKind, goto, kindOf, none, open, play, quiet, reveal } from "./driver.mjs";
 
 /** Axe's rules that depend on the colours, and those that depend on the width. */
@@ -41,7 +41,7 @@ async function look(page, path, status) {
 /** What is wider than the window, or scrolls sideways, and is not a table in its own frame. */
 function sideways(page) {
   return page.evaluate(async () => {
-    // A new width is told to the page before the next frame; the charts follow it.
+    // The page learns of a new width before the next frame, and the charts follow it.
     await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
     const told = (element) => element.cloneNode(false).outerHTML.slice(0, 120);
     const wide = [];

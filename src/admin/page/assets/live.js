@@ -1,5 +1,6 @@
-// The page of live events. Rows come as HTML over server-sent events, newest first. They are drawn once a frame, and the oldest
-// are removed. The browser's own client reconnects by itself and continues after the last row. A silent connection ends here.
+// The page of live events. Rows come as HTML over server-sent events, newest first. They are drawn once a frame, and
+// the oldest are removed. The browser's EventSource reconnects automatically and continues after the last row. This
+// script closes a silent connection.
 "use strict";
 (() => {
   const ROWS_MAX = 200;
