@@ -1,4 +1,5 @@
-//! Checks of what several modules share, such as ports and names, and warnings about settings that may not be intended.
+//! Checks of settings that several modules share, such as ports and names, and warnings about settings that may not be
+//! intended.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

@@ -89,7 +89,7 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// The limit of this process. `None` if the system does not tell.
+    /// The limit of this process. `None` if the system does not report it.
     pub fn of_process() -> Option<Self> {
         Self::found(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
     }

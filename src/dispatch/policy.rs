@@ -32,7 +32,7 @@ const PROBE_HEADS: usize = 4;
 const WIDEST: usize = 1_000;
 /// The wait after an event could not be read from the journal.
 pub(super) const UNREADABLE_MS: i64 = 30_000;
-/// Failed tries of a retried dead letter before it rests again.
+/// Failed tries of a retried dead letter before it waits for the next retry request.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;
 /// How long a lane that has caught up gathers events before it claims again. A sync per event would slow intake.
 pub(super) const GATHER_MS: i64 = 10;

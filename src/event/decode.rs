@@ -21,7 +21,7 @@ pub const fn elements_limit(body_limit: u64) -> u64 {
     if limit > ELEMENTS_LEAST { limit } else { ELEMENTS_LEAST }
 }
 
-/// Reads a body: an array or a single object, each element by itself, with trailing commas allowed (BIK T2 to T5).
+/// Reads a body: an array or a single object, each element separately, with trailing commas allowed (BIK T2 to T5).
 ///
 /// # Errors
 /// Returns [`NotJson`] if the body cannot be split into elements, or if nothing in it is JSON.
@@ -110,7 +110,7 @@ impl<'a> Decoder<'a> {
 pub struct Decoded {
     /// The accepted events, in the order of the body.
     pub drafts: Vec<Draft>,
-    /// The unreadable elements, each by itself.
+    /// The unreadable elements, one entry for each.
     pub quarantined: Vec<Quarantined>,
     /// The number of accepted elements with trailing commas (BIK T2).
     pub repaired: u32,

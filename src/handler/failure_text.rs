@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a delivery failed, in words. It has no `Display`: who shows it decides whether the quoted part is shown.
+/// Why a delivery failed, in words. It has no `Display`, so the caller decides whether to show the quoted part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureText {
     /// The handler's own words. A name from the event may be in them, but only between double quotes.

@@ -144,7 +144,7 @@ pub struct Delivery {
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
-    /// How far this attempt came. The masked delivery and the unmasked one share it.
+    /// Whether this attempt was sent and accepted. The masked delivery and the unmasked one share it.
     ack: Ack,
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error, io, sync::Arc};
 use rustls::AlertDescription;
 
 /// Returns what to do if the error is a TLS problem, else `None`. A TLS problem needs a person, whereas a server that
-/// is down comes back by itself.
+/// is down recovers without one.
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -65,7 +65,7 @@ pub struct LedgerProgress {
     pub rebuilding_to: Option<u64>,
 }
 
-/// Why insight could not do what it was asked to do.
+/// Why an operation of insight failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Insight's file could not be read or written.

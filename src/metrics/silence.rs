@@ -1,4 +1,4 @@
-//! A gauge that grows by itself: the seconds since something last arrived.
+//! A gauge that grows with time: the seconds since something last arrived.
 
 use std::{
     fmt,

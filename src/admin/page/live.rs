@@ -1,7 +1,7 @@
 //! `/tail`: new events as they arrive. The page starts with the newest events, and its script receives rows for the
 //! later ones.
 //!
-//! The browser's client for server-sent events reconnects by itself, and sends the id of the last event that it
+//! The browser's client for server-sent events reconnects automatically, and sends the id of the last event that it
 //! received. It does not tell the script why a request was rejected. Therefore "too many tails" is sent as an event,
 //! and so is the end of a stream that shows personal data.
 
@@ -43,7 +43,7 @@ const PACE: Duration = Duration::from_millis(200);
 /// The maximum duration of a stream that shows personal data. The page then reconnects, and by that time the operator
 /// may have masked the data.
 const UNREDACTED: Duration = Duration::from_secs(30);
-/// A stream that is further behind than this skips events: the page keeps few rows, and shows what happens now.
+/// A stream that is further behind than this skips events: the page keeps few rows, and shows current events.
 const BEHIND_MAX: u64 = 5_000;
 
 #[derive(Template)]

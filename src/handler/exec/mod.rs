@@ -166,7 +166,8 @@ impl Exec {
             None => Worker::start(&self.program)?,
         };
         let mut outcome = Ok(());
-        // An answer may be one too many for the event before. That shows only when the next event is handed over.
+        // The process may have printed an extra answer to the previous event. That is detected only when the next event
+        // is sent.
         let mut unproven: Option<&Delivery> = None;
         for delivery in events {
             delivery.mark_sent();

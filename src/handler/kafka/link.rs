@@ -43,7 +43,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Makes a producer and checks that it can do what the settings ask for.
+    /// Makes a producer. Checks that a broker answers and that the topic can be used.
     pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Failure> {
         let config = config(handler, settings);
         // Creating the producer reads certificates from disk.

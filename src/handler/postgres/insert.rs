@@ -1,4 +1,4 @@
-//! Inserts rows into the table: a batch in one statement. If a value is rejected, each row is inserted by itself.
+//! Inserts rows into the table: a batch in one statement. If a value is rejected, each row is inserted separately.
 
 use futures_util::future::join3;
 use tokio_postgres::{

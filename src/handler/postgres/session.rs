@@ -38,7 +38,7 @@ impl Session {
         Ok(Self { client, driving, prepared: false })
     }
 
-    /// Inserts all rows in one statement; if a value is rejected, each row by itself. The first call creates or checks
+    /// Inserts all rows in one statement; if a value is rejected, each row separately. The first call creates or checks
     /// the table.
     pub(super) async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
         let Self { client, driving, prepared } = self;

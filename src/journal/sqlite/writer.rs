@@ -360,8 +360,8 @@ impl JournalWriter {
         }
     }
 
-    /// Nothing was stored: every caller gets the error. Unless the error is transient, the journal has failed for
-    /// good.
+    /// Nothing was stored: every caller gets the error. Unless the error is transient, the journal has failed
+    /// permanently.
     fn reject(
         &mut self,
         error: &rusqlite::Error,
@@ -452,7 +452,7 @@ impl JournalWriter {
     }
 }
 
-/// Rejects an operation that was queued behind a close.
+/// Rejects an operation that was queued after a close.
 fn refuse(op: WriterOp) {
     match op {
         WriterOp::Append(append) => answer(append.reply, Err(AppendError::Stopped)),
