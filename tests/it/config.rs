@@ -448,7 +448,7 @@ fn bikhook(home: &Path, args: &[&str], variables: &[(&str, &str)]) -> (i32, Stri
 }
 
 #[test]
-fn check_shows_what_a_configuration_comes_to_and_makes_nothing() {
+fn check_shows_the_effective_configuration_and_creates_nothing() {
     let home = tempfile::tempdir().unwrap();
     let (code, out, err) = bikhook(home.path(), &["check"], &[("BIKHOOK_HTTP_LISTEN", "0.0.0.0:8080")]);
     assert_eq!(code, 0, "{err}");

@@ -47,7 +47,7 @@ fn a_start_whose_address_is_taken_makes_no_key_and_the_next_shows_it() {
 }
 
 #[test]
-fn only_what_a_start_makes_is_shown() {
+fn a_start_shows_only_secrets_that_it_generated() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("bikhook.toml");
     let head = "[admin]\ncredentials = { username = \"admin\", password = { generate = \"data/admin-password\" } }\n\
@@ -179,7 +179,7 @@ fn a_stop_leaves_the_whole_journal_in_its_one_file() {
 }
 
 #[test]
-fn what_is_measured_is_a_number_in_a_log_of_json() {
+fn measured_values_are_numbers_in_a_json_log() {
     let mut home = Home::new();
     home.journal_keys = "disk_reserve = 0\n[log]\nlevel = \"debug\"\nformat = \"json\"";
     let mut process = home.start();

@@ -87,7 +87,7 @@ fn a_destination_that_refuses_leaves_intake_open_and_is_shown() {
 }
 
 #[test]
-fn a_handler_is_opened_again_by_itself_and_delivers_what_waits() {
+fn a_handler_is_reopened_automatically_and_delivers_waiting_events() {
     let late = Late::new();
     let mut home = Home::new();
     home.more = late.section("probe_first = \"100ms\"\nprobe_max = \"100ms\"");
@@ -309,7 +309,7 @@ impl Made {
 }
 
 #[test]
-fn what_check_passes_serve_starts_and_what_it_refuses_ends_with_2() {
+fn serve_starts_if_check_passes_and_else_ends_with_2() {
     let source = |keys: &str| Made::text(&format!("[sources.bik]\n{keys}\n"));
     let key = |key: &str| source(&format!("credentials.portal = {{ key = {key:?} }}"));
     let mut good = Made::fixtures("good");
@@ -359,7 +359,7 @@ fn ended(home: &Home) -> (i32, String) {
 }
 
 #[test]
-fn what_a_restart_cannot_mend_ends_a_start_with_code_2() {
+fn an_error_that_a_restart_cannot_resolve_ends_a_start_with_code_2() {
     let home = Home::new();
     home.start().stop();
     let journal = rusqlite::Connection::open(home.journal_file()).unwrap();

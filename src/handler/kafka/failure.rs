@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_failures_the_most_important_one_counts() {
+    fn the_most_important_of_several_failures_counts() {
         let [refuse, retry, wrong] =
             [Failure::refuse("a", ""), Failure::retry("b", ""), Failure::misconfigured("c", "")];
         let all = [retry.clone(), refuse.clone(), wrong, retry.clone(), refuse.clone()];

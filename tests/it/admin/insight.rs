@@ -190,7 +190,7 @@ async fn an_invalid_query_gets_an_error_that_names_the_problem() {
 }
 
 #[tokio::test]
-async fn what_insight_would_answer_is_not_there_where_it_is_switched_off() {
+async fn routes_of_insight_are_404_if_it_is_disabled() {
     let operator = Operator::guarded(Guard { without_insight: true, ..Guard::default() }).await;
     for path in [
         "messages",

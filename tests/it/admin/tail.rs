@@ -66,7 +66,7 @@ impl Listener {
 }
 
 #[tokio::test]
-async fn a_tail_has_what_comes_in_order_and_goes_on_where_it_broke_off() {
+async fn a_tail_has_new_events_in_order_and_continues_after_a_reconnect() {
     let operator = Operator::new().await;
     operator.store([status("i-1", "m-1", "sent")]).await;
     let mut listener = Listener::new(&operator, "", None).await;
@@ -112,7 +112,7 @@ async fn tails_end_at_once_in_a_stop() {
 }
 
 #[tokio::test]
-async fn only_so_many_follow_at_once_and_a_place_is_free_when_one_leaves() {
+async fn the_number_of_tails_is_limited_and_a_closed_one_frees_its_place() {
     let operator = Operator::new().await;
     let mut listeners = Vec::new();
     for _ in 0..32 {
@@ -128,7 +128,7 @@ async fn only_so_many_follow_at_once_and_a_place_is_free_when_one_leaves() {
 }
 
 #[tokio::test]
-async fn a_wrong_place_to_go_on_from_is_named() {
+async fn an_invalid_position_to_continue_from_is_an_error() {
     let operator = Operator::new().await;
     get(&operator, "/api/v1/tail?after=x").await.is_problem(400, "after");
     get(&operator, "/api/v1/tail?event=%5Ba").await.is_problem(400, "glob");

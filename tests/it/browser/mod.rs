@@ -93,7 +93,7 @@ fn an_event_is_on_the_live_page_within_a_second_and_a_pause_loses_nothing() {
 }
 
 #[test]
-fn what_an_operator_decides_is_decided_by_its_buttons() {
+fn each_button_performs_the_decision_of_its_label() {
     let folder = TempDir::new().unwrap();
     let door = folder.path().join("door");
     let world = World::with(&world::refusing(&format!("test -e {} || ", door.display())));

@@ -159,7 +159,7 @@ async fn a_rebuild_of_ten_thousand_events_gives_the_same_figures_as_before() {
 }
 
 #[tokio::test]
-async fn where_insight_is_off_each_command_says_so() {
+async fn each_command_reports_that_insight_is_disabled() {
     let operator = Operator::guarded(Guard { without_insight: true, ..Guard::default() }).await;
     for command in [&["stats"][..], &["message", "m"], &["rebuild"]] {
         ask(&operator, command).await.failed("insight");

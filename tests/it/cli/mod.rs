@@ -744,7 +744,7 @@ async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing()
 }
 
 #[tokio::test]
-async fn a_check_tells_what_each_handler_does_and_what_may_be_a_slip() {
+async fn a_check_shows_what_each_handler_does_and_warns_of_likely_mistakes() {
     let operator = Operator::new().await;
     operator.store([status("1", "a", "sent"), status("2", "b", "failed")]).await;
     let folder = TempDir::new().unwrap();

@@ -249,7 +249,7 @@ async fn a_destination_that_is_away_is_probed_by_another_message_each_time() {
 }
 
 #[tokio::test]
-async fn an_operator_believes_the_refusals() {
+async fn an_operator_accepts_the_refusals() {
     let world = World::like_http(Script::new(|_| Err(refuse()))).await;
     world.append(statuses(0..300)).await;
     let (lane, stop, running) = running(&world).await;
@@ -288,7 +288,7 @@ async fn running(
 
 /// A settle holds its bodies in memory until they are on disk.
 #[tokio::test]
-async fn believed_refusals_of_large_events_are_stored_in_parts() {
+async fn accepted_refusals_of_large_events_are_stored_in_parts() {
     let body = 512 << 10;
     let mut world = World::like_http(Script::new(|_| Err(refuse()))).await;
     for n in 0..100 {

@@ -24,7 +24,7 @@ async fn full(failure: fn() -> Failure, more: u64) -> (World, Lane) {
 }
 
 #[tokio::test]
-async fn a_full_lane_goes_on_with_what_the_destination_takes() {
+async fn a_full_lane_continues_with_events_that_the_destination_accepts() {
     let (mut world, mut lane) = full(bad_events, 0).await;
     let mut taken = world.script.taken();
     taken.sort_unstable();

@@ -599,7 +599,7 @@ async fn a_delivery_that_takes_too_long_is_given_up_and_made_again() {
 }
 
 #[tokio::test]
-async fn a_retried_dead_letter_comes_again_says_so_and_is_gone() {
+async fn a_retried_dead_letter_is_delivered_as_a_replay_and_removed() {
     let mut world = World::new(Script::new(failing(&[1], refuse))).await;
     world.append(statuses(0..2)).await;
     let mut lane = world.lane(Class::Other).await;

@@ -42,7 +42,7 @@ async fn a_pause_holds_both_lanes_back_across_a_restart_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_first_reason_of_a_pause_stays_and_other_handlers_go_on() {
+async fn the_first_reason_of_a_pause_stays_and_other_handlers_continue() {
     let mut world = World::new(Script::well()).await;
     for (handler, reason) in [("lake", "first"), ("lake", "second")] {
         world.journal.pause(handler.into(), reason.to_owned()).await.unwrap();
@@ -84,7 +84,7 @@ async fn a_lone_event_that_is_gone_pauses_its_handler() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_set_up_wrongly_is_tried_again_and_burns_no_event() {
+async fn a_misconfigured_destination_is_retried_and_no_event_is_lost() {
     let wrong = |_: &[Delivery]| Err(Failure::misconfigured("status 401", "who are you?"));
     let mut world = World::new(Script::new(wrong)).await;
     world.append(statuses(0..20)).await;

@@ -63,7 +63,7 @@ async fn a_replay_delivers_its_part_again_marked_as_replay_and_ends() {
 }
 
 #[tokio::test]
-async fn a_replay_goes_on_after_a_restart_where_it_was() {
+async fn a_replay_continues_after_a_restart_where_it_was() {
     let mut world = World::new(Script::well()).await;
     world.append(statuses(0..300)).await;
     world.delivered_live().await;

@@ -65,7 +65,7 @@ async fn a_crash_loop_does_not_multiply_what_is_delivered() {
 
 /// New settles are stored with the next commit, as usual, because a sync for each delivery would slow down intake.
 #[tokio::test]
-async fn what_comes_after_the_start_is_settled_with_the_next_commit() {
+async fn deliveries_after_the_start_are_settled_with_the_next_commit() {
     let mut world = World::new(Script::well()).await;
     world.batch = 1;
     let mut lane = world.lane(Class::Other).await;

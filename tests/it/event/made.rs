@@ -93,7 +93,7 @@ fn every_payload_becomes_what_its_rule_says() {
 }
 
 #[test]
-fn what_is_no_json_says_where_and_keeps_its_bytes() {
+fn a_body_that_is_not_json_has_a_position_and_keeps_its_bytes() {
     for &(file, line, column, detail) in NOT_JSON {
         let body = made(file);
         let error = decoded(&body).expect_err(file);
@@ -126,7 +126,7 @@ fn a_body_packed_with_gzip_reads_as_the_sample_that_it_is() {
 }
 
 #[test]
-fn what_cannot_be_read_is_kept_to_the_byte_with_its_reason() {
+fn unreadable_bytes_are_kept_unchanged_with_their_reason() {
     let body = made("t4-invalid-utf8.json");
     let decoded = decoded(&body).unwrap();
     let bytes = &decoded.quarantined[0].bytes;
@@ -176,7 +176,7 @@ fn half_an_emoji_becomes_one_replacement_character_and_the_bytes_stay() {
 }
 
 #[test]
-fn of_duplicate_keys_the_last_counts() {
+fn the_last_of_duplicate_keys_counts() {
     let event = element(&made("t4-duplicate-keys.json"));
     assert_eq!(event.name(), "message-status-update");
     let View::Status(update) = event.view() else { panic!("{event:?}") };

@@ -20,7 +20,7 @@ fn a_post_is_answered_by_one_line_for_machines() {
 }
 
 #[test]
-fn what_made_nothing_durable_has_no_seq() {
+fn a_request_that_stores_nothing_has_no_seq() {
     let world = World::new();
     assert_eq!(world.post("[]").body, "{\"accepted\":0,\"duplicates\":0,\"quarantined\":0,\"seq\":null}\n");
     assert_eq!(world.post("42").body, "{\"accepted\":0,\"duplicates\":0,\"quarantined\":1,\"seq\":null}\n");

@@ -82,7 +82,7 @@ fn a_rejected_login_gets_a_basic_challenge_and_no_details() {
 }
 
 #[test]
-fn of_several_authorization_headers_the_first_is_judged() {
+fn the_first_of_several_authorization_headers_is_checked() {
     let world = World::new();
     let both = |first: &str, second: &str| {
         let headers = [&*format!("Authorization: {first}"), &*format!("Authorization: {second}")];

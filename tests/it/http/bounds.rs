@@ -151,7 +151,7 @@ fn a_head_larger_than_32_kib_is_431() {
 }
 
 #[test]
-fn what_is_no_http_is_400() {
+fn a_request_that_is_not_http_is_400() {
     let world = World::new();
     for noise in
         ["\x16\x03\x01\x02\x00\x01\x00\x01\n\n", "POST\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n"]

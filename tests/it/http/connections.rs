@@ -66,7 +66,7 @@ fn a_stranger_may_be_idle_for_less_than_a_known_sender_or_a_proxy() {
 }
 
 #[test]
-fn at_the_bound_the_longest_idle_connection_gives_way_to_a_newcomer() {
+fn at_the_limit_the_longest_idle_connection_is_closed_for_a_new_one() {
     let world = World::with(|settings| settings.connections = 2);
     let (mut first, mut second) = (known(world.connect()), known(world.connect()));
     thread::sleep(Duration::from_millis(5)); // times are compared in milliseconds

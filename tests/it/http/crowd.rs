@@ -18,7 +18,7 @@ const SERVER: &str = "BIKHOOK_TEST_CROWD_SERVER";
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[test]
-fn of_10_000_requests_at_once_each_gets_its_200() {
+fn each_of_10_000_requests_at_once_gets_its_200() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // More than the default, because this machine also runs the clients and other tests.
     let world = World::with(|settings| settings.deadline.0 = Duration::from_secs(10));

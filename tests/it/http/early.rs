@@ -46,7 +46,7 @@ fn the_answer_does_not_wait_for_the_body() {
 }
 
 #[test]
-fn what_remains_is_not_read_for_ever() {
+fn the_rest_of_a_body_is_read_for_a_limited_time() {
     let world = World::new();
     let mut client = world.connect();
     let begun = Instant::now();

@@ -192,7 +192,7 @@ fn a_peer_that_says_it_is_done_sending_still_gets_its_answer() {
 }
 
 #[test]
-fn a_stop_closes_idle_connections_at_once_and_finishes_what_is_under_way() {
+fn a_stop_closes_idle_connections_and_finishes_requests_in_flight() {
     // A connection learns of the stop asynchronously. A faster answer does not announce the close yet.
     let says_so = (0..20).any(|_| answer_during_a_stop() == Some("close".to_owned()));
     assert!(says_so, "no answer says that its connection closes");

@@ -299,7 +299,7 @@ fn test_broadcasts_are_excluded_unless_requested() {
 }
 
 #[test]
-fn what_is_too_old_leaves_and_its_figures_stay_by_the_day() {
+fn expired_messages_are_deleted_and_their_daily_figures_stay() {
     let mut book = Book::new();
     for day in 0..3 {
         for hour in [3, 4] {

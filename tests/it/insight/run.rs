@@ -56,7 +56,7 @@ impl AtWork {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_a_restart_and_counts_each_event_once() {
+async fn insight_continues_after_a_restart_and_counts_each_event_once() {
     let place = Place::new();
     let journal = place.open();
     let path = place.path().with_file_name("insight.db");
@@ -77,7 +77,7 @@ async fn it_goes_on_after_a_restart_and_counts_each_event_once() {
 }
 
 #[tokio::test]
-async fn a_rebuild_comes_to_the_same_while_events_come_in() {
+async fn a_rebuild_gives_the_same_result_while_events_arrive() {
     let place = Place::new();
     let journal = place.open();
     let at_work = AtWork::start(&place.path().with_file_name("insight.db"), &journal);

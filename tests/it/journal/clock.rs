@@ -219,7 +219,7 @@ async fn a_suspended_machine_is_no_jump() {
 }
 
 #[tokio::test]
-async fn an_hour_of_agreement_corrects_the_clock_by_itself() {
+async fn an_hour_without_a_jump_corrects_the_clock_automatically() {
     let world = World::new().await;
     world.append("before").await;
     world.hands.jump(2 * DAY);

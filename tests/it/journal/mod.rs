@@ -267,7 +267,7 @@ async fn old_settles_leave_but_the_last_before_a_long_silence() {
 }
 
 #[tokio::test]
-async fn how_an_event_stands_is_found_at_once_among_millions_of_settles() {
+async fn the_progress_of_an_event_is_found_fast_among_millions_of_settles() {
     let place = Place::new();
     let journal = place.open();
     journal.append(batch([status("1", "m", "sent")])).await.unwrap();

@@ -95,7 +95,7 @@ async fn an_authority_for_a_way_without_tls_is_an_error() {
 
 /// Everything that is not a certificate is ignored: a misplaced private key, and text between the certificates.
 #[tokio::test]
-async fn one_of_many_authorities_will_do_and_its_own_time_does_not_matter() {
+async fn one_of_many_authorities_suffices_even_if_it_has_expired() {
     let (one, expired) = (Certificate::make(), Certificate::of_an_expired_authority());
     let read = |path: PathBuf| fs::read_to_string(path).unwrap();
     let all = format!("Ours:\n{}{}Old:\n{}", read(one.ca()), read(one.key()), read(expired.ca()));

@@ -339,7 +339,7 @@ async fn tls_is_verified() {
 }
 
 #[test]
-fn what_librdkafka_says_is_not_in_the_log_and_a_broker_that_is_away_is() {
+fn librdkafkas_lines_are_not_logged_and_an_unreachable_broker_is() {
     let cluster = Cluster::start_new();
     cluster.make_topic("bik-events");
     cluster.kill();

@@ -242,7 +242,7 @@ async fn a_server_that_hangs_is_waited_for_with_a_new_connection() {
 
 /// A replayed message has no id by which the stream could deduplicate it, so each copy would be stored.
 #[tokio::test]
-async fn of_deliveries_that_were_given_up_one_copy_is_left() {
+async fn cancelled_deliveries_leave_one_copy() {
     let server = NatsServer::start_new();
     server.make_stream(stream("BIK", "bik.>"));
     let handler = open("nats", &format!("url = {:?}", server.url())).await.unwrap();

@@ -92,7 +92,7 @@ async fn a_delivery_that_was_given_up_is_cancelled_through_pgbouncer() {
 }
 
 #[tokio::test]
-async fn what_the_pooler_itself_refuses_says_what_to_write() {
+async fn an_error_of_the_pooler_itself_says_what_to_write() {
     let server = Server::start_new();
     let pooler = PgBouncer::start_new(&server, "transaction");
     let by_statement = PgBouncer::start_new(&server, "statement");

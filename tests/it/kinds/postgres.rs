@@ -83,7 +83,7 @@ fn postgres_keeps_the_contract() {
 }
 
 #[test]
-fn what_jsonb_cannot_hold_is_null_and_its_bytes_are_there() {
+fn an_event_that_jsonb_cannot_hold_is_null_and_its_bytes_are_stored() {
     let server = Server::start_new();
     let mut home = Home::new();
     home.more = format!(
@@ -151,7 +151,7 @@ fn a_table_of_an_older_version_gets_the_columns_that_it_lacks() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_of_a_row_stands_behind_its_code_and_a_colon() {
+async fn the_servers_text_about_a_row_follows_its_code_and_a_colon() {
     let server = Server::start_new();
     let settings = format!("url = {:?}\npassword = \"secret\"", server.url());
     let handler = open("postgres", &settings).await.unwrap();

@@ -327,7 +327,7 @@ async fn tls_is_verified_and_a_broker_that_is_away_is_none_that_is_wrong() {
 }
 
 #[test]
-fn what_comes_back_is_not_in_the_log() {
+fn returned_messages_are_not_in_the_log() {
     let server = RabbitMq::start_new();
     let mut home = Home::new();
     home.more = format!(

@@ -134,7 +134,7 @@ async fn opening_adds_nothing_and_a_stream_is_trimmed_if_configured() {
 }
 
 #[tokio::test]
-async fn of_a_batch_that_fails_nothing_is_there() {
+async fn a_failed_batch_adds_no_entry() {
     let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
     let handler = open("redis", &format!("url = {:?}\nmax_bytes = \"1KiB\"", server.url())).await.unwrap();
     let events = [delivery(1, &incoming("1", "m")), delivery(2, &large("2", 2000))];

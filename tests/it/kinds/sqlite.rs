@@ -139,7 +139,7 @@ fn assert_has(path: &Path, receiver: &Process, count: usize) {
 }
 
 #[test]
-fn what_a_full_disk_did_not_take_is_there_once_when_there_is_room() {
+fn events_of_a_full_disk_are_stored_once_when_there_is_room() {
     let disk = SmallDisk::mount("8m");
     let path = disk.path().join("x.db");
     let home = home(&path);

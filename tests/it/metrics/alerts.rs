@@ -150,7 +150,7 @@ fn is_there(page: &Page, metric: &str, label: &str, operator: &str, value: &str)
 }
 
 #[test]
-fn what_is_not_exported_is_noticed() {
+fn names_that_are_not_exported_are_detected() {
     let page = Page::read("# TYPE a gauge\na{b=\"xy\"} 1\n# EOF\n");
     for (label, operator, value, there) in [
         ("b", "=", "xy", true),

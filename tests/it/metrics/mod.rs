@@ -95,7 +95,7 @@ fn whatever_is_sent_the_series_stay_the_same() {
 }
 
 #[test]
-fn what_happens_is_measured() {
+fn each_action_changes_its_metrics() {
     let mut home = Home::new();
     home.more = "[handlers.deaf]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", \"exit 1\"]\n".to_owned();
     let mut process = start(&home);
@@ -146,7 +146,7 @@ fn what_happens_is_measured() {
 }
 
 #[test]
-fn silence_goes_on_where_it_was_before_a_restart() {
+fn the_silence_of_a_source_continues_after_a_restart() {
     let home = Home::new();
     let mut process = start(&home);
     process.connect().post(&format!("[{}]", status("1", "m1", "sent"))).unwrap().receipt();

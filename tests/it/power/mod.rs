@@ -121,7 +121,7 @@ fn assert_found_out(ignored: Ignored) {
 }
 
 #[test]
-fn what_is_recorded_passes_checkpoints_rotations_and_restarts() {
+fn the_recording_contains_checkpoints_rotations_and_restarts() {
     let disk = Disk::new(&RECORDING.log, &RECORDING.root);
     let restarted = disk.written_from_the_beginning("journal.db-wal");
     assert!(restarted > 2, "the journal's log was begun {restarted} times");

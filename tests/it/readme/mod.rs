@@ -398,7 +398,7 @@ fn every_command_has_its_row() {
 }
 
 #[test]
-fn what_the_documents_name_and_link_to_exists() {
+fn all_names_and_links_in_the_documents_exist() {
     let documents = documents();
     let mut tests = BTreeSet::new();
     let mut links = 0;

@@ -21,7 +21,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_a_start_makes_is_closed_to_others() {
+fn files_that_a_start_creates_are_closed_to_others() {
     let home = tempfile::tempdir().unwrap();
     let handlers =
         "[handlers.log]\nkind = \"log\"\n[handlers.file]\nkind = \"jsonl\"\npath = \"data/events.jsonl\"\n";

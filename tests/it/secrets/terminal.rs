@@ -49,7 +49,7 @@ fn acts(text: &str) -> bool {
 }
 
 #[test]
-fn what_was_posted_does_not_act_on_a_terminal() {
+fn posted_data_does_not_control_a_terminal() {
     let home = journal();
     let (bikhook, journal) = (env!("CARGO_BIN_EXE_bikhook"), home.journal_file());
     let journal = journal.display();

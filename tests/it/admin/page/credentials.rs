@@ -43,7 +43,7 @@ async fn an_event_tells_which_handler_passed_it_and_how_long_after_it_came() {
 }
 
 #[test]
-fn who_was_refused_is_counted_and_the_log_says_who_decided() {
+fn refusals_are_counted_and_decisions_are_logged_with_the_user() {
     let home = Home::new();
     let process = home.start();
     let mut sender = process.connect();

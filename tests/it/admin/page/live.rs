@@ -232,7 +232,7 @@ async fn a_live_page_follows_the_reveal_of_another_page_and_misses_no_event() {
 }
 
 #[tokio::test]
-async fn what_is_far_behind_is_passed_over_and_that_is_said() {
+async fn a_page_far_behind_skips_events_and_shows_how_many() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     operator.store((0..5_100).map(|at| status(&format!("s{at}"), "m", "sent"))).await;
@@ -275,7 +275,7 @@ async fn the_limit_of_tails_is_explained_and_shared_with_the_api() {
 }
 
 #[tokio::test]
-async fn it_ends_at_once_in_a_stop() {
+async fn a_stream_ends_immediately_at_a_stop() {
     let operator = Operator::new().await;
     let mut listener = Listener::new(&mut Browser::new(&operator), "", None).await;
     listener.hear().await.unwrap();

@@ -282,7 +282,7 @@ async fn the_overview_tells_what_needs_a_person() {
 }
 
 #[tokio::test]
-async fn one_box_finds_a_message_by_whatever_is_at_hand() {
+async fn one_search_field_finds_a_message_by_any_of_its_values() {
     let operator = Operator::new().await;
     let failed = status("s1", "m1", "failed")
         .replace("\"failureReason\":null", "\"failureReason\":\"Message undeliverable\"")
@@ -318,7 +318,7 @@ async fn one_box_finds_a_message_by_whatever_is_at_hand() {
 }
 
 #[tokio::test]
-async fn where_more_wait_than_are_shown_the_page_says_so() {
+async fn the_page_reports_that_more_customers_wait_than_shown() {
     let operator = Operator::new().await;
     let wrote = |at: usize| {
         incoming(&format!("i{at}"), &format!("m{at}"))
