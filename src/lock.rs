@@ -10,7 +10,10 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::{file_id::FileId, folder::with_suffix};
+use crate::{
+    file_id::FileId,
+    folder::{self, with_suffix},
+};
 
 /// Path of the lock file that guards a file.
 pub fn lock_of(guarded: &Path) -> PathBuf {
@@ -69,6 +72,18 @@ impl Lock {
         // The process id is only a hint. If it cannot be written, as on a full disk, the lock is held anyway.
         let _ = write_holder(&mut file);
         Ok(Self { path, file })
+    }
+
+    /// Takes the lock of a database. Creates its file (0600) and its folder (0700) if they are missing: it holds personal
+    /// data, so only its owner may read it. SQLite gives its other files the same mode.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub fn take_database(path: &Path) -> Result<(Self, File), LockError> {
+        folder::make(folder::of(path), 0o700)?;
+        let lock = Self::take(path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Ok((lock, file))
     }
 
     /// True if the lock file is still the one that other processes would find. It is not after the folder was

@@ -1,9 +1,7 @@
 //! Insight's file: its lock, its connections and its format.
 
 use std::{
-    fs::OpenOptions,
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
-    folder::{self, with_suffix},
+    folder::with_suffix,
     lock::{Lock, LockError, lock_of},
 };
 
@@ -84,16 +82,13 @@ impl InsightFile {
     /// # Errors
     /// Returns [`InsightOpenError`] if another process has the lock, or the file system returns an error.
     pub fn lock(path: &Path) -> Result<Self, InsightOpenError> {
-        let io = |source| InsightOpenError::Io { path: path.display().to_string(), source };
-        folder::make(folder::of(path), 0o700).map_err(io)?;
-        let lock = Lock::take(path).map_err(|error| match error {
-            LockError::Io(source) => io(source),
-            lock @ LockError::Held { .. } => {
-                InsightOpenError::Locked { path: path.display().to_string(), lock }
+        let (lock, _file) = Lock::take_database(path).map_err(|error| {
+            let path = path.display().to_string();
+            match error {
+                LockError::Io(source) => InsightOpenError::Io { path, source },
+                lock @ LockError::Held { .. } => InsightOpenError::Locked { path, lock },
             }
         })?;
-        // The file holds personal data, so only its owner can read it. SQLite gives its other files the same mode.
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

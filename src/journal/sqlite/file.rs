@@ -3,7 +3,6 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -41,18 +40,13 @@ impl DatabaseFile {
     /// # Errors
     /// Returns [`JournalOpenError::Locked`], which names the lock file and its holder, or [`JournalOpenError::Io`].
     pub(super) fn lock(path: &Path) -> Result<Self, JournalOpenError> {
-        let io = |source| JournalOpenError::Io { path: path.display().to_string(), source };
-        folder::make(folder::of(path), 0o700).map_err(io)?;
-        let lock = Lock::take(path).map_err(|error| match error {
-            LockError::Io(source) => io(source),
-            lock @ LockError::Held { .. } => {
-                JournalOpenError::Locked { path: path.display().to_string(), lock }
+        let (lock, data) = Lock::take_database(path).map_err(|error| {
+            let path = path.display().to_string();
+            match error {
+                LockError::Io(source) => JournalOpenError::Io { path, source },
+                lock @ LockError::Held { .. } => JournalOpenError::Locked { path, lock },
             }
         })?;
-        // The database holds personal data, so only its owner may read it. SQLite gives its other files the same
-        // mode.
-        let mut data = OpenOptions::new();
-        let data = data.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), data: Mutex::new(Some(data)), lock })
     }
 
