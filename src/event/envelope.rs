@@ -110,7 +110,7 @@ impl<'a> Envelope<'a> {
             store_id: reader.id(self.store_id),
             customer: self.customer(reader),
             callback_data: reader.raw(self.callback_data),
-            infos: self.infos(reader).iter().map(|info| info.view(fields, reader)).collect(),
+            infos: self.infos(reader).iter().filter_map(|info| info.view_or_count(fields, reader)).collect(),
         })
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Reader {
     /// The number of fields with a wrong type.
     pub warnings: u32,
     /// Only count: every text, id, word and time is `None`.
-    only_counts: bool,
+    pub(super) only_counts: bool,
 }
 
 impl Reader {

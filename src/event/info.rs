@@ -47,11 +47,16 @@ macro_rules! info {
 
         impl<$a> $slots<$a> {
             /// Returns the typed view. The reader counts the fields with a wrong type.
-            pub(super) fn view(&self, fields: InfoFields, reader: &mut Reader) -> $view<$a> {
+            fn view(&self, fields: InfoFields, reader: &mut Reader) -> $view<$a> {
                 $view {
                     $($($field: reader.$read(self.$field.filter(|_| fields >= InfoFields::$fields)),)*)*
                     raw: Raw(self.raw),
                 }
+            }
+
+            /// Counts the fields with a wrong type, without a view.
+            fn count(&self, fields: InfoFields, reader: &mut Reader) {
+                $($(let _: $type = reader.$read(self.$field.filter(|_| fields >= InfoFields::$fields));)*)*
             }
         }
     };
@@ -127,6 +132,15 @@ info! {
 }
 
 impl<'a> InfoSlots<'a> {
+    /// Returns the typed view; `None` for a reader that only counts, because a view is large.
+    pub(super) fn view_or_count(&self, fields: InfoFields, reader: &mut Reader) -> Option<Info<'a>> {
+        if reader.only_counts {
+            self.count(fields, reader);
+            return None;
+        }
+        Some(self.view(fields, reader))
+    }
+
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         field::known(field::id(self.message_id))
     }
