@@ -143,6 +143,8 @@ impl Log {
             }
             time += 1;
         }
+        // They ended in another order than they began.
+        failed.sort_unstable();
         for place in failed.into_iter().rev() {
             operations.remove(place);
         }
