@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
-    dispatch::{DispatchControl, HandlerSpec},
+    config::{Config, HandlerConfig, Memory, MemoryLimit},
+    dispatch::{DispatchControl, HandlerSpec, Replayer},
     handler::Deferred,
-    http::{self, Intake},
+    http::{self, Intake, Site},
     insight::{self, Insight},
     journal::{
         self, Enrolment, Journal, JournalState,
@@ -32,7 +32,6 @@ use crate::{
     },
     metrics::Metrics,
     panics, secret,
-    settings::Period,
 };
 
 /// Time for requests in flight to finish after a stop. With `LANES_GRACE`, intake and lanes stop within 8 s if the
@@ -78,7 +77,7 @@ pub enum Error {
     Stalled,
     /// A task of the application panicked.
     #[error("a task of the process ended: {}", panics::why_ended(.0))]
-    Panicked(#[from] tokio::task::JoinError),
+    Panicked(#[from] JoinError),
 }
 
 impl Error {
@@ -127,14 +126,8 @@ pub async fn serve(
     // A generated secret is shown only once. It is generated after the addresses are bound, so a start that fails to
     // bind shows none.
     config.store_generated()?;
-    let about = config.handlers.iter().map(about).collect();
-    let opened = async {
-        let journal = open_journal(config.journal, config.http.deadline, &metrics).await?;
-        enrol::enrol(config.handlers.iter().map(enrolment).collect(), &journal).await?;
-        Ok::<_, Error>(journal)
-    };
     let journal = tokio::select! {
-        opened = opened => opened?,
+        opened = open_journal(&config, &metrics) => opened?,
         () = &mut stop => {
             tracing::info!("stopped before the journal was opened");
             return Ok(());
@@ -142,60 +135,40 @@ pub async fn serve(
     };
     let intake =
         Intake::new(&config.http, &config.checked_sources, Arc::clone(&journal), Arc::clone(&metrics));
-
-    let (stop_intake, shutdown) = watch::channel(None);
-    let bounds = http::Bounds { connections: most.public, ..http::Bounds::from(&config.http) };
-    let mut servers = JoinSet::new();
-    servers.spawn(log_cut(http::serve(public, intake.clone(), bounds.clone(), cut_at(shutdown.clone()))));
-    servers.spawn(summaries(intake.clone(), shutdown));
-
-    let (not_ready, stopping) = watch::channel(false);
-    // The operator's side stops last, so that an operator can watch intake and lanes stop.
-    let (stop_operator, operator_shutdown) = watch::channel(None);
-    let (stop_lanes, lanes_shutdown) = watch::channel(false);
-    let (mut lanes, mut operators) = (JoinSet::new(), JoinSet::new());
-    let start = async {
-        let specs = config.handlers.into_iter().map(spec).collect();
-        let (control, replayer) =
-            DispatchControl::start(specs, &journal, &metrics, &mut lanes, &lanes_shutdown, LANES_GRACE)
-                .await?;
-        let insight = open_insight(config.insight, &journal, &metrics).await;
-        if let Some(insight) = &insight {
-            lanes.spawn(Arc::clone(insight).run(Arc::clone(&journal), lanes_shutdown));
-        }
+    let mut running = Running::new(journal);
+    let limits = http::Settings { connections: most.public, ..config.http.clone() };
+    running.serve_public(public, intake.clone(), limits);
+    let run = async {
+        let handlers = config.handlers.iter().map(about).collect();
+        let (control, replayer) = running.start_lanes(config.handlers, &metrics).await?;
+        let insight = running.start_insight(config.insight, &metrics).await;
         let site = admin::router(admin::ReceiverParts {
             settings: admin::Settings { listen: addresses.admin, ..config.admin },
-            journal: Arc::clone(&journal),
-            handlers: about,
+            journal: Arc::clone(&running.journal),
+            handlers,
             desk: Arc::new(control),
             replayer,
             insight,
             open_sources: intake.open_sources(),
             credentials: Arc::new(move || intake.credentials()),
             metrics,
-            stopping,
+            stopping: running.not_ready.subscribe(),
         });
-        let few = http::Bounds { connections: most.operator, ..bounds };
-        operators.spawn(log_cut(http::serve(operator, site, few, cut_at(operator_shutdown))));
+        let limits = http::Settings { connections: most.operator, ..config.http };
+        running.serve_operator(operator, site, limits);
         tracing::info!(http = %addresses.http, admin = %addresses.admin, "ready");
         ready(addresses);
-        Ok::<_, Error>(())
+        Err::<(), Error>(running.failure().await)
     };
-    let started = tokio::select! {
-        started = start => started.map(|()| true),
-        () = &mut stop => Ok(false),
+    let ended = tokio::select! {
+        failed = run => failed,
+        () = stop => Ok(()),
     };
-    let reason = match started {
-        Ok(true) => until_stopped(&journal, stop, [&mut servers, &mut lanes, &mut operators]).await,
-        Ok(false) => StopReason::Requested,
-        Err(error) => StopReason::NotStarted(error),
-    };
-    let running =
-        Running { journal, not_ready, stop_intake, servers, stop_lanes, lanes, stop_operator, operators };
-    running.stop(reason).await
+    running.stop(ended).await
 }
 
-/// The running tasks in the order in which they stop, each with its signal.
+/// The running tasks in the order in which they stop, each with its signal. The operator's side stops last, so that an
+/// operator can watch intake and lanes stop.
 struct Running {
     journal: Arc<dyn Journal>,
     not_ready: watch::Sender<bool>,
@@ -208,12 +181,72 @@ struct Running {
 }
 
 impl Running {
+    fn new(journal: Arc<dyn Journal>) -> Self {
+        Self {
+            journal,
+            not_ready: watch::Sender::new(false),
+            stop_intake: watch::Sender::new(None),
+            servers: JoinSet::new(),
+            stop_lanes: watch::Sender::new(false),
+            lanes: JoinSet::new(),
+            stop_operator: watch::Sender::new(None),
+            operators: JoinSet::new(),
+        }
+    }
+
+    fn serve_public(&mut self, listener: TcpListener, intake: Intake, limits: http::Settings) {
+        let cut_at = cut_at(self.stop_intake.subscribe());
+        self.servers.spawn(log_cut(http::serve(listener, intake.clone(), limits, cut_at)));
+        self.servers.spawn(summaries(intake, self.stop_intake.subscribe()));
+    }
+
+    fn serve_operator(&mut self, listener: TcpListener, site: impl Site, limits: http::Settings) {
+        let cut_at = cut_at(self.stop_operator.subscribe());
+        self.operators.spawn(log_cut(http::serve(listener, site, limits, cut_at)));
+    }
+
+    async fn start_lanes(
+        &mut self,
+        handlers: Vec<HandlerConfig>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<(DispatchControl, Arc<Replayer>), journal::Error> {
+        let specs = handlers.into_iter().map(spec).collect();
+        let shutdown = self.stop_lanes.subscribe();
+        DispatchControl::start(specs, &self.journal, metrics, &mut self.lanes, &shutdown, LANES_GRACE).await
+    }
+
+    /// Returns `None` if insight is disabled or cannot be opened.
+    async fn start_insight(
+        &mut self,
+        settings: insight::Settings,
+        metrics: &Arc<Metrics>,
+    ) -> Option<Arc<Insight>> {
+        let insight = open_insight(settings, &self.journal, metrics).await?;
+        let learning = Arc::clone(&insight).run(Arc::clone(&self.journal), self.stop_lanes.subscribe());
+        self.lanes.spawn(learning);
+        Some(insight)
+    }
+
+    /// Waits until the journal fails or a task panics. Without that task the process would run but not do its work.
+    async fn failure(&mut self) -> Error {
+        let mut state = self.journal.state();
+        tokio::select! {
+            failed = state.wait_for(|state| matches!(state, JournalState::Failed(_))) => match failed.as_deref() {
+                Ok(JournalState::Failed(what)) => Error::Failed(Arc::clone(what)),
+                _ => Error::Failed("its thread ended".into()),
+            },
+            error = panicked(&mut self.servers) => error.into(),
+            error = panicked(&mut self.lanes) => error.into(),
+            error = panicked(&mut self.operators) => error.into(),
+        }
+    }
+
     /// Stops intake, then the lanes and the journal, then the operator's side.
     ///
     /// # Errors
-    /// Returns the reason for the stop if it is a failure, or else the first failure of the stop itself.
-    async fn stop(mut self, reason: StopReason) -> Result<(), Error> {
-        tracing::info!(graceful = matches!(reason, StopReason::Requested), "stopping");
+    /// Returns the failure that ended the run, or else the first failure of the stop itself.
+    async fn stop(mut self, ended: Result<(), Error>) -> Result<(), Error> {
+        tracing::info!(graceful = ended.is_ok(), "stopping");
         self.not_ready.send_replace(true);
         self.stop_intake.send_replace(Some(Instant::now() + INTAKE_GRACE));
         let intake_ended = join_all(&mut self.servers).await;
@@ -225,12 +258,7 @@ impl Running {
         let closed = timeout(LANES_GRACE + STALLED_GRACE, closing).await;
         self.stop_operator.send_replace(Some(Instant::now() + OPERATOR_GRACE));
         let operator_ended = join_all(&mut self.operators).await;
-        match reason {
-            StopReason::NotStarted(error) => return Err(error),
-            StopReason::Failed(what) => return Err(Error::Failed(what)),
-            StopReason::Panicked(error) => return Err(error.into()),
-            StopReason::Requested => {}
-        }
+        ended?;
         intake_ended?;
         closed.map_err(|_elapsed| Error::Stalled)??;
         operator_ended?;
@@ -292,26 +320,19 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Opens the journal. `deadline` is the deadline of a request: if an append waits longer, the disk counts as not
-/// answering.
-async fn open_journal(
-    settings: JournalSettings,
-    deadline: Period,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<dyn Journal>, Error> {
+/// Opens the journal and enrols every handler. If an append waits longer than the deadline of a request, the disk counts
+/// as not answering.
+async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
-    match settings {
-        JournalSettings::Sqlite(settings) => {
-            let settings = sqlite::Settings { deadline, ..settings };
-            let path = settings.path.display().to_string();
-            let began = Instant::now();
-            let sqlite =
-                tokio::task::spawn_blocking(move || SqliteJournal::open(settings, metrics)).await??;
-            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "journal opened");
-            Ok(Arc::new(sqlite))
-        }
-    }
+    let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };
+    let path = settings.path.display().to_string();
+    let began = Instant::now();
+    let sqlite = tokio::task::spawn_blocking(move || SqliteJournal::open(settings, metrics)).await??;
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "journal opened");
+    let journal: Arc<dyn Journal> = Arc::new(sqlite);
+    enrol::enrol(config.handlers.iter().map(enrolment).collect(), &journal).await?;
+    Ok(journal)
 }
 
 /// Returns `None` if insight is disabled or cannot be opened. Intake and handlers do not depend on it.
@@ -369,37 +390,6 @@ fn about(handler: &HandlerConfig) -> admin::HandlerDescription {
     }
 }
 
-/// Why the application stops.
-enum StopReason {
-    Requested,
-    /// Intake was open, but the rest could not be started.
-    NotStarted(Error),
-    /// The journal failed with this error.
-    Failed(Arc<str>),
-    /// A task panicked. Without it the process would run but not do its work.
-    Panicked(JoinError),
-}
-
-/// Waits until a stop is requested, the journal fails, or a task panics.
-async fn until_stopped(
-    journal: &Arc<dyn Journal>,
-    stop: impl Future<Output = ()>,
-    parts: [&mut JoinSet<()>; 3],
-) -> StopReason {
-    let mut state = journal.state();
-    let [servers, lanes, operators] = parts;
-    tokio::select! {
-        () = stop => StopReason::Requested,
-        failed = state.wait_for(|state| matches!(state, JournalState::Failed(_))) => match failed.as_deref() {
-            Ok(JournalState::Failed(what)) => StopReason::Failed(Arc::clone(what)),
-            _ => StopReason::Failed("its thread ended".into()),
-        },
-        error = panicked(servers) => StopReason::Panicked(error),
-        error = panicked(lanes) => StopReason::Panicked(error),
-        error = panicked(operators) => StopReason::Panicked(error),
-    }
-}
-
 /// Resolves when one of the tasks has panicked.
 async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
     while let Some(ended) = tasks.join_next().await {
@@ -450,20 +440,13 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_ends_the_process_and_one_that_finishes_does_not() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = journal::sqlite::Settings {
-            path: folder.path().join("journal.db"),
-            ..journal::sqlite::Settings::default()
-        };
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(settings, Metrics::new()).unwrap());
-        let (mut servers, mut lanes, mut operators) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        servers.spawn(async {});
-        let parts = [&mut servers, &mut lanes, &mut operators];
-        let requested = until_stopped(&journal, tokio::time::sleep(Duration::from_millis(20)), parts).await;
-        assert!(matches!(requested, StopReason::Requested));
-        lanes.spawn(async { panic!("a bug") });
-        let parts = [&mut servers, &mut lanes, &mut operators];
-        let ended = until_stopped(&journal, std::future::pending(), parts).await;
-        assert!(matches!(ended, StopReason::Panicked(error) if error.is_panic()));
+        let settings =
+            sqlite::Settings { path: folder.path().join("journal.db"), ..sqlite::Settings::default() };
+        let mut running = Running::new(Arc::new(SqliteJournal::open(settings, Metrics::new()).unwrap()));
+        running.servers.spawn(async {});
+        timeout(Duration::from_millis(20), running.failure()).await.unwrap_err();
+        running.lanes.spawn(async { panic!("a bug") });
+        assert!(matches!(running.failure().await, Error::Panicked(error) if error.is_panic()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::ArgGroup;
 
 use super::{Cli, Error, against, connect, output::plain, settings::warn, store::StoreArgs};
 use crate::{
-    config::{Config, HandlerConfig, JournalSettings, Memory, MemoryLimit},
+    config::{Config, HandlerConfig, Memory, MemoryLimit},
     http::{AuthMode, SourceSettings},
     journal::LaneStart,
 };
@@ -59,8 +59,7 @@ fn print_settings(config: &Config, out: &mut impl Write) -> Result<(), Error> {
     for (name, source) in &config.sources {
         writeln!(out, "source   {name}: {} ({})", source.path, credential_names(source))?;
     }
-    let JournalSettings::Sqlite(journal) = &config.journal;
-    writeln!(out, "journal  sqlite: {}", journal.path.display())?;
+    writeln!(out, "journal  sqlite: {}", config.journal.path.display())?;
     for handler in &config.handlers {
         let start = match handler.start {
             None => String::new(),

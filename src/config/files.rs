@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    HandlerConfig, JournalSettings,
+    HandlerConfig,
     reading::{Reading, node_at},
 };
 use crate::{insight, journal, settings::Wrong};
@@ -20,7 +20,7 @@ pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
-    journal: Option<&JournalSettings>,
+    journal: Option<&journal::sqlite::Settings>,
     insight: Option<&insight::Settings>,
     handlers: &[HandlerConfig],
 ) {
@@ -37,8 +37,8 @@ pub(super) fn check(
             owners.of.insert(resolved(file), "for a secret".to_owned());
         }
     }
-    if let Some(JournalSettings::Sqlite(sqlite)) = journal {
-        let files = journal::sqlite::files(&sqlite.path).map(|file| ("path", file));
+    if let Some(journal) = journal {
+        let files = journal::sqlite::files(&journal.path).map(|file| ("path", file));
         owners.claim(reading, &["journal"], &files, "by the journal");
     }
     if let Some(path) = insight.filter(|insight| insight.enabled).and_then(|insight| insight.path.as_deref())

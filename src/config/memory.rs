@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path};
 
 use bytesize::ByteSize;
 
-use super::{Config, JournalSettings};
+use super::Config;
 use crate::{dispatch, http};
 
 const MIB: u64 = 1024 * 1024;
@@ -35,7 +35,6 @@ impl Memory {
     /// The upper bounds for this configuration.
     pub fn of(config: &Config) -> Self {
         let http::Settings { connections, in_flight, in_flight_bytes, header_bytes, .. } = &config.http;
-        let JournalSettings::Sqlite(journal) = &config.journal;
         let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
         let bodies = in_flight_bytes.0.saturating_mul(BODY_COPIES).saturating_add(times(*in_flight, REQUEST));
         Self {
@@ -43,7 +42,7 @@ impl Memory {
                 ("http.connections", times(*connections, CONNECTION)),
                 ("http.header_bytes", header_bytes.0),
                 ("http.in_flight and in_flight_bytes", bodies),
-                ("journal.dedup_keys", journal.dedup_keys.saturating_mul(KEY)),
+                ("journal.dedup_keys", config.journal.dedup_keys.saturating_mul(KEY)),
                 ("handlers", times(config.handlers.len(), HANDLER)),
                 ("insight", if config.insight.enabled { INSIGHT } else { 0 }),
                 ("other", BASE + JOURNAL),
@@ -161,19 +160,14 @@ mod tests {
         }
     }
 
-    /// Creates files in a temporary folder, with these texts.
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// The limit in bytes that is found in these files, given with their texts.
+    fn found(files: &[(&str, &str)]) -> Option<u64> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        root
-    }
-
-    fn found(files: &[(&str, &str)]) -> Option<u64> {
-        let root = tree(files);
         MemoryLimit::found(&root.path().join("proc"), &root.path().join("cgroup")).map(|limit| limit.bytes)
     }
 

@@ -51,24 +51,15 @@ pub struct Config {
     /// The same sources, checked: intake is built from them.
     pub checked_sources: http::Sources,
     /// The settings of `[journal]`.
-    pub journal: JournalSettings,
+    pub journal: journal::sqlite::Settings,
     /// `[insight]`; its `path` is always set.
     pub insight: insight::Settings,
     /// `[handlers.NAME]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
     pub log: LogSettings,
-    /// The folder of the journal, and of the credential that the first start generates.
-    pub data_dir: PathBuf,
     /// Warnings, which do not prevent a start.
     pub warnings: Report,
     not_stored: BTreeMap<PathBuf, Secret>,
-}
-
-/// `[journal]`, by its `kind`.
-#[derive(Clone, Debug)]
-pub enum JournalSettings {
-    /// `kind = "sqlite"`, which is the default.
-    Sqlite(journal::sqlite::Settings),
 }
 
 /// Why a configuration could not be loaded.
@@ -260,9 +251,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     reading.refuse(&["admin"], admin.iter().flat_map(admin::Settings::check));
     check::listen(reading, http.as_ref(), admin.as_ref());
     let checked_sources = check::sources(reading, &sources);
-    if let Some(JournalSettings::Sqlite(sqlite)) = &journal {
-        reading.refuse(&["journal"], sqlite.check());
-    }
+    reading.refuse(&["journal"], journal.iter().flat_map(journal::sqlite::Settings::check));
     reading.refuse(&["insight"], insight.iter().filter_map(insight::Settings::check));
     reading.refuse(&["log"], log.iter().flat_map(LogSettings::check));
     check::handlers(reading);
@@ -270,19 +259,15 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     exposure::guessable(reading, admin.as_ref(), &sources);
     exposure::readable(reading, file);
     exposure::plain_http(reading);
-    let journal = journal?;
-    let JournalSettings::Sqlite(sqlite) = &journal;
-    let data_dir = folder::of(&sqlite.path).to_owned();
     Some(Config {
         http: http?,
         admin: admin?,
         sources,
         checked_sources: checked_sources?,
-        journal,
+        journal: journal?,
         insight: insight?,
         handlers,
         log: log?,
-        data_dir,
         warnings: Report::default(),
         not_stored: BTreeMap::new(),
     })
@@ -300,31 +285,29 @@ fn read_sources(reading: &mut Reading) -> BTreeMap<String, SourceSettings> {
 }
 
 /// The default path is next to the journal.
-fn read_insight(reading: &mut Reading, journal: Option<&JournalSettings>) -> Option<insight::Settings> {
+fn read_insight(
+    reading: &mut Reading,
+    journal: Option<&journal::sqlite::Settings>,
+) -> Option<insight::Settings> {
     let mut insight = reading.read::<insight::Settings>(&["insight"])?;
-    if let Some(JournalSettings::Sqlite(sqlite)) = journal {
-        insight.path.get_or_insert_with(|| folder::of(&sqlite.path).join("insight.db"));
+    if let Some(journal) = journal {
+        insight.path.get_or_insert_with(|| folder::of(&journal.path).join("insight.db"));
     }
+            let what = match other {
+                "postgres" | "nats" => "is not supported by this version",
+                _ => "is not a kind of journal",
+            };
     Some(insight)
 }
 
-fn read_journal(reading: &mut Reading) -> Option<JournalSettings> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: Option<String>,
-    }
+/// The only `kind` is `sqlite`, which is the default.
+fn read_journal(reading: &mut Reading) -> Option<journal::sqlite::Settings> {
     let mut section = reading.section(&["journal"])?;
-    let kind = section.split(&["kind"]);
-    match reading.take(kind.read::<Kind>())?.kind.as_deref() {
-        None | Some("sqlite") => reading.take(section.read()).map(JournalSettings::Sqlite),
-        Some(later @ ("postgres" | "nats")) => {
-            let message = format!("{later:?} is not supported by this version");
-            reading.wrong(Wrong::new(&["journal", "kind"], message).help("use `sqlite`"));
-            None
-        }
+    match reading.take_key::<String>(&mut section, "kind")?.as_deref() {
+        None | Some("sqlite") => reading.take(section.read()),
         Some(other) => {
             let help = nearest(other, ["sqlite"]).map_or("use `sqlite`", |_| "did you mean `sqlite`?");
-            let message = format!("{other:?} is not a kind of journal");
+            let message = format!("{other:?} {what}");
             reading.wrong(Wrong::new(&["journal", "kind"], message).help(help));
             None
         }

@@ -35,8 +35,9 @@ use super::{
     head::{Head, HeadProgress},
     problem::RequestId,
     pulse::{CloseOrder, ConnectionPhase, Pulse},
+    settings::Settings,
     socket::{RequestBody, ResponseBody, Socket},
-    table::{Bounds, Member, Membership},
+    table::{Member, Membership},
 };
 
 /// The limit of hyper's read buffer in bytes, unless the header limit is higher. hyper reads a body in pieces of at
@@ -102,11 +103,11 @@ impl Peer {
 
 /// Runs a connection until it is closed.
 pub(super) async fn run_connection<S: Site>(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     membership: Membership,
     site: S,
-    bounds: Arc<Bounds>,
+    settings: Arc<Settings>,
 ) {
     let _open = OpenGuard::new(site.clone());
     if let Err(error) = stream.set_nodelay(true) {
@@ -116,8 +117,7 @@ pub(super) async fn run_connection<S: Site>(
     let member = Arc::clone(&membership.0);
     let pulse = member.pulse();
     let peer = Peer { address: peer, member: Arc::clone(&member) };
-    let mut stream = stream;
-    let mut head = Head::new(bounds.header_limit);
+    let mut head = Head::new(settings.header_limit.as_usize());
     let ended = loop {
         let ended = await_head(&stream, &mut head, &member).await;
         if ended != ConnectionEnd::HeadReady {
@@ -126,7 +126,7 @@ pub(super) async fn run_connection<S: Site>(
         let bytes = head.take();
         let ended;
         // In a box, so that the future of an idle connection does not reserve the memory of a request.
-        (stream, ended) = Box::pin(serve_requests(stream, bytes, &mut head, &site, &peer, &bounds)).await;
+        (stream, ended) = Box::pin(serve_requests(stream, bytes, &mut head, &site, &peer, &settings)).await;
         if ended != ConnectionEnd::Detached {
             break ended;
         }
@@ -253,16 +253,17 @@ async fn serve_requests<S: Site>(
     head: &mut Head,
     site: &S,
     peer: &Peer,
-    bounds: &Bounds,
+    settings: &Settings,
 ) -> (TcpStream, ConnectionEnd) {
     let pulse = peer.member.pulse();
+    let header_limit = settings.header_limit.as_usize();
     let service = service_fn(|request| answer(site, peer, request));
     let socket = TokioIo::new(Socket::new(stream, bytes.into(), Arc::clone(pulse)));
     let mut connection = http1::Builder::new()
         .half_close(true) // a peer that shuts down its sending side still gets its answer
         .header_read_timeout(None)
-        .max_header_size(bounds.header_limit)
-        .max_buf_size(bounds.header_limit.max(BUFFER))
+        .max_header_size(header_limit)
+        .max_buf_size(header_limit.max(BUFFER))
         .serve_connection(socket, service);
     let ended = drive(&mut connection, pulse).await;
     let parts = connection.into_parts();

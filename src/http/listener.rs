@@ -13,7 +13,8 @@ use tokio::{
 use super::{
     connection::{Site, run_connection},
     limits::LogLimiter,
-    table::{Bounds, ConnectionTable},
+    settings::Settings,
+    table::ConnectionTable,
 };
 
 /// The default maximum of Linux (`net.core.somaxconn`); a higher value has no effect there.
@@ -39,16 +40,17 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` resolves; its value is the time at which to give up. From then on no connection is accepted,
-/// idle connections close at once, and requests in flight may finish until that time.
+/// idle connections close at once, and requests in flight may finish until that time. Of the settings, only the limits
+/// on connections and heads count.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,
-    bounds: Bounds,
+    settings: Settings,
     stop: impl Future<Output = Instant>,
 ) -> Stopped {
-    let bounds = Arc::new(bounds);
-    let table = ConnectionTable::new(Arc::clone(&bounds));
-    let mut acceptor = Acceptor::new(listener, Arc::clone(&table), bounds.connections);
+    let settings = Arc::new(settings);
+    let table = ConnectionTable::new(Arc::clone(&settings));
+    let mut acceptor = Acceptor::new(listener, Arc::clone(&table), settings.connections);
     let mut open = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let give_up = loop {
@@ -57,9 +59,9 @@ pub async fn serve<S: Site>(
             Some(ended) = open.join_next() => log_panic(ended),
             (stream, peer, slot) = acceptor.next() => {
                 let membership = table.enter(peer.ip());
-                let (site, bounds) = (site.clone(), Arc::clone(&bounds));
+                let (site, settings) = (site.clone(), Arc::clone(&settings));
                 open.spawn(async move {
-                    run_connection(stream, peer, membership, site, bounds).await;
+                    run_connection(stream, peer, membership, site, settings).await;
                     drop(slot);
                 });
             }
@@ -177,13 +179,12 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Settings;
 
     #[tokio::test]
     async fn a_failed_accept_is_retried_after_a_bounded_pause() {
         let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
-        let table = ConnectionTable::new(Arc::new(Bounds::from(&Settings::default())));
+        let table = ConnectionTable::new(Arc::new(Settings::default()));
         let mut acceptor = Acceptor::new(listener, table, 1);
         acceptor.failed(&io::ErrorKind::ConnectionAborted.into());
         assert_eq!(acceptor.pause, Acceptor::SHORTEST_PAUSE, "no pause if the peer has left");

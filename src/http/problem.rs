@@ -145,21 +145,19 @@ impl fmt::Display for RequestId {
 }
 
 /// Generates request ids: a keyed hash of a counter, because random bytes would need a system call per request.
-#[derive(Debug)]
-pub struct RequestIds {
+pub(super) struct RequestIds {
     key: RandomState,
     next: AtomicU64,
 }
 
 impl RequestIds {
     /// Starts with a random key, so that two processes generate different ids.
-    #[allow(clippy::new_without_default)] // each call differs: that is no default
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { key: RandomState::new(), next: AtomicU64::new(0) }
     }
 
     /// Returns a new id.
-    pub fn next(&self) -> RequestId {
+    pub(super) fn next(&self) -> RequestId {
         RequestId(self.key.hash_one(self.next.fetch_add(1, Ordering::Relaxed)))
     }
 }

@@ -26,7 +26,8 @@ pub struct Settings {
     pub header_timeout: Period,
     /// How long a connection may be idle between requests.
     pub idle_timeout: Period,
-    /// The idle timeout before a connection has sent an accepted credential.
+    /// The idle timeout before a connection has sent an accepted credential. A value above `idle_timeout` has no
+    /// effect.
     pub unauthenticated_idle_timeout: Period,
     /// The time from the end of the head to the last byte of the body.
     pub body_timeout: Period,

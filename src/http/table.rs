@@ -15,14 +15,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{
     limits::LogLimiter,
-    network::{Network, origin},
+    network::origin,
     pulse::{CloseOrder, ConnectionPhase, Pulse, Timeouts},
     settings::Settings,
 };
@@ -30,47 +29,10 @@ use super::{
 /// How many idle connections one scan finds, to serve later calls as well: a scan visits all connections.
 const SCANNED_MAX: usize = 64;
 
-/// The limits of a listener and of each of its connections.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// The most connections open at once.
-    pub connections: usize,
-    /// The most connections of one address without an accepted credential.
-    pub connections_per_address: usize,
-    /// Networks whose connections count as if they had sent an accepted credential.
-    pub trusted_proxies: Arc<[Network]>,
-    /// The largest request head, in bytes.
-    pub header_limit: usize,
-    /// The bytes of unfinished heads over all connections.
-    pub header_bytes: usize,
-    /// The time from the first byte of a head to its last.
-    pub header_timeout: Duration,
-    /// The time from an answer to the next byte.
-    pub idle_timeout: Duration,
-    /// The idle timeout until the connection has sent an accepted credential. A value above `idle_timeout` has no
-    /// effect.
-    pub unauthenticated_idle_timeout: Duration,
-}
-
-impl From<&Settings> for Bounds {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            connections: settings.connections,
-            connections_per_address: settings.connections_per_address,
-            trusted_proxies: settings.trusted_proxies.clone().into(),
-            header_limit: settings.header_limit.as_usize(),
-            header_bytes: settings.header_bytes.as_usize(),
-            header_timeout: *settings.header_timeout,
-            idle_timeout: *settings.idle_timeout,
-            unauthenticated_idle_timeout: *settings.unauthenticated_idle_timeout,
-        }
-    }
-}
-
 /// The open connections of a listener.
 pub(super) struct ConnectionTable {
     epoch: Instant,
-    bounds: Arc<Bounds>,
+    settings: Arc<Settings>,
     open: Mutex<OpenConnections>,
     log: LogLimiter,
 }
@@ -103,17 +65,18 @@ impl AddressConnections {
 }
 
 impl ConnectionTable {
-    pub(super) fn new(bounds: Arc<Bounds>) -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), bounds, open: Mutex::default(), log: LogLimiter::new() })
+    pub(super) fn new(settings: Arc<Settings>) -> Arc<Self> {
+        Arc::new(Self { epoch: Instant::now(), settings, open: Mutex::default(), log: LogLimiter::default() })
     }
 
     /// Adds a connection. If its address has too many strangers, another one of them is closed.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Membership {
-        let trusted = self.bounds.trusted_proxies.iter().any(|network| network.contains(address));
+        let settings = &*self.settings;
+        let trusted = settings.trusted_proxies.iter().any(|network| network.contains(address));
         let timeouts = Timeouts {
-            head: self.bounds.header_timeout,
-            idle: self.bounds.idle_timeout,
-            stranger_idle: self.bounds.unauthenticated_idle_timeout.min(self.bounds.idle_timeout),
+            head: *settings.header_timeout,
+            idle: *settings.idle_timeout,
+            stranger_idle: *settings.unauthenticated_idle_timeout.min(settings.idle_timeout),
         };
         let pulse = Arc::new(Pulse::new(self.epoch, timeouts, trusted));
         let origin = origin(address);
@@ -122,7 +85,7 @@ impl ConnectionTable {
         let id = open.next;
         open.pulses.insert(id, Arc::clone(&pulse));
         if !trusted {
-            open.add_stranger(id, origin, self.bounds.connections_per_address);
+            open.add_stranger(id, origin, settings.connections_per_address);
         }
         drop(open);
         Membership(Arc::new(Member {
@@ -142,7 +105,7 @@ impl ConnectionTable {
         let ordered = open.close_longest_idle() || open.close_oldest_head();
         drop(open);
         if ordered && let Some(suppressed) = self.log.allow() {
-            let connections = self.bounds.connections;
+            let connections = self.settings.connections;
             let more_before = (suppressed > 0).then_some(suppressed);
             tracing::warn!(
                 connections,
@@ -349,7 +312,7 @@ impl Member {
             self.head_begin.store(open.next, Relaxed);
         }
         open.count_head(self.id, self.origin, self.head_begin.load(Relaxed), bytes);
-        open.limit_heads(self.table.bounds.header_bytes);
+        open.limit_heads(self.table.settings.header_bytes.as_usize());
     }
 
     /// Records that its head has ended, complete or not.
@@ -389,12 +352,13 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn table(change: impl FnOnce(&mut Bounds)) -> Arc<ConnectionTable> {
-        let mut bounds = Bounds::from(&Settings::default());
-        change(&mut bounds);
-        ConnectionTable::new(Arc::new(bounds))
+    use super::*;
+    use crate::settings::Size;
+
+    fn table(settings: Settings) -> Arc<ConnectionTable> {
+        ConnectionTable::new(Arc::new(settings))
     }
 
     fn enter(table: &Arc<ConnectionTable>, address: &str) -> Membership {
@@ -419,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_head_of_the_address_with_most_bytes_is_dropped() {
-        let table = table(|bounds| bounds.header_bytes = 10_000);
+        let table = table(Settings { header_bytes: Size(10_000), ..Settings::default() });
         let small = enter(&table, "192.0.2.1");
         let (first, second) = (enter(&table, "192.0.2.2"), enter(&table, "192.0.2.2"));
         head(&small, 4_000);
@@ -441,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ended_head_and_a_closed_connection_hold_no_bytes() {
-        let table = table(|bounds| bounds.header_bytes = 1_000);
+        let table = table(Settings { header_bytes: Size(1_000), ..Settings::default() });
         let kept = enter(&table, "127.0.0.1");
         for _ in 0..100 {
             head(&kept, 900);
@@ -457,7 +421,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_over_the_limit_of_its_address_closes_an_older_one() {
-        let table = table(|bounds| bounds.connections_per_address = 2);
+        let table = table(Settings { connections_per_address: 2, ..Settings::default() });
         let (idle, partial) = (enter(&table, "192.0.2.1"), enter(&table, "192.0.2.1"));
         head(&partial, 10);
         let third = enter(&table, "192.0.2.1");
@@ -477,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn known_connections_and_trusted_proxies_have_no_limit_per_address() {
-        let table = table(|bounds| bounds.connections_per_address = 1);
+        let table = table(Settings { connections_per_address: 1, ..Settings::default() });
         let known = enter(&table, "192.0.2.1");
         known.0.become_known();
         let stranger = enter(&table, "192.0.2.1");
@@ -492,7 +456,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_idle_connection_unfinished_heads_are_dropped() {
-        let table = table(|_| {});
+        let table = table(Settings::default());
         let idle = enter(&table, "192.0.2.9");
         let known = enter(&table, "192.0.2.1");
         known.0.become_known();
@@ -519,7 +483,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_connection_is_closed_and_never_a_busy_one() {
-        let table = table(|_| {});
+        let table = table(Settings::default());
         let busy = enter(&table, "127.0.0.1");
         busy.0.pulse().request(false);
         let mut idle = Vec::new();

@@ -9,7 +9,7 @@ use std::{
 
 use bikhook::{
     admin,
-    config::{Config, ConfigError, JournalSettings, LogFormat, LogSettings},
+    config::{Config, ConfigError, LogFormat, LogSettings},
     dispatch,
     handler::{ABSENT, FilterSettings, KINDS},
     http, journal,
@@ -148,8 +148,7 @@ fn the_defaults_in_the_example_are_the_defaults() {
     let defaults = admin::Settings::default();
     assert_eq!((config.admin.listen, &config.admin.hosts), (defaults.listen, &defaults.hosts));
     assert!(config.admin.credentials.is_none());
-    let JournalSettings::Sqlite(journal) = &config.journal;
-    assert_eq!(format!("{journal:?}"), format!("{:?}", journal::sqlite::Settings::default()));
+    assert_eq!(format!("{:?}", config.journal), format!("{:?}", journal::sqlite::Settings::default()));
     assert_eq!(config.log, LogSettings::default());
     let source = &config.sources["bik"];
     assert_eq!((source.path.as_str(), source.auth, source.rate), ("/webhook", http::AuthMode::Basic, None));
@@ -261,7 +260,7 @@ fn defaults_are_loopback_a_generated_credential_and_the_log_handler() {
     let config = load(None, &[("BIKHOOK_JOURNAL_PATH", journal.to_str().unwrap())]).unwrap();
     assert_eq!(journal::sqlite::Settings::default().path, Path::new("data/journal.db"));
     assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(config.data_dir, home.path().join("data"));
+    assert_eq!(config.journal.path.parent(), Some(&*home.path().join("data")));
     let names: Vec<_> = config.handlers.iter().map(|handler| (&*handler.name, handler.kind.name)).collect();
     assert_eq!(names, [("log", "log")]);
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["bik"]);
@@ -355,7 +354,7 @@ fn a_variable_sets_a_key_of_whatever_type() {
     assert_eq!(config.handlers[0].dispatch.probe_max, Period::secs(3600));
     assert_eq!(&*config.handlers[1].name, "second_log");
     assert_eq!(config.handlers[1].start, Some(LaneStart::At("2026-01-31".parse().unwrap())));
-    assert_eq!(config.data_dir, Path::new("/var/lib/bikhook"));
+    assert_eq!(config.journal.path.parent(), Some(Path::new("/var/lib/bikhook")));
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.warnings.is_empty(), "{}", config.warnings);
 }

@@ -505,8 +505,7 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            http::serve(listener, intake, http::Bounds::from(&settings), std::future::pending::<Instant>())
-                .await;
+            http::serve(listener, intake, settings, std::future::pending::<Instant>()).await;
         });
         Self { address, _tasks: tasks }
     }

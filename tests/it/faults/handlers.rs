@@ -12,7 +12,7 @@ use std::{
 use bikhook::{
     dispatch::{DispatchControl, HandlerSpec, Settings},
     handler::{Delivery, Failure, Filter, Handler, Mask},
-    http::{self, AuthMode, Bounds, CredentialSettings, Intake, SourceSettings, Sources, Stopped},
+    http::{self, AuthMode, CredentialSettings, Intake, SourceSettings, Sources, Stopped},
     journal::Journal,
     metrics::Metrics,
     secret::Secret,
@@ -114,7 +114,7 @@ impl World {
         let mut servers = JoinSet::new();
         servers.spawn(async move {
             let stop = async { stopped.await.map_or_else(|_| soon(), |()| soon()) };
-            http::serve(listener, intake, Bounds::from(&settings), stop).await
+            http::serve(listener, intake, settings, stop).await
         });
         drop(entered);
         Self { address, journal, stop_intake, stop_lanes, servers, lanes, runtime }

@@ -15,9 +15,7 @@ use std::{
 
 use bikhook::{
     event::Quarantined,
-    http::{
-        AuthMode, Bounds, CredentialSettings, Intake, Settings, SourceSettings, Sources, Stopped, bind, serve,
-    },
+    http::{AuthMode, CredentialSettings, Intake, Settings, SourceSettings, Sources, Stopped, bind, serve},
     journal::{
         AppendBatch, AppendError, AppendReceipt, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error,
         EventPage, EventQuery, HandlerPlace, Journal, JournalFigures, JournalFuture, JournalState, LaneId,
@@ -117,7 +115,7 @@ impl World {
         let site = intake.clone();
         let serving = async move {
             let stop = async { tokio::time::Instant::now() + stopped.await.unwrap_or(Duration::ZERO) };
-            serve(listener, site, Bounds::from(&settings), stop).await
+            serve(listener, site, settings, stop).await
         };
         server.spawn_on(serving, runtime.handle());
         Self { address, intake, journal, metrics, stop: Some(stop), server, runtime }

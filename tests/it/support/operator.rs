@@ -106,9 +106,8 @@ impl Operator {
             metrics,
             stopping: told,
         });
-        let bounds = http::Bounds::from(&http::Settings::default());
         tasks.spawn(async move {
-            http::serve(listener, site, bounds, std::future::pending::<Instant>()).await;
+            http::serve(listener, site, http::Settings::default(), std::future::pending::<Instant>()).await;
         });
         Self { address, journal, place, stopping, destination, insight, tasks }
     }
