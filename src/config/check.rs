@@ -13,10 +13,9 @@ use crate::{
 pub(super) fn listen(reading: &mut Reading, http: Option<&http::Settings>, admin: Option<&admin::Settings>) {
     let Some(http) = http else { return };
     if !http.listen.ip().is_loopback() {
-        let message =
-            format!("http.listen: {} accepts connections from other machines over plain HTTP", http.listen);
+        let message = format!("{} accepts connections from other machines over plain HTTP", http.listen);
         let help = "put a proxy with TLS in front: over plain HTTP, passwords and messages can be read on the network";
-        reading.warn(&["http", "listen"], message, Some(help.to_owned()));
+        reading.warn(Wrong::new(&["http", "listen"], message).help(help));
     }
     if let Some(admin) = admin.filter(|admin| same_port(http.listen, admin.listen)) {
         let message = format!("http.listen already uses port {}", admin.listen.port());
@@ -58,15 +57,14 @@ pub(super) fn sources(
 /// Warns about settings that may not be intended.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
     if source.auth == AuthMode::None {
-        let message = format!("sources.{name}.auth: anyone who can reach this source can post to it");
-        reading.warn(&["sources", name, "auth"], message, None);
+        let message = "anyone who can reach this source can post to it";
+        reading.warn(Wrong::new(&["sources", name, "auth"], message));
     }
     for (credential, settings) in &source.credentials {
         charset(reading, &["sources", name, "credentials"], credential);
         if settings.not_after.is_some_and(|end| end <= clock::now()) {
             let path = ["sources", name, "credentials", credential, "not_after"];
-            let message = format!("{}: is in the past, so this credential is not accepted", path.join("."));
-            reading.warn(&path, message, None);
+            reading.warn(Wrong::new(&path, "is in the past, so this credential is not accepted"));
         }
     }
 }
@@ -74,8 +72,8 @@ fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
 pub(super) fn handlers(reading: &mut Reading) {
     let names = reading.names(&["handlers"]);
     if names.is_empty() {
-        let message = "handlers: none is configured, so events are stored but not delivered";
-        reading.warn(&["handlers"], message, Some("add `[handlers.NAME]`; see `bikhook kinds`".to_owned()));
+        let message = "none is configured, so events are stored but not delivered";
+        reading.warn(Wrong::new(&["handlers"], message).help("add `[handlers.NAME]`; see `bikhook kinds`"));
     }
     for name in names {
         charset(reading, &["handlers"], &name);

@@ -1,23 +1,20 @@
 //! Warnings about weak protection of secrets: secrets that are short or copied from an example, files that every user
 //! of the machine can read, and a password sent over plain HTTP.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::reading::{Reading, node_at};
 use crate::{
     admin, folder,
     http::SourceSettings,
     secret::Secret,
-    settings::{Node, Place, Table, Value},
+    settings::{Node, Place, Problem, Table, Value, Wrong},
 };
 
 /// The minimum length of a secret that clients send to bikhook, in characters. A shorter one can be guessed by trying.
 const DOOR_CHARS_MIN: usize = 12;
+
+const GENERATE_ONE: &str = "generate one: `openssl rand -base64 24`";
 
 /// Parts of typical placeholders for a secret.
 const EXAMPLES: [&str; 10] = [
@@ -48,7 +45,7 @@ pub(super) fn guessable(
     for (secret, place) in reading.context.secrets() {
         if is_example(&secret) {
             let message = "this secret is an example value: anyone can guess it";
-            reading.warn_at(place, message, Some("generate one: `openssl rand -base64 24`".to_owned()));
+            reading.warnings.push(Problem::new(place, message).help(GENERATE_ONE));
         }
     }
     if let Some(credentials) = admin.and_then(|admin| admin.credentials.as_ref()) {
@@ -67,9 +64,8 @@ pub(super) fn guessable(
 
 fn door(reading: &mut Reading, path: &[&str], secret: &Secret) {
     if secret.expose().chars().count() < DOOR_CHARS_MIN && !is_example(secret.expose()) {
-        let message =
-            format!("{}: is shorter than {DOOR_CHARS_MIN} characters and can be guessed", path.join("."));
-        reading.warn(path, message, Some("generate one: `openssl rand -base64 24`".to_owned()));
+        let message = format!("is shorter than {DOOR_CHARS_MIN} characters and can be guessed");
+        reading.warn(Wrong::new(path, message).help(GENERATE_ONE));
     }
 }
 
@@ -87,25 +83,23 @@ pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
             "run `chmod o-r {}`, or keep the secrets elsewhere: {{ env = … }} or {{ file = … }}",
             file.display()
         );
-        reading.warn_at(Place::BuiltIn, message, Some(help));
+        reading.warnings.push(Problem::new(Place::BuiltIn, message).help(help));
     }
-    let files: Vec<PathBuf> = reading.context.secret_files().into_iter().collect();
-    for file in files.iter().filter(|file| is_readable_by_all(file)) {
+    for file in reading.context.secret_files().iter().filter(|file| is_readable_by_all(file)) {
         let message = format!("every user of this machine can read the secret in {}", file.display());
-        reading.warn_at(Place::BuiltIn, message, Some(format!("run `chmod 0600 {}`", file.display())));
+        let help = format!("run `chmod 0600 {}`", file.display());
+        reading.warnings.push(Problem::new(Place::BuiltIn, message).help(help));
     }
 }
 
 /// Returns whether the file itself contains a secret, or a URL with a password.
 fn has_secret(reading: &Reading) -> bool {
-    let is_in_file = |place: &Place| matches!(place, Place::File(_));
-    let written = |node: &Node| node.as_text().is_some();
-    reading
-        .context
-        .secrets()
-        .iter()
-        .any(|(_, place)| is_in_file(place) && at(&reading.root, place).is_some_and(written))
-        || any(&reading.root, &|node| is_in_file(&node.place) && node.as_text().is_some_and(has_password))
+    let secrets = reading.context.secrets();
+    let is_secret = |node: &Node| secrets.iter().any(|(_, place)| *place == node.place);
+    any(&reading.root, &|node| {
+        let written = node.as_text().filter(|_| matches!(node.place, Place::File(_)));
+        written.is_some_and(|text| is_secret(node) || has_password(text))
+    })
 }
 
 fn has_password(url: &str) -> bool {
@@ -113,20 +107,7 @@ fn has_password(url: &str) -> bool {
     authority.is_some_and(|authority| authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')))
 }
 
-/// Finds the value at a place.
-fn at<'a>(table: &'a Table, place: &Place) -> Option<&'a Node> {
-    table.values().find_map(|entry| at_node(&entry.node, place))
-}
-
-fn at_node<'a>(node: &'a Node, place: &Place) -> Option<&'a Node> {
-    match &node.value {
-        _ if node.place == *place => Some(node),
-        Value::Table(table) => at(table, place),
-        Value::List(items) => items.iter().find_map(|item| at_node(item, place)),
-        _ => None,
-    }
-}
-
+/// Returns whether the test is true for any value that is neither a table nor a list.
 fn any(table: &Table, test: &impl Fn(&Node) -> bool) -> bool {
     table.values().any(|entry| any_node(&entry.node, test))
 }
@@ -164,10 +145,9 @@ pub(super) fn plain_http(reading: &mut Reading) {
             || headers
                 .is_some_and(|headers| headers.keys().any(|key| key.eq_ignore_ascii_case("authorization")));
         if url.scheme() == "http" && signs_in && !is_loopback(&url) {
-            let message =
-                format!("handlers.{name}.url: http:// sends the Authorization header without encryption");
+            let message = "http:// sends the Authorization header without encryption";
             let help = "use https://, or sign the requests with `signing_keys` instead";
-            reading.warn(&["handlers", &name, "url"], message, Some(help.to_owned()));
+            reading.warn(Wrong::new(&["handlers", &name, "url"], message).help(help));
         }
     }
 }

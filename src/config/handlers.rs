@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::reading::{Reading, quoted};
+use super::reading::Reading;
 use crate::{
     clock::Timestamp,
     dispatch,
@@ -14,7 +14,7 @@ use crate::{
         ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Takes,
     },
     journal::LaneStart,
-    settings::{Problem, Section, Wrong, keys_of, nearest},
+    settings::{Problem, Section, Wrong, keys_of, meant, nearest, quoted},
 };
 
 /// One handler, as configured.
@@ -42,27 +42,6 @@ pub struct HandlerConfig {
     pub dead_letters: bool,
 }
 
-#[derive(Deserialize)]
-struct KindKey {
-    kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StartKey {
-    start: Option<StartAt>,
-}
-
-#[derive(Deserialize)]
-struct DeadLettersKey {
-    #[serde(default)]
-    dead_letters: bool,
-}
-
-#[derive(Deserialize)]
-struct MaskKey {
-    mask: Option<MaskSettings>,
-}
-
 struct StartAt(LaneStart);
 
 impl<'de> Deserialize<'de> for StartAt {
@@ -80,17 +59,12 @@ impl<'de> Deserialize<'de> for StartAt {
     }
 }
 
+/// The keys that every handler has, besides those of its filter and of its lanes.
+const OWN_KEYS: [&str; 4] = ["kind", "start", "dead_letters", "mask"];
+
 /// The keys that every handler has.
 pub(super) fn common_keys() -> Vec<&'static str> {
-    [
-        keys_of::<KindKey>(),
-        keys_of::<StartKey>(),
-        keys_of::<DeadLettersKey>(),
-        keys_of::<FilterSettings>(),
-        keys_of::<MaskKey>(),
-        keys_of::<dispatch::Settings>(),
-    ]
-    .concat()
+    [&OWN_KEYS[..], keys_of::<FilterSettings>(), keys_of::<dispatch::Settings>()].concat()
 }
 
 /// Every handler that can be read, in the order of the file.
@@ -101,21 +75,17 @@ pub(super) fn read(reading: &mut Reading) -> Vec<HandlerConfig> {
 
 fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let mut own = reading.section(&["handlers", name])?;
-    let kind = own.split(keys_of::<KindKey>());
-    let start = own.split(keys_of::<StartKey>());
-    let dead_letters = own.split(keys_of::<DeadLettersKey>());
     let filter = own.split(keys_of::<FilterSettings>());
-    let mask = own.split(keys_of::<MaskKey>());
     let dispatch = own.split(keys_of::<dispatch::Settings>());
 
-    let start = reading.take(start.read::<StartKey>());
-    let dead_letters = reading.take(dead_letters.read::<DeadLettersKey>()).map(|key| key.dead_letters);
+    let start = reading.take_key::<StartAt>(&mut own, "start");
+    let dead_letters = reading.take_key::<bool>(&mut own, "dead_letters").map(Option::unwrap_or_default);
     let filter = reading.take(filter.read::<FilterSettings>()).and_then(|settings| {
         let filter = check_filter(reading, name, &settings, dead_letters == Some(true))?;
         Some((filter, settings))
     });
-    let mask = reading.take(mask.read::<MaskKey>()).and_then(|key| {
-        let mask = Mask::new(key.mask.as_ref());
+    let mask = reading.take_key::<MaskSettings>(&mut own, "mask").and_then(|settings| {
+        let mask = Mask::new(settings.as_ref());
         mask.map_err(|wrong| reading.refuse(&["handlers", name, "mask"], [wrong])).ok()
     });
     let dispatch = reading.take(dispatch.read::<dispatch::Settings>());
@@ -123,7 +93,7 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
         let wrong = dispatch.check(|key| reading.has(&["handlers", name, key]));
         reading.refuse(&["handlers", name], wrong);
     }
-    let kind = reading.take(kind.read::<KindKey>())?.kind;
+    let kind = reading.take_key::<String>(&mut own, "kind")?;
     let kind = find_kind(reading, name, kind.as_deref())?;
     let own = known_keys(reading, name, kind, own);
     let configured = reading.take((kind.read)(own));
@@ -139,7 +109,7 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
         filter: filter.takes(if dead_letters? { Takes::DeadLetters } else { Takes::Events }),
         mask: mask?,
         dispatch: dispatch?,
-        start: start?.start.map(|start| start.0),
+        start: start?.map(|start| start.0),
         dead_letters: dead_letters?,
     })
 }
@@ -157,12 +127,8 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
         let help = format!("build bikhook with `--features {kind}`; the release image has every kind");
         reading.wrong(Wrong::new(&["handlers", name, "kind"], message).help(help));
     } else if row.is_none() {
-        let help = nearest(kind, kinds.iter().copied()).map_or_else(
-            || format!("use one of {}", quoted(&kinds)),
-            |near| format!("did you mean `{near}`?"),
-        );
-        let message = format!("{kind:?} is not a kind of handler");
-        reading.wrong(Wrong::new(&["handlers", name, "kind"], message).help(help));
+        let wrong = Wrong::new(&["handlers", name, "kind"], format!("{kind:?} is not a kind of handler"));
+        reading.wrong(Wrong { help: meant(kind, &kinds), ..wrong });
     }
     row
 }
@@ -172,16 +138,13 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
 fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Section) -> Section {
     let known = (kind.keys)();
     let all: BTreeSet<&str> = known.iter().copied().chain(common_keys()).collect();
+    let all = Vec::from_iter(all);
     for (key, entry) in own.entries().filter(|(key, _)| !known.contains(key)) {
         let problem = Problem::new(entry.key.clone(), format!("unknown key `handlers.{name}.{key}`"));
-        reading.problems.push(match nearest(key, all.iter().copied()) {
-            Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem.help(format!(
-                "use one of the keys of kind `{}`: {}",
-                kind.name,
-                quoted(&all.iter().copied().collect::<Vec<_>>())
-            )),
-        });
+        reading.problems.push(problem.help(match nearest(key, all.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("use one of the keys of kind `{}`: {}", kind.name, quoted(&all)),
+        }));
     }
     own.split(known)
 }
@@ -202,8 +165,8 @@ fn check_filter(
         if !sources.contains(source) {
             let help = nearest(source, sources.iter().map(String::as_str))
                 .map(|near| format!("did you mean `{near}`?"));
-            let message = format!("handlers.{name}.sources: there is no source {source:?}");
-            reading.warn(&["handlers", name, "sources"], message, help);
+            let message = format!("there is no source {source:?}");
+            reading.warn(Wrong { help, ..Wrong::new(&["handlers", name, "sources"], message) });
         }
     }
     let owners: Vec<&str> = Owner::KNOWN.iter().copied().chain(Category::ALL.map(Category::as_str)).collect();
@@ -232,7 +195,8 @@ fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known
         return;
     }
     if let Some(near) = nearest(&plain, known.iter().copied()) {
-        let message = format!("handlers.{handler}.{key}: {word:?} is not a value that BIK is known to use");
-        reading.warn(&["handlers", handler, key], message, Some(format!("did you mean `{near}`?")));
+        let message = format!("{word:?} is not a value that BIK is known to use");
+        let wrong = Wrong::new(&["handlers", handler, key], message);
+        reading.warn(wrong.help(format!("did you mean `{near}`?")));
     }
 }

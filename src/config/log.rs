@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::reading::quoted;
-use crate::settings::{Wrong, nearest};
+use crate::settings::{Wrong, meant};
 
 /// `[log]`: the log and the traces of this process.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -58,11 +57,8 @@ fn wrong_level(directives: &str) -> Option<Wrong> {
     let levels = directives.split(',').filter(|word| !word.contains(['=', '[', ':']));
     for word in levels {
         if !LEVELS.contains(&word.trim().to_lowercase().as_str()) {
-            let help = nearest(word, LEVELS).map_or_else(
-                || format!("use one of {}", quoted(&LEVELS)),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Some(Wrong::new(&["level"], format!("{word:?} is not a level")).help(help));
+            let wrong = Wrong::new(&["level"], format!("{word:?} is not a level"));
+            return Some(Wrong { help: meant(word, &LEVELS), ..wrong });
         }
     }
     let error = tracing_subscriber::EnvFilter::try_new(directives).err()?;

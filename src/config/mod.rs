@@ -29,8 +29,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
 use crate::{
     admin, folder,
     http::{self, SourceSettings},
@@ -81,8 +79,13 @@ impl Config {
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let Begun { origin, mut reading, unmatched, given } = Begun::of(path, variables)?;
-        fill_in(&mut reading.root, given);
+        let Begun { origin, mut reading, unmatched, has_sources } = Begun::of(path, variables)?;
+        if !has_sources {
+            fill_in_source(&mut reading.root);
+        }
+        if path.is_none() {
+            fill_in_handler(&mut reading.root);
+        }
         fill_in_digest_keys(&mut reading.root);
         let config = read(&mut reading, path);
         let hidden = HiddenTexts::of(&reading.root, Some(&reading.context));
@@ -90,11 +93,8 @@ impl Config {
             Some(mut config) if reading.problems.is_empty() => {
                 if path.is_none() && Path::new(FILE_NAME).is_file() {
                     let help = format!("use `--config {FILE_NAME}`, or set BIKHOOK_CONFIG");
-                    reading.warn(
-                        &[],
-                        format!("{FILE_NAME} in this folder is ignored: no file was named"),
-                        Some(help),
-                    );
+                    let message = format!("{FILE_NAME} in this folder is ignored: no file was named");
+                    reading.warn(Wrong::new(&[], message).help(help));
                 }
                 let near = overrides::warnings(&reading.root, &reading.context, &unmatched);
                 reading.warnings.extend(near);
@@ -151,7 +151,8 @@ struct Begun {
     origin: Origin,
     reading: Reading,
     unmatched: Vec<String>,
-    given: Given,
+    /// The file itself, without the variables, has sources.
+    has_sources: bool,
 }
 
 impl Begun {
@@ -170,35 +171,25 @@ impl Begun {
             let hidden = HiddenTexts::of(&root, None);
             return Err(ConfigError::Invalid(Report::syntax(origin, problems, &hidden)));
         }
-        let given = Given { file: path.is_some(), sources: root.contains_key("sources") };
+        let has_sources = root.contains_key("sources");
         // bikhook has no variable whose name is not UTF-8.
         let variables =
             variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let context = Context::new(variables.collect());
         let applied = overrides::apply(&mut root, &context);
         let reading = Reading::new(root, context, applied.problems);
-        Ok(Self { origin, reading, unmatched: applied.unmatched, given })
+        Ok(Self { origin, reading, unmatched: applied.unmatched, has_sources })
     }
 }
 
-/// The parts that the file contains, before variables and defaults are applied.
-#[derive(Clone, Copy)]
-struct Given {
-    file: bool,
-    sources: bool,
-}
-
-/// Adds the defaults: a source with a generated credential if the file has none, and a handler of kind `log` if there
-/// is no file and no other handler.
-fn fill_in(root: &mut Table, given: Given) {
-    if !given.sources {
-        fill_in_source(root);
-    }
-    if !given.file && reading::table_at(root, &["handlers"]).is_none_or(Table::is_empty) {
+/// Adds a handler of kind `log` if there is no other handler.
+fn fill_in_handler(root: &mut Table) {
+    if reading::table_at(root, &["handlers"]).is_none_or(Table::is_empty) {
         reading::put(root, &["handlers", "log", "kind"], "log");
     }
 }
 
+/// Adds a source with a generated credential, unless the variables set another one.
 fn fill_in_source(root: &mut Table) {
     let sources = reading::table_at(root, &["sources"]);
     let only_bik = sources.is_none_or(|sources| sources.keys().all(|name| name == DEFAULT_SOURCE));
@@ -230,7 +221,7 @@ const DEFAULT_SOURCE: &str = "bik";
 /// The usual name of the file. It is only read if it is named explicitly.
 const FILE_NAME: &str = "bikhook.toml";
 
-/// The folder of the journal.
+/// The folder of the journal, and of the secrets that the first start generates.
 fn data_dir(root: &Table) -> PathBuf {
     let path = reading::table_at(root, &["journal"]).and_then(|journal| journal.get("path")?.node.as_text());
     let path = path.map_or_else(|| journal::sqlite::Settings::default().path, PathBuf::from);
@@ -293,10 +284,6 @@ fn read_insight(
     if let Some(journal) = journal {
         insight.path.get_or_insert_with(|| folder::of(&journal.path).join("insight.db"));
     }
-            let what = match other {
-                "postgres" | "nats" => "is not supported by this version",
-                _ => "is not a kind of journal",
-            };
     Some(insight)
 }
 
@@ -306,6 +293,10 @@ fn read_journal(reading: &mut Reading) -> Option<journal::sqlite::Settings> {
     match reading.take_key::<String>(&mut section, "kind")?.as_deref() {
         None | Some("sqlite") => reading.take(section.read()),
         Some(other) => {
+            let what = match other {
+                "postgres" | "nats" => "is not supported by this version",
+                _ => "is not a kind of journal",
+            };
             let help = nearest(other, ["sqlite"]).map_or("use `sqlite`", |_| "did you mean `sqlite`?");
             let message = format!("{other:?} {what}");
             reading.wrong(Wrong::new(&["journal", "kind"], message).help(help));

@@ -1,11 +1,11 @@
 //! The tree while it is read: access to its parts by path, and the problems found so far.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use serde::de::DeserializeOwned;
 
 use crate::settings::{
-    Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, Wrong, closest, nearest,
+    Context, Entry, Invalid, Node, Place, Problem, Section, Table, Value, Wrong, closest, meant,
 };
 
 /// The whole configuration while it is read into settings.
@@ -25,15 +25,9 @@ impl Reading {
 
     /// Reports top-level keys that are not a known section.
     pub(super) fn only_sections(&mut self, known: &[&str]) {
-        for (name, entry) in &self.root {
-            if known.contains(&name.as_str()) {
-                continue;
-            }
+        for (name, entry) in self.root.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
             let problem = Problem::new(entry.key.clone(), format!("unknown section `{name}`"));
-            self.problems.push(match nearest(name, known.iter().copied()) {
-                Some(near) => problem.help(format!("did you mean `{near}`?")),
-                None => problem.help(format!("use one of {}", quoted(known))),
-            });
+            self.problems.push(Problem { help: meant(name, known), ..problem });
         }
     }
 
@@ -73,6 +67,16 @@ impl Reading {
         read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
     }
 
+    /// Takes a key out of a section, and reads its value if there is one.
+    pub(super) fn take_key<T: DeserializeOwned>(
+        &mut self,
+        section: &mut Section,
+        key: &str,
+    ) -> Option<Option<T>> {
+        let mut values = self.take(section.split(&[key]).read::<BTreeMap<String, T>>())?;
+        Some(values.remove(key))
+    }
+
     /// Returns whether there is a value at a path.
     pub(super) fn has(&self, path: &[&str]) -> bool {
         node_at(&self.root, path).is_some()
@@ -95,14 +99,10 @@ impl Reading {
         all.into_iter().for_each(|wrong| self.wrong(wrong.under(section)));
     }
 
-    /// Reports a warning at a path.
-    pub(super) fn warn(&mut self, path: &[&str], message: impl Into<String>, help: Option<String>) {
-        self.warn_at(self.place(path, None), message, help);
-    }
-
-    /// Reports a warning at a place.
-    pub(super) fn warn_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
-        self.warnings.push(Problem { place, message: message.into(), help });
+    /// Reports a warning. Its path is that of the whole configuration.
+    pub(super) fn warn(&mut self, wrong: Wrong) {
+        let place = self.place(&wrong.path, wrong.item);
+        self.warnings.push(wrong.at(place));
     }
 }
 
@@ -141,11 +141,6 @@ pub(super) fn put_node(table: &mut Table, path: &[&str], node: Node) {
     if let Value::Table(inner) = &mut entry.node.value {
         put_node(inner, rest, node);
     }
-}
-
-/// Formats names for a message.
-pub(super) fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The sort key of a place: places in the file by their position, all others after them.

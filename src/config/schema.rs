@@ -9,7 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{LogSettings, handlers, reading::node_at};
+use super::{LogSettings, handlers, reading::table_at};
 use crate::{
     admin, dispatch,
     handler::{ConditionSettings, KINDS, KindRow, MaskSettings},
@@ -177,7 +177,7 @@ impl Shape {
             Self::Secret if rest == "FILE" => Some(Target { secret_file: true, ..Target::default() }),
             Self::Secret => rest.is_empty().then(Target::default),
             Self::Keys(keys) => keys.iter().find_map(|(key, shape)| {
-                let inner = there.and_then(|table| table_at(table, key));
+                let inner = there.and_then(|table| table_at(table, &[key]));
                 Some(shape.find(strip(rest, key)?, inner)?.under(key))
             }),
             Self::Named(shape) => {
@@ -201,7 +201,7 @@ impl Shape {
             Self::Secret => names.extend([prefix.to_owned(), format!("{prefix}_FILE")]),
             Self::Keys(keys) => {
                 for (key, shape) in keys {
-                    let inner = there.and_then(|table| table_at(table, key));
+                    let inner = there.and_then(|table| table_at(table, &[key]));
                     shape.list(&format!("{prefix}_{}", upper(key)), inner, names);
                 }
             }
@@ -262,10 +262,6 @@ fn upper(key: &str) -> String {
 fn strip<'a>(rest: &'a str, key: &str) -> Option<&'a str> {
     let rest = rest.strip_prefix(upper(key).as_str())?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('_') }
-}
-
-fn table_at<'a>(table: &'a Table, key: &str) -> Option<&'a Table> {
-    node_at(table, &[key])?.as_table()
 }
 
 #[cfg(test)]

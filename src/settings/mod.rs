@@ -18,6 +18,7 @@ pub use context::Context;
 pub use keys::keys_of;
 pub use one_or_more::one_or_more;
 pub use problem::{Invalid, Place, Problem, nearest};
+pub(crate) use problem::{meant, quoted};
 pub(crate) use read::SECRET_FORMS;
 pub use section::Section;
 pub(crate) use tree::{Entry, Node, Table, Value, closest, parse as parse_toml};

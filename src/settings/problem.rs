@@ -69,12 +69,16 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// The help for an unknown word: the nearest known word, or all known words.
-pub(super) fn meant(word: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn meant(word: &str, known: &[&str]) -> Option<String> {
     if let Some(near) = nearest(word, known.iter().copied()) {
         return Some(format!("did you mean `{near}`?"));
     }
-    let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
-    (!known.is_empty()).then(|| format!("use one of {}", known.join(", ")))
+    (!known.is_empty()).then(|| format!("use one of {}", quoted(known)))
+}
+
+/// Formats names for a message.
+pub(crate) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
