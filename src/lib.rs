@@ -69,6 +69,7 @@ pub mod file_id;
 pub mod folder;
 pub mod lock;
 pub mod metrics;
+mod names;
 pub mod panics;
 pub mod secret;
 pub mod trace;

@@ -36,7 +36,7 @@ pub use words::{Category, Channel, Owner, Status};
 
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, names::names};
 
 /// The source of the events that bikhook itself creates. No configured source can have this name.
 pub const OWN_SOURCE: &str = "bikhook";
@@ -89,76 +89,40 @@ impl Event {
     }
 }
 
-/// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// The events named `incoming-message`.
-    Incoming,
-    /// All events with another name.
-    Other,
-}
-
-impl Class {
-    /// Both classes, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::Incoming, Self::Other];
-
-    /// The name in output and in storage: `incoming` or `other`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Incoming => "incoming",
-            Self::Other => "other",
-        }
+names! {
+    /// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
+    #[derive(PartialOrd, Ord)]
+    pub enum Class {
+        /// The events named `incoming-message`.
+        Incoming = "incoming",
+        /// All events with another name.
+        Other = "other",
     }
 }
 
-/// Why something is in quarantine: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The whole body is not JSON, even with trailing commas allowed.
-    NotJson,
-    /// The element is not JSON, even with trailing commas allowed.
-    Syntax,
-    /// The element is not valid UTF-8.
-    Utf8,
-    /// The element is nested deeper than 128 levels.
-    Depth,
-    /// The element is a scalar, null or an array instead of an object.
-    NotAnObject,
-    /// The element is an object whose `eventName` is not a non-empty string.
-    NoEventName,
-    /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
-    TooMany,
-    /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
-    Conflict,
+names! {
+    /// Why something is in quarantine: a closed set.
+    pub enum Reason {
+        /// The whole body is not JSON, even with trailing commas allowed.
+        NotJson = "not_json",
+        /// The element is not JSON, even with trailing commas allowed.
+        Syntax = "syntax",
+        /// The element is not valid UTF-8.
+        Utf8 = "utf8",
+        /// The element is nested deeper than 128 levels.
+        Depth = "depth",
+        /// The element is a scalar, null or an array instead of an object.
+        NotAnObject = "not_an_object",
+        /// The element is an object whose `eventName` is not a non-empty string.
+        NoEventName = "no_event_name",
+        /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
+        TooMany = "too_many",
+        /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
+        Conflict = "conflict",
+    }
 }
 
 impl Reason {
-    /// Every reason, for tables and labels.
-    pub const ALL: [Self; 8] = [
-        Self::NotJson,
-        Self::Syntax,
-        Self::Utf8,
-        Self::Depth,
-        Self::NotAnObject,
-        Self::NoEventName,
-        Self::TooMany,
-        Self::Conflict,
-    ];
-
-    /// The name in storage and in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotJson => "not_json",
-            Self::Syntax => "syntax",
-            Self::Utf8 => "utf8",
-            Self::Depth => "depth",
-            Self::NotAnObject => "not_an_object",
-            Self::NoEventName => "no_event_name",
-            Self::TooMany => "too_many",
-            Self::Conflict => "conflict",
-        }
-    }
-
     /// Returns the reason with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::names::names;
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -96,33 +98,21 @@ words! {
     }
 }
 
-/// BIK's category of an owner (BIK §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Category {
-    /// The owners `AGENT` and `MERCHANT`.
-    Crm,
-    /// The owners `CAMPAIGN` and `TEST_CAMPAIGN`.
-    Broadcast,
-    /// Only the owner `BOT`.
-    Automation,
-    /// Only the owner `DEV_API`.
-    DevApi,
+names! {
+    /// BIK's category of an owner (BIK §2). Its name is also that in the configuration.
+    pub enum Category {
+        /// The owners `AGENT` and `MERCHANT`.
+        Crm = "crm",
+        /// The owners `CAMPAIGN` and `TEST_CAMPAIGN`.
+        Broadcast = "broadcast",
+        /// Only the owner `BOT`.
+        Automation = "automation",
+        /// Only the owner `DEV_API`.
+        DevApi = "dev_api",
+    }
 }
 
 impl Category {
-    /// Every category, for tables and labels.
-    pub const ALL: [Self; 4] = [Self::Crm, Self::Broadcast, Self::Automation, Self::DevApi];
-
-    /// The name in the configuration and in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Crm => "crm",
-            Self::Broadcast => "broadcast",
-            Self::Automation => "automation",
-            Self::DevApi => "dev_api",
-        }
-    }
-
     /// Returns the category with that name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.as_str().eq_ignore_ascii_case(name))

@@ -22,7 +22,7 @@ use super::{
     rules::{CheckedCredential, CredentialKind, sha256},
     settings::Form,
 };
-use crate::{clock::Timestamp, metrics::Metrics};
+use crate::{clock::Timestamp, metrics::Metrics, names::names};
 
 /// The longest header that is checked, in bytes. A longer one matches nothing: no credential can be that long.
 const LONGEST: usize = 8 * 1024;
@@ -80,35 +80,23 @@ impl Keyring {
     }
 }
 
-/// Why a credential was not accepted. For the log only: the sender gets less detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The request has no `Authorization` header.
-    #[error("no Authorization header")]
-    Missing,
-    /// No credential matches the header.
-    #[error("no credential matches")]
-    Wrong,
-    /// The matching credential is past its `not_after`.
-    #[error("the credential has expired (not_after)")]
-    Expired,
-    /// The matching credential is limited to another form.
-    #[error("the credential came in another form than its setting `form` allows")]
-    OtherForm,
-}
-
-impl Denied {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 4] = [Self::Missing, Self::Wrong, Self::Expired, Self::OtherForm];
-
-    /// The value of the label `reason` in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Wrong => "wrong",
-            Self::Expired => "expired",
-            Self::OtherForm => "other_form",
-        }
+names! {
+    /// Why a credential was not accepted. For the log only: the sender gets less detail. The names are the values of the
+    /// label `reason` in metrics.
+    #[derive(thiserror::Error)]
+    pub enum Denied {
+        /// The request has no `Authorization` header.
+        #[error("no Authorization header")]
+        Missing = "missing",
+        /// No credential matches the header.
+        #[error("no credential matches")]
+        Wrong = "wrong",
+        /// The matching credential is past its `not_after`.
+        #[error("the credential has expired (not_after)")]
+        Expired = "expired",
+        /// The matching credential is limited to another form.
+        #[error("the credential came in another form than its setting `form` allows")]
+        OtherForm = "other_form",
     }
 }
 

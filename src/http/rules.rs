@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
 use crate::{
     clock::Timestamp,
+    names::names,
     settings::{Size, Wrong},
 };
 
@@ -41,27 +42,19 @@ pub(super) struct CheckedCredential {
     pub(super) not_after: Option<Timestamp>,
 }
 
-/// The two kinds of credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialKind {
-    /// User name and password: `{ username, password }`.
-    Pair,
-    /// An authorization key: `{ key }`.
-    Key,
+names! {
+    /// The two kinds of credentials.
+    pub enum CredentialKind {
+        /// User name and password: `{ username, password }`.
+        Pair = "pair",
+        /// An authorization key: `{ key }`.
+        Key = "key",
+    }
 }
 
 impl CredentialKind {
-    /// The name that users see: `pair` or `key`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pair => "pair",
-            Self::Key => "key",
-        }
-    }
-
     pub(super) const fn comes_as(self, form: Form) -> bool {
-        matches!((self, form), (Self::Pair, Form::Pair))
-            || (matches!(self, Self::Key) && !matches!(form, Form::Pair))
+        matches!(self, Self::Pair) == matches!(form, Form::Pair)
     }
 }
 

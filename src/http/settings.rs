@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::network::Network;
 use crate::{
     clock::Timestamp,
+    names::names,
     secret::Secret,
     settings::{Period, Size},
 };
@@ -122,38 +123,22 @@ pub struct CredentialSettings {
     pub not_after: Option<Timestamp>,
 }
 
-/// How a credential is written in the `Authorization` header (BIK T1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Form {
-    /// `Basic base64(username:password)`, as in RFC 7617.
-    Pair,
-    /// The key is the whole value of the header.
-    Header,
-    /// `Basic <key>`, the key without base64.
-    Plain,
-    /// `Basic base64(key)`, without a colon.
-    Base64,
-    /// The key is the user name of a decoded pair.
-    User,
-    /// The key is the password of a decoded pair.
-    Password,
-}
-
-impl Form {
-    /// Every form, in the order of declaration.
-    pub const ALL: [Self; 6] =
-        [Self::Pair, Self::Header, Self::Plain, Self::Base64, Self::User, Self::Password];
-
-    /// The name in the configuration, as in `form = "…"`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pair => "pair",
-            Self::Header => "header",
-            Self::Plain => "plain",
-            Self::Base64 => "base64",
-            Self::User => "user",
-            Self::Password => "password",
-        }
+names! {
+    /// How a credential is written in the `Authorization` header (BIK T1). The names are those of `form = "…"`.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Form {
+        /// `Basic base64(username:password)`, as in RFC 7617.
+        Pair = "pair",
+        /// The key is the whole value of the header.
+        Header = "header",
+        /// `Basic <key>`, the key without base64.
+        Plain = "plain",
+        /// `Basic base64(key)`, without a colon.
+        Base64 = "base64",
+        /// The key is the user name of a decoded pair.
+        User = "user",
+        /// The key is the password of a decoded pair.
+        Password = "password",
     }
 }

@@ -1,0 +1,25 @@
+//! Closed sets of words.
+
+/// Declares an enum from the table of its variants and their names in storage and in output.
+macro_rules! names {
+    ($(#[$doc:meta])* pub enum $set:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $set {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $set {
+            /// Every variant, in the order of declaration.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The name in storage and in output.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use names;
