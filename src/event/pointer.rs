@@ -3,15 +3,9 @@
 //! A step with a name applies to each item of an array, because BIK sends one info as an object and several as an
 //! array. Everything outside the pointers keeps its bytes: numbers of any length, escapes, the order of members.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
-
-use super::{Element, Unreadable, string::unquoted};
+use super::{Element, Unreadable, scan, string::unquoted};
 
 /// The path of a value in an element, such as `/eventInfo/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,120 +83,99 @@ impl<'a> Found<'a> {
     }
 }
 
+/// The member that is always kept, because an element is not valid without it.
+const NAME: &str = "eventName";
+
 impl Element {
     /// Returns a copy of the element with the edits applied to its rendering (BIK T7).
     ///
     /// # Errors
     /// Returns [`Unreadable`] if the result is not a valid element.
     pub fn edited(&self, edits: &[Edit<'_>]) -> Result<Self, Unreadable> {
-        let rendered = self.rendered();
-        let mut out = String::with_capacity(rendered.len());
-        let steps: Vec<EditStep<'_>> =
-            edits.iter().map(|edit| (&*edit.pointer.steps, edit.replace)).collect();
-        rewrite(&rendered, &steps, &mut out);
-        Self::read(out.as_bytes())
+        let steps = edits.iter().map(|edit| (&*edit.pointer.steps, Some(edit.replace)));
+        self.rewritten(&steps.collect::<Vec<_>>(), Rest::Kept)
     }
-}
 
-/// The member that is always kept, because an element is not valid without it.
-const NAME: &str = "eventName";
-
-impl Element {
     /// Returns a copy with only the values that the pointers find, and the event's name. Empty objects and lists are
     /// left out.
     ///
     /// # Errors
     /// Returns [`Unreadable`] if the result is not a valid element.
     pub fn kept<'a>(&self, pointers: impl IntoIterator<Item = &'a Pointer>) -> Result<Self, Unreadable> {
-        let rendered = self.rendered();
         let name = [NAME.to_owned()];
-        let mut wanted: Vec<&[String]> = pointers.into_iter().map(|pointer| &*pointer.steps).collect();
-        wanted.push(&name);
+        let mut wanted: Vec<EditStep<'_>> =
+            pointers.into_iter().map(|pointer| (&*pointer.steps, None)).collect();
+        wanted.push((&name, None));
+        self.rewritten(&wanted, Rest::Dropped)
+    }
+
+    fn rewritten(&self, edits: &[EditStep<'_>], rest: Rest) -> Result<Self, Unreadable> {
+        let rendered = self.rendered();
         let mut out = String::with_capacity(rendered.len());
-        keep(&rendered, &wanted, &mut out);
+        rewrite(&rendered, edits, rest, &mut out);
         Self::read(out.as_bytes())
     }
-}
-
-/// Writes the parts of a value that the pointers find. Returns `false` if there are none.
-fn keep(json: &str, wanted: &[&[String]], out: &mut String) -> bool {
-    if wanted.iter().any(|steps| steps.is_empty()) {
-        out.push_str(json);
-        return true;
-    }
-    let before = out.len();
-    match json.as_bytes().first() {
-        Some(b'{') => write_list(out, ['{', '}'], members(json), |(name, value), out| {
-            let deeper: Vec<&[String]> =
-                wanted.iter().filter(|steps| is_named(name, &steps[0])).map(|steps| &steps[1..]).collect();
-            out.push_str(name.get());
-            out.push(':');
-            keep(value.get(), &deeper, out)
-        }),
-        Some(b'[') => write_list(out, ['[', ']'], items(json).into_iter().enumerate(), |(at, item), out| {
-            let deeper = wanted.iter().filter_map(|steps| match steps[0].parse::<usize>() {
-                Ok(index) => (index == at).then_some(&steps[1..]),
-                Err(_) => Some(*steps),
-            });
-            keep(item.get(), &deeper.collect::<Vec<_>>(), out)
-        }),
-        _ => return false,
-    }
-    out.len() > before + 2
 }
 
 fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -> bool {
     let Some((step, rest)) = steps.split_first() else { return test(Found(json)) };
     match json.as_bytes().first() {
-        Some(b'{') => members(json)
-            .into_iter()
-            .any(|(name, value)| is_named(name, step) && any(value.get(), rest, test)),
+        Some(b'{') => {
+            members(json).into_iter().any(|(name, _, value)| name == *step && any(value, rest, test))
+        }
         Some(b'[') => items(json).into_iter().enumerate().any(|(at, item)| match step.parse() {
-            Ok::<usize, _>(wanted) => wanted == at && any(item.get(), rest, test),
-            Err(_) => any(item.get(), steps, test),
+            Ok::<usize, _>(wanted) => wanted == at && any(item, rest, test),
+            Err(_) => any(item, steps, test),
         }),
         _ => false,
     }
 }
 
-/// The remaining steps of a pointer, and its replacement function.
-type EditStep<'a> = (&'a [String], &'a (dyn Fn(Found<'_>) -> Option<String> + Sync));
+/// The remaining steps of a pointer, and its replacement function. Without one, the value is kept.
+type EditStep<'a> = (&'a [String], Option<&'a (dyn Fn(Found<'_>) -> Option<String> + Sync)>);
 
-/// Writes the value with the edits applied. Returns `false` if an edit removes it.
-fn rewrite(json: &str, edits: &[EditStep<'_>], out: &mut String) -> bool {
+/// What becomes of the values that no pointer finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Kept,
+    /// Also dropped: objects and lists of which nothing is left.
+    Dropped,
+}
+
+/// Writes the value with the edits applied. Returns `false` if it is removed.
+fn rewrite(json: &str, edits: &[EditStep<'_>], rest: Rest, out: &mut String) -> bool {
     if let Some((_, replace)) = edits.iter().find(|(steps, _)| steps.is_empty()) {
-        let Some(other) = replace(Found(json)) else { return false };
-        out.push_str(&other);
+        match replace.map(|replace| replace(Found(json))) {
+            None => out.push_str(json),
+            Some(Some(other)) => out.push_str(&other),
+            Some(None) => return false,
+        }
         return true;
     }
+    let before = out.len();
     match json.as_bytes().first() {
         Some(b'{') if !edits.is_empty() => {
-            write_list(out, ['{', '}'], members(json), |(name, value), out| {
-                let deeper: Vec<EditStep<'_>> = edits
-                    .iter()
-                    .filter(|(steps, _)| is_named(name, &steps[0]))
-                    .map(|(steps, replace)| (&steps[1..], *replace))
-                    .collect();
-                out.push_str(name.get());
-                out.push(':');
-                rewrite(value.get(), &deeper, out)
+            write_list(out, ['{', '}'], members(json), |(name, written, value), out| {
+                let of_name = edits.iter().filter(|(steps, _)| name == steps[0]);
+                let deeper: Vec<EditStep<'_>> =
+                    of_name.map(|(steps, replace)| (&steps[1..], *replace)).collect();
+                out.push_str(written);
+                rewrite(value, &deeper, rest, out)
             });
         }
         Some(b'[') if !edits.is_empty() => {
             write_list(out, ['[', ']'], items(json).into_iter().enumerate(), |(at, item), out| {
-                let deeper: Vec<EditStep<'_>> = edits
-                    .iter()
-                    .filter_map(|(steps, replace)| match steps[0].parse::<usize>() {
-                        Ok(wanted) => (wanted == at).then_some((&steps[1..], *replace)),
-                        Err(_) => Some((*steps, *replace)),
-                    })
-                    .collect();
-                rewrite(item.get(), &deeper, out)
+                let of_item = edits.iter().filter_map(|(steps, replace)| match steps[0].parse::<usize>() {
+                    Ok(wanted) => (wanted == at).then_some((&steps[1..], *replace)),
+                    Err(_) => Some((*steps, *replace)),
+                });
+                rewrite(item, &of_item.collect::<Vec<_>>(), rest, out)
             });
         }
-        _ => out.push_str(json),
+        _ if rest == Rest::Kept => out.push_str(json),
+        _ => return false,
     }
-    true
+    rest == Rest::Kept || out.len() > before + 2
 }
 
 /// Writes a list. `write` returns `false` for a part to leave out.
@@ -226,45 +199,13 @@ fn write_list<T>(
     out.push(close);
 }
 
-/// Returns whether a member's name, decoded, is `wanted`.
-fn is_named(name: &RawValue, wanted: &str) -> bool {
-    unquoted(name.get()).is_some_and(|name| name == wanted)
+/// The members of an object; empty if it is not an object, which a valid element rules out.
+fn members(json: &str) -> Vec<(Cow<'_, str>, &str, &str)> {
+    scan::members(json).unwrap_or_default()
 }
 
-/// Returns the members of an object, including duplicate names. Empty if it is not an object, which a valid element
-/// rules out.
-fn members(json: &str) -> Vec<(&RawValue, &RawValue)> {
-    serde_json::from_str(json).map(|Members(members)| members).unwrap_or_default()
-}
-
-fn items(json: &str) -> Vec<&RawValue> {
-    serde_json::from_str(json).unwrap_or_default()
-}
-
-struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsWritten;
-
-        impl<'de> Visitor<'de> for AsWritten {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(AsWritten)
-    }
+fn items(json: &str) -> Vec<&str> {
+    scan::items(json).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -57,6 +57,20 @@ pub(super) fn items(text: &str) -> Option<Vec<&str>> {
     (scanner.at == text.len()).then_some(items)
 }
 
+/// Reads a text that consists of a single object. Returns each member, also of duplicate names, as its decoded name, its
+/// text up to the value, and the value as raw JSON.
+pub(super) fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str, &str)>> {
+    let mut scanner = Scanner::new(text, 0);
+    let mut members = Vec::new();
+    scanner.list(b'{', b'}', |scanner| {
+        let start = scanner.at;
+        let name = scanner.name()?;
+        members.push((name, scanner.since(start)?, scanner.value()?));
+        Some(())
+    })?;
+    (scanner.at == text.len()).then_some(members)
+}
+
 /// A position in a text, between two tokens.
 pub(super) struct Scanner<'a> {
     text: &'a str,
