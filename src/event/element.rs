@@ -7,11 +7,12 @@ use serde::de::IgnoredAny;
 use super::{
     Class, Reason, View,
     digest::{ContentDigest, Key, OrderKey},
-    envelope::{Envelope, INCOMING_MESSAGE},
+    envelope::INCOMING_MESSAGE,
     field::Reader,
     render,
     scan::{self, DEPTH_MAX},
     split::{self, Piece},
+    view::Envelope,
 };
 
 /// One event as BIK sent it. Its `Debug` output contains no personal data.

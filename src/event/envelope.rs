@@ -1,4 +1,4 @@
-//! The fields of the objects in BIK §2 and §3, and the view, id and key that follow from them.
+//! The view, id and key that follow from the fields of the objects in BIK §2 and §3.
 //!
 //! An object is read once, into slots of raw JSON that borrow from the element. A slot is parsed as the expected type
 //! when it is needed. So a wrong type or an unknown shape loses one field and never the event. If a key is duplicated,
@@ -8,10 +8,10 @@ use std::borrow::Cow;
 
 use super::{
     digest::Key,
-    field::{self, Field, Reader, known},
-    info::{InfoFields, InfoSlots},
-    scan::{self, Scanner, Slots, slots},
-    view::{Customer, Message, Subscribed, View},
+    field::{self, Reader, known},
+    info::{InfoSlots, ViewFields},
+    scan,
+    view::{Customer, Envelope, Message, View},
 };
 
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
@@ -20,38 +20,6 @@ const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 /// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes keep all of
 /// them.
 const INFOS_MAX: usize = 1_000;
-
-slots! {
-    /// An element of either envelope.
-    pub(super) struct Envelope {
-        event_name = "eventName",
-        event_info = "eventInfo" with info: InfoSlots,
-        store_id = "storeId",
-        customer_details = "customerDetails" with customer: Details,
-        id = "id",
-        callback_data = "callbackData",
-        event_id = "eventId",
-        event_properties = "eventProperties",
-        event_source = "eventSource",
-        created_at = "createdAt",
-        timestamp = "timestamp",
-        customer_id = "customerId",
-        primary_customer_id = "primaryCustomerId",
-        channel = "channel",
-        message_id = "messageId",
-        broadcast_id = "broadcastId",
-        assets = "assets",
-    }
-}
-
-slots! {
-    /// The object `customerDetails`.
-    struct Details {
-        first_name = "firstName",
-        last_name = "lastName",
-        customer_id = "customerId",
-    }
-}
 
 impl<'a> Envelope<'a> {
     /// Returns `eventName` if it is a non-empty string; else a description of the error.
@@ -97,83 +65,50 @@ impl<'a> Envelope<'a> {
     /// Returns the typed view. The reader counts the fields with a wrong type.
     pub(super) fn view(&self, name: &str, reader: &mut Reader) -> View<'a> {
         if self.is_subscribed() {
-            return View::Subscribed(Box::new(self.subscribed(reader)));
+            return View::Subscribed(self.read(ViewFields::Common, reader).unwrap_or_default().into());
         }
         // No view contains the id, but a wrong type of it counts.
         reader.id(self.id);
         let (fields, view): (_, fn(Message<'a>) -> View<'a>) = match name {
-            INCOMING_MESSAGE => (InfoFields::Incoming, View::Incoming),
-            MESSAGE_STATUS_UPDATE => (InfoFields::Message, View::Status),
-            _ => (InfoFields::Common, View::Other),
+            INCOMING_MESSAGE => (ViewFields::Incoming, View::Incoming),
+            MESSAGE_STATUS_UPDATE => (ViewFields::Message, View::Status),
+            _ => (ViewFields::Common, View::Other),
         };
         view(Message {
             store_id: reader.id(self.store_id),
             customer: self.customer(reader),
             callback_data: reader.raw(self.callback_data),
-            infos: self.infos(reader).iter().filter_map(|info| info.view_or_count(fields, reader)).collect(),
+            infos: self.infos(reader).iter().filter_map(|info| info.read(fields, reader)).collect(),
         })
     }
 
     /// Returns whether the element has envelope B (BIK §3).
     fn is_subscribed(&self) -> bool {
         field::present(self.event_info).is_none()
-            && [self.event_properties, self.event_id, self.event_source]
+            && [self.properties, self.event_id, self.event_source]
                 .into_iter()
                 .any(|slot| field::present(slot).is_some())
     }
 
-    fn subscribed(&self, reader: &mut Reader) -> Subscribed<'a> {
-        Subscribed {
-            store_id: reader.id(self.store_id),
-            customer_id: reader.id(self.customer_id),
-            primary_customer_id: reader.id(self.primary_customer_id),
-            event_id: reader.id(self.event_id),
-            event_source: reader.text(self.event_source),
-            created_at: reader.time(self.created_at),
-            timestamp: reader.time(self.timestamp),
-            channel: reader.word(self.channel),
-            message_id: reader.id(self.message_id),
-            broadcast_id: reader.id(self.broadcast_id),
-            assets: reader.texts(self.assets),
-            properties: reader.raw(self.event_properties),
-        }
-    }
-
     fn customer(&self, reader: &mut Reader) -> Customer<'a> {
-        let Some(details) = &self.customer else {
-            let other = field::present(self.customer_details).map(|_no_object| Err(field::WrongType));
-            return reader.checked(other.transpose()).unwrap_or_default();
-        };
-        Customer {
-            first_name: reader.text(details.first_name),
-            last_name: reader.text(details.last_name),
-            customer_id: reader.id(details.customer_id),
+        match &self.customer {
+            Some(details) => details.read(ViewFields::Common, reader),
+            None => {
+                let other = field::present(self.customer_details).map(|_no_object| Err(field::WrongType));
+                reader.checked(other.transpose())
+            }
         }
+        .unwrap_or_default()
     }
 
     /// Returns the `eventInfo`: one object, or those of an array up to [`INFOS_MAX`].
-    fn infos(&self, reader: &mut Reader) -> Infos<'_, 'a> {
+    fn infos(&self, reader: &mut Reader) -> Cow<'_, [InfoSlots<'a>]> {
         match &self.info {
-            Some(info) => Infos::One(info),
+            Some(info) => Cow::Borrowed(std::slice::from_ref(info)),
             None => {
                 let several = reader.objects(self.event_info).into_iter().take(INFOS_MAX);
-                Infos::Several(several.filter_map(scan::whole).map(|info| *info).collect())
+                several.filter_map(scan::whole).map(|info| *info).collect()
             }
         }
-    }
-}
-
-enum Infos<'e, 'a> {
-    One(&'e InfoSlots<'a>),
-    Several(Vec<InfoSlots<'a>>),
-}
-
-impl<'a> Infos<'_, 'a> {
-    fn iter(&self) -> impl Iterator<Item = &InfoSlots<'a>> {
-        match self {
-            Self::One(info) => std::slice::from_ref(*info),
-            Self::Several(infos) => infos,
-        }
-        .iter()
     }
 }

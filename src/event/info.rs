@@ -1,17 +1,17 @@
-//! One `eventInfo` of an event (BIK §2). The table below is the only list of its fields.
+//! One `eventInfo` of an event (BIK §2). The table below is the only list of its fields. `object!` reads such a table.
 
 use std::borrow::Cow;
 
 use super::{
     field::{self, Field, Reader},
-    scan::{Scanner, Slots, slots},
+    scan::{Scanner, Slots},
     sent::{Raw, Stamp},
     words::{Channel, Owner, Status},
 };
 
-/// Which fields of an info are read. Each variant includes the ones before it.
+/// Which fields of an object are read. Each variant includes the ones before it.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-pub(super) enum InfoFields {
+pub(super) enum ViewFields {
     /// Those that an event of any name can have.
     Common,
     /// Also those of a message or a status.
@@ -20,51 +20,92 @@ pub(super) enum InfoFields {
     Incoming,
 }
 
-/// Declares the typed view of an info, its slots of raw JSON, and how each field is read.
-macro_rules! info {
+/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The first part has
+/// the slots that are not in the view. A field that holds another such object has two slots: the raw JSON, and the
+/// parsed object.
+macro_rules! object {
     (
+        $(#[$slots_doc:meta])*
+        slots $slots:ident {
+            $($slot:ident = $slot_name:literal $(with $inside:ident: $Inside:ident)?,)*
+        }
+
         $(#[$doc:meta])*
-        pub struct $view:ident<$a:lifetime> from $slots:ident {
+        pub struct $view:ident<$a:lifetime> $(with $raw:ident)? {
             $($fields:ident {
                 $($(#[$field_doc:meta])* $field:ident: $type:ty = $read:ident $name:literal,)*
             })*
         }
     ) => {
+        $(#[$slots_doc])*
+        #[derive(Clone, Default)]
+        pub(super) struct $slots<$a> {
+            $(pub(super) $slot: Field<$a>, $(pub(super) $inside: Option<$Inside<$a>>,)?)*
+            $($(pub(super) $field: Field<$a>,)*)*
+            $($raw: &$a str,)?
+        }
+
+        impl<$a> Slots<$a> for $slots<$a> {
+            fn field(&mut self, name: &str, scanner: &mut Scanner<$a>) -> Option<&$a str> {
+                match name {
+                    $($slot_name => {
+                        let start = scanner.at();
+                        $(
+                            self.$inside = None;
+                            if scanner.is_at_object() {
+                                scanner.object(self.$inside.insert($Inside::default()))?;
+                            }
+                        )?
+                        self.$slot = if scanner.at() > start { scanner.since(start) } else { scanner.value() };
+                        self.$slot
+                    })*
+                    $($($name => {
+                        self.$field = scanner.value();
+                        self.$field
+                    })*)*
+                    _ => scanner.value(),
+                }
+            }
+
+            $(fn whole(&mut self, raw: &$a str) {
+                self.$raw = raw;
+            })?
+        }
+
         $(#[$doc])*
         #[derive(Default)]
         pub struct $view<$a> {
             $($($(#[$field_doc])* pub $field: $type,)*)*
-            /// The whole object, as raw JSON.
-            pub raw: Raw<$a>,
-        }
-
-        slots! {
-            /// An `eventInfo` of any event.
-            pub(super) struct $slots {
-                $($($field = $name,)*)*
-            }
+            $(
+                /// The whole object, as raw JSON.
+                pub $raw: Raw<$a>,
+            )?
         }
 
         impl<$a> $slots<$a> {
-            /// Returns the typed view. The reader counts the fields with a wrong type.
-            fn view(&self, fields: InfoFields, reader: &mut Reader) -> $view<$a> {
-                $view {
-                    $($($field: reader.$read(self.$field.filter(|_| fields >= InfoFields::$fields)),)*)*
-                    raw: Raw(self.raw),
+            /// Returns the typed view; `None` for a reader that only counts, because a view is large. The reader counts
+            /// the fields with a wrong type.
+            pub(super) fn read(&self, fields: ViewFields, reader: &mut Reader) -> Option<$view<$a>> {
+                if reader.only_counts {
+                    $($(let _: $type = reader.$read(self.$field.filter(|_| fields >= ViewFields::$fields));)*)*
+                    return None;
                 }
-            }
-
-            /// Counts the fields with a wrong type, without a view.
-            fn count(&self, fields: InfoFields, reader: &mut Reader) {
-                $($(let _: $type = reader.$read(self.$field.filter(|_| fields >= InfoFields::$fields));)*)*
+                Some($view {
+                    $($($field: reader.$read(self.$field.filter(|_| fields >= ViewFields::$fields)),)*)*
+                    $($raw: Raw(self.$raw),)?
+                })
             }
         }
     };
 }
+pub(super) use object;
 
-info! {
+object! {
+    /// An `eventInfo` of any event.
+    slots InfoSlots {}
+
     /// One `eventInfo`. A field that does not belong to events of this name is `None`.
-    pub struct Info<'a> from InfoSlots {
+    pub struct Info<'a> with raw {
         Common {
             /// `messageId`; on WhatsApp it contains the customer's phone number.
             message_id: Option<Cow<'a, str>> = id "messageId",
@@ -132,15 +173,6 @@ info! {
 }
 
 impl<'a> InfoSlots<'a> {
-    /// Returns the typed view; `None` for a reader that only counts, because a view is large.
-    pub(super) fn view_or_count(&self, fields: InfoFields, reader: &mut Reader) -> Option<Info<'a>> {
-        if reader.only_counts {
-            self.count(fields, reader);
-            return None;
-        }
-        Some(self.view(fields, reader))
-    }
-
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         field::known(field::id(self.message_id))
     }

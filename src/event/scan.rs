@@ -16,8 +16,8 @@ pub(super) trait Slots<'a>: Default {
     /// Reads the next value, which belongs to the field of this name.
     fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str>;
 
-    /// Stores the text of the whole object.
-    fn whole(&mut self, raw: &'a str);
+    /// Stores the text of the whole object, if it has a slot.
+    fn whole(&mut self, _raw: &'a str) {}
 }
 
 /// An object that was read.
@@ -287,47 +287,6 @@ fn plain(eight: [u8; 8]) -> ControlFlow<usize> {
     }
 }
 
-/// Declares an object with slots for its fields. A field that holds another such object has two slots: the raw JSON,
-/// and the parsed object.
-macro_rules! slots {
-    ($(#[$doc:meta])* $visibility:vis struct $object:ident {
-        $($field:ident = $name:literal $(with $inside:ident: $Inside:ident)?,)*
-    }) => {
-        $(#[$doc])*
-        #[derive(Default)]
-        $visibility struct $object<'a> {
-            /// The whole object, as raw JSON.
-            raw: &'a str,
-            $($field: Field<'a>, $($inside: Option<$Inside<'a>>,)?)*
-        }
-
-        impl<'a> Slots<'a> for $object<'a> {
-            fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str> {
-                match name {
-                    $($name => {
-                        let start = scanner.at();
-                        $(
-                            self.$inside = None;
-                            if scanner.is_at_object() {
-                                scanner.object(self.$inside.insert($Inside::default()))?;
-                            }
-                        )?
-                        let raw = if scanner.at() > start { scanner.since(start) } else { scanner.value() };
-                        self.$field = raw;
-                        raw
-                    })*
-                    _ => scanner.value(),
-                }
-            }
-
-            fn whole(&mut self, raw: &'a str) {
-                self.raw = raw;
-            }
-        }
-    };
-}
-pub(super) use slots;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -343,8 +302,6 @@ mod tests {
         fn field(&mut self, _name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str> {
             scanner.value()
         }
-
-        fn whole(&mut self, _raw: &'a str) {}
     }
 
     fn takes(object: &str) -> bool {

@@ -7,8 +7,8 @@
 //! parsing that element fails later, and its neighbours are unaffected.
 
 use super::{
-    envelope::Envelope,
     scan::{self, is_blank},
+    view::Envelope,
 };
 
 /// One element in the body, and its shape.

@@ -7,7 +7,9 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
-    info::Info,
+    field::{Field, Reader},
+    info::{Info, InfoSlots, ViewFields, object},
+    scan::{Scanner, Slots},
     sent::{Raw, Stamp},
     words::{Channel, Owner, Status},
 };
@@ -187,44 +189,62 @@ pub struct Message<'a> {
     pub infos: Vec<Info<'a>>,
 }
 
-/// `customerDetails`: the customer's name and id.
-#[derive(Default)]
-pub struct Customer<'a> {
-    /// `firstName` of the customer; personal data.
-    pub first_name: Option<Cow<'a, str>>,
-    /// `lastName` of the customer; personal data.
-    pub last_name: Option<Cow<'a, str>>,
-    /// `customerId` as text: BIK documents it as a number on one page and as a string on another.
-    pub customer_id: Option<Cow<'a, str>>,
+object! {
+    /// The object `customerDetails`.
+    slots CustomerSlots {}
+
+    /// `customerDetails`: the customer's name and id.
+    pub struct Customer<'a> {
+        Common {
+            /// `firstName` of the customer; personal data.
+            first_name: Option<Cow<'a, str>> = text "firstName",
+            /// `lastName` of the customer; personal data.
+            last_name: Option<Cow<'a, str>> = text "lastName",
+            /// `customerId` as text: BIK documents it as a number on one page and as a string on another.
+            customer_id: Option<Cow<'a, str>> = id "customerId",
+        }
+    }
 }
 
-/// A subscribed event: envelope B (BIK §3).
-#[derive(Default)]
-pub struct Subscribed<'a> {
-    /// `storeId`, the same as in envelope A.
-    pub store_id: Option<Cow<'a, str>>,
-    /// `customerId`, as text if it is a number.
-    pub customer_id: Option<Cow<'a, str>>,
-    /// `primaryCustomerId`; in some events only.
-    pub primary_customer_id: Option<Cow<'a, str>>,
-    /// `eventId`; not unique per occurrence.
-    pub event_id: Option<Cow<'a, str>>,
-    /// `eventSource`: a part of BIK, such as `Campaigns`.
-    pub event_source: Option<Cow<'a, str>>,
-    /// `createdAt`, a part of the event's key (BIK T6).
-    pub created_at: Option<Stamp<'a>>,
-    /// `timestamp`: a few milliseconds after `createdAt`; sometimes absent.
-    pub timestamp: Option<Stamp<'a>>,
-    /// `channel`; in some events only.
-    pub channel: Option<Channel>,
-    /// `messageId`; in some events only.
-    pub message_id: Option<Cow<'a, str>>,
-    /// `broadcastId`, the number as text; in some events only.
-    pub broadcast_id: Option<Cow<'a, str>>,
-    /// `assets`: the customer's addresses; in some events only.
-    pub assets: Vec<Cow<'a, str>>,
-    /// `eventProperties`; raw, because its members depend on the event.
-    pub properties: Option<Raw<'a>>,
+object! {
+    /// An element of either envelope.
+    slots Envelope {
+        event_name = "eventName",
+        event_info = "eventInfo" with info: InfoSlots,
+        customer_details = "customerDetails" with customer: CustomerSlots,
+        id = "id",
+        callback_data = "callbackData",
+    }
+
+    /// A subscribed event: envelope B (BIK §3).
+    pub struct Subscribed<'a> {
+        Common {
+            /// `storeId`, the same as in envelope A.
+            store_id: Option<Cow<'a, str>> = id "storeId",
+            /// `customerId`, as text if it is a number.
+            customer_id: Option<Cow<'a, str>> = id "customerId",
+            /// `primaryCustomerId`; in some events only.
+            primary_customer_id: Option<Cow<'a, str>> = id "primaryCustomerId",
+            /// `eventId`; not unique per occurrence.
+            event_id: Option<Cow<'a, str>> = id "eventId",
+            /// `eventSource`: a part of BIK, such as `Campaigns`.
+            event_source: Option<Cow<'a, str>> = text "eventSource",
+            /// `createdAt`, a part of the event's key (BIK T6).
+            created_at: Option<Stamp<'a>> = time "createdAt",
+            /// `timestamp`: a few milliseconds after `createdAt`; sometimes absent.
+            timestamp: Option<Stamp<'a>> = time "timestamp",
+            /// `channel`; in some events only.
+            channel: Option<Channel> = word "channel",
+            /// `messageId`; in some events only.
+            message_id: Option<Cow<'a, str>> = id "messageId",
+            /// `broadcastId`, the number as text; in some events only.
+            broadcast_id: Option<Cow<'a, str>> = id "broadcastId",
+            /// `assets`: the customer's addresses; in some events only.
+            assets: Vec<Cow<'a, str>> = texts "assets",
+            /// `eventProperties`; raw, because its members depend on the event.
+            properties: Option<Raw<'a>> = raw "eventProperties",
+        }
+    }
 }
 
 /// Implements `Debug` so that it prints only the named fields: names, texts, addresses and ids stay out of logs.
