@@ -98,7 +98,7 @@ impl Fences {
             hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             credentials: settings.credentials.as_ref().map(digest),
             failures: AuthFailures::new(FAILURES_PER_MINUTE),
-            log: LogLimiter::new(),
+            log: LogLimiter::default(),
         }
     }
 

@@ -53,38 +53,45 @@ impl Ticks {
     }
 }
 
+/// A rate limit that measures the time itself.
+pub(super) struct Pace {
+    rate: Rate,
+    ticks: Ticks,
+    due_ns: AtomicU64,
+}
+
+impl Pace {
+    /// Allows `count` in each `period`.
+    pub(super) fn per(count: u32, period: Duration) -> Self {
+        Self { rate: Rate::per(count, period), ticks: Ticks::start(), due_ns: AtomicU64::new(0) }
+    }
+
+    /// Takes one, or returns how long to wait.
+    pub(super) fn take(&self) -> Result<(), Duration> {
+        self.rate.take(&self.due_ns, self.ticks.now_ns())
+    }
+}
+
 /// Limits a repeated log line: the first is logged at once, then one a minute, with the number of suppressed ones.
 pub struct LogLimiter {
-    ticks: Ticks,
-    rate: Rate,
-    due_ns: AtomicU64,
+    pace: Pace,
     suppressed: AtomicU64,
 }
 
 impl Default for LogLimiter {
     fn default() -> Self {
-        Self::new()
+        Self::every(Duration::from_secs(60))
     }
 }
 
 impl LogLimiter {
-    /// The first line is logged at once.
-    pub fn new() -> Self {
-        Self::every(Duration::from_secs(60))
-    }
-
     fn every(period: Duration) -> Self {
-        Self {
-            ticks: Ticks::start(),
-            rate: Rate::per(1, period),
-            due_ns: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-        }
+        Self { pace: Pace::per(1, period), suppressed: AtomicU64::new(0) }
     }
 
     /// `Some` if the line is to be logged now, with the number of lines suppressed before it.
     pub fn allow(&self) -> Option<u64> {
-        match self.rate.take(&self.due_ns, self.ticks.now_ns()) {
+        match self.pace.take() {
             Ok(()) => Some(self.suppressed.swap(0, Ordering::Relaxed)),
             Err(_not_yet) => {
                 self.suppressed.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +136,7 @@ mod tests {
         assert_eq!(quiet.allow(), Some(0));
         assert_eq!(quiet.allow(), None);
         assert_eq!(quiet.allow(), None);
-        quiet.due_ns.store(0, Ordering::Relaxed); // an hour later
+        quiet.pace.due_ns.store(0, Ordering::Relaxed); // an hour later
         assert_eq!(quiet.allow(), Some(2));
         assert_eq!(quiet.allow(), None);
     }

@@ -112,7 +112,7 @@ impl Acceptor {
             newcomer: None,
             not_before: Instant::now(),
             pause: Self::SHORTEST_PAUSE,
-            log: LogLimiter::new(),
+            log: LogLimiter::default(),
         }
     }
 

@@ -71,27 +71,34 @@ async fn receive(
     peer: &Peer,
     request: Request<RequestBody>,
 ) -> Result<AppendReceipt, Refusal> {
+    let settings = &source.shared.settings;
     let (head, body) = request.into_parts();
     source.authenticate(&head.headers, peer.address().ip()).await?;
     peer.authenticated();
     source.pace()?;
     let coding = Coding::of(&head.headers).map_err(|_unknown| Refusal::UnknownCoding)?;
-    let room = room_for(coding, &body, source.shared.body_limit)?;
+    let room = room_for(coding, &body, settings.body_limit.0)?;
     drop(head); // the request may wait from here on, and a head can be large
 
     let arrived = Instant::now();
-    let place = source.places.take(room, arrived + source.shared.deadline).await.ok_or(Refusal::NoPlace)?;
+    let place = source.places.take(room, arrived + *settings.deadline).await.ok_or(Refusal::NoPlace)?;
     let waited = arrived.elapsed();
 
-    let packed =
-        timeout_at(Instant::now() + source.shared.body_timeout, body::read(body, source.shared.body_limit))
-            .await
-            .map_err(|_elapsed| Refusal::TooSlow)??;
-
-    let until = Instant::now() + source.shared.deadline.saturating_sub(waited);
-    timeout_at(until, store(source, place, coding, packed, until))
+    let packed = timeout_at(Instant::now() + *settings.body_timeout, body::read(body, settings.body_limit.0))
         .await
-        .map_err(|_elapsed| Refusal::TooLate)?
+        .map_err(|_elapsed| Refusal::TooSlow)??;
+
+    let until = Instant::now() + settings.deadline.saturating_sub(waited);
+    let body = ArrivedBody { coding, packed, until };
+    timeout_at(until, store(source, place, body)).await.map_err(|_elapsed| Refusal::TooLate)?
+}
+
+/// A body that arrived in full.
+struct ArrivedBody {
+    coding: Coding,
+    packed: Bytes,
+    /// When the budget for unpacking, decoding and appending is spent.
+    until: Instant,
 }
 
 /// Returns the memory that the body may take, in bytes. A too large `Content-Length` is refused at once.
@@ -106,11 +113,9 @@ fn room_for(coding: Coding, body: &RequestBody, limit: u64) -> Result<usize, Ref
 async fn store(
     source: &Arc<Source>,
     place: RequestPlace,
-    coding: Coding,
-    packed: Bytes,
-    until: Instant,
+    body: ArrivedBody,
 ) -> Result<AppendReceipt, Refusal> {
-    let (place, read) = unpack_and_decode(source, place, coding, packed, until).await?;
+    let (place, read) = unpack_and_decode(source, place, body).await?;
     match read {
         Read::Events(decoded) => {
             source.tally.decoded(&decoded);
@@ -135,18 +140,16 @@ enum Read {
 async fn unpack_and_decode(
     source: &Arc<Source>,
     mut place: RequestPlace,
-    coding: Coding,
-    packed: Bytes,
-    until: Instant,
+    body: ArrivedBody,
 ) -> Result<(RequestPlace, Read), Refusal> {
     if place.bytes() <= LARGE {
-        let read = read(source, &mut place, coding, &packed, until)?;
+        let read = read(source, &mut place, &body)?;
         return Ok((place, read));
     }
     let source = Arc::clone(source);
     let request = Span::current();
     let work = tokio::task::spawn_blocking(move || {
-        let read = request.in_scope(|| read(&source, &mut place, coding, &packed, until))?;
+        let read = request.in_scope(|| read(&source, &mut place, &body))?;
         Ok((place, read))
     });
     match work.await {
@@ -159,19 +162,14 @@ async fn unpack_and_decode(
     }
 }
 
-fn read(
-    source: &Source,
-    place: &mut RequestPlace,
-    coding: Coding,
-    packed: &Bytes,
-    until: Instant,
-) -> Result<Read, Refusal> {
+fn read(source: &Source, place: &mut RequestPlace, body: &ArrivedBody) -> Result<Read, Refusal> {
+    let ArrivedBody { coding, packed, until } = body;
     let _span = trace::decode(packed.len()).entered();
-    let limit = source.shared.body_limit;
-    match coding.unpack(packed, usize::try_from(limit).unwrap_or(usize::MAX), until) {
+    let limit = source.shared.settings.body_limit;
+    match coding.unpack(packed, limit.as_usize(), *until) {
         Ok(body) => {
             place.shrink(body.len());
-            let elements = event::elements_limit(limit);
+            let elements = event::elements_limit(limit.0);
             Ok(match event::decode_within(&source.name, &body, elements) {
                 Ok(Some(decoded)) => Read::Events(decoded),
                 Ok(None) => return Err(Refusal::TooManyElements { limit: elements }),
@@ -180,7 +178,7 @@ fn read(
                 }
             })
         }
-        Err(UnpackError::TooLarge) => Err(Refusal::TooLarge { limit }),
+        Err(UnpackError::TooLarge) => Err(Refusal::TooLarge { limit: limit.0 }),
         Err(UnpackError::TooLate) => Err(Refusal::TooLate),
         Err(UnpackError::Broken(error)) => {
             place.shrink(packed.len());

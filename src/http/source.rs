@@ -1,17 +1,13 @@
 //! A running source: a URL that BIK posts to.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     auth::{CredentialStatus, Keyring},
     failures::AuthFailures,
-    limits::{Rate, Ticks},
+    limits::Pace,
     places::{IntakeRoom, Places},
     refusal::Refusal,
     rules::{CheckedSource, Sources},
@@ -28,9 +24,7 @@ pub(super) struct Shared {
     pub(super) journal: Arc<dyn Journal>,
     room: IntakeRoom,
     failures: AuthFailures,
-    pub(super) body_limit: u64,
-    pub(super) body_timeout: Duration,
-    pub(super) deadline: Duration,
+    pub(super) settings: Settings,
 }
 
 impl Shared {
@@ -49,9 +43,7 @@ impl Shared {
                 metrics.in_flight.clone(),
             ),
             failures: AuthFailures::new(settings.auth_failures_per_minute),
-            body_limit: settings.body_limit.0,
-            body_timeout: *settings.body_timeout,
-            deadline: *settings.deadline,
+            settings: settings.clone(),
         }
     }
 }
@@ -69,12 +61,6 @@ pub(super) struct Source {
     pace: Option<Pace>,
 }
 
-struct Pace {
-    rate: Rate,
-    ticks: Ticks,
-    due_ns: AtomicU64,
-}
-
 impl Source {
     fn new(settings: &CheckedSource, shared: &Arc<Shared>, metrics: &Metrics) -> Self {
         let CheckedSource { name, path, credentials, rate } = settings;
@@ -85,11 +71,7 @@ impl Source {
             shared: Arc::clone(shared),
             tally: Tally::new(name, metrics),
             silence: metrics.silence.get_or_create_owned(&vec![("source", Arc::clone(name))]),
-            pace: rate.map(|rate| Pace {
-                rate: Rate::per(rate, Duration::from_secs(1)),
-                ticks: Ticks::start(),
-                due_ns: AtomicU64::new(0),
-            }),
+            pace: rate.map(|rate| Pace::per(rate, Duration::from_secs(1))),
             name: Arc::clone(name),
         }
     }
@@ -108,8 +90,7 @@ impl Source {
 
     /// Checks the source's `rate`.
     pub(super) fn pace(&self) -> Result<(), Refusal> {
-        let Some(pace) = &self.pace else { return Ok(()) };
-        pace.rate.take(&pace.due_ns, pace.ticks.now_ns()).map_err(Refusal::TooFast)
+        self.pace.as_ref().map_or(Ok(()), Pace::take).map_err(Refusal::TooFast)
     }
 
     /// Returns whether the source needs no credential.

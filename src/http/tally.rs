@@ -54,7 +54,7 @@ impl Tally {
                 count: metrics
                     .requests
                     .get_or_create_owned(&vec![label(), ("status", status.as_str().into())]),
-                log: LogLimiter::new(),
+                log: LogLimiter::default(),
             }),
             seconds: metrics.request_seconds.clone(),
             accepted: events("accepted"),
