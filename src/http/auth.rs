@@ -271,22 +271,14 @@ mod tests {
     }
 
     fn key(key: &str) -> CredentialSettings {
-        CredentialSettings {
-            username: None,
-            password: None,
-            key: Some(Secret::new(key)),
-            form: None,
-            not_after: None,
-        }
+        CredentialSettings { key: Some(Secret::new(key)), ..CredentialSettings::default() }
     }
 
     fn pair(username: &str, password: &str) -> CredentialSettings {
         CredentialSettings {
             username: Some(username.to_owned()),
             password: Some(Secret::new(password)),
-            key: None,
-            form: None,
-            not_after: None,
+            ..CredentialSettings::default()
         }
     }
 

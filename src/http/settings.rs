@@ -108,7 +108,7 @@ pub enum AuthMode {
 }
 
 /// One credential: `{ username, password }` (RFC 7617) or `{ key }` (BIK T1).
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialSettings {
     /// The user name of a pair; requires `password`.

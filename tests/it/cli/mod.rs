@@ -485,13 +485,8 @@ struct Receiver {
 
 impl Receiver {
     async fn over(journal: &Arc<dyn Journal>) -> Self {
-        let credential = CredentialSettings {
-            username: None,
-            password: None,
-            key: Some(Secret::new("portal-key")),
-            form: None,
-            not_after: None,
-        };
+        let credential =
+            CredentialSettings { key: Some(Secret::new("portal-key")), ..CredentialSettings::default() };
         let source = SourceSettings {
             path: "/webhook".to_owned(),
             auth: AuthMode::Basic,

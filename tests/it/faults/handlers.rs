@@ -140,13 +140,7 @@ fn soon() -> tokio::time::Instant {
 }
 
 fn source() -> SourceSettings {
-    let credential = CredentialSettings {
-        username: None,
-        password: None,
-        key: Some(Secret::new(KEY)),
-        form: None,
-        not_after: None,
-    };
+    let credential = CredentialSettings { key: Some(Secret::new(KEY)), ..CredentialSettings::default() };
     SourceSettings {
         path: "/webhook".to_owned(),
         auth: AuthMode::Basic,

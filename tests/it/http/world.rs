@@ -40,22 +40,14 @@ pub(super) fn event(id: &str) -> String {
 }
 
 pub(super) fn key(key: &str) -> CredentialSettings {
-    CredentialSettings {
-        username: None,
-        password: None,
-        key: Some(Secret::new(key)),
-        form: None,
-        not_after: None,
-    }
+    CredentialSettings { key: Some(Secret::new(key)), ..CredentialSettings::default() }
 }
 
 pub(super) fn pair(username: &str, password: &str) -> CredentialSettings {
     CredentialSettings {
         username: Some(username.to_owned()),
         password: Some(Secret::new(password)),
-        key: None,
-        form: None,
-        not_after: None,
+        ..CredentialSettings::default()
     }
 }
 
