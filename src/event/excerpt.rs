@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The longest word that an index or a list holds, in characters.
 pub const WORD_CHARS: usize = 200;
 /// The mark at the end of a shortened text.
-const MARK: char = '…';
+const MARK: &str = "…";
 
 /// Returns the text, or its first `chars` characters and a mark if it is longer. Idempotent.
 pub fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
@@ -14,13 +14,10 @@ pub fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let Some((end, _)) = text.char_indices().nth(chars) else { return Cow::Borrowed(text) };
-    if text[end..].chars().eq([MARK]) {
+    if &text[end..] == MARK {
         return Cow::Borrowed(text);
     }
-    let mut cut = String::with_capacity(end + MARK.len_utf8());
-    cut.push_str(&text[..end]);
-    cut.push(MARK);
-    Cow::Owned(cut)
+    Cow::Owned([&text[..end], MARK].concat())
 }
 
 #[cfg(test)]

@@ -238,13 +238,9 @@ impl<'a> BodyScanner<'a> {
     }
 
     fn skip_string(&mut self) -> Result<(), SplitError> {
-        match string_end(self.body, self.at) {
-            Some(end) => {
-                self.at = end;
-                Ok(())
-            }
-            None => Err(SplitError { at: self.body.len(), what: "the body ends inside a string" }),
-        }
+        let unclosed = SplitError { at: self.body.len(), what: "the body ends inside a string" };
+        self.at = string_end(self.body, self.at).ok_or(unclosed)?;
+        Ok(())
     }
 
     fn skip_blanks(&mut self) {

@@ -133,24 +133,24 @@ pub(super) async fn run_connection<S: Site>(
     };
     drop(head);
     member.begin_closing();
-    let id = |status| site.refused(status, peer.address);
     let late = StatusCode::REQUEST_TIMEOUT;
+    let answer = match ended {
+        ConnectionEnd::TooSlow => Some((late, None)),
+        ConnectionEnd::HeadDropped => {
+            Some((late, Some("too many unfinished requests are open, and this is the oldest one")))
+        }
+        ConnectionEnd::ByHyper => pulse.withheld().map(|status| (status, None)),
+        ConnectionEnd::Idle | ConnectionEnd::ByPeer | ConnectionEnd::HeadReady | ConnectionEnd::Detached => {
+            None
+        }
+    };
     let closing = async {
-        match ended {
-            ConnectionEnd::TooSlow => refuse(stream, late, None, id(late)).await,
-            ConnectionEnd::HeadDropped => {
-                let detail = "too many unfinished requests are open, and this is the oldest one";
-                refuse(stream, late, Some(detail), id(late)).await
+        match answer {
+            Some((status, detail)) => {
+                refuse(stream, status, detail, site.refused(status, peer.address)).await
             }
-            ConnectionEnd::ByHyper => match pulse.withheld() {
-                Some(status) => refuse(stream, status, None, id(status)).await,
-                None if pulse.has_unread() => linger(stream).await,
-                None => Ok(()),
-            },
-            ConnectionEnd::Idle
-            | ConnectionEnd::ByPeer
-            | ConnectionEnd::HeadReady
-            | ConnectionEnd::Detached => Ok(()),
+            None if ended == ConnectionEnd::ByHyper && pulse.has_unread() => linger(stream).await,
+            None => Ok(()),
         }
     };
     tokio::select! {

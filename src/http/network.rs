@@ -40,13 +40,10 @@ impl Network {
     }
 
     fn masked(self) -> Self {
-        let address = match self.address {
-            IpAddr::V4(v4) => {
-                let kept = (mask(self.prefix) >> 96) as u32;
-                IpAddr::V4((v4.to_bits() & kept).into())
-            }
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & mask(self.prefix)).into()),
-        };
+        let (bits, is_ipv4) = bits(self.address);
+        let kept = bits & mask(self.prefix);
+        let address =
+            if is_ipv4 { IpAddr::V4(((kept >> 96) as u32).into()) } else { IpAddr::V6(kept.into()) };
         Self { address, ..self }
     }
 }

@@ -72,22 +72,19 @@ impl Problem {
     /// The answer as raw HTTP/1.1, for a connection that closes after it.
     pub(super) fn into_bytes(self, id: Option<RequestId>) -> Vec<u8> {
         let body = self.body(id);
-        let mut bytes = format!(
+        let mut head = format!(
             "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n",
             self.status.as_u16(),
             title(self.status),
             body.len(),
-        )
-        .into_bytes();
+        );
         if let Some(id) = id {
-            bytes.extend_from_slice(format!("{X_REQUEST_ID}: {id}\r\n").as_bytes());
+            head += &format!("{X_REQUEST_ID}: {id}\r\n");
         }
         if let Some(date) = clock::now().to_http_date() {
-            bytes.extend_from_slice(format!("date: {date}\r\n").as_bytes());
+            head += &format!("date: {date}\r\n");
         }
-        bytes.extend_from_slice(b"\r\n");
-        bytes.extend_from_slice(body.as_bytes());
-        bytes
+        [head, "\r\n".to_owned(), body].concat().into_bytes()
     }
 
     fn body(&self, id: Option<RequestId>) -> String {

@@ -61,6 +61,7 @@ impl Refusal {
     /// The answer to the sender.
     pub(super) fn problem(&self) -> Problem {
         let problem = |detail: &'static str| Problem::new(self.status(), detail);
+        let formatted = |detail: String| Problem::new(self.status(), detail);
         match self {
             // The answer hides the reason, because the sender has not proved that it knows a credential.
             Self::NotAuthenticated(_) => {
@@ -73,16 +74,12 @@ impl Refusal {
             Self::TooFast(wait) => problem("too many requests per second").retry_after(whole_secs(*wait)),
             Self::UnknownCoding => problem("the Content-Encoding must be gzip, deflate or identity")
                 .header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")),
-            Self::TooLarge { limit } => Problem::new(
-                self.status(),
-                format!("the body must not be larger than {limit} bytes, compressed or decompressed"),
-            ),
-            Self::TooManyElements { limit } => Problem::new(
-                self.status(),
-                format!(
-                    "the body must not have more than {limit} elements; nothing was stored: send fewer elements per request"
-                ),
-            ),
+            Self::TooLarge { limit } => formatted(format!(
+                "the body must not be larger than {limit} bytes, compressed or decompressed"
+            )),
+            Self::TooManyElements { limit } => formatted(format!(
+                "the body must not have more than {limit} elements; nothing was stored: send fewer elements per request"
+            )),
             Self::TooSlow => problem("the body did not arrive in time"),
             Self::Incomplete => {
                 problem("the body is incomplete: the connection failed or a chunk is invalid")
@@ -90,12 +87,9 @@ impl Refusal {
             Self::InvalidCompression => {
                 problem("the body is not valid for its Content-Encoding; it is in quarantine")
             }
-            Self::NotJson { line, column, detail } => Problem::new(
-                self.status(),
-                format!(
-                    "the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"
-                ),
-            )
+            Self::NotJson { line, column, detail } => formatted(format!(
+                "the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"
+            ))
             .at(*line, *column),
             Self::NoPlace => problem("too many requests are in flight").retry_after(1),
             Self::TooLate => problem(

@@ -228,13 +228,6 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_stops_at_the_limit() {
-        let bomb = Bytes::from(gzip(&vec![b' '; 10_000_000]));
-        assert!(bomb.len() < 20_000);
-        assert!(matches!(Coding::Gzip.unpack(&bomb, 1_000_000, later()), Err(UnpackError::TooLarge)));
-    }
-
-    #[test]
     fn exactly_the_limit_is_not_too_large() {
         let packed = Bytes::from(gzip(&[b' '; 5_000]));
         assert_eq!(Coding::Gzip.unpack(&packed, 5_000, later()).unwrap().len(), 5_000);

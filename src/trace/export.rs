@@ -69,12 +69,8 @@ impl Exporter {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let switched_off =
             variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let Some(url) = base.map(str::to_owned).or_else(|| VARIABLES.into_iter().find_map(variable)) else {
-            return Ok(None);
-        };
-        if switched_off {
-            return Ok(None);
-        }
+        let url = base.map(str::to_owned).or_else(|| VARIABLES.into_iter().find_map(variable));
+        let Some(url) = url.filter(|_| !switched_off) else { return Ok(None) };
         let builder =
             Otlp::builder().with_http().with_http_client(client(&url)?).with_protocol(Protocol::HttpBinary);
         let builder = match base {
