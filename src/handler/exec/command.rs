@@ -50,9 +50,8 @@ impl Program {
         mark: Option<Mark>,
     ) -> Result<Self, String> {
         let mut words = command.into_iter();
-        let Some(name) = words.next().filter(|name| !name.is_empty()) else {
-            return Err("command: must not be empty: write [\"PROGRAM\", \"ARGUMENT\", …]".to_owned());
-        };
+        // The check of the settings refuses a command without a program.
+        let name = words.next().unwrap_or_default();
         let arguments: Vec<String> = words.collect();
         if arguments.iter().chain([&name]).any(|word| word.contains('\0')) {
             return Err("command: must not contain a NUL character".to_owned());

@@ -88,6 +88,10 @@ impl Kind for Exec {
     type Settings = Settings;
 
     fn check(keys: Settings) -> Result<Settings, Wrong> {
+        if keys.command.first().is_none_or(String::is_empty) {
+            let wrong = Wrong::new(&["command"], "must begin with the name of a program");
+            return Err(wrong.help("write [\"PROGRAM\", \"ARGUMENT\", …]"));
+        }
         if (keys.body, keys.mode) == (Body::Raw, Mode::Lines) {
             let what = "\"raw\" may contain line breaks: use \"envelope\" with mode = \"lines\"";
             return Err(Wrong::new(&["body"], what));
@@ -185,5 +189,19 @@ impl Exec {
         }
         *place = Some(worker);
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_without_a_program_is_wrong() {
+        for command in ["[]", "['']", "['', 'ARGUMENT']"] {
+            let wrong = Exec::check(toml::from_str(&format!("command = {command}")).unwrap()).err().unwrap();
+            assert!(wrong.to_string().starts_with("command: must begin with"), "{command}: {wrong}");
+            assert!(wrong.help.is_some_and(|help| help.contains("PROGRAM")), "{command}");
+        }
     }
 }
