@@ -26,26 +26,13 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Element, Event},
-    };
 
     #[test]
     fn an_envelope_is_the_line_of_the_event_with_the_key_before_it() {
-        let element = Element::read(br#"{ "eventName": "x", "id": 7, }"#).unwrap();
-        let event = Event {
-            seq: 5,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element: Arc::new(element),
-        };
-        let key = event.key();
-        let delivery = Delivery::new(Arc::new(event), 2, true);
+        let sample = Delivery::sample(5, r#"{ "eventName": "x", "id": 7, }"#);
+        let key = sample.event.key();
+        let delivery = Delivery { attempt: 2, replay: true, ..sample };
         assert_eq!(
             delivery.to_envelope(),
             format!(

@@ -250,10 +250,8 @@ fn globs(list: &[String]) -> Result<GlobSet, FilterError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{clock::Timestamp, event::Element};
+    use crate::handler::Delivery;
 
     const FAILED: &str = r#"{"eventName":"message-status-update","storeId":"S1",
         "eventInfo":{"messageId":"m","channelId":"whatsapp","status":"failed","owner":"AGENT"}}"#;
@@ -271,14 +269,7 @@ mod tests {
     /// The indexes in `ALL` of the events that match the filter. All of them came from the source `bik`.
     fn passing(toml: &str) -> Vec<usize> {
         let filter = Filter::new(&toml::from_str(toml).unwrap()).unwrap();
-        let event = |raw: &str| Event {
-            seq: 1,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
-        };
-        (0..ALL.len()).filter(|at| filter.wants(&event(ALL[*at]))).collect()
+        (0..ALL.len()).filter(|at| filter.wants(&Delivery::sample(1, ALL[*at]).event)).collect()
     }
 
     #[test]

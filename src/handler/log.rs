@@ -280,7 +280,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{clock::Timestamp, event::Element};
 
     const INCOMING: &str = r#"{"eventName":"incoming-message","storeId":"p60HYv5wjgQaOrPdqT5NjbpkroD2",
         "eventInfo":{"messageId":"wamid.HBgMOTE5OTM4NDM4MTM4FQIAEhggNzY1","channelId":"whatsapp","status":"",
@@ -310,16 +309,9 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-        let event = Event {
-            seq: 7,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element: Arc::new(Element::read(raw.as_bytes()).unwrap()),
-        };
         let mut log = Lines { handler: "console".into(), settings: settings_of(settings), show: None };
         tracing::subscriber::with_default(subscriber, || {
-            log.write(&[Delivery::new(Arc::new(event), attempt, replay)]).unwrap();
+            log.write(&[Delivery { attempt, replay, ..Delivery::sample(7, raw) }]).unwrap();
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "not one line: {text}");

@@ -321,3 +321,14 @@ impl OpenError {
         Self { handler: handler.to_owned(), kind, what, in_use: false }
     }
 }
+
+#[cfg(test)]
+impl Delivery {
+    /// The first delivery of an event, for unit tests. Its source is `bik`.
+    pub(crate) fn sample(seq: u64, raw: &str) -> Self {
+        let time = crate::clock::Timestamp::default();
+        let element = Arc::new(crate::event::Element::read(raw.as_bytes()).unwrap());
+        let event = Event { seq, came_at: time, received_at: time, source: "bik".into(), element };
+        Self::new(Arc::new(event), 1, false)
+    }
+}

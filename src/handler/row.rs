@@ -181,21 +181,10 @@ pub(super) fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, Wron
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::event::{Element, Event};
 
     fn row(raw: &str) -> Row {
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let event = Event {
-            seq: 3,
-            came_at: Timestamp::from_ms(1),
-            received_at: Timestamp::from_ms(1),
-            source: "bik".into(),
-            element,
-        };
-        Row::of(&Delivery::new(Arc::new(event), 2, true))
+        Row::of(&Delivery { attempt: 2, replay: true, ..Delivery::sample(3, raw) })
     }
 
     #[test]

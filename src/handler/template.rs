@@ -168,24 +168,12 @@ impl<'de> Deserialize<'de> for Template {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{clock::Timestamp, event::Element};
-
-    fn event(raw: &str) -> Event {
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        Event {
-            seq: 1,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "shop.eu".into(),
-            element,
-        }
-    }
+    use crate::handler::Delivery;
 
     fn rendered(template: &str, raw: &str) -> String {
-        Template::parse(template).unwrap().render(&event(raw), |c| c.is_ascii_alphanumeric() || c == '-')
+        let event = Event { source: "shop.eu".into(), ..(*Delivery::sample(1, raw).event).clone() };
+        Template::parse(template).unwrap().render(&event, |c| c.is_ascii_alphanumeric() || c == '-')
     }
 
     #[test]

@@ -24,27 +24,12 @@ pub(super) fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Element, Event},
-        handler::{Mask, MaskSettings},
-    };
+    use crate::handler::{Mask, MaskSettings};
 
     fn delivery(seq: u64, message: Option<&str>) -> Delivery {
         let info = message.map_or(String::new(), |id| format!(r#","eventInfo":{{"messageId":"{id}"}}"#));
-        let raw = format!(r#"{{"eventName":"x","id":"{seq}"{info}}}"#);
-        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        let event = Event {
-            seq,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element,
-        };
-        Delivery::new(Arc::new(event), 1, false)
+        Delivery::sample(seq, &format!(r#"{{"eventName":"x","id":"{seq}"{info}}}"#))
     }
 
     fn seqs(events: &[Delivery]) -> Vec<Vec<u64>> {

@@ -175,7 +175,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{clock::Timestamp, event::Element};
+    use crate::clock::Timestamp;
 
     async fn jsonl(path: &Path) -> Jsonl {
         let settings = Settings {
@@ -197,14 +197,7 @@ mod tests {
     }
 
     fn event(seq: u64) -> Delivery {
-        let event = Event {
-            seq,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element: Arc::new(Element::read(br#"{"eventName":"x"}"#).unwrap()),
-        };
-        Delivery::new(Arc::new(event), 1, false)
+        Delivery::sample(seq, r#"{"eventName":"x"}"#)
     }
 
     fn lines(path: &Path) -> usize {
