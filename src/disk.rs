@@ -58,10 +58,7 @@ pub fn is_unreadable_sqlite(error: &rusqlite::Error) -> bool {
 /// Returns file system errors; [`is_full`] is true for them if there is no space.
 pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    folder::if_exists(fs::remove_file(&path))?;
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     // Deleted while open: nobody else can find it, and its space is freed even if this process dies.
     fs::remove_file(&path)?;

@@ -58,6 +58,17 @@ pub fn is_lasting(error: &io::Error) -> bool {
     )
 }
 
+/// Turns the result of an operation on a file into `None` if the file does not exist.
+///
+/// # Errors
+/// Returns every other error.
+pub fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// Makes created, renamed and deleted names in a folder durable.
 ///
 /// # Errors

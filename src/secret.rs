@@ -115,15 +115,11 @@ const LIMIT_BYTES: u64 = 64 * 1024;
 /// # Errors
 /// Returns a [`FileError`] if the file cannot be read, is empty, too large or not UTF-8.
 pub fn load(path: &Path) -> Result<Option<Secret>, FileError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FileError::new(path, SecretFault::Io(error))),
-    };
-    read(file).map(Some).map_err(|what| FileError::new(path, what))
+    read(path).map_err(|what| FileError::new(path, what))
 }
 
-fn read(file: File) -> Result<Secret, SecretFault> {
+fn read(path: &Path) -> Result<Option<Secret>, SecretFault> {
+    let Some(file) = folder::if_exists(File::open(path))? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIMIT_BYTES {
@@ -132,7 +128,7 @@ fn read(file: File) -> Result<Secret, SecretFault> {
     let text = String::from_utf8(bytes).map_err(|_utf8| SecretFault::NotUtf8)?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(SecretFault::Empty),
-        text => Ok(Secret::new(text)),
+        text => Ok(Some(Secret::new(text))),
     }
 }
 
@@ -163,10 +159,9 @@ pub fn store(path: &Path, secret: &Secret) -> Result<(), FileError> {
 
 fn write(path: &Path, secret: &Secret) -> Result<(), SecretFault> {
     folder::make(folder::of(path), 0o700)?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.new", random_text::<9>()?));
+    let draft = folder::with_suffix(path, &format!(".{}.new", random_text::<9>()?));
     // Unlike a rename, a hard link fails if the name is taken, so a secret in use is never replaced.
-    let written = write_draft(Path::new(&draft), secret).and_then(|()| std::fs::hard_link(&draft, path));
+    let written = write_draft(&draft, secret).and_then(|()| std::fs::hard_link(&draft, path));
     let removed = std::fs::remove_file(&draft);
     written?;
     removed?;

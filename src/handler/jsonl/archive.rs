@@ -23,7 +23,7 @@ use super::{
     live::sync_dir_of,
     names::{Forms, Names, Rotated},
 };
-use crate::lock::Lock;
+use crate::{folder, lock::Lock};
 
 /// How many bytes are compressed between two checks for a stop.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -178,26 +178,23 @@ impl Archive {
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("delete", path)(error)),
-        _ => Ok(()),
-    }
+    folder::if_exists(fs::remove_file(path)).map_err(Error::io("delete", path))?;
+    Ok(())
 }
 
 /// Returns whether `gzip` decompresses to exactly the content of `plain`; `false` also if it is damaged.
 fn is_compressed_form(gzip: &Path, plain: &Path) -> io::Result<bool> {
     let mut unpacked = MultiGzDecoder::new(BufReader::new(File::open(gzip)?));
     let mut plain = File::open(plain)?;
-    let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
     loop {
-        let read = fill(&mut plain, &mut left)?;
-        match fill(&mut unpacked, &mut right) {
-            Ok(same) if same == read && left[..read] == right[..same] => {}
+        let left = next_chunk(&mut plain)?;
+        match next_chunk(&mut unpacked) {
+            Ok(right) if right == left => {}
             Ok(_) => return Ok(false),
             Err(error) if is_damage(error.kind()) => return Ok(false),
             Err(error) => return Err(error),
         }
-        if read == 0 {
+        if left.is_empty() {
             return Ok(true);
         }
     }
@@ -207,18 +204,11 @@ fn is_damage(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
 }
 
-/// Reads until the buffer is full or the input ends.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+/// Reads [`CHUNK_BYTES`], or less if the input ends.
+fn next_chunk(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    from.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+    Ok(chunk)
 }
 
 #[cfg(test)]

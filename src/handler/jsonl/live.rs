@@ -37,14 +37,6 @@ pub(super) struct Cut {
     len: u64,
 }
 
-/// The kind of content at the start of a file.
-enum Beginning {
-    Ours,
-    /// Zeros, as after a power cut.
-    Zeroed,
-    Foreign,
-}
-
 impl Live {
     /// Opens the file or creates it. Truncates it to `cut` if `cut` is for this file, and removes a torn last line. All
     /// of this is on disk when it returns.
@@ -69,11 +61,7 @@ impl Live {
         if let Some(cut) = cut.filter(|cut| cut.id == live.id && cut.len < live.len) {
             live.cut_back(cut.len)?;
         }
-        match live.beginning().map_err(Error::io("read", path))? {
-            Beginning::Ours => {}
-            Beginning::Zeroed => return Err(Error::Damaged { path: path.to_owned() }),
-            Beginning::Foreign => return Err(Error::Foreign { path: path.to_owned() }),
-        }
+        live.check_beginning()?;
         live.cut_torn_line()?;
         // Lines of a killed process may not be on disk yet, and they are not written again.
         live.file.sync_data().map_err(Error::io("sync", path))?;
@@ -87,14 +75,13 @@ impl Live {
     /// # Errors
     /// Returns file system errors.
     pub(super) fn is_in_place(&mut self) -> Result<bool, Error> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if FileId::from(&metadata) == self.id => {
+        let found = folder::if_exists(fs::symlink_metadata(&self.path));
+        match found.map_err(Error::io("examine", &self.path))? {
+            Some(metadata) if FileId::from(&metadata) == self.id => {
                 self.look(&metadata);
                 Ok(true)
             }
-            Ok(_another) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("examine", &self.path)(error)),
+            _ => Ok(false),
         }
     }
 
@@ -129,17 +116,17 @@ impl Live {
         self.cut_back(end)
     }
 
-    fn beginning(&self) -> io::Result<Beginning> {
+    /// Returns an error if the file does not begin as one of this handler.
+    fn check_beginning(&self) -> Result<(), Error> {
         let mut first = [0; FIRST_BYTES.len()];
         let len = usize::try_from(self.len).unwrap_or(usize::MAX).min(first.len());
-        self.file.read_exact_at(&mut first[..len], 0)?;
-        Ok(if first[..len] == FIRST_BYTES[..len] {
-            Beginning::Ours
-        } else if first[..len].contains(&0) {
-            Beginning::Zeroed
-        } else {
-            Beginning::Foreign
-        })
+        self.file.read_exact_at(&mut first[..len], 0).map_err(Error::io("read", &self.path))?;
+        match &first[..len] {
+            ours if *ours == FIRST_BYTES[..len] => Ok(()),
+            // As after a power cut.
+            zeroed if zeroed.contains(&0) => Err(Error::Damaged { path: self.path.clone() }),
+            _foreign => Err(Error::Foreign { path: self.path.clone() }),
+        }
     }
 
     fn cut_back(&mut self, len: u64) -> Result<(), Error> {
@@ -156,10 +143,8 @@ impl Live {
 /// # Errors
 /// Returns an error if the path leads nowhere, or if the file system fails.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    match fs::canonicalize(path) {
-        Ok(path) => return Ok(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io("find", path)(error)),
+    if let Some(path) = folder::if_exists(fs::canonicalize(path)).map_err(Error::io("find", path))? {
+        return Ok(path);
     }
     if path.is_symlink() {
         return Err(Error::NotAFile { path: path.to_owned() });
@@ -200,13 +185,7 @@ fn end_of_last_line(file: &File, len: u64) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file_of(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
-        fs::write(&path, content).unwrap();
-        (dir, path)
-    }
+    use crate::handler::jsonl::file_of;
 
     #[test]
     fn a_torn_last_line_is_removed_and_complete_lines_stay() {

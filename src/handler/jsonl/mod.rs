@@ -167,6 +167,15 @@ impl Iterator for Lines<'_> {
     }
 }
 
+/// A file with this content in a temporary folder, for unit tests.
+#[cfg(test)]
+fn file_of(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    std::fs::write(&path, content).unwrap();
+    (dir, path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -213,8 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_delivery_that_was_written_is_not_written_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
+        let (_dir, path) = file_of(b"");
         let jsonl = jsonl(&path).await;
         give_up(&jsonl, &[event(1), event(2)]).await;
         jsonl.deliver(&[event(1)]).await.unwrap();
@@ -224,8 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_already_in_the_file_are_written_again_only_for_a_replay() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
+        let (_dir, path) = file_of(b"");
         jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
         for _ in 0..3 {
             jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
@@ -242,8 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_delivery_cancelled_while_it_waits_is_never_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
+        let (_dir, path) = file_of(b"");
         let jsonl = jsonl(&path).await;
         let events = [event(1)];
         let hangs = Arc::clone(&jsonl.writer).lock_owned().await;

@@ -188,13 +188,7 @@ fn set_beside(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file_of(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
-        fs::write(&path, content).unwrap();
-        (dir, path)
-    }
+    use crate::handler::jsonl::file_of;
 
     #[test]
     fn complete_lines_stay_and_the_damaged_file_is_kept() {

@@ -8,7 +8,6 @@ use std::{
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    path::Path,
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use flate2::bufread::MultiGzDecoder;
 use tracing::error;
 
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
+use crate::folder;
 
 /// How many bytes are read of the file and of the rotated files before it, uncompressed. This is more than is written
 /// between two settles.
@@ -81,9 +81,9 @@ impl Tail {
         for (rotated, _) in listed.iter().rev() {
             // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
             let (plain, gzip) = (names.plain(rotated), names.gzip(rotated));
-            let (file, path, is_plain) = match open_if_there(&plain)? {
+            let (file, path, is_plain) = match folder::if_exists(File::open(&plain))? {
                 Some(file) => (file, plain, true),
-                None => match open_if_there(&gzip)? {
+                None => match folder::if_exists(File::open(&gzip))? {
                     Some(file) => (file, gzip, false),
                     None => continue,
                 },
@@ -144,14 +144,6 @@ impl Tail {
         }
         self.ids.append(&mut ids);
         Ok(bytes)
-    }
-}
-
-fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
