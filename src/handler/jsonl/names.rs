@@ -165,8 +165,10 @@ fn is_stamp(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn names_in(dir: &tempfile::TempDir) -> Names {
-        Names::of(&dir.path().join("events.jsonl")).unwrap()
+    fn names() -> (tempfile::TempDir, Names) {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::of(&dir.path().join("events.jsonl")).unwrap();
+        (dir, names)
     }
 
     fn touch(path: &Path) {
@@ -179,8 +181,7 @@ mod tests {
 
     #[test]
     fn a_rotated_file_is_named_by_its_time_and_a_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names_in(&dir);
+        let (dir, names) = names();
         let rotated = names.next(time("2026-11-22T10:15:00.999Z")).unwrap();
         assert_eq!(names.plain(&rotated), dir.path().join("events-2026-11-22T101500Z-001.jsonl"));
         assert_eq!(names.gzip(&rotated), dir.path().join("events-2026-11-22T101500Z-001.jsonl.gz"));
@@ -188,8 +189,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_in_either_form_is_not_given_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names_in(&dir);
+        let (_dir, names) = names();
         let now = time("2026-11-22T10:15:00Z");
         let first = names.next(now).unwrap();
         touch(&names.plain(&first));
@@ -203,8 +203,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_still_gives_a_later_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names_in(&dir);
+        let (_dir, names) = names();
         let first = names.next(time("2026-11-22T10:15:00Z")).unwrap();
         touch(&names.plain(&first));
         let second = names.next(time("2025-01-01T00:00:00Z")).unwrap();
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn only_files_of_this_name_and_shape_are_listed() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, names) = names();
         for name in [
             "events.jsonl",
             "events-old.jsonl",
@@ -229,7 +228,6 @@ mod tests {
         ] {
             touch(&dir.path().join(name));
         }
-        let names = names_in(&dir);
         let found = names.rotated().unwrap();
         let numbers: Vec<u32> = found.iter().map(|(rotated, _)| rotated.number).collect();
         assert_eq!(numbers, [2, 12]);

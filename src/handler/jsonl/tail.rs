@@ -163,13 +163,16 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::handler::jsonl::file_of;
 
     fn line(seq: u64, received_at: &str) -> String {
         format!("{{\"seq\":{seq},\"receivedAt\":\"{received_at}\",\"source\":\"bik\"}}\n")
     }
 
-    fn names(dir: &tempfile::TempDir) -> Names {
-        Names::of(&dir.path().join("events.jsonl")).unwrap()
+    /// The names of a live file with this content.
+    fn names(live: &str) -> (tempfile::TempDir, Names) {
+        let (dir, path) = file_of(live.as_bytes());
+        (dir, Names::of(&path).unwrap())
     }
 
     fn packed(text: &[u8]) -> Vec<u8> {
@@ -180,9 +183,7 @@ mod tests {
 
     #[test]
     fn a_line_is_known_by_its_seq_and_its_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names(&dir);
-        fs::write(&names.live, line(7, "a") + &line(5, "b")).unwrap();
+        let (_dir, names) = names(&(line(7, "a") + &line(5, "b")));
         let tail = Tail::read(&names).unwrap();
         assert!(tail.may_have(7) && !tail.may_have(8));
         assert!(tail.has(line(7, "a").as_bytes()) && tail.has(line(5, "b").as_bytes()));
@@ -193,8 +194,7 @@ mod tests {
 
     #[test]
     fn rotated_files_are_read_until_one_that_is_settled() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names(&dir);
+        let (dir, names) = names("");
         let now = dir.path().metadata().unwrap().modified().unwrap();
         for (seq, minutes_ago) in [(1, 40), (2, 29), (3, 20)] {
             let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
@@ -202,7 +202,6 @@ mod tests {
             let file = File::options().write(true).open(names.plain(&rotated)).unwrap();
             file.set_modified(now - Duration::from_mins(minutes_ago)).unwrap();
         }
-        fs::write(&names.live, "").unwrap();
         let tail = Tail::read(&names).unwrap();
         assert!(tail.has(line(3, "a").as_bytes()) && tail.has(line(2, "a").as_bytes()));
         assert!(!tail.has(line(1, "a").as_bytes()));
@@ -210,9 +209,7 @@ mod tests {
 
     #[test]
     fn damaged_compressed_files_are_skipped() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names(&dir);
-        fs::write(&names.live, line(5, "a")).unwrap();
+        let (_dir, names) = names(&line(5, "a"));
         let whole = |seq| packed(line(seq, "a").as_bytes());
         let torn = whole(2)[..20].to_vec();
         let mut flipped = whole(3);
@@ -230,10 +227,8 @@ mod tests {
 
     #[test]
     fn the_newest_rotated_file_is_read_in_either_form() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = names(&dir);
+        let (_dir, names) = names("");
         let rotated = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
-        fs::write(&names.live, "").unwrap();
         fs::write(names.plain(&rotated), line(7, "a")).unwrap();
         assert!(Tail::read(&names).unwrap().has(line(7, "a").as_bytes()));
         fs::write(names.gzip(&rotated), packed(line(7, "a").as_bytes())).unwrap();

@@ -198,9 +198,10 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn writer(dir: &tempfile::TempDir, rotation: Rotation) -> (Writer, PathBuf) {
+    fn writer(rotation: Rotation) -> (tempfile::TempDir, Writer, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        (Writer::open(&path, rotation).unwrap(), path)
+        (dir, Writer::open(&path, rotation).unwrap(), path)
     }
 
     fn content(path: &Path) -> String {
@@ -209,8 +210,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_panics_half_way_leaves_nothing_in_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, path) = writer(&dir, Rotation::default());
+        let (_dir, mut writer, path) = writer(Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
         let half = "{\"seq\":2}\n{\"seq\":3";
         let chunks =
@@ -223,8 +223,7 @@ mod tests {
 
     #[test]
     fn a_cut_that_failed_is_made_before_the_next_batch() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, path) = writer(&dir, Rotation::default());
+        let (_dir, mut writer, path) = writer(Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
         // Simulates that the file could neither be written nor reopened.
         let mut live = writer.live.take().unwrap();
@@ -238,8 +237,7 @@ mod tests {
 
     #[test]
     fn the_file_rotates_before_it_grows_too_large_between_batches() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, path) = writer(&dir, Rotation { size_bytes: Some(25), daily: false });
+        let (_dir, mut writer, path) = writer(Rotation { size_bytes: Some(25), daily: false });
         let mut rotations = 0;
         for seq in 1..=5 {
             rotations += usize::from(writer.rotate_if_due(time(NOON), 10).unwrap());
@@ -263,17 +261,15 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_not_rotated() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, _path) = writer(&dir, Rotation { size_bytes: Some(1), daily: true });
+        let (_dir, mut writer, _path) = writer(Rotation { size_bytes: Some(1), daily: true });
         assert!(!writer.rotate_if_due(time("2999-01-01T00:00:00Z"), 10).unwrap());
         assert!(writer.names().rotated().unwrap().is_empty());
     }
 
     #[test]
     fn the_file_rotates_on_a_new_day_also_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
         let daily = Rotation { size_bytes: None, daily: true };
-        let (mut first, path) = writer(&dir, daily);
+        let (_dir, mut first, path) = writer(daily);
         let now = crate::clock::now();
         first.append(["{\"seq\":1}\n"].into_iter()).unwrap();
         assert!(
@@ -290,9 +286,8 @@ mod tests {
 
     #[test]
     fn a_crash_during_rotation_loses_and_repeats_nothing() {
-        let dir = tempfile::tempdir().unwrap();
         let rotation = Rotation { size_bytes: Some(15), daily: false };
-        let (mut first, path) = writer(&dir, rotation);
+        let (_dir, mut first, path) = writer(rotation);
         first.append(["{\"seq\":1}\n"].into_iter()).unwrap();
         assert!(first.rotate_if_due(time(NOON), 10).unwrap());
         assert!(!path.exists());
