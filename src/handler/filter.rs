@@ -43,7 +43,22 @@ impl FilterSettings {
     /// Describes the filter on one line; `None` if no key is set. Message ids and phone numbers are only counted,
     /// because the line may be stored.
     pub fn in_words(&self) -> Option<String> {
-        let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions } = self;
+        let in_words = |(key, list): (&str, &[String])| match key {
+            "messages" | "phones" => format!("{key} ({})", list.len()),
+            _ => format!("{key} {}", list.join(", ")),
+        };
+        let mut asked: Vec<String> = self.lists().map(in_words).collect();
+        let looked_at: Vec<&str> = self.conditions.iter().flatten().map(|one| one.pointer.as_str()).collect();
+        if !looked_at.is_empty() {
+            asked.push(format!("where {}", looked_at.join(", ")));
+        }
+        (!asked.is_empty()).then(|| asked.join("; "))
+    }
+
+    /// The lists that are set, each with its key.
+    fn lists(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions: _ } =
+            self;
         let lists = [
             ("events", events),
             ("owners", owners),
@@ -51,16 +66,10 @@ impl FilterSettings {
             ("channels", channels),
             ("sources", sources),
             ("stores", stores),
+            ("messages", messages),
+            ("phones", phones),
         ];
-        let listed =
-            lists.into_iter().filter_map(|(key, list)| Some(format!("{key} {}", list.as_ref()?.join(", "))));
-        let counted = [("messages", messages), ("phones", phones)]
-            .into_iter()
-            .filter_map(|(key, list)| Some(format!("{key} ({})", list.as_ref()?.len())));
-        let looked_at: Vec<&str> = conditions.iter().flatten().map(|one| one.pointer.as_str()).collect();
-        let conditions = (!looked_at.is_empty()).then(|| format!("where {}", looked_at.join(", ")));
-        let asked: Vec<String> = listed.chain(counted).chain(conditions).collect();
-        (!asked.is_empty()).then(|| asked.join("; "))
+        lists.into_iter().filter_map(|(key, list)| Some((key, list.as_deref()?)))
     }
 }
 
@@ -69,14 +78,8 @@ impl FilterSettings {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     takes: Takes,
+    settings: FilterSettings,
     events: Option<GlobSet>,
-    owners: Option<Words>,
-    statuses: Option<Words>,
-    channels: Option<Words>,
-    sources: Option<Vec<String>>,
-    stores: Option<Vec<String>>,
-    messages: Option<Vec<String>>,
-    phones: Option<Vec<String>>,
     conditions: Vec<Condition>,
 }
 
@@ -127,28 +130,17 @@ impl Filter {
     /// # Errors
     /// Returns [`FilterError`] if a list is empty, or if a glob or a condition is invalid.
     pub fn new(settings: &FilterSettings) -> Result<Self, FilterError> {
-        let exact =
-            |key, list: &Option<Vec<String>>| given(key, list).map(|list| list.map(<[String]>::to_vec));
-        let words = |key, list| given(key, list).map(|list| list.map(|list| Words(list.to_vec())));
-        Ok(Self {
-            takes: Takes::default(),
-            events: given("events", &settings.events)?.map(globs).transpose()?,
-            owners: words("owners", &settings.owners)?,
-            statuses: words("statuses", &settings.statuses)?,
-            channels: words("channels", &settings.channels)?,
-            sources: exact("sources", &settings.sources)?,
-            stores: exact("stores", &settings.stores)?,
-            messages: exact("messages", &settings.messages)?,
-            phones: exact("phones", &settings.phones)?,
-            conditions: match &settings.conditions {
-                Some(list) if list.is_empty() => return Err(FilterError::Empty { key: "where" }),
-                list => {
-                    let condition =
-                        |(at, one)| Condition::new(one).map_err(|wrong| FilterError::Condition { at, wrong });
-                    list.iter().flatten().enumerate().map(condition).collect::<Result<_, _>>()?
-                }
-            },
-        })
+        if let Some((key, _)) = settings.lists().find(|(_, list)| list.is_empty()) {
+            return Err(FilterError::Empty { key });
+        }
+        let events = settings.events.as_deref().map(globs).transpose()?;
+        if settings.conditions.as_ref().is_some_and(Vec::is_empty) {
+            return Err(FilterError::Empty { key: "where" });
+        }
+        let condition = |(at, one)| Condition::new(one).map_err(|wrong| FilterError::Condition { at, wrong });
+        let conditions = settings.conditions.iter().flatten().enumerate().map(condition);
+        let conditions = conditions.collect::<Result<_, _>>()?;
+        Ok(Self { takes: Takes::default(), settings: settings.clone(), events, conditions })
     }
 
     /// Returns this filter for the given group of events.
@@ -161,7 +153,7 @@ impl Filter {
     pub fn wants(&self, event: &Event) -> bool {
         self.is_about(event)
             && passes(&self.events, |globs| globs.is_match(event.element.name()))
-            && passes(&self.sources, |names| names.iter().any(|name| **name == *event.source))
+            && passes(&self.settings.sources, |names| names.iter().any(|name| **name == *event.source))
             && (!self.looks_inside() || self.wants_inside(&event.element.view()))
             && self.conditions.iter().all(|condition| condition.holds(&event.element))
     }
@@ -181,21 +173,23 @@ impl Filter {
 
     /// Returns whether the filter has keys that need the parsed content of the event.
     const fn looks_inside(&self) -> bool {
-        self.statuses.is_some()
-            || self.owners.is_some()
-            || self.channels.is_some()
-            || self.stores.is_some()
-            || self.messages.is_some()
-            || self.phones.is_some()
+        let settings = &self.settings;
+        settings.statuses.is_some()
+            || settings.owners.is_some()
+            || settings.channels.is_some()
+            || settings.stores.is_some()
+            || settings.messages.is_some()
+            || settings.phones.is_some()
     }
 
     fn wants_inside(&self, view: &View<'_>) -> bool {
-        passes(&self.statuses, |words| view.statuses().any(|status| words.have(status.as_str())))
-            && passes(&self.owners, |words| view.owners().any(|owner| words.have_owner(owner)))
-            && passes(&self.channels, |words| view.channels().any(|channel| words.have(channel.as_str())))
-            && passes(&self.stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
-            && passes(&self.messages, |ids| view.message_ids().any(|id| ids.iter().any(|want| want == id)))
-            && passes(&self.phones, |phones| {
+        let FilterSettings { statuses, owners, channels, stores, messages, phones, .. } = &self.settings;
+        passes(statuses, |words| view.statuses().any(|status| have(words, status.as_str())))
+            && passes(owners, |words| view.owners().any(|owner| have_owner(words, owner)))
+            && passes(channels, |words| view.channels().any(|channel| have(words, channel.as_str())))
+            && passes(stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
+            && passes(messages, |ids| view.message_ids().any(|id| ids.iter().any(|want| want == id)))
+            && passes(phones, |phones| {
                 view.addresses().any(|address| {
                     let address = canonical_address(address);
                     phones.iter().any(|phone| canonical_address(phone) == address)
@@ -204,19 +198,14 @@ impl Filter {
     }
 }
 
-/// Words that are compared case-insensitively.
-#[derive(Clone, Debug)]
-struct Words(Vec<String>);
+/// Returns whether a word is in a list, which is compared case-insensitively.
+fn have(words: &[String], word: &str) -> bool {
+    words.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
+}
 
-impl Words {
-    fn have(&self, word: &str) -> bool {
-        self.0.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
-    }
-
-    fn have_owner(&self, owner: &Owner) -> bool {
-        self.have(owner.as_str())
-            || owner.category().is_some_and(|category| self.0.iter().any(|wanted| names(wanted, category)))
-    }
+fn have_owner(words: &[String], owner: &Owner) -> bool {
+    have(words, owner.as_str())
+        || owner.category().is_some_and(|category| words.iter().any(|wanted| names(wanted, category)))
 }
 
 /// Returns whether a word names a category. Also accepts the spelling of BIK's page, such as `Dev API`.
@@ -227,13 +216,6 @@ fn names(word: &str, category: Category) -> bool {
 
 fn passes<T>(wanted: &Option<T>, matches: impl FnOnce(&T) -> bool) -> bool {
     wanted.as_ref().is_none_or(matches)
-}
-
-fn given<'a>(key: &'static str, list: &'a Option<Vec<String>>) -> Result<Option<&'a [String]>, FilterError> {
-    match list.as_deref() {
-        Some([]) => Err(FilterError::Empty { key }),
-        given => Ok(given),
-    }
 }
 
 fn globs(list: &[String]) -> Result<GlobSet, FilterError> {
@@ -273,67 +255,48 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_every_event_matches() {
-        assert_eq!(passing(""), [0, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn events_are_globs() {
-        assert_eq!(passing(r#"events = ["message-*"]"#), [0, 1, 4]);
-        assert_eq!(passing(r#"events = ["{incoming-message,opted*}"]"#), [2, 3]);
-        assert_eq!(passing(r#"events = ["message"]"#), [0; 0]);
-    }
-
-    #[test]
-    fn statuses_match_any_info_and_no_event_without_a_status() {
-        assert_eq!(passing(r#"statuses = ["failed"]"#), [0]);
-        assert_eq!(passing(r#"statuses = ["READ", "Eaten"]"#), [1, 4]);
-    }
-
-    #[test]
-    fn owners_match_owners_or_categories_in_any_spelling() {
-        assert_eq!(passing(r#"owners = ["agent"]"#), [0]);
-        assert_eq!(passing(r#"owners = ["CRM"]"#), [0]);
-        assert_eq!(passing(r#"owners = ["broadcast"]"#), [1]);
-        assert_eq!(passing(r#"owners = ["Dev API"]"#), [1]);
-        assert_eq!(passing(r#"owners = ["dev-api", "new-owner"]"#), [1, 4]);
-        assert_eq!(passing(r#"owners = ["automation"]"#), [0; 0]);
-    }
-
-    #[test]
-    fn channels_sources_and_stores_are_compared_whole() {
-        assert_eq!(passing(r#"channels = ["WhatsApp"]"#), [0, 2, 3]);
-        assert_eq!(passing(r#"channels = ["pigeon-post", "email"]"#), [1, 4]);
-        assert_eq!(passing(r#"sources = ["bik"]"#), [0, 1, 2, 3, 4]);
-        assert_eq!(passing(r#"sources = ["bi", "BIK"]"#), [0; 0]);
-        assert_eq!(passing(r#"stores = ["S1"]"#), [0]);
-        assert_eq!(passing(r#"stores = ["s1", "S"]"#), [0; 0]);
-    }
-
-    #[test]
-    fn messages_are_compared_whole_and_phones_by_their_digits() {
-        assert_eq!(passing(r#"messages = ["m", "n"]"#), [0]);
-        assert_eq!(passing(r#"messages = ["M"]"#), [0; 0]);
-        assert_eq!(passing(r#"phones = ["(91) 90909-09090"]"#), [2]);
-        assert_eq!(passing(r#"phones = ["9090909090", "a@b.example"]"#), [0; 0]);
-    }
-
-    #[test]
-    fn conditions_look_at_any_value_and_all_must_hold() {
-        assert_eq!(passing(r#"where = [{ pointer = "/eventInfo/status", equals = "read" }]"#), [1]);
-        assert_eq!(
-            passing(
+    fn a_filter_matches_events_by_the_keys_that_are_set() {
+        for (keys, wanted) in [
+            ("", &[0, 1, 2, 3, 4][..]),
+            // `events` are globs.
+            (r#"events = ["message-*"]"#, &[0, 1, 4]),
+            (r#"events = ["{incoming-message,opted*}"]"#, &[2, 3]),
+            (r#"events = ["message"]"#, &[]),
+            // `statuses` match any info, and no event without a status.
+            (r#"statuses = ["failed"]"#, &[0]),
+            (r#"statuses = ["READ", "Eaten"]"#, &[1, 4]),
+            // `owners` match owners or categories in any spelling.
+            (r#"owners = ["agent"]"#, &[0]),
+            (r#"owners = ["CRM"]"#, &[0]),
+            (r#"owners = ["broadcast"]"#, &[1]),
+            (r#"owners = ["Dev API"]"#, &[1]),
+            (r#"owners = ["dev-api", "new-owner"]"#, &[1, 4]),
+            (r#"owners = ["automation"]"#, &[]),
+            // Channels, sources, stores and messages are compared as a whole.
+            (r#"channels = ["WhatsApp"]"#, &[0, 2, 3]),
+            (r#"channels = ["pigeon-post", "email"]"#, &[1, 4]),
+            (r#"sources = ["bik"]"#, &[0, 1, 2, 3, 4]),
+            (r#"sources = ["bi", "BIK"]"#, &[]),
+            (r#"stores = ["S1"]"#, &[0]),
+            (r#"stores = ["s1", "S"]"#, &[]),
+            (r#"messages = ["m", "n"]"#, &[0]),
+            (r#"messages = ["M"]"#, &[]),
+            // Phone numbers are compared by their digits.
+            (r#"phones = ["(91) 90909-09090"]"#, &[2]),
+            (r#"phones = ["9090909090", "a@b.example"]"#, &[]),
+            // A condition looks at any value, and all conditions must hold.
+            (r#"where = [{ pointer = "/eventInfo/status", equals = "read" }]"#, &[1]),
+            (
                 r#"where = [{ pointer = "/eventInfo/owner", exists = true },
-                            { pointer = "/eventInfo/channelId", prefix = "pig" }]"#
+                            { pointer = "/eventInfo/channelId", prefix = "pig" }]"#,
+                &[4],
             ),
-            [4]
-        );
-    }
-
-    #[test]
-    fn every_key_that_is_set_must_match() {
-        assert_eq!(passing("channels = [\"whatsapp\"]\nevents = [\"opted*\"]"), [3]);
-        assert_eq!(passing("channels = [\"whatsapp\"]\nstatuses = [\"sent\"]"), [0; 0]);
+            // Every key that is set must match.
+            ("channels = [\"whatsapp\"]\nevents = [\"opted*\"]", &[3]),
+            ("channels = [\"whatsapp\"]\nstatuses = [\"sent\"]", &[]),
+        ] {
+            assert_eq!(passing(keys), wanted, "{keys}");
+        }
     }
 
     #[test]
