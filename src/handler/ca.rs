@@ -3,15 +3,13 @@
 //!
 //! An expired authority is still trusted: of a trust anchor, rustls checks only the name and the key.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::{
     CertificateError, Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-
-use crate::panics;
 
 /// The certificates of a file; at least one.
 #[derive(Debug)]
@@ -23,13 +21,8 @@ impl Ca {
     /// # Errors
     /// Returns what is wrong with the file, starting with the name of the key.
     pub(super) async fn read(path: &Path) -> Result<Self, String> {
-        let file = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || fs::read(file)).await;
-        let read = read.map_err(|ended| panics::why_ended(&ended).to_owned());
         let wrong = |what: String| format!("ca: {} {what}", path.display());
-        let bytes = read
-            .and_then(|read| read.map_err(|error| error.to_string()))
-            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let bytes = tokio::fs::read(path).await.map_err(|error| wrong(format!("cannot be read: {error}")))?;
         certificates(&bytes).map(Self).map_err(wrong)
     }
 

@@ -1,6 +1,6 @@
 //! The text of a failure in two parts, so that a page can show one and hide the other.
 
-use std::fmt;
+use std::{fmt, iter};
 
 /// Why a delivery failed, in words. It has no `Display`, so the caller decides whether to show the quoted part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,13 @@ impl FailureText {
     }
 
     /// The text of a library's error with its causes, without repetitions.
-    #[allow(dead_code, reason = "a build may have no kind that uses it")]
     pub(super) fn with_causes(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
+        for cause in iter::successors(error.source(), |cause| (*cause).source()) {
+            let cause = cause.to_string();
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
             }
-            cause = error.source();
         }
         Self::read(&text)
     }

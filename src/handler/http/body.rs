@@ -87,7 +87,7 @@ impl Shape {
         let mut headers = HeaderMap::new();
         let (content_type, body) = match (self, events) {
             (Self::Raw, [delivery, ..]) => {
-                metadata(delivery, "bikhook-", &mut headers);
+                metadata(delivery, &mut headers);
                 (JSON, delivery.event.element.raw().to_owned())
             }
             (Self::Envelope, [delivery, ..]) => (JSON, delivery.to_envelope()),
@@ -146,10 +146,10 @@ fn array(events: &[Delivery], push: impl Fn(&Delivery, &mut String)) -> String {
 }
 
 /// Adds the metadata of a delivery as headers.
-fn metadata(delivery: &Delivery, prefix: &str, headers: &mut HeaderMap) {
+fn metadata(delivery: &Delivery, headers: &mut HeaderMap) {
     let event = &delivery.event;
     let mut put =
-        |name: &str, value: &str| insert(headers, &format!("{prefix}{name}"), &percent_encoded(value));
+        |name: &str, value: &str| insert(headers, &format!("bikhook-{name}"), &percent_encoded(value));
     put("key", &delivery.key().to_string());
     put("seq", &event.seq.to_string());
     put("received-at", &event.came_at.to_string());

@@ -1,6 +1,6 @@
 //! Makes the HTTP client, and classifies its errors.
 
-use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, io, iter, path::Path, sync::Arc, time::Duration};
 
 use reqwest::{
     Certificate, Client, Url,
@@ -72,7 +72,7 @@ impl Maker {
         builder.build().map_err(|error| {
             format!(
                 "{}: check that the system's certificates are installed (ca-certificates)",
-                whole_story(&error)
+                FailureText::with_causes(&error).whole()
             )
         })
     }
@@ -80,8 +80,9 @@ impl Maker {
 
 async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
     let ca = Ca::read(file).await?;
-    let certificate =
-        |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|error| whole_story(&error));
+    let certificate = |der: &CertificateDer<'_>| {
+        Certificate::from_der(der).map_err(|error| FailureText::with_causes(&error).whole())
+    };
     ca.certificates().iter().map(certificate).collect()
 }
 
@@ -111,8 +112,8 @@ pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, 
 pub(super) fn failure(error: reqwest::Error) -> Failure {
     let (timeout, connect) = (error.is_timeout(), error.is_connect());
     let advice = tls::advice(&error);
-    let story = whole_story(&error.without_url());
-    let text = FailureText::read(&story);
+    let text = FailureText::with_causes(&error.without_url());
+    let story = text.whole();
     if let Some(advice) = advice {
         return Failure::misconfigured("tls", text.saying(advice));
     }
@@ -136,14 +137,9 @@ pub(super) fn is_closed_under_request(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() || !error.is_request() {
         return false;
     }
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref().is_some_and(is_closed) || error.downcast_ref().is_some_and(is_cut_off) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    iter::successors(error.source(), |cause| (*cause).source()).any(|cause| {
+        cause.downcast_ref().is_some_and(is_closed) || cause.downcast_ref().is_some_and(is_cut_off)
+    })
 }
 
 fn is_closed(error: &hyper::Error) -> bool {
@@ -153,18 +149,4 @@ fn is_closed(error: &hyper::Error) -> bool {
 fn is_cut_off(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-}
-
-fn whole_story(error: &dyn Error) -> String {
-    let mut story = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !story.ends_with(&text) {
-            story.push_str(": ");
-            story.push_str(&text);
-        }
-        source = error.source();
-    }
-    story
 }

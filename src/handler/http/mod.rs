@@ -43,12 +43,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// A handler that posts events over HTTP.
 pub(super) struct Http {
     connections: Connections,
-    url: Url,
-    headers: HeaderMap,
-    signing_keys: Vec<SigningKey>,
-    shape: Shape,
-    /// The [`About`] of status 409.
-    conflict: About,
+    settings: Settings,
 }
 
 /// The kind's own configuration keys, as written.
@@ -94,6 +89,7 @@ pub(super) struct Settings {
     signing_keys: Vec<SigningKey>,
     ca: Option<PathBuf>,
     max_connection_age: Duration,
+    /// The [`About`] of status 409.
     conflict: About,
 }
 
@@ -134,17 +130,16 @@ impl Kind for Http {
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let Settings { url, shape, headers, signing_keys, ca, max_connection_age, conflict } = settings;
-        let maker = Maker::of(&url, ca.as_deref()).await.map_err(wrong)?;
-        let connections = Connections::open(name, maker, max_connection_age).await.map_err(wrong)?;
-        Ok(Self { connections, url, headers, signing_keys, shape, conflict })
+        let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
+        let connections = Connections::open(name, maker, settings.max_connection_age).await.map_err(wrong)?;
+        Ok(Self { connections, settings })
     }
 
     /// Checks that a server answers and that its certificate is trusted. OPTIONS changes nothing (RFC 9110, section
     /// 9.2.1), and the status of its response does not matter.
     async fn look(&self) -> Result<(), Failure> {
         let connections = self.connections.current().await;
-        let options = connections.client.request(reqwest::Method::OPTIONS, self.url.clone());
+        let options = connections.client.request(reqwest::Method::OPTIONS, self.settings.url.clone());
         let asked = options.timeout(LOOK).send().await;
         if asked.is_ok() {
             connections.answered();
@@ -160,7 +155,7 @@ impl Kind for Http {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        for events in self.shape.requests(events) {
+        for events in self.settings.shape.requests(events) {
             events.iter().for_each(Delivery::mark_sent);
             self.post(events).await?;
             events.iter().for_each(Delivery::mark_accepted);
@@ -175,8 +170,8 @@ impl Http {
     async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {
         let connections = self.connections.current().await;
         let is_used = connections.is_used();
-        let mut conflict = self.conflict;
-        let sent = match self.send(&connections, self.shape.request(events)).await {
+        let mut conflict = self.settings.conflict;
+        let sent = match self.send(&connections, self.settings.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
                 // The destination may have received the first request. A 409 hints at this, but counts only if it is
@@ -185,7 +180,7 @@ impl Http {
                     conflict = About::Unanswered;
                 }
                 let again: Vec<Delivery> = events.iter().map(Delivery::next_attempt).collect();
-                self.send(&connections, self.shape.request(&again)).await
+                self.send(&connections, self.settings.shape.request(&again)).await
             }
             sent => sent,
         };
@@ -194,12 +189,12 @@ impl Http {
 
     async fn send(&self, connections: &Generation, request: Request) -> reqwest::Result<Response> {
         let mut headers = request.headers;
-        signature::sign(&self.signing_keys, &request.id, &request.body, clock::now(), &mut headers);
+        signature::sign(&self.settings.signing_keys, &request.id, &request.body, clock::now(), &mut headers);
         if let Some(parent) = trace::traceparent().and_then(|parent| HeaderValue::try_from(parent).ok()) {
             headers.insert(TRACEPARENT, parent);
         }
-        headers.extend(self.headers.clone());
-        let post = connections.client.post(self.url.clone()).headers(headers).body(request.body);
+        headers.extend(self.settings.headers.clone());
+        let post = connections.client.post(self.settings.url.clone()).headers(headers).body(request.body);
         let answer = post.send().await?;
         connections.answered();
         Ok(answer)
