@@ -1,4 +1,4 @@
-//! The body of a message, for kinds whose messages also have headers.
+//! The body of a message, for kinds that also pass the metadata in another way.
 
 use serde::Deserialize;
 
@@ -11,12 +11,13 @@ pub(super) enum Body {
     /// The event together with its key, seq, source and other metadata, as JSON.
     #[default]
     Envelope,
-    /// The event alone, as BIK sent it. The metadata is in the headers.
+    /// The event alone, as BIK sent it. The metadata is in the headers, or in the environment of a program.
     Raw,
 }
 
 impl Body {
     /// Renders the body for a delivery.
+    #[allow(dead_code, reason = "a build may have no kind that uses it")]
     pub(super) fn of(self, delivery: &Delivery) -> String {
         match self {
             Self::Envelope => delivery.to_envelope(),

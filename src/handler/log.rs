@@ -19,7 +19,6 @@ use tracing::info;
 use super::{Delivery, Failure, Kind, OpenError, Wrong};
 use crate::{
     event::{Event, View, joined},
-    panics,
     secret::{self, Secret},
 };
 
@@ -87,7 +86,7 @@ impl Kind for Log {
         let mut lines = Arc::clone(&self.lines).lock_owned().await;
         let events = events.to_vec();
         let written = tokio::task::spawn_blocking(move || lines.write(&events));
-        written.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
+        written.await?
     }
 }
 

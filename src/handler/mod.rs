@@ -7,7 +7,6 @@
 //! dispatch decides when and how often they are delivered. A kind only delivers, or returns why it could not.
 
 mod ack;
-#[allow(dead_code, reason = "a build may have no kind that uses it")]
 mod body;
 mod ca;
 mod condition;
@@ -54,9 +53,11 @@ pub use template::{Part, Placeholder, Template, TemplateError};
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
+use tokio::task::JoinError;
 
 use crate::{
     event::{Event, Key, OrderKey, Unreadable},
+    panics,
     settings::Wrong,
 };
 use ack::Ack;
@@ -300,6 +301,13 @@ impl Failure {
         | Self::Misconfigured { error, .. }
         | Self::Gone { error, .. }) = self;
         error
+    }
+}
+
+/// A delivery whose task panicked or was cancelled.
+impl From<JoinError> for Failure {
+    fn from(ended: JoinError) -> Self {
+        Self::retry("interrupted", panics::why_ended(&ended))
     }
 }
 

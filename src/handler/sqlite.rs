@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc, time::Dura
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::Deserialize;
-use tokio::{sync::Mutex, task::JoinError};
+use tokio::sync::Mutex;
 
 use super::{
     Delivery, Failure, FailureText, Kind, OpenError,
@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// A handler that writes rows to an SQLite file.
 pub(super) struct Sqlite {
-    table: Arc<Table>,
+    settings: Arc<Settings>,
     open: Arc<Mutex<Option<Open>>>,
 }
 
@@ -41,13 +41,6 @@ pub(super) struct Settings {
 
 const fn yes() -> bool {
     true
-}
-
-/// The configured file and table.
-struct Table {
-    path: PathBuf,
-    name: String,
-    create: bool,
 }
 
 /// The open file, with its identity at the time of opening.
@@ -85,60 +78,54 @@ impl Kind for Sqlite {
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let table = Arc::new(Table { path: settings.path, name: settings.table, create: settings.create });
-        let making = Arc::clone(&table);
-        tokio::task::spawn_blocking(move || folder::make(folder::of(&making.path), 0o750))
+        let path = settings.path.clone();
+        tokio::task::spawn_blocking(move || folder::make(folder::of(&path), 0o750))
             .await
             .map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?
-            .map_err(|error| wrong(Error::Io(table.path.clone(), error).to_string()))?;
-        Ok(Self { table, open: Arc::default() })
+            .map_err(|error| wrong(Error::Io(settings.path.clone(), error).to_string()))?;
+        Ok(Self { settings: Arc::new(settings), open: Arc::default() })
     }
 
     async fn look(&self) -> Result<(), Failure> {
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        let table = Arc::clone(&self.table);
+        let settings = Arc::clone(&self.settings);
         let looked = tokio::task::spawn_blocking(move || {
             if open.is_none() {
-                *open = Some(table.open()?);
+                *open = Some(settings.open_file()?);
             }
             Ok::<_, Error>(())
         });
-        looked.await.map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?.map_err(
-            |error| match error.verdict() {
-                (Remedy::Wait, _) => error.into(),
-                (_, class) => Failure::misconfigured(class, error.text()),
-            },
-        )
+        looked.await?.map_err(|error| match error.verdict() {
+            (Remedy::Wait, _) => error.into(),
+            (_, class) => Failure::misconfigured(class, error.text()),
+        })
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        let interrupted = |ended: JoinError| Failure::retry("interrupted", panics::why_ended(&ended));
         let events = events.to_vec();
         // Prepare the rows while another delivery may be using the file.
         let making = tokio::task::spawn_blocking(move || events.iter().map(Row::of).collect::<Vec<Row>>());
-        let rows = making.await.map_err(interrupted)?;
+        let rows = making.await?;
         let mut open = Arc::clone(&self.open).lock_owned().await;
-        let table = Arc::clone(&self.table);
-        tokio::task::spawn_blocking(move || table.deliver(&mut open, &rows))
-            .await
-            .map_err(interrupted)?
-            .map_err(Failure::from)
+        let settings = Arc::clone(&self.settings);
+        Ok(tokio::task::spawn_blocking(move || settings.deliver(&mut open, &rows)).await??)
     }
 }
 
-impl Table {
+/// The file and the table in it.
+impl Settings {
     fn deliver(&self, slot: &mut Option<Open>, rows: &[Row]) -> Result<(), Error> {
         // After an error the slot stays empty, and the next delivery reopens the file.
         let mut open = match slot.take() {
             Some(open) if FileId::at(&self.path).is_ok_and(|(file, _)| file == open.file) => open,
-            _ => self.open()?,
+            _ => self.open_file()?,
         };
         self.insert(&mut open.connection, rows).map_err(|error| self.error(error))?;
         *slot = Some(open);
         Ok(())
     }
 
-    fn open(&self) -> Result<Open, Error> {
+    fn open_file(&self) -> Result<Open, Error> {
         // Create the file here, because SQLite would make it readable by everybody. Its -wal and -shm files get the
         // same mode. If this fails or the file exists, SQLite reports any problem.
         let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&self.path);
@@ -169,7 +156,7 @@ impl Table {
             transaction.execute_batch(&self.create_statement()).map_err(error)?;
         } else if self.version(&transaction).is_some_and(|version| version < VERSION) {
             for column in self.lacking(&found) {
-                let add = format!("ALTER TABLE \"{}\" ADD COLUMN {column}", self.name);
+                let add = format!("ALTER TABLE \"{}\" ADD COLUMN {column}", self.table);
                 transaction.execute_batch(&add).map_err(error)?;
             }
         } else {
@@ -179,7 +166,7 @@ impl Table {
             "CREATE TABLE IF NOT EXISTS bikhook_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL);";
         transaction.execute_batch(keep).map_err(error)?;
         let version = "INSERT OR REPLACE INTO bikhook_tables VALUES (?1, ?2)";
-        transaction.execute(version, params![self.name, VERSION]).map_err(error)?;
+        transaction.execute(version, params![self.table, VERSION]).map_err(error)?;
         self.check(&self.columns(&transaction).map_err(error)?)?;
         transaction.commit().map_err(error)
     }
@@ -194,19 +181,19 @@ impl Table {
                 format!("{} {}{primary}{required}", column.name, column.sqlite)
             })
             .collect();
-        format!("CREATE TABLE \"{}\" ({})", self.name, columns.join(", "))
+        format!("CREATE TABLE \"{}\" ({})", self.table, columns.join(", "))
     }
 
     /// The version of the columns when the table was last created or extended; `None` if unknown.
     fn version(&self, connection: &Connection) -> Option<u32> {
         let select = "SELECT version FROM bikhook_tables WHERE name = ?1";
-        connection.query_row(select, [&self.name], |row| row.get(0)).ok()
+        connection.query_row(select, [&self.table], |row| row.get(0)).ok()
     }
 
     fn columns(&self, connection: &Connection) -> rusqlite::Result<Vec<Found>> {
         let mut select = connection
             .prepare("SELECT name, \"notnull\", dflt_value IS NULL, pk FROM pragma_table_info(?1)")?;
-        let found = select.query_map([&self.name], |row| {
+        let found = select.query_map([&self.table], |row| {
             let required = row.get::<_, bool>(1)? && row.get::<_, bool>(2)?;
             Ok(Found { name: row.get(0)?, required, primary: row.get::<_, i64>(3)? == 1 })
         })?;
@@ -223,29 +210,27 @@ impl Table {
     }
 
     fn unfit(&self, found: &[Found]) -> Error {
+        let table = &self.table;
         if found.is_empty() {
-            return Error::Unfit(format!(
-                "there is no table {:?}: create it, or set `create = true`",
-                self.name
-            ));
+            return Error::Unfit(format!("there is no table {table:?}: create it, or set `create = true`"));
         }
         let lacking = self.lacking(found).join(", ");
-        Error::Unfit(format!("the table {:?} lacks {lacking}: add them, or name another `table`", self.name))
+        Error::Unfit(format!("the table {table:?} lacks {lacking}: add them, or name another `table`"))
     }
 
     fn check(&self, found: &[Found]) -> Result<(), Error> {
+        let table = &self.table;
         let known = |name: &str| COLUMNS.iter().any(|column| column.name.eq_ignore_ascii_case(name));
         if let Some(other) = found.iter().find(|found| found.required && !known(&found.name)) {
             return Err(Error::Unfit(format!(
-                "the table {:?} has a column {:?} that is NOT NULL and has no default: add a default, or name another \
-                 `table`",
-                self.name, other.name
+                "the table {table:?} has a column {:?} that is NOT NULL and has no default: add a default, or name \
+                 another `table`",
+                other.name
             )));
         }
         if !found.iter().any(|found| found.primary && found.name.eq_ignore_ascii_case(COLUMNS[0].name)) {
             return Err(Error::Unfit(format!(
-                "the table {:?} has no primary key `key`: add it, or name another `table`",
-                self.name
+                "the table {table:?} has no primary key `key`: add it, or name another `table`"
             )));
         }
         Ok(())
@@ -256,7 +241,7 @@ impl Table {
         let places: Vec<String> = (1..=COLUMNS.len()).map(|at| format!("?{at}")).collect();
         let insert = format!(
             "INSERT INTO \"{}\" ({}) VALUES ({}) ON CONFLICT (key) DO NOTHING",
-            self.name,
+            self.table,
             names.join(", "),
             places.join(", ")
         );

@@ -13,7 +13,7 @@ use rustix::fs::{Access, access};
 use tokio::process::Command;
 
 use super::{
-    group::Group,
+    group::{Group, Pipes},
     orphans::{HANDLER, MARK, Mark},
 };
 use crate::{
@@ -99,8 +99,8 @@ impl Program {
     /// # Errors
     /// Returns [`Failure::Misconfigured`] if the program or its directory is missing or may not be used, and
     /// [`Failure::Retry`] for other errors.
-    pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<Group, Failure> {
-        let child = self.command(delivery).spawn().map_err(|error| {
+    pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<(Group, Pipes), Failure> {
+        let mut child = self.command(delivery).spawn().map_err(|error| {
             let story = format!("cannot start {}", self.path.display());
             let failure = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
@@ -110,7 +110,12 @@ impl Program {
             };
             failure.saying(error)
         })?;
-        Ok(Group::of(child))
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                Ok((Group::of(child), Pipes { stdin, stdout, stderr }))
+            }
+            _ => Err(Failure::retry("start", "the program was started without pipes")),
+        }
     }
 }
 

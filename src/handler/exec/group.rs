@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Child,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout},
 };
 
 use crate::handler::Failure;
@@ -17,6 +17,13 @@ const TAIL_BYTES: usize = 4 * 1024;
 pub(super) struct Group {
     pub(super) child: Child,
     leader: Option<Pid>,
+}
+
+/// The standard streams of a process.
+pub(super) struct Pipes {
+    pub(super) stdin: ChildStdin,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
 }
 
 impl Group {

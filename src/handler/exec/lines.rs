@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     command::Program,
-    group::{Group, Tail},
+    group::{Group, Pipes, Tail},
 };
 use crate::handler::{About, Delivery, Failure, FailureText};
 
@@ -33,14 +33,8 @@ pub(super) struct Broken(pub(super) Failure);
 
 impl Worker {
     pub(super) fn start(program: &Program) -> Result<Self, Failure> {
-        let mut group = program.start(None)?;
-        let child = &mut group.child;
-        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-            (Some(stdin), Some(stdout), Some(stderr)) => {
-                Ok(Self { group, stdin, stdout: BufReader::new(stdout), stderr, tail: Tail::default() })
-            }
-            _ => Err(Failure::retry("start", "the program was started without pipes")),
-        }
+        let (group, Pipes { stdin, stdout, stderr }) = program.start(None)?;
+        Ok(Self { group, stdin, stdout: BufReader::new(stdout), stderr, tail: Tail::default() })
     }
 
     /// Returns the worker if its process is still running.

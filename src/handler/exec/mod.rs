@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Delivery, Failure, Kind, OpenError, Wrong};
+use super::{Delivery, Failure, Kind, OpenError, Wrong, body::Body};
 use crate::{panics, secret::Secret};
 use command::Program;
 use lines::Worker;
@@ -44,7 +44,8 @@ pub(super) struct Settings {
     /// Whether the program runs once for each event or keeps running.
     #[serde(default)]
     pub mode: Mode,
-    /// The format of an event on standard input.
+    /// The format of an event on standard input. `raw` is only for `mode = "once"`, because the element may contain
+    /// line breaks.
     #[serde(default)]
     pub body: Body,
     /// The working directory; by default that of the receiver.
@@ -64,17 +65,6 @@ pub(super) enum Mode {
     Once,
     /// Once for many events; it answers each with a line.
     Lines,
-}
-
-/// The format of an event on standard input.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Body {
-    /// The envelope as one line of JSON.
-    #[default]
-    Envelope,
-    /// The element as BIK sent it. Only for `mode = "once"`, because the element may contain line breaks.
-    Raw,
 }
 
 impl Kind for Exec {

@@ -6,11 +6,10 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration}
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    Body,
     command::Program,
-    group::{Group, Tail},
+    group::{Group, Pipes, Tail},
 };
-use crate::handler::{About, Delivery, Failure};
+use crate::handler::{About, Delivery, Failure, body::Body};
 
 const REFUSED: i32 = 65;
 /// How long to wait for the pipes after the process ended. A process that left the group may keep them open.
@@ -25,33 +24,27 @@ pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> R
         Body::Envelope => delivery.to_envelope() + "\n",
         Body::Raw => delivery.event.element.raw().to_owned(),
     };
-    let mut group = program.start(Some(delivery))?;
+    let (mut group, pipes) = program.start(Some(delivery))?;
     let mut tail = Tail::default();
-    let status = converse(&mut group, input.as_bytes(), &mut tail).await;
+    let status = converse(&mut group, pipes, input.as_bytes(), &mut tail).await;
     judge(status.map_err(wait_failure)?, &tail)
 }
 
-async fn converse(group: &mut Group, input: &[u8], tail: &mut Tail) -> std::io::Result<ExitStatus> {
-    let (stdin, stdout, stderr) =
-        (group.child.stdin.take(), group.child.stdout.take(), group.child.stderr.take());
+async fn converse(
+    group: &mut Group,
+    pipes: Pipes,
+    input: &[u8],
+    tail: &mut Tail,
+) -> std::io::Result<ExitStatus> {
+    let Pipes { mut stdin, stdout, stderr } = pipes;
+    let mut ignored = Tail::default();
     let talk = async {
         let feed = async {
-            if let Some(mut stdin) = stdin {
-                // The program may end without reading all its input.
-                let _ = stdin.write_all(input).await;
-            }
+            // The program may end without reading all its input.
+            let _ = stdin.write_all(input).await;
+            drop(stdin);
         };
-        let listen = async {
-            if let Some(stderr) = stderr {
-                tail.read(stderr).await;
-            }
-        };
-        let ignore = async {
-            if let Some(stdout) = stdout {
-                Tail::default().read(stdout).await;
-            }
-        };
-        tokio::join!(feed, listen, ignore)
+        tokio::join!(feed, tail.read(stderr), ignored.read(stdout))
     };
     tokio::pin!(talk);
     let mut talked = false;

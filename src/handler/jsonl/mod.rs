@@ -114,9 +114,7 @@ impl Kind for Jsonl {
         let archive = Arc::clone(&self.archive);
         let appended = tokio::task::spawn_blocking(move || append(&mut writer, &archive, &events)).await;
         attempt.ended();
-        appended
-            .map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
-            .map_err(Failure::from)
+        Ok(appended??)
     }
 }
 
