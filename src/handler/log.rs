@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong};
 use crate::{
-    event::{Event, View, joined},
+    event::{View, joined},
     secret::{self, Secret},
 };
 
@@ -101,47 +101,9 @@ impl Lines {
         Ok(())
     }
 
+    /// Writes the line of one event. The values of several infos are joined by commas.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
-        let facts = Facts::of(event, show);
-        info!(
-            handler = self.handler,
-            seq = event.seq,
-            event = facts.name,
-            source = &*event.source,
-            lane = event.element.class().as_str(),
-            status = facts.status,
-            channel = facts.channel,
-            owner = facts.owner,
-            store = facts.store,
-            id = facts.id,
-            message_id = facts.message_id,
-            phone = facts.phone,
-            customer = facts.customer,
-            text = facts.text,
-            attempt = (delivery.attempt > 1).then_some(delivery.attempt),
-            replay = delivery.replay.then_some(true),
-            "event"
-        );
-    }
-}
-
-/// The fields of a log line. The values of several infos are joined by commas.
-struct Facts {
-    name: String,
-    status: Option<String>,
-    channel: Option<String>,
-    owner: Option<String>,
-    store: Option<String>,
-    id: Option<String>,
-    message_id: Option<String>,
-    phone: Option<String>,
-    customer: Option<String>,
-    text: Option<String>,
-}
-
-impl Facts {
-    fn of(event: &Event, show: &Show) -> Self {
         let element = &event.element;
         let view = element.view();
         let word = |text: &str| show.word(text);
@@ -150,18 +112,25 @@ impl Facts {
             _ => view.facts().next().and_then(|fact| fact.name()),
         };
         let texts: Vec<&str> = view.facts().filter_map(|fact| fact.text).collect();
-        Self {
-            name: word(element.name()),
-            status: joined(view.statuses().map(|status| word(status.as_str())), ","),
-            channel: joined(view.channels().map(|channel| word(channel.as_str())), ","),
-            owner: joined(view.owners().map(|owner| word(owner.as_str())), ","),
-            store: view.store_id().map(word),
-            id: element.id().map(word),
-            message_id: joined(view.message_ids().map(|id| show.message_id(id)), ","),
-            phone: joined(view.addresses().map(|address| show.phone(address)), ","),
-            customer: show.text(&customer.unwrap_or_default()),
-            text: show.text(&texts.join(" ")),
-        }
+        info!(
+            handler = self.handler,
+            seq = event.seq,
+            event = word(element.name()),
+            source = &*event.source,
+            lane = element.class().as_str(),
+            status = joined(view.statuses().map(|status| word(status.as_str())), ","),
+            channel = joined(view.channels().map(|channel| word(channel.as_str())), ","),
+            owner = joined(view.owners().map(|owner| word(owner.as_str())), ","),
+            store = view.store_id().map(word),
+            id = element.id().map(word),
+            message_id = joined(view.message_ids().map(|id| show.message_id(id)), ","),
+            phone = joined(view.addresses().map(|address| show.phone(address)), ","),
+            customer = show.text(&customer.unwrap_or_default()),
+            text = show.text(&texts.join(" ")),
+            attempt = (delivery.attempt > 1).then_some(delivery.attempt),
+            replay = delivery.replay.then_some(true),
+            "event"
+        );
     }
 }
 

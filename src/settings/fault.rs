@@ -116,13 +116,12 @@ impl Error for Fault {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        match found {
-            Unexpected::Signed(number) => Self::wrong(format!("must be {}, not {number}", wanted(expected))),
-            Unexpected::Unsigned(number) => {
-                Self::wrong(format!("must be {}, not {number}", wanted(expected)))
-            }
-            other => Self::invalid_type(other, expected),
-        }
+        let number = match found {
+            Unexpected::Signed(number) => i128::from(number),
+            Unexpected::Unsigned(number) => i128::from(number),
+            other => return Self::invalid_type(other, expected),
+        };
+        Self::wrong(format!("must be {}, not {number}", wanted(expected)))
     }
 }
 

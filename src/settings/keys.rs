@@ -1,68 +1,51 @@
 //! The keys of a settings struct, taken from its derived `Deserialize`, so that no second list has to be kept in sync.
 
-use std::fmt;
+use std::cell::Cell;
 
 use serde::{
-    de::{DeserializeOwned, Deserializer, Error, Visitor},
+    de::{DeserializeOwned, Deserializer, Error as _, Visitor, value::Error},
     forward_to_deserialize_any,
 };
 
 /// The keys of a settings struct, as serde knows them. Empty if the type is not a struct.
 pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
-    match T::deserialize(KeyRecorder) {
-        Err(StructKeys(keys)) => keys,
-        Ok(_) => &[],
-    }
+    let keys = Cell::default();
+    // Always an error, because there is no value.
+    let _ = T::deserialize(KeyRecorder(&keys));
+    keys.get()
 }
 
 /// A deserializer without a value: it only records which fields the type requests.
-struct KeyRecorder;
+struct KeyRecorder<'a>(&'a Cell<&'static [&'static str]>);
 
-impl<'de> Deserializer<'de> for KeyRecorder {
-    type Error = StructKeys;
+impl<'de> Deserializer<'de> for KeyRecorder<'_> {
+    type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, StructKeys> {
-        Err(StructKeys(&[]))
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
+        Err(Error::custom("this deserializer holds no value"))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         fields: &'static [&'static str],
-        _visitor: V,
-    ) -> Result<V::Value, StructKeys> {
-        Err(StructKeys(fields))
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.set(fields);
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, StructKeys> {
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
         seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-/// The requested fields, returned as the error.
-#[derive(Debug)]
-struct StructKeys(&'static [&'static str]);
-
-impl fmt::Display for StructKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this deserializer holds no value")
-    }
-}
-
-impl std::error::Error for StructKeys {}
-
-impl Error for StructKeys {
-    fn custom<M: fmt::Display>(_message: M) -> Self {
-        Self(&[])
     }
 }
 

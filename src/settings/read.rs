@@ -256,6 +256,7 @@ impl Secret<'_> {
     fn look_up(&self, form: &str, named: &str) -> Result<String, Fault> {
         let context = self.0.context;
         let path = std::path::Path::new(named);
+        let unusable = |error: secret::FileError| Fault::wrong(error.to_string());
         match form {
             "env" => match context.variable(named) {
                 Ok("") => Err(Fault::wrong(format!("the environment variable {named} is empty"))),
@@ -270,15 +271,11 @@ impl Secret<'_> {
                     Err(Fault::wrong(format!("the environment variable {named} is not UTF-8")))
                 }
             },
-            "file" => match context.kept(path) {
-                Ok(Some(secret)) => Ok(secret.expose().to_owned()),
-                Ok(None) => Err(Fault::wrong(format!("the file {named} does not exist"))),
-                Err(error) => Err(Fault::wrong(error.to_string())),
+            "file" => match context.kept(path).map_err(unusable)? {
+                Some(secret) => Ok(secret.expose().to_owned()),
+                None => Err(Fault::wrong(format!("the file {named} does not exist"))),
             },
-            _ => match context.generated(path) {
-                Ok(secret) => Ok(secret.expose().to_owned()),
-                Err(error) => Err(Fault::wrong(error.to_string())),
-            },
+            _ => Ok(context.generated(path).map_err(unusable)?.expose().to_owned()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A configuration as a tree in which every key and every value knows its origin.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use toml::{
     Spanned,
@@ -79,7 +79,7 @@ pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| Problem::new(file(error.span().unwrap_or(0..0)), error.message()))
+        .map(|error| Problem::new(Place::File(error.span().unwrap_or(0..0)), error.message()))
         .collect();
     let table = convert_table(document.get_ref(), &mut problems);
     (table, problems)
@@ -113,22 +113,18 @@ pub(super) fn remove(table: &mut Table, path: &[String]) -> Option<Entry> {
     }
 }
 
-const fn file(span: Range<usize>) -> Place {
-    Place::File(span)
-}
-
 fn convert_table(table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Table {
     table
         .iter()
         .map(|(key, value)| {
-            let entry = Entry { key: file(key.span()), node: convert(value, problems) };
+            let entry = Entry { key: Place::File(key.span()), node: convert(value, problems) };
             (key.get_ref().to_string(), entry)
         })
         .collect()
 }
 
 fn convert(value: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
-    let place = file(value.span());
+    let place = Place::File(value.span());
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => Value::Number(whole(number).unwrap_or_else(|| {
