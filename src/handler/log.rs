@@ -243,7 +243,10 @@ fn masked_phone(phone: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, os::unix::fs::PermissionsExt, sync::Mutex};
+    use std::{
+        io::{self, Seek},
+        os::unix::fs::PermissionsExt,
+    };
 
     use serde_json::Value;
 
@@ -258,30 +261,17 @@ mod tests {
     const PERSONAL: [&str; 9] =
         ["HBgMOTE5", "wamid", "Hii", "919090909", "9090909012", "Jethalal", "Gada", "Champak", "c@x.example"];
 
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// The log output of the handler for an event: the whole text, and its fields.
     fn logged(raw: &str, settings: &str, attempt: u32, replay: bool) -> (String, Value) {
-        let captured = Captured::default();
-        let writer = captured.clone();
-        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let mut captured = tempfile::tempfile().unwrap();
+        let writer = captured.try_clone().unwrap();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
         let mut log = Lines { handler: "console".into(), settings: settings_of(settings), show: None };
         tracing::subscriber::with_default(subscriber, || {
             log.write(&[Delivery { attempt, replay, ..Delivery::sample(7, raw) }]).unwrap();
         });
-        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        captured.rewind().unwrap();
+        let text = io::read_to_string(captured).unwrap();
         assert_eq!(text.lines().count(), 1, "not one line: {text}");
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["level"], "INFO");

@@ -70,10 +70,8 @@ impl Maker {
             None => builder,
         };
         builder.build().map_err(|error| {
-            format!(
-                "{}: check that the system's certificates are installed (ca-certificates)",
-                FailureText::with_causes(&error).whole()
-            )
+            let story = FailureText::with_causes(&error).whole();
+            format!("{story}: check that the system's certificates are installed (ca-certificates)")
         })
     }
 }

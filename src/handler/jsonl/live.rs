@@ -189,26 +189,14 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_removed_and_complete_lines_stay() {
-        let (_dir, path) = file_of(b"{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3,\"rec");
-        assert_eq!(Live::open(&path, None).unwrap().len, 20);
-        assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n{\"seq\":2}\n");
-    }
-
-    #[test]
-    fn a_torn_line_longer_than_a_chunk_is_removed() {
-        let mut content = b"{\"seq\":1}\n{\"seq\":2,\"event\":\"".to_vec();
-        content.resize(content.len() + 3 * CHUNK_BYTES as usize, b'x');
-        let (_dir, path) = file_of(&content);
-        Live::open(&path, None).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"{\"seq\":1}\n");
-    }
-
-    #[test]
-    fn a_file_that_is_one_torn_line_becomes_empty() {
-        for torn in [&b"{"[..], b"{\"seq\":", b"{\"seq\":17,"] {
-            let (_dir, path) = file_of(torn);
-            Live::open(&path, None).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), b"");
+        let mut longer_than_a_chunk = b"{\"seq\":3,\"event\":\"".to_vec();
+        longer_than_a_chunk.resize(3 * CHUNK_BYTES as usize, b'x');
+        for complete in [b"{\"seq\":1}\n{\"seq\":2}\n".as_slice(), b""] {
+            for torn in [b"{".as_slice(), b"{\"seq\":", b"{\"seq\":3,\"rec", &longer_than_a_chunk] {
+                let (_dir, path) = file_of(&[complete, torn].concat());
+                assert_eq!(Live::open(&path, None).unwrap().len, complete.len() as u64);
+                assert_eq!(fs::read(&path).unwrap(), complete, "before {} bytes", torn.len());
+            }
         }
     }
 

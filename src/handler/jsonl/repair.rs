@@ -191,9 +191,13 @@ mod tests {
     use crate::handler::jsonl::file_of;
 
     #[test]
-    fn complete_lines_stay_and_the_damaged_file_is_kept() {
+    fn complete_lines_stay_up_to_a_lost_block_and_the_damaged_file_is_kept() {
         let zeros = vec![0; 200_000];
-        let torn = [b"{\"seq\":1}\n{\"seq\":2,\"x\":\"".as_slice(), &zeros, b"\"}\n{\"seq\":4}\n"].concat();
+        let block = [0_u8; 1024];
+        let synced = b"{\"seq\":1}\n".as_slice();
+        let behind = b"\"}\n{\"seq\":4}\n".as_slice();
+        let torn_at_a_block = format!("{{\"seq\":1}}\n{{\"seq\":2,\"x\":\"{}", "x".repeat(488));
+        let torn = [synced, b"{\"seq\":2,\"x\":\"", &zeros, behind].concat();
         let headless = [&zeros[..4090], b"\"}\n{\"seq\":2}\n"].concat();
         let one_without_its_beginning = [&zeros[..512], b"a text\"}\n"].concat();
         let one_without_its_middle = [b"{\"seq\":1,\"x\":\"".as_slice(), &zeros[..512], b"\"}\n"].concat();
@@ -204,6 +208,10 @@ mod tests {
             (one_without_its_middle, ""),
             (zeros.clone(), ""),
             (b"{\"seq\":1}\n{\"seq\":2{\"seq\":3}\n{\"seq\":4}\n".to_vec(), "{\"seq\":1}\n{\"seq\":4}\n"),
+            // The file is cut at the first lost block.
+            ([&block[..], behind].concat(), ""),
+            ([synced, &block[..512 - synced.len()], behind].concat(), "{\"seq\":1}\n"),
+            ([torn_at_a_block.as_bytes(), &block, behind].concat(), "{\"seq\":1}\n"),
         ] {
             let (dir, path) = file_of(&content);
             fs::write(dir.path().join("events.jsonl.damaged-1"), "of another time").unwrap();
@@ -211,24 +219,6 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), whole);
             assert_eq!(fs::read(dir.path().join("events.jsonl.damaged-2")).unwrap(), content);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
-        }
-    }
-
-    #[test]
-    fn the_file_is_cut_at_the_first_lost_block() {
-        let zeros = [0_u8; 1024];
-        let synced = b"{\"seq\":1}\n".as_slice();
-        let behind = b"\"}\n{\"seq\":4}\n".as_slice();
-        let torn = format!("{{\"seq\":1}}\n{{\"seq\":2,\"x\":\"{}", "x".repeat(488));
-        for (content, kept) in [
-            ([&zeros[..], behind].concat(), ""),
-            ([synced, &zeros[..512 - synced.len()], behind].concat(), "{\"seq\":1}\n"),
-            ([torn.as_bytes(), &zeros, behind].concat(), "{\"seq\":1}\n"),
-        ] {
-            let (dir, path) = file_of(&content);
-            repair(&path).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), kept);
-            assert_eq!(fs::read(dir.path().join("events.jsonl.damaged-1")).unwrap(), content);
         }
     }
 
