@@ -5,7 +5,6 @@
 //! of it.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -224,11 +223,8 @@ fn is_uuid(text: &str) -> bool {
 fn short_digest(key: &DigestKey, id: &str) -> String {
     let mut mac = key.clone();
     mac.update(id.as_bytes());
-    let mut text = String::from("#");
-    for byte in &mac.finalize().into_bytes()[..4] {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let [first, second, third, fourth, ..]: [u8; 32] = mac.finalize().into_bytes().into();
+    format!("#{first:02x}{second:02x}{third:02x}{fourth:02x}")
 }
 
 /// The last two digits of a phone number; nothing of any other address.

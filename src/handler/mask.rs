@@ -172,6 +172,9 @@ mod tests {
     const JSON: &str = r#"{"eventName":"x","eventInfo":[{"assetValue":"+919090909090","message":"hi"},
         {"assetValue":"\u002b919090909090","n":1.0}],"customerDetails":{"firstName":"A","lastName":null}}"#;
 
+    /// python3 -c "import hmac; print(hmac.new(b'0123456789abcdef', b'+919090909090', 'sha256').hexdigest()[:32])"
+    const PHONE: &str = "a80d7fe3889272d92b5a7ac33e89e915";
+
     fn mask(toml: &str) -> Result<Mask, Wrong> {
         Mask::new(Some(&toml::from_str(toml).unwrap()))
     }
@@ -185,12 +188,10 @@ mod tests {
         let mask = mask(
             "drop = ['/eventInfo/message', '/customerDetails/firstName']\nhash = ['/eventInfo/assetValue', '/customerDetails/lastName']\nkey = '0123456789abcdef'",
         );
-        // python3 -c "import hmac; print(hmac.new(b'0123456789abcdef', b'+919090909090', 'sha256').hexdigest()[:32])"
-        let phone = "a80d7fe3889272d92b5a7ac33e89e915";
         assert_eq!(
             masked(&mask.unwrap()),
             format!(
-                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{phone}"}},{{"assetValue":"{phone}","n":1.0}}],"customerDetails":{{"lastName":null}}}}"#
+                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{PHONE}"}},{{"assetValue":"{PHONE}","n":1.0}}],"customerDetails":{{"lastName":null}}}}"#
             )
         );
     }
@@ -203,11 +204,10 @@ mod tests {
         let hashed =
             mask("keep = ['/eventInfo']\nhash = ['/eventInfo/assetValue']\nkey = '0123456789abcdef'")
                 .unwrap();
-        let phone = "a80d7fe3889272d92b5a7ac33e89e915";
         assert_eq!(
             masked(&hashed),
             format!(
-                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{phone}","message":"hi"}},{{"assetValue":"{phone}","n":1.0}}]}}"#
+                r#"{{"eventName":"x","eventInfo":[{{"assetValue":"{PHONE}","message":"hi"}},{{"assetValue":"{PHONE}","n":1.0}}]}}"#
             )
         );
     }

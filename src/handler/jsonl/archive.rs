@@ -259,15 +259,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_file_is_replaced_by_a_compressed_one_of_equal_content() {
-        let world = world(GZIP);
-        let (plain, gzip, line) = world.rotated(1);
-        world.archive.tidy().unwrap();
-        assert!(!plain.exists());
-        assert_eq!(unpacked(&gzip), line);
-    }
-
-    #[test]
     fn the_partial_file_of_a_crashed_compression_is_deleted() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
@@ -293,14 +284,16 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_file_left_by_a_crash_beside_its_gzip_is_deleted() {
+    fn a_rotated_file_is_replaced_by_a_gzip_of_equal_content() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
-        world.archive.tidy().unwrap();
-        fs::write(&plain, &line).unwrap();
-        world.archive.tidy().unwrap();
-        assert!(!plain.exists());
-        assert_eq!(unpacked(&gzip), line);
+        // The second time, as a crash before the deletion leaves it: beside its gzip.
+        for _ in 0..2 {
+            fs::write(&plain, &line).unwrap();
+            world.archive.tidy().unwrap();
+            assert!(!plain.exists());
+            assert_eq!(unpacked(&gzip), line);
+        }
     }
 
     #[test]

@@ -132,17 +132,10 @@ impl Names {
     }
 
     fn file_names(&self) -> Result<Vec<String>, Error> {
-        let list = || -> io::Result<Vec<String>> {
-            let mut names = Vec::new();
-            for entry in fs::read_dir(&self.dir)? {
-                // A name that is not UTF-8 is not one of ours.
-                if let Ok(name) = entry?.file_name().into_string() {
-                    names.push(name);
-                }
-            }
-            Ok(names)
-        };
-        list().map_err(Error::io("list the directory", &self.dir))
+        let entries = fs::read_dir(&self.dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+        let entries = entries.map_err(Error::io("list the directory", &self.dir))?;
+        // A name that is not UTF-8 is not one of ours.
+        Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     time::Duration,
 };
@@ -153,9 +153,7 @@ fn id(line: &[u8]) -> Option<Id> {
     let seq = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
     let received_at =
         rest[digits..].strip_prefix(b",\"receivedAt\":\"")?.split(|byte| *byte == b'"').next()?;
-    let mut digest = DefaultHasher::new();
-    received_at.hash(&mut digest);
-    Some((seq, digest.finish()))
+    Some((seq, BuildHasherDefault::<DefaultHasher>::new().hash_one(received_at)))
 }
 
 #[cfg(test)]
