@@ -77,3 +77,31 @@ fn put(target: &Target, root: &mut Table, place: Place, text: &str) {
     let keys: Vec<&str> = target.keys.iter().map(String::as_str).collect();
     put_node(root, &keys, node);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{config::Config, handler::KINDS};
+
+    #[test]
+    fn a_variable_names_the_file_of_a_url_that_may_hold_a_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let (config, file) = (home.path().join("bikhook.toml"), home.path().join("url"));
+        for (kind, url, more, place) in [
+            ("http", "https://hooks.example/sesame", "", "hooks.example"),
+            ("postgres", "postgres://bik:sesame@db.example/shop", "", "db.example"),
+            ("redis", "redis://bik:sesame@cache.example", "", "cache.example"),
+            ("rabbitmq", "amqp://bik:sesame@mq.example", "exchange = 'bik'", "mq.example"),
+        ] {
+            if !KINDS.iter().any(|row| row.name == kind) {
+                continue;
+            }
+            std::fs::write(&config, format!("[handlers.out]\nkind = '{kind}'\n{more}")).unwrap();
+            std::fs::write(&file, format!("{url}\n")).unwrap();
+            let variable = ("BIKHOOK_HANDLERS_OUT_URL_FILE".into(), file.clone().into_os_string());
+            let loaded = Config::load(Some(&config), [variable]);
+            let loaded = loaded.unwrap_or_else(|error| panic!("{kind}: {error}"));
+            let destination = &loaded.handlers[0].destination;
+            assert!(destination.contains(place) && !destination.contains("sesame"), "{kind}: {destination}");
+        }
+    }
+}

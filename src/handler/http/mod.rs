@@ -99,6 +99,7 @@ impl Kind for Http {
     const CONCURRENCY: usize = 8;
     const BATCH: usize = 1;
     const HARMLESS: &'static [&'static str] = &["body", "mode", "ca"];
+    const SECRET: &'static [&'static str] = &["url"];
     type Keys = Keys;
     type Settings = Settings;
 

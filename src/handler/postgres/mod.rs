@@ -79,7 +79,7 @@ impl Kind for Postgres {
     const CONCURRENCY: usize = 1;
     const BATCH: usize = 500;
     const HARMLESS: &'static [&'static str] = &["ca", "table", "create"];
-    const SECRET: &'static [&'static str] = &["password"];
+    const SECRET: &'static [&'static str] = &["url", "password"];
     type Keys = Keys;
     type Settings = Settings;
 

@@ -34,6 +34,7 @@ impl Kind for RabbitMq {
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 500;
     const HARMLESS: &'static [&'static str] = &["ca", "exchange", "routing_key", "body"];
+    const SECRET: &'static [&'static str] = &["url"];
     const QUIET: &'static [&'static str] = &["lapin"];
     type Keys = Keys;
     type Settings = Settings;

@@ -60,6 +60,7 @@ impl Kind for Redis {
     const CONCURRENCY: usize = 2;
     const BATCH: usize = 250;
     const HARMLESS: &'static [&'static str] = &["stream", "maxlen", "max_bytes", "ca"];
+    const SECRET: &'static [&'static str] = &["url"];
     type Keys = Settings;
     type Settings = Settings;
 
