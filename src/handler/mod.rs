@@ -123,7 +123,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Delivers events in order. Returns `Ok` only when the destination has stored all of them durably.
+    /// Delivers events in order; there is at least one. Returns `Ok` only when the destination has stored all of them
+    /// durably.
     ///
     /// A kind whose destination may accept a part of the batch marks each event: [`Delivery::mark_sent`] and
     /// [`Delivery::mark_accepted`]. After a failure, accepted events count as delivered, and unsent ones as untried.
@@ -313,20 +314,24 @@ impl From<JoinError> for Failure {
 
 /// Why a handler could not be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("handler {handler:?} ({kind}): {what}")]
+#[error("{what}")]
 pub struct OpenError {
-    pub handler: String,
-    pub kind: &'static str,
     /// The problem, and what to do about it.
     pub what: String,
     /// True if another process uses a resource that the handler needs, for example the running receiver.
     pub in_use: bool,
 }
 
-impl OpenError {
-    /// An error about a resource that no other process uses.
-    pub fn new(handler: &str, kind: &'static str, what: String) -> Self {
-        Self { handler: handler.to_owned(), kind, what, in_use: false }
+/// An error about a resource that no other process uses.
+impl From<String> for OpenError {
+    fn from(what: String) -> Self {
+        Self { what, in_use: false }
+    }
+}
+
+impl From<JoinError> for OpenError {
+    fn from(ended: JoinError) -> Self {
+        panics::why_ended(&ended).to_owned().into()
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     Delivery, Failure, FailureText, Kind, OpenError,
     row::{COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::{disk, file_id::FileId, folder, panics, settings::Wrong};
+use crate::{disk, file_id::FileId, folder, settings::Wrong};
 
 /// How long to wait for another writer of the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -76,13 +76,11 @@ impl Kind for Sqlite {
         Row::of(delivery).to_json()
     }
 
-    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
+    async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
         let path = settings.path.clone();
         tokio::task::spawn_blocking(move || folder::make(folder::of(&path), 0o750))
-            .await
-            .map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?
-            .map_err(|error| wrong(Error::Io(settings.path.clone(), error).to_string()))?;
+            .await?
+            .map_err(|error| Error::Io(settings.path.clone(), error).to_string())?;
         Ok(Self { settings: Arc::new(settings), open: Arc::default() })
     }
 

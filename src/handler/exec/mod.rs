@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong, body::Body};
-use crate::{panics, secret::Secret};
+use crate::secret::Secret;
 use command::Program;
 use lines::Worker;
 use orphans::Mark;
@@ -101,15 +101,13 @@ impl Kind for Exec {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let (body, mode) = (settings.body, settings.mode);
         let handler = name.to_owned();
         let found = tokio::task::spawn_blocking(move || {
             let mark = end_orphans(&handler)?;
             Program::find(handler, settings.command, settings.dir, settings.env, mark)
         });
-        let program =
-            found.await.map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?.map_err(wrong)?;
+        let program = found.await??;
         Ok(Self { program, body, mode, worker: Mutex::new(None) })
     }
 
@@ -150,9 +148,6 @@ fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
 
 impl Exec {
     async fn feed(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let mut place = self.worker.lock().await;
         // A process that ended since the last delivery is replaced; this delivery does not fail.
         let mut worker = match place.take().and_then(Worker::if_alive) {

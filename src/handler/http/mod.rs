@@ -130,9 +130,8 @@ impl Kind for Http {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let maker = Maker::of(&settings.url, settings.ca.as_deref()).await.map_err(wrong)?;
-        let connections = Connections::open(name, maker, settings.max_connection_age).await.map_err(wrong)?;
+        let maker = Maker::of(&settings.url, settings.ca.as_deref()).await?;
+        let connections = Connections::open(name, maker, settings.max_connection_age).await?;
         Ok(Self { connections, settings })
     }
 

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong, given_up::GivenUp};
-use crate::{clock, event::Event, lock::lock_of, panics, settings::Size};
+use crate::{clock, event::Event, lock::lock_of, settings::Size};
 use archive::{Archive, Rules};
 use error::Error;
 use tail::Tail;
@@ -82,20 +82,17 @@ impl Kind for Jsonl {
         vec![("path", settings.path.clone()), ("path", lock_of(&settings.path))]
     }
 
-    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
+    async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
         let rotation = Rotation {
             size_bytes: Some(settings.rotate_size.0).filter(|bytes| *bytes > 0),
             daily: settings.rotate_daily,
         };
         let path = settings.path;
-        let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation))
-            .await
-            .map_err(|ended| wrong(panics::why_ended(&ended).to_owned()))?
-            .map_err(|error| {
-                let in_use = matches!(error, Error::InUse { .. });
-                OpenError { in_use, ..wrong(format!("{error}{}", error.advice())) }
-            })?;
+        let writer = tokio::task::spawn_blocking(move || Writer::open(&path, rotation)).await?;
+        let writer = writer.map_err(|error| OpenError {
+            what: format!("{error}{}", error.advice()),
+            in_use: matches!(error, Error::InUse { .. }),
+        })?;
         let rules = Rules { gzip: settings.gzip, keep: settings.keep };
         let archive = Archive::new(writer.names().clone(), rules, writer.lock());
         archive.tidy_soon();

@@ -58,9 +58,8 @@ impl Kind for Kafka {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         if let Some(ca) = &settings.ca {
-            Ca::read(ca).await.map_err(wrong)?;
+            Ca::read(ca).await?;
         }
         if settings.shows_its_password() {
             warn!(handler = name, kind = Self::NAME, "password is sent in plain text: set tls = true");
@@ -73,9 +72,6 @@ impl Kind for Kafka {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let link = self.link().await?;
         let attempt = link.attempt();
         let ended = publish::publish(&link, &self.settings, events).await;

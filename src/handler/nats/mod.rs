@@ -73,9 +73,8 @@ impl Kind for Nats {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         if let Some(ca) = &settings.ca {
-            Ca::read(ca).await.map_err(wrong)?;
+            Ca::read(ca).await?;
         }
         Ok(Self { name: name.to_owned(), settings, kept: Mutex::default() })
     }
@@ -85,9 +84,6 @@ impl Kind for Nats {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let link = self.link().await?;
         let attempt = link.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;

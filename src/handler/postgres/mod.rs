@@ -96,9 +96,8 @@ impl Kind for Postgres {
         Row::of(delivery).to_json()
     }
 
-    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let address = Arc::new(Address::of(&settings).await.map_err(wrong)?);
+    async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
+        let address = Arc::new(Address::of(&settings).await?);
         let canceller = Canceller::new(Arc::clone(&address));
         Ok(Self { address, table: settings.table, session: Mutex::new(None), canceller })
     }

@@ -48,10 +48,9 @@ impl Kind for RabbitMq {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
         let Settings { mut address, ca, target, form } = settings;
         if let Some(ca) = ca {
-            address.trust(&Ca::read(&ca).await.map_err(wrong)?);
+            address.trust(&Ca::read(&ca).await?);
         }
         Ok(Self { link: Link::new(name, address, target), form })
     }
@@ -61,9 +60,6 @@ impl Kind for RabbitMq {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let messages: Vec<Message> =
             events.iter().map(|delivery| self.form.message(delivery)).collect::<Result<_, _>>()?;
         let attempt = self.link.attempt();

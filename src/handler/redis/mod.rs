@@ -75,10 +75,9 @@ impl Kind for Redis {
         format!("{}, stream {}", settings.url.0.addr(), settings.stream)
     }
 
-    async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
+    async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
         Ok(Self {
-            client: client(&settings).await.map_err(wrong)?,
+            client: client(&settings).await?,
             stream: settings.stream,
             maxlen: settings.maxlen,
             max_bytes: settings.max_bytes.as_usize(),
@@ -91,9 +90,6 @@ impl Kind for Redis {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let link = self.link().await?;
         let streams: Vec<String> = events.iter().map(|delivery| self.stream.name(&delivery.event)).collect();
         let entries = self.entries(events, &streams, link.value_bytes)?;

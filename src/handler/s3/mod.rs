@@ -15,7 +15,6 @@ mod settings;
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong};
-use crate::panics;
 use object::{Form, Object};
 use pace::Pace;
 use settings::{Keys, Settings};
@@ -52,8 +51,7 @@ impl Kind for S3 {
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
-        let wrong = |what: String| OpenError::new(name, Self::NAME, what);
-        let bucket = settings.client().await.map_err(wrong)?;
+        let bucket = settings.client().await?;
         let (form, pace) = (settings.form(name), Pace::new(settings.interval()));
         Ok(Self { bucket, form, pace, advice: settings.advice() })
     }
@@ -67,14 +65,9 @@ impl Kind for S3 {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
         let (form, events) = (self.form.clone(), events.to_vec());
-        let made = tokio::task::spawn_blocking(move || form.object(&events)).await;
-        let Object { path, bytes } = made
-            .map_err(|ended| Failure::retry("interrupted", panics::why_ended(&ended)))?
-            .map_err(|error| Failure::retry("not compressed", error))?;
+        let made = tokio::task::spawn_blocking(move || form.object(&events)).await?;
+        let Object { path, bytes } = made.map_err(|error| Failure::retry("not compressed", error))?;
         self.pace.wait().await;
         self.put(path, bytes.into()).await?;
         self.pace.passed();
