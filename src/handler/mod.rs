@@ -48,7 +48,7 @@ pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskSettings};
 pub use table::{ABSENT, Configured, Handler, KINDS, KindRow, Opener, Readiness};
-pub use template::{Part, Placeholder, Template, TemplateError};
+pub use template::{Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -133,6 +133,23 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// # Errors
     /// Returns a [`Failure`] of the events that were not accepted.
     fn deliver(&self, events: &[Delivery]) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Reads and checks the keys of a kind, for tests.
+#[cfg(test)]
+fn settings_of<K: Kind>(toml: &str) -> Result<K::Settings, String> {
+    let keys = toml::from_str(toml).map_err(|error| error.message().to_owned())?;
+    K::check(keys).map_err(|wrong| wrong.to_string())
+}
+
+/// Asserts that each of these settings is wrong, and that the error has this word and no password, for tests.
+#[cfg(test)]
+#[allow(dead_code, reason = "a build may have no kind that uses it")]
+fn assert_wrong<K: Kind>(cases: &[(&str, &str)]) {
+    for (toml, word) in cases {
+        let error = settings_of::<K>(toml).err().unwrap_or_else(|| panic!("took {toml:?}"));
+        assert!(error.contains(word) && !error.contains("sesame"), "{toml:?}: {error}");
+    }
 }
 
 /// One event to be delivered by a handler.
@@ -294,6 +311,18 @@ impl Failure {
     pub(crate) fn advised(mut self, advice: &str) -> Self {
         self.text().advise(advice);
         self
+    }
+
+    /// How dispatch sees the failure, and its class, for tests.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "a build may have no kind that uses it")]
+    fn outcome(&self) -> (&'static str, &str) {
+        match self {
+            Self::Retry { class, .. } => ("retry", class),
+            Self::Refuse { class, .. } => ("refuse", class),
+            Self::Misconfigured { class, .. } => ("misconfigured", class),
+            Self::Gone { class, .. } => ("gone", class),
+        }
     }
 
     const fn text(&mut self) -> &mut FailureText {

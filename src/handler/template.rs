@@ -16,15 +16,15 @@ const VALUE_CHARS: usize = 100;
 /// Used for a value that an event does not have.
 const NO_VALUE: &str = "none";
 
-/// A validated template, as a list of parts.
+/// A validated template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
+    /// The parts in order. Never empty, and never two texts in a row.
     parts: Vec<Part>,
 }
 
-/// A part of a template. Public for kinds that validate the text between the placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+enum Part {
     /// Literal text without placeholders.
     Text(String),
     /// A placeholder, replaced by a value of the event.
@@ -33,7 +33,7 @@ pub enum Part {
 
 /// The values that a template can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placeholder {
+enum Placeholder {
     /// The source that received the event.
     Source,
     /// The name of the event (`eventName`).
@@ -116,9 +116,16 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// A template of these parts, used for defaults. The list must not be empty, and no text in it may be empty.
-    pub const fn of(parts: Vec<Part>) -> Self {
-        Self { parts }
+    /// A template without placeholders, used for defaults. The text must not be empty.
+    pub fn of(text: &str) -> Self {
+        Self { parts: vec![Part::Text(text.to_owned())] }
+    }
+
+    /// `bik.{source}.{event}`, the default where names have words between dots.
+    pub fn by_source_and_event() -> Self {
+        let dot = |text: &str| Part::Text(text.to_owned());
+        let (source, event) = (Part::Value(Placeholder::Source), Part::Value(Placeholder::Event));
+        Self { parts: vec![dot("bik."), source, dot("."), event] }
     }
 
     /// Renders the name for an event. Unsafe characters in values become `_`.
@@ -133,9 +140,12 @@ impl Template {
         out
     }
 
-    /// The parts in order. Never empty, and never two texts in a row.
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    /// The name, if it is the same for every event.
+    pub fn literal(&self) -> Option<&str> {
+        match &*self.parts {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
     }
 
     /// The template with `value` in place of every placeholder. With a wildcard as `value`, this is a pattern that
@@ -207,6 +217,7 @@ mod tests {
     #[test]
     fn a_pattern_matches_every_rendered_name() {
         assert_eq!(Template::parse("bik.{source}.{event}").unwrap().with_each("*"), "bik.*.*");
-        assert_eq!(Template::parse("{class}").unwrap().parts(), [Part::Value(Placeholder::Class)]);
+        assert_eq!(Template::parse("{class}").unwrap().literal(), None);
+        assert_eq!(Template::parse("bik").unwrap().literal(), Some("bik"));
     }
 }

@@ -41,6 +41,11 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
+/// The default of a key that is on unless it is turned off.
+pub const fn yes() -> bool {
+    true
+}
+
 /// A duration in a configuration: `"90s"`, `"1h 30m"`, `"30d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);

@@ -134,15 +134,6 @@ pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
 mod tests {
     use super::*;
 
-    fn told(failure: &Failure) -> (&'static str, &str) {
-        match failure {
-            Failure::Retry { class, .. } => ("retry", class),
-            Failure::Refuse { class, .. } => ("refuse", class),
-            Failure::Misconfigured { class, .. } => ("misconfigured", class),
-            Failure::Gone { class, .. } => ("gone", class),
-        }
-    }
-
     #[test]
     fn codes_are_refused_retried_or_misconfigured() {
         for (code, expected) in [
@@ -153,7 +144,7 @@ mod tests {
             (Code::OutOfOrderSequenceNumber, ("retry", "producer")),
             (Code::Fatal, ("retry", "producer")),
         ] {
-            assert_eq!(told(&of_message("bik", &KafkaError::MessageProduction(code))), expected);
+            assert_eq!(of_message("bik", &KafkaError::MessageProduction(code)).outcome(), expected);
         }
     }
 
@@ -163,7 +154,7 @@ mod tests {
             [Failure::refuse("a", ""), Failure::retry("b", ""), Failure::misconfigured("c", "")];
         let all = [retry.clone(), refuse.clone(), wrong, retry.clone(), refuse.clone()];
         let worst = all.into_iter().fold(None, |known, other| Some(worse(known, other))).unwrap();
-        assert_eq!(told(&worst), ("misconfigured", "c"));
+        assert_eq!(worst.outcome(), ("misconfigured", "c"));
         assert_eq!(worse(Some(refuse), retry.clone()), retry);
     }
 

@@ -17,13 +17,7 @@ use super::{
     settings::Settings,
     watch::{TARGET, Watch},
 };
-use crate::{
-    handler::{
-        Delivery, Failure,
-        given_up::{Attempt, GivenUp},
-    },
-    panics,
-};
+use crate::handler::{Delivery, Failure, given_up::GivenUp};
 
 /// Timeout for making a connection, and for the answer to a metadata request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +33,7 @@ pub(super) struct Link {
     producer: Option<Arc<Producer>>,
     watch: Arc<Watch>,
     /// Records whether a delivery failed or was cancelled.
-    given_up: GivenUp,
+    pub(super) given_up: GivenUp,
 }
 
 impl Link {
@@ -47,11 +41,9 @@ impl Link {
     pub(super) async fn connect(handler: &str, settings: &Settings) -> Result<Self, Failure> {
         let config = config(handler, settings);
         // Creating the producer reads certificates from disk.
-        let made = spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await;
-        let producer = match made {
-            Ok(made) => Arc::new(made.map_err(|error| of_settings(&error))?),
-            Err(interrupted) => return Err(Failure::retry("interrupted", panics::why_ended(&interrupted))),
-        };
+        let made =
+            spawn_blocking(move || config.create_with_context::<Watch, Producer>(Watch::new())).await?;
+        let producer = Arc::new(made.map_err(|error| of_settings(&error))?);
         let watch = Arc::clone(producer.client().context());
         let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
         let topic = settings.topic.literal().map(str::to_owned);
@@ -61,18 +53,10 @@ impl Link {
         tokio::select! {
             biased;
             trouble = link.watch.trouble() => Err(trouble),
-            looked = looking => match looked {
-                Ok(looked) => looked,
-                Err(interrupted) => Err(Failure::retry("interrupted", panics::why_ended(&interrupted))),
-            },
+            looked = looking => looked?,
         }?;
         link.watch.is_back();
         Ok(link)
-    }
-
-    /// Starts a delivery. Call it before the delivery uses the link.
-    pub(super) const fn attempt(&self) -> Attempt<'_> {
-        self.given_up.attempt()
     }
 
     /// Returns whether the next delivery may use the link.
@@ -163,7 +147,7 @@ fn config(handler: &str, settings: &Settings) -> ClientConfig {
     let ms = |duration: Duration| duration.as_millis().to_string();
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", &settings.brokers.0)
+        .set("bootstrap.servers", &settings.brokers)
         .set("client.id", format!("bikhook-{handler}"))
         // Every in-sync replica acknowledges, and retries by librdkafka cause no duplicates.
         .set("acks", "all")

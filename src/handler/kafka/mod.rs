@@ -27,7 +27,11 @@ use tracing::warn;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca};
 use link::Link;
+use settings::Mechanism;
 pub(super) use settings::Settings;
+
+/// The sizes of a message that librdkafka accepts, in bytes.
+const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
 
 /// A handler that sends events to Kafka.
 pub(super) struct Kafka {
@@ -50,18 +54,30 @@ impl Kind for Kafka {
 
     fn destination(settings: &Settings) -> String {
         let tls = if settings.tls { " (TLS)" } else { "" };
-        format!("{}{tls}, topic {}", settings.brokers.0, settings.topic)
+        format!("{}{tls}, topic {}", settings.brokers, settings.topic)
     }
 
     fn check(keys: Settings) -> Result<Settings, Wrong> {
-        keys.check()
+        if keys.user.is_some() && keys.password.is_none() {
+            return Err(Wrong::new(&[], "password: needed with `user`"));
+        }
+        if keys.user.is_none() && keys.password.is_some() {
+            return Err(Wrong::new(&[], "user: needed with `password`"));
+        }
+        if keys.ca.is_some() && !keys.tls {
+            return Err(Wrong::new(&["ca"], "needs TLS: add tls = true, or remove `ca`"));
+        }
+        if !MESSAGE_BYTES.contains(&keys.max_bytes.0) {
+            return Err(Wrong::new(&["max_bytes"], "write a size from \"1KiB\" to \"900MiB\""));
+        }
+        Ok(keys)
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         if let Some(ca) = &settings.ca {
             Ca::read(ca).await?;
         }
-        if settings.shows_its_password() {
+        if settings.user.is_some() && !settings.tls && matches!(settings.mechanism, Mechanism::Plain) {
             warn!(handler = name, kind = Self::NAME, "password is sent in plain text: set tls = true");
         }
         Ok(Self { name: name.to_owned(), settings, link: Mutex::default() })
@@ -73,7 +89,7 @@ impl Kind for Kafka {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let link = self.link().await?;
-        let attempt = link.attempt();
+        let attempt = link.given_up.attempt();
         let ended = publish::publish(&link, &self.settings, events).await;
         // The producer stays usable only if the delivery succeeded or the failure is about the events.
         if matches!(ended, Ok(()) | Err(Failure::Refuse { .. })) {

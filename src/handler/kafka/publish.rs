@@ -1,6 +1,6 @@
 //! Converts deliveries to messages and sends them in waves.
 
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 
 use super::{
     super::{Delivery, Failure, waves::waves},
@@ -40,9 +40,8 @@ impl Message {
         // An event without a message id uses its own key, so such events spread over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);
-        let bytes = payload.len()
-            + key.len()
-            + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let of_header = |header: Header<'_, &[u8]>| header.key.len() + header.value.map_or(0, <[u8]>::len);
+        let bytes = payload.len() + key.len() + headers.iter().map(of_header).sum::<usize>();
         let limit = settings.max_bytes.as_usize();
         if bytes > limit {
             let why =
@@ -50,18 +49,18 @@ impl Message {
             return Err(Failure::refuse("too large", why));
         }
         Ok(Self {
-            topic: settings.topic.name(event),
+            topic: settings.topic_of(event),
             key,
             payload,
             timestamp_ms: event.came_at.as_ms(),
-            headers: owned(&headers),
+            headers,
         })
     }
 }
 
-fn headers(delivery: &Delivery) -> Vec<(&'static str, String)> {
+fn headers(delivery: &Delivery) -> OwnedHeaders {
     let event = &delivery.event;
-    let mut headers = vec![
+    let headers = [
         ("key", delivery.key().to_string()),
         ("seq", event.seq.to_string()),
         ("received_at", event.came_at.to_string()),
@@ -70,12 +69,8 @@ fn headers(delivery: &Delivery) -> Vec<(&'static str, String)> {
         ("attempt", delivery.attempt.to_string()),
         ("replay", delivery.replay.to_string()),
     ];
-    headers.extend(event.element.id().map(|id| ("id", id.to_owned())));
-    headers
-}
-
-fn owned(headers: &[(&str, String)]) -> OwnedHeaders {
-    headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |owned, (key, value)| {
-        owned.insert(Header { key, value: Some(value) })
+    let id = event.element.id().map(|id| ("id", id.to_owned()));
+    headers.iter().chain(&id).fold(OwnedHeaders::new_with_capacity(8), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
     })
 }

@@ -1,18 +1,16 @@
 //! The configuration keys of this kind.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::super::{Part, Template, body::Body};
+use super::super::{Template, body::Body};
 use crate::{
     event::Event,
     secret::Secret,
-    settings::{Size, Wrong, one_or_more},
+    settings::{Size, one_or_more},
 };
 
-/// The sizes of a message that librdkafka accepts, in bytes.
-const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
 /// The maximum length of a topic name, in bytes.
 const TOPIC_BYTES: usize = 249;
 
@@ -20,11 +18,12 @@ const TOPIC_BYTES: usize = 249;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Addresses of some brokers of the cluster; they report the others.
-    pub brokers: Brokers,
-    /// The topic to send to; a template.
-    #[serde(default)]
-    pub topic: Topic,
+    /// Addresses of some brokers of the cluster, separated by commas; they report the others.
+    #[serde(deserialize_with = "brokers")]
+    pub brokers: String,
+    /// The topic to send to.
+    #[serde(default = "default_topic", deserialize_with = "topic")]
+    pub topic: Template,
     /// Whether brokers may create a missing topic.
     #[serde(default)]
     pub auto_create: bool,
@@ -38,10 +37,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub compress: Compress,
     /// The user to log in as; needs `password`.
-    #[serde(default)]
     pub user: Option<String>,
     /// The password of `user`.
-    #[serde(default)]
     pub password: Option<Secret>,
     /// The SASL mechanism for user and password.
     #[serde(default)]
@@ -50,8 +47,11 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub tls: bool,
     /// A PEM file with certificates to trust instead of the system's.
-    #[serde(default)]
     pub ca: Option<PathBuf>,
+}
+
+fn default_topic() -> Template {
+    Template::of("bik-events")
 }
 
 /// The broker's default for `message.max.bytes`.
@@ -60,29 +60,12 @@ fn default_max_bytes() -> Size {
 }
 
 impl Settings {
-    /// Checks that the keys fit together.
-    ///
-    /// # Errors
-    /// Returns the wrong key, and what to write.
-    pub(super) fn check(self) -> Result<Self, Wrong> {
-        if self.user.is_some() && self.password.is_none() {
-            return Err(Wrong::new(&[], "password: needed with `user`"));
-        }
-        if self.user.is_none() && self.password.is_some() {
-            return Err(Wrong::new(&[], "user: needed with `password`"));
-        }
-        if self.ca.is_some() && !self.tls {
-            return Err(Wrong::new(&["ca"], "needs TLS: add tls = true, or remove `ca`"));
-        }
-        if !MESSAGE_BYTES.contains(&self.max_bytes.0) {
-            return Err(Wrong::new(&["max_bytes"], "write a size from \"1KiB\" to \"900MiB\""));
-        }
-        Ok(self)
-    }
-
-    /// Returns whether the password is sent in plain text.
-    pub(super) fn shows_its_password(&self) -> bool {
-        self.user.is_some() && !self.tls && matches!(self.mechanism, Mechanism::Plain)
+    /// The name of the topic for an event.
+    pub(super) fn topic_of(&self, event: &Event) -> String {
+        let mut name = self.topic.render(event, |c| is_safe(c) && c != '.');
+        // The name is ASCII only, so this cannot split a character.
+        name.truncate(TOPIC_BYTES);
+        name
     }
 }
 
@@ -139,21 +122,12 @@ impl Mechanism {
     }
 }
 
-/// Addresses of at least one broker, separated by commas.
-#[derive(Clone, Debug)]
-pub(crate) struct Brokers(pub String);
-
-impl<'de> Deserialize<'de> for Brokers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let texts = one_or_more(deserializer, "kafka.example:9092", brokers)?;
-        Ok(Self(texts.join(",")))
-    }
-}
-
-/// Accepts a comma-separated list, as Kafka's own tools do.
-fn brokers(text: &str) -> Result<String, &'static str> {
-    let brokers: Vec<&str> = text.split(',').map(broker).collect::<Result<_, _>>()?;
-    Ok(brokers.join(","))
+/// Reads a comma-separated list, as Kafka's own tools do, or a list of texts.
+fn brokers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let texts = one_or_more(deserializer, "kafka.example:9092", |text| {
+        Ok(text.split(',').map(broker).collect::<Result<Vec<_>, _>>()?.join(","))
+    })?;
+    Ok(texts.join(","))
 }
 
 /// Checks one address. An error does not quote it, because it may hold a password.
@@ -177,66 +151,27 @@ fn broker(text: &str) -> Result<&str, &'static str> {
     if is_port && is_host { Ok(text) } else { Err(WRONG) }
 }
 
-/// A template that renders to a valid topic name for every event.
-#[derive(Clone)]
-pub(crate) struct Topic(Template);
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Topic {
-    pub(super) fn name(&self, event: &Event) -> String {
-        let mut name = self.0.render(event, |c| is_safe(c) && c != '.');
-        // The name is ASCII only, so this cannot split a character.
-        name.truncate(TOPIC_BYTES);
-        name
-    }
-
-    /// The topic name, if it is the same for every event.
-    pub(super) fn literal(&self) -> Option<&str> {
-        match self.0.parts() {
-            [Part::Text(text)] => Some(text),
-            _ => None,
-        }
-    }
-}
-
 /// Returns whether a topic name may contain this character.
 const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-impl Default for Topic {
-    fn default() -> Self {
-        Self(Template::of(vec![Part::Text("bik-events".to_owned())]))
+/// Reads a template that renders to a valid topic name for every event.
+fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+    let template = Template::deserialize(deserializer)?;
+    let example = template.with_each("x");
+    if !example.chars().all(is_safe) || example.len() > TOPIC_BYTES || matches!(&*example, "." | "..") {
+        return Err(D::Error::custom(
+            "not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`, such as \
+             \"bik-{source}\"",
+        ));
     }
-}
-
-impl<'de> Deserialize<'de> for Topic {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let template = Template::deserialize(deserializer)?;
-        let example = template.with_each("x");
-        if !example.chars().all(is_safe) || example.len() > TOPIC_BYTES || matches!(&*example, "." | "..") {
-            return Err(D::Error::custom(
-                "not a valid topic name: use at most 249 letters, digits, `.`, `_` and `-`, such as \
-                 \"bik-{source}\"",
-            ));
-        }
-        Ok(Self(template))
-    }
+    Ok(template)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn read(toml: &str) -> Result<Settings, String> {
-        let settings: Settings = toml::from_str(toml).map_err(|error| error.to_string())?;
-        settings.check().map_err(|wrong| wrong.to_string())
-    }
+    use crate::handler::{assert_wrong, kafka::Kafka, settings_of};
 
     #[test]
     fn brokers_are_a_text_or_a_list() {
@@ -245,13 +180,14 @@ mod tests {
             ("brokers = \"a.example:9092, b_1:9093\"", "a.example:9092,b_1:9093"),
             ("brokers = [\"127.0.0.1:9092\", \"[::1]:9092\", \"[::1]\"]", "127.0.0.1:9092,[::1]:9092,[::1]"),
         ] {
-            assert_eq!(read(toml).unwrap_or_else(|error| panic!("{toml}: {error}")).brokers.0, brokers);
+            let settings = settings_of::<Kafka>(toml).unwrap_or_else(|error| panic!("{toml}: {error}"));
+            assert_eq!(settings.brokers, brokers);
         }
     }
 
     #[test]
     fn errors_of_settings_do_not_show_the_password() {
-        for (toml, word) in [
+        assert_wrong::<Kafka>(&[
             ("", "brokers"),
             ("brokers = []", "the list is empty: use a list such as [\"kafka.example:9092\"]"),
             ("brokers = 9092", "such as \"kafka.example:9092\", or a list"),
@@ -267,9 +203,6 @@ mod tests {
             ("brokers = \"h\"\nca = \"x.pem\"", "tls = true"),
             ("brokers = \"h\"\nmax_bytes = 10", "max_bytes"),
             ("brokers = \"h\"\ncompress = \"rar\"", "zstd"),
-        ] {
-            let error = read(toml).err().unwrap_or_else(|| panic!("took {toml:?}"));
-            assert!(error.contains(word) && !error.contains("custom"), "{toml:?}: {error}");
-        }
+        ]);
     }
 }

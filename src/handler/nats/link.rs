@@ -12,10 +12,7 @@ use super::{
     Settings,
     error::{NatsFailure, of_connect},
 };
-use crate::handler::{
-    Failure, FailureText,
-    given_up::{Attempt, GivenUp},
-};
+use crate::handler::{Failure, FailureText, given_up::GivenUp};
 
 /// How long to wait for a server before the next one is tried.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,12 +25,10 @@ const API: &str = "$JS.API.";
 pub(super) struct Link {
     pub(super) client: Client,
     pub(super) jetstream: Context,
-    state: watch::Receiver<State>,
-    /// Marks the connection as broken if the client has not noticed.
-    doubt: watch::Sender<State>,
+    state: watch::Sender<State>,
     /// Records a cancelled delivery. Other deliveries on the connection continue, because they may still be
     /// acknowledged.
-    given_up: GivenUp,
+    pub(super) given_up: GivenUp,
 }
 
 /// The last reported state of a connection.
@@ -49,7 +44,7 @@ impl Link {
     /// Connects to the first server that answers. If a server does not answer, the next call starts with the one after
     /// it.
     pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
-        let servers = &settings.url.0;
+        let servers = &settings.url;
         let begun = Instant::now();
         let mut trouble = Failure::retry("connect", "no server is configured");
         for server in servers.iter().cycle().skip(*turn % servers.len()).take(servers.len()) {
@@ -66,18 +61,13 @@ impl Link {
     }
 
     async fn connect_to(server: &ServerAddr, settings: &Settings) -> Result<Self, Failure> {
-        let (doubt, state) = watch::channel(State::Sound);
-        let client = options(settings, doubt.clone())?
+        let state = watch::Sender::new(State::Sound);
+        let client = options(settings, state.clone())?
             .connect(server)
             .await
             .map_err(|error| of_connect(&format!("{}:{}", server.host(), server.port()), &error))?;
         let jetstream = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
-        Ok(Self { client, jetstream, state, doubt, given_up: GivenUp::default() })
-    }
-
-    /// Starts a delivery. Call it before the delivery uses the link.
-    pub(super) const fn attempt(&self) -> Attempt<'_> {
-        self.given_up.attempt()
+        Ok(Self { client, jetstream, state, given_up: GivenUp::default() })
     }
 
     /// Returns whether no problem of the connection is known.
@@ -87,7 +77,7 @@ impl Link {
 
     /// Marks the connection as broken: a server that does not answer in time may never answer.
     pub(super) fn give_up(&self) {
-        self.doubt.send_replace(State::Broken);
+        self.state.send_replace(State::Broken);
     }
 
     /// Waits for `work`, but fails if the connection breaks first.
@@ -100,7 +90,7 @@ impl Link {
     }
 
     async fn broken(&self) -> NatsFailure {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         match state.wait_for(|state| *state != State::Sound).await.as_deref() {
             Ok(State::Denied(what)) => denial(what),
             _ => Failure::retry("disconnected", "the connection was lost").into(),

@@ -21,6 +21,7 @@ mod stream;
 
 use std::sync::Arc;
 
+use async_nats::ServerAddr;
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -59,17 +60,27 @@ impl Kind for Nats {
     type Settings = Settings;
 
     fn destination(settings: &Settings) -> String {
-        let servers = settings.url.0.iter();
-        let servers: Vec<String> = servers
-            .map(|server| format!("{}://{}:{}", server.scheme(), server.host(), server.port()))
-            .collect();
-        let stream =
-            settings.stream.as_ref().map(|stream| format!(", stream {}", stream.0)).unwrap_or_default();
-        format!("{}, subject {}{stream}", servers.join(" or "), settings.subject.0)
+        let place =
+            |server: &ServerAddr| format!("{}://{}:{}", server.scheme(), server.host(), server.port());
+        let servers: Vec<String> = settings.url.iter().map(place).collect();
+        let stream = settings.stream.as_ref().map(|stream| format!(", stream {stream}")).unwrap_or_default();
+        format!("{}, subject {}{stream}", servers.join(" or "), settings.subject)
     }
 
     fn check(keys: Settings) -> Result<Settings, Wrong> {
-        keys.check()
+        if keys.create_stream && keys.stream.is_none() {
+            let what = "needs the name of the stream: add stream = \"BIK\"";
+            return Err(Wrong::new(&["create_stream"], what));
+        }
+        if keys.user.is_some() != keys.password.is_some() {
+            return Err(Wrong::new(&[], "user and password must be set together: one of them is missing"));
+        }
+        let ways =
+            [keys.user.is_some(), keys.token.is_some(), keys.nkey.is_some(), keys.credentials.is_some()];
+        if ways.into_iter().filter(|way| *way).count() > 1 {
+            return Err(Wrong::new(&[], "only one of user, token, nkey and credentials can be set"));
+        }
+        Ok(keys)
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
@@ -85,7 +96,7 @@ impl Kind for Nats {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let link = self.link().await?;
-        let attempt = link.attempt();
+        let attempt = link.given_up.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && matches!(published, Err(NatsFailure::NoStream(_))) {
             // The stream was deleted while the receiver runs. Create it again, as at the start.
@@ -109,22 +120,15 @@ impl Nats {
             return Ok(Arc::clone(link));
         }
         kept.link = None;
-        let mut link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
-        if kept.unchecked {
-            return Ok(Arc::clone(kept.link.insert(link)));
+        let mut link = Link::connect(&self.settings, &mut kept.turn).await?;
+        let checked = if kept.unchecked { Ok(()) } else { stream::check(&link, &self.settings).await };
+        if let Err(NatsFailure::NoApi(failure)) = checked {
+            warn!(kind = Self::NAME, "stream check skipped, the user may not ask about streams: {failure}");
+            kept.unchecked = true;
+            link = Link::connect(&self.settings, &mut kept.turn).await?;
+        } else {
+            checked?;
         }
-        match stream::check(&link, &self.settings).await {
-            Ok(()) => Ok(Arc::clone(kept.link.insert(link))),
-            Err(NatsFailure::NoApi(failure)) => {
-                warn!(
-                    kind = Self::NAME,
-                    "stream check skipped, the user may not ask about streams: {failure}"
-                );
-                kept.unchecked = true;
-                link = Arc::new(Link::connect(&self.settings, &mut kept.turn).await?);
-                Ok(Arc::clone(kept.link.insert(link)))
-            }
-            Err(trouble) => Err(trouble.into()),
-        }
+        Ok(Arc::clone(kept.link.insert(Arc::new(link))))
     }
 }

@@ -14,7 +14,6 @@ use super::{
     Settings,
     error::{NatsFailure, of_publish},
     link::Link,
-    settings::Subject,
 };
 
 /// Maximum length of an event's name or id in a header, in characters.
@@ -40,19 +39,11 @@ pub(super) async fn publish(
     events: &[Delivery],
 ) -> Result<(), NatsFailure> {
     let limit = link.client.max_payload();
-    let mut messages = Vec::with_capacity(events.len());
-    for delivery in events {
-        let message = Message::of(delivery, settings, handler);
-        let bytes = message.wire_bytes();
-        // All messages are checked before the first is sent.
-        if bytes > limit {
-            let why = format!("the message has {bytes} bytes, more than the server's max_payload ({limit})");
-            return Err(Failure::refuse("too large", why).into());
-        }
-        messages.push(message);
-    }
+    // All messages are built and checked before the first is sent.
+    let messages = events.iter().map(|delivery| Message::of(delivery, settings, handler, limit));
+    let mut messages = messages.collect::<Result<Vec<_>, _>>()?.into_iter();
     for wave in waves(events) {
-        let together: Vec<Message> = messages.drain(..wave.len()).collect();
+        let together = messages.by_ref().take(wave.len());
         link.unless_broken(send(link, settings, wave, together)).await??;
     }
     Ok(())
@@ -62,7 +53,7 @@ async fn send(
     link: &Link,
     settings: &Settings,
     wave: &[Delivery],
-    messages: Vec<Message>,
+    messages: impl Iterator<Item = Message>,
 ) -> Result<(), NatsFailure> {
     let mut acks = Vec::with_capacity(wave.len());
     let mut failure = None;
@@ -70,7 +61,7 @@ async fn send(
         if matches!(error.kind(), PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe) {
             link.give_up();
         }
-        of_publish(&settings.subject.pattern(), &error)
+        of_publish(&settings.subject_pattern(), &error)
     };
     for (delivery, Message { subject, headers, payload }) in wave.iter().zip(messages) {
         let message = PublishMessage::build().payload(payload.into()).headers(headers);
@@ -111,11 +102,18 @@ struct Message {
 }
 
 impl Message {
-    fn of(delivery: &Delivery, settings: &Settings, handler: &str) -> Self {
+    /// Builds the message. Refuses one that has more bytes than the server allows.
+    fn of(delivery: &Delivery, settings: &Settings, handler: &str, limit: usize) -> Result<Self, Failure> {
         let event = &delivery.event;
         let payload = settings.body.of(delivery);
-        let subject = settings.subject.0.render(event, Subject::is_safe);
-        Self { subject, headers: headers(delivery, settings, handler), payload }
+        let subject = settings.subject.render(event, is_safe);
+        let message = Self { subject, headers: headers(delivery, settings, handler), payload };
+        let bytes = message.wire_bytes();
+        if bytes > limit {
+            let why = format!("the message has {bytes} bytes, more than the server's max_payload ({limit})");
+            return Err(Failure::refuse("too large", why));
+        }
+        Ok(message)
     }
 
     /// The size that the server counts, in bytes: payload plus headers as sent on the wire.
@@ -126,6 +124,12 @@ impl Message {
         });
         self.payload.len() + lines.sum::<usize>() + "NATS/1.0\r\n\r\n".len()
     }
+}
+
+/// Returns whether a value may contain this character in a subject without changing the subject's structure. A `$` at
+/// the start would make it a subject of the server.
+fn is_safe(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>' | '$')
 }
 
 fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap {
@@ -140,7 +144,7 @@ fn headers(delivery: &Delivery, settings: &Settings, handler: &str) -> HeaderMap
         headers.insert(NATS_MESSAGE_ID, format!("{handler}.{key}"));
     }
     if let Some(stream) = &settings.stream {
-        headers.insert(NATS_EXPECTED_STREAM, stream.0.as_str());
+        headers.insert(NATS_EXPECTED_STREAM, stream.as_str());
     }
     headers.insert(SEQ, event.seq.to_string());
     headers.insert(RECEIVED_AT, event.came_at.to_string());
@@ -165,30 +169,16 @@ fn header(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Element, Event},
-    };
 
-    fn delivery(seq: u64) -> Delivery {
-        let element = Arc::new(Element::read(br#"{"eventName":"a\nb"}"#).unwrap());
-        let event = Event {
-            seq,
-            came_at: Timestamp::default(),
-            received_at: Timestamp::default(),
-            source: "bik".into(),
-            element,
-        };
-        Delivery::new(Arc::new(event), 1, false)
+    fn delivery(attempt: u32, replay: bool) -> Delivery {
+        Delivery { attempt, replay, ..Delivery::sample(1, r#"{"eventName":"a\nb"}"#) }
     }
 
     #[test]
     fn a_header_value_cannot_add_another_header() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
-        let headers = headers(&delivery(1), &settings, "crm");
+        let headers = headers(&delivery(1, false), &settings, "crm");
         assert_eq!(headers.get(EVENT).unwrap().as_str(), "a_b");
         assert_eq!(headers.get(KEY).unwrap().as_str().len(), 32);
     }
@@ -196,7 +186,7 @@ mod tests {
     #[test]
     fn a_repetition_has_the_same_id_and_a_replay_has_none() {
         let settings: Settings = toml::from_str("url = \"nats://h\"").unwrap();
-        let (one, again) = (delivery(1), Delivery::new(Arc::clone(&delivery(1).event), 2, true));
+        let (one, again) = (delivery(1, false), delivery(2, true));
         let id = |delivery: &Delivery, handler: &str| {
             headers(delivery, &settings, handler).get(NATS_MESSAGE_ID).map(|id| id.as_str().to_owned())
         };

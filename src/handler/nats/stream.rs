@@ -26,9 +26,8 @@ const REMEMBERS: Duration = Duration::from_mins(10);
 /// # Errors
 /// Returns a [`NatsFailure`] with the command that creates the stream.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), NatsFailure> {
-    let pattern = settings.subject.pattern();
+    let pattern = settings.subject_pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };
-    let name = name.0.as_str();
     if let Some(subjects) = subjects_of(link, name).await? {
         if subjects.iter().any(|subject| overlap(subject, &pattern)) {
             return Ok(());

@@ -57,7 +57,7 @@ impl Address {
                 let connecting = uri.connect_with_config_async(tls.as_ref(), &runtime);
                 timeout(CONNECT_TIMEOUT, connecting)
                     .await
-                    .unwrap_or_else(|_elapsed| Err(timed_out()))
+                    .unwrap_or_else(|elapsed| Err(elapsed.into()))
                     .map_err(lapin::Error::from)
             },
             properties,
@@ -71,11 +71,7 @@ pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = lapin::Result<T>>,
 ) -> lapin::Result<T> {
-    timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(timed_out().into()))
-}
-
-fn timed_out() -> io::Error {
-    io::ErrorKind::TimedOut.into()
+    timeout(limit, call).await.unwrap_or_else(|elapsed| Err(io::Error::from(elapsed).into()))
 }
 
 impl<'de> Deserialize<'de> for Address {

@@ -23,12 +23,17 @@ pub(super) enum Phase {
 }
 
 /// A problem that needs a person.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Misconfiguration {
+    #[error("access refused")]
     AccessRefused,
+    #[error("not found")]
     NotFound,
+    #[error("not allowed")]
     NotAllowed,
+    #[error("precondition failed")]
     PreconditionFailed,
+    #[error("tls")]
     Tls,
 }
 
@@ -52,16 +57,6 @@ impl Misconfiguration {
             _ => None,
         }
     }
-
-    const fn class(self) -> &'static str {
-        match self {
-            Self::AccessRefused => "access refused",
-            Self::NotFound => "not found",
-            Self::NotAllowed => "not allowed",
-            Self::PreconditionFailed => "precondition failed",
-            Self::Tls => "tls",
-        }
-    }
 }
 
 /// The failure for an error of the library.
@@ -70,7 +65,7 @@ pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
         (ErrorKind::ProtocolError(answer), _) => {
             of_answer(answer.get_id(), answer.get_message().as_str(), phase)
         }
-        (_, Some(wrong)) => Failure::misconfigured(wrong.class(), error),
+        (_, Some(wrong)) => Failure::misconfigured(wrong.to_string(), error),
         (ErrorKind::IOError(io), None) => Failure::retry(io_class(io.kind()), error),
         (ErrorKind::MissingHeartbeatError, None) => Failure::retry("timeout", error),
         _ => Failure::retry("connection closed", error),
@@ -81,7 +76,7 @@ pub(super) fn of(error: &lapin::Error, phase: Phase) -> Failure {
 fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
     let told = FailureText::from(format!("the broker answered {code}")).saying(text);
     match (code, Misconfiguration::of_code(code, phase)) {
-        (_, Some(wrong)) => Failure::misconfigured(wrong.class(), told),
+        (_, Some(wrong)) => Failure::misconfigured(wrong.to_string(), told),
         (CONTENT_TOO_LARGE, _) => Failure::refuse("too large", told),
         // This code covers many problems. For an event it means the size (`max_message_size`).
         (PRECONDITION_FAILED, _) if text.contains("message size") => Failure::refuse("too large", told),
@@ -125,24 +120,19 @@ mod tests {
 
     #[test]
     fn codes_are_refused_retried_or_misconfigured() {
-        let class = |code, text, phase| match of_answer(code, text, phase) {
-            Failure::Retry { class, .. } => ("retry", class),
-            Failure::Refuse { class, .. } => ("refuse", class),
-            Failure::Misconfigured { class, .. } => ("misconfigured", class),
-            Failure::Gone { class, .. } => ("gone", class),
-        };
         let size = "PRECONDITION_FAILED - message size 99 is larger than configured max size 9";
-        assert_eq!(class(406, size, Phase::Publish), ("refuse", "too large".to_owned()));
-        assert_eq!(
-            class(406, "PRECONDITION_FAILED - else", Phase::Publish),
-            ("retry", "amqp 406".to_owned())
-        );
-        assert_eq!(class(406, "", Phase::Setup), ("misconfigured", "precondition failed".to_owned()));
-        for (code, name) in [(403, "access refused"), (404, "not found"), (530, "not allowed")] {
-            assert_eq!(class(code, "", Phase::Publish), ("misconfigured", name.to_owned()));
+        for (code, text, phase, expected) in [
+            (406, size, Phase::Publish, ("refuse", "too large")),
+            (406, "PRECONDITION_FAILED - else", Phase::Publish, ("retry", "amqp 406")),
+            (406, "", Phase::Setup, ("misconfigured", "precondition failed")),
+            (403, "", Phase::Publish, ("misconfigured", "access refused")),
+            (404, "", Phase::Publish, ("misconfigured", "not found")),
+            (530, "", Phase::Publish, ("misconfigured", "not allowed")),
+            (541, "INTERNAL_ERROR", Phase::Publish, ("retry", "amqp 541")),
+            (320, "", Phase::Publish, ("retry", "connection closed")),
+        ] {
+            assert_eq!(of_answer(code, text, phase).outcome(), expected, "{code} {text}");
         }
-        assert_eq!(class(541, "INTERNAL_ERROR", Phase::Publish), ("retry", "amqp 541".to_owned()));
-        assert_eq!(class(320, "", Phase::Publish), ("retry", "connection closed".to_owned()));
     }
 
     #[test]

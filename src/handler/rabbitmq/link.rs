@@ -23,10 +23,7 @@ use super::{
     address::{Address, CONNECT_TIMEOUT, within},
     failure::{self, Misconfiguration, Phase},
 };
-use crate::handler::{
-    Failure,
-    given_up::{Attempt, GivenUp},
-};
+use crate::handler::{Failure, given_up::GivenUp};
 
 /// How often a delivery in flight checks whether the broker blocks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -57,7 +54,7 @@ pub(super) struct Link {
     target: Target,
     connection: Mutex<Option<Connection>>,
     idle: StdMutex<Vec<Channel>>,
-    given_up: GivenUp,
+    pub(super) given_up: GivenUp,
 }
 
 impl Link {
@@ -67,11 +64,6 @@ impl Link {
         Self { name, address, target, connection, idle, given_up: GivenUp::default() }
     }
 
-    /// Starts a delivery. Call it before the delivery uses the link.
-    pub(super) const fn attempt(&self) -> Attempt<'_> {
-        self.given_up.attempt()
-    }
-
     /// Returns a channel with publisher confirms. Connects if needed.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let mut held = self.connection.lock().await;
@@ -79,7 +71,8 @@ impl Link {
             // Other deliveries keep the connection open through their channels until they end.
             *held = None;
         }
-        if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
+        let sound = held.as_ref().filter(|connection| connection.status().connected());
+        let connection = if let Some(connection) = sound {
             // Keep a blocked connection: a new one would be blocked too, and the messages already sent on this one go
             // out later.
             if connection.status().blocked() {
@@ -88,15 +81,13 @@ impl Link {
             if let Some(channel) = self.take_idle() {
                 return Ok(channel);
             }
+            connection
         } else {
             self.idle().clear();
             *held = None;
-            *held = Some(self.connect().await?);
-        }
-        let opened = match held.as_ref() {
-            Some(connection) => open_channel(connection).await,
-            None => return Err(failure::blocked()),
+            &*held.insert(self.connect().await?)
         };
+        let opened = open_channel(connection).await;
         // A connection on which no channel can be opened is useless.
         opened.inspect_err(|_error| *held = None).map_err(|error| failure::of(&error, Phase::Setup))
     }

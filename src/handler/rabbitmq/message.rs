@@ -88,26 +88,15 @@ fn short(text: &str) -> ShortString {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Element, Event},
-    };
+    use crate::{clock::Timestamp, event::Event};
 
     fn message(name: &str, routing_key: &str, body: Body) -> Result<Message, Failure> {
-        let element = Element::read(format!(r#"{{ "eventName": "{name}", "id": 7 }}"#).as_bytes()).unwrap();
-        let event = Event {
-            seq: 5,
-            came_at: Timestamp::from_ms(1_500),
-            received_at: Timestamp::from_ms(1_500),
-            source: "bik".into(),
-            element: Arc::new(element),
-        };
+        let sample = Delivery::sample(5, &format!(r#"{{ "eventName": "{name}", "id": 7 }}"#));
+        let event = Event { came_at: Timestamp::from_ms(1_500), ..(*sample.event).clone() };
         let routing_key = Template::parse(routing_key).unwrap();
         let form = Form { exchange: "e".into(), routing_key, mandatory: true, body };
-        form.message(&Delivery::new(Arc::new(event), 2, false))
+        form.message(&Delivery::new(event.into(), 2, false))
     }
 
     #[test]

@@ -16,10 +16,10 @@ mod message;
 mod publish;
 mod settings;
 
-use super::{Delivery, Failure, Kind, OpenError, Wrong, ca::Ca, waves::waves};
-use link::Link;
+use super::{Delivery, Failure, Kind, OpenError, Template, Wrong, ca::Ca, waves::waves};
+use link::{Link, Target};
 use message::{Form, Message};
-use settings::{Keys, Settings};
+use settings::{Keys, Settings, literal};
 
 /// A handler that publishes events to RabbitMQ.
 pub(super) struct RabbitMq {
@@ -40,11 +40,41 @@ impl Kind for RabbitMq {
     type Settings = Settings;
 
     fn check(keys: Keys) -> Result<Settings, Wrong> {
-        keys.check()
+        let Keys { url, ca, exchange, routing_key, declare, mandatory, body } = keys;
+        if ca.is_some() && !url.is_tls() {
+            return Err(Wrong::new(&["ca"], "needs TLS: write `url` with amqps://, or remove `ca`"));
+        }
+        let is_default = exchange.as_str().is_empty();
+        let routing_key = match routing_key {
+            Some(template) => template,
+            None if is_default => {
+                return Err(Wrong::new(&[], "set `exchange`, or set `routing_key` to the name of a queue"));
+            }
+            None => Template::by_source_and_event(),
+        };
+        let target = if !is_default {
+            Target::Exchange { name: exchange.clone(), declare }
+        } else if let Some(name) = literal(&routing_key)? {
+            Target::Queue { name, declare }
+        } else if declare {
+            return Err(Wrong::new(
+                &[],
+                "`declare` creates one queue: set `routing_key` to its name, without placeholders, or set `exchange`",
+            ));
+        } else {
+            Target::Queues
+        };
+        let form = Form { exchange, routing_key, mandatory, body };
+        Ok(Settings { address: url, ca, target, form })
     }
 
     fn destination(settings: &Settings) -> String {
-        settings.destination()
+        let Settings { address, target, form, .. } = settings;
+        let to = match target {
+            Target::Exchange { name, .. } => format!("exchange {name}, routing key {}", form.routing_key),
+            Target::Queue { .. } | Target::Queues => format!("queue {}", form.routing_key),
+        };
+        format!("{}, vhost {}, {to}", address.place(), address.vhost())
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
@@ -62,7 +92,7 @@ impl Kind for RabbitMq {
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let messages: Vec<Message> =
             events.iter().map(|delivery| self.form.message(delivery)).collect::<Result<_, _>>()?;
-        let attempt = self.link.attempt();
+        let attempt = self.link.given_up.attempt();
         let published = self.publish(events, messages).await;
         attempt.ended();
         published

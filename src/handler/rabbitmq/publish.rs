@@ -90,19 +90,14 @@ impl Verdict {
         let (is_ack, returned) = match confirmation {
             // A message that no queue receives is returned, but also confirmed.
             Ok(Confirmation::Ack(returned)) => (true, returned),
-            Ok(Confirmation::Nack(returned)) => {
-                self.nacked = true;
-                (false, returned)
-            }
-            Ok(Confirmation::NotRequested) => {
-                self.nacked = true;
-                (false, None)
-            }
+            Ok(Confirmation::Nack(returned)) => (false, returned),
+            Ok(Confirmation::NotRequested) => (false, None),
             Err(error) => {
                 self.fail(error);
                 (false, None)
             }
         };
+        self.nacked |= !is_ack;
         if let Some(returned) = &returned {
             self.unroutable.get_or_insert_with(|| returned.routing_key.to_string());
         }

@@ -21,41 +21,39 @@ impl From<RedisFailure> for Failure {
 }
 
 /// The failure for an error of the client library.
-pub(super) fn of(error: &RedisError) -> RedisFailure {
-    if let Some(advice) = tls::advice(error) {
-        let what = format!("the TLS connection to the server failed ({error}): {advice}");
-        return RedisFailure { failure: Failure::misconfigured("tls", what), is_usable: false };
+impl From<RedisError> for RedisFailure {
+    fn from(error: RedisError) -> Self {
+        if let Some(advice) = tls::advice(&error) {
+            let what = format!("the TLS connection to the server failed ({error}): {advice}");
+            return Self { failure: Failure::misconfigured("tls", what), is_usable: false };
+        }
+        let failure = match error.kind() {
+            ErrorKind::AuthenticationFailed => Failure::misconfigured(
+                "credentials",
+                format!("the server refuses the credentials: check `url` ({error})"),
+            ),
+            ErrorKind::InvalidClientConfig => {
+                Failure::misconfigured("settings", text(&error).saying("check `url` and `ca`"))
+            }
+            ErrorKind::Io if error.is_timeout() => Failure::retry("timeout", "the server does not answer"),
+            ErrorKind::Io if error.is_connection_refusal() => {
+                Failure::retry("connect", format!("the server cannot be reached ({error})"))
+            }
+            ErrorKind::Io => {
+                Failure::retry("disconnected", format!("the connection to the server failed ({error})"))
+            }
+            ErrorKind::Parse => Failure::retry("invalid answer", "the answer is not in the Redis protocol"),
+            _ if error.to_string().contains("refused to switch database") => Failure::misconfigured(
+                "settings",
+                text(&error).saying("check the database number at the end of `url`"),
+            ),
+            _ => match cause(&error) {
+                Some(answer) => return of_answer(&answer),
+                None => Failure::retry("invalid answer", text(&error)),
+            },
+        };
+        Self { failure, is_usable: false }
     }
-    let failure = match error.kind() {
-        ErrorKind::AuthenticationFailed => Failure::misconfigured(
-            "credentials",
-            format!("the server refuses the credentials: check `url` ({error})"),
-        ),
-        ErrorKind::InvalidClientConfig => {
-            Failure::misconfigured("settings", text(error).saying("check `url` and `ca`"))
-        }
-        ErrorKind::Io if error.is_timeout() => {
-            Failure::retry("timeout", "the server does not answer".to_owned())
-        }
-        ErrorKind::Io if error.is_connection_refusal() => {
-            Failure::retry("connect", format!("the server cannot be reached ({error})"))
-        }
-        ErrorKind::Io => {
-            Failure::retry("disconnected", format!("the connection to the server failed ({error})"))
-        }
-        ErrorKind::Parse => {
-            Failure::retry("invalid answer", "the answer is not in the Redis protocol".to_owned())
-        }
-        _ if error.to_string().contains("refused to switch database") => Failure::misconfigured(
-            "settings",
-            text(error).saying("check the database number at the end of `url`"),
-        ),
-        _ => match answers(error).first() {
-            Some(answer) => return of_answer(answer),
-            None => Failure::retry("invalid answer", text(error)),
-        },
-    };
-    RedisFailure { failure, is_usable: false }
 }
 
 /// The error in the library's words, and what the server says in it.
@@ -105,11 +103,9 @@ fn of_answer(answer: &ServerError) -> RedisFailure {
     RedisFailure { failure, is_usable }
 }
 
-/// The error answers of the server. Causes come before `EXECABORT`, which only follows from them.
-fn answers(error: &RedisError) -> Vec<ServerError> {
-    let errors = error.clone().into_server_errors();
-    let mut answers: Vec<ServerError> =
-        errors.iter().flat_map(|all| all.iter()).map(|(_, one)| one.clone()).collect();
-    answers.sort_by_key(|answer| answer.code() == "EXECABORT");
-    answers
+/// The first error answer of the server, but not `EXECABORT` if there is another, because it only follows from that.
+fn cause(error: &RedisError) -> Option<ServerError> {
+    let errors = error.clone().into_server_errors()?;
+    let answers = errors.iter().map(|(_, answer)| answer);
+    answers.min_by_key(|answer| answer.code() == "EXECABORT").cloned()
 }

@@ -17,7 +17,7 @@
 mod error;
 mod settings;
 
-use std::{collections::BTreeSet, num::NonZeroU64, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, RedisResult, TlsCertificates, Value,
@@ -28,7 +28,6 @@ use tokio::sync::Mutex;
 use super::{Delivery, Failure, FailureText, Kind, OpenError, Wrong, ca::Ca, given_up::GivenUp};
 use error::RedisFailure;
 pub(super) use settings::Settings;
-use settings::Stream;
 
 /// Timeout for connecting to the server.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,9 +37,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A handler that adds events to Redis streams.
 pub(super) struct Redis {
     client: Client,
-    stream: Stream,
-    maxlen: Option<NonZeroU64>,
-    max_bytes: usize,
+    settings: Settings,
     link: Mutex<Option<Arc<Link>>>,
 }
 
@@ -65,24 +62,18 @@ impl Kind for Redis {
     type Settings = Settings;
 
     fn check(keys: Settings) -> Result<Settings, Wrong> {
-        if keys.ca.is_some() && !matches!(keys.url.0.addr(), ConnectionAddr::TcpTls { .. }) {
+        if keys.ca.is_some() && !matches!(keys.url.addr(), ConnectionAddr::TcpTls { .. }) {
             return Err(Wrong::new(&["ca"], "needs TLS: write `url` with rediss://, or remove `ca`"));
         }
         Ok(keys)
     }
 
     fn destination(settings: &Settings) -> String {
-        format!("{}, stream {}", settings.url.0.addr(), settings.stream)
+        format!("{}, stream {}", settings.url.addr(), settings.stream)
     }
 
     async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
-        Ok(Self {
-            client: client(&settings).await?,
-            stream: settings.stream,
-            maxlen: settings.maxlen,
-            max_bytes: settings.max_bytes.as_usize(),
-            link: Mutex::new(None),
-        })
+        Ok(Self { client: client(&settings).await?, settings, link: Mutex::default() })
     }
 
     async fn look(&self) -> Result<(), Failure> {
@@ -91,7 +82,8 @@ impl Kind for Redis {
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let link = self.link().await?;
-        let streams: Vec<String> = events.iter().map(|delivery| self.stream.name(&delivery.event)).collect();
+        let stream = |delivery: &Delivery| self.settings.stream.render(&delivery.event, is_safe);
+        let streams: Vec<String> = events.iter().map(stream).collect();
         let entries = self.entries(events, &streams, link.value_bytes)?;
         let attempt = link.given_up.attempt();
         let added = self.add(link.connection.clone(), &streams, &entries).await;
@@ -103,7 +95,7 @@ impl Kind for Redis {
 }
 
 async fn client(settings: &Settings) -> Result<Client, String> {
-    let info = settings.url.0.clone();
+    let info = settings.url.clone();
     let wrong = |error: redis::RedisError| format!("url, or ca: {error}");
     let Some(ca) = &settings.ca else { return Client::open(info).map_err(wrong) };
     let ca = Ca::read(ca).await?.pem().into_bytes();
@@ -119,18 +111,17 @@ impl Redis {
         }
         // Drops the old connection together with its unsent data.
         *kept = None;
-        let at = |failure: Failure| failure.at(self.client.get_connection_info().addr());
+        let at = |failed: RedisFailure| failed.failure.at(self.client.get_connection_info().addr());
         let link = self.connect().await.map_err(at)?;
         Ok(Arc::clone(kept.insert(Arc::new(link))))
     }
 
-    async fn connect(&self) -> Result<Link, Failure> {
+    async fn connect(&self) -> Result<Link, RedisFailure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connection.map_err(|error| error::of(&error))?;
-        if let Some(stream) = self.stream.literal() {
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        if let Some(stream) = self.settings.stream.literal() {
             probe(&mut connection, stream).await?;
         }
         let value_bytes = value_bytes(&mut connection).await?;
@@ -144,14 +135,14 @@ impl Redis {
         streams: &[String],
         entries: &Pipeline,
     ) -> Result<(), RedisFailure> {
-        if self.stream.literal().is_none() {
+        if self.settings.stream.literal().is_none() {
             let streams: BTreeSet<&str> = streams.iter().map(String::as_str).collect();
             if let Some((stream, found)) = other_than_streams(&mut connection, streams).await? {
                 let failure = Failure::refuse("wrong type", holds(stream, &found));
                 return Err(RedisFailure { failure, is_usable: true });
             }
         }
-        entries.exec_async(&mut connection).await.map_err(|error| error::of(&error))
+        Ok(entries.exec_async(&mut connection).await?)
     }
 
     /// Builds the transaction that adds all entries.
@@ -163,20 +154,20 @@ impl Redis {
     ) -> Result<Pipeline, Failure> {
         let mut entries = Pipeline::with_capacity(events.len());
         entries.atomic();
+        let max_bytes = self.settings.max_bytes.as_usize();
         for (delivery, stream) in events.iter().zip(streams) {
             let event = &delivery.event;
             let rendered = event.element.rendered();
-            let (bytes, limit) = (rendered.len(), self.max_bytes.min(value_bytes));
+            let (bytes, limit) = (rendered.len(), max_bytes.min(value_bytes));
             if bytes > limit {
-                let key =
-                    if limit == self.max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
+                let key = if limit == max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
                 return Err(Failure::refuse(
                     "too large",
                     format!("the event has {bytes} bytes, more than {key} ({limit})"),
                 ));
             }
             entries.cmd("XADD").arg(stream);
-            if let Some(maxlen) = self.maxlen {
+            if let Some(maxlen) = self.settings.maxlen {
                 entries.arg("MAXLEN").arg("~").arg(maxlen.get());
             }
             entries.arg("*").arg("key").arg(delivery.key().to_string());
@@ -190,6 +181,12 @@ impl Redis {
     }
 }
 
+/// Returns whether a value may contain this character in a key. A key may contain any character, but an event must not
+/// add separators (`:`), cluster hash tags (`{}`) or pattern characters.
+fn is_safe(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
+}
+
 /// Returns the first key that is not a stream, and its type.
 async fn other_than_streams<'a>(
     connection: &mut MultiplexedConnection,
@@ -199,7 +196,7 @@ async fn other_than_streams<'a>(
     for key in &keys {
         ask.cmd("TYPE").arg(key);
     }
-    let found: Vec<String> = ask.query_async(connection).await.map_err(|error| error::of(&error))?;
+    let found: Vec<String> = ask.query_async(connection).await?;
     Ok(keys.into_iter().zip(found).find(|(_, found)| !may_take_entries(found)))
 }
 
@@ -216,40 +213,31 @@ fn holds(key: &str, found: &str) -> FailureText {
 }
 
 /// Checks that entries can be added, in a transaction that is then discarded.
-async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Failure> {
+async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(), RedisFailure> {
     let mut probe = redis::pipe();
     probe.ignore_errors();
-    probe
-        .cmd("MULTI")
-        .cmd("XADD")
-        .arg(stream)
-        .arg("*")
-        .arg("probe")
-        .arg(1)
-        .cmd("DISCARD")
-        .cmd("TYPE")
-        .arg(stream);
-    let answers: Vec<RedisResult<Value>> =
-        probe.query_async(connection).await.map_err(|error| error::of(&error))?;
+    probe.cmd("MULTI").cmd("XADD").arg(&[stream, "*", "probe", "1"]).cmd("DISCARD");
+    probe.cmd("TYPE").arg(stream);
+    let answers: Vec<RedisResult<Value>> = probe.query_async(connection).await?;
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
-        return Err(error::of(error).into());
+        return Err(error.clone().into());
     }
     // If the user may not ask for the type, the first delivery will show a wrong type.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
         && !may_take_entries(found)
     {
-        return Err(Failure::misconfigured("wrong type", holds(stream, found)));
+        let failure = Failure::misconfigured("wrong type", holds(stream, found));
+        return Err(RedisFailure { failure, is_usable: false });
     }
     Ok(())
 }
 
 /// The server's maximum size of a value, in bytes. Unlimited if the server does not report it, as managed servers often
 /// do not.
-async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, Failure> {
+async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, RedisFailure> {
     let mut ask = redis::pipe();
     ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");
-    let answers: Vec<RedisResult<Vec<String>>> =
-        ask.query_async(connection).await.map_err(|error| error::of(&error))?;
+    let answers: Vec<RedisResult<Vec<String>>> = ask.query_async(connection).await?;
     let told = answers.into_iter().next().and_then(Result::ok).and_then(|pair| pair.get(1)?.parse().ok());
     Ok(told.unwrap_or(usize::MAX))
 }
