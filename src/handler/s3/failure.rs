@@ -1,7 +1,7 @@
 //! Maps errors of the store to delivery failures. The codes are those of the S3 API ("List of error codes"). The
 //! library only gives them inside a text.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, iter};
 
 use object_store::Error;
 
@@ -78,40 +78,32 @@ fn code(text: &str) -> Option<&str> {
 }
 
 fn network_class(error: &Error) -> &'static str {
-    let mut source = StdError::source(error);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => return "connection refused",
-                io::ErrorKind::TimedOut => return "timeout",
-                _ => {}
-            }
-        }
-        source = error.source();
-    }
-    "no answer"
+    let mut causes = iter::successors(StdError::source(error), |cause| (*cause).source());
+    let class = |cause: &(dyn StdError + 'static)| match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::ConnectionRefused => Some("connection refused"),
+        io::ErrorKind::TimedOut => Some("timeout"),
+        _ => None,
+    };
+    causes.find_map(class).unwrap_or("no answer")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn class(text: &str) -> (bool, String) {
-        match of(&Error::Generic { store: "S3", source: text.into() }) {
-            Failure::Misconfigured { class, .. } => (true, class),
-            Failure::Retry { class, .. } => (false, class),
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn codes_are_misconfigured_or_retried() {
         let answer =
             |code| format!("status code: 403: <Error><Code>{code}</Code><Message>m</Message></Error>");
-        assert_eq!(class(&answer("NoSuchBucket")), (true, "NoSuchBucket".to_owned()));
-        assert_eq!(class(&answer("SlowDown")), (false, "SlowDown".to_owned()));
-        assert_eq!(class(&answer("Nonsense +910000000000")), (false, "unknown error".to_owned()));
-        assert_eq!(class("PUT http://169.254.169.254/latest/api/token"), (true, "no credentials".to_owned()));
-        assert_eq!(class("status code: 502"), (false, "no answer".to_owned()));
+        for (text, expected) in [
+            (answer("NoSuchBucket"), ("misconfigured", "NoSuchBucket")),
+            (answer("SlowDown"), ("retry", "SlowDown")),
+            (answer("Nonsense +910000000000"), ("retry", "unknown error")),
+            ("PUT http://169.254.169.254/latest/api/token".to_owned(), ("misconfigured", "no credentials")),
+            ("status code: 502".to_owned(), ("retry", "no answer")),
+        ] {
+            let failure = of(&Error::Generic { store: "S3", source: text.into() });
+            assert_eq!(failure.outcome(), expected, "{failure}");
+        }
     }
 }

@@ -13,14 +13,19 @@ mod pace;
 mod settings;
 
 use object_store::{ObjectStoreExt, PutPayload, aws::AmazonS3, path::Path};
+use reqwest::Url;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong};
+use crate::settings::Period;
 use object::{Form, Object};
 use pace::Pace;
-use settings::{Keys, Settings};
+use settings::Settings;
 
 /// An empty object that is put at each start, to check that the handler may write.
 const PROBE: &str = ".bikhook";
+
+/// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
+const MAX_INTERVAL: Period = Period::secs(10);
 
 /// A handler that puts objects into a bucket.
 pub(super) struct S3 {
@@ -39,21 +44,43 @@ impl Kind for S3 {
     const BATCH: usize = 10_000;
     const HARMLESS: &'static [&'static str] = &["bucket", "prefix", "region", "ca", "compress", "interval"];
     const SECRET: &'static [&'static str] = &["secret_access_key", "session_token"];
-    type Keys = Keys;
+    type Keys = Settings;
     type Settings = Settings;
 
-    fn check(keys: Keys) -> Result<Settings, Wrong> {
-        keys.check()
+    fn check(keys: Settings) -> Result<Settings, Wrong> {
+        let wrong = |key, what: &str| Err(Wrong::new(&[key], what));
+        if keys.bucket.is_empty() || keys.bucket.contains('/') {
+            return wrong("bucket", "write only the name of the bucket: a path belongs in `prefix`");
+        }
+        Path::parse(&keys.prefix).map_err(|error| Wrong::new(&["prefix"], error.to_string()))?;
+        let url = keys.endpoint.as_deref().map(Url::parse).transpose();
+        let url = url.map_err(|error| Wrong::new(&["endpoint"], error.to_string()))?;
+        if url.as_ref().is_some_and(|url| !["http", "https"].contains(&url.scheme())) {
+            return wrong("endpoint", "write it as https://host:port");
+        }
+        if keys.ca.is_some() && url.is_some_and(|url| url.scheme() == "http") {
+            return wrong("ca", "needs TLS: write `endpoint` with https://, or remove `ca`");
+        }
+        if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
+            return Err(Wrong::new(&[], "set both `access_key_id` and `secret_access_key`, or neither"));
+        }
+        if keys.interval > MAX_INTERVAL {
+            return wrong("interval", &format!("must be at most {MAX_INTERVAL}: a delivery waits for it"));
+        }
+        Ok(keys)
     }
 
     fn destination(settings: &Settings) -> String {
-        settings.destination()
+        let Settings { bucket, prefix, region, .. } = settings;
+        format!("s3://{bucket}/{prefix} at {}", settings.server().as_ref().unwrap_or(region))
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let bucket = settings.client().await?;
-        let (form, pace) = (settings.form(name), Pace::new(settings.interval()));
-        Ok(Self { bucket, form, pace, advice: settings.advice() })
+        // The prefix was checked before, so this does not fail.
+        let prefix = Path::parse(&settings.prefix).unwrap_or_default();
+        let form = Form { handler: name.to_owned(), prefix, compress: settings.compress };
+        Ok(Self { bucket, form, pace: Pace::new(*settings.interval), advice: settings.advice() })
     }
 
     async fn look(&self) -> Result<(), Failure> {

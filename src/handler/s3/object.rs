@@ -56,20 +56,13 @@ impl Form {
     /// Builds the object for a batch, one envelope per line. The batch must not be empty.
     pub(super) fn object(&self, events: &[Delivery]) -> io::Result<Object> {
         let bytes = match self.compress {
-            Compress::None => {
-                let mut plain = Vec::new();
-                write_lines(events, &mut plain)?;
-                plain
-            }
+            Compress::None => write_lines(events, Vec::new())?,
             Compress::Gzip => {
-                let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-                write_lines(events, &mut gzip)?;
-                gzip.finish()?
+                write_lines(events, GzEncoder::new(Vec::new(), Compression::default()))?.finish()?
             }
             Compress::Zstd => {
-                let mut zstd = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
-                write_lines(events, &mut zstd)?;
-                zstd.finish()?
+                let zstd = zstd::Encoder::new(Vec::new(), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                write_lines(events, zstd)?.finish()?
             }
         };
         Ok(Object { path: self.path(events), bytes })
@@ -90,7 +83,8 @@ impl Form {
     }
 }
 
-fn write_lines(events: &[Delivery], out: &mut impl Write) -> io::Result<()> {
+/// Writes one envelope per line, and returns the writer.
+fn write_lines<W: Write>(events: &[Delivery], mut out: W) -> io::Result<W> {
     let mut line = String::new();
     for delivery in events {
         line.clear();
@@ -98,7 +92,7 @@ fn write_lines(events: &[Delivery], out: &mut impl Write) -> io::Result<()> {
         line.push('\n');
         out.write_all(line.as_bytes())?;
     }
-    Ok(())
+    Ok(out)
 }
 
 /// A digest of the handler and the keys in their order. The lines are not included, because they contain the attempt
@@ -117,20 +111,13 @@ mod tests {
     use std::{io::Read, sync::Arc};
 
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Element, Event},
-    };
+    use crate::{clock::Timestamp, event::Event};
 
     fn events(seqs: &[u64], attempt: u32) -> Vec<Delivery> {
-        let event = |seq: &u64| Event {
-            seq: *seq,
-            came_at: Timestamp::from_ms(1_795_342_500_000),
-            received_at: Timestamp::from_ms(1_795_342_500_000),
-            source: "bik".into(),
-            element: Arc::new(
-                Element::read(format!(r#"{{"eventName":"x","id":{seq}}}"#).as_bytes()).unwrap(),
-            ),
+        let came_at = Timestamp::from_ms(1_795_342_500_000);
+        let event = |seq: &u64| {
+            let sample = Delivery::sample(*seq, &format!(r#"{{"eventName":"x","id":{seq}}}"#));
+            Event { came_at, ..(*sample.event).clone() }
         };
         seqs.iter().map(|seq| Delivery::new(Arc::new(event(seq)), attempt, false)).collect()
     }

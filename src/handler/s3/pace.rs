@@ -7,29 +7,27 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// The time of the last object, and the minimum interval until the next.
+/// The minimum interval between two objects, and the earliest time of the next.
 pub(super) struct Pace {
     interval: Duration,
-    last: Mutex<Option<Instant>>,
+    next: Mutex<Instant>,
 }
 
 impl Pace {
-    pub(super) const fn new(interval: Duration) -> Self {
-        Self { interval, last: Mutex::new(None) }
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, next: Mutex::new(Instant::now()) }
     }
 
     /// Waits for at most one interval, even if other deliveries wait too. This is well within the timeout of a
     /// delivery.
     pub(super) async fn wait(&self) {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last {
-            sleep_until(last + self.interval).await;
-        }
+        let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        sleep_until(next).await;
     }
 
     /// Records that an object was put now.
     pub(super) fn passed(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.interval;
     }
 }
 
