@@ -60,6 +60,22 @@ pub const COLUMNS: [Column; 21] = [
     column("raw", "bytea", "BLOB", true),
 ];
 
+/// The columns for CREATE TABLE; `type_of` selects the database.
+pub(super) fn definitions(type_of: fn(&Column) -> &'static str) -> String {
+    let definition = |column: &Column| {
+        let primary = if column.name == COLUMNS[0].name { " PRIMARY KEY" } else { "" };
+        let required = if column.required { " NOT NULL" } else { "" };
+        format!("{} {}{primary}{required}", column.name, type_of(column))
+    };
+    COLUMNS.each_ref().map(definition).join(", ")
+}
+
+/// The columns that a table lacks, for ALTER TABLE.
+pub(super) fn lacking(type_of: fn(&Column) -> &'static str, has: impl Fn(&str) -> bool) -> Vec<String> {
+    let lacking = COLUMNS.iter().filter(|column| !has(column.name));
+    lacking.map(|column| format!("{} {}", column.name, type_of(column))).collect()
+}
+
 /// The values of a row. Texts are as in the event; each kind handles texts that its database cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {

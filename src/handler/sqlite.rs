@@ -12,9 +12,14 @@ use tokio::sync::Mutex;
 
 use super::{
     Delivery, Failure, FailureText, Kind, OpenError,
-    row::{COLUMNS, Row, VERSION, default_table, table_name},
+    row::{self, COLUMNS, Row, VERSION, default_table, table_name},
 };
-use crate::{disk, file_id::FileId, folder, settings::Wrong};
+use crate::{
+    disk,
+    file_id::FileId,
+    folder,
+    settings::{Wrong, yes},
+};
 
 /// How long to wait for another writer of the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -141,7 +146,7 @@ impl Settings {
         connection.query_row("PRAGMA journal_mode = WAL", [], |_row| Ok(())).map_err(error)?;
         connection.execute_batch("PRAGMA synchronous = FULL").map_err(error)?;
         let found = self.columns(connection).map_err(error)?;
-        if !found.is_empty() && self.lacking(&found).is_empty() {
+        if !found.is_empty() && lacking(&found).is_empty() {
             return self.check(&found);
         }
         if !self.create {
@@ -151,9 +156,11 @@ impl Settings {
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(error)?;
         let found = self.columns(&transaction).map_err(error)?;
         if found.is_empty() {
-            transaction.execute_batch(&self.create_statement()).map_err(error)?;
+            let columns = row::definitions(|column| column.sqlite);
+            let create = format!("CREATE TABLE \"{}\" ({columns})", self.table);
+            transaction.execute_batch(&create).map_err(error)?;
         } else if self.version(&transaction).is_some_and(|version| version < VERSION) {
-            for column in self.lacking(&found) {
+            for column in lacking(&found) {
                 let add = format!("ALTER TABLE \"{}\" ADD COLUMN {column}", self.table);
                 transaction.execute_batch(&add).map_err(error)?;
             }
@@ -167,19 +174,6 @@ impl Settings {
         transaction.execute(version, params![self.table, VERSION]).map_err(error)?;
         self.check(&self.columns(&transaction).map_err(error)?)?;
         transaction.commit().map_err(error)
-    }
-
-    fn create_statement(&self) -> String {
-        let columns: Vec<String> = COLUMNS
-            .iter()
-            .enumerate()
-            .map(|(at, column)| {
-                let primary = if at == 0 { " PRIMARY KEY" } else { "" };
-                let required = if column.required { " NOT NULL" } else { "" };
-                format!("{} {}{primary}{required}", column.name, column.sqlite)
-            })
-            .collect();
-        format!("CREATE TABLE \"{}\" ({})", self.table, columns.join(", "))
     }
 
     /// The version of the columns when the table was last created or extended; `None` if unknown.
@@ -198,21 +192,12 @@ impl Settings {
         found.collect()
     }
 
-    /// The missing columns, as definitions for ALTER TABLE.
-    fn lacking(&self, found: &[Found]) -> Vec<String> {
-        COLUMNS
-            .iter()
-            .filter(|column| !found.iter().any(|it| it.name.eq_ignore_ascii_case(column.name)))
-            .map(|column| format!("{} {}", column.name, column.sqlite))
-            .collect()
-    }
-
     fn unfit(&self, found: &[Found]) -> Error {
         let table = &self.table;
         if found.is_empty() {
             return Error::Unfit(format!("there is no table {table:?}: create it, or set `create = true`"));
         }
-        let lacking = self.lacking(found).join(", ");
+        let lacking = lacking(found).join(", ");
         Error::Unfit(format!("the table {table:?} lacks {lacking}: add them, or name another `table`"))
     }
 
@@ -285,6 +270,10 @@ struct Found {
     /// The column must be given: NOT NULL without a default.
     required: bool,
     primary: bool,
+}
+
+fn lacking(found: &[Found]) -> Vec<String> {
+    row::lacking(|column| column.sqlite, |name| found.iter().any(|it| it.name.eq_ignore_ascii_case(name)))
 }
 
 /// Why the file could not be opened or written.

@@ -125,7 +125,7 @@ async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Re
     // Each future sends its request when it is first polled, so they are sent in this order.
     let (begun, inserted, committed) = join3(
         client.batch_execute(BEGIN),
-        client.execute_typed(table.insert(), &arrays),
+        client.execute_typed(&table.insert, &arrays),
         client.batch_execute("COMMIT"),
     )
     .await;

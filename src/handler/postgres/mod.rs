@@ -25,7 +25,10 @@ use super::{
     Delivery, Failure, Kind, OpenError,
     row::{Row, default_table},
 };
-use crate::{secret::Secret, settings::Wrong};
+use crate::{
+    secret::Secret,
+    settings::{Wrong, yes},
+};
 use address::{Address, Url};
 use cancel::Canceller;
 use error::Error;
@@ -47,10 +50,8 @@ pub(super) struct Keys {
     /// The database: `postgres://user@host/database`, optionally with `?sslmode=…`.
     pub url: Secret,
     /// The password, if the URL has none.
-    #[serde(default)]
     pub password: Option<Secret>,
     /// A PEM file with certificates to trust in addition to the system's. Makes TLS required, even on this machine.
-    #[serde(default)]
     pub ca: Option<PathBuf>,
     /// The name of the table, with or without a schema.
     #[serde(default = "default_table")]
@@ -58,10 +59,6 @@ pub(super) struct Keys {
     /// Whether to create a missing table, and to add the columns of later versions to an existing one.
     #[serde(default = "yes")]
     pub create: bool,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// The kind's own configuration keys, checked.

@@ -10,7 +10,7 @@ use tokio_postgres::{
 
 use super::{error::Error, insert, session::BEGIN};
 use crate::{
-    handler::row::{COLUMNS, VERSION, table_name},
+    handler::row::{self, COLUMNS, VERSION, table_name},
     settings::Wrong,
 };
 
@@ -19,13 +19,14 @@ const LOCK: i64 = 0x0062_696b_686f_6f6b;
 /// The comment on our tables, without the version.
 const COMMENT: &str = "Events of BIK, written by bikhook; version ";
 
-/// The name of the table, and its insert statement.
+/// The table, as configured.
 #[derive(Clone)]
 pub(super) struct Table {
     /// The quoted name, with the schema if one is configured.
     quoted: String,
     create: bool,
-    insert: String,
+    /// The statement that inserts rows.
+    pub(super) insert: String,
 }
 
 /// A column of the existing table.
@@ -48,11 +49,6 @@ impl Table {
         Ok(Self { quoted, create, insert })
     }
 
-    /// The statement that inserts rows.
-    pub(super) fn insert(&self) -> &str {
-        &self.insert
-    }
-
     /// Creates or extends the table if needed, and checks it. After an error the transaction is still open, so the
     /// connection must be closed.
     pub(super) async fn prepare(&self, client: &Client) -> Result<(), Error> {
@@ -71,16 +67,7 @@ impl Table {
     async fn make(&self, client: &Client, found: &[Found]) -> Result<(), Error> {
         let table = &self.quoted;
         let change = if found.is_empty() {
-            let columns: Vec<String> = COLUMNS
-                .iter()
-                .enumerate()
-                .map(|(at, column)| {
-                    let required = if column.required { " NOT NULL" } else { "" };
-                    let primary = if at == 0 { " PRIMARY KEY" } else { "" };
-                    format!("{} {}{required}{primary}", column.name, column.postgres)
-                })
-                .collect();
-            format!("CREATE TABLE {table} ({})", columns.join(", "))
+            format!("CREATE TABLE {table} ({})", row::definitions(|column| column.postgres))
         } else if self.version(client).await?.is_some_and(|version| version < VERSION) {
             let columns: Vec<String> =
                 lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
@@ -159,11 +146,6 @@ impl Table {
     }
 }
 
-/// The missing columns, as definitions for ALTER TABLE.
 fn lacking(found: &[Found]) -> Vec<String> {
-    COLUMNS
-        .iter()
-        .filter(|column| !found.iter().any(|found| found.name == column.name))
-        .map(|column| format!("{} {}", column.name, column.postgres))
-        .collect()
+    row::lacking(|column| column.postgres, |name| found.iter().any(|found| found.name == name))
 }
