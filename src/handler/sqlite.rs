@@ -44,10 +44,6 @@ pub(super) struct Settings {
     pub create: bool,
 }
 
-const fn yes() -> bool {
-    true
-}
-
 /// The open file, with its identity at the time of opening.
 struct Open {
     connection: Connection,

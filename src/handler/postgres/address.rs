@@ -10,7 +10,10 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Keys, Settings};
-use crate::{handler::ca::Ca, settings::Wrong};
+use crate::{
+    handler::{FailureText, ca::Ca},
+    settings::Wrong,
+};
 
 /// Timeout for connecting to the database.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
@@ -32,15 +35,11 @@ impl Address {
     /// # Errors
     /// Returns what is wrong with the file.
     pub(super) async fn of(settings: &Settings) -> Result<Self, String> {
-        let Url { mut config, mode } = settings.url.clone();
+        let Url { mut config, tls } = settings.url.clone();
         let here =
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
-        let tls = match mode {
-            Mode::Disable => false,
-            // A configured authority implies TLS, even for a database on this machine.
-            Mode::Unsaid => !here || settings.ca.is_some(),
-            Mode::Require => true,
-        };
+        // A configured authority implies TLS, even for a database on this machine.
+        let tls = tls.unwrap_or(!here || settings.ca.is_some());
         config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(IDLE);
         if config.get_application_name().is_none() {
@@ -55,7 +54,9 @@ impl Address {
 #[derive(Clone)]
 pub(super) struct Url {
     config: Config,
-    mode: Mode,
+    /// Whether `sslmode` turns TLS on or off. `None` if it is missing, or is `allow` or `prefer`, which guarantee
+    /// nothing.
+    tls: Option<bool>,
 }
 
 impl Url {
@@ -64,25 +65,26 @@ impl Url {
     /// # Errors
     /// Returns the wrong key, and what to write.
     pub(super) fn read(keys: &Keys) -> Result<Self, Wrong> {
-        let (plain, mode) = without_verify(keys.url.expose());
+        let (plain, tls) = without_verify(keys.url.expose());
         let malformed = |what: String| {
             let how = "write it as \"postgres://user@host/database\", and set the password in `password`";
             Wrong::new(&["url"], format!("{what}: {how}"))
         };
-        let mut config: Config = plain.parse().map_err(|error| malformed(full(&error)))?;
+        let mut config: Config =
+            plain.parse().map_err(|error| malformed(FailureText::with_causes(&error).whole()))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(malformed("the host is missing".to_owned()));
         }
         if config.get_user().is_none() {
             return Err(malformed("the user is missing".to_owned()));
         }
-        if keys.ca.is_some() && matches!(mode, Mode::Disable) {
+        if keys.ca.is_some() && tls == Some(false) {
             return Err(Wrong::new(&["ca"], "needs TLS: remove `ca`, or sslmode=disable in `url`"));
         }
         if let Some(password) = &keys.password {
             config.password(password.expose());
         }
-        Ok(Self { config, mode })
+        Ok(Self { config, tls })
     }
 
     /// Hosts and database, for messages.
@@ -107,36 +109,24 @@ impl Url {
     }
 }
 
-fn full(error: &tokio_postgres::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-}
-
-#[derive(Clone)]
-enum Mode {
-    Disable,
-    /// `sslmode` is missing, or is `allow` or `prefer`, which guarantee nothing.
-    Unsaid,
-    Require,
-}
-
-/// Returns the URL with an `sslmode` that the client library knows, and the mode that was requested. The library
-/// supports only some of the values.
-fn without_verify(url: &str) -> (String, Mode) {
+/// Returns the URL with an `sslmode` that the client library knows, and whether the requested one turns TLS on or off.
+/// The library supports only some of the values.
+fn without_verify(url: &str) -> (String, Option<bool>) {
     let options = url.find('?').map_or_else(|| if url.contains("://") { url.len() } else { 0 }, |at| at + 1);
     let Some(at) = url[options..].find("sslmode=").map(|at| options + at) else {
-        return (url.to_owned(), Mode::Unsaid);
+        return (url.to_owned(), None);
     };
     let value = at + "sslmode=".len();
     let end = url[value..]
         .find(|c: char| !(c.is_ascii_alphabetic() || c == '-'))
         .map_or(url.len(), |end| value + end);
-    let (mode, known) = match &url[value..end] {
-        "disable" => (Mode::Disable, "disable"),
-        "allow" | "prefer" => (Mode::Unsaid, "prefer"),
-        "require" | "verify-ca" | "verify-full" => (Mode::Require, "require"),
-        other => (Mode::Unsaid, other),
+    let (tls, known) = match &url[value..end] {
+        "disable" => (Some(false), "disable"),
+        "allow" | "prefer" => (None, "prefer"),
+        "require" | "verify-ca" | "verify-full" => (Some(true), "require"),
+        other => (None, other),
     };
-    (format!("{}{known}{}", &url[..value], &url[end..]), mode)
+    (format!("{}{known}{}", &url[..value], &url[end..]), tls)
 }
 
 fn is_here(host: &Host) -> bool {

@@ -2,6 +2,7 @@
 //! close it at once, but PgBouncer drops a request whose client disconnects before the request was forwarded.
 
 use std::{
+    error::Error,
     future::Future,
     io,
     pin::Pin,
@@ -65,25 +66,25 @@ async fn targets(config: &Config) -> Vec<Target> {
     targets
 }
 
-async fn send_to(token: &CancelToken, target: &Target, tls: Option<MakeRustlsConnect>) -> Result<(), String> {
-    let text = |error: &dyn std::error::Error| error.to_string();
-    let sent = match target {
-        Target::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(|error| text(&error))?;
-            token.cancel_query_raw(Held(stream), NoTls).await
-        }
+async fn send_to(
+    token: &CancelToken,
+    target: &Target,
+    tls: Option<MakeRustlsConnect>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match target {
+        Target::Unix(path) => token.cancel_query_raw(Held(UnixStream::connect(path).await?), NoTls).await?,
         Target::Tcp { name, address } => {
-            let stream = TcpStream::connect(address).await.map_err(|error| text(&error))?;
+            let stream = TcpStream::connect(address).await?;
             match tls {
                 Some(mut tls) => {
-                    let connector = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, name);
-                    token.cancel_query_raw(stream, HeldTls(connector.map_err(|error| text(&error))?)).await
+                    let connector = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, name)?;
+                    token.cancel_query_raw(stream, HeldTls(connector)).await?;
                 }
-                None => token.cancel_query_raw(Held(stream), NoTls).await,
+                None => token.cancel_query_raw(Held(stream), NoTls).await?,
             }
         }
-    };
-    sent.map_err(|error| text(&error))
+    }
+    Ok(())
 }
 
 /// A stream that shuts down only after the other side has closed it.

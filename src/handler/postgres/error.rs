@@ -1,6 +1,6 @@
 //! Errors of the database, and how dispatch sees them.
 
-use std::{error::Error as _, fmt, io};
+use std::{error::Error as _, io, iter};
 
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -21,86 +21,62 @@ pub enum Error {
 }
 
 /// The class of an error. Its text is safe for logs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ErrorClass<'a> {
     /// The database did not answer in time.
+    #[error("timeout")]
     Timeout,
     /// The table is unsuitable.
+    #[error("unfit table")]
     Unfit,
     /// A pooler in front of the server refused the connection or a statement.
+    #[error("{}", .0.class)]
     Pooler(PoolerRefusal),
     /// The SQLSTATE of the server's error.
+    #[error("sqlstate {0}")]
     State(&'a str),
     /// The TLS handshake failed.
+    #[error("tls")]
     Tls,
     /// The connection failed.
+    #[error("connection")]
     Connection,
     /// Any other error of the client library.
+    #[error("protocol")]
     Protocol,
 }
 
-impl fmt::Display for ErrorClass<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("timeout"),
-            Self::Unfit => f.write_str("unfit table"),
-            Self::Pooler(refusal) => f.write_str(refusal.class()),
-            Self::State(state) => write!(f, "sqlstate {state}"),
-            Self::Tls => f.write_str("tls"),
-            Self::Connection => f.write_str("connection"),
-            Self::Protocol => f.write_str("protocol"),
-        }
-    }
-}
-
-/// Errors from a connection pooler in front of the server. PgBouncer reports all of them with SQLSTATE 08P01.
-#[derive(Clone, Copy)]
-pub enum PoolerRefusal {
-    Credentials,
-    Database,
-    StartupParameter,
-    StatementMode,
+/// An error from a connection pooler in front of the server. PgBouncer reports all of them with SQLSTATE 08P01.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolerRefusal {
+    class: &'static str,
+    advice: &'static str,
 }
 
 impl PoolerRefusal {
     /// Classifies the message of an error with SQLSTATE 08P01. `None` if the pooler only has no server, or is full.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
-        if says("unsupported startup parameter") {
-            Some(Self::StartupParameter)
-        } else if says("statement pooling mode") {
-            Some(Self::StatementMode)
-        } else if says("authentication failed") || says("no such user") {
-            Some(Self::Credentials)
-        } else if says("no such database") || (says("database") && says("does not exist")) {
-            Some(Self::Database)
-        } else {
-            None
-        }
-    }
-
-    const fn class(self) -> &'static str {
-        match self {
-            Self::Credentials => "pooler credentials",
-            Self::Database => "pooler database",
-            Self::StartupParameter => "pooler startup parameter",
-            Self::StatementMode => "pooler mode",
-        }
-    }
-
-    const fn advice(self) -> &'static str {
-        match self {
-            Self::Credentials => CREDENTIALS,
-            Self::Database => DATABASE,
-            Self::StartupParameter => {
+        let (class, advice) = if says("unsupported startup parameter") {
+            (
+                "pooler startup parameter",
                 ": the pooler does not forward it: remove it from `url`, and set it in the database \
-                 (ALTER ROLE … SET …)"
-            }
-            Self::StatementMode => {
+                 (ALTER ROLE … SET …)",
+            )
+        } else if says("statement pooling mode") {
+            (
+                "pooler mode",
                 ": set pool_mode = transaction, or session, for this database in the pooler: a batch and its time \
-                 limits are one transaction"
-            }
-        }
+                 limits are one transaction",
+            )
+        } else if says("authentication failed") || says("no such user") {
+            ("pooler credentials", CREDENTIALS)
+        } else if says("no such database") || (says("database") && says("does not exist")) {
+            ("pooler database", DATABASE)
+        } else {
+            return None;
+        };
+        Some(Self { class, advice })
     }
 }
 
@@ -164,7 +140,7 @@ impl Error {
     /// Advice on the error, starting with a colon; empty if the text itself says what to do.
     pub fn advice(&self) -> &'static str {
         match self.class() {
-            ErrorClass::Pooler(refusal) => refusal.advice(),
+            ErrorClass::Pooler(refusal) => refusal.advice,
             // pg_hba.conf has no matching line for this user and address, or none for the connection type (with or
             // without TLS).
             ErrorClass::State("28000") => {
@@ -202,21 +178,15 @@ fn is_cut_off(error: &io::Error) -> bool {
 
 /// Returns whether one of the causes is an I/O error for which `is_so` holds.
 fn causes(error: &tokio_postgres::Error, is_so: impl Fn(&io::Error) -> bool) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(&is_so) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    iter::successors(error.source(), |cause| (*cause).source())
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(&is_so))
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (class, text) = (error.class().to_string(), error.text());
         match error.class() {
-            ErrorClass::Pooler(refusal) => Self::misconfigured(class, text).advised(refusal.advice()),
+            ErrorClass::Pooler(refusal) => Self::misconfigured(class, text).advised(refusal.advice),
             // A value, a constraint, or an exception raised by a trigger: about the events.
             ErrorClass::State(state) if ["22", "23", "P0"].contains(&&state[..2]) => {
                 Self::refuse(class, text)
