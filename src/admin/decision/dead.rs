@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     admin::{AdminState, chunks::each, error::RequestError, params::LIMIT, selection::EventSelection},
-    journal::{Cause, DeadLetter, DeadQuery, Error, Journal, JournalFuture},
+    journal::{Cause, DeadLetter, DeadQuery, Error, Journal},
 };
 
 /// A selection of dead letters. Every member that is set must match.
@@ -56,7 +56,7 @@ pub(in crate::admin) async fn retry(
     shared: &AdminState,
     selection: DeadSelection,
 ) -> Result<ChangeResult, RequestError> {
-    let result = change(shared, selection, Journal::retry_dead).await?;
+    let result = DeadAction::Retry.on(shared, selection).await?;
     if result.changed > 0 {
         let retried = result.changed;
         tracing::info!(user = shared.user(), retried, "dead letters retried by an operator");
@@ -69,7 +69,7 @@ pub(in crate::admin) async fn drop(
     shared: &AdminState,
     selection: DeadSelection,
 ) -> Result<ChangeResult, RequestError> {
-    let result = change(shared, selection, Journal::drop_dead).await?;
+    let result = DeadAction::Drop.on(shared, selection).await?;
     if result.changed > 0 {
         let dropped = result.changed;
         tracing::info!(user = shared.user(), dropped, "dead letters dropped by an operator");
@@ -82,74 +82,67 @@ pub(in crate::admin) async fn count(
     shared: &AdminState,
     selection: DeadSelection,
 ) -> Result<ChangeResult, RequestError> {
-    let journal = &*shared.parts.journal;
-    match selection {
-        DeadSelection::Ids(_) => change(shared, selection, known).await,
-        DeadSelection::Matching(filter) => all(journal, &filter, found).await,
-    }
+    DeadAction::Count.on(shared, selection).await
 }
 
-/// A [`DeadAction`] that changes nothing, for ids that were read a moment ago.
-fn found<'a>(
-    _journal: &'a (dyn Journal + 'static),
-    ids: Vec<i64>,
-) -> JournalFuture<'a, Result<Vec<i64>, Error>> {
-    Box::pin(async { Ok(ids) })
+#[derive(Clone, Copy)]
+enum DeadAction {
+    Retry,
+    Drop,
+    Count,
 }
 
-/// A [`DeadAction`] that changes nothing and returns the ids that exist.
-fn known<'a>(
-    journal: &'a (dyn Journal + 'static),
-    ids: Vec<i64>,
-) -> JournalFuture<'a, Result<Vec<i64>, Error>> {
-    Box::pin(async move {
-        let mut known = Vec::new();
-        for id in ids {
-            known.extend(journal.dead_letter(id).await?.map(|dead| dead.id));
+impl DeadAction {
+    async fn on(self, shared: &AdminState, selection: DeadSelection) -> Result<ChangeResult, RequestError> {
+        let journal = &*shared.parts.journal;
+        match selection {
+            DeadSelection::Ids(ids) => {
+                let done = self.on_ids(journal, ids.clone()).await?;
+                let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
+                Ok(ChangeResult { changed: done.len(), newest: None, unknown })
+            }
+            DeadSelection::Matching(filter) => self.on_matching(journal, &filter).await,
         }
-        Ok(known)
-    })
-}
-
-type DeadAction =
-    for<'a> fn(&'a (dyn Journal + 'static), Vec<i64>) -> JournalFuture<'a, Result<Vec<i64>, Error>>;
-
-async fn change(
-    shared: &AdminState,
-    selection: DeadSelection,
-    change: DeadAction,
-) -> Result<ChangeResult, RequestError> {
-    let journal = &*shared.parts.journal;
-    match selection {
-        DeadSelection::Ids(ids) => {
-            let done = change(journal, ids.clone()).await?;
-            let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-            Ok(ChangeResult { changed: done.len(), newest: None, unknown })
-        }
-        DeadSelection::Matching(filter) => all(journal, &filter, change).await,
     }
-}
 
-/// Changes every matching dead letter. It reads from the newest downwards, so dead letters added meanwhile are not
-/// affected.
-async fn all(
-    journal: &dyn Journal,
-    filter: &DeadFilter,
-    change: DeadAction,
-) -> Result<ChangeResult, RequestError> {
-    let mut before = filter.before;
-    let mut end = ChangeResult { changed: 0, newest: None, unknown: Vec::new() };
-    loop {
-        let read = |before, limit| {
-            journal.dead_letters(DeadQuery { handler: filter.handler.clone(), before, limit })
-        };
-        let found = each(LIMIT, before, read, |dead| (dead.id, filter.matches(dead))).await?;
-        let Some(&(last, _)) = found.last() else { return Ok(end) };
-        end.newest = end.newest.or(found.first().map(|(id, _)| *id));
-        before = Some(last);
-        let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
-        if !ids.is_empty() {
-            end.changed += change(journal, ids).await?.len();
+    /// Returns the ids that exist.
+    async fn on_ids(self, journal: &dyn Journal, ids: Vec<i64>) -> Result<Vec<i64>, Error> {
+        match self {
+            Self::Retry => journal.retry_dead(ids).await,
+            Self::Drop => journal.drop_dead(ids).await,
+            Self::Count => {
+                let mut known = Vec::new();
+                for id in ids {
+                    known.extend(journal.dead_letter(id).await?.map(|dead| dead.id));
+                }
+                Ok(known)
+            }
+        }
+    }
+
+    /// Reads from the newest downwards, so dead letters added meanwhile are not affected.
+    async fn on_matching(
+        self,
+        journal: &dyn Journal,
+        filter: &DeadFilter,
+    ) -> Result<ChangeResult, RequestError> {
+        let mut before = filter.before;
+        let mut end = ChangeResult { changed: 0, newest: None, unknown: Vec::new() };
+        loop {
+            let read = |before, limit| {
+                journal.dead_letters(DeadQuery { handler: filter.handler.clone(), before, limit })
+            };
+            let found = each(LIMIT, before, read, |dead| (dead.id, filter.matches(dead))).await?;
+            let Some(&(last, _)) = found.last() else { return Ok(end) };
+            end.newest = end.newest.or(found.first().map(|(id, _)| *id));
+            before = Some(last);
+            let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
+            end.changed += match self {
+                // They were read a moment ago.
+                Self::Count => ids.len(),
+                _ if ids.is_empty() => 0,
+                _ => self.on_ids(journal, ids).await?.len(),
+            };
         }
     }
 }
