@@ -105,23 +105,11 @@ impl ForwardQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        event::{Class, Element},
-    };
+    use crate::{admin::selection::tests::event, clock::Timestamp, event::Class};
 
-    /// An event received in the second of its seq. Every third event is from a customer.
-    fn event(seq: u64) -> Arc<Event> {
-        let name = if seq.is_multiple_of(3) { "incoming-message" } else { "message-status-update" };
-        let element = Element::read(format!("{{\"eventName\":\"{name}\"}}").as_bytes()).unwrap();
-        let received_at = Timestamp::from_ms(i64::try_from(seq).unwrap() * 1_000);
-        Arc::new(Event {
-            seq,
-            came_at: received_at,
-            received_at,
-            source: "bik".into(),
-            element: Arc::new(element),
-        })
+    /// The name of an event. Every third event is from a customer.
+    fn name(seq: u64) -> &'static str {
+        if seq.is_multiple_of(3) { "incoming-message" } else { "message-status-update" }
     }
 
     /// Reads one page from a journal with `stored` events, claimed ten per class at a time.
@@ -129,8 +117,8 @@ mod tests {
         let mut page = ForwardPage::new(query);
         while let Some(after) = page.reads() {
             page.take(Claim::of_all(Class::ALL.map(|class| {
-                let of_class = (after + 1..=stored).map(event).filter(|event| event.element.class() == class);
-                let events: Vec<_> = of_class.take(10).collect();
+                let all = (after + 1..=stored).map(|seq| event(seq, name(seq)));
+                let events: Vec<_> = all.filter(|event| event.element.class() == class).take(10).collect();
                 let through = events.last().filter(|_| events.len() == 10).map_or(stored, |event| event.seq);
                 Claim { events, through }
             })));

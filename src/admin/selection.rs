@@ -142,26 +142,23 @@ pub(super) async fn last_before(journal: &dyn Journal, time: Timestamp) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::event::Element;
 
+    /// An event received in the second of its seq.
+    pub(in crate::admin) fn event(seq: u64, name: &str) -> Arc<Event> {
+        let element = Element::read(format!("{{\"eventName\":\"{name}\"}}").as_bytes()).unwrap();
+        let received_at = Timestamp::from_ms(i64::try_from(seq).unwrap() * 1_000);
+        let (source, element) = ("bik".into(), Arc::new(element));
+        Arc::new(Event { seq, came_at: received_at, received_at, source, element })
+    }
+
     fn events(seqs: std::ops::Range<u64>) -> Vec<Arc<Event>> {
-        let event = |seq: u64| {
-            let name = if seq.is_multiple_of(100) { "wanted" } else { "other" };
-            let raw = format!("{{\"eventName\":\"{name}\"}}");
-            let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-            Arc::new(Event {
-                seq,
-                came_at: Timestamp::default(),
-                received_at: Timestamp::default(),
-                source: "bik".into(),
-                element,
-            })
-        };
-        seqs.rev().map(event).collect()
+        let name = |seq: u64| if seq.is_multiple_of(100) { "wanted" } else { "other" };
+        seqs.rev().map(|seq| event(seq, name(seq))).collect()
     }
 
     /// Reads one page from a journal with `stored` events. Returns the page's seqs and its `next`.
