@@ -94,12 +94,11 @@ impl Parameters {
             phones: self.all("phone"),
             ..FilterSettings::default()
         };
-        let FilterSettings { events: None, statuses: None, messages: None, phones: None, .. } = settings
-        else {
-            let filter = Filter::new(&settings);
-            return filter.map(Some).map_err(|error| RequestError::parameter("event", error.to_string()));
-        };
-        Ok(None)
+        if settings == FilterSettings::default() {
+            return Ok(None);
+        }
+        let filter = Filter::new(&settings);
+        filter.map(Some).map_err(|error| RequestError::parameter("event", error.to_string()))
     }
 
     /// The parameters `since`, `until`, and those of [`Parameters::filter`].
