@@ -60,7 +60,7 @@ async function documents(receiver) {
   const { message, talk } = await receiver.examples();
   mkdirSync(join(folder, "documents"), { recursive: true });
   for (const [name, path, colorScheme, height] of [
-    ["overview", "/", "light", 965],
+    ["overview", "/", "light", 984],
     ["message", message, "light", 900],
     ["conversation", talk, "light", 1_000],
     ["handlers", "/handlers", "dark", 900],
