@@ -2,7 +2,7 @@
 //! a browser fetches each version once. Third-party files in `assets/` are unmodified; its `README.md` lists their
 //! origins.
 
-use std::{fmt::Write as _, sync::LazyLock};
+use std::sync::LazyLock;
 
 use axum::{
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -65,11 +65,7 @@ pub(super) fn file(digest: &str, name: &str) -> Result<Response, RequestError> {
 
 /// The first 16 hex digits of the SHA-256.
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut hex, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
