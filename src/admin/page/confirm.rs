@@ -23,3 +23,19 @@ pub(super) struct Confirm {
     /// The link back: its URL and its label.
     pub(super) back: (String, &'static str),
 }
+
+impl Confirm {
+    /// Asks whether to delete the thing with this page permanently.
+    pub(super) fn drop(frame: Frame, page: String, title: String, what: String) -> Self {
+        Self {
+            frame,
+            title,
+            what: vec![what],
+            action: Some(format!("{page}/drop")),
+            fields: Vec::new(),
+            button: "Drop permanently".to_owned(),
+            for_good: true,
+            back: (page, "Keep it"),
+        }
+    }
+}

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 
 use super::{
-    error_page::{ErrorPage, PageResult},
+    error_page::PageResult,
     format::{Tag, When, duration},
     frame::Frame,
     message_text::MessageText,
-    person::Person,
+    person::{Person, sent_by},
     redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{
-    admin::{AdminState, error::RequestError, params::parse_number},
+    admin::{error::RequestError, params::parse_number},
     clock::Timestamp,
     insight::{
         MessageState,
@@ -74,34 +74,31 @@ struct ContactListPage {
     waiting: bool,
     /// The number of waiting customers shown, if there are more; otherwise `None`.
     longest: Option<usize>,
-    address: String,
     rows: Vec<ContactTableRow>,
     next: Option<String>,
 }
 
 /// `GET /conversations?waiting=1`, or `?address=&before=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
-    let (now, redaction) = (shared.parts.journal.clock().now(), visit.redaction());
-    let waiting = visit.form.text("waiting") == Some("1");
-    let address = visit.form.text("address").map(str::to_owned);
-    let before = visit.form.read("before")?;
-    let wanted = address.clone();
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let (insight, form) = (visit.insight()?, visit.form());
+    let (now, redaction) = (visit.now(), visit.redaction());
+    let waiting = form.has("waiting", "1");
+    let address = form.text("address").map(str::to_owned);
+    let before = form.read("before")?;
     let (mut contacts, next) = insight
         .ask(move |connection| {
             if waiting {
                 return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING + 1)?, None));
             }
-            let page = ask::contacts(connection, wanted.as_deref(), before, LIMIT)?;
+            let page = ask::contacts(connection, address.as_deref(), before, LIMIT)?;
             Ok((page.rows, page.next))
         })
         .await?;
     let longest = (waiting && contacts.len() > WAITING).then_some(WAITING);
     contacts.truncate(longest.unwrap_or(contacts.len()));
     let rows = contacts.iter().map(|contact| ContactTableRow::of(contact, now, redaction)).collect();
-    let next = next.map(|next: i64| visit.form.with("/conversations", "before", &next.to_string()));
-    let address = address.unwrap_or_default();
-    visit.show(|frame| ContactListPage { frame, waiting, longest, address, rows, next })
+    let next = next.map(|next: i64| form.older("/conversations", next));
+    visit.show(|frame| ContactListPage { frame, waiting, longest, rows, next })
 }
 
 #[derive(Template)]
@@ -115,8 +112,6 @@ struct ConversationDetailPage {
     /// Oldest first.
     bubbles: Vec<Bubble>,
     older: Option<u64>,
-    /// This is not the newest page.
-    is_older: bool,
 }
 
 /// A message or another event of a conversation.
@@ -126,9 +121,7 @@ struct Bubble {
     /// The CSS class: `theirs`, `ours`, `ours failed`, or `between`.
     class: &'static str,
     /// The text of the message, or the name of the event.
-    text: String,
-    /// `text` is a description, not the text of a message.
-    is_description: bool,
+    said: MessageText,
     at: When,
     /// The tick such as `✓✓`, its CSS class, and its meaning.
     ticks: Option<(&'static str, &'static str, &'static str)>,
@@ -139,14 +132,10 @@ struct Bubble {
 }
 
 /// `GET /conversations/{contact}?before=`
-pub(super) async fn one(
-    State(shared): State<Arc<AdminState>>,
-    Path(contact): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
+pub(super) async fn one(Path(contact): Path<String>, visit: PageVisit) -> PageResult {
+    let insight = visit.insight()?;
     let number: i64 = parse_number("contact", &contact)?;
-    let before = visit.form.read("before")?;
+    let before = visit.form().read("before")?;
     let classes = insight.failures().clone();
     let found = insight
         .ask(move |connection| ask::conversation(connection, number, before, ENTRIES, &classes))
@@ -157,17 +146,13 @@ pub(super) async fn one(
                     .to_owned(),
             )
         })?;
-    let (now, redaction) = (shared.parts.journal.clock().now(), visit.redaction());
+    let (now, redaction) = (visit.now(), visit.redaction());
     let mut bubbles = Vec::new();
     let mut day = String::new();
     for entry in found.entries.iter().rev() {
-        let mut bubble = match entry {
-            ConversationEntry::Message(message) => of_message(&shared, message, redaction).await,
-            ConversationEntry::Event { seq, name, at } => of_event(*seq, name, *at),
-        };
-        let at = match entry {
-            ConversationEntry::Message(message) => message.first_at,
-            ConversationEntry::Event { at, .. } => *at,
+        let (mut bubble, at) = match entry {
+            ConversationEntry::Message(message) => (of_message(&visit, message).await, message.first_at),
+            ConversationEntry::Event { seq, name, at } => (of_event(*seq, name, *at), *at),
         };
         let its_day: String = at.to_string().chars().take(10).collect();
         if its_day != day {
@@ -181,7 +166,6 @@ pub(super) async fn one(
     let customer = contact.customer.as_deref().map(|id| redaction.address(id).into_owned());
     let open_until = contact.open_until.map(When::from);
     let is_open = contact.open_until.is_some_and(|until| until > now);
-    let (older, is_older) = (found.next, before.is_some());
     visit.show(|frame| ConversationDetailPage {
         frame,
         row,
@@ -189,8 +173,7 @@ pub(super) async fn one(
         open_until,
         is_open,
         bubbles,
-        older,
-        is_older,
+        older: found.next,
     })
 }
 
@@ -198,8 +181,7 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     Bubble {
         day: None,
         class: "between",
-        text: name.to_owned(),
-        is_description: true,
+        said: MessageText::description(name),
         at: When::from(at),
         ticks: None,
         failure: None,
@@ -209,10 +191,8 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     }
 }
 
-async fn of_message(shared: &AdminState, message: &MessageRow, redaction: Redaction) -> Bubble {
-    let text = MessageText::of(shared, message).await;
+async fn of_message(visit: &PageVisit, message: &MessageRow) -> Bubble {
     let failed = message.state == Some(MessageState::Failed);
-    let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
     Bubble {
         day: None,
         class: match message.incoming {
@@ -220,13 +200,12 @@ async fn of_message(shared: &AdminState, message: &MessageRow, redaction: Redact
             false if failed => "ours failed",
             false => "ours",
         },
-        is_description: text.is_description(),
-        text: text.shown(redaction),
+        said: MessageText::of(visit, message).await,
         at: When::from(message.first_at),
         ticks: message.state.and_then(ticks),
         failure: message.failure.clone(),
         deleted: message.deleted,
-        sent_by: message.owner.as_deref().map(|owner| format!("{owner}{owner_id}")).unwrap_or_default(),
+        sent_by: sent_by(message),
         link: format!("/messages/{}", message.id),
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
 
 use super::{
     error_page::PageResult,
@@ -46,25 +45,20 @@ struct CredentialTableRow {
     /// The form in which it was last received.
     last_form: Option<&'static str>,
     uses: String,
-    end: Option<End>,
-}
-
-/// When a credential expires.
-struct End {
-    at: When,
-    tag: Tag,
+    /// When it expires.
+    end: Option<(When, Tag)>,
 }
 
 /// `GET /credentials`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let now = clock::now();
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let (shared, now) = (&visit.shared, clock::now());
     let mut sources: Vec<SourceCredentials> = Vec::new();
     for status in (shared.parts.credentials)() {
         let row = CredentialTableRow::of(&status, now);
         match sources.iter_mut().find(|source| source.name == status.source) {
             Some(source) => source.credentials.push(row),
             None => sources.push(SourceCredentials {
-                refused: refused(&shared, &status.source),
+                refused: refused(shared, &status.source),
                 name: status.source,
                 credentials: vec![row],
             }),
@@ -110,12 +104,12 @@ impl CredentialTableRow {
             last_used_at: status.last_used_at.map(When::from),
             last_form: status.form.map(form_text),
             uses: number(status.uses),
-            end: status.not_after.map(|at| End {
-                at: When::from(at),
-                tag: match at.ms_since(now) {
+            end: status.not_after.map(|at| {
+                let tag = match at.ms_since(now) {
                     left @ 0.. => Tag::new("warn", format!("in {}", duration(left))),
                     _ => Tag::new("bad", "expired"),
-                },
+                };
+                (When::from(at), tag)
             }),
         }
     }

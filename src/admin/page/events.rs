@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::IntoResponse,
-};
+use axum::extract::Path;
 
 use super::{
     error_page::{ErrorPage, PageResult},
@@ -15,11 +11,10 @@ use super::{
     frame::Frame,
     json::indented,
     redaction::Redaction,
-    selection_form::SelectionForm,
-    visit::PageVisit,
+    visit::{PageVisit, download},
 };
 use crate::{
-    admin::{AdminState, error::RequestError, params::parse_number, selection::read_filtered},
+    admin::{error::RequestError, params::parse_number, selection::read_filtered},
     clock::Timestamp,
     event::{Event, View, WORD_CHARS, excerpt, joined},
     insight::ask,
@@ -70,35 +65,30 @@ impl EventTableRow {
 #[template(path = "events.html")]
 struct EventListPage {
     frame: Frame,
-    selection: SelectionForm,
-    source: String,
     rows: Vec<EventTableRow>,
     next: Option<String>,
 }
 
 /// `GET /events?event=&status=&source=&phone=&message=&since=&until=&before=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let form = &visit.form;
-    let source = form.text("source");
-    let (since, until) = SelectionForm::times(form)?;
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let (form, journal) = (visit.form(), visit.journal());
+    let (since, until) = form.times()?;
     let query = EventQuery {
         name: None,
-        source: source.map(str::to_owned),
+        source: form.text("source").map(str::to_owned),
         since,
         until,
         before: form.read("before")?,
         limit: LIMIT,
     };
-    let journal = &*shared.parts.journal;
-    let page = match SelectionForm::filter(form)? {
+    let page = match form.filter()? {
         Some(filter) => read_filtered(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
     let redaction = visit.redaction();
     let rows = page.events.iter().map(|event| EventTableRow::of(event, redaction)).collect();
-    let next = page.next.map(|next| form.with("/events", "before", &next.to_string()));
-    let (selection, source) = (SelectionForm::of(form), source.unwrap_or_default().to_owned());
-    visit.show(|frame| EventListPage { frame, selection, source, rows, next })
+    let next = page.next.map(|next| form.older("/events", next));
+    visit.show(|frame| EventListPage { frame, rows, next })
 }
 
 #[derive(Template)]
@@ -154,17 +144,13 @@ impl ProgressTableRow {
 }
 
 /// `GET /events/{seq}`
-pub(super) async fn one(
-    State(shared): State<Arc<AdminState>>,
-    Path(seq): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let event = event(&shared, &seq).await?;
+pub(super) async fn one(Path(seq): Path<String>, visit: PageVisit) -> PageResult {
+    let event = event(&visit, &seq).await?;
     let redaction = visit.redaction();
     let (json, cut) = shown_json(&event.element.rendered(), redaction);
     let ids: Vec<String> = event.element.view().message_ids().take(50).map(str::to_owned).collect();
-    let messages = messages(&shared, &event.source, ids, redaction).await?;
-    let lanes = shared.handler_progress(&event).await?;
+    let messages = messages(&visit, &event.source, ids).await?;
+    let lanes = visit.shared.handler_progress(&event).await?;
     let progress = lanes.into_iter().map(|progress| ProgressTableRow::of(progress, &event)).collect();
     let view = event.element.view();
     let (store, creation_times) = (view.store_id().map(word), creation_times(&view));
@@ -173,7 +159,7 @@ pub(super) async fn one(
     let is_subscribed = matches!(view, View::Subscribed(_));
     let id = event.element.id().map(|id| if is_subscribed { word(&redaction.address(id)) } else { word(id) });
     let size = quantity(event.element.raw().len() as u64, "byte", "bytes");
-    let newest = *shared.parts.journal.tip().borrow();
+    let newest = *visit.journal().tip().borrow();
     visit.show(|frame| EventDetailPage {
         frame,
         row,
@@ -197,39 +183,30 @@ pub(super) fn shown_json(rendered: &str, redaction: Redaction) -> (String, bool)
 }
 
 /// `GET /events/{seq}/bytes`: the raw bytes of the event as a file download.
-pub(super) async fn bytes(
-    State(shared): State<Arc<AdminState>>,
-    Path(seq): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    if !visit.redaction().is_off {
-        return Err(ErrorPage::Redacted);
-    }
-    let event = event(&shared, &seq).await?;
-    let name = format!("attachment; filename=\"event-{}.json\"", event.seq);
-    let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((headers, event.element.raw().as_bytes().to_vec()).into_response())
+pub(super) async fn bytes(Path(seq): Path<String>, visit: PageVisit) -> PageResult {
+    visit.check_revealed()?;
+    let event = event(&visit, &seq).await?;
+    Ok(download(&format!("event-{}.json", event.seq), event.element.raw().as_bytes().to_vec()))
 }
 
-async fn event(shared: &AdminState, seq: &str) -> Result<Arc<Event>, ErrorPage> {
+async fn event(visit: &PageVisit, seq: &str) -> Result<Arc<Event>, ErrorPage> {
     let seq: u64 = parse_number("seq", seq)?;
-    let was_stored = (1..=*shared.parts.journal.tip().borrow()).contains(&seq);
+    let was_stored = (1..=*visit.journal().tip().borrow()).contains(&seq);
     let missing = || {
         let reason = if was_stored { "retention deleted it" } else { "it was never stored" };
         RequestError::NotFound(format!("event {seq}: {reason}"))
     };
-    Ok(shared.parts.journal.get(seq).await?.ok_or_else(missing)?)
+    Ok(visit.journal().get(seq).await?.ok_or_else(missing)?)
 }
 
 /// Links to the messages with these ids. A message that insight does not know gets no number.
 async fn messages(
-    shared: &AdminState,
+    visit: &PageVisit,
     source: &Arc<str>,
     ids: Vec<String>,
-    redaction: Redaction,
 ) -> Result<Vec<MessageLink>, ErrorPage> {
-    let unknown = |id: &String| MessageLink { text: word(&redaction.id(id)), number: None };
-    let Some(insight) = &shared.parts.insight else { return Ok(ids.iter().map(unknown).collect()) };
+    let unknown = |id: &String| MessageLink { text: word(&visit.redaction().id(id)), number: None };
+    let Ok(insight) = visit.insight() else { return Ok(ids.iter().map(unknown).collect()) };
     let (classes, source) = (insight.failures().clone(), Arc::clone(source));
     let links = insight.ask(move |connection| {
         let mut found = Vec::new();

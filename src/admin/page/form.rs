@@ -10,7 +10,7 @@ use axum::{
 
 use super::{
     csrf::Notice,
-    error_page::ErrorPage,
+    error_page::{ErrorPage, PageResult},
     form_fields::FormFields,
     visit::{PageVisit, set_cookie},
 };
@@ -35,10 +35,11 @@ impl Posted {
     }
 
     /// Redirects to a page that shows the result as a notice. `done` tells whether the action changed anything.
-    pub(super) fn says(&self, shared: &AdminState, path: &str, done: bool, text: String) -> Response {
+    pub(super) fn says(&self, path: &str, done: bool, text: String) -> PageResult {
         let mut response = Redirect::to(path).into_response();
-        set_cookie(&mut response, shared.csrf.notice(&self.visit.browser, &Notice { done, text }));
-        response
+        let PageVisit { shared, browser, .. } = &self.visit;
+        set_cookie(&mut response, shared.csrf.notice(browser, &Notice { done, text }));
+        Ok(response)
     }
 }
 
@@ -54,7 +55,7 @@ impl FromRequest<Arc<AdminState>> for Posted {
             .await
             .map_err(|_rejected| RequestError::Body("the form fields cannot be decoded".to_owned()))?;
         let fields = FormFields::from(fields.0);
-        if !shared.csrf.knows(&visit.browser, fields.text("token").unwrap_or_default()) {
+        if !shared.csrf.knows(&visit.browser, fields.value("token")) {
             return Err(ErrorPage::Token);
         }
         Ok(Self { visit, fields })

@@ -5,11 +5,18 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::{extract::Query, http::Uri};
 
-use super::links;
+use super::{format::time_field, links};
 use crate::{
-    admin::error::RequestError,
+    admin::{
+        error::RequestError,
+        selection::{EventSelection, FilterSelection},
+    },
     clock::{NotATime, Timestamp},
+    handler::{Filter, FilterSettings},
 };
+
+/// The fields of an event selection: by content and by time.
+pub(super) const SELECTION: [&str; 6] = ["event", "status", "phone", "message", "since", "until"];
 
 /// The non-empty fields, in order.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +32,16 @@ impl FormFields {
     /// The value of a field, trimmed.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| given == name).map(|(_, text)| text.as_str())
+    }
+
+    /// The value of a field as it was filled in, or an empty string.
+    pub(super) fn value(&self, name: &str) -> &str {
+        self.text(name).unwrap_or_default()
+    }
+
+    /// Returns whether the field has this value.
+    pub(super) fn has(&self, name: &str, value: &str) -> bool {
+        self.text(name) == Some(value)
     }
 
     /// The parsed value of a field.
@@ -51,9 +68,52 @@ impl FormFields {
         text.parse().map(Some).map_err(|error: NotATime| RequestError::parameter(name, error.to_string()))
     }
 
+    /// The value of a time field, for a browser's time field; as it was filled in if it is not a valid time.
+    pub(super) fn time_value(&self, name: &'static str) -> String {
+        match self.time(name) {
+            Ok(Some(time)) => time_field(time),
+            _ => self.value(name).to_owned(),
+        }
+    }
+
+    /// The fields `since` and `until`.
+    pub(super) fn times(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), RequestError> {
+        Ok((self.time("since")?, self.time("until")?))
+    }
+
+    /// The filter of the request, with its settings.
+    pub(super) fn filter_selection(&self) -> Result<FilterSelection, RequestError> {
+        let one = |name: &str| self.text(name).map(|text| vec![text.to_owned()]);
+        let settings = FilterSettings {
+            events: one("event"),
+            statuses: one("status"),
+            messages: one("message"),
+            phones: one("phone"),
+            ..FilterSettings::default()
+        };
+        FilterSelection::try_from(settings).map_err(|error| RequestError::parameter("event", error))
+    }
+
+    /// The filter of the request; `None` if it matches all events.
+    pub(super) fn filter(&self) -> Result<Option<Filter>, RequestError> {
+        let FilterSelection { settings, filter } = self.filter_selection()?;
+        Ok((settings != FilterSettings::default()).then_some(filter))
+    }
+
+    /// The selection of the request: its times and its filter.
+    pub(super) fn events(&self) -> Result<EventSelection, RequestError> {
+        let (since, until) = self.times()?;
+        Ok(EventSelection { since, until, filter: self.filter_selection()?.filter })
+    }
+
     /// The given fields with these names, for a link or a form.
     pub(super) fn kept(&self, names: &[&str]) -> Vec<(String, String)> {
         self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).cloned().collect()
+    }
+
+    /// The link to the page of older rows of a list.
+    pub(super) fn older(&self, path: &str, before: impl Display) -> String {
+        self.with(path, "before", &before.to_string())
     }
 
     /// A link to `path` with this field changed and `before` removed.

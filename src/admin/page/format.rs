@@ -3,14 +3,14 @@
 
 use askama::{Template, filters::HtmlSafe};
 
-use crate::{clock::Timestamp, insight::MessageState};
+use crate::{clock::Timestamp, dispatch::LaneCondition, insight::MessageState};
 
 /// A time: RFC 3339 in the markup, and displayed to the second.
 #[derive(Template)]
-#[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ short }}</time>"#, ext = "html")]
+#[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ text }}</time>"#, ext = "html")]
 pub(super) struct When {
     exact: String,
-    short: String,
+    text: String,
 }
 
 impl HtmlSafe for When {}
@@ -18,23 +18,14 @@ impl HtmlSafe for When {}
 impl From<Timestamp> for When {
     fn from(time: Timestamp) -> Self {
         let exact = time.to_string();
-        let short = exact.get(..19).unwrap_or(&exact).replace('T', " ");
-        Self { exact, short }
+        let text = exact.get(..19).unwrap_or(&exact).replace('T', " ");
+        Self { exact, text }
     }
 }
 
-/// A past time: RFC 3339 in the markup, and displayed as the time elapsed since then.
-#[derive(Template)]
-#[template(source = r#"<time class="nowrap" datetime="{{ exact }}">{{ text }}</time>"#, ext = "html")]
-pub(super) struct Ago {
-    exact: String,
-    text: String,
-}
-
-impl HtmlSafe for Ago {}
-
-impl Ago {
-    pub(super) fn new(time: Timestamp, now: Timestamp) -> Self {
+impl When {
+    /// A past time, displayed as the time elapsed since then.
+    pub(super) fn ago(time: Timestamp, now: Timestamp) -> Self {
         let ms = now.ms_since(time).max(0);
         let text = if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", duration(ms)) };
         Self { exact: time.to_string(), text }
@@ -66,6 +57,19 @@ impl Tag {
             MessageState::Failed => "bad",
         };
         Self::new(colour, state.as_str())
+    }
+
+    /// The condition of a lane or of a handler.
+    pub(super) fn of_condition(condition: LaneCondition) -> Self {
+        match condition {
+            LaneCondition::Running => Self::new("ok", "running"),
+            LaneCondition::Waiting => Self::new("warn", "unwell"),
+            LaneCondition::Paused => Self::new("warn", "paused"),
+            LaneCondition::Full => Self::new("bad", "full"),
+            LaneCondition::Stuck => Self::new("bad", "stuck"),
+            LaneCondition::Stopped => Self::new("", "stopped"),
+            LaneCondition::NotConfigured => Self::new("", "not configured"),
+        }
     }
 
     /// A status in BIK's own spelling.
@@ -106,6 +110,11 @@ impl Percentage {
     }
 }
 
+/// A time for a browser's time field.
+pub(super) fn time_field(time: Timestamp) -> String {
+    time.to_string().chars().take(16).collect()
+}
+
 /// A number with thousands separators.
 pub(super) fn number(value: impl Into<i128>) -> String {
     let value: i128 = value.into();
@@ -137,6 +146,11 @@ pub(super) fn duration(ms: i64) -> String {
         3_600..86_400 => two(secs / 3_600, "h", secs % 3_600 / 60, "min"),
         _ => two(secs / 86_400, "d", secs % 86_400 / 3_600, "h"),
     }
+}
+
+/// A duration in its two largest units.
+pub(super) fn duration_of_secs(secs: u64) -> String {
+    duration(i64::try_from(secs).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000))
 }
 
 /// A duration, or a dash if it is not known.

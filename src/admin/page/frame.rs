@@ -1,6 +1,6 @@
 //! The frame around every page: its navigation, its notices, and how it shows personal data.
 
-use super::{assets, csrf::Notice, redaction::Redaction};
+use super::{assets, csrf::Notice, form_fields::FormFields, redaction::Redaction};
 
 /// The sections of the navigation: path and label.
 const SECTIONS: &[(&str, &str)] = &[
@@ -28,6 +28,8 @@ pub(super) struct Frame {
     pub(super) notice: Option<Notice>,
     /// Why events cannot be stored now; `None` if they can.
     pub(super) trouble: Option<String>,
+    /// The fields of the URL, with which a form of the page is filled in.
+    pub(super) form: FormFields,
 }
 
 /// Whether personal data is shown, and for how long.
@@ -49,11 +51,6 @@ impl Frame {
         let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
-    }
-
-    /// The path of a section, or `None` if no section has this path.
-    pub(super) fn section(&self, path: &str) -> Option<&'static str> {
-        SECTIONS.iter().map(|(section, _)| *section).find(|section| *section == path)
     }
 
     /// The URL of a static file.

@@ -1,8 +1,15 @@
 //! Paths and queries of the links between pages, encoded.
 
+use crate::dispatch::LaneStatus;
+
 /// The path of a handler's page.
 pub(super) fn handler(name: &str) -> String {
     format!("/handlers/{}", encoded(name))
+}
+
+/// The path of a handler's page, if the handler has one of these lanes.
+pub(super) fn handler_of(lanes: &[LaneStatus], name: &str) -> Option<String> {
+    lanes.iter().any(|lane| *lane.handler == *name).then(|| handler(name))
 }
 
 /// The URL of a path with these fields as its query.

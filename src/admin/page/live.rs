@@ -9,7 +9,6 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
-    extract::State,
     http::{HeaderMap, header::CACHE_CONTROL},
     response::{
         IntoResponse, Response,
@@ -21,11 +20,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     error_page::PageResult, events::EventTableRow, format::quantity, frame::Frame, redaction::Redaction,
-    selection_form::SelectionForm, visit::PageVisit,
+    visit::PageVisit,
 };
 use crate::{
     admin::{
-        AdminState,
         error::RequestError,
         selection::read_filtered,
         tail::{EventTail, TailMessage, last_seq},
@@ -50,8 +48,6 @@ const BEHIND_MAX: u64 = 5_000;
 #[template(path = "tail.html")]
 struct TailPage {
     frame: Frame,
-    selection: SelectionForm,
-    source: String,
     /// Neither a filter nor a source is set.
     is_any: bool,
     rows: Vec<EventTableRow>,
@@ -62,12 +58,11 @@ struct TailPage {
 }
 
 /// `GET /tail?event=&status=&source=&phone=&message=`
-pub(super) async fn page(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let form = &visit.form;
+pub(super) async fn page(visit: PageVisit) -> PageResult {
+    let (form, journal) = (visit.form(), visit.journal());
     let source = form.text("source").map(str::to_owned);
-    let filter = SelectionForm::filter(form)?;
+    let filter = form.filter()?;
     let is_any = source.is_none() && filter.is_none();
-    let journal = &*shared.parts.journal;
     // Events that arrive while the page is built come through the stream.
     let tip = *journal.tip().borrow();
     let query =
@@ -79,9 +74,8 @@ pub(super) async fn page(State(shared): State<Arc<AdminState>>, visit: PageVisit
     let redaction = visit.redaction();
     let rows = newest.events.iter().map(|event| EventTableRow::of(event, redaction)).collect();
     let stream = form.with("/tail/rows", "after", &tip.to_string());
-    let (selection, source, is_cut) =
-        (SelectionForm::of(form), source.unwrap_or_default(), newest.next.is_some());
-    visit.show(|frame| TailPage { frame, selection, source, is_any, rows, is_cut, stream })
+    let is_cut = newest.next.is_some();
+    visit.show(|frame| TailPage { frame, is_any, rows, is_cut, stream })
 }
 
 /// Rows of new events, newest first.
@@ -96,16 +90,12 @@ struct LiveRows {
 /// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
 /// events `rows` (HTML), `quiet` (nothing arrived for a while), `again` (the stream ends, and the page reconnects at
 /// once) and `full` (why there is no place for another tail).
-pub(super) async fn rows(
-    State(shared): State<Arc<AdminState>>,
-    headers: HeaderMap,
-    visit: PageVisit,
-) -> PageResult {
-    let form = &visit.form;
+pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
+    let form = visit.form();
     let source = form.text("source").map(str::to_owned);
-    let filter = SelectionForm::filter(form)?.unwrap_or_default();
+    let filter = form.filter()?.unwrap_or_default();
     let after = last_seq(&headers)?.or(form.read("after")?);
-    let tail = match EventTail::new(&shared, source, filter, after) {
+    let tail = match EventTail::new(&visit.shared, source, filter, after) {
         Ok(tail) => tail,
         Err(full @ RequestError::TooManyTails { .. }) => {
             let line = Line::default().event("full").data(full.to_string());
@@ -113,8 +103,8 @@ pub(super) async fn rows(
         }
         Err(fault) => return Err(fault.into()),
     };
-    let shown_until = shared.csrf.shown_until(&visit.browser, &headers, shared.parts.journal.clock().now());
-    let clock = shared.parts.journal.clock().clone();
+    let shown_until = visit.shared.csrf.shown_until(&visit.browser, &headers, visit.now());
+    let clock = visit.journal().clock().clone();
     let now = Instant::now();
     let live = TailStream {
         clock,

@@ -1,12 +1,10 @@
 //! `/messages/{id}`: one message and its status events.
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 
 use super::{
-    error_page::{ErrorPage, PageResult},
+    error_page::PageResult,
     format::{Tag, When, duration},
     frame::Frame,
     message_text::MessageText,
@@ -15,7 +13,7 @@ use super::{
     visit::PageVisit,
 };
 use crate::{
-    admin::{AdminState, error::RequestError},
+    admin::error::RequestError,
     insight::{
         FailureClasses,
         ask::{self, Sighting, Timeline},
@@ -36,9 +34,7 @@ struct ShownMessage {
     deleted: bool,
     id: String,
     person: Person,
-    text: String,
-    /// `text` is a description, not the text of the message.
-    is_description: bool,
+    said: MessageText,
     /// Known properties: label and value.
     facts: Vec<(&'static str, String)>,
     first_at: When,
@@ -66,12 +62,8 @@ struct StatusStep {
 }
 
 /// `GET /messages/{id}`: the id is the number of the message in insight, as in the links of these pages, or BIK's id.
-pub(super) async fn one(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
+pub(super) async fn one(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    let insight = visit.insight()?;
     let classes = insight.failures().clone();
     let found = insight.ask(move |connection| {
         let numbered = match id.parse() {
@@ -93,23 +85,22 @@ pub(super) async fn one(
     let redaction = visit.redaction();
     let mut messages = Vec::with_capacity(found.len());
     for timeline in found {
-        let text = MessageText::of(&shared, &timeline.message).await;
-        messages.push(ShownMessage::of(timeline, text, insight.failures(), redaction));
+        let said = MessageText::of(&visit, &timeline.message).await;
+        messages.push(ShownMessage::of(timeline, said, insight.failures(), redaction));
     }
     visit.show(|frame| MessagePage { frame, messages })
 }
 
 impl ShownMessage {
-    fn of(timeline: Timeline, text: MessageText, classes: &FailureClasses, redaction: Redaction) -> Self {
+    fn of(timeline: Timeline, said: MessageText, classes: &FailureClasses, redaction: Redaction) -> Self {
         let message = timeline.message;
-        let of = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let facts = [
-            ("Source", Some(message.source.to_string())),
-            ("Channel", of(&message.channel)),
-            ("Store", of(&message.store)),
-            ("Category", message.category.as_deref().map(str::to_owned)),
-            ("Owner", of(&message.owner)),
-            ("Owner id", of(&message.owner_id)),
+            ("Source", Some(&*message.source)),
+            ("Channel", message.channel.as_deref()),
+            ("Store", message.store.as_deref()),
+            ("Category", message.category.as_deref()),
+            ("Owner", message.owner.as_deref()),
+            ("Owner id", message.owner_id.as_deref()),
         ];
         let failure = message.failure.as_ref().map(|class| MessageFailure {
             class: class.clone(),
@@ -121,9 +112,8 @@ impl ShownMessage {
             deleted: message.deleted,
             id: redaction.id(&message.message_id).into_owned(),
             person: Person::of_message(&message, redaction),
-            is_description: text.is_description(),
-            text: text.shown(redaction),
-            facts: facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
+            said,
+            facts: facts.into_iter().filter_map(|(name, text)| Some((name, text?.to_owned()))).collect(),
             first_at: When::from(message.first_at),
             last_at: When::from(message.last_at),
             created_at: message.created_at.map(When::from),

@@ -1,11 +1,11 @@
 //! The page: the operator's view in a browser. It is HTML from the templates in `templates/` and is readable without
 //! JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
-//! A route handler takes a `PageVisit` (the browser, the fields of the URL, and the frame of the page), reads the data,
-//! and ends with `visit.show(|frame| EventListPage { frame, … })`. Its template extends `base.html`. Every value is
-//! escaped; nothing is marked safe. Only the `Redaction` of the visit writes personal data. A form that changes
-//! something contains `{{ frame.token }}`, and its handler takes a `Posted`. An error is an `ErrorPage`, which renders
-//! as a page too.
+//! A route handler takes a `PageVisit` (the shared state, the browser, and the frame of the page with the fields of the
+//! URL), reads the data, and ends with `visit.show(|frame| EventListPage { frame, … })`. Its template extends
+//! `base.html`. Every value is escaped; nothing is marked safe. Only the `Redaction` of the visit writes personal data.
+//! A form that changes something contains `{{ frame.token }}`, and its handler takes a `Posted`. An error is an
+//! `ErrorPage`, which renders as a page too.
 
 mod assets;
 mod confirm;
@@ -33,7 +33,6 @@ mod redaction;
 mod replays;
 mod reveal;
 mod search;
-mod selection_form;
 mod visit;
 
 pub(super) use csrf::CsrfKey;
@@ -44,10 +43,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, Request},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{ACCEPT, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS},
-    },
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::ACCEPT},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -117,25 +113,25 @@ async fn guarded(request: Request, next: Next) -> Response {
     secured(next.run(request).await)
 }
 
-/// Script or markup that is injected into a page cannot contact other hosts, and no other site can frame the page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-);
+/// The security headers. Script or markup that is injected into a page cannot contact other hosts, and no other site
+/// can frame the page. The referrer policy must allow the own origin: with `no-referrer`, browsers send `Origin: null`
+/// with our own forms.
+const SECURITY_HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("referrer-policy", "same-origin"),
+    ("x-frame-options", "DENY"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+];
 
-/// Adds the security headers. The referrer policy must allow the own origin: with `no-referrer`, browsers send
-/// `Origin: null` with our own forms.
 fn secured(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("same-origin"));
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    headers.insert(
-        HeaderName::from_static("permissions-policy"),
-        HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
-    );
     response
 }

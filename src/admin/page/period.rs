@@ -63,11 +63,6 @@ impl FigurePeriod {
         }
         (first..=end).map(|at| Timestamp::from_ms(at * step)).collect()
     }
-
-    /// Formats a time for a browser's time field.
-    pub(super) fn field(time: Timestamp) -> String {
-        time.to_string().chars().take(16).collect()
-    }
 }
 
 #[cfg(test)]

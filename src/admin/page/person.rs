@@ -1,4 +1,4 @@
-//! A customer as shown in tables.
+//! The customer and the sender of a message, as shown in tables.
 
 use super::redaction::Redaction;
 use crate::insight::ask::{Contact, MessageRow};
@@ -25,6 +25,12 @@ impl Person {
         let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), redaction);
         Self { contact: Some(contact.id), text }
     }
+}
+
+/// Who sent a message to a customer: BIK's word, and the id if there is one. Empty for a message from a customer.
+pub(super) fn sent_by(message: &MessageRow) -> String {
+    let Some(owner) = &message.owner else { return String::new() };
+    message.owner_id.as_ref().map_or_else(|| owner.to_string(), |id| format!("{owner} {id}"))
 }
 
 fn text(name: Option<&str>, address: Option<&str>, contact: Option<i64>, redaction: Redaction) -> String {

@@ -1,16 +1,13 @@
 //! `POST /reveal`: shows personal data to a browser for 15 minutes, or hides it. Showing it is logged and counted.
 
-use std::sync::Arc;
-
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use super::{form::Posted, visit::set_cookie};
-use crate::admin::AdminState;
 
 /// The fields are `wish` (`show` or `hide`) and `back`.
-pub(super) async fn reveal(State(shared): State<Arc<AdminState>>, posted: Posted) -> Response {
-    let browser = &posted.visit.browser;
-    let cookie = if posted.fields.text("wish") == Some("hide") {
+pub(super) async fn reveal(posted: Posted) -> Response {
+    let shared = &posted.visit.shared;
+    let cookie = if posted.fields.has("wish", "hide") {
         shared.csrf.hide()
     } else {
         // Log only the first segment of the path: the rest may be an id that contains a phone number.
@@ -23,7 +20,7 @@ pub(super) async fn reveal(State(shared): State<Arc<AdminState>>, posted: Posted
             "personal data revealed on the page for 15 minutes"
         );
         shared.parts.metrics.reveals.inc();
-        shared.csrf.show(browser, shared.parts.journal.clock().now())
+        shared.csrf.show(&posted.visit.browser, posted.visit.now())
     };
     let mut response = posted.back();
     set_cookie(&mut response, cookie);

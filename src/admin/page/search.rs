@@ -1,26 +1,21 @@
 //! `/search`: finds messages by message id, phone, customer, or failure text.
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{IntoResponse, Redirect},
-};
+use axum::response::{IntoResponse, Redirect};
 use rusqlite::Connection;
 
 use super::{
-    error_page::{ErrorPage, PageResult},
+    error_page::PageResult,
     form_fields::FormFields,
     format::{Tag, When},
     frame::Frame,
     links::encoded,
-    person::Person,
+    person::{Person, sent_by},
     redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{
-    admin::{AdminState, error::RequestError},
+    admin::error::RequestError,
     insight::{
         FailureClasses, MessageState,
         ask::{self, ListPage, MessageRow, SearchQuery},
@@ -75,30 +70,24 @@ impl Meaning {
 
 /// A message in the result table.
 struct MessageTableRow {
-    id: i64,
     at: When,
     person: Person,
     state: Tag,
-    deleted: bool,
     sent_by: String,
-    channel: Arc<str>,
-    failure: String,
-    message: String,
+    /// BIK's id of the message.
+    id: String,
+    message: MessageRow,
 }
 
 impl MessageTableRow {
-    fn of(message: &MessageRow, redaction: Redaction) -> Self {
-        let owner_id = message.owner_id.as_deref().map(|id| format!(" {id}")).unwrap_or_default();
+    fn of(message: MessageRow, redaction: Redaction) -> Self {
         Self {
-            id: message.id,
             at: When::from(message.first_at),
-            person: Person::of_message(message, redaction),
+            person: Person::of_message(&message, redaction),
             state: Tag::of_state(message.state),
-            deleted: message.deleted,
-            sent_by: message.owner.as_deref().map(|owner| format!("{owner}{owner_id}")).unwrap_or_default(),
-            channel: message.channel.clone().unwrap_or_default(),
-            failure: message.failure.clone().unwrap_or_default(),
-            message: redaction.id(&message.message_id).into_owned(),
+            sent_by: sent_by(&message),
+            id: redaction.id(&message.message_id).into_owned(),
+            message,
         }
     }
 }
@@ -107,36 +96,27 @@ impl MessageTableRow {
 #[template(path = "search.html")]
 struct MessageSearchPage {
     frame: Frame,
-    q: String,
     /// The interpretation that found messages.
     found_as: Option<&'static str>,
-    meanings: Vec<(&'static str, &'static str, bool)>,
-    states: Vec<(&'static str, bool)>,
-    direction: String,
-    since: String,
-    until: String,
+    /// The interpretations: value and label.
+    meanings: [(&'static str, &'static str); 4],
+    states: [&'static str; 6],
     rows: Vec<MessageTableRow>,
     next: Option<String>,
 }
 
 /// `GET /search?q=&as=&state=&direction=&event=&since=&until=&before=`
-pub(super) async fn search(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let form = &visit.form;
+pub(super) async fn search(visit: PageVisit) -> PageResult {
+    let form = visit.form();
     if let Some(event) = form.text("event") {
         return Ok(Redirect::to(&of_events(event, form)).into_response());
     }
-    let insight = shared.parts.insight.as_ref().ok_or(ErrorPage::InsightOff)?;
-    let query = query(form)?;
-    let meanings =
-        match form.text("as") {
-            None => Meaning::ALL.to_vec(),
-            Some(name) => {
-                let known = Meaning::ALL.into_iter().find(|meaning| meaning.as_str() == name);
-                vec![known.ok_or_else(|| {
-                    RequestError::parameter("as", "must be message, phone, customer or reason")
-                })?]
-            }
-        };
+    let (insight, query, chosen) = (visit.insight()?, query(form)?, form.text("as"));
+    let mut meanings = Meaning::ALL.to_vec();
+    meanings.retain(|meaning| chosen.is_none_or(|name| name == meaning.as_str()));
+    if meanings.is_empty() {
+        return Err(RequestError::parameter("as", "must be message, phone, customer or reason").into());
+    }
     let (text, classes) = (form.text("q").map(str::to_owned), insight.failures().clone());
     let (found_as, found) = insight
         .ask(move |connection| match text {
@@ -146,31 +126,16 @@ pub(super) async fn search(State(shared): State<Arc<AdminState>>, visit: PageVis
         .await?;
     let redaction = visit.redaction();
     let next = found.next.map(|next| {
-        let link = form.with("/search", "before", &next.to_string());
+        let link = form.older("/search", next);
         // The next page uses the interpretation of this page.
-        let known = found_as.filter(|_| form.text("as").is_none());
+        let known = found_as.filter(|_| chosen.is_none());
         known.map_or(link.clone(), |meaning| format!("{link}&as={}", meaning.as_str()))
     });
-    let text = |name: &str| form.text(name).unwrap_or_default().to_owned();
-    let chosen = form.text("as");
-    let state = form.text("state");
-    let (q, direction, since, until) = (text("q"), text("direction"), text("since"), text("until"));
-    let meanings = Meaning::ALL.map(|one| (one.as_str(), one.label(), chosen == Some(one.as_str()))).to_vec();
-    let states = MessageState::ALL.map(|one| (one.as_str(), state == Some(one.as_str()))).to_vec();
-    let rows = found.rows.iter().map(|message| MessageTableRow::of(message, redaction)).collect();
+    let meanings = Meaning::ALL.map(|meaning| (meaning.as_str(), meaning.label()));
+    let states = MessageState::ALL.map(MessageState::as_str);
+    let rows = found.rows.into_iter().map(|message| MessageTableRow::of(message, redaction)).collect();
     let found_as = found_as.map(Meaning::label);
-    visit.show(|frame| MessageSearchPage {
-        frame,
-        q,
-        found_as,
-        meanings,
-        states,
-        direction,
-        since,
-        until,
-        rows,
-        next,
-    })
+    visit.show(|frame| MessageSearchPage { frame, found_as, meanings, states, rows, next })
 }
 
 /// The search fields other than the text.

@@ -5,13 +5,17 @@ use std::{convert::Infallible, sync::Arc};
 use askama::Template;
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderValue, header::SET_COOKIE, request::Parts},
+    http::{
+        HeaderValue,
+        header::{CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE},
+        request::Parts,
+    },
     response::{Html, IntoResponse, Response},
 };
 
 use super::{
     csrf::{self, Browser},
-    error_page::PageResult,
+    error_page::{ErrorPage, PageResult},
     form_fields::FormFields,
     frame::{Frame, Reveal},
     redaction::Redaction,
@@ -19,20 +23,47 @@ use super::{
 use crate::{
     admin::{AdminState, wire::Health},
     clock::Timestamp,
+    insight::Insight,
+    journal::Journal,
 };
 
 /// A browser's request for a page.
 pub(super) struct PageVisit {
+    pub(super) shared: Arc<AdminState>,
     pub(super) frame: Frame,
-    /// The fields of the URL.
-    pub(super) form: FormFields,
     pub(super) browser: Browser,
 }
 
 impl PageVisit {
+    pub(super) fn journal(&self) -> &dyn Journal {
+        &*self.shared.parts.journal
+    }
+
+    /// The outcomes of messages.
+    ///
+    /// # Errors
+    /// Returns [`ErrorPage::InsightOff`] if there are none.
+    pub(super) fn insight(&self) -> Result<&Insight, ErrorPage> {
+        self.shared.parts.insight.as_deref().ok_or(ErrorPage::InsightOff)
+    }
+
+    /// The fields of the URL.
+    pub(super) fn form(&self) -> &FormFields {
+        &self.frame.form
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.journal().clock().now()
+    }
+
     /// How this page shows personal data.
     pub(super) fn redaction(&self) -> Redaction {
         self.frame.redaction()
+    }
+
+    /// Checks that personal data is shown, for a page that cannot mask it.
+    pub(super) fn check_revealed(&self) -> Result<(), ErrorPage> {
+        if self.redaction().is_off { Ok(()) } else { Err(ErrorPage::Redacted) }
     }
 
     /// Renders the page that `make` builds with the frame, and sets the cookies.
@@ -45,6 +76,13 @@ impl PageVisit {
         }
         Ok(response)
     }
+}
+
+/// Raw bytes as a file download.
+pub(super) fn download(name: &str, bytes: Vec<u8>) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, disposition)];
+    (headers, bytes).into_response()
 }
 
 /// Adds a cookie to the response, if there is one.
@@ -67,9 +105,9 @@ impl FromRequestParts<Arc<AdminState>> for PageVisit {
             reveal: Some(Reveal { minutes_left: until.map(|until| minutes(until, now)) }),
             notice: shared.csrf.noticed(&browser, &parts.headers),
             trouble: trouble(shared),
+            form: FormFields::of(&parts.uri),
         };
-        let form = FormFields::of(&parts.uri);
-        Ok(Self { frame, form, browser })
+        Ok(Self { shared: Arc::clone(shared), frame, browser })
     }
 }
 
@@ -79,20 +117,18 @@ fn minutes(until: Timestamp, now: Timestamp) -> i64 {
 }
 
 fn trouble(shared: &AdminState) -> Option<String> {
-    let health = Health::of(shared);
-    let why = match &*health.state {
-        "ready" => return None,
-        "full" => match health.held_by {
-            Some(handler) => {
-                return Some(format!(
-                    "The disk is full, and old events cannot be deleted: handler {handler} has not delivered them yet."
-                ));
-            }
-            None => "The disk is full: senders get 503 until there is free space.",
-        },
-        "stalled" => "The disk does not respond: senders get 503 until it does.",
-        "stopping" => "This receiver is stopping.",
-        "closed" => "The journal is closed.",
+    let Health { state, held_by, .. } = Health::of(shared);
+    let why = match (&*state, held_by) {
+        ("ready", _) => return None,
+        ("full", Some(handler)) => {
+            return Some(format!(
+                "The disk is full, and old events cannot be deleted: handler {handler} has not delivered them yet."
+            ));
+        }
+        ("full", None) => "The disk is full: senders get 503 until there is free space.",
+        ("stalled", _) => "The disk does not respond: senders get 503 until it does.",
+        ("stopping", _) => "This receiver is stopping.",
+        ("closed", _) => "The journal is closed.",
         _ => "The journal failed: this process exits and must be restarted. See the log for the error.",
     };
     Some(why.to_owned())

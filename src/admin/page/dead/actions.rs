@@ -1,13 +1,8 @@
 //! Actions on dead letters: retry one or all that match, or drop one.
 
-use std::sync::Arc;
+use axum::{extract::Path, response::Redirect};
 
-use axum::{
-    extract::{Path, State},
-    response::Redirect,
-};
-
-use super::{OWN_FIELDS, filter, one::dead_letter};
+use super::{filter, list_fields, one::dead_letter};
 use crate::admin::{
     AdminState,
     decision::{
@@ -17,30 +12,25 @@ use crate::admin::{
     error::RequestError,
     page::{
         confirm::Confirm, error_page::PageResult, events::word, form::Posted, form_fields::FormFields,
-        format::quantity, links, selection_form::FIELDS, visit::PageVisit,
+        format::quantity, links, visit::PageVisit,
     },
 };
 
 /// `POST /dead/count`: the number of matching dead letters, and the form that retries them. The fields are those of the
 /// list.
-pub(in crate::admin::page) async fn count_matching(
-    State(shared): State<Arc<AdminState>>,
-    posted: Posted,
-) -> PageResult {
-    let fields = posted.fields.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
-    let back = (links::with_query("/dead", &fields), "Back to the list");
-    confirm_retry(&shared, posted.visit, &posted.fields, back).await
+pub(in crate::admin::page) async fn count_matching(posted: Posted) -> PageResult {
+    let back = (links::with_query("/dead", &list_fields(&posted.fields)), "Back to the list");
+    confirm_retry(posted.visit, &posted.fields, back).await
 }
 
 /// The number of dead letters that match a request, and the form that retries them.
 pub(in crate::admin::page) async fn confirm_retry(
-    shared: &AdminState,
     visit: PageVisit,
     form: &FormFields,
     back: (String, &'static str),
 ) -> PageResult {
-    let ChangeResult { changed: matches, newest, .. } =
-        dead::count(shared, DeadSelection::Matching(Box::new(retried(shared, form)?))).await?;
+    let selection = DeadSelection::Matching(Box::new(retried(&visit.shared, form)?));
+    let ChangeResult { changed: matches, newest, .. } = dead::count(&visit.shared, selection).await?;
     let dead = quantity(matches as u64, "dead letter", "dead letters");
     let of = form.text("handler").map(|handler| format!(" of {handler}")).unwrap_or_default();
     let what = if matches == 0 {
@@ -50,7 +40,7 @@ pub(in crate::admin::page) async fn confirm_retry(
          is delivered, and stays if it is refused again. Later dead letters are not retried."
             .to_owned()
     };
-    let mut fields = form.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
+    let mut fields = list_fields(form);
     // `newest` bounds the retry to the dead letters that were counted.
     fields.extend(newest.map(|newest| ("newest".to_owned(), newest.to_string())));
     visit.show(|frame| Confirm {
@@ -66,15 +56,12 @@ pub(in crate::admin::page) async fn confirm_retry(
 }
 
 /// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list.
-pub(in crate::admin::page) async fn retry_matching(
-    State(shared): State<Arc<AdminState>>,
-    posted: Posted,
-) -> PageResult {
-    let form = &posted.fields;
+pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult {
+    let (form, shared) = (&posted.fields, &posted.visit.shared);
     let newest: Option<i64> = form.read("newest")?;
     let before = newest.map(|newest| newest.saturating_add(1));
-    let filter = DeadFilter { before, ..retried(&shared, form)? };
-    let done = dead::retry(&shared, DeadSelection::Matching(Box::new(filter))).await?.changed;
+    let filter = DeadFilter { before, ..retried(shared, form)? };
+    let done = dead::retry(shared, DeadSelection::Matching(Box::new(filter))).await?.changed;
     let what = match done {
         0 => "Nothing was left to retry.".to_owned(),
         1 => "1 dead letter is being retried: it leaves this list once it is delivered.".to_owned(),
@@ -83,8 +70,7 @@ pub(in crate::admin::page) async fn retry_matching(
             format!("{dead} are being retried: each leaves this list once it is delivered.")
         }
     };
-    let path = links::with_query("/dead", &form.kept(&[&FIELDS[..], &OWN_FIELDS].concat()));
-    Ok(posted.says(&shared, &path, done > 0, what))
+    posted.says(&links::with_query("/dead", &list_fields(form)), done > 0, what)
 }
 
 /// `GET /dead/count`, `GET /dead/retry`: redirects to the list when a browser reloads the answer to a form.
@@ -93,52 +79,33 @@ pub(in crate::admin::page) async fn to_the_list() -> Redirect {
 }
 
 /// `POST /dead/{id}/retry`
-pub(in crate::admin::page) async fn retry(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let dead = dead_letter(&shared, &id).await?;
-    let (id, handler) = (dead.id, running_handler(&shared, &dead.lane.handler)?);
-    dead::retry(&shared, DeadSelection::Ids(vec![id])).await?;
+pub(in crate::admin::page) async fn retry(Path(id): Path<String>, posted: Posted) -> PageResult {
+    let dead = dead_letter(posted.visit.journal(), &id).await?;
+    let shared = &posted.visit.shared;
+    let (id, handler) = (dead.id, running_handler(shared, &dead.lane.handler)?);
+    dead::retry(shared, DeadSelection::Ids(vec![id])).await?;
     let what =
         format!("Dead letter {id} is being retried: it leaves this list once {handler} has delivered it.");
-    Ok(posted.says(&shared, "/dead", true, what))
+    posted.says("/dead", true, what)
 }
 
 /// `GET /dead/{id}/drop`: asks for confirmation.
-pub(in crate::admin::page) async fn ask_to_drop(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let dead = dead_letter(&shared, &id).await?;
-    let id = dead.id;
+pub(in crate::admin::page) async fn ask_to_drop(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    let dead = dead_letter(visit.journal(), &id).await?;
     let event = format!("event {} ({})", dead.event.seq, word(dead.event.element.name()));
-    visit.show(|frame| Confirm {
-        frame,
-        title: format!("Drop dead letter {id}?"),
-        what: vec![format!(
-            "{} will not deliver {event}, and the copy of the event in the dead letter is deleted. This cannot be undone.",
-            dead.lane.handler
-        )],
-        action: Some(format!("/dead/{id}/drop")),
-        fields: Vec::new(),
-        button: "Drop permanently".to_owned(),
-        for_good: true,
-        back: (format!("/dead/{id}"), "Keep it"),
-    })
+    let what = format!(
+        "{} will not deliver {event}, and the copy of the event in the dead letter is deleted. This cannot be undone.",
+        dead.lane.handler
+    );
+    let title = format!("Drop dead letter {}?", dead.id);
+    visit.show(|frame| Confirm::drop(frame, format!("/dead/{}", dead.id), title, what))
 }
 
 /// `POST /dead/{id}/drop`: deletes the dead letter permanently.
-pub(in crate::admin::page) async fn drop(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let id = dead_letter(&shared, &id).await?.id;
-    dead::drop(&shared, DeadSelection::Ids(vec![id])).await?;
-    Ok(posted.says(&shared, "/dead", true, format!("Dead letter {id} was dropped.")))
+pub(in crate::admin::page) async fn drop(Path(id): Path<String>, posted: Posted) -> PageResult {
+    let id = dead_letter(posted.visit.journal(), &id).await?.id;
+    dead::drop(&posted.visit.shared, DeadSelection::Ids(vec![id])).await?;
+    posted.says("/dead", true, format!("Dead letter {id} was dropped."))
 }
 
 /// The selection of a request that retries many dead letters. It is limited to running handlers, because no other

@@ -11,22 +11,19 @@ pub(super) use one::one;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
 
 use super::{
     error_page::PageResult,
     events::word,
-    form_fields::FormFields,
+    form_fields::{FormFields, SELECTION},
     format::{Tag, When, quantity},
     frame::Frame,
     redaction::Redaction,
-    selection_form::{FIELDS, SelectionForm},
     visit::PageVisit,
 };
 use crate::{
-    admin::{AdminState, chunks::CHUNK, decision::dead::DeadFilter, error::RequestError},
-    handler::FailureText,
-    journal::{Cause, DeadLetter, DeadQuery},
+    admin::{chunks::CHUNK, decision::dead::DeadFilter, error::RequestError},
+    journal::{Cause, DeadLetter, DeadQuery, Journal},
 };
 
 /// Dead letters per page.
@@ -35,7 +32,7 @@ const LIMIT: usize = 50;
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;
-/// The form's fields in addition to those of a [`SelectionForm`].
+/// The form's fields in addition to [`SELECTION`].
 const OWN_FIELDS: [&str; 3] = ["handler", "cause", "error"];
 
 struct DeadTableRow {
@@ -51,8 +48,7 @@ struct DeadTableRow {
 
 impl DeadTableRow {
     fn of(dead: &DeadLetter, redaction: Redaction) -> Self {
-        let text = FailureText::read(&dead.error);
-        let mut error: String = redaction.error(&text).chars().take(ERROR_CHARS + 1).collect();
+        let mut error: String = redaction.error(&dead.error).chars().take(ERROR_CHARS + 1).collect();
         if error.chars().count() > ERROR_CHARS {
             error.pop();
             error.push('…');
@@ -78,54 +74,46 @@ fn cause_tag(cause: Cause) -> Tag {
 #[template(path = "dead.html")]
 struct DeadListPage {
     frame: Frame,
-    /// Handlers that run or have dead letters: the name, whether it is selected, and its number of dead letters.
-    handlers: Vec<(Arc<str>, bool, u64)>,
+    /// Handlers that run or have dead letters: the name, and its number of dead letters.
+    handlers: Vec<(Arc<str>, u64)>,
     total: String,
     is_empty: bool,
-    causes: [(&'static str, bool); 2],
-    selection: SelectionForm,
-    error: String,
+    causes: [&'static str; 2],
     rows: Vec<DeadTableRow>,
     next: Option<String>,
-    /// At least one field of the form is set.
-    is_chosen: bool,
+    /// The fields of the form that are set.
     fields: Vec<(String, String)>,
 }
 
 /// `GET /dead?handler=&cause=&error=&event=&status=&phone=&message=&since=&until=&before=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let form = &visit.form;
-    let filter = filter(form)?;
-    let (found, next) = page(&shared, &filter, form.read("before")?, visit.redaction()).await?;
-    let next = next.map(|next| form.with("/dead", "before", &next.to_string()));
-    let figures = shared.parts.journal.figures().await?;
-    let total: u64 = figures.dead.iter().map(|(_, dead)| dead).sum();
-    let chosen = |name: &str| filter.handler.as_deref() == Some(name);
-    let mut handlers: Vec<(Arc<str>, bool, u64)> =
-        figures.dead.iter().map(|(name, dead)| (Arc::clone(name), chosen(name), *dead)).collect();
-    for lane in shared.parts.desk.status() {
-        if handlers.iter().all(|(name, ..)| *name != lane.handler) {
-            handlers.push((Arc::clone(&lane.handler), chosen(&lane.handler), 0));
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let (form, journal) = (visit.form(), visit.journal());
+    let (rows, next) = page(journal, &filter(form)?, form.read("before")?, visit.redaction()).await?;
+    let next = next.map(|next| form.older("/dead", next));
+    let mut handlers = journal.figures().await?.dead;
+    let total: u64 = handlers.iter().map(|(_, dead)| dead).sum();
+    for lane in visit.shared.parts.desk.status() {
+        if handlers.iter().all(|(name, _)| *name != lane.handler) {
+            handlers.push((lane.handler, 0));
         }
     }
     handlers.sort();
-    let causes = [Cause::Refused, Cause::Expired].map(|cause| (cause.as_str(), filter.cause == Some(cause)));
-    let fields = form.kept(&[&FIELDS[..], &OWN_FIELDS].concat());
-    let is_chosen = !fields.is_empty();
-    let (selection, error) = (SelectionForm::of(form), filter.error.unwrap_or_default());
+    let fields = list_fields(form);
     visit.show(|frame| DeadListPage {
         frame,
         handlers,
         total: quantity(total, "dead letter", "dead letters"),
         is_empty: total == 0,
-        causes,
-        selection,
-        error,
-        rows: found,
+        causes: [Cause::Refused, Cause::Expired].map(Cause::as_str),
+        rows,
         next,
-        is_chosen,
         fields,
     })
+}
+
+/// The given fields of the list's form.
+fn list_fields(form: &FormFields) -> Vec<(String, String)> {
+    form.kept(&[&SELECTION[..], &OWN_FIELDS].concat())
 }
 
 /// The selection of a request.
@@ -135,7 +123,7 @@ fn filter(form: &FormFields) -> Result<DeadFilter, RequestError> {
     });
     Ok(DeadFilter {
         handler: form.text("handler").map(str::to_owned),
-        events: SelectionForm::events(form)?,
+        events: form.events()?,
         cause: cause.transpose()?,
         error: form.text("error").map(str::to_owned),
         ..DeadFilter::default()
@@ -144,7 +132,7 @@ fn filter(form: &FormFields) -> Result<DeadFilter, RequestError> {
 
 /// A page of matching dead letters, newest first, and the cursor of the next page.
 async fn page(
-    shared: &AdminState,
+    journal: &dyn Journal,
     filter: &DeadFilter,
     before: Option<i64>,
     redaction: Redaction,
@@ -152,7 +140,7 @@ async fn page(
     let (mut rows, mut before, mut looked_at) = (Vec::new(), before, 0);
     while looked_at < LOOKED_AT {
         let query = DeadQuery { handler: filter.handler.clone(), before, limit: CHUNK };
-        let chunk = shared.parts.journal.dead_letters(query).await?;
+        let chunk = journal.dead_letters(query).await?;
         for dead in &chunk {
             if rows.len() == LIMIT {
                 return Ok((rows, before));

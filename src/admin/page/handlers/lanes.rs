@@ -1,7 +1,7 @@
 //! One lane of a handler as a table row.
 
 use crate::{
-    admin::page::format::{Ago, Tag, duration, number},
+    admin::page::format::{Tag, When, duration, duration_of_secs, number},
     clock::Timestamp,
     dispatch::{LaneCondition, LaneStatus},
     event::Class,
@@ -25,28 +25,26 @@ pub(super) struct LaneRow {
     pub(super) set_aside: String,
     /// Deliveries since the process started.
     pub(super) delivered: String,
-    pub(super) last_success: Option<Ago>,
+    pub(super) last_success: Option<When>,
     /// The class of refusals that no success has followed.
     pub(super) refused: Option<String>,
     /// The class and time of the last failure.
-    pub(super) last_failure: Option<(String, Option<Ago>)>,
+    pub(super) last_failure: Option<(String, Option<When>)>,
 }
 
 impl LaneRow {
     pub(super) fn of(lane: &LaneStatus, now: Timestamp) -> Self {
         let is_incoming = lane.lane == Class::Incoming.as_str();
-        let ago = |at: Timestamp| Ago::new(at, now);
-        let (tag, state) = state(lane, now);
+        let ago = |at: Timestamp| When::ago(at, now);
         Self {
             lane: lane.lane,
             of: if is_incoming { "messages from customers" } else { "statuses and other events" },
-            tag,
-            state,
+            tag: Tag::of_condition(lane.state),
+            state: details(lane, now),
             lag: number(lane.lag),
-            waited: match i64::try_from(lane.lag_seconds) {
-                _ if lane.oldest_at.is_none() => "–".to_owned(),
-                secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),
-            },
+            waited: lane
+                .oldest_at
+                .map_or_else(|| "–".to_owned(), |_oldest| duration_of_secs(lane.lag_seconds)),
             customer_waits: is_incoming && lane.lag_seconds >= WAITS_SECS,
             set_aside: number(lane.set_aside as u64),
             delivered: number(lane.delivered),
@@ -57,9 +55,9 @@ impl LaneRow {
     }
 }
 
-fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
+/// Details of the state; empty if the state says all.
+fn details(lane: &LaneStatus, now: Timestamp) -> String {
     match lane.state {
-        LaneCondition::Running => (Tag::new("ok", "running"), String::new()),
         LaneCondition::Waiting => {
             let since = lane.unwell_since.map(|since| duration(now.ms_since(since).max(0)));
             let since = since.map(|since| format!("for {since}; ")).unwrap_or_default();
@@ -68,15 +66,14 @@ fn state(lane: &LaneStatus, now: Timestamp) -> (Tag, String) {
                 None => "retrying now".to_owned(),
             };
             let what = lane.waits_for.as_ref().map(|what| format!("; {what}")).unwrap_or_default();
-            (Tag::new("warn", "unwell"), format!("{since}{next}{what}"))
+            format!("{since}{next}{what}")
         }
-        LaneCondition::Paused => (Tag::new("warn", "paused"), String::new()),
-        LaneCondition::Full => (Tag::new("bad", "full"), "aside_limit reached".to_owned()),
-        LaneCondition::Stuck => {
-            (Tag::new("bad", "stuck"), "the journal cannot be read or written".to_owned())
-        }
-        LaneCondition::Stopped => (Tag::new("", "stopped"), String::new()),
-        LaneCondition::NotConfigured => (Tag::new("", "not configured"), String::new()),
+        LaneCondition::Full => "aside_limit reached".to_owned(),
+        LaneCondition::Stuck => "the journal cannot be read or written".to_owned(),
+        LaneCondition::Running
+        | LaneCondition::Paused
+        | LaneCondition::Stopped
+        | LaneCondition::NotConfigured => String::new(),
     }
 }
 

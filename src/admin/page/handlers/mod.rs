@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::Path,
     response::{IntoResponse, Redirect},
 };
 
@@ -19,17 +19,12 @@ use super::{
     format::{When, quantity},
     frame::Frame,
     links, replays,
-    selection_form::SelectionForm,
     visit::PageVisit,
 };
 use crate::{
-    admin::{
-        AdminState,
-        decision::handlers::{self, running_handler},
-    },
-    clock::Timestamp,
+    admin::decision::handlers::{self, running_handler},
     dispatch::LaneCondition,
-    journal::{HandlerPlace, JournalFigures},
+    journal::{self, HandlerPlace},
 };
 use lanes::LaneRow;
 
@@ -42,16 +37,17 @@ struct HandlerWithLanes {
 }
 
 impl HandlerWithLanes {
-    fn all(shared: &AdminState, figures: &JournalFigures, now: Timestamp) -> Vec<Self> {
-        let paused = Arc::clone(&shared.parts.journal.paused().borrow());
-        let status = shared.parts.desk.status();
+    async fn all(visit: &PageVisit) -> Result<Vec<Self>, journal::Error> {
+        let (figures, now) = (visit.journal().figures().await?, visit.now());
+        let paused = Arc::clone(&visit.journal().paused().borrow());
+        let status = visit.shared.parts.desk.status();
         let with_lanes = |row: HandlerRow| {
             let own = status.iter().filter(|lane| lane.handler == row.name);
             let lanes = own.map(|lane| LaneRow::of(lane, now)).collect();
             let paused = paused.get(&row.name).map(|pause| (When::from(pause.at), pause.reason.clone()));
             Self { row, lanes, paused }
         };
-        summaries(shared, figures).into_iter().map(with_lanes).collect()
+        Ok(summaries(&visit.shared, &figures).into_iter().map(with_lanes).collect())
     }
 
     /// Returns whether anything in the handler waits for a retry.
@@ -101,16 +97,15 @@ struct HandlerListPage {
 }
 
 /// `GET /handlers`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let figures = shared.parts.journal.figures().await?;
-    let handlers = HandlerWithLanes::all(&shared, &figures, shared.parts.journal.clock().now());
-    let known = Arc::clone(&shared.parts.journal.replays().borrow());
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let handlers = HandlerWithLanes::all(&visit).await?;
+    let known = Arc::clone(&visit.journal().replays().borrow());
     let active = known.values().filter(|replay| !replay.state.has_ended()).count();
     let replays = match active {
         0 => "Replays".to_owned(),
         _ => quantity(active as u64, "active replay", "active replays"),
     };
-    let places = shared.parts.journal.handlers().await?;
+    let places = visit.journal().handlers().await?;
     let removed = places.iter().filter(|place| !place.configured).map(not_configured).collect();
     visit.show(|frame| HandlerListPage { frame, handlers, removed, replays })
 }
@@ -132,36 +127,23 @@ struct HandlerPage {
     wants: String,
     masks: Option<String>,
     replays: Vec<replays::ReplayTableRow>,
-    selection: SelectionForm,
-    rate: String,
-    /// The form is preset to replay only the handler's dead letters.
-    dead_only: bool,
 }
 
 /// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
 /// replay.
-pub(super) async fn one(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let name = running_handler(&shared, &name)?;
-    let (figures, now) = (shared.parts.journal.figures().await?, shared.parts.journal.clock().now());
-    let mut all = HandlerWithLanes::all(&shared, &figures, now);
-    all.retain(|handler| handler.row.name == name);
-    let about = shared.parts.handlers.iter().find(|about| about.handler == name);
+pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
+    let name = running_handler(&visit.shared, &name)?;
+    let handler = HandlerWithLanes::all(&visit).await?.into_iter().find(|handler| handler.row.name == name);
+    // The handler was running a moment ago.
+    let Some(handler) = handler else { return Ok(Redirect::to("/handlers").into_response()) };
+    let about = visit.shared.parts.handlers.iter().find(|about| about.handler == name);
     let wants = match about {
         Some(about) if about.dead_letters => "the dead letters of other handlers".to_owned(),
         about => about.and_then(|about| about.wants.clone()).unwrap_or_else(|| "every event".to_owned()),
     };
     let masks = about.and_then(|about| about.masks.clone());
-    let replays = replays::ReplayTableRow::all(&shared, Some(&name))?;
-    let selection = SelectionForm::of(&visit.form);
-    let rate = visit.form.text("rate").unwrap_or_default().to_owned();
-    let dead_only = visit.form.text("of") == Some("dead");
-    // The handler was running a moment ago.
-    let Some(handler) = all.pop() else { return Ok(Redirect::to("/handlers").into_response()) };
-    visit.show(|frame| HandlerPage { frame, handler, wants, masks, replays, selection, rate, dead_only })
+    let replays = replays::ReplayTableRow::all(&visit.shared, Some(&name))?;
+    visit.show(|frame| HandlerPage { frame, handler, wants, masks, replays })
 }
 
 /// `GET /handlers/{name}/replay`: redirects to the form when a browser reloads the answer to it.
@@ -170,57 +152,45 @@ pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
 }
 
 /// `POST /handlers/{name}/pause`, with the field `reason`.
-pub(super) async fn pause(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let name = running_handler(&shared, &name)?;
+pub(super) async fn pause(Path(name): Path<String>, posted: Posted) -> PageResult {
+    let shared = &posted.visit.shared;
+    let name = running_handler(shared, &name)?;
     let was = shared.parts.journal.paused().borrow().contains_key(&name);
-    handlers::pause(&shared, &name, posted.fields.text("reason")).await?;
+    handlers::pause(shared, &name, posted.fields.text("reason")).await?;
     let what = if was {
         format!("{name} was already paused; the first reason is kept.")
     } else {
         format!("{name} is paused: it starts no delivery until it is resumed.")
     };
-    Ok(posted.says(&shared, &links::handler(&name), !was, what))
+    posted.says(&links::handler(&name), !was, what)
 }
 
 /// `POST /handlers/{name}/resume`
-pub(super) async fn resume(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let name = running_handler(&shared, &name)?;
-    let was = handlers::resume(&shared, &name).await?;
+pub(super) async fn resume(Path(name): Path<String>, posted: Posted) -> PageResult {
+    let shared = &posted.visit.shared;
+    let name = running_handler(shared, &name)?;
+    let was = handlers::resume(shared, &name).await?;
     let what = if was {
         format!("{name} is resumed and continues at its cursors.")
     } else {
         format!("{name} was not paused.")
     };
-    Ok(posted.says(&shared, &links::handler(&name), was, what))
+    posted.says(&links::handler(&name), was, what)
 }
 
 /// `POST /handlers/{name}/retry`
-pub(super) async fn retry(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let name = running_handler(&shared, &name)?;
-    handlers::retry(&shared, &name).await;
-    Ok(posted.says(&shared, &links::handler(&name), true, format!("{name} retries now.")))
+pub(super) async fn retry(Path(name): Path<String>, posted: Posted) -> PageResult {
+    let shared = &posted.visit.shared;
+    let name = running_handler(shared, &name)?;
+    handlers::retry(shared, &name).await;
+    posted.says(&links::handler(&name), true, format!("{name} retries now."))
 }
 
 /// `POST /handlers/{name}/believe`
-pub(super) async fn believe(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let name = running_handler(&shared, &name)?;
-    let believed = handlers::believe(&shared, &name).await;
+pub(super) async fn believe(Path(name): Path<String>, posted: Posted) -> PageResult {
+    let shared = &posted.visit.shared;
+    let name = running_handler(shared, &name)?;
+    let believed = handlers::believe(shared, &name).await;
     let any = !believed.classes.is_empty();
     let what = if any {
         let (classes, upto) = (believed.classes.join(", "), believed.upto);
@@ -228,5 +198,5 @@ pub(super) async fn believe(
     } else {
         format!("{name} has no refused events that wait for a decision.")
     };
-    Ok(posted.says(&shared, &links::handler(&name), any, what))
+    posted.says(&links::handler(&name), any, what)
 }

@@ -6,7 +6,7 @@ use crate::{
     admin::{
         AdminState,
         page::{
-            format::{Tag, duration, number},
+            format::{Tag, duration_of_secs, number},
             links::{self, encoded},
         },
     },
@@ -87,15 +87,7 @@ impl HandlerRow {
     }
 
     pub(in crate::admin::page) fn tag(&self) -> Tag {
-        match self.condition {
-            LaneCondition::Running => Tag::new("ok", "running"),
-            LaneCondition::Waiting => Tag::new("warn", "unwell"),
-            LaneCondition::Paused => Tag::new("warn", "paused"),
-            LaneCondition::Full => Tag::new("bad", "full"),
-            LaneCondition::Stuck => Tag::new("bad", "stuck"),
-            LaneCondition::Stopped => Tag::new("", "stopped"),
-            LaneCondition::NotConfigured => Tag::new("", "not configured"),
-        }
+        Tag::of_condition(self.condition)
     }
 
     pub(in crate::admin::page) fn lag(&self) -> String {
@@ -104,10 +96,7 @@ impl HandlerRow {
 
     /// How long the oldest event has waited.
     pub(in crate::admin::page) fn waited(&self) -> String {
-        match i64::try_from(self.lag_seconds) {
-            Ok(0) => "–".to_owned(),
-            secs => duration(secs.unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)),
-        }
+        if self.lag_seconds == 0 { "–".to_owned() } else { duration_of_secs(self.lag_seconds) }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     admin::page::{
         error_page::ErrorPage,
         form_fields::FormFields,
-        format::{Percentage, When, duration, maybe_duration, number},
+        format::{Percentage, When, duration, maybe_duration, number, time_field},
         links::encoded,
         period::{FigurePeriod, RANGES},
     },
@@ -31,6 +31,10 @@ pub(super) struct MessageFigures {
     pub(super) choices: Vec<FilterField>,
     pub(super) groups: Vec<Funnel>,
     pub(super) total: Funnel,
+    /// No message was sent to a customer.
+    pub(super) is_empty: bool,
+    /// The number of messages from customers.
+    pub(super) incoming: String,
     pub(super) steps: Vec<PeriodStep>,
     pub(super) failures: Vec<FailureCount>,
     pub(super) sources: Vec<SourceFigures>,
@@ -42,20 +46,24 @@ pub(super) struct MessageFigures {
 pub(super) struct FilterField {
     pub(super) name: &'static str,
     pub(super) label: &'static str,
-    /// The values, and whether each is selected.
-    pub(super) values: Vec<(Arc<str>, bool)>,
+    pub(super) values: Vec<Arc<str>>,
 }
 
 /// The message outcomes of a group.
 pub(super) struct Funnel {
     pub(super) name: String,
-    row: FunnelRow,
+    pub(super) messages: String,
+    /// Sent, delivered, read and failed.
+    pub(super) shares: [Percentage; 4],
+    /// Time to deliver, median and p90; time to read, median and p90.
+    pub(super) times: [String; 4],
 }
 
 /// The figures of one hour or one day.
 pub(super) struct PeriodStep {
     pub(super) at: When,
-    row: FunnelRow,
+    /// The columns, each as a number and as text.
+    pub(super) columns: [(i64, String); 5],
 }
 
 /// Messages that failed for one class of reasons.
@@ -68,8 +76,16 @@ pub(super) struct FailureCount {
 
 /// A source with its figures and the time since its last event.
 pub(super) struct SourceFigures {
-    row: SourceRow,
-    silent_ms: i64,
+    pub(super) name: Arc<str>,
+    pub(super) link: String,
+    pub(super) last_at: When,
+    /// The time since then.
+    pub(super) silent: String,
+    pub(super) events: String,
+    /// Delay from BIK's timestamp to our receipt, median and p90.
+    pub(super) late: [String; 2],
+    pub(super) disordered: Percentage,
+    pub(super) repeated: Percentage,
 }
 
 /// The fields: name, label, and the dimension that they filter by.
@@ -118,8 +134,10 @@ impl MessageFigures {
         let failed: i64 = failures.iter().map(|failure| failure.messages).sum();
         Ok(Self {
             choices: FIELDS.iter().zip(choices).map(|(field, values)| choice(field, values, form)).collect(),
-            groups: largest(groups).into_iter().map(Funnel::of_group).collect(),
-            total: Funnel { name: "All".to_owned(), row: total },
+            groups: largest(groups).iter().map(Funnel::of_group).collect(),
+            is_empty: total.messages == 0,
+            incoming: number(total.incoming),
+            total: Funnel::new("All", &total),
             steps: by_step(&period, steps),
             failures: failures
                 .into_iter()
@@ -130,10 +148,7 @@ impl MessageFigures {
                     share: Percentage::new(row.messages, failed, "bad"),
                 })
                 .collect(),
-            sources: sources
-                .into_iter()
-                .map(|row| SourceFigures { silent_ms: now.ms_since(row.last_at).max(0), row })
-                .collect(),
+            sources: sources.into_iter().map(|row| SourceFigures::of(row, now)).collect(),
             waiting,
             period,
         })
@@ -144,11 +159,11 @@ impl MessageFigures {
     }
 
     pub(super) fn since(&self) -> String {
-        FigurePeriod::field(self.period.since)
+        time_field(self.period.since)
     }
 
     pub(super) fn until(&self) -> String {
-        FigurePeriod::field(self.period.until)
+        time_field(self.period.until)
     }
 
     /// The unit of one row over time.
@@ -171,18 +186,16 @@ fn choice(
     values: impl Iterator<Item = Arc<str>>,
     form: &FormFields,
 ) -> FilterField {
-    let chosen = form.text(name);
     let mut bytes = 0;
     let fits = |value: &Arc<str>| {
         bytes += value.len();
         bytes <= CHOICE_BYTES
     };
     let values = values.take(CHOICES_MAX).take_while(fits);
-    let mut values: Vec<(Arc<str>, bool)> =
-        values.map(|value| (Arc::clone(&value), chosen == Some(&*value))).collect();
+    let mut values: Vec<Arc<str>> = values.collect();
     // A selected value stays in the list even if it has no messages.
-    if let Some(chosen) = chosen.filter(|_| !values.iter().any(|(_, chosen)| *chosen)) {
-        values.push((chosen.into(), true));
+    if let Some(chosen) = form.text(name).filter(|chosen| values.iter().all(|value| **value != **chosen)) {
+        values.push(chosen.into());
     }
     FilterField { name, label, values }
 }
@@ -196,13 +209,17 @@ fn by_step(period: &FigurePeriod, rows: Vec<FunnelRow>) -> Vec<PeriodStep> {
             steps.insert(at, row);
         }
     }
-    steps.into_iter().map(|(at, row)| PeriodStep { at: When::from(at), row }).collect()
+    let step = |(at, row): (Timestamp, FunnelRow)| PeriodStep {
+        at: When::from(at),
+        columns: [row.messages, row.delivered, row.read, row.failed, row.incoming]
+            .map(|value| (value, number(value))),
+    };
+    steps.into_iter().map(step).collect()
 }
 
 impl Funnel {
-    fn of_group(row: FunnelRow) -> Self {
-        let category = row.group.first().and_then(Option::as_deref);
-        let name = match category {
+    fn of_group(row: &FunnelRow) -> Self {
+        let name = match row.group.first().and_then(Option::as_deref) {
             None => "unknown",
             Some("crm") => "CRM",
             Some("broadcast") => "Broadcast",
@@ -210,87 +227,37 @@ impl Funnel {
             Some("dev_api") => "Dev API",
             Some(owner) => owner,
         };
-        Self { name: name.to_owned(), row }
+        Self::new(name, row)
     }
 
-    pub(super) fn incoming(&self) -> String {
-        number(self.row.incoming)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.row.messages == 0
-    }
-
-    pub(super) fn messages(&self) -> String {
-        number(self.row.messages)
-    }
-
-    pub(super) fn sent(&self) -> Percentage {
-        Percentage::new(self.row.sent, self.row.messages, "")
-    }
-
-    pub(super) fn delivered(&self) -> Percentage {
-        Percentage::new(self.row.delivered, self.row.messages, "ok")
-    }
-
-    pub(super) fn read(&self) -> Percentage {
-        Percentage::new(self.row.read, self.row.messages, "ok")
-    }
-
-    pub(super) fn failed(&self) -> Percentage {
-        Percentage::new(self.row.failed, self.row.messages, "bad")
-    }
-
-    /// Time from sent to delivered, median and p90.
-    pub(super) fn to_deliver(&self) -> (String, String) {
-        (maybe_duration(self.row.to_deliver.p50_ms), maybe_duration(self.row.to_deliver.p90_ms))
-    }
-
-    /// Time from sent to read, median and p90.
-    pub(super) fn to_read(&self) -> (String, String) {
-        (maybe_duration(self.row.to_read.p50_ms), maybe_duration(self.row.to_read.p90_ms))
-    }
-}
-
-impl PeriodStep {
-    /// The columns, each as a number and as text.
-    pub(super) fn columns(&self) -> [(i64, String); 5] {
-        let row = &self.row;
-        [row.messages, row.delivered, row.read, row.failed, row.incoming].map(|value| (value, number(value)))
+    fn new(name: &str, row: &FunnelRow) -> Self {
+        let share = |part, colour| Percentage::new(part, row.messages, colour);
+        let FunnelRow { to_deliver, to_read, .. } = row;
+        Self {
+            name: name.to_owned(),
+            messages: number(row.messages),
+            shares: [
+                share(row.sent, ""),
+                share(row.delivered, "ok"),
+                share(row.read, "ok"),
+                share(row.failed, "bad"),
+            ],
+            times: [to_deliver.p50_ms, to_deliver.p90_ms, to_read.p50_ms, to_read.p90_ms].map(maybe_duration),
+        }
     }
 }
 
 impl SourceFigures {
-    pub(super) fn name(&self) -> &str {
-        &self.row.source
-    }
-
-    pub(super) fn events(&self) -> String {
-        number(self.row.events)
-    }
-
-    pub(super) fn last_at(&self) -> When {
-        When::from(self.row.last_at)
-    }
-
-    pub(super) fn silent(&self) -> String {
-        duration(self.silent_ms)
-    }
-
-    /// Delay from BIK's timestamp to our receipt, median and p90.
-    pub(super) fn late(&self) -> (String, String) {
-        (maybe_duration(self.row.late.p50_ms), maybe_duration(self.row.late.p90_ms))
-    }
-
-    pub(super) fn disordered(&self) -> Percentage {
-        Percentage::new(self.row.disordered, self.row.events, "")
-    }
-
-    pub(super) fn repeated(&self) -> Percentage {
-        Percentage::new(self.row.repeated, self.row.events, "")
-    }
-
-    pub(super) fn link(&self) -> String {
-        format!("/events?source={}", encoded(&self.row.source))
+    fn of(row: SourceRow, now: Timestamp) -> Self {
+        Self {
+            link: format!("/events?source={}", encoded(&row.source)),
+            name: row.source,
+            last_at: When::from(row.last_at),
+            silent: duration(now.ms_since(row.last_at).max(0)),
+            events: number(row.events),
+            late: [row.late.p50_ms, row.late.p90_ms].map(maybe_duration),
+            disordered: Percentage::new(row.disordered, row.events, ""),
+            repeated: Percentage::new(row.repeated, row.events, ""),
+        }
     }
 }

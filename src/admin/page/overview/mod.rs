@@ -3,10 +3,7 @@
 mod figures;
 mod needs;
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::State;
 
 use super::{
     error_page::PageResult,
@@ -16,7 +13,6 @@ use super::{
     period::FigurePeriod,
     visit::PageVisit,
 };
-use crate::admin::AdminState;
 use figures::MessageFigures;
 use needs::Need;
 
@@ -35,22 +31,18 @@ struct OverviewPage {
 }
 
 /// `GET /?range=&since=&until=&category=&channel=&store=&source=`
-pub(super) async fn overview(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let now = shared.parts.journal.clock().now();
-    let tip = *shared.parts.journal.tip().borrow();
-    let insight = shared.parts.insight.as_ref();
+pub(super) async fn overview(visit: PageVisit) -> PageResult {
+    let (journal, form, now) = (visit.journal(), visit.form(), visit.now());
+    let tip = *journal.tip().borrow();
+    let insight = visit.insight().ok();
     let figures = match insight {
-        Some(insight) => {
-            let period = FigurePeriod::of(&visit.form, now)?;
-            Some(MessageFigures::of(insight, period, &visit.form, now).await?)
-        }
+        Some(insight) => Some(MessageFigures::of(insight, FigurePeriod::of(form, now)?, form, now).await?),
         None => None,
     };
-    let journal = shared.parts.journal.figures().await?;
-    let handlers = handlers::summaries(&shared, &journal);
+    let stored = journal.figures().await?;
+    let handlers = handlers::summaries(&visit.shared, &stored);
     let waiting = figures.as_ref().map_or(0, |figures| figures.waiting);
-    let needs =
-        needs::all(&shared.parts.journal.clock().status(), &handlers, &journal, waiting, &visit.frame);
+    let needs = needs::all(&journal.clock().status(), &handlers, &stored, waiting);
     let behind = insight.and_then(|insight| {
         let progress = *insight.progress().borrow();
         if let Some(end) = progress.rebuilding_to {

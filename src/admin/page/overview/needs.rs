@@ -3,7 +3,6 @@
 use crate::{
     admin::page::{
         format::{Tag, quantity},
-        frame::Frame,
         handlers::HandlerRow,
     },
     clock::ClockStatus,
@@ -15,7 +14,7 @@ use crate::{
 pub(super) struct Need {
     pub(super) tag: Tag,
     pub(super) what: String,
-    /// The page to open.
+    /// The page to open; `None` if no page can help.
     pub(super) link: Option<String>,
 }
 
@@ -27,62 +26,48 @@ pub(super) fn all(
     handlers: &[HandlerRow],
     figures: &JournalFigures,
     waiting: usize,
-    frame: &Frame,
 ) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut need = |colour, word: &str, what: String, path: &str| {
-        let section = path.split(['?', '/']).nth(1).unwrap_or_default();
-        let link = frame.section(&format!("/{section}")).map(|_| path.to_owned());
-        needs.push(Need { tag: Tag::new(colour, word), what, link });
-    };
+    let mut need = |tag: Tag, what: String, link: Option<String>| needs.push(Need { tag, what, link });
     if !clock.trusted {
         let what = format!(
             "the wall clock jumped to {} and is not trusted: correct it, or run bikhook clock accept",
             clock.wall
         );
-        need("bad", "clock", what, "/clock");
+        need(Tag::new("bad", "clock"), what, None);
     }
     for handler in handlers {
-        if let Some((colour, word, what)) = of_condition(handler) {
-            need(colour, word, what, &handler.link());
+        if let Some(what) = of_condition(handler) {
+            need(handler.tag(), format!("{} {what}", handler.name), Some(handler.link()));
         }
     }
     for handler in handlers.iter().filter(|handler| handler.dead > 0) {
         let dead = quantity(handler.dead, "dead letter", "dead letters");
-        need("bad", "dead", format!("{dead} of {}: retry or drop them", handler.name), &handler.dead_link());
+        let what = format!("{dead} of {}: retry or drop them", handler.name);
+        need(Tag::new("bad", "dead"), what, Some(handler.dead_link()));
     }
     if figures.quarantined > 0 {
         let entries = quantity(figures.quarantined, "entry", "entries");
-        need(
-            "warn",
-            "quarantine",
-            format!("{entries} in quarantine: input that could not be stored"),
-            "/quarantine",
-        );
+        let what = format!("{entries} in quarantine: input that could not be stored");
+        need(Tag::new("warn", "quarantine"), what, Some("/quarantine".to_owned()));
     }
     if waiting > 0 {
         let many = if waiting > WAITING_MAX { "more than " } else { "" };
         let customers = quantity(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
         let what = format!("{many}{customers} for an answer to a message of the last 24 hours");
-        need("note", "waiting", what, "/conversations?waiting=1");
+        need(Tag::new("note", "waiting"), what, Some("/conversations?waiting=1".to_owned()));
     }
     needs
 }
 
-/// The tag's colour and word, and the text, of a handler whose condition needs attention.
-fn of_condition(handler: &HandlerRow) -> Option<(&'static str, &'static str, String)> {
-    let (name, failure) = (&handler.name, handler.last_failure.as_deref().unwrap_or("no reason given"));
+/// The text about a handler whose condition needs attention, without its name.
+fn of_condition(handler: &HandlerRow) -> Option<String> {
+    let failure = handler.last_failure.as_deref().unwrap_or("no reason given");
     match handler.condition {
-        LaneCondition::Stuck => Some(("bad", "stuck", format!("{name} cannot read or write the journal"))),
-        LaneCondition::Full => {
-            Some(("bad", "full", format!("{name} has reached aside_limit for set-aside events: {failure}")))
-        }
-        LaneCondition::Waiting => {
-            Some(("warn", "unwell", format!("{name} waits for its destination: {failure}")))
-        }
-        LaneCondition::Paused => {
-            Some(("warn", "paused", format!("{name} delivers nothing until it is resumed")))
-        }
+        LaneCondition::Stuck => Some("cannot read or write the journal".to_owned()),
+        LaneCondition::Full => Some(format!("has reached aside_limit for set-aside events: {failure}")),
+        LaneCondition::Waiting => Some(format!("waits for its destination: {failure}")),
+        LaneCondition::Paused => Some("delivers nothing until it is resumed".to_owned()),
         LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => None,
     }
 }

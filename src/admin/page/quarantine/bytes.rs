@@ -9,6 +9,7 @@ const BEFORE_BYTES: usize = 4 * 1024;
 /// The maximum number of bytes shown as hex digits.
 pub(super) const HEX_BYTES: usize = 2 * 1024;
 const HEX_ROW: usize = 16;
+const HALF_ROW: usize = HEX_ROW / 2;
 
 /// Bytes as text, with the error position marked.
 pub(super) struct MarkedText {
@@ -64,12 +65,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     for (row, part) in bytes[..bytes.len().min(HEX_BYTES)].chunks(HEX_ROW).enumerate() {
         let mut digits = String::new();
         for (at, byte) in part.iter().enumerate() {
-            let gap = if at == HEX_ROW / 2 {
-                "  "
-            } else if at > 0 {
-                " "
-            } else {
-                ""
+            let gap = match at {
+                0 => "",
+                HALF_ROW => "  ",
+                _ => " ",
             };
             // Writing to a String does not fail.
             let _ = write!(digits, "{gap}{byte:02x}");

@@ -5,24 +5,18 @@ mod bytes;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::IntoResponse,
-};
+use axum::extract::Path;
 
 use super::{
     confirm::Confirm,
-    error_page::{ErrorPage, PageResult},
+    error_page::PageResult,
     form::Posted,
     format::{Tag, When, number, quantity},
     frame::Frame,
-    redaction::Redaction,
-    visit::PageVisit,
+    visit::{PageVisit, download},
 };
 use crate::{
     admin::{
-        AdminState,
         chunks::each,
         decision::quarantine,
         params::parse_number,
@@ -88,20 +82,19 @@ struct QuarantineListPage {
     frame: Frame,
     rows: Vec<QuarantineTableRow>,
     next: Option<String>,
-    is_first: bool,
 }
 
 /// `GET /quarantine?before=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let before = visit.form.read("before")?;
-    let read = |before, limit| shared.parts.journal.quarantine(QuarantineQuery { before, limit });
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let before = visit.form().read("before")?;
+    let read = |before, limit| visit.journal().quarantine(QuarantineQuery { before, limit });
     let mut found = each(LIMIT + 1, before, read, |entry| (entry.id, QuarantineTableRow::of(entry))).await?;
     let is_more = found.len() > LIMIT;
     found.truncate(LIMIT);
     let next = found.last().filter(|_| is_more);
-    let next = next.map(|(id, _)| visit.form.with("/quarantine", "before", &id.to_string()));
+    let next = next.map(|(id, _)| visit.form().older("/quarantine", id));
     let rows = found.into_iter().map(|(_, row)| row).collect();
-    visit.show(|frame| QuarantineListPage { frame, rows, next, is_first: before.is_none() })
+    visit.show(|frame| QuarantineListPage { frame, rows, next })
 }
 
 #[derive(Template)]
@@ -125,16 +118,11 @@ struct ShownBytes {
 }
 
 /// `GET /quarantine/{id}`
-pub(super) async fn one(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let entry = quarantine::entry(&shared, parse_number("id", &id)?).await?;
-    let Redaction { is_off } = visit.redaction();
+pub(super) async fn one(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    let entry = quarantine::entry(&visit.shared, parse_number("id", &id)?).await?;
     let row = QuarantineTableRow::of(&entry);
     let (bytes, place) = (&entry.item.bytes, entry.at);
-    let shown = is_off.then(|| ShownBytes {
+    let shown = visit.redaction().is_off.then(|| ShownBytes {
         text: MarkedText::of(bytes, place.map(|place| place.offset(bytes))),
         hex: hex(bytes),
         is_cut: bytes.len() > bytes::HEX_BYTES,
@@ -145,66 +133,37 @@ pub(super) async fn one(
 }
 
 /// `GET /quarantine/{id}/bytes`: the raw bytes of the entry as a file download.
-pub(super) async fn bytes(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    if !visit.redaction().is_off {
-        return Err(ErrorPage::Redacted);
-    }
-    let entry = quarantine::entry(&shared, parse_number("id", &id)?).await?;
-    let name = format!("attachment; filename=\"quarantine-{}.bin\"", entry.id);
-    let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((headers, entry.item.bytes).into_response())
+pub(super) async fn bytes(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    visit.check_revealed()?;
+    let entry = quarantine::entry(&visit.shared, parse_number("id", &id)?).await?;
+    Ok(download(&format!("quarantine-{}.bin", entry.id), entry.item.bytes))
 }
 
 /// `POST /quarantine/{id}/retry`
-pub(super) async fn retry(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
+pub(super) async fn retry(Path(id): Path<String>, posted: Posted) -> PageResult {
     let id = parse_number("id", &id)?;
-    let retried = quarantine::retry(&shared, id).await?;
+    let retried = quarantine::retry(&posted.visit.shared, id).await?;
     let has_left =
         matches!(retried.outcome, RetryOutcome::Stored | RetryOutcome::Partly | RetryOutcome::Unknown);
     let path = if has_left { "/quarantine".to_owned() } else { format!("/quarantine/{id}") };
-    Ok(posted.says(&shared, &path, retried.outcome == RetryOutcome::Stored, result_text(&retried)))
+    posted.says(&path, retried.outcome == RetryOutcome::Stored, result_text(&retried))
 }
 
 /// `GET /quarantine/{id}/drop`: asks for confirmation.
-pub(super) async fn ask(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let id = quarantine::entry(&shared, parse_number("id", &id)?).await?.id;
-    visit.show(|frame| Confirm {
-        frame,
-        title: format!("Drop entry {id}?"),
-        what: vec![
-            "The bytes are deleted permanently. No copy of this input is left that a later version could read."
-                .to_owned(),
-        ],
-        action: Some(format!("/quarantine/{id}/drop")),
-        fields: Vec::new(),
-        button: "Drop permanently".to_owned(),
-        for_good: true,
-        back: (format!("/quarantine/{id}"), "Keep it"),
-    })
+pub(super) async fn ask(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    let id = quarantine::entry(&visit.shared, parse_number("id", &id)?).await?.id;
+    let what =
+        "The bytes are deleted permanently. No copy of this input is left that a later version could read.";
+    let title = format!("Drop entry {id}?");
+    visit.show(|frame| Confirm::drop(frame, format!("/quarantine/{id}"), title, what.to_owned()))
 }
 
 /// `POST /quarantine/{id}/drop`
-pub(super) async fn drop(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
+pub(super) async fn drop(Path(id): Path<String>, posted: Posted) -> PageResult {
     let id = parse_number("id", &id)?;
-    let was_there = !quarantine::drop(&shared, vec![id]).await?.is_empty();
+    let was_there = !quarantine::drop(&posted.visit.shared, vec![id]).await?.is_empty();
     let what = if was_there { "was dropped" } else { "is not in quarantine" };
-    Ok(posted.says(&shared, "/quarantine", was_there, format!("Entry {id} {what}.")))
+    posted.says("/quarantine", was_there, format!("Entry {id} {what}."))
 }
 
 /// Describes the result of a retry in a sentence.

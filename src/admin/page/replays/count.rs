@@ -3,12 +3,11 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 
 use super::starts::{ReplayStart, Starts};
 use crate::{
     admin::{
-        AdminState,
         decision::{
             handlers::running_handler,
             replays::{Plan, ReplaySelection},
@@ -18,14 +17,14 @@ use crate::{
             dead,
             error_page::{ErrorPage, PageResult},
             form::Posted,
-            form_fields::FormFields,
+            form_fields::{FormFields, SELECTION},
             format::{When, duration, number, quantity},
             frame::Frame,
             links,
-            selection_form::{FIELDS, SelectionForm},
         },
     },
     dispatch::Matches,
+    journal::Journal,
 };
 
 /// The events that a replay would deliver.
@@ -48,48 +47,39 @@ struct ReplayCountPage {
     back: String,
 }
 
-/// `POST /handlers/{name}/replay`: counts the events and delivers nothing. The fields are `of`, `rate`, and those of a
-/// [`SelectionForm`].
-pub(in crate::admin::page) async fn count(
-    State(shared): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    let handler = running_handler(&shared, &name)?;
-    let form = &posted.fields;
-    let mut fields = form.kept(&FIELDS);
+/// `POST /handlers/{name}/replay`: counts the events and delivers nothing. The fields are `of`, `rate`, and
+/// [`SELECTION`].
+pub(in crate::admin::page) async fn count(Path(name): Path<String>, posted: Posted) -> PageResult {
+    let Posted { visit, fields: form } = posted;
+    let handler = running_handler(&visit.shared, &name)?;
+    let mut fields = form.kept(&SELECTION);
     let own = links::handler(&handler);
-    if form.text("of") == Some("dead") {
+    if form.has("of", "dead") {
         fields.push(("handler".to_owned(), handler.to_string()));
-        let back = links::with_query(&own, &form.kept(&[&FIELDS[..], &["of"]].concat()));
-        return dead::confirm_retry(
-            &shared,
-            posted.visit,
-            &FormFields::from(fields),
-            (back, "Change the selection"),
-        )
-        .await;
+        let back = links::with_query(&own, &form.kept(&[&SELECTION[..], &["of"]].concat()));
+        let back = (back, "Change the selection");
+        return dead::confirm_retry(visit, &FormFields::from(fields), back).await;
     }
     fields.extend(form.kept(&["rate"]));
     let back = links::with_query(&own, &fields);
-    let selection = selection(form, &handler)?;
+    let selection = selection(&form, &handler)?;
     let rate = selection.rate;
-    let plan = Plan::of(&shared, selection).await?;
+    let plan = Plan::of(&visit.shared, selection).await?;
     let matches = match &plan {
-        Some(plan) => plan.count(&shared).await?,
+        Some(plan) => plan.count(&visit.shared).await?,
         None => Matches::default(),
     };
     let is_something = matches.events > 0;
-    let waits = plan.as_ref().filter(|_| is_something).and_then(|plan| plan.waits(&shared));
+    let waits = plan.as_ref().filter(|_| is_something).and_then(|plan| plan.waits(&visit.shared));
     // `upto` bounds the replay to the events that were counted, even if more arrive before it starts.
     fields.push(("handler".to_owned(), handler.to_string()));
     fields.extend(plan.map(|plan| ("upto".to_owned(), plan.new.upto.to_string())));
     fields.extend(Starts::number().map(|number| ("start".to_owned(), number.to_string())));
-    let first = seq_with_time(&shared, matches.first).await?;
-    let last = seq_with_time(&shared, matches.last).await?;
-    let filled_in = filled_in(form, rate, matches.events);
+    let first = seq_with_time(visit.journal(), matches.first).await?;
+    let last = seq_with_time(visit.journal(), matches.last).await?;
+    let filled_in = filled_in(&form, rate, matches.events);
     let events = quantity(matches.events, "event", "events");
-    posted.visit.show(|frame| ReplayCountPage {
+    visit.show(|frame| ReplayCountPage {
         frame,
         handler,
         events,
@@ -104,21 +94,18 @@ pub(in crate::admin::page) async fn count(
 }
 
 /// `POST /replays`: the fields are `handler`, `upto`, `rate`, `start` (a unique number that starts at most one replay),
-/// and those of a [`SelectionForm`].
-pub(in crate::admin::page) async fn start(
-    State(shared): State<Arc<AdminState>>,
-    posted: Posted,
-) -> PageResult {
-    let form = &posted.fields;
-    let handler = running_handler(&shared, form.text("handler").unwrap_or_default())?;
+/// and [`SELECTION`].
+pub(in crate::admin::page) async fn start(posted: Posted) -> PageResult {
+    let (form, shared) = (&posted.fields, &posted.visit.shared);
+    let handler = running_handler(shared, form.value("handler"))?;
     let number: Option<u128> = form.read("start")?;
     let number =
         number.ok_or_else(|| RequestError::parameter("start", "is missing: count the events again"))?;
-    let plan = Plan::of(&shared, selection(form, &handler)?).await?;
+    let plan = Plan::of(shared, selection(form, &handler)?).await?;
     let plan =
         plan.ok_or_else(|| RequestError::NotFound("event that was received in that time".to_owned()))?;
     // On a double click, the browser aborts the first request. The task finishes anyway, and its replay is remembered.
-    let starting = Arc::clone(&shared);
+    let starting = Arc::clone(shared);
     #[expect(clippy::disallowed_methods, reason = "the task ends when the journal answers")]
     let start = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });
     let what = match start.await.map_err(|_panicked| RequestError::Internal)?? {
@@ -127,28 +114,28 @@ pub(in crate::admin::page) async fn start(
             format!("Replay {id} to {handler} was already started: no second replay was started.")
         }
     };
-    Ok(posted.says(&shared, "/replays", true, what))
+    posted.says("/replays", true, what)
 }
 
 fn selection(form: &FormFields, handler: &str) -> Result<ReplaySelection, RequestError> {
-    let (since, until) = SelectionForm::times(form)?;
+    let (since, until) = form.times()?;
     Ok(ReplaySelection {
         handler: handler.to_owned(),
         since,
         until,
         upto: form.read("upto")?,
-        filter: SelectionForm::filter_selection(form)?,
+        filter: form.filter_selection()?,
         rate: form.read("rate")?,
     })
 }
 
 /// A seq with the time when the event was received; no time if retention has deleted the event since.
 async fn seq_with_time(
-    shared: &AdminState,
+    journal: &dyn Journal,
     seq: Option<u64>,
 ) -> Result<Option<(u64, Option<When>)>, ErrorPage> {
     let Some(seq) = seq else { return Ok(None) };
-    let event = shared.parts.journal.get(seq).await?;
+    let event = journal.get(seq).await?;
     Ok(Some((seq, event.map(|event| When::from(event.came_at)))))
 }
 

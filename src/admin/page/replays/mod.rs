@@ -12,11 +12,11 @@ pub(in crate::admin) use starts::Starts;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 
 use super::{confirm::Confirm, error_page::PageResult, form::Posted, frame::Frame, links, visit::PageVisit};
 use crate::{
-    admin::{AdminState, decision::replays, error::RequestError, params::parse_number, wire::ReplayRow},
+    admin::{decision::replays, error::RequestError, params::parse_number, wire::ReplayRow},
     journal::ReplayState,
 };
 
@@ -32,45 +32,29 @@ struct ReplayListPage {
 }
 
 /// `GET /replays`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, visit: PageVisit) -> PageResult {
-    let replays = ReplayTableRow::all(&shared, None)?;
-    let mut handlers: Vec<(String, Arc<str>)> = shared
-        .parts
-        .desk
-        .status()
-        .into_iter()
-        .map(|lane| (links::handler(&lane.handler), lane.handler))
-        .collect();
+pub(super) async fn list(visit: PageVisit) -> PageResult {
+    let replays = ReplayTableRow::all(&visit.shared, None)?;
+    let lanes = visit.shared.parts.desk.status().into_iter();
+    let mut handlers: Vec<(String, Arc<str>)> =
+        lanes.map(|lane| (links::handler(&lane.handler), lane.handler)).collect();
     handlers.dedup();
     let is_active = replays.iter().any(|replay| replay.ended_at.is_none());
     visit.show(|frame| ReplayListPage { frame, replays, handlers, is_active })
 }
 
 /// `POST /replays/{id}/pause`
-pub(super) async fn pause(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    change(&shared, &id, &posted, ReplayState::Paused, "is paused").await
+pub(super) async fn pause(Path(id): Path<String>, posted: Posted) -> PageResult {
+    change(&id, &posted, ReplayState::Paused, "is paused").await
 }
 
 /// `POST /replays/{id}/resume`
-pub(super) async fn resume(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    change(&shared, &id, &posted, ReplayState::Running, "is resumed").await
+pub(super) async fn resume(Path(id): Path<String>, posted: Posted) -> PageResult {
+    change(&id, &posted, ReplayState::Running, "is resumed").await
 }
 
 /// `GET /replays/{id}/cancel`: asks for confirmation.
-pub(super) async fn ask_to_cancel(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    visit: PageVisit,
-) -> PageResult {
-    let row = ReplayRow::one(&shared, parse_number("id", &id)?)?;
+pub(super) async fn ask_to_cancel(Path(id): Path<String>, visit: PageVisit) -> PageResult {
+    let row = ReplayRow::one(&visit.shared, parse_number("id", &id)?)?;
     let id = row.id;
     let has_ended = row.ended_at.is_some();
     let what = if has_ended {
@@ -92,16 +76,12 @@ pub(super) async fn ask_to_cancel(
 }
 
 /// `POST /replays/{id}/cancel`: ends the replay permanently.
-pub(super) async fn cancel(
-    State(shared): State<Arc<AdminState>>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> PageResult {
-    change(&shared, &id, &posted, ReplayState::Cancelled, "is cancelled").await
+pub(super) async fn cancel(Path(id): Path<String>, posted: Posted) -> PageResult {
+    change(&id, &posted, ReplayState::Cancelled, "is cancelled").await
 }
 
-async fn change(shared: &AdminState, id: &str, posted: &Posted, to: ReplayState, done: &str) -> PageResult {
-    let id = parse_number("id", id)?;
+async fn change(id: &str, posted: &Posted, to: ReplayState, done: &str) -> PageResult {
+    let (shared, id) = (&posted.visit.shared, parse_number("id", id)?);
     let (is_done, what) = match replays::change(shared, id, to).await {
         Ok(true) => (true, format!("Replay {id} {done}.")),
         Ok(false) => (true, format!("Replay {id} was already in this state.")),
@@ -113,5 +93,5 @@ async fn change(shared: &AdminState, id: &str, posted: &Posted, to: ReplayState,
     };
     // Do not return to the confirmation page.
     let back = if to == ReplayState::Cancelled { "/replays" } else { posted.back_to() };
-    Ok(posted.says(shared, back, is_done, what))
+    posted.says(back, is_done, what)
 }

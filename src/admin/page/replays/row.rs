@@ -1,7 +1,5 @@
 //! One replay as a table row.
 
-use std::sync::Arc;
-
 use crate::{
     admin::{
         AdminState,
@@ -12,22 +10,19 @@ use crate::{
         },
         wire::ReplayRow,
     },
+    dispatch::LaneStatus,
     handler::FilterSettings,
     journal::ReplayState,
 };
 
 /// A replay in the list.
 pub(in crate::admin::page) struct ReplayTableRow {
-    pub(in crate::admin::page) id: i64,
-    pub(in crate::admin::page) handler: Arc<str>,
+    pub(in crate::admin::page) row: ReplayRow,
     /// The link to the handler's page, if the handler runs in this process.
     pub(in crate::admin::page) link: Option<String>,
     pub(in crate::admin::page) tag: Tag,
-    pub(in crate::admin::page) waits: Option<String>,
     pub(in crate::admin::page) through: Percentage,
     pub(in crate::admin::page) delivered: String,
-    pub(in crate::admin::page) first: u64,
-    pub(in crate::admin::page) last: u64,
     /// The filter and the maximum rate in words.
     pub(in crate::admin::page) chosen: String,
     pub(in crate::admin::page) created_at: When,
@@ -41,18 +36,13 @@ impl ReplayTableRow {
         shared: &AdminState,
         of: Option<&str>,
     ) -> Result<Vec<Self>, RequestError> {
-        let status = shared.parts.desk.status();
+        let lanes = shared.parts.desk.status();
         let known = ReplayRow::all(shared)?.into_iter().rev();
         let wanted = known.filter(|row| of.is_none_or(|of| *row.handler == *of));
-        Ok(wanted
-            .map(|row| {
-                let is_running = status.iter().any(|lane| lane.handler == row.handler);
-                Self::new(row, is_running)
-            })
-            .collect())
+        Ok(wanted.map(|row| Self::new(row, &lanes)).collect())
     }
 
-    fn new(row: ReplayRow, is_running: bool) -> Self {
+    fn new(row: ReplayRow, lanes: &[LaneStatus]) -> Self {
         let tag = match row.state {
             ReplayState::Running if row.waits.is_some() => Tag::new("warn", "waits"),
             ReplayState::Running => Tag::new("ok", "running"),
@@ -72,22 +62,18 @@ impl ReplayTableRow {
         let settings: Option<FilterSettings> = serde_json::from_str(row.filter.get()).ok();
         let chosen = settings.and_then(|settings| settings.in_words());
         Self {
-            id: row.id,
-            link: is_running.then(|| links::handler(&row.handler)),
-            handler: row.handler,
+            link: links::handler_of(lanes, &row.handler),
             tag,
-            waits: row.waits,
             through,
             delivered: match (row.delivered, row.events) {
                 (Some(delivered), Some(events)) => format!("{} of {}", number(delivered), number(events)),
                 (delivered, _) => delivered.map_or_else(|| "–".to_owned(), number),
             },
-            first: row.after + 1,
-            last: row.upto,
             chosen: chosen.into_iter().chain(rate).collect::<Vec<_>>().join("; "),
             created_at: When::from(row.created_at),
             ended_at: row.ended_at.map(When::from),
             is_paused: row.state == ReplayState::Paused,
+            row,
         }
     }
 }
