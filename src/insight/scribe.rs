@@ -151,7 +151,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{event::Element, insight::FailureClasses};
+    use crate::insight::{FailureClasses, ledger::tests::event};
 
     fn scribe(path: &Path) -> (Scribe, watch::Receiver<LedgerProgress>, rusqlite::Connection) {
         let (ledger, file) = Ledger::open(path, FailureClasses::load(None).unwrap()).unwrap();
@@ -165,18 +165,9 @@ mod tests {
 
     /// Creates messages that were received long ago.
     fn events(seqs: std::ops::RangeInclusive<u64>) -> Vec<Arc<Event>> {
-        let event = |seq: u64| {
-            let raw = format!(r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{seq}"}}}}"#);
-            let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-            Arc::new(Event {
-                seq,
-                came_at: Timestamp::from_ms(1),
-                received_at: Timestamp::from_ms(1),
-                source: "bik".into(),
-                element,
-            })
-        };
-        seqs.map(event).collect()
+        let raw =
+            |seq: u64| format!(r#"{{"eventName":"incoming-message","eventInfo":{{"messageId":"{seq}"}}}}"#);
+        seqs.map(|seq| event(seq, &raw(seq))).collect()
     }
 
     #[tokio::test]

@@ -118,11 +118,12 @@ impl StoredMessage {
             .optional()
     }
 
-    /// Adds the facts of one event to the message.
+    /// Adds the facts of one event to the message. `created_at` is the time of the fact.
     pub(super) fn add_fact(
         &mut self,
         event: &Event,
         fact: &Fact<'_>,
+        created_at: Option<Timestamp>,
         slice: Slice,
         contact: Option<i64>,
     ) -> StatusOrder {
@@ -130,7 +131,7 @@ impl StoredMessage {
         self.is_new = false;
         self.slice = self.slice.or(slice);
         self.contact = self.contact.or(contact);
-        self.created_at = self.created_at.or_else(|| fact.time());
+        self.created_at = self.created_at.or(created_at);
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.is_deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {

@@ -241,12 +241,7 @@ impl Ledger {
                 continue;
             };
             match self.message(changes, event, source, message_id, &fact, contact)? {
-                StatusOrder::First => {
-                    if let Some(created_at) = fact.time() {
-                        changes.figures.count_lateness(hour, source, event.came_at.ms_since(created_at));
-                    }
-                }
-                StatusOrder::Next => {}
+                StatusOrder::First | StatusOrder::Next => {}
                 StatusOrder::Disordered => arrival.disordered += 1,
                 StatusOrder::Repeated => arrival.repeated += 1,
             }
@@ -326,8 +321,13 @@ impl Ledger {
             Some(status) => self.words.id(&self.connection, Vocabulary::Status, status.as_str())?,
             None => 0,
         };
+        let created_at = fact.time();
         let row = &mut changes.rows[at].row;
-        let order = row.add_fact(event, fact, slice, contact);
+        let order = row.add_fact(event, fact, created_at, slice, contact);
+        if let Some(created_at) = created_at.filter(|_| order == StatusOrder::First) {
+            let late_ms = event.came_at.ms_since(created_at);
+            changes.figures.count_lateness(hour_of(event.came_at), source, late_ms);
+        }
         self.connection
             .prepare_cached(
                 "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -337,7 +337,7 @@ impl Ledger {
                 event.seq,
                 status,
                 event.came_at.as_ms(),
-                fact.time().map(Timestamp::as_ms)
+                created_at.map(Timestamp::as_ms)
             ])?;
         Ok(order)
     }
@@ -414,14 +414,52 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::{event::Element, insight::bucket_of};
+
+    /// An event that was received long ago.
+    pub(in crate::insight) fn event(seq: u64, raw: &str) -> Arc<Event> {
+        let (came_at, received_at) = (Timestamp::from_ms(1), Timestamp::from_ms(1));
+        let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
+        Arc::new(Event { seq, came_at, received_at, source: "bik".into(), element })
+    }
+
+    fn ledger(folder: &tempfile::TempDir) -> (Ledger, Arc<InsightFile>) {
+        let failures = FailureClasses::load(None).unwrap();
+        Ledger::open(&folder.path().join("insight.db"), failures).unwrap()
+    }
+
+    #[test]
+    fn created_at_is_stored_with_every_status_and_the_first_counts_its_delay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, _file) = ledger(&folder);
+        let status = |seq: u64, status: &str, created_at: &str| {
+            let info = format!(r#"{{"messageId":"m","status":"{status}","createdAt":"{created_at}"}}"#);
+            let raw = format!(r#"{{"eventName":"message-status-update","eventInfo":{info}}}"#);
+            event(seq, &raw)
+        };
+        let statuses = [
+            status(1, "sent", "1969-12-31T23:59:00Z"),
+            status(2, "delivered", "no time"),
+            status(3, "read", "1969-12-31T23:58:00Z"),
+        ];
+        ledger.apply(&statuses, 3).unwrap();
+        let rows = |sql: &str| -> Vec<Option<i64>> {
+            let mut select = ledger.connection.prepare(sql).unwrap();
+            select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(rows("SELECT created_at FROM message"), [Some(-60_000)]);
+        let of_statuses = [Some(-60_000), None, Some(-120_000)];
+        assert_eq!(rows("SELECT created_at FROM sighting ORDER BY seq"), of_statuses);
+        assert_eq!(rows("SELECT bucket FROM lateness"), [Some(bucket_of(60_001).into())]);
+        assert_eq!(rows("SELECT events FROM lateness"), [Some(1)]);
+    }
 
     #[test]
     fn a_panic_rolls_back_and_the_next_transaction_succeeds() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut ledger, _file) =
-            Ledger::open(&folder.path().join("insight.db"), FailureClasses::load(None).unwrap()).unwrap();
+        let (mut ledger, _file) = ledger(&folder);
         ledger.apply(&[], 3).unwrap();
         let panicked = ledger.transact(|ledger| {
             ledger.set_mark("cursor", 7)?;
