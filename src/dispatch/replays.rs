@@ -26,6 +26,7 @@ use crate::{
 pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, ReplayHandler>,
+    /// The lanes of the replays that were started in this run; none if the filter of the replay is invalid.
     started: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
     /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
     counted: Mutex<BTreeMap<i64, ReplayProgress>>,
@@ -76,9 +77,8 @@ impl Replayer {
         Some(ReplayProgress { done: (counted.done + passed).min(counted.events), ..counted })
     }
 
-    async fn count(self: Arc<Self>, id: i64, new: NewReplay, cursors: Vec<(Class, u64)>) {
+    async fn count(self: Arc<Self>, id: i64, new: NewReplay, filter: Filter, cursors: Vec<(Class, u64)>) {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return };
-        let Ok(filter) = read_filter(&new.filter) else { return };
         match ReplayProgress::count(&*self.journal, &new, [&context.spec.filter, &filter], &cursors).await {
             Ok(progress) => {
                 self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
@@ -101,6 +101,10 @@ impl Replayer {
             return Some(WaitReason::for_handler(handler));
         };
         let own = self.lanes(id);
+        let by_filter = || {
+            let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            started.get(&id).filter(|lanes| lanes.is_empty()).map(|_| WaitReason::for_filter(handler))
+        };
         let by_live = || live.iter().find_map(|lane| WaitReason::for_live(&lane.borrow()));
         let turn = || {
             let known = Arc::clone(&self.journal.replays().borrow());
@@ -115,7 +119,11 @@ impl Replayer {
                 WaitReason::for_own_to_pass(lane, &live.borrow(), replay.request.upto)
             })
         };
-        turn().or_else(by_live).or_else(|| own.iter().find_map(WaitReason::for_own)).or_else(pass)
+        turn()
+            .or_else(by_filter)
+            .or_else(by_live)
+            .or_else(|| own.iter().find_map(WaitReason::for_own))
+            .or_else(pass)
     }
 
     /// Counts the events that a replay would deliver, by reading all of them. Returns `None` if the handler is not
@@ -148,14 +156,15 @@ impl Replayer {
             let known = Arc::clone(&replays.borrow_and_update());
             let mut all_started = true;
             for (id, replay) in self.next(&known) {
-                match self.start(id, &replay, &mut lanes, &shutdown, grace).await {
+                let Some(filter) = self.filter_of(id, &replay) else { continue };
+                match self.start(id, &replay, &filter, &mut lanes, &shutdown, grace).await {
                     Ok(cursors) => {
-                        counts.spawn(Arc::clone(&self).count(id, replay.request, cursors));
+                        counts.spawn(Arc::clone(&self).count(id, replay.request, filter, cursors));
                     }
                     Err(error) => {
                         tracing::error!(
                             replay = id,
-                            error = error.to_string(),
+                            error = error.class(),
                             "replay could not start; it is tried again"
                         );
                         all_started = false;
@@ -191,18 +200,32 @@ impl Replayer {
             .collect()
     }
 
+    /// Reads the filter of a replay. If it is invalid, logs that once: the replay counts as started, without lanes.
+    fn filter_of(&self, id: i64, replay: &Replay) -> Option<Filter> {
+        let filter = read_filter(&replay.request.filter);
+        if filter.is_none() {
+            tracing::error!(
+                replay = id,
+                handler = &*replay.request.handler,
+                "replay cannot start, because its filter is invalid; cancel it"
+            );
+            self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Vec::new());
+        }
+        filter
+    }
+
     async fn start(
         &self,
         id: i64,
         replay: &Replay,
+        filter: &Filter,
         lanes: &mut JoinSet<(i64, Ended)>,
         shutdown: &watch::Receiver<bool>,
         grace: Duration,
-    ) -> Result<Vec<(Class, u64)>, StartError> {
-        let NewReplay { handler, upto, filter, rate, .. } = &replay.request;
+    ) -> Result<Vec<(Class, u64)>, journal::Error> {
+        let NewReplay { handler, upto, rate, .. } = &replay.request;
         let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
-        let filter = read_filter(filter)?;
-        let mut part = ReplayPart::new(*upto, filter, live.clone());
+        let mut part = ReplayPart::new(*upto, filter.clone(), live.clone());
         part.rate_limit = rate.map(|rate| Arc::new(RateLimit::new(rate)));
         let mut status = Vec::new();
         let mut both = Vec::new();
@@ -271,24 +294,71 @@ impl HalfFinished {
     }
 }
 
-/// Why a replay could not start. Its text is safe for logs.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error("the filter of the replay is invalid")]
-    Filter,
-    #[error("{}", .0.class())]
-    Journal(#[from] journal::Error),
-}
-
-/// Reads the filter of a replay from its JSON in the journal.
-fn read_filter(json: &str) -> Result<Filter, StartError> {
-    let settings: FilterSettings = serde_json::from_str(json).map_err(|_invalid| StartError::Filter)?;
-    Filter::new(&settings).map_err(|_invalid| StartError::Filter)
+/// Reads the filter of a replay from its JSON in the journal; `None` if it is invalid.
+fn read_filter(json: &str) -> Option<Filter> {
+    let settings: FilterSettings = serde_json::from_str(json).ok()?;
+    Filter::new(&settings).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
+    use crate::{
+        dispatch::{HandlerSpec, Settings},
+        handler::{Delivery, Failure, Handler, Mask},
+        journal::{Enrolment, sqlite},
+        metrics::Metrics,
+        settings::Size,
+    };
+
+    /// Accepts every event.
+    struct Accepting;
+
+    impl Handler for Accepting {
+        fn deliver<'a>(
+            &'a self,
+            _events: &'a [Delivery],
+        ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replay_with_an_invalid_filter_is_tried_once_and_says_why_it_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, disk_reserve) = (folder.path().join("journal.db"), Some(Size(0)));
+        let settings = sqlite::Settings { path, disk_reserve, ..sqlite::Settings::default() };
+        let journal = sqlite::SqliteJournal::open(settings, Metrics::new()).unwrap();
+        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let handler: Arc<str> = "crm".into();
+        let enrolment = Enrolment { handler: Arc::clone(&handler), start: None, dead_letters: false };
+        journal.enrol(vec![enrolment]).await.unwrap();
+        let spec = HandlerSpec {
+            name: Arc::clone(&handler),
+            kind: "accepting",
+            destination: "there".into(),
+            handler: Arc::new(Accepting),
+            filter: Filter::default(),
+            mask: Mask::default(),
+            batch: 1,
+            concurrency: 1,
+            settings: Settings::default(),
+        };
+        let context = Arc::new(HandlerContext::new(spec, Arc::clone(&journal), Metrics::new()));
+        let replayer = Replayer::new(Arc::clone(&journal), vec![ReplayHandler { context, live: Vec::new() }]);
+        let filter = r#"{"events":["[a"]}"#.to_owned();
+        let id =
+            journal.start_replay(NewReplay { handler, after: 0, upto: 0, filter, rate: None }).await.unwrap();
+        let known = Arc::clone(&journal.replays().borrow());
+        assert_eq!(replayer.waits(id, &known[&id]), None);
+        assert_eq!(replayer.next(&known).len(), 1);
+        assert!(replayer.filter_of(id, &known[&id]).is_none());
+        assert!(replayer.next(&known).is_empty());
+        let waits = replayer.waits(id, &known[&id]).map(|waits| waits.to_string());
+        assert_eq!(waits.as_deref(), Some("its filter is invalid; cancel the replay"));
+    }
 
     #[test]
     fn a_replay_finishes_once_both_its_lanes_have_finished() {

@@ -18,6 +18,8 @@ pub struct WaitReason {
 enum Blocker {
     /// This process has no such handler.
     Handler,
+    /// The filter of the replay is invalid.
+    Filter,
     /// Another replay of the handler goes first; with its id.
     Turn(i64),
     /// A lane is in this state.
@@ -30,6 +32,11 @@ impl WaitReason {
     /// For a replay whose handler does not exist in this process.
     pub(super) fn for_handler(handler: &Arc<str>) -> Self {
         Self { handler: Arc::clone(handler), blocker: Blocker::Handler }
+    }
+
+    /// For a replay whose filter is invalid.
+    pub(super) fn for_filter(handler: &Arc<str>) -> Self {
+        Self { handler: Arc::clone(handler), blocker: Blocker::Filter }
     }
 
     /// For a replay that waits until the replay `before` has ended.
@@ -70,6 +77,7 @@ impl fmt::Display for WaitReason {
         let Self { handler, blocker } = self;
         match blocker {
             Blocker::Handler => write!(f, "handler {handler} is not in this configuration"),
+            Blocker::Filter => write!(f, "its filter is invalid; cancel the replay"),
             Blocker::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
             Blocker::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
             Blocker::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
