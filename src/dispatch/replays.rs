@@ -93,31 +93,37 @@ impl Replayer {
 
     /// Returns why a running replay delivers nothing now; `None` if it delivers, is paused, or has ended.
     pub fn waits(&self, id: i64, replay: &Replay) -> Option<WaitReason> {
-        let NewReplay { handler, .. } = &replay.request;
         if replay.state != ReplayState::Running {
             return None;
         }
+        self.wait_reason(Some(id), &replay.request)
+    }
+
+    /// Returns why a replay would deliver nothing if it were started now; `None` if it would deliver.
+    pub fn would_wait(&self, new: &NewReplay) -> Option<WaitReason> {
+        self.wait_reason(None, new)
+    }
+
+    /// Returns why a replay delivers nothing now. `id` is `None` for a replay that is not started.
+    fn wait_reason(&self, id: Option<i64>, request: &NewReplay) -> Option<WaitReason> {
+        let NewReplay { handler, upto, .. } = request;
         let Some(ReplayHandler { live, .. }) = self.handlers.get(handler) else {
             return Some(WaitReason::for_handler(handler));
         };
-        let own = self.lanes(id);
+        let own = id.map(|id| self.lanes(id)).unwrap_or_default();
+        let turn = || {
+            let first = goes_first(&self.journal.replays().borrow(), handler)?;
+            id.is_none_or(|id| first < id).then(|| WaitReason::for_turn(handler, first))
+        };
         let by_filter = || {
             let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-            started.get(&id).filter(|lanes| lanes.is_empty()).map(|_| WaitReason::for_filter(handler))
+            let lanes = started.get(&id?)?;
+            lanes.is_empty().then(|| WaitReason::for_filter(handler))
         };
         let by_live = || live.iter().find_map(|lane| WaitReason::for_live(&lane.borrow()));
-        let turn = || {
-            let known = Arc::clone(&self.journal.replays().borrow());
-            let first = known.iter().find(|(_, other)| {
-                !other.state.has_ended() && other.request.handler == replay.request.handler
-            });
-            first.filter(|(first, _)| **first < id).map(|(first, _)| WaitReason::for_turn(handler, *first))
-        };
         let pass = || {
             let mut lanes = own.iter().flat_map(|lane| live.iter().map(move |live| (lane, live)));
-            lanes.find_map(|(lane, live)| {
-                WaitReason::for_own_to_pass(lane, &live.borrow(), replay.request.upto)
-            })
+            lanes.find_map(|(lane, live)| WaitReason::for_own_to_pass(lane, &live.borrow(), *upto))
         };
         turn()
             .or_else(by_filter)
@@ -189,15 +195,8 @@ impl Replayer {
     /// The replays that may start: for each handler the oldest one that has not ended.
     fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = HashSet::new();
-        known
-            .iter()
-            .filter(|(_, replay)| !replay.state.has_ended() && taken.insert(&replay.request.handler))
-            .filter(|(id, replay)| {
-                !started.contains_key(id) && self.handlers.contains_key(&replay.request.handler)
-            })
-            .map(|(id, replay)| (*id, replay.clone()))
-            .collect()
+        let first = self.handlers.keys().filter_map(|handler| goes_first(known, handler));
+        first.filter(|id| !started.contains_key(id)).map(|id| (id, known[&id].clone())).collect()
     }
 
     /// Reads the filter of a replay. If it is invalid, logs that once: the replay counts as started, without lanes.
@@ -275,6 +274,12 @@ impl Replayer {
     }
 }
 
+/// The replay of a handler that delivers now, or delivers next: the oldest one that has not ended.
+fn goes_first(known: &BTreeMap<i64, Replay>, handler: &str) -> Option<i64> {
+    let mut active = known.iter().filter(|(_, replay)| !replay.state.has_ended());
+    active.find(|(_, replay)| *replay.request.handler == *handler).map(|(id, _)| *id)
+}
+
 /// The replays of which one lane has finished.
 #[derive(Default)]
 struct HalfFinished(HashSet<i64>);
@@ -306,6 +311,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::Timestamp,
         dispatch::{HandlerSpec, Settings},
         handler::{Delivery, Failure, Handler, Mask},
         journal::{Enrolment, sqlite},
@@ -349,15 +355,38 @@ mod tests {
         let context = Arc::new(HandlerContext::new(spec, Arc::clone(&journal), Metrics::new()));
         let replayer = Replayer::new(Arc::clone(&journal), vec![ReplayHandler { context, live: Vec::new() }]);
         let filter = r#"{"events":["[a"]}"#.to_owned();
-        let id =
-            journal.start_replay(NewReplay { handler, after: 0, upto: 0, filter, rate: None }).await.unwrap();
+        let new = NewReplay { handler, after: 0, upto: 0, filter, rate: None };
+        assert_eq!(replayer.would_wait(&new), None);
+        let id = journal.start_replay(new.clone()).await.unwrap();
         let known = Arc::clone(&journal.replays().borrow());
         assert_eq!(replayer.waits(id, &known[&id]), None);
+        let goes_first = Some(format!("replay {id} to handler crm goes first"));
+        assert_eq!(replayer.would_wait(&new).map(|waits| waits.to_string()), goes_first);
         assert_eq!(replayer.next(&known).len(), 1);
         assert!(replayer.filter_of(id, &known[&id]).is_none());
         assert!(replayer.next(&known).is_empty());
         let waits = replayer.waits(id, &known[&id]).map(|waits| waits.to_string());
         assert_eq!(waits.as_deref(), Some("its filter is invalid; cancel the replay"));
+    }
+
+    #[test]
+    fn the_oldest_replay_of_a_handler_that_has_not_ended_goes_first() {
+        let replay = |handler: &str, state| {
+            let (filter, rate) = ("{}".to_owned(), None);
+            let request = NewReplay { handler: handler.into(), after: 0, upto: 9, filter, rate };
+            Replay { request, state, created_at: Timestamp::default(), ended_at: None }
+        };
+        let known = BTreeMap::from([
+            (1, replay("crm", ReplayState::Done)),
+            (2, replay("log", ReplayState::Running)),
+            (3, replay("crm", ReplayState::Paused)),
+            (4, replay("crm", ReplayState::Running)),
+            (5, replay("lake", ReplayState::Cancelled)),
+        ]);
+        assert_eq!(
+            ["crm", "log", "lake"].map(|handler| goes_first(&known, handler)),
+            [Some(3), Some(2), None]
+        );
     }
 
     #[test]

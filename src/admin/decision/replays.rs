@@ -76,11 +76,7 @@ impl Plan {
 
     /// Why the replay would not start delivering now; `None` if it would.
     pub(in crate::admin) fn waits(&self, shared: &AdminState) -> Option<String> {
-        let created_at = shared.parts.journal.clock().now();
-        let request = self.new.clone();
-        let replay = Replay { request, state: ReplayState::Running, created_at, ended_at: None };
-        // A new replay has a higher id than every known one.
-        shared.parts.replayer.waits(i64::MAX, &replay).map(|waits| waits.to_string())
+        shared.parts.replayer.would_wait(&self.new).map(|waits| waits.to_string())
     }
 
     /// Starts the replay and returns its id.
