@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     /// The destination has the event.
     Delivered,
     /// The event cannot be delivered, whatever the destination would answer.
-    Refused(String),
+    Refused(Trouble),
     /// The destination did not accept the event.
     Failed(Trouble),
     /// The event was not tried, because something before it failed.
@@ -173,7 +173,13 @@ impl Attempt {
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
-            Err(error) => Outcome::Refused(format!("not a valid event after masking: {}", error.detail)),
+            Err(error) => Outcome::Refused(Trouble {
+                class: "mask".to_owned(),
+                error: format!("not a valid event after masking: {}", error.detail),
+                after: None,
+                about: About::Event,
+                gravity: Gravity::Refused,
+            }),
         }
     }
 

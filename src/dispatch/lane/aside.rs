@@ -24,7 +24,6 @@ impl Lane {
         let Some((row, mut trace)) = self.aside.get(seq).map(|(row, trace)| (row.clone(), trace)) else {
             return;
         };
-        let attempts = row.attempts + 1;
         self.redelivered.unsettled += u64::from(seq <= self.redelivered.upto);
         let trouble = match outcome {
             Outcome::Delivered => {
@@ -32,10 +31,8 @@ impl Lane {
                 self.succeeded(1, now);
                 return self.release(seq, now);
             }
-            Outcome::Refused(error) => {
-                let history = row.history.and(attempts, now, &error);
-                self.dead_letter(Arc::clone(event), Cause::Refused, attempts, error, history, now);
-                return self.release(seq, now);
+            Outcome::Refused(trouble) => {
+                return self.dead_letter_aside(event, Cause::Refused, row, trouble, now);
             }
             Outcome::Failed(trouble) => trouble,
             Outcome::Untried => return self.aside.insert(row, trace),
@@ -77,24 +74,30 @@ impl Lane {
         trace.failed_at = now;
         trace.failed_after = self.condition.successes;
         if trouble.gravity == Gravity::Refused && answers {
-            let history = row.history.and(attempts, now, &trouble.error);
-            self.dead_letter(Arc::clone(event), Cause::Refused, attempts, trouble.error, history, now);
-            return self.release(seq, now);
+            return self.dead_letter_aside(event, Cause::Refused, row, trouble, now);
         }
         let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
         match policy::fate(&self.context.spec.settings, now.ms_since(row.since), attempts, jitter) {
             // An event expires only while the destination accepts others.
-            Fate::Dead if takes_others => {
-                let history = row.history.and(attempts, now, &trouble.error);
-                self.dead_letter(Arc::clone(event), Cause::Expired, attempts, trouble.error, history, now);
-                self.release(seq, now);
-            }
+            Fate::Dead if takes_others => self.dead_letter_aside(event, Cause::Expired, row, trouble, now),
             Fate::Dead => {
                 let wait = self.context.spec.settings.aside_max.as_ms();
                 self.keep_aside((row, trace), attempts, trouble, wait, now);
             }
             Fate::Again(wait) => self.keep_aside((row, trace), attempts, trouble, wait, now),
         }
+    }
+
+    fn dead_letter_aside(
+        &mut self,
+        event: &Arc<Event>,
+        cause: Cause,
+        row: Aside,
+        trouble: Trouble,
+        now: Timestamp,
+    ) {
+        self.dead_letter(Arc::clone(event), cause, row.attempts + 1, trouble, row.history, now);
+        self.release(event.seq, now);
     }
 
     /// Returns whether the destination accepted another event after `time`. A replay also counts deliveries of the
@@ -142,7 +145,7 @@ impl Lane {
                 self.dead_retry_done(id);
                 return;
             }
-            Outcome::Refused(error) => (error, true, 0),
+            Outcome::Refused(trouble) => (trouble.error, true, 0),
             Outcome::Failed(trouble) => {
                 if !trouble.is_about_event() {
                     self.escalate(&trouble);

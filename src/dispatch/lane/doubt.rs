@@ -90,14 +90,14 @@ impl Lane {
         self.window.failed(seq, successes, now.plus_ms(wait), Some(trouble));
     }
 
-    fn dead_letter_entry(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
+    /// Turns an event of the window into a dead letter.
+    pub(super) fn dead_letter_entry(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let Some(entry) = self.window.get(seq) else { return };
         let attempts = entry.attempts + 1;
         // If the body is no longer in memory, the event is tried again, which reads the body.
         let Some(event) = entry.event.clone() else { return self.window.put_back(seq, now) };
         self.window.remove(seq);
-        let history = History::default().and(attempts, now, &trouble.error);
-        self.dead_letter(event, Cause::Refused, attempts, trouble.error, history, now);
+        self.dead_letter(event, Cause::Refused, attempts, trouble, History::default(), now);
     }
 
     /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no

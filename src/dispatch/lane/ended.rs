@@ -83,7 +83,7 @@ impl Lane {
                     accepted_after |=
                         before.is_some_and(|(_, trouble)| trouble.gravity == Gravity::Misconfigured);
                 }
-                Outcome::Refused(error) => self.event_refused(*seq, error, now),
+                Outcome::Refused(trouble) => self.dead_letter_entry(*seq, trouble, now),
                 Outcome::Failed(trouble) if trouble.is_about_event() => {
                     let beside = match mode {
                         Mode::Batch => last_accepted.is_some_and(|last| last > at),
@@ -115,15 +115,6 @@ impl Lane {
                 Mode::OneByOne => delivered > 0,
             };
             self.destination_failed(of_destination, beside, mode, now);
-        }
-    }
-
-    /// Handles an event that cannot be delivered, whatever the destination would answer.
-    fn event_refused(&mut self, seq: u64, error: String, now: Timestamp) {
-        let entry = self.window.remove(seq);
-        if let Some((event, attempts)) = entry.and_then(|entry| Some((entry.event?, entry.attempts + 1))) {
-            let history = History::default().and(attempts, now, &error);
-            self.dead_letter(event, Cause::Refused, attempts, error, history, now);
         }
     }
 
@@ -255,18 +246,20 @@ impl Lane {
         self.judge_doubts(searched, now);
     }
 
+    /// Turns an event into a dead letter. `history`: its earlier failed tries.
     pub(super) fn dead_letter(
         &mut self,
         event: Arc<Event>,
         cause: Cause,
         attempts: u32,
-        error: String,
+        trouble: Trouble,
         history: History,
         now: Timestamp,
     ) {
         tracing::warn!(lane = %self.name(), seq = event.seq, cause = cause.as_str(), "event became a dead letter");
-        self.publisher.refused(cause.as_str(), now);
-        self.ends.dead.push(NewDead { event, cause, attempts, error, at: now, history });
+        self.publisher.refused(&trouble.class, now);
+        let history = history.and(attempts, now, &trouble.error);
+        self.ends.dead.push(NewDead { event, cause, attempts, error: trouble.error, at: now, history });
     }
 }
 

@@ -406,6 +406,7 @@ async fn one_refused_event_among_a_thousand_is_the_only_dead_letter() {
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     assert_eq!(world.dead().await, [(617, Cause::Refused)]);
+    assert_eq!(shown(&lane).last_failure.as_deref(), Some("status 422"));
     let expected: Vec<u64> = (1..=1_000).filter(|seq| *seq != 617).collect();
     assert_eq!(world.script.taken(), expected, "in order, each once");
     assert_eq!(world.state(Class::Other).await.cursor, 1_000);
@@ -466,6 +467,7 @@ async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
         world.turn_for(&mut lane, HOUR).await;
     }
     assert_eq!(world.dead().await, [(2, Cause::Expired)]);
+    assert_eq!(shown(&lane).last_failure.as_deref(), Some("status 503"));
     assert!(world.state(Class::Other).await.aside.is_empty());
 }
 
