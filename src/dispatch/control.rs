@@ -92,14 +92,14 @@ impl DispatchControl {
         self.send(handler, |_| Some(Command::Retry)).await
     }
 
-    /// Makes the lanes of a handler accept their current refusals, for events up to this seq. Returns the classes of
+    /// Makes the lanes of a handler believe their current refusals, for events up to this seq. Returns the classes of
     /// these refusals.
-    pub async fn accept_refusals(&self, handler: &str, upto: u64) -> Vec<String> {
+    pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =
             lanes.filter(|lane| *lane.handler == *handler).filter_map(|lane| lane.refused.clone()).collect();
-        let accept = |class| Command::AcceptRefusals { upto, class };
-        self.send(handler, |lane| lane.refused.clone().map(accept)).await;
+        let believe = |class| Command::Believe { upto, class };
+        self.send(handler, |lane| lane.refused.clone().map(believe)).await;
         classes.into_iter().collect()
     }
 

@@ -46,7 +46,7 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// The reason for the wait, as text; `None` if the lane does not wait.
     pub waits_for: Option<String>,
-    /// The class of the failures that no success has followed, such as `status 422`. An operator may accept them.
+    /// The class of the failures that no success has followed, such as `status 422`. An operator may believe them.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,

@@ -87,10 +87,10 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the current refusals of a handler's destination: the refused events that are stored now become dead letters.
+/// Believes the current refusals of a handler's destination: the refused events that are stored now become dead letters.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
-    let classes = shared.parts.desk.accept_refusals(handler, upto).await;
+    let classes = shared.parts.desk.believe(handler, upto).await;
     if !classes.is_empty() {
         tracing::warn!(
             user = shared.user(),

@@ -24,12 +24,12 @@ use crate::{
 
 /// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
-/// Maximum number of events that a turn turns into dead letters because of accepted refusals.
-const ACCEPTED_EVENTS: usize = 1_000;
+/// Maximum number of events that a turn turns into dead letters because of believed refusals.
+const BELIEVED_EVENTS: usize = 1_000;
 
-/// The refusals that an operator accepts, until the next success.
-pub(super) struct AcceptedRefusals {
-    /// The last seq whose refusal is accepted.
+/// The refusals that an operator believes, until the next success.
+pub(super) struct BelievedRefusals {
+    /// The last seq whose refusal is believed.
     pub(super) upto: u64,
     /// The class of the refusals, such as `status 422`.
     pub(super) class: String,
@@ -37,7 +37,7 @@ pub(super) struct AcceptedRefusals {
     continues: bool,
 }
 
-impl AcceptedRefusals {
+impl BelievedRefusals {
     fn holds(&self, seq: u64, trouble: &Trouble) -> bool {
         seq <= self.upto && trouble.is_about_event() && trouble.class == self.class
     }
@@ -59,8 +59,8 @@ impl Lane {
         let tried = entry.attempts;
         let was_refused = entry.doubt.as_ref().is_some_and(|doubt| doubt.gravity == Gravity::Refused);
         let others = beside || entry.doubted_after.is_some_and(|then| self.condition.successes > then);
-        let accepted = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.holds(seq, &trouble));
-        if accepted || (others && trouble.gravity == Gravity::Refused) {
+        let believed = self.believed.as_ref().is_some_and(|believed| believed.holds(seq, &trouble));
+        if believed || (others && trouble.gravity == Gravity::Refused) {
             return self.dead_letter_entry(seq, trouble, now);
         }
         // A replay has an end: no message may follow that could show the cause.
@@ -197,22 +197,22 @@ impl Lane {
         }
     }
 
-    /// Turns refusals that the operator accepts into dead letters. Returns whether there were any. Each body stays in
-    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`ACCEPTED_EVENTS`].
-    pub(super) async fn dead_letter_accepted(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
-        let continues = self.accepted_refusals.as_ref().is_some_and(|accepted| accepted.continues);
-        if continues && !self.accepted_are_durable().await? {
+    /// Turns refusals that the operator believes into dead letters. Returns whether there were any. Each body stays in
+    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`].
+    pub(super) async fn dead_letter_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
+        let continues = self.believed.as_ref().is_some_and(|believed| believed.continues);
+        if continues && !self.believed_are_durable().await? {
             return Ok(false);
         }
-        let Some(accepted) = &mut self.accepted_refusals else { return Ok(false) };
-        accepted.continues = false;
+        let Some(believed) = &mut self.believed else { return Ok(false) };
+        believed.continues = false;
         let doubts = self.window.waiting_doubts();
-        let due: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| accepted.holds(*seq, trouble)).collect();
+        let due: Vec<_> = doubts.into_iter().filter(|(seq, trouble)| believed.holds(*seq, trouble)).collect();
         let (mut events, mut bytes) = (0, 0);
         for (seq, trouble) in due {
-            if bytes >= WINDOW_BYTES || events >= ACCEPTED_EVENTS {
-                if let Some(accepted) = &mut self.accepted_refusals {
-                    accepted.continues = true;
+            if bytes >= WINDOW_BYTES || events >= BELIEVED_EVENTS {
+                if let Some(believed) = &mut self.believed {
+                    believed.continues = true;
                 }
                 return Ok(true);
             }
@@ -236,7 +236,7 @@ impl Lane {
 
     /// Makes the dead letters of the last turn durable. Returns `false` if that fails, for example on a full disk:
     /// then a later turn tries it again.
-    async fn accepted_are_durable(&mut self) -> Result<bool, journal::Error> {
+    async fn believed_are_durable(&mut self) -> Result<bool, journal::Error> {
         self.settle().await?;
         let flushed = self.context.journal.flush().await;
         if let Err(error) = &flushed {
@@ -249,9 +249,9 @@ impl Lane {
         Ok(flushed.is_ok())
     }
 
-    pub(super) fn accept_refusals(&mut self, upto: u64, class: String) {
+    pub(super) fn believe(&mut self, upto: u64, class: String) {
         tracing::warn!(lane = %self.name(), upto, failure = %class, "refusals believed by an operator");
-        self.accepted_refusals = Some(AcceptedRefusals { upto, class, continues: false });
+        self.believed = Some(BelievedRefusals { upto, class, continues: false });
     }
 
     /// Pauses the handler if the destination says that it is gone and no untried message is left. Returns whether it

@@ -242,7 +242,7 @@ impl Lane {
         self.condition.search.clear();
         self.condition.last_success = now;
         self.condition.successes += events;
-        self.accepted_refusals = None;
+        self.believed = None;
         self.judge_doubts(searched, now);
     }
 

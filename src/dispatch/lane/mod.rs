@@ -31,7 +31,7 @@ use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use self::{doubt::AcceptedRefusals, replay::ReplayPhase};
+use self::{doubt::BelievedRefusals, replay::ReplayPhase};
 use super::{
     HandlerContext,
     attempt::{Attempt, Outcome},
@@ -68,9 +68,10 @@ pub enum Command {
     SkipTo(u64),
     /// Retry now every event that waits for a retry.
     Retry,
-    /// Accept refusals of this class, for events up to this seq, until the next success.
-    AcceptRefusals {
-        /// The last seq whose refusal is accepted.
+    /// Believe refusals of this class, for events up to this seq, until the next success: the events become dead
+    /// letters.
+    Believe {
+        /// The last seq whose refusal is believed.
         upto: u64,
         /// The class of the refusals, such as `status 422`.
         class: String,
@@ -125,8 +126,8 @@ pub struct Lane {
     was_paused: bool,
     /// Why the destination is permanently gone, until the journal has stored the pause.
     gone: Option<String>,
-    /// The refusals that an operator accepts.
-    accepted_refusals: Option<AcceptedRefusals>,
+    /// The refusals that an operator believes.
+    believed: Option<BelievedRefusals>,
     /// Events that were claimed and wanted; counted for replays only.
     claimed: u64,
     redelivered: Redelivered,
@@ -227,7 +228,7 @@ impl Lane {
             redelivered: Redelivered { upto: *journal.tip().borrow(), ..Redelivered::default() },
             claimed: 0,
             logged_full: false,
-            accepted_refusals: None,
+            believed: None,
             tip: journal.tip(),
             retries: journal.retries(),
             // The handler's own lanes deliver retried dead letters, including those of a replay.
@@ -272,7 +273,7 @@ impl Lane {
             self.retries.borrow_and_update();
             self.reload_dead_retries = self.replay.is_none();
         }
-        let accepted = self.dead_letter_accepted(now).await?;
+        let believed = self.dead_letter_believed(now).await?;
         self.settle_redelivered().await?;
         if self.reload_dead_retries {
             self.load_dead_retries(now).await?;
@@ -285,7 +286,7 @@ impl Lane {
         // An error of the claim is returned only here, after the events already claimed were started and settled.
         let claimed = claimed?;
         self.publish(now, None);
-        if ended || accepted || claimed || started {
+        if ended || believed || claimed || started {
             return Ok(Turn::Moved);
         }
         if self.is_finished() {

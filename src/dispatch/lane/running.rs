@@ -87,7 +87,7 @@ impl Lane {
     fn obey(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Retry => self.retry_now(now),
-            Command::AcceptRefusals { upto, class } => self.accept_refusals(upto, class),
+            Command::Believe { upto, class } => self.believe(upto, class),
             Command::SkipTo(seq) => {
                 let mut skipped = self.window.skip_to(seq);
                 for aside in self.aside.below(seq) {

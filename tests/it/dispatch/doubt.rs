@@ -249,15 +249,15 @@ async fn a_destination_that_is_away_is_probed_by_another_message_each_time() {
 }
 
 #[tokio::test]
-async fn an_operator_accepts_the_refusals() {
+async fn an_operator_believes_the_refusals() {
     let world = World::like_http(Script::new(|_| Err(refuse()))).await;
     world.append(statuses(0..300)).await;
     let (lane, stop, running) = running(&world).await;
     let mut status = lane.0;
     status.wait_for(|lane| lane.failures > 0 && lane.refused.is_some()).await.unwrap();
     world.append(statuses(300..305)).await;
-    assert_eq!(lane.1.accept_refusals("crm", 300).await, ["status 422"]);
-    assert!(lane.1.accept_refusals("nobody", 300).await.is_empty());
+    assert_eq!(lane.1.believe("crm", 300).await, ["status 422"]);
+    assert!(lane.1.believe("nobody", 300).await.is_empty());
     status.wait_for(|lane| lane.cursor == 300).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();
@@ -288,7 +288,7 @@ async fn running(
 
 /// A settle holds its bodies in memory until they are on disk.
 #[tokio::test]
-async fn accepted_refusals_of_large_events_are_stored_in_parts() {
+async fn believed_refusals_of_large_events_are_stored_in_parts() {
     let body = 512 << 10;
     let mut world = World::like_http(Script::new(|_| Err(refuse()))).await;
     for n in 0..100 {
@@ -308,7 +308,7 @@ async fn accepted_refusals_of_large_events_are_stored_in_parts() {
     let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     // The wait after this search is 24 s at least.
     status.wait_for(|lane| lane.failures > failures && lane.in_flight == 0).await.unwrap();
-    assert_eq!(control.accept_refusals("crm", 100).await, ["status 422"]);
+    assert_eq!(control.believe("crm", 100).await, ["status 422"]);
     let believed = status.wait_for(|lane| lane.cursor == 100);
     tokio::time::timeout(SECOND * 20, believed).await.expect("the parts follow each other at once").unwrap();
     stop.send_replace(true);
@@ -332,7 +332,7 @@ async fn belief_ends_with_the_next_success_and_holds_for_its_class() {
     let mut status = lane.0;
     status.wait_for(|lane| lane.failures > 0 && lane.refused.is_some()).await.unwrap();
     world.script.now(|_| Err(Failure::refuse("status 400", "another reason")));
-    lane.1.accept_refusals("crm", 30).await;
+    lane.1.believe("crm", 30).await;
     status.wait_for(|lane| lane.refused.as_deref() == Some("status 400")).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();

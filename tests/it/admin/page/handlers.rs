@@ -60,7 +60,7 @@ async fn a_handler_is_paused_and_resumed_by_forms_and_the_page_says_so_once() {
 }
 
 #[tokio::test]
-async fn a_waiting_handler_has_buttons_to_retry_and_to_accept_refusals() {
+async fn a_waiting_handler_has_buttons_to_retry_and_to_believe_refusals() {
     let operator = Operator::new().await;
     let mut browser = Browser::new(&operator);
     let (retry, believe) = ("/handlers/crm/retry", "/handlers/crm/believe");
