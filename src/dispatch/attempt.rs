@@ -32,6 +32,12 @@ pub(super) enum Outcome {
     Untried,
 }
 
+impl Outcome {
+    fn of(done: Result<(), Failure>) -> Self {
+        done.map_or_else(|failure| Self::Failed(Trouble::of(failure)), |()| Self::Delivered)
+    }
+}
+
 /// A failure of a destination or an event, as dispatch handles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -54,7 +60,7 @@ impl Trouble {
     }
 
     /// Converts a handler's [`Failure`].
-    fn of(failure: Failure) -> Self {
+    pub(super) fn of(failure: Failure) -> Self {
         let (class, error, after, about, gravity) = match failure {
             Failure::Retry { class, error, after, about } => (class, error, after, about, Gravity::Unwell),
             Failure::Refuse { class, error } => (class, error, None, About::Event, Gravity::Refused),
@@ -109,8 +115,7 @@ impl Attempt {
 
     /// Opens the handler if it is not open, and checks its destination. The handler's own time limit applies.
     pub(super) async fn open(self) -> Vec<Outcome> {
-        let looked = self.context.spec.handler.look().await;
-        vec![looked.map_or_else(|failure| Outcome::Failed(Trouble::of(failure)), |()| Outcome::Delivered)]
+        vec![Outcome::of(self.context.spec.handler.look().await)]
     }
 
     /// Delivers the whole batch. If the failure is about one event, goes on with parts of it: see [`Halves`].
@@ -173,13 +178,10 @@ impl Attempt {
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
-            Err(error) => Outcome::Refused(Trouble {
-                class: "mask".to_owned(),
-                error: format!("not a valid event after masking: {}", error.detail),
-                after: None,
-                about: About::Event,
-                gravity: Gravity::Refused,
-            }),
+            Err(error) => {
+                let text = format!("not a valid event after masking: {}", error.detail);
+                Outcome::Refused(Trouble::of(Failure::refuse("mask", text)))
+            }
         }
     }
 
@@ -203,20 +205,16 @@ impl Attempt {
             )),
         };
         self.context.seconds.observe(began.elapsed().as_secs_f64());
-        let (outcome, class) = match &done {
-            Ok(()) => ("delivered", None),
-            Err(Failure::Refuse { class, .. }) => ("refuse", Some(&**class)),
-            Err(
-                Failure::Retry { class, .. }
-                | Failure::Misconfigured { class, .. }
-                | Failure::Gone { class, .. },
-            ) => ("retry", Some(&**class)),
+        let outcome = Outcome::of(done);
+        let (name, class) = match &outcome {
+            Outcome::Failed(trouble) if trouble.gravity == Gravity::Refused => {
+                ("refuse", Some(&*trouble.class))
+            }
+            Outcome::Failed(trouble) => ("retry", Some(&*trouble.class)),
+            Outcome::Delivered | Outcome::Refused(_) | Outcome::Untried => ("delivered", None),
         };
-        trace::delivered(&span, outcome, class);
-        match done {
-            Ok(()) => Outcome::Delivered,
-            Err(failure) => Outcome::Failed(Trouble::of(failure)),
-        }
+        trace::delivered(&span, name, class);
+        outcome
     }
 
     fn span(&self, events: &[Delivery]) -> Span {

@@ -105,34 +105,6 @@ pub(super) struct LanePublisher {
     paused: Gauge,
 }
 
-/// The figures that each turn publishes.
-pub(super) struct LaneFigures {
-    /// The lane is done with every event up to this seq.
-    pub(super) cursor: u64,
-    /// The journal's tip, or the end of a replay if that is lower.
-    pub(super) tip: u64,
-    /// Number of deliveries in flight.
-    pub(super) in_flight: usize,
-    /// When the oldest waiting event was received or set aside.
-    pub(super) oldest_at: Option<Timestamp>,
-    /// Number of set-aside events.
-    pub(super) set_aside: usize,
-    /// Number of events that a replay is done with.
-    pub(super) passed: u64,
-    /// The state of the lane.
-    pub(super) state: LaneCondition,
-    /// Whether the limit for set-aside events is reached.
-    pub(super) full: bool,
-    /// Number of failed deliveries or probes in a row.
-    pub(super) failures: u32,
-    /// When the lane tries again, if it waits for a retry.
-    pub(super) next_try: Option<Timestamp>,
-    /// The reason for the wait, as text.
-    pub(super) waits_for: Option<String>,
-    /// The class of the failures that no success has followed.
-    pub(super) refused: Option<String>,
-}
-
 impl LanePublisher {
     /// For a lane that starts at `cursor`.
     pub(super) fn new(lane: &LaneId, context: &HandlerContext, cursor: u64) -> Self {
@@ -193,36 +165,25 @@ impl LanePublisher {
         });
     }
 
-    /// Publishes the figures of a turn.
-    pub(super) fn publish(&self, figures: LaneFigures) {
-        let lag = figures.tip.saturating_sub(figures.cursor);
-        self.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-        self.set_aside.set(i64::try_from(figures.set_aside).unwrap_or(i64::MAX));
-        let waits =
-            !matches!(figures.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
-        self.waiting.set(i64::from(waits));
-        self.full.set(i64::from(figures.full));
-        self.paused.set(i64::from(figures.state == LaneCondition::Paused));
+    /// Publishes the status after a turn, as `update` changes it. `full`: the limit for set-aside events is reached.
+    pub(super) fn publish(&self, full: bool, update: impl FnOnce(&mut LaneStatus)) {
         self.status.send_modify(|status| {
-            status.cursor = figures.cursor;
-            status.lag = lag;
-            status.oldest_at = figures.oldest_at;
-            status.in_flight = figures.in_flight;
-            status.set_aside = figures.set_aside;
-            status.passed = figures.passed;
-            status.state = figures.state;
-            status.failures = figures.failures;
-            status.unwell_since = match figures.failures {
+            update(status);
+            status.unwell_since = match status.failures {
                 0 => None,
                 // The first failure comes before the first turn that publishes it.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
-            if figures.failures == 0 {
+            if status.failures == 0 {
                 status.open_error = None;
             }
-            status.next_try = figures.next_try;
-            status.waits_for = figures.waits_for;
-            status.refused = figures.refused;
+            let waits =
+                !matches!(status.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
+            self.lag.set(i64::try_from(status.lag).unwrap_or(i64::MAX));
+            self.set_aside.set(i64::try_from(status.set_aside).unwrap_or(i64::MAX));
+            self.waiting.set(i64::from(waits));
+            self.full.set(i64::from(full));
+            self.paused.set(i64::from(status.state == LaneCondition::Paused));
         });
     }
 }

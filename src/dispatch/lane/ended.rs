@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     event::Event,
-    handler::About,
+    handler::{About, Failure},
     journal::{Cause, History, NewDead},
     panics,
 };
@@ -204,32 +204,27 @@ impl Lane {
     /// Logs an ERROR if only a person can help. If the destination is permanently gone, the handler pauses.
     pub(super) fn escalate(&mut self, trouble: &Trouble) {
         let first = self.condition.failures == 0;
-        match trouble.gravity {
-            Gravity::Misconfigured if first => tracing::error!(
-                lane = %self.name(),
-                destination = &*self.context.spec.destination,
-                failure = %trouble.class,
+        let what = match trouble.gravity {
+            Gravity::Misconfigured if first => {
                 "destination does not match the handler's settings; correct one of them"
-            ),
-            Gravity::Refused if first => tracing::error!(
-                lane = %self.name(),
-                destination = &*self.context.spec.destination,
-                failure = %trouble.class,
+            }
+            Gravity::Refused if first => {
                 "destination refuses every event; check the destination and the handler's settings"
-            ),
+            }
             Gravity::Gone if self.gone.is_none() => {
-                tracing::error!(
-                    lane = %self.name(),
-                    destination = &*self.context.spec.destination,
-                    failure = %trouble.class,
-                    "handler paused: its destination says that it is gone for good; resume the handler after the repair"
-                );
                 self.gone = Some(format!("the destination is gone for good ({})", trouble.class));
                 // After a resume, every event is tried at once.
                 self.window.forget_waits();
+                "handler paused: its destination says that it is gone for good; resume the handler after the repair"
             }
-            Gravity::Unwell | Gravity::Refused | Gravity::Misconfigured | Gravity::Gone => {}
-        }
+            Gravity::Unwell | Gravity::Refused | Gravity::Misconfigured | Gravity::Gone => return,
+        };
+        tracing::error!(
+            lane = %self.name(),
+            destination = &*self.context.spec.destination,
+            failure = %trouble.class,
+            "{what}"
+        );
     }
 
     pub(super) fn succeeded(&mut self, events: u64, now: Timestamp) {
@@ -272,11 +267,6 @@ fn single(outcomes: Result<Vec<Outcome>, Trouble>) -> Outcome {
 
 /// The failure of a delivery task that panicked outside the handler.
 fn panicked(error: &JoinError) -> Trouble {
-    Trouble {
-        class: "panic".to_owned(),
-        error: format!("the delivery task ended: {}", panics::why_ended(error)),
-        after: None,
-        about: About::Unanswered,
-        gravity: Gravity::Unwell,
-    }
+    let text = format!("the delivery task ended: {}", panics::why_ended(error));
+    Trouble::of(Failure::retry_about(About::Unanswered, "panic", text))
 }

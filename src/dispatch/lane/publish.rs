@@ -1,9 +1,6 @@
 //! The status that a lane publishes: its state, and what it waits for.
 
-use super::{
-    super::status::{LaneCondition, LaneFigures},
-    Lane,
-};
+use super::{super::status::LaneCondition, Lane};
 use crate::clock::Timestamp;
 
 impl Lane {
@@ -19,19 +16,22 @@ impl Lane {
             _ => LaneCondition::Running,
         });
         let tip = self.end().min(*self.tip.borrow());
-        self.publisher.publish(LaneFigures {
-            cursor: self.window.done_to(),
-            tip,
-            in_flight: self.in_flight.len() - usize::from(self.opening.is_some()),
-            oldest_at: self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min(),
-            set_aside: self.aside.len(),
-            passed: self.claimed.saturating_sub(self.window.len() as u64),
-            state,
-            full,
-            failures: self.condition.failures.max(undecided.unwrap_or_default()),
-            next_try: if state == LaneCondition::Waiting { self.next_try(now) } else { None },
-            waits_for: self.waits_for(state),
-            refused: self.doubted_class(),
+        let oldest_at = self.window.oldest_at().into_iter().chain(self.aside.oldest_at()).min();
+        let next_try = if state == LaneCondition::Waiting { self.next_try(now) } else { None };
+        let refused = self.doubted_class();
+        let waits_for = self.waits_for(state, refused.as_deref().unwrap_or_default());
+        self.publisher.publish(full, |status| {
+            status.cursor = self.window.done_to();
+            status.lag = tip.saturating_sub(status.cursor);
+            status.oldest_at = oldest_at;
+            status.in_flight = self.in_flight.len() - usize::from(self.opening.is_some());
+            status.set_aside = self.aside.len();
+            status.passed = self.claimed.saturating_sub(self.window.len() as u64);
+            status.state = state;
+            status.failures = self.condition.failures.max(undecided.unwrap_or_default());
+            status.next_try = next_try;
+            status.waits_for = waits_for;
+            status.refused = refused;
         });
     }
 
@@ -59,7 +59,7 @@ impl Lane {
     }
 
     /// The highest number of tries of an event in doubt, if nothing else can be tried; `None` otherwise.
-    pub(super) fn undecided(&self) -> Option<u32> {
+    fn undecided(&self) -> Option<u32> {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;
         }
@@ -67,7 +67,7 @@ impl Lane {
     }
 
     /// The class of the last failure in doubt, such as `status 422`.
-    pub(super) fn doubted_class(&self) -> Option<String> {
+    fn doubted_class(&self) -> Option<String> {
         if self.window.doubted() == 0 {
             return None;
         }
@@ -75,7 +75,7 @@ impl Lane {
     }
 
     /// The time of the next try, while the lane waits.
-    pub(super) fn next_try(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_try(&self, now: Timestamp) -> Option<Timestamp> {
         let at = match self.condition.failures {
             0 => self.window.next_due(now)?,
             _ => self.condition.wait_until,
@@ -83,36 +83,32 @@ impl Lane {
         (at > now).then_some(at)
     }
 
-    /// Says for an operator what the lane waits for.
-    pub(super) fn waits_for(&self, state: LaneCondition) -> Option<String> {
-        let doubted = self.window.doubted();
-        match state {
-            LaneCondition::Waiting if self.condition.failures > 0 && !self.searches() => Some(
-                if self.condition.misconfigured {
-                    "the destination does not match the handler's settings: correct one of them; the lane keeps probing"
-                } else {
-                    "the destination accepts no events; each probe tries another message"
-                }
-                .to_owned(),
+    /// Says for an operator what the lane waits for. `class`: that of the last failure in doubt.
+    fn waits_for(&self, state: LaneCondition, class: &str) -> Option<String> {
+        let (doubted, aside) = (self.window.doubted(), self.aside.len());
+        let is_unwell = self.condition.failures > 0;
+        Some(match state {
+            LaneCondition::Waiting if is_unwell && !self.searches() && self.condition.misconfigured => {
+                "the destination does not match the handler's settings: correct one of them; the lane keeps probing"
+                    .to_owned()
+            }
+            LaneCondition::Waiting if is_unwell && !self.searches() => {
+                "the destination accepts no events; each probe tries another message".to_owned()
+            }
+            LaneCondition::Waiting if is_unwell => format!(
+                "{doubted} events failed ({class}) and none was accepted; each search tries more of the backlog"
             ),
-            LaneCondition::Waiting if self.condition.failures > 0 => Some(format!(
-                "{doubted} events failed ({}) and none was accepted; each search tries more of the backlog",
-                self.doubted_class().unwrap_or_default()
-            )),
-            LaneCondition::Waiting => Some(format!(
-                "{doubted} events failed ({}); the next message shows whether the destination is the cause",
-                self.doubted_class().unwrap_or_default()
-            )),
-            LaneCondition::Full if self.is_far_ahead() => Some(format!(
-                "{} events are set aside, the maximum of aside_limit; a failed event waits in the lane for room, and the \
-                 lane only probes",
-                self.aside.len()
-            )),
-            LaneCondition::Full => Some(format!(
-                "{} events are set aside, the maximum of aside_limit; events that fail now stay in the lane",
-                self.aside.len()
-            )),
-            _ => None,
-        }
+            LaneCondition::Waiting => format!(
+                "{doubted} events failed ({class}); the next message shows whether the destination is the cause"
+            ),
+            LaneCondition::Full if self.is_far_ahead() => format!(
+                "{aside} events are set aside, the maximum of aside_limit; a failed event waits in the lane for room, and the \
+                 lane only probes"
+            ),
+            LaneCondition::Full => format!(
+                "{aside} events are set aside, the maximum of aside_limit; events that fail now stay in the lane"
+            ),
+            _ => return None,
+        })
     }
 }
