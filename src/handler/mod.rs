@@ -257,11 +257,12 @@ pub enum Failure {
 }
 
 /// Whether a failure is about the event or the destination. A kind that cannot tell uses [`About::Destination`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum About {
     /// About the event: the destination answered, and may accept another event. Dispatch tries another message at once.
     Event,
     /// About the destination: it accepts nothing now. Dispatch waits before the next attempt.
+    #[default]
     Destination,
     /// Like [`About::Destination`], but no answer came: the destination may have accepted the events.
     Unanswered,

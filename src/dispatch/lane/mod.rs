@@ -31,7 +31,7 @@ use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
-use self::{doubt::BelievedRefusals, replay::ReplayPhase};
+use self::doubt::BelievedRefusals;
 use super::{
     HandlerContext,
     attempt::{Attempt, Outcome},
@@ -153,6 +153,7 @@ struct Redelivered {
 }
 
 /// The state of the destination, as seen by this lane.
+#[derive(Default)]
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
@@ -210,21 +211,7 @@ impl Lane {
             joined: Vec::new(),
             ends: Ends::default(),
             settled_to: cursor,
-            condition: Condition {
-                failures: 0,
-                about: About::Destination,
-                misconfigured: false,
-                retry_requested: false,
-                probing: false,
-                searches: 0,
-                search: VecDeque::new(),
-                wait_until: Timestamp::default(),
-                last_success: Timestamp::default(),
-                successes: 0,
-                next_claim: Timestamp::default(),
-                quick: 0,
-                seed: hasher.finish(),
-            },
+            condition: Condition { seed: hasher.finish(), ..Condition::default() },
             redelivered: Redelivered { upto: *journal.tip().borrow(), ..Redelivered::default() },
             claimed: 0,
             logged_full: false,
@@ -261,7 +248,7 @@ impl Lane {
     /// # Errors
     /// Returns errors of the journal. The lane keeps its state, and `turn` can be called again.
     pub async fn turn(&mut self, now: Timestamp) -> Result<Turn, journal::Error> {
-        if self.replay_phase() == ReplayPhase::Ended {
+        if self.replay_state().has_ended() {
             return Ok(Turn::Ended);
         }
         let ended = self.handle_ended(now);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     event::Event,
     handler::Filter,
-    journal::{self, LaneId, Replay, ReplayState},
+    journal::{self, LaneId, ReplayState},
 };
 
 /// The settings and state of a replay, shared by its lanes.
@@ -42,14 +42,6 @@ impl ReplayPart {
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
         Self { upto, filter, live, rate_limit: None, in_flight: Arc::default() }
     }
-}
-
-/// Whether the replay runs, is paused, or has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReplayPhase {
-    Running,
-    Paused,
-    Ended,
 }
 
 impl Lane {
@@ -118,13 +110,10 @@ impl Lane {
         live.any(|lane| WaitReason::for_live(&lane.borrow()).is_some())
     }
 
-    pub(super) fn replay_phase(&self) -> ReplayPhase {
-        let Some(id) = self.id.replay else { return ReplayPhase::Running };
-        match self.replays.borrow().get(&id).map(|Replay { state, .. }| state) {
-            Some(ReplayState::Running) => ReplayPhase::Running,
-            Some(ReplayState::Paused) => ReplayPhase::Paused,
-            Some(ReplayState::Done | ReplayState::Cancelled) | None => ReplayPhase::Ended,
-        }
+    /// The state of the lane's replay; a handler's own lane is always running.
+    pub(super) fn replay_state(&self) -> ReplayState {
+        let Some(id) = self.id.replay else { return ReplayState::Running };
+        self.replays.borrow().get(&id).map_or(ReplayState::Cancelled, |replay| replay.state)
     }
 
     /// Returns whether every event up to the end is delivered, not wanted, or dead. Always false for a handler's own

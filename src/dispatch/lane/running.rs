@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{super::status::LaneCondition, Command, Lane, Turn, replay::ReplayPhase};
+use super::{super::status::LaneCondition, Command, Lane, Turn};
 use crate::{
     clock::{Clock, Timestamp},
     journal,
@@ -118,7 +118,7 @@ impl Lane {
             );
         }
         self.handle_ended(clock.now());
-        let over = self.replay_phase() == ReplayPhase::Ended;
+        let over = self.replay_state().has_ended();
         if !over && let Err(error) = self.settle().await {
             tracing::warn!(
                 lane = %self.name(),

@@ -7,12 +7,13 @@ use super::{
         policy::{self, Mode},
         window::DueBatch,
     },
-    InFlight, Lane, ReplayPhase,
+    InFlight, Lane,
 };
 use crate::{
     clock::Timestamp,
     event::Event,
     handler::{About, Delivery},
+    journal::ReplayState,
 };
 
 impl Lane {
@@ -41,7 +42,7 @@ impl Lane {
 
     pub(super) fn is_paused(&self) -> bool {
         self.gone.is_some()
-            || self.replay_phase() == ReplayPhase::Paused
+            || self.replay_state() == ReplayState::Paused
             || self.paused.borrow().contains_key(&self.id.handler)
     }
 
