@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     clock::Timestamp,
-    event::{Event, OrderKey},
+    event::OrderKey,
+    handler::Delivery,
     journal::{Aside, DeadLetter, History},
 };
 
@@ -155,45 +156,28 @@ impl AsideRows {
 pub(super) struct DeadRetries(BTreeMap<i64, DeadRetry>);
 
 struct DeadRetry {
-    event: Arc<Event>,
-    attempts: u32,
-    history: History,
+    letter: DeadLetter,
+    /// Failed tries since the retry was requested.
     tries: u32,
     not_before: Timestamp,
     in_flight: bool,
-}
-
-/// A dead letter that is due for delivery.
-pub(super) struct DueDeadRetry {
-    /// The id of the dead letter.
-    pub(super) id: i64,
-    /// The event of the dead letter.
-    pub(super) event: Arc<Event>,
-    /// Deliveries that failed so far.
-    pub(super) attempts: u32,
 }
 
 impl DeadRetries {
     /// Adds dead letters that are marked for retry. Known ones keep their state.
     pub(super) fn extend(&mut self, dead: Vec<DeadLetter>) {
         for letter in dead {
-            self.0.entry(letter.id).or_insert(DeadRetry {
-                event: letter.event,
-                attempts: letter.attempts,
-                history: letter.history,
-                tries: 0,
-                not_before: Timestamp::default(),
-                in_flight: false,
-            });
+            let not_before = Timestamp::default();
+            self.0.entry(letter.id).or_insert(DeadRetry { letter, tries: 0, not_before, in_flight: false });
         }
     }
 
-    /// Returns the dead letter that is due longest, and marks it as in flight.
-    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<DueDeadRetry> {
+    /// Returns the dead letter that is due longest, with its delivery, and marks it as in flight.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<(i64, Delivery)> {
         let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
         let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;
         one.in_flight = true;
-        Some(DueDeadRetry { id: *id, event: Arc::clone(&one.event), attempts: one.attempts })
+        Some((*id, Delivery::new(Arc::clone(&one.letter.event), one.letter.attempts + 1, true)))
     }
 
     /// When the next dead letter becomes due.
@@ -210,10 +194,11 @@ impl DeadRetries {
     /// dead letter is unknown.
     pub(super) fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
+        let DeadLetter { attempts, history, .. } = &mut one.letter;
         one.tries += 1;
-        one.attempts += 1;
-        one.history = std::mem::take(&mut one.history).and(one.attempts, now, error);
-        Some((one.tries, one.attempts, one.history.clone()))
+        *attempts += 1;
+        *history = std::mem::take(history).and(*attempts, now, error);
+        Some((one.tries, *attempts, history.clone()))
     }
 
     /// Puts back a dead letter, to be tried at `not_before`.

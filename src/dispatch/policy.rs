@@ -1,6 +1,7 @@
 //! The decisions of a lane, as pure functions without clock or I/O.
 
-use crate::settings::Period;
+use super::Settings;
+use crate::{event::Class, settings::Period};
 
 /// After this many failures of a batch, its events are probed one by one.
 pub(super) const BATCH_TRIES: u32 = 3;
@@ -46,27 +47,43 @@ pub(super) const QUICK_MS: i64 = 250;
 pub(super) const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
 
 /// A wait that doubles with each failure, from `first` up to `max`, ±20 % by `jitter` (0 to 1).
-pub(super) fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
+fn backoff_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
     let doublings = failures.saturating_sub(1).min(32);
-    let base = first.as_ms().saturating_mul(1_i64 << doublings.min(40)).clamp(0, max.as_ms());
+    let base = first.as_ms().saturating_mul(1_i64 << doublings).clamp(0, max.as_ms());
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // durations far below 2^52 ms
     let wait = (base as f64 * (0.8 + 0.4 * jitter.clamp(0.0, 1.0))) as i64;
     wait
 }
 
+/// The wait before an unwell destination is probed.
+pub(super) fn probe_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> i64 {
+    backoff_ms(settings.probe_first, settings.probe_max, failures, jitter)
+}
+
+/// The wait before a set-aside event or a retried dead letter is tried again.
+pub(super) fn aside_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> i64 {
+    backoff_ms(settings.aside_first, settings.aside_max, failures, jitter)
+}
+
+/// The longest wait that [`aside_wait_ms`] returns. A longer stored wait comes from a wrong clock.
+pub(super) fn longest_aside_wait_ms(settings: &Settings) -> i64 {
+    backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0)
+}
+
 /// The wait before an event that failed alone is retried. It is short for the first two retries, because the failure
 /// may be random; then it is as long as for an unwell destination.
-pub(super) fn event_wait_ms(first: Period, max: Period, attempts: u32, jitter: f64) -> i64 {
+pub(super) fn event_wait_ms(settings: &Settings, attempts: u32, jitter: f64) -> i64 {
+    let first = settings.probe_first.as_ms();
     match attempts {
-        0 | 1 => SOON_MS.min(first.as_ms()),
-        2 => (SOON_MS * 2).min(first.as_ms()),
-        _ => backoff_ms(first, max, attempts - 2, jitter),
+        0 | 1 => SOON_MS.min(first),
+        2 => (SOON_MS * 2).min(first),
+        _ => probe_wait_ms(settings, attempts - 2, jitter),
     }
 }
 
 /// The wait before the next search of the backlog.
-pub(super) fn search_wait_ms(first: Period, max: Period, failures: u32, jitter: f64) -> i64 {
-    backoff_ms(first, max, failures, jitter).min(SEARCH_MS)
+pub(super) fn search_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> i64 {
+    probe_wait_ms(settings, failures, jitter).min(SEARCH_MS)
 }
 
 /// How many new messages the next search tries; doubles with each failed search.
@@ -84,11 +101,6 @@ pub(super) const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
 /// Maximum number of exceptions in flight, for a lane with `share` slots.
 pub(super) const fn exceptions(share: usize) -> usize {
     if share < 8 { 1 } else { share / 4 }
-}
-
-/// The longest wait that [`backoff_ms`] returns. A longer stored wait comes from a wrong clock.
-pub(super) fn longest_ms(max: Period) -> i64 {
-    backoff_ms(max, max, 1, 1.0)
 }
 
 /// A number in 0..1 that differs per lane and per failure (splitmix64).
@@ -150,18 +162,18 @@ pub(super) enum Fate {
 }
 
 /// Decides about a set-aside event that has failed again, `aside_ms` after it was set aside.
-pub(super) fn fate(settings: &super::Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
+pub(super) fn fate(settings: &Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
     if aside_ms >= settings.aside_for.as_ms() {
         return Fate::Dead;
     }
-    Fate::Again(backoff_ms(settings.aside_first, settings.aside_max, attempts, jitter))
+    Fate::Again(aside_wait_ms(settings, attempts, jitter))
 }
 
 /// Maximum number of deliveries in flight of a lane. With more than one slot, one is reserved for incoming messages.
 /// It is lent to the other lane after `concurrency` quick deliveries in a row, because a slot then becomes free soon.
-pub(super) const fn share(class: crate::event::Class, concurrency: usize, quick: usize) -> usize {
+pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usize {
     match class {
-        crate::event::Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
+        Class::Other if concurrency > 1 && quick < concurrency => concurrency - 1,
         _ => concurrency,
     }
 }
@@ -169,7 +181,7 @@ pub(super) const fn share(class: crate::event::Class, concurrency: usize, quick:
 /// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
 /// other lane leave, but at least one. So a live event waits for the end of at most one delivery.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
-    share(crate::event::Class::Other, concurrency, quick).saturating_sub(taken).max(1)
+    share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
 /// Returns two limits for the events of a window. A lane with more ready events than the first does not claim; a
@@ -192,49 +204,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dispatch::Settings;
 
     proptest! {
         #[test]
         fn a_wait_stays_within_a_fifth_of_its_bounds(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
             let settings = Settings::default();
-            let wait = backoff_ms(settings.probe_first, settings.probe_max, failures, jitter);
-            prop_assert!(wait >= 4_000, "{wait}");
-            prop_assert!(wait <= 360_000, "{wait}");
+            let wait = probe_wait_ms(&settings, failures, jitter);
+            prop_assert!((4_000..=360_000).contains(&wait), "{wait}");
+            // The backlog is searched twice a minute at least.
+            let wait = search_wait_ms(&settings, failures, jitter);
+            prop_assert!((4_000..=30_000).contains(&wait), "{wait}");
+            prop_assert!(aside_wait_ms(&settings, failures, jitter) <= longest_aside_wait_ms(&settings));
         }
 
         #[test]
         fn waits_never_shrink_with_more_failures(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
             let settings = Settings::default();
-            let wait = |failures| backoff_ms(settings.aside_first, settings.aside_max, failures, jitter);
-            prop_assert!(wait(failures) <= wait(failures + 1));
-        }
-
-        #[test]
-        fn no_wait_is_longer_than_the_longest(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
-            let settings = Settings::default();
-            let wait = backoff_ms(settings.aside_first, settings.aside_max, failures, jitter);
-            prop_assert!(wait <= longest_ms(settings.aside_max));
-        }
-
-        #[test]
-        fn the_backlog_is_searched_twice_a_minute_at_least(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
-            let settings = Settings::default();
-            let wait = search_wait_ms(settings.probe_first, settings.probe_max, failures, jitter);
-            prop_assert!((4_000..=30_000).contains(&wait), "{wait}");
+            let waits: [(&str, fn(&Settings, u32, f64) -> i64); 4] = [
+                ("probe", probe_wait_ms),
+                ("aside", aside_wait_ms),
+                ("search", search_wait_ms),
+                ("event", event_wait_ms),
+            ];
+            for (name, wait_ms) in waits {
+                let wait = |failures| wait_ms(&settings, failures, jitter);
+                prop_assert!(wait(failures) <= wait(failures + 1), "{name}");
+            }
         }
 
         #[test]
         fn a_search_is_never_smaller_than_the_last(searches in 0_u32..100, refused: bool) {
             prop_assert!(search_events(searches, refused) <= search_events(searches + 1, refused));
             prop_assert!((DOUBTS..=SEARCH_REFUSED).contains(&search_events(searches, refused)));
-        }
-
-        #[test]
-        fn an_events_wait_never_shrinks_with_more_attempts(attempts in 1_u32..100, jitter in 0.0_f64..=1.0) {
-            let settings = Settings::default();
-            let wait = |attempts| event_wait_ms(settings.probe_first, settings.probe_max, attempts, jitter);
-            prop_assert!(wait(attempts) <= wait(attempts + 1));
         }
 
         #[test]
@@ -274,25 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_is_reserved_for_incoming_messages() {
-        use crate::event::Class::{Incoming, Other};
-        assert_eq!([share(Incoming, 8, 0), share(Other, 8, 7)], [8, 7]);
-        assert_eq!([share(Incoming, 1, 0), share(Other, 1, 0)], [1, 1]);
-    }
-
-    #[test]
     fn a_replay_gets_the_slots_that_are_left() {
         assert_eq!([0, 1, 3, 7, 20].map(|taken| replay_share(8, 0, taken)), [7, 6, 4, 1, 1]);
         assert_eq!([replay_share(8, 8, 0), replay_share(1, 0, 0), replay_share(1, 9, 1)], [8, 1, 1]);
     }
 
     #[test]
-    fn the_reserved_slot_is_lent_while_deliveries_are_quick() {
-        use crate::event::Class::{Incoming, Other};
+    fn the_slot_for_incoming_messages_is_lent_while_deliveries_are_quick() {
+        use Class::{Incoming, Other};
         let seven = (0..7).fold(0, |before, _| quick(before, true, QUICK_MS));
-        assert_eq!(share(Other, 8, seven), 7);
         let eight = quick(seven, true, 0);
-        assert_eq!([share(Incoming, 8, eight), share(Other, 8, eight), share(Other, 1, eight)], [8, 8, 1]);
+        for (quick, incoming, other) in [(0, 8, 7), (seven, 8, 7), (eight, 8, 8)] {
+            assert_eq!([share(Incoming, 8, quick), share(Other, 8, quick)], [incoming, other], "{quick}");
+            assert_eq!([share(Incoming, 1, quick), share(Other, 1, quick)], [1, 1], "{quick}");
+        }
         assert_eq!([quick(eight, true, QUICK_MS + 1), quick(eight, false, 1)], [0, 0]);
     }
 }

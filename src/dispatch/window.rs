@@ -38,6 +38,7 @@ pub(super) struct Window {
 }
 
 /// The entry of one event.
+#[derive(Default)]
 pub(super) struct WindowEntry {
     /// The event; `None` if its body was dropped from memory and must be read again.
     pub(super) event: Option<Arc<Event>>,
@@ -120,19 +121,13 @@ impl Window {
     pub(super) fn push(&mut self, event: Arc<Event>, unanswered: bool) {
         let key = event.order_key();
         let entry = WindowEntry {
-            attempts: 0,
-            not_before: Timestamp::default(),
-            failed_after: None,
-            doubted_after: None,
-            doubt: None,
+            event: Some(Arc::clone(&event)),
             unanswered,
-            repetitions: 0,
             came_at: event.came_at,
             key,
             bytes: event.element.raw().len(),
             number: self.pushed,
-            in_flight: false,
-            event: Some(Arc::clone(&event)),
+            ..WindowEntry::default()
         };
         self.bytes += entry.bytes;
         self.pushed += 1;

@@ -50,14 +50,15 @@ impl Lane {
         if !trouble.is_about_event() {
             self.escalate(&trouble);
         }
-        self.judge_aside(event, (row, trace), trouble, now);
+        self.judge_aside(event, row, trace, trouble, now);
     }
 
     /// Decides whether a set-aside event that failed again becomes a dead letter or is retried later.
     fn judge_aside(
         &mut self,
         event: &Arc<Event>,
-        (row, mut trace): (Aside, AsideTrace),
+        row: Aside,
+        mut trace: AsideTrace,
         trouble: Trouble,
         now: Timestamp,
     ) {
@@ -76,15 +77,12 @@ impl Lane {
         if trouble.gravity == Gravity::Refused && answers {
             return self.dead_letter_aside(event, Cause::Refused, row, trouble, now);
         }
-        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        match policy::fate(&self.context.spec.settings, now.ms_since(row.since), attempts, jitter) {
+        let jitter = self.jitter(seq, attempts);
+        match policy::fate(self.settings(), now.ms_since(row.since), attempts, jitter) {
             // An event expires only while the destination accepts others.
             Fate::Dead if takes_others => self.dead_letter_aside(event, Cause::Expired, row, trouble, now),
-            Fate::Dead => {
-                let wait = self.context.spec.settings.aside_max.as_ms();
-                self.keep_aside((row, trace), attempts, trouble, wait, now);
-            }
-            Fate::Again(wait) => self.keep_aside((row, trace), attempts, trouble, wait, now),
+            Fate::Dead => self.keep_aside(row, trace, trouble, self.settings().aside_max.as_ms(), now),
+            Fate::Again(wait) => self.keep_aside(row, trace, trouble, wait, now),
         }
     }
 
@@ -108,14 +106,8 @@ impl Lane {
             || live.filter_map(|lane| lane.borrow().delivered_at).any(|at| at > time)
     }
 
-    fn keep_aside(
-        &mut self,
-        (row, trace): (Aside, AsideTrace),
-        attempts: u32,
-        trouble: Trouble,
-        wait_ms: i64,
-        now: Timestamp,
-    ) {
+    fn keep_aside(&mut self, row: Aside, trace: AsideTrace, trouble: Trouble, wait_ms: i64, now: Timestamp) {
+        let attempts = row.attempts + 1;
         let history = row.history.and(attempts, now, &trouble.error);
         let next_try = now.plus_ms(wait_ms.max(requested_wait_ms(&trouble)));
         let row = Aside { attempts, error: trouble.error, history, next_try, ..row };
@@ -161,9 +153,8 @@ impl Lane {
         if rests {
             self.dead_retry_done(id);
         } else {
-            let jitter = policy::jitter(self.condition.seed ^ id.cast_unsigned(), attempts);
-            let settings = &self.context.spec.settings;
-            let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, tries, jitter);
+            let jitter = self.jitter(id.cast_unsigned(), attempts);
+            let wait = policy::aside_wait_ms(self.settings(), tries, jitter);
             self.dead_retries.put_back(id, now.plus_ms(wait.max(requested)));
         }
     }
@@ -179,7 +170,7 @@ impl Lane {
         let successes = self.condition.successes;
         if self.window.is_skipped(seq) || self.aside_is_full() {
             let attempts = self.window.get(seq).map_or(0, |entry| entry.attempts) + 1;
-            let not_before = now.plus_ms(self.backoff_ms(attempts));
+            let not_before = now.plus_ms(self.probe_wait_ms(attempts));
             let doubt = trouble.is_about_event().then_some(trouble);
             return self.window.failed(seq, successes, not_before, doubt);
         }
@@ -192,9 +183,7 @@ impl Lane {
             "event set aside after failures; it is retried later, and the lane continues"
         );
         let order_key = entry.key;
-        let jitter = policy::jitter(self.condition.seed ^ seq, attempts);
-        let settings = &self.context.spec.settings;
-        let wait = policy::backoff_ms(settings.aside_first, settings.aside_max, 1, jitter);
+        let wait = policy::aside_wait_ms(self.settings(), 1, self.jitter(seq, attempts));
         let row = Aside {
             seq,
             order_key,
@@ -221,7 +210,7 @@ impl Lane {
     /// Sets aside held events while there is room. In the window they would stop the cursor, and a restart would
     /// deliver everything after it again.
     pub(super) fn set_aside_held(&mut self, now: Timestamp) {
-        let room = self.context.spec.settings.aside_limit.saturating_sub(self.aside.len());
+        let room = self.settings().aside_limit.saturating_sub(self.aside.len());
         if room == 0 {
             return;
         }

@@ -96,7 +96,7 @@ impl Lane {
     /// When a lane with a pinned event probes ahead if nothing succeeds before.
     pub(super) fn probe_ahead_at(&self) -> Option<Timestamp> {
         self.window.claimed_past_pinned()?;
-        Some(self.condition.last_success.plus_ms(self.context.spec.settings.probe_max.as_ms()))
+        Some(self.condition.last_success.plus_ms(self.settings().probe_max.as_ms()))
     }
 
     /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,

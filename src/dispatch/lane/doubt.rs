@@ -74,13 +74,12 @@ impl Lane {
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
             return self.dead_letter_entry(seq, trouble, now);
         }
-        let settings = &self.context.spec.settings;
-        let jitter = policy::jitter(self.condition.seed ^ seq, tried + 1);
+        let jitter = self.jitter(seq, tried + 1);
         let wait = match (trouble.gravity, trouble.about) {
             (Gravity::Refused, _) | (_, About::Repetition) => {
-                policy::backoff_ms(settings.aside_first, settings.aside_max, tried + 1, jitter)
+                policy::aside_wait_ms(self.settings(), tried + 1, jitter)
             }
-            _ => policy::event_wait_ms(settings.probe_first, settings.probe_max, tried + 1, jitter),
+            _ => policy::event_wait_ms(self.settings(), tried + 1, jitter),
         };
         if self.window.doubted() >= policy::WHOLE_ERRORS {
             trouble.error = trouble.error.chars().take(CUT_CHARS).collect();
@@ -156,10 +155,8 @@ impl Lane {
     fn wait_for_search(&mut self, now: Timestamp) {
         self.condition.failures += 1;
         self.condition.search.clear();
-        let settings = &self.context.spec.settings;
-        let jitter = policy::jitter(self.condition.seed, self.condition.failures);
         let failures = self.condition.failures;
-        let wait = policy::search_wait_ms(settings.probe_first, settings.probe_max, failures, jitter);
+        let wait = policy::search_wait_ms(self.settings(), failures, self.jitter(0, failures));
         self.condition.wait_until = now.plus_ms(wait);
     }
 
@@ -182,12 +179,8 @@ impl Lane {
             }
         }
         // Events that remain in doubt are tried again soon. A repeated refusal makes a dead letter.
-        self.window.hurry(now.plus_ms(policy::event_wait_ms(
-            self.context.spec.settings.probe_first,
-            self.context.spec.settings.probe_max,
-            1,
-            0.0,
-        )));
+        let soon = now.plus_ms(policy::event_wait_ms(self.settings(), 1, 0.0));
+        self.window.hurry(soon);
     }
 
     /// Takes back the last try of an event in doubt, because the decision about it counts that try.

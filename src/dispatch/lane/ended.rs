@@ -150,7 +150,7 @@ impl Lane {
             return;
         }
         let not_before = if beside && after.is_none() {
-            now.plus_ms(self.backoff_ms(1))
+            now.plus_ms(self.probe_wait_ms(1))
         } else {
             self.unwell(&trouble, now)
         };
@@ -187,7 +187,7 @@ impl Lane {
         self.condition.about = About::Destination;
         self.condition.misconfigured = trouble.gravity == Gravity::Misconfigured;
         self.condition.search.clear();
-        self.condition.wait_until = now.plus_ms(self.backoff_ms(self.condition.failures)).max(requested);
+        self.condition.wait_until = now.plus_ms(self.probe_wait_ms(self.condition.failures)).max(requested);
         if self.condition.failures == 1 || self.condition.failures.is_power_of_two() {
             tracing::warn!(
                 lane = %self.name(),

@@ -33,7 +33,7 @@ use tokio::{
 
 use self::doubt::BelievedRefusals;
 use super::{
-    HandlerContext,
+    HandlerContext, Settings,
     attempt::{Attempt, Outcome},
     exceptions::{AsideRows, DeadRetries},
     policy::{self, Mode},
@@ -329,10 +329,17 @@ impl Lane {
         [exceptions, gathered, window, ahead, own].into_iter().flatten().min()
     }
 
-    fn backoff_ms(&self, failures: u32) -> i64 {
-        let settings = &self.context.spec.settings;
-        let jitter = policy::jitter(self.condition.seed, failures);
-        policy::backoff_ms(settings.probe_first, settings.probe_max, failures, jitter)
+    fn settings(&self) -> &Settings {
+        &self.context.spec.settings
+    }
+
+    /// The jitter of a wait: of the lane with `salt` 0, else of an event or a dead letter.
+    fn jitter(&self, salt: u64, failures: u32) -> f64 {
+        policy::jitter(self.condition.seed ^ salt, failures)
+    }
+
+    fn probe_wait_ms(&self, failures: u32) -> i64 {
+        policy::probe_wait_ms(self.settings(), failures, self.jitter(0, failures))
     }
 
     fn name(&self) -> String {

@@ -39,7 +39,7 @@ impl Lane {
     /// room.
     fn log_full(&mut self, full: bool) {
         // Well below the limit, so that a change by one event does not log again.
-        let has_room = self.aside.len() * 10 <= self.context.spec.settings.aside_limit * 9;
+        let has_room = self.aside.len() * 10 <= self.settings().aside_limit * 9;
         if full && !self.logged_full {
             self.logged_full = true;
             tracing::error!(

@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     event::Event,
     handler::{About, Delivery},
-    journal::ReplayState,
+    journal::{self, ReplayState},
 };
 
 impl Lane {
@@ -178,51 +178,37 @@ impl Lane {
     }
 
     async fn start_dead_retry(&mut self, now: Timestamp) -> bool {
-        let Some(due) = self.dead_retries.take_due(now) else { return false };
-        match self.context.journal.dead_letter(due.id).await {
+        let Some((id, delivery)) = self.dead_retries.take_due(now) else { return false };
+        match self.context.journal.dead_letter(id).await {
             Ok(Some(letter)) if letter.retrying => {
-                let delivery = Delivery::new(due.event, due.attempts + 1, true);
-                self.spawn(vec![delivery], Mode::Batch, InFlight::DeadRetry(due.id));
+                self.spawn(vec![delivery], Mode::Batch, InFlight::DeadRetry(id));
             }
             // Somebody has dropped the dead letter.
-            Ok(_) => self.dead_retry_done(due.id),
+            Ok(_) => self.dead_retry_done(id),
             Err(error) => {
                 tracing::error!(
                     lane = %self.name(),
-                    dead = due.id,
+                    dead = id,
                     error = error.class(),
                     "dead letter cannot be read; it is retried later, and the lane continues"
                 );
-                self.dead_retries.put_back(due.id, now.plus_ms(policy::UNREADABLE_MS));
+                self.dead_retries.put_back(id, now.plus_ms(policy::UNREADABLE_MS));
             }
         }
         true
     }
 
     async fn start_aside(&mut self, now: Timestamp) -> bool {
-        let longest_ms = policy::longest_ms(self.context.spec.settings.aside_max);
+        let longest_ms = policy::longest_aside_wait_ms(self.settings());
         let Some(row) = self.aside.take_due(now, longest_ms, self.aside_upto()) else { return false };
-        match self.context.journal.get(row.seq).await {
+        match self.read("set-aside", row.seq).await {
             Ok(Some(event)) => {
                 let delivery = Delivery::new(Arc::clone(&event), row.attempts + 1, self.replay.is_some());
                 self.spawn(vec![delivery], Mode::Batch, InFlight::Aside(event));
                 self.dead_retry_next = true;
             }
-            Ok(None) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    seq = row.seq,
-                    "set-aside event is no longer in the journal; the lane drops it"
-                );
-                self.release(row.seq, now);
-            }
-            Err(error) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    seq = row.seq,
-                    error = error.class(),
-                    "set-aside event cannot be read; it is retried later, and the lane continues"
-                );
+            Ok(None) => self.release(row.seq, now),
+            Err(_logged) => {
                 self.publisher.failed("unreadable", now);
                 self.aside.put_back(row.seq, now.plus_ms(policy::UNREADABLE_MS.min(longest_ms)));
             }
@@ -239,7 +225,7 @@ impl Lane {
     }
 
     pub(super) fn aside_is_full(&self) -> bool {
-        self.aside.len() >= self.context.spec.settings.aside_limit
+        self.aside.len() >= self.settings().aside_limit
     }
 
     /// Starts the delivery of events that are marked as in flight.
@@ -266,30 +252,37 @@ impl Lane {
         if let Some(event) = &entry.event {
             return Some((Arc::clone(event), attempts));
         }
-        match self.context.journal.get(seq).await {
+        match self.read("failed", seq).await {
             Ok(Some(event)) => {
                 self.window.load(&event);
                 return Some((event, attempts));
             }
             Ok(None) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    seq,
-                    "failed event is no longer in the journal; the lane drops it"
-                );
                 self.window.remove(seq);
             }
-            Err(error) => {
-                tracing::error!(
-                    lane = %self.name(),
-                    seq,
-                    error = error.class(),
-                    "failed event cannot be read; it is retried later, and the lane continues"
-                );
-                self.window.put_back(seq, now.plus_ms(policy::UNREADABLE_MS));
-            }
+            Err(_logged) => self.window.put_back(seq, now.plus_ms(policy::UNREADABLE_MS)),
         }
         None
+    }
+
+    /// Reads an event again, and logs an ERROR if it is gone or cannot be read. `what`: the state of the event.
+    async fn read(&self, what: &str, seq: u64) -> Result<Option<Arc<Event>>, journal::Error> {
+        let read = self.context.journal.get(seq).await;
+        match &read {
+            Ok(Some(_)) => {}
+            Ok(None) => tracing::error!(
+                lane = %self.name(),
+                seq,
+                "{what} event is no longer in the journal; the lane drops it"
+            ),
+            Err(error) => tracing::error!(
+                lane = %self.name(),
+                seq,
+                error = error.class(),
+                "{what} event cannot be read; it is retried later, and the lane continues"
+            ),
+        }
+        read
     }
 
     fn spawn(&mut self, deliveries: Vec<Delivery>, mode: Mode, in_flight: InFlight) {
