@@ -18,30 +18,7 @@ pub struct ReplayProgress {
     pub events: u64,
 }
 
-impl ReplayProgress {
-    /// Counts by reading every event of the replay. `cursors` are the cursors of the replay's lanes.
-    ///
-    /// # Errors
-    /// Returns errors of the journal.
-    pub(super) async fn count(
-        journal: &dyn Journal,
-        replay: &NewReplay,
-        filters: [&Filter; 2],
-        cursors: &[(Class, u64)],
-    ) -> Result<Self, journal::Error> {
-        let mut progress = Self::default();
-        for (class, cursor) in cursors {
-            let count = |seq| {
-                progress.events += 1;
-                progress.done += u64::from(seq <= *cursor);
-            };
-            visit(journal, replay, filters, *class, count).await?;
-        }
-        Ok(progress)
-    }
-}
-
-/// Calls `each` with the seq of every event of a class that both the handler and the replay want.
+/// Calls `each` with the class and the seq of every event that both the handler and the replay want.
 ///
 /// # Errors
 /// Returns errors of the journal.
@@ -49,19 +26,20 @@ pub(super) async fn visit(
     journal: &dyn Journal,
     replay: &NewReplay,
     filters: [&Filter; 2],
-    class: Class,
-    mut each: impl FnMut(u64),
+    mut each: impl FnMut(Class, u64),
 ) -> Result<(), journal::Error> {
-    let mut after = replay.after;
-    while after < replay.upto {
-        let claim = journal.claim(class, after, PAGE).await?;
-        let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
-        let wanted = within.filter(|event| filters.iter().all(|filter| filter.wants(event)));
-        wanted.for_each(|event| each(event.seq));
-        if claim.through <= after {
-            break;
+    for class in Class::ALL {
+        let mut after = replay.after;
+        while after < replay.upto {
+            let claim = journal.claim(class, after, PAGE).await?;
+            let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
+            let wanted = within.filter(|event| filters.iter().all(|filter| filter.wants(event)));
+            wanted.for_each(|event| each(class, event.seq));
+            if claim.through <= after {
+                break;
+            }
+            after = claim.through;
         }
-        after = claim.through;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Ended, HandlerContext, Lane, LaneStatus, RateLimit, ReplayPart, ReplayProgress, WaitReason,
-    progress::visit,
+    Ended, HandlerContext, Lane, LaneCondition, LaneStatus, RateLimit, ReplayPart, ReplayProgress,
+    WaitReason, progress::visit, wait_reason::Blocker,
 };
 use crate::{
     event::Class,
@@ -26,10 +26,16 @@ use crate::{
 pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, ReplayHandler>,
-    /// The lanes of the replays that were started in this run; none if the filter of the replay is invalid.
-    started: Mutex<BTreeMap<i64, Vec<watch::Receiver<LaneStatus>>>>,
-    /// The progress at the time when the lanes of a replay started in this run; present once it is counted.
-    counted: Mutex<BTreeMap<i64, ReplayProgress>>,
+    /// The replays that were started in this run.
+    started: Mutex<BTreeMap<i64, StartedReplay>>,
+}
+
+#[derive(Default)]
+struct StartedReplay {
+    /// The status of its lanes; none if the filter of the replay is invalid.
+    lanes: Vec<watch::Receiver<LaneStatus>>,
+    /// The progress at the time of the start; present once it is counted.
+    counted: Option<ReplayProgress>,
 }
 
 /// A handler whose events can be replayed.
@@ -61,33 +67,43 @@ impl Replayer {
     pub fn new(journal: Arc<dyn Journal>, handlers: Vec<ReplayHandler>) -> Self {
         let by_name = |handler: ReplayHandler| (Arc::clone(&handler.context.spec.name), handler);
         let handlers = handlers.into_iter().map(by_name).collect();
-        Self { journal, handlers, started: Mutex::default(), counted: Mutex::default() }
+        Self { journal, handlers, started: Mutex::default() }
+    }
+
+    fn started(&self) -> MutexGuard<'_, BTreeMap<i64, StartedReplay>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The status of the lanes of a replay; empty if it has not started in this run.
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        started.get(&id).into_iter().flatten().map(|lane| lane.borrow().clone()).collect()
+        let started = self.started();
+        let lanes = started.get(&id).into_iter().flat_map(|replay| &replay.lanes);
+        lanes.map(|lane| lane.borrow().clone()).collect()
     }
 
     /// The progress of a replay; `None` if it has not started in this run, or is not counted yet.
     pub fn progress(&self, id: i64) -> Option<ReplayProgress> {
-        let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?;
+        let counted = self.started().get(&id)?.counted?;
         let passed: u64 = self.lanes(id).iter().map(|lane| lane.passed).sum();
         Some(ReplayProgress { done: (counted.done + passed).min(counted.events), ..counted })
     }
 
-    async fn count(self: Arc<Self>, id: i64, new: NewReplay, filter: Filter, cursors: Vec<(Class, u64)>) {
+    /// Counts the events of a replay. `cursors` are those of its lanes when they started.
+    async fn count(self: Arc<Self>, id: i64, new: NewReplay, filter: Filter, cursors: BTreeMap<Class, u64>) {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return };
-        match ReplayProgress::count(&*self.journal, &new, [&context.spec.filter, &filter], &cursors).await {
-            Ok(progress) => {
-                self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
-            }
-            Err(error) => tracing::warn!(
+        let mut progress = ReplayProgress::default();
+        let counted = visit(&*self.journal, &new, [&context.spec.filter, &filter], |class, seq| {
+            progress.events += 1;
+            progress.done += u64::from(seq <= cursors[&class]);
+        });
+        if let Err(error) = counted.await {
+            tracing::warn!(
                 replay = id,
                 error = error.class(),
                 "events of a replay cannot be counted; its progress is not shown"
-            ),
+            );
+        } else if let Some(started) = self.started().get_mut(&id) {
+            started.counted = Some(progress);
         }
     }
 
@@ -108,17 +124,16 @@ impl Replayer {
     fn wait_reason(&self, id: Option<i64>, request: &NewReplay) -> Option<WaitReason> {
         let NewReplay { handler, upto, .. } = request;
         let Some(ReplayHandler { live, .. }) = self.handlers.get(handler) else {
-            return Some(WaitReason::for_handler(handler));
+            return Some(WaitReason::new(handler, Blocker::Lane(LaneCondition::NotConfigured)));
         };
         let own = id.map(|id| self.lanes(id)).unwrap_or_default();
         let turn = || {
             let first = goes_first(&self.journal.replays().borrow(), handler)?;
-            id.is_none_or(|id| first < id).then(|| WaitReason::for_turn(handler, first))
+            id.is_none_or(|id| first < id).then(|| WaitReason::new(handler, Blocker::Turn(first)))
         };
         let by_filter = || {
-            let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-            let lanes = started.get(&id?)?;
-            lanes.is_empty().then(|| WaitReason::for_filter(handler))
+            let is_invalid = self.started().get(&id?)?.lanes.is_empty();
+            is_invalid.then(|| WaitReason::new(handler, Blocker::Filter))
         };
         let by_live = || live.iter().find_map(|lane| WaitReason::for_live(&lane.borrow()));
         let pass = || {
@@ -140,15 +155,12 @@ impl Replayer {
     pub async fn dry_run(&self, new: &NewReplay, filter: &Filter) -> Result<Option<Matches>, journal::Error> {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return Ok(None) };
         let mut matches = Matches::default();
-        let filters = [&context.spec.filter, filter];
-        for class in Class::ALL {
-            let add = |seq: u64| {
-                matches.events += 1;
-                matches.first = Some(matches.first.map_or(seq, |first| first.min(seq)));
-                matches.last = matches.last.max(Some(seq));
-            };
-            visit(&*self.journal, new, filters, class, add).await?;
-        }
+        let add = |_, seq| {
+            matches.events += 1;
+            matches.first = Some(matches.first.map_or(seq, |first| first.min(seq)));
+            matches.last = matches.last.max(Some(seq));
+        };
+        visit(&*self.journal, new, [&context.spec.filter, filter], add).await?;
         Ok(Some(matches))
     }
 
@@ -194,7 +206,7 @@ impl Replayer {
 
     /// The replays that may start: for each handler the oldest one that has not ended.
     fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = self.started();
         let first = self.handlers.keys().filter_map(|handler| goes_first(known, handler));
         first.filter(|id| !started.contains_key(id)).map(|id| (id, known[&id].clone())).collect()
     }
@@ -208,7 +220,7 @@ impl Replayer {
                 handler = &*replay.request.handler,
                 "replay cannot start, because its filter is invalid; cancel it"
             );
-            self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Vec::new());
+            self.started().insert(id, StartedReplay::default());
         }
         filter
     }
@@ -221,23 +233,24 @@ impl Replayer {
         lanes: &mut JoinSet<(i64, Ended)>,
         shutdown: &watch::Receiver<bool>,
         grace: Duration,
-    ) -> Result<Vec<(Class, u64)>, journal::Error> {
+    ) -> Result<BTreeMap<Class, u64>, journal::Error> {
         let NewReplay { handler, upto, rate, .. } = &replay.request;
-        let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else { return Ok(Vec::new()) };
+        let Some(ReplayHandler { context, live }) = self.handlers.get(handler) else {
+            return Ok(BTreeMap::new());
+        };
         let mut part = ReplayPart::new(*upto, filter.clone(), live.clone());
         part.rate_limit = rate.map(|rate| Arc::new(RateLimit::new(rate)));
-        let mut status = Vec::new();
-        let mut both = Vec::new();
-        let mut cursors = Vec::new();
+        let mut started = StartedReplay::default();
+        let (mut both, mut cursors) = (Vec::new(), BTreeMap::new());
         for class in Class::ALL {
             let lane_id = LaneId { handler: Arc::clone(handler), class, replay: Some(id) };
             let lane = Lane::restore(lane_id, Arc::clone(context), Some(part.clone())).await?;
-            cursors.push((class, lane.status().borrow().cursor));
-            status.push(lane.status());
+            cursors.insert(class, lane.status().borrow().cursor);
+            started.lanes.push(lane.status());
             both.push(lane);
         }
         tracing::info!(replay = id, handler = &**handler, "replay started");
-        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id, status);
+        self.started().insert(id, started);
         for lane in both {
             // Nobody sends commands to a replay, so the sender is dropped.
             let (_commands, received) = mpsc::channel(1);
@@ -268,7 +281,7 @@ impl Replayer {
                 );
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
                 // The replay starts again. Its lanes find nothing to do and end.
-                self.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                self.started().remove(&id);
             }
         }
     }

@@ -14,10 +14,9 @@ pub struct WaitReason {
     blocker: Blocker,
 }
 
+/// What a replay waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blocker {
-    /// This process has no such handler.
-    Handler,
+pub(super) enum Blocker {
     /// The filter of the replay is invalid.
     Filter,
     /// Another replay of the handler goes first; with its id.
@@ -29,19 +28,9 @@ enum Blocker {
 }
 
 impl WaitReason {
-    /// For a replay whose handler does not exist in this process.
-    pub(super) fn for_handler(handler: &Arc<str>) -> Self {
-        Self { handler: Arc::clone(handler), blocker: Blocker::Handler }
-    }
-
-    /// For a replay whose filter is invalid.
-    pub(super) fn for_filter(handler: &Arc<str>) -> Self {
-        Self { handler: Arc::clone(handler), blocker: Blocker::Filter }
-    }
-
-    /// For a replay that waits until the replay `before` has ended.
-    pub(super) fn for_turn(handler: &Arc<str>, before: i64) -> Self {
-        Self { handler: Arc::clone(handler), blocker: Blocker::Turn(before) }
+    /// For a replay to this handler.
+    pub(super) fn new(handler: &Arc<str>, blocker: Blocker) -> Self {
+        Self { handler: Arc::clone(handler), blocker }
     }
 
     /// Returns why a replay must wait for one of the handler's own lanes; `None` if it need not.
@@ -54,20 +43,20 @@ impl WaitReason {
             LaneCondition::Running | LaneCondition::Full => return None,
             state => Blocker::Lane(state),
         };
-        Some(Self { handler: Arc::clone(&lane.handler), blocker })
+        Some(Self::new(&lane.handler, blocker))
     }
 
     /// Returns the reason if a replay's lane has caught up with the handler's own lane before its end.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
-        waits.then(|| Self { handler: Arc::clone(&own.handler), blocker: Blocker::Lag(own.lag) })
+        waits.then(|| Self::new(&own.handler, Blocker::Lag(own.lag)))
     }
 
     /// Returns why one of the replay's lanes does not deliver. A stopped lane has finished.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
             LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,
-            state => Some(Self { handler: Arc::clone(&lane.handler), blocker: Blocker::Lane(state) }),
+            state => Some(Self::new(&lane.handler, Blocker::Lane(state))),
         }
     }
 }
@@ -76,7 +65,6 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { handler, blocker } = self;
         match blocker {
-            Blocker::Handler => write!(f, "handler {handler} is not in this configuration"),
             Blocker::Filter => write!(f, "its filter is invalid; cancel the replay"),
             Blocker::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
             Blocker::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
