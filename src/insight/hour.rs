@@ -5,6 +5,9 @@ use crate::clock::Timestamp;
 /// The length of an hour, in milliseconds.
 pub const HOUR_MS: i64 = 60 * 60 * 1_000;
 
+/// The length of a day, in hours.
+pub(super) const DAY_HOURS: i64 = 24;
+
 /// Returns the hour that contains a time.
 pub(super) const fn hour_of(time: Timestamp) -> i64 {
     time.as_ms().div_euclid(HOUR_MS)

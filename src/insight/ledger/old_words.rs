@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::{
     super::{
-        hour::hour_of,
+        hour::{DAY_HOURS, hour_of},
         vocabulary::{OTHER, Vocabulary},
     },
     Ledger,
@@ -23,7 +23,6 @@ const COLUMNS: [(&str, Vocabulary); 4] = [
     ("owner", Vocabulary::Owner),
     ("owner_id", Vocabulary::OwnerId),
 ];
-const HOURS_OF_A_DAY: i64 = 24;
 
 impl Ledger {
     /// Deletes failure texts that no message has any more. If a vocabulary is more than half full, folds its old
@@ -32,7 +31,7 @@ impl Ledger {
     /// # Errors
     /// Returns SQLite errors; the failed step changes nothing then.
     pub(super) fn fold_old_words(&mut self, before: Timestamp) -> rusqlite::Result<()> {
-        let day = hour_of(before).div_euclid(HOURS_OF_A_DAY);
+        let day = hour_of(before).div_euclid(DAY_HOURS);
         if self.folded_day == Some(day) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::params;
 
 use super::{
-    super::hour::hour_of,
+    super::hour::{DAY_HOURS, hour_of},
     Ledger,
     figures::{TABLES, add_sums_sql},
 };
@@ -13,7 +13,6 @@ use crate::{clock::Timestamp, settings::Period};
 
 /// Maximum number of messages that are deleted in one transaction.
 const PURGE_ROWS: usize = 2_000;
-const DAY_HOURS: i64 = 24;
 
 impl Ledger {
     /// Deletes a slice of the data that is older than `retention` at `now`. Returns whether there may be more. The
