@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params_from_iter};
 
 use super::{
     super::{hour::hour_of, spread::bucket_of, state::MessageStep},
     message::StoredMessage,
 };
 
-/// The tables of figures: name, key columns besides the time `at`, and columns that are summed.
-pub(super) const TABLES: [(&str, &str, &[&str]); 5] = [
+/// A table of figures: its name, key columns besides the time `at`, and columns that are summed.
+type FigureTable = (&'static str, &'static str, &'static [&'static str]);
+
+/// The tables of figures.
+pub(super) const TABLES: [FigureTable; 5] = [
     (
         "figure",
         "slice",
@@ -34,12 +37,35 @@ pub(super) fn add_sums_sql(
 ) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO {table} (at, {keys}, {columns}) SELECT {at}, {groups}, {summed} FROM {from} GROUP BY 1, {groups} {}",
+        add_sql(keys, sums)
+    )
+}
+
+/// Returns the end of an INSERT that adds the sums to the row of `keys`, if there is one.
+fn add_sql(keys: &str, sums: &[&str]) -> String {
     let added =
         sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
-    format!(
-        "INSERT INTO {table} (at, {keys}, {columns}) SELECT {at}, {groups}, {summed} FROM {from} GROUP BY 1, {groups}
-         ON CONFLICT (at, {keys}) DO UPDATE SET {added}"
-    )
+    format!("ON CONFLICT (at, {keys}) DO UPDATE SET {added}")
+}
+
+/// Adds rows of a time, the keys and the sums to a table, except for the hours up to `after`.
+fn add_rows<const COLUMNS: usize>(
+    connection: &Connection,
+    (table, keys, sums): FigureTable,
+    after: i64,
+    rows: impl Iterator<Item = [i64; COLUMNS]>,
+) -> rusqlite::Result<()> {
+    let columns = sums.join(", ");
+    let places = (1..=COLUMNS).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
+    let added = add_sql(keys, sums);
+    let mut statement = connection
+        .prepare_cached(&format!("INSERT INTO {table} (at, {keys}, {columns}) VALUES ({places}) {added}"))?;
+    for row in rows.filter(|row| row[0] > after) {
+        statement.execute(params_from_iter(row))?;
+    }
+    Ok(())
 }
 
 /// The kind of a duration; the numbers are those in the file.
@@ -117,52 +143,27 @@ impl FigureChanges {
 
     /// Adds the changes to the file, except for the hours up to `after`.
     pub(super) fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO figure (at, slice, incoming, messages, sent, delivered, read, played, failed, deleted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (at, slice) DO UPDATE SET
-               incoming = incoming + excluded.incoming, messages = messages + excluded.messages,
-               sent = sent + excluded.sent, delivered = delivered + excluded.delivered, read = read + excluded.read,
-               played = played + excluded.played, failed = failed + excluded.failed,
-               deleted = deleted + excluded.deleted",
-        )?;
-        for ((at, slice), counts) in self.counts.into_iter().filter(|((at, _), _)| *at > after) {
+        let [figure, failure, spread, arrival, lateness] = TABLES;
+        let counts = self.counts.into_iter().map(|((at, slice), counts)| {
             let Counts { incoming, messages, steps: [sent, delivered, read, played], failed, deleted } =
                 counts;
-            statement
-                .execute([at, slice, incoming, messages, sent, delivered, read, played, failed, deleted])?;
-        }
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO failure (at, slice, class, messages) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (at, slice, class) DO UPDATE SET messages = messages + excluded.messages",
-        )?;
-        for ((at, slice, class), messages) in self.failures.into_iter().filter(|((at, ..), _)| *at > after) {
-            statement.execute([at, slice, class, messages])?;
-        }
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO spread (at, slice, measure, bucket, messages) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (at, slice, measure, bucket) DO UPDATE SET messages = messages + excluded.messages",
-        )?;
-        for ((at, slice, measure, bucket), messages) in self.spreads {
-            if at > after && messages != 0 {
-                statement.execute(params![at, slice, measure as i64, bucket, messages])?;
-            }
-        }
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO arrival (at, source, name, events, disordered, repeated) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (at, source, name) DO UPDATE SET events = events + excluded.events,
-               disordered = disordered + excluded.disordered, repeated = repeated + excluded.repeated",
-        )?;
-        for ((at, source, name), arrival) in self.arrivals.into_iter().filter(|((at, ..), _)| *at > after) {
-            statement.execute([at, source, name, arrival.events, arrival.disordered, arrival.repeated])?;
-        }
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO lateness (at, source, bucket, events) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (at, source, bucket) DO UPDATE SET events = events + excluded.events",
-        )?;
-        for ((at, source, bucket), events) in self.lateness.into_iter().filter(|((at, ..), _)| *at > after) {
-            statement.execute(params![at, source, bucket, events])?;
-        }
-        Ok(())
+            [at, slice, incoming, messages, sent, delivered, read, played, failed, deleted]
+        });
+        add_rows(connection, figure, after, counts)?;
+        let failures = self.failures.into_iter();
+        let failures = failures.map(|((at, slice, class), messages)| [at, slice, class, messages]);
+        add_rows(connection, failure, after, failures)?;
+        let spreads = self.spreads.into_iter().filter(|(_, messages)| *messages != 0);
+        let spreads = spreads.map(|((at, slice, measure, bucket), messages)| {
+            [at, slice, measure as i64, bucket.into(), messages]
+        });
+        add_rows(connection, spread, after, spreads)?;
+        let arrivals = self.arrivals.into_iter().map(|((at, source, name), counts)| {
+            [at, source, name, counts.events, counts.disordered, counts.repeated]
+        });
+        add_rows(connection, arrival, after, arrivals)?;
+        let late = self.lateness.into_iter();
+        let late = late.map(|((at, source, bucket), events)| [at, source, bucket.into(), events]);
+        add_rows(connection, lateness, after, late)
     }
 }

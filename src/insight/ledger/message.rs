@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::state::{MergedStatuses, MessageState, MessageStep},
-    words::{Slice, WordIds},
+    execute,
+    words::{COLUMNS, Slice, WordIds},
 };
 use crate::{
     clock::Timestamp,
@@ -62,7 +63,7 @@ impl StoredMessage {
             id,
             key,
             message_id: excerpt(message_id, WORD_CHARS).into_owned(),
-            slice: Slice { source, store: None, channel: None, owner: None, owner_id: None },
+            slice: Slice { source, words: [None; COLUMNS.len()] },
             incoming,
             contact: None,
             first_seq: event.seq,
@@ -180,29 +181,24 @@ impl StoredMessage {
         Some(at?.ms_since(self.sent_at?).max(0))
     }
 
-    /// Writes the message. `known`: the file already has a row for it.
+    /// Writes the message.
     pub(super) fn save(
         &self,
         connection: &Connection,
-        known: bool,
         slice: i64,
         reason: Option<i64>,
     ) -> rusqlite::Result<()> {
         let state = (!self.incoming).then(|| self.merged.state() as i64);
         let ms = |time: Option<Timestamp>| time.map(Timestamp::as_ms);
         let MergedStatuses { reached, failed, deleted, .. } = &self.merged;
-        let sql = if known {
-            "UPDATE message SET slice = ?2, contact = ?3, last_at = ?4, reached = ?5, failed = ?6, deleted = ?7, state = ?8,
-               reason = ?9, sent_at = ?10, delivered_at = ?11, read_at = ?12, failed_at = ?13, created_at = ?14
-             WHERE id = ?1"
-        } else {
-            "INSERT INTO message
+        let sql = "INSERT INTO message
                (id, slice, contact, last_at, reached, failed, deleted, state, reason, sent_at, delivered_at, read_at,
                 failed_at, created_at, key, message_id, incoming, first_seq, first_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
-        };
-        let mut statement = connection.prepare_cached(sql)?;
-        let changing: &[&dyn rusqlite::ToSql] = params![
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+             ON CONFLICT (id) DO UPDATE SET slice = ?2, contact = ?3, last_at = ?4, reached = ?5, failed = ?6,
+               deleted = ?7, state = ?8, reason = ?9, sent_at = ?10, delivered_at = ?11, read_at = ?12, failed_at = ?13,
+               created_at = ?14";
+        let values = params![
             self.id,
             slice,
             self.contact,
@@ -216,11 +212,13 @@ impl StoredMessage {
             ms(self.delivered_at),
             ms(self.read_at),
             ms(self.failed_at),
-            ms(self.created_at)
+            ms(self.created_at),
+            self.key,
+            self.message_id,
+            self.incoming,
+            self.first_seq,
+            self.first_at.as_ms()
         ];
-        let lasting: &[&dyn rusqlite::ToSql] =
-            params![self.key, self.message_id, self.incoming, self.first_seq, self.first_at.as_ms()];
-        let all = if known { changing.to_vec() } else { [changing, lasting].concat() };
-        statement.execute(&*all).map(drop)
+        execute(connection, sql, values).map(drop)
     }
 }

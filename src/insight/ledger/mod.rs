@@ -18,10 +18,10 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, OptionalExtension, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Params, params, types::Type};
 
 use self::{
-    figures::{Arrival, FigureChanges},
+    figures::{Arrival, FigureChanges, TABLES},
     message::{StatusOrder, StoredMessage},
     words::{Slice, WordIds},
 };
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, Fact, OrderKey, WORD_CHARS, canonical_address, excerpt},
+    event::{Channel, Event, Fact, OrderKey, Owner, Status, WORD_CHARS, canonical_address, excerpt},
 };
 
 /// The writer of insight's file.
@@ -171,7 +171,7 @@ impl Ledger {
             }
             // An empty journal can restore nothing: all figures stay, and later events are added to them.
             if let Some(kept) = kept {
-                for table in ["figure", "failure", "spread", "arrival", "lateness"] {
+                for (table, ..) in TABLES {
                     ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;
                 }
                 ledger.set_mark("figures_after", kept)?;
@@ -221,10 +221,8 @@ impl Ledger {
     }
 
     fn set_mark(&self, name: &str, value: i64) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)")?
-            .execute(params![name, value])
-            .map(drop)
+        let sql = "INSERT OR REPLACE INTO mark (name, value) VALUES (?1, ?2)";
+        execute(&self.connection, sql, params![name, value]).map(drop)
     }
 
     /// Adds one event to the changes.
@@ -258,16 +256,10 @@ impl Ledger {
         fact: &Fact<'_>,
     ) -> rusqlite::Result<Option<i64>> {
         let Some(address) = fact.address else { return Ok(None) };
-        let channel = match fact.channel {
-            Some(channel) => self.words.id(&self.connection, Vocabulary::Channel, channel.as_str())?,
-            None => 0,
-        };
+        let channel = self.word(Vocabulary::Channel, fact.channel.map(Channel::as_str))?.unwrap_or(0);
         let address = canonical_address(address);
         let id = self.words.contact(&self.connection, channel, &excerpt(&address, WORD_CHARS), event)?;
-        let store = fact
-            .store_id
-            .map(|store| self.words.id(&self.connection, Vocabulary::Store, store))
-            .transpose()?;
+        let store = self.word(Vocabulary::Store, fact.store_id)?;
         let change = changes.contacts.entry(id).or_default();
         change.last_seq = event.seq;
         change.last_at = event.came_at;
@@ -317,10 +309,7 @@ impl Ledger {
             }
         };
         let slice = self.slice(source, fact)?;
-        let status = match fact.status {
-            Some(status) => self.words.id(&self.connection, Vocabulary::Status, status.as_str())?,
-            None => 0,
-        };
+        let status = self.word(Vocabulary::Status, fact.status.map(Status::as_str))?.unwrap_or(0);
         let created_at = fact.time();
         let row = &mut changes.rows[at].row;
         let order = row.add_fact(event, fact, created_at, slice, contact);
@@ -328,89 +317,70 @@ impl Ledger {
             let late_ms = event.came_at.ms_since(created_at);
             changes.figures.count_lateness(hour_of(event.came_at), source, late_ms);
         }
-        self.connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                row.id,
-                event.seq,
-                status,
-                event.came_at.as_ms(),
-                created_at.map(Timestamp::as_ms)
-            ])?;
+        let sql = "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let (at, created_at) = (event.came_at.as_ms(), created_at.map(Timestamp::as_ms));
+        execute(&self.connection, sql, params![row.id, event.seq, status, at, created_at])?;
         Ok(order)
     }
 
     fn slice(&mut self, source: i64, fact: &Fact<'_>) -> rusqlite::Result<Slice> {
-        let connection = &self.connection;
-        let mut word =
-            |kind, text: Option<&str>| text.map(|text| self.words.id(connection, kind, text)).transpose();
-        Ok(Slice {
-            source,
-            store: word(Vocabulary::Store, fact.store_id)?,
-            channel: word(Vocabulary::Channel, fact.channel.map(|channel| channel.as_str()))?,
-            owner: word(Vocabulary::Owner, fact.owner.map(|owner| owner.as_str()))?,
-            owner_id: word(Vocabulary::OwnerId, fact.owner_id)?,
-        })
+        let words = [
+            self.word(Vocabulary::Store, fact.store_id)?,
+            self.word(Vocabulary::Channel, fact.channel.map(Channel::as_str))?,
+            self.word(Vocabulary::Owner, fact.owner.map(Owner::as_str))?,
+            self.word(Vocabulary::OwnerId, fact.owner_id)?,
+        ];
+        Ok(Slice { source, words })
+    }
+
+    fn word(&mut self, kind: Vocabulary, text: Option<&str>) -> rusqlite::Result<Option<i64>> {
+        text.map(|text| self.words.id(&self.connection, kind, text)).transpose()
     }
 
     fn occurrence(&self, event: &Event, name: i64, contact: Option<i64>) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO occurrence (seq, name, contact, at) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![event.seq, name, contact, event.came_at.as_ms()])
-            .map(drop)
+        let sql = "INSERT OR IGNORE INTO occurrence (seq, name, contact, at) VALUES (?1, ?2, ?3, ?4)";
+        execute(&self.connection, sql, params![event.seq, name, contact, event.came_at.as_ms()]).map(drop)
     }
 
     fn write(&mut self, mut changes: BatchChanges) -> rusqlite::Result<()> {
         for ChangedMessage { row, before } in &changes.rows {
-            let reason = match &row.merged.reason {
-                Some(text) => Some(self.words.reason(&self.connection, text)?),
-                None => None,
-            };
+            let reason = row.merged.reason.as_deref();
+            let reason = reason.map(|text| self.words.reason(&self.connection, text)).transpose()?;
             let slice = self.words.slice(&self.connection, row.slice)?;
-            row.save(&self.connection, before.is_some(), slice, reason)?;
+            row.save(&self.connection, slice, reason)?;
             for (row, sign) in [(before.as_ref(), -1), (Some(row), 1)] {
                 let Some(row) = row else { continue };
                 let slice = self.words.slice(&self.connection, row.slice)?;
-                let class = match row.is_failure() {
-                    true => {
-                        let class = self.failures.class_of(row.merged.reason.as_deref());
-                        Some(self.words.id(&self.connection, Vocabulary::FailureClass, class)?)
-                    }
-                    false => None,
-                };
+                let class = row.is_failure().then(|| self.failures.class_of(row.merged.reason.as_deref()));
+                let class =
+                    class.map(|class| self.words.id(&self.connection, Vocabulary::FailureClass, class));
+                let class = class.transpose()?;
                 changes.figures.count(row, slice, class, sign);
             }
         }
         for (id, change) in changes.contacts {
-            self.connection
-                .prepare_cached(
-                    "UPDATE contact SET last_seq = ?2, last_at = ?3, incoming_at = coalesce(?4, incoming_at),
-                       customer = coalesce(?5, customer), name = coalesce(?6, name), store = coalesce(?7, store),
-                       answered_at = coalesce(?8, answered_at)
-                     WHERE id = ?1",
-                )?
-                .execute(params![
-                    id,
-                    change.last_seq,
-                    change.last_at.as_ms(),
-                    change.incoming_at.map(Timestamp::as_ms),
-                    change.customer,
-                    change.name,
-                    change.store,
-                    change.answered_at.map(Timestamp::as_ms)
-                ])?;
+            let sql =
+                "UPDATE contact SET last_seq = ?2, last_at = ?3, incoming_at = coalesce(?4, incoming_at),
+                   customer = coalesce(?5, customer), name = coalesce(?6, name), store = coalesce(?7, store),
+                   answered_at = coalesce(?8, answered_at)
+                 WHERE id = ?1";
+            let ContactChange { last_seq, last_at, incoming_at, answered_at, customer, name, store } = change;
+            let (last_at, incoming_at) = (last_at.as_ms(), incoming_at.map(Timestamp::as_ms));
+            let answered_at = answered_at.map(Timestamp::as_ms);
+            let values = params![id, last_seq, last_at, incoming_at, customer, name, store, answered_at];
+            execute(&self.connection, sql, values)?;
         }
         for (source, (seq, at)) in changes.last_events {
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO heard (source, seq, at) VALUES (?1, ?2, ?3)")?
-                .execute(params![source, seq, at.as_ms()])?;
+            let sql = "INSERT OR REPLACE INTO heard (source, seq, at) VALUES (?1, ?2, ?3)";
+            execute(&self.connection, sql, params![source, seq, at.as_ms()])?;
         }
         changes.figures.write(&self.connection, self.figures_after)
     }
+}
+
+/// Executes a statement, which stays prepared. Returns how many rows it changed.
+fn execute(connection: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(values)
 }
 
 #[cfg(test)]

@@ -10,19 +10,11 @@ use super::{
         hour::{DAY_HOURS, hour_of},
         vocabulary::{OTHER, Vocabulary},
     },
-    Ledger,
+    Ledger, execute,
     figures::{TABLES, add_sums_sql},
-    words::{MAX_SLICES, Slice},
+    words::{COLUMNS, MAX_SLICES},
 };
 use crate::clock::Timestamp;
-
-/// The columns of a slice, with their vocabularies.
-const COLUMNS: [(&str, Vocabulary); 4] = [
-    ("store", Vocabulary::Store),
-    ("channel", Vocabulary::Channel),
-    ("owner", Vocabulary::Owner),
-    ("owner_id", Vocabulary::OwnerId),
-];
 
 impl Ledger {
     /// Deletes failure texts that no message has any more. If a vocabulary is more than half full, folds its old
@@ -88,30 +80,25 @@ impl Ledger {
             .prepare("SELECT slice FROM figure WHERE at >= ?1 UNION SELECT slice FROM message")?
             .query_map([hour_of(before)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        let all: Vec<(i64, Slice)> = self.words.all_slices();
-        let columns = |slice: &Slice| [slice.store, slice.channel, slice.owner, slice.owner_id];
+        let all = self.words.all_slices();
         let mut live_words: [HashSet<i64>; COLUMNS.len()] = Default::default();
         for (_, slice) in all.iter().filter(|(id, _)| live.contains(id)) {
-            for (words, word) in live_words.iter_mut().zip(columns(slice)) {
+            for (words, word) in live_words.iter_mut().zip(slice.words) {
                 words.extend(word);
             }
         }
         let too_many = all.len() > MAX_SLICES / 2;
         for (id, slice) in all.into_iter().filter(|(id, _)| !live.contains(id)) {
-            let mut words = columns(&slice);
-            for ((word, live), (_, kind)) in words.iter_mut().zip(&live_words).zip(COLUMNS) {
+            let mut new = slice;
+            for ((word, live), (_, kind)) in new.words.iter_mut().zip(&live_words).zip(COLUMNS) {
                 let is_old = word.is_some_and(|word| !live.contains(&word));
                 if too_many || (is_old && crowded.contains(&kind)) {
                     *word = Some(self.words.id(&self.connection, kind, OTHER)?);
                 }
             }
-            let [store, channel, owner, owner_id] = words;
-            let new = Slice { source: slice.source, store, channel, owner, owner_id };
             if new != slice {
                 let new = self.words.slice(&self.connection, new)?;
-                self.connection
-                    .prepare_cached("INSERT INTO folded (old, new) VALUES (?1, ?2)")?
-                    .execute([id, new])?;
+                execute(&self.connection, "INSERT INTO folded (old, new) VALUES (?1, ?2)", [id, new])?;
             }
         }
         Ok(())

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::params;
-
 use super::{
     super::hour::{DAY_HOURS, hour_of},
-    Ledger,
+    Ledger, execute,
     figures::{TABLES, add_sums_sql},
 };
 use crate::{clock::Timestamp, settings::Period};
@@ -34,24 +32,16 @@ impl Ledger {
             let old: Vec<i64> = ledger
                 .connection
                 .prepare_cached("SELECT id FROM message WHERE first_at < ?1 ORDER BY first_at LIMIT ?2")?
-                .query_map(params![ms, limit], |row| row.get(0))?
+                .query_map([ms, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in &old {
-                ledger.connection.prepare_cached("DELETE FROM sighting WHERE message = ?1")?.execute([id])?;
-                ledger.connection.prepare_cached("DELETE FROM message WHERE id = ?1")?.execute([id])?;
+                execute(&ledger.connection, "DELETE FROM sighting WHERE message = ?1", [id])?;
+                execute(&ledger.connection, "DELETE FROM message WHERE id = ?1", [id])?;
             }
-            let occurrences = ledger
-                .connection
-                .prepare_cached(
-                    "DELETE FROM occurrence WHERE seq IN (SELECT seq FROM occurrence ORDER BY seq LIMIT ?2) AND at < ?1",
-                )?
-                .execute(params![ms, limit])?;
-            let contacts = ledger
-                .connection
-                .prepare_cached(
-                    "DELETE FROM contact WHERE id IN (SELECT id FROM contact ORDER BY last_seq LIMIT ?2) AND last_at < ?1",
-                )?
-                .execute(params![ms, limit])?;
+            let sql = "DELETE FROM occurrence WHERE seq IN (SELECT seq FROM occurrence ORDER BY seq LIMIT ?2) AND at < ?1";
+            let occurrences = execute(&ledger.connection, sql, [ms, limit])?;
+            let sql = "DELETE FROM contact WHERE id IN (SELECT id FROM contact ORDER BY last_seq LIMIT ?2) AND last_at < ?1";
+            let contacts = execute(&ledger.connection, sql, [ms, limit])?;
             if contacts > 0 {
                 ledger.words.forget_contacts();
             }

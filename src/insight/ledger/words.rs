@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::vocabulary::{OTHER, Vocabulary};
+use super::{
+    super::vocabulary::{OTHER, Vocabulary},
+    execute,
+};
 use crate::event::{Event, WORD_CHARS, excerpt};
 
 /// Maximum number of slices. Messages of a further slice are counted only by source.
@@ -15,31 +18,32 @@ const CACHED_CONTACTS: usize = 200_000;
 /// Maximum number of failure texts in memory. At the limit all are dropped.
 const CACHED_REASONS: usize = 10_000;
 
+/// The columns of a slice besides its source, in the order of [`Slice::words`], with their vocabularies.
+pub(super) const COLUMNS: [(&str, Vocabulary); 4] = [
+    ("store", Vocabulary::Store),
+    ("channel", Vocabulary::Channel),
+    ("owner", Vocabulary::Owner),
+    ("owner_id", Vocabulary::OwnerId),
+];
+
 /// The values that figures are grouped by; each is the id of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Slice {
     pub source: i64,
-    pub store: Option<i64>,
-    pub channel: Option<i64>,
-    pub owner: Option<i64>,
-    pub owner_id: Option<i64>,
+    /// The values of [`COLUMNS`]; `None`: unknown.
+    pub words: [Option<i64>; COLUMNS.len()],
 }
 
 impl Slice {
     /// Keeps the known values, and takes unknown ones from `other`.
     pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            source: self.source,
-            store: self.store.or(other.store),
-            channel: self.channel.or(other.channel),
-            owner: self.owner.or(other.owner),
-            // An owner id belongs to its owner.
-            owner_id: if self.owner.is_none() || self.owner == other.owner {
-                self.owner_id.or(other.owner_id)
-            } else {
-                self.owner_id
-            },
-        }
+        let [store, channel, owner, owner_id] = self.words;
+        let [other_store, other_channel, other_owner, other_owner_id] = other.words;
+        // An owner id belongs to its owner.
+        let is_same = owner.is_none() || owner == other_owner;
+        let owner_id = owner_id.or(other_owner_id.filter(|_| is_same));
+        let words = [store.or(other_store), channel.or(other_channel), owner.or(other_owner), owner_id];
+        Self { source: self.source, words }
     }
 }
 
@@ -71,14 +75,8 @@ impl WordIds {
         let mut select =
             connection.prepare_cached("SELECT id, source, store, channel, owner, owner_id FROM slice")?;
         let rows = select.query_map([], |row| {
-            let slice = Slice {
-                source: row.get(1)?,
-                store: row.get(2)?,
-                channel: row.get(3)?,
-                owner: row.get(4)?,
-                owner_id: row.get(5)?,
-            };
-            Ok((row.get(0)?, slice))
+            let words = [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+            Ok((row.get(0)?, Slice { source: row.get(1)?, words }))
         })?;
         for row in rows {
             let (id, slice) = row?;
@@ -106,15 +104,9 @@ impl WordIds {
         if let Some(id) = words.get(text) {
             return Ok(*id);
         }
-        connection
-            .prepare_cached("INSERT INTO word (text) VALUES (?1) ON CONFLICT (text) DO NOTHING")?
-            .execute([text])?;
-        let id = connection
-            .prepare_cached("SELECT id FROM word WHERE text = ?1")?
-            .query_row([text], |row| row.get(0))?;
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO vocabulary (kind, word) VALUES (?1, ?2)")?
-            .execute(params![kind as i64, id])?;
+        let id = text_id(connection, "word", text)?;
+        let sql = "INSERT OR IGNORE INTO vocabulary (kind, word) VALUES (?1, ?2)";
+        execute(connection, sql, params![kind as i64, id])?;
         self.words[kind as usize].insert(text.into(), id);
         Ok(id)
     }
@@ -145,11 +137,9 @@ impl WordIds {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
-        connection
-            .prepare_cached(
-                "INSERT INTO slice (source, store, channel, owner, owner_id) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![slice.source, slice.store, slice.channel, slice.owner, slice.owner_id])?;
+        let [store, channel, owner, owner_id] = slice.words;
+        let sql = "INSERT INTO slice (source, store, channel, owner, owner_id) VALUES (?1, ?2, ?3, ?4, ?5)";
+        execute(connection, sql, params![slice.source, store, channel, owner, owner_id])?;
         let id = connection.last_insert_rowid();
         self.slices.insert(slice, id);
         self.by_id.insert(id, slice);
@@ -158,14 +148,11 @@ impl WordIds {
 
     /// Returns the slice of a source whose other values are all [`OTHER`].
     fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
-        let mut other = |kind| self.id(connection, kind, OTHER).map(Some);
-        Ok(Slice {
-            source,
-            store: other(Vocabulary::Store)?,
-            channel: other(Vocabulary::Channel)?,
-            owner: other(Vocabulary::Owner)?,
-            owner_id: other(Vocabulary::OwnerId)?,
-        })
+        let mut words = [None; COLUMNS.len()];
+        for (word, (_, kind)) in words.iter_mut().zip(COLUMNS) {
+            *word = Some(self.id(connection, kind, OTHER)?);
+        }
+        Ok(Slice { source, words })
     }
 
     /// Returns the slice with this id.
@@ -178,12 +165,7 @@ impl WordIds {
         if let Some(id) = self.reasons.get(text) {
             return Ok(*id);
         }
-        connection
-            .prepare_cached("INSERT INTO reason (text) VALUES (?1) ON CONFLICT (text) DO NOTHING")?
-            .execute([text])?;
-        let id = connection
-            .prepare_cached("SELECT id FROM reason WHERE text = ?1")?
-            .query_row([text], |row| row.get(0))?;
+        let id = text_id(connection, "reason", text)?;
         if self.reasons.len() >= CACHED_REASONS {
             self.reasons.clear();
         }
@@ -210,11 +192,8 @@ impl WordIds {
         let id = if let Some(id) = known {
             id
         } else {
-            connection
-                .prepare_cached(
-                    "INSERT INTO contact (channel, address, last_seq, last_at) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![channel, address, event.seq, event.came_at.as_ms()])?;
+            let sql = "INSERT INTO contact (channel, address, last_seq, last_at) VALUES (?1, ?2, ?3, ?4)";
+            execute(connection, sql, params![channel, address, event.seq, event.came_at.as_ms()])?;
             connection.last_insert_rowid()
         };
         if self.contacts.len() >= CACHED_CONTACTS {
@@ -233,4 +212,12 @@ impl WordIds {
     pub(super) fn forget_reasons(&mut self) {
         self.reasons.clear();
     }
+}
+
+/// Returns the id of a text in a table. Stores a new one.
+fn text_id(connection: &Connection, table: &str, text: &str) -> rusqlite::Result<i64> {
+    let sql = format!("INSERT INTO {table} (text) VALUES (?1) ON CONFLICT (text) DO NOTHING");
+    execute(connection, &sql, [text])?;
+    let mut select = connection.prepare_cached(&format!("SELECT id FROM {table} WHERE text = ?1"))?;
+    select.query_row([text], |row| row.get(0))
 }
