@@ -177,19 +177,18 @@ mod tests {
     #[test]
     fn every_permutation_of_all_statuses_gives_the_same_state() {
         fn permute(
-            rest: &mut Vec<(Status, Option<&'static str>)>,
-            taken: &mut Vec<(Status, Option<&'static str>)>,
+            rest: &[(Status, Option<&'static str>)],
+            merged: &MergedStatuses,
             seen: &mut Vec<MergedStatuses>,
         ) {
             if rest.is_empty() {
-                seen.push(merged(taken));
+                seen.push(merged.clone());
             }
             for at in 0..rest.len() {
-                let one = rest.remove(at);
-                taken.push(one.clone());
-                permute(rest, taken, seen);
-                taken.pop();
-                rest.insert(at, one);
+                let (mut rest, mut merged) = (rest.to_vec(), merged.clone());
+                let (status, reason) = rest.remove(at);
+                merged.merge(&status, reason);
+                permute(&rest, &merged, seen);
             }
         }
         let mut all: Vec<_> = ["sent", "delivered", "read", "played", "failed", "deleted"]
@@ -197,7 +196,7 @@ mod tests {
             .into();
         all.push((Status::Failed, Some("a")));
         let mut seen = Vec::new();
-        permute(&mut all, &mut Vec::new(), &mut seen);
+        permute(&all, &MergedStatuses::default(), &mut seen);
         assert_eq!(seen.len(), 5_040);
         assert!(seen.iter().all(|merged| *merged == seen[0]));
         assert_eq!((seen[0].state(), seen[0].reason.as_deref()), (MessageState::Played, Some("a")));

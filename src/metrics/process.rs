@@ -1,6 +1,6 @@
 //! Resource usage of the process, under the names that the Prometheus client libraries use.
 
-use std::{fmt, fs, path::Path, time::Duration};
+use std::{fmt, fs, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -44,20 +44,17 @@ impl Collector for ProcessMetrics {
             "Processor time used by the process, in seconds",
             &ConstCounter::new(cpu_seconds()),
         )?;
-        if let Some(bytes) = resident_bytes(Path::new("/proc/self/status")) {
-            encode(
-                "process_resident_memory_bytes",
-                "Resident memory of the process in bytes",
-                &ConstGauge::new(bytes),
-            )?;
-        }
-        if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            let open = i64::try_from(open.count()).unwrap_or(i64::MAX);
-            encode("process_open_fds", "Number of open files", &ConstGauge::new(open))?;
-        }
-        if let Some(most) = getrlimit(Resource::Nofile).current {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            encode("process_max_fds", "Maximum number of open files", &ConstGauge::new(most))?;
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let open = fs::read_dir("/proc/self/fd").ok().map(|open| whole(open.count() as u64));
+        let most = getrlimit(Resource::Nofile).current.map(whole);
+        for (name, help, value) in [
+            ("process_resident_memory_bytes", "Resident memory of the process in bytes", resident_bytes()),
+            ("process_open_fds", "Number of open files", open),
+            ("process_max_fds", "Maximum number of open files", most),
+        ] {
+            if let Some(value) = value {
+                encode(name, help, &ConstGauge::new(value))?;
+            }
         }
         Ok(())
     }
@@ -70,8 +67,8 @@ fn cpu_seconds() -> f64 {
 }
 
 /// Parses the line `VmRSS:     1234 kB` of proc_pid_status(5).
-fn resident_bytes(status: &Path) -> Option<i64> {
-    let status = fs::read_to_string(status).ok()?;
+fn resident_bytes() -> Option<i64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: i64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kib.checked_mul(1_024)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use serde::Serialize;
 
 use super::{
@@ -89,24 +89,15 @@ pub fn contacts(
     limit: usize,
 ) -> rusqlite::Result<ListPage<Contact>> {
     let words = WordLookup::new(connection);
-    let limit = limit.clamp(1, 1_000);
     let before = before.unwrap_or(i64::MAX);
-    let read = |row: &Row<'_>| Contact::from_row(row, &words);
-    let (rows, next) = match address {
-        Some(address) => {
-            let mut found = connection.prepare_cached(&format!(
-                "{CONTACT} WHERE address = ?1 AND last_seq < ?2 ORDER BY last_seq DESC"
-            ))?;
-            let found = found.query_map(params![canonical_address(address), before], read)?;
-            whole(found, limit, |contact| contact.last_seq)?
-        }
-        None => {
-            let mut found = connection
-                .prepare_cached(&format!("{CONTACT} WHERE last_seq < ?1 ORDER BY last_seq DESC"))?;
-            let found = found.query_map([before], read)?;
-            whole(found, limit, |contact| contact.last_seq)?
-        }
-    };
+    let address = address.map(canonical_address);
+    let only = if address.is_some() { "address = ?2 AND" } else { "" };
+    let sql = format!("{CONTACT} WHERE {only} last_seq < ?1 ORDER BY last_seq DESC");
+    let values = [Some(&before as &dyn ToSql), address.as_ref().map(|address| address as &dyn ToSql)];
+    let values = params_from_iter(values.into_iter().flatten());
+    let mut select = connection.prepare_cached(&sql)?;
+    let found = select.query_map(values, |row| Contact::from_row(row, &words))?;
+    let (rows, next) = whole(found, limit.clamp(1, 1_000), |contact| contact.last_seq)?;
     Ok(ListPage { rows, next: next.map(u64::cast_signed) })
 }
 

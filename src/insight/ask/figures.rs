@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -204,21 +204,15 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
     compiled.each(connection, "figure", "", sums, &mut |group, row, at| {
         let group = compiled.group(group, &words)?;
         let sum = rows.entry(group.clone()).or_insert_with(|| FunnelRow { group, ..FunnelRow::default() });
-        for (count, place) in [
-            &mut sum.incoming,
-            &mut sum.messages,
-            &mut sum.sent,
-            &mut sum.delivered,
-            &mut sum.read,
-            &mut sum.played,
-            &mut sum.failed,
-            &mut sum.deleted,
-        ]
-        .into_iter()
-        .zip(at..)
-        {
-            *count += row.get::<_, i64>(place)?;
-        }
+        let count = |column: usize| row.get::<_, i64>(at + column);
+        sum.incoming += count(0)?;
+        sum.messages += count(1)?;
+        sum.sent += count(2)?;
+        sum.delivered += count(3)?;
+        sum.read += count(4)?;
+        sum.played += count(5)?;
+        sum.failed += count(6)?;
+        sum.deleted += count(7)?;
         Ok(())
     })?;
     let mut spreads: BTreeMap<(GroupValues, i64), Spread> = BTreeMap::new();
@@ -349,7 +343,7 @@ impl<'a> CompiledQuery<'a> {
             GROUPS + 1
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let mut rows = select.query(params_from_iter(self.values.iter().map(|value| value as &dyn ToSql)))?;
+        let mut rows = select.query(params_from_iter(&self.values))?;
         let (mut shown, mut bytes) = (HashSet::new(), 0);
         while let Some(row) = rows.next()? {
             let group: Vec<Option<i64>> =
@@ -384,7 +378,7 @@ impl<'a> CompiledQuery<'a> {
             self.conditions
         );
         let mut select = connection.prepare_cached(&sql)?;
-        let mut rows = select.query(params_from_iter(self.values.iter().map(|value| value as &dyn ToSql)))?;
+        let mut rows = select.query(params_from_iter(&self.values))?;
         while let Some(row) = rows.next()? {
             let group = (0..self.by.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
             visit(group, row, self.by.len())?;

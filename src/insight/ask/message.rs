@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -159,14 +159,7 @@ pub fn timeline(
     let mut timelines = Vec::new();
     for source in sources {
         let key = OrderKey::of(&words.text(source)?, message_id).0.cast_signed();
-        let message = connection
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.key = ?1"))?
-            .query_row([key], |row| MessageRow::from_row(row, &words, failures))
-            .optional()?;
-        if let Some(message) = message {
-            let sightings = sightings(connection, &words, message.id)?;
-            timelines.push(Timeline { message, sightings });
-        }
+        timelines.extend(timeline_where(connection, "message.key", key, &words, failures)?);
     }
     Ok(timelines)
 }
@@ -180,13 +173,23 @@ pub fn timeline_of(
     id: i64,
     failures: &FailureClasses,
 ) -> rusqlite::Result<Option<Timeline>> {
-    let words = WordLookup::new(connection);
+    timeline_where(connection, "message.id", id, &WordLookup::new(connection), failures)
+}
+
+/// Returns the message that has this value in a column; `None` if there is none.
+fn timeline_where(
+    connection: &Connection,
+    column: &str,
+    value: i64,
+    words: &WordLookup<'_>,
+    failures: &FailureClasses,
+) -> rusqlite::Result<Option<Timeline>> {
     let message = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE message.id = ?1"))?
-        .query_row([id], |row| MessageRow::from_row(row, &words, failures))
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLES} WHERE {column} = ?1"))?
+        .query_row([value], |row| MessageRow::from_row(row, words, failures))
         .optional()?;
     let Some(message) = message else { return Ok(None) };
-    let sightings = sightings(connection, &words, message.id)?;
+    let sightings = sightings(connection, words, message.id)?;
     Ok(Some(Timeline { message, sightings }))
 }
 
@@ -198,7 +201,7 @@ fn sightings(
     let mut select = connection.prepare_cached(
         "SELECT seq, status, at, created_at FROM sighting WHERE message = ?1 ORDER BY seq LIMIT 1000",
     )?;
-    let mut rows = select.query(params![message])?;
+    let mut rows = select.query([message])?;
     let mut sightings: Vec<Sighting> = Vec::new();
     let mut reached = None;
     while let Some(row) = rows.next()? {

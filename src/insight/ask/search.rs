@@ -1,6 +1,6 @@
 //! Searches messages by what is known of them.
 
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 use serde::Serialize;
 
 use super::{
@@ -159,20 +159,14 @@ fn ids(connection: &Connection, sql: &str, texts: &[&dyn ToSql]) -> rusqlite::Re
 
 /// Returns the bounds of the ids in the requested time: ids lie above the first and below the second.
 fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64, i64)> {
-    let first_at = |sql: &str, time: Timestamp| -> rusqlite::Result<Option<i64>> {
-        let mut rows = connection.prepare_cached(sql)?;
-        let mut rows = rows.query([time.as_ms()])?;
-        rows.next()?.map(|row| row.get(0)).transpose()
+    let first_at = |time: Timestamp| -> rusqlite::Result<i64> {
+        let sql = "SELECT id FROM message WHERE first_at >= ?1 ORDER BY first_at, id LIMIT 1";
+        let mut select = connection.prepare_cached(sql)?;
+        let id = select.query_row([time.as_ms()], |row| row.get(0)).optional()?;
+        Ok(id.unwrap_or(i64::MAX))
     };
-    let sql = "SELECT id FROM message WHERE first_at >= ?1 ORDER BY first_at, id LIMIT 1";
-    let above = match query.since {
-        Some(since) => first_at(sql, since)?.map_or(i64::MAX, |id| id) - 1,
-        None => 0,
-    };
-    let until = match query.until {
-        Some(until) => first_at(sql, until)?.unwrap_or(i64::MAX),
-        None => i64::MAX,
-    };
+    let above = query.since.map_or(Ok(1), first_at)? - 1;
+    let until = query.until.map_or(Ok(i64::MAX), first_at)?;
     Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
 }
 
@@ -191,8 +185,7 @@ impl Path {
             "SELECT id FROM message WHERE id > ?1 AND id < ?2{and}{} ORDER BY id DESC LIMIT {ROWS_MAX}",
             self.condition
         );
-        let values = [Some(above), Some(below), self.value];
-        let values = values.iter().filter_map(|value| value.as_ref().map(|value| value as &dyn ToSql));
+        let values = [Some(above), Some(below), self.value].into_iter().flatten();
         connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
     }
 }
