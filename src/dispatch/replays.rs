@@ -320,66 +320,16 @@ fn read_filter(json: &str) -> Option<Filter> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        dispatch::{HandlerSpec, Settings},
-        handler::{Delivery, Failure, Handler, Mask},
-        journal::{Enrolment, sqlite},
-        metrics::Metrics,
-        settings::Size,
-    };
+    use crate::clock::Timestamp;
 
-    /// Accepts every event.
-    struct Accepting;
-
-    impl Handler for Accepting {
-        fn deliver<'a>(
-            &'a self,
-            _events: &'a [Delivery],
-        ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
-            Box::pin(std::future::ready(Ok(())))
+    #[test]
+    fn a_filter_that_is_no_json_of_a_filter_or_has_a_wrong_glob_is_invalid() {
+        let is_valid = |json: &str| read_filter(json).is_some();
+        assert!(is_valid("{}") && is_valid(r#"{"events":["a*"]}"#));
+        for json in ["", "7", r#"{"events":"a*"}"#, r#"{"events":["[a"]}"#] {
+            assert!(!is_valid(json), "{json}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_replay_with_an_invalid_filter_is_tried_once_and_says_why_it_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, disk_reserve) = (folder.path().join("journal.db"), Some(Size(0)));
-        let settings = sqlite::Settings { path, disk_reserve, ..sqlite::Settings::default() };
-        let journal = sqlite::SqliteJournal::open(settings, Metrics::new()).unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(journal);
-        let handler: Arc<str> = "crm".into();
-        let enrolment = Enrolment { handler: Arc::clone(&handler), start: None, dead_letters: false };
-        journal.enrol(vec![enrolment]).await.unwrap();
-        let spec = HandlerSpec {
-            name: Arc::clone(&handler),
-            kind: "accepting",
-            destination: "there".into(),
-            handler: Arc::new(Accepting),
-            filter: Filter::default(),
-            mask: Mask::default(),
-            batch: 1,
-            concurrency: 1,
-            settings: Settings::default(),
-        };
-        let context = Arc::new(HandlerContext::new(spec, Arc::clone(&journal), Metrics::new()));
-        let replayer = Replayer::new(Arc::clone(&journal), vec![ReplayHandler { context, live: Vec::new() }]);
-        let filter = r#"{"events":["[a"]}"#.to_owned();
-        let new = NewReplay { handler, after: 0, upto: 0, filter, rate: None };
-        assert_eq!(replayer.would_wait(&new), None);
-        let id = journal.start_replay(new.clone()).await.unwrap();
-        let known = Arc::clone(&journal.replays().borrow());
-        assert_eq!(replayer.waits(id, &known[&id]), None);
-        let goes_first = Some(format!("replay {id} to handler crm goes first"));
-        assert_eq!(replayer.would_wait(&new).map(|waits| waits.to_string()), goes_first);
-        assert_eq!(replayer.next(&known).len(), 1);
-        assert!(replayer.filter_of(id, &known[&id]).is_none());
-        assert!(replayer.next(&known).is_empty());
-        let waits = replayer.waits(id, &known[&id]).map(|waits| waits.to_string());
-        assert_eq!(waits.as_deref(), Some("its filter is invalid; cancel the replay"));
     }
 
     #[test]

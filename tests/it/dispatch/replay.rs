@@ -225,6 +225,34 @@ async fn a_replay_tells_how_far_it_is_in_events() {
     tokio::join!(works, ends);
 }
 
+#[tokio::test]
+async fn a_replay_with_an_invalid_filter_says_why_it_waits_until_it_is_cancelled() {
+    let world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    let context = Arc::new(world.context(&Arc::new(Semaphore::new(1))));
+    let handler = bikhook::dispatch::ReplayHandler { context, live: Vec::new() };
+    let replayer = Arc::new(bikhook::dispatch::Replayer::new(Arc::clone(&world.journal), vec![handler]));
+    let invalid = NewReplay { filter: r#"{"events":["[a"]}"#.to_owned(), ..World::asks(0, 10) };
+    assert_eq!(replayer.would_wait(&invalid), None);
+    let first = world.journal.start_replay(invalid).await.unwrap();
+    let second = world.journal.start_replay(World::asks(0, 10)).await.unwrap();
+    let replay = |id: i64| world.journal.replays().borrow()[&id].clone();
+    let waits = |id: i64| replayer.waits(id, &replay(id)).map(|waits| waits.to_string());
+    let (stop, stopped) = watch::channel(false);
+    let works = Arc::clone(&replayer).run(stopped, SECOND);
+    let ends = async {
+        until(async || waits(first).as_deref() == Some("its filter is invalid; cancel the replay")).await;
+        let goes_first = format!("replay {first} to handler crm goes first");
+        assert_eq!(waits(second).unwrap(), goes_first);
+        assert_eq!(replayer.would_wait(&World::asks(0, 10)).unwrap().to_string(), goes_first);
+        world.journal.change_replay(first, ReplayState::Cancelled).await.unwrap();
+        until(async || replay(second).state == ReplayState::Done).await;
+        stop.send_replace(true);
+    };
+    tokio::join!(works, ends);
+    assert_eq!(world.script.taken(), (1..=10).collect::<Vec<_>>());
+}
+
 /// No other event of the replay can succeed. The deliveries of the handler's own lanes show that the event is the
 /// cause.
 #[tokio::test]
