@@ -152,21 +152,15 @@ pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     }
 }
 
-/// The next step for an event that failed while others succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Try the event again after this many ms.
-    Again(i64),
-    /// The event becomes a dead letter: its time is over.
-    Dead,
-}
-
-/// Decides about a set-aside event that has failed again, `aside_ms` after it was set aside.
-pub(super) fn fate(settings: &Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Fate {
-    if aside_ms >= settings.aside_for.as_ms() {
-        return Fate::Dead;
-    }
-    Fate::Again(aside_wait_ms(settings, attempts, jitter))
+/// The wait before a set-aside event is tried again that has failed `aside_ms` after it was set aside; `None` if its time
+/// is over.
+pub(super) fn next_aside_wait_ms(
+    settings: &Settings,
+    aside_ms: i64,
+    attempts: u32,
+    jitter: f64,
+) -> Option<i64> {
+    (aside_ms < settings.aside_for.as_ms()).then(|| aside_wait_ms(settings, attempts, jitter))
 }
 
 /// Maximum number of deliveries in flight of a lane. With more than one slot, one is reserved for incoming messages.
@@ -247,7 +241,7 @@ mod tests {
         #[test]
         fn a_set_aside_event_expires_exactly_after_aside_for(aside_ms in 0_i64..600_000_000, attempts in 1_u32..100) {
             let settings = Settings::default();
-            let dead = fate(&settings, aside_ms, attempts, 0.5) == Fate::Dead;
+            let dead = next_aside_wait_ms(&settings, aside_ms, attempts, 0.5).is_none();
             prop_assert_eq!(dead, aside_ms >= settings.aside_for.as_ms());
         }
     }

@@ -26,38 +26,28 @@ mod tests {
 
     #[test]
     fn every_envelope_gives_at_least_one_fact() {
-        let told = |raw: &str| {
-            let element = Element::read(raw.as_bytes()).unwrap();
-            let view = element.view();
-            let told = |fact: &Fact<'_>| {
-                format!(
-                    "{:?} {} {:?} {:?} {:?}",
-                    fact.message_id,
-                    fact.is_incoming,
-                    fact.status.map(Status::as_str),
-                    fact.address,
-                    fact.name()
-                )
-            };
-            facts(&view).map(|fact| told(&fact)).collect::<Vec<_>>()
+        let told = |fact: Fact<'_>| {
+            let (status, name) = (fact.status.map(Status::as_str), fact.name());
+            format!("{:?} {} {status:?} {:?} {name:?}", fact.message_id, fact.is_incoming, fact.address)
         };
-        assert_eq!(
-            told(
-                r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","assetValue":"+91"},"customerDetails":{"firstName":"A","lastName":"B"}}"#
+        for (raw, expected) in [
+            (
+                r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","assetValue":"+91"},"customerDetails":{"firstName":"A","lastName":"B"}}"#,
+                &[r#"Some("m") true None Some("+91") Some("A B")"#][..],
             ),
-            [r#"Some("m") true None Some("+91") Some("A B")"#]
-        );
-        assert_eq!(
-            told(
-                r#"{"eventName":"message-status-update","eventInfo":[{"messageId":"m","status":"READ"},{"messageId":"n"}]}"#
+            (
+                r#"{"eventName":"message-status-update","eventInfo":[{"messageId":"m","status":"READ"},{"messageId":"n"}]}"#,
+                &[r#"Some("m") false Some("read") None None"#, r#"Some("n") false None None None"#],
             ),
-            [r#"Some("m") false Some("read") None None"#, r#"Some("n") false None None None"#]
-        );
-        assert_eq!(told(r#"{"eventName":"message-status-update"}"#), ["None false None None None"]);
-        assert_eq!(
-            told(r#"{"eventName":"optedOut","eventId":"o","eventProperties":{},"assets":["+91"]}"#),
-            [r#"None false None Some("+91") None"#]
-        );
-        assert_eq!(told(r#"{"eventName":"x"}"#), ["None false None None None"]);
+            (r#"{"eventName":"message-status-update"}"#, &["None false None None None"]),
+            (
+                r#"{"eventName":"optedOut","eventId":"o","eventProperties":{},"assets":["+91"]}"#,
+                &[r#"None false None Some("+91") None"#],
+            ),
+            (r#"{"eventName":"x"}"#, &["None false None None None"]),
+        ] {
+            let element = Element::read(raw.as_bytes()).unwrap();
+            assert_eq!(facts(&element.view()).map(told).collect::<Vec<_>>(), expected, "{raw}");
+        }
     }
 }

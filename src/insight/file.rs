@@ -97,21 +97,19 @@ impl InsightFile {
     /// # Errors
     /// Returns [`InsightOpenError`] if the file is not insight's, has a newer format, or SQLite fails.
     pub fn writer(&self) -> Result<Connection, InsightOpenError> {
-        self.open().map_err(|error| {
-            let path = self.path.display().to_string();
-            match error {
-                FormatError::Foreign(what) => InsightOpenError::Foreign { path, what },
-                FormatError::Engine(source)
-                    if source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
-                {
-                    InsightOpenError::Foreign { path, what: "it is not a database".to_owned() }
-                }
-                FormatError::Engine(source) => InsightOpenError::Engine { path, source },
+        let path = self.path.display().to_string();
+        match self.open() {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(what)) => Err(InsightOpenError::Foreign { path, what }),
+            Err(source) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+                Err(InsightOpenError::Foreign { path, what: "it is not a database".to_owned() })
             }
-        })
+            Err(source) => Err(InsightOpenError::Engine { path, source }),
+        }
     }
 
-    fn open(&self) -> Result<Connection, FormatError> {
+    /// The inner error describes a file that is not insight's, or has a newer format.
+    fn open(&self) -> rusqlite::Result<Result<Connection, String>> {
         let connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -123,11 +121,9 @@ impl InsightFile {
         match (tables, pragma("application_id")?, format) {
             (0, _, _) | (_, APPLICATION_ID, 1..=FORMAT) => {}
             (_, APPLICATION_ID, format) => {
-                return Err(FormatError::Foreign(format!(
-                    "it has format {format}, this version uses {FORMAT}"
-                )));
+                return Ok(Err(format!("it has format {format}, this version uses {FORMAT}")));
             }
-            _ => return Err(FormatError::Foreign("it is a database of another program".to_owned())),
+            _ => return Ok(Err("it is a database of another program".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A power cut may lose the last seconds. The cursor is lost with them, so these events are processed again.
@@ -146,7 +142,7 @@ impl InsightFile {
                 "BEGIN IMMEDIATE; {FROM_1_TO_2} PRAGMA user_version = {FORMAT}; COMMIT;"
             ))?;
         }
-        Ok(connection)
+        Ok(Ok(connection))
     }
 
     /// Opens a connection that only reads.
@@ -166,15 +162,4 @@ impl InsightFile {
 /// The files that belong to insight's file at `path`. Nothing else may write there.
 pub fn files(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
-}
-
-enum FormatError {
-    Foreign(String),
-    Engine(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for FormatError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(error)
-    }
 }

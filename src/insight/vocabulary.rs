@@ -36,24 +36,22 @@ impl Vocabulary {
 
     /// Maximum number of words. Words that an operator chooses have no limit.
     pub(super) const fn bound(self) -> usize {
-        match self {
-            Self::Source | Self::FailureClass => usize::MAX,
-            Self::Store | Self::OwnerId => 10_000,
-            Self::Owner | Self::EventName => 1_000,
-            Self::Channel | Self::Status => 100,
-        }
+        self.bound_and_known().0
     }
 
-    /// Returns whether BIK documents the word, or an operator chose it. Such a word is added even to a full
-    /// vocabulary.
+    /// Returns whether BIK documents the word. Such a word is added even to a full vocabulary.
     pub(super) fn is_documented(self, text: &str) -> bool {
+        self.bound_and_known().1.contains(&text)
+    }
+
+    const fn bound_and_known(self) -> (usize, &'static [&'static str]) {
         match self {
-            Self::Source | Self::FailureClass => true,
-            Self::Channel => Channel::KNOWN.contains(&text),
-            Self::Owner => Owner::KNOWN.contains(&text),
-            Self::Status => Status::KNOWN.contains(&text),
-            Self::EventName => ["incoming-message", "message-status-update"].contains(&text),
-            Self::Store | Self::OwnerId => false,
+            Self::Source | Self::FailureClass => (usize::MAX, &[]),
+            Self::Store | Self::OwnerId => (10_000, &[]),
+            Self::Channel => (100, Channel::KNOWN),
+            Self::Owner => (1_000, Owner::KNOWN),
+            Self::Status => (100, Status::KNOWN),
+            Self::EventName => (1_000, &["incoming-message", "message-status-update"]),
         }
     }
 }

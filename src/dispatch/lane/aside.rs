@@ -6,7 +6,7 @@ use super::{
     super::{
         attempt::{Gravity, Outcome, Trouble},
         exceptions::AsideTrace,
-        policy::{self, Fate},
+        policy,
     },
     Lane,
 };
@@ -78,11 +78,11 @@ impl Lane {
             return self.dead_letter_aside(event, Cause::Refused, row, trouble, now);
         }
         let jitter = self.jitter(seq, attempts);
-        match policy::fate(self.settings(), now.ms_since(row.since), attempts, jitter) {
+        match policy::next_aside_wait_ms(self.settings(), now.ms_since(row.since), attempts, jitter) {
             // An event expires only while the destination accepts others.
-            Fate::Dead if takes_others => self.dead_letter_aside(event, Cause::Expired, row, trouble, now),
-            Fate::Dead => self.keep_aside(row, trace, trouble, self.settings().aside_max.as_ms(), now),
-            Fate::Again(wait) => self.keep_aside(row, trace, trouble, wait, now),
+            None if takes_others => self.dead_letter_aside(event, Cause::Expired, row, trouble, now),
+            None => self.keep_aside(row, trace, trouble, self.settings().aside_max.as_ms(), now),
+            Some(wait) => self.keep_aside(row, trace, trouble, wait, now),
         }
     }
 
@@ -111,6 +111,10 @@ impl Lane {
         let history = row.history.and(attempts, now, &trouble.error);
         let next_try = now.plus_ms(wait_ms.max(requested_wait_ms(&trouble)));
         let row = Aside { attempts, error: trouble.error, history, next_try, ..row };
+        self.put_aside(row, trace);
+    }
+
+    fn put_aside(&mut self, row: Aside, trace: AsideTrace) {
         self.ends.set_aside.push(row.clone());
         self.aside.insert(row, trace);
     }
@@ -194,14 +198,13 @@ impl Lane {
             history: History::default().and(attempts, now, &trouble.error),
             error: trouble.error,
         };
-        self.ends.set_aside.push(row.clone());
         let trace = AsideTrace {
             failed_at: now,
             failed_after: successes,
             unanswered: entry.unanswered,
             repetitions: entry.repetitions,
         };
-        self.aside.insert(row, trace);
+        self.put_aside(row, trace);
         for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
             self.set_aside_in_order(later, order_key, now);
         }
@@ -234,9 +237,8 @@ impl Lane {
             history: History::default(),
         };
         self.ends.set_aside.extend(follows);
-        self.ends.set_aside.push(row.clone());
         let unanswered = seq <= self.redelivered.upto;
-        self.aside.insert(row, AsideTrace { failed_at: now, unanswered, ..AsideTrace::default() });
+        self.put_aside(row, AsideTrace { failed_at: now, unanswered, ..AsideTrace::default() });
     }
 }
 

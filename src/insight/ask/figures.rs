@@ -62,15 +62,20 @@ impl Dimension {
 
     /// The name of the dimension in requests and answers.
     pub const fn as_str(self) -> &'static str {
+        self.name_and_column().0
+    }
+
+    const fn name_and_column(self) -> (&'static str, &'static str) {
         match self {
-            Self::Category => "category",
-            Self::Owner => "owner",
-            Self::OwnerId => "ownerId",
-            Self::Source => "source",
-            Self::Store => "store",
-            Self::Channel => "channel",
-            Self::Hour => "hour",
-            Self::Day => "day",
+            // Owners are merged into categories after the query.
+            Self::Category => ("category", "slice.owner"),
+            Self::Owner => ("owner", "slice.owner"),
+            Self::OwnerId => ("ownerId", "slice.owner_id"),
+            Self::Source => ("source", "slice.source"),
+            Self::Store => ("store", "slice.store"),
+            Self::Channel => ("channel", "slice.channel"),
+            Self::Hour => ("hour", "at"),
+            Self::Day => ("day", "at / 24 * 24"),
         }
     }
 
@@ -84,16 +89,7 @@ impl Dimension {
     }
 
     const fn column(self) -> &'static str {
-        match self {
-            // Owners are merged into categories after the query.
-            Self::Category | Self::Owner => "slice.owner",
-            Self::OwnerId => "slice.owner_id",
-            Self::Source => "slice.source",
-            Self::Store => "slice.store",
-            Self::Channel => "slice.channel",
-            Self::Hour => "at",
-            Self::Day => "at / 24 * 24",
-        }
+        self.name_and_column().1
     }
 
     fn value(self, number: Option<i64>, words: &WordLookup<'_>) -> rusqlite::Result<Option<Arc<str>>> {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     super::state::{MergedStatuses, MessageState, MessageStep},
     execute,
-    words::{COLUMNS, Slice, WordIds},
+    words::{Slice, WordIds},
 };
 use crate::{
     clock::Timestamp,
@@ -16,7 +16,7 @@ use crate::{
 const REASON_CHARS: usize = 1_000;
 
 /// A message and everything that its row stores.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct StoredMessage {
     pub id: i64,
     pub slice: Slice,
@@ -63,19 +63,13 @@ impl StoredMessage {
             id,
             key,
             message_id: excerpt(message_id, WORD_CHARS).into_owned(),
-            slice: Slice { source, words: [None; COLUMNS.len()] },
+            slice: Slice { source, ..Slice::default() },
             incoming,
-            contact: None,
             first_seq: event.seq,
             first_at: event.came_at,
             last_at: event.came_at,
-            merged: MergedStatuses::default(),
-            sent_at: None,
-            delivered_at: None,
-            read_at: None,
-            failed_at: None,
-            created_at: None,
             is_new: true,
+            ..Self::default()
         }
     }
 
@@ -96,7 +90,10 @@ impl StoredMessage {
                     id: row.get(0)?,
                     key,
                     message_id: row.get(1)?,
-                    slice: words.slice_of(slice).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, slice))?,
+                    slice: *words
+                        .by_id
+                        .get(&slice)
+                        .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, slice))?,
                     incoming: row.get(3)?,
                     contact: row.get(4)?,
                     first_seq: row.get(5)?,

@@ -31,12 +31,12 @@ impl Ledger {
             let sql = "DELETE FROM reason WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.reason = reason.id)";
             ledger.connection.execute(sql, []).map(drop)
         })?;
-        self.words.forget_reasons();
+        self.words.reasons.clear();
         let crowded: Vec<Vocabulary> = Vocabulary::ALL
             .into_iter()
             .filter(|kind| kind.bound() != usize::MAX && self.words.len(*kind) > kind.bound() / 2)
             .collect();
-        if !crowded.is_empty() || self.words.slices() > MAX_SLICES / 2 {
+        if !crowded.is_empty() || self.words.slices.len() > MAX_SLICES / 2 {
             self.transact(|ledger| ledger.fold_words(before, &crowded))?;
             self.reload()?;
         }
@@ -80,9 +80,9 @@ impl Ledger {
             .prepare("SELECT slice FROM figure WHERE at >= ?1 UNION SELECT slice FROM message")?
             .query_map([hour_of(before)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        let all = self.words.all_slices();
+        let all = self.words.by_id.clone();
         let mut live_words: [HashSet<i64>; COLUMNS.len()] = Default::default();
-        for (_, slice) in all.iter().filter(|(id, _)| live.contains(id)) {
+        for (_, slice) in all.iter().filter(|(id, _)| live.contains(*id)) {
             for (words, word) in live_words.iter_mut().zip(slice.words) {
                 words.extend(word);
             }

@@ -43,7 +43,7 @@ impl Ledger {
             let sql = "DELETE FROM contact WHERE id IN (SELECT id FROM contact ORDER BY last_seq LIMIT ?2) AND last_at < ?1";
             let contacts = execute(&ledger.connection, sql, [ms, limit])?;
             if contacts > 0 {
-                ledger.words.forget_contacts();
+                ledger.words.contacts.clear();
             }
             more = old.len() == PURGE_ROWS || occurrences == PURGE_ROWS || contacts == PURGE_ROWS;
             Ok(())

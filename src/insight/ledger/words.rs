@@ -27,7 +27,7 @@ pub(super) const COLUMNS: [(&str, Vocabulary); 4] = [
 ];
 
 /// The values that figures are grouped by; each is the id of a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Slice {
     pub source: i64,
     /// The values of [`COLUMNS`]; `None`: unknown.
@@ -48,30 +48,33 @@ impl Slice {
 }
 
 /// The ids that are known in memory.
+#[derive(Default)]
 pub(super) struct WordIds {
     /// Ids of words, by vocabulary.
     words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()],
-    slices: HashMap<Slice, i64>,
-    by_id: HashMap<i64, Slice>,
-    reasons: HashMap<Box<str>, i64>,
-    contacts: HashMap<(i64, Box<str>), i64>,
+    /// Ids of the slices in the file.
+    pub(super) slices: HashMap<Slice, i64>,
+    /// The slices in the file, by their ids.
+    pub(super) by_id: HashMap<i64, Slice>,
+    /// Ids of failure texts. Cleared when texts are deleted from the file.
+    pub(super) reasons: HashMap<Box<str>, i64>,
+    /// Ids of customers, by channel and address. Cleared when customers are deleted from the file.
+    pub(super) contacts: HashMap<(i64, Box<str>), i64>,
 }
 
 impl WordIds {
     /// Loads the words and slices of the file.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut words: [HashMap<Box<str>, i64>; Vocabulary::ALL.len()] = Default::default();
+        let mut ids = Self::default();
         let mut select = connection.prepare_cached(
             "SELECT vocabulary.kind, text, id FROM vocabulary JOIN word ON word.id = vocabulary.word",
         )?;
         for row in select.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))? {
             let (kind, text, id): (usize, String, i64) = row?;
-            if let Some(words) = words.get_mut(kind) {
+            if let Some(words) = ids.words.get_mut(kind) {
                 words.insert(text.into_boxed_str(), id);
             }
         }
-        let mut slices = HashMap::new();
-        let mut by_id = HashMap::new();
         let mut select =
             connection.prepare_cached("SELECT id, source, store, channel, owner, owner_id FROM slice")?;
         let rows = select.query_map([], |row| {
@@ -80,10 +83,10 @@ impl WordIds {
         })?;
         for row in rows {
             let (id, slice) = row?;
-            slices.insert(slice, id);
-            by_id.insert(id, slice);
+            ids.slices.insert(slice, id);
+            ids.by_id.insert(id, slice);
         }
-        Ok(Self { words, slices, by_id, reasons: HashMap::new(), contacts: HashMap::new() })
+        Ok(ids)
     }
 
     /// Returns the id of a word, cut if it is too long. Stores a new word. A full vocabulary returns the id of
@@ -116,16 +119,6 @@ impl WordIds {
         self.words[kind as usize].len()
     }
 
-    /// Number of slices in the file.
-    pub(super) fn slices(&self) -> usize {
-        self.slices.len()
-    }
-
-    /// Returns every slice with its id.
-    pub(super) fn all_slices(&self) -> Vec<(i64, Slice)> {
-        self.by_id.iter().map(|(id, slice)| (*id, *slice)).collect()
-    }
-
     /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source whose other
     /// values are [`OTHER`].
     pub(super) fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
@@ -148,16 +141,11 @@ impl WordIds {
 
     /// Returns the slice of a source whose other values are all [`OTHER`].
     fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
-        let mut words = [None; COLUMNS.len()];
-        for (word, (_, kind)) in words.iter_mut().zip(COLUMNS) {
+        let mut other = Slice { source, ..Slice::default() };
+        for (word, (_, kind)) in other.words.iter_mut().zip(COLUMNS) {
             *word = Some(self.id(connection, kind, OTHER)?);
         }
-        Ok(Slice { source, words })
-    }
-
-    /// Returns the slice with this id.
-    pub(super) fn slice_of(&self, id: i64) -> Option<Slice> {
-        self.by_id.get(&id).copied()
+        Ok(other)
     }
 
     /// Returns the id of a failure's text. Stores a new one.
@@ -201,16 +189,6 @@ impl WordIds {
         }
         self.contacts.insert(key, id);
         Ok(id)
-    }
-
-    /// Drops the ids of customers from memory, because some customers were deleted.
-    pub(super) fn forget_contacts(&mut self) {
-        self.contacts.clear();
-    }
-
-    /// Drops the ids of failure texts from memory, because some texts were deleted.
-    pub(super) fn forget_reasons(&mut self) {
-        self.reasons.clear();
     }
 }
 
