@@ -30,10 +30,10 @@ mod tests {
             let (status, name) = (fact.status.map(Status::as_str), fact.name());
             format!("{:?} {} {status:?} {:?} {name:?}", fact.message_id, fact.is_incoming, fact.address)
         };
-        for (raw, expected) in [
+        let cases: [(&str, &[&str]); 5] = [
             (
                 r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","assetValue":"+91"},"customerDetails":{"firstName":"A","lastName":"B"}}"#,
-                &[r#"Some("m") true None Some("+91") Some("A B")"#][..],
+                &[r#"Some("m") true None Some("+91") Some("A B")"#],
             ),
             (
                 r#"{"eventName":"message-status-update","eventInfo":[{"messageId":"m","status":"READ"},{"messageId":"n"}]}"#,
@@ -45,7 +45,8 @@ mod tests {
                 &[r#"None false None Some("+91") None"#],
             ),
             (r#"{"eventName":"x"}"#, &["None false None None None"]),
-        ] {
+        ];
+        for (raw, expected) in cases {
             let element = Element::read(raw.as_bytes()).unwrap();
             assert_eq!(facts(&element.view()).map(told).collect::<Vec<_>>(), expected, "{raw}");
         }

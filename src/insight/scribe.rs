@@ -148,19 +148,16 @@ fn purge(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use tempfile::TempDir;
 
     use super::*;
-    use crate::insight::{FailureClasses, ledger::tests::event};
+    use crate::insight::ledger::tests::{event, ledger};
 
-    fn scribe(path: &Path) -> (Scribe, watch::Receiver<LedgerProgress>, rusqlite::Connection) {
-        let (ledger, file) = Ledger::open(path, FailureClasses::load(None).unwrap()).unwrap();
+    fn scribe(folder: &TempDir) -> (Scribe, watch::Receiver<LedgerProgress>, rusqlite::Connection) {
+        let (ledger, file) = ledger(folder);
         let (progress, shown) = watch::channel(LedgerProgress::default());
-        (
-            Scribe::start(ledger, Period::days(1), Clock::system(), progress).unwrap(),
-            shown,
-            file.reader().unwrap(),
-        )
+        let scribe = Scribe::start(ledger, Period::days(1), Clock::system(), progress).unwrap();
+        (scribe, shown, file.reader().unwrap())
     }
 
     /// Creates messages that were received long ago.
@@ -173,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_read_before_a_rebuild_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
-        let (scribe, progress, _) = scribe(&folder.path().join("insight.db"));
+        let (scribe, progress, _) = scribe(&folder);
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=2), through: 2 }).await.unwrap();
         scribe.ask(ScribeOp::Rebuild { after: 0, from: None, tip: 4 }).await.unwrap();
         // Read when the cursor was 2.
@@ -186,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn expired_rows_are_deleted_under_traffic_and_completely() {
         let folder = tempfile::tempdir().unwrap();
-        let (scribe, _, asks) = scribe(&folder.path().join("insight.db"));
+        let (scribe, _, asks) = scribe(&folder);
         // More than one slice, and no tick follows.
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();

@@ -68,9 +68,8 @@ impl Lane {
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
         // A pinned event stays in doubt although others have succeeded since it first failed.
-        let is_well = trouble.is_about_event()
-            && self.condition.failures == 0
-            && self.window.doubts(self.condition.successes).next().is_none();
+        let is_well =
+            trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
         trace.failed_at = now;
         trace.failed_after = self.condition.successes;
@@ -133,33 +132,31 @@ impl Lane {
     /// Records the result of a retried dead letter.
     pub(super) fn dead_retry_ended(&mut self, id: i64, outcome: Outcome, now: Timestamp) {
         self.redelivered.unsettled += 1;
-        let (error, rests, requested) = match outcome {
+        let trouble = match outcome {
             Outcome::Delivered => {
                 self.publisher.delivered(1, now);
                 self.succeeded(1, now);
                 self.ends.revived.push(id);
-                self.dead_retry_done(id);
-                return;
+                return self.dead_retry_done(id);
             }
-            Outcome::Refused(trouble) => (trouble.error, true, 0),
-            Outcome::Failed(trouble) => {
-                if !trouble.is_about_event() {
-                    self.escalate(&trouble);
-                }
-                let requested = requested_wait_ms(&trouble);
-                (trouble.error, trouble.gravity == Gravity::Refused, requested)
-            }
+            Outcome::Refused(trouble) | Outcome::Failed(trouble) => trouble,
             Outcome::Untried => return self.dead_retries.put_back(id, now),
         };
-        let Some((tries, attempts, history)) = self.dead_retries.failed(id, now, &error) else { return };
-        let rests = rests || tries >= policy::DEAD_RETRY_TRIES;
+        if !trouble.is_about_event() {
+            self.escalate(&trouble);
+        }
+        let failed = self.dead_retries.failed(id, now, &trouble.error);
+        let Some((tries, attempts, history)) = failed else { return };
+        let rests = trouble.gravity == Gravity::Refused || tries >= policy::DEAD_RETRY_TRIES;
+        let wait_requested = requested_wait_ms(&trouble);
+        let error = trouble.error;
         self.ends.dead_again.push(DeadAgain { id, attempts, error, history, still_retrying: !rests });
         if rests {
             self.dead_retry_done(id);
         } else {
             let jitter = self.jitter(id.cast_unsigned(), attempts);
             let wait = policy::aside_wait_ms(self.settings(), tries, jitter);
-            self.dead_retries.put_back(id, now.plus_ms(wait.max(requested)));
+            self.dead_retries.put_back(id, now.plus_ms(wait.max(wait_requested)));
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     super::{
         attempt::{Gravity, Trouble},
         policy,
+        window::WindowEntry,
     },
     Lane, WINDOW_BYTES,
 };
@@ -126,11 +127,8 @@ impl Lane {
         if self.window.doubted() < policy::DOUBTS {
             return;
         }
-        let last = {
-            let mut doubts = self.window.doubts(self.condition.successes);
-            doubts.nth(policy::DOUBTS - 1).map(|(.., trouble)| trouble.clone())
-        };
-        let Some(trouble) = last else { return };
+        let last = self.doubts().nth(policy::DOUBTS - 1);
+        let Some(trouble) = last.map(|(.., trouble)| trouble.clone()) else { return };
         self.escalate(&trouble);
         self.condition.about = About::Event;
         self.condition.misconfigured = false;
@@ -160,10 +158,14 @@ impl Lane {
         self.condition.wait_until = now.plus_ms(wait);
     }
 
+    /// Events with a doubt that no success has followed, by seq.
+    pub(super) fn doubts(&self) -> impl Iterator<Item = (u64, &WindowEntry, &Trouble)> {
+        self.window.doubts(self.condition.successes)
+    }
+
     /// Returns whether the first failure in doubt is a refusal, or another failure that time alone does not resolve.
     pub(super) fn is_refused(&self) -> bool {
-        let mut doubts = self.window.doubts(self.condition.successes);
-        doubts.next().is_some_and(|(_, _, trouble)| trouble.gravity != Gravity::Unwell)
+        self.doubts().next().is_some_and(|(.., trouble)| trouble.gravity != Gravity::Unwell)
     }
 
     /// Handles the events in doubt after another message has succeeded.
@@ -253,13 +255,9 @@ impl Lane {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.untried() > 0 {
             return false;
         }
-        let gone = {
-            let mut doubts = self.window.doubts(self.condition.successes);
-            doubts.find(|(.., trouble)| trouble.gravity == Gravity::Gone).map(|(.., trouble)| trouble.clone())
-        };
-        if let Some(trouble) = &gone {
-            self.escalate(trouble);
-        }
-        gone.is_some()
+        let gone = self.doubts().find(|(.., trouble)| trouble.gravity == Gravity::Gone);
+        let Some(trouble) = gone.map(|(.., trouble)| trouble.clone()) else { return false };
+        self.escalate(&trouble);
+        true
     }
 }

@@ -32,12 +32,10 @@ impl Lane {
                 Ok((id, outcomes)) => (id, Ok(outcomes)),
                 Err(error) => (error.id(), Err(panicked(&error))),
             };
-            let in_flight = self.in_flight.remove(&id);
-            if in_flight.is_some() {
-                self.count_in_flight(false);
-            }
+            let Some(in_flight) = self.in_flight.remove(&id) else { continue };
+            self.count_in_flight(false);
             match in_flight {
-                Some(InFlight::Events { seqs, mode, since }) => {
+                InFlight::Events { seqs, mode, since } => {
                     // The delivery panicked, so the result of each event is unknown: none is judged alone.
                     let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
@@ -47,16 +45,15 @@ impl Lane {
                         policy::quick(self.condition.quick, delivered, now.ms_since(since));
                     self.events_ended(&seqs, outcomes, mode, now);
                 }
-                Some(InFlight::Aside(event)) => {
+                InFlight::Aside(event) => {
                     self.exception_ended = true;
                     self.aside_ended(&event, single(outcomes), now);
                 }
-                Some(InFlight::DeadRetry(dead)) => {
+                InFlight::DeadRetry(dead) => {
                     self.exception_ended = true;
                     self.dead_retry_ended(dead, single(outcomes), now);
                 }
-                Some(InFlight::Opening) => self.opening_ended(single(outcomes), now),
-                None => {}
+                InFlight::Opening => self.opening_ended(single(outcomes), now),
             }
         }
         any

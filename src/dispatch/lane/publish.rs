@@ -63,7 +63,7 @@ impl Lane {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;
         }
-        self.window.doubts(self.condition.successes).map(|(_, entry, _)| entry.attempts).max()
+        self.doubts().map(|(_, entry, _)| entry.attempts).max()
     }
 
     /// The class of the last failure in doubt, such as `status 422`.
@@ -71,7 +71,7 @@ impl Lane {
         if self.window.doubted() == 0 {
             return None;
         }
-        self.window.doubts(self.condition.successes).last().map(|(_, _, trouble)| trouble.class.clone())
+        self.doubts().last().map(|(_, _, trouble)| trouble.class.clone())
     }
 
     /// The time of the next try, while the lane waits.

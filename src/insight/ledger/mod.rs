@@ -395,7 +395,7 @@ pub(super) mod tests {
         Arc::new(Event { seq, came_at, received_at, source: "bik".into(), element })
     }
 
-    fn ledger(folder: &tempfile::TempDir) -> (Ledger, Arc<InsightFile>) {
+    pub(in crate::insight) fn ledger(folder: &tempfile::TempDir) -> (Ledger, Arc<InsightFile>) {
         let failures = FailureClasses::load(None).unwrap();
         Ledger::open(&folder.path().join("insight.db"), failures).unwrap()
     }
