@@ -150,12 +150,11 @@ impl Attempt {
             let outcome = self.deliver(std::slice::from_ref(event)).await;
             match outcome {
                 Outcome::Delivered => successes += 1,
-                _ => {
+                Outcome::Failed(_) => {
                     failures += 1;
-                    if matches!(outcome, Outcome::Failed(_)) {
-                        failed_messages.extend(key);
-                    }
+                    failed_messages.extend(key);
                 }
+                Outcome::Refused(_) | Outcome::Untried => failures += 1,
             }
             outcomes.push(outcome);
         }

@@ -164,12 +164,14 @@ struct DeadRetry {
 }
 
 impl DeadRetries {
-    /// Adds dead letters that are marked for retry. Known ones keep their state.
-    pub(super) fn extend(&mut self, dead: Vec<DeadLetter>) {
+    /// Adds dead letters that are marked for retry. Known ones keep their state. Returns whether there are new ones.
+    pub(super) fn extend(&mut self, dead: Vec<DeadLetter>) -> bool {
+        let before = self.0.len();
         for letter in dead {
             let not_before = Timestamp::default();
             self.0.entry(letter.id).or_insert(DeadRetry { letter, tries: 0, not_before, in_flight: false });
         }
+        self.0.len() > before
     }
 
     /// Returns the dead letter that is due longest, with its delivery, and marks it as in flight.
@@ -185,9 +187,10 @@ impl DeadRetries {
         self.0.values().filter(|one| !one.in_flight).map(|one| one.not_before).min()
     }
 
-    /// Removes a dead letter that was delivered, dropped, or failed its last try.
-    pub(super) fn remove(&mut self, id: i64) {
+    /// Removes a dead letter that was delivered, dropped, or failed its last try. Returns whether none is left.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
         self.0.remove(&id);
+        self.0.is_empty()
     }
 
     /// Records a failed try. Returns the tries of this retry, the attempts in total, and their history; `None` if the
@@ -214,15 +217,5 @@ impl DeadRetries {
         for one in self.0.values_mut() {
             one.not_before = one.not_before.min(now);
         }
-    }
-
-    /// Number of dead letters to retry.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns whether no dead letter is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

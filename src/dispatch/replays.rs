@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Ended, HandlerContext, Lane, LaneCondition, LaneStatus, RateLimit, ReplayPart, ReplayProgress,
-    WaitReason, progress::visit, wait_reason::Blocker,
+    Ended, HandlerContext, Lane, LaneCondition, LaneStatus, RateLimit, ReplayPart, WaitReason,
+    wait_reason::Blocker,
 };
 use crate::{
     event::Class,
@@ -57,6 +57,17 @@ pub struct Matches {
     pub last: Option<u64>,
 }
 
+/// The progress of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Events that the replay is done with: delivered, set aside or dead.
+    pub done: u64,
+    /// Events that both the handler and the replay want.
+    pub events: u64,
+}
+
+/// Events read per page when the events of a replay are counted.
+const PAGE: usize = 1_000;
 /// The wait after the end of a replay could not be stored: the journal is busy, or its disk is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the lanes of a replay could not be read.
@@ -285,6 +296,32 @@ impl Replayer {
             }
         }
     }
+}
+
+/// Calls `each` with the class and the seq of every event that both the handler and the replay want.
+///
+/// # Errors
+/// Returns errors of the journal.
+async fn visit(
+    journal: &dyn Journal,
+    replay: &NewReplay,
+    filters: [&Filter; 2],
+    mut each: impl FnMut(Class, u64),
+) -> Result<(), journal::Error> {
+    for class in Class::ALL {
+        let mut after = replay.after;
+        while after < replay.upto {
+            let claim = journal.claim(class, after, PAGE).await?;
+            let within = claim.events.iter().filter(|event| event.seq <= replay.upto);
+            let wanted = within.filter(|event| filters.iter().all(|filter| filter.wants(event)));
+            wanted.for_each(|event| each(class, event.seq));
+            if claim.through <= after {
+                break;
+            }
+            after = claim.through;
+        }
+    }
+    Ok(())
 }
 
 /// The replay of a handler that delivers now, or delivers next: the oldest one that has not ended.

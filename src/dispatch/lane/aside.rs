@@ -161,9 +161,8 @@ impl Lane {
     }
 
     pub(super) fn dead_retry_done(&mut self, id: i64) {
-        self.dead_retries.remove(id);
         // The journal returns a bounded number of retried dead letters at a time, so read the next ones.
-        self.reload_dead_retries |= self.dead_retries.is_empty();
+        self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
     /// Sets aside an event that fails while others succeed. Later events of its message queue behind it.

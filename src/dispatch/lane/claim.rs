@@ -125,10 +125,9 @@ impl Lane {
         // Delivered dead letters must not be read again, so their results are made durable first.
         self.settle().await?;
         self.context.journal.flush().await?;
-        let before = self.dead_retries.len();
-        self.dead_retries.extend(self.context.journal.retrying(self.id.clone()).await?);
+        let retrying = self.context.journal.retrying(self.id.clone()).await?;
         self.reload_dead_retries = false;
-        if self.dead_retries.len() > before {
+        if self.dead_retries.extend(retrying) {
             self.retry_now(now);
         }
         Ok(())

@@ -52,11 +52,6 @@ pub struct Ledger {
     caught_up: Option<Instant>,
 }
 
-/// A transaction ended with a panic.
-#[derive(Debug, thiserror::Error)]
-#[error("a transaction panicked")]
-struct Panicked;
-
 /// The changes of a batch, before they are written.
 #[derive(Default)]
 struct BatchChanges {
@@ -191,7 +186,7 @@ impl Ledger {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let worked = catch_unwind(AssertUnwindSafe(|| work(self)));
         let worked = worked.unwrap_or_else(|_panic| {
-            Err(rusqlite::Error::FromSqlConversionFailure(0, Type::Null, Box::new(Panicked)))
+            Err(rusqlite::Error::FromSqlConversionFailure(0, Type::Null, "a transaction panicked".into()))
         });
         let done = worked.and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
         if done.is_err() {
