@@ -113,18 +113,17 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Optio
     };
     if let Some(phone) = &query.phone {
         let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
-        return Ok(all("contact = ?3", ids(sql, &[&canonical_address(phone), &query.customer])?));
+        return Ok(all("AND contact = ?3", ids(sql, &[&canonical_address(phone), &query.customer])?));
     }
     if let Some(customer) = &query.customer {
-        return Ok(all("contact = ?3", contacts_of(connection, customer)?));
+        return Ok(all("AND contact = ?3", contacts_of(connection, customer)?));
     }
     if let Some(reason) = &query.reason {
-        return Ok(all("reason = ?3", reasons_with(connection, reason)?));
+        return Ok(all("AND reason = ?3", reasons_with(connection, reason)?));
     }
-    Ok(Some(match query.state {
-        Some(state) => vec![Path { condition: "state = ?3", value: Some(state as i64) }],
-        None => vec![Path { condition: "", value: None }],
-    }))
+    let state = query.state.map(|state| state as i64);
+    let condition = if state.is_some() { "AND state = ?3" } else { "" };
+    Ok(Some(vec![Path { condition, value: state }]))
 }
 
 /// Returns the addresses under which a customer of BIK is known.
@@ -172,7 +171,7 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
 
 /// A condition whose index returns ids in order.
 struct Path {
-    /// The SQL condition; empty for every message.
+    /// The further SQL condition; empty for every message.
     condition: &'static str,
     /// The value in the condition; `None` if there is no condition.
     value: Option<i64>,
@@ -180,9 +179,8 @@ struct Path {
 
 impl Path {
     fn ids(&self, connection: &Connection, above: i64, below: i64) -> rusqlite::Result<Vec<i64>> {
-        let and = if self.condition.is_empty() { "" } else { " AND " };
         let sql = format!(
-            "SELECT id FROM message WHERE id > ?1 AND id < ?2{and}{} ORDER BY id DESC LIMIT {ROWS_MAX}",
+            "SELECT id FROM message WHERE id > ?1 AND id < ?2 {} ORDER BY id DESC LIMIT {ROWS_MAX}",
             self.condition
         );
         let values = [Some(above), Some(below), self.value].into_iter().flatten();

@@ -88,25 +88,19 @@ impl Ledger {
     /// Returns [`InsightOpenError`] if the file cannot be opened.
     pub fn open(path: &Path, failures: FailureClasses) -> Result<(Self, Arc<InsightFile>), InsightOpenError> {
         let file = InsightFile::lock(path)?;
-        let ledger = Self::over(file.writer()?, failures);
-        let ledger =
-            ledger.map_err(|source| InsightOpenError::Engine { path: path.display().to_string(), source })?;
-        Ok((ledger, Arc::new(file)))
-    }
-
-    fn over(connection: Connection, failures: FailureClasses) -> rusqlite::Result<Self> {
         let mut ledger = Self {
-            words: WordIds::load(&connection)?,
-            connection,
+            connection: file.writer()?,
             failures,
+            words: WordIds::default(),
             next_message: 0,
             cursor: 0,
             figures_after: 0,
             folded_day: None,
             caught_up: None,
         };
-        ledger.reload()?;
-        Ok(ledger)
+        let engine = |source| InsightOpenError::Engine { path: path.display().to_string(), source };
+        ledger.reload().map_err(engine)?;
+        Ok((ledger, Arc::new(file)))
     }
 
     /// Every event up to this seq is in the file.
@@ -264,9 +258,8 @@ impl Ledger {
         if is_answer(fact) {
             change.answered_at = Some(event.came_at);
         }
-        if let Some(customer) = fact.customer_id {
-            change.customer = Some(excerpt(customer, WORD_CHARS).into_owned());
-        }
+        let customer = fact.customer_id.map(|customer| excerpt(customer, WORD_CHARS).into_owned());
+        change.customer = customer.or(change.customer.take());
         let name = fact.name().map(|name| excerpt(&name, WORD_CHARS).into_owned());
         change.name = name.or(change.name.take());
         change.store = store.or(change.store);
@@ -288,15 +281,9 @@ impl Ledger {
             None => {
                 let before = StoredMessage::load(&self.connection, key, &self.words)?;
                 let row = before.clone().unwrap_or_else(|| {
+                    let id = self.next_message;
                     self.next_message += 1;
-                    StoredMessage::new(
-                        self.next_message - 1,
-                        key,
-                        message_id,
-                        source,
-                        event,
-                        fact.is_incoming,
-                    )
+                    StoredMessage::new(id, key, message_id, source, event, fact.is_incoming)
                 });
                 changes.rows.push(ChangedMessage { row, before });
                 changes.by_key.insert(key, changes.rows.len() - 1);
@@ -313,8 +300,8 @@ impl Ledger {
             changes.figures.count_lateness(hour_of(event.came_at), source, late_ms);
         }
         let sql = "INSERT OR IGNORE INTO sighting (message, seq, status, at, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let (at, created_at) = (event.came_at.as_ms(), created_at.map(Timestamp::as_ms));
-        execute(&self.connection, sql, params![row.id, event.seq, status, at, created_at])?;
+        let (came_at, created_at) = (event.came_at.as_ms(), created_at.map(Timestamp::as_ms));
+        execute(&self.connection, sql, params![row.id, event.seq, status, came_at, created_at])?;
         Ok(order)
     }
 
