@@ -72,7 +72,7 @@ pub fn search(
             .filter(|message| passes(query, message));
         return Ok(ListPage { rows: rows.collect(), next: None });
     }
-    let Some(paths) = paths(connection, query)? else { return Ok(ListPage { rows: Vec::new(), next: None }) };
+    let paths = paths(connection, query)?;
     let (above, below) = bounds(connection, query)?;
     // Each path returns ids of one index, newest first. The page takes the newest ids of all paths.
     let mut ids: Vec<i64> = Vec::new();
@@ -105,25 +105,21 @@ pub fn search(
     Ok(ListPage { rows, next: (searched_to > above).then_some(searched_to + 1) })
 }
 
-/// Returns the paths that find the messages; `None` if no message can match.
-fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<Vec<Path>>> {
-    let ids = |sql: &str, texts: &[&dyn ToSql]| ids(connection, sql, texts);
-    let all = |condition: &'static str, ids: Vec<i64>| {
-        (!ids.is_empty()).then(|| ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
-    };
-    if let Some(phone) = &query.phone {
+/// Returns the paths that find the messages; none if no message can match.
+fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<Path>> {
+    let (condition, ids) = if let Some(phone) = &query.phone {
         let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
-        return Ok(all("AND contact = ?3", ids(sql, &[&canonical_address(phone), &query.customer])?));
-    }
-    if let Some(customer) = &query.customer {
-        return Ok(all("AND contact = ?3", contacts_of(connection, customer)?));
-    }
-    if let Some(reason) = &query.reason {
-        return Ok(all("AND reason = ?3", reasons_with(connection, reason)?));
-    }
-    let state = query.state.map(|state| state as i64);
-    let condition = if state.is_some() { "AND state = ?3" } else { "" };
-    Ok(Some(vec![Path { condition, value: state }]))
+        ("AND contact = ?3", ids(connection, sql, &[&canonical_address(phone), &query.customer])?)
+    } else if let Some(customer) = &query.customer {
+        ("AND contact = ?3", contacts_of(connection, customer)?)
+    } else if let Some(reason) = &query.reason {
+        ("AND reason = ?3", reasons_with(connection, reason)?)
+    } else if let Some(state) = query.state {
+        ("AND state = ?3", vec![state as i64])
+    } else {
+        return Ok(vec![Path { condition: "", value: None }]);
+    };
+    Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
 /// Returns the addresses under which a customer of BIK is known.
