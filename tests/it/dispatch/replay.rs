@@ -226,7 +226,7 @@ async fn a_replay_tells_how_far_it_is_in_events() {
 }
 
 #[tokio::test]
-async fn a_replay_with_an_invalid_filter_says_why_it_waits_until_it_is_cancelled() {
+async fn a_replay_with_an_invalid_filter_waits_until_it_is_cancelled() {
     let world = World::new(Script::well()).await;
     world.append(statuses(0..10)).await;
     let context = Arc::new(world.context(&Arc::new(Semaphore::new(1))));
