@@ -197,11 +197,10 @@ impl Attempt {
                 let story = "the handler panicked; the log has the location";
                 Err(Failure::retry_about(About::Unanswered, "panic", story))
             }
-            Err(_elapsed) => Err(Failure::retry_about(
-                About::Unanswered,
-                "timeout",
-                format!("no answer within {} s", settings.timeout.as_secs_f64()),
-            )),
+            Err(_elapsed) => {
+                let story = format!("no answer within {} s", settings.timeout.as_secs_f64());
+                Err(Failure::retry_about(About::Unanswered, "timeout", story))
+            }
         };
         self.context.seconds.observe(began.elapsed().as_secs_f64());
         let outcome = Outcome::of(done);

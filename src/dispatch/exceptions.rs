@@ -109,12 +109,9 @@ impl AsideRows {
 
     /// When the next head up to `upto` becomes due.
     pub(super) fn next_due(&self, upto: u64) -> Option<Timestamp> {
-        self.rows
-            .range(..=upto)
-            .map(|(_, row)| row)
-            .filter(|row| !row.in_flight && !row.aside.behind)
-            .map(|row| row.aside.next_try)
-            .min()
+        let rows = self.rows.range(..=upto).map(|(_, row)| row);
+        let heads = rows.filter(|row| !row.in_flight && !row.aside.behind);
+        heads.map(|row| row.aside.next_try).min()
     }
 
     /// Returns the row of an event, and its history in this process.

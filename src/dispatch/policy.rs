@@ -154,12 +154,7 @@ pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
 
 /// The wait before a set-aside event is tried again that has failed `aside_ms` after it was set aside; `None` if its time
 /// is over.
-pub(super) fn next_aside_wait_ms(
-    settings: &Settings,
-    aside_ms: i64,
-    attempts: u32,
-    jitter: f64,
-) -> Option<i64> {
+pub(super) fn next_aside_ms(settings: &Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Option<i64> {
     (aside_ms < settings.aside_for.as_ms()).then(|| aside_wait_ms(settings, attempts, jitter))
 }
 
@@ -241,7 +236,7 @@ mod tests {
         #[test]
         fn a_set_aside_event_expires_exactly_after_aside_for(aside_ms in 0_i64..600_000_000, attempts in 1_u32..100) {
             let settings = Settings::default();
-            let dead = next_aside_wait_ms(&settings, aside_ms, attempts, 0.5).is_none();
+            let dead = next_aside_ms(&settings, aside_ms, attempts, 0.5).is_none();
             prop_assert_eq!(dead, aside_ms >= settings.aside_for.as_ms());
         }
     }

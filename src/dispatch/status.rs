@@ -112,7 +112,7 @@ impl LanePublisher {
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), spec.kind, lane.class);
         status.cursor = cursor;
         status.destination = Arc::clone(&spec.destination);
-        let labels = labels(lane);
+        let labels: Labels = vec![("handler", Arc::clone(&lane.handler)), ("lane", lane_name(lane).into())];
         let failures = |outcome: &str| {
             let labels = [&*labels, &[("outcome", outcome.into())]].concat();
             metrics.failures.get_or_create_owned(&labels)
@@ -186,10 +186,6 @@ impl LanePublisher {
             self.paused.set(i64::from(status.state == LaneCondition::Paused));
         });
     }
-}
-
-fn labels(lane: &LaneId) -> Labels {
-    vec![("handler", Arc::clone(&lane.handler)), ("lane", lane_name(lane).into())]
 }
 
 /// The name of a lane in metrics and traces. All replays of a handler share two names.

@@ -284,15 +284,12 @@ impl Window {
     /// The first waiting event of each message, by seq.
     fn heads(&self) -> impl Iterator<Item = (u64, &WindowEntry)> {
         let mut seen: HashSet<OrderKey> = HashSet::new();
-        self.entries
-            .iter()
-            .filter(|(_, entry)| !entry.in_flight)
-            .filter(move |(_, entry)| {
-                entry.key.is_none_or(|key| {
-                    !self.busy.contains_key(&key) && seen.insert(key) && !self.is_held(Some(key))
-                })
-            })
-            .map(|(seq, entry)| (*seq, &**entry))
+        let mut may_go = move |key: OrderKey| {
+            !self.busy.contains_key(&key) && seen.insert(key) && !self.is_held(Some(key))
+        };
+        let waiting = self.entries.iter().filter(|(_, entry)| !entry.in_flight);
+        let heads = waiting.filter(move |(_, entry)| entry.key.is_none_or(&mut may_go));
+        heads.map(|(seq, entry)| (*seq, &**entry))
     }
 
     /// How many messages have an event that may be delivered: a probe can choose from these.

@@ -135,15 +135,12 @@ fn work(
 
 /// Purges one slice of expired rows. Returns when the next purge is due.
 fn purge(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
-    match ledger.purge(clock.deletion(), retention) {
-        Ok(true) => Instant::now(),
-        Ok(false) => Instant::now() + PURGE_INTERVAL,
-        Err(error) => {
-            let class = Error::from(&error).class();
-            tracing::error!(error = class, "insight cannot delete expired rows; it tries again");
-            Instant::now() + PURGE_INTERVAL
-        }
-    }
+    let more = ledger.purge(clock.deletion(), retention).unwrap_or_else(|error| {
+        let class = Error::from(&error).class();
+        tracing::error!(error = class, "insight cannot delete expired rows; it tries again");
+        false
+    });
+    Instant::now() + if more { Duration::ZERO } else { PURGE_INTERVAL }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Lane {
             return self.dead_letter_aside(event, Cause::Refused, row, trouble, now);
         }
         let jitter = self.jitter(seq, attempts);
-        match policy::next_aside_wait_ms(self.settings(), now.ms_since(row.since), attempts, jitter) {
+        match policy::next_aside_ms(self.settings(), now.ms_since(row.since), attempts, jitter) {
             // An event expires only while the destination accepts others.
             None if takes_others => self.dead_letter_aside(event, Cause::Expired, row, trouble, now),
             None => self.keep_aside(row, trace, trouble, self.settings().aside_max.as_ms(), now),

@@ -26,8 +26,7 @@ impl<'a> WordLookup<'a> {
         let text: Arc<str> = self
             .connection
             .prepare_cached("SELECT text FROM word WHERE id = ?1")?
-            .query_row([id], |row| row.get::<_, String>(0))?
-            .into();
+            .query_row([id], |row| row.get(0))?;
         self.known.borrow_mut().insert(id, Arc::clone(&text));
         Ok(text)
     }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// A table of figures: its name, key columns besides the time `at`, and columns that are summed.
-type FigureTable = (&'static str, &'static str, &'static [&'static str]);
+pub(super) type FigureTable = (&'static str, &'static str, &'static [&'static str]);
 
 /// The tables of figures.
 pub(super) const TABLES: [FigureTable; 5] = [
@@ -25,16 +25,9 @@ pub(super) const TABLES: [FigureTable; 5] = [
     ("lateness", "source, bucket", &["events"]),
 ];
 
-/// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of `keys` in `table`. `from` is the
-/// rest of the SELECT.
-pub(super) fn add_sums_sql(
-    table: &str,
-    keys: &str,
-    sums: &[&str],
-    at: &str,
-    groups: &str,
-    from: &str,
-) -> String {
+/// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of a table. `from` is the rest of the
+/// SELECT.
+pub(super) fn add_sums_sql((table, keys, sums): FigureTable, at: &str, groups: &str, from: &str) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");
     format!(

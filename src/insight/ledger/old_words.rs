@@ -118,12 +118,13 @@ impl Ledger {
 
     /// Adds the figures of folded rows to those of their target, in each table of figures with this column.
     fn move_figures(&self, column: &str) -> rusqlite::Result<()> {
-        for (table, keys, sums) in TABLES {
+        for figures in TABLES {
+            let (table, keys, _) = figures;
             if !keys.split(", ").any(|key| key == column) {
                 continue;
             }
             let from = format!("{table} JOIN folded ON folded.old = {table}.{column} WHERE 1");
-            let sql = add_sums_sql(table, keys, sums, "at", &keys.replace(column, "new"), &from);
+            let sql = add_sums_sql(figures, "at", &keys.replace(column, "new"), &from);
             self.connection.execute(&sql, [])?;
             let sql = format!("DELETE FROM {table} WHERE {column} IN (SELECT old FROM folded)");
             self.connection.execute(&sql, [])?;

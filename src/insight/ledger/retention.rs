@@ -75,11 +75,12 @@ impl Ledger {
             return Ok(());
         }
         self.transact(|ledger| {
-            for (table, keys, sums) in TABLES {
+            for figures in TABLES {
+                let (table, keys, _) = figures;
                 let old = format!("at >= ?2 AND at < ?1 AND at % {DAY_HOURS} <> 0");
                 let at = format!("at / {DAY_HOURS} * {DAY_HOURS}");
                 let from = format!("{table} WHERE {old}");
-                ledger.connection.execute(&add_sums_sql(table, keys, sums, &at, keys, &from), [day, done])?;
+                ledger.connection.execute(&add_sums_sql(figures, &at, keys, &from), [day, done])?;
                 ledger.connection.execute(&format!("DELETE FROM {table} WHERE {old}"), [day, done])?;
             }
             ledger.set_mark("by_the_day", day)

@@ -69,10 +69,10 @@ impl WordIds {
         let mut select = connection.prepare_cached(
             "SELECT vocabulary.kind, text, id FROM vocabulary JOIN word ON word.id = vocabulary.word",
         )?;
-        for row in select.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))? {
-            let (kind, text, id): (usize, String, i64) = row?;
+        for row in select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))? {
+            let (kind, text, id): (usize, Box<str>, i64) = row?;
             if let Some(words) = ids.words.get_mut(kind) {
-                words.insert(text.into_boxed_str(), id);
+                words.insert(text, id);
             }
         }
         let mut select =
