@@ -71,5 +71,6 @@ pub mod lock;
 pub mod metrics;
 mod names;
 pub mod panics;
+pub mod plural;
 pub mod secret;
 pub mod trace;

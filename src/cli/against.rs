@@ -22,6 +22,7 @@ use crate::{
     event::{Class, Element, Event, Pointer},
     handler::Delivery,
     journal::EventQuery,
+    plural::counted,
 };
 
 /// The events that a handler would take.
@@ -91,7 +92,8 @@ pub(super) fn run(
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "Of the last {} events, each handler would take:", events.len())?;
+    let tested = counted(events.len() as u64, "event", "events");
+    writeln!(out, "Of the last {tested}, each handler would take:")?;
     let cells = previews.iter().map(|row| {
         [
             row.handler.to_owned(),
@@ -169,11 +171,12 @@ impl<'a> HandlerPreview<'a> {
 
     /// Prints warnings about settings that are valid but probably not intended.
     fn warn(&self, out: &mut impl Write) -> Result<(), Error> {
-        let Self { handler, tested, .. } = self;
+        let handler = self.handler;
+        let tested = counted(self.tested as u64, "event", "events");
         for pointer in &self.unmatched {
             writeln!(
                 out,
-                "warning: handlers.{handler}: none of the last {tested} events has a field at {pointer:?}: check its \
+                "warning: handlers.{handler}: none of the last {tested} has a field at {pointer:?}: check its \
                  spelling"
             )?;
         }

@@ -23,7 +23,7 @@ use super::{
     Error,
     settings::{LogFormat, LogSettings},
 };
-use crate::{handler, metrics::Metrics, panics, trace};
+use crate::{handler, metrics::Metrics, panics, plural::counted, trace};
 
 /// The size of the queue of log lines. Lines beyond it are dropped and counted.
 const QUEUE_LINES: usize = 4_096;
@@ -117,7 +117,8 @@ fn write_out(entries: &Receiver<LogEntry>, dropped: &AtomicU64) {
         drop(io::stderr().write_all(&line));
         let dropped = dropped.swap(0, Relaxed);
         if dropped > 0 {
-            drop(writeln!(io::stderr(), "({dropped} log lines were dropped here: the output was blocked)"));
+            let lines = counted(dropped, "log line was", "log lines were");
+            drop(writeln!(io::stderr(), "({lines} dropped here: the output was blocked)"));
         }
     }
 }

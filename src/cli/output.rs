@@ -146,11 +146,6 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// A number with its noun, which gets an `s` in the plural.
-pub(super) fn counted(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 /// Asks for confirmation, unless `yes` is set. Returns an error if the user declines.
 pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
     if yes {

@@ -8,10 +8,13 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client, RequestArgs},
-    output::{bar, cell, counted, parse, print_object, print_rows},
+    output::{bar, cell, parse, print_object, print_rows},
     selection::Selection,
 };
-use crate::admin::wire::{Changed, DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow};
+use crate::{
+    admin::wire::{Changed, DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow},
+    plural::counted,
+};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -138,7 +141,7 @@ impl ReplayStartArgs {
         let body = self.selection.dead_letters(handler);
         let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
         self.request.print(answer, |mut changed: Changed| {
-            let dead = counted(*changed.rows.count() as u64, "dead letter");
+            let dead = counted(*changed.rows.count() as u64, "dead letter", "dead letters");
             format!("{dead} will be retried: see `bikhook dead list`")
         })
     }
@@ -146,7 +149,7 @@ impl ReplayStartArgs {
     fn print_count(&self, answer: Box<RawValue>) -> Result<(), Error> {
         self.request.print(answer, |DryRun { handler, events, first, last, .. }| match first.zip(last) {
             Some((first, last)) => {
-                let events = counted(events, "event");
+                let events = counted(events, "event", "events");
                 format!("{events} would be delivered to {handler}: seq {first} to {last}")
             }
             None => format!("no event would be delivered to {handler}"),
@@ -159,7 +162,9 @@ impl ReplayStartArgs {
             let ReplayReport { id, handler, state, waits, delivered, .. } = replay;
             match waits {
                 _ if has_ended => {
-                    format!("replay {id} to {handler} is {state}: {} events delivered", cell(delivered))
+                    let events = delivered.map(|delivered| counted(delivered, "event", "events"));
+                    let events = events.unwrap_or_else(|| "- events".to_owned());
+                    format!("replay {id} to {handler} is {state}: {events} delivered")
                 }
                 Some(waits) => format!("replay {id} to {handler} waits: {waits}; see `bikhook replay list`"),
                 None => format!("replay {id} to {handler} is running: see `bikhook replay list`"),

@@ -6,6 +6,7 @@ use super::{
     policy,
     status::{LaneCondition, LaneStatus},
 };
+use crate::plural::counted;
 
 /// The reason why a replay waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,10 @@ impl fmt::Display for WaitReason {
         match blocker {
             Blocker::Filter => write!(f, "its filter is invalid; cancel the replay"),
             Blocker::Turn(before) => write!(f, "replay {before} to handler {handler} goes first"),
-            Blocker::Lag(lag) => write!(f, "handler {handler} is {lag} events behind the newest event"),
+            Blocker::Lag(lag) => {
+                let events = counted(*lag, "event", "events");
+                write!(f, "handler {handler} is {events} behind the newest event")
+            }
             Blocker::Lane(LaneCondition::Paused) => write!(f, "handler {handler} is paused"),
             Blocker::Lane(LaneCondition::Waiting) => {
                 write!(f, "the destination of handler {handler} is unwell")

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{LaneId, NewDead};
-use crate::event::{DEAD_LETTER, Draft, OWN_SOURCE, decode};
+use crate::{
+    event::{DEAD_LETTER, Draft, OWN_SOURCE, decode},
+    plural::counted,
+};
 
 /// The event that announces a dead letter. It says which event died, where and why, but has nothing of its content.
 /// `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver announcements
@@ -17,7 +20,7 @@ pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<D
         return None;
     }
     let NewDead { cause, attempts, at, .. } = dead;
-    let tries = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    let tries = counted((*attempts).into(), "attempt", "attempts");
     let text = format!(
         "handler {}: {} (event {}) became a dead letter, {} after {tries}; see `bikhook dead show {id}`",
         lane.handler,

@@ -14,7 +14,7 @@ const ORDER: [&str; 17] = [
     "settings", "secret", "metrics", "trace", "lock", "disk",
 ];
 /// Modules that every module may use, and that use no others.
-const GROUND: [&str; 5] = ["clock", "file_id", "folder", "names", "panics"];
+const GROUND: [&str; 6] = ["clock", "file_id", "folder", "names", "panics", "plural"];
 
 /// Further forbidden dependencies.
 const NEVER: [(&str, &[&str]); 2] = [("http", &["dispatch", "handler"]), ("handler", &["journal"])];

@@ -3,7 +3,7 @@
 
 use askama::{Template, filters::HtmlSafe};
 
-use crate::{clock::Timestamp, dispatch::LaneCondition, insight::MessageState};
+use crate::{clock::Timestamp, dispatch::LaneCondition, insight::MessageState, plural::plural};
 
 /// A time: RFC 3339 in the markup, and displayed to the second.
 #[derive(Template)]
@@ -132,7 +132,7 @@ pub(super) fn number(value: impl Into<i128>) -> String {
 /// A number with its noun in the singular or plural.
 pub(super) fn quantity(value: impl Into<i128>, one: &str, many: &str) -> String {
     let value: i128 = value.into();
-    format!("{} {}", number(value), if value == 1 { one } else { many })
+    format!("{} {}", number(value), plural(value, one, many))
 }
 
 /// A duration in its two largest units.

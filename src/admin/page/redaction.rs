@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::plural::counted;
+
 /// A number with at least this many digits may be a phone number; error codes have six.
 const PHONE_DIGITS: usize = 7;
 
@@ -30,10 +32,8 @@ impl Redaction {
         if self.is_off {
             return Cow::Borrowed(text);
         }
-        match text.chars().count() {
-            1 => Cow::Borrowed("•••• (1 character)"),
-            letters => Cow::Owned(format!("•••• ({letters} characters)")),
-        }
+        let length = counted(text.chars().count() as u64, "character", "characters");
+        Cow::Owned(format!("{HIDDEN} ({length})"))
     }
 
     /// Masks phone numbers, email addresses and message ids in a sentence from the channel or from a program.

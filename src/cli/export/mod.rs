@@ -22,7 +22,7 @@ use super::{
     selection::Selection,
     store::{Store, StoreArgs},
 };
-use crate::admin::wire::EventLine;
+use crate::{admin::wire::EventLine, plural::counted};
 use destination::Destination;
 use spreadsheet::Spreadsheet;
 
@@ -78,12 +78,12 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     sheet.finish()?;
     to.complete()?;
     if let Some(file) = &args.output {
-        let Exported { events, through } = exported;
-        let file = file.display();
+        let events = counted(exported.events, "event", "events");
+        let (file, through) = (file.display(), exported.through);
         // This message is only a hint. If it cannot be written, the export is still complete.
         drop(writeln!(
             anstream::stderr(),
-            "{events} events written to {file}; to continue from there, use --after {through}"
+            "{events} written to {file}; to continue from there, use --after {through}"
         ));
     }
     Ok(())
@@ -135,7 +135,7 @@ impl Args {
                 bar.set_position(bar.length().unwrap_or_default().saturating_sub(tip - seq));
             }
             if let Some(bar) = &bar {
-                bar.set_message(format!("{} events", exported.events));
+                bar.set_message(counted(exported.events, "event", "events"));
             }
             next = page.next;
             // Without a next page, `through` stays at the last exported event: later ones may be past `--until` and

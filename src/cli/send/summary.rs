@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use serde_json::json;
 
 use super::answer::{PostReceipt, PostResult};
-use crate::cli::Error;
+use crate::{cli::Error, plural::counted};
 
 /// Counts of the answers.
 #[derive(Default)]
@@ -98,9 +98,9 @@ impl PostSummary {
 
     fn to_text(&self, out: &mut impl Write, seed: Option<u64>, rate: Option<f64>) -> Result<(), Error> {
         let secs = self.took.as_secs_f64();
-        write!(out, "sent       {} requests", self.requests)?;
+        write!(out, "sent       {}", counted(self.requests, "request", "requests"))?;
         if let Some(seed) = seed {
-            write!(out, " with {} events (seed {seed})", self.events)?;
+            write!(out, " with {} (seed {seed})", counted(self.events, "event", "events"))?;
         }
         writeln!(out, " in {secs:.2} s: {:.0} requests/s", self.per_second())?;
         write!(out, "answers   ")?;

@@ -1,7 +1,7 @@
 //! The status that a lane publishes: its state, and what it waits for.
 
 use super::{super::status::LaneCondition, Lane};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, plural::counted};
 
 impl Lane {
     pub(super) fn publish(&mut self, now: Timestamp, state: Option<LaneCondition>) {
@@ -85,7 +85,8 @@ impl Lane {
 
     /// Says for an operator what the lane waits for. `class`: that of the last failure in doubt.
     fn waits_for(&self, state: LaneCondition, class: &str) -> Option<String> {
-        let (doubted, aside) = (self.window.doubted(), self.aside.len());
+        let doubted = || counted(self.window.doubted() as u64, "event", "events");
+        let set_aside = || counted(self.aside.len() as u64, "event is", "events are");
         let is_unwell = self.condition.failures > 0;
         Some(match state {
             LaneCondition::Waiting if is_unwell && !self.searches() && self.condition.misconfigured => {
@@ -96,17 +97,21 @@ impl Lane {
                 "the destination accepts no events; each probe tries another message".to_owned()
             }
             LaneCondition::Waiting if is_unwell => format!(
-                "{doubted} events failed ({class}) and none was accepted; each search tries more of the backlog"
+                "{} failed ({class}) and none was accepted; each search tries more of the backlog",
+                doubted()
             ),
             LaneCondition::Waiting => format!(
-                "{doubted} events failed ({class}); the next message shows whether the destination is the cause"
+                "{} failed ({class}); the next message shows whether the destination is the cause",
+                doubted()
             ),
             LaneCondition::Full if self.is_far_ahead() => format!(
-                "{aside} events are set aside, the maximum of aside_limit; a failed event waits in the lane for room, and the \
-                 lane only probes"
+                "{} set aside, the maximum of aside_limit; a failed event waits in the lane for room, and the lane \
+                 only probes",
+                set_aside()
             ),
             LaneCondition::Full => format!(
-                "{aside} events are set aside, the maximum of aside_limit; events that fail now stay in the lane"
+                "{} set aside, the maximum of aside_limit; events that fail now stay in the lane",
+                set_aside()
             ),
             _ => return None,
         })
