@@ -17,11 +17,13 @@ use std::{
 };
 
 use tracing::Metadata;
-use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt::writer::MakeWriterExt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use super::{
     Error,
-    settings::{LogFormat, LogSettings},
+    settings::{self, LogFormat, LogSettings},
 };
 use crate::{handler, metrics::Metrics, panics, plural::counted, trace};
 
@@ -62,7 +64,9 @@ impl ProcessLog {
             .map_err(|error| Error::Failed(format!("invalid log.level: {error}")))?;
         let (lines, entries) = sync_channel(QUEUE_LINES);
         let dropped = Arc::new(AtomicU64::new(0));
-        let outlet = LogOutlet { lines: lines.clone(), dropped: Arc::clone(&dropped) };
+        let queue = Arc::new(LogOutlet { lines: lines.clone(), dropped: Arc::clone(&dropped) });
+        let is_delivery = |metadata: &Metadata<'_>| metadata.target() == handler::LOG_TARGET;
+        let outlet = io::stderr.with_filter(is_delivery).or_else(queue);
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_out(&entries, &dropped))
@@ -85,9 +89,7 @@ impl ProcessLog {
         let layers = vec![log];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| failed(&error))?;
         #[cfg(not(feature = "otel"))]
-        if let Some(name) =
-            trace::VARIABLES.iter().find(|name| std::env::var_os(name).is_some_and(|set| !set.is_empty()))
-        {
+        if let Some(name) = trace::VARIABLES.iter().find(|name| settings::variable(name).is_some()) {
             tracing::warn!(
                 "{name} is set, but this binary exports no spans: it was built without the feature `otel`"
             );
@@ -123,51 +125,22 @@ fn write_out(entries: &Receiver<LogEntry>, dropped: &AtomicU64) {
     }
 }
 
+/// Queues the lines of the log.
 struct LogOutlet {
     lines: SyncSender<LogEntry>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The destination of one log line.
-enum LineWriter<'a> {
-    Direct(io::Stderr),
-    Queued(&'a LogOutlet),
-}
-
-impl<'a> MakeWriter<'a> for LogOutlet {
-    type Writer = LineWriter<'a>;
-
-    fn make_writer(&'a self) -> LineWriter<'a> {
-        LineWriter::Queued(self)
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
-        if metadata.target() == handler::LOG_TARGET {
-            LineWriter::Direct(io::stderr())
-        } else {
-            LineWriter::Queued(self)
-        }
-    }
-}
-
-impl Write for LineWriter<'_> {
+impl Write for &LogOutlet {
     /// Takes a whole line per call: the formatter writes each line at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Direct(stderr) => return stderr.write(line),
-            Self::Queued(outlet) => {
-                if outlet.lines.try_send(LogEntry::Line(line.to_vec())).is_err() {
-                    outlet.dropped.fetch_add(1, Relaxed);
-                }
-            }
+        if self.lines.try_send(LogEntry::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
         }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Direct(stderr) => stderr.flush(),
-            Self::Queued(_) => Ok(()),
-        }
+        Ok(())
     }
 }
