@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 
 use super::{
     Error,
-    terminal::{Output, controls_terminal},
+    terminal::{controls_terminal, output},
 };
 
 /// Buffered standard output. Stored data passes through unchanged, unless it could control a terminal.
 pub(super) fn stdout() -> impl Write {
-    BufWriter::new(Output::new())
+    BufWriter::new(output())
 }
 
 /// Prints rows unchanged, one per line.

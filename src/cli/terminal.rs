@@ -1,7 +1,7 @@
 //! Escapes posted data before it is written to a terminal: it must not move the cursor or change the order of displayed
 //! text.
 
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Returns whether a character controls a terminal or the direction of the surrounding text.
 pub(super) fn controls_terminal(c: char) -> bool {
@@ -10,36 +10,13 @@ pub(super) fn controls_terminal(c: char) -> bool {
 }
 
 /// Standard output: a terminal gets escaped text; a file or a pipe gets all bytes unchanged.
-pub(super) enum Output {
-    Terminal(Escaped<Stdout>),
-    Other(Stdout),
-}
-
-impl Output {
-    pub(super) fn new() -> Self {
-        let out = io::stdout();
-        if out.is_terminal() { Self::Terminal(Escaped { out, rest: Vec::new() }) } else { Self::Other(out) }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Terminal(out) => out.write(bytes),
-            Self::Other(out) => out.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Terminal(out) => out.flush(),
-            Self::Other(out) => out.flush(),
-        }
-    }
+pub(super) fn output() -> Box<dyn Write + Send> {
+    let out = io::stdout();
+    if out.is_terminal() { Box::new(Escaped { out, rest: Vec::new() }) } else { Box::new(out) }
 }
 
 /// Writes text with the escapes of JSON (`\u001b`), so that an escaped line of JSON keeps its meaning.
-pub(super) struct Escaped<W> {
+struct Escaped<W> {
     out: W,
     /// The first bytes of a character whose other bytes have not been written yet.
     rest: Vec<u8>,

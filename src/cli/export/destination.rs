@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -10,13 +10,14 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::super::{Error, client, signals::Signals, terminal::Output};
+use super::super::{Error, client, signals::Signals, terminal::output};
+use crate::folder;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The target of the exported bytes.
 pub(super) enum Destination {
-    Stdout(BufWriter<Output>),
+    Stdout(BufWriter<Box<dyn Write + Send>>),
     File { part: BufWriter<NamedTempFile>, file: PathBuf, is_replaced: Arc<Mutex<bool>> },
 }
 
@@ -24,7 +25,7 @@ impl Destination {
     /// Opens the file, or standard output if no file is given.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
         let Some(file) = file else {
-            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, Output::new())));
+            return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, output())));
         };
         if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
             let what = "is not a file: name another, or omit --output to write to standard output";
@@ -35,13 +36,21 @@ impl Destination {
         let part = tempfile::Builder::new()
             .prefix(".bikhook-export-")
             .suffix(".part")
-            .tempfile_in(folder_of(file))
+            .tempfile_in(folder::of(file))
             .map_err(|error| {
                 Error::Failed(format!("cannot create a temporary file next to {}: {error}", file.display()))
             })?;
         let (file, is_replaced) = (file.to_owned(), Arc::default());
         remove_when_interrupted(part.path().to_owned(), &file, Arc::clone(&is_replaced))?;
         Ok(Self::File { part: BufWriter::with_capacity(BUFFER_BYTES, part), file, is_replaced })
+    }
+
+    /// What the events are written to.
+    pub(super) fn writer(&mut self) -> &mut (dyn Write + Send) {
+        match self {
+            Self::Stdout(out) => out,
+            Self::File { part, .. } => part,
+        }
     }
 
     /// Completes the export: flushes it, and moves a file into its place.
@@ -56,32 +65,9 @@ impl Destination {
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
                 *is_replaced = true;
                 drop(is_replaced);
-                Ok(File::open(folder_of(&file))?.sync_all()?)
+                Ok(File::open(folder::of(&file))?.sync_all()?)
             }
         }
-    }
-}
-
-impl Write for Destination {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout(out) => out.write(bytes),
-            Self::File { part, .. } => part.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout(out) => out.flush(),
-            Self::File { part, .. } => part.flush(),
-        }
-    }
-}
-
-fn folder_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }
 

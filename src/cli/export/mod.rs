@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     }
     let store = args.store.open(cli)?;
     let mut to = Destination::open(args.output.as_deref())?;
-    let mut sheet = args.format.sheet(&mut to)?;
+    let mut sheet = args.format.sheet(to.writer())?;
     let exported = args.export(&store, &mut *sheet)?;
     sheet.finish()?;
     to.complete()?;
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 }
 
 impl Format {
-    fn sheet<'a>(self, to: &'a mut Destination) -> Result<Box<dyn Sheet + 'a>, Error> {
+    fn sheet<'a>(self, to: &'a mut (dyn Write + Send)) -> Result<Box<dyn Sheet + 'a>, Error> {
         match self {
             Self::Jsonl => Ok(Box::new(Lines(to))),
             Self::Csv => Ok(Box::new(Spreadsheet::begin(to)?)),
@@ -118,23 +118,23 @@ impl Args {
         // Export up to the current tip only, so that the export ends.
         let tip = store.tip()?;
         let mut exported = Exported { events: 0, through: self.after };
-        let mut bar = None;
+        let mut shown = None;
         let mut next = Some(self.after);
         while let Some(after) = next.filter(|after| *after < tip) {
             let page = store.onward(after, self.source.as_deref(), &self.selection)?;
             for line in &page.rows {
-                let seq = seq_of(line)?;
+                let EventLine { seq, .. } = parse(line)?;
                 if seq > tip {
                     break;
                 }
                 // Create the bar at the first event, so that an empty export shows none.
-                let bar = bar.get_or_insert_with(|| bar_from(seq, tip));
+                let bar = shown.get_or_insert_with(|| bar((tip + 1).saturating_sub(seq)));
                 sheet.take(line)?;
                 exported.events += 1;
                 exported.through = seq;
                 bar.set_position(bar.length().unwrap_or_default().saturating_sub(tip - seq));
             }
-            if let Some(bar) = &bar {
+            if let Some(bar) = &shown {
                 bar.set_message(counted(exported.events, "event", "events"));
             }
             next = page.next;
@@ -142,22 +142,14 @@ impl Args {
             // were not read.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
-        if let Some(bar) = bar {
+        if let Some(bar) = shown {
             bar.finish_and_clear();
         }
         Ok(exported)
     }
 }
 
-fn bar_from(seq: u64, tip: u64) -> indicatif::ProgressBar {
-    bar((tip + 1).saturating_sub(seq))
-}
-
-fn seq_of(line: &RawValue) -> Result<u64, Error> {
-    Ok(parse::<EventLine<'_>>(line)?.seq)
-}
-
-struct Lines<'a>(&'a mut Destination);
+struct Lines<'a>(&'a mut (dyn Write + Send));
 
 impl Sheet for Lines<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {

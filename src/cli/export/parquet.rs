@@ -1,9 +1,9 @@
 //! Writes Parquet: typed rows and the whole event as JSON, in row groups.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use parquet::{
-    basic::{Compression, ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
+    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
     data_type::{ByteArray, ByteArrayType, Int64Type},
     errors::ParquetError,
     file::{
@@ -15,8 +15,8 @@ use parquet::{
 use serde_json::value::RawValue;
 
 use super::{
-    Destination, Sheet,
-    row::{self, COLUMNS, Cell, Holds},
+    Sheet,
+    row::{self, COLUMNS, Cell, Column, EVENT, Holds},
 };
 use crate::cli::Error;
 
@@ -24,12 +24,10 @@ use crate::cli::Error;
 const GROUP_BYTES: usize = 32 << 20;
 /// The maximum number of rows in a row group.
 const GROUP_ROWS: usize = 100_000;
-/// The column with the whole event.
-const EVENT: &str = "event";
 
 /// Collects the rows of a row group and writes it.
 pub(super) struct Groups<'a> {
-    writer: SerializedFileWriter<&'a mut Destination>,
+    writer: SerializedFileWriter<&'a mut (dyn Write + Send)>,
     columns: Vec<ColumnBuffer>,
     rows: usize,
     bytes: usize,
@@ -49,8 +47,8 @@ enum Values {
 
 impl<'a> Groups<'a> {
     /// Starts a Parquet file.
-    pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
-        let event = ColumnPath::from(EVENT);
+    pub(super) fn begin(to: &'a mut (dyn Write + Send)) -> Result<Self, Error> {
+        let event = ColumnPath::from(EVENT.name);
         let properties = WriterProperties::builder()
             .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -60,9 +58,7 @@ impl<'a> Groups<'a> {
             .build();
         let writer = SerializedFileWriter::new(to, Arc::new(schema().map_err(failed)?), Arc::new(properties))
             .map_err(failed)?;
-        let columns = COLUMNS.iter().map(|column| ColumnBuffer::new(column.holds, column.required));
-        let columns = columns.chain([ColumnBuffer::new(Holds::Text, true)]).collect();
-        Ok(Self { writer, columns, rows: 0, bytes: 0 })
+        Ok(Self { writer, columns: columns().map(ColumnBuffer::new).collect(), rows: 0, bytes: 0 })
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
@@ -90,9 +86,8 @@ impl<'a> Groups<'a> {
 impl Sheet for Groups<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         row::each(line, |row| {
-            let event = Cell::Text(Some(row.event()));
-            for (buffer, cell) in self.columns.iter_mut().zip(row.cells().into_iter().chain([event])) {
-                self.bytes += buffer.push(&cell);
+            for (buffer, column) in self.columns.iter_mut().zip(columns()) {
+                self.bytes += buffer.push(&column.cell(row));
             }
             self.rows += 1;
             Ok(())
@@ -112,12 +107,12 @@ impl Sheet for Groups<'_> {
 }
 
 impl ColumnBuffer {
-    fn new(holds: Holds, required: bool) -> Self {
-        let values = match holds {
-            Holds::Number | Holds::Time => Values::Numbers(Vec::new()),
-            Holds::Text => Values::Texts(Vec::new()),
+    fn new(column: &Column) -> Self {
+        let values = match column.holds {
+            Holds::Number(_) | Holds::Time(_) => Values::Numbers(Vec::new()),
+            Holds::Text(_) => Values::Texts(Vec::new()),
         };
-        Self { values, levels: (!required).then(Vec::new) }
+        Self { values, levels: (!column.required).then(Vec::new) }
     }
 
     /// Adds a cell. Returns its approximate size in bytes.
@@ -149,33 +144,25 @@ impl ColumnBuffer {
     }
 }
 
-/// The columns with their types.
-fn schema() -> Result<Type, ParquetError> {
-    let columns = COLUMNS.iter().map(|column| {
-        let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
-        let (physical, logical) = match column.holds {
-            Holds::Number => (Physical::INT64, None),
-            Holds::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
-            Holds::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-        };
-        typed(column.name, physical, logical, repetition)
-    });
-    let event = typed(EVENT, Physical::BYTE_ARRAY, Some(LogicalType::Json), Repetition::REQUIRED);
-    let fields = columns.chain([event]).collect::<Result<_, _>>()?;
-    Type::group_type_builder("events").with_fields(fields).build()
+fn columns() -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().chain([&EVENT])
 }
 
-fn typed(
-    name: &str,
-    physical: Physical,
-    logical: Option<LogicalType>,
-    repetition: Repetition,
-) -> Result<Arc<Type>, ParquetError> {
-    let column = Type::primitive_type_builder(name, physical)
-        .with_repetition(repetition)
-        .with_converted_type(ConvertedType::NONE)
-        .with_logical_type(logical);
-    column.build().map(Arc::new)
+/// The columns with their types.
+fn schema() -> Result<Type, ParquetError> {
+    let typed = |column: &Column| {
+        let (physical, logical) = match column.holds {
+            Holds::Number(_) => (Physical::INT64, None),
+            Holds::Time(_) => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
+            Holds::Text(_) if column.name == EVENT.name => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
+            Holds::Text(_) => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+        let builder = Type::primitive_type_builder(column.name, physical).with_logical_type(logical);
+        builder.with_repetition(repetition).build().map(Arc::new)
+    };
+    let fields = columns().map(typed).collect::<Result<_, _>>()?;
+    Type::group_type_builder("events").with_fields(fields).build()
 }
 
 fn failed(error: ParquetError) -> Error {

@@ -9,46 +9,50 @@ use crate::{
     event::{Channel, Element, Fact, Owner, Status},
 };
 
-/// The type of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    Number,
-    Time,
-    Text,
-}
-
-/// A column of the rows. Only Parquet uses the type.
-#[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+/// A column of the rows.
 pub(super) struct Column {
     pub(super) name: &'static str,
-    pub(super) holds: Holds,
-    /// Every row has a value in this column.
+    /// Every row has a value in this column. Only Parquet uses it.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub(super) required: bool,
+    pub(super) holds: Holds,
 }
 
-const fn column(name: &'static str, holds: Holds, required: bool) -> Column {
-    Column { name, holds, required }
+/// The type of a column, and how to read its value.
+#[derive(Clone, Copy)]
+pub(super) enum Holds {
+    Number(fn(&Row<'_>) -> u64),
+    Time(fn(&Row<'_>) -> Option<Timestamp>),
+    Text(for<'r> fn(&'r Row<'_>) -> Option<&'r str>),
 }
 
-/// All columns, in the order of [`Row::cells`].
-pub(super) const COLUMNS: [Column; 16] = [
-    column("seq", Holds::Number, true),
-    column("received_at", Holds::Time, true),
-    column("source", Holds::Text, true),
-    column("event_name", Holds::Text, true),
-    column("id", Holds::Text, false),
-    column("message_id", Holds::Text, false),
-    column("status", Holds::Text, false),
-    column("channel", Holds::Text, false),
-    column("owner", Holds::Text, false),
-    column("owner_id", Holds::Text, false),
-    column("store", Holds::Text, false),
-    column("phone", Holds::Text, false),
-    column("name", Holds::Text, false),
-    column("text", Holds::Text, false),
-    column("failure_reason", Holds::Text, false),
-    column("created_at", Holds::Time, false),
+const fn column(name: &'static str, required: bool, holds: Holds) -> Column {
+    Column { name, required, holds }
+}
+
+/// All columns, in their order.
+pub(super) static COLUMNS: [Column; 16] = [
+    column("seq", true, Holds::Number(|row| row.line.seq)),
+    column("received_at", true, Holds::Time(|row| Some(row.line.received_at))),
+    column("source", true, Holds::Text(|row| Some(&row.line.source))),
+    column("event_name", true, Holds::Text(|row| Some(row.element.name()))),
+    column("id", false, Holds::Text(|row| row.element.id())),
+    column("message_id", false, Holds::Text(|row| row.fact.message_id)),
+    column("status", false, Holds::Text(|row| row.fact.status.map(Status::as_str))),
+    column("channel", false, Holds::Text(|row| row.fact.channel.map(Channel::as_str))),
+    column("owner", false, Holds::Text(|row| row.fact.owner.map(Owner::as_str))),
+    column("owner_id", false, Holds::Text(|row| row.fact.owner_id)),
+    column("store", false, Holds::Text(|row| row.fact.store_id)),
+    column("phone", false, Holds::Text(|row| row.fact.address)),
+    column("name", false, Holds::Text(|row| row.name.as_deref())),
+    column("text", false, Holds::Text(|row| row.fact.text)),
+    column("failure_reason", false, Holds::Text(|row| row.fact.failure_reason)),
+    column("created_at", false, Holds::Time(|row| row.fact.time())),
 ];
+
+/// The whole event as JSON, after the other columns. Only Parquet has it.
+#[cfg(feature = "parquet")]
+pub(super) static EVENT: Column = column("event", true, Holds::Text(|row| Some(row.line.event.get())));
 
 /// The value of a row in a column.
 pub(super) enum Cell<'a> {
@@ -72,32 +76,13 @@ pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), 
     view.facts().try_for_each(|fact| see(&Row { line, element, fact, name: fact.name() }))
 }
 
-impl Row<'_> {
-    /// The cells, in the order of [`COLUMNS`].
-    pub(super) fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
-        let Self { line, element, fact, name } = self;
-        [
-            Cell::Number(line.seq),
-            Cell::Time(Some(line.received_at)),
-            Cell::Text(Some(&line.source)),
-            Cell::Text(Some(element.name())),
-            Cell::Text(element.id()),
-            Cell::Text(fact.message_id),
-            Cell::Text(fact.status.map(Status::as_str)),
-            Cell::Text(fact.channel.map(Channel::as_str)),
-            Cell::Text(fact.owner.map(Owner::as_str)),
-            Cell::Text(fact.owner_id),
-            Cell::Text(fact.store_id),
-            Cell::Text(fact.address),
-            Cell::Text(name.as_deref()),
-            Cell::Text(fact.text),
-            Cell::Text(fact.failure_reason),
-            Cell::Time(fact.time()),
-        ]
-    }
-
-    #[cfg(feature = "parquet")]
-    pub(super) fn event(&self) -> &str {
-        self.line.event.get()
+impl Column {
+    /// The value of a row in this column.
+    pub(super) fn cell<'r>(&self, row: &'r Row<'_>) -> Cell<'r> {
+        match self.holds {
+            Holds::Number(read) => Cell::Number(read(row)),
+            Holds::Time(read) => Cell::Time(read(row)),
+            Holds::Text(read) => Cell::Text(read(row)),
+        }
     }
 }

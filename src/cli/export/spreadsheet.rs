@@ -1,22 +1,22 @@
 //! Writes CSV (RFC 4180) for spreadsheets.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io::Write};
 
 use csv::{Terminator, Writer, WriterBuilder};
 use serde_json::value::RawValue;
 
 use super::{
-    Destination, Sheet,
+    Sheet,
     row::{self, COLUMNS, Cell},
 };
 use crate::cli::Error;
 
 /// Writes a header, and one row per event or info.
-pub(super) struct Spreadsheet<'a>(Writer<&'a mut Destination>);
+pub(super) struct Spreadsheet<'a>(Writer<&'a mut (dyn Write + Send)>);
 
 impl<'a> Spreadsheet<'a> {
     /// Writes the header.
-    pub(super) fn begin(to: &'a mut Destination) -> Result<Self, Error> {
+    pub(super) fn begin(to: &'a mut (dyn Write + Send)) -> Result<Self, Error> {
         let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(to);
         writer.write_record(COLUMNS.iter().map(|column| column.name)).map_err(failed)?;
         Ok(Self(writer))
@@ -26,8 +26,8 @@ impl<'a> Spreadsheet<'a> {
 impl Sheet for Spreadsheet<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         row::each(line, |row| {
-            for cell in row.cells() {
-                self.0.write_field(&*text(&cell)).map_err(failed)?;
+            for column in &COLUMNS {
+                self.0.write_field(&*text(&column.cell(row))).map_err(failed)?;
             }
             self.0.write_record(None::<&[u8]>).map_err(failed)
         })
