@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
@@ -47,7 +46,7 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
         let pair = format!("{username}:{}", password.expose());
         line(text, "    username", username);
         line(text, "    password", password.expose());
-        line(text, "    header", &format!("Authorization: Basic {}", BASE64_STANDARD.encode(&pair)));
+        line(text, "    header", &format!("Authorization: {}", basic(&pair)));
         line(text, "    test with", &curl(&["-u", &pair], url));
     }
     if let Some(key) = &credential.key {
@@ -67,17 +66,21 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
 pub(super) fn authorization_of(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),
-        Some(Form::Base64) => format!("Basic {}", BASE64_STANDARD.encode(key)),
-        Some(Form::User) => format!("Basic {}", BASE64_STANDARD.encode(format!("{key}:"))),
-        Some(Form::Password) => format!("Basic {}", BASE64_STANDARD.encode(format!("bik:{key}"))),
+        Some(Form::Base64) => basic(key),
+        Some(Form::User) => basic(&format!("{key}:")),
+        Some(Form::Password) => basic(&format!("bik:{key}")),
         Some(Form::Plain | Form::Pair) | None => format!("Basic {key}"),
     }
 }
 
+/// The `Authorization` value for a text such as `username:password`.
+pub(super) fn basic(text: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(text))
+}
+
 fn line(text: &mut String, label: &str, value: &str) {
     let line = format!("{label:<22}{value}");
-    // Writing to a String does not fail.
-    let _ = writeln!(text, "{}", line.trim_end());
+    text.extend([line.trim_end(), "\n"]);
 }
 
 /// A minimal event. Its id is fixed, so repeated tests store it once.

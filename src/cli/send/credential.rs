@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::{
-    cli::{Error, auth::authorization_of, client::text_variable},
+    cli::{
+        Error,
+        auth::{authorization_of, basic},
+        client::text_variable,
+    },
     clock,
     http::{AuthMode, SourceSettings},
     secret,
@@ -51,7 +54,7 @@ impl CredentialArgs {
                 (None, Some(password)) => password,
                 (None, None) => ask_password(user)?,
             };
-            return Ok(Some(basic_authorization(user, &password)));
+            return Ok(Some(basic(&format!("{user}:{password}"))));
         }
         let key = match &self.key_file {
             Some(file) => Some(read_secret(file)?),
@@ -129,7 +132,7 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
     let wire =
         accepted.find_map(|credential| match (&credential.key, &credential.username, &credential.password) {
             (Some(key), ..) => Some(authorization_of(key.expose(), credential.form)),
-            (None, Some(user), Some(password)) => Some(basic_authorization(user, password.expose())),
+            (None, Some(user), Some(password)) => Some(basic(&format!("{user}:{}", password.expose()))),
             _ => None,
         });
     wire.map(Some).ok_or_else(|| {
@@ -137,8 +140,4 @@ pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Erro
             "the source has no credential that is accepted now: check its `not_after` times".to_owned(),
         )
     })
-}
-
-fn basic_authorization(user: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }

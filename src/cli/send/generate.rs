@@ -4,7 +4,7 @@
 //! with its statuses in the order sent → delivered → read, or sent → failed. On request it contains faults: duplicate
 //! events, statuses out of order, and elements and bodies that cannot be read.
 
-use std::{collections::VecDeque, fmt::Write as _, ops::RangeInclusive, str::FromStr};
+use std::{collections::VecDeque, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 
@@ -20,14 +20,17 @@ const EPOCH_MS: i64 = 1_767_225_600_000;
 const STEP_MS: u64 = 37;
 
 /// The shares of faults in the traffic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct FaultShares {
-    /// Share of events that are duplicates.
-    pub(super) duplicates: Percent,
-    /// Share of messages in which two consecutive statuses are swapped.
-    pub(super) disorder: Percent,
-    /// Share of events that are replaced by something that cannot be read.
-    pub(super) garbage: Percent,
+    /// Share of events that are duplicates
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    duplicates: Percent,
+    /// Share of messages whose statuses are out of order
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    disorder: Percent,
+    /// Share of events that cannot be read
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    garbage: Percent,
 }
 
 /// A share, from 0 to 100 %.
@@ -73,27 +76,10 @@ struct SampleMessage {
     last_name: &'static str,
 }
 
-impl Generator {
-    /// Generates `events` events in bodies of `batch`.
-    pub(super) fn new(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Self {
-        Self {
-            random: SplitMix64(seed),
-            faults,
-            remaining: events,
-            batch: batch.max(1),
-            messages: 0,
-            open: VecDeque::new(),
-            recent: VecDeque::new(),
-        }
-    }
+impl Iterator for Generator {
+    type Item = PostBody;
 
-    /// The number of bodies that are left.
-    pub(super) fn bodies(&self) -> u64 {
-        self.remaining.div_ceil(self.batch)
-    }
-
-    /// Generates the next body; `None` at the end.
-    pub(super) fn next_body(&mut self) -> Option<PostBody> {
+    fn next(&mut self) -> Option<PostBody> {
         let events = self.remaining.min(self.batch);
         if events == 0 {
             return None;
@@ -124,6 +110,26 @@ impl Generator {
             bytes.truncate(bytes.len() * 3 / 4);
         }
         Some(PostBody { bytes: bytes.into(), events, garbage })
+    }
+}
+
+impl Generator {
+    /// Generates `events` events in bodies of `batch`.
+    pub(super) fn new(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Self {
+        Self {
+            random: SplitMix64(seed),
+            faults,
+            remaining: events,
+            batch: batch.max(1),
+            messages: 0,
+            open: VecDeque::new(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The number of bodies that are left.
+    pub(super) fn bodies(&self) -> u64 {
+        self.remaining.div_ceil(self.batch)
     }
 
     /// An element that cannot be read, or `None` to truncate the whole body. Truncation also loses the other events of
@@ -163,10 +169,7 @@ impl Generator {
         }
         let advance = self.open.len() >= OPEN_MESSAGES || (!self.open.is_empty() && self.random.below(3) > 0);
         let started = if advance { self.open.pop_front() } else { None };
-        let mut sent = match started {
-            Some(sent) => sent,
-            None => self.sent(),
-        };
+        let mut sent = started.unwrap_or_else(|| self.sent());
         let status = sent.statuses.pop_front().unwrap_or("sent");
         let event = self.status(&sent, status);
         if !sent.statuses.is_empty() {
@@ -204,7 +207,7 @@ impl Generator {
         const FIRST: [&str; 5] = ["Jethalal Champaklal", "Daya", "Taarak", "Babita", "Roshan Singh"];
         const LAST: [&str; 4] = ["Gada", "Mehta", "Iyer", "Sodhi"];
         self.messages += 1;
-        let number = self.random.range(7_000_000_000..=9_999_999_999);
+        let number = 7_000_000_000 + self.random.next() % 3_000_000_000;
         let mut id = [0; 42];
         id.chunks_mut(8).for_each(|bytes| {
             let random = self.random.next().to_le_bytes();
@@ -249,18 +252,14 @@ impl Generator {
         let (high, low) = (self.random.next(), self.random.next());
         let high = (high & !0xf000) | 0x4000;
         let low = (low & !(0b11 << 62)) | (0b10 << 62);
-        let mut text = String::with_capacity(36);
-        // Writing to a String does not fail.
-        let _ = write!(
-            text,
+        format!(
             "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
             high >> 32,
             (high >> 16) & 0xffff,
             high & 0xffff,
             low >> 48,
             low & 0xffff_ffff_ffff
-        );
-        text
+        )
     }
 
     fn chance(&mut self, percent: Percent) -> bool {
@@ -289,10 +288,6 @@ impl SplitMix64 {
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end as u64).max(1)).unwrap_or_default()
     }
-
-    fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
-        range.start() + self.next() % (range.end() - range.start() + 1)
-    }
 }
 
 #[cfg(test)]
@@ -308,8 +303,7 @@ mod tests {
     }
 
     fn bodies(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Vec<PostBody> {
-        let mut generator = Generator::new(seed, events, batch, faults);
-        std::iter::from_fn(|| generator.next_body()).collect()
+        Generator::new(seed, events, batch, faults).collect()
     }
 
     fn decoded(bodies: &[PostBody]) -> Vec<Result<Decoded, crate::event::NotJson>> {
@@ -326,6 +320,12 @@ mod tests {
             statuses.entry(text("messageId")).or_default().push(text("status"));
         }
         statuses
+    }
+
+    /// Returns whether the statuses of a message are in the order in which a message gets them.
+    fn is_in_order(statuses: &[String]) -> bool {
+        let order = ["", "sent", "delivered", "read", "failed"];
+        statuses.is_sorted_by_key(|status| order.iter().position(|one| one == status))
     }
 
     #[test]
@@ -351,11 +351,8 @@ mod tests {
             }
         }
         assert_eq!(keys.len(), 1_000);
-        let rank = |status: &String| {
-            ["", "sent", "delivered", "read", "failed"].iter().position(|one| one == status)
-        };
         for statuses in by_message(&bodies).values() {
-            assert!(statuses.is_sorted_by_key(rank), "{statuses:?}");
+            assert!(is_in_order(statuses), "{statuses:?}");
         }
     }
 
@@ -369,11 +366,7 @@ mod tests {
 
         let disordered = by_message(&bodies(3, 5_000, 1, faults(0.0, 20.0, 0.0)));
         let sent: Vec<_> = disordered.values().filter(|statuses| statuses.len() > 1).collect();
-        let wrong = sent.iter().filter(|statuses| {
-            let rank =
-                |status: &&str| ["sent", "delivered", "read", "failed"].iter().position(|one| one == status);
-            !statuses.iter().map(String::as_str).is_sorted_by_key(|status| rank(&status))
-        });
+        let wrong = sent.iter().filter(|statuses| !is_in_order(statuses));
         assert!((15.0..25.0).contains(&share(wrong.count(), sent.len())));
 
         let garbage = bodies(4, 5_000, 1, faults(0.0, 0.0, 20.0));

@@ -12,8 +12,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use reqwest::{Url, header::HeaderValue};
 
 use self::{
+    body::PostBody,
     credential::{CredentialArgs, configured},
-    generate::{FaultShares, Generator, Percent},
+    generate::{FaultShares, Generator},
     post::{Bodies, PostTarget, TIMEOUT, post_all},
 };
 use super::{
@@ -47,15 +48,8 @@ pub(super) struct SendArgs {
     /// Number of events per body
     #[arg(long, value_name = "B", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     batch: u64,
-    /// Share of events that are duplicates
-    #[arg(long, value_name = "SHARE", default_value = "0%")]
-    duplicates: Percent,
-    /// Share of messages whose statuses are out of order
-    #[arg(long, value_name = "SHARE", default_value = "0%")]
-    disorder: Percent,
-    /// Share of events that cannot be read
-    #[arg(long, value_name = "SHARE", default_value = "0%")]
-    garbage: Percent,
+    #[command(flatten)]
+    faults: FaultShares,
     /// Seed of the generated events: the same seed gives the same bytes [default: random]
     #[arg(long)]
     seed: Option<u64>,
@@ -96,7 +90,9 @@ impl SendArgs {
     /// The bodies to post, and the seed if they are generated.
     fn bodies(&self) -> Result<(Bodies, Option<u64>), Error> {
         let Some(events) = self.generate else {
-            return Ok((Bodies::Files(self.files.clone().into_iter()), None));
+            let count = self.files.len() as u64;
+            let bodies = self.files.clone().into_iter().map(|file| PostBody::read(&file));
+            return Ok((Bodies { count, bodies: Box::new(bodies) }, None));
         };
         let seed = match self.seed {
             Some(seed) => seed,
@@ -105,9 +101,8 @@ impl SendArgs {
                 .map(u64::from)
                 .map_err(|error| Error::Failed(format!("cannot get a random seed ({error}): give --seed")))?,
         };
-        let faults =
-            FaultShares { duplicates: self.duplicates, disorder: self.disorder, garbage: self.garbage };
-        Ok((Bodies::Generated(Box::new(Generator::new(seed, events, self.batch, faults))), Some(seed)))
+        let bodies = Generator::new(seed, events, self.batch, self.faults);
+        Ok((Bodies { count: bodies.bodies(), bodies: Box::new(bodies.map(Ok)) }, Some(seed)))
     }
 
     /// The URL and the `Authorization` header: as given, else from the configuration.

@@ -3,11 +3,7 @@
 //! With a rate, each body has an intended start time. Latency is measured from that time, even if the body had to wait
 //! for a connection. A sender that measures from the actual start hides every stall (coordinated omission).
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use indicatif::ProgressBar;
@@ -20,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{answer::PostResult, body::PostBody, generate::Generator, summary::PostSummary};
+use super::{answer::PostResult, body::PostBody, summary::PostSummary};
 use crate::cli::{Error, client::cause};
 
 /// The timeout of a request. It exceeds the receiver's own deadline, so it expires only if something is broken.
@@ -28,22 +24,10 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// After this many failures without any answer, the receiver counts as unreachable.
 const UNANSWERED_MAX: u64 = 10;
 
-/// The source of the bodies.
-pub(super) enum Bodies {
-    /// Files to post; `-` is standard input.
-    Files(std::vec::IntoIter<PathBuf>),
-    /// Bodies from a generator.
-    Generated(Box<Generator>),
-}
-
-impl Bodies {
-    /// The number of bodies that are left.
-    pub(super) fn count(&self) -> u64 {
-        match self {
-            Self::Files(files) => files.len() as u64,
-            Self::Generated(generator) => generator.bodies(),
-        }
-    }
+/// The bodies to post.
+pub(super) struct Bodies {
+    pub(super) count: u64,
+    pub(super) bodies: Box<dyn Iterator<Item = Result<PostBody, Error>> + Send>,
 }
 
 /// The target of the requests.
@@ -58,95 +42,74 @@ pub(super) struct PostTarget {
     pub(super) rate: Option<f64>,
 }
 
+/// A body that was posted.
+struct PostedBody {
+    events: u64,
+    garbage: bool,
+    result: PostResult,
+    latency: Duration,
+}
+
 /// Posts all bodies over this many connections.
 pub(super) async fn post_all(
     target: PostTarget,
     bodies: Bodies,
     connections: usize,
 ) -> Result<PostSummary, Error> {
-    let progress = ProgressBar::new(bodies.count());
-    let run = Arc::new(PostRun {
-        target,
-        bodies: Mutex::new((0, bodies)),
-        summary: Mutex::default(),
-        progress: progress.clone(),
-        started: Instant::now(),
-    });
-    let mut workers = JoinSet::new();
-    for _ in 0..connections.max(1) {
-        let run = Arc::clone(&run);
-        workers.spawn(async move { run.work().await });
-    }
-    let mut result = Ok(());
-    while let Some(worker) = workers.join_next().await {
-        let worker = worker
-            .unwrap_or_else(|error| Err(Error::Failed(format!("the task of a connection failed: {error}"))));
-        // The first failure ends the run and aborts the other workers.
-        if worker.is_err() {
-            result = worker;
-            break;
+    let progress = ProgressBar::new(bodies.count);
+    let posted = post_each(&Arc::new(target), bodies, connections, &progress).await;
+    progress.finish_and_clear();
+    posted
+}
+
+/// The first failure ends the run and aborts the requests in flight.
+async fn post_each(
+    target: &Arc<PostTarget>,
+    Bodies { bodies, .. }: Bodies,
+    connections: usize,
+    progress: &ProgressBar,
+) -> Result<PostSummary, Error> {
+    let started = Instant::now();
+    let mut summary = PostSummary::default();
+    let mut bodies = bodies.enumerate();
+    let mut in_flight = JoinSet::new();
+    loop {
+        // A file is read while answers wait to be counted; their latencies are measured already.
+        while in_flight.len() < connections
+            && let Some((number, body)) = bodies.next()
+        {
+            let start = target.rate.map(|rate| started + Duration::from_secs_f64(number as f64 / rate));
+            in_flight.spawn(Arc::clone(target).post(body?, start));
+        }
+        let Some(posted) = in_flight.join_next().await else { break };
+        let PostedBody { events, garbage, result, latency } =
+            posted.map_err(|error| Error::Failed(format!("the task of a connection failed: {error}")))?;
+        progress.inc(1);
+        summary.count(events, garbage, result, latency);
+        if summary.nothing_answered(UNANSWERED_MAX) {
+            let why = summary.first_failure();
+            return Err(Error::Failed(format!("cannot reach {}: {why}", target.url)));
         }
     }
-    workers.shutdown().await;
-    progress.finish_and_clear();
-    result?;
-    let mut summary = std::mem::take(&mut *run.summary.lock().unwrap_or_else(PoisonError::into_inner));
-    summary.took = run.started.elapsed();
+    summary.took = started.elapsed();
     Ok(summary)
 }
 
-struct PostRun {
-    target: PostTarget,
-    /// The bodies, with the number of the next one.
-    bodies: Mutex<(u64, Bodies)>,
-    summary: Mutex<PostSummary>,
-    progress: ProgressBar,
-    started: Instant,
-}
-
-impl PostRun {
-    async fn work(&self) -> Result<(), Error> {
-        while let Some((number, body)) = self.next()? {
-            let intended =
-                self.target.rate.map(|rate| self.started + Duration::from_secs_f64(number as f64 / rate));
-            if let Some(intended) = intended {
-                sleep_until(intended).await;
-            }
-            let from = intended.unwrap_or_else(Instant::now);
-            let (events, garbage) = (body.events, body.garbage);
-            let answer = self.post(body.bytes).await;
-            let latency = from.elapsed();
-            self.progress.inc(1);
-            let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-            summary.count(events, garbage, answer, latency);
-            if summary.nothing_answered(UNANSWERED_MAX) {
-                return Err(Error::Failed(format!(
-                    "cannot reach {}: {}",
-                    self.target.url,
-                    summary.first_failure()
-                )));
-            }
+impl PostTarget {
+    /// Posts a body, not before its intended start.
+    async fn post(self: Arc<Self>, body: PostBody, start: Option<Instant>) -> PostedBody {
+        let PostBody { bytes, events, garbage } = body;
+        if let Some(start) = start {
+            sleep_until(start).await;
         }
-        Ok(())
+        let from = start.unwrap_or_else(Instant::now);
+        let result = self.answer(bytes).await;
+        PostedBody { events, garbage, result, latency: from.elapsed() }
     }
 
-    /// The next body and its number. A file is read under the lock, which delays the other workers; they would have to
-    /// read their files as well.
-    fn next(&self) -> Result<Option<(u64, PostBody)>, Error> {
-        let mut next = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, bodies) = &mut *next;
-        let body = match bodies {
-            Bodies::Generated(generator) => generator.next_body(),
-            Bodies::Files(files) => files.next().map(|file| PostBody::read(&file)).transpose()?,
-        };
-        *number += 1;
-        Ok(body.map(|body| (*number - 1, body)))
-    }
-
-    async fn post(&self, bytes: Bytes) -> PostResult {
-        let mut request =
-            self.target.client.post(self.target.url.clone()).header(CONTENT_TYPE, "application/json");
-        if let Some(authorization) = &self.target.authorization {
+    async fn answer(&self, bytes: Bytes) -> PostResult {
+        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let answered = async {

@@ -30,6 +30,9 @@ impl PostSummary {
     pub(super) fn count(&mut self, events: u64, garbage: bool, answer: PostResult, latency: Duration) {
         self.requests += 1;
         self.events += events;
+        if !matches!(answer, PostResult::Unanswered(_)) {
+            self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        }
         let failed = match answer {
             PostResult::Accepted(receipt) => {
                 *self.by_status.entry(200).or_default() += 1;
@@ -46,16 +49,13 @@ impl PostSummary {
             }
             PostResult::Unanswered(why) => {
                 self.unanswered += 1;
-                self.failed += 1;
-                self.first_failed.get_or_insert(why);
-                return;
+                Some(why)
             }
         };
         if let Some(failed) = failed {
             self.failed += 1;
             self.first_failed.get_or_insert(failed);
         }
-        self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
     /// Returns whether at least `unanswered` bodies got no answer, and no body got one.
