@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
@@ -120,7 +120,7 @@ pub(super) fn run(
 
 /// The names of the handlers that have cursors in the journal.
 fn enrolled(store: &Store) -> Result<BTreeSet<Arc<str>>, Error> {
-    store.handlers()?.iter().map(|row| parse::<HandlerReport<String>>(row).map(|row| row.handler)).collect()
+    store.handlers()?.iter().map(|row| parse::<HandlerReport<IgnoredAny>>(row).map(|row| row.handler)).collect()
 }
 
 /// A stored event, decoded again from its bytes.

@@ -158,14 +158,14 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     let mut cells = Vec::new();
     let mut notes = Vec::new();
     for row in &rows {
-        let HandlerReport::<String> { handler, kind, paused, dead, lanes, .. } = parse(row)?;
+        let HandlerReport::<LaneReport> { handler, kind, paused, dead, lanes, .. } = parse(row)?;
         notes
             .extend(paused.map(|PauseRow { at, reason }| {
                 format!("{handler} is paused since {at}: {}", plain(&reason))
             }));
         let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
         notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
-        let wait_note = |lane: &LaneReport<String>| {
+        let wait_note = |lane: &LaneReport| {
             let what = lane.waits_for.as_ref()?;
             Some(format!("{handler}, lane {}: {}", lane.lane, plain(what)))
         };
@@ -174,7 +174,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
             [
                 handler.to_string(),
                 cell(kind.as_ref()),
-                lane.lane.into_owned(),
+                lane.lane,
                 cell(lane.state),
                 lane.cursor.to_string(),
                 lane.lag.to_string(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -94,7 +95,7 @@ pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
 }
 
 /// A replay, with the names of its states as text.
-type ReplayReport = ReplayRow<String, String>;
+type ReplayReport = ReplayRow<String, IgnoredAny>;
 
 impl ReplayReport {
     fn has_ended(&self) -> bool {

@@ -13,11 +13,13 @@ use crate::{clock::Timestamp, event::Class, journal::LaneId, metrics::Labels};
 const ERROR_CHARS: usize = 500;
 
 /// The status of a lane, for the API and the command line.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LaneStatus {
     pub handler: Arc<str>,
     pub kind: &'static str,
     /// Where events go, without secrets.
+    #[serde(skip)]
     pub destination: Arc<str>,
     /// The lane of the handler: `incoming` or `other`.
     pub lane: &'static str,
@@ -32,6 +34,7 @@ pub struct LaneStatus {
     pub in_flight: usize,
     pub set_aside: usize,
     /// Number of events that a replay is done with since the start of the process: delivered, set aside or dead.
+    #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.
     pub delivered: u64,

@@ -12,8 +12,8 @@ use crate::{
         params::{JsonBody, Parameters, Segment},
         selection::before_all_since,
         wire::{
-            Before, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
-            RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
+            Before, EmptyBody, HandlerList, HandlerReport, PauseRequest, PauseRow, Paused, RenameRequest,
+            Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
         },
     },
     dispatch::{LaneCondition, LaneStatus},
@@ -28,14 +28,14 @@ pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Para
     let mut rows: Vec<HandlerReport> = Vec::new();
     for lane in shared.parts.desk.status() {
         match rows.iter_mut().find(|row| row.handler == lane.handler) {
-            Some(row) => row.lanes.push(lane.into()),
+            Some(row) => row.lanes.push(lane),
             None => rows.push(HandlerReport {
                 handler: Arc::clone(&lane.handler),
                 kind: Some(lane.kind.into()),
                 destination: Some(Arc::clone(&lane.destination)),
                 paused: paused.get(&lane.handler).map(PauseRow::from),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
-                lanes: vec![lane.into()],
+                lanes: vec![lane],
             }),
         }
     }
@@ -52,14 +52,14 @@ pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Para
 }
 
 /// A lane of a handler that is no longer in the configuration.
-fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneReport {
-    LaneReport::from(LaneStatus {
+fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
+    LaneStatus {
         cursor: lane.cursor,
         lag: lane.lag,
         set_aside: usize::try_from(lane.set_aside).unwrap_or(usize::MAX),
         state: LaneCondition::NotConfigured,
         ..LaneStatus::new(Arc::clone(handler), "", lane.class)
-    })
+    }
 }
 
 /// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.

@@ -10,7 +10,7 @@ use crate::{
         AdminState,
         error::RequestError,
         selection::{FilterSelection, before_all_since, last_before},
-        wire::{LaneReport, ReplayRow},
+        wire::ReplayRow,
     },
     clock::Timestamp,
     dispatch::{Matches, Replayer},
@@ -143,7 +143,7 @@ impl ReplayRow {
             rate,
             created_at: replay.created_at,
             ended_at: replay.ended_at,
-            lanes: lanes.into_iter().map(LaneReport::from).collect(),
+            lanes,
         })
     }
 }

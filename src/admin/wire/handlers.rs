@@ -5,11 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Word;
-use crate::{
-    clock::Timestamp,
-    dispatch::{LaneCondition, LaneStatus},
-    journal::Pause,
-};
+use crate::{clock::Timestamp, dispatch::LaneStatus, journal::Pause};
 
 /// The answer to `GET handlers`.
 #[derive(Serialize, Deserialize)]
@@ -19,7 +15,7 @@ pub(crate) struct HandlerList<R> {
 
 /// A handler with both of its lanes.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct HandlerReport<S = LaneCondition> {
+pub(crate) struct HandlerReport<L = LaneStatus> {
     pub handler: Arc<str>,
     /// Null if the handler is no longer in the configuration; `destination` is then null too.
     pub kind: Option<Word>,
@@ -28,8 +24,7 @@ pub(crate) struct HandlerReport<S = LaneCondition> {
     /// When and why the handler was paused; null if it is not paused.
     pub paused: Option<PauseRow>,
     pub dead: u64,
-    #[serde(bound(deserialize = "S: Default + Deserialize<'de>"))]
-    pub lanes: Vec<LaneReport<S>>,
+    pub lanes: Vec<L>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,60 +39,23 @@ impl From<&Pause> for PauseRow {
     }
 }
 
-/// A lane. The members are those of [`LaneStatus`]. Of a stopped receiver only the state in the journal is known, and
-/// the other members are absent.
-#[derive(Default, Serialize, Deserialize)]
+/// A lane, as the command line reads it; the API writes [`LaneStatus`]. Of a stopped receiver only the state in
+/// the journal is known, and the other members are absent.
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(crate) struct LaneReport<S = LaneCondition> {
-    pub handler: Arc<str>,
-    pub kind: Word,
-    pub lane: Word,
+pub(crate) struct LaneReport {
+    pub lane: String,
     pub cursor: u64,
     pub lag: u64,
-    pub oldest_at: Option<Timestamp>,
     pub lag_seconds: u64,
-    pub in_flight: usize,
-    pub set_aside: usize,
-    /// Never null in an answer.
+    pub set_aside: u64,
     pub delivered: Option<u64>,
-    pub delivered_at: Option<Timestamp>,
-    /// Never null in an answer.
-    pub state: Option<S>,
-    pub failures: u32,
-    pub unwell_since: Option<Timestamp>,
+    pub state: Option<String>,
     pub next_try: Option<Timestamp>,
     pub waits_for: Option<String>,
-    pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,
     pub open_error: Option<String>,
-}
-
-impl From<LaneStatus> for LaneReport {
-    fn from(lane: LaneStatus) -> Self {
-        Self {
-            handler: lane.handler,
-            kind: lane.kind.into(),
-            lane: lane.lane.into(),
-            cursor: lane.cursor,
-            lag: lane.lag,
-            oldest_at: lane.oldest_at,
-            lag_seconds: lane.lag_seconds,
-            in_flight: lane.in_flight,
-            set_aside: lane.set_aside,
-            delivered: Some(lane.delivered),
-            delivered_at: lane.delivered_at,
-            state: Some(lane.state),
-            failures: lane.failures,
-            unwell_since: lane.unwell_since,
-            next_try: lane.next_try,
-            waits_for: lane.waits_for,
-            refused: lane.refused,
-            last_failure: lane.last_failure,
-            last_failure_at: lane.last_failure_at,
-            open_error: lane.open_error,
-        }
-    }
 }
 
 /// The empty body `{}`.

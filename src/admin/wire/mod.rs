@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_lanes_of_a_stopped_receiver_have_only_what_the_journal_knows() {
         let row = r#"{"handler":"crm","kind":null,"dead":1,"lanes":[{"lane":"other","cursor":4,"lag":2,"setAside":0}]}"#;
-        let HandlerReport::<String> { paused, mut lanes, .. } = serde_json::from_str(row).unwrap();
+        let HandlerReport::<LaneReport> { paused, mut lanes, .. } = serde_json::from_str(row).unwrap();
         let lane = lanes.remove(0);
         assert!(paused.is_none() && lane.state.is_none() && lane.delivered.is_none());
         assert_eq!((&*lane.lane, lane.cursor, lane.lag), ("other", 4, 2));

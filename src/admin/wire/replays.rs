@@ -5,8 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::LaneReport;
-use crate::{clock::Timestamp, dispatch::LaneCondition, journal::ReplayState};
+use crate::{clock::Timestamp, dispatch::LaneStatus, journal::ReplayState};
 
 /// The body of `POST replays`: `{"handler": "crm"}` and optional members.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +38,7 @@ pub(crate) struct ReplayList<R> {
 /// A replay and its progress.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ReplayRow<S = ReplayState, L = LaneCondition> {
+pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub id: i64,
     pub handler: Arc<str>,
     pub state: S,
@@ -60,8 +59,7 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneCondition> {
     pub rate: Option<NonZeroU32>,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,
-    #[serde(bound(deserialize = "L: Default + Deserialize<'de>"))]
-    pub lanes: Vec<LaneReport<L>>,
+    pub lanes: Vec<L>,
 }
 
 /// The events that a replay would deliver.

@@ -7,7 +7,7 @@ use super::{
     Stats,
 };
 use crate::{
-    admin::wire::{HandlerReport, InsightProgress, SourceReport},
+    admin::wire::{HandlerReport, InsightProgress, LaneReport, SourceReport},
     cli::Error,
     insight::ask::{FailureRow, FunnelRow, Percentiles},
     settings::Period,
@@ -110,12 +110,12 @@ impl Stats {
         writeln!(out, "Lag of handlers and insight")?;
         let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
-        for HandlerReport::<String> { handler, dead, lanes, .. } in parse_rows(&self.handlers)? {
+        for HandlerReport::<LaneReport> { handler, dead, lanes, .. } in parse_rows(&self.handlers)? {
             cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
                 let waits = Some(lane.lag_seconds).filter(|seconds| *seconds > 0);
                 vec![
                     handler.to_string(),
-                    lane.lane.into_owned(),
+                    lane.lane,
                     cell(lane.state),
                     lane.lag.to_string(),
                     cell(waits.map(Period::secs)),
